@@ -1,0 +1,1 @@
+"""The untrusted backend: order book, matching, index, keeper, API."""

@@ -1,0 +1,1 @@
+"""The key oracle node: appraises evidence, signs decisions, releases its share."""

@@ -1,0 +1,1 @@
+"""Sealmarket: what all parties must agree on, the SDK and the command line."""

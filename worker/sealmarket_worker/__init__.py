@@ -1,0 +1,1 @@
+"""The worker: enclave (measured), host (untrusted), drivers, virtual TEE devices."""
