@@ -75,21 +75,35 @@ class Address(HexBytes):
         return "0x" + "".join(d.upper() if int(n, 16) >= 8 else d for d, n in zip(digits, nibbles, strict=False))
 
 
-class Wei(int):
-    """Money in the smallest unit of its token. A decimal string on the wire, since JSON numbers lose digits."""
+class Uint(int):
+    """An unsigned integer of up to 256 bits. A decimal string on the wire, since JSON numbers lose digits."""
+
+    bits: ClassVar[int] = 256
 
     def __new__(cls, value: int = 0) -> Self:
-        if not 0 <= value < 1 << 256:
-            raise MalformedDocument(f"money is between 0 and 2**256-1, found {value}")
+        if not 0 <= value < 1 << cls.bits:
+            raise MalformedDocument(f"{cls.__name__} is between 0 and 2**{cls.bits} - 1, found {value}")
         return super().__new__(cls, value)
+
+
+class Wei(Uint):
+    """Money in the smallest unit of its token; contracts hold it in 128 bits."""
+
+    bits = 128
+
+
+class MicroEpsilon(Uint):
+    """Privacy loss in millionths of epsilon."""
+
+    bits = 64
 
 
 ZERO_ADDRESS = Address(bytes(20))
 ZERO_HASH = Bytes32(bytes(32))
 
 
-class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A document on the wire. Unknown and missing fields are refused."""
+class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """A document on the wire. Fields are camelCase there; unknown and missing ones are refused."""
 
     def canonical(self) -> bytes:
         """The RFC 8785 bytes of this document: what is hashed and stored."""
@@ -102,7 +116,7 @@ T = TypeVar("T")
 def _to_wire(value: object) -> object:
     if isinstance(value, HexBytes):
         return str(value)
-    if isinstance(value, Wei):
+    if isinstance(value, Uint):
         return str(int(value))
     raise NotImplementedError(f"no spelling on the wire for {type(value).__name__}")
 
@@ -112,10 +126,10 @@ def _from_wire(kind: type, value: object) -> object:
         if not isinstance(value, str):
             raise MalformedDocument(f"expected 0x hex for {kind.__name__}, found {type(value).__name__}")
         return kind.parse(value)
-    if kind is Wei:
+    if isinstance(kind, type) and issubclass(kind, Uint):
         if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
-            raise MalformedDocument(f"expected a decimal string for money, found {value!r}")
-        return Wei(int(value))
+            raise MalformedDocument(f"expected a decimal string for {kind.__name__}, found {value!r}")
+        return kind(int(value))
     raise MalformedDocument(f"no reading from the wire for {kind!r}")
 
 

@@ -1,0 +1,140 @@
+"""What people sign: requests, compute orders, asset orders; and the terms that the registry enforces.
+
+A set of counterparts is a Merkle root (OpenZeppelin's sorted pairs, double-hashed leaves); the zero root is anybody.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sealmarket.protocol.codec import Address, Bytes32, MicroEpsilon, Shape, Uint, Wei
+from sealmarket.protocol.eip712 import TypedShape
+from sealmarket.protocol.hashing import keccak, words
+from sealmarket.protocol.numbers import U32, AssetId, Grade, Seconds, Tee, Timestamp
+
+_ASSET_DOMAIN = keccak(b"sealmarket/asset/1")
+
+
+class AssetLimit(TypedShape, frozen=True, kw_only=True):
+    """One asset in a request: the terms that the consumer saw, and the most that they pay for it."""
+
+    EIP712: ClassVar[str] = (
+        "AssetLimit(bytes32 assetId,uint32 version,uint32 termsVersion,uint128 maxPrice,uint64 epsilon)"
+    )
+
+    asset_id: AssetId
+    version: U32
+    terms_version: U32
+    max_price: Wei
+    epsilon: MicroEpsilon
+
+
+class Request(TypedShape, frozen=True, kw_only=True):
+    """A consumer asks for one job. It is consumed by that job."""
+
+    EIP712: ClassVar[str] = (
+        "Request(address consumer,address payer,address token,bytes32 workloadDigest,bytes32 parametersDigest,"
+        "bytes32 resultKeyHash,uint32 purpose,uint8 tee,uint8 minGrade,bytes32 providers,uint128 maxComputePrice,"
+        "uint128 maxUnitPrice,uint32 maxUnits,uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,"
+        "uint32 challengeWindow,uint64 expiry,uint256 salt,AssetLimit[] assets)"
+    )
+    PARTS: ClassVar[tuple[type[TypedShape], ...]] = (AssetLimit,)
+
+    consumer: Address
+    payer: Address
+    token: Address
+    workload_digest: Bytes32
+    parameters_digest: Bytes32
+    result_key_hash: Bytes32
+    purpose: U32
+    tee: Tee
+    min_grade: Grade
+    providers: Bytes32
+    max_compute_price: Wei
+    max_unit_price: Wei
+    max_units: U32
+    quote_window: Seconds
+    decide_window: Seconds
+    settle_window: Seconds
+    challenge_window: Seconds
+    expiry: Timestamp
+    salt: Uint
+    assets: tuple[AssetLimit, ...]
+
+
+class ComputeOrder(TypedShape, frozen=True, kw_only=True):
+    """A provider offers to run up to ``volume`` jobs, each at ``price`` plus ``unit_price`` for every unit used."""
+
+    EIP712: ClassVar[str] = (
+        "ComputeOrder(address provider,address token,uint8 tee,uint8 grade,uint128 price,uint128 unitPrice,"
+        "uint128 penalty,uint32 volume,uint64 expiry,bytes32 consumers,uint256 salt)"
+    )
+
+    provider: Address
+    token: Address
+    tee: Tee
+    grade: Grade
+    price: Wei
+    unit_price: Wei
+    penalty: Wei
+    volume: U32
+    expiry: Timestamp
+    consumers: Bytes32
+    salt: Uint
+
+
+class AssetOrder(TypedShape, frozen=True, kw_only=True):
+    """An owner's offer beside the standing terms: another price, or for chosen counterparts. Volume 0: by the terms."""
+
+    EIP712: ClassVar[str] = (
+        "AssetOrder(bytes32 assetId,uint32 version,uint128 price,uint32 volume,uint64 expiry,bytes32 consumers,"
+        "bytes32 providers,uint256 salt)"
+    )
+
+    asset_id: AssetId
+    version: U32
+    price: Wei
+    volume: U32
+    expiry: Timestamp
+    consumers: Bytes32
+    providers: Bytes32
+    salt: Uint
+
+
+class Seal(Shape, frozen=True, kw_only=True):
+    """What one version of an asset is: ciphertext root, share set root, policy hash, and the committee epoch."""
+
+    content_root: Bytes32
+    share_root: Bytes32
+    policy_hash: Bytes32
+    epoch: U32
+
+    def hash(self) -> Bytes32:
+        """``sealHash``: the one word by which contracts and jobs know this version's bytes."""
+        return keccak(words(self.content_root, self.share_root, self.policy_hash))
+
+
+class Terms(Shape, frozen=True, kw_only=True):
+    """The projection of a policy that the registry enforces. Roots of zero mean: no root, see each field.
+
+    ``allow_root`` must not be zero: an empty allow-list allows nothing. A zero ``consumer_root`` is anybody.
+    ``budget`` and ``per_job_cap`` of zero mean that no differentially private job is sold.
+    """
+
+    token: Address
+    price: Wei
+    expiry: Timestamp
+    max_uses: U32
+    purposes: U32
+    min_grade: Grade
+    budget: MicroEpsilon
+    per_job_cap: MicroEpsilon
+    allow_root: Bytes32
+    consumer_root: Bytes32
+    follows_committees: bool
+
+
+def asset_id(chain_id: int, registry: Address, creator: Address, salt: Bytes32) -> AssetId:
+    """The id of an asset: it commits to chain, registry, creator and salt, so nobody can squat on it."""
+    return AssetId(keccak(words(_ASSET_DOMAIN, chain_id, registry, creator, salt)))
+
