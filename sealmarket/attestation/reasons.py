@@ -1,0 +1,98 @@
+"""Why evidence is refused: one typed word for each rule, with a number that never changes.
+
+The word goes to people and JSON, the number to signed decisions and to the chain. Numbers are grouped: 1-29 any
+TEE, 30-79 Intel, 80-119 AMD, 120-149 Arm, 150-179 NVIDIA, 180-199 Nitro, 200-219 Azure. Retired numbers stay
+retired.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Reason(Enum):
+    """One rule that evidence failed. ``value`` is its word, ``code`` its stable number, ``remedy`` what to do."""
+
+    code: int
+    remedy: str
+
+    def __new__(cls, word: str, code: int, remedy: str) -> Reason:
+        member = object.__new__(cls)
+        member._value_ = word
+        member.code = code
+        member.remedy = remedy
+        return member
+
+    # Any TEE.
+    MALFORMED = "malformed", 1, "collect the evidence again; these bytes do not follow the vendor's layout"
+    TRUNCATED = "truncated", 2, "send the whole evidence; some of its end is missing"
+    TRAILING_BYTES = "trailing_bytes", 3, "cut the evidence to the length that its own fields give"
+    NON_CANONICAL = "non_canonical", 4, "send the evidence as the device wrote it; this is a re-encoding of it"
+    UNSUPPORTED_FORMAT = "unsupported_format", 5, "use one of the supported evidence formats and versions"
+    TEE_MISMATCH = "tee_mismatch", 6, "run on the TEE that the offer promised"
+    ENDORSEMENT_MISSING = "endorsement_missing", 7, "supply the vendor's certificates, CRLs or collateral"
+    ENDORSEMENT_MALFORMED = "endorsement_malformed", 8, "fetch the vendor's endorsements again"
+    ENDORSEMENT_EXPIRED = "endorsement_expired", 9, "fetch fresh endorsements, or correct the verifier's clock"
+    ENDORSEMENT_FUTURE = "endorsement_future", 10, "correct the verifier's clock; this was signed later than it says"
+    UNTRUSTED_ROOT = "untrusted_root", 11, "use evidence that ends in a pinned vendor root"
+    CHAIN_INVALID = "chain_invalid", 12, "supply the vendor's own certificate chain for this platform"
+    CERTIFICATE_REVOKED = "certificate_revoked", 13, "replace the platform or renew its certificate with the vendor"
+    CRL_INVALID = "crl_invalid", 14, "supply the vendor's current revocation lists for exactly this chain"
+    SIGNATURE_INVALID = "signature_invalid", 15, "collect the evidence again; it is altered or forged"
+    SIGNER_PURPOSE = "signer_purpose", 16, "supply an object signed by the certificate made for that purpose"
+    REPORT_DATA_MISMATCH = "report_data_mismatch", 17, "collect evidence over exactly the expected 64 bytes"
+    GRADE_TOO_LOW = "grade_too_low", 18, "use real hardware, or accept simulated evidence by name"
+    MEASUREMENT_NOT_ALLOWED = "measurement_not_allowed", 19, "run an allowed image, or allow this measurement"
+    DEBUG = "debug", 20, "launch without debug; its memory can be read by the host"
+    PLATFORM_NOT_ALLOWED = "platform_not_allowed", 21, "run on a named platform, or name this one"
+    PLATFORM_UNIDENTIFIED = "platform_unidentified", 22, "use evidence that names its platform"
+    CUSTODY_TOO_LOW = "custody_too_low", 23, "run on a platform held in stronger custody"
+    GENERATION_NOT_ALLOWED = "generation_not_allowed", 24, "run on an allowed CPU generation"
+    MITIGATION_MISSING = "mitigation_missing", 25, "update firmware and turn the mitigation on"
+    EVIDENCE_STALE = "evidence_stale", 26, "collect new evidence"
+    EVIDENCE_AGE_UNKNOWN = "evidence_age_unknown", 27, "say when it was collected, or check a nonce"
+    TCB_STATUS_TOO_LOW = "tcb_status_too_low", 28, "update firmware and microcode, or accept this status"
+    ADVISORY_NOT_ALLOWED = "advisory_not_allowed", 29, "mitigate the advisory, or allow it by name"
+
+    # Intel SGX and TDX.
+    PCK_MISSING = "pck_missing", 30, "send a quote with its PCK chain, or collateral that holds it"
+    PCK_EXTENSION = "pck_extension", 31, "use a genuine PCK certificate"
+    COLLATERAL_TEE = "collateral_tee", 32, "fetch collateral for this TEE"
+    FMSPC_MISMATCH = "fmspc_mismatch", 33, "fetch TCB info for this platform's FMSPC"
+    PCEID_MISMATCH = "pceid_mismatch", 34, "fetch TCB info for this platform's PCEID"
+    QE_REPORT_SIGNATURE = "qe_report_signature", 35, "collect the quote again; the QE report is not the PCK's"
+    QE_BINDING = "qe_binding", 36, "collect the quote again; the attestation key is not the QE's"
+    QE_IDENTITY = "qe_identity", 37, "use Intel's quoting enclave"
+    TCB_NO_LEVEL = "tcb_no_level", 38, "update the platform; it is older than every level Intel lists"
+    TCB_REVOKED = "tcb_revoked", 39, "replace or re-provision the platform; Intel revoked this level"
+    EVALUATION_NUMBER = "evaluation_number", 40, "fetch collateral of a newer TCB evaluation"
+    EVALUATION_MIXED = "evaluation_mixed", 41, "fetch TCB info and QE identity of one evaluation"
+    TDX_MODULE = "tdx_module", 42, "use Intel's TDX module"
+    SEPT_VE_DISABLE = "sept_ve_disable", 43, "launch with SEPT_VE_DISABLE, or allow its absence"
+    MIGRATABLE = "migratable", 44, "launch a TD that cannot migrate"
+    PROFILING = "profiling", 45, "launch without profiling; it leaks what the TD does"
+    TD_ATTRIBUTES = "td_attributes", 46, "launch without these attributes, or allow them by name"
+    SERVICE_TD = "service_td", 47, "launch without a service TD"
+    SGX_ATTRIBUTES = "sgx_attributes", 48, "launch an initialised enclave without provisioning keys"
+    RTMR_REPLAY = "rtmr_replay", 49, "send the event log that belongs to this quote"
+    ENGINE_REFUSED = "engine_refused", 50, "the second verifier refused what ours took; report both"
+    ENGINE_DISAGREES = "engine_disagrees", 51, "two verifiers rate this evidence differently; report both"
+    PLATFORM_CONFIGURATION = "platform_configuration", 52, "turn the named platform feature off"
+    ZERO_PADDING = "zero_padding", 53, "cut the zero padding behind the quote, or allow it by name"
+
+    # AMD SEV-SNP.
+    SNP_POLICY = "snp_policy", 80, "launch with a guest policy that the rules allow"
+    SNP_VMPL = "snp_vmpl", 81, "ask for the report at the allowed privilege level"
+    SNP_SIGNING_KEY = "snp_signing_key", 82, "use a report signed by the kind of key that it names"
+    SNP_TCB_MISMATCH = "snp_tcb_mismatch", 83, "fetch the VCEK for the reported TCB"
+    SNP_CHIP_MISMATCH = "snp_chip_mismatch", 84, "fetch the VCEK of this chip"
+    SNP_PRODUCT_MISMATCH = "snp_product_mismatch", 85, "use the chain of this CPU generation"
+    SNP_TCB_ORDER = "snp_tcb_order", 86, "update firmware; reported is above committed, launch or current TCB"
+    SNP_TCB_TOO_LOW = "snp_tcb_too_low", 87, "update SEV firmware and microcode"
+    SNP_SIGNATURE_TAIL = "snp_signature_tail", 88, "send the report as the firmware wrote it"
+    SNP_HOST_DATA = "snp_host_data", 89, "launch with the expected host data"
+    SNP_ID_BLOCK = "snp_id_block", 90, "launch with the expected ID block"
+    SNP_VLEK_NOT_ALLOWED = "snp_vlek_not_allowed", 91, "use VCEK evidence, or allow VLEK by name"
+
+    # Azure paravisor.
+    HCL_MISMATCH = "hcl_mismatch", 200, "send the runtime data that belongs to this report"
