@@ -1,0 +1,1 @@
+"""What `scripts/demo`, `scripts/test` and their siblings run once the set-up is done."""

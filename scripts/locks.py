@@ -1,0 +1,34 @@
+"""Write `requirements/*.txt`: universal locks with hashes, and no address of any index."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DISTRIBUTIONS = ("pyproject.toml", "backend/pyproject.toml", "oracle/pyproject.toml", "worker/pyproject.toml")
+LOCKS: dict[str, tuple[str, ...]] = {
+    # The four distributions lie in this repository: they are resolved from it and left out of the lock.
+    "requirements/dev.txt": (*DISTRIBUTIONS, "--group", "dev", "--no-emit-package", "sealmarket"),
+    "requirements/node.txt": ("requirements/node.in",),
+    "requirements/bootstrap.txt": ("requirements/bootstrap.in",),
+}
+COMPILE = (
+    *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"),
+    *("--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "scripts/lock"),
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Resolve every lock; further arguments go to `uv pip compile` (`--upgrade`)."""
+    uv = Path(sys.executable).with_name("uv")
+    for output, inputs in LOCKS.items():
+        command = [str(uv), *COMPILE[1:], *inputs, "--output-file", output, *arguments]
+        subprocess.run(command, cwd=ROOT, check=True)
+        print(f"wrote {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
