@@ -1,0 +1,65 @@
+"""The address book: where a market lives on one chain. One file per chain id, read by every tool."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from sealmarket.protocol.codec import Address, HexBytes, Shape
+from sealmarket.protocol.numbers import U8, U32
+
+
+class FinalityRule(Shape, frozen=True, kw_only=True):
+    """When a block counts: the chain's own ``finalized`` tag, or an explicit depth where a chain has none.
+
+    With ``depth``, a block is final when ``depth`` blocks follow it.
+    """
+
+    kind: Literal["finalized", "depth"]
+    depth: U32 = 0
+
+    def describe(self) -> str:
+        """For receipts and people."""
+        return "the chain's finalized block" if self.kind == "finalized" else f"{self.depth} blocks deep"
+
+
+class Member(Shape, frozen=True, kw_only=True):
+    """One oracle node as its committee names it."""
+
+    signer: Address
+    hpke_public_key: HexBytes
+    url: str
+
+
+class Committee(Shape, frozen=True, kw_only=True):
+    """One epoch's committee."""
+
+    epoch: U32
+    threshold: Annotated[U8, Meta(ge=1)]
+    members: Annotated[tuple[Member, ...], Meta(min_length=1)]
+
+    @property
+    def refusal_threshold(self) -> int:
+        """Signatures that refusing takes: max(t, n - t + 1)."""
+        return max(self.threshold, self.stop_threshold)
+
+    @property
+    def stop_threshold(self) -> int:
+        """Nodes that must have kept their shares for a release to be impossible: n - t + 1."""
+        return len(self.members) - self.threshold + 1
+
+
+class AddressBook(Shape, frozen=True, kw_only=True):
+    """Everything a tool must know to use one market on one chain."""
+
+    version: Literal["sealmarket/address-book/1"] = "sealmarket/address-book/1"
+    chain_id: int
+    registry: Address
+    committee: Address
+    market: Address
+    deployed_at: int
+    finality: FinalityRule
+    store: str
+    backend: str
+    committees: tuple[Committee, ...]

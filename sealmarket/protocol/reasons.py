@@ -1,0 +1,136 @@
+"""Why a job is refused or stopped, beside what is wrong with its evidence.
+
+Signed decisions and the chain carry a set of reasons as 256 bits, one for each number. Numbers 1 to 219 are those of
+:mod:`sealmarket.attestation.reasons`; the ones here are 220 to 255. Numbers never change and are never used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from sealmarket.protocol.codec import Uint
+from sealmarket.protocol.numbers import Outcome
+
+
+class JobReason(Enum):
+    """One rule of the market that a job failed: its word, its number, the row of the fault table, what to do."""
+
+    code: int
+    outcome: Outcome
+    remedy: str
+
+    def __new__(cls, word: str, code: int, outcome: Outcome, remedy: str) -> JobReason:
+        member = object.__new__(cls)
+        member._value_ = word
+        member.code = code
+        member.outcome = outcome
+        member.remedy = remedy
+        return member
+
+    WORKLOAD_NOT_ALLOWED = (
+        "workload_not_allowed",
+        220,
+        Outcome.REQUEST_REFUSED,
+        "ask the owner to allow this workload's digest, or request a workload that the policy lists",
+    )
+    PURPOSE_NOT_ALLOWED = (
+        "purpose_not_allowed",
+        221,
+        Outcome.REQUEST_REFUSED,
+        "request a purpose that every owner's terms name",
+    )
+    RESULT_KEY_MISSING = (
+        "result_key_missing",
+        222,
+        Outcome.REQUEST_REFUSED,
+        "publish the result key whose hash the request signed",
+    )
+    REQUEST_NOT_CURRENT = (
+        "request_not_current",
+        223,
+        Outcome.REQUEST_REFUSED,
+        "sign a new request with the terms version that is in force",
+    )
+    PAIR_NOT_ON_CHAIN = (
+        "pair_not_on_chain",
+        224,
+        Outcome.TERMS_REFUSED,
+        "the owner took this enclave or workload off the list on chain; ask the owner",
+    )
+    ASSET_REVOKED = ("asset_revoked", 225, Outcome.TERMS_REFUSED, "the owner revoked this asset; choose another")
+    TERMS_TIGHTENED = (
+        "terms_tightened",
+        226,
+        Outcome.TERMS_REFUSED,
+        "the owner tightened the terms after the match; request again under the new ones",
+    )
+    ASSET_EXPIRED = ("asset_expired", 227, Outcome.TERMS_REFUSED, "the terms expired; ask the owner for a new version")
+    POLICY_MISSING = (
+        "policy_missing",
+        228,
+        Outcome.INPUT_REFUSED,
+        "the owner must put the policy document back into the store",
+    )
+    POLICY_INVALID = (
+        "policy_invalid",
+        229,
+        Outcome.INPUT_REFUSED,
+        "the owner must publish a version whose policy document follows the schema",
+    )
+    SHARE_MISSING = ("share_missing", 230, Outcome.INPUT_REFUSED, "the owner must put the sealed shares back")
+    SHARE_MISDEALT = (
+        "share_misdealt",
+        231,
+        Outcome.INPUT_REFUSED,
+        "the owner must seal the shares again, for this committee and version",
+    )
+    EPOCH_MISMATCH = (
+        "epoch_mismatch",
+        232,
+        Outcome.INPUT_REFUSED,
+        "the owner must deal shares to the committee of this epoch",
+    )
+    CONTENT_MISSING = ("content_missing", 233, Outcome.INPUT_REFUSED, "the owner must put the container back")
+    EVIDENCE_WITHHELD = (
+        "evidence_withheld",
+        234,
+        Outcome.EVIDENCE_WITHHELD,
+        "post the evidence itself, sealed to every node, right after its hash",
+    )
+    EVIDENCE_NOT_FOR_JOB = (
+        "evidence_not_for_job",
+        235,
+        Outcome.PLATFORM_REFUSED,
+        "the enclave must put this job, its own keys and the named block into its report data",
+    )
+    BLOCK_NOT_RECENT = (
+        "block_not_recent",
+        236,
+        Outcome.PLATFORM_REFUSED,
+        "the enclave must name a final block of this chain from after the match",
+    )
+    JOB_CANCELLED = ("job_cancelled", 237, Outcome.TERMS_REFUSED, "the job has ended; request again")
+
+
+_BY_CODE = {reason.code: reason for reason in JobReason}
+
+
+def job_reason(code: int) -> JobReason | None:
+    """The market's reason with a number, or None when the number belongs to evidence."""
+    return _BY_CODE.get(code)
+
+
+def reason_bits(codes: Iterable[int]) -> Uint:
+    """The set of reasons as one word: bit ``code`` for each."""
+    bits = 0
+    for code in codes:
+        if not 0 < code < 256:
+            raise ValueError(f"a reason's number is between 1 and 255, found {code}")
+        bits |= 1 << code
+    return Uint(bits)
+
+
+def reason_codes(bits: int) -> tuple[int, ...]:
+    """The numbers in a set of reasons, in order."""
+    return tuple(code for code in range(256) if bits >> code & 1)

@@ -1,0 +1,239 @@
+"""What the applications send each other: the JSON shapes of the store, the nodes and the backend.
+
+Blobs are content-addressed: ``PUT/GET {store}/v1/blobs/{name}`` where the name is Keccak-256 of the bytes for a
+document, and the content root for a sealed container; every reader checks what it gets. Evidence and releases are
+keyed by job.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
+from sealmarket.protocol.hashing import keccak, words
+from sealmarket.protocol.job import Decision, Failure, JobSpec, Settlement, Stop
+from sealmarket.protocol.numbers import U8, U32, AssetId, Grade, JobId, Tee
+from sealmarket.protocol.orders import AssetOrder, ComputeOrder, Request, Seal
+
+Text = Annotated[str, Meta(max_length=4096)]
+
+
+class ResultKey(Shape, frozen=True, kw_only=True):
+    """The HPKE public key to which a result is sealed; a request signs ``keccak(public_key)``."""
+
+    public_key: HexBytes
+
+
+class Parameters(Shape, frozen=True, kw_only=True):
+    """A job's parameters with the salt of their digest. Travels to the enclave only, sealed to its key in release."""
+
+    salt: Bytes32
+    values: dict[str, str | int | float | bool]
+
+
+class EvidencePackage(Shape, frozen=True, kw_only=True):
+    """What a provider shows the oracle nodes. Sealed to each node's HPKE key, since it identifies hardware.
+
+    ``collateral`` is what the platform's vendor signed, where the host carries it along (``QuoteCollateralV3`` JSON
+    for Intel); nodes take it as bytes to be verified, never as trusted.
+    """
+
+    version: Literal["sealmarket/evidence-package/1"] = "sealmarket/evidence-package/1"
+    job_id: JobId
+    tee: Tee
+    quote: HexBytes
+    collateral: str
+    enclave_signer: Address
+    enclave_key: HexBytes
+    block_number: int
+    block_hash: Bytes32
+
+
+class EvidenceEnvelope(Shape, frozen=True, kw_only=True):
+    """An evidence package for every node of a committee, in the order of its members.
+
+    ``sealed[i]`` is the HPKE ciphertext for member i; ``signature`` is the provider's, over the EIP-712 ``Quote``, so
+    that nobody else can fill the store in their name.
+    """
+
+    version: Literal["sealmarket/evidence-envelope/1"] = "sealmarket/evidence-envelope/1"
+    job_id: JobId
+    evidence_hash: Bytes32
+    epoch: U32
+    sealed: tuple[HexBytes, ...]
+    signature: HexBytes
+
+
+class FindingNote(Shape, frozen=True, kw_only=True):
+    """One rule that was not met, in words: for people; the signed bits carry the same reasons for contracts."""
+
+    reason: str
+    code: int
+    subject: Text
+    expected: Text
+    found: Text
+    remedy: Text
+
+
+class DecisionDetail(Shape, frozen=True, kw_only=True):
+    """What one node saw: its own block, collateral and findings. Its Keccak-256 is ``Decision.detail``.
+
+    No identity of hardware is in here, since it is public.
+    """
+
+    version: Literal["sealmarket/decision-detail/1"] = "sealmarket/decision-detail/1"
+    block_number: int
+    block_hash: Bytes32
+    tcb_status: str
+    advisories: tuple[str, ...]
+    collateral_digest: Bytes32
+    findings: tuple[FindingNote, ...]
+    warnings: tuple[FindingNote, ...]
+
+
+class SignedDecision(Shape, frozen=True, kw_only=True):
+    """A node's decision as anybody may submit it. ``index`` is the node's place in its committee."""
+
+    decision: Decision
+    index: U8
+    signature: HexBytes
+    detail: DecisionDetail
+
+
+class SignedStop(Shape, frozen=True, kw_only=True):
+    """A node's promise that it has not released and never will."""
+
+    stop: Stop
+    index: U8
+    signature: HexBytes
+    findings: tuple[FindingNote, ...]
+
+
+class ReleasedShare(Shape, frozen=True, kw_only=True):
+    """One asset's share, re-sealed by one node to the enclave's key."""
+
+    asset_id: AssetId
+    sealed: HexBytes
+
+
+class Release(Shape, frozen=True, kw_only=True):
+    """What a node hands over after acceptance. ``signature`` is over :func:`sealmarket.protocol.wire.release_hash`."""
+
+    version: Literal["sealmarket/release/1"] = "sealmarket/release/1"
+    job_id: JobId
+    evidence_hash: Bytes32
+    index: U8
+    shares: tuple[ReleasedShare, ...]
+    signature: HexBytes
+
+
+class NodeStatus(Shape, frozen=True, kw_only=True):
+    """What a node says of one job: ``waiting`` with a reason, or what it decided and did."""
+
+    job_id: JobId
+    state: Literal["unknown", "waiting", "decided", "released", "stopped"]
+    reason: Text
+    decision: SignedDecision | None = None
+    stop: SignedStop | None = None
+    release: Release | None = None
+
+
+class NodeInfo(Shape, frozen=True, kw_only=True):
+    """Who a node is."""
+
+    signer: Address
+    hpke_public_key: HexBytes
+    chain_id: int
+    market: Address
+    grade_floor: Grade
+
+
+class SignedRequest(Shape, frozen=True, kw_only=True):
+    """A request in the order book. ``payer_signature`` is empty when the consumer pays."""
+
+    request: Request
+    signature: HexBytes
+    payer_signature: HexBytes = HexBytes()
+
+
+class SignedComputeOrder(Shape, frozen=True, kw_only=True):
+    """A compute order in the order book."""
+
+    order: ComputeOrder
+    signature: HexBytes
+
+
+class SignedAssetOrder(Shape, frozen=True, kw_only=True):
+    """An asset order in the order book."""
+
+    order: AssetOrder
+    signature: HexBytes
+
+
+class JobFiles(Shape, frozen=True, kw_only=True):
+    """Beside the JobSpec: each asset's seal, by which anybody finds container, shares and policy."""
+
+    spec: JobSpec
+    seals: tuple[Seal, ...]
+
+
+class PostedResult(Shape, frozen=True, kw_only=True):
+    """What a provider posts at the end: the enclave's signed word, the receipt and where the ciphertext is.
+
+    ``result`` names the sealed container in the store; None when the enclave signed a failure.
+    """
+
+    version: Literal["sealmarket/posted-result/1"] = "sealmarket/posted-result/1"
+    job_id: JobId
+    enclave_signer: Address
+    settlement: Settlement | None = None
+    failure: Failure | None = None
+    signature: HexBytes
+    receipt: Bytes32
+    result: Bytes32 | None = None
+
+
+class JobEvent(Shape, frozen=True, kw_only=True):
+    """One thing that the chain says about a job."""
+
+    name: str
+    block_number: int
+    transaction: Bytes32
+    timestamp: int
+
+
+class JobView(Shape, frozen=True, kw_only=True):
+    """What the backend shows of a job. ``waiting_for`` says in words what has to happen next, and whose turn it is."""
+
+    job_id: JobId
+    request_hash: Bytes32
+    status: str
+    deadline: int
+    spec: JobSpec
+    evidence_hash: Bytes32 | None = None
+    decision: Decision | None = None
+    reasons: Uint = Uint(0)
+    result_hash: Bytes32 | None = None
+    receipt: Bytes32 | None = None
+    result: Bytes32 | None = None
+    waiting_for: Text = ""
+    history: tuple[JobEvent, ...] = ()
+
+
+class Problem(Shape, frozen=True, kw_only=True):
+    """Every error of every API (after RFC 9457): what is wrong, and what to do."""
+
+    title: Text
+    detail: Text
+    remedy: Text = ""
+
+
+_RELEASE_DOMAIN = keccak(b"sealmarket/release/1")
+
+
+def release_hash(job_id: JobId, evidence_hash: Bytes32, index: int, shares: tuple[ReleasedShare, ...]) -> Bytes32:
+    """What a node signs (EIP-191) for the ciphertexts that it sent, so that it cannot deny or be blamed for others."""
+    sent = b"".join(words(share.asset_id, keccak(share.sealed)) for share in shares)
+    return keccak(words(_RELEASE_DOMAIN, job_id, evidence_hash, index, keccak(sent)))
