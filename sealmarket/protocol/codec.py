@@ -122,11 +122,11 @@ def _to_wire(value: object) -> object:
 
 
 def _from_wire(kind: type, value: object) -> object:
-    if isinstance(kind, type) and issubclass(kind, HexBytes):
+    if issubclass(kind, HexBytes):
         if not isinstance(value, str):
             raise MalformedDocument(f"expected 0x hex for {kind.__name__}, found {type(value).__name__}")
         return kind.parse(value)
-    if isinstance(kind, type) and issubclass(kind, Uint):
+    if issubclass(kind, Uint):
         if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
             raise MalformedDocument(f"expected a decimal string for {kind.__name__}, found {value!r}")
         return kind(int(value))

@@ -13,7 +13,18 @@ from typing import ClassVar
 from sealmarket.protocol.codec import Address, Bytes32, Bytes64, MicroEpsilon, Uint, Wei
 from sealmarket.protocol.eip712 import TypedShape
 from sealmarket.protocol.hashing import keccak, sha256, words
-from sealmarket.protocol.numbers import U8, U32, AssetId, FailureCause, Grade, JobId, Outcome, Seconds, Tee, Timestamp
+from sealmarket.protocol.numbers import (
+    U8,
+    U32,
+    AssetId,
+    FailureCause,
+    Grade,
+    JobId,
+    Outcome,
+    Seconds,
+    Tee,
+    Timestamp,
+)
 from sealmarket.protocol.orders import Seal
 
 _REPORT_DATA_DOMAIN = keccak(b"sealmarket/report-data/1")
@@ -128,9 +139,7 @@ class Stop(TypedShape, frozen=True, kw_only=True):
 class Settlement(TypedShape, frozen=True, kw_only=True):
     """The enclave's word for its result: the hash of the sealed ciphertext, and the usage."""
 
-    EIP712: ClassVar[str] = (
-        "Settlement(bytes32 jobId,bytes32 resultHash,bytes32 receiptHash,uint32 units,bool last)"
-    )
+    EIP712: ClassVar[str] = "Settlement(bytes32 jobId,bytes32 resultHash,bytes32 receiptHash,uint32 units,bool last)"
 
     job_id: JobId
     result_hash: Bytes32
@@ -179,9 +188,7 @@ def report_data(job_id: JobId, signer: Address, enclave_key_hash: Bytes32, block
     return Bytes64(digest + bytes(32))
 
 
-def evidence_hash(
-    quote: bytes, signer: Address, enclave_key_hash: Bytes32, block_hash: Bytes32
-) -> Bytes32:
+def evidence_hash(quote: bytes, signer: Address, enclave_key_hash: Bytes32, block_hash: Bytes32) -> Bytes32:
     """What the provider posts before any oracle looks: evidence, both keys and the block it names."""
     return keccak(words(_EVIDENCE_DOMAIN, sha256(quote), signer, enclave_key_hash, block_hash))
 

@@ -37,7 +37,7 @@ class Grade(IntEnum):
 
 
 class Status(IntEnum):
-    """Where a job stands. ``Matched -> Quoted -> Accepted -> Settled -> Matured`` is the path of one that succeeds."""
+    """Where a job stands. Success is Matched, Quoted, Accepted, Settled, Matured."""
 
     NONE = 0
     MATCHED = 1

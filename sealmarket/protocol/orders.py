@@ -84,7 +84,7 @@ class ComputeOrder(TypedShape, frozen=True, kw_only=True):
 
 
 class AssetOrder(TypedShape, frozen=True, kw_only=True):
-    """An owner's offer beside the standing terms: another price, or for chosen counterparts. Volume 0: by the terms."""
+    """An owner's offer beside the standing terms: another price, or chosen counterparts. Volume 0: by the terms."""
 
     EIP712: ClassVar[str] = (
         "AssetOrder(bytes32 assetId,uint32 version,uint128 price,uint32 volume,uint64 expiry,bytes32 consumers,"
@@ -137,4 +137,3 @@ class Terms(Shape, frozen=True, kw_only=True):
 def asset_id(chain_id: int, registry: Address, creator: Address, salt: Bytes32) -> AssetId:
     """The id of an asset: it commits to chain, registry, creator and salt, so nobody can squat on it."""
     return AssetId(keccak(words(_ASSET_DOMAIN, chain_id, registry, creator, salt)))
-

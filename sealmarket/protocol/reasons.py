@@ -58,14 +58,24 @@ class JobReason(Enum):
         Outcome.TERMS_REFUSED,
         "the owner took this enclave or workload off the list on chain; ask the owner",
     )
-    ASSET_REVOKED = ("asset_revoked", 225, Outcome.TERMS_REFUSED, "the owner revoked this asset; choose another")
+    ASSET_REVOKED = (
+        "asset_revoked",
+        225,
+        Outcome.TERMS_REFUSED,
+        "the owner revoked this asset; choose another",
+    )
     TERMS_TIGHTENED = (
         "terms_tightened",
         226,
         Outcome.TERMS_REFUSED,
         "the owner tightened the terms after the match; request again under the new ones",
     )
-    ASSET_EXPIRED = ("asset_expired", 227, Outcome.TERMS_REFUSED, "the terms expired; ask the owner for a new version")
+    ASSET_EXPIRED = (
+        "asset_expired",
+        227,
+        Outcome.TERMS_REFUSED,
+        "the terms expired; ask the owner for a new version",
+    )
     POLICY_MISSING = (
         "policy_missing",
         228,

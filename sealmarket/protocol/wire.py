@@ -1,8 +1,7 @@
 """What the applications send each other: the JSON shapes of the store, the nodes and the backend.
 
-Blobs are content-addressed: ``PUT/GET {store}/v1/blobs/{name}`` where the name is Keccak-256 of the bytes for a
-document, and the content root for a sealed container; every reader checks what it gets. Evidence and releases are
-keyed by job.
+Blobs are content-addressed: documents under Keccak-256 of their bytes, sealed containers under their content root,
+workloads under their digest; every reader checks what it gets. Evidence, decisions and releases are keyed by job.
 """
 
 from __future__ import annotations
@@ -20,14 +19,8 @@ from sealmarket.protocol.orders import AssetOrder, ComputeOrder, Request, Seal
 Text = Annotated[str, Meta(max_length=4096)]
 
 
-class ResultKey(Shape, frozen=True, kw_only=True):
-    """The HPKE public key to which a result is sealed; a request signs ``keccak(public_key)``."""
-
-    public_key: HexBytes
-
-
 class Parameters(Shape, frozen=True, kw_only=True):
-    """A job's parameters with the salt of their digest. Travels to the enclave only, sealed to its key in release."""
+    """A job's parameters with the salt of their digest. The provider's host sees them: what is secret goes in as an asset."""
 
     salt: Bytes32
     values: dict[str, str | int | float | bool]
@@ -119,7 +112,7 @@ class ReleasedShare(Shape, frozen=True, kw_only=True):
 
 
 class Release(Shape, frozen=True, kw_only=True):
-    """What a node hands over after acceptance. ``signature`` is over :func:`sealmarket.protocol.wire.release_hash`."""
+    """What a node hands over after acceptance. ``signature`` is over :func:`release_hash`."""
 
     version: Literal["sealmarket/release/1"] = "sealmarket/release/1"
     job_id: JobId
@@ -205,7 +198,7 @@ class JobEvent(Shape, frozen=True, kw_only=True):
 
 
 class JobView(Shape, frozen=True, kw_only=True):
-    """What the backend shows of a job. ``waiting_for`` says in words what has to happen next, and whose turn it is."""
+    """What the backend shows of a job. ``waiting_for`` says in words what has to happen next, and by whom."""
 
     job_id: JobId
     request_hash: Bytes32
@@ -234,6 +227,6 @@ _RELEASE_DOMAIN = keccak(b"sealmarket/release/1")
 
 
 def release_hash(job_id: JobId, evidence_hash: Bytes32, index: int, shares: tuple[ReleasedShare, ...]) -> Bytes32:
-    """What a node signs (EIP-191) for the ciphertexts that it sent, so that it cannot deny or be blamed for others."""
+    """What a node signs (EIP-191) for the ciphertexts that it sent, so that it can neither deny nor be blamed."""
     sent = b"".join(words(share.asset_id, keccak(share.sealed)) for share in shares)
     return keccak(words(_RELEASE_DOMAIN, job_id, evidence_hash, index, keccak(sent)))
