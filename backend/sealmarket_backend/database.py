@@ -1,0 +1,110 @@
+"""What the backend remembers, in SQLite: the order book, the index of the chain, and what parties posted.
+
+The chain is the truth about jobs and assets; those tables can be thrown away and built again from events. The order
+book is the only thing here that exists nowhere else, and an order counts as accepted once it is committed.
+
+A request goes ``open -> matched`` or ``open -> refused``; each step names the state it starts from in its ``WHERE``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sealmarket.protocol.codec import Bytes32
+from sealmarket_backend.errors import TransitionRefused
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS requests (
+    request_hash BLOB PRIMARY KEY, body BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
+    explanation TEXT NOT NULL DEFAULT '[]', job_id BLOB, sequence INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS open_requests ON requests (sequence) WHERE state = 'open';
+CREATE TABLE IF NOT EXISTS compute_orders (
+    order_hash BLOB PRIMARY KEY, body BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open', sequence INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS asset_orders (
+    order_hash BLOB PRIMARY KEY, asset_id BLOB NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open', sequence INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS jobs (
+    job_id BLOB PRIMARY KEY, request_hash BLOB NOT NULL UNIQUE, provider BLOB NOT NULL, consumer BLOB NOT NULL,
+    status INTEGER NOT NULL, spec BLOB NOT NULL, facts BLOB NOT NULL DEFAULT '{}'
+);
+CREATE INDEX IF NOT EXISTS jobs_of_provider ON jobs (provider, status);
+CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status);
+CREATE TABLE IF NOT EXISTS job_events (
+    job_id BLOB NOT NULL, block INTEGER NOT NULL, log_index INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (job_id, block, log_index)
+);
+CREATE TABLE IF NOT EXISTS assets (
+    asset_id BLOB NOT NULL, version INTEGER NOT NULL, owner BLOB NOT NULL, seal BLOB NOT NULL, terms BLOB NOT NULL,
+    terms_version INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (asset_id, version)
+);
+CREATE TABLE IF NOT EXISTS cursor (id INTEGER PRIMARY KEY CHECK (id = 1), block INTEGER NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS parameters (request_hash BLOB PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS envelopes (
+    job_id BLOB NOT NULL, evidence_hash BLOB NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job_id, evidence_hash)
+);
+CREATE TABLE IF NOT EXISTS results (job_id BLOB PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS acknowledgements (job_id BLOB PRIMARY KEY, body BLOB NOT NULL);
+"""
+
+
+class Database:
+    """One SQLite file, one writer at a time. ``Database(None)`` is the in-memory twin."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(
+            path or ":memory:", check_same_thread=False, isolation_level=None, cached_statements=256
+        )
+        self._connection.row_factory = sqlite3.Row
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of it is on disk when the block ends, or none of it."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    def row(self, query: str, *values: object) -> sqlite3.Row | None:
+        """The first row of a query, or None."""
+        with self._lock:
+            found: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
+            return found
+
+    def move_request(self, request_hash: Bytes32, to: str, *, job_id: Bytes32 | None = None) -> None:
+        """``open -> matched`` or ``open -> refused``.
+
+        Raises:
+            TransitionRefused: the request is not open.
+        """
+        with self.write() as connection:
+            changed = connection.execute(
+                "UPDATE requests SET state = ?, job_id = ? WHERE request_hash = ? AND state = 'open'",
+                (to, job_id, request_hash),
+            ).rowcount
+        if changed != 1:
+            raise TransitionRefused(f"request {request_hash} is not open, so it cannot become {to}")
