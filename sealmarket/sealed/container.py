@@ -43,8 +43,8 @@ from sealmarket.sealed.errors import (
 from sealmarket.sealed.header import DEFAULT_CHUNK_SIZE, HEADER_BYTES, TAG_BYTES, Header, chunks_for
 from sealmarket.sealed.merkle import RootBuilder, header_digest, leaf_digest
 
-KEY_DOMAIN = b"sealmarket container v1 key"
-CHUNK_DOMAIN = b"sealmarket container v1 chunk"
+KEY_DOMAIN = b"sealmarket/container-key/1"
+CHUNK_DOMAIN = b"sealmarket/container-chunk/1"
 KEY_BYTES = 32
 _LENGTH_BYTES = 8
 
@@ -322,9 +322,7 @@ class _Strip:
 
     def finish(self) -> None:
         if self._padded and self._left:
-            raise InvalidHeader(
-                "padded length", f"{self._left} more than the stream holds", "at most the stream"
-            )
+            raise InvalidHeader("padded length", f"{self._left} more than the stream holds", "at most the stream")
 
 
 def _chunk_key(key: bytes, header: Header) -> bytes:

@@ -13,6 +13,7 @@
         │   ├── WrongAsset
         │   ├── InputTooLarge
         │   └── SourceLengthChanged
+        ├── InvalidOutputs
         ├── ShareError
         │   ├── InvalidSharing
         │   ├── TooFewShares
@@ -157,6 +158,17 @@ class SourceLengthChanged(ContainerError):
         self.got, self.expected = got, expected
 
 
+class InvalidOutputs(SealedError):
+    """an output's {field} is {got}, expected {expected}"""
+
+    def __init__(self, field: str, got: object, expected: object) -> None:
+        super().__init__(
+            f"an output's {field} is {got}, expected {expected}",
+            remedy="the workload must return a mapping of plain names to bytes",
+        )
+        self.field, self.got, self.expected = field, got, expected
+
+
 class ShareError(SealedError):
     """A key share, or a set of them, was refused."""
 
@@ -199,8 +211,7 @@ class WrongShare(ShareError):
 
     def __init__(self, index: int, expected: bytes, found: bytes) -> None:
         super().__init__(
-            f"the share of index {index} does not match its commitment: "
-            f"0x{found.hex()}, expected 0x{expected.hex()}",
+            f"the share of index {index} does not match its commitment: 0x{found.hex()}, expected 0x{expected.hex()}",
             remedy="leave this node's share out and ask another oracle node",
         )
         self.index, self.expected, self.found = index, expected, found

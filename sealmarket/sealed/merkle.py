@@ -16,10 +16,10 @@ from blake3 import blake3
 
 from sealmarket.protocol.codec import Bytes32
 
-LEAF_DOMAIN = "sealmarket container v1 2026 leaf"
-NODE_DOMAIN = "sealmarket container v1 2026 node"
-ROOT_DOMAIN = "sealmarket container v1 2026 root"
-HEADER_DOMAIN = "sealmarket container v1 2026 header"
+LEAF_DOMAIN = "sealmarket/container-leaf/1"
+NODE_DOMAIN = "sealmarket/container-node/1"
+ROOT_DOMAIN = "sealmarket/container-root/1"
+HEADER_DOMAIN = "sealmarket/container-header/1"
 
 
 def header_digest(header: bytes) -> Bytes32:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealmarket.protocol.codec import Bytes32
-from sealmarket.sealed import container
+from sealmarket.sealed import container, merkle
 from sealmarket.sealed.container import ContainerReader, Sealed, seal
 from sealmarket.sealed.errors import (
     ChunkAltered,
@@ -41,9 +41,7 @@ def pattern(length: int) -> bytes:
 
 def sealed(data: bytes, pad_to: int | None = None, version: int = 1) -> tuple[bytes, Sealed]:
     sink = io.BytesIO()
-    made = seal(
-        io.BytesIO(data), sink, KEY, asset_id=ASSET, asset_version=version, chunk_size=SIZE, pad_to=pad_to
-    )
+    made = seal(io.BytesIO(data), sink, KEY, asset_id=ASSET, asset_version=version, chunk_size=SIZE, pad_to=pad_to)
     return sink.getvalue(), made
 
 
@@ -53,14 +51,14 @@ def open_all(raw: bytes, root: bytes, key: bytes = KEY) -> bytes:
 
 def forged(raw: bytes) -> ContainerReader:
     """A reader of altered bytes under a root computed over them: what a forger who sets roots gets."""
-    tree = container.RootBuilder()
+    tree = merkle.RootBuilder()
     header = Header.decode(raw[:HEADER_BYTES])
     at = HEADER_BYTES
     for index in range(header.chunk_count):
         size = header.plain_size(index) + TAG_BYTES
-        tree.add(container.leaf_digest(index, raw[at : at + size]))
+        tree.add(merkle.leaf_digest(index, raw[at : at + size]))
         at += size
-    return ContainerReader(io.BytesIO(raw), tree.root(container.header_digest(raw[:HEADER_BYTES])))
+    return ContainerReader(io.BytesIO(raw), tree.root(merkle.header_digest(raw[:HEADER_BYTES])))
 
 
 def chunk_at(raw: bytes, index: int) -> slice:
@@ -273,9 +271,7 @@ def vector_cases() -> list[dict[str, object]]:
     for length, pad_to in ((0, None), (5, None), (SIZE, None), (2 * SIZE + 1, None), (5, 4096)):
         sink = io.BytesIO()
         salt = Bytes32(bytes([length % 251]) * 32)
-        made = container._seal_with_salt(
-            io.BytesIO(pattern(length)), sink, KEY, ASSET, 7, length, SIZE, pad_to, salt
-        )
+        made = container._seal_with_salt(io.BytesIO(pattern(length)), sink, KEY, ASSET, 7, length, SIZE, pad_to, salt)
         raw = sink.getvalue()
         cases.append({
             "plaintext_length": length,
