@@ -1,0 +1,287 @@
+"""Intel SGX and TDX quotes: authentic? (DCAP, "Intel SGX ECDSA quote library", and QVL's verifyQuote)
+
+The steps of :func:`authenticate`, which stops at the first that fails:
+
+1. The quote follows its layout to the last byte; nothing but zeros lies behind it.
+2. Collateral is there; its chains end in one pinned root; a certificate made for signing TCB information signed it;
+   no signer is revoked; it is for this TEE (PCS API v4).
+3. Every certificate, CRL and document is valid at ``now``.
+4. The PCK chain (from the quote, the collateral or the endorsements) ends in the same root, through the CA whose
+   CRL is there; neither CA nor leaf is revoked.
+5. The collateral is for this platform: FMSPC and PCEID are the leaf's.
+6. The PCK key signed the QE report; the QE report commits to the attestation key; the QE is Intel's by QE identity
+   (MRSIGNER, ISVPRODID, MISCSELECT, ATTRIBUTES) and not in debug.
+7. The attestation key signed header, descriptor and body.
+8. The TDX module is Intel's; platform, module and QE reach levels, joined to one status with its advisories.
+9. dcap-qvl, a second implementation, verifies the same bytes and says the same status. What it refuses by a policy
+   of its own (debug, SEPT_VE_DISABLE, a service TD, no level, Revoked) must be visible in the proven bytes, and is
+   appraised here.
+
+The grade is that of the root. A QE signature or quote signature with ``n - s`` verifies as well, and genuine
+platforms emit both halves: what names evidence is therefore the digest of what was signed, not of the signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import dcap_qvl
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sealmarket.attestation.cache import ProvenCache
+from sealmarket.attestation.collateral import IntelCollateral
+from sealmarket.attestation.errors import CollateralError
+from sealmarket.attestation.evidence import Endorsements, Evidence
+from sealmarket.attestation.intel_pki import ROLE_PCK, PckExtension, check_windows, common_name, raw_key, verify_raw
+from sealmarket.attestation.intel_quote import PCK_CHAIN_PEM, Quote, SgxBody, TdBody, read_quote, read_sgx_body, refuse
+from sealmarket.attestation.intel_tcb import (
+    Joined,
+    QeIdentity,
+    Rating,
+    TcbInfo,
+    isv_rating,
+    join,
+    masked_equal,
+    module_rating,
+    platform_rating,
+)
+from sealmarket.attestation.intel_trust import PckIdentity, Trusted, trust_collateral, trust_pck_pem
+from sealmarket.attestation.model import _MAKER, AuthenticReport, Grade, Platform, Tcb, TcbStatus, Tee
+from sealmarket.attestation.reasons import Reason
+from sealmarket.attestation.roots import Roots
+from sealmarket.protocol.codec import Bytes32
+
+_SGX_DEBUG = 1 << 1
+_TD_DEBUG = 1 << 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntelBody:
+    """What the appraisal of a quote needs beyond the common report."""
+
+    quote: Quote
+    pck: PckExtension
+    tcb_info: TcbInfo
+    qe_identity: QeIdentity
+    platform: Rating
+    qe: Rating
+    module: Rating | None
+    engine: str = field(default="")
+
+    def claims(self) -> Mapping[str, Any]:
+        """The body's fields, the platform's, and how each part was rated."""
+        ratings = {"platform": self.platform, "qe": self.qe, "module": self.module}
+        return {
+            **self.quote.body.claims(),
+            "quote_version": self.quote.version,
+            "padding": self.quote.padding,
+            "fmspc": self.pck.fmspc.hex(),
+            "pce_id": self.pck.pce_id.hex(),
+            "pce_svn": self.pck.pce_svn,
+            "ppid": self.pck.ppid.hex(),
+            "platform_instance_id": self.pck.platform_instance.hex() if self.pck.platform_instance else None,
+            "sgx_type": self.pck.sgx_type,
+            "platform_flags": sorted(self.pck.flags),
+            "tcb_evaluation_data_numbers": [self.tcb_info.tcb_evaluation_data_number, self.qe_identity.evaluation_number],
+            "tcb_levels": {
+                name: {"status": r.status.value, "date": r.date.date().isoformat() if r.date else None}
+                for name, r in ratings.items()
+                if r is not None
+            },
+        }  # fmt: skip
+
+
+def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, now: datetime) -> AuthenticReport:
+    """Prove an SGX or TDX quote. See the module's steps.
+
+    Raises:
+        EvidenceRefused: the first step that failed, as a finding.
+    """
+    # 1. Layout.
+    quote = read_quote(evidence.raw)
+    # 2. Collateral under a pinned root.
+    collateral = _collateral(endorsements)
+    trusted = trust_collateral(collateral, quote.tee, roots)
+    # 3. Validity at this moment.
+    moment = int(now.timestamp())
+    if not trusted.valid_from <= moment <= trusted.valid_to:
+        check_windows(trusted.windows, moment)
+    # 4. The PCK chain under the same root.
+    pck, chain_pem = _pck(quote, collateral, endorsements, trusted)
+    check_windows(pck.windows, moment)
+    # 5. Collateral of this platform.
+    _check_platform(pck.extension, trusted.tcb_info)
+    # 6. The quoting enclave.
+    qe = _check_quoting_enclave(quote, pck, trusted.qe_identity)
+    # 7. The quote itself.
+    key = raw_key(quote.attestation_key)
+    if key is None or not verify_raw(key, quote.signature, quote.signed):
+        refuse(Reason.SIGNATURE_INVALID, "a quote signed by its attestation key", "a signature that does not verify")
+    # 8. The level of each part.
+    module = module_rating(trusted.tcb_info, quote.body) if isinstance(quote.body, TdBody) else None
+    platform = platform_rating(trusted.tcb_info, pck.extension, quote.body)
+    qe_rating = isv_rating(trusted.qe_identity.levels, qe.measurement.isv_svn)
+    joined = join((platform, qe_rating) if module is None else (platform, module, qe_rating))
+    # 9. A second implementation.
+    said = _second_opinion(quote, evidence.raw, _with_chain(collateral, quote, chain_pem), trusted, joined, moment)
+    body = IntelBody(
+        quote=quote, pck=pck.extension, tcb_info=trusted.tcb_info, qe_identity=trusted.qe_identity,
+        platform=platform, qe=qe_rating, module=module, engine=said,
+    )  # fmt: skip
+    return _report(body, trusted, joined, now)
+
+
+def _report(body: IntelBody, trusted: Trusted, joined: Joined, now: datetime) -> AuthenticReport:
+    inner = body.quote.body
+    debug = inner.flags & _SGX_DEBUG if isinstance(inner, SgxBody) else inner.attributes & _TD_DEBUG
+    return AuthenticReport(
+        maker=_MAKER,
+        tee=body.quote.tee,
+        grade=trusted.grade,
+        measurement=inner.measurement,
+        report_data=inner.report_data,
+        evidence_digest=Bytes32(sha256(body.quote.signed + body.quote.attestation_key).digest()),
+        tcb=Tcb(
+            status=joined.status,
+            advisories=joined.advisories,
+            level_date=joined.date,
+            evaluation_numbers=(trusted.tcb_info.tcb_evaluation_data_number, trusted.qe_identity.evaluation_number),
+            expires=datetime.fromtimestamp(trusted.valid_to, UTC),
+        ),
+        platform=Platform(identity=body.pck.ppid),
+        debug=bool(debug),
+        body=body,
+        authenticated_at=now,
+    )
+
+
+def _collateral(endorsements: Endorsements) -> IntelCollateral:
+    if endorsements.collateral is None:
+        refuse(Reason.ENDORSEMENT_MISSING, "Intel collateral for this platform", "none")
+    return endorsements.collateral
+
+
+def _pck(
+    quote: Quote, collateral: IntelCollateral, endorsements: Endorsements, trusted: Trusted
+) -> tuple[PckIdentity, bytes]:
+    """The chain from the quote when it carries one, else from the collateral, else from the endorsements."""
+    if quote.certification_type == PCK_CHAIN_PEM:
+        pem = quote.certification
+    elif not 1 <= quote.certification_type <= 3:
+        refuse(Reason.UNSUPPORTED_FORMAT, "PCK certification data of type 1, 2, 3 or 5", quote.certification_type)
+    elif collateral.pck_certificate_chain:
+        pem = collateral.pck_certificate_chain.encode()
+    else:
+        pem = _chain_among(endorsements.certificates)
+    return trust_pck_pem(pem, trusted, collateral), pem
+
+
+def _chain_among(certificates: tuple[x509.Certificate, ...]) -> bytes:
+    """Leaf, CA and root out of loose certificates, by their names; ``trust_pck`` proves what they are."""
+    by_subject = {c.subject: c for c in certificates}
+    leaf = next((c for c in certificates if common_name(c).endswith(ROLE_PCK[0])), None)
+    if leaf is None:
+        refuse(Reason.PCK_MISSING, "a PCK certificate in the quote, collateral or endorsements", "none")
+    authority = by_subject.get(leaf.issuer)
+    root = by_subject.get(authority.issuer) if authority else None
+    if authority is None or root is None:
+        refuse(Reason.PCK_MISSING, f"the issuers of {common_name(leaf)}", "not among the endorsements")
+    return b"".join(c.public_bytes(Encoding.PEM) for c in (leaf, authority, root))
+
+
+def _with_chain(collateral: IntelCollateral, quote: Quote, pem: bytes) -> IntelCollateral:
+    if quote.certification_type == PCK_CHAIN_PEM or collateral.pck_certificate_chain:
+        return collateral
+    return msgspec.structs.replace(collateral, pck_certificate_chain=pem.decode())
+
+
+def _check_platform(pck: PckExtension, info: TcbInfo) -> None:
+    if bytes.fromhex(info.fmspc) != pck.fmspc:
+        refuse(Reason.FMSPC_MISMATCH, f"TCB info for {pck.fmspc.hex()}", info.fmspc)
+    if bytes.fromhex(info.pce_id) != pck.pce_id:
+        refuse(Reason.PCEID_MISMATCH, f"TCB info for PCE {pck.pce_id.hex()}", info.pce_id)
+
+
+_enclaves: ProvenCache[SgxBody] = ProvenCache(4096)
+
+
+def _check_quoting_enclave(quote: Quote, pck: PckIdentity, identity: QeIdentity) -> SgxBody:
+    """Step 6; the signature once per platform, since a QE keeps its attestation key."""
+    material = quote.qe_report + quote.qe_signature + quote.attestation_key + quote.qe_auth
+    name = sha256(pck.fingerprint + material).digest()
+    qe = _enclaves.get(name)
+    if qe is None:
+        if not verify_raw(pck.key, quote.qe_signature, quote.qe_report):
+            refuse(Reason.QE_REPORT_SIGNATURE, "a QE report signed by the PCK key", "a signature that does not verify")
+        qe = read_sgx_body(quote.qe_report)
+        bound = sha256(quote.attestation_key + quote.qe_auth).digest() + bytes(32)
+        if qe.report_data != bound:
+            refuse(Reason.QE_BINDING, f"QE report data {bound.hex()}", qe.report_data.hex())
+        _enclaves.put(name, qe)
+    m = qe.measurement
+    if m.mr_signer != bytes.fromhex(identity.mrsigner):
+        refuse(Reason.QE_IDENTITY, f"QE MRSIGNER {identity.mrsigner}", m.mr_signer.hex())
+    if m.isv_prod_id != identity.isvprodid:
+        refuse(Reason.QE_IDENTITY, f"QE ISVPRODID {identity.isvprodid}", m.isv_prod_id)
+    if not masked_equal(m.misc_select[::-1], identity.miscselect, identity.miscselect_mask):
+        refuse(Reason.QE_IDENTITY, f"QE MISCSELECT {identity.miscselect}", m.misc_select.hex())
+    if not masked_equal(m.attributes, identity.attributes, identity.attributes_mask) or qe.flags & _SGX_DEBUG:
+        refuse(Reason.QE_IDENTITY, f"QE ATTRIBUTES {identity.attributes} without debug", m.attributes.hex())
+    return qe
+
+
+# What dcap-qvl refuses by its own policy, and the proven fact that must stand behind each refusal.
+_OPINIONS: tuple[tuple[str, str], ...] = (
+    ("Debug mode is enabled", "debug"),
+    ("SEPT_VE_DISABLE is not enabled", "sept_ve_disable"),
+    ("Invalid MR service TD", "service_td"),
+    ("No matching TCB level found", "no_level"),
+)
+
+
+def _second_opinion(
+    quote: Quote, raw: bytes, collateral: IntelCollateral, trusted: Trusted, joined: Joined, now: int
+) -> str:
+    """Step 9: what dcap-qvl says of the same bytes; returns its status or the policy refusal that it made."""
+    data = raw[: quote.length]
+    try:
+        engine = collateral.engine
+        if trusted.grade is Grade.HARDWARE:
+            result = dcap_qvl.verify(data, engine, now)
+        else:
+            result = dcap_qvl.verify_with_root_ca(data, engine, trusted.root.public_bytes(Encoding.DER), now)
+    except (ValueError, CollateralError) as error:
+        return _explain_refusal(str(error), quote, joined)
+    if result.status != joined.status.value or set(result.advisory_ids) != set(joined.advisories):
+        refuse(
+            Reason.ENGINE_DISAGREES,
+            f"dcap-qvl to say {joined.status.value} {sorted(joined.advisories)}",
+            f"{result.status} {sorted(result.advisory_ids)}",
+        )
+    return str(result.status)
+
+
+def _explain_refusal(message: str, quote: Quote, joined: Joined) -> str:
+    body = quote.body
+    facts = {"no_level": joined.status is TcbStatus.NO_LEVEL, "debug": _debug(body)}
+    if isinstance(body, TdBody):
+        facts["sept_ve_disable"] = not body.attributes >> 28 & 1
+        facts["service_td"] = any(body.mr_service_td or b"")
+        facts["td_attributes"] = bool(body.attributes & ~(1 << 28))
+    for text, fact in _OPINIONS:
+        if text in message and facts.get(fact, False):
+            return fact
+    return refuse(Reason.ENGINE_REFUSED, "dcap-qvl to verify the same quote", message)
+
+
+def _debug(body: SgxBody | TdBody) -> bool:
+    return bool(body.flags & _SGX_DEBUG if isinstance(body, SgxBody) else body.attributes & _TD_DEBUG)
+
+
+TEES = (Tee.SGX, Tee.TDX)
