@@ -28,8 +28,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import rfc8785
-
+from sealmarket.protocol.codec import canonical_json
 from sealmarket.protocol.errors import SealmarketError
 
 ENTRY_POINT = "__main__.py"
@@ -123,7 +122,7 @@ def command_digest(arguments: Sequence[str]) -> bytes:
         "kind": "sealmarket virtual command",
         "version": 1,
     }
-    return hashlib.sha384(rfc8785.dumps(command)).digest()
+    return hashlib.sha384(canonical_json(command)).digest()
 
 
 def tree_digest(kind: str, files: Sequence[SourceFile]) -> bytes:
@@ -136,7 +135,7 @@ def tree_digest(kind: str, files: Sequence[SourceFile]) -> bytes:
         "kind": f"sealmarket virtual {kind}",
         "version": 1,
     }
-    return hashlib.sha384(rfc8785.dumps(manifest)).digest()
+    return hashlib.sha384(canonical_json(manifest)).digest()
 
 
 def image_files(image: Path) -> Iterator[SourceFile]:

@@ -1,0 +1,1 @@
+"""How the host reaches each kind of TEE: one module each."""

@@ -1,0 +1,1 @@
+"""The enclave runtime: what is measured. Small, and independent of the host."""

@@ -1,0 +1,151 @@
+"""The enclave's side of its TEE: evidence over 64 bytes, and runtime registers where the platform has them.
+
+Under a virtual device the enclave finds two sockets when it starts: descriptor 3 leads to the untrusted host,
+descriptor 4 to the device. :func:`attach` takes both and closes them to everything that the enclave starts later, so
+that a workload can reach neither. Each message is one msgpack map in one packet.
+
+    PlatformError
+    ├── PlatformRefused       the platform answered that it will not do this
+    └── PlatformLost          the platform does not answer any more
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import socket
+import threading
+from typing import Protocol
+
+import msgspec
+
+CHANNEL_FD = 3
+QUOTE_FD = 4
+REPORT_DATA_SIZE = 64
+MAX_PACKET = 1 << 16
+
+_PR_SET_DUMPABLE = 4
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """One packet on the quote channel. Unknown fields are refused, so that no request can carry a claim."""
+
+
+class QuoteRequest(Message, frozen=True, kw_only=True, tag="quote"):
+    """Ask for evidence over exactly 64 bytes of report data."""
+
+    report_data: bytes
+
+
+class ExtendRequest(Message, frozen=True, kw_only=True, tag="extend"):
+    """Extend runtime register 2 or 3 by a SHA-384 digest."""
+
+    index: int
+    digest: bytes
+
+
+class Quoted(Message, frozen=True, kw_only=True, tag="quoted"):
+    """The evidence, in the TEE's own format."""
+
+    evidence: bytes
+
+
+class Extended(Message, frozen=True, kw_only=True, tag="extended"):
+    """The register's new value."""
+
+    register: bytes
+
+
+class Refused(Message, frozen=True, kw_only=True, tag="refused"):
+    """Why the platform will not."""
+
+    message: str
+
+
+Request = QuoteRequest | ExtendRequest
+Answer = Quoted | Extended | Refused
+
+
+class PlatformError(Exception):
+    """The platform did not do what the enclave asked."""
+
+
+class PlatformRefused(PlatformError):
+    """The platform refused: {message}."""
+
+
+class PlatformLost(PlatformError):
+    """The platform closed its channel or answered with something else."""
+
+
+class Platform(Protocol):
+    """What the runtime needs of a TEE."""
+
+    def quote(self, report_data: bytes) -> bytes:
+        """Evidence over 64 bytes. Raises :class:`PlatformError`."""
+
+    def extend(self, index: int, digest: bytes) -> bytes:
+        """Extend a runtime register by a 48-byte digest and return its new value. Raises :class:`PlatformError`."""
+
+
+class DevicePlatform:
+    """A :class:`Platform` behind the quote channel of a virtual device."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._turn = threading.Lock()
+
+    def quote(self, report_data: bytes) -> bytes:
+        """Evidence over 64 bytes of report data."""
+        if len(report_data) != REPORT_DATA_SIZE:
+            raise PlatformRefused(f"report data takes {REPORT_DATA_SIZE} bytes, found {len(report_data)}")
+        answer = self._ask(QuoteRequest(report_data=report_data))
+        if not isinstance(answer, Quoted):
+            raise PlatformLost(f"expected evidence, found {type(answer).__name__}")
+        return answer.evidence
+
+    def extend(self, index: int, digest: bytes) -> bytes:
+        """Extend register 2 or 3: SHA-384 over the old value and the digest."""
+        answer = self._ask(ExtendRequest(index=index, digest=digest))
+        if not isinstance(answer, Extended):
+            raise PlatformLost(f"expected a register, found {type(answer).__name__}")
+        return answer.register
+
+    def _ask(self, request: Request) -> Quoted | Extended:
+        with self._turn:
+            try:
+                self._channel.send(msgspec.msgpack.encode(request))
+                packet = self._channel.recv(MAX_PACKET)
+            except OSError as error:
+                raise PlatformLost(f"the device's channel failed: {error}") from error
+        if not packet:
+            raise PlatformLost("the device closed its channel")
+        try:
+            answer: Answer = msgspec.msgpack.decode(packet, type=Answer)
+        except msgspec.MsgspecError as error:
+            raise PlatformLost(f"the device answered with something else: {error}") from error
+        if isinstance(answer, Refused):
+            raise PlatformRefused(answer.message)
+        return answer
+
+
+def attach() -> tuple[socket.socket, DevicePlatform]:
+    """Take the two sockets that a virtual device gave at launch: the host's channel, and the platform.
+
+    Call it first. Afterwards neither descriptor is inherited by a child, the process leaves no core, and other
+    processes of the same user can neither trace it nor read its memory.
+
+    Raises:
+        PlatformLost: the process was not started by a virtual device.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise PlatformLost(f"the process cannot be closed to tracing: {os.strerror(ctypes.get_errno())}")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for descriptor in (CHANNEL_FD, QUOTE_FD):
+        try:
+            os.set_inheritable(descriptor, False)
+        except OSError as error:
+            raise PlatformLost(f"no socket at descriptor {descriptor}; a virtual device starts this") from error
+    return socket.socket(fileno=CHANNEL_FD), DevicePlatform(socket.socket(fileno=QUOTE_FD))
