@@ -45,7 +45,9 @@ NETWORK_REMEDY = (
     "Run the same command again: what is already there is kept."
 )
 HASH_REMEDY = "A file that arrived is not the file that was locked. Do not work around this; see SECURITY.md."
-VENV_REMEDY = "On Debian and Ubuntu: `apt install python3-venv`. Elsewhere, install a Python that has venv and pip."
+VENV_REMEDY = (
+    "On Debian and Ubuntu: `apt install python3-venv`. Elsewhere, install a Python that has venv and pip."
+)
 
 
 class SetupFailed(RuntimeError):
@@ -121,7 +123,8 @@ def _inputs(part: str) -> list[Path]:
     packages = [ROOT / name for name in ("package.json", "package-lock.json", ".npmrc")]
     if part == "node":
         return packages
-    return [*packages, ROOT / "hardhat.config.js", *sorted((ROOT / "contracts").rglob("*.sol"))]
+    sources = sorted(path for path in (ROOT / "contracts").rglob("*.sol") if not path.name.endswith(".t.sol"))
+    return [*packages, ROOT / "hardhat.config.js", *sources]
 
 
 def _read_stamp() -> dict[str, str]:
@@ -187,21 +190,16 @@ def _node_part() -> None:
 
 def _contracts_part() -> None:
     with _step("Contracts"):
-        command = toolchain.hardhat_command("build", "--quiet") if _has_contracts() else None
-        if command is not None:
-            _run("hardhat build", command, "Fix what the compiler names above.", toolchain.node_environment())
+        command = toolchain.hardhat_command("build", "--quiet", "--no-tests")
+        _run("hardhat build", command, "Fix what the compiler names above.", toolchain.node_environment())
 
 
 _PARTS = {"python": _python_part, "node": _node_part, "contracts": _contracts_part}
 _PRODUCTS: dict[str, tuple[Path, ...]] = {
     "python": (PYTHON,),
     "node": (NODE_MODULES / ".package-lock.json",),
-    "contracts": (),
+    "contracts": (BUILD / "artifacts",),
 }
-
-
-def _has_contracts() -> bool:
-    return any((ROOT / "contracts").rglob("*.sol"))
 
 
 def _check_venv() -> None:
@@ -248,14 +246,22 @@ def _run(step: str, command: Sequence[str], remedy: str, environment: dict[str, 
         log.write(f"$ {' '.join(command)}\n")
         log.flush()
         begin = log.tell()
-        done = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+        )
     if done.returncode != 0:
         with LOG.open("rb") as written:
             written.seek(begin)
             said = written.read().decode(errors="replace")
         tail = "\n".join(said.splitlines()[-TAIL_LINES:])
-        mismatch = "EINTEGRITY" in said or "hash mismatch" in said.lower() or "do not match the hashes" in said.lower()
-        raise SetupFailed(step, f"exit status {done.returncode}\n{tail}\n", HASH_REMEDY if mismatch else remedy)
+        mismatch = (
+            "EINTEGRITY" in said
+            or "hash mismatch" in said.lower()
+            or "do not match the hashes" in said.lower()
+        )
+        raise SetupFailed(
+            step, f"exit status {done.returncode}\n{tail}\n", HASH_REMEDY if mismatch else remedy
+        )
 
 
 @contextlib.contextmanager

@@ -23,9 +23,19 @@ class Chain:
 
 def anvil(programs: Supervisor, *options: str, name: str = "anvil", port: int = 0) -> Chain:
     """Anvil's native binary: a block each second, final after two (`--slots-in-an-epoch 1`)."""
-    command = [str(toolchain.anvil_binary()), "--host", LOOPBACK, "--port", str(port), "--chain-id", str(CHAIN_ID)]
+    command = [
+        str(toolchain.anvil_binary()),
+        "--host",
+        LOOPBACK,
+        "--port",
+        str(port),
+        "--chain-id",
+        str(CHAIN_ID),
+    ]
     defaults = ("--slots-in-an-epoch", "1", "--block-time", "1", "--hardfork", "shanghai")
-    return _started(programs, name, [*command, *_unless_given(defaults, options), *options], r"Listening on (\S+)")
+    return _started(
+        programs, name, [*command, *_unless_given(defaults, options), *options], r"Listening on (\S+)"
+    )
 
 
 def hardhat(programs: Supervisor, *options: str, name: str = "hardhat", port: int = 0) -> Chain:

@@ -6,8 +6,8 @@
         api.answer[1]                                  # what the readiness condition found
 
 Each program has its own process group, its own log file, no standard input, and a lifeline to this process
-(`sealmarket.lifeline`): leaving the block stops the groups (SIGTERM, then SIGKILL), newest first, and when this
-process is killed with SIGKILL the kernel ends them. A program's own children attach lifelines of their own.
+(`sealmarket.lifeline`): leaving the block stops the groups (SIGTERM, then SIGKILL), newest first, and when
+this process is killed with SIGKILL the kernel ends them. A program's own children attach lifelines likewise.
 
 Errors:
 
@@ -45,7 +45,7 @@ DEFAULT_GRACE_SECONDS = 5.0
 
 Answer = Any
 Ready = Callable[["Process"], Answer]
-"""A readiness condition: something true once the program serves, else something false; asked again and again."""
+"""A readiness condition: true once the program serves, else false; asked again and again."""
 
 
 class ProcessError(RuntimeError):
@@ -68,7 +68,9 @@ class DiedEarly(ProcessError):
     """{name} ended with status {status} before it was ready. Its log {log} ends:\\n{tail}"""
 
     def __init__(self, name: str, status: int, log: Path, tail: str) -> None:
-        super().__init__(f"{name} ended with status {status} before it was ready. Its log {log} ends:\n{tail}")
+        super().__init__(
+            f"{name} ended with status {status} before it was ready. Its log {log} ends:\n{tail}"
+        )
         self.name, self.status, self.log, self.tail = name, status, log, tail
 
 
@@ -122,7 +124,7 @@ class Process:
         return status
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, as a test of what a crash leaves behind does; waits until it is gone."""
+        """SIGKILL to the whole group, for tests of what a crash leaves behind; waits until it is gone."""
         self.stop(grace=0)
 
     def stop(self, grace: float = DEFAULT_GRACE_SECONDS) -> int:
@@ -203,14 +205,18 @@ class Supervisor:
             self.processes.pop().stop()
 
 
-# --- starting from a thread that lives as long as the process -------------------------------------------------
+# --- starting from a thread that lives as long as the process -----------------------------------------------
 
-_requests: queue.SimpleQueue[tuple[Callable[[], subprocess.Popen[bytes]], queue.SimpleQueue[Any]]] = queue.SimpleQueue()
+_requests: queue.SimpleQueue[tuple[Callable[[], subprocess.Popen[bytes]], queue.SimpleQueue[Any]]] = (
+    queue.SimpleQueue()
+)
 _starter_lock = threading.Lock()
 _starter: threading.Thread | None = None
 
 
-def _spawn(words: Sequence[str], log: Path, env: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
+def _spawn(
+    words: Sequence[str], log: Path, env: Mapping[str, str] | None, cwd: Path | None
+) -> subprocess.Popen[bytes]:
     """Start a program from the starter thread: the kernel ends a child with the thread that made it."""
 
     def start() -> subprocess.Popen[bytes]:
@@ -253,7 +259,7 @@ def _serve_starts() -> None:
             reply.put(error)
 
 
-# --- readiness ------------------------------------------------------------------------------------------------
+# --- readiness ----------------------------------------------------------------------------------------------
 
 
 def says(pattern: str) -> Ready:

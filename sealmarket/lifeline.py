@@ -9,12 +9,12 @@ child holds a line to its parent. There are two ways to attach it:
 
 On Linux the kernel keeps the line (`PR_SET_PDEATHSIG`). Three things about it are easy to miss:
 
-1. It is sent when the *thread* that created the child ends. Start children from a thread that lives as long as
-   the process (`scripts/processes.py` keeps one for that).
+1. It is sent when the *thread* that created the child ends. Start children from a thread that lives as long
+   as the process (`scripts/processes.py` keeps one for that).
 2. It is not inherited. A child that starts children of its own attaches each of them again.
 3. A parent that died before the line was attached sends nothing: hence the look at `getppid()` afterwards.
 
-Elsewhere the shim stays beside the program, watches the parent, and kills the program's group when it is gone.
+Elsewhere the shim stays beside the program, watches the parent, and kills the program when it is gone.
 
 Standard library only: the shim runs as `python -I -S lifeline.py`, without any installed package.
 """
@@ -39,11 +39,8 @@ class ParentGone(RuntimeError):
     """The parent process {expected} has ended: the parent is now {got}. Start this from a living process."""
 
     def __init__(self, expected: int, got: int) -> None:
-        super().__init__(
-            f"The parent process {expected} has ended: the parent is now {got}. Start this from a living process."
-        )
-        self.expected, self.got = expected, got
-        self.remedy = "Start this from a living process."
+        self.expected, self.got, self.remedy = expected, got, "Start this from a living process."
+        super().__init__(f"The parent process {expected} has ended: the parent is now {got}. {self.remedy}")
 
 
 def attached(command: Sequence[str], *, parent: int | None = None) -> list[str]:
@@ -85,7 +82,7 @@ def _become(parent: int, command: Sequence[str]) -> None:
 
 
 def _stay_beside(parent: int, command: Sequence[str]) -> int:
-    """Run the program as a child and kill it when `parent` ends; its exit status, as a shell would give it."""
+    """Run the program as a child, kill it when `parent` ends; its exit status as a shell gives it."""
     child = subprocess.Popen(list(command))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: child.send_signal(received))

@@ -15,11 +15,13 @@ ACROSS_PROCESSES_SECONDS = 300
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long` adds the long tier."""
-    parser.addoption("--long", action="store_true", help="run the long tier as well (fuzzing, mutation, soak)")
+    parser.addoption(
+        "--long", action="store_true", help="run the long tier as well (fuzzing, mutation, soak)"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the long tier unless asked for; let the tests across processes reach loopback, and give them time."""
+    """Skip the long tier unless asked for; let tests across processes reach loopback, with more time."""
     for item in items:
         across = any(item.path.is_relative_to(folder) for folder in ACROSS_PROCESSES)
         if across or item.get_closest_marker("loopback"):

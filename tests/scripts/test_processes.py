@@ -17,7 +17,9 @@ from tests.test_lifeline import is_alive, wait_until_dead
 
 READY = "import os, signal; print('ready', os.getpid(), flush=True); "
 FOREVER = READY + "signal.pause()"
-DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + READY + "\nwhile True: signal.pause()"
+DEAF = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + READY + "\nwhile True: signal.pause()"
+)
 PARENT = (
     "import subprocess, sys, signal; "
     f"child = subprocess.Popen([sys.executable, '-c', {FOREVER!r}]); print('child', child.pid, flush=True); "
@@ -36,7 +38,9 @@ def test_a_missing_program_is_named(tmp_path: Path) -> None:
 
 def test_a_program_that_dies_early_is_quoted(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as programs, pytest.raises(DiedEarly) as caught:
-        programs.start("brief", python("print('port taken'); raise SystemExit(3)"), ready=processes.says("never"))
+        programs.start(
+            "brief", python("print('port taken'); raise SystemExit(3)"), ready=processes.says("never")
+        )
     assert (caught.value.status, caught.value.tail) == (3, "port taken")
 
 
@@ -92,7 +96,8 @@ from pathlib import Path
 from scripts import processes
 programs = processes.Supervisor(Path({str(tmp_path)!r}))
 for name in ("one", "two"):
-    found = programs.start(name, [sys.executable, "-c", {inner!r}], ready=processes.says(r"family (\\d+) (\\d+)"))
+    family = processes.says(r"family (\\d+) (\\d+)")
+    found = programs.start(name, [sys.executable, "-c", {inner!r}], ready=family)
     print(found.answer[1], found.answer[2], flush=True)
 signal.pause()
 """

@@ -1,0 +1,110 @@
+"""The contracts' ABIs as the Python library carries them: `sealmarket/chain/abi/NAME.json`.
+
+Each file holds `{"abi": […], "bytecode": "0x…", "deployedBytecode": "0x…"}`, canonical (sorted keys, no
+spaces), with the places of immutable values and linked libraries, if any; interfaces have no code.
+Tests, mocks and the libraries of others are left out.
+
+    scripts/export_abi            write them
+    scripts/export_abi --check    compare, and fail when a file is missing, old or left over
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from scripts import toolchain
+from scripts.toolchain import ROOT
+
+ARTIFACTS = ROOT / "build" / "artifacts" / "contracts"
+EXPORTED = ROOT / "sealmarket" / "chain" / "abi"
+NOT_OURS_TO_DEPLOY = {"mocks", "test", "tests"}
+
+
+def exported(artifacts: Path = ARTIFACTS) -> dict[str, str]:
+    """What the files should hold: name of the contract -> canonical JSON, from Hardhat's artifacts."""
+    files: dict[str, str] = {}
+    for path in sorted(artifacts.rglob("*.json")):
+        folders = path.relative_to(artifacts).parts[:-1]
+        if NOT_OURS_TO_DEPLOY & set(folders) or folders[-1].endswith(".t.sol"):
+            continue
+        artifact = json.loads(path.read_text())
+        if artifact["abi"]:
+            if artifact["contractName"] in files:
+                raise SystemExit(
+                    f"two contracts are named {artifact['contractName']}: {path.relative_to(ROOT)}"
+                )
+            files[artifact["contractName"]] = _canonical(artifact)
+    return files
+
+
+def _canonical(artifact: dict[str, Any]) -> str:
+    abi = sorted(artifact["abi"], key=lambda entry: json.dumps(entry, sort_keys=True))
+    document = {"abi": [_without_names_of_types(entry) for entry in abi]}
+    for name in ("bytecode", "deployedBytecode"):
+        if artifact[name] != "0x":
+            document[name] = artifact[name]
+    for name in ("linkReferences", "deployedLinkReferences", "immutableReferences"):
+        if artifact.get(name):
+            document[name] = artifact[name]
+    return json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n"
+
+
+def _without_names_of_types(value: Any) -> Any:
+    """An ABI entry without `internalType`, which names Solidity's types and says nothing about the bytes."""
+    if isinstance(value, dict):
+        return {key: _without_names_of_types(inner) for key, inner in value.items() if key != "internalType"}
+    return [_without_names_of_types(inner) for inner in value] if isinstance(value, list) else value
+
+
+def differences(wanted: dict[str, str], folder: Path = EXPORTED) -> list[str]:
+    """How the folder differs from what it should hold, one sentence each."""
+    found = {path.stem: path.read_text() for path in folder.glob("*.json")}
+    said = [f"{name}.json is missing" for name in sorted(wanted.keys() - found.keys())]
+    said += [f"{name}.json is left over: no such contract" for name in sorted(found.keys() - wanted.keys())]
+    both = sorted(wanted.keys() & found.keys())
+    return said + [
+        f"{name}.json is not what the contract says" for name in both if wanted[name] != found[name]
+    ]
+
+
+def write(wanted: dict[str, str], folder: Path = EXPORTED) -> None:
+    """Make the folder hold exactly this."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.json"):
+        if path.stem not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        (folder / f"{name}.json").write_text(text)
+
+
+def build() -> None:
+    """Compile what changed."""
+    command = toolchain.hardhat_command("build", "--quiet", "--no-tests")
+    subprocess.run(command, cwd=ROOT, env=toolchain.node_environment(), check=True, stdin=subprocess.DEVNULL)
+
+
+def main(arguments: list[str]) -> int:
+    """Export or compare; 1 when the comparison fails."""
+    parser = argparse.ArgumentParser(prog="scripts/export_abi", description="Export the contracts' ABIs.")
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    options = parser.parse_args(arguments)
+    build()
+    wanted = exported()
+    if not options.check:
+        write(wanted)
+        print(f"wrote {len(wanted)} files to {EXPORTED.relative_to(ROOT)}")
+        return 0
+    said = differences(wanted)
+    for line in said:
+        print(line)
+    print("run scripts/export_abi" if said else f"{len(wanted)} ABIs are as the contracts say")
+    return 1 if said else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
