@@ -1,0 +1,10 @@
+# Only names for the scripts, which also work without make.
+.PHONY: check test generate bench
+check:
+	scripts/test --fast
+test:
+	scripts/test
+generate:
+	scripts/export_abi
+bench:
+	scripts/bench
