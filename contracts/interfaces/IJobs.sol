@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {
+    DecisionCore,
+    Enclave,
+    FailureReport,
+    Fault,
+    JobSpec,
+    Payout,
+    Receipt,
+    Status
+} from "../types/Jobs.sol";
+import {Match} from "../types/Orders.sol";
+import {Members, NodeSignature} from "../types/Committees.sol";
+
+/// @title The life of a job
+/// @notice
+///   none ------matchJob------> Matched ----quote----> Quoted ---decide---> Accepted ---settle---> Settled
+///   Matched  --cancel (consumer, payer)----------> Cancelled   Withdrawn
+///   Matched  --close, overdue--------------------> Expired     NoQuote
+///   Quoted   --decide, refusing------------------> Refused     by the outcome; accepting under changed terms:
+///                                                              TermsRefused
+///   Quoted   --close, overdue--------------------> Expired     CommitteeSilent
+///   Accepted --settle with acknowledgement-------> Matured     None
+///   Accepted --stop------------------------------> Stopped     StoppedBeforeRelease
+///   Accepted --fail, cause 1---------------------> Failed      InputFailed
+///   Accepted --fail, cause 2---------------------> Failed      WorkloadFailed
+///   Accepted --close, overdue--------------------> Expired     ProviderSilent
+///   Settled  --acknowledge, or mature when overdue-> Matured   None
+///   Settled  --challenge (consumer, payer)-------> Challenged
+///   Challenged --answerChallenge, available------> Matured     None
+///   Challenged --answerChallenge, not to be had--> Expired     ResultWithheld
+///   Challenged --closeChallenge, overdue---------> Matured     None
+/// Each transition except `mature`, `close` and `closeChallenge` must come by the deadline of the state it leaves;
+/// those three only after it. The end states are Matured, Refused, Stopped, Failed, Expired, Cancelled.
+///
+/// Money, with O the owners' prices, C the flat compute price, U = unitPrice * maxUnits, u = unitPrice * units used,
+/// P the penalty, F the oracle fees set aside, f those used:
+///   at match   the payer's balance gives O + C + U + F, the provider's stake gives O + P
+///   fault                 payer gets        provider gets   stake gets   owners     burned
+///   NoQuote               all               0               O            0          P
+///   PlatformRefused       all - f           0               O            0          P
+///   EvidenceWithheld      all - f           0               O            0          P
+///   RequestRefused        all - f - fee     fee             O + P        0          0
+///   TermsRefused          all - f           0               O + P        0          0
+///   InputRefused          all - f           0               O + P        0          0
+///   CommitteeSilent       all               0               O + P        0          0
+///   Withdrawn             all               0               O + P        0          0
+///   (accepted: what was set aside for fees and not used returns to the payer)
+///   StoppedBeforeRelease  O + C + U         0               O + P        0          0
+///   InputFailed           its O + C + U     0               O + P        others' O  0
+///   WorkloadFailed        U - u             C + u           O + P        O          0
+///   ProviderSilent        O + C + U         0               0            O          P
+///   settled               U - u             C + u, matured  O + P        O          0
+///   ResultWithheld        O + C + u         0               0            (paid)     P - fees of the answer
+/// @dev The job is one slot, keyed by the request hash: status, deadline, and a commitment to (job id, stage). Later
+/// stages pass the JobSpec and what the stage added; nothing else is stored. Trust: the registry and the committee
+/// named at deployment. The guardian may pause new matches and nothing else. Liveness only: somebody submits; every
+/// state has a way out that needs no party but the clock and anyone to call.
+interface IJobs {
+    /// @notice A job was made. `feesHeld` is what the payer set aside for oracle signatures.
+    event JobMatched(
+        bytes32 indexed jobId, address indexed consumer, address indexed provider, JobSpec spec, uint256 feesHeld
+    );
+    event JobQuoted(bytes32 indexed jobId, bytes32 evidenceHash, uint40 deadline);
+    /// @notice A quorum decided; bit i of `signers` is member i. An accepting outcome is followed by JobEnded with
+    /// TermsRefused when the terms have changed. `feesReturned` went back to the payer on acceptance.
+    event JobDecided(
+        bytes32 indexed jobId, DecisionCore core, uint256 signers, uint40 deadline, uint256 feesReturned
+    );
+    event JobStopped(bytes32 indexed jobId, bytes32 evidenceHash, uint256 reasons, uint256 signers);
+    /// @notice The enclave settled. Owners were credited their prices and the payer `refunded`; `payable_` is what
+    /// the provider gets when the job matures.
+    event JobSettled(
+        bytes32 indexed jobId, bytes32 resultHash, bytes32 receiptHash, uint32 units, uint256 refunded, uint256 payable_
+    );
+    event JobFailed(bytes32 indexed jobId, uint8 cause, uint8 assetIndex, uint32 units, bytes32 receiptHash);
+    event JobChallenged(bytes32 indexed jobId, address indexed challenger, uint256 bond, uint40 deadline);
+    /// @notice The committee answered; `fees` went to the signers, `bondReturned` to the challenger.
+    event ChallengeAnswered(
+        bytes32 indexed jobId, bool available, uint256 signers, uint256 fees, uint256 bondReturned
+    );
+    /// @notice The job reached its end; `fault` is the row of the table, `evidenceHash` 0 if none was posted or if the
+    /// end came after settling.
+    event JobEnded(bytes32 indexed jobId, Status status, Fault fault, bytes32 evidenceHash, Payout payout);
+    event MatchingPaused(bool paused);
+    /// @notice An entry of a batch failed with `reason` (revert data); the others stand.
+    event BatchEntryFailed(uint256 indexed index, bytes reason);
+
+    /// @notice The guardian has paused new matches.
+    error MatchingIsPaused();
+    error OnlyGuardian(address got, address expected);
+    /// @notice The deployment's parts do not name each other.
+    error WrongMarket(address got, address expected);
+    /// @notice A field of the request or order does not fit the others; `field` is its name.
+    error Mismatch(bytes32 field, uint256 got, uint256 expected);
+    /// @notice A number is outside its bounds; `field` is its name.
+    error OutOfBounds(bytes32 field, uint256 got, uint256 least, uint256 most);
+    /// @notice A price is higher than the request allows.
+    error PriceTooHigh(bytes32 field, uint256 got, uint256 most);
+    /// @notice The grade does not reach what request and terms demand.
+    error GradeTooLow(uint8 got, uint8 least);
+    /// @notice The assets' shares were made for different committees and an owner has not agreed to follow.
+    error EpochsDiffer(bytes32 assetId, uint32 got, uint32 expected);
+    /// @notice The epoch is announced and not yet in force.
+    error EpochNotActive(uint32 epoch, uint256 timestamp, uint40 activeAt);
+    /// @notice The job is not in the state that this step leaves.
+    error UnexpectedStatus(bytes32 requestHash, Status got, Status expected);
+    /// @notice The window of this step has passed.
+    error TooLate(bytes32 requestHash, uint256 timestamp, uint40 deadline);
+    /// @notice The window of the step before has not passed.
+    error TooEarly(bytes32 requestHash, uint256 timestamp, uint40 deadline);
+    /// @notice The JobSpec, or what was passed beside it, is not what the job was made from.
+    error WrongCommitment(bytes32 requestHash, uint208 got, uint208 expected);
+    error ZeroEvidenceHash();
+    /// @notice The decision is about other evidence than the provider posted.
+    error WrongEvidence(bytes32 got, bytes32 expected);
+    error DecisionExpired(uint256 timestamp, uint64 expiry);
+    error UnknownOutcome(uint8 got, uint8 highest);
+    /// @notice Exactly the quorum's number of signatures is taken, each is paid.
+    error WrongSignatureCount(uint256 got, uint256 expected);
+    /// @notice Signatures stand by strictly rising member index, of members that exist and were not removed.
+    error BadSignerIndex(uint8 got, uint256 position);
+    /// @notice The signature at `index` is not that member's.
+    error WrongNode(uint8 index, address got, address expected);
+    /// @notice The list does not hash to the epoch's committee.
+    error WrongCommittee(uint32 epoch, uint184 got, uint184 expected);
+    /// @notice The signature is not the accepted enclave's.
+    error WrongEnclave(address got, address expected);
+    error TooManyUnits(uint32 got, uint32 most);
+    error UnknownCause(uint8 got);
+    error NoSuchAsset(uint8 index, uint256 assets);
+
+    /// @notice Make a job of signed orders, at the offers' prices; what the request allowed beyond them is never
+    /// locked. Anyone. Reserves uses and budget, locks escrow and stake.
+    /// @return jobId EIP-712 digest of the JobSpec that JobMatched carries.
+    function matchJob(Match calldata deal) external returns (bytes32 jobId);
+
+    /// @notice Post the hash of evidence, keys and block hash, once, before any oracle looks at it.
+    /// @param signature The provider's over Quote(jobId, evidenceHash); empty when the provider calls.
+    function quote(JobSpec calldata spec, bytes32 evidenceHash, bytes calldata signature) external;
+
+    /// @notice Carry out a quorum's decision. Accepting takes threshold signatures, refusing max(t, n - t + 1);
+    /// exactly that many. If the terms have changed since the match, an acceptance is carried out as TermsRefused.
+    function decide(
+        JobSpec calldata spec,
+        DecisionCore calldata core,
+        Members calldata members,
+        NodeSignature[] calldata signatures
+    ) external;
+
+    /// @notice Stop an accepted job whose shares were not released and never will be: max(t, n - t + 1) signatures
+    /// over Stop(jobId, evidenceHash, epoch, reasons). The uses stay consumed.
+    function stop(
+        JobSpec calldata spec,
+        Enclave calldata enclave,
+        uint256 reasons,
+        Members calldata members,
+        NodeSignature[] calldata signatures
+    ) external;
+
+    /// @notice Settle by the accepted enclave's signature over Settlement(jobId, resultHash, receiptHash, units, last
+    /// = true). Pays the owners and returns what was not metered. Anyone.
+    /// @param acknowledgement The consumer's signature over Acknowledgement(jobId, resultHash): the provider is paid
+    /// at once. May be empty.
+    function settle(
+        JobSpec calldata spec,
+        Enclave calldata enclave,
+        Receipt calldata receipt,
+        bytes calldata enclaveSignature,
+        bytes calldata acknowledgement
+    ) external;
+
+    /// @notice End a job by the failure that the accepted enclave signed: Failure(jobId, cause, assetIndex, units,
+    /// receiptHash). Anyone.
+    function fail(
+        JobSpec calldata spec,
+        Enclave calldata enclave,
+        FailureReport calldata report,
+        bytes calldata enclaveSignature
+    ) external;
+
+    /// @notice End a Matched, Quoted or Accepted job whose window has passed. Anyone.
+    /// @param enclave All zero if Matched; only `evidenceHash` if Quoted; as accepted if Accepted.
+    function close(JobSpec calldata spec, Enclave calldata enclave) external;
+
+    /// @notice Withdraw a job before it was quoted. Consumer or payer.
+    function cancel(JobSpec calldata spec) external;
+
+    /// @notice Say that the result arrived: pays the provider. Anyone, with the consumer's signature over
+    /// Acknowledgement(jobId, resultHash), which may be empty when the consumer calls.
+    function acknowledge(JobSpec calldata spec, Receipt calldata receipt, bytes calldata signature) external;
+
+    /// @notice Pay the provider of a settled job whose challenge window has passed. Anyone.
+    function mature(JobSpec calldata spec, Receipt calldata receipt) external;
+
+    /// @notice Claim, against a bond from the caller's free balance, that the result's ciphertext is not to be had.
+    /// Consumer or payer.
+    function challenge(JobSpec calldata spec, Receipt calldata receipt) external;
+
+    /// @notice Answer a challenge: ChallengeAnswer(jobId, resultHash, available), t signatures if available, else
+    /// max(t, n - t + 1). If available the bond, less the answer's fees, goes to the provider.
+    function answerChallenge(
+        JobSpec calldata spec,
+        Receipt calldata receipt,
+        address challenger,
+        bool available,
+        Members calldata members,
+        NodeSignature[] calldata signatures
+    ) external;
+
+    /// @notice End a challenge that the committee left unanswered: the provider is paid, the bond returns. Anyone.
+    function closeChallenge(JobSpec calldata spec, Receipt calldata receipt, address challenger) external;
+
+    /// @notice Status, deadline and commitment of the job of a request.
+    function jobOf(bytes32 requestHash) external view returns (Status status, uint40 deadline, uint208 commitment);
+
+    /// @notice Bond of a challenge in an epoch and token: the most that its answer and one refused request cost.
+    function bondOf(uint32 epoch, address token) external view returns (uint256);
+}

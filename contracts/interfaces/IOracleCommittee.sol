@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {Epoch, Members, SignedDecision} from "../types/Committees.sol";
+
+/// @title Epochs of key oracle nodes
+/// @notice Each epoch is one committee of n nodes with threshold t, fixed for good once announced. Epochs count from
+/// 1 and do not end: a job keeps the epoch that its assets' shares were made for.
+/// @dev Trust: fewer than t nodes of an epoch are corrupt. The committee owner can only announce epochs, visible for
+/// `delay` seconds before they count, and used only by assets whose owners made shares for them or agreed to follow.
+/// Liveness only: t nodes answer; the owner's key is not lost (no new epochs otherwise).
+interface IOracleCommittee {
+    /// @notice A new epoch was announced; `hpkeKeyHashes[i]` is the key to which shares of member i are sealed.
+    event EpochAnnounced(
+        uint32 indexed epoch, address[] signers, bytes32[] hpkeKeyHashes, uint8 threshold, uint40 activeAt
+    );
+    /// @notice A member was proven to have signed two different decisions on the same evidence.
+    event EquivocatorRemoved(uint32 indexed epoch, uint8 index, address indexed signer, bytes32 jobId);
+
+    /// @notice The caller may not announce epochs.
+    error OnlyCommitteeOwner(address got, address expected);
+    /// @notice A committee has 1 to `most` members.
+    error BadCommitteeSize(uint256 got, uint256 most);
+    /// @notice One HPKE key hash per signer.
+    error KeyCountMismatch(uint256 got, uint256 expected);
+    /// @notice The threshold is 1 to the number of members.
+    error BadThreshold(uint8 got, uint256 members);
+    /// @notice A signer or key hash is zero or stands twice; `index` is the later place.
+    error BadMember(uint256 index, address signer, bytes32 hpkeKeyHash);
+    /// @notice No such epoch.
+    error UnknownEpoch(uint32 epoch);
+    /// @notice The list does not hash to the epoch's committee.
+    error WrongMembers(uint32 epoch, uint184 got, uint184 expected);
+    /// @notice There is no member with this index, or it was removed.
+    error NotAMember(uint32 epoch, uint8 index);
+    /// @notice The two decisions are not about the same job, evidence and epoch.
+    error DifferentSubjects();
+    /// @notice The two decisions have the same core: that is no equivocation.
+    error SameDecision();
+    /// @notice The signature is not that member's.
+    error WrongSigner(address got, address expected);
+    /// @notice Another removal would leave fewer members than the threshold.
+    error TooFewWouldRemain(uint256 remaining, uint8 threshold);
+
+    /// @notice Announce the next epoch; it counts after `delay`. Committee owner only.
+    /// @param signers Signing addresses; the position is the member's index (its share has index + 1).
+    /// @param hpkeKeyHashes keccak256 of each member's HPKE public key bytes.
+    function announce(address[] calldata signers, bytes32[] calldata hpkeKeyHashes, uint8 threshold)
+        external
+        returns (uint32 epoch);
+
+    /// @notice Remove a member by two decisions that it signed on one (job, evidence hash, epoch) with different
+    /// cores. Anyone; never below the threshold. The quorum sizes stay those of the whole committee.
+    function removeEquivocator(
+        uint32 epoch,
+        Members calldata members,
+        uint8 index,
+        SignedDecision calldata first,
+        SignedDecision calldata second
+    ) external;
+
+    /// @notice The record of an epoch; reverts with UnknownEpoch if there is none.
+    function epochOf(uint32 epoch) external view returns (Epoch memory);
+
+    /// @notice The newest announced epoch, active or not.
+    function latestEpoch() external view returns (uint32);
+
+    /// @notice The market whose decisions these nodes sign.
+    function market() external view returns (address);
+
+    /// @notice Who may announce epochs.
+    function owner() external view returns (address);
+
+    /// @notice Seconds between the announcement of an epoch and its first use.
+    function delay() external view returns (uint40);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+/// @notice What was sealed: the roots that bind ciphertext, key shares and policy to one asset version.
+struct Seal {
+    /// BLAKE3 Merkle root over the ciphertext chunks.
+    bytes32 contentRoot;
+    /// Root over the sealed key shares and their commitments.
+    bytes32 shareRoot;
+    /// Digest of the signed policy document: evidence rules, terms, output rules.
+    bytes32 policyHash;
+    /// Committee epoch for which the shares were made (fits 24 bits).
+    uint32 epoch;
+}
+
+/// @notice The terms that the chain enforces; the full terms stand in the policy document.
+struct Terms {
+    /// Token of the price; address(0) is the chain's own coin.
+    address token;
+    /// Price of one use, in the token's smallest unit.
+    uint88 price;
+    /// Last second (Unix time) at which a job may be matched or accepted.
+    uint40 expiry;
+    /// Most uses over the life of the version; at least 1.
+    uint32 maxUses;
+    /// Allowed purposes, one bit each; a request's purpose bits must all be among them. Never 0.
+    uint32 purposes;
+    /// Lowest evidence grade: 1 simulated, 2 hardware. 0 is refused: nothing is allowed by default.
+    uint8 minGrade;
+    /// Whole privacy budget in micro-epsilon; 0 means that no job may spend any.
+    uint40 budget;
+    /// Most micro-epsilon that one job may spend.
+    uint32 perJobCap;
+    /// Merkle root of the allowed (measurement, workload) leaves; checked by the oracle nodes. Never 0.
+    bytes32 allowRoot;
+    /// Merkle root of the allowed consumers; 0 means anyone.
+    bytes32 consumerRoot;
+    /// Whether a job may use a later committee epoch than the one the shares were recorded for.
+    bool followsCommittees;
+}
+
+/// @notice One asset's part in a job, as it was fixed at match. EIP-712 type `AssetUse`.
+struct AssetUse {
+    bytes32 assetId;
+    address owner;
+    uint32 version;
+    uint32 termsVersion;
+    /// keccak256(abi.encode(contentRoot, shareRoot, policyHash)).
+    bytes32 sealHash;
+    uint128 price;
+    /// Micro-epsilon that the job may spend on this asset.
+    uint64 epsilon;
+}
+
+/// @notice What the registry tells the market about a version whose use it has just reserved.
+struct Reservation {
+    address owner;
+    bytes32 sealHash;
+    uint88 price;
+    uint8 minGrade;
+    uint32 epoch;
+    bool followsCommittees;
+}
+
+/// @notice The whole recorded state of one asset version, for readers.
+struct VersionState {
+    address owner;
+    bytes32 sealHash;
+    uint32 epoch;
+    uint32 termsVersion;
+    bool revoked;
+    uint32 usesConsumed;
+    uint32 usesReserved;
+    uint40 budgetSpent;
+    uint40 budgetReserved;
+    Terms terms;
+}

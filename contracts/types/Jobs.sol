@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {AssetUse} from "./Assets.sol";
+
+/// @notice How far evidence reaches: `Simulated` stands on a development root, `Hardware` on a vendor's.
+enum Grade {
+    None,
+    Simulated,
+    Hardware
+}
+
+/// @notice The family of trusted execution environment.
+enum Tee {
+    None,
+    Sgx,
+    Tdx,
+    Snp,
+    Cca
+}
+
+/// @notice What a committee decided about one piece of evidence.
+enum Outcome {
+    None,
+    Accepted,
+    PlatformRefused,
+    RequestRefused,
+    TermsRefused,
+    InputRefused,
+    EvidenceWithheld
+}
+
+/// @notice Where a job stands. Transitions are drawn in IJobs.
+enum Status {
+    None,
+    Matched,
+    Quoted,
+    Accepted,
+    Settled,
+    Matured,
+    Challenged,
+    Refused,
+    Stopped,
+    Failed,
+    Expired,
+    Cancelled
+}
+
+/// @notice The row of the fault table by which a job's money moved.
+enum Fault {
+    None,
+    NoQuote,
+    PlatformRefused,
+    RequestRefused,
+    TermsRefused,
+    InputRefused,
+    EvidenceWithheld,
+    CommitteeSilent,
+    StoppedBeforeRelease,
+    InputFailed,
+    WorkloadFailed,
+    ProviderSilent,
+    ResultWithheld,
+    Withdrawn
+}
+
+/// @notice Everything that a job is. EIP-712 type `JobSpec`; its digest is the job id.
+struct JobSpec {
+    /// hashStruct of the request; also the key of the job's slot.
+    bytes32 requestHash;
+    address consumer;
+    address payer;
+    address provider;
+    address token;
+    bytes32 workloadDigest;
+    bytes32 parametersDigest;
+    bytes32 resultKeyHash;
+    uint32 purpose;
+    uint8 tee;
+    /// The highest of what the request and the assets' terms demand.
+    uint8 minGrade;
+    /// Committee epoch whose shares open the assets.
+    uint32 epoch;
+    uint128 computePrice;
+    uint128 unitPrice;
+    uint32 maxUnits;
+    uint128 penalty;
+    uint64 matchedAt;
+    uint32 quoteWindow;
+    uint32 decideWindow;
+    uint32 settleWindow;
+    uint32 challengeWindow;
+    AssetUse[] assets;
+}
+
+/// @notice The enclave that a committee accepted. All fields but `evidenceHash` are 0 before acceptance.
+struct Enclave {
+    bytes32 evidenceHash;
+    address enclaveSigner;
+    bytes32 enclaveKeyHash;
+}
+
+/// @notice What all honest nodes sign alike; job id and epoch follow from the job itself.
+struct DecisionCore {
+    bytes32 evidenceHash;
+    address enclaveSigner;
+    bytes32 enclaveKeyHash;
+    /// Digest of the effective terms that the nodes held the evidence against.
+    bytes32 termsDigest;
+    uint8 outcome;
+    uint8 grade;
+    /// Reason codes, one bit each.
+    uint256 reasons;
+    /// Last second at which the decision may be used.
+    uint64 expiry;
+}
+
+/// @notice The signed form of a decision. EIP-712 type `Decision`; `detail` differs per node, the rest is the core.
+struct Decision {
+    bytes32 jobId;
+    bytes32 evidenceHash;
+    address enclaveSigner;
+    bytes32 enclaveKeyHash;
+    bytes32 termsDigest;
+    uint32 epoch;
+    uint8 outcome;
+    uint8 grade;
+    uint256 reasons;
+    uint64 expiry;
+    bytes32 detail;
+}
+
+/// @notice What the enclave signed at the end of its work.
+struct Receipt {
+    /// Hash of the result's ciphertext.
+    bytes32 resultHash;
+    bytes32 receiptHash;
+    /// Metered units, at most the job's `maxUnits`.
+    uint32 units;
+}
+
+/// @notice What the enclave signed when it could not finish.
+struct FailureReport {
+    /// 1: an input (shares that do not join, garbage under a valid root); 2: the workload.
+    uint8 cause;
+    /// Which asset failed, when the cause is 1.
+    uint8 assetIndex;
+    uint32 units;
+    bytes32 receiptHash;
+}
+
+/// @notice Who got what at a job's end; with the JobSpec this is every balance that moved.
+struct Payout {
+    /// To the payer's free balance.
+    uint128 refunded;
+    /// To the provider's free balance.
+    uint128 paid;
+    /// Back to the provider's stake.
+    uint128 stakeReturned;
+    /// Out of circulation for good.
+    uint128 burned;
+    /// Bit i: the owner of asset i was credited its price in this transaction.
+    uint16 ownersPaid;
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+/// @notice One holder's money and record in one token, in one slot.
+struct Account {
+    /// May be withdrawn, staked, or locked into a job that its holder signed.
+    uint96 free;
+    /// Backs jobs; what a running job locks has left it.
+    uint96 staked;
+    /// Jobs that this holder ended as provider, each counter stopping at its maximum.
+    uint24 settled;
+    /// Refused through the provider's fault: its platform, or evidence that it withheld.
+    uint16 refused;
+    /// Never quoted, never settled, or settled without handing over the result.
+    uint16 expired;
+    /// Ended by a failure that the enclave signed; nobody's fault in particular.
+    uint8 failed;
+}
+
+/// @notice Which of a provider's counters a job's end adds to.
+enum Tally {
+    None,
+    Settled,
+    Refused,
+    Expired,
+    Failed
+}
+
+/// @notice A token that the deployment admits, and what one oracle signature costs in it.
+struct TokenFee {
+    address token;
+    uint64 fee;
+}
+
+/// @notice Stake on its way out.
+struct Unbonding {
+    uint96 amount;
+    uint40 readyAt;
+}
+
+/// @notice Windows of a job in seconds.
+struct Windows {
+    uint32 quote;
+    uint32 decide;
+    uint32 settle;
+    uint32 challenge;
+}
