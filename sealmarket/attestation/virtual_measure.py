@@ -2,10 +2,12 @@
 
 The rules, which ``docs/spec/virtual-device.md`` states in bytes:
 
-1. The image is a directory of regular files. A link, a special file, bytecode, a name that is not UTF-8 or that
+1. The image is a directory of regular files. A link, a special file, bytecode, a name that is not UTF-8 or
+that
    collides with another after NFC, an image without ``__main__.py``: refused.
 2. Image digest = SHA-384 over the RFC 8785 manifest (path in NFC, executable bit, SHA-256 of each file).
-3. Runtime digest = the same over the interpreter's binary, its shared library and its standard library, without
+3. Runtime digest = the same over the interpreter's binary, its shared library and its standard library,
+without
    what is never copied (bytecode, site-packages, tests).
 4. Command digest = the same over the interpreter's flags, the arguments and the fixed environment.
 
@@ -102,7 +104,8 @@ def measure_image(image: Path, interpreter: Path, arguments: Sequence[str] = ())
 
 
 def extend_register(register: bytes, digest: bytes) -> bytes:
-    """A TDX runtime register after one extension: SHA-384 over the old value and the digest, 48 bytes each."""
+    """A TDX runtime register after one extension: SHA-384 over the old value and the digest, 48 bytes
+    each."""
     if len(register) != 48 or len(digest) != 48:
         raise VirtualMeasurementError(f"a register takes 48 bytes, found {len(register)} and {len(digest)}")
     return hashlib.sha384(register + digest).digest()
@@ -153,7 +156,8 @@ def image_files(image: Path) -> Iterator[SourceFile]:
 
 
 def runtime_files(interpreter: Path) -> Iterator[SourceFile]:
-    """Rule 3: the interpreter's binary, shared library and standard library, laid out as ``bin`` and ``lib``."""
+    """Rule 3: the interpreter's binary, shared library and standard library, laid out as ``bin`` and
+    ``lib``."""
     binary = interpreter.resolve(strict=False)
     if not binary.is_file():
         raise InterpreterRefused(f"no interpreter at {interpreter}", remedy="name a CPython 3.11+ binary")
@@ -176,7 +180,11 @@ def _layout(binary: Path) -> tuple[Path, str, str, str, str]:
     # lies here has another measurement.
     try:
         answer = subprocess.run(
-            [str(binary), *INTERPRETER_FLAGS, "-c", _ASK_LAYOUT], capture_output=True, env={}, timeout=30, check=True
+            [str(binary), *INTERPRETER_FLAGS, "-c", _ASK_LAYOUT],
+            capture_output=True,
+            env={},
+            timeout=30,
+            check=True,
         )
         stdlib, libdir, version, shared_dir, shared = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
@@ -207,7 +215,11 @@ def _walk_lenient(directory: Path, prefix: str) -> Iterator[SourceFile]:
     # Distributions link files of the standard library; their content is what is copied and measured. What is
     # skipped here is not copied either, so that it cannot be imported.
     for entry in _entries(directory):
-        if entry.name in _NEVER_COPIED or entry.name.startswith("config-") or entry.name.endswith((".pyc", ".a")):
+        if (
+            entry.name in _NEVER_COPIED
+            or entry.name.startswith("config-")
+            or entry.name.endswith((".pyc", ".a"))
+        ):
             continue
         path = prefix + unicodedata.normalize("NFC", entry.name)
         if entry.is_dir(follow_symlinks=False):

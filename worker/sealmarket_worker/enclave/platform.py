@@ -1,8 +1,8 @@
 """The enclave's side of its TEE: evidence over 64 bytes, and runtime registers where the platform has them.
 
 Under a virtual device the enclave finds two sockets when it starts: descriptor 3 leads to the untrusted host,
-descriptor 4 to the device. :func:`attach` takes both and closes them to everything that the enclave starts later, so
-that a workload can reach neither. Each message is one msgpack map in one packet.
+descriptor 4 to the device. :func:`attach` takes both and closes them to everything that the enclave starts
+later, so that a workload can reach neither. Each message is one msgpack map in one packet.
 
     PlatformError
     ├── PlatformRefused       the platform answered that it will not do this
@@ -86,7 +86,8 @@ class Platform(Protocol):
         """Evidence over 64 bytes. Raises :class:`PlatformError`."""
 
     def extend(self, index: int, digest: bytes) -> bytes:
-        """Extend a runtime register by a 48-byte digest and return its new value. Raises :class:`PlatformError`."""
+        """Extend a runtime register by a 48-byte digest and return its new value. Raises
+        :class:`PlatformError`."""
 
 
 class DevicePlatform:
@@ -133,8 +134,8 @@ class DevicePlatform:
 def attach() -> tuple[socket.socket, DevicePlatform]:
     """Take the two sockets that a virtual device gave at launch: the host's channel, and the platform.
 
-    Call it first. Afterwards neither descriptor is inherited by a child, the process leaves no core, and other
-    processes of the same user can neither trace it nor read its memory.
+    Call it first. Afterwards neither descriptor is inherited by a child, the process leaves no core, and
+    other processes of the same user can neither trace it nor read its memory.
 
     Raises:
         PlatformLost: the process was not started by a virtual device.
@@ -147,5 +148,7 @@ def attach() -> tuple[socket.socket, DevicePlatform]:
         try:
             os.set_inheritable(descriptor, False)
         except OSError as error:
-            raise PlatformLost(f"no socket at descriptor {descriptor}; a virtual device starts this") from error
+            raise PlatformLost(
+                f"no socket at descriptor {descriptor}; a virtual device starts this"
+            ) from error
     return socket.socket(fileno=CHANNEL_FD), DevicePlatform(socket.socket(fileno=QUOTE_FD))

@@ -1,8 +1,8 @@
 """The process that stands for a machine with a TEE: it launches, measures, and quotes what it measured.
 
-States of an enclave: ``running -> ended``. One thread serves everything, because the kernel ends an enclave with the
-*thread* that started it. Packets are whole (``SOCK_SEQPACKET``), so that no peer can hold the device with half a
-message; an answer that a peer does not take is dropped with the connection.
+States of an enclave: ``running -> ended``. One thread serves everything, because the kernel ends an enclave
+with the *thread* that started it. Packets are whole (``SOCK_SEQPACKET``), so that no peer can hold the device
+with half a message; an answer that a peer does not take is dropped with the connection.
 
     DeviceError
     └── LaunchRefused       the request does not describe something that can be launched
@@ -86,7 +86,8 @@ class _Enclave:
 
 
 class Device:
-    """A device that listens on ``socket_path``. ``debug`` shows the enclaves' output, and their evidence says so."""
+    """A device that listens on ``socket_path``. ``debug`` shows the enclaves' output, and their evidence says
+    so."""
 
     def __init__(self, tee: VirtualTee, store: TreeStore, socket_path: Path, *, debug: bool = False) -> None:
         self._tee = tee
@@ -133,7 +134,9 @@ class Device:
         if connection not in self._connections:
             return  # Dropped by an earlier event of the same round.
         try:
-            packet, descriptors, _, _ = socket.recv_fds(connection, wire.MAX_PACKET, 4, socket.MSG_CMSG_CLOEXEC)
+            packet, descriptors, _, _ = socket.recv_fds(
+                connection, wire.MAX_PACKET, 4, socket.MSG_CMSG_CLOEXEC
+            )
         except OSError:
             self._drop(connection)
             return
@@ -154,7 +157,9 @@ class Device:
         try:
             request: wire.Request = msgspec.msgpack.decode(packet, type=wire.Request)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return wire.Failed(message=f"not a request: {error}", remedy="the device takes no claim from a caller")
+            return wire.Failed(
+                message=f"not a request: {error}", remedy="the device takes no claim from a caller"
+            )
         try:
             match request:
                 case wire.Launch():
@@ -171,7 +176,9 @@ class Device:
         except SealmarketError as error:
             return wire.Failed(message=error.message, remedy=error.remedy)
         except OSError as error:
-            return wire.Failed(message=f"the launch failed: {error}", remedy="look at the image and at free memory")
+            return wire.Failed(
+                message=f"the launch failed: {error}", remedy="look at the image and at free memory"
+            )
 
     def _drop(self, connection: socket.socket) -> None:
         self._selector.unregister(connection)
@@ -182,7 +189,9 @@ class Device:
 
     def _launch(self, request: wire.Launch, descriptors: list[int]) -> wire.EnclaveInfo:
         if len(descriptors) != 1 or not stat.S_ISSOCK(os.fstat(descriptors[0]).st_mode):
-            raise LaunchRefused("a launch brings exactly one descriptor, the host's channel, which is a socket")
+            raise LaunchRefused(
+                "a launch brings exactly one descriptor, the host's channel, which is a socket"
+            )
         if len(self._enclaves) >= _MAX_ENCLAVES:
             raise LaunchRefused(f"at most {_MAX_ENCLAVES} enclaves run at once", remedy="stop one first")
         command = command_digest(request.arguments)
@@ -209,7 +218,9 @@ class Device:
         self._store.compile_image(image, runtime)
         return self._watch(pid, guest, ours, measured)
 
-    def _watch(self, pid: int, guest: GuestTee, quotes: socket.socket, measured: LaunchMeasurement) -> wire.EnclaveInfo:
+    def _watch(
+        self, pid: int, guest: GuestTee, quotes: socket.socket, measured: LaunchMeasurement
+    ) -> wire.EnclaveInfo:
         info = wire.EnclaveInfo(
             id=secrets.token_hex(8),
             pid=pid,
@@ -249,8 +260,8 @@ class Device:
     def _reap(self, enclave: _Enclave) -> None:
         if self._enclaves.pop(enclave.info.id, None) is None:
             return
-        # Before the process is reaped its group cannot belong to anyone else. There is none yet when the child
-        # ended before it made its own session.
+        # Before the process is reaped its group cannot belong to anyone else. There is none yet when the
+        # child ended before it made its own session.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(enclave.info.pid, signal.SIGKILL)
         _, status = os.waitpid(enclave.info.pid, 0)

@@ -1,6 +1,7 @@
 """Intel collateral under a development root: TCB info, quoting enclave identity, and revocation lists.
 
-The documents have the vendor's shapes (Intel PCS API v4); the JSON text that is signed is the text that is served.
+The documents have the vendor's shapes (Intel PCS API v4); the JSON text that is signed is the text that is
+served.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def tcb_info(tee: str, fmspc: bytes, validity: Validity) -> dict[str, Any]:
         module = {"mrsigner": "00" * 48, "attributes": "00" * 8, "attributesMask": "FF" * 8}
         level = {"tcb": {"isvsvn": TEE_TCB_SVN[0]}, "tcbDate": TCB_DATE, "tcbStatus": "UpToDate"}
         document["tdxModule"] = module
-        document["tdxModuleIdentities"] = [{"id": f"TDX_{TEE_TCB_SVN[1]:02X}", **module, "tcbLevels": [level]}]
+        document["tdxModuleIdentities"] = [
+            {"id": f"TDX_{TEE_TCB_SVN[1]:02X}", **module, "tcbLevels": [level]}
+        ]
     document["tcbLevels"] = [{"tcb": components, "tcbDate": TCB_DATE, "tcbStatus": "UpToDate"}]
     return document
 

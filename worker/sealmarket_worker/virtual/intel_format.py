@@ -1,7 +1,8 @@
 """The bytes of Intel SGX and TDX evidence: reports, quotes, and the SGX extension of a PCK certificate.
 
-Encoding only. Layouts are those of the Intel SGX ECDSA Quote Library Reference (quote v3) and the Intel TDX DCAP
-Quoting Library API (quote v4): integers are little-endian, ECDSA values are raw 64-byte big-endian ``r || s``.
+Encoding only. Layouts are those of the Intel SGX ECDSA Quote Library Reference (quote v3) and the Intel TDX
+DCAP Quoting Library API (quote v4): integers are little-endian, ECDSA values are raw 64-byte big-endian ``r
+|| s``.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class TdReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PckExtension:
-    """What the SGX extension of a PCK certificate says about a platform (Intel PCK certificate profile 1.5)."""
+    """What the SGX extension of a PCK certificate says about a platform (Intel PCK certificate profile
+    1.5)."""
 
     ppid: bytes
     component_svns: bytes
@@ -167,7 +169,9 @@ def quote_v3(signed: bytes, signature: bytes, attestation_key: bytes, certificat
 
 def quote_v4(signed: bytes, signature: bytes, attestation_key: bytes, certification: bytes) -> bytes:
     """A whole TDX quote, version 4 or 5: the QE certification is nested in certification data of type 6."""
-    return quote_v3(signed, signature, attestation_key, certification_data(_CERT_TYPE_QE_REPORT, certification))
+    return quote_v3(
+        signed, signature, attestation_key, certification_data(_CERT_TYPE_QE_REPORT, certification)
+    )
 
 
 def sign_raw(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:

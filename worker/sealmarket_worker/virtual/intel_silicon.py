@@ -1,7 +1,8 @@
-"""The simulated silicon behind the virtual SGX and TDX devices: a development root, a platform, a quoting enclave.
+"""The simulated silicon behind the virtual SGX and TDX devices: a development root, a platform, a quoting
+enclave.
 
-Keys live in the state folder with mode 0600. The measured values come from the device, which measured them itself;
-nothing here takes a claim from a caller.
+Keys live in the state folder with mode 0600. The measured values come from the device, which measured them
+itself; nothing here takes a claim from a caller.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class IntelSilicon:
 
     @property
     def root(self) -> bytes:
-        """The development root certificate, DER: what a verifier must be told to trust, and production refuses."""
+        """The development root certificate, DER: what a verifier must be told to trust, and production
+        refuses."""
         return self.hierarchy.root.der
 
     def collateral(self) -> str:
@@ -112,13 +114,17 @@ class IntelSilicon:
         signer = self.hierarchy.tcb_signing
         tcb = collateral.sign_text(signer, collateral.tcb_info(self.tee, FMSPC, validity))
         identity = collateral.qe_identity(self.tee, QE_MR_SIGNER, _QE_PROD_ID[self.tee], validity)
-        return validity.end, collateral.assemble(self.hierarchy, tcb, collateral.sign_text(signer, identity), validity)
+        return validity.end, collateral.assemble(
+            self.hierarchy, tcb, collateral.sign_text(signer, identity), validity
+        )
 
 
 def _hierarchy(state: Path, tee: str, now: datetime) -> IntelHierarchy:
     authorities = Validity(start=now - _BACKDATE, end=now + _AUTHORITY_LIFETIME)
     leaf = Validity(start=now - _BACKDATE, end=now + _PCK_LIFETIME)
-    root = _kept(state, "root", f"Sealmarket DEVELOPMENT virtual {tee} Root CA", None, authorities, path_length=1)
+    root = _kept(
+        state, "root", f"Sealmarket DEVELOPMENT virtual {tee} Root CA", None, authorities, path_length=1
+    )
     platform = _kept(state, "platform_ca", "Intel SGX PCK Platform CA", root, authorities, path_length=0)
     signing = _kept(state, "tcb_signing", "Intel SGX TCB Signing", root, authorities)
     pck = _kept(state, "pck", "Intel SGX PCK Certificate", platform, leaf, extension=new_platform())

@@ -14,12 +14,14 @@ _FIRST_FREE_FD = 64
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def spawn(command: Sequence[str], environment: Mapping[str, str], *, channel: int, quote: int, console: int) -> int:
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], *, channel: int, quote: int, console: int
+) -> int:
     """Fork and execute, and return the child's process id.
 
-    The child has its own session, dies with the caller (which must be the thread that lives as long as the device),
-    leaves no core, and holds exactly five descriptors: nothing to read, ``console`` twice, the host's channel as 3,
-    the quote channel as 4.
+    The child has its own session, dies with the caller (which must be the thread that lives as long as the
+    device), leaves no core, and holds exactly five descriptors: nothing to read, ``console`` twice, the
+    host's channel as 3, the quote channel as 4.
     """
     parent = os.getpid()
     child = os.fork()

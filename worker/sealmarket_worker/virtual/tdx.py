@@ -1,7 +1,7 @@
 """The virtual TDX device: ``python -m sealmarket_worker.virtual.tdx --state DIR --socket PATH``.
 
-MRTD is the image, RTMR0 the interpreter, RTMR1 the command; RTMR2 and RTMR3 start at zero and belong to the enclave.
-Evidence is a quote v4 under a development root, see ``docs/spec/virtual-device.md``.
+MRTD is the image, RTMR0 the interpreter, RTMR1 the command; RTMR2 and RTMR3 start at zero and belong to the
+enclave. Evidence is a quote v4 under a development root, see ``docs/spec/virtual-device.md``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Private copies of what is launched: a virtual device measures its copy and runs its copy.
 
-A file that its owner edits between the measurement and the start, or while the enclave runs, changes nothing. Copies
-lie in a folder of mode 0700, in shared memory where that allows programs, and go away with the device. Bytecode is
-made by the device from the measured sources after measuring, so that it needs no measurement of its own.
+A file that its owner edits between the measurement and the start, or while the enclave runs, changes nothing.
+Copies lie in a folder of mode 0700, in shared memory where that allows programs, and go away with the device.
+Bytecode is made by the device from the measured sources after measuring, so that it needs no measurement of
+its own.
 """
 
 from __future__ import annotations

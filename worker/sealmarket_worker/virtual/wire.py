@@ -1,8 +1,8 @@
-"""What a host may ask of a virtual device. No request has a field for a measurement or a claim, and unknown fields are
-refused: the device reports what it measured.
+"""What a host may ask of a virtual device. No request has a field for a measurement or a claim, and unknown
+fields are refused: the device reports what it measured.
 
-Each message is one msgpack map in one packet of a ``SOCK_SEQPACKET`` Unix socket. ``launch`` carries the enclave's host
-channel, a connected socket, as ancillary data.
+Each message is one msgpack map in one packet of a ``SOCK_SEQPACKET`` Unix socket. ``launch`` carries the
+enclave's host channel, a connected socket, as ancillary data.
 """
 
 from __future__ import annotations
