@@ -10,7 +10,8 @@ V = TypeVar("V")
 
 
 class ProvenCache(Generic[V]):
-    """Least recently used; safe between threads. Keys are fingerprints of everything that the proof rests on."""
+    """Least recently used; safe between threads. Keys are fingerprints of everything that the proof rests
+    on."""
 
     def __init__(self, size: int) -> None:
         self._size = size

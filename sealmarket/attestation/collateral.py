@@ -1,8 +1,9 @@
 """Intel collateral as it travels: nine signed parts in the JSON of ``dcap-qvl``'s ``QuoteCollateralV3``.
 
-The texts of TCB info and QE identity are kept as served, since the signatures cover those exact bytes. Nothing here
-is checked beyond shape; ``intel_trust`` proves it. Caches are keyed by the fingerprint of all parts: Intel reissued
-its TCB signing certificate under the same serial in 2025, and PCK CRL numbers never change.
+The texts of TCB info and QE identity are kept as served, since the signatures cover those exact bytes.
+Nothing here is checked beyond shape; ``intel_trust`` proves it. Caches are keyed by the fingerprint of all
+parts: Intel reissued its TCB signing certificate under the same serial in 2025, and PCK CRL numbers never
+change.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """What can go wrong between bytes and a verdict.
 
-    SealmarketError
-    └── AttestationError
-        ├── NotEvidence          no TEE's evidence starts like this
-        ├── EvidenceRefused      evidence, but not authentic: carries the first failing step as a finding
-        ├── InvalidRules         evidence rules that would let everything pass, or that contradict themselves
-        ├── CollateralError      vendor collateral that cannot be read, fetched or kept
-        └── EventLogMalformed    an event log that cannot be replayed
+SealmarketError
+└── AttestationError
+    ├── NotEvidence          no TEE's evidence starts like this
+    ├── EvidenceRefused      evidence, but not authentic: carries the first failing step as a finding
+    ├── InvalidRules         evidence rules that would let everything pass, or that contradict themselves
+    ├── CollateralError      vendor collateral that cannot be read, fetched or kept
+    └── EventLogMalformed    an event log that cannot be replayed
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class EvidenceRefused(AttestationError):
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(
-            f"{finding.reason.value}: expected {finding.expected}, found {finding.found}", remedy=finding.remedy
+            f"{finding.reason.value}: expected {finding.expected}, found {finding.found}",
+            remedy=finding.remedy,
         )
         self.finding = finding
 

@@ -1,8 +1,9 @@
 """What comes in: evidence as bytes of some TEE, and the vendor endorsements that go with it.
 
 :func:`parse` takes a file's bytes as raw evidence, hex, base64, or the JSON that common agents emit (Azure's
-guests, dstack, Trustee), and says which TEE they belong to. It judges nothing: what it returns is as untrusted as
-the file. Certificates that travel inside a bundle are kept apart and count only if they end in a pinned root.
+guests, dstack, Trustee), and says which TEE they belong to. It judges nothing: what it returns is as
+untrusted as the file. Certificates that travel inside a bundle are kept apart and count only if they end in
+a pinned root.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Evidence:
     """Untrusted evidence of one TEE.
 
     ``raw`` is the device's own bytes; ``event_log`` a CCEL or dstack log that claims to explain registers;
-    ``runtime_data`` what a paravisor hashed into the report data; ``certificates`` DER that came along; ``source`` how
-    the file was written.
+    ``runtime_data`` what a paravisor hashed into the report data; ``certificates`` DER that came along;
+    ``source`` how the file was written.
     """
 
     tee: Tee
@@ -139,9 +140,9 @@ def _recognise_raw(data: bytes) -> Evidence | None:
             return Evidence(tee=Tee.TDX, raw=data)
         if tee_type == 0 or data[0] == 3:
             return Evidence(tee=Tee.SGX, raw=data)
-    if len(data) >= 0x38 and 2 <= int.from_bytes(data[:4], "little") <= 15:
-        if int.from_bytes(data[0x34:0x38], "little") == 1:
-            return Evidence(tee=Tee.SNP, raw=data)
+    version, algorithm = int.from_bytes(data[:4], "little"), int.from_bytes(data[0x34:0x38], "little")
+    if len(data) >= 0x38 and 2 <= version <= 15 and algorithm == 1:
+        return Evidence(tee=Tee.SNP, raw=data)
     return None
 
 
@@ -160,8 +161,8 @@ def _from_base64(data: bytes) -> bytes | None:
         return None
 
 
-# Azure's paravisor report: a 32-byte header, 1184 bytes of hardware report, then the runtime data that the report
-# data commits to (attestation formats, Azure HCL).
+# Azure's paravisor report: a 32-byte header, 1184 bytes of hardware report, then the runtime data that the
+# report data commits to.
 _HCL_HEADER, _HCL_REPORT, _HCL_DATA = 32, 1184, 1236
 
 
@@ -197,8 +198,9 @@ def _recognise_json(data: bytes) -> Evidence:
         for reader in _READERS:
             if (evidence := reader(document)) is not None:
                 return evidence
+    fields = sorted(map(str, document))[:8] if isinstance(document, dict) else []
     raise NotEvidence(
-        f"no agent writes JSON with the fields {sorted(map(str, document))[:8] if isinstance(document, dict) else []}",
+        f"no agent writes JSON with the fields {fields}",
         remedy="pass the JSON of Azure's agent, dstack or Trustee, or the raw evidence in it",
     )
 
@@ -276,7 +278,6 @@ _READERS += [_azure, _quote_and_log, _trustee_envelope]
 
 
 def add_json_reader(reader: Callable[[Json], Evidence | None]) -> None:
-    """Let a TEE module teach :func:`parse` another agent's JSON; it returns None for JSON that is not its own."""
+    """Let a TEE module teach :func:`parse` another agent's JSON; it returns None for JSON that is not its
+    own."""
     _READERS.append(reader)
-
-

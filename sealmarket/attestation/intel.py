@@ -3,28 +3,29 @@
 The steps of :func:`authenticate`, which stops at the first that fails:
 
 1. The quote follows its layout to the last byte; nothing but zeros lies behind it.
-2. Collateral is there; its chains end in one pinned root; a certificate made for signing TCB information signed it;
-   no signer is revoked; it is for this TEE (PCS API v4).
+2. Collateral is there; its chains end in one pinned root; a certificate made for signing TCB information
+   signed it; no signer is revoked; it is for this TEE (PCS API v4).
 3. Every certificate, CRL and document is valid at ``now``.
-4. The PCK chain (from the quote, the collateral or the endorsements) ends in the same root, through the CA whose
-   CRL is there; neither CA nor leaf is revoked.
+4. The PCK chain (from the quote, the collateral or the endorsements) ends in the same root, through the CA
+   whose CRL is there; neither CA nor leaf is revoked.
 5. The collateral is for this platform: FMSPC and PCEID are the leaf's.
-6. The PCK key signed the QE report; the QE report commits to the attestation key; the QE is Intel's by QE identity
-   (MRSIGNER, ISVPRODID, MISCSELECT, ATTRIBUTES) and not in debug.
+6. The PCK key signed the QE report; the QE report commits to the attestation key; the QE is Intel's by QE
+   identity (MRSIGNER, ISVPRODID, MISCSELECT, ATTRIBUTES) and not in debug.
 7. The attestation key signed header, descriptor and body.
 8. The TDX module is Intel's; platform, module and QE reach levels, joined to one status with its advisories.
-9. dcap-qvl, a second implementation, verifies the same bytes and says the same status. What it refuses by a policy
-   of its own (debug, SEPT_VE_DISABLE, a service TD, no level, Revoked) must be visible in the proven bytes, and is
-   appraised here.
+9. dcap-qvl, a second implementation, verifies the same bytes and says the same status. What it refuses by a
+   policy of its own (debug, SEPT_VE_DISABLE, a service TD, no level, Revoked) must be visible in the proven
+   bytes, and is appraised here.
 
 The grade is that of the root. A QE signature or quote signature with ``n - s`` verifies as well, and genuine
-platforms emit both halves: what names evidence is therefore the digest of what was signed, not of the signature.
+platforms emit both halves: what names evidence is therefore the digest of what was signed, not of the
+signature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -36,10 +37,26 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealmarket.attestation.cache import ProvenCache
 from sealmarket.attestation.collateral import IntelCollateral
-from sealmarket.attestation.errors import CollateralError
+from sealmarket.attestation.errors import CollateralError, EventLogMalformed
+from sealmarket.attestation.eventlog import RegisterMismatch, replay_against
 from sealmarket.attestation.evidence import Endorsements, Evidence
-from sealmarket.attestation.intel_pki import ROLE_PCK, PckExtension, check_windows, common_name, raw_key, verify_raw
-from sealmarket.attestation.intel_quote import PCK_CHAIN_PEM, Quote, SgxBody, TdBody, read_quote, read_sgx_body, refuse
+from sealmarket.attestation.intel_pki import (
+    ROLE_PCK,
+    PckExtension,
+    check_windows,
+    common_name,
+    raw_key,
+    verify_raw,
+)
+from sealmarket.attestation.intel_quote import (
+    PCK_CHAIN_PEM,
+    Quote,
+    SgxBody,
+    TdBody,
+    read_quote,
+    read_sgx_body,
+    refuse,
+)
 from sealmarket.attestation.intel_tcb import (
     Joined,
     QeIdentity,
@@ -52,7 +69,7 @@ from sealmarket.attestation.intel_tcb import (
     platform_rating,
 )
 from sealmarket.attestation.intel_trust import PckIdentity, Trusted, trust_collateral, trust_pck_pem
-from sealmarket.attestation.model import _MAKER, AuthenticReport, Grade, Platform, Tcb, TcbStatus, Tee
+from sealmarket.attestation.model import _MAKER, AuthenticReport, Grade, Platform, Tcb, TcbStatus
 from sealmarket.attestation.reasons import Reason
 from sealmarket.attestation.roots import Roots
 from sealmarket.protocol.codec import Bytes32
@@ -72,7 +89,8 @@ class IntelBody:
     platform: Rating
     qe: Rating
     module: Rating | None
-    engine: str = field(default="")
+    engine: str
+    replay: tuple[RegisterMismatch, ...] | None = None
 
     def claims(self) -> Mapping[str, Any]:
         """The body's fields, the platform's, and how each part was rated."""
@@ -88,13 +106,17 @@ class IntelBody:
             "platform_instance_id": self.pck.platform_instance.hex() if self.pck.platform_instance else None,
             "sgx_type": self.pck.sgx_type,
             "platform_flags": sorted(self.pck.flags),
-            "tcb_evaluation_data_numbers": [self.tcb_info.tcb_evaluation_data_number, self.qe_identity.evaluation_number],
+            "tcb_evaluation_data_numbers": [
+                self.tcb_info.tcb_evaluation_data_number,
+                self.qe_identity.evaluation_number,
+            ],
+            "event_log": None if self.replay is None else "mismatch" if self.replay else "replayed",
             "tcb_levels": {
                 name: {"status": r.status.value, "date": r.date.date().isoformat() if r.date else None}
                 for name, r in ratings.items()
                 if r is not None
             },
-        }  # fmt: skip
+        }
 
 
 def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, now: datetime) -> AuthenticReport:
@@ -122,7 +144,11 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, n
     # 7. The quote itself.
     key = raw_key(quote.attestation_key)
     if key is None or not verify_raw(key, quote.signature, quote.signed):
-        refuse(Reason.SIGNATURE_INVALID, "a quote signed by its attestation key", "a signature that does not verify")
+        refuse(
+            Reason.SIGNATURE_INVALID,
+            "a quote signed by its attestation key",
+            "a signature that does not verify",
+        )
     # 8. The level of each part.
     module = module_rating(trusted.tcb_info, quote.body) if isinstance(quote.body, TdBody) else None
     platform = platform_rating(trusted.tcb_info, pck.extension, quote.body)
@@ -131,9 +157,16 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, n
     # 9. A second implementation.
     said = _second_opinion(quote, evidence.raw, _with_chain(collateral, quote, chain_pem), trusted, joined, moment)
     body = IntelBody(
-        quote=quote, pck=pck.extension, tcb_info=trusted.tcb_info, qe_identity=trusted.qe_identity,
-        platform=platform, qe=qe_rating, module=module, engine=said,
-    )  # fmt: skip
+        quote=quote,
+        pck=pck.extension,
+        tcb_info=trusted.tcb_info,
+        qe_identity=trusted.qe_identity,
+        platform=platform,
+        qe=qe_rating,
+        module=module,
+        engine=said,
+        replay=_replay(evidence, quote),
+    )
     return _report(body, trusted, joined, now)
 
 
@@ -151,7 +184,10 @@ def _report(body: IntelBody, trusted: Trusted, joined: Joined, now: datetime) ->
             status=joined.status,
             advisories=joined.advisories,
             level_date=joined.date,
-            evaluation_numbers=(trusted.tcb_info.tcb_evaluation_data_number, trusted.qe_identity.evaluation_number),
+            evaluation_numbers=(
+                trusted.tcb_info.tcb_evaluation_data_number,
+                trusted.qe_identity.evaluation_number,
+            ),
             expires=datetime.fromtimestamp(trusted.valid_to, UTC),
         ),
         platform=Platform(identity=body.pck.ppid),
@@ -159,6 +195,17 @@ def _report(body: IntelBody, trusted: Trusted, joined: Joined, now: datetime) ->
         body=body,
         authenticated_at=now,
     )
+
+
+def _replay(evidence: Evidence, quote: Quote) -> tuple[RegisterMismatch, ...] | None:
+    """Hold an event log that came along against the proven registers; None when there is none."""
+    if evidence.event_log is None or not isinstance(quote.body, TdBody):
+        return None
+    m = quote.body.measurement
+    try:
+        return replay_against(evidence.event_log, (m.rtmr0, m.rtmr1, m.rtmr2, m.rtmr3))
+    except EventLogMalformed as error:
+        refuse(Reason.RTMR_REPLAY, "an event log that can be replayed", error)
 
 
 def _collateral(endorsements: Endorsements) -> IntelCollateral:
@@ -218,7 +265,11 @@ def _check_quoting_enclave(quote: Quote, pck: PckIdentity, identity: QeIdentity)
     qe = _enclaves.get(name)
     if qe is None:
         if not verify_raw(pck.key, quote.qe_signature, quote.qe_report):
-            refuse(Reason.QE_REPORT_SIGNATURE, "a QE report signed by the PCK key", "a signature that does not verify")
+            refuse(
+                Reason.QE_REPORT_SIGNATURE,
+                "a QE report signed by the PCK key",
+                "a signature that does not verify",
+            )
         qe = read_sgx_body(quote.qe_report)
         bound = sha256(quote.attestation_key + quote.qe_auth).digest() + bytes(32)
         if qe.report_data != bound:
@@ -282,6 +333,3 @@ def _explain_refusal(message: str, quote: Quote, joined: Joined) -> str:
 
 def _debug(body: SgxBody | TdBody) -> bool:
     return bool(body.flags & _SGX_DEBUG if isinstance(body, SgxBody) else body.attributes & _TD_DEBUG)
-
-
-TEES = (Tee.SGX, Tee.TDX)

@@ -1,8 +1,9 @@
 """Intel's certificates, CRLs and raw signatures: each checked once, kept by fingerprint.
 
-Chains are Root CA -> PCK Platform or Processor CA -> PCK leaf, and Root CA -> TCB signing. A certificate serves one
-purpose, told by its common name: "Intel SGX TCB Signing" signs collateral and nothing else does. Under a
-development root the same words are expected at the end of the name ("Sealmarket DEVELOPMENT SGX TCB Signing").
+Chains are Root CA -> PCK Platform or Processor CA -> PCK leaf, and Root CA -> TCB signing. A certificate
+serves one purpose, told by its common name: "Intel SGX TCB Signing" signs collateral and nothing else does.
+Under a development root the same words are expected at the end of the name ("Sealmarket DEVELOPMENT SGX TCB
+Signing").
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ def check_windows(windows: Sequence[Window], now: int) -> None:
         if now < window.start:
             refuse(Reason.ENDORSEMENT_FUTURE, f"{window.name} signed before {_say(now)}", _say(window.start))
         if now > window.end:
-            refuse(Reason.ENDORSEMENT_EXPIRED, f"{window.name} valid at {_say(now)}", f"expired {_say(window.end)}")
+            refuse(
+                Reason.ENDORSEMENT_EXPIRED,
+                f"{window.name} valid at {_say(now)}",
+                f"expired {_say(window.end)}",
+            )
 
 
 def _say(seconds: int) -> str:
@@ -122,7 +127,11 @@ def check_link(child: x509.Certificate, issuer: x509.Certificate, name: str) -> 
     try:
         child.verify_directly_issued_by(issuer)
     except (InvalidSignature, ValueError, TypeError) as error:
-        refuse(Reason.CHAIN_INVALID, f"{name}: signed by {common_name(issuer)}", error or "signature does not verify")
+        refuse(
+            Reason.CHAIN_INVALID,
+            f"{name}: signed by {common_name(issuer)}",
+            str(error) or "a signature that does not verify",
+        )
     _check_certificate_authority(issuer, name)
     _check_critical(child, name)
 
@@ -173,7 +182,8 @@ def read_crl(raw: bytes, issuer: x509.Certificate, name: str) -> Crl:
     """Read and prove a CRL (RFC 5280 6.3.3): complete, direct, of exactly this issuer and signed by it.
 
     Raises:
-        EvidenceRefused: absent, unreadable, foreign, without a next update, or with an unknown critical extension.
+        EvidenceRefused: absent, unreadable, foreign, without a next update, or with an unknown critical
+        extension.
     """
     if not raw:
         refuse(Reason.CRL_INVALID, name, "nothing")

@@ -1,7 +1,7 @@
 """The layout of SGX quotes v3 and TDX quotes v4 and v5 (Intel DCAP quote generation library, appendix A).
 
-All integers are little-endian; ECDSA values are raw 64-byte ``r||s`` and ``x||y``, big-endian. Every length is held
-against what is there: a quote is read to its last byte or refused. Nothing here is proven.
+All integers are little-endian; ECDSA values are raw 64-byte ``r||s`` and ``x||y``, big-endian. Every length
+is held against what is there: a quote is read to its last byte or refused. Nothing here is proven.
 """
 
 from __future__ import annotations
@@ -100,7 +100,14 @@ class TdBody:
         m = self.measurement
         names = ("mr_td", "rtmr0", "rtmr1", "rtmr2", "rtmr3", "mr_config_id", "mr_owner", "mr_owner_config")
         out = {name: getattr(m, name).hex() for name in (*names, "td_attributes", "xfam")}
-        for name in ("tee_tcb_svn", "mr_seam", "mr_signer_seam", "seam_attributes", "tee_tcb_svn2", "mr_service_td"):
+        for name in (
+            "tee_tcb_svn",
+            "mr_seam",
+            "mr_signer_seam",
+            "seam_attributes",
+            "tee_tcb_svn2",
+            "mr_service_td",
+        ):
             value = getattr(self, name)
             if value is not None:
                 out[name] = value.hex()
@@ -111,8 +118,9 @@ class TdBody:
 class Quote:
     """A quote taken apart.
 
-    ``signed`` is header, descriptor and body: what the attestation key signed. ``padding`` counts zero bytes behind the
-    quote's own end. ``certification`` is the inner certification data, ``certification_type`` its type.
+    ``signed`` is header, descriptor and body: what the attestation key signed. ``padding`` counts zero
+    bytes behind the quote's own end. ``certification`` is the inner certification data,
+    ``certification_type`` its type.
     """
 
     version: int
@@ -153,8 +161,8 @@ def read_quote(raw: bytes) -> Quote:
     """Take a quote apart.
 
     Raises:
-        EvidenceRefused: truncated, not of the layout, of an unsupported version or key type, or followed by anything
-            but zeros.
+        EvidenceRefused: truncated, not of the layout, of an unsupported version or key type, or followed by
+            anything but zeros.
     """
     reader = _Reader(raw)
     version, key_type, tee_type, _, _, vendor, _ = _HEADER.unpack(reader.take(HEADER_SIZE, "header"))
@@ -183,12 +191,26 @@ def read_quote(raw: bytes) -> Quote:
     kind = auth.number(2, "PCK certification type")
     certification = auth.take(auth.number(4, "PCK certification size"), "PCK certification data")
     if auth.offset != end:
-        refuse(Reason.MALFORMED, "certification data to the end of the signature data", f"{end - auth.offset} left")
+        refuse(
+            Reason.MALFORMED,
+            "certification data to the end of the signature data",
+            f"{end - auth.offset} left",
+        )
     return Quote(
-        version=version, tee=tee, signed=signed, body=body, signature=signature, attestation_key=key,
-        qe_report=qe_report, qe_signature=qe_signature, qe_auth=qe_auth, certification_type=kind,
-        certification=certification, padding=_padding(raw, end), length=end,
-    )  # fmt: skip
+        version=version,
+        tee=tee,
+        signed=signed,
+        body=body,
+        signature=signature,
+        attestation_key=key,
+        qe_report=qe_report,
+        qe_signature=qe_signature,
+        qe_auth=qe_auth,
+        certification_type=kind,
+        certification=certification,
+        padding=_padding(raw, end),
+        length=end,
+    )
 
 
 def _tee_of(version: int, tee_type: int) -> Tee:
@@ -226,22 +248,40 @@ def read_sgx_body(b: bytes) -> SgxBody:
     return SgxBody(
         cpu_svn=b[0:16],
         measurement=SgxMeasurement(
-            mr_enclave=Bytes32(b[64:96]), mr_signer=Bytes32(b[128:160]), isv_prod_id=int.from_bytes(b[256:258], "little"),
-            isv_svn=int.from_bytes(b[258:260], "little"), misc_select=Bytes4(b[16:20]), attributes=Bytes16(b[48:64]),
-            config_id=Bytes64(b[192:256]), config_svn=int.from_bytes(b[260:262], "little"),
+            mr_enclave=Bytes32(b[64:96]),
+            mr_signer=Bytes32(b[128:160]),
+            isv_prod_id=int.from_bytes(b[256:258], "little"),
+            isv_svn=int.from_bytes(b[258:260], "little"),
+            misc_select=Bytes4(b[16:20]),
+            attributes=Bytes16(b[48:64]),
+            config_id=Bytes64(b[192:256]),
+            config_svn=int.from_bytes(b[260:262], "little"),
         ),
-        extended_product_id=b[32:48], family_id=b[304:320], report_data=b[320:384],
-    )  # fmt: skip
+        extended_product_id=b[32:48],
+        family_id=b[304:320],
+        report_data=b[320:384],
+    )
 
 
 def _read_td_body(b: bytes) -> TdBody:
     return TdBody(
-        tee_tcb_svn=b[0:16], mr_seam=b[16:64], mr_signer_seam=b[64:112], seam_attributes=b[112:120],
+        tee_tcb_svn=b[0:16],
+        mr_seam=b[16:64],
+        mr_signer_seam=b[64:112],
+        seam_attributes=b[112:120],
         measurement=TdxMeasurement(
-            td_attributes=Bytes8(b[120:128]), xfam=Bytes8(b[128:136]), mr_td=Bytes48(b[136:184]),
-            mr_config_id=Bytes48(b[184:232]), mr_owner=Bytes48(b[232:280]), mr_owner_config=Bytes48(b[280:328]),
-            rtmr0=Bytes48(b[328:376]), rtmr1=Bytes48(b[376:424]), rtmr2=Bytes48(b[424:472]), rtmr3=Bytes48(b[472:520]),
+            td_attributes=Bytes8(b[120:128]),
+            xfam=Bytes8(b[128:136]),
+            mr_td=Bytes48(b[136:184]),
+            mr_config_id=Bytes48(b[184:232]),
+            mr_owner=Bytes48(b[232:280]),
+            mr_owner_config=Bytes48(b[280:328]),
+            rtmr0=Bytes48(b[328:376]),
+            rtmr1=Bytes48(b[376:424]),
+            rtmr2=Bytes48(b[424:472]),
+            rtmr3=Bytes48(b[472:520]),
         ),
         report_data=b[520:584],
-        tee_tcb_svn2=b[584:600] or None, mr_service_td=b[600:648] or None,
-    )  # fmt: skip
+        tee_tcb_svn2=b[584:600] or None,
+        mr_service_td=b[600:648] or None,
+    )

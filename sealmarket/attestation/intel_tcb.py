@@ -1,8 +1,8 @@
 """TCB info and QE identity, and the level that a platform reaches (Intel PCS API v4; QVL TcbLevelCheck).
 
-1. A platform's level is the first whose 16 SGX components and PCESVN the PCK certificate reaches and, for TDX,
-   whose 16 TDX components TEE_TCB_SVN reaches. If TEE_TCB_SVN[1] is not 0, components 0 and 1 belong to the module
-   of that major version and are held against its own identity instead.
+1. A platform's level is the first whose 16 SGX components and PCESVN the PCK certificate reaches and, for
+   TDX, whose 16 TDX components TEE_TCB_SVN reaches. If TEE_TCB_SVN[1] is not 0, components 0 and 1 belong
+   to the module of that major version and are held against its own identity instead.
 2. The QE's level is the first whose ISVSVN it reaches.
 3. The parts' statuses are joined to the worst that they say together, advisories are united.
 """
@@ -38,7 +38,11 @@ class _LevelTcb(msgspec.Struct, frozen=True):
     tdxtcbcomponents: _Components | None = None
 
 
-class Level(msgspec.Struct, frozen=True, rename={"date": "tcbDate", "status": "tcbStatus", "advisories": "advisoryIDs"}):
+class Level(
+    msgspec.Struct,
+    frozen=True,
+    rename={"date": "tcbDate", "status": "tcbStatus", "advisories": "advisoryIDs"},
+):
     """One level of TCB info, newest first in the list."""
 
     tcb: _LevelTcb
@@ -52,7 +56,9 @@ class _IsvTcb(msgspec.Struct, frozen=True):
 
 
 class IsvLevel(
-    msgspec.Struct, frozen=True, rename={"date": "tcbDate", "status": "tcbStatus", "advisories": "advisoryIDs"}
+    msgspec.Struct,
+    frozen=True,
+    rename={"date": "tcbDate", "status": "tcbStatus", "advisories": "advisoryIDs"},
 ):
     """One level of a QE or of a TDX module."""
 

@@ -34,7 +34,13 @@ from sealmarket.attestation.intel_pki import (
     verify_raw,
 )
 from sealmarket.attestation.intel_quote import refuse
-from sealmarket.attestation.intel_tcb import QeIdentity, TcbInfo, expected_ids, read_qe_identity, read_tcb_info
+from sealmarket.attestation.intel_tcb import (
+    QeIdentity,
+    TcbInfo,
+    expected_ids,
+    read_qe_identity,
+    read_tcb_info,
+)
 from sealmarket.attestation.model import Grade, Tee
 from sealmarket.attestation.reasons import Reason
 from sealmarket.attestation.roots import Roots, spki_sha256
@@ -42,7 +48,8 @@ from sealmarket.attestation.roots import Roots, spki_sha256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
-    """Proven collateral. ``authority`` is the PCK CA whose CRL this is; ``root`` the root that all chains share."""
+    """Proven collateral. ``authority`` is the PCK CA whose CRL this is; ``root`` the root that all chains
+    share."""
 
     root: x509.Certificate
     root_spki: bytes
@@ -100,7 +107,11 @@ def _prove(collateral: IntelCollateral, roots: Roots, tee: Tee) -> Trusted:
     root_spki, grade = trust_root(root, tee, roots)
     root_crl = read_crl(bytes.fromhex(collateral.root_ca_crl.removeprefix("0x")), root, "root CA CRL")
     windows = [certificate_window(root, "Intel root CA"), root_crl.window]
-    for chain, name in ((tcb_chain, "TCB info signer"), (qe_chain, "QE identity signer"), (crl_chain, "PCK CA")):
+    for chain, name in (
+        (tcb_chain, "TCB info signer"),
+        (qe_chain, "QE identity signer"),
+        (crl_chain, "PCK CA"),
+    ):
         roles = ROLE_PCK_CA if chain is crl_chain else ROLE_TCB_SIGNING
         windows.append(_prove_signer(chain, roles, root_spki, grade, root_crl, name))
     pck_crl = read_crl(bytes.fromhex(collateral.pck_crl.removeprefix("0x")), crl_chain[0], "PCK CRL")
@@ -109,10 +120,18 @@ def _prove(collateral: IntelCollateral, roots: Roots, tee: Tee) -> Trusted:
     tcb_info, qe_identity = read_tcb_info(collateral.tcb_info), read_qe_identity(collateral.qe_identity)
     windows += [pck_crl.window, tcb_info.window(), qe_identity.window()]
     return Trusted(
-        root=root, root_spki=root_spki, grade=grade, tcb_info=tcb_info, qe_identity=qe_identity,
-        authority=crl_chain[0], pck_crl=pck_crl, root_crl=root_crl, windows=tuple(windows),
-        valid_from=max(w.start for w in windows), valid_to=min(w.end for w in windows),
-    )  # fmt: skip
+        root=root,
+        root_spki=root_spki,
+        grade=grade,
+        tcb_info=tcb_info,
+        qe_identity=qe_identity,
+        authority=crl_chain[0],
+        pck_crl=pck_crl,
+        root_crl=root_crl,
+        windows=tuple(windows),
+        valid_from=max(w.start for w in windows),
+        valid_to=min(w.end for w in windows),
+    )
 
 
 def trust_root(root: x509.Certificate, tee: Tee, roots: Roots) -> tuple[bytes, Grade]:
@@ -120,14 +139,23 @@ def trust_root(root: x509.Certificate, tee: Tee, roots: Roots) -> tuple[bytes, G
     spki = spki_sha256(root)
     grade = roots.grade_of(tee, spki)
     if grade is None:
-        return refuse(Reason.UNTRUSTED_ROOT, f"a trusted root for {tee.value}", f"{root.subject.rfc4514_string()} {spki.hex()}")
+        return refuse(
+            Reason.UNTRUSTED_ROOT,
+            f"a trusted root for {tee.value}",
+            f"{root.subject.rfc4514_string()} {spki.hex()}",
+        )
     check_role(root, ROLE_ROOT, grade, Reason.UNTRUSTED_ROOT)
     check_link(root, root, "root")
     return spki, grade
 
 
 def _prove_signer(
-    chain: Sequence[x509.Certificate], roles: Sequence[str], root_spki: bytes, grade: Grade, crl: Crl, name: str
+    chain: Sequence[x509.Certificate],
+    roles: Sequence[str],
+    root_spki: bytes,
+    grade: Grade,
+    crl: Crl,
+    name: str,
 ) -> Window:
     if len(chain) != 2:
         refuse(Reason.CHAIN_INVALID, f"{name}: two certificates, signer and root", len(chain))
@@ -147,17 +175,26 @@ def _check_signature(signer: x509.Certificate, signature: str, text: str, name: 
 
 def _check_kind(trusted: Trusted, tee: Tee) -> None:
     tcb_id, qe_id = expected_ids(tee)
-    found = (trusted.tcb_info.id, trusted.tcb_info.version, trusted.qe_identity.id, trusted.qe_identity.version)
+    found = (
+        trusted.tcb_info.id,
+        trusted.tcb_info.version,
+        trusted.qe_identity.id,
+        trusted.qe_identity.version,
+    )
     if found != (tcb_id, 3, qe_id, 2):
-        refuse(Reason.COLLATERAL_TEE, f"TCB info {tcb_id} v3 and QE identity {qe_id} v2", "{} v{} and {} v{}".format(*found))
+        refuse(
+            Reason.COLLATERAL_TEE,
+            f"TCB info {tcb_id} v3 and QE identity {qe_id} v2",
+            "{} v{} and {} v{}".format(*found),
+        )
 
 
 def trust_pck(chain: Sequence[x509.Certificate], trusted: Trusted) -> PckIdentity:
     """Prove a PCK chain (leaf, CA, root) under the collateral's root and CRLs.
 
     Raises:
-        EvidenceRefused: not three certificates, another root or CA than the collateral's, a link that does not hold, a
-            wrong purpose, or a revoked certificate.
+        EvidenceRefused: not three certificates, another root or CA than the collateral's, a link that does
+            not hold, a wrong purpose, or a revoked certificate.
     """
     if len(chain) != 3:
         refuse(Reason.CHAIN_INVALID, "a PCK chain of leaf, CA and root", f"{len(chain)} certificates")
@@ -165,7 +202,11 @@ def trust_pck(chain: Sequence[x509.Certificate], trusted: Trusted) -> PckIdentit
     if spki_sha256(root) != trusted.root_spki:
         refuse(Reason.UNTRUSTED_ROOT, f"the root {trusted.root_spki.hex()}", spki_sha256(root).hex())
     if authority.subject != trusted.authority.subject or spki_sha256(authority) != spki_sha256(trusted.authority):
-        refuse(Reason.CRL_INVALID, f"a CRL of {authority.subject.rfc4514_string()}", f"of {trusted.authority.subject.rfc4514_string()}")
+        refuse(
+            Reason.CRL_INVALID,
+            f"a CRL of {authority.subject.rfc4514_string()}",
+            f"of {trusted.authority.subject.rfc4514_string()}",
+        )
     check_role(authority, ROLE_PCK_CA, trusted.grade, Reason.CHAIN_INVALID)
     check_role(leaf, ROLE_PCK, trusted.grade, Reason.CHAIN_INVALID)
     check_link(authority, trusted.root, "PCK CA")
@@ -176,7 +217,10 @@ def trust_pck(chain: Sequence[x509.Certificate], trusted: Trusted) -> PckIdentit
     windows = (certificate_window(leaf, "PCK leaf"), certificate_window(authority, "PCK CA"))
     der = leaf.public_bytes(Encoding.DER)
     return PckIdentity(
-        key=key_of(leaf, "PCK leaf"), fingerprint=sha256(der).digest(), extension=read_pck_extension(leaf), windows=windows
+        key=key_of(leaf, "PCK leaf"),
+        fingerprint=sha256(der).digest(),
+        extension=read_pck_extension(leaf),
+        windows=windows,
     )
 
 

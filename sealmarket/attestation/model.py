@@ -2,15 +2,16 @@
 
 A TEE module (``intel``, ``snp``, and later ``cca``, ``nvidia``, ``nitro``) offers two functions::
 
-    def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, now: datetime) -> AuthenticReport
-    def findings(report: AuthenticReport, rules: EvidenceRules, now: datetime) -> Iterator[Finding]
+    def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, now: datetime) ->
+    AuthenticReport def findings(report: AuthenticReport, rules: EvidenceRules, now: datetime) ->
+    Iterator[Finding]
 
 ``authenticate`` runs numbered steps, stops at the first that fails with
 :class:`~sealmarket.attestation.errors.EvidenceRefused`, and is the only maker of an :class:`AuthenticReport`
 (it passes ``maker=_MAKER``). It judges nothing that a policy may judge: a debug TD under Intel's root is
-authentic, and refused afterwards. ``findings`` yields everything about this TEE that the rules refuse; what is
-common to all TEEs (grade, measurement, platform, generation, age, report data) is held by ``verify.appraise``.
-Neither does I/O or reads a clock.
+authentic, and refused afterwards. ``findings`` yields everything about this TEE that the rules refuse; what
+is common to all TEEs (grade, measurement, platform, generation, age, report data) is held by
+``verify.appraise``. Neither does I/O or reads a clock.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Grade(StrEnum):
 
 
 class TcbStatus(StrEnum):
-    """Intel's words, best first, in Intel's order of severity; ``NotRated`` where the vendor publishes none."""
+    """Intel's words, best first, in Intel's order of severity; ``NotRated`` where the vendor publishes
+    none."""
 
     UP_TO_DATE = "UpToDate"
     SW_HARDENING_NEEDED = "SWHardeningNeeded"
@@ -97,7 +99,8 @@ class Bytes16(HexBytes):
 
 
 def _digest(tee: Tee, *fields: bytes) -> Bytes32:
-    """keccak(domain, keccak(tee), keccak(fields in order)): all fields have fixed lengths, so no two tuples meet."""
+    """keccak(domain, keccak(tee), keccak(fields in order)): all fields have fixed lengths, so no two tuples
+    meet."""
     return keccak(words(MEASUREMENT_DOMAIN, keccak(tee.value.encode()), keccak(b"".join(fields))))
 
 
@@ -120,9 +123,18 @@ class TdxMeasurement(Shape, frozen=True, kw_only=True, tag_field="tee", tag="tdx
     def digest(self) -> Bytes32:
         """The measurement's part of the market's allow-list leaf."""
         return _digest(
-            Tee.TDX, self.mr_td, self.rtmr0, self.rtmr1, self.rtmr2, self.rtmr3,
-            self.mr_config_id, self.mr_owner, self.mr_owner_config, self.td_attributes, self.xfam,
-        )  # fmt: skip
+            Tee.TDX,
+            self.mr_td,
+            self.rtmr0,
+            self.rtmr1,
+            self.rtmr2,
+            self.rtmr3,
+            self.mr_config_id,
+            self.mr_owner,
+            self.mr_owner_config,
+            self.td_attributes,
+            self.xfam,
+        )
 
 
 class SgxMeasurement(Shape, frozen=True, kw_only=True, tag_field="tee", tag="sgx"):
@@ -143,7 +155,13 @@ class SgxMeasurement(Shape, frozen=True, kw_only=True, tag_field="tee", tag="sgx
         """The measurement's part of the market's allow-list leaf."""
         numbers = b"".join(n.to_bytes(2, "little") for n in (self.isv_prod_id, self.isv_svn, self.config_svn))
         return _digest(
-            Tee.SGX, self.mr_enclave, self.mr_signer, self.misc_select, self.attributes, self.config_id, numbers
+            Tee.SGX,
+            self.mr_enclave,
+            self.mr_signer,
+            self.misc_select,
+            self.attributes,
+            self.config_id,
+            numbers,
         )
 
 
@@ -189,16 +207,19 @@ class Finding:
     def as_json(self) -> dict[str, str]:
         """``{"reason", "expected", "found", "remedy"}``."""
         return {
-            "reason": self.reason.value, "expected": self.expected, "found": self.found, "remedy": self.remedy
-        }  # fmt: skip
+            "reason": self.reason.value,
+            "expected": self.expected,
+            "found": self.found,
+            "remedy": self.remedy,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tcb:
     """How the vendor rates the platform's firmware.
 
-    ``level_date`` is the date of the matched level, ``evaluation_numbers`` those of TCB info and QE identity (Intel),
-    ``expires`` the end of the validity that the vendor signed for what was used.
+    ``level_date`` is the date of the matched level, ``evaluation_numbers`` those of TCB info and QE
+    identity (Intel), ``expires`` the end of the validity that the vendor signed for what was used.
     """
 
     status: TcbStatus
@@ -219,7 +240,8 @@ class Platform:
     generation: str | None = None
 
     def digest(self, tee: Tee) -> Bytes32 | None:
-        """The name under which rules list this machine, so that a public policy does not publish its identity."""
+        """The name under which rules list this machine, so that a public policy does not publish its
+        identity."""
         if self.identity is None:
             return None
         return keccak(words(PLATFORM_DOMAIN, keccak(tee.value.encode()), keccak(self.identity)))
@@ -236,8 +258,9 @@ class Body(Protocol):
 class AuthenticReport:
     """Evidence whose signatures are proven up to a root. Made only by a TEE module's ``authenticate``.
 
-    ``evidence_digest`` is the SHA-256 of the evidence's canonical bytes (no padding), so that one piece of evidence has
-    one name. ``mitigations`` are those that the signed bytes prove to be on.
+    ``evidence_digest`` is the SHA-256 of what the device signed, not of its spelling (padding, ``n - s``),
+    so that one piece of evidence has one name in every replay cache. ``mitigations`` are those that the
+    signed bytes prove to be on.
     """
 
     tee: Tee
@@ -275,16 +298,33 @@ class AuthenticReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The answer: ``findings`` are all refusals at once, ``warnings`` what the rules chose to say only."""
+    """The answer: ``findings`` are all refusals at once, ``warnings`` and ``notes`` are only said."""
 
     tee: Tee
-    grade: Grade | None
-    authentic: bool
-    tcb: Tcb | None
-    claims: Mapping[str, Any]
+    report: AuthenticReport | None
     findings: tuple[Finding, ...]
     warnings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def authentic(self) -> bool:
+        """Whether there is a report to appraise at all."""
+        return self.report is not None
+
+    @property
+    def grade(self) -> Grade | None:
+        """The report's grade."""
+        return self.report.grade if self.report else None
+
+    @property
+    def tcb(self) -> Tcb | None:
+        """How the vendor rates the platform."""
+        return self.report.tcb if self.report else None
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """The report's claims; nothing is claimed by what is not authentic."""
+        return self.report.claims() if self.report else {}
 
     @property
     def accepted(self) -> bool:

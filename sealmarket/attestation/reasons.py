@@ -1,8 +1,8 @@
 """Why evidence is refused: one typed word for each rule, with a number that never changes.
 
-The word goes to people and JSON, the number to signed decisions and to the chain. Numbers are grouped: 1-29 any
-TEE, 30-79 Intel, 80-119 AMD, 120-149 Arm, 150-179 NVIDIA, 180-199 Nitro, 200-219 Azure. Retired numbers stay
-retired.
+The word goes to people and JSON, the number to signed decisions and to the chain. Numbers are grouped: 1-29
+any TEE (and 220-249), 30-79 Intel, 80-119 AMD, 120-149 Arm, 150-179 NVIDIA, 180-199 Nitro, 200-219 Azure.
+Retired numbers stay retired.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from enum import Enum
 
 
 class Reason(Enum):
-    """One rule that evidence failed. ``value`` is its word, ``code`` its stable number, ``remedy`` what to do."""
+    """One rule that evidence failed. ``value`` is its word, ``code`` its stable number, ``remedy`` what to
+    do."""
 
     code: int
     remedy: str
@@ -27,16 +28,32 @@ class Reason(Enum):
     MALFORMED = "malformed", 1, "collect the evidence again; these bytes do not follow the vendor's layout"
     TRUNCATED = "truncated", 2, "send the whole evidence; some of its end is missing"
     TRAILING_BYTES = "trailing_bytes", 3, "cut the evidence to the length that its own fields give"
-    NON_CANONICAL = "non_canonical", 4, "send the evidence as the device wrote it; this is a re-encoding of it"
+    NON_CANONICAL = (
+        "non_canonical",
+        4,
+        "send the evidence as the device wrote it; this is a re-encoding of it",
+    )
     UNSUPPORTED_FORMAT = "unsupported_format", 5, "use one of the supported evidence formats and versions"
     TEE_MISMATCH = "tee_mismatch", 6, "run on the TEE that the offer promised"
     ENDORSEMENT_MISSING = "endorsement_missing", 7, "supply the vendor's certificates, CRLs or collateral"
     ENDORSEMENT_MALFORMED = "endorsement_malformed", 8, "fetch the vendor's endorsements again"
-    ENDORSEMENT_EXPIRED = "endorsement_expired", 9, "fetch fresh endorsements, or correct the verifier's clock"
-    ENDORSEMENT_FUTURE = "endorsement_future", 10, "correct the verifier's clock; this was signed later than it says"
+    ENDORSEMENT_EXPIRED = (
+        "endorsement_expired",
+        9,
+        "fetch fresh endorsements, or correct the verifier's clock",
+    )
+    ENDORSEMENT_FUTURE = (
+        "endorsement_future",
+        10,
+        "correct the verifier's clock; this was signed later than it says",
+    )
     UNTRUSTED_ROOT = "untrusted_root", 11, "use evidence that ends in a pinned vendor root"
     CHAIN_INVALID = "chain_invalid", 12, "supply the vendor's own certificate chain for this platform"
-    CERTIFICATE_REVOKED = "certificate_revoked", 13, "replace the platform or renew its certificate with the vendor"
+    CERTIFICATE_REVOKED = (
+        "certificate_revoked",
+        13,
+        "replace the platform or renew its certificate with the vendor",
+    )
     CRL_INVALID = "crl_invalid", 14, "supply the vendor's current revocation lists for exactly this chain"
     SIGNATURE_INVALID = "signature_invalid", 15, "collect the evidence again; it is altered or forged"
     SIGNER_PURPOSE = "signer_purpose", 16, "supply an object signed by the certificate made for that purpose"
@@ -96,3 +113,7 @@ class Reason(Enum):
 
     # Azure paravisor.
     HCL_MISMATCH = "hcl_mismatch", 200, "send the runtime data that belongs to this report"
+
+    # Any TEE, continued.
+    PLATFORM_DUPLICATE = "platform_duplicate", 220, "count each machine once"
+    CLOCK_MISSING = "clock_missing", 221, "give the time of verification with its zone"

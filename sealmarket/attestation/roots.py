@@ -1,8 +1,8 @@
 """Which roots may vouch for evidence, and what grade each gives.
 
-Production roots are pinned by the SHA-256 of their SubjectPublicKeyInfo, never by name: Intel's own samples carry
-two certificates with the real root's distinguished name. A development root gives ``simulated`` and is refused
-unless the caller named it.
+Production roots are pinned by the SHA-256 of their SubjectPublicKeyInfo, never by name: Intel's own samples
+carry two certificates with the real root's distinguished name. A development root gives ``simulated`` and
+is refused unless the caller named it.
 """
 
 from __future__ import annotations

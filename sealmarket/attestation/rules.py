@@ -1,8 +1,8 @@
 """Evidence rules: what an owner demands of the hardware and image that open their data.
 
 The rules are the ``evidence`` part of the market's policy document. What decides trust has no default (which
-measurements, which platforms); every other default is the strict one. Debug is not a rule: it is always refused.
-``check_rules`` refuses rules that could never accept anything or that contradict themselves.
+measurements, which platforms); every other default is the strict one. Debug is not a rule: it is always
+refused. ``check_rules`` refuses rules that could never accept anything or that contradict themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Svn = Annotated[int, Meta(ge=0, le=255)]
 
 
 class Custody(StrEnum):
-    """Who can touch a machine, weakest first: physical access has extracted keys (BadRAM, WireTap, TEE.fail)."""
+    """Who can touch a machine, weakest first: physical access has extracted keys (BadRAM, WireTap,
+    TEE.fail)."""
 
     UNKNOWN = "unknown"
     TENANT = "tenant"
@@ -43,7 +44,8 @@ class PlatformRule(Shape, frozen=True, kw_only=True):
 
 
 class TdAttribute(StrEnum):
-    """TD attributes that rules may allow by name (TDX module ABI, ATTRIBUTES). Debug, profiling, migration: never."""
+    """TD attributes that rules may allow by name (TDX module ABI, ATTRIBUTES). Debug, profiling, migration:
+    never."""
 
     LASS = "LASS"
     PKS = "PKS"
@@ -63,8 +65,9 @@ class PlatformFlag(StrEnum):
 class IntelRules(Shape, frozen=True, kw_only=True):
     """What is demanded of SGX and TDX platforms.
 
-    ``tcb_grace_seconds`` lets a level worse than ``lowest_tcb_status`` pass while its TCB date is not older than that;
-    it never covers Revoked, nor a platform without a level. ``sgx_signers`` empty means that MRENCLAVE alone decides.
+    ``tcb_grace_seconds`` lets a level worse than ``lowest_tcb_status`` pass while its TCB date is not older
+    than that; it never covers Revoked, nor a platform without a level. ``zero_padding`` "transport" lets
+    pass the zeros that fill the fixed buffers of genuine platforms, and no others.
     """
 
     lowest_tcb_status: TcbStatus = TcbStatus.UP_TO_DATE
@@ -75,7 +78,7 @@ class IntelRules(Shape, frozen=True, kw_only=True):
     td_attributes_allowed: tuple[TdAttribute, ...] = (TdAttribute.LASS,)
     service_td_allowed: tuple[Bytes48, ...] = ()
     platform_flags_refused: tuple[PlatformFlag, ...] = ()
-    zero_padding: Literal["refused", "allowed"] = "refused"
+    zero_padding: Literal["refused", "transport", "any"] = "transport"
 
 
 class SnpTcb(Shape, frozen=True, kw_only=True):
@@ -99,15 +102,20 @@ class Mitigation(StrEnum):
 class SnpRules(Shape, frozen=True, kw_only=True):
     """What is demanded of SEV-SNP guests and platforms.
 
-    ``milan`` is what to do with a generation whose VCEK root seed was extracted by software (arXiv 2605.12990).
+    ``milan`` is what to do with a generation whose VCEK root seed was extracted by software (arXiv
+    2605.12990).
     """
 
     minimum_tcb: tuple[SnpTcb, ...] = ()
     signing_keys: tuple[Literal["vcek", "vlek"], ...] = ("vcek", "vlek")
     maximum_vmpl: Annotated[int, Meta(ge=0, le=3)] = 0
     generations: tuple[Literal["Milan", "Genoa", "Bergamo", "Siena", "Turin"], ...] = (
-        "Milan", "Genoa", "Bergamo", "Siena", "Turin",
-    )  # fmt: skip
+        "Milan",
+        "Genoa",
+        "Bergamo",
+        "Siena",
+        "Turin",
+    )
     milan: Literal["warn", "refuse", "accept"] = "warn"
     mitigations_required: tuple[Mitigation, ...] = (Mitigation.ALIAS_CHECK,)
     smt: Literal["any", "off"] = "any"
@@ -133,8 +141,8 @@ def check_rules(rules: EvidenceRules) -> None:
     """Refuse rules that no honest machine could meet or that say two things.
 
     Raises:
-        InvalidRules: no measurement, an empty list of platforms, custody without named platforms, or a status floor
-            that is never acceptable.
+        InvalidRules: no measurement, an empty list of platforms, custody without named platforms, or a
+            status floor that is never acceptable.
     """
     if not rules.measurements:
         raise InvalidRules("rules must name at least one measurement", remedy="add the measurement of your image")
