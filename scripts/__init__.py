@@ -3,6 +3,4 @@
 import sys
 
 if sys.version_info < (3, 11):
-    sys.exit(
-        "Sealmarket needs Python 3.11 or newer; this is %d.%d (%s)" % (*sys.version_info[:2], sys.executable)
-    )
+    sys.exit("Sealmarket needs Python 3.11 or newer; this is %d.%d (%s)" % (*sys.version_info[:2], sys.executable))

@@ -45,9 +45,7 @@ NETWORK_REMEDY = (
     "Run the same command again: what is already there is kept."
 )
 HASH_REMEDY = "A file that arrived is not the file that was locked. Do not work around this; see SECURITY.md."
-VENV_REMEDY = (
-    "On Debian and Ubuntu: `apt install python3-venv`. Elsewhere, install a Python that has venv and pip."
-)
+VENV_REMEDY = "On Debian and Ubuntu: `apt install python3-venv`. Elsewhere, install a Python that has venv and pip."
 
 
 class SetupFailed(RuntimeError):
@@ -246,22 +244,14 @@ def _run(step: str, command: Sequence[str], remedy: str, environment: dict[str, 
         log.write(f"$ {' '.join(command)}\n")
         log.flush()
         begin = log.tell()
-        done = subprocess.run(
-            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
-        )
+        done = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
     if done.returncode != 0:
         with LOG.open("rb") as written:
             written.seek(begin)
             said = written.read().decode(errors="replace")
         tail = "\n".join(said.splitlines()[-TAIL_LINES:])
-        mismatch = (
-            "EINTEGRITY" in said
-            or "hash mismatch" in said.lower()
-            or "do not match the hashes" in said.lower()
-        )
-        raise SetupFailed(
-            step, f"exit status {done.returncode}\n{tail}\n", HASH_REMEDY if mismatch else remedy
-        )
+        mismatch = "EINTEGRITY" in said or "hash mismatch" in said.lower() or "do not match the hashes" in said.lower()
+        raise SetupFailed(step, f"exit status {done.returncode}\n{tail}\n", HASH_REMEDY if mismatch else remedy)
 
 
 @contextlib.contextmanager

@@ -35,9 +35,7 @@ def exported(artifacts: Path = ARTIFACTS) -> dict[str, str]:
         artifact = json.loads(path.read_text())
         if artifact["abi"]:
             if artifact["contractName"] in files:
-                raise SystemExit(
-                    f"two contracts are named {artifact['contractName']}: {path.relative_to(ROOT)}"
-                )
+                raise SystemExit(f"two contracts are named {artifact['contractName']}: {path.relative_to(ROOT)}")
             files[artifact["contractName"]] = _canonical(artifact)
     return files
 
@@ -67,9 +65,7 @@ def differences(wanted: dict[str, str], folder: Path = EXPORTED) -> list[str]:
     said = [f"{name}.json is missing" for name in sorted(wanted.keys() - found.keys())]
     said += [f"{name}.json is left over: no such contract" for name in sorted(found.keys() - wanted.keys())]
     both = sorted(wanted.keys() & found.keys())
-    return said + [
-        f"{name}.json is not what the contract says" for name in both if wanted[name] != found[name]
-    ]
+    return said + [f"{name}.json is not what the contract says" for name in both if wanted[name] != found[name]]
 
 
 def write(wanted: dict[str, str], folder: Path = EXPORTED) -> None:

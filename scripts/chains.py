@@ -33,9 +33,7 @@ def anvil(programs: Supervisor, *options: str, name: str = "anvil", port: int = 
         str(CHAIN_ID),
     ]
     defaults = ("--slots-in-an-epoch", "1", "--block-time", "1", "--hardfork", "shanghai")
-    return _started(
-        programs, name, [*command, *_unless_given(defaults, options), *options], r"Listening on (\S+)"
-    )
+    return _started(programs, name, [*command, *_unless_given(defaults, options), *options], r"Listening on (\S+)")
 
 
 def hardhat(programs: Supervisor, *options: str, name: str = "hardhat", port: int = 0) -> Chain:

@@ -52,10 +52,12 @@ def checks(*, long: bool, pytest_arguments: Sequence[str]) -> list[Check]:
     contracts = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "contracts").rglob("*.sol"))]
     profile = {"SEALMARKET_FUZZ_PROFILE": "long"} if long else {}
     return [
+        Check(name="format", title="Python format", command=_tool("ruff", "format", "--check", "--quiet", ".")),
         Check(
-            name="format", title="Python format", command=_tool("ruff", "format", "--check", "--quiet", ".")
+            name="lint",
+            title="Python lint",
+            command=_tool("ruff", "check", "--quiet", "--output-format", "concise", "."),
         ),
-        Check(name="lint", title="Python lint", command=_tool("ruff", "check", "--quiet", ".")),
         Check(name="types", title="Python types, strict", command=_tool("mypy", "--no-error-summary")),
         Check(name="imports", title="Imports point one way", command=_tool("lint-imports", "--no-cache")),
         Check(

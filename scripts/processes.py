@@ -68,9 +68,7 @@ class DiedEarly(ProcessError):
     """{name} ended with status {status} before it was ready. Its log {log} ends:\\n{tail}"""
 
     def __init__(self, name: str, status: int, log: Path, tail: str) -> None:
-        super().__init__(
-            f"{name} ended with status {status} before it was ready. Its log {log} ends:\n{tail}"
-        )
+        super().__init__(f"{name} ended with status {status} before it was ready. Its log {log} ends:\n{tail}")
         self.name, self.status, self.log, self.tail = name, status, log, tail
 
 
@@ -207,16 +205,12 @@ class Supervisor:
 
 # --- starting from a thread that lives as long as the process -----------------------------------------------
 
-_requests: queue.SimpleQueue[tuple[Callable[[], subprocess.Popen[bytes]], queue.SimpleQueue[Any]]] = (
-    queue.SimpleQueue()
-)
+_requests: queue.SimpleQueue[tuple[Callable[[], subprocess.Popen[bytes]], queue.SimpleQueue[Any]]] = queue.SimpleQueue()
 _starter_lock = threading.Lock()
 _starter: threading.Thread | None = None
 
 
-def _spawn(
-    words: Sequence[str], log: Path, env: Mapping[str, str] | None, cwd: Path | None
-) -> subprocess.Popen[bytes]:
+def _spawn(words: Sequence[str], log: Path, env: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
     """Start a program from the starter thread: the kernel ends a child with the thread that made it."""
 
     def start() -> subprocess.Popen[bytes]:

@@ -123,7 +123,5 @@ def anvil_binary() -> Path:
         return packaged
     found = shutil.which("anvil")
     if found is None:
-        raise ToolMissing(
-            "anvil", f"{packaged} and PATH", "Install Foundry, or set SEALMARKET_ANVIL to its anvil."
-        )
+        raise ToolMissing("anvil", f"{packaged} and PATH", "Install Foundry, or set SEALMARKET_ANVIL to its anvil.")
     return Path(found).resolve()

@@ -17,9 +17,7 @@ from tests.test_lifeline import is_alive, wait_until_dead
 
 READY = "import os, signal; print('ready', os.getpid(), flush=True); "
 FOREVER = READY + "signal.pause()"
-DEAF = (
-    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + READY + "\nwhile True: signal.pause()"
-)
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + READY + "\nwhile True: signal.pause()"
 PARENT = (
     "import subprocess, sys, signal; "
     f"child = subprocess.Popen([sys.executable, '-c', {FOREVER!r}]); print('child', child.pid, flush=True); "
@@ -38,9 +36,7 @@ def test_a_missing_program_is_named(tmp_path: Path) -> None:
 
 def test_a_program_that_dies_early_is_quoted(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as programs, pytest.raises(DiedEarly) as caught:
-        programs.start(
-            "brief", python("print('port taken'); raise SystemExit(3)"), ready=processes.says("never")
-        )
+        programs.start("brief", python("print('port taken'); raise SystemExit(3)"), ready=processes.says("never"))
     assert (caught.value.status, caught.value.tail) == (3, "port taken")
 
 
