@@ -76,6 +76,8 @@ from sealmarket.protocol.codec import Bytes32
 
 _SGX_DEBUG = 1 << 1
 _TD_DEBUG = 1 << 0
+_TD_UNREMARKABLE = 1 << 0 | 0b111 << 4 | 1 << 28 | 1 << 29
+"""Bits that have a reason of their own: debug, profiling, SEPT_VE_DISABLE, migration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,8 +293,13 @@ def _check_quoting_enclave(quote: Quote, pck: PckIdentity, identity: QeIdentity)
 _OPINIONS: tuple[tuple[str, str], ...] = (
     ("Debug mode is enabled", "debug"),
     ("SEPT_VE_DISABLE is not enabled", "sept_ve_disable"),
+    ("TD profiling is enabled", "profiling"),
+    ("TD migration is enabled", "migratable"),
+    ("SERVTD_EXT is enabled", "td_attributes"),
+    ("Reserved bits in TD attributes are set", "td_attributes"),
     ("Invalid MR service TD", "service_td"),
     ("No matching TCB level found", "no_level"),
+    ("TCB status is invalid: Revoked", "revoked"),
 )
 
 
@@ -320,11 +327,18 @@ def _second_opinion(
 
 def _explain_refusal(message: str, quote: Quote, joined: Joined) -> str:
     body = quote.body
-    facts = {"no_level": joined.status is TcbStatus.NO_LEVEL, "debug": _debug(body)}
+    facts = {
+        "no_level": joined.status is TcbStatus.NO_LEVEL,
+        "revoked": joined.status is TcbStatus.REVOKED,
+        "debug": _debug(body),
+    }
     if isinstance(body, TdBody):
-        facts["sept_ve_disable"] = not body.attributes >> 28 & 1
+        bits = body.attributes
+        facts["sept_ve_disable"] = not bits >> 28 & 1
+        facts["profiling"] = bool(bits >> 4 & 0b111)
+        facts["migratable"] = bool(bits >> 29 & 1)
+        facts["td_attributes"] = bool(bits & ~_TD_UNREMARKABLE)
         facts["service_td"] = any(body.mr_service_td or b"")
-        facts["td_attributes"] = bool(body.attributes & ~(1 << 28))
     for text, fact in _OPINIONS:
         if text in message and facts.get(fact, False):
             return fact

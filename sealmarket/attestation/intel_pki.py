@@ -33,7 +33,6 @@ from sealmarket.attestation.reasons import Reason
 ROLE_PCK = ("SGX PCK Certificate",)
 ROLE_PCK_CA = ("SGX PCK Platform CA", "SGX PCK Processor CA")
 ROLE_TCB_SIGNING = ("SGX TCB Signing",)
-ROLE_ROOT = ("SGX Root CA",)
 
 _ECDSA_SHA256 = ECDSA(SHA256())
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)

@@ -18,7 +18,6 @@ from sealmarket.attestation.collateral import IntelCollateral
 from sealmarket.attestation.intel_pki import (
     ROLE_PCK,
     ROLE_PCK_CA,
-    ROLE_ROOT,
     ROLE_TCB_SIGNING,
     Crl,
     PckExtension,
@@ -144,7 +143,6 @@ def trust_root(root: x509.Certificate, tee: Tee, roots: Roots) -> tuple[bytes, G
             f"a trusted root for {tee.value}",
             f"{root.subject.rfc4514_string()} {spki.hex()}",
         )
-    check_role(root, ROLE_ROOT, grade, Reason.UNTRUSTED_ROOT)
     check_link(root, root, "root")
     return spki, grade
 
