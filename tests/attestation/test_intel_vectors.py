@@ -1,0 +1,171 @@
+"""Every SGX and TDX entry of the vector folder gives the manifest's verdict at its pinned time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sealmarket.attestation.collateral import IntelCollateral
+from sealmarket.attestation.errors import NotEvidence
+from sealmarket.attestation.eventlog import read_event_log, replay_against
+from sealmarket.attestation.evidence import Endorsements, parse
+from sealmarket.attestation.intel_quote import TdBody, read_quote
+from sealmarket.attestation.model import Grade, TcbStatus, Tee
+from sealmarket.attestation.reasons import Reason
+from sealmarket.attestation.roots import Roots
+from sealmarket.attestation.rules import EvidenceRules, IntelRules
+from sealmarket.attestation.verify import verify
+from tests.attestation.support import ANYTHING, endorse
+from tests.vectors import manifest, vector
+
+ENTRIES = [entry for entry in manifest() if entry["tee"] in ("sgx", "tdx")]
+QUOTES = [entry for entry in ENTRIES if entry["role"] == "evidence"]
+CASES = [(entry, check) for entry in QUOTES for check in entry["verifications"]]
+SAMPLES = "SGX-TDX-DCAP-QuoteVerificationLibrary-qvl-sample-"
+
+# What dcap-qvl says in the manifest, as our reason. A status says itself.
+REASON_OF = {
+    "Debug mode is enabled": Reason.DEBUG,
+    "SEPT_VE_DISABLE is not enabled": Reason.SEPT_VE_DISABLE,
+    "Invalid MR service TD": Reason.SERVICE_TD,
+    "No matching TCB level found": Reason.TCB_NO_LEVEL,
+    "CertNotValidYet": Reason.ENDORSEMENT_FUTURE,
+}
+
+
+def _name(case: tuple[dict[str, Any], dict[str, Any]]) -> str:
+    return f"{case[0]['file'].split('/')[-1]}@{case[1]['pinned_time']}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=map(_name, CASES))
+def test_a_quote_from_hardware_gets_the_expected_verdict(case: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    entry, check = case
+    now = datetime.fromtimestamp(check["pinned_time"], UTC)
+    evidence = parse(vector(entry["file"]), Tee(entry["tee"]))
+
+    verdict = verify(evidence, endorse(vector(check["collateral"])), Roots.production(), now, ANYTHING)
+
+    if "error" in check["verdict"]:
+        wanted = next(reason for text, reason in REASON_OF.items() if text in check["verdict"]["error"])
+        assert wanted in verdict.reasons
+        assert not verdict.accepted
+        return
+    assert verdict.grade is Grade.HARDWARE
+    assert verdict.tcb is not None
+    assert verdict.tcb.status.value == check["verdict"]["status"]
+    assert set(verdict.tcb.advisories) == set(check["verdict"]["advisories"])
+    assert verdict.accepted == (verdict.tcb.status is TcbStatus.UP_TO_DATE)
+    claims = verdict.claims
+    assert claims["ppid"] == entry["ppid"]
+    assert claims["platform_instance_id"] == entry["platform_instance_id"]
+    assert claims["report_data"] == entry["report_data"]
+    assert claims["fmspc"].upper() == entry["fmspc"]
+
+
+def test_rules_that_name_status_and_advisories_accept_an_outdated_platform() -> None:
+    entry, check = next(c for c in CASES if c[1]["verdict"].get("advisories"))
+    now = datetime.fromtimestamp(check["pinned_time"], UTC)
+    evidence = parse(vector(entry["file"]))
+    endorsements = endorse(vector(check["collateral"]))
+    strict = verify(evidence, endorsements, Roots.production(), now, ANYTHING)
+    assert strict.report is not None
+
+    rules = EvidenceRules(
+        measurements=(strict.report.measurement,),
+        platforms="any",
+        intel=IntelRules(
+            lowest_tcb_status=TcbStatus(check["verdict"]["status"]),
+            advisories_allowed=tuple(check["verdict"]["advisories"]),
+        ),
+    )
+    named = verify(evidence, endorsements, Roots.production(), now, ANYTHING, rules)
+
+    assert strict.reasons == (Reason.TCB_STATUS_TOO_LOW, Reason.ADVISORY_NOT_ALLOWED)
+    assert named.reasons == (Reason.EVIDENCE_AGE_UNKNOWN,)
+
+
+@pytest.mark.parametrize("kind", ["sgx", "tdx"])
+def test_intels_sample_under_a_root_of_the_same_name_is_refused(kind: str) -> None:
+    parts = {
+        name: vector(f"{kind}/{SAMPLES}{name}").decode()
+        for name in ("tcbSignChain.pem", "pckSignChain.pem", "pckCert.pem", "tcbInfo.json", "qeIdentity.json")
+    }
+    crls = {name: vector(f"{kind}/{SAMPLES}{name}").hex() for name in ("rootCaCrl.der", "intermediateCaCrl.der")}
+    vector(f"{kind}/{SAMPLES}trustedRootCaCert.pem")
+    collateral = IntelCollateral(
+        pck_crl_issuer_chain=parts["pckSignChain.pem"],
+        root_ca_crl=crls["rootCaCrl.der"],
+        pck_crl=crls["intermediateCaCrl.der"],
+        tcb_info_issuer_chain=parts["tcbSignChain.pem"],
+        tcb_info=parts["tcbInfo.json"],
+        tcb_info_signature="00" * 64,
+        qe_identity_issuer_chain=parts["tcbSignChain.pem"],
+        qe_identity=parts["qeIdentity.json"],
+        qe_identity_signature="00" * 64,
+    )
+    evidence = parse(vector(f"{kind}/{SAMPLES}quote.dat"))
+
+    verdict = verify(
+        evidence, Endorsements(collateral=collateral), Roots.production(), datetime(2024, 1, 1, tzinfo=UTC), ANYTHING
+    )
+
+    assert verdict.reasons == (Reason.UNTRUSTED_ROOT,)
+
+
+def test_an_event_log_from_hardware_replays_to_the_registers_of_its_quote() -> None:
+    quote = read_quote(vector("tdx/go-tdx-guest-cos-113-tdx-quote.bin"))
+    log = vector("tdx/go-tdx-guest-ccel-ccel_data.dat")
+    assert isinstance(quote.body, TdBody)
+    m = quote.body.measurement
+
+    assert len(read_event_log(log)) > 40
+    assert replay_against(log, (m.rtmr0, m.rtmr1, m.rtmr2, m.rtmr3)) == ()
+
+
+@pytest.mark.parametrize("version", ["v0", "v1"])
+def test_azures_tdx_evidence_is_authentic_and_refused_by_name_only(version: str) -> None:
+    evidence = parse(vector(f"tdx/trustee-az-tdx-vtpm-evidence-{version}.json"))
+    entry = next(e for e in QUOTES if e["file"] == "tdx/trustee-az-td-quote.bin")
+    check = entry["verifications"][0]
+
+    verdict = verify(
+        evidence,
+        endorse(vector(check["collateral"])),
+        Roots.production(),
+        datetime.fromtimestamp(check["pinned_time"], UTC),
+        ANYTHING,
+    )
+
+    assert evidence.source == "azure"
+    assert evidence.runtime_data is not None
+    assert verdict.authentic
+    assert Reason.SEPT_VE_DISABLE in verdict.reasons
+
+
+def test_azures_tdreport_alone_is_not_evidence() -> None:
+    with pytest.raises(NotEvidence, match="TDREPORT"):
+        parse(vector("tdx/trustee-az-tdx-vtpm-hcl-report.bin"))
+
+
+# Files that are no evidence by themselves, and the test above that uses each.
+USED_BY_NAME = {
+    "dev-root-evidence": "samples",
+    "collateral": "samples, joined collateral",
+    "eventlog": "replay",
+    "bundle": "azure",
+}
+
+
+def test_the_manifests_sgx_and_tdx_entries_are_all_covered() -> None:
+    if not ENTRIES:
+        pytest.skip("no evidence from hardware: set SEALMARKET_VECTORS")
+    verified = [e["file"] for e in QUOTES if e["verifications"]]
+    by_name = [e["file"] for e in ENTRIES if e["role"] in USED_BY_NAME]
+
+    missing = {e["file"] for e in ENTRIES} - set(verified) - set(by_name)
+
+    print(f"\nmanifest coverage, SGX and TDX: {len(verified)} quotes in {len(CASES)} verifications,", end=" ")
+    print(f"{len(by_name)} other files, {len(missing)} of {len(ENTRIES)} entries not covered")
+    assert not missing
