@@ -22,7 +22,7 @@ from scripts.toolchain import ROOT
 
 ARTIFACTS = ROOT / "build" / "artifacts" / "contracts"
 EXPORTED = ROOT / "sealmarket" / "chain" / "abi"
-NOT_OURS_TO_DEPLOY = {"mocks", "test", "tests"}
+NOT_OURS_TO_DEPLOY = {"mocks", "test", "testing", "tests"}
 
 
 def exported(artifacts: Path = ARTIFACTS) -> dict[str, str]:
@@ -79,9 +79,12 @@ def write(wanted: dict[str, str], folder: Path = EXPORTED) -> None:
 
 
 def build() -> None:
-    """Compile what changed."""
+    """Compile what changed; the compiler says itself what is wrong."""
     command = toolchain.hardhat_command("build", "--quiet", "--no-tests")
-    subprocess.run(command, cwd=ROOT, env=toolchain.node_environment(), check=True, stdin=subprocess.DEVNULL)
+    environment = toolchain.node_environment()
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        raise SystemExit("the contracts do not compile; nothing was exported or compared")
 
 
 def main(arguments: list[str]) -> int:

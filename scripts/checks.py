@@ -63,7 +63,7 @@ def checks(*, long: bool, pytest_arguments: Sequence[str]) -> list[Check]:
         Check(
             name="solhint",
             title="Solidity lint",
-            command=toolchain.solhint_command("--disc", "--max-warnings", "0", *contracts),
+            command=toolchain.solhint_command("--disc", "--noPoster", "--max-warnings", "0", *contracts),
         ),
         Check(
             name="abi",
