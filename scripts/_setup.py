@@ -56,34 +56,41 @@ class SetupFailed(RuntimeError):
         self.step, self.detail, self.remedy = step, detail, remedy
 
 
-def run_module(module: str, arguments: Sequence[str] = ()) -> None:
-    """Set up, then become `python -m module` of the virtual environment; does not return."""
-    run_alone()
+def run_module(module: str, arguments: Sequence[str] = (), *, contracts: bool = True) -> None:
+    """Set up, then become `python -m module` of the virtual environment; does not return.
+
+    Without `contracts` nothing is compiled: contracts that do not compile are then for the module to report.
+    """
+    run_alone(contracts=contracts)
     os.execv(PYTHON, [str(PYTHON), "-P", "-m", module, *arguments])  # noqa: S606 - the same person's own command
 
 
-def run_alone() -> None:
+def run_alone(*, contracts: bool = True) -> None:
     """Set up; what goes wrong ends the program with its remedy instead of a traceback."""
     try:
-        prepare()
+        prepare(contracts=contracts)
     except (SetupFailed, toolchain.ToolMissing) as error:
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:
         sys.exit("\nset-up interrupted; run the same command again to go on")
 
 
-def prepare() -> None:
+def prepare(*, contracts: bool = True) -> None:
     """Bring everything to the state that the locks describe; silent when it already is.
 
     `SEALMARKET_SETUP=off` uses `.venv` and `node_modules` as they are.
     """
     if os.environ.get("SEALMARKET_SETUP") == "off":
         return
-    if _stale_parts() == []:
+
+    def due() -> list[str]:
+        return [part for part in _stale_parts() if contracts or part != "contracts"]
+
+    if not due():
         return
     with _only_one():
         started = time.monotonic()
-        stale = _stale_parts()
+        stale = due()
         if not stale:
             return
         _say(f"Setting up in {ROOT}")

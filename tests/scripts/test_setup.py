@@ -99,6 +99,15 @@ def test_nothing_to_do_is_done_without_a_word(checkout: Path, capsys: pytest.Cap
     assert capsys.readouterr() == ("", "")
 
 
+def test_contracts_that_do_not_compile_keep_nobody_from_running_the_checks(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / "contracts/Market.sol").write_text("contract Market {")
+    monkeypatch.setitem(_setup._PARTS, "contracts", lambda: pytest.fail("compiled"))
+    _setup.prepare(contracts=False)
+    assert _setup._stale_parts() == ["contracts"]
+
+
 def test_a_second_set_up_waits_for_the_first_and_finds_the_work_done(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
