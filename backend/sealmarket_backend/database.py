@@ -19,12 +19,13 @@ from sealmarket_backend.errors import TransitionRefused
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
-    request_hash BLOB PRIMARY KEY, body BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
+    request_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
     explanation TEXT NOT NULL DEFAULT '[]', job_id BLOB, sequence INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS open_requests ON requests (sequence) WHERE state = 'open';
 CREATE TABLE IF NOT EXISTS compute_orders (
-    order_hash BLOB PRIMARY KEY, body BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open', sequence INTEGER NOT NULL
+    order_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
+    sequence INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS asset_orders (
     order_hash BLOB PRIMARY KEY, asset_id BLOB NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,

@@ -1,10 +1,10 @@
 """What the backend refuses, and with which HTTP status one handler answers.
 
-    BackendError
-    ├── NotFound            nothing is stored under this name
-    ├── Rejected            what was posted does not hold: wrong hash, wrong signature, out of date
-    ├── TooLarge            more bytes than this kind of thing may have
-    └── TransitionRefused   a row is not in the state that this step starts from
+BackendError
+├── NotFound            nothing is stored under this name
+├── Rejected            what was posted does not hold: wrong hash, wrong signature, out of date
+├── TooLarge            more bytes than this kind of thing may have
+└── TransitionRefused   a row is not in the state that this step starts from
 """
 
 from typing import ClassVar

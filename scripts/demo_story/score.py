@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy
+import numpy as np
 import onnxruntime
 
 from scripts.demo_story.data import Part
@@ -13,12 +13,12 @@ from scripts.demo_story.data import Part
 def auc(model: bytes, test: Part) -> float:
     """The chance that the model ranks somebody who needs care often above somebody who does not; 0.5 is guessing."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    rows = numpy.asarray([row[1:] for row in test.rows], dtype=numpy.float32)
+    rows = np.asarray([row[1:] for row in test.rows], dtype=np.float32)
     outputs = session.run(None, {session.get_inputs()[0].name: rows})
-    return area([row[0] == 1.0 for row in test.rows], numpy.asarray(outputs[1])[:, 1])
+    return area([row[0] == 1.0 for row in test.rows], np.asarray(outputs[1])[:, 1])
 
 
-def area(positive: Sequence[bool], scores: numpy.typing.NDArray[numpy.float32]) -> float:
+def area(positive: Sequence[bool], scores: np.typing.NDArray[np.float32]) -> float:
     """Area under the ROC curve by the Mann-Whitney statistic; ties count half.
 
     ``positive``: shape (n,), ``scores``: shape (n,), higher means more likely.
@@ -26,10 +26,10 @@ def area(positive: Sequence[bool], scores: numpy.typing.NDArray[numpy.float32]) 
     Raises:
         ValueError: all are positive, or none is.
     """
-    labels = numpy.asarray(positive)
+    labels = np.asarray(positive)
     wanted, others = int(labels.sum()), int((~labels).sum())
     if not wanted or not others:
         raise ValueError("an area needs both kinds: all rows are of one")
-    _, inverse, counts = numpy.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (numpy.cumsum(counts) - (counts - 1) / 2)[inverse]
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     return float((ranks[labels].sum() - wanted * (wanted + 1) / 2) / (wanted * others))

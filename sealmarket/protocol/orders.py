@@ -84,7 +84,10 @@ class ComputeOrder(TypedShape, frozen=True, kw_only=True):
 
 
 class AssetOrder(TypedShape, frozen=True, kw_only=True):
-    """An owner's offer beside the standing terms: another price, or chosen counterparts. Volume 0: by the terms."""
+    """An owner's offer beside the standing terms: another price, or chosen counterparts.
+
+    A ``volume`` of 2**32 - 1 is bounded by the uses of the terms alone.
+    """
 
     EIP712: ClassVar[str] = (
         "AssetOrder(bytes32 assetId,uint32 version,uint128 price,uint32 volume,uint64 expiry,bytes32 consumers,"

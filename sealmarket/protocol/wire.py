@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
 from sealmarket.protocol.hashing import keccak, words
-from sealmarket.protocol.job import Decision, Failure, JobSpec, Settlement, Stop
+from sealmarket.protocol.job import Acknowledgement, Decision, Failure, JobSpec, Settlement, Stop
 from sealmarket.protocol.numbers import U8, U32, AssetId, Grade, JobId, Tee
 from sealmarket.protocol.orders import AssetOrder, ComputeOrder, Request, Seal
 
@@ -165,6 +165,13 @@ class SignedAssetOrder(Shape, frozen=True, kw_only=True):
     signature: HexBytes
 
 
+class SignedAcknowledgement(Shape, frozen=True, kw_only=True):
+    """The consumer's word that they hold the result; it pays the provider at once."""
+
+    acknowledgement: Acknowledgement
+    signature: HexBytes
+
+
 class JobFiles(Shape, frozen=True, kw_only=True):
     """Beside the JobSpec: each asset's seal, by which anybody finds container, shares and policy."""
 
@@ -210,7 +217,7 @@ class JobView(Shape, frozen=True, kw_only=True):
     reasons: Uint = Uint(0)
     result_hash: Bytes32 | None = None
     receipt: Bytes32 | None = None
-    result: Bytes32 | None = None
+    units: U32 = 0
     waiting_for: Text = ""
     history: tuple[JobEvent, ...] = ()
 

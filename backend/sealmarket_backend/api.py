@@ -1,0 +1,213 @@
+"""The HTTP API. Routes are thin: they read a shape, call one method, answer a shape.
+
+One handler turns every refusal into a :class:`sealmarket.protocol.wire.Problem`. Nothing here is trusted by anybody:
+what people sign and what readers verify does not rest on it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+
+from sealmarket.protocol.codec import Address, Bytes32, decode, to_builtins
+from sealmarket.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket.protocol.numbers import Status
+from sealmarket.protocol.wire import (
+    EvidenceEnvelope,
+    Parameters,
+    PostedResult,
+    Problem,
+    SignedAcknowledgement,
+    SignedAssetOrder,
+    SignedComputeOrder,
+    SignedRequest,
+)
+from sealmarket_backend.blobs import Kind
+from sealmarket_backend.errors import BackendError, TooLarge
+from sealmarket_backend.page import market_page
+from sealmarket_backend.service import Backend
+
+MAX_JSON = 4 << 20
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+T = TypeVar("T")
+
+
+def create_app(backend: Backend) -> FastAPI:
+    """The application over one backend."""
+    app = FastAPI(title="Sealmarket backend", version="1", docs_url=None, redoc_url=None)
+    _errors(app)
+    _store(app, backend)
+    _orders(app, backend)
+    _jobs(app, backend)
+
+    @app.get("/healthz")
+    def health() -> dict[str, Any]:
+        return backend.health()
+
+    @app.get("/v1/book")
+    def book() -> Response:
+        return _answer(backend.addresses)
+
+    @app.get("/", response_class=HTMLResponse)
+    def page() -> HTMLResponse:
+        return HTMLResponse(market_page(backend), headers=_SECURITY)
+
+    return app
+
+
+def _errors(app: FastAPI) -> None:
+    @app.exception_handler(SealmarketError)
+    def refuse(request: Request, error: SealmarketError) -> JSONResponse:
+        status = error.status if isinstance(error, BackendError) else 422
+        if not isinstance(error, (BackendError, MalformedDocument)):
+            status = 503
+        problem = Problem(title=type(error).__name__, detail=error.message[:4096], remedy=error.remedy[:4096])
+        return JSONResponse(to_builtins(problem), status_code=status, media_type="application/problem+json")
+
+
+def _store(app: FastAPI, backend: Backend) -> None:
+    def routes(kind: Kind) -> None:
+        @app.put(f"/v1/{kind}/{{name}}", status_code=201, name=f"put {kind}")
+        async def put(name: str, request: Request) -> Response:
+            wanted = Bytes32.parse(name)
+            with backend.blobs.incoming(kind) as incoming:
+                async for piece in request.stream():
+                    incoming.write(piece)
+                await run_in_threadpool(backend.blobs.keep, incoming, wanted)
+            return Response(status_code=201)
+
+        @app.get(f"/v1/{kind}/{{name}}", name=f"get {kind}")
+        def get(name: str) -> FileResponse:
+            return FileResponse(backend.blobs.path(kind, Bytes32.parse(name)), media_type="application/octet-stream")
+
+    for kind in Kind:
+        routes(kind)
+
+
+def _orders(app: FastAPI, backend: Backend) -> None:
+    @app.post("/v1/requests", status_code=201)
+    async def post_request(request: Request) -> Response:
+        signed = await _body(SignedRequest, request)
+        key = await run_in_threadpool(backend.orders.add_request, signed, _now())
+        backend.wake()
+        return _answer({"requestHash": str(key)}, 201)
+
+    @app.get("/v1/requests/{request_hash}")
+    def get_request(request_hash: str) -> Response:
+        state = backend.orders.request_state(Bytes32.parse(request_hash))
+        job = str(state.job_id) if state.job_id else None
+        return _answer({"state": state.state, "explanation": list(state.explanation), "jobId": job})
+
+    @app.post("/v1/compute-orders", status_code=201)
+    async def post_compute_order(request: Request) -> Response:
+        signed = await _body(SignedComputeOrder, request)
+        key = await run_in_threadpool(backend.orders.add_compute_order, signed, _now())
+        backend.wake()
+        return _answer({"orderHash": str(key)}, 201)
+
+    @app.get("/v1/compute-orders")
+    def get_compute_orders() -> Response:
+        return _answer(backend.orders.open_compute_orders())
+
+    @app.post("/v1/asset-orders", status_code=201)
+    async def post_asset_order(request: Request) -> Response:
+        signed = await _body(SignedAssetOrder, request)
+        key = await run_in_threadpool(backend.add_asset_order, signed, _now())
+        backend.wake()
+        return _answer({"orderHash": str(key)}, 201)
+
+    @app.post("/v1/parameters/{request_hash}", status_code=201)
+    async def post_parameters(request_hash: str, request: Request) -> Response:
+        parameters = await _body(Parameters, request)
+        await run_in_threadpool(backend.add_parameters, Bytes32.parse(request_hash), parameters)
+        return Response(status_code=201)
+
+    @app.get("/v1/parameters/{request_hash}")
+    def get_parameters(request_hash: str) -> Response:
+        return _answer(backend.orders.parameters(Bytes32.parse(request_hash)))
+
+    @app.get("/v1/assets")
+    def get_assets() -> Response:
+        return _answer([asset.as_json() for asset in backend.index.assets()])
+
+
+def _jobs(app: FastAPI, backend: Backend) -> None:
+    @app.get("/v1/jobs")
+    def get_jobs(
+        provider: Annotated[str | None, Query()] = None,
+        consumer: Annotated[str | None, Query()] = None,
+        status: Annotated[str | None, Query()] = None,
+    ) -> Response:
+        views = backend.index.jobs(
+            provider=Address.parse(provider) if provider else None,
+            consumer=Address.parse(consumer) if consumer else None,
+            status=_status(status) if status else None,
+        )
+        return _answer(views)
+
+    @app.get("/v1/jobs/{job_id}")
+    def get_job(job_id: str) -> Response:
+        return _answer(backend.index.job(Bytes32.parse(job_id)))
+
+    @app.post("/v1/evidence/{job_id}", status_code=201)
+    async def post_evidence(job_id: str, request: Request) -> Response:
+        envelope = await _body(EvidenceEnvelope, request)
+        await run_in_threadpool(backend.add_evidence, Bytes32.parse(job_id), envelope)
+        return Response(status_code=201)
+
+    @app.get("/v1/evidence/{job_id}")
+    def get_evidence(job_id: str) -> Response:
+        return _answer(backend.evidence(Bytes32.parse(job_id)))
+
+    @app.post("/v1/results", status_code=201)
+    async def post_result(request: Request) -> Response:
+        posted = await _body(PostedResult, request)
+        await run_in_threadpool(backend.add_result, posted)
+        backend.wake()
+        return Response(status_code=201)
+
+    @app.get("/v1/results/{job_id}")
+    def get_result(job_id: str) -> Response:
+        return _answer(backend.result(Bytes32.parse(job_id)))
+
+    @app.post("/v1/acknowledgements", status_code=201)
+    async def post_acknowledgement(request: Request) -> Response:
+        signed = await _body(SignedAcknowledgement, request)
+        await run_in_threadpool(backend.add_acknowledgement, signed)
+        backend.wake()
+        return Response(status_code=201)
+
+
+async def _body(kind: type[T], request: Request) -> T:
+    """A document of a known shape from a request, bounded in size."""
+    raw = bytearray()
+    async for piece in request.stream():
+        raw += piece
+        if len(raw) > MAX_JSON:
+            raise TooLarge(f"a {kind.__name__} has at most {MAX_JSON} bytes")
+    return decode(kind, bytes(raw))
+
+
+def _answer(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(to_builtins(value)), status_code=status, media_type="application/json")
+
+
+def _status(word: str) -> Status:
+    try:
+        return Status[word.upper()]
+    except KeyError as error:
+        words = ", ".join(status.name.lower() for status in Status)
+        raise MalformedDocument(f"expected one of {words}, found {word[:40]!r}") from error
+
+
+def _now() -> int:
+    return int(time.time())

@@ -1,0 +1,174 @@
+"""The order book: signed orders, kept until they are matched, cancelled or out of date.
+
+An order is accepted when its signature holds and it could be matched now or later; then it is on disk. The book
+cannot forge, change or hide an order's meaning: contracts check every signature again, and anyone may submit a match
+around it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.codec import Address, Bytes32, canonical_json, decode
+from sealmarket.protocol.eip712 import TypedShape
+from sealmarket.protocol.signing import SignatureRefused, recover
+from sealmarket.protocol.wire import Parameters, SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket_backend.database import Database
+from sealmarket_backend.errors import NotFound, Rejected
+
+MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RequestState:
+    """Where a request stands. ``explanation`` says why it is not matched yet, a line for each reason."""
+
+    request_hash: Bytes32
+    state: str
+    explanation: tuple[str, ...]
+    job_id: Bytes32 | None
+
+
+class OrderBook:
+    """Adds, lists and closes orders of one market."""
+
+    def __init__(self, database: Database, addresses: AddressBook, *, is_contract: Callable[[Address], bool]) -> None:
+        self._database = database
+        self._addresses = addresses
+        self._is_contract = is_contract
+
+    def add_request(self, signed: SignedRequest, now: int) -> Bytes32:
+        """Accept a request. Posting it twice is the same as once.
+
+        Raises:
+            Rejected: out of date, without assets, or not signed by its consumer and payer.
+        """
+        request = signed.request
+        self._require_current(request.expiry, now)
+        if not request.assets:
+            raise Rejected("a request names at least one asset", remedy="choose an asset")
+        self._require_signature(request, signed.signature, request.consumer)
+        if request.payer != request.consumer:
+            self._require_signature(request, signed.payer_signature, request.payer)
+        key = request.struct_hash()
+        self._insert("requests", "request_hash", key, signed, request.consumer)
+        return key
+
+    def add_compute_order(self, signed: SignedComputeOrder, now: int) -> Bytes32:
+        """Accept a provider's offer. Raises :class:`Rejected`."""
+        self._require_current(signed.order.expiry, now)
+        self._require_signature(signed.order, signed.signature, signed.order.provider)
+        key = signed.order.struct_hash()
+        self._insert("compute_orders", "order_hash", key, signed, signed.order.provider)
+        return key
+
+    def add_asset_order(self, signed: SignedAssetOrder, owner: Address, now: int) -> Bytes32:
+        """Accept an owner's offer beside the standing terms. Raises :class:`Rejected`."""
+        order = signed.order
+        self._require_current(order.expiry, now)
+        self._require_signature(order, signed.signature, owner)
+        key = order.struct_hash()
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO asset_orders (order_hash, asset_id, version, body, sequence)"
+                " VALUES (?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM asset_orders))",
+                (key, order.asset_id, order.version, canonical_json(signed)),
+            )
+        return key
+
+    def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
+        """Keep a request's parameters; whoever uses them holds them against the digest that the consumer signed."""
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO parameters (request_hash, body) VALUES (?, ?)",
+                (request_hash, canonical_json(parameters)),
+            )
+
+    def parameters(self, request_hash: Bytes32) -> Parameters:
+        """A request's parameters. Raises :class:`NotFound`."""
+        row = self._database.row("SELECT body FROM parameters WHERE request_hash = ?", request_hash)
+        if row is None:
+            raise NotFound(f"no parameters for request {request_hash}", remedy="ask the consumer to post them")
+        return decode(Parameters, row["body"])
+
+    def open_requests(self) -> list[SignedRequest]:
+        """Requests that wait for a match, oldest first."""
+        rows = self._database.rows("SELECT body FROM requests WHERE state = 'open' ORDER BY sequence")
+        return [decode(SignedRequest, row["body"]) for row in rows]
+
+    def open_compute_orders(self) -> list[SignedComputeOrder]:
+        """Offers of providers, oldest first."""
+        rows = self._database.rows("SELECT body FROM compute_orders WHERE state = 'open' ORDER BY sequence")
+        return [decode(SignedComputeOrder, row["body"]) for row in rows]
+
+    def open_asset_orders(self, asset_id: Bytes32, version: int) -> list[SignedAssetOrder]:
+        """Offers for one version of an asset, oldest first."""
+        rows = self._database.rows(
+            "SELECT body FROM asset_orders WHERE asset_id = ? AND version = ? AND state = 'open' ORDER BY sequence",
+            asset_id,
+            version,
+        )
+        return [decode(SignedAssetOrder, row["body"]) for row in rows]
+
+    def close_compute_order(self, order_hash: Bytes32, why: str) -> None:
+        """Take an offer out of the book: ``open -> spent | cancelled | expired``."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE compute_orders SET state = ? WHERE order_hash = ? AND state = 'open'", (why, order_hash)
+            )
+
+    def explain(self, request_hash: Bytes32, lines: tuple[str, ...]) -> None:
+        """Say why an open request is not matched yet."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE requests SET explanation = ? WHERE request_hash = ? AND state = 'open'",
+                (json.dumps(lines), request_hash),
+            )
+
+    def request_state(self, request_hash: Bytes32) -> RequestState:
+        """Where a request stands. Raises :class:`NotFound`."""
+        row = self._database.row("SELECT * FROM requests WHERE request_hash = ?", request_hash)
+        if row is None:
+            raise NotFound(f"no request {request_hash}", remedy="post it first")
+        job_id = row["job_id"]
+        return RequestState(
+            request_hash, row["state"], tuple(json.loads(row["explanation"])), Bytes32(job_id) if job_id else None
+        )
+
+    def _insert(self, table: str, key_column: str, key: Bytes32, body: object, account: Address) -> None:
+        with self._database.write() as connection:
+            # Table and column are ours; only values come from outside.
+            connection.execute(
+                f"INSERT OR IGNORE INTO {table} ({key_column}, body, account, sequence)"  # noqa: S608
+                f" VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table}))",
+                (key, canonical_json(body), account),
+            )
+            count = connection.execute(
+                f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'",  # noqa: S608
+                (account,),
+            ).fetchone()[0]
+            if count > MAX_OPEN_ORDERS_PER_ACCOUNT:
+                raise Rejected(
+                    f"{account.checksum} has {MAX_OPEN_ORDERS_PER_ACCOUNT} open orders already",
+                    remedy="cancel some, or wait until they are matched",
+                )
+
+    def _require_current(self, expiry: int, now: int) -> None:
+        if expiry <= now:
+            raise Rejected(f"the order expired at {expiry}, and it is {now}", remedy="sign one that lasts longer")
+
+    def _require_signature(self, order: TypedShape, signature: bytes, signer: Address) -> None:
+        digest = order.digest(self._addresses.chain_id, self._addresses.market)
+        try:
+            found = recover(digest, signature)
+        except SignatureRefused:
+            found = None
+        if found == signer or self._is_contract(signer):
+            return  # a contract wallet's signature (ERC-1271) is checked where it counts: when the match is simulated
+        raise Rejected(
+            f"expected a signature by {signer.checksum}, found one by {found.checksum if found else 'nobody'}",
+            remedy=f"sign for chain {self._addresses.chain_id} and market {self._addresses.market.checksum}",
+        )

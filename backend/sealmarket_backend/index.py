@@ -1,0 +1,285 @@
+"""The index: what the chain's final blocks say about jobs and assets, in tables that can be asked quickly.
+
+Only final blocks are indexed, so a reorganisation never has to be undone. The tables hold nothing that the events do
+not say: throw them away, start at the deployment block, and they are the same again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from sealmarket.chain import Chain
+from sealmarket.chain.events import (
+    AssetPublished,
+    AssetRevoked,
+    ChainEvent,
+    JobDecided,
+    JobEnded,
+    JobFailed,
+    JobMatched,
+    JobQuoted,
+    JobSettled,
+    JobStopped,
+    TermsChanged,
+)
+from sealmarket.chain.model import Block, EventRef
+from sealmarket.protocol.codec import Address, Bytes32, canonical_json, decode, from_builtins, to_builtins
+from sealmarket.protocol.job import JobSpec
+from sealmarket.protocol.numbers import Outcome, Status
+from sealmarket.protocol.orders import Seal, Terms
+from sealmarket.protocol.wire import JobEvent, JobView
+from sealmarket_backend.database import Database
+from sealmarket_backend.errors import NotFound
+from sealmarket_backend.words import waiting_for
+
+MAX_BLOCKS_PER_READ = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedAsset:
+    """One version of an asset as the index knows it."""
+
+    asset_id: Bytes32
+    version: int
+    owner: Address
+    seal: Seal
+    terms: Terms
+    terms_version: int
+    revoked: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """For the API."""
+        return {
+            "assetId": str(self.asset_id),
+            "version": self.version,
+            "owner": str(self.owner),
+            "seal": to_builtins(self.seal),
+            "terms": to_builtins(self.terms),
+            "termsVersion": self.terms_version,
+            "revoked": self.revoked,
+        }
+
+
+class Index:
+    """Follows one market's final blocks."""
+
+    def __init__(self, database: Database, chain: Chain, *, start: int) -> None:
+        self._database = database
+        self._chain = chain
+        self._start = start
+
+    def advance(self) -> Block:
+        """Read every final block that was not read yet, and say up to where the index stands now.
+
+        Raises:
+            ChainError: the node does not answer, or contradicts itself; what was read before is kept.
+        """
+        final = self._chain.final()
+        first = self._next_block()
+        while first <= final.number:
+            last = min(first + MAX_BLOCKS_PER_READ - 1, final.number)
+            events = self._chain.events(first, last)
+            times = {n: self._chain.block(n).timestamp for n in {event.at.block_number for event in events}}
+            with self._database.write() as connection:
+                for event in events:
+                    self._apply(connection, event, times[event.at.block_number])
+                connection.execute(
+                    "INSERT OR REPLACE INTO cursor (id, block, hash) VALUES (1, ?, ?)",
+                    (last, final.hash if last == final.number else b""),
+                )
+            first = last + 1
+        return final
+
+    def job(self, job_id: Bytes32) -> JobView:
+        """One job. Raises :class:`NotFound`."""
+        row = self._database.row("SELECT * FROM jobs WHERE job_id = ?", job_id)
+        if row is None:
+            raise NotFound(f"no job {job_id}", remedy="its match may not be final yet: ask again in a few blocks")
+        return self._view(row)
+
+    def jobs(
+        self,
+        *,
+        provider: Address | None = None,
+        consumer: Address | None = None,
+        status: Status | None = None,
+        limit: int = 200,
+    ) -> list[JobView]:
+        """Jobs that fit all that is given, newest first, at most ``limit``."""
+        wanted = [("provider", provider), ("consumer", consumer), ("status", status and int(status))]
+        given = [(column, value) for column, value in wanted if value is not None]
+        where = " AND ".join(f"{column} = ?" for column, _ in given) or "1"
+        query = f"SELECT * FROM jobs WHERE {where} ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - columns are ours
+        return [self._view(row) for row in self._database.rows(query, *(value for _, value in given), limit)]
+
+    def unfinished(self) -> list[JobView]:
+        """Jobs that wait for somebody, oldest first."""
+        rows = self._database.rows(
+            "SELECT * FROM jobs WHERE status IN (?, ?, ?, ?, ?) ORDER BY rowid",
+            Status.MATCHED,
+            Status.QUOTED,
+            Status.ACCEPTED,
+            Status.SETTLED,
+            Status.CHALLENGED,
+        )
+        return [self._view(row) for row in rows]
+
+    def asset(self, asset_id: Bytes32, version: int) -> IndexedAsset:
+        """One version of an asset. Raises :class:`NotFound`."""
+        row = self._database.row("SELECT * FROM assets WHERE asset_id = ? AND version = ?", asset_id, version)
+        if row is None:
+            raise NotFound(f"no version {version} of asset {asset_id}", remedy="its publication may not be final yet")
+        return _asset(row)
+
+    def assets(self) -> list[IndexedAsset]:
+        """Every version of every asset, newest first."""
+        return [_asset(row) for row in self._database.rows("SELECT * FROM assets ORDER BY rowid DESC LIMIT 1000")]
+
+    def job_id_of(self, request_hash: Bytes32) -> Bytes32 | None:
+        """The job that consumed a request, if one did."""
+        row = self._database.row("SELECT job_id FROM jobs WHERE request_hash = ?", request_hash)
+        return Bytes32(row["job_id"]) if row else None
+
+    def position(self) -> int:
+        """The last final block that was read."""
+        return self._next_block() - 1
+
+    def _next_block(self) -> int:
+        row = self._database.row("SELECT block FROM cursor")
+        return row["block"] + 1 if row else self._start
+
+    def _apply(self, connection: sqlite3.Connection, event: ChainEvent, time: int) -> None:
+        match event:
+            case AssetPublished():
+                connection.execute(
+                    "INSERT OR REPLACE INTO assets (asset_id, version, owner, seal, terms, terms_version)"
+                    " VALUES (?, ?, ?, ?, ?, 1)",
+                    (
+                        event.asset_id,
+                        event.version,
+                        event.owner,
+                        canonical_json(event.seal),
+                        canonical_json(event.terms),
+                    ),
+                )
+            case TermsChanged():
+                connection.execute(
+                    "UPDATE assets SET terms = ?, terms_version = ? WHERE asset_id = ? AND version = ?",
+                    (canonical_json(event.terms), event.terms_version, event.asset_id, event.version),
+                )
+            case AssetRevoked():
+                connection.execute(
+                    "UPDATE assets SET revoked = 1 WHERE asset_id = ? AND (version = ? OR ? = 0)",
+                    (event.asset_id, event.version, event.version),
+                )
+            case JobMatched():
+                self._matched(connection, event, time)
+            case JobQuoted():
+                self._step(connection, event, time, Status.QUOTED, evidenceHash=str(event.evidence_hash))
+            case JobDecided():
+                status = Status.ACCEPTED if event.outcome == Outcome.ACCEPTED else Status.REFUSED
+                core = to_builtins(event.core)
+                self._step(connection, event, time, status, decision=core, reasons=str(event.core.reasons))
+            case JobStopped():
+                self._step(connection, event, time, Status.STOPPED, reasons=str(event.reasons))
+            case JobSettled():
+                self._step(
+                    connection,
+                    event,
+                    time,
+                    Status.SETTLED,
+                    resultHash=str(event.result_hash),
+                    receipt=str(event.receipt_hash),
+                    units=event.units,
+                )
+            case JobFailed():
+                self._step(connection, event, time, Status.FAILED, receipt=str(event.receipt_hash))
+            case JobEnded():
+                self._step(connection, event, time, event.status)
+            case _:
+                return
+
+    def _matched(self, connection: sqlite3.Connection, event: JobMatched, time: int) -> None:
+        spec = event.spec
+        connection.execute(
+            "INSERT OR IGNORE INTO jobs (job_id, request_hash, provider, consumer, status, spec)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (event.job_id, spec.request_hash, spec.provider, spec.consumer, Status.MATCHED, spec.canonical()),
+        )
+        connection.execute(
+            "UPDATE requests SET state = 'matched', job_id = ?, explanation = '[]' WHERE request_hash = ?",
+            (event.job_id, spec.request_hash),
+        )
+        _record(connection, event.job_id, "JobMatched", event.at, time)
+
+    def _step(
+        self,
+        connection: sqlite3.Connection,
+        event: JobQuoted | JobDecided | JobStopped | JobSettled | JobFailed | JobEnded,
+        time: int,
+        status: Status,
+        **facts: Any,
+    ) -> None:
+        row = connection.execute("SELECT facts FROM jobs WHERE job_id = ?", (event.job_id,)).fetchone()
+        if row is None:
+            raise NotFound(f"an event of job {event.job_id}, which was never matched", remedy="index from deployment")
+        known = json.loads(row["facts"]) | facts
+        connection.execute(
+            "UPDATE jobs SET status = ?, facts = ? WHERE job_id = ?", (status, json.dumps(known), event.job_id)
+        )
+        _record(connection, event.job_id, type(event).__name__, event.at, time)
+
+    def _view(self, row: sqlite3.Row) -> JobView:
+        job_id = Bytes32(row["job_id"])
+        spec = decode(JobSpec, row["spec"])
+        facts = json.loads(row["facts"])
+        events = self._database.rows("SELECT body FROM job_events WHERE job_id = ? ORDER BY block, log_index", job_id)
+        status = Status(row["status"])
+        history = tuple(decode(JobEvent, event["body"]) for event in events)
+        shape: dict[str, Any] = {
+            "jobId": str(job_id),
+            "requestHash": str(spec.request_hash),
+            "status": status.name.lower(),
+            "deadline": deadline(spec, status, history),
+            "spec": to_builtins(spec),
+            "waitingFor": waiting_for(status),
+            "history": [to_builtins(event) for event in history],
+            **facts,
+        }
+        return from_builtins(JobView, shape)
+
+
+def deadline(spec: JobSpec, status: Status, history: tuple[JobEvent, ...]) -> int:
+    """When the stage that a job is in ends (seconds), or 0 once it has ended. The contract's own slot decides."""
+    windows = {
+        Status.MATCHED: spec.quote_window,
+        Status.QUOTED: spec.decide_window,
+        Status.ACCEPTED: spec.settle_window,
+        Status.SETTLED: spec.challenge_window,
+    }
+    if status not in windows or not history:
+        return 0
+    return history[-1].timestamp + windows[status]
+
+
+def _record(connection: sqlite3.Connection, job_id: Bytes32, name: str, at: EventRef, time: int) -> None:
+    event = JobEvent(name=name, block_number=at.block_number, transaction=at.transaction, timestamp=time)
+    connection.execute(
+        "INSERT OR IGNORE INTO job_events (job_id, block, log_index, body) VALUES (?, ?, ?, ?)",
+        (job_id, at.block_number, at.log_index, canonical_json(event)),
+    )
+
+
+def _asset(row: sqlite3.Row) -> IndexedAsset:
+    return IndexedAsset(
+        Bytes32(row["asset_id"]),
+        row["version"],
+        Address(row["owner"]),
+        decode(Seal, row["seal"]),
+        decode(Terms, row["terms"]),
+        row["terms_version"],
+        bool(row["revoked"]),
+    )

@@ -1,0 +1,228 @@
+"""The keeper: submits what anybody could submit, as soon as it would hold.
+
+It matches open requests, submits decisions once a quorum of nodes signed one common core, settles what enclaves
+signed, passes acknowledgements on, and closes what is overdue. It holds no right that others lack: each of its
+transactions is checked by the contract against signatures of others, and each may be sent by anybody else.
+
+A step that cannot be done now is tried again at the next turn; one that fails for one job never holds up another.
+What it did before a crash is on chain, so it asks the chain before it acts, and keeps no journal of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from sealmarket.chain import Chain, ChainError, Reverted, Sender
+from sealmarket.chain.calls import Call
+from sealmarket.chain.contracts import AssetOffer, Deal, Receipt, core_of
+from sealmarket.chain.model import Enclave
+from sealmarket.protocol.book import Committee
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, decode
+from sealmarket.protocol.eip712 import TypedShape
+from sealmarket.protocol.numbers import Outcome, Status
+from sealmarket.protocol.signing import SignatureRefused, recover
+from sealmarket.protocol.wire import (
+    JobView,
+    PostedResult,
+    SignedAcknowledgement,
+    SignedDecision,
+    SignedRequest,
+    SignedStop,
+)
+from sealmarket_backend.book import OrderBook
+from sealmarket_backend.database import Database
+from sealmarket_backend.errors import NotFound
+from sealmarket_backend.index import Index
+from sealmarket_backend.matching import AssetKey, NoMatch, Proposal, propose
+from sealmarket_backend.nodes import Nodes
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Keeper:
+    """One turn does everything that can be done now."""
+
+    def __init__(
+        self, chain: Chain, sender: Sender, database: Database, orders: OrderBook, index: Index, nodes: Nodes
+    ) -> None:
+        self._chain = chain
+        self._sender = sender
+        self._database = database
+        self._orders = orders
+        self._index = index
+        self._nodes = nodes
+
+    def turn(self) -> None:
+        """Bring the index up to date and do what is due.
+
+        Raises:
+            ChainError: the chain cannot be read at all; everything is tried again at the next turn.
+        """
+        self._index.advance()
+        now = self._chain.head().timestamp
+        for signed in self._orders.open_requests():
+            self._guarded(f"request {signed.request.struct_hash()}", partial(self._match, signed, now))
+        for view in self._index.unfinished():
+            self._guarded(f"job {view.job_id}", partial(self._job, view, now))
+
+    def _guarded(self, what: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Reverted as error:
+            log.info("%s: the contract says no for now: %s", what, error)
+        except (ChainError, NotFound) as error:
+            log.warning("%s: %s", what, error)
+
+    def _match(self, signed: SignedRequest, now: int) -> None:
+        request = signed.request
+        request_hash = request.struct_hash()
+        if self._chain.at(self._chain.head()).job(request_hash).status != Status.NONE:
+            return  # matched around us, or by us before a crash: the index will say which job
+        assets = {}
+        offers = {}
+        for limit in request.assets:
+            key: AssetKey = (limit.asset_id, limit.version)
+            try:
+                assets[key] = self._index.asset(*key)
+            except NotFound:
+                continue
+            offers[key] = self._orders.open_asset_orders(*key)
+        found = propose(signed, self._orders.open_compute_orders(), assets, offers, now)
+        if isinstance(found, NoMatch):
+            self._orders.explain(request_hash, found.reasons)
+            return
+        try:
+            self._sender.send(self._match_call(found))
+        except Reverted as error:
+            self._orders.explain(request_hash, (str(error),))
+            log.info("request %s is not matched: %s", request_hash, error)
+
+    def _match_call(self, proposal: Proposal) -> Call:
+        offers = tuple(AssetOffer(order=order) for order in proposal.offers)
+        return self._chain.market.match(Deal(request=proposal.request, compute=proposal.compute, offers=offers))
+
+    def _job(self, view: JobView, now: int) -> None:
+        slot = self._chain.at(self._chain.head()).job(view.request_hash)
+        if slot.status.name.lower() != view.status:
+            return  # the index stands at the last final block: act on nothing that may still change
+        if slot.deadline < now:
+            self._close(view, slot.status)
+        elif slot.status == Status.QUOTED:
+            self._decide(view)
+        elif slot.status == Status.ACCEPTED:
+            self._finish(view)
+        elif slot.status == Status.SETTLED:
+            self._acknowledge(view)
+
+    def _decide(self, view: JobView) -> None:
+        committee = self._committee(view.spec.epoch)
+        answers = self._nodes.statuses(committee.members, view.job_id)
+        signed = [answer.decision for answer in answers if answer and answer.decision]
+        chosen = quorum(committee, [one for one in signed if self._holds(one, view, committee)])
+        if chosen:
+            self._sender.send(self._chain.market.decide(view.spec, chosen, committee))
+
+    def _holds(self, signed: SignedDecision, view: JobView, committee: Committee) -> bool:
+        """Whether a decision is about this job and by the node that it names; the contract checks the same."""
+        decision = signed.decision
+        if (decision.job_id, decision.evidence_hash) != (view.job_id, view.evidence_hash):
+            return False
+        return self._signed_by_member(decision, signed.signature, signed.index, committee)
+
+    def _signed_by_member(self, word: TypedShape, signature: bytes, index: int, committee: Committee) -> bool:
+        if index >= len(committee.members):
+            return False
+        try:
+            found = recover(word.digest(self._chain.book.chain_id, self._chain.book.market), signature)
+        except SignatureRefused:
+            return False
+        return found == committee.members[index].signer
+
+    def _finish(self, view: JobView) -> None:
+        market = self._chain.market
+        posted = self._stored("results", PostedResult, view.job_id)
+        if posted and posted.settlement:
+            word = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
+            acknowledged = word.signature if word and self._acknowledges(word, posted.settlement.result_hash) else b""
+            call = market.settle(view.spec, _enclave(view), posted.settlement, posted.signature, acknowledged)
+            self._sender.send(call)
+        elif posted and posted.failure:
+            self._sender.send(market.fail(view.spec, _enclave(view), posted.failure, posted.signature))
+        else:
+            self._stop(view)
+
+    def _stop(self, view: JobView) -> None:
+        committee = self._committee(view.spec.epoch)
+        answers = self._nodes.statuses(committee.members, view.job_id)
+        promises: dict[int, list[SignedStop]] = defaultdict(list)
+        for stop in (answer.stop for answer in answers if answer and answer.stop):
+            about_this = (stop.stop.job_id, stop.stop.evidence_hash) == (view.job_id, view.evidence_hash)
+            if about_this and self._signed_by_member(stop.stop, stop.signature, stop.index, committee):
+                promises[stop.stop.reasons].append(stop)
+        for stops in promises.values():
+            if len({stop.index for stop in stops}) >= committee.refusal_threshold:
+                self._sender.send(self._chain.market.stop(view.spec, _enclave(view), stops, committee))
+
+    def _acknowledge(self, view: JobView) -> None:
+        word = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
+        if word and view.result_hash and self._acknowledges(word, view.result_hash):
+            self._sender.send(self._chain.market.acknowledge(view.spec, _receipt(view), word.signature))
+
+    @staticmethod
+    def _acknowledges(word: SignedAcknowledgement, result_hash: Bytes32) -> bool:
+        return word.acknowledgement.result_hash == result_hash
+
+    def _close(self, view: JobView, status: Status) -> None:
+        market = self._chain.market
+        match status:
+            case Status.MATCHED:
+                self._sender.send(market.close(view.spec))
+            case Status.QUOTED | Status.ACCEPTED:
+                self._sender.send(market.close(view.spec, _enclave(view)))
+            case Status.SETTLED:
+                self._sender.send(market.mature(view.spec, _receipt(view)))
+            case _:
+                return
+
+    def _stored(self, table: str, kind: type[T], job_id: Bytes32) -> T | None:
+        row = self._database.row(f"SELECT body FROM {table} WHERE job_id = ?", job_id)  # noqa: S608 - ours
+        return decode(kind, row["body"]) if row else None
+
+    def _committee(self, epoch: int) -> Committee:
+        for committee in self._chain.book.committees:
+            if committee.epoch == epoch:
+                return committee
+        raise NotFound(f"no committee for epoch {epoch} in the address book", remedy="update the address book")
+
+
+def quorum(committee: Committee, decisions: Sequence[SignedDecision]) -> list[SignedDecision] | None:
+    """Decisions with one common core, as many as that core's outcome takes; None while there are too few.
+
+    Accepting takes t nodes, refusing max(t, n - t + 1); so the two can never both have one.
+    """
+    by_core: dict[object, dict[int, SignedDecision]] = defaultdict(dict)
+    for signed in decisions:
+        by_core[core_of(signed.decision)][signed.index] = signed
+    for group in by_core.values():
+        one = next(iter(group.values())).decision
+        accepts = one.outcome == Outcome.ACCEPTED
+        if len(group) >= (committee.threshold if accepts else committee.refusal_threshold):
+            return list(group.values())
+    return None
+
+
+def _enclave(view: JobView) -> Enclave:
+    """The stage that a job's slot commits to: the evidence hash, and after acceptance the enclave's keys."""
+    evidence_hash = view.evidence_hash or ZERO_HASH
+    if view.decision is None:
+        return Enclave(evidence_hash, ZERO_ADDRESS, ZERO_HASH)
+    return Enclave(evidence_hash, view.decision.enclave_signer, view.decision.enclave_key_hash)
+
+
+def _receipt(view: JobView) -> Receipt:
+    return Receipt(view.result_hash or ZERO_HASH, view.receipt or ZERO_HASH, view.units)

@@ -1,0 +1,184 @@
+"""The backend as one object: store, book, index and keeper over one database and one folder."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+from sealmarket.chain import Chain, ChainError, Sender
+from sealmarket.protocol.codec import Address, Bytes32, canonical_json, decode
+from sealmarket.protocol.job import Quote, parameters_digest
+from sealmarket.protocol.numbers import JobId, Status
+from sealmarket.protocol.signing import SignatureRefused, require_signer
+from sealmarket.protocol.wire import (
+    EvidenceEnvelope,
+    Parameters,
+    PostedResult,
+    SignedAcknowledgement,
+    SignedAssetOrder,
+    SignedRequest,
+)
+from sealmarket_backend.blobs import Blobs
+from sealmarket_backend.book import OrderBook
+from sealmarket_backend.database import Database
+from sealmarket_backend.errors import NotFound, Rejected
+from sealmarket_backend.index import Index
+from sealmarket_backend.keeper import Keeper
+from sealmarket_backend.nodes import Nodes
+
+log = logging.getLogger(__name__)
+
+
+class Backend:
+    """Everything that the API serves. ``folder`` None keeps the tables in memory; blobs always need a folder."""
+
+    def __init__(self, chain: Chain, sender: Sender, folder: Path, *, pause: float = 0.5) -> None:
+        self.chain = chain
+        self.addresses = chain.book
+        self._database = Database(folder / "backend.sqlite")
+        self.blobs = Blobs(folder / "blobs")
+        self.orders = OrderBook(self._database, chain.book, is_contract=chain.has_code)
+        self.index = Index(self._database, chain, start=chain.book.deployed_at)
+        self._nodes = Nodes()
+        self._keeper = Keeper(chain, sender, self._database, self.orders, self.index, self._nodes)
+        self._pause = pause
+        self._due = threading.Event()
+        self._stopped = threading.Event()
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to keep: match, decide, settle, close."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the present turn and let go of everything."""
+        self._stopped.set()
+        self._due.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+        self._nodes.close()
+        self._database.close()
+
+    def wake(self) -> None:
+        """Something changed: take the next turn at once."""
+        self._due.set()
+
+    def health(self) -> dict[str, Any]:
+        """Whether the keeper works, up to which block it has read, and what keeps it from working."""
+        return {"ok": not self._trouble, "block": self.index.position(), "trouble": self._trouble}
+
+    def add_asset_order(self, signed: SignedAssetOrder, now: int) -> Bytes32:
+        """Accept an owner's offer. Raises :class:`Rejected`, or :class:`NotFound` for an asset nobody published."""
+        asset = self.index.asset(signed.order.asset_id, signed.order.version)
+        return self.orders.add_asset_order(signed, asset.owner, now)
+
+    def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
+        """Keep a request's parameters, if they are the ones that the consumer signed.
+
+        Raises:
+            NotFound: no such request in the book.
+            Rejected: they have another digest.
+        """
+        row = self._database.row("SELECT body FROM requests WHERE request_hash = ?", request_hash)
+        if row is None:
+            raise NotFound(f"no request {request_hash}", remedy="post the request first")
+        expected = decode(SignedRequest, row["body"]).request.parameters_digest
+        found = parameters_digest(parameters.salt, canonical_json(parameters.values))
+        if found != expected:
+            raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
+        self.orders.add_parameters(request_hash, parameters)
+
+    def add_evidence(self, job_id: Bytes32, envelope: EvidenceEnvelope) -> None:
+        """Keep the sealed evidence of a job. Only its provider can write it.
+
+        Raises:
+            NotFound: no such job at a final block.
+            Rejected: not signed by the job's provider.
+        """
+        view = self.index.job(job_id)
+        quote = Quote(job_id=JobId(job_id), evidence_hash=envelope.evidence_hash)
+        self._require_signed(
+            quote.digest(self.addresses.chain_id, self.addresses.market), envelope.signature, view.spec.provider
+        )
+        if envelope.job_id != job_id:
+            raise Rejected(f"expected evidence for job {job_id}, found {envelope.job_id}", remedy="post it there")
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO envelopes (job_id, evidence_hash, body) VALUES (?, ?, ?)",
+                (job_id, envelope.evidence_hash, canonical_json(envelope)),
+            )
+
+    def evidence(self, job_id: Bytes32) -> list[EvidenceEnvelope]:
+        """The sealed evidence that a job's provider posted."""
+        rows = self._database.rows("SELECT body FROM envelopes WHERE job_id = ? ORDER BY rowid LIMIT 16", job_id)
+        return [decode(EvidenceEnvelope, row["body"]) for row in rows]
+
+    def add_result(self, posted: PostedResult) -> None:
+        """Keep what an enclave signed, for the keeper to settle with.
+
+        Raises:
+            NotFound: no such job at a final block.
+            Rejected: neither or both of a settlement and a failure, or not signed by the accepted enclave.
+        """
+        signed = posted.settlement or posted.failure
+        if signed is None or (posted.settlement and posted.failure):
+            raise Rejected("a result is a settlement or a failure", remedy="post the one that the enclave signed")
+        view = self.index.job(posted.job_id)
+        if view.decision is None or view.status != Status.ACCEPTED.name.lower():
+            raise Rejected(f"job {posted.job_id} is {view.status}, expected accepted", remedy="wait until it is final")
+        if signed.job_id != posted.job_id:
+            raise Rejected(f"signed for job {signed.job_id}, posted for {posted.job_id}", remedy="post it there")
+        self._require_signed(
+            signed.digest(self.addresses.chain_id, self.addresses.market),
+            posted.signature,
+            view.decision.enclave_signer,
+        )
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO results (job_id, body) VALUES (?, ?)", (posted.job_id, canonical_json(posted))
+            )
+
+    def result(self, job_id: Bytes32) -> PostedResult:
+        """What an enclave signed for a job. Raises :class:`NotFound`."""
+        row = self._database.row("SELECT body FROM results WHERE job_id = ?", job_id)
+        if row is None:
+            raise NotFound(f"no result of job {job_id}", remedy="its provider has not posted one yet")
+        return decode(PostedResult, row["body"])
+
+    def add_acknowledgement(self, signed: SignedAcknowledgement) -> None:
+        """Keep a consumer's word that they hold the result. Raises :class:`NotFound` and :class:`Rejected`."""
+        word = signed.acknowledgement
+        view = self.index.job(word.job_id)
+        self._require_signed(
+            word.digest(self.addresses.chain_id, self.addresses.market), signed.signature, view.spec.consumer
+        )
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO acknowledgements (job_id, body) VALUES (?, ?)",
+                (word.job_id, canonical_json(signed)),
+            )
+
+    def _require_signed(self, digest: Bytes32, signature: bytes, signer: Address) -> None:
+        try:
+            require_signer(digest, signature, signer, "this")
+        except SignatureRefused as error:
+            if not self.chain.has_code(signer):
+                raise Rejected(error.message, remedy=error.remedy) from error
+
+    def _keep(self) -> None:
+        while not self._stopped.is_set():
+            self._due.clear()
+            try:
+                self._keeper.turn()
+                self._trouble = ""
+            except ChainError as error:
+                self._trouble = str(error)
+                log.warning("the keeper waits: %s", error)
+            except Exception:
+                # A keeper that dies silently strands every job: say it loudly and take the next turn.
+                self._trouble = "the keeper failed; its log says how"
+                log.exception("the keeper failed and goes on")
+            self._due.wait(self._pause)
