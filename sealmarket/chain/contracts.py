@@ -1,0 +1,328 @@
+"""One class per contract: what can be sent to it, in the protocol's own shapes. Each method makes a :class:`Call`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sealmarket.chain.calls import Call, Contract, joined
+from sealmarket.chain.errors import AbiMismatch
+from sealmarket.chain.model import Enclave
+from sealmarket.protocol.book import Committee
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
+from sealmarket.protocol.hashing import keccak, words
+from sealmarket.protocol.job import Decision, Failure, JobSpec, Settlement
+from sealmarket.protocol.numbers import AssetId, Outcome
+from sealmarket.protocol.orders import AssetOrder, Request, Seal, Terms
+from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedDecision, SignedRequest, SignedStop
+
+Proof = tuple[Bytes32, ...]
+NO_ENCLAVE = Enclave(ZERO_HASH, ZERO_ADDRESS, ZERO_HASH)
+_MEMBERS_HASH_BITS = 184
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetOffer:
+    """One asset's side of a match. Without an order the standing terms hold."""
+
+    order: SignedAssetOrder | None = None
+    consumer_proof: Proof = ()
+    provider_proof: Proof = ()
+    terms_proof: Proof = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deal:
+    """Everything that makes a job; anybody may submit it. ``offers`` stand in the order of the request's assets."""
+
+    request: SignedRequest
+    compute: SignedComputeOrder
+    offers: tuple[AssetOffer, ...]
+    provider_proof: Proof = ()
+    consumer_proof: Proof = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the enclave signed at the end, as the market takes it."""
+
+    result_hash: Bytes32
+    receipt_hash: Bytes32
+    units: int
+
+    @classmethod
+    def of(cls, settlement: Settlement) -> Receipt:
+        """From the signed settlement."""
+        return cls(settlement.result_hash, settlement.receipt_hash, settlement.units)
+
+
+class RegistryContract(Contract):
+    """The asset registry."""
+
+    NAME = "AssetRegistry"
+
+    def publish(self, salt: Bytes32, seal: Seal, terms: Terms, location: str = "") -> Call:
+        """Record a new asset and its version 1; the sender becomes its owner."""
+        return self._call("publish", salt, seal, terms, location)
+
+    def add_version(self, asset_id: AssetId, version: int, seal: Seal, terms: Terms, location: str = "") -> Call:
+        """Record the next version, with shares and terms of its own."""
+        return self._call("addVersion", asset_id, version, seal, terms, location)
+
+    def tighten(self, asset_id: AssetId, version: int, terms: Terms) -> Call:
+        """Replace the terms in force by tighter ones."""
+        return self._call("tighten", asset_id, version, terms)
+
+    def replace_allow_list(self, asset_id: AssetId, version: int, allow_root: Bytes32) -> Call:
+        """Replace the root of the allowed (measurement, workload) leaves."""
+        return self._call("replaceAllowList", asset_id, version, allow_root)
+
+    def revoke(self, asset_id: AssetId, version: int) -> Call:
+        """Stop every later match, acceptance and release of a version, for good."""
+        return self._call("revoke", asset_id, version)
+
+
+class CommitteeContract(Contract):
+    """The oracle committees."""
+
+    NAME = "OracleCommittee"
+
+    def announce(self, signers: Sequence[Address], hpke_key_hashes: Sequence[Bytes32], threshold: int) -> Call:
+        """Announce the next epoch. Committee owner only."""
+        return self._call("announce", tuple(signers), tuple(hpke_key_hashes), threshold)
+
+    def remove_equivocator(self, committee: Committee, first: SignedDecision, second: SignedDecision) -> Call:
+        """Remove a member by two decisions of its own that contradict each other."""
+        return self._call(
+            "removeEquivocator", committee.epoch, members_of(committee), first.index, *map(_evidence, (first, second))
+        )
+
+
+class MarketContract(Contract):
+    """Orders, jobs, and the ledger that they move."""
+
+    NAME = "Market"
+
+    # --- jobs -------------------------------------------------------------------------------------------------
+
+    def match(self, deal: Deal) -> Call:
+        """Make a job of signed orders."""
+        request, compute = deal.request, deal.compute
+        return self._call(
+            "matchJob",
+            {
+                "request": request.request,
+                "consumer_signature": request.signature,
+                "payer_signature": request.payer_signature,
+                "compute": compute.order,
+                "provider_signature": compute.signature,
+                "provider_proof": deal.provider_proof,
+                "consumer_proof": deal.consumer_proof,
+                "offers": [_offer(offer) for offer in deal.offers],
+            },
+        )
+
+    def quote(self, spec: JobSpec, evidence_hash: Bytes32, signature: bytes = b"") -> Call:
+        """Post the evidence hash; ``signature`` is the provider's over ``Quote`` when somebody else sends."""
+        return self._call("quote", spec, evidence_hash, signature)
+
+    def decide(self, spec: JobSpec, decisions: Sequence[SignedDecision], committee: Committee) -> Call:
+        """Carry out a quorum's decision. Of more signatures than the quorum takes, the first by place are sent.
+
+        Raises:
+            AbiMismatch: decisions that do not share one core.
+        """
+        core = _common_core(decisions)
+        accepts = core.outcome is Outcome.ACCEPTED
+        needed = committee.threshold if accepts else committee.refusal_threshold
+        chosen = sorted({signed.index: signed for signed in decisions}.items())[:needed]
+        signatures = [_signature(index, signed.decision.detail, signed.signature) for index, signed in chosen]
+        return self._call("decide", spec, core, members_of(committee), signatures)
+
+    def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> Call:
+        """Stop an accepted job that enough nodes promise never to release for."""
+        reasons = {signed.stop.reasons for signed in stops}
+        if len(reasons) != 1:
+            raise AbiMismatch("Market.stop", f"the promises name {len(reasons)} sets of reasons, expected one")
+        chosen = sorted({signed.index: signed for signed in stops}.items())[: committee.refusal_threshold]
+        signatures = [_signature(index, ZERO_HASH, signed.signature) for index, signed in chosen]
+        return self._call("stop", spec, enclave, reasons.pop(), members_of(committee), signatures)
+
+    def settle(
+        self, spec: JobSpec, enclave: Enclave, settlement: Settlement, signature: bytes, acknowledgement: bytes = b""
+    ) -> Call:
+        """Settle by the enclave's signature; with the consumer's acknowledgement the provider is paid at once."""
+        return self._call("settle", spec, enclave, Receipt.of(settlement), signature, acknowledgement)
+
+    def fail(self, spec: JobSpec, enclave: Enclave, failure: Failure, signature: bytes) -> Call:
+        """End a job by the failure that the enclave signed."""
+        return self._call("fail", spec, enclave, failure, signature)
+
+    def close(self, spec: JobSpec, enclave: Enclave = NO_ENCLAVE) -> Call:
+        """End a job whose window has passed. ``enclave``: nothing if Matched, the evidence hash only if Quoted."""
+        return self._call("close", spec, enclave)
+
+    def cancel(self, spec: JobSpec) -> Call:
+        """Withdraw a job before it was quoted. Consumer or payer."""
+        return self._call("cancel", spec)
+
+    def acknowledge(self, spec: JobSpec, receipt: Receipt, signature: bytes = b"") -> Call:
+        """Say that the result arrived: pays the provider."""
+        return self._call("acknowledge", spec, receipt, signature)
+
+    def mature(self, spec: JobSpec, receipt: Receipt) -> Call:
+        """Pay the provider of a settled job whose challenge window has passed."""
+        return self._call("mature", spec, receipt)
+
+    def challenge(self, spec: JobSpec, receipt: Receipt) -> Call:
+        """Claim, against a bond, that the ciphertext is not to be had. Consumer or payer."""
+        return self._call("challenge", spec, receipt)
+
+    # --- orders -----------------------------------------------------------------------------------------------
+
+    def cancel_order(self, order_hash: Bytes32) -> Call:
+        """Void one compute or asset order of the sender."""
+        return self._call("cancelOrder", order_hash)
+
+    def cancel_all_orders(self) -> Call:
+        """Void every order that the sender has signed so far."""
+        return self._call("cancelAllOrders")
+
+    def cancel_request(self, request: Request) -> Call:
+        """Void a request before it is matched."""
+        return self._call("cancelRequest", request)
+
+    # --- money ------------------------------------------------------------------------------------------------
+
+    def deposit(self, token: Address, amount: Wei, holder: Address | None = None) -> Call:
+        """Deposit for the sender, or for ``holder``. The native coin goes along; a token must be approved before."""
+        value = int(amount) if token == ZERO_ADDRESS else 0
+        if holder is None:
+            return self._call("deposit", token, amount, value=value)
+        return self._call("depositFor", token, holder, amount, value=value)
+
+    def withdraw(self, token: Address, amount: Wei, to: Address) -> Call:
+        """Take free balance out."""
+        return self._call("withdraw", token, amount, to)
+
+    def stake(self, token: Address, amount: Wei) -> Call:
+        """Move free balance to stake."""
+        return self._call("stake", token, amount)
+
+    def unstake(self, token: Address, amount: Wei) -> Call:
+        """Begin to unbond stake."""
+        return self._call("unstake", token, amount)
+
+    def finish_unstake(self, token: Address) -> Call:
+        """Move what has unbonded to the free balance."""
+        return self._call("finishUnstake", token)
+
+    def claim_fees(self, committee: Committee, token: Address, index: int) -> Call:
+        """Credit one node with the fees of its used signatures."""
+        return self._call("claimFees", committee.epoch, token, members_of(committee), index)
+
+    def batch(self, calls: Sequence[Call]) -> Call:
+        """Several calls as one transaction; one that fails does not spoil the others."""
+        return self._call("batch", tuple(joined(calls)))
+
+    def set_paused(self, paused: bool) -> Call:
+        """Stop or resume new matches. Guardian only."""
+        return self._call("setPaused", paused)
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The opening of a committee's hash."""
+
+    signers: tuple[Address, ...]
+    keys_digest: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class _NodeSignature:
+    index: int
+    detail: Bytes32
+    r: Bytes32
+    vs: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    decision: Decision
+    r: Bytes32
+    vs: Bytes32
+
+
+def hpke_key_hash(public_key: bytes) -> Bytes32:
+    """How the committee contract names a member's HPKE key."""
+    return keccak(public_key)
+
+
+def members_of(committee: Committee) -> Members:
+    """The list of a committee's members as the contracts take it."""
+    hashes = (hpke_key_hash(member.hpke_public_key) for member in committee.members)
+    return Members(tuple(member.signer for member in committee.members), keccak(b"".join(hashes)))
+
+
+def members_hash(committee: Committee) -> Bytes32:
+    """What the chain stores of a committee: compare with :meth:`View.committee_hash`."""
+    members = members_of(committee)
+    signers = members.signers
+    encoded = words(64, members.keys_digest, len(signers), *signers)
+    return Bytes32((int.from_bytes(keccak(encoded)) % (1 << _MEMBERS_HASH_BITS)).to_bytes(32))
+
+
+def compact(signature: bytes) -> tuple[Bytes32, Bytes32]:
+    """A 65-byte signature as ``r, vs`` (EIP-2098). Raises :class:`AbiMismatch` for another form."""
+    if len(signature) != 65 or signature[64] not in (27, 28):
+        raise AbiMismatch("signature", f"expected 65 bytes with v 27 or 28, found {len(signature)} bytes")
+    s = int.from_bytes(signature[32:64]) | (signature[64] - 27) << 255
+    return Bytes32(signature[:32]), Bytes32(s.to_bytes(32))
+
+
+def _signature(index: int, detail: Bytes32, signature: bytes) -> _NodeSignature:
+    r, vs = compact(signature)
+    return _NodeSignature(index, detail, r, vs)
+
+
+def _evidence(signed: SignedDecision) -> _Evidence:
+    return _Evidence(signed.decision, *compact(signed.signature))
+
+
+def core_of(decision: Decision) -> tuple[object, ...]:
+    """Everything that honest nodes sign alike: all but ``detail``."""
+    return tuple(getattr(decision, name) for name in decision.__struct_fields__ if name != "detail")
+
+
+def _common_core(decisions: Sequence[SignedDecision]) -> Decision:
+    cores = {core_of(signed.decision) for signed in decisions}
+    if len(cores) != 1:
+        raise AbiMismatch("Market.decide", f"the decisions have {len(cores)} cores, expected one")
+    return decisions[0].decision
+
+
+_NO_ORDER = AssetOrder(
+    asset_id=AssetId(ZERO_HASH),
+    version=0,
+    price=Wei(0),
+    volume=0,
+    expiry=0,
+    consumers=ZERO_HASH,
+    providers=ZERO_HASH,
+    salt=Uint(0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    order: AssetOrder
+    signature: HexBytes
+    consumer_proof: Proof = field(default=())
+    provider_proof: Proof = field(default=())
+    terms_proof: Proof = field(default=())
+
+
+def _offer(offer: AssetOffer) -> _Offer:
+    order = offer.order.order if offer.order else _NO_ORDER
+    signature = offer.order.signature if offer.order else HexBytes()
+    return _Offer(order, signature, offer.consumer_proof, offer.provider_proof, offer.terms_proof)

@@ -1,0 +1,174 @@
+"""Logs to typed events. What needs more than the log itself is completed by :class:`sealmarket.chain.chain.Chain`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sealmarket.chain import abi
+from sealmarket.chain.errors import NodeDistrusted
+from sealmarket.chain.events import (
+    AssetPublished,
+    AssetRevoked,
+    ChainEvent,
+    ChallengeAnswered,
+    Deposited,
+    EpochAnnounced,
+    JobChallenged,
+    JobDecided,
+    JobEnded,
+    JobFailed,
+    JobMatched,
+    JobQuoted,
+    JobSettled,
+    JobStopped,
+    OtherEvent,
+    TermsChanged,
+    Withdrawn,
+)
+from sealmarket.chain.model import EventRef, Fault, Payout
+from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.codec import ZERO_HASH, Bytes32, Uint, Wei
+from sealmarket.protocol.job import Decision, JobSpec
+from sealmarket.protocol.numbers import AssetId, JobId, Outcome, Status
+from sealmarket.protocol.orders import Seal, Terms
+
+UNKNOWN_EPOCH = 0
+"""In a decision's core until the chain reader fills it in from the job: the event does not repeat it."""
+
+
+def event(book: AddressBook, contract: str, topics: Sequence[Bytes32], raw: bytes, at: EventRef) -> ChainEvent | None:
+    """One log as an event; None for a log of another release of the contracts.
+
+    Raises:
+        AbiMismatch, MalformedDocument: a log that is not what its topic says.
+        NodeDistrusted: a job whose specification does not hash to its id.
+    """
+    entry = abi.load(contract).events.get(topics[0]) if topics else None
+    if entry is None:
+        return None
+    fields = abi.decode_log(entry, topics, raw)
+    reader = _READERS.get(entry.name)
+    if reader is None:
+        return OtherEvent(at, contract, entry.name, dict(fields))
+    return reader(book, fields, at)
+
+
+def allow_root_of(found: ChainEvent) -> tuple[AssetId, int, int, Bytes32] | None:
+    """Asset, version, terms version and new root of an ``AllowListReplaced``; None for any other event."""
+    if isinstance(found, OtherEvent) and found.name == "AllowListReplaced":
+        fields: dict[str, Any] = found.fields
+        return AssetId(fields["asset_id"]), fields["version"], fields["terms_version"], fields["allow_root"]
+    return None
+
+
+def places(bits: int) -> tuple[int, ...]:
+    """The set bits of a bitmap."""
+    return tuple(place for place in range(256) if bits >> place & 1)
+
+
+def _published(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    seal, terms = abi.to_shape(Seal, f["seal"]), abi.to_shape(Terms, f["terms"])
+    return AssetPublished(at, AssetId(f["asset_id"]), f["owner"], f["version"], seal, terms, f["location"])
+
+
+def _tightened(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    terms = abi.to_shape(Terms, f["terms"])
+    return TermsChanged(at, AssetId(f["asset_id"]), f["version"], f["terms_version"], terms)
+
+
+def _revoked(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return AssetRevoked(at, AssetId(f["asset_id"]), f["version"])
+
+
+def _matched(book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    spec = abi.to_shape(JobSpec, f["spec"])
+    computed = spec.job_id(book.chain_id, book.market)
+    if computed != f["job_id"]:
+        raise NodeDistrusted("job specification", f"one that hashes to {f['job_id']}", computed)
+    return JobMatched(at, computed, spec, Wei(f["fees_held"]))
+
+
+def _quoted(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return JobQuoted(at, JobId(f["job_id"]), f["evidence_hash"], f["deadline"])
+
+
+def _decided(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    job_id = JobId(f["job_id"])
+    core = abi.to_shape(Decision, f["core"], job_id=job_id, epoch=UNKNOWN_EPOCH, detail=ZERO_HASH)
+    outcome = Outcome(core.outcome)
+    return JobDecided(at, job_id, core, places(f["signers"]), outcome, f["deadline"], Wei(f["fees_returned"]))
+
+
+def _stopped(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return JobStopped(at, JobId(f["job_id"]), f["evidence_hash"], Uint(f["reasons"]), places(f["signers"]))
+
+
+def _settled(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    # The market takes only the enclave's last word, and says so by taking it.
+    return JobSettled(
+        at,
+        JobId(f["job_id"]),
+        f["result_hash"],
+        f["receipt_hash"],
+        f["units"],
+        True,
+        Wei(f["refunded"]),
+        Wei(f["payable_"]),
+    )
+
+
+def _failed(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return JobFailed(at, JobId(f["job_id"]), f["cause"], f["asset_index"], f["units"], f["receipt_hash"])
+
+
+def _ended(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    p = f["payout"]
+    payout = Payout(
+        refunded=Wei(p["refunded"]),
+        paid=Wei(p["paid"]),
+        stake_returned=Wei(p["stake_returned"]),
+        burned=Wei(p["burned"]),
+        owners_paid=frozenset(places(p["owners_paid"])),
+    )
+    return JobEnded(at, JobId(f["job_id"]), Status(f["status"]), Fault(f["fault"]), f["evidence_hash"], payout)
+
+
+def _challenged(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return JobChallenged(at, JobId(f["job_id"]), f["challenger"], Wei(f["bond"]), f["deadline"])
+
+
+def _answered(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    fees, returned = Wei(f["fees"]), Wei(f["bond_returned"])
+    return ChallengeAnswered(at, JobId(f["job_id"]), f["available"], places(f["signers"]), fees, returned)
+
+
+def _deposited(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return Deposited(at, f["token"], f["holder"], Wei(f["amount"]))
+
+
+def _withdrawn(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return Withdrawn(at, f["token"], f["holder"], f["to"], Wei(f["amount"]))
+
+
+def _announced(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return EpochAnnounced(at, f["epoch"], f["signers"], f["hpke_key_hashes"], f["threshold"], f["active_at"])
+
+
+_READERS: dict[str, Callable[[AddressBook, abi.Fields, EventRef], ChainEvent]] = {
+    "VersionPublished": _published,
+    "TermsTightened": _tightened,
+    "VersionRevoked": _revoked,
+    "JobMatched": _matched,
+    "JobQuoted": _quoted,
+    "JobDecided": _decided,
+    "JobStopped": _stopped,
+    "JobSettled": _settled,
+    "JobFailed": _failed,
+    "JobEnded": _ended,
+    "JobChallenged": _challenged,
+    "ChallengeAnswered": _answered,
+    "Deposited": _deposited,
+    "Withdrawn": _withdrawn,
+    "EpochAnnounced": _announced,
+}

@@ -1,0 +1,213 @@
+"""What the contracts tell, as typed values. A :class:`JobMatched` carries the whole job: nobody has to be asked.
+
+Each has ``at``: where it stands on the chain. ``JobId`` and specification have been held against each other before a
+:class:`JobMatched` reaches anybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sealmarket.chain.model import NO_PAYOUT, NOTHING, EventRef, Fault, Payout
+from sealmarket.protocol.codec import ZERO_HASH, Address, Bytes32, Uint, Wei
+from sealmarket.protocol.job import Decision, JobSpec
+from sealmarket.protocol.numbers import AssetId, JobId, Outcome, Status
+from sealmarket.protocol.orders import Seal, Terms
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    at: EventRef
+
+
+@dataclass(frozen=True, slots=True)
+class AssetPublished(_Event):
+    """A version of an asset is in the registry. ``location`` is its owner's hint where to fetch it; unchecked."""
+
+    asset_id: AssetId
+    owner: Address
+    version: int
+    seal: Seal
+    terms: Terms
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class TermsChanged(_Event):
+    """The owner tightened the terms of one version, or replaced its allow-list."""
+
+    asset_id: AssetId
+    version: int
+    terms_version: int
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRevoked(_Event):
+    """The owner revoked one version; version 0 means all of them."""
+
+    asset_id: AssetId
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobMatched(_Event):
+    """A job exists, its escrow and stake are locked."""
+
+    job_id: JobId
+    spec: JobSpec
+    fees_held: Wei = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuoted(_Event):
+    """The provider posted the hash of its evidence."""
+
+    job_id: JobId
+    evidence_hash: Bytes32
+    deadline: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobDecided(_Event):
+    """A quorum decided. ``outcome`` is what took effect: tightened terms turn an acceptance into a refusal.
+
+    ``core`` is the common core that the signers share (its ``detail`` is zero), ``signers`` their places in the
+    committee.
+    """
+
+    job_id: JobId
+    core: Decision
+    signers: tuple[int, ...]
+    outcome: Outcome
+    deadline: int = 0
+    fees_returned: Wei = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class JobStopped(_Event):
+    """Enough nodes have promised never to release."""
+
+    job_id: JobId
+    evidence_hash: Bytes32
+    reasons: Uint
+    signers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettled(_Event):
+    """The enclave's signed result is on chain. ``payable`` is what the provider gets when the job matures."""
+
+    job_id: JobId
+    result_hash: Bytes32
+    receipt_hash: Bytes32
+    units: int
+    last: bool
+    refunded: Wei = NOTHING
+    payable: Wei = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed(_Event):
+    """The enclave signed a failure."""
+
+    job_id: JobId
+    cause: int
+    asset_index: int
+    units: int
+    receipt_hash: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded(_Event):
+    """The job reached its end, its money moved by one row of the fault table.
+
+    ``evidence_hash`` is zero if none was posted, or if the end came after settling.
+    """
+
+    job_id: JobId
+    status: Status
+    row: Fault
+    evidence_hash: Bytes32 = ZERO_HASH
+    payout: Payout = NO_PAYOUT
+
+
+@dataclass(frozen=True, slots=True)
+class JobChallenged(_Event):
+    """Consumer or payer say, against a bond, that the ciphertext is not to be had."""
+
+    job_id: JobId
+    challenger: Address
+    bond: Wei
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeAnswered(_Event):
+    """The committee answered a challenge."""
+
+    job_id: JobId
+    available: bool
+    signers: tuple[int, ...]
+    fees: Wei
+    bond_returned: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Deposited(_Event):
+    """Money came into the ledger."""
+
+    token: Address
+    holder: Address
+    amount: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn(_Event):
+    """Money left the ledger."""
+
+    token: Address
+    holder: Address
+    to: Address
+    amount: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class EpochAnnounced(_Event):
+    """A new committee: its signers, the Keccak-256 of their HPKE keys, and when it counts from."""
+
+    epoch: int
+    signers: tuple[Address, ...]
+    hpke_key_hashes: tuple[Bytes32, ...]
+    threshold: int
+    active_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OtherEvent(_Event):
+    """An event of these contracts that has no type of its own here: its name and fields as the ABI names them."""
+
+    contract: str
+    name: str
+    fields: dict[str, object]
+
+
+ChainEvent: TypeAlias = (
+    AssetPublished
+    | TermsChanged
+    | AssetRevoked
+    | JobMatched
+    | JobQuoted
+    | JobDecided
+    | JobStopped
+    | JobSettled
+    | JobFailed
+    | JobEnded
+    | JobChallenged
+    | ChallengeAnswered
+    | Deposited
+    | Withdrawn
+    | EpochAnnounced
+    | OtherEvent
+)

@@ -1,0 +1,61 @@
+"""What a reader of the chain may rely on: the same for the real one and for its twin in memory."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sealmarket.chain.events import ChainEvent
+from sealmarket.chain.model import Account, AssetState, Block, JobSlot
+from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.codec import Address, Bytes32
+from sealmarket.protocol.numbers import AssetId
+
+
+class ViewReader(Protocol):
+    """The state at one block."""
+
+    @property
+    def block(self) -> Block:
+        """The block that every read is pinned to."""
+
+    def job(self, request_hash: Bytes32) -> JobSlot:
+        """The slot of the job that consumed a request; ``Status.NONE`` when none did."""
+
+    def asset(self, asset_id: AssetId, version: int) -> AssetState:
+        """One version of an asset. Raises :class:`Reverted` for one that was never published."""
+
+    def committee_hash(self, epoch: int) -> Bytes32:
+        """What the committee contract stores of an epoch's members; zero for none."""
+
+    def account(self, token: Address, holder: Address) -> Account:
+        """A holder's balances in the market's ledger."""
+
+
+class ChainReader(Protocol):
+    """One market on one chain, to read."""
+
+    @property
+    def book(self) -> AddressBook:
+        """Where the market is, and what final means."""
+
+    @property
+    def chain_id(self) -> int:
+        """The chain id, confirmed by the node."""
+
+    def head(self) -> Block:
+        """The newest block."""
+
+    def final(self) -> Block:
+        """The newest block that counts."""
+
+    def block(self, number: int) -> Block:
+        """The block at a number."""
+
+    def contains(self, block: Block) -> bool:
+        """Whether a block that was read earlier is still part of the chain."""
+
+    def at(self, block: Block) -> ViewReader:
+        """The state at one block."""
+
+    def events(self, first: int, last: int) -> list[ChainEvent]:
+        """What the contracts told from block ``first`` to ``last``, both included, in order."""

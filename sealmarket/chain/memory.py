@@ -1,0 +1,344 @@
+"""The twin of a chain in memory, for tests: the same reads, blocks made by hand, no process and no network.
+
+Each change is one call that mines one block with its events (:meth:`MemoryChain.publish`, :meth:`match`,
+:meth:`quote`, ...). It keeps books as the contracts would where a reader can see it (status, deadlines, terms
+versions) and moves no money. :meth:`reorganise` takes blocks back, :meth:`fall_silent` makes it unavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
+from sealmarket.chain.events import (
+    AssetPublished,
+    AssetRevoked,
+    ChainEvent,
+    JobDecided,
+    JobEnded,
+    JobFailed,
+    JobMatched,
+    JobQuoted,
+    JobSettled,
+    JobStopped,
+    TermsChanged,
+)
+from sealmarket.chain.model import Account, AssetState, Block, EventRef, Fault, JobSlot
+from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.codec import ZERO_HASH, Address, Bytes32, MicroEpsilon, Uint, Wei
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import Decision, Failure, JobSpec, Settlement
+from sealmarket.protocol.numbers import AssetId, BlockNumber, JobId, Outcome, Status
+from sealmarket.protocol.orders import Seal, Terms
+
+BLOCK_SECONDS = 1
+GENESIS_TIMESTAMP = 1_700_000_000
+
+
+@dataclass(slots=True)
+class _State:
+    jobs: dict[Bytes32, JobSlot] = field(default_factory=dict)
+    specs: dict[JobId, JobSpec] = field(default_factory=dict)
+    assets: dict[tuple[AssetId, int], AssetState] = field(default_factory=dict)
+    committees: dict[int, Bytes32] = field(default_factory=dict)
+    accounts: dict[tuple[Address, Address], Account] = field(default_factory=dict)
+
+
+class MemoryView:
+    """The state at one block of the twin."""
+
+    def __init__(self, chain: MemoryChain, block: Block, state: _State) -> None:
+        self._chain = chain
+        self._block = block
+        self._state = state
+
+    @property
+    def block(self) -> Block:
+        """The block that every read is pinned to."""
+        return self._block
+
+    def job(self, request_hash: Bytes32) -> JobSlot:
+        """As :meth:`sealmarket.chain.view.View.job`."""
+        self._chain.require(self._block)
+        return self._state.jobs.get(request_hash, JobSlot(Status.NONE, 0, b""))
+
+    def asset(self, asset_id: AssetId, version: int) -> AssetState:
+        """As :meth:`sealmarket.chain.view.View.asset`."""
+        self._chain.require(self._block)
+        try:
+            return self._state.assets[asset_id, version]
+        except KeyError:
+            raise Reverted(
+                "UnknownVersion",
+                {"asset_id": asset_id, "version": version},
+                f"version {version} of asset {asset_id} was never published",
+                "check id and version",
+            ) from None
+
+    def committee_hash(self, epoch: int) -> Bytes32:
+        """As :meth:`sealmarket.chain.view.View.committee_hash`."""
+        self._chain.require(self._block)
+        return self._state.committees.get(epoch, ZERO_HASH)
+
+    def account(self, token: Address, holder: Address) -> Account:
+        """As :meth:`sealmarket.chain.view.View.account`."""
+        self._chain.require(self._block)
+        return self._state.accounts.get((token, holder), Account(Wei(0), Wei(0)))
+
+
+class MemoryChain:
+    """A chain of one process. ``finality_lag`` blocks stand between the head and what is final."""
+
+    def __init__(self, book: AddressBook, *, finality_lag: int = 1, timestamp: int = GENESIS_TIMESTAMP) -> None:
+        self.book = book
+        self.finality_lag = finality_lag
+        genesis = Block(BlockNumber(0), keccak(b"twin 0"), timestamp, ZERO_HASH)
+        self._blocks: list[Block] = [genesis]
+        self._states: list[_State] = [_State()]
+        self._events: list[list[ChainEvent]] = [[]]
+        self._silent = False
+        self._forks = 0
+
+    # --- what a reader sees -----------------------------------------------------------------------------------
+
+    @property
+    def chain_id(self) -> int:
+        """The address book's chain id."""
+        self._answer()
+        return self.book.chain_id
+
+    def head(self) -> Block:
+        """The newest block."""
+        self._answer()
+        return self._blocks[-1]
+
+    def final(self) -> Block:
+        """The newest block that counts."""
+        self._answer()
+        return self._blocks[max(0, len(self._blocks) - 1 - self.finality_lag)]
+
+    def block(self, number: int) -> Block:
+        """The block at a number."""
+        self._answer()
+        if not 0 <= number < len(self._blocks):
+            raise NodeDistrusted(f"block {hex(number)}", "a block", "none")
+        return self._blocks[number]
+
+    def block_by_hash(self, block_hash: Bytes32) -> Block:
+        """The block of a hash."""
+        self._answer()
+        for block in self._blocks:
+            if block.hash == block_hash:
+                return block
+        raise NodeDistrusted(f"block {block_hash}", "a block", "none")
+
+    def contains(self, block: Block) -> bool:
+        """Whether a block that was read earlier is still part of the chain."""
+        self._answer()
+        return block.number < len(self._blocks) and self._blocks[block.number] == block
+
+    def at(self, block: Block) -> MemoryView:
+        """The state at one block."""
+        self.require(block)
+        return MemoryView(self, block, self._states[block.number])
+
+    def events(self, first: int, last: int) -> list[ChainEvent]:
+        """What was told from block ``first`` to ``last``, both included, in order."""
+        self._answer()
+        return [event for block in self._events[max(0, first) : last + 1] for event in block]
+
+    def require(self, block: Block) -> None:
+        """Raise :class:`BlockGone` unless the block is part of the chain."""
+        if not self.contains(block):
+            found = self._blocks[block.number].hash if block.number < len(self._blocks) else "none"
+            raise BlockGone(block.number, block.hash, found)
+
+    # --- what a test does -------------------------------------------------------------------------------------
+
+    def mine(self, blocks: int = 1, *, seconds: int = BLOCK_SECONDS) -> Block:
+        """Mine empty blocks, each ``seconds`` after the one before."""
+        for _ in range(blocks):
+            self._mine(lambda _state, _at: [], seconds=seconds)
+        return self._blocks[-1]
+
+    def finalise(self) -> Block:
+        """Mine until what is now the head is final; returns that block."""
+        head = self._blocks[-1]
+        self.mine(self.finality_lag)
+        return head
+
+    def reorganise(self, depth: int) -> Block:
+        """Take the last ``depth`` blocks back, with everything in them; returns the new head."""
+        del self._blocks[-depth:], self._states[-depth:], self._events[-depth:]
+        self._forks += 1
+        return self._blocks[-1]
+
+    def fall_silent(self, silent: bool = True) -> None:
+        """From now on raise :class:`ChainUnavailable` on every read, or answer again."""
+        self._silent = silent
+
+    def publish(
+        self, asset_id: AssetId, owner: Address, seal: Seal, terms: Terms, *, version: int = 1, location: str = ""
+    ) -> EventRef:
+        """An owner publishes a version."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            state.assets[asset_id, version] = AssetState(
+                owner=owner,
+                seal_hash=seal.hash(),
+                epoch=seal.epoch,
+                terms=terms,
+                terms_version=1,
+                revoked=False,
+                uses_taken=0,
+                budget_taken=MicroEpsilon(0),
+            )
+            return [AssetPublished(at, asset_id, owner, version, seal, terms, location)]
+
+        return self._mine(change)
+
+    def tighten(self, asset_id: AssetId, version: int, terms: Terms) -> EventRef:
+        """An owner tightens terms; also what replacing the allow-list does."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            old = state.assets[asset_id, version]
+            new = replace(old, terms=terms, terms_version=old.terms_version + 1)
+            state.assets[asset_id, version] = new
+            return [TermsChanged(at, asset_id, version, new.terms_version, terms)]
+
+        return self._mine(change)
+
+    def revoke(self, asset_id: AssetId, version: int = 0) -> EventRef:
+        """An owner revokes a version, or with 0 all of them."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            for key, old in state.assets.items():
+                if key[0] == asset_id and version in (0, key[1]):
+                    state.assets[key] = replace(old, revoked=True)
+            return [AssetRevoked(at, asset_id, version)]
+
+        return self._mine(change)
+
+    def match(self, spec: JobSpec) -> JobId:
+        """A job is matched. Give a specification whose ``matched_at`` is the next block's timestamp to be exact."""
+        job_id = spec.job_id(self.book.chain_id, self.book.market)
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            state.specs[job_id] = spec
+            self._put(state, job_id, Status.MATCHED, spec.quote_window)
+            return [JobMatched(at, job_id, spec)]
+
+        self._mine(change)
+        return job_id
+
+    def quote(self, job_id: JobId, evidence_hash: Bytes32) -> EventRef:
+        """The provider posts its evidence hash."""
+        return self._step(
+            job_id, Status.QUOTED, lambda at: [JobQuoted(at, job_id, evidence_hash)], lambda spec: spec.decide_window
+        )
+
+    def decide(self, core: Decision, signers: tuple[int, ...] = (0, 1), outcome: Outcome | None = None) -> EventRef:
+        """A quorum's decision takes effect; ``outcome`` where the chain turned it into another one."""
+        effect = core.outcome if outcome is None else outcome
+        status = Status.ACCEPTED if effect is Outcome.ACCEPTED else Status.REFUSED
+        core = _without_detail(core)
+        return self._step(
+            core.job_id,
+            status,
+            lambda at: [
+                JobDecided(at, core.job_id, core, signers, effect),
+                *([JobEnded(at, core.job_id, status, Fault(effect))] if status is Status.REFUSED else []),
+            ],
+            lambda spec: spec.settle_window,
+        )
+
+    def stop(self, job_id: JobId, evidence_hash: Bytes32, reasons: Uint, signers: tuple[int, ...] = (0, 1)) -> EventRef:
+        """Enough nodes promise never to release."""
+        return self._step(job_id, Status.STOPPED, lambda at: [JobStopped(at, job_id, evidence_hash, reasons, signers)])
+
+    def settle(self, settlement: Settlement) -> EventRef:
+        """The enclave's settlement is posted."""
+        s = settlement
+        return self._step(
+            s.job_id,
+            Status.SETTLED,
+            lambda at: [JobSettled(at, s.job_id, s.result_hash, s.receipt_hash, s.units, s.last)],
+            lambda spec: spec.challenge_window,
+        )
+
+    def fail(self, failure: Failure) -> EventRef:
+        """The enclave's signed failure is posted."""
+        f = failure
+        return self._step(
+            f.job_id,
+            Status.FAILED,
+            lambda at: [JobFailed(at, f.job_id, int(f.cause), f.asset_index, f.units, f.receipt_hash)],
+        )
+
+    def end(self, job_id: JobId, status: Status, row: Fault = Fault.NONE) -> EventRef:
+        """A job ends in another way: expired, cancelled, matured."""
+        return self._step(job_id, status, lambda at: [JobEnded(at, job_id, status, row)])
+
+    def set_committee(self, epoch: int, members_hash: Bytes32) -> None:
+        """What :meth:`MemoryView.committee_hash` answers from the next block on."""
+
+        def change(state: _State, _at: EventRef) -> list[ChainEvent]:
+            state.committees[epoch] = members_hash
+            return []
+
+        self._mine(change)
+
+    def set_account(self, token: Address, holder: Address, account: Account) -> None:
+        """What :meth:`MemoryView.account` answers from the next block on."""
+
+        def change(state: _State, _at: EventRef) -> list[ChainEvent]:
+            state.accounts[token, holder] = account
+            return []
+
+        self._mine(change)
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    def _step(
+        self,
+        job_id: JobId,
+        status: Status,
+        events: Callable[[EventRef], list[ChainEvent]],
+        window: Callable[[JobSpec], int] | None = None,
+    ) -> EventRef:
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            self._put(state, job_id, status, window(state.specs[job_id]) if window else 0)
+            return events(at)
+
+        return self._mine(change)
+
+    def _put(self, state: _State, job_id: JobId, status: Status, window: int) -> None:
+        deadline = self._blocks[-1].timestamp + BLOCK_SECONDS + window if window else 0
+        before = state.jobs.get(state.specs[job_id].request_hash, JobSlot(Status.NONE, 0, b""))
+        commitment = keccak(job_id + before.commitment + bytes([status]))[:16]
+        state.jobs[state.specs[job_id].request_hash] = JobSlot(status, deadline, commitment)
+
+    def _mine(
+        self, change: Callable[[_State, EventRef], list[ChainEvent]], *, seconds: int = BLOCK_SECONDS
+    ) -> EventRef:
+        parent = self._blocks[-1]
+        number = BlockNumber(parent.number + 1)
+        name = keccak(b"twin %d %d " % (number, self._forks) + parent.hash)
+        at = EventRef(number, 0, name, keccak(b"transaction" + name))
+        state = deepcopy(self._states[-1])
+        told = [replace(event, at=replace(at, log_index=place)) for place, event in enumerate(change(state, at))]
+        self._blocks.append(Block(number, name, parent.timestamp + seconds, parent.hash))
+        self._states.append(state)
+        self._events.append(told)
+        return at
+
+    def _answer(self) -> None:
+        if self._silent:
+            raise ChainUnavailable("memory", "the twin was told to fall silent")
+
+
+def _without_detail(core: Decision) -> Decision:
+    fields = {name: getattr(core, name) for name in core.__struct_fields__}
+    return Decision(**{**fields, "detail": ZERO_HASH})

@@ -1,0 +1,156 @@
+"""What a reader learns from the chain: blocks, slots, accounts. Plain values; no connection behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sealmarket.protocol.codec import Address, Bytes32, MicroEpsilon, Wei
+from sealmarket.protocol.numbers import BlockNumber, Status
+from sealmarket.protocol.orders import Terms
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Block:
+    """One block. ``timestamp`` is in seconds since 1970 UTC."""
+
+    number: BlockNumber
+    hash: Bytes32
+    timestamp: int
+    parent: Bytes32
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventRef:
+    """Where an event stands on the chain; sorts in the chain's own order."""
+
+    block_number: BlockNumber
+    log_index: int
+    block_hash: Bytes32
+    transaction: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class JobSlot:
+    """What the market stores of one job.
+
+    ``status`` as stored, ``deadline`` of the stage that it waits in (seconds), ``commitment`` to everything else
+    that its past stages fixed. Whether a deadline has passed is for the reader's clock to say.
+    """
+
+    status: Status
+    deadline: int
+    commitment: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AssetState:
+    """One version of an asset in the registry, with what is in use of its uses and budget."""
+
+    owner: Address
+    seal_hash: Bytes32
+    epoch: int
+    terms: Terms
+    terms_version: int
+    revoked: bool
+    uses_taken: int
+    budget_taken: MicroEpsilon
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A holder's balances of one token, and its record as a provider (each counter stops at its maximum).
+
+    What runs in jobs has left both balances.
+    """
+
+    free: Wei
+    staked: Wei
+    settled: int = 0
+    refused: int = 0
+    expired: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unbonding:
+    """Stake on its way out; ``ready_at`` in seconds, 0 when nothing is."""
+
+    amount: Wei
+    ready_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitteeState:
+    """What the chain stores of one epoch. ``removed`` are the places of members proven to equivocate."""
+
+    members_hash: Bytes32
+    active_at: int
+    members: int
+    threshold: int
+    removed: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class FeeBook:
+    """What the signatures of an epoch cost in a token, and those of each member that are not claimed yet."""
+
+    fee: Wei
+    members: int
+    threshold: int
+    unclaimed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The shortest windows that a request may ask for, in seconds."""
+
+    quote: int
+    decide: int
+    settle: int
+    challenge: int
+
+
+@dataclass(frozen=True, slots=True)
+class Enclave:
+    """The enclave that a committee accepted, as later stages have to name it. Absent parts are zero."""
+
+    evidence_hash: Bytes32
+    enclave_signer: Address
+    enclave_key_hash: Bytes32
+
+
+class Fault(IntEnum):
+    """The row of the fault table by which a job's money moved. Numbers are on chain."""
+
+    NONE = 0
+    NO_QUOTE = 1
+    PLATFORM_REFUSED = 2
+    REQUEST_REFUSED = 3
+    TERMS_REFUSED = 4
+    INPUT_REFUSED = 5
+    EVIDENCE_WITHHELD = 6
+    COMMITTEE_SILENT = 7
+    STOPPED_BEFORE_RELEASE = 8
+    INPUT_FAILED = 9
+    WORKLOAD_FAILED = 10
+    PROVIDER_SILENT = 11
+    RESULT_WITHHELD = 12
+    WITHDRAWN = 13
+
+
+NOTHING = Wei(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """Who got what at a job's end. ``owners_paid`` are the places of the assets whose owners were credited then."""
+
+    refunded: Wei = NOTHING
+    paid: Wei = NOTHING
+    stake_returned: Wei = NOTHING
+    burned: Wei = NOTHING
+    owners_paid: frozenset[int] = frozenset()
+
+
+NO_PAYOUT = Payout()

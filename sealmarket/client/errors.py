@@ -1,0 +1,120 @@
+"""What can go wrong on a client's side.
+
+    SealmarketError
+    └── ClientError
+        ├── StoreUnavailable    nobody answers, or the answer is "later": try again
+        ├── NotInStore          nothing under that name
+        ├── StoreRefused        the server says no, and why
+        ├── StoreLied           the server answered with other bytes than the name commits to
+        ├── RequestInvalid      what was asked for cannot be signed or matched
+        ├── PolicyMismatch      a policy draft and the data, committee or chain do not fit each other
+        ├── JobNotFound
+        ├── JobEndedOtherwise   a job that was waited for ended without a result
+        ├── WaitedTooLong
+        └── ProofInvalid        a proof bundle contradicts itself
+
+The first line of each docstring is the message's pattern.
+"""
+
+from __future__ import annotations
+
+from sealmarket.protocol.errors import SealmarketError
+
+
+class ClientError(SealmarketError):
+    """Something on the client's side was refused or did not work."""
+
+
+class StoreUnavailable(ClientError):
+    """the store at {url} does not answer: {detail}"""
+
+    def __init__(self, url: str, detail: str) -> None:
+        super().__init__(
+            f"the store at {url} does not answer: {detail}",
+            remedy="check the URL and that the server runs; nothing is lost by trying again",
+        )
+        self.url, self.detail = url, detail
+
+
+class NotInStore(ClientError):
+    """the store has no {kind} {name}"""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"the store has no {kind} {name}", remedy="ask whoever made it to upload it again")
+        self.kind, self.name = kind, name
+
+
+class StoreRefused(ClientError):
+    """the store refused {what}: {detail}"""
+
+    def __init__(self, what: str, detail: str, remedy: str) -> None:
+        super().__init__(f"the store refused {what}: {detail}", remedy=remedy or "correct it and send it again")
+        self.what, self.detail = what, detail
+
+
+class StoreLied(ClientError):
+    """the store's {kind} {expected} is {found}"""
+
+    def __init__(self, kind: str, expected: object, found: object) -> None:
+        super().__init__(
+            f"the store's {kind} {expected} is {found}",
+            remedy="use another store; what this one holds under that name is altered or damaged",
+        )
+        self.kind, self.expected, self.found = kind, expected, found
+
+
+class RequestInvalid(ClientError):
+    """this cannot be asked for: {detail}"""
+
+    def __init__(self, detail: str, remedy: str) -> None:
+        super().__init__(f"this cannot be asked for: {detail}", remedy=remedy)
+        self.detail = detail
+
+
+class PolicyMismatch(ClientError):
+    """the policy's {field} is {found}, expected {expected}"""
+
+    def __init__(self, field: str, expected: object, found: object) -> None:
+        super().__init__(
+            f"the policy's {field} is {found}, expected {expected}",
+            remedy="correct the draft, and seal again",
+        )
+        self.field, self.expected, self.found = field, expected, found
+
+
+class JobNotFound(ClientError):
+    """no job {job_id} is on this chain"""
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(
+            f"no job {job_id} is on this chain",
+            remedy="check the id and the chain; a match is seen once its block is in the chain",
+        )
+        self.job_id = job_id
+
+
+class JobEndedOtherwise(ClientError):
+    """job {job_id} ended as {status}: {reason}"""
+
+    def __init__(self, job_id: object, status: str, reason: str, remedy: str) -> None:
+        super().__init__(f"job {job_id} ended as {status}: {reason}", remedy=remedy)
+        self.job_id, self.status, self.reason = job_id, status, reason
+
+
+class WaitedTooLong(ClientError):
+    """{what} did not happen within {seconds} seconds: {detail}"""
+
+    def __init__(self, what: str, seconds: float, detail: str) -> None:
+        super().__init__(
+            f"{what} did not happen within {seconds:g} seconds: {detail}",
+            remedy="wait on; ask for the job's status to see whose turn it is",
+        )
+        self.what, self.seconds, self.detail = what, seconds, detail
+
+
+class ProofInvalid(ClientError):
+    """the proof bundle is not one: {detail}"""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"the proof bundle is not one: {detail}", remedy="fetch it again from whoever made it")
+        self.detail = detail
