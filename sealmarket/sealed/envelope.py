@@ -1,9 +1,9 @@
 """A job's result as it travels: a sealed container by its content root, and one small document that opens it.
 
-The container is padded to the owners' bucket, its asset id is the job id, its version 0, its plaintext the framing of
-:mod:`sealmarket.sealed.outputs`. Its key is fresh; HPKE seals it to the consumer's result key under a
-:class:`ResultInfo` that names chain, market, job, content root and result key. ``resultHash`` on chain is Keccak-256 of
-the canonical :class:`ResultEnvelope`, so it commits to the container as well.
+The container is padded to the owners' bucket, its asset id is the job id, its version 0, its plaintext the
+framing of :mod:`sealmarket.sealed.outputs`. Its key is fresh; HPKE seals it to the consumer's result key
+under a :class:`ResultInfo` that names chain, market, job, content root and result key. ``resultHash`` on
+chain is Keccak-256 of the canonical :class:`ResultEnvelope`, so it commits to the container as well.
 """
 
 from __future__ import annotations
@@ -85,6 +85,4 @@ def open_outputs(
 
 
 def _info(chain_id: int, market: Address, job_id: Bytes32, root: Bytes32, result_key: PublicKey) -> ResultInfo:
-    return ResultInfo(
-        chain_id=chain_id, market=market, job_id=job_id, content_root=root, result_key=result_key.digest
-    )
+    return ResultInfo(chain_id=chain_id, market=market, job_id=job_id, content_root=root, result_key=result_key.digest)

@@ -1,10 +1,13 @@
-"""A job's result, sealed to the consumer's result key: what the enclave signs the hash of.
+"""A job's result, sealed to the consumer's result key: a container, and the envelope that the enclave signs.
 
-Bytes (docs/spec/container.md, "Result"): ``"SEALRES\\0" || u16(1) || content root (32) || u32(k) || sealed
-key (k)
-|| container``. The container's key is fresh, sealed by HPKE under a :class:`ResultInfo` that names job,
-result key and content root. The container is padded to the owners' bucket, its asset id is the job id, its
-version 0, its plaintext the framing of :mod:`sealmarket.sealed.outputs`.
+Rules (docs/spec/container.md, "Result"):
+
+1. The container's key is fresh, its asset id is the job id, its version 0, its plaintext the framing of
+   :mod:`sealmarket.sealed.outputs`, padded to the owners' bucket.
+2. The key is sealed by HPKE under a :class:`ResultInfo` that names chain, market, job, result key and content
+   root.
+3. ``result hash = Keccak-256(canonical envelope)``. It commits to the content root, therefore to every byte
+   of the ciphertext. HPKE names no sender: compare the hash with the settlement on chain before opening.
 """
 
 from __future__ import annotations
@@ -12,30 +15,43 @@ from __future__ import annotations
 import io
 import secrets
 from collections.abc import Mapping
+from typing import Literal
 
-from sealmarket.protocol.codec import Address, Bytes32
+from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape
 from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.numbers import JobId
 from sealmarket.sealed.container import KEY_BYTES, ContainerReader, seal
 from sealmarket.sealed.contexts import ResultInfo
-from sealmarket.sealed.errors import InvalidHeader, NotAContainer, Truncated, UnsupportedVersion
-from sealmarket.sealed.hpke import OVERHEAD_BYTES, PrivateKey, PublicKey
+from sealmarket.sealed.errors import NotOpened
+from sealmarket.sealed.hpke import PrivateKey, PublicKey
 from sealmarket.sealed.outputs import decode_outputs, encode_outputs
 
-MAGIC = b"SEALRES\x00"
-VERSION = 1
-_SEALED_KEY_BYTES = KEY_BYTES + OVERHEAD_BYTES
-_FRONT_BYTES = len(MAGIC) + 2 + 32 + 4 + _SEALED_KEY_BYTES
 
+class ResultEnvelope(Shape, frozen=True, kw_only=True):
+    """What travels beside a result's container: whose job, which content, and the sealed key."""
 
-def result_hash(sealed: bytes) -> Bytes32:
-    """Keccak-256 of the sealed result: what the enclave signs and the store is asked for."""
-    return keccak(sealed)
+    version: Literal["sealmarket/result-envelope/1"] = "sealmarket/result-envelope/1"
+    job_id: JobId
+    content_root: Bytes32
+    sealed_key: HexBytes
+
+    @property
+    def hash(self) -> Bytes32:
+        """The result hash that the enclave signs and the store is asked for (rule 3)."""
+        return keccak(self.canonical())
 
 
 def seal_result(
-    outputs: Mapping[str, bytes], result_key: PublicKey, *, chain_id: int, market: Address, job_id: Bytes32, bucket: int
-) -> bytes:
-    """Seal outputs for the consumer, padded to a multiple of ``bucket`` bytes.
+    outputs: Mapping[str, bytes],
+    result_key: PublicKey,
+    *,
+    chain_id: int,
+    market: Address,
+    job_id: JobId,
+    bucket: int,
+) -> tuple[ResultEnvelope, bytes]:
+    """Seal outputs for the consumer, padded to a multiple of ``bucket`` bytes. Returns envelope and
+    container.
 
     Raises:
         InvalidOutputs: a name that is not allowed, or too many.
@@ -43,42 +59,35 @@ def seal_result(
     key, sink = secrets.token_bytes(KEY_BYTES), io.BytesIO()
     source = io.BytesIO(encode_outputs(outputs))
     made = seal(source, sink, key, asset_id=job_id, asset_version=0, pad_to=bucket)
-    info = ResultInfo(
-        chain_id=chain_id,
-        market=market,
-        job_id=job_id,
-        content_root=made.content_root,
-        result_key=result_key.digest,
-    )
-    sealed_key = result_key.seal(key, info)
-    front = MAGIC + VERSION.to_bytes(2, "big") + made.content_root + len(sealed_key).to_bytes(4, "big")
-    return front + sealed_key + sink.getvalue()
+    info = _info(chain_id, market, job_id, made.content_root, result_key)
+    sealed_key = HexBytes(result_key.seal(key, info))
+    return ResultEnvelope(job_id=job_id, content_root=made.content_root, sealed_key=sealed_key), sink.getvalue()
 
 
 def open_result(
-    sealed: bytes, private: PrivateKey, *, chain_id: int, market: Address, job_id: Bytes32
+    envelope: ResultEnvelope,
+    container: bytes,
+    private: PrivateKey,
+    *,
+    chain_id: int,
+    market: Address,
+    job_id: JobId,
 ) -> dict[str, bytes]:
-    """Open a sealed result. Compare :func:`result_hash` with the chain first: HPKE names no sender.
+    """Open a sealed result whose envelope's hash is the one on chain.
 
     Raises:
-        NotAContainer, UnsupportedVersion, Truncated, InvalidHeader: not a sealed result.
         NotOpened: sealed to another key, or for another job or content.
-        WrongAsset, ChunkAltered, RootMismatch, TrailingBytes: the container is altered or another job's.
+        ContainerError: the container is altered, or another one.
         InvalidOutputs: the enclave wrote something that is no set of outputs.
     """
-    if sealed[: len(MAGIC)] != MAGIC:
-        raise NotAContainer(bytes(sealed[: len(MAGIC)]), MAGIC)
-    if len(sealed) < _FRONT_BYTES:
-        raise Truncated("the result's front", len(sealed), _FRONT_BYTES)
-    if (version := int.from_bytes(sealed[8:10], "big")) != VERSION:
-        raise UnsupportedVersion(version, VERSION)
-    if (size := int.from_bytes(sealed[42:46], "big")) != _SEALED_KEY_BYTES:
-        raise InvalidHeader("sealed key length", size, _SEALED_KEY_BYTES)
-    root = Bytes32(bytes(sealed[10:42]))
-    info = ResultInfo(
-        chain_id=chain_id, market=market, job_id=job_id, content_root=root, result_key=private.public.digest
-    )
-    key = private.open(bytes(sealed[46:_FRONT_BYTES]), info)
-    reader = ContainerReader(io.BytesIO(sealed[_FRONT_BYTES:]), root)
+    if envelope.job_id != job_id:
+        raise NotOpened(f"job {envelope.job_id}")
+    info = _info(chain_id, market, job_id, envelope.content_root, private.public)
+    key = private.open(envelope.sealed_key, info)
+    reader = ContainerReader(io.BytesIO(container), envelope.content_root)
     reader.require_asset(job_id, 0)
-    return decode_outputs(reader.read_all(key, limit=len(sealed)))
+    return decode_outputs(reader.read_all(key, limit=len(container)))
+
+
+def _info(chain_id: int, market: Address, job_id: JobId, root: Bytes32, key: PublicKey) -> ResultInfo:
+    return ResultInfo(chain_id=chain_id, market=market, job_id=job_id, content_root=root, result_key=key.digest)

@@ -2,3 +2,22 @@
 
 :mod:`.fetch` alone starts a program (pip), and only on the side of whoever prepares a bundle.
 """
+
+from sealmarket.workload.bundle import Bundle, digest, pack, read_bundle, unpack
+from sealmarket.workload.environment import Environment, install, take, verify
+from sealmarket.workload.manifest import Limits, Manifest, parse_manifest
+
+__all__ = [
+    "Bundle",
+    "Environment",
+    "Limits",
+    "Manifest",
+    "digest",
+    "install",
+    "pack",
+    "parse_manifest",
+    "read_bundle",
+    "take",
+    "unpack",
+    "verify",
+]

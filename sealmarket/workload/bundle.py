@@ -21,14 +21,16 @@ from sealmarket.workload.errors import (
     BundleTooLarge,
     DigestMismatch,
     ForbiddenEntry,
+    InvalidArchive,
 )
 from sealmarket.workload.manifest import Limits, Manifest, parse_manifest
-from sealmarket.workload.tree import check_collisions, open_plain, walk
+from sealmarket.workload.tree import check_collisions, check_path, open_plain, walk
 
 MANIFEST = "workload.toml"
 LOCK = "requirements.lock"
 ENVIRONMENT = "environment.json"
 CODE = "code"
+ARCHIVE_MAGIC = b"SEALWRK\x00\x00\x01"
 MAX_FILES = 4096
 MAX_BYTES = 64 << 20
 _FORBIDDEN_SUFFIXES = (".pyc", ".pyo", ".pth", ".so", ".pyd")
@@ -111,17 +113,13 @@ def read_files(directory: Path) -> dict[str, BundleFile]:
     files: dict[str, BundleFile] = {}
     total = 0
     for path, mode in walk(directory):
-        if path.endswith(_FORBIDDEN_SUFFIXES):
-            raise ForbiddenEntry(path, "compiled code or a path file", "source; native code comes in locked wheels")
-        if len(files) == MAX_FILES:
-            raise BundleTooLarge("number of files", len(files) + 1, MAX_FILES)
+        _require_room(len(files) + 1, total)
         with os.fdopen(open_plain(directory / path, path), "rb") as source:
             data = source.read(MAX_BYTES - total + 1)
         total += len(data)
-        if total > MAX_BYTES:
-            raise BundleTooLarge("size in bytes", total, MAX_BYTES)
+        _require_room(len(files) + 1, total)
         files[path] = BundleFile(bool(mode & 0o100), data)
-    check_collisions(files)
+    check_files(files)
     return files
 
 
@@ -132,13 +130,78 @@ def read_bundle(directory: Path) -> Bundle:
         BundleError: naming what is wrong with it.
         MalformedDocument: an ``environment.json`` that is not canonical.
     """
-    files = read_files(directory)
+    return _bundle(read_files(directory))
+
+
+def pack(bundle: Bundle) -> bytes:
+    """One file that holds a bundle: the same bytes for the same digest (docs/spec/workload.md, "Archive")."""
+    parts = [ARCHIVE_MAGIC, len(bundle.files).to_bytes(4, "big")]
+    for path in sorted(bundle.files, key=lambda name: name.encode("utf-8")):
+        file, name = bundle.files[path], path.encode("utf-8")
+        parts += [bytes([file.executable]), len(name).to_bytes(2, "big"), name]
+        parts += [len(file.data).to_bytes(8, "big"), file.data]
+    return b"".join(parts)
+
+
+def unpack(raw: bytes) -> Bundle:
+    """Read an archive that anybody may have written. Compare the digest afterwards (:meth:`Bundle.require`).
+
+    Raises:
+        InvalidArchive: no archive, cut short, extended, or not the one spelling of its content.
+        BundleError, MalformedDocument: as :func:`read_bundle`.
+    """
+    view, at = memoryview(raw), len(ARCHIVE_MAGIC)
+    if raw[:at] != ARCHIVE_MAGIC:
+        raise InvalidArchive(f"it starts with {bytes(raw[:at])!r}", f"{ARCHIVE_MAGIC!r}")
+
+    def take(size: int) -> memoryview:
+        nonlocal at
+        if size > len(view) - at:
+            raise InvalidArchive(f"{len(view) - at} bytes left", f"{size}")
+        at += size
+        return view[at - size : at]
+
+    def number(size: int) -> int:
+        return int.from_bytes(take(size), "big")
+
+    files: dict[str, BundleFile] = {}
+    count, total = number(4), 0
+    for _ in range(count):
+        executable, path = number(1), bytes(take(number(2))).decode("utf-8", "surrogateescape")
+        data = bytes(take(number(8)))
+        total += len(data)
+        _require_room(len(files) + 1, total)
+        files[path] = BundleFile(bool(executable), data)
+    check_files(files)
+    bundle = _bundle(files)
+    if pack(bundle) != raw:
+        raise InvalidArchive("another spelling of its content", "sorted, unique paths and nothing after the last file")
+    return bundle
+
+
+def check_files(files: dict[str, BundleFile]) -> None:
+    """The rules that hold wherever a bundle's files come from: plain paths, no compiled code, no collisions."""
+    for path in files:
+        check_path(path)
+        if path.endswith(_FORBIDDEN_SUFFIXES):
+            raise ForbiddenEntry(path, "compiled code or a path file", "source; native code comes in locked wheels")
+    check_collisions(files)
+
+
+def _bundle(files: dict[str, BundleFile]) -> Bundle:
     for needed in (MANIFEST, LOCK, ENVIRONMENT):
         if needed not in files:
             raise BundleFileMissing(needed)
     manifest = parse_manifest(files[MANIFEST].data)
     require_entry_point(manifest, files)
     return Bundle(manifest, decode_canonical(Environment, files[ENVIRONMENT].data), files)
+
+
+def _require_room(count: int, total: int) -> None:
+    if count > MAX_FILES:
+        raise BundleTooLarge("number of files", count, MAX_FILES)
+    if total > MAX_BYTES:
+        raise BundleTooLarge("size in bytes", total, MAX_BYTES)
 
 
 def require_entry_point(manifest: Manifest, files: dict[str, BundleFile]) -> None:

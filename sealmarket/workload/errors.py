@@ -8,6 +8,7 @@
         │   ├── BundleTooLarge
         │   ├── BundleFileMissing
         │   ├── InvalidManifest
+        │   ├── InvalidArchive
         │   └── DigestMismatch
         ├── EnvironmentRefused
         │   ├── UnlistedFile
@@ -85,6 +86,16 @@ class InvalidManifest(BundleError):
             remedy="correct workload.toml and lock again",
         )
         self.field, self.got, self.expected = field, got, expected
+
+
+class InvalidArchive(BundleError):
+    """the workload's archive has {got}, expected {expected}"""
+
+    def __init__(self, got: object, expected: object) -> None:
+        super().__init__(
+            f"the workload's archive has {got}, expected {expected}", remedy="fetch the workload again by its digest"
+        )
+        self.got, self.expected = got, expected
 
 
 class DigestMismatch(BundleError):

@@ -2,62 +2,73 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealmarket.protocol.codec import Address, Bytes32
+from sealmarket.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
+from sealmarket.protocol.numbers import JobId
 from sealmarket.sealed.errors import ChunkAltered, InvalidOutputs, NotOpened, SealedError, TrailingBytes
 from sealmarket.sealed.hpke import PrivateKey
 from sealmarket.sealed.outputs import decode_outputs, encode_outputs
-from sealmarket.sealed.result import open_result, seal_result
+from sealmarket.sealed.result import ResultEnvelope, open_result, seal_result
 
 KEY = PrivateKey(b"\x05" * 96)
 MARKET = Address(b"\x06" * 20)
-JOB = Bytes32(b"\x07" * 32)
+JOB = JobId(Bytes32(b"\x07" * 32))
 OUTPUTS = {"model.onnx": b"\x08" * 1000, "metrics.json": b"{}"}
 names = st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")
 
 
-def seal(outputs: dict[str, bytes], bucket: int = 4096) -> bytes:
+def seal(outputs: dict[str, bytes], bucket: int = 4096) -> tuple[ResultEnvelope, bytes]:
     return seal_result(outputs, KEY.public, chain_id=1, market=MARKET, job_id=JOB, bucket=bucket)
 
 
-SEALED = seal(OUTPUTS)
+def opened(envelope: ResultEnvelope, container: bytes, private: PrivateKey = KEY) -> dict[str, bytes]:
+    return open_result(envelope, container, private, chain_id=1, market=MARKET, job_id=JOB)
+
+
+ENVELOPE, CONTAINER = seal(OUTPUTS)
 
 
 def test_another_key_job_market_or_chain_does_not_open_a_result() -> None:
+    other = JobId(Bytes32(bytes(32)))
     for private, chain_id, market, job_id in (
         (PrivateKey.generate(), 1, MARKET, JOB),
         (KEY, 2, MARKET, JOB),
         (KEY, 1, Address(bytes(20)), JOB),
-        (KEY, 1, MARKET, Bytes32(bytes(32))),
+        (KEY, 1, MARKET, other),
     ):
-        with pytest.raises(NotOpened):
-            open_result(SEALED, private, chain_id=chain_id, market=market, job_id=job_id)
+        for envelope in (ENVELOPE, msgspec.structs.replace(ENVELOPE, job_id=job_id)):
+            with pytest.raises(NotOpened):
+                open_result(envelope, CONTAINER, private, chain_id=chain_id, market=market, job_id=job_id)
 
 
-@given(st.integers(0, len(SEALED) - 1), st.integers(0, 7))
+@given(st.integers(0, len(CONTAINER) - 1), st.integers(0, 7))
 def test_any_flipped_bit_of_a_result_is_refused(at: int, bit: int) -> None:
-    altered = bytearray(SEALED)
+    altered = bytearray(CONTAINER)
     altered[at] ^= 1 << bit
     with pytest.raises(SealedError):
-        open_result(bytes(altered), KEY, chain_id=1, market=MARKET, job_id=JOB)
+        opened(ENVELOPE, bytes(altered))
 
 
 def test_a_result_cut_short_or_extended_is_refused() -> None:
-    for size in (0, 8, 20, 100, len(SEALED) - 1):
+    for size in (0, 8, 20, 100, len(CONTAINER) - 1):
         with pytest.raises(SealedError):
-            open_result(SEALED[:size], KEY, chain_id=1, market=MARKET, job_id=JOB)
+            opened(ENVELOPE, CONTAINER[:size])
     with pytest.raises(TrailingBytes):
-        open_result(SEALED + b"\0", KEY, chain_id=1, market=MARKET, job_id=JOB)
+        opened(ENVELOPE, CONTAINER + b"\0")
 
 
-def test_the_container_of_another_result_does_not_fit() -> None:
-    other = seal(OUTPUTS)
-    front = len(SEALED) - 4096 - 116
+def test_the_container_or_root_of_another_result_does_not_fit() -> None:
+    envelope, container = seal(OUTPUTS)
     with pytest.raises(ChunkAltered):
-        open_result(SEALED[:front] + other[front:], KEY, chain_id=1, market=MARKET, job_id=JOB)
+        opened(ENVELOPE, container)
+    with pytest.raises(NotOpened):
+        opened(msgspec.structs.replace(ENVELOPE, content_root=envelope.content_root), container)
+    with pytest.raises(NotOpened):
+        opened(msgspec.structs.replace(ENVELOPE, sealed_key=HexBytes(b"")), CONTAINER)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "/etc", "A", "a/b", ".hidden", "a" * 65, "ä"])
@@ -100,8 +111,10 @@ def test_reading_any_bytes_ends_in_outputs_or_a_refusal(raw: bytes) -> None:
 
 
 def test_results_of_one_bucket_have_one_length() -> None:
-    assert len({len(seal({"a": bytes(size)})) for size in (0, 1, 3000)}) == 1
+    assert len({len(seal({"a": bytes(size)})[1]) for size in (0, 1, 3000)}) == 1
 
 
 def test_the_consumer_reads_what_the_enclave_sealed() -> None:
-    assert open_result(SEALED, KEY, chain_id=1, market=MARKET, job_id=JOB) == OUTPUTS
+    envelope = decode_canonical(ResultEnvelope, ENVELOPE.canonical())
+    assert envelope.hash == ENVELOPE.hash
+    assert opened(envelope, CONTAINER) == OUTPUTS

@@ -12,12 +12,14 @@ import pytest
 from sealmarket.protocol.codec import Bytes32
 from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.workload import bundle as bundles
-from sealmarket.workload.bundle import digest, read_bundle, read_files
+from sealmarket.workload.bundle import digest, pack, read_bundle, read_files, unpack
 from sealmarket.workload.errors import (
+    BundleError,
     BundleFileMissing,
     BundleTooLarge,
     DigestMismatch,
     ForbiddenEntry,
+    InvalidArchive,
     PathCollision,
 )
 from sealmarket.workload.fetch import lock_environment
@@ -115,6 +117,34 @@ def test_another_workload_than_the_job_names_is_refused(tree: Path) -> None:
     read.require(read.digest)
     with pytest.raises(DigestMismatch):
         read.require(Bytes32(bytes(32)))
+
+
+def test_an_archive_altered_cut_or_extended_is_refused(tree: Path) -> None:
+    raw = pack(read_bundle(tree))
+    for altered in (b"", raw[:9], raw[:-1], raw + b"\0", b"PK" + raw, raw[:13] + b"\2" + raw[15:]):
+        with pytest.raises(BundleError):
+            unpack(altered)
+
+
+def test_an_archive_whose_paths_lead_out_is_refused(tree: Path) -> None:
+    raw = pack(read_bundle(tree)).replace(b"code/job.py", b"../../xx.py")
+    with pytest.raises(ForbiddenEntry):
+        unpack(raw)
+
+
+def test_an_archive_in_another_order_is_refused(tree: Path) -> None:
+    read = read_bundle(tree)
+    raw = pack(read)
+    first = 14
+    end = first + 1 + 2 + len("code/job.py") + 8 + len(read.files["code/job.py"].data) - 1
+    with pytest.raises(InvalidArchive):
+        unpack(raw[:first] + raw[end:] + raw[first:end])
+
+
+def test_an_archive_holds_the_same_bundle(tree: Path) -> None:
+    raw = pack(read_bundle(tree))
+    assert unpack(raw).digest == digest(tree)
+    assert pack(unpack(raw)) == raw
 
 
 def test_any_change_of_content_name_or_executable_bit_changes_the_digest(tree: Path) -> None:

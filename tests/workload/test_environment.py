@@ -108,10 +108,11 @@ def test_a_document_that_lists_other_content_than_its_wheel_is_refused(
 def test_a_file_that_no_wheel_lists_is_refused(installed: Path, environment: Environment, name: str) -> None:
     (installed / name).parent.mkdir(exist_ok=True)
     (installed / name).write_bytes(b"")
-    for check in (lambda: verify(installed, environment), lambda: take(installed, environment, installed / "../p")):
-        with pytest.raises(UnlistedFile) as refusal:
-            check()
-        assert refusal.value.path == name
+    with pytest.raises(UnlistedFile) as refusal:
+        verify(installed, environment)
+    assert refusal.value.path == name
+    with pytest.raises(UnlistedFile):
+        take(installed, environment, installed / "../p")
     assert not (installed / "../p" / name).exists()
 
 
