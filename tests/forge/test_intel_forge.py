@@ -37,7 +37,7 @@ def engine(quote: bytes, collateral: str, forge: IntelForge) -> Any:
         {"key_type": 3},
         {"vendor": bytes(16)},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_a_quote_with_one_thing_wrong_is_refused_by_the_engine(
     forge: IntelForge, settings: dict[str, Any]
