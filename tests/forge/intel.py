@@ -135,7 +135,7 @@ class IntelForge:
             **(extension or {}),
         )
         self.attestation_key = new_key()
-        name = root_name or distinguished_name("Forged TEST Root CA", "Sealmarket TEST forge")
+        name = root_name or distinguished_name("Forged TEST SGX Root CA", "Sealmarket TEST forge")
         self.root = self._authority("root", name, None, 1)
         self.pck_ca = self._authority(
             "pck_ca", self._name("pck_ca", f"Intel SGX PCK {pck_ca} CA"), self.root, 0

@@ -134,9 +134,7 @@ class Device:
         if connection not in self._connections:
             return  # Dropped by an earlier event of the same round.
         try:
-            packet, descriptors, _, _ = socket.recv_fds(
-                connection, wire.MAX_PACKET, 4, socket.MSG_CMSG_CLOEXEC
-            )
+            packet, descriptors, _, _ = socket.recv_fds(connection, wire.MAX_PACKET, 4, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             self._drop(connection)
             return
@@ -157,9 +155,7 @@ class Device:
         try:
             request: wire.Request = msgspec.msgpack.decode(packet, type=wire.Request)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return wire.Failed(
-                message=f"not a request: {error}", remedy="the device takes no claim from a caller"
-            )
+            return wire.Failed(message=f"not a request: {error}", remedy="the device takes no claim from a caller")
         try:
             match request:
                 case wire.Launch():
@@ -176,9 +172,7 @@ class Device:
         except SealmarketError as error:
             return wire.Failed(message=error.message, remedy=error.remedy)
         except OSError as error:
-            return wire.Failed(
-                message=f"the launch failed: {error}", remedy="look at the image and at free memory"
-            )
+            return wire.Failed(message=f"the launch failed: {error}", remedy="look at the image and at free memory")
 
     def _drop(self, connection: socket.socket) -> None:
         self._selector.unregister(connection)
@@ -189,9 +183,7 @@ class Device:
 
     def _launch(self, request: wire.Launch, descriptors: list[int]) -> wire.EnclaveInfo:
         if len(descriptors) != 1 or not stat.S_ISSOCK(os.fstat(descriptors[0]).st_mode):
-            raise LaunchRefused(
-                "a launch brings exactly one descriptor, the host's channel, which is a socket"
-            )
+            raise LaunchRefused("a launch brings exactly one descriptor, the host's channel, which is a socket")
         if len(self._enclaves) >= _MAX_ENCLAVES:
             raise LaunchRefused(f"at most {_MAX_ENCLAVES} enclaves run at once", remedy="stop one first")
         command = command_digest(request.arguments)
@@ -218,9 +210,7 @@ class Device:
         self._store.compile_image(image, runtime)
         return self._watch(pid, guest, ours, measured)
 
-    def _watch(
-        self, pid: int, guest: GuestTee, quotes: socket.socket, measured: LaunchMeasurement
-    ) -> wire.EnclaveInfo:
+    def _watch(self, pid: int, guest: GuestTee, quotes: socket.socket, measured: LaunchMeasurement) -> wire.EnclaveInfo:
         info = wire.EnclaveInfo(
             id=secrets.token_hex(8),
             pid=pid,

@@ -70,9 +70,7 @@ def tcb_info(tee: str, fmspc: bytes, validity: Validity) -> dict[str, Any]:
         module = {"mrsigner": "00" * 48, "attributes": "00" * 8, "attributesMask": "FF" * 8}
         level = {"tcb": {"isvsvn": TEE_TCB_SVN[0]}, "tcbDate": TCB_DATE, "tcbStatus": "UpToDate"}
         document["tdxModule"] = module
-        document["tdxModuleIdentities"] = [
-            {"id": f"TDX_{TEE_TCB_SVN[1]:02X}", **module, "tcbLevels": [level]}
-        ]
+        document["tdxModuleIdentities"] = [{"id": f"TDX_{TEE_TCB_SVN[1]:02X}", **module, "tcbLevels": [level]}]
     document["tcbLevels"] = [{"tcb": components, "tcbDate": TCB_DATE, "tcbStatus": "UpToDate"}]
     return document
 

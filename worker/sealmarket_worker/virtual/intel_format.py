@@ -169,9 +169,7 @@ def quote_v3(signed: bytes, signature: bytes, attestation_key: bytes, certificat
 
 def quote_v4(signed: bytes, signature: bytes, attestation_key: bytes, certification: bytes) -> bytes:
     """A whole TDX quote, version 4 or 5: the QE certification is nested in certification data of type 6."""
-    return quote_v3(
-        signed, signature, attestation_key, certification_data(_CERT_TYPE_QE_REPORT, certification)
-    )
+    return quote_v3(signed, signature, attestation_key, certification_data(_CERT_TYPE_QE_REPORT, certification))
 
 
 def sign_raw(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:

@@ -60,7 +60,7 @@ class IntelSilicon:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.tee = tee
         self._clock = clock
-        self.hierarchy = _hierarchy(state, tee, clock())
+        self.hierarchy = _hierarchy(state, clock())
         self._collateral: tuple[datetime, str] | None = None
         self._attestation_key = ec.generate_private_key(ec.SECP256R1())
         self._certification = self._certify_quoting_enclave()
@@ -114,17 +114,13 @@ class IntelSilicon:
         signer = self.hierarchy.tcb_signing
         tcb = collateral.sign_text(signer, collateral.tcb_info(self.tee, FMSPC, validity))
         identity = collateral.qe_identity(self.tee, QE_MR_SIGNER, _QE_PROD_ID[self.tee], validity)
-        return validity.end, collateral.assemble(
-            self.hierarchy, tcb, collateral.sign_text(signer, identity), validity
-        )
+        return validity.end, collateral.assemble(self.hierarchy, tcb, collateral.sign_text(signer, identity), validity)
 
 
-def _hierarchy(state: Path, tee: str, now: datetime) -> IntelHierarchy:
+def _hierarchy(state: Path, now: datetime) -> IntelHierarchy:
     authorities = Validity(start=now - _BACKDATE, end=now + _AUTHORITY_LIFETIME)
     leaf = Validity(start=now - _BACKDATE, end=now + _PCK_LIFETIME)
-    root = _kept(
-        state, "root", f"Sealmarket DEVELOPMENT virtual {tee} Root CA", None, authorities, path_length=1
-    )
+    root = _kept(state, "root", "Sealmarket DEVELOPMENT SGX Root CA", None, authorities, path_length=1)
     platform = _kept(state, "platform_ca", "Intel SGX PCK Platform CA", root, authorities, path_length=0)
     signing = _kept(state, "tcb_signing", "Intel SGX TCB Signing", root, authorities)
     pck = _kept(state, "pck", "Intel SGX PCK Certificate", platform, leaf, extension=new_platform())

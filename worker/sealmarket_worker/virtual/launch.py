@@ -14,9 +14,7 @@ _FIRST_FREE_FD = 64
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def spawn(
-    command: Sequence[str], environment: Mapping[str, str], *, channel: int, quote: int, console: int
-) -> int:
+def spawn(command: Sequence[str], environment: Mapping[str, str], *, channel: int, quote: int, console: int) -> int:
     """Fork and execute, and return the child's process id.
 
     The child has its own session, dies with the caller (which must be the thread that lives as long as the

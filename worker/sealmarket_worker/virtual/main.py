@@ -33,17 +33,13 @@ def serve(make: MakeTee, state: Path, socket_path: Path, *, debug: bool = False)
     device = Device(tee, TreeStore(state), socket_path, debug=debug)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: device.stop())
-    print(
-        f"SIMULATED {tee.name.upper()} device: its evidence proves nothing about hardware. Ready.", flush=True
-    )
+    print(f"SIMULATED {tee.name.upper()} device: its evidence proves nothing about hardware. Ready.", flush=True)
     device.run()
 
 
 def main(make: MakeTee, name: str) -> None:
     """``python -m sealmarket_worker.virtual.NAME --state DIR --socket PATH [--debug]``."""
-    parser = argparse.ArgumentParser(
-        description=f"A virtual {name} device. Its evidence is simulated and says so."
-    )
+    parser = argparse.ArgumentParser(description=f"A virtual {name} device. Its evidence is simulated and says so.")
     parser.add_argument("--state", type=Path, required=True, help="folder of the development root")
     parser.add_argument("--socket", type=Path, required=True, help="path of the control socket")
     parser.add_argument("--debug", action="store_true", help="show the enclaves' output; evidence says debug")

@@ -1,0 +1,230 @@
+"""An SEV-SNP attestation report: its bytes and nothing else (SEV-SNP firmware ABI 1.58, table 23).
+
+:func:`read_report` refuses what the ABI leaves no room for: another length, a version that is not known,
+reserved bytes that are set, a signature that is not spelled as the firmware spells it. Both ``s`` and
+``n - s`` verify, and genuine firmware emits either: what names a report is therefore the digest of what was
+signed.
+
+Integers are little-endian, the signature's as well (Intel's are big-endian).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sealmarket.attestation.intel_quote import refuse
+from sealmarket.attestation.model import Bytes8, SnpMeasurement
+from sealmarket.attestation.reasons import Reason
+from sealmarket.protocol.codec import Bytes32, Bytes48
+
+REPORT_SIZE = 0x4A0
+SIGNED_SIZE = 0x2A0
+VERSIONS = (2, 3, 4, 5)
+
+VCEK, VLEK = 0, 1
+_KEY_NAMES = {VCEK: "vcek", VLEK: "vlek"}
+
+P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
+_ECDSA_P384_SHA384 = 1
+_HALF = 72
+_SIGNIFICANT = 48
+_NO_MIGRATION_AGENT = b"\xff" * 32
+
+# What must be zero in every version, then what is zero before a version gave it a meaning.
+_RESERVED = ((0x04C, 0x050), (0x18B, 0x1A0), (0x1EB, 0x1EC), (0x1EF, 0x1F0), (0x208, 0x2A0))
+_ZERO_BEFORE = ((3, 0x188, 0x18B), (5, 0x1F8, 0x208))
+
+
+@dataclass(frozen=True, slots=True)
+class SnpTcbVersion:
+    """Firmware levels of a platform, each 0 to 255. ``fmc`` exists since Turin."""
+
+    bootloader: int
+    tee: int
+    snp: int
+    microcode: int
+    fmc: int = 0
+
+    @classmethod
+    def read(cls, raw: bytes, *, turin: bool) -> SnpTcbVersion:
+        """The TCB_VERSION of a generation (ABI 2.2): Turin put FMC first and moved the others by one."""
+        if turin:
+            return cls(fmc=raw[0], bootloader=raw[1], tee=raw[2], snp=raw[3], microcode=raw[7])
+        return cls(bootloader=raw[0], tee=raw[1], snp=raw[6], microcode=raw[7])
+
+    def reaches(self, floor: SnpTcbVersion) -> bool:
+        """Whether no part is below the floor's."""
+        return all(getattr(self, part) >= getattr(floor, part) for part in self.parts())
+
+    @staticmethod
+    def parts() -> tuple[str, ...]:
+        """The names of the levels."""
+        return ("fmc", "bootloader", "tee", "snp", "microcode")
+
+    def __str__(self) -> str:
+        return " ".join(f"{part}={getattr(self, part)}" for part in self.parts())
+
+    def as_json(self) -> dict[str, int]:
+        """By name."""
+        return {part: getattr(self, part) for part in self.parts()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnpReport:
+    """A report as its bytes say. ``signed`` is what the signature covers; TCB versions stay raw, 8 bytes
+    each."""
+
+    version: int
+    guest_svn: int
+    policy: int
+    family_id: bytes
+    image_id: bytes
+    vmpl: int
+    platform_info: int
+    author_key: bool
+    chip_key_masked: bool
+    signing_key: int
+    report_data: bytes
+    measurement: bytes
+    host_data: bytes
+    id_key_digest: bytes
+    author_key_digest: bytes
+    report_id: bytes
+    report_id_ma: bytes
+    current_tcb: bytes
+    reported_tcb: bytes
+    committed_tcb: bytes
+    launch_tcb: bytes
+    cpuid: tuple[int, int, int] | None
+    chip_id: bytes
+    current_version: tuple[int, int, int]
+    committed_version: tuple[int, int, int]
+    mitigation_vectors: tuple[int, int]
+    signed: bytes
+    r: int
+    s: int
+
+    @property
+    def tuple(self) -> SnpMeasurement:
+        """The typed measurement that policies list."""
+        return SnpMeasurement(
+            launch_digest=Bytes48(self.measurement),
+            policy=Bytes8(self.policy.to_bytes(8, "little")),
+            host_data=Bytes32(self.host_data),
+            vmpl=self.vmpl,
+        )
+
+    @property
+    def key_name(self) -> str:
+        """``vcek`` or ``vlek``."""
+        return _KEY_NAMES[self.signing_key]
+
+    def claims(self) -> Mapping[str, Any]:
+        """The fields as JSON values."""
+        return {
+            "report_version": self.version,
+            "guest_svn": self.guest_svn,
+            "policy": f"{self.policy:#x}",
+            "family_id": self.family_id.hex(),
+            "image_id": self.image_id.hex(),
+            "vmpl": self.vmpl,
+            "platform_info": f"{self.platform_info:#x}",
+            "signing_key": self.key_name,
+            "author_key": self.author_key,
+            "launch_digest": self.measurement.hex(),
+            "host_data": self.host_data.hex(),
+            "id_key_digest": self.id_key_digest.hex(),
+            "author_key_digest": self.author_key_digest.hex(),
+            "report_id": self.report_id.hex(),
+            "migration_agent": self.report_id_ma != _NO_MIGRATION_AGENT,
+            "cpuid": list(self.cpuid) if self.cpuid else None,
+            "chip_id": self.chip_id.hex(),
+            "current_firmware": ".".join(map(str, self.current_version)),
+            "committed_firmware": ".".join(map(str, self.committed_version)),
+            "mitigation_vectors": [f"{vector:#x}" for vector in self.mitigation_vectors],
+        }
+
+
+def read_report(raw: bytes) -> SnpReport:
+    """Read a report.
+
+    Raises:
+        EvidenceRefused: not the layout of a known version, to the last byte.
+    """
+    if len(raw) < REPORT_SIZE:
+        refuse(Reason.TRUNCATED, f"{REPORT_SIZE} bytes", len(raw))
+    if len(raw) > REPORT_SIZE:
+        refuse(Reason.TRAILING_BYTES, f"{REPORT_SIZE} bytes", len(raw))
+    version, guest_svn, policy = struct.unpack_from("<IIQ", raw)
+    if version not in VERSIONS:
+        refuse(Reason.UNSUPPORTED_FORMAT, f"report version {VERSIONS[0]} to {VERSIONS[-1]}", version)
+    vmpl, algorithm, flags = _word(raw, 0x030), _word(raw, 0x034), _word(raw, 0x048)
+    if algorithm != _ECDSA_P384_SHA384:
+        refuse(Reason.UNSUPPORTED_FORMAT, "signature algorithm 1, ECDSA P-384 with SHA-384", algorithm)
+    if vmpl > 3:
+        refuse(Reason.SNP_VMPL, "a report that a guest asked for, VMPL 0 to 3", f"{vmpl:#x}")
+    _check_reserved(raw, version, flags)
+    signing_key = flags >> 2 & 7
+    if signing_key not in _KEY_NAMES:
+        refuse(Reason.SNP_SIGNING_KEY, "a report signed by a VCEK (0) or VLEK (1)", signing_key)
+    r, s = _read_signature(raw[SIGNED_SIZE:])
+    return SnpReport(
+        version=version,
+        guest_svn=guest_svn,
+        policy=policy,
+        family_id=raw[0x010:0x020],
+        image_id=raw[0x020:0x030],
+        vmpl=vmpl,
+        platform_info=int.from_bytes(raw[0x040:0x048], "little"),
+        author_key=bool(flags & 1),
+        chip_key_masked=bool(flags & 2),
+        signing_key=signing_key,
+        report_data=raw[0x050:0x090],
+        measurement=raw[0x090:0x0C0],
+        host_data=raw[0x0C0:0x0E0],
+        id_key_digest=raw[0x0E0:0x110],
+        author_key_digest=raw[0x110:0x140],
+        report_id=raw[0x140:0x160],
+        report_id_ma=raw[0x160:0x180],
+        current_tcb=raw[0x038:0x040],
+        reported_tcb=raw[0x180:0x188],
+        committed_tcb=raw[0x1E0:0x1E8],
+        launch_tcb=raw[0x1F0:0x1F8],
+        cpuid=(raw[0x188], raw[0x189], raw[0x18A]) if version >= 3 else None,
+        chip_id=raw[0x1A0:0x1E0],
+        current_version=(raw[0x1EA], raw[0x1E9], raw[0x1E8]),
+        committed_version=(raw[0x1EE], raw[0x1ED], raw[0x1EC]),
+        mitigation_vectors=struct.unpack_from("<QQ", raw, 0x1F8),
+        signed=raw[:SIGNED_SIZE],
+        r=r,
+        s=s,
+    )
+
+
+def _word(raw: bytes, offset: int) -> int:
+    return int.from_bytes(raw[offset : offset + 4], "little")
+
+
+def _check_reserved(raw: bytes, version: int, flags: int) -> None:
+    spans = [*_RESERVED, *((start, end) for since, start, end in _ZERO_BEFORE if version < since)]
+    for start, end in spans:
+        if any(raw[start:end]):
+            refuse(Reason.MALFORMED, f"zero in the reserved bytes {start:#x}..{end - 1:#x}", raw[start:end].hex())
+    if flags >> 5:
+        refuse(Reason.MALFORMED, "zero in the reserved flags above bit 4", f"{flags:#x}")
+
+
+def _read_signature(raw: bytes) -> tuple[int, int]:
+    """R and S, each 72 bytes little-endian, then nothing: a changed tail would verify as well."""
+    if any(raw[2 * _HALF :]):
+        refuse(Reason.SNP_SIGNATURE_TAIL, "zero behind R and S", raw[2 * _HALF :].rstrip(b"\0").hex()[:64])
+    values = []
+    for name, half in (("R", raw[:_HALF]), ("S", raw[_HALF : 2 * _HALF])):
+        value = int.from_bytes(half, "little")
+        if any(half[_SIGNIFICANT:]) or not 0 < value < P384_ORDER:
+            refuse(Reason.NON_CANONICAL, f"{name} little-endian, between 1 and the order of P-384", half.hex())
+        values.append(value)
+    return values[0], values[1]
