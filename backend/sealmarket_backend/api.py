@@ -66,7 +66,7 @@ def create_app(backend: Backend) -> FastAPI:
 
 def _errors(app: FastAPI) -> None:
     @app.exception_handler(SealmarketError)
-    def refuse(request: Request, error: SealmarketError) -> JSONResponse:
+    def refuse(_request: Request, error: SealmarketError) -> JSONResponse:
         status = error.status if isinstance(error, BackendError) else 422
         if not isinstance(error, (BackendError, MalformedDocument)):
             status = 503

@@ -40,7 +40,9 @@ def run(
 ) -> None:
     """Serve one market on 127.0.0.1.
 
-    Example: sealmarket backend run --book market.json --rpc http://127.0.0.1:8545 --state ./backend --key-file keeper.key
+    Example:
+
+        sealmarket backend run --book market.json --rpc http://127.0.0.1:8545 --state backend --key-file keeper.key
     """
     if lifeline_parent:
         lifeline.bind_to_parent(lifeline_parent)
