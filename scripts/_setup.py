@@ -157,6 +157,8 @@ def _python_part() -> None:
         with _step("Virtual environment in .venv"):
             shutil.rmtree(VENV, ignore_errors=True)
             _run("venv", [sys.executable, "-m", "venv", "--prompt", "sealmarket", str(VENV)], VENV_REMEDY)
+            # From here on it is ours, also when the next step fails.
+            STAMP.write_text("{}")
     requirements = ROOT / "requirements"
     with _step("Installer uv, by hash"):
         pip = [
