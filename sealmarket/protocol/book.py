@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from sealmarket.protocol.codec import Address, HexBytes, Shape
-from sealmarket.protocol.numbers import U8, U32
+from sealmarket.protocol.numbers import U32, Positive8
 
 
 class FinalityRule(Shape, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class Committee(Shape, frozen=True, kw_only=True):
     """One epoch's committee."""
 
     epoch: U32
-    threshold: Annotated[U8, Meta(ge=1)]
+    threshold: Positive8
     members: Annotated[tuple[Member, ...], Meta(min_length=1)]
 
     @property

@@ -10,6 +10,7 @@ from msgspec import Meta
 from sealmarket.protocol.codec import Bytes32
 
 U8 = Annotated[int, Meta(ge=0, le=0xFF)]
+Positive8 = Annotated[int, Meta(ge=1, le=0xFF)]
 U32 = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 Timestamp = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
 """Seconds since 1970 UTC, as blocks count them."""

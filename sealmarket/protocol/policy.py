@@ -18,7 +18,7 @@ from msgspec import Meta
 from sealmarket.protocol.codec import Bytes32, Shape
 from sealmarket.protocol.errors import SealmarketError
 from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.numbers import U8, U32, AssetId
+from sealmarket.protocol.numbers import U32, AssetId, Positive8
 from sealmarket.protocol.orders import Terms
 
 
@@ -34,10 +34,10 @@ class OutputRules(Shape, frozen=True, kw_only=True):
     """
 
     media_types: Annotated[tuple[str, ...], Meta(min_length=1)]
-    max_outputs: Annotated[U8, Meta(ge=1)]
+    max_outputs: Positive8
     max_bytes: Annotated[int, Meta(ge=1, le=1 << 40)]
     bucket_bytes: Annotated[int, Meta(ge=1, le=1 << 24)]
-    minimum_owners: Annotated[U8, Meta(ge=1)] = 1
+    minimum_owners: Positive8 = 1
     privacy: Literal["exact", "dp"] = "exact"
 
 
@@ -45,8 +45,8 @@ class Dealing(Shape, frozen=True, kw_only=True):
     """The committee to whom the key was dealt: ``threshold`` of ``members`` in ``epoch``."""
 
     epoch: U32
-    threshold: Annotated[U8, Meta(ge=1)]
-    members: Annotated[U8, Meta(ge=1)]
+    threshold: Positive8
+    members: Positive8
 
 
 class PolicyDocument(Shape, frozen=True, kw_only=True):

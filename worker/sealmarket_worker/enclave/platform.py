@@ -148,7 +148,5 @@ def attach() -> tuple[socket.socket, DevicePlatform]:
         try:
             os.set_inheritable(descriptor, False)
         except OSError as error:
-            raise PlatformLost(
-                f"no socket at descriptor {descriptor}; a virtual device starts this"
-            ) from error
+            raise PlatformLost(f"no socket at descriptor {descriptor}; a virtual device starts this") from error
     return socket.socket(fileno=CHANNEL_FD), DevicePlatform(socket.socket(fileno=QUOTE_FD))

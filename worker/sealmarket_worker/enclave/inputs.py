@@ -1,0 +1,88 @@
+"""Read sealed containers through the host: whole, in fixed order, and checked before a byte of plaintext exists.
+
+Whose fault it is must not rest on the host's word. So the whole ciphertext is copied into enclave memory first and
+held against its root there. Up to then, everything wrong is the host's. Afterwards the very bytes that the owner
+committed to are in hand, and whatever does not open is the owner's.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+
+from sealmarket.protocol.codec import Bytes32
+from sealmarket.sealed.container import ContainerReader
+from sealmarket.sealed.errors import ContainerError
+from sealmarket.sealed.header import HEADER_BYTES, Header
+from sealmarket_worker.enclave.channel import MAX_PART, Channel, FromHost, Part, Want
+from sealmarket_worker.enclave.errors import Code, HostFault, InputFailed, InputFault, OutOfOrder
+
+
+def read_container(channel: Channel[FromHost], root: Bytes32, limit: int) -> io.FileIO:
+    """Copy a container into memory and check it against its root. The caller closes the file.
+
+    Raises:
+        HostFault: withheld, altered, or of more than ``limit`` bytes.
+    """
+    memory = io.FileIO(os.memfd_create("ciphertext", os.MFD_CLOEXEC), "r+b")
+    try:
+        _copy(channel, root, limit, memory)
+        memory.seek(0)
+        ContainerReader(memory, root).verify()
+    except ContainerError as error:
+        memory.close()
+        raise HostFault(Code.CONTAINER_ALTERED, error.message) from error
+    except BaseException:
+        memory.close()
+        raise
+    memory.seek(0)
+    return memory
+
+
+def open_container(memory: io.FileIO, place: int, root: Bytes32, asset: tuple[Bytes32, int], key: bytes) -> bytearray:
+    """Decrypt a container that :func:`read_container` checked.
+
+    Raises:
+        InputFailed: it is of another asset, or does not open under the committed key: its owner's fault.
+    """
+    plaintext = bytearray()
+    try:
+        reader = ContainerReader(memory, root)
+        reader.require_asset(*asset)
+        for chunk in reader.open_chunks(key):
+            plaintext += chunk
+    except ContainerError as error:
+        wipe(plaintext)
+        raise InputFailed(place, InputFault.CONTENT_DOES_NOT_OPEN) from error
+    return plaintext
+
+
+def wipe(secret: bytearray) -> None:
+    """Overwrite a buffer. Best effort: Python may have made copies."""
+    secret[:] = bytes(len(secret))
+
+
+def _copy(channel: Channel[FromHost], root: Bytes32, limit: int, memory: io.FileIO) -> None:
+    front = _part(channel, root, 0, HEADER_BYTES)
+    length = Header.decode(front).container_length
+    if length > limit:
+        message = f"the container takes {length} bytes, at most {limit} fit into this enclave"
+        raise HostFault(Code.INPUT_TOO_LARGE, message)
+    memory.write(front)
+    done = HEADER_BYTES
+    while done < length:
+        part = memoryview(_part(channel, root, done, min(MAX_PART, length - done)))
+        done += len(part)
+        while part:
+            part = part[memory.write(part) :]
+
+
+def _part(channel: Channel[FromHost], root: Bytes32, offset: int, length: int) -> bytes:
+    channel.send(Want(content_root=root, offset=offset, length=length))
+    answer = channel.receive()
+    if not isinstance(answer, Part):
+        raise OutOfOrder(type(answer).__name__, "Part")
+    if len(answer.data) != length:
+        message = f"{len(answer.data)} bytes came for {length} at offset {offset} of container {root}"
+        raise HostFault(Code.CONTAINER_WITHHELD, message)
+    return answer.data

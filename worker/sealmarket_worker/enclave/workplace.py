@@ -1,0 +1,51 @@
+"""What the runtime needs of a workload, apart from how bundles are copied and sandboxes built.
+
+:mod:`sealmarket_worker.enclave.bundle` is the real one; tests have a twin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from sealmarket.protocol.codec import Bytes32
+from sealmarket_worker.enclave.job import ParameterValue
+from sealmarket_worker.enclave.outputs import DeclaredOutput
+
+
+class Prepared(Protocol):
+    """A workload whose bundle, dependencies and parameters have been checked, ready to run once."""
+
+    outputs: dict[str, DeclaredOutput]
+    """What the bundle declares that it makes."""
+    layers: tuple[str, ...]
+    """The layers of the sandbox that were in force, for the receipt; empty before it ran."""
+
+    @property
+    def max_input_bytes(self) -> int:
+        """How much ciphertext a job may bring, all containers together."""
+
+    def run(self, inputs: Mapping[str, bytearray]) -> Mapping[str, bytes]:
+        """Run it in the sandbox. Raises :class:`WorkloadFailed` with a kind that holds no data."""
+
+
+class Workplace(Protocol):
+    """Where workloads are prepared."""
+
+    def prepare(
+        self,
+        archive: bytes,
+        environment: str,
+        digest: Bytes32,
+        parameters: Mapping[str, ParameterValue],
+        asset_count: int,
+    ) -> tuple[Prepared, tuple[str, ...]]:
+        """Copy, measure and check a workload; also the name under which it takes each asset, in order.
+
+        Raises:
+            JobRefused: another bundle, an edited or missing dependency, parameters against its schema, or another
+                number of inputs than it takes.
+        """
+
+    def close(self) -> None:
+        """Remove what was prepared."""
