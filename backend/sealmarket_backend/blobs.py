@@ -16,10 +16,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from sealmarket.protocol.codec import Bytes32
+from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.hashing import keccak
 from sealmarket.sealed.container import ContainerReader
 from sealmarket.sealed.errors import SealedError
-from sealmarket.workload import WorkloadError, digest_of_archive
+from sealmarket.workload.bundle import unpack
+from sealmarket.workload.errors import WorkloadError
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 
 
@@ -124,8 +126,8 @@ def _check_container(file: io.BufferedRandom, root: Bytes32) -> None:
 
 def _check_workload(file: io.BufferedRandom, digest: Bytes32) -> None:
     try:
-        found = digest_of_archive(file.read())
-    except WorkloadError as error:
+        found = unpack(file.read()).digest
+    except (WorkloadError, MalformedDocument) as error:
         raise Rejected(f"not the workload {digest}: {error.message}", remedy=error.remedy) from error
     if found != digest:
         raise Rejected(f"expected a workload with digest {digest}, found {found}", remedy="pack and measure it again")

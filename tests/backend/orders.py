@@ -1,0 +1,139 @@
+"""Signed orders for the backend's tests."""
+
+from __future__ import annotations
+
+import coincurve
+
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, MicroEpsilon, Uint, Wei
+from sealmarket.protocol.eip712 import TypedShape
+from sealmarket.protocol.numbers import AssetId, Grade, Tee
+from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request, Seal, Terms
+from sealmarket.protocol.signing import address_of, sign
+from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket_backend.index import IndexedAsset
+
+NOW = 1_700_000_000
+CONSUMER, PROVIDER, OWNER, STRANGER = (coincurve.PrivateKey(bytes([n]) * 32) for n in (1, 2, 3, 4))
+NODES = tuple(coincurve.PrivateKey(bytes([n]) * 32) for n in (11, 12, 13))
+ASSET = AssetId(Bytes32(b"\xa5" * 32))
+
+
+def account(key: coincurve.PrivateKey) -> Address:
+    """The account of a key."""
+    return address_of(key.public_key)
+
+
+COMMITTEE = Committee(
+    epoch=1,
+    threshold=2,
+    members=tuple(
+        Member(signer=account(key), hpke_public_key=HexBytes(b"\x01"), url=f"http://127.0.0.1:{9000 + n}")
+        for n, key in enumerate(NODES)
+    ),
+)
+BOOK = AddressBook(
+    chain_id=31337,
+    registry=Address(b"\x0a" * 20),
+    committee=Address(b"\x0b" * 20),
+    market=Address(b"\x0c" * 20),
+    deployed_at=0,
+    finality=FinalityRule(kind="finalized"),
+    store="http://127.0.0.1:8400",
+    backend="http://127.0.0.1:8400",
+    committees=(COMMITTEE,),
+)
+
+
+def signature(word: TypedShape, key: coincurve.PrivateKey, book: AddressBook = BOOK) -> HexBytes:
+    """A signature over typed data under a market's domain."""
+    return sign(word.digest(book.chain_id, book.market), key)
+
+
+def request(**changes: object) -> Request:
+    """A request that the other defaults here satisfy."""
+    limit = AssetLimit(asset_id=ASSET, version=1, terms_version=1, max_price=Wei(100), epsilon=MicroEpsilon(0))
+    base: dict[str, object] = {
+        "consumer": account(CONSUMER),
+        "payer": account(CONSUMER),
+        "token": ZERO_ADDRESS,
+        "workload_digest": Bytes32(b"\x01" * 32),
+        "parameters_digest": Bytes32(b"\x02" * 32),
+        "result_key_hash": Bytes32(b"\x03" * 32),
+        "purpose": 1,
+        "tee": Tee.TDX,
+        "min_grade": Grade.SIMULATED,
+        "providers": ZERO_HASH,
+        "max_compute_price": Wei(50),
+        "max_unit_price": Wei(5),
+        "max_units": 10,
+        "quote_window": 60,
+        "decide_window": 60,
+        "settle_window": 60,
+        "challenge_window": 60,
+        "expiry": NOW + 1000,
+        "salt": Uint(0),
+        "assets": (limit,),
+    }
+    return Request(**{**base, **changes})  # type: ignore[arg-type]
+
+
+def signed_request(key: coincurve.PrivateKey = CONSUMER, **changes: object) -> SignedRequest:
+    """A request with its consumer's signature, or another's."""
+    made = request(**changes)
+    return SignedRequest(request=made, signature=signature(made, key))
+
+
+def compute(key: coincurve.PrivateKey = PROVIDER, **changes: object) -> SignedComputeOrder:
+    """A provider's signed offer."""
+    base: dict[str, object] = {
+        "provider": account(PROVIDER),
+        "token": ZERO_ADDRESS,
+        "tee": Tee.TDX,
+        "grade": Grade.SIMULATED,
+        "price": Wei(40),
+        "unit_price": Wei(1),
+        "penalty": Wei(10),
+        "volume": 100,
+        "expiry": NOW + 1000,
+        "consumers": ZERO_HASH,
+        "salt": Uint(0),
+    }
+    order = ComputeOrder(**{**base, **changes})  # type: ignore[arg-type]
+    return SignedComputeOrder(order=order, signature=signature(order, key))
+
+
+def asset_order(key: coincurve.PrivateKey = OWNER, **changes: object) -> SignedAssetOrder:
+    """An owner's signed offer below the standing price."""
+    base: dict[str, object] = {
+        "asset_id": ASSET,
+        "version": 1,
+        "price": Wei(60),
+        "volume": 2**32 - 1,
+        "expiry": NOW + 1000,
+        "consumers": ZERO_HASH,
+        "providers": ZERO_HASH,
+        "salt": Uint(0),
+    }
+    order = AssetOrder(**{**base, **changes})  # type: ignore[arg-type]
+    return SignedAssetOrder(order=order, signature=signature(order, key))
+
+
+def indexed(*, terms_version: int = 1, revoked: bool = False, **terms: object) -> IndexedAsset:
+    """An asset as the index knows it."""
+    base: dict[str, object] = {
+        "token": ZERO_ADDRESS,
+        "price": Wei(80),
+        "expiry": NOW + 1000,
+        "max_uses": 10,
+        "purposes": 1,
+        "min_grade": Grade.SIMULATED,
+        "budget": MicroEpsilon(0),
+        "per_job_cap": MicroEpsilon(0),
+        "allow_root": Bytes32(b"\x01" * 32),
+        "consumer_root": ZERO_HASH,
+        "follows_committees": False,
+    }
+    seal = Seal(content_root=ZERO_HASH, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
+    made = Terms(**{**base, **terms})  # type: ignore[arg-type]
+    return IndexedAsset(ASSET, 1, account(OWNER), seal, made, terms_version, revoked)

@@ -1,0 +1,81 @@
+"""A name commits to its bytes, so nobody can squat on one; what is kept is whole."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from sealmarket.protocol.codec import Bytes32
+from sealmarket.protocol.hashing import keccak
+from sealmarket.sealed.container import seal
+from sealmarket_backend import blobs as blobs_module
+from sealmarket_backend.blobs import Blobs, Kind
+from sealmarket_backend.errors import NotFound, Rejected, TooLarge
+
+DOCUMENT = b'{"a":1}'
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path)
+
+
+def container() -> tuple[Bytes32, bytes]:
+    sink = io.BytesIO()
+    sealed = seal(io.BytesIO(b"rows" * 1000), sink, b"\x01" * 32, asset_id=Bytes32(b"\x02" * 32), asset_version=1)
+    return sealed.content_root, sink.getvalue()
+
+
+def test_other_bytes_under_a_documents_name_are_rejected(blobs: Blobs) -> None:
+    with pytest.raises(Rejected, match="expected a document with hash"):
+        blobs.put(Kind.DOCUMENTS, keccak(DOCUMENT), b'{"a":2}')
+    assert not blobs.has(Kind.DOCUMENTS, keccak(DOCUMENT))
+
+
+def test_a_container_with_one_altered_byte_is_rejected(blobs: Blobs) -> None:
+    root, raw = container()
+    with pytest.raises(Rejected):
+        blobs.put(Kind.CONTAINERS, root, raw[:-1] + bytes([raw[-1] ^ 1]))
+
+
+def test_a_truncated_container_is_rejected(blobs: Blobs) -> None:
+    root, raw = container()
+    with pytest.raises(Rejected):
+        blobs.put(Kind.CONTAINERS, root, raw[:-1])
+
+
+def test_what_is_no_workload_is_rejected(blobs: Blobs) -> None:
+    with pytest.raises(Rejected, match="not the workload"):
+        blobs.put(Kind.WORKLOADS, keccak(b""), b"no archive")
+
+
+def test_more_bytes_than_allowed_are_rejected(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(blobs_module.LIMITS, Kind.DOCUMENTS, 3)
+    with pytest.raises(TooLarge):
+        blobs.put(Kind.DOCUMENTS, keccak(DOCUMENT), DOCUMENT)
+
+
+def test_an_unknown_name_is_not_found(blobs: Blobs) -> None:
+    with pytest.raises(NotFound):
+        blobs.path(Kind.CONTAINERS, Bytes32(b"\x09" * 32))
+
+
+def test_nothing_of_a_rejected_blob_stays(blobs: Blobs, tmp_path: Path) -> None:
+    with pytest.raises(Rejected):
+        blobs.put(Kind.DOCUMENTS, keccak(b"x"), DOCUMENT)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_what_a_crash_left_half_written_is_swept_away(tmp_path: Path) -> None:
+    Blobs(tmp_path)
+    (tmp_path / "incoming" / "half").write_bytes(b"1")
+    Blobs(tmp_path)
+    assert not (tmp_path / "incoming" / "half").exists()
+
+
+def test_documents_and_containers_come_back_as_they_went_in(blobs: Blobs) -> None:
+    root, raw = container()
+    blobs.put(Kind.CONTAINERS, root, raw)
+    blobs.put(Kind.DOCUMENTS, keccak(DOCUMENT), DOCUMENT)
+    assert blobs.path(Kind.CONTAINERS, root).read_bytes() == raw
+    assert blobs.path(Kind.DOCUMENTS, keccak(DOCUMENT)).read_bytes() == DOCUMENT
