@@ -1,0 +1,80 @@
+"""``sealmarket oracle init | run | status``. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealmarket.protocol.errors import SealmarketError
+
+app = typer.Typer(
+    help="Run a key oracle node: it verifies evidence for itself and holds one share of each key.",
+    no_args_is_help=True,
+)
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="The node's TOML file (docs/spec/oracle.md).")]
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the node's state and keys go; made with mode 0700.")],
+    url: Annotated[str, typer.Option(help="Where others reach this node.")] = "http://127.0.0.1:8451",
+) -> None:
+    """Make a node's keys, and print the member that a committee needs to name it.
+
+    Example: sealmarket oracle init ./oracle-1 --url https://oracle-1.example.org > member.json
+    """
+    from sealmarket.protocol.book import Member
+    from sealmarket.protocol.codec import HexBytes
+    from sealmarket_oracle import keys
+
+    try:
+        made = keys.generate(folder)
+    except SealmarketError as error:
+        raise _failed(error) from error
+    member = Member(signer=made.signer.address, hpke_public_key=HexBytes(made.hpke.public.raw), url=url)
+    typer.echo(member.canonical().decode())
+    typer.echo(f"keys are in {folder}: back them up, shares are sealed to them for good", err=True)
+
+
+@app.command()
+def run(config: ConfigFile = None) -> None:
+    """Run the node until it is stopped.
+
+    Example: sealmarket oracle run --config oracle-1.toml
+    """
+    from sealmarket_oracle.main import serve
+
+    try:
+        serve(config)
+    except SealmarketError as error:
+        raise _failed(error) from error
+
+
+@app.command()
+def status(
+    url: Annotated[str, typer.Argument(help="A node's URL.")],
+    job: Annotated[str | None, typer.Option(help="Say what the node did for this job.")] = None,
+) -> None:
+    """Ask a node who it is and how it is, or what it did for a job. Prints JSON.
+
+    Example: sealmarket oracle status http://127.0.0.1:8451 --job 0x…
+    """
+    import httpx
+
+    paths = [f"/v1/jobs/{job}"] if job else ["/v1/node", "/healthz"]
+    try:
+        for path in paths:
+            response = httpx.get(url.rstrip("/") + path, timeout=10.0)
+            typer.echo(response.text)
+            if response.status_code >= 400:
+                raise typer.Exit(1)
+    except httpx.HTTPError as error:
+        typer.echo(f"{url} does not answer: {type(error).__name__} (check the URL, and that the node runs)", err=True)
+        raise typer.Exit(1) from error
+
+
+def _failed(error: SealmarketError) -> typer.Exit:
+    typer.echo(str(error), err=True)
+    return typer.Exit(1)

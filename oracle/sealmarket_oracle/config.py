@@ -1,0 +1,152 @@
+"""How a node is configured: one TOML file, each value also as ``SEALMARKET_ORACLE_<NAME>`` in the environment.
+
+Nothing that decides trust has a default: which chain, which address book, and whether development roots count. The
+``production`` profile refuses development roots; the ``development`` profile needs at least one and is loud about it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sealmarket.attestation.errors import AttestationError
+from sealmarket.attestation.roots import Roots
+from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.codec import decode
+from sealmarket.protocol.errors import MalformedDocument
+from sealmarket.protocol.numbers import Grade
+from sealmarket_oracle.errors import InvalidConfig
+from sealmarket_oracle.keys import HPKE_FILE, SIGNER_FILE
+
+ENVIRONMENT_PREFIX = "SEALMARKET_ORACLE_"
+_KNOWN = {
+    "rpc", "book", "state", "signer_key", "hpke_key", "host", "port", "profile", "development_roots",
+    "poll_seconds", "max_head_age_seconds", "store",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One node's configuration, checked. ``grade_floor`` follows from the profile."""
+
+    rpc: str
+    book: AddressBook
+    state: Path
+    signer_key: Path
+    hpke_key: Path
+    host: str
+    port: int
+    profile: Literal["production", "development"]
+    roots: Roots
+    store: str
+    poll_seconds: float
+    max_head_age_seconds: int
+
+    @property
+    def grade_floor(self) -> Grade:
+        """The lowest grade that this node ever accepts."""
+        return Grade.HARDWARE if self.profile == "production" else Grade.SIMULATED
+
+
+def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read a configuration.
+
+    Raises:
+        InvalidConfig: unknown, missing or contradictory values.
+    """
+    values: dict[str, Any] = {}
+    base = Path.cwd()
+    if path is not None:
+        base = path.resolve().parent
+        try:
+            values = tomllib.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InvalidConfig(f"{path} cannot be read: {error}", remedy="see docs/spec/oracle.md") from error
+    values |= _from_environment(environment)
+    if unknown := sorted(values.keys() - _KNOWN):
+        raise InvalidConfig(f"unknown settings: {', '.join(unknown)}", remedy=f"known: {', '.join(sorted(_KNOWN))}")
+    return _build(values, base)
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in environment.items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
+            found[key] = [part for part in text.split(os.pathsep) if part] if key == "development_roots" else text
+    return found
+
+
+def _build(values: Mapping[str, Any], base: Path) -> Config:
+    book = _book(base / _text(values, "book"))
+    state = base / _text(values, "state")
+    profile = _text(values, "profile")
+    if profile not in ("production", "development"):
+        raise InvalidConfig(f"profile is {profile!r}", remedy='say "production" or "development"')
+    return Config(
+        rpc=_text(values, "rpc"),
+        book=book,
+        state=state,
+        signer_key=base / values.get("signer_key", state / SIGNER_FILE),
+        hpke_key=base / values.get("hpke_key", state / HPKE_FILE),
+        host=str(values.get("host", "127.0.0.1")),
+        port=int(_number(values, "port", 8451, 0, 65535)),
+        profile="production" if profile == "production" else "development",
+        roots=_roots(values.get("development_roots", []), profile, base),
+        store=str(values.get("store", book.store)),
+        poll_seconds=_number(values, "poll_seconds", 0.25, 0.05, 60),
+        max_head_age_seconds=int(_number(values, "max_head_age_seconds", 300, 1, 86400)),
+    )
+
+
+def _roots(files: Any, profile: str, base: Path) -> Roots:
+    if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+        raise InvalidConfig("development_roots is a list of files with certificates in DER")
+    if profile == "production":
+        if files:
+            raise InvalidConfig(
+                "the production profile refuses development roots: evidence under them is simulated",
+                remedy='remove development_roots, or say profile = "development"',
+            )
+        return Roots.production()
+    if not files:
+        raise InvalidConfig(
+            "the development profile names no development root", remedy='name one, or say profile = "production"'
+        )
+    try:
+        return Roots.production().with_development(*((base / name).read_bytes() for name in files))
+    except (OSError, AttestationError) as error:
+        raise InvalidConfig(
+            f"a development root cannot be used: {error}", remedy="name a certificate in DER"
+        ) from error
+
+
+def _book(path: Path) -> AddressBook:
+    try:
+        return decode(AddressBook, path.read_bytes())
+    except (OSError, MalformedDocument) as error:
+        raise InvalidConfig(
+            f"{path} is no address book: {error}", remedy="use the file that scripts/deploy wrote"
+        ) from error
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidConfig(f"{name} is missing", remedy=f"set {name}, or {ENVIRONMENT_PREFIX}{name.upper()}")
+    return value
+
+
+def _number(values: Mapping[str, Any], name: str, default: float, low: float, high: float) -> float:
+    value = values.get(name, default)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidConfig(f"{name} is a number, found {value!r}") from None
+    if not low <= number <= high:
+        raise InvalidConfig(f"{name} is between {low:g} and {high:g}, found {number:g}")
+    return number

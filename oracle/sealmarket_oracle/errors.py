@@ -1,0 +1,113 @@
+"""What can go wrong in a key oracle node.
+
+    SealmarketError
+    └── OracleError
+        ├── InvalidConfig          the configuration would start a node that must not run
+        ├── KeyFileRefused         a key file is absent, readable by others, or no key
+        ├── StoreUnavailable       the store does not answer, or answers something else than was asked for
+        ├── JournalError
+        │   ├── JournalMismatch    the journal belongs to another chain, market or node
+        │   ├── ChainRewritten     a block that was final is no longer on the chain
+        │   ├── DecisionConflict   this evidence was decided otherwise before
+        │   └── PromiseConflict    a release after a stop, or a stop after a release
+        ├── ShareMisdealt          a share or share set is not what the owner was to deal
+        ├── StaleChain             the newest block is too old to rely on
+        └── NotOnCommittee         the committee of an epoch is not the one in the address book
+
+Only :class:`StoreUnavailable` and :class:`StaleChain` are worth waiting for.
+"""
+
+from __future__ import annotations
+
+from sealmarket.protocol.errors import SealmarketError
+
+
+class OracleError(SealmarketError):
+    """A key oracle node refused to do something."""
+
+
+class InvalidConfig(OracleError):
+    """The configuration would start a node that must not run."""
+
+
+class KeyFileRefused(OracleError):
+    """A key file is absent, readable by others, or not a key."""
+
+
+class StoreUnavailable(OracleError):
+    """The store does not answer, or not with what was asked for."""
+
+
+class JournalError(OracleError):
+    """The node's journal forbids what was about to happen."""
+
+
+class JournalMismatch(JournalError):
+    """The journal's {what} is {found}, expected {expected}."""
+
+    def __init__(self, what: str, expected: object, found: object) -> None:
+        super().__init__(
+            f"the journal's {what} is {found}, expected {expected}",
+            remedy="give each node on each market a state folder of its own",
+        )
+
+
+class ChainRewritten(JournalError):
+    """Block {number} was final as {expected} and is now {found}."""
+
+    def __init__(self, number: int, expected: object, found: object) -> None:
+        super().__init__(
+            f"block {number} was final as {expected} and is now {found}",
+            remedy="use another chain node; if the chain was really started anew, use a new state folder",
+        )
+
+
+class DecisionConflict(JournalError):
+    """Job {job_id} was decided otherwise for this evidence and epoch."""
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(
+            f"job {job_id} was decided otherwise for this evidence and epoch",
+            remedy="nothing to do: a node decides once",
+        )
+
+
+class PromiseConflict(JournalError):
+    """Job {job_id} already has this node's {held}; a {wanted} is impossible for good."""
+
+    def __init__(self, job_id: object, held: str, wanted: str) -> None:
+        super().__init__(
+            f"job {job_id} already has this node's {held}; a {wanted} is impossible for good",
+            remedy="nothing to do: releases and stops exclude each other",
+        )
+
+
+class ShareMisdealt(OracleError):
+    """Expected {expected}, found {found}."""
+
+    def __init__(self, expected: object, found: object) -> None:
+        super().__init__(
+            f"expected {expected}, found {found}",
+            remedy="the owner must seal the shares again, for this committee and version",
+        )
+        self.expected, self.found = str(expected), str(found)
+
+
+class StaleChain(OracleError):
+    """The newest block is {age} seconds old, expected at most {limit}."""
+
+    def __init__(self, age: int, limit: int) -> None:
+        super().__init__(
+            f"the newest block is {age} seconds old, expected at most {limit}",
+            remedy="check the chain node and this machine's clock; a node that is cut off never sees a revocation",
+        )
+
+
+class NotOnCommittee(OracleError):
+    """The committee of epoch {epoch} is not usable: {detail}."""
+
+    def __init__(self, epoch: int, detail: str) -> None:
+        super().__init__(
+            f"the committee of epoch {epoch} is not usable: {detail}",
+            remedy="update the address book, and run this node with the keys that its committee names",
+        )

@@ -1,0 +1,271 @@
+"""What a node must never forget, in SQLite: WAL, ``synchronous = FULL``, so a commit survives a power cut.
+
+State machine of one (job, evidence hash, epoch)::
+
+    (nothing) -> decided          written before it is signed; never changed
+    (nothing) -> released | stopped      one row for each job: either excludes the other for good
+
+A decision's signature is deterministic, so it is made again from the row and never stored. A release is stored as the
+ciphertexts that were sent, so that it is sent again and never made twice. No key and no share in the clear is in here.
+
+The follower's cursor and everything that was read up to it are written in one transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sealmarket.protocol.codec import Address, Bytes32, HexBytes, decode
+from sealmarket.protocol.job import Decision, JobSpec
+from sealmarket.protocol.numbers import AssetId, JobId
+from sealmarket.protocol.orders import Seal
+from sealmarket.protocol.wire import DecisionDetail
+from sealmarket_oracle.case import Decided, Moment
+from sealmarket_oracle.errors import DecisionConflict, JournalMismatch, PromiseConflict
+
+Promise = Literal["release", "stop"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS cursor (
+    only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS seals (
+    asset_id BLOB NOT NULL, version INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (asset_id, version)
+) STRICT;
+CREATE TABLE IF NOT EXISTS jobs (
+    job_id BLOB PRIMARY KEY, spec BLOB NOT NULL,
+    matched_number INTEGER NOT NULL, matched_hash BLOB NOT NULL, matched_time INTEGER NOT NULL,
+    evidence_hash BLOB, quoted_number INTEGER, quoted_hash BLOB, quoted_time INTEGER, decide_by INTEGER,
+    quorum BLOB, ended INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX IF NOT EXISTS open_jobs ON jobs (ended) WHERE ended = 0;
+CREATE TABLE IF NOT EXISTS decisions (
+    job_id BLOB NOT NULL, evidence_hash BLOB NOT NULL, epoch INTEGER NOT NULL,
+    decision BLOB NOT NULL, detail BLOB NOT NULL, enclave_key BLOB NOT NULL,
+    PRIMARY KEY (job_id, evidence_hash, epoch)
+) STRICT;
+CREATE TABLE IF NOT EXISTS promises (
+    job_id BLOB PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('release', 'stop')), body BLOB NOT NULL
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """What the chain has told of one job, up to the cursor. ``quorum`` is the core of the decision that took effect.
+
+    ``decide_by`` is the deadline that the market set when the evidence hash was posted, 0 before.
+    """
+
+    job_id: JobId
+    spec: JobSpec
+    matched: Moment
+    evidence_hash: Bytes32 | None
+    quoted: Moment | None
+    decide_by: int
+    quorum: Decision | None
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDecision:
+    """What this node decided, and the enclave's HPKE key that it saw (empty for a refusal)."""
+
+    decision: Decision
+    detail: DecisionDetail
+    enclave_key: HexBytes
+
+
+class Journal:
+    """One node's journal. Threads may share it; each method is one transaction unless inside :meth:`writing`."""
+
+    def __init__(self, path: Path | str, *, chain_id: int, market: Address, signer: Address) -> None:
+        """Open or make the journal. Raises :class:`JournalMismatch` when it is another node's, market's or chain's."""
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(_SCHEMA)
+        with self.writing():
+            for name, value in (("chain", str(chain_id)), ("market", str(market)), ("signer", str(signer))):
+                self._db.execute("INSERT INTO identity VALUES (?, ?) ON CONFLICT DO NOTHING", (name, value))
+                found = self._one("SELECT value FROM identity WHERE name = ?", name)[0]
+                if found != value:
+                    raise JournalMismatch(name, value, found)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction: all or nothing, and on disk when it ends."""
+        with self._lock:
+            if self._db.in_transaction:
+                yield
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _one(self, query: str, *values: object) -> Any:
+        with self._lock:
+            return self._db.execute(query, values).fetchone()
+
+    # --- what the chain told ----------------------------------------------------------------------------------
+
+    def cursor(self) -> tuple[int, Bytes32] | None:
+        """The last final block that was read, and its hash."""
+        row = self._one("SELECT number, hash FROM cursor")
+        return (row[0], Bytes32(row[1])) if row else None
+
+    def advance(self, number: int, block_hash: Bytes32) -> None:
+        """Everything up to this final block has been read."""
+        with self.writing():
+            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?, ?)", (number, bytes(block_hash)))
+
+    def add_seal(self, asset_id: AssetId, version: int, seal: Seal) -> None:
+        """A version was published. The first word counts: a version's seal never changes."""
+        with self.writing():
+            self._db.execute(
+                "INSERT INTO seals VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (bytes(asset_id), version, seal.canonical()),
+            )
+
+    def seal(self, asset_id: AssetId, version: int) -> Seal | None:
+        """The seal of a published version."""
+        row = self._one("SELECT seal FROM seals WHERE asset_id = ? AND version = ?", bytes(asset_id), version)
+        return decode(Seal, row[0]) if row else None
+
+    def add_job(self, job_id: JobId, spec: JobSpec, matched: Moment) -> None:
+        """A job was matched."""
+        with self.writing():
+            self._db.execute(
+                "INSERT INTO jobs (job_id, spec, matched_number, matched_hash, matched_time) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (bytes(job_id), spec.canonical(), matched.number, bytes(matched.hash), matched.timestamp),
+            )
+
+    def add_quote(self, job_id: JobId, evidence_hash: Bytes32, quoted: Moment, decide_by: int) -> None:
+        """The evidence hash was posted; the first one counts."""
+        with self.writing():
+            self._db.execute(
+                "UPDATE jobs SET evidence_hash = ?, quoted_number = ?, quoted_hash = ?, quoted_time = ?,"
+                " decide_by = ? WHERE job_id = ? AND evidence_hash IS NULL",
+                (bytes(evidence_hash), quoted.number, bytes(quoted.hash), quoted.timestamp, decide_by, bytes(job_id)),
+            )
+
+    def add_quorum(self, job_id: JobId, core: Decision) -> None:
+        """A quorum's decision took effect."""
+        with self.writing():
+            self._db.execute(
+                "UPDATE jobs SET quorum = ? WHERE job_id = ? AND quorum IS NULL", (core.canonical(), bytes(job_id))
+            )
+
+    def end_job(self, job_id: JobId) -> None:
+        """Nothing is left to do for a job."""
+        with self.writing():
+            self._db.execute("UPDATE jobs SET ended = 1 WHERE job_id = ?", (bytes(job_id),))
+
+    def open_jobs(self) -> list[JobRecord]:
+        """The jobs that have not ended, oldest first."""
+        with self._lock:
+            rows = self._db.execute(f"{_SELECT_JOB} WHERE ended = 0 ORDER BY matched_number, job_id").fetchall()
+        return [_record(row) for row in rows]
+
+    def job(self, job_id: JobId) -> JobRecord | None:
+        """One job, ended or not."""
+        row = self._one(f"{_SELECT_JOB} WHERE job_id = ?", bytes(job_id))
+        return _record(row) if row else None
+
+    # --- what this node said ----------------------------------------------------------------------------------
+
+    def decide(self, decided: Decided, enclave_key: bytes) -> OwnDecision:
+        """Write a decision down, before anything is signed. The same one again is no change.
+
+        Raises:
+            DecisionConflict: this evidence was decided otherwise in this epoch.
+        """
+        decision = decided.decision
+        with self.writing():
+            held = self.own_decision(decision.job_id, decision.evidence_hash, decision.epoch)
+            if held is not None:
+                if held.decision != decision:
+                    raise DecisionConflict(decision.job_id)
+                return held
+            self._db.execute(
+                "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    bytes(decision.job_id),
+                    bytes(decision.evidence_hash),
+                    decision.epoch,
+                    decision.canonical(),
+                    decided.detail.canonical(),
+                    bytes(enclave_key),
+                ),
+            )
+        return OwnDecision(decision, decided.detail, HexBytes(enclave_key))
+
+    def own_decision(self, job_id: JobId, evidence_hash: Bytes32, epoch: int) -> OwnDecision | None:
+        """What this node decided about one piece of evidence."""
+        row = self._one(
+            "SELECT decision, detail, enclave_key FROM decisions WHERE job_id = ? AND evidence_hash = ? AND epoch = ?",
+            bytes(job_id),
+            bytes(evidence_hash),
+            epoch,
+        )
+        if row is None:
+            return None
+        return OwnDecision(decode(Decision, row[0]), decode(DecisionDetail, row[1]), HexBytes(row[2]))
+
+    def promise(self, job_id: JobId, kind: Promise, body: bytes) -> bytes:
+        """Release or stop, once for each job and never both. Returns the body that counts: the first one.
+
+        Raises:
+            PromiseConflict: the other promise was made.
+        """
+        with self.writing():
+            self._db.execute(
+                "INSERT INTO promises VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (bytes(job_id), kind, body)
+            )
+            held = self.promised(job_id)
+            if held is None or held[0] != kind:
+                raise PromiseConflict(job_id, held[0] if held else "nothing", kind)
+            return held[1]
+
+    def promised(self, job_id: JobId) -> tuple[Promise, bytes] | None:
+        """What this node promised for a job: ``("release", Release)`` or ``("stop", Stop with findings)``, as JSON."""
+        row = self._one("SELECT kind, body FROM promises WHERE job_id = ?", bytes(job_id))
+        return (row[0], row[1]) if row else None
+
+
+_SELECT_JOB = (
+    "SELECT job_id, spec, matched_number, matched_hash, matched_time, evidence_hash, quoted_number, quoted_hash,"
+    " quoted_time, decide_by, quorum, ended FROM jobs"
+)
+
+
+def _record(row: Any) -> JobRecord:
+    quoted = Moment(number=row[6], hash=Bytes32(row[7]), timestamp=row[8]) if row[5] is not None else None
+    return JobRecord(
+        job_id=JobId(Bytes32(row[0])),
+        spec=decode(JobSpec, row[1]),
+        matched=Moment(number=row[2], hash=Bytes32(row[3]), timestamp=row[4]),
+        evidence_hash=Bytes32(row[5]) if row[5] is not None else None,
+        quoted=quoted,
+        decide_by=row[9] or 0,
+        quorum=decode(Decision, row[10]) if row[10] is not None else None,
+        ended=bool(row[11]),
+    )

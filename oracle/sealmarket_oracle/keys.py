@@ -1,0 +1,107 @@
+"""A node's two keys: secp256k1 for what it signs, HPKE for what is sealed to it. Files of mode 0600, never printed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import coincurve
+
+from sealmarket.protocol.codec import Address, Bytes32, HexBytes
+from sealmarket.protocol.signing import address_of, sign
+from sealmarket.sealed.errors import InvalidHpkeKey
+from sealmarket.sealed.hpke import PrivateKey
+from sealmarket_oracle.errors import KeyFileRefused
+
+SIGNER_FILE = "signer.key"
+HPKE_FILE = "hpke.key"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKeys:
+    """The keys of one node. The repr names public parts only."""
+
+    signer: Signer
+    hpke: PrivateKey
+
+
+class Signer:
+    """Signs digests with the node's account key. Signatures are deterministic (RFC 6979), low s."""
+
+    __slots__ = ("_key", "address")
+
+    def __init__(self, secret: bytes) -> None:
+        """Raises :class:`KeyFileRefused` unless the bytes are a secp256k1 private key."""
+        try:
+            self._key = coincurve.PrivateKey(secret)
+        except ValueError:
+            raise KeyFileRefused("the signing key is not a secp256k1 private key of 32 bytes") from None
+        self.address: Address = address_of(self._key.public_key)
+
+    def sign(self, digest: Bytes32) -> HexBytes:
+        """65 bytes r, s, v over a digest."""
+        return sign(digest, self._key)
+
+    def __repr__(self) -> str:
+        return f"Signer({self.address})"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a signing key is not pickled")
+
+
+def generate(folder: Path) -> NodeKeys:
+    """Make both keys in a folder of mode 0700. Existing keys are never overwritten.
+
+    Raises:
+        KeyFileRefused: a key file is there already.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (SIGNER_FILE, HPKE_FILE):
+        if (folder / name).exists():
+            raise KeyFileRefused(
+                f"{folder / name} exists", remedy="keep it: shares are sealed to it; or name another folder"
+            )
+    _write(folder / HPKE_FILE, PrivateKey.generate().secret_bytes())
+    _write(folder / SIGNER_FILE, coincurve.PrivateKey().secret)
+    return load(folder / SIGNER_FILE, folder / HPKE_FILE)
+
+
+def load(signer_file: Path, hpke_file: Path) -> NodeKeys:
+    """Read both keys.
+
+    Raises:
+        KeyFileRefused: a file is absent, open to others, or holds no key.
+    """
+    signer = Signer(_read(signer_file))
+    try:
+        return NodeKeys(signer, PrivateKey(_read(hpke_file)))
+    except InvalidHpkeKey:
+        raise KeyFileRefused(f"{hpke_file} is not an HPKE key", remedy="restore it from its backup") from None
+
+
+def _write(path: Path, secret: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(f"0x{secret.hex()}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise KeyFileRefused(
+            f"{path} cannot be read: {error.strerror}", remedy="make keys with `sealmarket oracle init`"
+        ) from error
+    with os.fdopen(handle, "rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & 0o077:
+            raise KeyFileRefused(f"{path} has mode {mode:04o}, expected 0600", remedy=f"chmod 600 {path}")
+        text = file.read(4096).decode("ascii", errors="replace").strip()
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        raise KeyFileRefused(f"{path} holds no hex key", remedy="restore it from its backup") from None

@@ -1,0 +1,55 @@
+"""Builds a node from its configuration and serves it: one process, one thread that decides, one server that answers."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import uvicorn
+
+from sealmarket.chain import Chain
+from sealmarket.protocol.numbers import Grade
+from sealmarket_oracle import keys as key_files
+from sealmarket_oracle.api import create_app
+from sealmarket_oracle.config import Config, load
+from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.runner import Runner
+from sealmarket_oracle.service import Node, Terms
+from sealmarket_oracle.store import HttpStore
+
+JOURNAL_FILE = "journal.sqlite"
+_log = logging.getLogger("sealmarket.oracle")
+
+
+def build(config: Config) -> Node:
+    """A node as configured. Raises :class:`OracleError` for keys or a journal that are not this node's."""
+    keys = key_files.load(config.signer_key, config.hpke_key)
+    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    journal = Journal(
+        config.state / JOURNAL_FILE,
+        chain_id=config.book.chain_id,
+        market=config.book.market,
+        signer=keys.signer.address,
+    )
+    terms = Terms(roots=config.roots, grade_floor=config.grade_floor, max_head_age_seconds=config.max_head_age_seconds)
+    return Node(Chain(config.book, config.rpc), journal, HttpStore(config.store), keys, terms)
+
+
+def serve(path: Path | None) -> None:
+    """Run a node until it is interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    config = load(path)
+    node = build(config)
+    if config.grade_floor is Grade.SIMULATED:
+        _log.warning(
+            "DEVELOPMENT profile: this node accepts SIMULATED evidence, behind which no hardware stands (%d roots)",
+            len(config.roots.development),
+        )
+    runner = Runner(node, config.poll_seconds)
+    runner.start()
+    _log.info("node %s serves http://%s:%d", node.info().signer, config.host, config.port)
+    try:
+        uvicorn.run(create_app(node, runner), host=config.host, port=config.port, log_level="warning", access_log=False)
+    finally:
+        runner.stop()

@@ -1,0 +1,165 @@
+"""The release: a node hands its share over once, to the enclave that it accepted itself. Pure, but for randomness.
+
+Rules (docs/spec/oracle.md, "Release and stop"):
+
+1. This node accepted, and wrote so down: same evidence, same enclave keys, same terms.
+2. A quorum's acceptance with exactly this core is at a final block, and the job is still accepted at the head.
+3. Nothing at the head of the chain speaks against it: no owner revoked, tightened or let expire, the time to settle
+   has not passed, the committee stands.
+4. If the owners' terms do speak against it, the node promises instead that it has not released and never will
+   (:class:`Stop`). Either promise excludes the other for good; the journal holds that.
+
+A share is in memory in the clear between :func:`open_own_share` and the seal to the enclave, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sealmarket.chain.model import AssetState, Block, JobSlot
+from sealmarket.protocol.codec import ZERO_HASH, Bytes32, HexBytes
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import Decision, JobSpec, Stop
+from sealmarket.protocol.numbers import JobId, Outcome, Status
+from sealmarket.protocol.reasons import reason_bits
+from sealmarket.protocol.signing import personal_digest
+from sealmarket.protocol.wire import FindingNote, Release, ReleasedShare, release_hash
+from sealmarket.sealed.contexts import ReleaseInfo
+from sealmarket.sealed.hpke import PublicKey
+from sealmarket.sealed.shares import release_share
+from sealmarket_oracle.case import AssetFacts, Case, Papers, Place
+from sealmarket_oracle.errors import ShareMisdealt
+from sealmarket_oracle.keys import NodeKeys
+from sealmarket_oracle.rules_chain import terms_against
+from sealmarket_oracle.rules_papers import load_share_set, open_own_share
+
+
+@dataclass(frozen=True, slots=True)
+class May:
+    """Everything allows the release."""
+
+
+@dataclass(frozen=True, slots=True)
+class MayNot:
+    """No release now. ``lasting`` when none is ever due: nothing will change that."""
+
+    reason: str
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MustStop:
+    """The owners' terms at the head speak against it: promise never to release."""
+
+    findings: tuple[FindingNote, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtHead:
+    """What the newest block says: the job's slot and each asset's state, in the job's order."""
+
+    block: Block
+    slot: JobSlot
+    states: tuple[AssetState, ...]
+
+
+def core_of(decision: Decision) -> Decision:
+    """What honest nodes share of a decision: all but the detail."""
+    fields = {name: getattr(decision, name) for name in decision.__struct_fields__}
+    return Decision(**{**fields, "detail": ZERO_HASH})
+
+
+def judge(
+    spec: JobSpec, own: Decision | None, quorum: Decision, final: JobSlot, head: AtHead
+) -> May | MayNot | MustStop:
+    """Rules 1 to 4. ``quorum`` is the core that a quorum signed, told by an event at a final block.
+
+    A stop is due whether or not this node accepted: it has not released, and is asked never to.
+    """
+    if final.status is not Status.ACCEPTED or head.slot.status is not Status.ACCEPTED:
+        status = (final if final.status is not Status.ACCEPTED else head.slot).status
+        return MayNot(f"the job is {status.name.lower()}", lasting=status > Status.ACCEPTED)
+    if quorum.outcome is not Outcome.ACCEPTED:
+        return MayNot(f"the quorum decided {quorum.outcome.name.lower()}", lasting=True)
+    findings = tuple(against_release(spec, head))
+    if findings:
+        return MustStop(findings)
+    if head.block.timestamp > head.slot.deadline:
+        return MayNot(f"the time to settle passed at {head.slot.deadline}", lasting=True)
+    if own is None:
+        return MayNot("a quorum accepted; this node has not appraised the evidence yet")
+    if core_of(own) != core_of(quorum):
+        return MayNot(f"this node decided otherwise: {own.outcome.name.lower()}", lasting=True)
+    return May()
+
+
+def against_release(spec: JobSpec, head: AtHead) -> Iterable[FindingNote]:
+    """What the terms at the head say against a release, for every asset."""
+    for use, state in zip(spec.assets, head.states, strict=True):
+        yield from terms_against(use, state, head.block.timestamp)
+
+
+def stop_of(case: Case, findings: tuple[FindingNote, ...]) -> Stop:
+    """The promise never to release. It names one reason, the first by number: promises count together only if equal."""
+    return Stop(
+        job_id=case.job_id,
+        evidence_hash=case.evidence_hash,
+        epoch=case.spec.epoch,
+        reasons=reason_bits([min(finding.code for finding in findings)]),
+    )
+
+
+def seal_release(case: Case, core: Decision, enclave_key: bytes, papers: Papers, keys: NodeKeys) -> Release:
+    """Open each of the node's shares and seal it to the accepted enclave; sign the hash of what is sent.
+
+    Raises:
+        ShareMisdealt: a share that opened at the gate does not any more, or the key is not the accepted one.
+    """
+    if keccak(enclave_key) != core.enclave_key_hash:
+        raise ShareMisdealt(f"the accepted enclave key {core.enclave_key_hash}", keccak(enclave_key))
+    enclave = PublicKey(enclave_key)
+    shares = tuple(_released(case, asset, core, enclave, papers, keys) for asset in case.assets)
+    digest = release_hash(case.job_id, core.evidence_hash, case.index - 1, shares)
+    return Release(
+        job_id=case.job_id,
+        evidence_hash=core.evidence_hash,
+        index=case.index - 1,
+        shares=shares,
+        signature=keys.signer.sign(personal_digest(digest)),
+    )
+
+
+def _released(
+    case: Case, asset: AssetFacts, core: Decision, enclave: PublicKey, papers: Papers, keys: NodeKeys
+) -> ReleasedShare:
+    share_set = load_share_set(case.place, asset, case.committee, _paper(papers.share_sets, asset.seal.share_root))
+    sealed = _paper(papers.sealed_shares, share_set.members[case.index - 1].sealed)
+    info = release_info(case.place, case.job_id, asset, core, case.index, enclave.digest)
+    share = open_own_share(share_set, case.index, sealed, keys.hpke)
+    return ReleasedShare(asset_id=asset.use.asset_id, sealed=HexBytes(release_share(share, enclave, info)))
+
+
+def release_info(
+    place: Place, job_id: JobId, asset: AssetFacts, core: Decision, index: int, enclave_key: Bytes32
+) -> ReleaseInfo:
+    """The context of one released share: job, evidence, terms, epoch, node and enclave."""
+    return ReleaseInfo(
+        chain_id=place.chain_id,
+        market=place.market,
+        job_id=job_id,
+        asset_id=asset.use.asset_id,
+        asset_version=asset.use.version,
+        evidence_hash=core.evidence_hash,
+        terms_digest=core.terms_digest,
+        epoch=core.epoch,
+        index=index,
+        enclave_key=enclave_key,
+    )
+
+
+def _paper(papers: Mapping[Bytes32, bytes], name: Bytes32) -> bytes:
+    raw = papers.get(name)
+    if raw is None:
+        raise ShareMisdealt(f"document {name}", "nothing in the store")
+    return raw

@@ -1,0 +1,228 @@
+"""Gate, steps 5 to 10: the evidence. Is it shown, about this job, authentic, and acceptable to every owner?
+
+Pure. The time of every check is the time of the block in which the provider posted the evidence's hash, so that honest
+nodes come to the same answer whenever they look, and whatever their own clocks say.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sealmarket.attestation.collateral import IntelCollateral
+from sealmarket.attestation.errors import CollateralError, EvidenceRefused, NotEvidence
+from sealmarket.attestation.evidence import Endorsements, parse
+from sealmarket.attestation.model import AuthenticReport, Finding
+from sealmarket.attestation.model import Tee as EvidenceTee
+from sealmarket.attestation.reasons import Reason
+from sealmarket.attestation.roots import Roots
+from sealmarket.attestation.verify import Expected, appraise, authenticate
+from sealmarket.protocol.codec import Bytes32, Bytes64
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import allowed_leaf, report_data
+from sealmarket.protocol.merkle import root as merkle_root
+from sealmarket.protocol.numbers import Grade, Tee
+from sealmarket.protocol.reasons import JobReason
+from sealmarket.protocol.wire import EvidencePackage, FindingNote
+from sealmarket.sealed.errors import InvalidHpkeKey
+from sealmarket.sealed.hpke import PublicKey
+from sealmarket_oracle.case import AssetFacts, Case, Fault, NotShown, Papers, Row, Shown
+from sealmarket_oracle.rules_chain import note
+from sealmarket_oracle.rules_papers import Policy
+
+NAMED_BLOCK_MAX_AGE = 3600
+"""Seconds between the block that evidence names and the block in which its hash was posted."""
+
+_IDENTIFYING = {Reason.PLATFORM_NOT_ALLOWED, Reason.SNP_CHIP_MISMATCH, Reason.CERTIFICATE_REVOKED}
+"""Findings whose ``found`` may name one machine: decisions are public, so it is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appraised:
+    """What the evidence came to: the authentic report, if it is one, and all that speaks against it."""
+
+    report: AuthenticReport | None
+    faults: tuple[Fault, ...]
+    warnings: tuple[FindingNote, ...] = ()
+
+
+def appraise_evidence(
+    case: Case, shown: Shown | NotShown, policies: tuple[Policy | None, ...], papers: Papers, roots: Roots
+) -> Appraised:
+    """Steps 5 to 10, in order; what needs an authentic report ends where there is none.
+
+    5. The evidence is shown: it opens with our key, and hashes to what is on chain.
+    6. It names a block of this chain, from the match on, before the quote and recent to it; its key is a key.
+    7. It is authentic: a chain of signatures up to a root that this node trusts.
+    8. It was made for exactly this job, these keys and that block: all 64 bytes of report data.
+    9. Its grade reaches what node, request, chain and policies demand, and it is acceptable to each owner's rules.
+    10. The request is one that each owner's policy and terms allow, and the pair of enclave and workload is still on
+        the list on chain: the conjunction, so that a change on chain can only tighten.
+    """
+    if isinstance(shown, NotShown):
+        finding = note(JobReason.EVIDENCE_WITHHELD, "evidence", f"evidence with hash {case.evidence_hash}", shown.why)
+        return Appraised(None, (*_request_faults(case, policies), Fault(Row.WITHHELD, finding, waits=True)))
+    package = shown.package
+    faults = [Fault(Row.PLATFORM, found) for found in _about_block(case, shown)]
+    faults += _about_key(package)
+    report, refusal = _authenticated(package, case, roots)
+    warnings: list[FindingNote] = []
+    if report is None:
+        faults.append(refusal)
+    else:
+        faults += _about_job(case, package, report)
+        faults += _about_grade(case, report, policies)
+        for asset, policy in zip(case.assets, policies, strict=True):
+            if policy is not None:
+                found, said = _acceptable(case, shown, asset, policy, report)
+                faults += found
+                warnings += said
+                faults += _pair_faults(case, asset, policy, report, papers)
+    faults += _request_faults(case, policies)
+    return Appraised(report, tuple(dict.fromkeys(faults)), tuple(dict.fromkeys(warnings)))
+
+
+def _about_block(case: Case, shown: Shown) -> Iterator[FindingNote]:
+    named, claimed = shown.named, shown.package.block_hash
+    expected = f"a block of this chain from {case.matched.number} to {case.quoted.number}"
+    if named is None or named.hash != claimed or named.number != shown.package.block_number:
+        yield note(JobReason.BLOCK_NOT_RECENT, "evidence", expected, f"block {shown.package.block_number} {claimed}")
+    elif not case.matched.number <= named.number <= case.quoted.number:
+        yield note(JobReason.BLOCK_NOT_RECENT, "evidence", expected, f"block {named.number}")
+    elif case.quoted.timestamp - named.timestamp > NAMED_BLOCK_MAX_AGE:
+        age = case.quoted.timestamp - named.timestamp
+        yield note(JobReason.BLOCK_NOT_RECENT, "evidence", f"at most {NAMED_BLOCK_MAX_AGE} s old", f"{age} s")
+
+
+def _about_key(package: EvidencePackage) -> Iterator[Fault]:
+    try:
+        PublicKey(package.enclave_key)
+    except InvalidHpkeKey as error:
+        yield _platform(Finding(Reason.MALFORMED, "an HPKE public key of the enclave", error.message))
+
+
+def _authenticated(package: EvidencePackage, case: Case, roots: Roots) -> tuple[AuthenticReport | None, Fault]:
+    now = datetime.fromtimestamp(case.quoted.timestamp, UTC)
+    never = Finding(Reason.MALFORMED, "evidence", "none")
+    try:
+        evidence = parse(package.quote)
+        if evidence.source != "raw":
+            finding = Finding(Reason.NON_CANONICAL, "the device's own bytes", f"an encoding of them: {evidence.source}")
+            return None, _platform(finding)
+        promised = EvidenceTee(case.spec.tee.name.lower())
+        if package.tee != case.spec.tee or evidence.tee is not promised:
+            return None, _platform(Finding(Reason.TEE_MISMATCH, promised.value, evidence.tee.value))
+        return authenticate(evidence, _endorsements(evidence.tee, package.collateral), roots, now), _platform(never)
+    except NotEvidence as error:
+        return None, _platform(Finding(Reason.UNSUPPORTED_FORMAT, "evidence of a supported TEE", error.message))
+    except CollateralError as error:
+        return None, _platform(Finding(Reason.ENDORSEMENT_MALFORMED, "the vendor's collateral", error.message))
+    except EvidenceRefused as error:
+        return None, _platform(error.finding)
+
+
+def _endorsements(tee: EvidenceTee, collateral: str) -> Endorsements:
+    if not collateral:
+        return Endorsements()
+    if tee in (EvidenceTee.SGX, EvidenceTee.TDX):
+        return Endorsements(collateral=IntelCollateral.from_json(collateral))
+    return Endorsements.read([collateral.encode()])
+
+
+def _about_job(case: Case, package: EvidencePackage, report: AuthenticReport) -> Iterator[Fault]:
+    expected = expected_report_data(case, package)
+    if not hmac.compare_digest(report.report_data, expected):
+        subject, found = "evidence", f"report data 0x{report.report_data.hex()}"
+        yield Fault(Row.PLATFORM, note(JobReason.EVIDENCE_NOT_FOR_JOB, subject, f"report data {expected}", found))
+
+
+def expected_report_data(case: Case, package: EvidencePackage) -> Bytes64:
+    """The 64 bytes that evidence for this job, these keys and this block must carry."""
+    return report_data(case.job_id, package.enclave_signer, keccak(package.enclave_key), package.block_hash)
+
+
+def _about_grade(case: Case, report: AuthenticReport, policies: tuple[Policy | None, ...]) -> Iterator[Fault]:
+    found = Grade[report.grade.name]
+    demands = {"this node": case.grade_floor, "the request": case.spec.min_grade}
+    for asset, policy in zip(case.assets, policies, strict=True):
+        demands[f"the terms of {asset.use.asset_id}"] = asset.state.terms.min_grade
+        if policy is not None:
+            demands[f"the policy of {asset.use.asset_id}"] = policy.document.terms.min_grade
+    for who, least in demands.items():
+        if found < least:
+            expected = f"{least.name.lower()} evidence for {who}"
+            yield _platform(Finding(Reason.GRADE_TOO_LOW, expected, f"{found.name} evidence"))
+
+
+def _acceptable(
+    case: Case, shown: Shown, asset: AssetFacts, policy: Policy, report: AuthenticReport
+) -> tuple[list[Fault], list[FindingNote]]:
+    named = shown.named.timestamp if shown.named is not None else 0
+    expected = Expected(
+        report_data=expected_report_data(case, shown.package),
+        tee=EvidenceTee(case.spec.tee.name.lower()),
+        collected_at=datetime.fromtimestamp(named, UTC),
+    )
+    verdict = appraise(report, policy.rules, datetime.fromtimestamp(case.quoted.timestamp, UTC), expected)
+    subject = str(asset.use.asset_id)
+    faults = [_platform(finding, subject) for finding in verdict.findings]
+    return faults, [_note(finding, subject) for finding in verdict.warnings]
+
+
+def _request_faults(case: Case, policies: tuple[Policy | None, ...]) -> list[Fault]:
+    faults = []
+    for asset, policy in zip(case.assets, policies, strict=True):
+        subject, purpose = asset.use.asset_id, case.spec.purpose
+        allowed = asset.state.terms.purposes & (policy.document.terms.purposes if policy is not None else ~0)
+        if not purpose or purpose & ~allowed:
+            finding = note(JobReason.PURPOSE_NOT_ALLOWED, subject, f"purposes within {allowed:#x}", f"{purpose:#x}")
+            faults.append(Fault(Row.REQUEST, finding))
+        if policy is not None and case.spec.workload_digest not in policy.document.workloads:
+            expected = f"one of {len(policy.document.workloads)} workloads of the policy"
+            finding = note(JobReason.WORKLOAD_NOT_ALLOWED, subject, expected, case.spec.workload_digest)
+            faults.append(Fault(Row.REQUEST, finding))
+    return faults
+
+
+def _pair_faults(
+    case: Case, asset: AssetFacts, policy: Policy, report: AuthenticReport, papers: Papers
+) -> Iterator[Fault]:
+    workload = case.spec.workload_digest
+    if report.measurement not in policy.rules.measurements or workload not in policy.document.workloads:
+        return  # the policy itself does not allow the pair, which is said elsewhere and is not the owner's doing
+    leaf, allow_root = allowed_leaf(case.spec.tee, report.measurement.digest(), workload), asset.state.terms.allow_root
+    if allow_root in (policy_root(policy), leaf):
+        return
+    listed = papers.lists.get(allow_root)
+    if listed is not None and leaf in listed:
+        return
+    found = f"not under {allow_root}" if listed is not None else f"no list to show it under {allow_root}"
+    finding = note(JobReason.PAIR_NOT_ON_CHAIN, asset.use.asset_id, f"the pair {leaf}", found)
+    yield Fault(Row.PAIR, finding, waits=listed is None)
+
+
+def policy_root(policy: Policy) -> Bytes32:
+    """The Merkle root over every pair of measurement and workload that a policy allows."""
+    return merkle_root(
+        allowed_leaf(Tee[measurement.tee.name], measurement.digest(), workload)
+        for measurement in policy.rules.measurements
+        for workload in policy.document.workloads
+    )
+
+
+def _platform(finding: Finding, subject: str = "evidence") -> Fault:
+    return Fault(Row.PLATFORM, _note(finding, subject))
+
+
+def _note(finding: Finding, subject: str) -> FindingNote:
+    reason = finding.reason
+    return FindingNote(
+        reason=reason.value,
+        code=reason.code,
+        subject=subject,
+        expected=finding.expected[:1000],
+        found="(left out: it may name one machine)" if reason in _IDENTIFYING else finding.found[:1000],
+        remedy=finding.remedy,
+    )

@@ -1,0 +1,70 @@
+"""Runs a node: ticks in a thread of its own until told to stop, with backoff while the chain is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Literal
+
+from sealmarket.protocol.codec import Shape
+from sealmarket.protocol.errors import SealmarketError
+from sealmarket_oracle.service import Node
+
+_log = logging.getLogger("sealmarket.oracle")
+_LONGEST_WAIT = 5.0
+
+
+class Health(Shape, frozen=True, kw_only=True):
+    """How a node is: ``ok``, or ``waiting`` with the problem that keeps it from deciding."""
+
+    status: Literal["starting", "ok", "waiting"]
+    problem: str
+    final_block: int
+    ticks: int
+
+
+class Runner:
+    """Owns the thread in which a node ticks."""
+
+    def __init__(self, node: Node, poll_seconds: float) -> None:
+        self._node, self._poll = node, poll_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="oracle", daemon=True)
+        self._health = Health(status="starting", problem="", final_block=0, ticks=0)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the present tick; waits for it."""
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def health(self) -> Health:
+        """How the last tick went. ``waiting`` as well when the thread is gone."""
+        if self._health.status != "starting" and not self._thread.is_alive():
+            return Health(status="waiting", problem="stopped", final_block=self._health.final_block, ticks=0)
+        return self._health
+
+    def _run(self) -> None:
+        wait = self._poll
+        while not self._stop.wait(wait):
+            wait = min(_LONGEST_WAIT, wait * 2) if not self._tick() else self._poll
+
+    def _tick(self) -> bool:
+        ticks = self._health.ticks + 1
+        try:
+            final = self._node.tick()
+        except SealmarketError as error:
+            if self._health.problem != str(error):
+                _log.warning("nothing is decided for now: %s", error)
+            self._health = Health(
+                status="waiting", problem=str(error), final_block=self._health.final_block, ticks=ticks
+            )
+            return False
+        if self._health.status == "waiting":
+            _log.info("deciding again")
+        self._health = Health(status="ok", problem="", final_block=final.number, ticks=ticks)
+        return True

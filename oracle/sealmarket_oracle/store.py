@@ -1,0 +1,154 @@
+"""The store as a node reads it: untrusted, slow or silent. Everything is bounded, and held against its name.
+
+"It is not there" (HTTP 404) is an answer, on which a refusal may rest after long enough. No answer is none: it defers.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import httpx
+
+from sealmarket.protocol.codec import Bytes32, Shape, decode
+from sealmarket.protocol.errors import MalformedDocument
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.merkle import root as merkle_root
+from sealmarket.protocol.numbers import JobId
+from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket_oracle.errors import StoreUnavailable
+
+MAXIMUM_DOCUMENT = 8 << 20
+MAXIMUM_EVIDENCE = 32 << 20
+TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+
+
+class LeafList(Shape, frozen=True, kw_only=True):
+    """The leaves behind a Merkle root on chain: allowed pairs, or admitted consumers. Found by the root."""
+
+    leaves: tuple[Bytes32, ...]
+
+
+class Store(Protocol):
+    """What a node needs of a store. Every method raises :class:`StoreUnavailable` when there is no answer."""
+
+    def document(self, name: Bytes32) -> bytes | None:
+        """The document with this Keccak-256, None when the store has none."""
+
+    def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
+        """Everything posted as evidence for a job."""
+
+    def leaves(self, root: Bytes32) -> frozenset[Bytes32] | None:
+        """The leaves of a Merkle root, None when the store has no such list."""
+
+    def keep(self, document: bytes) -> None:
+        """Put a document where others find it."""
+
+
+class HttpStore:
+    """A store by its base URL."""
+
+    def __init__(self, url: str, client: httpx.Client | None = None) -> None:
+        self._url = url.rstrip("/")
+        # A proxy from the environment has no business between us and a store on this machine.
+        local = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
+        self._http = client or httpx.Client(timeout=TIMEOUT, trust_env=not local, follow_redirects=False)
+
+    def document(self, name: Bytes32) -> bytes | None:
+        """As :meth:`Store.document`; bytes of another hash count as no answer."""
+        raw = self._get(f"/v1/documents/{name}", MAXIMUM_DOCUMENT)
+        if raw is not None and keccak(raw) != name:
+            raise StoreUnavailable(f"the store sent {keccak(raw)} for document {name}", remedy="ask another store")
+        return raw
+
+    def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
+        """As :meth:`Store.evidence`."""
+        raw = self._get(f"/v1/evidence/{job_id}", MAXIMUM_EVIDENCE)
+        if raw is None:
+            return ()
+        try:
+            return decode(tuple[EvidenceEnvelope, ...], raw)
+        except MalformedDocument as error:
+            raise StoreUnavailable(f"the store's evidence list for {job_id} is malformed: {error.message}") from error
+
+    def leaves(self, root: Bytes32) -> frozenset[Bytes32] | None:
+        """As :meth:`Store.leaves`; a list of another root counts as no answer."""
+        raw = self._get(f"/v1/lists/{root}", MAXIMUM_DOCUMENT)
+        if raw is None:
+            return None
+        try:
+            found = decode(LeafList, raw).leaves
+        except MalformedDocument as error:
+            raise StoreUnavailable(f"the store's list for {root} is malformed: {error.message}") from error
+        if merkle_root(found) != root:
+            raise StoreUnavailable(f"the store sent a list with root {merkle_root(found)} for {root}")
+        return frozenset(found)
+
+    def keep(self, document: bytes) -> None:
+        """As :meth:`Store.keep`."""
+        try:
+            response = self._http.put(f"{self._url}/v1/documents/{keccak(document)}", content=document)
+        except httpx.HTTPError as error:
+            raise StoreUnavailable(f"the store does not take documents: {type(error).__name__}") from error
+        if not response.is_success:
+            raise StoreUnavailable(f"the store answers a document with HTTP {response.status_code}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _get(self, path: str, limit: int) -> bytes | None:
+        try:
+            with self._http.stream("GET", self._url + path) as response:
+                if response.status_code == 404:
+                    return None
+                if response.status_code != 200:
+                    raise StoreUnavailable(f"the store answers {path} with HTTP {response.status_code}")
+                body = bytearray()
+                for part in response.iter_bytes():
+                    body += part
+                    if len(body) > limit:
+                        raise StoreUnavailable(f"the store sends more than {limit} bytes for {path}")
+                return bytes(body)
+        except httpx.HTTPError as error:
+            raise StoreUnavailable(
+                f"the store does not answer {path}: {type(error).__name__}", remedy="it is asked again"
+            ) from error
+
+
+class MemoryStore:
+    """The twin in memory, for tests: :meth:`fall_silent` makes it give no answer."""
+
+    def __init__(self) -> None:
+        self.documents: dict[Bytes32, bytes] = {}
+        self.envelopes: dict[JobId, list[EvidenceEnvelope]] = {}
+        self.lists: dict[Bytes32, frozenset[Bytes32]] = {}
+        self._silent = False
+
+    def fall_silent(self, silent: bool = True) -> None:
+        """From now on raise :class:`StoreUnavailable`, or answer again."""
+        self._silent = silent
+
+    def document(self, name: Bytes32) -> bytes | None:
+        """As :meth:`Store.document`."""
+        self._answer()
+        return self.documents.get(name)
+
+    def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
+        """As :meth:`Store.evidence`."""
+        self._answer()
+        return tuple(self.envelopes.get(job_id, ()))
+
+    def leaves(self, root: Bytes32) -> frozenset[Bytes32] | None:
+        """As :meth:`Store.leaves`."""
+        self._answer()
+        return self.lists.get(root)
+
+    def keep(self, document: bytes) -> None:
+        """As :meth:`Store.keep`."""
+        self._answer()
+        self.documents[keccak(document)] = document
+
+    def _answer(self) -> None:
+        if self._silent:
+            raise StoreUnavailable("the twin was told to fall silent")
