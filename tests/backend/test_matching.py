@@ -1,5 +1,7 @@
 """A request gets the cheapest offer that fits, or is told every reason why none does."""
 
+from typing import Any
+
 import pytest
 
 from sealmarket.protocol import merkle
@@ -7,12 +9,12 @@ from sealmarket.protocol.codec import Address, Wei
 from sealmarket.protocol.numbers import Grade, Tee
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.index import IndexedAsset
-from sealmarket_backend.matching import NoMatch, Proposal, propose
+from sealmarket_backend.matching import AssetKey, NoMatch, Proposal, propose
 from tests.backend.orders import ASSET, CONSUMER, NOW, PROVIDER, account, asset_order, compute, indexed, signed_request
 
 OTHER_TOKEN = Address(b"\x77" * 20)
 STRANGERS = merkle.account_leaf(Address(b"\x66" * 20))
-KEY = (ASSET, 1)
+KEY: AssetKey = (ASSET, 1)
 
 
 def outcome(
@@ -21,7 +23,7 @@ def outcome(
     asset: IndexedAsset | None = None,
     offers: tuple[SignedAssetOrder, ...] = (),
     published: bool = True,
-    **request: object,
+    **request: Any,
 ) -> Proposal | NoMatch:
     assets = {KEY: asset or indexed()} if published else {}
     given = (compute(),) if computes is None else computes

@@ -1,5 +1,7 @@
 """One spelling for each value, and nothing else is read."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,10 +68,8 @@ def test_every_document_reads_back_from_its_canonical_form(account: bytes, amoun
 
 @given(st.binary(max_size=200))
 def test_no_bytes_do_anything_but_read_or_be_refused(raw: bytes) -> None:
-    try:
-        decode(Payment, raw)
-    except MalformedDocument as refused:
-        assert str(refused)
+    with contextlib.suppress(MalformedDocument):
+        assert isinstance(decode(Payment, raw), Payment)
 
 
 @pytest.mark.parametrize(("kind", "bits"), [(Wei, 128), (MicroEpsilon, 64), (Uint, 256)])

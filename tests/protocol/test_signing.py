@@ -1,5 +1,7 @@
 """Signatures: one spelling, one signer."""
 
+import contextlib
+
 import coincurve
 import pytest
 from eth_account import Account
@@ -30,10 +32,8 @@ def test_another_v_than_27_or_28_is_refused(v: int) -> None:
 
 @given(st.binary(max_size=70))
 def test_no_bytes_do_anything_but_recover_or_be_refused(raw: bytes) -> None:
-    try:
-        recover(DIGEST, raw)
-    except SignatureRefused as refused:
-        assert str(refused)
+    with contextlib.suppress(SignatureRefused):
+        assert len(recover(DIGEST, raw)) == 20
 
 
 def test_somebody_elses_signature_is_refused_by_name() -> None:
