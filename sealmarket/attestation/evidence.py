@@ -11,12 +11,14 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
 
 from sealmarket.attestation.collateral import IntelCollateral
 from sealmarket.attestation.errors import CollateralError, NotEvidence
@@ -69,12 +71,29 @@ class Endorsements:
             crls += lists
         return cls(collateral=collateral, certificates=tuple(certificates), crls=tuple(crls))
 
+    def with_files(self, files: Iterable[bytes]) -> Endorsements:
+        """These endorsements and what further files hold. Raises :class:`CollateralError`."""
+        more = Endorsements.read(files)
+        return Endorsements(
+            collateral=self.collateral,
+            certificates=(*self.certificates, *more.certificates),
+            crls=(*self.crls, *more.crls),
+        )
+
 
 _PEM = re.compile(rb"-----BEGIN (CERTIFICATE|X509 CRL)-----.+?-----END \1-----", re.DOTALL)
 
 
 def _read_endorsement(raw: bytes) -> tuple[list[x509.Certificate], list[x509.CertificateRevocationList]]:
-    blocks = list(_PEM.finditer(raw))
+    with warnings.catch_warnings():
+        # AMD gives every VCEK the serial number 0, which the parser warns about.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return _read_blocks(raw, list(_PEM.finditer(raw)))
+
+
+def _read_blocks(
+    raw: bytes, blocks: list[re.Match[bytes]]
+) -> tuple[list[x509.Certificate], list[x509.CertificateRevocationList]]:
     try:
         if blocks:
             certificates = [x509.load_pem_x509_certificate(b[0]) for b in blocks if b[1] == b"CERTIFICATE"]

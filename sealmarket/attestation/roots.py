@@ -82,3 +82,14 @@ def _load(der: bytes) -> x509.Certificate:
         return x509.load_der_x509_certificate(der)
     except ValueError as error:
         raise AttestationError(f"a development root is a DER certificate: {error}") from error
+
+
+def self_signed_roots(roots: Roots, certificates: Iterable[x509.Certificate]) -> tuple[bytes, ...]:
+    """Those among certificates that sign themselves and are no vendor's root: what a caller may name in
+    development."""
+    pinned = frozenset().union(*roots.pins.values())
+    return tuple(
+        certificate.public_bytes(Encoding.DER)
+        for certificate in certificates
+        if certificate.subject == certificate.issuer and spki_sha256(certificate) not in pinned
+    )

@@ -8,13 +8,15 @@ refused. ``check_rules`` refuses rules that could never accept anything or that 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta
 
 from sealmarket.attestation.errors import InvalidRules
 from sealmarket.attestation.model import Grade, Measurement, TcbStatus, Tee
-from sealmarket.protocol.codec import Bytes32, Bytes48, Shape
+from sealmarket.protocol.codec import Bytes32, Bytes48, HexBytes, Shape, from_builtins
+from sealmarket.protocol.errors import MalformedDocument
 
 Advisory = Annotated[str, Meta(pattern=r"^(INTEL-SA-|AMD-SB-|CVE-)[0-9-]+$", max_length=32)]
 Svn = Annotated[int, Meta(ge=0, le=255)]
@@ -119,6 +121,8 @@ class SnpRules(Shape, frozen=True, kw_only=True):
     milan: Literal["warn", "refuse", "accept"] = "warn"
     mitigations_required: tuple[Mitigation, ...] = (Mitigation.ALIAS_CHECK,)
     smt: Literal["any", "off"] = "any"
+    revocation: Literal["required", "warn"] = "required"
+    id_key_digests: tuple[Bytes48, ...] = ()
 
 
 class EvidenceRules(Shape, frozen=True, kw_only=True):
@@ -160,3 +164,30 @@ def check_rules(rules: EvidenceRules) -> None:
             f"lowest_tcb_status {rules.intel.lowest_tcb_status.value} can never be accepted",
             remedy="choose UpToDate to OutOfDateConfigurationNeeded",
         )
+
+
+def read_rules(raw: bytes) -> EvidenceRules:
+    """Evidence rules from their JSON, or from the ``evidence`` part of a policy document.
+
+    Raises:
+        InvalidRules: not JSON, an unknown or absent field, or rules that ``check_rules`` refuses.
+    """
+    try:
+        document = msgspec.json.decode(raw)
+        if isinstance(document, dict) and "evidence" in document:
+            document = document["evidence"]
+        rules = from_builtins(EvidenceRules, document)
+    except (msgspec.MsgspecError, RecursionError, MalformedDocument) as error:
+        raise InvalidRules(f"not evidence rules: {error}", remedy="see `sealmarket policy schema`") from error
+    check_rules(rules)
+    return rules
+
+
+def rules_schema() -> dict[str, Any]:
+    """The JSON Schema of evidence rules."""
+    return msgspec.json.schema(EvidenceRules, schema_hook=_bytes_schema)
+
+
+def _bytes_schema(kind: type) -> dict[str, Any]:
+    digits = (kind.length or 0) * 2 if issubclass(kind, HexBytes) else 0
+    return {"type": "string", "pattern": f"^0x[0-9a-f]{{{digits}}}$"}

@@ -35,8 +35,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from hashlib import sha256
-from importlib import import_module
-from typing import Literal
+from typing import Any, Literal
 
 from sealmarket.attestation.errors import EvidenceRefused, NotEvidence
 from sealmarket.attestation.evidence import Endorsements, Evidence
@@ -44,7 +43,7 @@ from sealmarket.attestation.intel_quote import refuse
 from sealmarket.attestation.model import AuthenticReport, Finding, Grade, Severity, Tee, Verdict
 from sealmarket.attestation.reasons import Reason
 from sealmarket.attestation.roots import Roots
-from sealmarket.attestation.rules import Custody, EvidenceRules, check_rules
+from sealmarket.attestation.rules import Custody, EvidenceRules, SnpRules, check_rules
 
 _CLOCK_SKEW = timedelta(seconds=60)
 
@@ -87,8 +86,9 @@ def _module(tee: Tee) -> tuple[Authenticator, Findings]:
 
         return intel.authenticate, intel_rules.findings
     if tee is Tee.SNP:
-        snp = import_module("sealmarket.attestation.snp")
-        return snp.authenticate, snp.findings
+        from sealmarket.attestation import snp, snp_rules
+
+        return snp.authenticate, snp_rules.findings
     raise NotEvidence(f"{tee.value} evidence is not supported by this version")
 
 
@@ -124,7 +124,12 @@ def inspect(
 ) -> Verdict:
     """Hold a report against the built-in strict rules where there is no policy; the verdict says what went
     unchecked."""
-    rules = EvidenceRules(measurements=(report.measurement,), platforms="any", lowest_grade=lowest_grade)
+    rules = EvidenceRules(
+        measurements=(report.measurement,),
+        platforms="any",
+        lowest_grade=lowest_grade,
+        snp=SnpRules(revocation="warn"),
+    )
     notes = ["measurement unchecked", "platform unchecked"]
     if expected.collected_at is None and expected.report_data is UNCHECKED:
         notes.append("age unchecked")
@@ -230,3 +235,19 @@ def duplicates(reports: Iterable[AuthenticReport]) -> tuple[Finding, ...]:
         for (tee, identity), count in seen.items()
         if count > 1 or identity is None
     )
+
+
+def unverified_claims(evidence: Evidence) -> dict[str, Any]:
+    """What evidence says, without any proof: for looking at, never for deciding.
+
+    Raises:
+        EvidenceRefused: it does not follow its layout.
+    """
+    if evidence.tee in (Tee.SGX, Tee.TDX):
+        from sealmarket.attestation.intel_quote import read_quote
+
+        quote = read_quote(evidence.raw)
+        return {**quote.body.claims(), "report_data": quote.body.report_data.hex(), "quote_version": quote.version}
+    from sealmarket.attestation import snp
+
+    return snp.unverified_claims(evidence)

@@ -1,0 +1,164 @@
+"""Keep the vendor's collateral: what is here, what is due, and bundles for machines without network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealmarket.attestation.collateral import IntelCollateral
+from sealmarket.attestation.errors import CollateralError
+from sealmarket.attestation.evidence import parse
+from sealmarket.attestation.fetch import Endpoints, Fetcher, kds_request
+from sealmarket.attestation.model import Tee
+from sealmarket.attestation.roots import Roots
+from sealmarket.attestation.snp_report import read_report
+from sealmarket.attestation.store import CollateralStore, PlatformKind, default_store, kind_of_quote
+from sealmarket.cli.evidence import TeeChoice, read_time
+
+app = typer.Typer(no_args_is_help=True, help="Keep the vendor's collateral for machines with and without network.")
+
+_Store = Annotated[Path | None, typer.Option(help="The collateral store; by default the user's own.")]
+_At = Annotated[str | None, typer.Option(help="As of this ISO 8601 time.")]
+
+
+def _open(folder: Path | None) -> CollateralStore:
+    return CollateralStore(folder) if folder else default_store()
+
+
+@app.command()
+def status(
+    store: _Store = None,
+    at: _At = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """What is kept, until when it holds, and what is due. Exit 1 if anything is due or expired without a
+    successor."""
+    now = read_time(at) if at else datetime.now(UTC)
+    kept = _open(store)
+    rows = [
+        {
+            "tee": entry.kind.tee.value,
+            "fmspc": entry.kind.fmspc,
+            "ca": entry.kind.ca,
+            "evaluation": entry.evaluation_number,
+            "issued": entry.issued.isoformat(),
+            "expires": entry.expires.isoformat(),
+            "state": entry.state(now),
+            "fingerprint": entry.collateral.fingerprint.hex(),
+        }
+        for entry in kept.entries()
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    for row in () if as_json else rows:
+        typer.echo("{state:8} {tee} {fmspc} {ca:9} evaluation {evaluation} expires {expires}".format(**row))
+    if not rows and not as_json:
+        typer.echo("nothing is kept")
+    kinds = {entry.kind for entry in kept.entries()}
+    held = [kept.best(kind, now) for kind in kinds]
+    raise typer.Exit(0 if all(entry is not None and entry.state(now) == "fresh" for entry in held) else 1)
+
+
+@app.command()
+def fetch(
+    evidence: Annotated[Path | None, typer.Argument(help="Evidence that says which platform it is about.")] = None,
+    fmspc: Annotated[str | None, typer.Option(help="The platform's FMSPC in hex, instead of evidence.")] = None,
+    tee: Annotated[TeeChoice, typer.Option(help="With --fmspc: sgx or tdx.")] = TeeChoice.TDX,
+    ca: Annotated[str, typer.Option(help="With --fmspc: platform or processor.")] = "platform",
+    pccs: Annotated[str | None, typer.Option(help="Ask this PCCS instead of Intel.")] = None,
+    amd: Annotated[str | None, typer.Option(help="Ask this mirror instead of AMD's KDS.")] = None,
+    store: _Store = None,
+) -> None:
+    """Fetch collateral for a platform and keep it; without arguments, refresh what is due."""
+    kept, endpoints = _open(store), Endpoints.pccs(pccs) if pccs else Endpoints()
+    with Fetcher(replace(endpoints, amd=amd) if amd else endpoints) as fetcher:
+        if evidence is not None and (found := parse(evidence.read_bytes())).tee is Tee.SNP:
+            _fetch_snp(found.raw, fetcher, kept)
+            return
+        kinds: list[PlatformKind] = []
+        if evidence is not None:
+            kinds = [kind_of_quote(parse(evidence.read_bytes()))]
+        elif fmspc is not None:
+            if ca not in ("platform", "processor") or tee not in (TeeChoice.SGX, TeeChoice.TDX):
+                raise typer.BadParameter("--ca is platform or processor, --tee is sgx or tdx")
+            kinds = [PlatformKind(Tee(tee.value), fmspc.lower(), "platform" if ca == "platform" else "processor")]
+        problems = kept.refresh(fetcher.collateral, datetime.now(UTC), kinds)
+    for problem in problems:
+        typer.echo(f"not refreshed: {problem}", err=True)
+    raise typer.Exit(1 if problems else 0)
+
+
+def _fetch_snp(raw: bytes, fetcher: Fetcher, kept: CollateralStore) -> None:
+    """The VCEK of the report's chip at its reported TCB, with AMD's chain and revocation list."""
+    product, chip, levels = kds_request(read_report(raw))
+    found = fetcher.vcek(product, chip, levels)
+    for certificate in found.certificates:
+        kept.put_certificate(certificate)
+    for crl in found.crls:
+        kept.put_crl(crl)
+    typer.echo(f"{len(found.certificates)} certificates and {len(found.crls)} revocation lists kept for {product}")
+
+
+@app.command("export")
+def export_command(
+    file: Annotated[Path, typer.Argument(help="Where to write the bundle.")], store: _Store = None
+) -> None:
+    """Write everything that is kept into one file."""
+    file.write_bytes(_open(store).export_bundle())
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="A bundle, or one QuoteCollateralV3 JSON.")],
+    store: _Store = None,
+    development_root: Annotated[Path | None, typer.Option(help="Also trust this DER root (simulated).")] = None,
+) -> None:
+    """Prove and keep what a file brings, all of it or nothing."""
+    roots = Roots.production()
+    if development_root is not None:
+        roots = roots.with_development(development_root.read_bytes())
+    kept = CollateralStore(_open(store).folder, roots)
+    raw = file.read_bytes()
+    if b'"sealmarket/collateral-bundle/' in raw[:200]:
+        taken = kept.import_bundle(raw)
+    else:
+        kept.put(IntelCollateral.from_json(raw))
+        taken = 1
+    typer.echo(f"{taken} kept")
+
+
+@app.command()
+def forecast(
+    newer: Annotated[Path, typer.Argument(help="Newer collateral (QuoteCollateralV3 JSON).")],
+    evidence: Annotated[list[Path], typer.Argument(help="The last evidence of each running platform.")],
+    policy: Annotated[Path | None, typer.Option(help="Rules that decide; else the built-in strict ones.")] = None,
+    at: _At = None,
+    store: _Store = None,
+) -> None:
+    """Which running platforms will newer collateral refuse, by which rule, and from when? Exit 1 if any."""
+    from sealmarket.attestation.forecast import Running
+    from sealmarket.attestation.forecast import forecast as look_ahead
+    from sealmarket.attestation.rules import read_rules
+
+    now, kept, running = read_time(at) if at else datetime.now(UTC), _open(store), []
+    for path in evidence:
+        found = parse(path.read_bytes())
+        collateral = kept.endorsements_for(found, now).collateral
+        if collateral is None:
+            raise CollateralError(f"no collateral in use is kept for {path}", remedy="import or fetch it first")
+        running.append(Running(name=path.name, evidence=found, collateral=collateral))
+    rules = read_rules(policy.read_bytes()) if policy else None
+    outlooks = look_ahead(running, IntelCollateral.from_json(newer.read_bytes()), Roots.production(), now, rules)
+    for outlook in outlooks:
+        before = outlook.before.status.value if outlook.before else "not authentic"
+        after = outlook.after.status.value if outlook.after else "not authentic"
+        word = "falls out" if outlook.falls_out else "stays as it is"
+        until = f", at the latest on {outlook.last_day.isoformat()}" if outlook.last_day else ""
+        reasons = ", ".join(reason.value for reason in outlook.reasons)
+        typer.echo(f"{outlook.name}: {before} -> {after}, {word}{until} {reasons}".rstrip())
+    raise typer.Exit(1 if any(outlook.falls_out for outlook in outlooks) else 0)

@@ -1,0 +1,225 @@
+"""Verify evidence of trusted hardware, or show what it claims."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sealmarket.attestation.collateral import IntelCollateral
+from sealmarket.attestation.errors import CollateralError, NotEvidence
+from sealmarket.attestation.evidence import Endorsements, Evidence, parse
+from sealmarket.attestation.model import Finding, Grade, Tee, Verdict
+from sealmarket.attestation.reasons import Reason
+from sealmarket.attestation.roots import Roots, self_signed_roots
+from sealmarket.attestation.rules import EvidenceRules, read_rules
+from sealmarket.attestation.store import CollateralStore, default_store
+from sealmarket.attestation.verify import UNCHECKED, Expected, verify
+
+app = typer.Typer(no_args_is_help=True, help="Verify evidence of trusted hardware, or show what it claims.")
+
+ACCEPTED, REFUSED, NOT_EVIDENCE = 0, 1, 2
+
+
+class TeeChoice(StrEnum):
+    """``--tee``."""
+
+    AUTO = "auto"
+    SGX = "sgx"
+    TDX = "tdx"
+    SNP = "snp"
+
+
+class RootsChoice(StrEnum):
+    """``--roots``."""
+
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+
+
+def read_time(text: str) -> datetime:
+    """An ISO 8601 moment; without a zone it is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not an ISO 8601 time") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _read_hex(text: str | None, option: str) -> bytes | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"(0x)?([0-9a-fA-F]{2}){1,64}", text):
+        raise typer.BadParameter(f"{option} takes 1 to 64 bytes of hex")
+    return bytes.fromhex(text.removeprefix("0x")).ljust(64, b"\0")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        typer.echo(f"error: {path} cannot be read: {error.strerror}", err=True)
+        raise typer.Exit(NOT_EVIDENCE) from error
+
+
+def _parse(path: Path, tee: TeeChoice, as_json: bool = False) -> Evidence:
+    try:
+        return parse(_read(path), None if tee is TeeChoice.AUTO else Tee(tee.value))
+    except NotEvidence as error:
+        if as_json:
+            typer.echo(json.dumps(_nothing(error), indent=2))
+        typer.echo(f"not evidence: {error}", err=True)
+        raise typer.Exit(NOT_EVIDENCE) from error
+
+
+def _nothing(error: NotEvidence) -> dict[str, Any]:
+    """The answer about bytes that are no evidence: the same fields, and nothing known."""
+    finding = Finding(Reason.MALFORMED, "evidence of a supported TEE", error.message, error.remedy)
+    return {
+        "tee": None,
+        "authentic": False,
+        "verdict": "refused",
+        "grade": None,
+        "tcb_status": None,
+        "advisories": [],
+        "claims": {},
+        "reasons": [finding.as_json()],
+        "warnings": [],
+        "notes": [],
+    }
+
+
+@app.command("verify")
+def verify_command(
+    file: Annotated[Path, typer.Argument(help="Raw evidence, hex, base64, or an agent's JSON.")],
+    tee: Annotated[TeeChoice, typer.Option(help="What the evidence must be.")] = TeeChoice.AUTO,
+    collateral: Annotated[Path | None, typer.Option(help="Intel collateral (QuoteCollateralV3 JSON).")] = None,
+    endorsement: Annotated[
+        list[Path] | None, typer.Option(help="Certificates, chains or CRLs, DER or PEM; repeat in any order.")
+    ] = None,
+    nonce: Annotated[str | None, typer.Option(help="Report data must be this, filled with zeros.")] = None,
+    report_data: Annotated[str | None, typer.Option(help="Report data must be this, all 64 bytes.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Evidence rules, or a policy that holds them.")] = None,
+    at: Annotated[str | None, typer.Option(help="Verify as of this ISO 8601 time.")] = None,
+    roots: Annotated[RootsChoice, typer.Option(help="Which roots to trust.")] = RootsChoice.PRODUCTION,
+    event_log: Annotated[Path | None, typer.Option(help="An event log to replay against the RTMRs.")] = None,
+    collected_at: Annotated[str | None, typer.Option(help="When the evidence was collected.")] = None,
+    store: Annotated[Path | None, typer.Option(help="The collateral store to look in.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    ear: Annotated[Path | None, typer.Option(help="Write the verdict as a signed EAR (JWT) here.")] = None,
+    ear_key: Annotated[Path | None, typer.Option(help="The P-256 key (PEM) that signs the EAR.")] = None,
+) -> None:
+    """Is this evidence authentic and acceptable? Exit 0 accepted, 1 refused, 2 not evidence at all."""
+    wanted = _read_hex(report_data, "--report-data") or _read_hex(nonce, "--nonce")
+    if report_data is not None and nonce is not None:
+        raise typer.BadParameter("give --nonce or --report-data, not both")
+    now = read_time(at) if at else datetime.now(UTC)
+    evidence = _parse(file, tee, as_json)
+    if event_log is not None:
+        evidence = replace(evidence, event_log=_read(event_log))
+    rules = read_rules(_read(policy)) if policy else None
+    expected = Expected(
+        report_data=UNCHECKED if wanted is None else wanted,
+        tee=evidence.tee,
+        collected_at=read_time(collected_at) if collected_at else None,
+    )
+    chosen = CollateralStore(store) if store else default_store()
+    verdict = _decide(evidence, collateral, endorsement or [], roots, now, expected, rules, chosen)
+    if ear is not None:
+        _write_ear(verdict, ear, ear_key, now, rules)
+    typer.echo(json.dumps(verdict.as_json(), indent=2) if as_json else say(verdict))
+    raise typer.Exit(ACCEPTED if verdict.accepted else REFUSED)
+
+
+def _decide(
+    evidence: Evidence,
+    collateral: Path | None,
+    endorsement: list[Path],
+    choice: RootsChoice,
+    now: datetime,
+    expected: Expected,
+    rules: EvidenceRules | None,
+    store: CollateralStore,
+) -> Verdict:
+    """Endorsements that cannot be read are a refusal: nothing vouches for the evidence then."""
+    try:
+        endorsements = store.endorsements_for(evidence, now)
+        if collateral is not None:
+            endorsements = replace(endorsements, collateral=IntelCollateral.from_json(_read(collateral)))
+        endorsements = endorsements.with_files(_read(path) for path in endorsement)
+    except CollateralError as error:
+        finding = Finding(Reason.ENDORSEMENT_MALFORMED, "endorsements that can be read", error.message)
+        return Verdict(tee=evidence.tee, report=None, findings=(finding,))
+    roots, note = Roots.production(), tuple[str, ...]()
+    if choice is RootsChoice.DEVELOPMENT:
+        roots, note = _development(roots, endorsements)
+    verdict = verify(evidence, endorsements, roots, now, expected, rules)
+    return replace(verdict, notes=(*verdict.notes, *note))
+
+
+def _development(roots: Roots, endorsements: Endorsements) -> tuple[Roots, tuple[str, ...]]:
+    """Development roots are named by the caller: self-signed certificates among the endorsements or
+    collateral."""
+    named = self_signed_roots(roots, endorsements.certificates)
+    if named or endorsements.collateral is None:
+        return roots.with_development(*named), ()
+    chain = Endorsements.read([endorsements.collateral.tcb_info_issuer_chain.encode()]).certificates
+    named = self_signed_roots(roots, chain)
+    note = ("development root taken from the collateral file",) if named else ()
+    return roots.with_development(*named), note
+
+
+def _write_ear(verdict: Verdict, path: Path, key: Path | None, now: datetime, rules: EvidenceRules | None) -> None:
+    from sealmarket.attestation.ear import load_key, sign_ear
+
+    if key is None:
+        raise typer.BadParameter("--ear needs --ear-key, the verifier's P-256 key in PEM")
+    path.write_text(sign_ear(verdict, load_key(_read(key)), now, rules) + "\n")
+
+
+def say(verdict: Verdict) -> str:
+    """The answer for people: verdict first, then each reason with what was expected, found, and what to
+    do."""
+    word = "ACCEPTED" if verdict.accepted else "REFUSED"
+    grade = verdict.grade.value.upper() if verdict.grade is Grade.SIMULATED else verdict.grade
+    lines = [f"{word}: {verdict.tee.value} evidence, {'authentic' if verdict.authentic else 'NOT authentic'}"]
+    if verdict.tcb is not None:
+        lines.append(f"  grade {grade}, TCB {verdict.tcb.status.value}, advisories {list(verdict.tcb.advisories)}")
+        lines.append(f"  measurement {verdict.claims['measurement_digest']}")
+        lines.append(f"  report data {verdict.claims['report_data']}")
+    for title, findings in (("refused", verdict.findings), ("warning", verdict.warnings)):
+        for finding in findings:
+            lines += [
+                f"  {title}: {finding.reason.value}",
+                f"    expected   {finding.expected}",
+                f"    found      {finding.found}",
+                f"    what to do {finding.remedy}",
+            ]
+    lines += [f"  note: {note}" for note in verdict.notes]
+    return "\n".join(lines)
+
+
+@app.command("show")
+def show_command(
+    file: Annotated[Path, typer.Argument(help="Raw evidence, hex, base64, or an agent's JSON.")],
+    tee: Annotated[TeeChoice, typer.Option(help="What the evidence must be.")] = TeeChoice.AUTO,
+) -> None:
+    """Show what evidence claims, as JSON. Nothing is verified."""
+    from sealmarket.attestation.verify import unverified_claims
+
+    evidence = _parse(file, tee)
+    shown: dict[str, Any] = {
+        "verified": False,
+        "tee": evidence.tee.value,
+        "source": evidence.source,
+        "claims": unverified_claims(evidence),
+    }
+    if evidence.runtime_data is not None:
+        shown["runtime_data"] = evidence.runtime_data.decode("utf-8", "replace")
+    typer.echo(json.dumps(shown, indent=2))

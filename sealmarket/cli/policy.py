@@ -1,0 +1,66 @@
+"""Check, explain and try out the evidence rules of a policy."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealmarket.attestation.explain import explain
+from sealmarket.attestation.rules import read_rules, rules_schema
+from sealmarket.attestation.simulate import read_cases, simulate
+
+app = typer.Typer(no_args_is_help=True, help="Check, explain and try out the evidence rules of a policy.")
+
+_PolicyFile = Annotated[Path, typer.Argument(help="Evidence rules, or a policy document that holds them.")]
+
+
+@app.command()
+def check(file: _PolicyFile) -> None:
+    """Are these rules usable? Exit 0, or 1 with what is wrong and what to do."""
+    rules = read_rules(file.read_bytes())
+    typer.echo(f"usable: {len(rules.measurements)} measurement(s), lowest grade {rules.lowest_grade.value}")
+
+
+@app.command("explain")
+def explain_command(file: _PolicyFile) -> None:
+    """Say in words what these rules demand, and what they leave open."""
+    for line in explain(read_rules(file.read_bytes())):
+        typer.echo(f"- {line}")
+
+
+@app.command("simulate")
+def simulate_command(
+    file: _PolicyFile,
+    cases: Annotated[list[Path], typer.Argument(help="JSON lists of past evidence (see the documentation).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """Run rules over past evidence: what would they have refused, and by which rule? Exit 0 if nothing."""
+    rules = read_rules(file.read_bytes())
+    outcomes = [simulate(rules, case) for path in cases for case in read_cases(path)]
+    refused = [outcome for outcome in outcomes if not outcome.verdict.accepted]
+    by_rule = Counter(reason.value for o in refused for reason in o.verdict.reasons)
+    if as_json:
+        answer = {
+            "evidence": len(outcomes),
+            "refused": len(refused),
+            "by_rule": dict(by_rule.most_common()),
+            "outcomes": [{"name": o.name, **o.verdict.as_json()} for o in outcomes],
+        }
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        typer.echo(f"{len(refused)} of {len(outcomes)} pieces of evidence would have been refused")
+        for rule, count in by_rule.most_common():
+            typer.echo(f"  {count:5} by {rule}")
+        for outcome in refused:
+            typer.echo(f"  {outcome.name}: {', '.join(r.value for r in outcome.verdict.reasons)}")
+    raise typer.Exit(1 if refused else 0)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of evidence rules."""
+    typer.echo(json.dumps(rules_schema(), indent=2))
