@@ -79,8 +79,14 @@ class Abi:
     functions: Mapping[str, tuple[Entry, ...]]
     events: Mapping[Bytes32, Entry]
     errors: Mapping[bytes, Entry]
+    constructor: tuple[Parameter, ...]
     bytecode: bytes
-    deployed_bytecode: bytes
+
+    def creation(self, *arguments: object) -> bytes:
+        """The creation code with its arguments. Raises :class:`AbiMismatch` for an interface, which has no code."""
+        if not self.bytecode:
+            raise AbiMismatch(self.contract, "there is no code to deploy: only the interface is exported")
+        return self.bytecode + encode(self.constructor, arguments, f"{self.contract}.constructor")
 
     def function(self, name: str, arguments: int) -> Entry:
         """The function of that name which takes so many arguments."""
@@ -112,14 +118,11 @@ def parse(contract: str, document: Any) -> Abi:
         functions=functions,
         events={entry.topic: entry for entry in entries if entry.kind == "event"},
         errors={entry.selector: entry for entry in entries if entry.kind == "error"},
-        bytecode=_code(document.get("bytecode", "0x")),
-        deployed_bytecode=_code(document.get("deployedBytecode", "0x")),
+        constructor=next(
+            (_parameters(item["inputs"]) for item in document["abi"] if item["type"] == "constructor"), ()
+        ),
+        bytecode=bytes.fromhex(document.get("bytecode", "0x")[2:]),
     )
-
-
-def _code(text: str) -> bytes:
-    # Code with library placeholders (`__$…$__`) is linked at deployment from the artifact itself.
-    return b"" if "_" in text else bytes.fromhex(text.removeprefix("0x"))
 
 
 def _entry(item: Any) -> Entry:

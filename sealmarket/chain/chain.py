@@ -127,6 +127,10 @@ class Chain:
         """The code at an address; empty where there is no contract."""
         return data(self._pinned("eth_getCode", (address.checksum,), block), "code")
 
+    def has_code(self, address: Address) -> bool:
+        """Whether there is a contract at an address, at the newest block."""
+        return bool(self.code(address, self.head()))
+
     def _pinned(self, method: str, params: tuple[object, ...], block: Block) -> Any:
         if self._by_hash:
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sealmarket.chain import abi
 from sealmarket.chain.errors import Reverted
@@ -52,25 +52,25 @@ class View:
 
     def order_used(self, signer: Address, order_hash: Bytes32) -> int:
         """Jobs made under a compute or asset order; the largest number when it was cancelled."""
-        return int(self._market("usedOf", signer, order_hash)["0"])
+        return int(self._value("usedOf", signer, order_hash))
 
     def generation(self, signer: Address) -> int:
         """What the salts of the signer's orders must carry in their top 64 bits."""
-        return int(self._market("generationOf", signer)["0"])
+        return int(self._value("generationOf", signer))
 
     def minimum_windows(self) -> Windows:
         """The shortest windows that a request may ask for."""
-        return Windows(**self._market("minimumWindows")["0"])
+        return Windows(**self._value("minimumWindows"))
 
     def paused(self) -> bool:
         """Whether the guardian has paused new matches."""
-        return bool(self._market("paused")["0"])
+        return bool(self._value("paused"))
 
     # --- money ------------------------------------------------------------------------------------------------
 
     def account(self, token: Address, holder: Address) -> Account:
         """A holder's balances in the market's ledger, and its record as a provider."""
-        found = self._market("accountOf", token, holder)["0"]
+        found = self._value("accountOf", token, holder)
         return Account(
             free=Wei(found["free"]),
             staked=Wei(found["staked"]),
@@ -82,12 +82,12 @@ class View:
 
     def unbonding(self, token: Address, holder: Address) -> Unbonding:
         """Stake on its way out."""
-        found = self._market("unbondingOf", token, holder)["0"]
+        found = self._value("unbondingOf", token, holder)
         return Unbonding(Wei(found["amount"]), found["ready_at"])
 
     def burned(self, token: Address) -> Wei:
         """What was burned so far."""
-        return Wei(self._market("burnedOf", token)["0"])
+        return Wei(self._value("burnedOf", token))
 
     def signature_fee(self, token: Address) -> Wei | None:
         """What one oracle signature costs in a token; None for a token that is not admitted."""
@@ -103,13 +103,13 @@ class View:
 
     def request_fee_factor(self) -> int:
         """What a refused request costs, as a multiple of one oracle signature's fee."""
-        return int(self._market("requestFeeFactor")["0"])
+        return int(self._value("requestFeeFactor"))
 
     # --- assets -----------------------------------------------------------------------------------------------
 
     def asset(self, asset_id: AssetId, version: int) -> AssetState:
         """One version of an asset. Raises :class:`Reverted` for one that was never published."""
-        found = self._read("AssetRegistry", self._chain.book.registry, "versionOf", asset_id, version)["0"]
+        found = self._one("AssetRegistry", self._chain.book.registry, "versionOf", asset_id, version)
         if found["owner"] == ZERO_ADDRESS:
             arguments = {"asset_id": asset_id, "version": version}
             raise Reverted("UnknownVersion", arguments, *sentence_of("UnknownVersion", arguments))
@@ -129,7 +129,7 @@ class View:
     def committee(self, epoch: int) -> CommitteeState | None:
         """What the chain stores of an epoch; None for one that was never announced."""
         try:
-            found = self._read("OracleCommittee", self._chain.book.committee, "epochOf", epoch)["0"]
+            found = self._one("OracleCommittee", self._chain.book.committee, "epochOf", epoch)
         except Reverted as error:
             if error.name != "UnknownEpoch":
                 raise
@@ -150,12 +150,20 @@ class View:
 
     def latest_epoch(self) -> int:
         """The newest announced epoch, active or not."""
-        return int(self._read("OracleCommittee", self._chain.book.committee, "latestEpoch")["0"])
+        return int(self._one("OracleCommittee", self._chain.book.committee, "latestEpoch"))
 
     # --- inside -----------------------------------------------------------------------------------------------
 
     def _market(self, function: str, *arguments: object) -> abi.Fields:
         return self._read("Market", self._chain.book.market, function, *arguments)
+
+    def _value(self, function: str, *arguments: object) -> Any:
+        return self._one("Market", self._chain.book.market, function, *arguments)
+
+    def _one(self, contract: str, to: Address, function: str, *arguments: object) -> Any:
+        # Whether an only result has a name is the contract's private matter.
+        (value,) = self._read(contract, to, function, *arguments).values()
+        return value
 
     def _read(self, contract: str, to: Address, function: str, *arguments: object) -> abi.Fields:
         entry = abi.load(contract).function(function, len(arguments))

@@ -1,0 +1,268 @@
+"""Putting a market on a chain: registry, committee and market, each of which names the others.
+
+1. The three addresses follow from the deployer and its next nonce, so they are known before anything is sent: a fresh
+   account deploys to the same addresses on every chain.
+2. Where it began is written down before the first transaction; after an interruption the same call goes on from
+   there, and sends nothing twice.
+3. At the end the contracts are read back: they must name each other, the committee and the settings asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sealmarket.chain import abi
+from sealmarket.chain.chain import Chain
+from sealmarket.chain.contracts import hpke_key_hash, members_hash
+from sealmarket.chain.errors import DeploymentFailed, WrongChain
+from sealmarket.chain.model import Block, Windows
+from sealmarket.chain.rpc import Rpc, quantity
+from sealmarket.chain.sender import Mined, Sender
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule
+from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Shape, Wei, decode
+from sealmarket.protocol.hashing import keccak
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+PARTS = ("AssetRegistry", "OracleCommittee", "Market")
+FIRST_EPOCH = 1
+MINIMUM_WINDOWS = Windows(quote=300, decide=300, settle=3600, challenge=86_400)
+_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a deployment fixes for good. Windows and delays are in seconds, fees in the token's smallest unit.
+
+    ``committee`` is epoch 1. Absent ``guardian`` and ``committee_owner`` are the deployer. ``tokens`` maps each
+    admitted token (the zero address is the native coin) to the fee of one oracle signature.
+    """
+
+    finality: FinalityRule
+    committee: Committee
+    store: str
+    backend: str
+    windows: Windows = MINIMUM_WINDOWS
+    unbonding_delay: int = 7 * 86_400
+    committee_delay: int = 7 * 86_400
+    request_fee_factor: int = 3
+    tokens: dict[Address, Wei] = field(default_factory=lambda: {ZERO_ADDRESS: Wei(10**13)})
+    guardian: Address | None = None
+    committee_owner: Address | None = None
+
+
+class Progress(Shape, frozen=True, kw_only=True):
+    """Where a deployment began: enough to go on with it."""
+
+    chain_id: int
+    deployer: Address
+    first_nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """One part that is on the chain; ``mined`` is None when an earlier call had put it there."""
+
+    name: str
+    address: Address
+    mined: Mined | None
+
+
+def deploy(
+    rpc_url: str,
+    account: LocalAccount,
+    settings: Settings,
+    *,
+    development: bool = False,
+    progress: Path | None = None,
+    report: Callable[[Deployed], None] = lambda _part: None,
+) -> AddressBook:
+    """Deploy a market, or go on with a deployment that was interrupted.
+
+    Args:
+        development: whoever calls has started this chain itself, so its well-known keys may be used.
+        progress: a file that remembers where it began; without one an interrupted deployment starts anew.
+        report: called for each part once it is on the chain.
+
+    Raises:
+        DeploymentFailed: the account sent something else meanwhile, or the contracts are not what was asked for.
+        DevelopmentKeyRefused, Reverted, ChainUnavailable: as :class:`Sender`.
+    """
+    _check(settings)
+    begun = _begin(rpc_url, account, progress)
+    addresses = [contract_address(begun.deployer, begun.first_nonce + place) for place in range(len(PARTS))]
+    chain = Chain(_book(begun, addresses, settings, deployed_at=0), rpc_url)
+    try:
+        sender = Sender(chain, account, development=development)
+        start = chain.head()
+        for place, name in enumerate(PARTS):
+            code = _creation(name, addresses, begun.deployer, settings)
+            mined = _put(chain, sender, begun.first_nonce + place, addresses[place], name, code)
+            report(Deployed(name, addresses[place], mined))
+        _check_result(chain, settings)
+        return _book(begun, addresses, settings, deployed_at=_first_block(chain, addresses[0], start))
+    finally:
+        chain.close()
+
+
+def contract_address(creator: Address, nonce: int) -> Address:
+    """The address of what an account creates with a nonce: the last 20 bytes of Keccak-256 of their RLP."""
+    number = nonce.to_bytes((nonce.bit_length() + 7) // 8)
+    encoded = number if len(number) == 1 and number[0] < 0x80 else bytes([0x80 + len(number)]) + number
+    body = bytes([0x80 + len(creator)]) + creator + encoded
+    return Address(keccak(bytes([0xC0 + len(body)]) + body)[12:])
+
+
+def _check(settings: Settings) -> None:
+    if settings.committee.epoch != FIRST_EPOCH:
+        raise DeploymentFailed("the settings", f"the committee is of epoch {settings.committee.epoch}", "use epoch 1")
+    if not settings.tokens:
+        raise DeploymentFailed("the settings", "no token is admitted", "name at least one, with its fee")
+
+
+def _begin(rpc_url: str, account: LocalAccount, path: Path | None) -> Progress:
+    deployer = Address.parse(account.address.lower())
+    rpc = Rpc(rpc_url)
+    try:
+        chain_id = quantity(rpc.call("eth_chainId"), "chain id")
+        nonce = quantity(rpc.call("eth_getTransactionCount", deployer.checksum, "pending"), "nonce")
+    finally:
+        rpc.close()
+    fresh = Progress(chain_id=chain_id, deployer=deployer, first_nonce=nonce)
+    if path is None:
+        return fresh
+    if path.exists():
+        begun = decode(Progress, path.read_bytes())
+        if begun.chain_id != chain_id:
+            raise WrongChain(begun.chain_id, chain_id)
+        if begun.deployer != deployer or nonce < begun.first_nonce:
+            raise DeploymentFailed(
+                "its beginning",
+                f"{path} was begun by {begun.deployer.checksum} at nonce {begun.first_nonce}",
+                "go on with that account on that chain, or remove the file to start anew",
+            )
+        return begun
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        file.write(fresh.canonical())
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return fresh
+
+
+def _put(chain: Chain, sender: Sender, nonce: int, address: Address, name: str, code: bytes) -> Mined | None:
+    pending = quantity(chain.rpc.call("eth_getTransactionCount", sender.address.checksum, "pending"), "nonce")
+    if pending > nonce:
+        _wait_for_code(chain, address, name)
+        return None
+    if pending < nonce:
+        raise DeploymentFailed(name, f"the account's nonce is {pending}, expected {nonce}", "start anew")
+    mined = sender.create(code)
+    if mined.created != address:
+        raise DeploymentFailed(
+            name,
+            f"it was created at {mined.created}, expected {address}",
+            "the account sent something else meanwhile: start anew, with an account that nobody else uses",
+        )
+    return mined
+
+
+def _wait_for_code(chain: Chain, address: Address, name: str) -> None:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not chain.has_code(address):
+        if time.monotonic() > deadline:
+            raise DeploymentFailed(
+                name, f"its transaction was sent and there is no code at {address.checksum}", "start anew"
+            )
+        time.sleep(0.2)
+
+
+def _creation(name: str, addresses: list[Address], deployer: Address, settings: Settings) -> bytes:
+    registry, committee, market = addresses
+    contract = abi.load(name)
+    if name == "AssetRegistry":
+        return contract.creation(market)
+    if name == "OracleCommittee":
+        members = settings.committee.members
+        return contract.creation(
+            settings.committee_owner or deployer,
+            market,
+            settings.committee_delay,
+            [member.signer for member in members],
+            [hpke_key_hash(member.hpke_public_key) for member in members],
+            settings.committee.threshold,
+        )
+    return contract.creation(
+        registry,
+        committee,
+        settings.guardian or deployer,
+        settings.windows,
+        settings.unbonding_delay,
+        settings.request_fee_factor,
+        [{"token": token, "fee": fee} for token, fee in settings.tokens.items()],
+    )
+
+
+def _check_result(chain: Chain, settings: Settings) -> None:
+    view = chain.at(chain.head())
+    found: list[tuple[str, object, object]] = [
+        ("committee", members_hash(settings.committee), view.committee_hash(FIRST_EPOCH)),
+        ("windows", settings.windows, view.minimum_windows()),
+        ("request fee factor", settings.request_fee_factor, view.request_fee_factor()),
+        *((f"fee of {token}", fee, view.signature_fee(token)) for token, fee in settings.tokens.items()),
+    ]
+    for what, expected, actual in found:
+        if actual != expected:
+            raise DeploymentFailed(
+                "the final check", f"{what} is {actual}, expected {expected}", "the chain runs other contracts there"
+            )
+
+
+def _first_block(chain: Chain, registry: Address, start: Block) -> int:
+    """A block at which nothing was deployed yet, or the one that deployed the first part."""
+    if not chain.code(registry, start):
+        return start.number
+    low, high = 0, int(chain.head().number)
+    while low < high:
+        middle = (low + high) // 2
+        if chain.code(registry, chain.block(middle)):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _book(begun: Progress, addresses: list[Address], settings: Settings, *, deployed_at: int) -> AddressBook:
+    registry, committee, market = addresses
+    return AddressBook(
+        chain_id=begun.chain_id,
+        registry=registry,
+        committee=committee,
+        market=market,
+        deployed_at=deployed_at,
+        finality=settings.finality,
+        store=settings.store,
+        backend=settings.backend,
+        committees=(settings.committee,),
+    )
+
+
+def write_book(path: Path, book: AddressBook) -> None:
+    """Write an address book for people and tools: indented, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.format(book.canonical(), indent=2) + b"\n")
+    partial.replace(path)
+
+
+def read_book(path: Path) -> AddressBook:
+    """Read an address book. Raises :class:`MalformedDocument`."""
+    return decode(AddressBook, path.read_bytes())
