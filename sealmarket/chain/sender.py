@@ -84,6 +84,10 @@ class Sender:
         """Simulate, sign and send; returns the transaction's hash at once."""
         return self._submit({"to": call.to.checksum, "data": "0x" + call.data.hex(), "value": call.value})
 
+    def transfer(self, to: Address, amount: int) -> Mined:
+        """Send native coin, in wei."""
+        return self.wait(self._submit({"to": to.checksum, "value": amount}), None)
+
     def create(self, code: bytes) -> Mined:
         """Deploy a contract from its creation code."""
         return self.wait(self._submit({"data": "0x" + code.hex(), "value": 0}), None)
