@@ -39,7 +39,7 @@ class Backend:
         self.addresses = chain.book
         self._database = Database(folder / "backend.sqlite")
         self.blobs = Blobs(folder / "blobs")
-        self.orders = OrderBook(self._database, chain.book, is_contract=self._has_code)
+        self.orders = OrderBook(self._database, chain.book, is_contract=chain.has_code)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
         self._nodes = Nodes()
         self._keeper = Keeper(chain, sender, self._database, self.orders, self.index, self._nodes)
@@ -165,11 +165,8 @@ class Backend:
         try:
             require_signer(digest, signature, signer, "this")
         except SignatureRefused as error:
-            if not self._has_code(signer):
+            if not self.chain.has_code(signer):
                 raise Rejected(error.message, remedy=error.remedy) from error
-
-    def _has_code(self, account: Address) -> bool:
-        return bool(self.chain.code(account, self.chain.head()))
 
     def _keep(self) -> None:
         while not self._stopped.is_set():
