@@ -1,0 +1,28 @@
+"""The sandbox in which a workload runs: a child process from which everything but its inputs has been taken
+away.
+"""
+
+from sealmarket_worker.sandbox.model import (
+    STRICT,
+    WITHOUT_LANDLOCK,
+    FailureKind,
+    Layer,
+    Outputs,
+    SandboxProfile,
+    SandboxUnavailable,
+    WorkloadFailed,
+)
+from sealmarket_worker.sandbox.runner import probe, run_workload
+
+__all__ = [
+    "STRICT",
+    "WITHOUT_LANDLOCK",
+    "FailureKind",
+    "Layer",
+    "Outputs",
+    "SandboxProfile",
+    "SandboxUnavailable",
+    "WorkloadFailed",
+    "probe",
+    "run_workload",
+]

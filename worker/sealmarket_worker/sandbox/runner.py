@@ -1,0 +1,280 @@
+"""The runtime's side of the sandbox: start the child, give it the inputs, take the outputs, trust nothing it
+says.
+
+Rules (docs/spec/workload.md, "Sandbox"):
+
+1. The child inherits its input descriptors, its settings and one pipe; nothing else, and no environment
+   variable but those set here. What it prints goes to the null device.
+2. Inputs travel in memory files sealed against any change, never by path.
+3. The first message says which layers are in force, and is sent before workload code runs. Without every
+   required layer the child ends there.
+4. After that the child is the workload: what comes is bounded while it is read, parsed strictly, and held
+   against the declared names and sizes. Only a :class:`FailureKind` tells of a failure.
+5. The child is dead when :func:`run_workload` returns, however it returns.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from sealmarket.sealed.errors import InvalidOutputs
+from sealmarket.sealed.outputs import decode_outputs
+from sealmarket.workload.bundle import CODE
+from sealmarket.workload.manifest import Limits, Manifest, Value
+from sealmarket_worker.sandbox import launcher
+from sealmarket_worker.sandbox.model import (
+    STRICT,
+    FailureKind,
+    Layer,
+    Outputs,
+    SandboxProfile,
+    SandboxUnavailable,
+    WorkloadFailed,
+)
+
+_LAUNCHER = Path(launcher.__file__)
+_F_ADD_SEALS = 1033
+_ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8
+_READY_SECONDS = 30
+_READY_BYTES = 1 << 16
+_FRAMING_BYTES = 1 << 16
+_PROBE_LIMITS = Limits(cpu_seconds=10, wall_seconds=10, memory_bytes=1 << 30)
+_KINDS = {
+    launcher.RAISED: FailureKind.RAISED,
+    launcher.NOT_LOADED: FailureKind.NOT_LOADED,
+    launcher.OUT_OF_MEMORY: FailureKind.OUT_OF_MEMORY,
+    launcher.OUTPUT_INVALID: FailureKind.OUTPUT_INVALID,
+}
+
+Input = bytes | bytearray | memoryview
+
+
+def run_workload(
+    bundle_dir: Path,
+    environment_dir: Path,
+    manifest: Manifest,
+    inputs: Mapping[str, Input],
+    parameters: Mapping[str, Value],
+    profile: SandboxProfile = STRICT,
+) -> Outputs:
+    """Run a workload once.
+
+    Args:
+        bundle_dir: a checked bundle in a folder that only the runtime can write to (``Bundle.write``).
+        environment_dir: its checked dependencies, likewise (``environment.take``).
+        inputs: plaintext by the names of ``manifest.input_names``.
+        parameters: complete, as ``manifest.check_parameters`` gives them.
+
+    Raises:
+        SandboxUnavailable: a required layer cannot be put in force here; no workload code has run.
+        WorkloadFailed: the workload's own fault, with nothing but its kind.
+    """
+    with _child(
+        bundle_dir, environment_dir, manifest.entry_point, manifest.limits, inputs, parameters, profile
+    ) as child:
+        layers = child.ready(profile)
+        bound = sum(output.max_bytes for output in manifest.outputs) + _FRAMING_BYTES
+        message, failure = child.message(bound)
+        kind, files = (failure, {}) if failure else _outcome(message, manifest)
+        cpu_seconds = child.end()
+        if kind is None and child.status != 0:
+            kind = FailureKind.CRASHED
+        if kind is not None:
+            raise WorkloadFailed(child.explained(kind), layers, cpu_seconds)
+        return Outputs(files=files, layers=layers, cpu_seconds=cpu_seconds)
+
+
+def probe(profile: SandboxProfile = STRICT) -> tuple[Layer, ...]:
+    """The layers that this machine can put in force. Raises :class:`SandboxUnavailable` for a required one."""
+    nowhere = _LAUNCHER.parent
+    with _child(nowhere, nowhere, "", _PROBE_LIMITS, {}, {}, profile) as child:
+        return child.ready(profile)
+
+
+class _Child:
+    """A running sandbox."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: int, limits: Limits) -> None:
+        self._process, self._pipe, self._limits = process, pipe, limits
+        self._deadline = time.monotonic() + limits.wall_seconds
+        self._buffer = bytearray()
+        self._late = False
+        self._cpu = 0.0
+        self.status: int | None = None
+
+    def ready(self, profile: SandboxProfile) -> tuple[Layer, ...]:
+        """The layers in force (rule 3)."""
+        deadline = time.monotonic() + _READY_SECONDS
+        self._read_until(5, 5, deadline)
+        size = int.from_bytes(self._buffer[1:5], "big")
+        if self._buffer[:1] != b"R" or size > _READY_BYTES:
+            raise SandboxUnavailable(profile.required, "the sandbox did not start")
+        self._read_until(5 + size, 5 + size, deadline)
+        if len(self._buffer) < 5 + size:
+            raise SandboxUnavailable(profile.required, "the sandbox did not start")
+        said = json.loads(bytes(self._buffer[5 : 5 + size]))
+        layers = tuple(layer for layer in Layer if layer.value in said["layers"])
+        if missing := profile.required - set(layers):
+            raise SandboxUnavailable(missing, "; ".join(said["failed"]))
+        del self._buffer[: 5 + size]
+        return layers
+
+    def message(self, bound: int) -> tuple[bytes, FailureKind | None]:
+        """Everything that comes until the pipe closes, or why not (rule 4)."""
+        self._read_until(bound + 1, 1 << 20, self._deadline)
+        if self._late:
+            return b"", FailureKind.OUT_OF_TIME
+        if len(self._buffer) > bound:
+            return b"", FailureKind.OUTPUT_TOO_LARGE
+        return bytes(self._buffer), None
+
+    def end(self, *, grace: float = 1.0) -> float:
+        """Kill what is left, take its status, and return the CPU seconds that it used.
+
+        A child whose pipe closed by itself is about to end, and has ``grace`` seconds for it: its own status is
+        wanted, not that of our kill.
+        """
+        if self.status is None and (self._late or not self._ended_within(grace)):
+            os.kill(self._process.pid, signal.SIGKILL)
+            _, status, usage = os.wait4(self._process.pid, 0)
+            self._note(status, usage.ru_utime + usage.ru_stime)
+        return self._cpu
+
+    def explained(self, kind: FailureKind) -> FailureKind:
+        """A kind made more exact by the signal that ended the child."""
+        if self._late:
+            return FailureKind.OUT_OF_TIME
+        if self.status == -signal.SIGSYS:
+            return FailureKind.FORBIDDEN_CALL
+        spent = self._cpu >= self._limits.cpu_seconds
+        if self.status == -signal.SIGXCPU or (self.status == -signal.SIGKILL and spent):
+            return FailureKind.OUT_OF_TIME
+        if self.status is not None and self.status < 0 and kind is not FailureKind.OUTPUT_TOO_LARGE:
+            return FailureKind.CRASHED
+        return kind
+
+    def _ended_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
+            if pid:
+                self._note(status, usage.ru_utime + usage.ru_stime)
+                return True
+            select.select([], [], [], 0.001)
+        return False
+
+    def _note(self, status: int, cpu: float) -> None:
+        self.status = os.waitstatus_to_exitcode(status)
+        self._process.returncode = self.status
+        self._cpu = cpu
+
+    def _read_until(self, enough: int, block: int, deadline: float) -> None:
+        poller = select.poll()
+        poller.register(self._pipe, select.POLLIN)
+        while len(self._buffer) < enough:
+            left = deadline - time.monotonic()
+            if left <= 0 or not poller.poll(left * 1000):
+                self._late = True
+                return
+            data = os.read(self._pipe, min(block, enough - len(self._buffer)))
+            if not data:
+                return
+            self._buffer += data
+
+
+@contextmanager
+def _child(
+    bundle_dir: Path,
+    environment_dir: Path,
+    entry_point: str,
+    limits: Limits,
+    inputs: Mapping[str, Input],
+    parameters: Mapping[str, Value],
+    profile: SandboxProfile,
+) -> Iterator[_Child]:
+    with ExitStack() as stack:
+        mine, theirs = os.pipe2(os.O_CLOEXEC)
+        stack.callback(os.close, mine)
+        descriptors = [(name, _memory_file(stack, data)) for name, data in inputs.items()]
+        settings = {
+            "parent": os.getpid(),
+            "output": theirs,
+            "code": str((bundle_dir / CODE).resolve()),
+            "environment": str(environment_dir.resolve()),
+            "entry_point": entry_point,
+            "inputs": descriptors,
+            "parameters": dict(parameters),
+            "limits": {"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds},
+            "required": sorted(profile.required),
+        }
+        told = _memory_file(stack, json.dumps(settings).encode())
+        process = _start([told, theirs, *(descriptor for _, descriptor in descriptors)], told, limits)
+        os.close(theirs)
+        child = _Child(process, mine, limits)
+        stack.callback(child.end, grace=0)
+        yield child
+
+
+def _start(descriptors: list[int], told: int, limits: Limits) -> subprocess.Popen[bytes]:
+    interpreter = os.path.realpath(sys.executable)
+    threads = str(limits.threads)
+    return subprocess.Popen(
+        [interpreter, "-P", "-s", "-S", "-B", str(_LAUNCHER), str(told)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={
+            "LC_ALL": "C.UTF-8",
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "PYTHONHASHSEED": str(limits.seed),
+            "SEALMARKET_SEED": str(limits.seed),
+        },
+        close_fds=True,
+        pass_fds=descriptors,
+        start_new_session=True,
+    )
+
+
+def _memory_file(stack: ExitStack, data: Input) -> int:
+    """A memory file that nobody can change any more (rule 2)."""
+    descriptor = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    stack.callback(os.close, descriptor)
+    view = memoryview(data).cast("B")
+    while len(view):
+        view = view[os.write(descriptor, view) :]
+    fcntl.fcntl(descriptor, _F_ADD_SEALS, _ALL_SEALS)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _outcome(message: bytes, manifest: Manifest) -> tuple[FailureKind | None, dict[str, bytes]]:
+    """What the workload's message means (rule 4)."""
+    if message[:1] == b"E" and len(message) == 2:
+        return _KINDS.get(message[1:], FailureKind.OUTPUT_INVALID), {}
+    if not message:
+        return FailureKind.CRASHED, {}
+    if message[:1] != b"O" or int.from_bytes(message[1:9], "big") != len(message) - 9:
+        return FailureKind.OUTPUT_INVALID, {}
+    try:
+        files = decode_outputs(memoryview(message)[9:])
+    except InvalidOutputs:
+        return FailureKind.OUTPUT_INVALID, {}
+    largest = {output.name: output.max_bytes for output in manifest.outputs}
+    if files.keys() - largest.keys():
+        return FailureKind.OUTPUT_INVALID, {}
+    if any(len(data) > largest[name] for name, data in files.items()):
+        return FailureKind.OUTPUT_TOO_LARGE, {}
+    return None, files
