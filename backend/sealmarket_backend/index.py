@@ -11,7 +11,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from sealmarket.chain import Chain
+from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.events import (
     AssetPublished,
     AssetRevoked,
@@ -66,7 +66,7 @@ class IndexedAsset:
 class Index:
     """Follows one market's final blocks."""
 
-    def __init__(self, database: Database, chain: Chain, *, start: int) -> None:
+    def __init__(self, database: Database, chain: ChainReader, *, start: int) -> None:
         self._database = database
         self._chain = chain
         self._start = start

@@ -1,0 +1,179 @@
+"""The index says what final blocks say, and nothing else; built again from events it is the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from sealmarket.chain.errors import ChainUnavailable
+from sealmarket.chain.memory import MemoryChain
+from sealmarket.chain.model import Fault
+from sealmarket.protocol.codec import Address, Bytes32, MicroEpsilon, Uint, Wei
+from sealmarket.protocol.job import AssetUse, Decision, JobSpec, Settlement
+from sealmarket.protocol.numbers import Grade, JobId, Outcome, Status, Tee
+from sealmarket_backend.database import Database
+from sealmarket_backend.errors import NotFound
+from sealmarket_backend.index import Index
+from tests.backend.orders import ASSET, BOOK, CONSUMER, OWNER, PROVIDER, STRANGER, account, indexed, request
+
+EVIDENCE, RESULT, RECEIPT = (Bytes32(bytes([n]) * 32) for n in (0xE1, 0xE2, 0xE3))
+
+
+def spec() -> JobSpec:
+    asked = request()
+    use = AssetUse(
+        asset_id=ASSET,
+        owner=account(OWNER),
+        version=1,
+        terms_version=1,
+        seal_hash=indexed().seal.hash(),
+        price=Wei(80),
+        epsilon=MicroEpsilon(0),
+    )
+    return JobSpec(
+        request_hash=asked.struct_hash(),
+        consumer=asked.consumer,
+        payer=asked.payer,
+        provider=account(PROVIDER),
+        token=asked.token,
+        workload_digest=asked.workload_digest,
+        parameters_digest=asked.parameters_digest,
+        result_key_hash=asked.result_key_hash,
+        purpose=1,
+        tee=Tee.TDX,
+        min_grade=Grade.SIMULATED,
+        epoch=1,
+        compute_price=Wei(40),
+        unit_price=Wei(1),
+        max_units=10,
+        penalty=Wei(10),
+        matched_at=0,
+        quote_window=60,
+        decide_window=61,
+        settle_window=62,
+        challenge_window=63,
+        assets=(use,),
+    )
+
+
+def core(job_id: JobId, outcome: Outcome = Outcome.ACCEPTED) -> Decision:
+    return Decision(
+        job_id=job_id,
+        evidence_hash=EVIDENCE,
+        enclave_signer=Address(b"\x05" * 20),
+        enclave_key_hash=Bytes32(b"\x06" * 32),
+        terms_digest=Bytes32(b"\x07" * 32),
+        epoch=1,
+        outcome=outcome,
+        grade=1,
+        reasons=Uint(0) if outcome is Outcome.ACCEPTED else Uint(1 << 220),
+        expiry=100,
+        detail=Bytes32(b"\x08" * 32),
+    )
+
+
+@pytest.fixture
+def chain() -> MemoryChain:
+    return MemoryChain(BOOK)
+
+
+def index_of(chain: MemoryChain) -> Index:
+    made = Index(Database(None), chain, start=0)
+    made.advance()
+    return made
+
+
+def test_what_is_not_final_is_not_there(chain: MemoryChain) -> None:
+    job_id = chain.match(spec())
+    with pytest.raises(NotFound):
+        index_of(chain).job(job_id)
+
+
+def test_what_a_reorganisation_took_back_was_never_there(chain: MemoryChain) -> None:
+    index = Index(Database(None), chain, start=0)
+    job_id = chain.match(spec())
+    index.advance()
+    chain.reorganise(1)
+    chain.mine(3)
+    index.advance()
+    with pytest.raises(NotFound):
+        index.job(job_id)
+
+
+def test_a_silent_node_loses_nothing_that_was_read(chain: MemoryChain) -> None:
+    job_id = chain.match(spec())
+    chain.finalise()
+    index = index_of(chain)
+    chain.fall_silent()
+    with pytest.raises(ChainUnavailable):
+        index.advance()
+    assert index.job(job_id).status == "matched"
+
+
+def test_a_job_is_followed_to_its_end(chain: MemoryChain) -> None:
+    chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+    job_id = chain.match(spec())
+    chain.quote(job_id, EVIDENCE)
+    chain.decide(core(job_id))
+    settlement = Settlement(job_id=job_id, result_hash=RESULT, receipt_hash=RECEIPT, units=3, last=True)
+    chain.settle(settlement)
+    chain.finalise()
+    index = index_of(chain)
+    view = index.job(job_id)
+    assert (view.status, view.evidence_hash, view.result_hash, view.units) == ("settled", EVIDENCE, RESULT, 3)
+    assert view.decision is not None
+    assert view.decision.enclave_signer == Address(b"\x05" * 20)
+    assert [event.name for event in view.history] == ["JobMatched", "JobQuoted", "JobDecided", "JobSettled"]
+    assert view.deadline == view.history[-1].timestamp + 63
+    assert "acknowledge" in view.waiting_for
+    chain.end(job_id, Status.MATURED)
+    chain.finalise()
+    index.advance()
+    assert (index.job(job_id).status, index.job(job_id).deadline, index.unfinished()) == ("matured", 0, [])
+
+
+def test_an_acceptance_that_the_chain_turned_around_is_a_refusal(chain: MemoryChain) -> None:
+    job_id = chain.match(spec())
+    chain.quote(job_id, EVIDENCE)
+    chain.decide(core(job_id), outcome=Outcome.TERMS_REFUSED)
+    chain.finalise()
+    assert index_of(chain).job(job_id).status == "refused"
+
+
+def test_a_refusal_keeps_its_reasons(chain: MemoryChain) -> None:
+    job_id = chain.match(spec())
+    chain.quote(job_id, EVIDENCE)
+    chain.decide(core(job_id, Outcome.REQUEST_REFUSED))
+    chain.finalise()
+    assert index_of(chain).job(job_id).reasons == 1 << 220
+
+
+def test_tightened_terms_and_revocation_show_on_the_asset(chain: MemoryChain) -> None:
+    chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+    chain.tighten(ASSET, 1, indexed(price=Wei(99)).terms)
+    chain.revoke(ASSET)
+    chain.finalise()
+    asset = index_of(chain).asset(ASSET, 1)
+    assert (asset.terms.price, asset.terms_version, asset.revoked) == (99, 2, True)
+
+
+def test_jobs_are_found_by_provider_consumer_and_status(chain: MemoryChain) -> None:
+    job_id = chain.match(spec())
+    chain.finalise()
+    index = index_of(chain)
+    assert [view.job_id for view in index.jobs(provider=account(PROVIDER), status=Status.MATCHED)] == [job_id]
+    assert [view.job_id for view in index.jobs(consumer=account(CONSUMER))] == [job_id]
+    assert index.jobs(provider=account(STRANGER)) == []
+    assert index.jobs(status=Status.SETTLED) == []
+
+
+def test_an_index_built_again_from_events_is_the_same(chain: MemoryChain) -> None:
+    followed = Index(Database(None), chain, start=0)
+    job_id = chain.match(spec())
+    for _ in range(3):
+        followed.advance()
+        chain.mine()
+    chain.quote(job_id, EVIDENCE)
+    chain.end(job_id, Status.EXPIRED, Fault.COMMITTEE_SILENT)
+    chain.finalise()
+    followed.advance()
+    assert index_of(chain).jobs() == followed.jobs()
