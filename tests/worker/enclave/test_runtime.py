@@ -18,7 +18,7 @@ from sealmarket.protocol.signing import recover
 from sealmarket.sealed.hpke import PrivateKey
 from sealmarket.sealed.result import ResultEnvelope, open_result
 from sealmarket_worker.enclave.channel import Deliver, Evidence, Refused, Want
-from sealmarket_worker.enclave.errors import Code, HostLost, WorkloadFailed
+from sealmarket_worker.enclave.errors import Code, HostLost, JobRefused, WorkloadFailed
 from tests.worker.enclave.twins import EnclaveTwin, SandboxTwin, deliver, load_of, loaded, serve
 from tests.worker.scene import CHAIN_ID, MARKER, MARKET, Scene
 
@@ -182,6 +182,15 @@ def test_a_file_that_no_wheel_lists_is_refused(scene: Scene, enclave: EnclaveTwi
     (scene.environment / name).write_text("import os\n")
     enclave.host.send(load_of(scene))
     assert refusal(enclave).code == Code.ENVIRONMENT_MISMATCH
+
+
+def test_a_machine_that_cannot_confine_a_workload_quotes_nothing(
+    scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin
+) -> None:
+    sandbox.refusal = JobRefused(Code.SANDBOX_UNAVAILABLE, "no seccomp", "use another kernel")
+    enclave.host.send(load_of(scene))
+    assert refusal(enclave).code == Code.SANDBOX_UNAVAILABLE
+    assert enclave.platform.events == []
 
 
 def test_a_dependency_that_is_edited_after_the_check_is_not_the_one_that_runs(

@@ -14,7 +14,7 @@ import msgspec
 from sealmarket.protocol.codec import Bytes32
 from sealmarket.protocol.numbers import Tee
 from sealmarket.workload.bundle import pack, read_bundle
-from sealmarket_worker.enclave.bundle import BundleWorkplace, SandboxJob
+from sealmarket_worker.enclave.bundle import BundleWorkplace, Ran, SandboxJob
 from sealmarket_worker.enclave.channel import (
     Channel,
     Deliver,
@@ -31,6 +31,7 @@ from sealmarket_worker.enclave.channel import (
     enclave_side,
     host_side,
 )
+from sealmarket_worker.enclave.errors import JobRefused
 from sealmarket_worker.enclave.runtime import Runtime, Surroundings
 from tests.worker.scene import CHAIN_ID, MARKET, Scene
 
@@ -43,6 +44,7 @@ class PlatformTwin:
     report_data: bytes = b""
 
     def quote(self, report_data: bytes) -> bytes:
+        assert type(report_data) is bytes  # a real channel encodes nothing else
         self.events.append("quote")
         self.report_data = report_data
         return b"quote over " + report_data
@@ -60,19 +62,25 @@ class SandboxTwin:
     jobs: list[SandboxJob] = field(default_factory=list)
     seen: dict[str, bytes] = field(default_factory=dict)
     dependency: str = ""
+    refusal: JobRefused | None = None
 
-    def __call__(self, job: SandboxJob) -> tuple[Mapping[str, bytes], Sequence[str]]:
+    def check(self) -> None:
+        if self.refusal:
+            raise self.refusal
+
+    def run(self, job: SandboxJob) -> Ran:
         self.jobs.append(job)
         self.seen = {name: bytes(data) for name, data in job.inputs.items()}
         self.dependency = (job.environment / "tiny" / "__init__.py").read_text()
         if isinstance(self.outputs, Exception):
             raise self.outputs
         rows = sum(data.count(b"\n") for data in self.seen.values())
-        return self.outputs if self.outputs is not None else {"report.json": b'{"rows":%d}' % rows}, ("twin",)
+        outputs = self.outputs if self.outputs is not None else {"report.json": b'{"rows":%d}' % rows}
+        return Ran(outputs, ("twin",))
 
 
 @dataclass
-class Ran:
+class Said:
     """What an enclave said, in order."""
 
     refused: Refused | None = None
@@ -133,9 +141,9 @@ def load_of(scene: Scene, **changes: object) -> Load:
     return msgspec.structs.replace(load, **changes)
 
 
-def serve(scene: Scene, host: Channel[FromEnclave], containers: Mapping[Bytes32, bytes] | None = None) -> Ran:
+def serve(scene: Scene, host: Channel[FromEnclave], containers: Mapping[Bytes32, bytes] | None = None) -> Said:
     """Answer an enclave to its end, from the scene's containers or from others."""
-    ran = Ran()
+    ran = Said()
     held = containers or {asset.seal.content_root: asset.container for asset in scene.assets}
     while True:
         message = host.receive()

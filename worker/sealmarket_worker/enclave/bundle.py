@@ -11,9 +11,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from sealmarket.protocol.codec import Bytes32
 from sealmarket.protocol.errors import MalformedDocument
@@ -21,7 +22,7 @@ from sealmarket.workload.bundle import unpack
 from sealmarket.workload.environment import take
 from sealmarket.workload.errors import BundleError, EnvironmentRefused, ParametersRefused
 from sealmarket.workload.manifest import Limits, Manifest
-from sealmarket_worker.enclave.errors import Code, JobRefused
+from sealmarket_worker.enclave.errors import Code, JobRefused, WorkloadFailed
 from sealmarket_worker.enclave.job import ParameterValue
 from sealmarket_worker.enclave.outputs import DeclaredOutput
 
@@ -47,8 +48,22 @@ class SandboxJob:
         return self.manifest.limits
 
 
-Sandbox = Callable[[SandboxJob], tuple[Mapping[str, bytes], Sequence[str]]]
-"""Runs a workload: its outputs, and the layers that were in force. Raises :class:`WorkloadFailed`."""
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came out of a sandbox, and the layers that were in force."""
+
+    outputs: Mapping[str, bytes]
+    layers: tuple[str, ...]
+
+
+class Sandbox(Protocol):
+    """Where workloads run."""
+
+    def check(self) -> None:
+        """Raise :class:`JobRefused` when this machine cannot confine a workload."""
+
+    def run(self, job: SandboxJob) -> Ran:
+        """Run a workload. Raises :class:`WorkloadFailed`."""
 
 
 class PreparedBundle:
@@ -73,9 +88,13 @@ class PreparedBundle:
             inputs=inputs,
             parameters=self._parameters,
         )
-        outputs, layers = self._sandbox(job)
-        self.layers = tuple(layers)
-        return outputs
+        try:
+            ran = self._sandbox.run(job)
+        except WorkloadFailed as error:
+            self.layers = error.layers
+            raise
+        self.layers = ran.layers
+        return ran.outputs
 
 
 class BundleWorkplace:
@@ -95,6 +114,7 @@ class BundleWorkplace:
         asset_count: int,
     ) -> tuple[PreparedBundle, tuple[str, ...]]:
         """See :class:`~sealmarket_worker.enclave.workplace.Workplace`."""
+        self._sandbox.check()
         folder = self._private_folder()
         try:
             read = unpack(archive)

@@ -105,6 +105,6 @@ class InputFailed(EnclaveError):
 class WorkloadFailed(EnclaveError):
     """The workload failed: {kind}"""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, layers: tuple[str, ...] = ()) -> None:
         super().__init__(f"the workload failed: {kind}")
-        self.kind = kind
+        self.kind, self.layers = kind, layers

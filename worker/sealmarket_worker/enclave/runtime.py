@@ -139,7 +139,7 @@ class Runtime:
     def _quote(self, job: LoadedJob, workload: Prepared, names: tuple[str, ...]) -> _Quoted:
         keys = EnclaveKeys()
         bound = report_data(job.job_id, keys.signer, keys.key_hash, job.block_hash)
-        quote = self._around.platform.quote(bound)
+        quote = self._around.platform.quote(bytes(bound))
         if self._around.tee in _WITH_REGISTERS:
             self._around.platform.extend(JOB_REGISTER, job_register_event(job.job_id))
         found = evidence_hash(quote, keys.signer, keys.key_hash, job.block_hash)
