@@ -189,6 +189,43 @@ class Chain:
                 raise BlockGone(ref.block_number, hashes[ref.block_number], ref.block_hash)
         return self._completed([event for _, event in sorted(self._decoded(logs), key=lambda pair: pair[0])])
 
+    def about_job(self, job_id: Bytes32, last: Block, first: int | None = None) -> list[ChainEvent]:
+        """Everything that was told about one job up to a block; the first is its :class:`JobMatched`."""
+        return self._told(self.book.market, [None, str(job_id)], first, last)
+
+    def about_asset(self, asset_id: Bytes32, last: Block) -> list[ChainEvent]:
+        """Everything that was told about one asset up to a block."""
+        return self._told(self.book.registry, [None, str(asset_id)], None, last)
+
+    def matches_of(self, consumer: Address, first: int, last: Block) -> list[JobMatched]:
+        """The jobs of one consumer that were matched from block ``first`` on."""
+        topic = _topic("Market", "JobMatched")
+        found = self._told(self.book.market, [topic, None, "0x" + consumer.rjust(32, b"\0").hex()], first, last)
+        return [event for event in found if isinstance(event, JobMatched)]
+
+    def _told(self, address: Address, topics: list[str | None], first: int | None, last: Block) -> list[ChainEvent]:
+        start = self.book.deployed_at if first is None else first
+        self._require(last)
+        try:
+            logs = self._logs(address, topics, start, last.number)
+        except RpcRefused:
+            # Nodes bound the span of a query: ask for less at a time.
+            logs = []
+            for begin in range(start, last.number + 1, EVENT_SPAN):
+                logs += self._logs(address, topics, begin, min(last.number, begin + EVENT_SPAN - 1))
+        self._require(last)
+        found = sorted(self._decoded(logs), key=lambda pair: pair[0])
+        if any(not start <= ref.block_number <= last.number for ref, _ in found):
+            raise NodeDistrusted("logs", f"blocks {start} to {last.number}", "logs of other blocks")
+        return self._completed([event for _, event in found])
+
+    def _logs(self, address: Address, topics: list[str | None], first: int, last: int) -> list[Any]:
+        query = {"fromBlock": hex(first), "toBlock": hex(last), "address": address.checksum, "topics": topics}
+        logs = self.rpc.call("eth_getLogs", query)
+        if not isinstance(logs, list):
+            raise NodeDistrusted("logs", "a list", type(logs).__name__)
+        return logs
+
     def decode_logs(self, logs: Iterable[Any], block: Block) -> Iterator[ChainEvent]:
         """The typed events among the logs of one receipt; logs of other contracts (tokens) are left out."""
         ours = {self.book.registry, self.book.committee, self.book.market}
@@ -234,17 +271,9 @@ class Chain:
 
     def _about(self, contract: str, name: str | None, subject: Bytes32, before: EventRef) -> list[ChainEvent]:
         """The events of one contract about one job or asset, up to an event."""
-        topic = next((str(t) for t, e in abi.load(contract).events.items() if e.name == name), None)
         address = self.book.market if contract == "Market" else self.book.registry
-        logs = self.rpc.call(
-            "eth_getLogs",
-            {
-                "fromBlock": hex(self.book.deployed_at),
-                "toBlock": hex(before.block_number),
-                "address": address.checksum,
-                "topics": [topic, str(subject)],
-            },
-        )
+        topics = [_topic(contract, name) if name else None, str(subject)]
+        logs = self._logs(address, topics, self.book.deployed_at, before.block_number)
         found = sorted(self._decoded(logs), key=lambda pair: pair[0])
         return [event for ref, event in found if ref < before]
 
@@ -271,6 +300,10 @@ class Chain:
     def close(self) -> None:
         """Give the connections back."""
         self.rpc.close()
+
+
+def _topic(contract: str, name: str) -> str:
+    return next(str(topic) for topic, entry in abi.load(contract).events.items() if entry.name == name)
 
 
 def _read_block(value: Any, tag: str) -> Block:

@@ -8,6 +8,8 @@
         ├── StoreLied           the server answered with other bytes than the name commits to
         ├── RequestInvalid      what was asked for cannot be signed or matched
         ├── PolicyMismatch      a policy draft and the data, committee or chain do not fit each other
+        ├── CommitteeMismatch   the address book names other oracle nodes than the chain
+        ├── AccountFileRefused  (accounts)
         ├── JobNotFound
         ├── JobEndedOtherwise   a job that was waited for ended without a result
         ├── WaitedTooLong
@@ -80,6 +82,17 @@ class PolicyMismatch(ClientError):
             remedy="correct the draft, and seal again",
         )
         self.field, self.expected, self.found = field, expected, found
+
+
+class CommitteeMismatch(ClientError):
+    """the chain's committee of epoch {epoch} is {expected}, the address book's {found}"""
+
+    def __init__(self, epoch: int, expected: object, found: object) -> None:
+        super().__init__(
+            f"the chain's committee of epoch {epoch} is {expected}, the address book's {found}",
+            remedy="do not deal keys to these nodes; get the address book from its publisher again",
+        )
+        self.epoch, self.expected, self.found = epoch, expected, found
 
 
 class JobNotFound(ClientError):

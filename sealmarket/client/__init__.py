@@ -1,0 +1,45 @@
+"""The SDK: what an owner, a consumer, a provider and a reader of receipts do, as plain calls.
+
+chain, store = Chain(book, rpc_url), Store(book.store)
+sealed = Owner(chain, account, store).seal(Path("patients.csv"), draft, Path("sealed"), passphrase="…")
+handle = Consumer(chain, account, store).request(workload, parameters, [AssetWish(asset_id=…)], limits, key)
+"""
+
+from __future__ import annotations
+
+from sealmarket.client.accounts import create_account, load_account
+from sealmarket.client.consumer import (
+    AssetWish,
+    Consumer,
+    JobLimits,
+    RequestHandle,
+    create_result_key,
+    load_result_key,
+)
+from sealmarket.client.draft import DraftTerms, PolicyDraft
+from sealmarket.client.errors import ClientError
+from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.client.owner import Owner, SealedAsset
+from sealmarket.client.provider import Provider
+from sealmarket.client.store import Store
+
+__all__ = [
+    "AssetWish",
+    "ClientError",
+    "Consumer",
+    "DraftTerms",
+    "JobLimits",
+    "JobRecord",
+    "Owner",
+    "PolicyDraft",
+    "Provider",
+    "RequestHandle",
+    "SealedAsset",
+    "Store",
+    "create_account",
+    "create_result_key",
+    "load_account",
+    "load_result_key",
+    "read_job",
+    "reasons_in_words",
+]

@@ -1,0 +1,24 @@
+"""Which committee a key is dealt to: the address book's, held against what the chain stores."""
+
+from __future__ import annotations
+
+from sealmarket.chain import ChainReader
+from sealmarket.chain.contracts import members_hash
+from sealmarket.client.errors import CommitteeMismatch
+from sealmarket.protocol.book import Committee
+
+
+def current_committee(chain: ChainReader) -> Committee:
+    """The newest committee of the address book, if the chain knows exactly these members.
+
+    An address book may come from anywhere. A member exchanged in it would be sent a share of every key, so nothing is
+    dealt to a list that does not hash to the chain's.
+
+    Raises:
+        CommitteeMismatch: the chain stores other members for that epoch, or none.
+    """
+    committee = max(chain.book.committees, key=lambda known: known.epoch)
+    stored = chain.at(chain.final()).committee_hash(committee.epoch)
+    if stored != members_hash(committee):
+        raise CommitteeMismatch(committee.epoch, stored, members_hash(committee))
+    return committee

@@ -1,0 +1,345 @@
+"""What a consumer does: deposit, request, wait, open the result, acknowledge it.
+
+The backend is asked for orientation only. What a job is, where it stands and which result is its own are read from
+final blocks; every blob is held against its hash there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sealmarket.chain import Block, Chain, Mined, Sender
+from sealmarket.client.errors import JobEndedOtherwise, RequestInvalid, WaitedTooLong
+from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.client.owner import new_salt
+from sealmarket.client.signing import sign
+from sealmarket.client.store import Store, digest_of
+from sealmarket.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
+    Address,
+    Bytes32,
+    MicroEpsilon,
+    Wei,
+    decode_canonical,
+)
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import Acknowledgement
+from sealmarket.protocol.numbers import AssetId, Grade, JobId, Purpose, Status, Tee
+from sealmarket.protocol.orders import AssetLimit, Request
+from sealmarket.protocol.wire import Parameters, SignedRequest
+from sealmarket.sealed.hpke import PrivateKey
+from sealmarket.sealed.keyfile import KeyKind, read_key_file, write_key_file
+from sealmarket.sealed.result import ResultEnvelope, open_result
+from sealmarket.workload.bundle import Bundle, read_bundle
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+POLL_SECONDS = 0.5
+DAY = 86_400
+EXACT, NOTHING = MicroEpsilon(0), Wei(0)
+_GOOD = {Status.SETTLED, Status.MATURED, Status.CHALLENGED}
+_ENDED = {Status.REFUSED, Status.STOPPED, Status.FAILED, Status.EXPIRED, Status.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetWish:
+    """One asset that a job shall use. ``max_price`` None: its price now. ``epsilon`` 0: an exact output."""
+
+    asset_id: AssetId
+    version: int = 1
+    max_price: Wei | None = None
+    epsilon: MicroEpsilon = EXACT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLimits:
+    """What a consumer pays at most and waits for. Prices in the token's smallest unit, windows in seconds."""
+
+    max_compute_price: Wei
+    max_unit_price: Wei = NOTHING
+    max_units: int = 0
+    quote_window: int = 600
+    decide_window: int = 600
+    settle_window: int = 4 * 3600
+    challenge_window: int = DAY
+    valid_for: int = DAY
+    token: Address = ZERO_ADDRESS
+    tee: Tee = Tee.TDX
+    min_grade: Grade = Grade.HARDWARE
+    providers: Bytes32 = ZERO_HASH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestHandle:
+    """A request that was signed and posted. ``since``: its job is matched after this block."""
+
+    request_hash: Bytes32
+    request: Request
+    signed: SignedRequest
+    parameters: Parameters
+    since: int
+
+
+class Consumer:
+    """One consumer's account on one market."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        account: LocalAccount,
+        store: Store,
+        *,
+        development: bool = False,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """``development``: whoever calls has started this chain, so its well-known keys may be used."""
+        self._chain = chain
+        self._account = account
+        self._store = store
+        self._sender = Sender(chain, account, development=development)
+        self._pause = pause
+
+    @property
+    def address(self) -> Address:
+        """The consumer's account."""
+        return self._sender.address
+
+    # --- money ------------------------------------------------------------------------------------------------
+
+    def deposit(self, amount: Wei, token: Address = ZERO_ADDRESS) -> Mined:
+        """Put money into the market's ledger; a match locks it, what is not used returns."""
+        return self._sender.send(self._chain.market.deposit(token, amount))
+
+    def withdraw(self, amount: Wei | None = None, token: Address = ZERO_ADDRESS, to: Address | None = None) -> Mined:
+        """Take free balance out; all of it unless an amount is named."""
+        free = self._chain.at(self._chain.head()).account(token, self.address).free
+        return self._sender.send(
+            self._chain.market.withdraw(token, free if amount is None else amount, to or self.address)
+        )
+
+    # --- request ----------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        workload: Path | Bundle,
+        parameters: Mapping[str, object],
+        assets: Sequence[AssetWish],
+        limits: JobLimits,
+        result_key: PrivateKey,
+        *,
+        purpose: Purpose = Purpose.TRAIN,
+        post: bool = True,
+    ) -> RequestHandle:
+        """Sign a request over the terms in force, upload what it needs, and post it.
+
+        Args:
+            result_key: the result is sealed to it; write its backup first (:func:`create_result_key`).
+            post: False signs and uploads, and leaves posting (or matching around the backend) to the caller.
+
+        Raises:
+            ParametersRefused: not what the workload's schema takes.
+            RequestInvalid: assets that do not fit each other or the limits.
+            StoreUnavailable, ChainUnavailable: nothing is posted then; do it again.
+        """
+        bundle = workload if isinstance(workload, Bundle) else read_bundle(workload)
+        values = bundle.manifest.check_parameters(parameters)
+        bundle.manifest.input_names(len(assets))
+        shown = Parameters(salt=Bytes32(secrets.token_bytes(32)), values=values)
+        head = self._chain.head()
+        public = bytes(result_key.public.raw)
+        request = self._request(bundle.digest, shown, assets, limits, keccak(public), purpose, head)
+        signed = SignedRequest(request=request, signature=sign(self._account, self._chain.book, request))
+        self._store.put_workload(bundle)
+        self._store.put_document(public)
+        handle = RequestHandle(
+            request_hash=request.struct_hash(), request=request, signed=signed, parameters=shown, since=head.number
+        )
+        if post:
+            self.post(handle)
+        return handle
+
+    def post(self, handle: RequestHandle) -> None:
+        """Put a signed request into the book, its parameters beside it."""
+        self._store.post_request(handle.signed)
+        self._store.post_parameters(handle.request_hash, handle.parameters)
+
+    def _request(
+        self,
+        workload: Bytes32,
+        parameters: Parameters,
+        assets: Sequence[AssetWish],
+        limits: JobLimits,
+        result_key_hash: Bytes32,
+        purpose: Purpose,
+        head: Block,
+    ) -> Request:
+        return Request(
+            consumer=self.address,
+            payer=self.address,
+            token=limits.token,
+            workload_digest=workload,
+            parameters_digest=digest_of(parameters),
+            result_key_hash=result_key_hash,
+            purpose=int(purpose),
+            tee=limits.tee,
+            min_grade=limits.min_grade,
+            providers=limits.providers,
+            max_compute_price=limits.max_compute_price,
+            max_unit_price=limits.max_unit_price,
+            max_units=limits.max_units,
+            quote_window=limits.quote_window,
+            decide_window=limits.decide_window,
+            settle_window=limits.settle_window,
+            challenge_window=limits.challenge_window,
+            expiry=head.timestamp + limits.valid_for,
+            salt=new_salt(self._chain.at(head).generation(self.address)),
+            assets=tuple(self._limit(wish, limits, purpose, head) for wish in assets),
+        )
+
+    def _limit(self, wish: AssetWish, limits: JobLimits, purpose: Purpose, head: Block) -> AssetLimit:
+        state = self._chain.at(head).asset(wish.asset_id, wish.version)
+        name = f"version {wish.version} of asset {wish.asset_id}"
+        if state.revoked:
+            raise RequestInvalid(f"{name} is revoked by its owner", "choose another asset or version")
+        if state.terms.expiry <= head.timestamp:
+            raise RequestInvalid(f"the terms of {name} have expired", "ask its owner for a new version")
+        if state.terms.token != limits.token:
+            raise RequestInvalid(
+                f"{name} is priced in {state.terms.token.checksum}, not in {limits.token.checksum}",
+                "pay in the asset's token",
+            )
+        if int(purpose) & ~state.terms.purposes:
+            raise RequestInvalid(f"{name} is not sold for {purpose.name.lower()}", "request a purpose that it allows")
+        return AssetLimit(
+            asset_id=wish.asset_id,
+            version=wish.version,
+            terms_version=state.terms_version,
+            max_price=state.terms.price if wish.max_price is None else wish.max_price,
+            epsilon=wish.epsilon,
+        )
+
+    def cancel(self, handle: RequestHandle) -> Mined:
+        """Void a request that is not matched yet."""
+        return self._sender.send(self._chain.market.cancel_request(handle.request))
+
+    # --- wait -------------------------------------------------------------------------------------------------
+
+    def find_job(self, request_hash: Bytes32, since: int = 0) -> JobId | None:
+        """The job of a request at the newest final block, or None."""
+        final = self._chain.final()
+        for match in self._chain.matches_of(self.address, max(since, self._chain.book.deployed_at), final):
+            if match.spec.request_hash == request_hash:
+                return match.job_id
+        return None
+
+    def wait_match(self, handle: RequestHandle, *, timeout: float = 120.0) -> JobId:
+        """Wait until the request's match is final.
+
+        Raises:
+            WaitedTooLong: with the book's explanation why it is not matched.
+        """
+        deadline = time.monotonic() + timeout
+        while (job := self.find_job(handle.request_hash, handle.since)) is None:
+            if time.monotonic() > deadline:
+                state = self._store.request(handle.request_hash)
+                why = "; ".join(state.explanation) or f"the book says {state.state}"
+                raise WaitedTooLong("a match", timeout, why)
+            self._pause(POLL_SECONDS)
+        return job
+
+    def wait(
+        self, job_id: JobId, *, timeout: float = 600.0, on_change: Callable[[JobRecord], None] = lambda _record: None
+    ) -> JobRecord:
+        """Wait until the job's result is settled at a final block.
+
+        Raises:
+            JobEndedOtherwise: refused, stopped, failed, expired or cancelled; with the reasons.
+            WaitedTooLong.
+        """
+        deadline, seen = time.monotonic() + timeout, None
+        while True:
+            record = read_job(self._chain, job_id)
+            if record.status is not seen:
+                on_change(record)
+                seen = record.status
+            if record.settled is not None and record.status in _GOOD:
+                return record
+            if record.status in _ENDED:
+                raise _ended(record)
+            if time.monotonic() > deadline:
+                raise WaitedTooLong(f"the result of job {job_id}", timeout, f"it is {record.status.name.lower()}")
+            self._pause(POLL_SECONDS)
+
+    # --- result -----------------------------------------------------------------------------------------------
+
+    def open_result(self, job_id: JobId, result_key: PrivateKey) -> dict[str, bytes]:
+        """Fetch the result that the chain names and open it: output name to bytes.
+
+        Raises:
+            JobEndedOtherwise: there is no result.
+            NotInStore: the ciphertext is not to be had; challenge it before the window closes.
+            SealedError: another key, or not the bytes that the enclave signed.
+        """
+        record = read_job(self._chain, job_id)
+        if record.settled is None:
+            raise _ended(record)
+        envelope = decode_canonical(ResultEnvelope, self._store.document(record.settled.result_hash))
+        container = self._store.container(envelope.content_root)
+        book = self._chain.book
+        return open_result(envelope, container, result_key, chain_id=book.chain_id, market=book.market, job_id=job_id)
+
+    def acknowledge(self, job_id: JobId, *, on_chain: bool = False) -> Mined | None:
+        """Say that the result arrived, which pays the provider at once.
+
+        Signed and handed to the backend, which pays the gas; ``on_chain`` sends it from the consumer's account.
+        """
+        record = read_job(self._chain, job_id)
+        if record.settled is None or record.receipt is None:
+            raise _ended(record)
+        if on_chain:
+            return self._sender.send(self._chain.market.acknowledge(record.spec, record.receipt))
+        word = Acknowledgement(job_id=job_id, result_hash=record.settled.result_hash)
+        self._store.post_acknowledgement(word, sign(self._account, self._chain.book, word))
+        return None
+
+
+def create_result_key(
+    path: Path, *, passphrase: str | None = None, confirm_unencrypted: bool = False, about: str = ""
+) -> PrivateKey:
+    """Make a result key and write its backup to a new file (mode 0600) before anything is sealed to it.
+
+    Raises:
+        KeyFileUnconfirmed: neither a passphrase nor a confirmation.
+        KeyFileExists.
+    """
+    key = PrivateKey.generate()
+    notes = {"publicKey": str(keccak(key.public.raw)), **({"about": about} if about else {})}
+    write_key_file(
+        path,
+        KeyKind.RESULT_KEY,
+        key.secret_bytes(),
+        about=notes,
+        passphrase=passphrase,
+        confirm_unencrypted=confirm_unencrypted,
+    )
+    return key
+
+
+def load_result_key(path: Path, *, passphrase: str | None = None) -> PrivateKey:
+    """Read a result key back from its file. Raises :class:`KeyFileError`."""
+    secret, _ = read_key_file(path, KeyKind.RESULT_KEY, passphrase=passphrase)
+    return PrivateKey(secret)
+
+
+def _ended(record: JobRecord) -> JobEndedOtherwise:
+    words = reasons_in_words(record.reasons)
+    said = ", ".join(reason.word for reason in words) or record.fault.name.lower().replace("_", " ")
+    remedy = "; ".join(dict.fromkeys(reason.remedy for reason in words)) or "request again; the money is in the ledger"
+    return JobEndedOtherwise(record.job_id, record.status.name.lower(), said, remedy)

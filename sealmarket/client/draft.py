@@ -1,0 +1,126 @@
+"""A policy as its owner writes it, and the policy document that it becomes.
+
+A draft names what only the owner can decide. What follows from the sealing (ids, committee, the root of allowed
+pairs) is filled in, so that it cannot be filled in wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from sealmarket.attestation.rules import EvidenceRules, check_rules
+from sealmarket.client.errors import PolicyMismatch
+from sealmarket.protocol import merkle
+from sealmarket.protocol.book import Committee
+from sealmarket.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
+    Address,
+    Bytes32,
+    MicroEpsilon,
+    Shape,
+    Wei,
+    from_builtins,
+    to_builtins,
+)
+from sealmarket.protocol.job import allowed_leaf
+from sealmarket.protocol.numbers import U32, AssetId, Grade, Purpose, Tee, Timestamp
+from sealmarket.protocol.orders import Terms
+from sealmarket.protocol.policy import Dealing, OutputRules, PolicyDocument
+
+PurposeName = Literal["train", "fine_tune", "infer", "query"]
+
+
+class DraftTerms(Shape, frozen=True, kw_only=True):
+    """The terms as an owner writes them. No consumers: anybody. ``expiry`` in seconds since 1970 UTC."""
+
+    price: Wei
+    expiry: Timestamp
+    max_uses: Annotated[U32, Meta(ge=1)]
+    purposes: Annotated[tuple[PurposeName, ...], Meta(min_length=1)]
+    min_grade: Literal["hardware", "simulated"] = "hardware"
+    token: Address = ZERO_ADDRESS
+    consumers: tuple[Address, ...] = ()
+    budget: MicroEpsilon = MicroEpsilon(0)
+    per_job_cap: MicroEpsilon = MicroEpsilon(0)
+    follows_committees: bool = False
+
+
+class PolicyDraft(Shape, frozen=True, kw_only=True):
+    """A policy draft. ``data_card`` is any document that tells workload authors what the data looks like."""
+
+    version: Literal["sealmarket/policy-draft/1"] = "sealmarket/policy-draft/1"
+    title: Annotated[str, Meta(min_length=1, max_length=200)]
+    evidence: dict[str, Any]
+    workloads: Annotated[tuple[Bytes32, ...], Meta(min_length=1)]
+    terms: DraftTerms
+    output: OutputRules
+    data_card: dict[str, Any]
+
+    def rules(self) -> EvidenceRules:
+        """The evidence rules, strictly read. Raises :class:`MalformedDocument`, :class:`InvalidRules`."""
+        rules = from_builtins(EvidenceRules, self.evidence)
+        check_rules(rules)
+        return rules
+
+
+def policy_document(
+    draft: PolicyDraft, asset_id: AssetId, version: int, committee: Committee, data_card: Bytes32
+) -> PolicyDocument:
+    """The policy document of one version.
+
+    Raises:
+        PolicyMismatch: grade of terms and of evidence rules differ.
+        InvalidRules, MalformedDocument: evidence rules that are none, or that accept nothing.
+    """
+    rules = draft.rules()
+    if rules.lowest_grade.value != draft.terms.min_grade:
+        raise PolicyMismatch("terms.minGrade", rules.lowest_grade.value, draft.terms.min_grade)
+    return PolicyDocument(
+        asset_id=asset_id,
+        asset_version=version,
+        title=draft.title,
+        evidence=to_builtins(rules),
+        workloads=draft.workloads,
+        terms=_terms(draft, rules),
+        output=draft.output,
+        dealing=Dealing(epoch=committee.epoch, threshold=committee.threshold, members=len(committee.members)),
+        data_card=data_card,
+    )
+
+
+def allow_root(rules: EvidenceRules, workloads: Iterable[Bytes32]) -> Bytes32:
+    """The root over every allowed pair of measurement and workload."""
+    return merkle.root(allowed_pairs(rules, workloads))
+
+
+def allowed_pairs(rules: EvidenceRules, workloads: Iterable[Bytes32]) -> list[Bytes32]:
+    """The leaves of the allow-list, one for each pair of measurement and workload."""
+    return [
+        allowed_leaf(Tee[measurement.tee.name], measurement.digest(), workload)
+        for measurement, workload in product(rules.measurements, workloads)
+    ]
+
+
+def _terms(draft: PolicyDraft, rules: EvidenceRules) -> Terms:
+    terms = draft.terms
+    purposes = 0
+    for name in terms.purposes:
+        purposes |= Purpose[name.upper()]
+    return Terms(
+        token=terms.token,
+        price=terms.price,
+        expiry=terms.expiry,
+        max_uses=terms.max_uses,
+        purposes=purposes,
+        min_grade=Grade[terms.min_grade.upper()],
+        budget=terms.budget,
+        per_job_cap=terms.per_job_cap,
+        allow_root=allow_root(rules, draft.workloads),
+        consumer_root=merkle.root(map(merkle.account_leaf, terms.consumers)) if terms.consumers else ZERO_HASH,
+        follows_committees=terms.follows_committees,
+    )

@@ -1,0 +1,339 @@
+"""What an owner does: seal, publish, tighten, revoke, collect. No server has to be kept running for any of it.
+
+Sealing is local and can be looked at before anything is published. It makes one folder::
+
+    asset.json        what was sealed and under which roots (:class:`SealedAsset`)
+    container.sealed  the ciphertext
+    policy.json       the policy document, canonical
+    data-card.json    what workload authors may know of the data
+    shares.json       the share set
+    share-N.bin       the sealed share of member N
+    data.key          the data key: the owner's only backup (mode 0600)
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from sealmarket.chain import Chain, Mined, Sender
+from sealmarket.chain.calls import Call
+from sealmarket.client.committee import current_committee
+from sealmarket.client.draft import PolicyDraft, policy_document
+from sealmarket.client.errors import PolicyMismatch
+from sealmarket.client.signing import sign
+from sealmarket.client.store import Store
+from sealmarket.protocol.book import Committee
+from sealmarket.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
+    Address,
+    Bytes32,
+    Shape,
+    Uint,
+    Wei,
+    canonical_json,
+    decode,
+    decode_canonical,
+)
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.numbers import U32, AssetId
+from sealmarket.protocol.orders import AssetOrder, Seal, Terms, asset_id
+from sealmarket.protocol.policy import PolicyDocument
+from sealmarket.protocol.wire import SignedAssetOrder
+from sealmarket.sealed import shares
+from sealmarket.sealed.container import ContainerReader, seal
+from sealmarket.sealed.hpke import PublicKey
+from sealmarket.sealed.keyfile import KeyKind, write_key_file
+from sealmarket.sealed.shares import ShareSet
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+CONTAINER, POLICY, CARD, SHARES, SUMMARY, KEY = (
+    "container.sealed",
+    "policy.json",
+    "data-card.json",
+    "shares.json",
+    "asset.json",
+    "data.key",
+)
+
+
+class SealedSummary(Shape, frozen=True, kw_only=True):
+    """What a sealing made, for its owner: nothing in it is secret."""
+
+    version: Literal["sealmarket/sealed-asset/1"] = "sealmarket/sealed-asset/1"
+    chain_id: int
+    registry: Address
+    creator: Address
+    salt: Bytes32
+    asset_id: AssetId
+    asset_version: U32
+    seal: Seal
+    container_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealedAsset:
+    """One sealed version, as it lies in its folder."""
+
+    folder: Path
+    summary: SealedSummary
+    policy: PolicyDocument
+    share_set: ShareSet
+
+    @property
+    def asset_id(self) -> AssetId:
+        """The asset's id."""
+        return self.summary.asset_id
+
+    @property
+    def version(self) -> int:
+        """The asset's version."""
+        return self.summary.asset_version
+
+    @property
+    def seal(self) -> Seal:
+        """The roots that go on chain."""
+        return self.summary.seal
+
+    @property
+    def terms(self) -> Terms:
+        """The terms that go on chain."""
+        return self.policy.terms
+
+    @property
+    def container(self) -> Path:
+        """The ciphertext."""
+        return self.folder / CONTAINER
+
+    @classmethod
+    def load(cls, folder: Path) -> SealedAsset:
+        """Read a folder back, and hold everything in it against its roots.
+
+        Raises:
+            MalformedDocument, PolicyMismatch, SealedError: a file was changed since, or is not of this sealing.
+        """
+        summary = decode(SealedSummary, (folder / SUMMARY).read_bytes())
+        policy_raw = (folder / POLICY).read_bytes()
+        policy = decode_canonical(PolicyDocument, policy_raw)
+        if policy.digest() != summary.seal.policy_hash:
+            raise PolicyMismatch("digest", summary.seal.policy_hash, policy.digest())
+        share_set = ShareSet.load((folder / SHARES).read_bytes(), summary.seal.share_root)
+        with (folder / CONTAINER).open("rb") as file:
+            reader = ContainerReader(file, summary.seal.content_root)
+            reader.require_asset(summary.asset_id, summary.asset_version)
+            reader.verify()
+        return cls(folder, summary, policy, share_set)
+
+
+class Owner:
+    """One owner's account on one market."""
+
+    def __init__(self, chain: Chain, account: LocalAccount, store: Store, *, development: bool = False) -> None:
+        """``development``: whoever calls has started this chain, so its well-known keys may be used."""
+        self._chain = chain
+        self._account = account
+        self._store = store
+        self._sender = Sender(chain, account, development=development)
+
+    @property
+    def address(self) -> Address:
+        """The owner's account."""
+        return self._sender.address
+
+    # --- seal and publish -------------------------------------------------------------------------------------
+
+    def seal(
+        self,
+        source: Path | bytes,
+        draft: PolicyDraft,
+        folder: Path,
+        *,
+        committee: Committee | None = None,
+        passphrase: str | None = None,
+        confirm_unencrypted_key: bool = False,
+        successor_of: SealedAsset | None = None,
+    ) -> SealedAsset:
+        """Encrypt data under a new key, deal the key to the committee, and write all of it to a new folder.
+
+        Args:
+            source: a file, or bytes.
+            committee: None takes the newest of the address book, held against the chain.
+            passphrase: for the key's backup file; without one ``confirm_unencrypted_key`` must be said.
+            successor_of: make the next version of this asset instead of a new one.
+
+        Raises:
+            PolicyMismatch, InvalidRules: a draft that could never be met.
+            CommitteeMismatch: the address book's oracle nodes are not the chain's.
+            KeyFileUnconfirmed: neither a passphrase nor a confirmation.
+            FileExistsError: the folder is there already.
+        """
+        committee = committee or current_committee(self._chain)
+        book = self._chain.book
+        salt = successor_of.summary.salt if successor_of else Bytes32(secrets.token_bytes(32))
+        version = successor_of.version + 1 if successor_of else 1
+        asset = asset_id(book.chain_id, book.registry, self.address, salt)
+        card = canonical_json(draft.data_card)
+        policy = policy_document(draft, asset, version, committee, keccak(card))
+        folder.mkdir(parents=True, mode=0o700)
+        key = shares.generate_key()
+        # The backup comes first: no ciphertext without a key that its owner still has.
+        about = {"asset": str(asset), "version": str(version), "chain": str(book.chain_id)}
+        write_key_file(
+            folder / KEY,
+            KeyKind.DATA_KEY,
+            key,
+            about=about,
+            passphrase=passphrase,
+            confirm_unencrypted=confirm_unencrypted_key,
+        )
+        with _opened(source) as file, (folder / CONTAINER).open("xb") as sink:
+            made = seal(file, sink, key, asset_id=asset, asset_version=version)
+        dealing = shares.Dealing(
+            chain_id=book.chain_id,
+            registry=book.registry,
+            asset_id=asset,
+            asset_version=version,
+            content_root=made.content_root,
+            policy_hash=policy.digest(),
+            epoch=committee.epoch,
+        )
+        nodes = [(member.signer, PublicKey(member.hpke_public_key)) for member in committee.members]
+        share_set, sealed = shares.deal(key, committee.threshold, nodes, dealing)
+        summary = SealedSummary(
+            chain_id=book.chain_id,
+            registry=book.registry,
+            creator=self.address,
+            salt=salt,
+            asset_id=asset,
+            asset_version=version,
+            seal=Seal(
+                content_root=made.content_root,
+                share_root=share_set.root,
+                policy_hash=policy.digest(),
+                epoch=committee.epoch,
+            ),
+            container_length=made.container_length,
+        )
+        _write(folder, policy, card, share_set, sealed, summary)
+        return SealedAsset(folder, summary, policy, share_set)
+
+    def publish(self, sealed: SealedAsset, *, location: str = "") -> Mined:
+        """Upload container, shares and policy, then record the version on chain.
+
+        Raises:
+            Reverted: for example published before.
+            StoreUnavailable, StoreRefused: nothing is on chain then.
+        """
+        self.upload(sealed)
+        registry, version = self._chain.registry, sealed.version
+        place = location or self._store.url
+        if version == 1:
+            call = registry.publish(sealed.summary.salt, sealed.seal, sealed.terms, place)
+        else:
+            call = registry.add_version(sealed.asset_id, version, sealed.seal, sealed.terms, place)
+        return self._sender.send(call)
+
+    def upload(self, sealed: SealedAsset) -> None:
+        """Put a sealed version into the store, or back into one that lost it."""
+        self._store.put_document((sealed.folder / CARD).read_bytes())
+        self._store.put_document(sealed.policy.canonical())
+        for index in range(1, len(sealed.share_set.members) + 1):
+            self._store.put_document((sealed.folder / f"share-{index}.bin").read_bytes())
+        self._store.put_document(sealed.share_set.canonical())
+        self._store.put_container(sealed.seal.content_root, sealed.container)
+
+    # --- terms ------------------------------------------------------------------------------------------------
+
+    def tighten(self, asset: AssetId, version: int, **changes: object) -> Mined:
+        """Change terms of a version in force: higher price, earlier expiry, fewer uses or purposes, and the like.
+
+        Keywords are the fields of :class:`Terms`. Raises :class:`Reverted` for a change that would loosen.
+        """
+        present = self._chain.at(self._chain.head()).asset(asset, version).terms
+        return self._sender.send(
+            self._chain.registry.tighten(asset, version, msgspec.structs.replace(present, **changes))
+        )
+
+    def replace_allow_list(self, asset: AssetId, version: int, allow_root: Bytes32) -> Mined:
+        """Put another root of allowed pairs into force; with what the policy allows, never more."""
+        return self._sender.send(self._chain.registry.replace_allow_list(asset, version, allow_root))
+
+    def revoke(self, asset: AssetId, version: int) -> Mined:
+        """Stop every later match, acceptance and release of a version, for good."""
+        return self._sender.send(self._chain.registry.revoke(asset, version))
+
+    def offer(
+        self,
+        asset: AssetId,
+        version: int,
+        *,
+        price: Wei,
+        volume: int,
+        expiry: int,
+        consumers: Bytes32 = ZERO_HASH,
+        providers: Bytes32 = ZERO_HASH,
+    ) -> AssetOrder:
+        """Offer a version at another price than the standing one; signed, free, and in the book at once."""
+        generation = self._chain.at(self._chain.head()).generation(self.address)
+        order = AssetOrder(
+            asset_id=asset,
+            version=version,
+            price=price,
+            volume=volume,
+            expiry=expiry,
+            consumers=consumers,
+            providers=providers,
+            salt=new_salt(generation),
+        )
+        self._store.post_asset_order(
+            SignedAssetOrder(order=order, signature=sign(self._account, self._chain.book, order))
+        )
+        return order
+
+    # --- money ------------------------------------------------------------------------------------------------
+
+    def earnings(self, token: Address = ZERO_ADDRESS) -> Wei:
+        """What the owner may withdraw now."""
+        return self._chain.at(self._chain.head()).account(token, self.address).free
+
+    def withdraw(self, token: Address = ZERO_ADDRESS, amount: Wei | None = None, to: Address | None = None) -> Mined:
+        """Take earnings out; all of them unless an amount is named."""
+        return self._send(
+            self._chain.market.withdraw(token, self.earnings(token) if amount is None else amount, to or self.address)
+        )
+
+    def _send(self, call: Call) -> Mined:
+        return self._sender.send(call)
+
+
+def new_salt(generation: int) -> Uint:
+    """A fresh order salt: the signer's generation in the top 64 bits, 192 random bits below."""
+    return Uint(generation << 192 | int.from_bytes(secrets.token_bytes(24)))
+
+
+def _opened(source: Path | bytes) -> io.BufferedReader | io.BytesIO:
+    return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+
+
+def _write(
+    folder: Path,
+    policy: PolicyDocument,
+    card: bytes,
+    share_set: ShareSet,
+    sealed: tuple[bytes, ...],
+    summary: SealedSummary,
+) -> None:
+    (folder / CARD).write_bytes(card)
+    (folder / POLICY).write_bytes(policy.canonical())
+    (folder / SHARES).write_bytes(share_set.canonical())
+    for index, share in enumerate(sealed, 1):
+        (folder / f"share-{index}.bin").write_bytes(share)
+    (folder / SUMMARY).write_bytes(summary.canonical())

@@ -1,0 +1,97 @@
+"""What a provider does with money and orders: stake, offer compute, collect. Running jobs is the worker's business."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sealmarket.chain import Account, Chain, Mined, Sender
+from sealmarket.client.owner import new_salt
+from sealmarket.client.signing import sign
+from sealmarket.client.store import Store
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
+from sealmarket.protocol.numbers import Grade, Tee
+from sealmarket.protocol.orders import ComputeOrder
+from sealmarket.protocol.wire import SignedComputeOrder
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+DAY = 86_400
+NOTHING = Wei(0)
+
+
+class Provider:
+    """One provider's account on one market."""
+
+    def __init__(self, chain: Chain, account: LocalAccount, store: Store, *, development: bool = False) -> None:
+        """``development``: whoever calls has started this chain, so its well-known keys may be used."""
+        self._chain = chain
+        self._account = account
+        self._store = store
+        self._sender = Sender(chain, account, development=development)
+
+    @property
+    def address(self) -> Address:
+        """The provider's account."""
+        return self._sender.address
+
+    def balances(self, token: Address = ZERO_ADDRESS) -> Account:
+        """What is free and what is staked now."""
+        return self._chain.at(self._chain.head()).account(token, self.address)
+
+    def stake(self, amount: Wei, token: Address = ZERO_ADDRESS) -> tuple[Mined, Mined]:
+        """Deposit an amount and stake it: it backs jobs, and pays owners if a job is lost by the provider's fault."""
+        market = self._chain.market
+        return self._sender.send(market.deposit(token, amount)), self._sender.send(market.stake(token, amount))
+
+    def offer(
+        self,
+        *,
+        tee: Tee,
+        grade: Grade,
+        price: Wei,
+        penalty: Wei,
+        volume: int,
+        unit_price: Wei = NOTHING,
+        valid_for: int = 30 * DAY,
+        token: Address = ZERO_ADDRESS,
+        consumers: Bytes32 = ZERO_HASH,
+    ) -> ComputeOrder:
+        """Sign a compute order and put it into the book. ``valid_for`` in seconds; ``consumers`` 0 is anybody."""
+        head = self._chain.head()
+        order = ComputeOrder(
+            provider=self.address,
+            token=token,
+            tee=tee,
+            grade=grade,
+            price=price,
+            unit_price=unit_price,
+            penalty=penalty,
+            volume=volume,
+            expiry=head.timestamp + valid_for,
+            consumers=consumers,
+            salt=new_salt(self._chain.at(head).generation(self.address)),
+        )
+        self._store.post_compute_order(
+            SignedComputeOrder(order=order, signature=sign(self._account, self._chain.book, order))
+        )
+        return order
+
+    def cancel(self, order: ComputeOrder) -> Mined:
+        """Void one compute order on chain."""
+        return self._sender.send(self._chain.market.cancel_order(order.struct_hash()))
+
+    def unstake(self, amount: Wei, token: Address = ZERO_ADDRESS) -> Mined:
+        """Begin to unbond stake; it backs no further job."""
+        return self._sender.send(self._chain.market.unstake(token, amount))
+
+    def finish_unstake(self, token: Address = ZERO_ADDRESS) -> Mined:
+        """Move what has unbonded to the free balance."""
+        return self._sender.send(self._chain.market.finish_unstake(token))
+
+    def withdraw(self, amount: Wei | None = None, token: Address = ZERO_ADDRESS, to: Address | None = None) -> Mined:
+        """Take free balance out; all of it unless an amount is named."""
+        free = self.balances(token).free
+        return self._sender.send(
+            self._chain.market.withdraw(token, free if amount is None else amount, to or self.address)
+        )
