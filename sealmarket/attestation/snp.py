@@ -115,6 +115,25 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, n
     return _authentic(body, chain, now)
 
 
+def unverified_claims(evidence: Evidence) -> dict[str, Any]:
+    """What a report says of itself, without any proof; for looking at evidence only.
+
+    Raises:
+        EvidenceRefused: not the layout of a known version.
+    """
+    report = read_report(evidence.raw)
+    turin = _product(report) == "Turin"
+    names = ("reported_tcb", "committed_tcb", "current_tcb", "launch_tcb")
+    levels = {name: SnpTcbVersion.read(getattr(report, name), turin=turin).as_json() for name in names}
+    return {
+        **report.claims(),
+        **levels,
+        "product": _product(report),
+        "report_data": report.report_data.hex(),
+        "debug": bool(report.policy >> POLICY_DEBUG & 1),
+    }
+
+
 def generation(report: SnpReport, product: str) -> str:
     """The CPU generation by name. Bergamo and Siena share a model number; reports of version 2 name none."""
     if report.cpuid is not None and report.cpuid[0] == 0x19 and report.cpuid[1] >= 0xA0:

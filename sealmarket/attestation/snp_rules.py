@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 
 from sealmarket.attestation.model import AuthenticReport, Finding, Severity, SnpMeasurement
 from sealmarket.attestation.reasons import Reason
@@ -40,7 +41,8 @@ _NO_MIGRATION_AGENT = b"\xff" * 32
 
 
 def findings(report: AuthenticReport, rules: EvidenceRules, now: datetime) -> Iterator[Finding]:
-    """What the rules refuse about an SNP report."""
+    """What the rules refuse about an SNP report; AMD dates nothing that ``now`` would be held against."""
+    del now
     body = report.body
     assert isinstance(body, SnpBody)
     yield from _revocation(body, rules.snp)
@@ -50,7 +52,7 @@ def findings(report: AuthenticReport, rules: EvidenceRules, now: datetime) -> It
     yield from _minimum_tcb(report, body, rules.snp)
     yield from _generation(report, rules.snp)
     yield from _mitigations(report, body, rules.snp)
-    yield from _launch_choices(report, body, rules)
+    yield from _launch_choices(body, rules)
 
 
 def _revocation(body: SnpBody, rules: SnpRules) -> Iterator[Finding]:
@@ -84,7 +86,7 @@ def _signer(body: SnpBody, rules: SnpRules) -> Iterator[Finding]:
 
 def _tcb_order(body: SnpBody) -> Iterator[Finding]:
     order = (("reported", body.reported), ("committed", body.committed), ("current", body.current))
-    for (low_name, low), (high_name, high) in zip(order, order[1:], strict=False):
+    for (low_name, low), (high_name, high) in pairwise(order):
         if not high.reaches(low):
             yield Finding(Reason.SNP_TCB_ORDER, f"{low_name} TCB at most the {high_name} {high}", str(low))
 
@@ -126,7 +128,7 @@ def _mitigations(report: AuthenticReport, body: SnpBody, rules: SnpRules) -> Ite
         yield Finding(Reason.MITIGATION_MISSING, "SMT off", "on")
 
 
-def _launch_choices(report: AuthenticReport, body: SnpBody, rules: EvidenceRules) -> Iterator[Finding]:
+def _launch_choices(body: SnpBody, rules: EvidenceRules) -> Iterator[Finding]:
     raw = body.report
     found = raw.tuple
     same_code = [

@@ -23,6 +23,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
 from sealmarket_worker.virtual import intel_collateral as genuine
 from sealmarket_worker.virtual.intel_format import (
     SGX_EXTENSION_OID,
@@ -137,12 +138,8 @@ class IntelForge:
         self.attestation_key = new_key()
         name = root_name or distinguished_name("Forged TEST SGX Root CA", "Sealmarket TEST forge")
         self.root = self._authority("root", name, None, 1)
-        self.pck_ca = self._authority(
-            "pck_ca", self._name("pck_ca", f"Intel SGX PCK {pck_ca} CA"), self.root, 0
-        )
-        self.tcb_signing = self._authority(
-            "tcb_signing", self._name("tcb_signing", "Intel SGX TCB Signing"), self.root
-        )
+        self.pck_ca = self._authority("pck_ca", self._name("pck_ca", f"Intel SGX PCK {pck_ca} CA"), self.root, 0)
+        self.tcb_signing = self._authority("tcb_signing", self._name("tcb_signing", "Intel SGX TCB Signing"), self.root)
         self.pck = self.new_pck()
 
     def new_pck(self, extension: PckExtension | None = None, issuer: Authority | None = None) -> Authority:
@@ -241,9 +238,7 @@ class IntelForge:
 
     def qe_identity(self, tee: str, validity: Validity | None = None, **changes: Any) -> dict[str, Any]:
         """A QE identity with one UpToDate level."""
-        return _changed(
-            genuine.qe_identity(tee, QE_MR_SIGNER, QE_PROD_ID[tee], validity or self.period()), changes
-        )
+        return _changed(genuine.qe_identity(tee, QE_MR_SIGNER, QE_PROD_ID[tee], validity or self.period()), changes)
 
     def collateral(
         self,

@@ -7,8 +7,8 @@ from typing import Any
 
 import dcap_qvl
 import pytest
-from sealmarket_worker.virtual.intel_format import TdReport
 
+from sealmarket_worker.virtual.intel_format import TdReport
 from tests.forge.intel import IntelForge, intel_root_name, malleate, new_key
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -39,9 +39,7 @@ def engine(quote: bytes, collateral: str, forge: IntelForge) -> Any:
     ],
     ids="-".join,
 )
-def test_a_quote_with_one_thing_wrong_is_refused_by_the_engine(
-    forge: IntelForge, settings: dict[str, Any]
-) -> None:
+def test_a_quote_with_one_thing_wrong_is_refused_by_the_engine(forge: IntelForge, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         engine(forge.tdx_quote(**settings), forge.collateral(), forge)
 
@@ -59,14 +57,8 @@ def test_a_quote_with_one_thing_wrong_is_refused_by_the_engine(
     ],
     ids=str,
 )
-def test_collateral_with_one_thing_wrong_is_refused_by_the_engine(
-    forge: IntelForge, changes: dict[str, Any]
-) -> None:
-    serials = {
-        k: (getattr(forge, v).certificate.serial_number,)
-        for k, v in changes.items()
-        if k.startswith("revoked")
-    }
+def test_collateral_with_one_thing_wrong_is_refused_by_the_engine(forge: IntelForge, changes: dict[str, Any]) -> None:
+    serials = {k: (getattr(forge, v).certificate.serial_number,) for k, v in changes.items() if k.startswith("revoked")}
     with pytest.raises(ValueError):
         engine(forge.tdx_quote(), forge.collateral(**{**changes, **serials}), forge)
 
