@@ -19,7 +19,8 @@ Everything that is wrong is named in the detail. One row of the fault table deci
 
 Rows in which nobody is charged come first, so that nobody pays for a job that could not have been. The platform comes
 before the request, or a provider without a working enclave could earn the fee of a refused request. Only the reasons of
-the row that decides are signed: they are what all honest nodes see alike.
+the row that decides are signed: they are what all honest nodes see alike. What the store lacks is awaited for half of
+the window, where it could change the row; afterwards it counts as withheld.
 """
 
 from __future__ import annotations
@@ -45,8 +46,6 @@ _OUTCOMES = {
     Row.REQUEST: Outcome.REQUEST_REFUSED,
     Row.PAIR: Outcome.TERMS_REFUSED,
 }
-_AT_ONCE = (Row.TERMS, Row.INPUT)
-"""Rows that decide without waiting for what the store still lacks: in them nobody is charged."""
 
 
 def decide(
@@ -87,16 +86,15 @@ def _not_now(case: Case) -> str | None:
 
 
 def _deciding(case: Case, faults: list[Fault]) -> tuple[Fault, ...] | Deferral:
-    """The faults of the row that decides; none for an acceptance. A deferral while waiting may mend something."""
-    definite = [fault for fault in faults if not fault.waits]
-    first = _first_row(definite)
-    if first and first[0].row in _AT_ONCE:
+    """The faults of the row that decides; none for an acceptance. A deferral while waiting could change the row."""
+    first = _first_row([fault for fault in faults if not fault.waits])
+    awaited = [fault for fault in faults if fault.waits and (not first or fault.row < first[0].row)]
+    if not awaited:
         return first
-    waiting = [fault for fault in faults if fault.waits]
-    if waiting and (case.at.timestamp <= case.patient_until or case.slot.status is Status.ACCEPTED):
-        missing = "; ".join(f"{fault.note.reason}: {fault.note.found}" for fault in waiting)
+    if case.at.timestamp <= case.patient_until or case.slot.status is Status.ACCEPTED:
+        missing = "; ".join(f"{fault.note.reason}: {fault.note.found}" for fault in awaited)
         return Deferral(f"waiting for the store until {case.patient_until}: {missing}")
-    return _first_row(faults)
+    return _first_row(awaited)
 
 
 def _first_row(faults: list[Fault]) -> tuple[Fault, ...]:

@@ -159,11 +159,12 @@ def _about_grade(case: Case, report: AuthenticReport, policies: tuple[Policy | N
 def _acceptable(
     case: Case, shown: Shown, asset: AssetFacts, policy: Policy, report: AuthenticReport
 ) -> tuple[list[Fault], list[FindingNote]]:
-    named = shown.named.timestamp if shown.named is not None else 0
+    # Without a block of this chain its age is unknown, and the evidence is refused for that already (step 6).
+    made_by = datetime.fromtimestamp(shown.named.timestamp, UTC) if shown.named is not None else None
     expected = Expected(
         report_data=expected_report_data(case, shown.package),
         tee=EvidenceTee(case.spec.tee.name.lower()),
-        collected_at=datetime.fromtimestamp(named, UTC),
+        collected_at=made_by,
     )
     verdict = appraise(report, policy.rules, datetime.fromtimestamp(case.quoted.timestamp, UTC), expected)
     subject = str(asset.use.asset_id)

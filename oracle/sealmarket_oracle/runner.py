@@ -58,13 +58,16 @@ class Runner:
         try:
             final = self._node.tick()
         except SealmarketError as error:
-            if self._health.problem != str(error):
-                _log.warning("nothing is decided for now: %s", error)
-            self._health = Health(
-                status="waiting", problem=str(error), final_block=self._health.final_block, ticks=ticks
-            )
-            return False
+            return self._waiting(str(error), ticks)
+        except Exception as error:  # noqa: BLE001 - a full disk or a surprise stops deciding, and is tried again
+            return self._waiting(f"unexpected {type(error).__name__}", ticks)
         if self._health.status == "waiting":
             _log.info("deciding again")
         self._health = Health(status="ok", problem="", final_block=final.number, ticks=ticks)
         return True
+
+    def _waiting(self, problem: str, ticks: int) -> bool:
+        if self._health.problem != problem:
+            _log.warning("nothing is decided for now: %s", problem)
+        self._health = Health(status="waiting", problem=problem, final_block=self._health.final_block, ticks=ticks)
+        return False

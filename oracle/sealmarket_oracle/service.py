@@ -134,7 +134,7 @@ class Node:
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - what one job holds must not silence the node for all others
             reason = f"unexpected {type(error).__name__}, nothing was done"
-            _log.error("job %s: %s at %s", record.job_id, reason, _place_of(error))  # noqa: TRY400 - no values in logs
+            _log.error("job %s: %s at %s", record.job_id, reason, _place_of(error))
         if reason is None:
             self._pauses.pop(record.job_id, None)
         else:

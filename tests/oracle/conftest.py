@@ -1,0 +1,28 @@
+"""One virtual TDX platform for all tests of the oracle node, a fresh market for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sealmarket_worker.virtual.tdx import VirtualTdx
+from tests.oracle.world import World, clock
+
+
+@pytest.fixture(scope="session")
+def device(tmp_path_factory: pytest.TempPathFactory) -> VirtualTdx:
+    """The platform that the nodes' development root belongs to."""
+    return VirtualTdx(tmp_path_factory.mktemp("device"), clock)
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> VirtualTdx:
+    """A platform under a root that nobody trusts."""
+    return VirtualTdx(tmp_path_factory.mktemp("stranger"), clock)
+
+
+@pytest.fixture
+def world(device: VirtualTdx, tmp_path: Path) -> World:
+    """A fresh market."""
+    return World(device, tmp_path)

@@ -1,0 +1,525 @@
+"""The gate: every rule, broken once, is refused with its reason, its row of the fault table, and words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from sealmarket.attestation.reasons import Reason
+from sealmarket.attestation.roots import Roots
+from sealmarket.attestation.virtual_tee import tdx_measurement
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, HexBytes
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import Decision, allowed_leaf, report_data, terms_digest
+from sealmarket.protocol.merkle import account_leaf
+from sealmarket.protocol.merkle import root as merkle_root
+from sealmarket.protocol.numbers import Grade, JobId, Outcome, Purpose, Status, Tee
+from sealmarket.protocol.policy import Dealing
+from sealmarket.protocol.reasons import JobReason, reason_codes
+from sealmarket_worker.virtual.tdx import VirtualTdx
+from tests.oracle.world import (
+    CONSUMER,
+    LAUNCH,
+    NOW,
+    OTHER_LAUNCH,
+    OTHER_WORKLOAD,
+    WORKLOAD,
+    Enclave,
+    World,
+    rules,
+    terms,
+)
+
+
+def _expect(decision: Decision, outcome: Outcome, *reasons: JobReason | Reason) -> None:
+    assert decision.outcome is outcome
+    assert set(reason_codes(decision.reasons)) == {reason.code for reason in reasons}
+    if outcome is not Outcome.ACCEPTED:
+        assert (decision.enclave_signer, decision.enclave_key_hash, decision.grade) == (ZERO_ADDRESS, ZERO_HASH, 0)
+
+
+# --- the evidence -----------------------------------------------------------------------------------------------
+
+
+def test_evidence_that_is_not_on_chain_at_a_final_block_is_not_looked_at(world: World) -> None:
+    job = world.match(world.publish())
+    world.post(world.package(job))
+    world.chain.finalise()
+    node = world.node()
+    node.tick()
+    status = node.status(job)
+    assert (status.state, status.decision) == ("waiting", None)
+    assert "no evidence hash is on chain at a final block" in status.reason
+
+
+def test_evidence_whose_hash_is_on_chain_but_not_final_is_not_looked_at(world: World) -> None:
+    job = world.match(world.publish())
+    world.chain.finalise()
+    package = world.package(job)
+    world.post(package)
+    world.chain.quote(job, world.hash_of(package))
+    node = world.node()
+    node.tick()
+    assert node.status(job).decision is None
+    world.chain.finalise()
+    assert world.decided(node).outcome is Outcome.ACCEPTED
+
+
+PLATFORM: dict[str, tuple[Callable[[World, VirtualTdx], dict[str, Any]], JobReason | Reason]] = {
+    "another image": (lambda w, s: {"launch": OTHER_LAUNCH}, Reason.MEASUREMENT_NOT_ALLOWED),
+    "a root that nobody trusts": (lambda w, s: {"device": s}, Reason.UNTRUSTED_ROOT),
+    "no collateral": (lambda w, s: {"collateral": ""}, Reason.ENDORSEMENT_MISSING),
+    "collateral that is none": (lambda w, s: {"collateral": "{}"}, Reason.ENDORSEMENT_MALFORMED),
+    "bytes that are no evidence": (lambda w, s: {"quote": HexBytes(b"nothing")}, Reason.UNSUPPORTED_FORMAT),
+    "another kind of TEE than promised": (lambda w, s: {"tee": Tee.SGX}, Reason.TEE_MISMATCH),
+    "a block from before the match": (lambda w, s: {"named": w.chain.block(1)}, JobReason.BLOCK_NOT_RECENT),
+    "a block that is not on this chain": (
+        lambda w, s: {"named": _other_hash(w)},
+        JobReason.BLOCK_NOT_RECENT,
+    ),
+}
+
+
+def _other_hash(world: World) -> Any:
+    import dataclasses
+
+    return dataclasses.replace(world.chain.head(), hash=Bytes32(b"\x66" * 32))
+
+
+@pytest.mark.parametrize("case", PLATFORM)
+def test_evidence_with_is_refused_as_the_platforms_fault(case: str, world: World, stranger: VirtualTdx) -> None:
+    wrong, reason = PLATFORM[case]
+    world.match(world.publish())
+    world.quote(**wrong(world, stranger))
+    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, reason)
+
+
+def test_a_debug_enclave_is_refused(world: World) -> None:
+    world.match(world.publish())
+    world.quote(debug=True)
+    decision = world.decided(world.node())
+    assert decision.outcome is Outcome.PLATFORM_REFUSED
+    assert Reason.DEBUG.code in reason_codes(decision.reasons)
+
+
+def test_a_block_named_long_before_the_quote_is_refused(world: World) -> None:
+    world.match(world.publish(evidence=rules(maximum_age_seconds=86_400)), quote_window=86_400)
+    named = world.chain.head()
+    world.chain.mine(1, seconds=3700)
+    world.quote(named=named)
+    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, JobReason.BLOCK_NOT_RECENT)
+
+
+def test_evidence_older_than_an_owner_allows_is_refused(world: World) -> None:
+    world.match(world.publish(evidence=rules(maximum_age_seconds=60)))
+    named = world.chain.head()
+    world.chain.mine(1, seconds=61)
+    world.quote(named=named)
+    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.EVIDENCE_STALE)
+
+
+@pytest.mark.parametrize("what", ["another job", "another signer", "another key", "another block", "other padding"])
+def test_evidence_made_for_is_refused(what: str, world: World) -> None:
+    asset = world.publish()
+    job = world.match(asset)
+    head, enclave = world.chain.head(), world.enclave
+    key_hash = keccak(enclave.hpke.public.raw)
+    other = JobId(Bytes32(b"\x01" * 32))
+    data = {
+        "another job": report_data(other, enclave.address, key_hash, head.hash),
+        "another signer": report_data(job, Enclave().address, key_hash, head.hash),
+        "another key": report_data(job, enclave.address, keccak(Enclave().hpke.public.raw), head.hash),
+        "another block": report_data(job, enclave.address, key_hash, world.chain.block(1).hash),
+        "other padding": report_data(job, enclave.address, key_hash, head.hash)[:32] + b"\x01" * 32,
+    }[what]
+    world.quote(report=data, named=head)
+    reasons = (JobReason.EVIDENCE_NOT_FOR_JOB, Reason.REPORT_DATA_MISMATCH)
+    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, *reasons)
+
+
+def test_the_host_cannot_replay_another_jobs_evidence(world: World) -> None:
+    asset = world.publish()
+    yesterday = world.quote(world.match(asset))
+    job = world.match(asset)
+    world.chain.quote(job, world.hash_of(yesterday))
+    world.post(replace(yesterday, job_id=job))
+    world.chain.finalise()
+    decision = world.decided(world.node(), job)
+    assert decision.outcome is Outcome.PLATFORM_REFUSED
+    assert JobReason.EVIDENCE_NOT_FOR_JOB.code in reason_codes(decision.reasons)
+
+
+@pytest.mark.parametrize("who", ["request", "chain", "policy", "node", "evidence rules"])
+def test_simulated_evidence_is_refused_when_hardware_is_demanded_by(who: str, world: World) -> None:
+    from sealmarket.attestation.model import Grade as EvidenceGrade
+
+    hardware = terms(min_grade=Grade.HARDWARE)
+    asset = world.publish(
+        policy_terms=hardware if who == "policy" else None,
+        chain_terms=hardware if who in ("chain", "policy") else None,
+        evidence=rules(lowest_grade=EvidenceGrade.HARDWARE) if who == "evidence rules" else None,
+    )
+    world.match(asset, min_grade=Grade.HARDWARE if who == "request" else Grade.SIMULATED)
+    world.quote()
+    node = world.node(grade_floor=Grade.HARDWARE if who == "node" else Grade.SIMULATED)
+    _expect(world.decided(node), Outcome.PLATFORM_REFUSED, Reason.GRADE_TOO_LOW)
+
+
+def test_a_production_node_trusts_no_development_root(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    node = world.node(roots=Roots.production(), grade_floor=Grade.HARDWARE)
+    _expect(world.decided(node), Outcome.PLATFORM_REFUSED, Reason.UNTRUSTED_ROOT)
+
+
+def test_a_public_detail_does_not_name_the_machine(world: World) -> None:
+    from sealmarket.attestation.model import Tee as EvidenceTee
+    from sealmarket.attestation.rules import PlatformRule
+
+    named = PlatformRule(tee=EvidenceTee.TDX, digest=Bytes32(b"\x01" * 32))
+    world.match(world.publish(evidence=rules(platforms=(named,))))
+    world.quote()
+    node = world.node()
+    _expect(world.decided(node), Outcome.PLATFORM_REFUSED, Reason.PLATFORM_NOT_ALLOWED)
+    signed = node.status(world.job_id).decision
+    assert signed is not None
+    assert "left out" in signed.detail.findings[0].found
+
+
+# --- evidence that is not shown -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["nothing", "another package", "sealed to others", "no package"])
+def test_evidence_that_is_withheld_is_awaited_and_then_refused(how: str, world: World) -> None:
+    job = world.match(world.publish())
+    package = world.package(job)
+    posted = world.hash_of(package)
+    world.chain.quote(job, posted)
+    if how == "another package":
+        world.post(world.package(job, enclave=Enclave()), posted)
+    elif how == "sealed to others":
+        world.post(package, sealed=[b"x" * 1300, b"y", b""])
+    elif how == "no package":
+        from sealmarket_oracle.gather import evidence_context
+        from tests.oracle.world import PLACE
+
+        publics = [keys.hpke.public for keys in world.keys]
+        world.post(package, sealed=[p.seal(b"{}", evidence_context(PLACE, job, 1, p.digest)) for p in publics])
+    world.chain.finalise()
+    node = world.node()
+    node.tick()
+    assert node.status(job).decision is None
+    assert "evidence_withheld" in node.status(job).reason
+    world.chain.mine(3, seconds=200)
+    _expect(world.decided(node), Outcome.EVIDENCE_WITHHELD, JobReason.EVIDENCE_WITHHELD)
+
+
+def test_evidence_that_comes_late_is_still_looked_at(world: World) -> None:
+    job = world.match(world.publish())
+    package = world.package(job)
+    world.chain.quote(job, world.hash_of(package))
+    world.chain.finalise()
+    node = world.node()
+    node.tick()
+    world.post(package)
+    _expect(world.decided(node), Outcome.ACCEPTED)
+
+
+def test_strangers_cannot_crowd_the_evidence_out(world: World) -> None:
+    job = world.match(world.publish())
+    package = world.package(job)
+    world.chain.quote(job, world.hash_of(package))
+    for _ in range(40):
+        world.post(package, sealed=[b"", b"", b""])
+    flood = [replace(e, signature=HexBytes(bytes(65))) for e in world.store.envelopes[job]]
+    world.store.envelopes[job] = flood
+    world.post(package)
+    world.chain.finalise()
+    _expect(world.decided(world.node()), Outcome.ACCEPTED)
+
+
+# --- the request --------------------------------------------------------------------------------------------------
+
+
+def test_a_workload_that_the_owners_never_allowed_is_the_requests_fault(world: World) -> None:
+    world.match(world.publish(), workload_digest=OTHER_WORKLOAD)
+    world.quote()
+    node = world.node()
+    _expect(world.decided(node), Outcome.REQUEST_REFUSED, JobReason.WORKLOAD_NOT_ALLOWED)
+    signed = node.status(world.job_id).decision
+    assert signed is not None
+    (finding,) = signed.detail.findings
+    assert finding.found == str(OTHER_WORKLOAD)
+    assert finding.remedy
+
+
+def test_one_owner_among_several_is_enough_to_refuse_a_workload(world: World) -> None:
+    generous = world.publish(1, workloads=(WORKLOAD, OTHER_WORKLOAD))
+    world.match(generous, world.publish(2), workload_digest=OTHER_WORKLOAD)
+    world.quote()
+    assert world.decided(world.node()).outcome is Outcome.REQUEST_REFUSED
+
+
+@pytest.mark.parametrize("purpose", [int(Purpose.QUERY), int(Purpose.TRAIN | Purpose.QUERY), 0])
+def test_a_purpose_that_the_terms_do_not_name_is_the_requests_fault(purpose: int, world: World) -> None:
+    world.match(world.publish(), purpose=purpose)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.REQUEST_REFUSED, JobReason.PURPOSE_NOT_ALLOWED)
+
+
+def test_a_provider_without_a_working_enclave_earns_no_fee_from_a_bad_request(world: World) -> None:
+    world.match(world.publish(), workload_digest=OTHER_WORKLOAD)
+    world.quote(launch=OTHER_LAUNCH)
+    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.MEASUREMENT_NOT_ALLOWED)
+
+
+# --- the terms ----------------------------------------------------------------------------------------------------
+
+
+def test_a_revoked_asset_is_refused_whatever_else_is_wrong(world: World) -> None:
+    asset = world.publish()
+    world.match(asset, workload_digest=OTHER_WORKLOAD)
+    world.chain.revoke(asset.asset_id)
+    world.quote(launch=OTHER_LAUNCH)
+    node = world.node()
+    _expect(world.decided(node), Outcome.TERMS_REFUSED, JobReason.ASSET_REVOKED)
+    signed = node.status(world.job_id).decision
+    assert signed is not None
+    named = {finding.reason for finding in signed.detail.findings}
+    assert named >= {"asset_revoked", "workload_not_allowed", "measurement_not_allowed"}
+
+
+def test_terms_tightened_after_the_match_are_refused(world: World) -> None:
+    asset = world.publish()
+    world.match(asset)
+    world.chain.tighten(asset.asset_id, 1, terms(max_uses=4))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.TERMS_TIGHTENED)
+
+
+def test_terms_that_have_expired_are_refused(world: World) -> None:
+    asset = world.publish(policy_terms=terms(expiry=NOW))
+    world.match(asset)
+    world.chain.mine(1, seconds=120)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.ASSET_EXPIRED)
+
+
+def test_a_revocation_is_decided_at_once_though_papers_are_missing(world: World) -> None:
+    asset = world.publish(keep_policy=False, keep_shares=False)
+    world.match(asset)
+    world.chain.revoke(asset.asset_id)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.ASSET_REVOKED)
+
+
+def test_a_pair_that_the_owner_took_off_the_list_is_refused_when_the_list_shows_it(world: World) -> None:
+    other = allowed_leaf(Tee.TDX, tdx_measurement(LAUNCH).digest(), OTHER_WORKLOAD)
+    third = Bytes32(b"\x03" * 32)
+    reduced = merkle_root([other, third])
+    asset = world.publish(chain_terms=terms(allow_root=reduced), workloads=(WORKLOAD, OTHER_WORKLOAD))
+    world.store.lists[reduced] = frozenset({other, third})
+    world.match(asset)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.PAIR_NOT_ON_CHAIN)
+
+
+def test_an_allow_list_on_chain_that_nobody_can_show_is_awaited_and_then_refused(world: World) -> None:
+    asset = world.publish(chain_terms=terms(allow_root=Bytes32(b"\x0d" * 32)))
+    world.match(asset)
+    world.quote()
+    node = world.node()
+    node.tick()
+    assert node.status(world.job_id).decision is None
+    world.chain.mine(3, seconds=200)
+    _expect(world.decided(node), Outcome.TERMS_REFUSED, JobReason.PAIR_NOT_ON_CHAIN)
+
+
+def test_a_wider_list_on_chain_does_not_loosen_what_the_shares_were_made_for(world: World) -> None:
+    measured = tdx_measurement(LAUNCH).digest()
+    leaves = frozenset(allowed_leaf(Tee.TDX, measured, workload) for workload in (WORKLOAD, OTHER_WORKLOAD))
+    wide = merkle_root(leaves)
+    world.store.lists[wide] = leaves
+    asset = world.publish(chain_terms=terms(allow_root=wide))
+    world.match(asset, workload_digest=OTHER_WORKLOAD)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.REQUEST_REFUSED, JobReason.WORKLOAD_NOT_ALLOWED)
+    world.match(asset)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.ACCEPTED)
+
+
+LOOSER: dict[str, dict[str, Any]] = {
+    "expiry": {"expiry": NOW + 90_000},
+    "uses": {"max_uses": 6},
+    "purposes": {"purposes": int(Purpose.TRAIN | Purpose.QUERY)},
+    "committees": {"follows_committees": True},
+}
+
+
+@pytest.mark.parametrize("field", LOOSER)
+def test_terms_on_chain_looser_than_the_policy_are_refused_in(field: str, world: World) -> None:
+    world.match(world.publish(policy_terms=terms(), chain_terms=terms(**LOOSER[field])))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
+
+
+def test_a_consumer_whom_the_policy_does_not_admit_is_refused_though_the_chain_does(world: World) -> None:
+    admitted = frozenset({account_leaf(ZERO_ADDRESS), Bytes32(b"\x05" * 32)})
+    world.store.lists[merkle_root(admitted)] = admitted
+    closed = terms(consumer_root=merkle_root(admitted))
+    world.match(world.publish(policy_terms=closed, chain_terms=terms(consumer_root=account_leaf(CONSUMER))))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
+
+
+def test_a_consumer_in_both_sets_is_admitted(world: World) -> None:
+    admitted = frozenset({account_leaf(CONSUMER), Bytes32(b"\x05" * 32)})
+    world.store.lists[merkle_root(admitted)] = admitted
+    closed = terms(consumer_root=merkle_root(admitted))
+    world.match(world.publish(policy_terms=closed, chain_terms=terms(consumer_root=account_leaf(CONSUMER))))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.ACCEPTED)
+
+
+# --- the papers ---------------------------------------------------------------------------------------------------
+
+
+def test_a_share_dealt_to_another_node_shows_before_anybody_is_charged(world: World) -> None:
+    asset = world.publish(edit_sealed=lambda sealed: [sealed[1], sealed[0], sealed[2]])
+    world.match(asset, workload_digest=OTHER_WORKLOAD)
+    world.quote(launch=OTHER_LAUNCH)
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.SHARE_MISDEALT)
+
+
+def test_shares_of_another_threshold_than_the_committees_are_refused(world: World) -> None:
+    world.match(world.publish(committee=replace(world.committee, threshold=3)))
+    world.quote()
+    reasons = (JobReason.SHARE_MISDEALT, JobReason.POLICY_INVALID)
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, *reasons)
+
+
+def test_a_share_set_of_another_asset_is_refused(world: World) -> None:
+    other, asset = world.publish(2), world.publish(1, keep_shares=False)
+    world.store.documents[asset.seal.share_root] = other.share_set.canonical()
+    world.match(asset)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.SHARE_MISDEALT)
+
+
+def test_assets_of_another_epoch_are_refused(world: World) -> None:
+    world.match(world.publish(edit_policy=lambda d: replace(d, dealing=Dealing(epoch=2, threshold=2, members=3))))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
+
+
+def test_a_policy_of_another_version_is_refused(world: World) -> None:
+    world.match(world.publish(edit_policy=lambda d: replace(d, asset_version=2)))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
+
+
+def test_a_policy_with_a_rule_that_nobody_knows_is_refused(world: World) -> None:
+    def edit(document: Any) -> Any:
+        return replace(document, evidence={**document.evidence, "trustMe": True})
+
+    world.match(world.publish(edit_policy=edit))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
+
+
+def test_a_policy_that_names_no_measurement_is_refused(world: World) -> None:
+    world.match(world.publish(edit_policy=lambda d: replace(d, evidence={**d.evidence, "measurements": []})))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [("keep_policy", JobReason.POLICY_MISSING), ("keep_shares", JobReason.SHARE_MISSING)],
+)
+def test_papers_missing_from_the_store_are_awaited_and_then_refused(
+    missing: str, reason: JobReason, world: World
+) -> None:
+    world.match(world.publish(**{missing: False}))
+    world.quote()
+    node = world.node()
+    node.tick()
+    assert reason.value in node.status(world.job_id).reason
+    assert node.status(world.job_id).decision is None
+    world.chain.mine(3, seconds=200)
+    _expect(world.decided(node), Outcome.INPUT_REFUSED, reason)
+
+
+def test_a_store_that_gives_no_answer_never_leads_to_a_decision(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    world.store.fall_silent()
+    world.chain.mine(3, seconds=200)
+    node = world.node()
+    node.tick()
+    assert node.status(world.job_id).decision is None
+    world.store.fall_silent(False)
+    _expect(world.decided(node), Outcome.ACCEPTED)
+
+
+def test_a_chain_view_that_is_old_never_leads_to_a_decision(world: World) -> None:
+    from sealmarket_oracle.errors import StaleChain
+
+    world.match(world.publish())
+    world.quote()
+    world.time += 100_000
+    node = world.node()
+    with pytest.raises(StaleChain):
+        node.tick()
+    assert node.status(world.job_id).decision is None
+
+
+def test_a_decision_is_not_made_after_its_time(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    world.chain.mine(3, seconds=400)
+    node = world.node()
+    node.tick()
+    assert node.status(world.job_id).decision is None
+    assert "the time for deciding has passed" in node.status(world.job_id).reason
+
+
+# --- what passes --------------------------------------------------------------------------------------------------
+
+
+def test_an_allowed_enclave_over_two_owners_is_accepted(world: World) -> None:
+    first, second = world.publish(1), world.publish(2)
+    job = world.match(first, second)
+    package = world.quote()
+    decision = world.decided(world.node())
+    _expect(decision, Outcome.ACCEPTED)
+    assert decision.job_id == job
+    assert decision.evidence_hash == world.hash_of(package)
+    assert decision.enclave_signer == world.enclave.address
+    assert decision.enclave_key_hash == keccak(world.enclave.hpke.public.raw)
+    assert decision.terms_digest == terms_digest(world.spec.assets, [first.seal, second.seal])
+    assert (decision.epoch, decision.grade) == (1, Grade.SIMULATED)
+
+
+def test_honest_nodes_sign_one_core_though_they_look_at_different_blocks(world: World) -> None:
+    from sealmarket_oracle.release import core_of
+
+    world.match(world.publish())
+    world.quote()
+    first = world.decided(world.node(0))
+    world.chain.mine(5, seconds=7)
+    second = world.decided(world.node(1))
+    assert core_of(first) == core_of(second)
+    assert first.detail != second.detail
+
+
+def test_the_decision_expires_with_the_window_or_with_the_terms(world: World) -> None:
+    asset = world.publish(policy_terms=terms(expiry=NOW + 30))
+    world.match(asset)
+    world.quote()
+    assert world.decided(world.node()).expiry == NOW + 30
+    assert world.chain.at(world.chain.final()).job(world.spec.request_hash).status is Status.QUOTED

@@ -1,0 +1,363 @@
+"""A whole small market in one process: twin chain and store, a real virtual TDX platform, three nodes with real keys.
+
+Everything defaults to a job that honest nodes accept; a test says only what is wrong. Evidence, shares, policies and
+signatures are real bytes under a development root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import coincurve
+from msgspec.structs import replace
+
+from sealmarket.attestation.model import Grade as EvidenceGrade
+from sealmarket.attestation.roots import Roots
+from sealmarket.attestation.rules import EvidenceRules
+from sealmarket.attestation.virtual_measure import LaunchMeasurement
+from sealmarket.attestation.virtual_tee import tdx_measurement
+from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.memory import MemoryChain
+from sealmarket.chain.model import Block
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
+    Address,
+    Bytes32,
+    HexBytes,
+    MicroEpsilon,
+    Wei,
+    to_builtins,
+)
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import AssetUse, Decision, JobSpec, Quote, allowed_leaf, evidence_hash, report_data
+from sealmarket.protocol.merkle import root as merkle_root
+from sealmarket.protocol.numbers import AssetId, Grade, JobId, Purpose, Tee
+from sealmarket.protocol.orders import Seal, Terms
+from sealmarket.protocol.policy import Dealing, OutputRules, PolicyDocument
+from sealmarket.protocol.signing import address_of, sign
+from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.sealed import shares
+from sealmarket.sealed.hpke import PrivateKey
+from sealmarket_oracle import service
+from sealmarket_oracle.case import Place
+from sealmarket_oracle.gather import evidence_context
+from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.keys import NodeKeys, Signer
+from sealmarket_oracle.service import Node
+from sealmarket_oracle.store import MemoryStore
+from sealmarket_worker.virtual.tdx import VirtualTdx
+
+NOW = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp())
+CHAIN_ID = 31337
+MARKET, REGISTRY, COMMITTEE = (Address(bytes([n]) * 20) for n in (0xA1, 0xA2, 0xA3))
+PLACE = Place(chain_id=CHAIN_ID, market=MARKET, registry=REGISTRY)
+WORKLOAD = Bytes32(b"\x77" * 32)
+OTHER_WORKLOAD = Bytes32(b"\x78" * 32)
+
+
+def _launch(image: bytes) -> LaunchMeasurement:
+    digests = (hashlib.sha384(part).digest() for part in (image, b"runtime", b"command"))
+    return LaunchMeasurement(**dict(zip(("image", "runtime", "command"), digests, strict=True)))
+
+
+LAUNCH, OTHER_LAUNCH = _launch(b"image"), _launch(b"another image")
+CONSUMER = Address(b"\xc0" * 20)
+
+
+def clock() -> datetime:
+    """The fixed time of the platform."""
+    return datetime.fromtimestamp(NOW, UTC)
+
+
+@dataclass
+class Enclave:
+    """The keys of one enclave."""
+
+    signer: coincurve.PrivateKey = field(default_factory=coincurve.PrivateKey)
+    hpke: PrivateKey = field(default_factory=PrivateKey.generate)
+
+    @property
+    def address(self) -> Address:
+        return address_of(self.signer.public_key)
+
+
+@dataclass
+class Dealt:
+    """One published asset, with what its owner keeps: the key, and who got which share."""
+
+    asset_id: AssetId
+    owner: Address
+    seal: Seal
+    policy: PolicyDocument
+    share_set: shares.ShareSet
+    key: bytes
+
+
+def terms(**changes: Any) -> Terms:
+    """Terms that allow the default job."""
+    pair = allowed_leaf(Tee.TDX, tdx_measurement(LAUNCH).digest(), WORKLOAD)
+    base = Terms(
+        token=ZERO_ADDRESS,
+        price=Wei(10),
+        expiry=NOW + 86_400,
+        max_uses=5,
+        purposes=int(Purpose.TRAIN),
+        min_grade=Grade.SIMULATED,
+        budget=MicroEpsilon(0),
+        per_job_cap=MicroEpsilon(0),
+        allow_root=merkle_root([pair]),
+        consumer_root=ZERO_HASH,
+        follows_committees=False,
+    )
+    return replace(base, **changes)
+
+
+def rules(**changes: Any) -> EvidenceRules:
+    """Evidence rules that accept the default enclave."""
+    base = EvidenceRules(measurements=(tdx_measurement(LAUNCH),), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+    return replace(base, **changes)
+
+
+class World:
+    """One market. ``device`` is the platform on which enclaves run."""
+
+    def __init__(self, device: VirtualTdx, folder: Path, members: int = 3, threshold: int = 2) -> None:
+        self.device, self.folder = device, folder
+        self.keys = [NodeKeys(Signer(coincurve.PrivateKey().secret), PrivateKey.generate()) for _ in range(members)]
+        self.committee = Committee(
+            epoch=1,
+            threshold=threshold,
+            members=tuple(
+                Member(signer=k.signer.address, hpke_public_key=HexBytes(k.hpke.public.raw), url=f"http://node-{i}")
+                for i, k in enumerate(self.keys)
+            ),
+        )
+        self.book = AddressBook(
+            chain_id=CHAIN_ID,
+            registry=REGISTRY,
+            committee=COMMITTEE,
+            market=MARKET,
+            deployed_at=1,
+            finality=FinalityRule(kind="depth", depth=1),
+            store="http://store",
+            backend="http://store",
+            committees=(self.committee,),
+        )
+        self.chain = MemoryChain(self.book, finality_lag=1, timestamp=NOW - 60)
+        self.chain.set_committee(1, members_hash(self.committee))
+        self.store = MemoryStore()
+        self.roots = Roots.production().with_development(device.root)
+        self.provider = coincurve.PrivateKey()
+        self.enclave = Enclave()
+        self.time = float(NOW)
+
+    # --- parties ----------------------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        number: int = 1,
+        *,
+        policy_terms: Terms | None = None,
+        chain_terms: Terms | None = None,
+        evidence: EvidenceRules | None = None,
+        workloads: Sequence[Bytes32] = (WORKLOAD,),
+        committee: Committee | None = None,
+        edit_policy: Callable[[PolicyDocument], PolicyDocument] = lambda document: document,
+        edit_sealed: Callable[[list[bytes]], list[bytes]] = lambda sealed: sealed,
+        keep_shares: bool = True,
+        keep_policy: bool = True,
+    ) -> Dealt:
+        """An owner seals, uploads and publishes an asset."""
+        committee = committee or self.committee
+        asset, owner = AssetId(Bytes32(bytes([number]) * 32)), Address(bytes([0xB0 + number]) * 20)
+        granted = policy_terms or terms()
+        document = edit_policy(
+            PolicyDocument(
+                asset_id=asset,
+                asset_version=1,
+                title="rows of hospital",
+                evidence=to_builtins(evidence or rules()),
+                workloads=tuple(workloads),
+                terms=granted,
+                output=OutputRules(media_types=("application/onnx",), max_outputs=2, max_bytes=1 << 20, bucket_bytes=1),
+                dealing=Dealing(epoch=1, threshold=committee.threshold, members=len(committee.members)),
+                data_card=ZERO_HASH,
+            )
+        )
+        key, content = shares.generate_key(), Bytes32(bytes([number + 100]) * 32)
+        dealing = shares.Dealing(
+            chain_id=CHAIN_ID,
+            registry=REGISTRY,
+            asset_id=asset,
+            asset_version=1,
+            content_root=content,
+            policy_hash=document.digest(),
+            epoch=1,
+        )
+        members = [(m.signer, PrivateKeyOf.public(m)) for m in committee.members]
+        share_set, sealed = shares.deal(key, committee.threshold, members, dealing)
+        changed = edit_sealed(list(sealed))
+        if changed != list(sealed):
+            renamed = tuple(
+                replace(member, sealed=keccak(raw)) for member, raw in zip(share_set.members, changed, strict=True)
+            )
+            share_set = replace(share_set, members=renamed)
+        seal = Seal(content_root=content, share_root=share_set.root, policy_hash=document.digest(), epoch=1)
+        if keep_policy:
+            self.store.keep(document.canonical())
+        if keep_shares:
+            for raw in (share_set.canonical(), *changed):
+                self.store.keep(raw)
+        self.chain.publish(asset, owner, seal, chain_terms or granted)
+        return Dealt(asset, owner, seal, document, share_set, key)
+
+    def match(self, *assets: Dealt, **changes: Any) -> JobId:
+        """A job over assets, matched in the next block."""
+        head = self.chain.head()
+        uses = tuple(
+            AssetUse(
+                asset_id=a.asset_id,
+                owner=a.owner,
+                version=1,
+                terms_version=1,
+                seal_hash=a.seal.hash(),
+                price=Wei(10),
+                epsilon=MicroEpsilon(0),
+            )
+            for a in assets
+        )
+        base = JobSpec(
+            request_hash=Bytes32(keccak(b"request %d" % head.number)),
+            consumer=CONSUMER,
+            payer=CONSUMER,
+            provider=address_of(self.provider.public_key),
+            token=ZERO_ADDRESS,
+            workload_digest=WORKLOAD,
+            parameters_digest=ZERO_HASH,
+            result_key_hash=ZERO_HASH,
+            purpose=int(Purpose.TRAIN),
+            tee=Tee.TDX,
+            min_grade=Grade.SIMULATED,
+            epoch=1,
+            compute_price=Wei(5),
+            unit_price=Wei(0),
+            max_units=0,
+            penalty=Wei(5),
+            matched_at=head.timestamp + 1,
+            quote_window=600,
+            decide_window=600,
+            settle_window=600,
+            challenge_window=600,
+            assets=uses,
+        )
+        self.spec = replace(base, **changes)
+        self.job_id = self.chain.match(self.spec)
+        return self.job_id
+
+    def package(self, job_id: JobId, **changes: Any) -> EvidencePackage:
+        """Evidence of the default enclave; ``launch``, ``debug``, ``device``, ``report``, ``named`` say what is wrong."""
+        named: Block = changes.pop("named", None) or self.chain.head()
+        launch, debug = changes.pop("launch", LAUNCH), changes.pop("debug", False)
+        device: VirtualTdx = changes.pop("device", self.device)
+        enclave: Enclave = changes.pop("enclave", self.enclave)
+        key = bytes(enclave.hpke.public.raw)
+        data = changes.pop("report", None) or report_data(job_id, enclave.address, keccak(key), named.hash)
+        base = EvidencePackage(
+            job_id=job_id,
+            tee=Tee.TDX,
+            quote=HexBytes(device.guest(launch, debug=debug).quote(bytes(data))),
+            collateral=device.endorsements(),
+            enclave_signer=enclave.address,
+            enclave_key=HexBytes(key),
+            block_number=named.number,
+            block_hash=named.hash,
+        )
+        return replace(base, **changes)
+
+    def hash_of(self, package: EvidencePackage) -> Bytes32:
+        """The evidence hash of a package."""
+        return evidence_hash(package.quote, package.enclave_signer, keccak(package.enclave_key), package.block_hash)
+
+    def post(self, package: EvidencePackage, posted: Bytes32 | None = None, sealed: Any = None) -> Bytes32:
+        """Put an envelope into the store, sealed to every node."""
+        posted = posted or self.hash_of(package)
+        messages = sealed or [
+            keys.hpke.public.seal(
+                package.canonical(), evidence_context(PLACE, package.job_id, 1, keys.hpke.public.digest)
+            )
+            for keys in self.keys
+        ]
+        digest = Quote(job_id=package.job_id, evidence_hash=posted).digest(CHAIN_ID, MARKET)
+        envelope = EvidenceEnvelope(
+            job_id=package.job_id,
+            evidence_hash=posted,
+            epoch=1,
+            sealed=tuple(HexBytes(m) for m in messages),
+            signature=sign(digest, self.provider),
+        )
+        self.store.envelopes.setdefault(package.job_id, []).append(envelope)
+        return posted
+
+    def quote(self, job_id: JobId | None = None, **changes: Any) -> EvidencePackage:
+        """The provider quotes on chain, shows the evidence, and the quote becomes final."""
+        package = self.package(job_id or self.job_id, **changes)
+        self.chain.quote(package.job_id, self.hash_of(package))
+        self.post(package)
+        self.chain.finalise()
+        return package
+
+    def accept(self, decision: Decision) -> None:
+        """A quorum's decision takes effect and becomes final."""
+        self.chain.decide(decision)
+        self.chain.finalise()
+
+    # --- nodes ------------------------------------------------------------------------------------------------
+
+    def node(self, place: int = 0, *, journal: str | None = None, **options: Any) -> Node:
+        """One node of the committee; a second one with the same journal is that node after a crash."""
+        keys = self.keys[place]
+        book = Journal(
+            journal or str(self.folder / f"node-{place}.sqlite"),
+            chain_id=CHAIN_ID,
+            market=MARKET,
+            signer=keys.signer.address,
+        )
+        held = service.Terms(
+            roots=options.pop("roots", self.roots),
+            grade_floor=options.pop("grade_floor", Grade.SIMULATED),
+            max_head_age_seconds=options.pop("max_head_age_seconds", 3600),
+        )
+        store = options.pop("store", self.store)
+        self.ticking = 0.0
+
+        def monotonic() -> float:
+            self.ticking += 10.0  # no pause of a job outlasts the time between two looks
+            return self.ticking
+
+        chain = options.pop("chain", self.chain)
+        return Node(chain, book, store, keys, held, clock=lambda: self.time, monotonic=monotonic, **options)
+
+    def decided(self, node: Node, job_id: JobId | None = None) -> Decision:
+        """What a node decides on its next look."""
+        node.tick()
+        status = node.status(job_id or self.job_id)
+        if status.decision is None:
+            raise AssertionError(f"no decision: {status.state}, {status.reason}")
+        return status.decision.decision
+
+
+class PrivateKeyOf:
+    """Reads a member's public key."""
+
+    @staticmethod
+    def public(member: Member) -> Any:
+        from sealmarket.sealed.hpke import PublicKey
+
+        return PublicKey(bytes(member.hpke_public_key))
