@@ -282,7 +282,7 @@ def _check_quoting_enclave(quote: Quote, pck: PckIdentity, identity: QeIdentity)
         refuse(Reason.QE_IDENTITY, f"QE MRSIGNER {identity.mrsigner}", m.mr_signer.hex())
     if m.isv_prod_id != identity.isvprodid:
         refuse(Reason.QE_IDENTITY, f"QE ISVPRODID {identity.isvprodid}", m.isv_prod_id)
-    if not masked_equal(m.misc_select[::-1], identity.miscselect, identity.miscselect_mask):
+    if not masked_equal(m.misc_select, identity.miscselect, identity.miscselect_mask):
         refuse(Reason.QE_IDENTITY, f"QE MISCSELECT {identity.miscselect}", m.misc_select.hex())
     if not masked_equal(m.attributes, identity.attributes, identity.attributes_mask) or qe.flags & _SGX_DEBUG:
         refuse(Reason.QE_IDENTITY, f"QE ATTRIBUTES {identity.attributes} without debug", m.attributes.hex())
@@ -299,6 +299,7 @@ _OPINIONS: tuple[tuple[str, str], ...] = (
     ("Reserved bits in TD attributes are set", "td_attributes"),
     ("Invalid MR service TD", "service_td"),
     ("No matching TCB level found", "no_level"),
+    ("is below minimum required", "no_level"),
     ("TCB status is invalid: Revoked", "revoked"),
 )
 
