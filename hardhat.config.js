@@ -20,6 +20,9 @@ if (profile === undefined) {
   );
 }
 
+// The export of ABIs and bytecode builds apart, from nothing: see scripts/abi.py.
+const folder = process.env.SEALMARKET_BUILD_FOLDER ?? "./build";
+
 export default defineConfig({
   solidity: {
     compilers: [
@@ -39,8 +42,8 @@ export default defineConfig({
   paths: {
     sources: "./contracts",
     tests: { solidity: "./contracts" },
-    artifacts: "./build/artifacts",
-    cache: "./build/cache",
+    artifacts: `${folder}/artifacts`,
+    cache: `${folder}/cache`,
   },
   test: {
     solidity: {

@@ -6,7 +6,8 @@ The steps, each of which is skipped while what it depends on is unchanged (a sta
 2. the Python packages of `requirements/*.txt`, every file checked against its hash
 3. the four distributions of this repository, editable
 4. the npm packages of `package-lock.json`, checked likewise; nothing of theirs runs at installation
-5. the contracts, compiled
+5. the contracts, compiled, and their ABIs exported to the Python library (not for `scripts/test`, which
+   compares them instead)
 
 Standard library only. What it says goes to the error stream, so that a script's own output stays clean.
 """
@@ -196,16 +197,16 @@ def _node_part() -> None:
 
 
 def _contracts_part() -> None:
-    with _step("Contracts"):
-        command = toolchain.hardhat_command("build", "--quiet", "--no-tests")
-        _run("hardhat build", command, "Fix what the compiler names above.", toolchain.node_environment())
+    with _step("Contracts, compiled and their ABIs exported"):
+        command = [str(PYTHON), "-P", "-m", "scripts.abi"]
+        _run("the contracts' build", command, "Fix what the compiler names above.")
 
 
 _PARTS = {"python": _python_part, "node": _node_part, "contracts": _contracts_part}
 _PRODUCTS: dict[str, tuple[Path, ...]] = {
     "python": (PYTHON,),
     "node": (NODE_MODULES / ".package-lock.json",),
-    "contracts": (BUILD / "artifacts",),
+    "contracts": (BUILD / "export" / "artifacts",),
 }
 
 

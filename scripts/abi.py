@@ -2,7 +2,11 @@
 
 Each file holds `{"abi": […], "bytecode": "0x…", "deployedBytecode": "0x…"}`, canonical (sorted keys, no
 spaces), with the places of immutable values and linked libraries, if any; interfaces have no code.
-Tests, mocks and the libraries of others are left out.
+Tests, mocks, abstract parts and the libraries of others are left out.
+
+The bytecode of the optimizer's newer pipeline depends on which files are compiled together, so an incremental
+build may differ from a whole one. The export therefore builds everything from nothing, in a folder of its own,
+whenever a source changed: what it writes depends on the tree alone.
 
     scripts/export_abi            write them
     scripts/export_abi --check    compare, and fail when a file is missing, old or left over
@@ -11,7 +15,9 @@ Tests, mocks and the libraries of others are left out.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +26,9 @@ from typing import Any
 from scripts import toolchain
 from scripts.toolchain import ROOT
 
-ARTIFACTS = ROOT / "build" / "artifacts" / "contracts"
+BUILT = ROOT / "build" / "export"
+ARTIFACTS = BUILT / "artifacts" / "contracts"
+BUILT_FROM = BUILT / "sources.sha256"
 EXPORTED = ROOT / "sealmarket" / "chain" / "abi"
 NOT_OURS_TO_DEPLOY = {"mocks", "test", "testing", "tests"}
 
@@ -33,7 +41,8 @@ def exported(artifacts: Path = ARTIFACTS) -> dict[str, str]:
         if NOT_OURS_TO_DEPLOY & set(folders) or folders[-1].endswith(".t.sol"):
             continue
         artifact = json.loads(path.read_text())
-        if artifact["abi"]:
+        # An abstract part of a contract is neither deployed nor called by its name.
+        if artifact["abi"] and (artifact["bytecode"] != "0x" or "interfaces" in folders):
             if artifact["contractName"] in files:
                 raise SystemExit(f"two contracts are named {artifact['contractName']}: {path.relative_to(ROOT)}")
             files[artifact["contractName"]] = _canonical(artifact)
@@ -79,12 +88,26 @@ def write(wanted: dict[str, str], folder: Path = EXPORTED) -> None:
 
 
 def build() -> None:
-    """Compile what changed; the compiler says itself what is wrong."""
+    """Compile everything, unless the last build was of the same sources; the compiler says what is wrong."""
+    sources = _digest_of_sources()
+    if BUILT_FROM.exists() and BUILT_FROM.read_text() == sources:
+        return
+    shutil.rmtree(BUILT, ignore_errors=True)
     command = toolchain.hardhat_command("build", "--quiet", "--no-tests")
-    environment = toolchain.node_environment()
+    environment = toolchain.node_environment() | {"SEALMARKET_BUILD_FOLDER": str(BUILT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         raise SystemExit("the contracts do not compile; nothing was exported or compared")
+    # Sources edited while the compiler ran are for the next build.
+    BUILT_FROM.write_text(sources)
+
+
+def _digest_of_sources() -> str:
+    contracts = sorted(path for path in (ROOT / "contracts").rglob("*.sol") if not path.name.endswith(".t.sol"))
+    digest = hashlib.sha256()
+    for path in [ROOT / "hardhat.config.js", ROOT / "package-lock.json", *contracts]:
+        digest.update(f"\0{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def main(arguments: list[str]) -> int:

@@ -49,11 +49,12 @@ def test_writing_leaves_no_difference(tmp_path: Path) -> None:
     assert abi.differences({"New": "1\n"}, tmp_path) == []
 
 
-def test_tests_mocks_and_empty_interfaces_are_left_out(tmp_path: Path) -> None:
+def test_tests_mocks_abstract_parts_and_empty_interfaces_are_left_out(tmp_path: Path) -> None:
     artifact(tmp_path, "Market.sol", "Market")
     artifact(tmp_path, "Market.t.sol", "MarketTest")
     artifact(tmp_path, "mocks/Token.sol", "Token")
     artifact(tmp_path, "libraries/Leaf.sol", "Leaf", abi=[])
+    artifact(tmp_path, "market/Closing.sol", "Closing", bytecode="0x", deployedBytecode="0x")
     assert list(abi.exported(tmp_path)) == ["Market"]
 
 
@@ -62,3 +63,17 @@ def test_an_export_is_canonical_and_an_interface_has_no_code(tmp_path: Path) -> 
     text = abi.exported(tmp_path)["IMarket"]
     plain = SET | {"inputs": [{"name": "id", "type": "bytes32"}]}
     assert text == json.dumps({"abi": [GET, plain]}, sort_keys=True, separators=(",", ":")) + "\n"
+
+
+def test_an_edited_source_asks_for_a_new_build_and_an_edited_test_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abi, "ROOT", tmp_path)
+    (tmp_path / "contracts").mkdir()
+    for name in ("hardhat.config.js", "package-lock.json", "contracts/Market.sol", "contracts/Market.t.sol"):
+        (tmp_path / name).write_text(name)
+    before = abi._digest_of_sources()
+    (tmp_path / "contracts/Market.t.sol").write_text("changed")
+    assert abi._digest_of_sources() == before
+    (tmp_path / "contracts/Market.sol").write_text("changed")
+    assert abi._digest_of_sources() != before
