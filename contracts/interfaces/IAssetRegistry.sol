@@ -32,6 +32,8 @@ interface IAssetRegistry {
     error NotOwner(bytes32 assetId, address got, address expected);
     /// @notice A mandatory field of the seal or the terms is absent; `field` is its name.
     error FieldMissing(bytes32 field);
+    /// @notice Epochs count from 1.
+    error BadEpoch(uint32 got, uint16 highest);
     /// @notice The grade is not one that evidence can have.
     error UnknownGrade(uint8 got, uint8 highest);
     /// @notice Tightening would loosen `field`; publish a new version with new shares instead.

@@ -13,6 +13,8 @@ import {
 } from "../types/Jobs.sol";
 import {Match} from "../types/Orders.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
+import {Windows} from "../types/Money.sol";
+import {IAssetRegistry} from "./IAssetRegistry.sol";
 
 /// @title The life of a job
 /// @notice
@@ -114,8 +116,6 @@ interface IJobs {
     /// @notice The JobSpec, or what was passed beside it, is not what the job was made from.
     error WrongCommitment(bytes32 requestHash, uint208 got, uint208 expected);
     error ZeroEvidenceHash();
-    /// @notice The decision is about other evidence than the provider posted.
-    error WrongEvidence(bytes32 got, bytes32 expected);
     error DecisionExpired(uint256 timestamp, uint64 expiry);
     error UnknownOutcome(uint8 got, uint8 highest);
     /// @notice Exactly the quorum's number of signatures is taken, each is paid.
@@ -218,4 +218,16 @@ interface IJobs {
 
     /// @notice Bond of a challenge in an epoch and token: the most that its answer and one refused request cost.
     function bondOf(uint32 epoch, address token) external view returns (uint256);
+
+    /// @notice Where assets and their terms are recorded.
+    function registry() external view returns (IAssetRegistry);
+
+    /// @notice Whether the guardian has paused new matches.
+    function paused() external view returns (bool);
+
+    /// @notice The shortest windows that a request may ask for, in seconds; the longest is 30 days each.
+    function minimumWindows() external view returns (Windows memory);
+
+    /// @notice The fixed fee for a refused request, as a multiple of the fee of one oracle signature.
+    function requestFeeFactor() external view returns (uint16);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {IOracleCommittee} from "./IOracleCommittee.sol";
 import {Account, Unbonding} from "../types/Money.sol";
 import {Members} from "../types/Committees.sol";
 
@@ -87,6 +88,9 @@ interface ILedger {
 
     /// @notice Whether a token is admitted, and its fee for one oracle signature.
     function tokenOf(address token) external view returns (bool admitted, uint64 fee);
+
+    /// @notice The committee whose members earn the fees, and whose decisions count here.
+    function committee() external view returns (IOracleCommittee);
 
     /// @notice Seconds that stake unbonds.
     function unbondingDelay() external view returns (uint40);

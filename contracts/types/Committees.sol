@@ -3,7 +3,7 @@ pragma solidity ^0.8.27;
 
 import {Decision} from "./Jobs.sol";
 
-/// @notice Most members of a committee: as many as one fee slot has counters for.
+/// @dev Most members of a committee: as many as one fee slot has counters for.
 uint256 constant MAX_MEMBERS = 11;
 
 /// @notice The opening of a committee's hash, passed along with signatures.

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+
+/// @title Signatures of people: ECDSA first, the signer's own contract (ERC-1271) second
+/// @dev ECDSA refuses the zero signer and high s. ECDSA first is cheaper, and keeps accounts whole that have both a
+/// key and code.
+library Signatures {
+    /// Bounds what a signer's contract can burn of a batch's gas.
+    uint256 internal constant ERC1271_GAS = 400_000;
+
+    /// @notice Whether `signature` over `digest` is `signer`'s.
+    function isValid(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool) {
+        if (signer == address(0)) return false;
+        (address recovered, ECDSA.RecoverError problem,) = ECDSA.tryRecover(digest, signature);
+        if (problem == ECDSA.RecoverError.NoError && recovered == signer) return true;
+        return signer.code.length > 0 && _isAcceptedByContract(signer, digest, signature);
+    }
+
+    /// @notice Who signed, by ECDSA alone; address(0) if the signature is none.
+    function recover(bytes32 digest, bytes calldata signature) internal pure returns (address recovered) {
+        (recovered,,) = ECDSA.tryRecover(digest, signature);
+    }
+
+    /// @notice Who signed, of a compact (EIP-2098) signature; address(0) if it is none.
+    function recover(bytes32 digest, bytes32 r, bytes32 vs) internal pure returns (address recovered) {
+        (recovered,,) = ECDSA.tryRecover(digest, r, vs);
+    }
+
+    function _isAcceptedByContract(address signer, bytes32 digest, bytes calldata signature)
+        private
+        view
+        returns (bool)
+    {
+        (bool ok, bytes memory answer) =
+            signer.staticcall{gas: ERC1271_GAS}(abi.encodeCall(IERC1271.isValidSignature, (digest, signature)));
+        return ok && answer.length == 32 && bytes32(answer) == bytes32(IERC1271.isValidSignature.selector);
+    }
+}

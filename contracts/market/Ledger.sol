@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+
+import {ILedger} from "../interfaces/ILedger.sol";
+import {FeeBook} from "../libraries/FeeBooks.sol";
+import {Members} from "../types/Committees.sol";
+import {Unbonding} from "../types/Money.sol";
+import {OracleFees} from "./OracleFees.sol";
+
+/// @title What people do with their own money: deposits, stakes, withdrawals, claimed fees
+abstract contract Ledger is OracleFees {
+    using SafeERC20 for IERC20;
+
+    /// See {ILedger-deposit}.
+    function deposit(address token, uint256 amount) external payable {
+        _deposit(token, msg.sender, amount);
+    }
+
+    /// See {ILedger-depositFor}.
+    function depositFor(address token, address holder, uint256 amount) external payable {
+        require(holder != address(0), ILedger.ZeroAddress());
+        _deposit(token, holder, amount);
+    }
+
+    /// See {ILedger-depositWithPermit}.
+    function depositWithPermit(address token, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
+        external
+    {
+        require(_tokens[token].admitted, ILedger.TokenNotAdmitted(token));
+        // Whoever saw the permit may have submitted it first; then the allowance stands already.
+        // solhint-disable-next-line no-empty-blocks
+        try IERC20Permit(token).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
+        _deposit(token, msg.sender, amount);
+    }
+
+    /// See {ILedger-withdraw}.
+    function withdraw(address token, uint256 amount, address to) external {
+        require(amount != 0, ILedger.ZeroAmount());
+        require(to != address(0), ILedger.ZeroAddress());
+        _take(token, msg.sender, amount);
+        emit ILedger.Withdrawn(token, msg.sender, to, amount);
+
+        if (token == address(0)) {
+            // solhint-disable-next-line avoid-low-level-calls
+            (bool sent,) = to.call{value: amount}("");
+            require(sent, ILedger.CoinTransferFailed(to, amount));
+        } else {
+            IERC20(token).safeTransfer(to, amount);
+        }
+    }
+
+    /// See {ILedger-stake}.
+    function stake(address token, uint256 amount) external {
+        require(amount != 0, ILedger.ZeroAmount());
+        _take(token, msg.sender, amount);
+        _accounts[token][msg.sender].staked += uint96(amount);
+        emit ILedger.Staked(token, msg.sender, amount);
+    }
+
+    /// See {ILedger-unstake}.
+    function unstake(address token, uint256 amount) external {
+        require(amount != 0, ILedger.ZeroAmount());
+        _lockStake(token, msg.sender, amount);
+        Unbonding storage leaving = _unbonding[token][msg.sender];
+        uint96 total = leaving.amount + uint96(amount);
+        uint40 readyAt = uint40(block.timestamp) + _unbondingDelay;
+        leaving.amount = total;
+        leaving.readyAt = readyAt;
+        emit ILedger.UnstakeBegun(token, msg.sender, amount, total, readyAt);
+    }
+
+    /// See {ILedger-finishUnstake}.
+    function finishUnstake(address token) external {
+        Unbonding memory leaving = _unbonding[token][msg.sender];
+        require(
+            leaving.amount != 0 && block.timestamp >= leaving.readyAt, ILedger.NotUnbonded(block.timestamp, leaving.readyAt)
+        );
+        delete _unbonding[token][msg.sender];
+        _credit(token, msg.sender, leaving.amount);
+        emit ILedger.Unstaked(token, msg.sender, leaving.amount);
+    }
+
+    /// See {ILedger-claimFees}.
+    function claimFees(uint32 epoch, address token, Members calldata members, uint8 index) external {
+        _openedEpoch(epoch, members);
+        address signer = members.signers[index];
+        (FeeBook book, uint256 count) = _bookOf(epoch, token).claim(index);
+        uint256 amount = count * book.fee();
+
+        _books[epoch][token] = book;
+        _credit(token, signer, amount);
+
+        emit ILedger.FeesClaimed(epoch, token, signer, count, amount);
+    }
+
+    function _deposit(address token, address holder, uint256 amount) private {
+        require(_tokens[token].admitted, ILedger.TokenNotAdmitted(token));
+        require(amount != 0, ILedger.ZeroAmount());
+        uint256 expected = token == address(0) ? amount : 0;
+        require(msg.value == expected, ILedger.WrongValue(msg.value, expected));
+
+        uint256 held = token == address(0) ? address(this).balance : _pull(token, amount);
+        require(held <= type(uint96).max, ILedger.AmountTooLarge(held, type(uint96).max));
+        _credit(token, holder, amount);
+        emit ILedger.Deposited(token, holder, msg.sender, amount);
+    }
+
+    /// Credited is what was asked for, and only if exactly that arrived: a token that charges on transfer, or that
+    /// enters the ledger again from inside the transfer, does not add up and is refused.
+    function _pull(address token, uint256 amount) private returns (uint256 held) {
+        uint256 before = IERC20(token).balanceOf(address(this));
+        IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
+        held = IERC20(token).balanceOf(address(this));
+        uint256 received = held > before ? held - before : 0;
+        require(received == amount, ILedger.WrongAmountReceived(token, received, amount));
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {IAssetRegistry} from "../interfaces/IAssetRegistry.sol";
+import {IOracleCommittee} from "../interfaces/IOracleCommittee.sol";
+import {FeeBook} from "../libraries/FeeBooks.sol";
+import {TypedData} from "../libraries/TypedData.sol";
+import {Status} from "../types/Jobs.sol";
+import {Account, Unbonding, Windows} from "../types/Money.sol";
+
+/// @notice What a deployment fixes for good.
+struct Parameters {
+    IAssetRegistry registry;
+    IOracleCommittee committee;
+    Windows minimums;
+    uint40 unbondingDelay;
+    /// The fixed fee for a refused request, in oracle fees.
+    uint16 requestFeeFactor;
+}
+
+/// @title The market's storage and its fixed parameters
+/// @dev The market's code is more than one contract may hold, so it stands in two: Market, which others call, and
+/// TradeDesk, which Market created and whose code it runs in its own storage. Both begin with this contract and add
+/// no storage, so that a slot means the same to both. Neither can be replaced.
+abstract contract MarketState {
+    struct Token {
+        bool admitted;
+        uint64 fee;
+    }
+
+    /// A job in one word. The commitment is to (job id, what the stage added), truncated: finding another opening
+    /// means inverting 208 bits.
+    struct Slot {
+        Status status;
+        uint40 deadline;
+        uint208 commitment;
+    }
+
+    IAssetRegistry internal immutable _registry;
+    IOracleCommittee internal immutable _committee;
+    uint40 internal immutable _unbondingDelay;
+    uint16 internal immutable _requestFeeFactor;
+
+    uint256 private immutable _chainId;
+    bytes32 private immutable _separator;
+
+    mapping(bytes32 requestHash => Slot) internal _slots;
+    mapping(address token => mapping(address holder => Account)) internal _accounts;
+    mapping(address token => mapping(address holder => Unbonding)) internal _unbonding;
+    mapping(address token => Token) internal _tokens;
+    mapping(address token => uint256) internal _burned;
+    mapping(uint32 epoch => mapping(address token => FeeBook)) internal _books;
+    mapping(address signer => uint64) internal _generations;
+    mapping(address signer => mapping(bytes32 orderHash => uint256)) internal _used;
+    bool internal _paused;
+
+    constructor(address market, Parameters memory parameters) {
+        _registry = parameters.registry;
+        _committee = parameters.committee;
+        _unbondingDelay = parameters.unbondingDelay;
+        _requestFeeFactor = parameters.requestFeeFactor;
+        _chainId = block.chainid;
+        _separator = TypedData.domainSeparator(market);
+    }
+
+    /// What is signed. After a fork of the chain, signatures made for the other branch mean nothing here.
+    function _digest(bytes32 structHash) internal view returns (bytes32) {
+        bytes32 separator = block.chainid == _chainId ? _separator : TypedData.domainSeparator(address(this));
+        return TypedData.toDigest(separator, structHash);
+    }
+}

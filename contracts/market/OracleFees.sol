@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {IJobs} from "../interfaces/IJobs.sol";
+import {ILedger} from "../interfaces/ILedger.sol";
+import {FeeBook, FeeBooks} from "../libraries/FeeBooks.sol";
+import {Epoch, Members} from "../types/Committees.sol";
+import {Accounts} from "./Accounts.sol";
+
+/// @title What oracle nodes are owed: a fixed fee for each signature that the chain used
+/// @dev Counting signatures in one shared slot per (epoch, token) costs a job one write, where crediting each node
+/// would cost one per signature. The slot also holds what a job must know of its committee and fee.
+abstract contract OracleFees is Accounts {
+    /// Open the book of an epoch and token, if this is their first job.
+    function _openBook(uint32 epoch, address token) internal returns (FeeBook book) {
+        book = _books[epoch][token];
+        if (book.isOpen()) return book;
+
+        Epoch memory found = _committee.epochOf(epoch);
+        require(
+            block.timestamp >= found.activeAt, IJobs.EpochNotActive(epoch, block.timestamp, found.activeAt)
+        );
+        book = FeeBooks.open(_feeOf(token), found.members, found.threshold);
+        _books[epoch][token] = book;
+        emit ILedger.FeeBookOpened(epoch, token, book.fee(), found.members, found.threshold);
+    }
+
+    /// Owe the members in `signers` one fee each.
+    /// @return fees What that takes; a member whose counter is full earns nothing until it claims.
+    function _oweFees(uint32 epoch, address token, FeeBook book, uint256 signers) internal returns (uint256 fees) {
+        (FeeBook updated, uint256 counted) = book.count(signers);
+        _books[epoch][token] = updated;
+        return counted * book.fee();
+    }
+
+    /// The book of an epoch and token that some job has opened.
+    function _bookOf(uint32 epoch, address token) internal view returns (FeeBook book) {
+        book = _books[epoch][token];
+        require(book.isOpen(), ILedger.FeeBookNotOpened(epoch, token));
+    }
+
+    /// The epoch's record, if `members` opens it.
+    function _openedEpoch(uint32 epoch, Members calldata members) internal view returns (Epoch memory found) {
+        found = _committee.epochOf(epoch);
+        uint184 got = uint184(uint256(keccak256(abi.encode(members.signers, members.keysDigest))));
+        require(got == found.membersHash, IJobs.WrongCommittee(epoch, got, found.membersHash));
+    }
+
+    /// The bond of a challenge: the most that its answer and one refused request cost.
+    function _bondOf(uint32 epoch, address token) internal view returns (uint256) {
+        FeeBook book = _bookOf(epoch, token);
+        return book.reserve() + uint256(book.fee()) * _requestFeeFactor;
+    }
+}
