@@ -157,6 +157,9 @@ class World:
         self.provider = coincurve.PrivateKey()
         self.enclave = Enclave()
         self.time = float(NOW)
+        self.spec: JobSpec
+        self.job_id: JobId
+        self.chain_core: Decision
 
     # --- parties ----------------------------------------------------------------------------------------------
 
@@ -262,7 +265,7 @@ class World:
         return self.job_id
 
     def package(self, job_id: JobId, **changes: Any) -> EvidencePackage:
-        """Evidence of the default enclave; ``launch``, ``debug``, ``device``, ``report``, ``named`` say what is wrong."""
+        """Evidence of the default enclave; ``launch``, ``debug``, ``device``, ``report``, ``named`` change it."""
         named: Block = changes.pop("named", None) or self.chain.head()
         launch, debug = changes.pop("launch", LAUNCH), changes.pop("debug", False)
         device: VirtualTdx = changes.pop("device", self.device)
@@ -284,6 +287,10 @@ class World:
     def hash_of(self, package: EvidencePackage) -> Bytes32:
         """The evidence hash of a package."""
         return evidence_hash(package.quote, package.enclave_signer, keccak(package.enclave_key), package.block_hash)
+
+    def hash_of_posted(self) -> Bytes32:
+        """The evidence hash that was posted last for the present job."""
+        return self.store.envelopes[self.job_id][-1].evidence_hash
 
     def post(self, package: EvidencePackage, posted: Bytes32 | None = None, sealed: Any = None) -> Bytes32:
         """Put an envelope into the store, sealed to every node."""

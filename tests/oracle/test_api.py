@@ -1,0 +1,116 @@
+"""What a node serves over HTTP, and how its thread behaves when the chain is away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from sealmarket.protocol.codec import Bytes32, decode
+from sealmarket.protocol.numbers import Grade
+from sealmarket.protocol.wire import NodeInfo, NodeStatus, Problem
+from sealmarket_oracle.api import SIMULATED_HEADER, create_app
+from sealmarket_oracle.runner import Health, Runner
+from sealmarket_oracle.service import Node
+from tests.oracle.world import World
+
+
+class Client:
+    """Asks an application without a socket."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    def get(self, path: str) -> httpx.Response:
+        return self.send("GET", path)
+
+    def send(self, method: str, path: str) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+                return await client.request(method, path)
+
+        return asyncio.run(ask())
+
+
+def _client(node: Node) -> tuple[Client, Runner]:
+    runner = Runner(node, 0.05)
+    return Client(create_app(node, runner)), runner
+
+
+@pytest.mark.parametrize("name", ["0x", "nonsense", "0x" + "AB" * 32, "0x" + "ab" * 31])
+def test_a_malformed_job_id_is_refused_with_a_problem(name: str, world: World) -> None:
+    client, _ = _client(world.node())
+    answer = client.get(f"/v1/jobs/{name}")
+    assert answer.status_code == 400
+    assert decode(Problem, answer.content).remedy
+
+
+def test_an_unknown_path_is_refused_with_a_problem(world: World) -> None:
+    client, _ = _client(world.node())
+    answer = client.get("/v1/shares")
+    assert answer.status_code == 404
+    decode(Problem, answer.content)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nobody_can_push_anything_to_a_node(method: str, world: World) -> None:
+    client, _ = _client(world.node())
+    assert client.send(method, "/v1/node").status_code == 405
+
+
+def test_a_node_that_cannot_decide_says_so(world: World) -> None:
+    client, runner = _client(world.node())
+    assert client.get("/healthz").status_code == 503
+    world.chain.fall_silent()
+    runner.start()
+    try:
+        _until(lambda: runner.health.ticks > 0)
+        answer = client.get("/healthz")
+        assert answer.status_code == 503
+        assert "does not answer" in decode(Health, answer.content).problem
+        world.chain.fall_silent(False)
+        _until(lambda: runner.health.status == "ok")
+        assert client.get("/healthz").status_code == 200
+    finally:
+        runner.stop()
+    assert client.get("/healthz").status_code == 503
+
+
+def _until(true: object, seconds: float = 10.0) -> None:
+    assert callable(true)
+    done, waited = threading.Event(), 0.0
+    while not true():
+        assert waited < seconds
+        done.wait(0.02)
+        waited += 0.02
+
+
+def test_a_node_says_who_it_is_and_that_it_takes_simulated_evidence(world: World) -> None:
+    client, _ = _client(world.node(1))
+    answer = client.get("/v1/node")
+    info = decode(NodeInfo, answer.content)
+    assert info.signer == world.committee.members[1].signer
+    assert info.hpke_public_key == world.committee.members[1].hpke_public_key
+    assert info.grade_floor is Grade.SIMULATED
+    assert "simulated" in answer.headers[SIMULATED_HEADER]
+    strict, _ = _client(world.node(1, grade_floor=Grade.HARDWARE))
+    assert SIMULATED_HEADER not in strict.get("/v1/node").headers
+
+
+def test_a_nodes_answer_about_a_job_follows_what_it_did(world: World) -> None:
+    node = world.node()
+    client, _ = _client(node)
+    unknown = decode(NodeStatus, client.get(f"/v1/jobs/{Bytes32(b'x' * 32)}").content)
+    assert unknown.state == "unknown"
+    world.match(world.publish())
+    world.quote()
+    decision = world.decided(node)
+    found = decode(NodeStatus, client.get(f"/v1/jobs/{world.job_id}").content)
+    assert found.state == "decided"
+    assert found.decision is not None
+    assert found.decision.decision == decision
+    assert found.decision.detail.canonical() in world.store.documents.values()

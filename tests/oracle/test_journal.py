@@ -1,0 +1,144 @@
+"""The journal and the follower: a node decides once, remembers it, and never follows two histories."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from sealmarket.chain.errors import NodeDistrusted
+from sealmarket.protocol.codec import Address, HexBytes
+from sealmarket.protocol.numbers import Outcome
+from sealmarket_oracle.case import Decided
+from sealmarket_oracle.errors import ChainRewritten, DecisionConflict, JournalMismatch
+from sealmarket_oracle.follower import Follower
+from sealmarket_oracle.journal import Journal
+from tests.oracle.world import CHAIN_ID, MARKET, World
+
+
+def _journal(world: World, name: str = "node-0.sqlite") -> Journal:
+    return Journal(world.folder / name, chain_id=CHAIN_ID, market=MARKET, signer=world.keys[0].signer.address)
+
+
+@pytest.mark.parametrize(
+    ("chain_id", "market", "signer"),
+    [(1, MARKET, None), (CHAIN_ID, Address(bytes(20)), None), (CHAIN_ID, MARKET, Address(b"\x01" * 20))],
+)
+def test_a_journal_of_another_node_market_or_chain_is_refused(
+    chain_id: int, market: Address, signer: Address | None, world: World
+) -> None:
+    _journal(world).close()
+    with pytest.raises(JournalMismatch):
+        Journal(
+            world.folder / "node-0.sqlite",
+            chain_id=chain_id,
+            market=market,
+            signer=signer or world.keys[0].signer.address,
+        )
+
+
+def test_a_second_decision_on_one_piece_of_evidence_is_refused(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    node = world.node()
+    decision = world.decided(node)
+    signed = node.status(world.job_id).decision
+    assert signed is not None
+    other = Decided(replace(decision, outcome=Outcome.PLATFORM_REFUSED), signed.detail)
+    with pytest.raises(DecisionConflict):
+        _journal(world).decide(other, b"")
+
+
+def test_a_decision_stands_though_the_terms_change_afterwards(world: World) -> None:
+    asset = world.publish()
+    world.match(asset)
+    world.quote()
+    first = world.decided(world.node())
+    world.chain.revoke(asset.asset_id)
+    world.chain.finalise()
+    assert world.decided(world.node()) == first
+
+
+def test_a_decision_is_on_disk_before_it_can_be_signed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.match(world.publish())
+    world.quote()
+    signer = type(world.keys[0].signer)
+    with monkeypatch.context() as patched:
+        patched.setattr(signer, "sign", lambda *_: pytest.fail("signed before it was written down"))
+        world.node().tick()
+    held = _journal(world).own_decision(world.job_id, world.hash_of_posted(), 1)
+    assert held is not None
+    assert held.decision.outcome is Outcome.ACCEPTED
+
+
+def test_the_journal_is_written_through_to_the_disk(world: World, tmp_path: Path) -> None:
+    journal = _journal(world)
+    assert journal._one("PRAGMA synchronous")[0] == 2
+    assert journal._one("PRAGMA journal_mode")[0] == "wal"
+
+
+def test_what_was_read_and_the_cursor_are_written_together(world: World) -> None:
+    journal = _journal(world)
+
+    def half() -> None:
+        with journal.writing():
+            journal.advance(7, world.chain.head().hash)
+            journal._db.execute("INSERT INTO promises VALUES (x'00', 'both', x'00')")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        half()
+    assert journal.cursor() is None
+
+
+def test_a_final_block_that_changed_is_refused(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    node = world.node()
+    world.decided(node)
+    world.chain.reorganise(3)
+    world.chain.mine(6)
+    with pytest.raises(ChainRewritten):
+        node.tick()
+
+
+def test_a_chain_node_that_is_behind_is_refused_and_may_catch_up(world: World) -> None:
+    journal = _journal(world)
+    follower = Follower(world.chain, journal)
+    follower.advance()
+    world.chain.mine(3)
+    follower.advance()
+    world.chain.finality_lag = 3
+    with pytest.raises(NodeDistrusted):
+        follower.advance()
+    world.chain.finality_lag = 1
+    assert follower.advance() == world.chain.final()
+
+
+def test_a_restarted_node_goes_on_where_it_was(world: World) -> None:
+    job = world.match(world.publish())
+    node = world.node()
+    node.tick()
+    package = world.package(job)
+    world.chain.quote(job, world.hash_of(package))
+    world.post(package)
+    world.chain.finalise()
+    assert world.decided(world.node()).outcome is Outcome.ACCEPTED
+
+
+def test_the_seal_that_was_published_first_counts(world: World) -> None:
+    asset = world.publish()
+    journal = _journal(world)
+    journal.add_seal(asset.asset_id, 1, asset.seal)
+    journal.add_seal(asset.asset_id, 1, replace(asset.seal, content_root=asset.seal.policy_hash))
+    assert journal.seal(asset.asset_id, 1) == asset.seal
+
+
+def test_an_empty_enclave_key_is_kept_for_a_refusal(world: World) -> None:
+    world.match(world.publish(), purpose=0)
+    world.quote()
+    decision = world.decided(world.node())
+    held = _journal(world).own_decision(world.job_id, decision.evidence_hash, 1)
+    assert held is not None
+    assert held.enclave_key == HexBytes(world.enclave.hpke.public.raw)

@@ -1,0 +1,319 @@
+"""Release and stop: only what this node accepted itself, only while nothing speaks against it, and never both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from sealmarket.protocol.codec import Bytes32, Uint
+from sealmarket.protocol.job import Decision, Settlement
+from sealmarket.protocol.numbers import Grade, Outcome
+from sealmarket.protocol.reasons import JobReason, reason_codes
+from sealmarket.protocol.signing import personal_digest, recover
+from sealmarket.protocol.wire import NodeStatus, Release, release_hash
+from sealmarket.sealed.errors import NotOpened
+from sealmarket.sealed.shares import Share, join, open_released
+from sealmarket_oracle.case import AssetFacts
+from sealmarket_oracle.errors import PromiseConflict
+from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.release import core_of, release_info
+from sealmarket_oracle.service import Node
+from tests.oracle.world import CHAIN_ID, MARKET, NOW, PLACE, Dealt, Enclave, World, terms
+
+
+def _quoted(world: World, *assets: Dealt) -> Node:
+    world.match(*(assets or (world.publish(),)))
+    world.quote()
+    return world.node()
+
+
+def _after(world: World, node: Node) -> NodeStatus:
+    node.tick()
+    return node.status(world.job_id)
+
+
+def open_for_enclave(world: World, asset: Dealt, release: Release, enclave: Enclave | None = None) -> Share:
+    """Open one released share as the enclave does, with a context that it builds by itself."""
+    enclave = enclave or world.enclave
+    state = world.chain.at(world.chain.head()).asset(asset.asset_id, 1)
+    use = next(use for use in world.spec.assets if use.asset_id == asset.asset_id)
+    facts = AssetFacts(use=use, seal=asset.seal, state=state)
+    decision = world.chain_core
+    info = release_info(PLACE, world.job_id, facts, decision, release.index + 1, enclave.hpke.public.digest)
+    sealed = next(share.sealed for share in release.shares if share.asset_id == asset.asset_id)
+    return open_released(enclave.hpke, asset.share_set.commitments, info, sealed)
+
+
+def _accept(world: World, decision: Decision, **changes: Any) -> None:
+    world.chain_core = core_of(replace(decision, **changes))
+    world.accept(world.chain_core)
+
+
+# --- refusals -----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_released_before_a_quorum_accepted(world: World) -> None:
+    node = _quoted(world)
+    world.decided(node)
+    status = _after(world, node)
+    assert (status.state, status.release) == ("decided", None)
+
+
+def test_nothing_is_released_while_the_acceptance_is_not_final(world: World) -> None:
+    node = _quoted(world)
+    decision = world.decided(node)
+    world.chain.decide(core_of(decision))
+    assert _after(world, node).release is None
+    world.chain.finalise()
+    assert _after(world, node).release is not None
+
+
+def test_an_acceptance_that_is_reorganised_away_releases_nothing(world: World) -> None:
+    node = _quoted(world)
+    decision = world.decided(node)
+    world.chain.decide(core_of(decision))
+    node.tick()
+    world.chain.reorganise(1)
+    world.chain.mine(3)
+    assert _after(world, node).release is None
+
+
+def test_a_node_that_refused_does_not_release_though_a_quorum_accepted(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    strict = world.node(0, grade_floor=Grade.HARDWARE)
+    assert world.decided(strict).outcome is Outcome.PLATFORM_REFUSED
+    _accept(world, world.decided(world.node(1)))
+    status = _after(world, strict)
+    assert status.release is None
+    assert "decided otherwise" in status.reason
+
+
+@pytest.mark.parametrize("field", ["enclave_signer", "enclave_key_hash", "evidence_hash", "terms_digest"])
+def test_a_node_does_not_release_to_another_enclave_than_it_accepted(field: str, world: World) -> None:
+    node = _quoted(world)
+    decision = world.decided(node)
+    other = type(getattr(decision, field))(b"\x55" * len(getattr(decision, field)))
+    _accept(world, decision, **{field: other})
+    assert _after(world, node).release is None
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("revoked", JobReason.ASSET_REVOKED),
+        ("tightened", JobReason.TERMS_TIGHTENED),
+        ("expired", JobReason.ASSET_EXPIRED),
+    ],
+)
+def test_what_speaks_against_it_at_the_head_stops_the_release(what: str, reason: JobReason, world: World) -> None:
+    asset = world.publish(policy_terms=terms(expiry=NOW + 300))
+    node = _quoted(world, asset)
+    _accept(world, world.decided(node))
+    if what == "revoked":
+        world.chain.revoke(asset.asset_id)
+    elif what == "tightened":
+        world.chain.tighten(asset.asset_id, 1, terms(max_uses=1))
+    else:
+        world.chain.mine(1, seconds=400)
+    status = _after(world, node)
+    assert (status.state, status.release) == ("stopped", None)
+    assert status.stop is not None
+    assert reason_codes(status.stop.stop.reasons) == (reason.code,)
+    assert status.stop.findings[0].remedy
+    digest = status.stop.stop.digest(CHAIN_ID, MARKET)
+    assert recover(digest, status.stop.signature) == world.keys[0].signer.address
+
+
+def test_a_node_that_stopped_never_releases(world: World) -> None:
+    asset = world.publish()
+    node = _quoted(world, asset)
+    _accept(world, world.decided(node))
+    at_head = world.chain.revoke(asset.asset_id)
+    assert _after(world, node).state == "stopped"
+    world.chain.reorganise(1)
+    world.chain.mine(3)
+    assert world.chain.block(at_head.block_number).hash != at_head.block_hash
+    status = _after(world, node)
+    assert (status.state, status.release) == ("stopped", None)
+    assert _after(world, world.node(0)).state == "stopped"
+
+
+def test_a_node_that_released_never_signs_a_stop(world: World) -> None:
+    asset = world.publish()
+    node = _quoted(world, asset)
+    _accept(world, world.decided(node))
+    released = _after(world, node)
+    world.chain.revoke(asset.asset_id)
+    assert _after(world, node) == released
+    assert _after(world, world.node(0)).stop is None
+
+
+def test_a_node_that_was_down_at_the_decision_can_still_promise_never_to_release(world: World) -> None:
+    asset = world.publish()
+    _accept(world, world.decided(_quoted(world, asset)))
+    world.chain.revoke(asset.asset_id)
+    world.chain.finalise()
+    late = world.node(1)
+    status = _after(world, late)
+    assert status.state == "stopped"
+    assert status.decision is not None
+    assert status.decision.decision.outcome is Outcome.TERMS_REFUSED
+
+
+def test_nothing_is_released_after_the_time_to_settle(world: World) -> None:
+    node = _quoted(world)
+    _accept(world, world.decided(node))
+    world.chain.mine(1, seconds=700)
+    status = _after(world, node)
+    assert status.release is None
+    assert "time to settle" in status.reason
+
+
+def test_nothing_is_released_for_a_job_that_ended(world: World) -> None:
+    node = _quoted(world)
+    decision = world.decided(node)
+    world.accept(core_of(decision))
+    zero = Bytes32(bytes(32))
+    world.chain.settle(Settlement(job_id=world.job_id, result_hash=zero, receipt_hash=zero, units=0, last=True))
+    status = _after(world, node)
+    assert status.release is None
+    assert status.stop is None
+
+
+def test_an_old_view_of_the_chain_releases_nothing(world: World) -> None:
+    from sealmarket_oracle.errors import StaleChain
+
+    node = _quoted(world)
+    _accept(world, world.decided(node))
+    world.time += 10_000
+    with pytest.raises(StaleChain):
+        node.tick()
+    assert node.status(world.job_id).release is None
+
+
+def test_a_share_that_vanished_from_the_store_is_not_released_wrongly(world: World) -> None:
+    asset = world.publish()
+    node = _quoted(world, asset)
+    decision = world.decided(node)
+    _accept(world, decision)
+    fresh = world.node(0)
+    world.store.documents.clear()
+    status = _after(world, fresh)
+    assert status.release is None
+    assert "nothing in the store" in status.reason
+
+
+# --- the promise --------------------------------------------------------------------------------------------------
+
+
+def _journal(world: World) -> Journal:
+    signer = world.keys[0].signer.address
+    return Journal(world.folder / "promises.sqlite", chain_id=CHAIN_ID, market=MARKET, signer=signer)
+
+
+@pytest.mark.parametrize(("first", "second"), [("release", "stop"), ("stop", "release")])
+def test_release_and_stop_exclude_each_other_across_a_crash(first: Any, second: Any, world: World) -> None:
+    job = world.match(world.publish())
+    _journal(world).promise(job, first, b"{}")
+    reopened = _journal(world)
+    with pytest.raises(PromiseConflict):
+        reopened.promise(job, second, b"{}")
+    assert reopened.promised(job) == (first, b"{}")
+
+
+def test_a_crash_between_sealing_and_writing_down_sends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asset = world.publish()
+    node = _quoted(world, asset)
+    _accept(world, world.decided(node))
+
+    def crash(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "promise", crash)
+        with pytest.raises(KeyboardInterrupt):
+            node.tick()
+    assert node.status(world.job_id).release is None
+    world.chain.revoke(asset.asset_id)
+    assert _after(world, world.node(0)).state == "stopped"
+
+
+# --- what passes --------------------------------------------------------------------------------------------------
+
+
+def test_two_nodes_releases_join_to_the_owners_key(world: World) -> None:
+    assets = [world.publish(1), world.publish(2)]
+    nodes = [_quoted(world, *assets), world.node(2)]
+    decisions = [world.decided(node) for node in nodes]
+    assert core_of(decisions[0]) == core_of(decisions[1])
+    _accept(world, decisions[0])
+    releases = [_after(world, node).release for node in nodes]
+    for asset in assets:
+        opened = [open_for_enclave(world, asset, release) for release in releases if release is not None]
+        assert [share.index for share in opened] == [1, 3]
+        assert join(opened, asset.share_set.commitments) == asset.key
+
+
+def test_a_release_opens_for_no_other_enclave(world: World) -> None:
+    asset = world.publish()
+    node = _quoted(world, asset)
+    _accept(world, world.decided(node))
+    release = _after(world, node).release
+    assert release is not None
+    with pytest.raises(NotOpened):
+        open_for_enclave(world, asset, release, Enclave())
+
+
+def test_a_release_is_signed_and_sent_again_unchanged_after_a_restart(world: World) -> None:
+    node = _quoted(world)
+    _accept(world, world.decided(node))
+    release = _after(world, node).release
+    assert release is not None
+    digest = release_hash(release.job_id, release.evidence_hash, release.index, release.shares)
+    assert recover(personal_digest(digest), release.signature) == world.keys[0].signer.address
+    assert _after(world, world.node(0)).release == release
+
+
+def test_a_node_that_was_down_decides_and_releases_after_the_quorum(world: World) -> None:
+    asset = world.publish()
+    _accept(world, world.decided(_quoted(world, asset)))
+    late = world.node(1)
+    assert _after(world, late).state == "released"
+
+
+def test_no_key_share_or_key_is_in_the_journal(world: World) -> None:
+    asset = world.publish()
+    node = _quoted(world, asset)
+    _accept(world, world.decided(node))
+    release = _after(world, node).release
+    assert release is not None
+    share = open_for_enclave(world, asset, release)
+    kept = b"".join(path.read_bytes() for path in world.folder.iterdir())
+    for secret in (share.value, share.salt, asset.key, world.keys[0].hpke.secret_bytes()):
+        assert secret not in kept
+        assert secret.hex().encode() not in kept
+
+
+def test_nothing_secret_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    asset = world.publish()
+    node = _quoted(world, asset)
+    _accept(world, world.decided(node))
+    release = _after(world, node).release
+    assert release is not None
+    assert "SIMULATED" in caplog.text
+    share = open_for_enclave(world, asset, release)
+    for secret in (share.value, asset.key, world.keys[0].hpke.secret_bytes()):
+        assert secret.hex() not in caplog.text
+        assert repr(secret) not in caplog.text
+
+
+def test_a_quorums_refusal_releases_nothing(world: World) -> None:
+    node = _quoted(world)
+    decision = world.decided(node)
+    refusal = replace(core_of(decision), outcome=Outcome.PLATFORM_REFUSED, reasons=Uint(1 << 19))
+    world.accept(refusal)
+    assert _after(world, node).release is None
