@@ -41,7 +41,8 @@ from sealmarket.attestation.model import _MAKER, AuthenticReport, Platform, Tcb,
 from sealmarket.attestation.reasons import Reason
 from sealmarket.attestation.roots import Roots
 from sealmarket.attestation.rules import Mitigation
-from sealmarket.attestation.snp_certificates import Chain, Leaf, check_revocation, find_chain, load_der
+from sealmarket.attestation.snp_certificates import Chain, check_revocation, find_chain, load_der
+from sealmarket.attestation.snp_leaf import Leaf
 from sealmarket.attestation.snp_report import SnpReport, SnpTcbVersion, read_report
 from sealmarket.protocol.codec import Bytes32
 

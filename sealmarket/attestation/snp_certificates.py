@@ -89,13 +89,15 @@ _chains: ProvenCache[Chain] = ProvenCache(1024)
 _lists: ProvenCache[_ProvenList] = ProvenCache(64)
 
 
-def load_der(raw: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
+def load_der(raw: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     """Certificates that travelled with the evidence. AMD gives every VCEK the serial number 0, which the
     parser warns about.
 
     Raises:
         EvidenceRefused: one of them is no certificate.
     """
+    if not raw:
+        return ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         try:

@@ -12,10 +12,6 @@ import dcap_qvl
 import msgspec
 import pytest
 from cryptography import x509
-from sealmarket_worker.drivers.virtual_device import DeviceRefused, DeviceUnreachable, VirtualDevice
-from sealmarket_worker.drivers.virtual_tdx import expected_measurement
-from sealmarket_worker.enclave import platform
-from sealmarket_worker.virtual import wire
 
 from sealmarket.attestation.virtual_measure import (
     ImageRefused,
@@ -24,6 +20,10 @@ from sealmarket.attestation.virtual_measure import (
     image_files,
     measure_image,
 )
+from sealmarket_worker.drivers.virtual_device import DeviceRefused, DeviceUnreachable, VirtualDevice
+from sealmarket_worker.drivers.virtual_tdx import expected_measurement
+from sealmarket_worker.enclave import platform
+from sealmarket_worker.virtual import wire
 from tests.worker.virtual.conftest import (
     Launch,
     device_process,
@@ -58,9 +58,7 @@ def test_an_image_with_a_linked_folder_is_refused(image: Path, tmp_path: Path) -
         list(image_files(image))
 
 
-def test_an_image_with_a_named_pipe_is_refused_and_does_not_hold_the_device(
-    launch: Launch, image: Path
-) -> None:
+def test_an_image_with_a_named_pipe_is_refused_and_does_not_hold_the_device(launch: Launch, image: Path) -> None:
     os.mkfifo(image / "pipe")
     with pytest.raises(DeviceRefused, match="pipe"):
         launch(image, interpreter())
@@ -90,9 +88,7 @@ def test_arguments_that_the_kernel_would_cut_are_refused() -> None:
         command_digest(["a\0b"])
 
 
-@pytest.mark.parametrize(
-    "claim", ["mr_td", "measurement", "rtmr0", "td_attributes", "debug", "report_data", "svn"]
-)
+@pytest.mark.parametrize("claim", ["mr_td", "measurement", "rtmr0", "td_attributes", "debug", "report_data", "svn"])
 def test_a_launch_that_names_a_claim_is_refused(tdx: VirtualDevice, image: Path, claim: str) -> None:
     request = {"kind": "launch", "image": str(image), "interpreter": str(interpreter()), claim: b"x"}
     with pytest.raises(DeviceRefused, match="unknown field"):
@@ -113,9 +109,7 @@ def test_registers_of_the_launch_cannot_be_extended(launch: Launch, image: Path,
 
 
 @pytest.mark.parametrize("size", [0, 32, 63, 65])
-def test_report_data_of_another_length_is_refused_by_the_device_itself(
-    launch: Launch, image: Path, size: int
-) -> None:
+def test_report_data_of_another_length_is_refused_by_the_device_itself(launch: Launch, image: Path, size: int) -> None:
     request = msgspec.msgpack.encode(platform.QuoteRequest(report_data=bytes(size)))
     answer = told_bytes(launch(image, interpreter()), "raw", request.hex())
     assert msgspec.msgpack.decode(answer, type=platform.Answer) == platform.Refused(
@@ -239,9 +233,7 @@ def test_a_child_of_the_enclave_inherits_neither_socket(launch: Launch, image: P
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read any process's memory")
-def test_another_process_of_the_same_user_cannot_read_the_enclaves_memory(
-    launch: Launch, image: Path
-) -> None:
+def test_another_process_of_the_same_user_cannot_read_the_enclaves_memory(launch: Launch, image: Path) -> None:
     enclave = launch(image, interpreter())
     tell(enclave, "facts")
     with pytest.raises(PermissionError):
@@ -272,9 +264,7 @@ def test_everything_simulated_says_so(tdx: VirtualDevice) -> None:
     assert all("DEVELOPMENT" in certificate.subject.rfc4514_string() for certificate in chain)
 
 
-def test_a_stopped_enclave_is_gone_and_listed_as_ended(
-    tdx: VirtualDevice, launch: Launch, image: Path
-) -> None:
+def test_a_stopped_enclave_is_gone_and_listed_as_ended(tdx: VirtualDevice, launch: Launch, image: Path) -> None:
     enclave = launch(image, interpreter())
     tell(enclave, "facts")
     tdx.stop(enclave.id)
