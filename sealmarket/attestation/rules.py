@@ -161,7 +161,7 @@ def check_rules(rules: EvidenceRules) -> None:
         )
     if rules.intel.lowest_tcb_status.severity >= TcbStatus.REVOKED.severity:
         raise InvalidRules(
-            f"lowest_tcb_status {rules.intel.lowest_tcb_status.value} can never be accepted",
+            f"lowestTcbStatus {rules.intel.lowest_tcb_status.value} can never be accepted",
             remedy="choose UpToDate to OutOfDateConfigurationNeeded",
         )
 

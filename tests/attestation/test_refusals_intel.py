@@ -335,11 +335,9 @@ def test_28_grace_ends_with_the_date_of_the_level(forge: IntelForge) -> None:
     assert under(forge, quote, long, collateral).accepted
 
 
-@pytest.mark.parametrize("component", range(16))
+@pytest.mark.parametrize("component", [i for i, svn in enumerate(genuine.COMPONENT_SVNS) if svn])
 def test_29_a_platform_below_every_level_is_refused(component: int) -> None:
     svns = bytearray(genuine.COMPONENT_SVNS)
-    if svns[component] == 0:
-        pytest.skip("the level asks nothing of this component")
     svns[component] -= 1
     forge = IntelForge(NOW, extension={"component_svns": bytes(svns)})
 
