@@ -27,13 +27,21 @@ contract Market is Verdicts, Settling, IMarket {
     /// @inheritdoc IMarket
     address public immutable desk;
 
-    constructor(Parameters memory parameters, address guardian_, TokenFee[] memory tokens)
-        MarketState(address(this), parameters)
-    {
-        _checkServes(parameters.registry.market());
-        _checkServes(parameters.committee.market());
+    /// @dev Registry and committee are deployed first, with this contract's address-to-be: each must name it.
+    constructor(
+        IAssetRegistry registry_,
+        IOracleCommittee committee_,
+        address guardian_,
+        Windows memory minimums_,
+        uint40 unbondingDelay_,
+        uint16 requestFeeFactor_,
+        TokenFee[] memory tokens
+    ) MarketState(address(this), Parameters(registry_, committee_, unbondingDelay_, requestFeeFactor_)) {
+        _checkServes(registry_.market());
+        _checkServes(committee_.market());
         guardian = guardian_;
-        desk = address(new TradeDesk(address(this), parameters));
+        Parameters memory parameters = Parameters(registry_, committee_, unbondingDelay_, requestFeeFactor_);
+        desk = address(new TradeDesk(address(this), parameters, minimums_));
         for (uint256 i = 0; i < tokens.length; ++i) {
             _admit(tokens[i].token, tokens[i].fee);
         }

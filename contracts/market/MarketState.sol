@@ -6,13 +6,12 @@ import {IOracleCommittee} from "../interfaces/IOracleCommittee.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Status} from "../types/Jobs.sol";
-import {Account, Unbonding, Windows} from "../types/Money.sol";
+import {Account, Unbonding} from "../types/Money.sol";
 
 /// @notice What a deployment fixes for good.
 struct Parameters {
     IAssetRegistry registry;
     IOracleCommittee committee;
-    Windows minimums;
     uint40 unbondingDelay;
     /// The fixed fee for a refused request, in oracle fees.
     uint16 requestFeeFactor;
