@@ -28,14 +28,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts import toolchain
-from scripts.toolchain import NODE_MODULES, ROOT, VENV
+from scripts.toolchain import BUILD, NODE_MODULES, ROOT, VENV
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "sealmarket-setup.json"
-BUILD = ROOT / "build"
 LOG = BUILD / "setup.log"
 DISTRIBUTIONS = (".", "backend", "oracle", "worker")
 TAIL_LINES = 25

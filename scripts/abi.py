@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from scripts import toolchain
-from scripts.toolchain import ROOT
+from scripts.toolchain import BUILD, ROOT
 
-BUILT = ROOT / "build" / "export"
+BUILT = BUILD / "export"
 ARTIFACTS = BUILT / "artifacts" / "contracts"
 BUILT_FROM = BUILT / "sources.sha256"
 EXPORTED = ROOT / "sealmarket" / "chain" / "abi"

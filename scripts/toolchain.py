@@ -20,6 +20,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 NODE_MODULES = ROOT / "node_modules"
+BUILD = ROOT / "build"
+"""What the scripts make and may make again: compiled contracts, caches, logs."""
 OLDEST_NODE = (22, 13)
 # Hardhat asks nobody anything, and reports nothing to anybody.
 QUIET = {"HARDHAT_DISABLE_TELEMETRY_PROMPT": "true", "NO_UPDATE_NOTIFIER": "1"}
