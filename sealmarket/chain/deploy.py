@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 PARTS = ("AssetRegistry", "OracleCommittee", "Market")
 FIRST_EPOCH = 1
 MINIMUM_WINDOWS = Windows(quote=300, decide=300, settle=3600, challenge=86_400)
+FINAL_SECONDS = 120.0
 _WAIT_SECONDS = 60.0
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ def deploy(
     development: bool = False,
     progress: Path | None = None,
     report: Callable[[Deployed], None] = lambda _part: None,
+    final_within: float | None = FINAL_SECONDS,
 ) -> AddressBook:
     """Deploy a market, or go on with a deployment that was interrupted.
 
@@ -91,6 +94,8 @@ def deploy(
         development: whoever calls has started this chain itself, so its well-known keys may be used.
         progress: a file that remembers where it began; without one an interrupted deployment starts anew.
         report: called for each part once it is on the chain.
+        final_within: seconds to wait until the deployment is final, so that whoever reads final blocks finds it;
+            None does not wait.
 
     Raises:
         DeploymentFailed: the account sent something else meanwhile, or the contracts are not what was asked for.
@@ -107,6 +112,8 @@ def deploy(
             code = _creation(name, addresses, begun.deployer, settings)
             mined = _put(chain, sender, begun.first_nonce + place, addresses[place], name, code)
             report(Deployed(name, addresses[place], mined))
+        if final_within is not None:
+            _wait_until(lambda: bool(chain.code(addresses[-1], chain.final())), final_within, "it is not final yet")
         _check_result(chain, settings)
         return _book(begun, addresses, settings, deployed_at=_first_block(chain, addresses[0], start))
     finally:
@@ -162,7 +169,7 @@ def _begin(rpc_url: str, account: LocalAccount, path: Path | None) -> Progress:
 def _put(chain: Chain, sender: Sender, nonce: int, address: Address, name: str, code: bytes) -> Mined | None:
     pending = quantity(chain.rpc.call("eth_getTransactionCount", sender.address.checksum, "pending"), "nonce")
     if pending > nonce:
-        _wait_for_code(chain, address, name)
+        _wait_until(lambda: chain.has_code(address), _WAIT_SECONDS, f"{name} was sent, and is not on the chain")
         return None
     if pending < nonce:
         raise DeploymentFailed(name, f"the account's nonce is {pending}, expected {nonce}", "start anew")
@@ -176,14 +183,14 @@ def _put(chain: Chain, sender: Sender, nonce: int, address: Address, name: str, 
     return mined
 
 
-def _wait_for_code(chain: Chain, address: Address, name: str) -> None:
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while not chain.has_code(address):
+def _wait_until(happened: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
         if time.monotonic() > deadline:
             raise DeploymentFailed(
-                name, f"its transaction was sent and there is no code at {address.checksum}", "start anew"
+                "waiting", f"after {seconds:g} seconds {otherwise}", "look at the chain, then do the same again"
             )
-        time.sleep(0.2)
+        time.sleep(_POLL_SECONDS)
 
 
 def _creation(name: str, addresses: list[Address], deployer: Address, settings: Settings) -> bytes:

@@ -1,0 +1,216 @@
+"""A market on a chain that the test starts: contracts deployed, three oracle keys in the test's own hands.
+
+No backend, node or worker runs: the test signs what they would, so that every step of the contracts can be taken, and
+mis-taken, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import coincurve
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from msgspec.structs import replace
+
+from sealmarket.attestation.model import Grade as EvidenceGrade
+from sealmarket.attestation.rules import EvidenceRules
+from sealmarket.attestation.virtual_measure import LaunchMeasurement
+from sealmarket.attestation.virtual_tee import tdx_measurement
+from sealmarket.chain import Chain, Enclave, Sender
+from sealmarket.chain.contracts import AssetOffer, Deal
+from sealmarket.chain.deploy import Settings, deploy
+from sealmarket.chain.events import JobMatched
+from sealmarket.chain.model import Windows
+from sealmarket.client import AssetWish, Consumer, DraftTerms, JobLimits, Owner, PolicyDraft, Provider, SealedAsset
+from sealmarket.client.consumer import RequestHandle
+from sealmarket.client.memory import MemoryBackend
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint, Wei, decode, to_builtins
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import Decision, JobSpec, Settlement, Stop
+from sealmarket.protocol.numbers import Grade, JobId, Outcome, Tee
+from sealmarket.protocol.policy import OutputRules
+from sealmarket.protocol.signing import address_of, sign
+from sealmarket.protocol.wire import DecisionDetail, SignedComputeOrder, SignedDecision, SignedStop
+from sealmarket.sealed.hpke import PrivateKey
+from sealmarket.workload.bundle import Bundle, read_bundle
+from sealmarket.workload.environment import build
+from tests.workload.bundles import bundle
+
+ETHER = 10**18
+DEVELOPMENT_MNEMONIC = " ".join(["test"] * 11 + ["junk"])
+NO_DETAIL = DecisionDetail(
+    block_number=0,
+    block_hash=Bytes32(bytes(32)),
+    tcb_status="UpToDate",
+    advisories=(),
+    collateral_digest=Bytes32(bytes(32)),
+    findings=(),
+    warnings=(),
+)
+
+
+def development_account(index: int) -> LocalAccount:
+    """One of the accounts that local chains fill with money."""
+    Account.enable_unaudited_hdwallet_features()
+    account: LocalAccount = Account.from_mnemonic(DEVELOPMENT_MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")
+    return account
+
+
+def workload(folder: Path) -> Bundle:
+    """A small workload that is locked to no wheels."""
+    tree = bundle(folder / "workload")
+    (tree / "environment.json").write_bytes(build(b"", []).canonical())
+    return read_bundle(tree)
+
+
+MEASUREMENT = tdx_measurement(LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48))
+
+
+def draft(bundle: Bundle, expiry: int, *, price: int = 1000) -> PolicyDraft:
+    """A policy that allows one virtual enclave and one workload."""
+    rules = EvidenceRules(measurements=(MEASUREMENT,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+    return PolicyDraft(
+        title="rows",
+        evidence=to_builtins(rules),
+        workloads=(bundle.digest,),
+        terms=DraftTerms(
+            price=Wei(price), expiry=expiry, max_uses=100, purposes=("train", "query"), min_grade="simulated"
+        ),
+        output=OutputRules(media_types=("application/json",), max_outputs=1, max_bytes=1 << 20, bucket_bytes=4096),
+        data_card={"columns": ["a", "b"]},
+    )
+
+
+@dataclass
+class EnclaveKeys:
+    """What an enclave would make for itself."""
+
+    signer: coincurve.PrivateKey = field(default_factory=coincurve.PrivateKey)
+    hpke: PrivateKey = field(default_factory=PrivateKey.generate)
+
+
+class Market:
+    """One deployed market, with everybody's accounts."""
+
+    def __init__(self, rpc_url: str, folder: Path, finality: FinalityRule, windows: Windows) -> None:
+        self.rpc_url, self.folder = rpc_url, folder
+        self.nodes = [coincurve.PrivateKey() for _ in range(3)]
+        self.node_hpke = [PrivateKey.generate() for _ in range(3)]
+        members = tuple(
+            Member(
+                signer=address_of(key.public_key),
+                hpke_public_key=HexBytes(hpke.public.raw),
+                url="http://127.0.0.1:9",
+            )
+            for key, hpke in zip(self.nodes, self.node_hpke, strict=True)
+        )
+        self.committee = Committee(epoch=1, threshold=2, members=members)
+        self.backend = MemoryBackend()
+        self.settings = Settings(
+            finality=finality,
+            committee=self.committee,
+            store="http://store.twin",
+            backend="http://store.twin",
+            windows=windows,
+        )
+        self.windows = windows
+        self.book: AddressBook = deploy(rpc_url, development_account(0), self.settings, development=True)
+        self.chain = Chain(self.book, rpc_url)
+        store = self.backend.store()
+        self.owner = Owner(self.chain, development_account(1), store, development=True)
+        self.consumer = Consumer(self.chain, development_account(2), store, development=True)
+        self.provider = Provider(self.chain, development_account(3), store, development=True)
+        self.anybody = Sender(self.chain, development_account(4), development=True)
+        self.provider_sender = Sender(self.chain, development_account(3), development=True)
+        self.workload = workload(folder)
+        self.result_key = PrivateKey.generate()
+
+    def ready(self) -> SealedAsset:
+        """An asset is published, compute is on offer, and the consumer has money."""
+        expiry = self.chain.head().timestamp + 86_400
+        sealed = self.owner.seal(
+            b"a,b\n1,2\n", draft(self.workload, expiry), self.folder / "sealed", confirm_unencrypted_key=True
+        )
+        self.owner.publish(sealed)
+        self.provider.stake(Wei(ETHER))
+        self.provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(500), penalty=Wei(700), volume=100)
+        self.consumer.deposit(Wei(ETHER))
+        return sealed
+
+    def request(self, sealed: SealedAsset) -> RequestHandle:
+        """The consumer asks for one job over the asset."""
+        limits = JobLimits(
+            max_compute_price=Wei(600),
+            min_grade=Grade.SIMULATED,
+            quote_window=self.windows.quote,
+            decide_window=self.windows.decide,
+            settle_window=self.windows.settle,
+            challenge_window=self.windows.challenge,
+        )
+        # The workload takes two inputs; the same asset may be both, and is then paid twice.
+        wishes = [AssetWish(asset_id=sealed.asset_id)] * 2
+        return self.consumer.request(self.workload, {"target": "a"}, wishes, limits, self.result_key)
+
+    def match(self, handle: RequestHandle) -> JobId:
+        """Anybody matches the request with the provider's order."""
+        compute = decode(SignedComputeOrder, self.backend.posted["compute-orders"][-1])
+        offers = tuple(AssetOffer() for _ in handle.request.assets)
+        mined = self.anybody.send(self.chain.market.match(Deal(request=handle.signed, compute=compute, offers=offers)))
+        return next(event.job_id for event in mined.events if isinstance(event, JobMatched))
+
+    def decision(self, spec: JobSpec, keys: EnclaveKeys, evidence: Bytes32, **changes: object) -> Decision:
+        """What honest nodes would decide."""
+        base = Decision(
+            job_id=self.job_id(spec),
+            evidence_hash=evidence,
+            enclave_signer=address_of(keys.signer.public_key),
+            enclave_key_hash=keccak(keys.hpke.public.raw),
+            terms_digest=keccak(b"terms"),
+            epoch=1,
+            outcome=Outcome.ACCEPTED,
+            grade=int(Grade.SIMULATED),
+            reasons=Uint(0),
+            expiry=self.chain.head().timestamp + 3600,
+            detail=keccak(NO_DETAIL.canonical()),
+        )
+        return replace(base, **changes)
+
+    def signed(self, decision: Decision, nodes: Sequence[int] = (0, 1)) -> list[SignedDecision]:
+        """A decision signed by some of the nodes."""
+        digest = decision.digest(self.book.chain_id, self.book.market)
+        return [
+            SignedDecision(decision=decision, index=i, signature=sign(digest, self.nodes[i]), detail=NO_DETAIL)
+            for i in nodes
+        ]
+
+    def stops(self, stop: Stop, nodes: Sequence[int] = (0, 1)) -> list[SignedStop]:
+        """A promise never to release, signed by some of the nodes."""
+        digest = stop.digest(self.book.chain_id, self.book.market)
+        return [SignedStop(stop=stop, index=i, signature=sign(digest, self.nodes[i]), findings=()) for i in nodes]
+
+    def settlement(
+        self, spec: JobSpec, keys: EnclaveKeys, result: Bytes32, receipt: Bytes32
+    ) -> tuple[Settlement, bytes]:
+        """What the enclave signs at the end."""
+        word = Settlement(job_id=self.job_id(spec), result_hash=result, receipt_hash=receipt, units=0, last=True)
+        return word, sign(word.digest(self.book.chain_id, self.book.market), keys.signer)
+
+    def job_id(self, spec: JobSpec) -> JobId:
+        """The id of a job on this market."""
+        return spec.job_id(self.book.chain_id, self.book.market)
+
+    def enclave(self, decision: Decision) -> Enclave:
+        """The enclave of a decision."""
+        return Enclave(decision.evidence_hash, decision.enclave_signer, decision.enclave_key_hash)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.chain.close()
+
+    def free(self, who: Owner | Consumer | Provider) -> int:
+        """What somebody may withdraw."""
+        return int(self.chain.at(self.chain.head()).account(ZERO_ADDRESS, who.address).free)

@@ -1,0 +1,209 @@
+"""The life of a job on a real chain, step by step through the SDK and the chain client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from scripts import chains
+from scripts.processes import Supervisor
+from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
+from sealmarket.chain.deploy import deploy
+from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, TermsChanged
+from sealmarket.chain.model import Windows
+from sealmarket.client import JobRecord, SealedAsset, read_job
+from sealmarket.client.errors import JobEndedOtherwise
+from sealmarket.protocol.book import FinalityRule
+from sealmarket.protocol.codec import ZERO_ADDRESS, Wei
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.numbers import JobId, Outcome, Status
+from sealmarket.protocol.reasons import JobReason, reason_bits
+from sealmarket.sealed.result import seal_result
+from tests.integration.market import EnclaveKeys, Market, development_account
+
+EVIDENCE = keccak(b"evidence")
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+    folder = tmp_path_factory.mktemp("market")
+    with Supervisor(folder) as programs:
+        chain = chains.anvil(programs, "--block-time", "0.25")
+        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 60, 60))
+        yield market
+        market.close()
+
+
+@pytest.fixture(scope="module")
+def sealed(market: Market) -> SealedAsset:
+    return market.ready()
+
+
+@pytest.fixture
+def job(market: Market, sealed: SealedAsset) -> JobRecord:
+    return read_job(market.chain, market.match(market.request(sealed)), market.chain.head())
+
+
+@pytest.fixture
+def quoted(market: Market, job: JobRecord) -> JobRecord:
+    market.provider_sender.send(market.chain.market.quote(job.spec, EVIDENCE))
+    return read_job(market.chain, job.job_id, market.chain.head())
+
+
+def now(market: Market, job_id: JobId) -> JobRecord:
+    return read_job(market.chain, job_id, market.chain.head())
+
+
+def test_a_publicly_known_key_is_refused_unless_its_caller_started_the_chain(market: Market) -> None:
+    with pytest.raises(DevelopmentKeyRefused):
+        Sender(market.chain, development_account(0))
+
+
+def test_an_address_book_of_another_chain_is_refused(market: Market) -> None:
+    elsewhere = Chain(replace(market.book, chain_id=1), market.rpc_url)
+    with pytest.raises(WrongChain, match="expected 1"):
+        elsewhere.head()
+    elsewhere.close()
+
+
+def test_a_stranger_cannot_quote_and_is_told_why(market: Market, job: JobRecord) -> None:
+    with pytest.raises(Reverted, match="the signature over 0x") as refused:
+        market.anybody.send(market.chain.market.quote(job.spec, EVIDENCE))
+    assert refused.value.name == "BadSignature"
+    assert refused.value.remedy
+
+
+def test_a_second_quote_is_refused(market: Market, quoted: JobRecord) -> None:
+    with pytest.raises(Reverted, match="is quoted, this step takes one that is matched"):
+        market.provider_sender.send(market.chain.market.quote(quoted.spec, keccak(b"other")))
+
+
+def test_an_edited_specification_is_refused(market: Market, job: JobRecord) -> None:
+    edited = replace(job.spec, compute_price=Wei(1))
+    with pytest.raises(Reverted, match="not what the job"):
+        market.provider_sender.send(market.chain.market.quote(edited, EVIDENCE))
+
+
+def test_one_node_does_not_make_a_quorum(market: Market, quoted: JobRecord) -> None:
+    decision = market.decision(quoted.spec, EnclaveKeys(), EVIDENCE)
+    with pytest.raises(Reverted, match="the quorum takes exactly 2"):
+        market.anybody.send(market.chain.market.decide(quoted.spec, market.signed(decision, [1]), market.committee))
+
+
+def test_a_refused_job_returns_the_money_and_says_the_reason(market: Market, quoted: JobRecord) -> None:
+    bits = reason_bits([JobReason.WORKLOAD_NOT_ALLOWED.code])
+    decision = market.decision(
+        quoted.spec, EnclaveKeys(), EVIDENCE, outcome=Outcome.REQUEST_REFUSED, reasons=bits, grade=0
+    )
+    mined = market.anybody.send(market.chain.market.decide(quoted.spec, market.signed(decision), market.committee))
+    ended = next(event for event in mined.events if isinstance(event, JobEnded))
+    assert ended.row is Fault.REQUEST_REFUSED
+    assert ended.payout.stake_returned == 2 * 1000 + 700
+    with pytest.raises(JobEndedOtherwise, match="workload_not_allowed"):
+        market.consumer.wait(quoted.job_id, timeout=20)
+
+
+def test_terms_tightened_meanwhile_turn_an_acceptance_into_a_refusal(
+    market: Market, sealed: SealedAsset, quoted: JobRecord
+) -> None:
+    market.owner.tighten(sealed.asset_id, 1, max_uses=90)
+    decision = market.decision(quoted.spec, EnclaveKeys(), EVIDENCE)
+    mined = market.anybody.send(market.chain.market.decide(quoted.spec, market.signed(decision), market.committee))
+    decided = next(event for event in mined.events if isinstance(event, JobDecided))
+    assert decided.outcome is Outcome.TERMS_REFUSED
+    assert decided.core.outcome is Outcome.ACCEPTED
+    assert decided.core.epoch == 1
+    assert now(market, quoted.job_id).status is Status.REFUSED
+
+
+def test_terms_cannot_be_loosened(market: Market, sealed: SealedAsset) -> None:
+    with pytest.raises(Reverted, match="terms only tighten"):
+        market.owner.tighten(sealed.asset_id, 1, max_uses=200)
+
+
+def test_a_new_allow_list_comes_with_the_whole_terms(market: Market, sealed: SealedAsset) -> None:
+    root = sealed.terms.allow_root
+    mined = market.owner.replace_allow_list(sealed.asset_id, 1, root)
+    changed = next(event for event in mined.events if isinstance(event, TermsChanged))
+    state = market.chain.at(market.chain.head()).asset(sealed.asset_id, 1)
+    assert (changed.terms, changed.terms_version) == (state.terms, state.terms_version)
+
+
+def test_a_job_settles_and_everybody_is_paid(market: Market, sealed: SealedAsset) -> None:
+    before = {who: market.free(who) for who in (market.owner, market.consumer, market.provider)}
+    handle = market.request(sealed)
+    market.match(handle)
+    job_id = market.consumer.wait_match(handle, timeout=30)
+    record = now(market, job_id)
+    market.provider_sender.send(market.chain.market.quote(record.spec, EVIDENCE))
+    keys = EnclaveKeys()
+    decision = market.decision(record.spec, keys, EVIDENCE)
+    market.anybody.send(market.chain.market.decide(record.spec, market.signed(decision, [0, 1, 2]), market.committee))
+    book = market.book
+    envelope, container = seal_result(
+        {"count.json": b"1"},
+        market.result_key.public,
+        chain_id=book.chain_id,
+        market=book.market,
+        job_id=job_id,
+        bucket=4096,
+    )
+    store = market.backend.store()
+    result = store.put_document(envelope.canonical())
+    store.put_container_bytes(envelope.content_root, container)
+    word, signature = market.settlement(record.spec, keys, result, keccak(b"receipt"))
+    market.anybody.send(market.chain.market.settle(record.spec, market.enclave(decision), word, signature))
+    seen = market.consumer.wait(job_id, timeout=30)
+    assert seen.enclave == market.enclave(decision)
+    assert market.consumer.open_result(job_id, market.result_key) == {"count.json": b"1"}
+    market.consumer.acknowledge(job_id, on_chain=True)
+    assert now(market, job_id).status is Status.MATURED
+    fees = 2 * int(market.settings.tokens[ZERO_ADDRESS])
+    assert market.free(market.owner) - before[market.owner] == 2 * 1000
+    assert market.free(market.provider) - before[market.provider] == 500
+    assert before[market.consumer] - market.free(market.consumer) == 2 * 1000 + 500 + fees
+
+
+def test_events_are_the_same_by_range_and_by_job(market: Market, job: JobRecord) -> None:
+    head = market.chain.head()
+    ranged = [event for event in market.chain.events(0, head.number) if getattr(event, "job_id", 0) == job.job_id]
+    assert ranged == market.chain.about_job(job.job_id, head)
+    assert isinstance(ranged[0], JobMatched)
+
+
+def test_a_past_block_still_shows_the_state_of_then(market: Market, job: JobRecord) -> None:
+    then = market.chain.block(job.matched.at.block_number)
+    market.provider_sender.send(market.chain.market.quote(job.spec, EVIDENCE))
+    assert market.chain.at(then).job(job.spec.request_hash).status is Status.MATCHED
+    assert now(market, job.job_id).status is Status.QUOTED
+
+
+def test_an_interrupted_deployment_goes_on_and_sends_nothing_twice(market: Market, tmp_path: Path) -> None:
+    progress = tmp_path / "deploying.json"
+    parts: list[str] = []
+
+    class Interrupted(Exception):
+        pass
+
+    def stop_after_the_first(part: object) -> None:
+        raise Interrupted
+
+    account = development_account(8)
+    with pytest.raises(Interrupted):
+        deploy(
+            market.rpc_url, account, market.settings, development=True, progress=progress, report=stop_after_the_first
+        )
+    book = deploy(
+        market.rpc_url,
+        account,
+        market.settings,
+        development=True,
+        progress=progress,
+        report=lambda part: parts.append(f"{part.name} {'sent' if part.mined else 'kept'}"),
+    )
+    assert parts == ["AssetRegistry kept", "OracleCommittee sent", "Market sent"]
+    again = deploy(market.rpc_url, account, market.settings, development=True, progress=progress)
+    assert again == book
