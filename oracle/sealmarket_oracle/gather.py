@@ -70,7 +70,7 @@ class PapersDesk:
         except MalformedDocument:
             return {}  # the gate refuses the policy and says why
         wanted = set()
-        if asset.state.terms.allow_root != terms.allow_root:
+        if asset.state.terms.allow_root != terms.allow_root:  # the gate may come by it without (reduced_list)
             wanted.add(asset.state.terms.allow_root)
         if terms.consumer_root not in (ZERO_HASH, asset.state.terms.consumer_root):
             wanted.add(terms.consumer_root)

@@ -117,9 +117,12 @@ class Journal:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                self._roll_back()
                 raise
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:  # a commit that failed for want of disk has already rolled back by itself
+            self._db.execute("ROLLBACK")
 
     def _one(self, query: str, *values: object) -> Any:
         with self._lock:

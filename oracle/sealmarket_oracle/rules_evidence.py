@@ -7,9 +7,11 @@ nodes come to the same answer whenever they look, and whatever their own clocks 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import combinations, product
+from typing import TypeVar
 
 from sealmarket.attestation.collateral import IntelCollateral
 from sealmarket.attestation.errors import CollateralError, EvidenceRefused, NotEvidence
@@ -34,6 +36,9 @@ from sealmarket_oracle.rules_papers import Policy
 
 NAMED_BLOCK_MAX_AGE = 3600
 """Seconds between the block that evidence names and the block in which its hash was posted."""
+
+MAXIMUM_REDUCTIONS = 512
+T = TypeVar("T")
 
 _IDENTIFYING = {Reason.PLATFORM_NOT_ALLOWED, Reason.SNP_CHIP_MISMATCH, Reason.CERTIFICATE_REVOKED}
 """Findings whose ``found`` may name one machine: decisions are public, so it is left out."""
@@ -194,23 +199,35 @@ def _pair_faults(
     if report.measurement not in policy.rules.measurements or workload not in policy.document.workloads:
         return  # the policy itself does not allow the pair, which is said elsewhere and is not the owner's doing
     leaf, allow_root = allowed_leaf(case.spec.tee, report.measurement.digest(), workload), asset.state.terms.allow_root
-    if allow_root in (policy_root(policy), leaf):
-        return
-    listed = papers.lists.get(allow_root)
-    if listed is not None and leaf in listed:
+    listed = reduced_list(policy, allow_root) or papers.lists.get(allow_root)
+    if allow_root == leaf or (listed is not None and leaf in listed):
         return
     found = f"not under {allow_root}" if listed is not None else f"no list to show it under {allow_root}"
     finding = note(JobReason.PAIR_NOT_ON_CHAIN, asset.use.asset_id, f"the pair {leaf}", found)
     yield Fault(Row.PAIR, finding, waits=listed is None)
 
 
-def policy_root(policy: Policy) -> Bytes32:
-    """The Merkle root over every pair of measurement and workload that a policy allows."""
-    return merkle_root(
-        allowed_leaf(Tee[measurement.tee.name], measurement.digest(), workload)
-        for measurement in policy.rules.measurements
-        for workload in policy.document.workloads
-    )
+def reduced_list(policy: Policy, allow_root: Bytes32) -> frozenset[Bytes32] | None:
+    """The pairs behind a root on chain, if they are the policy's own with some enclaves or workloads left out.
+
+    So an owner who takes an entry off the list has to publish nothing but the new root. Tried while there are at most
+    ``MAXIMUM_REDUCTIONS`` ways; beyond, and for other lists, the store must have the leaves.
+    """
+    measurements = [(Tee[found.tee.name], found.digest()) for found in policy.rules.measurements]
+    workloads = policy.document.workloads
+    if (1 << len(measurements)) * (1 << len(workloads)) > MAXIMUM_REDUCTIONS:
+        tries: Iterable[tuple[Sequence[tuple[Tee, Bytes32]], Sequence[Bytes32]]] = [(measurements, workloads)]
+    else:
+        tries = product(_subsets(measurements), _subsets(workloads))
+    for some_measurements, some_workloads in tries:
+        leaves = {allowed_leaf(tee, digest, w) for tee, digest in some_measurements for w in some_workloads}
+        if merkle_root(leaves) == allow_root:
+            return frozenset(leaves)
+    return None
+
+
+def _subsets(entries: Sequence[T]) -> list[tuple[T, ...]]:
+    return [some for size in range(len(entries), 0, -1) for some in combinations(entries, size)]
 
 
 def _platform(finding: Finding, subject: str = "evidence") -> Fault:

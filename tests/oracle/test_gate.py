@@ -327,6 +327,18 @@ def test_a_pair_that_the_owner_took_off_the_list_is_refused_when_the_list_shows_
     _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.PAIR_NOT_ON_CHAIN)
 
 
+def test_an_owner_takes_a_workload_off_the_list_by_its_new_root_alone(world: World) -> None:
+    measured = tdx_measurement(LAUNCH).digest()
+    only_other = allowed_leaf(Tee.TDX, measured, OTHER_WORKLOAD)
+    asset = world.publish(workloads=(WORKLOAD, OTHER_WORKLOAD), chain_terms=terms(allow_root=only_other))
+    world.match(asset)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.PAIR_NOT_ON_CHAIN)
+    world.match(asset, workload_digest=OTHER_WORKLOAD)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.ACCEPTED)
+
+
 def test_an_allow_list_on_chain_that_nobody_can_show_is_awaited_and_then_refused(world: World) -> None:
     asset = world.publish(chain_terms=terms(allow_root=Bytes32(b"\x0d" * 32)))
     world.match(asset)
@@ -444,7 +456,7 @@ def test_a_policy_that_names_no_measurement_is_refused(world: World) -> None:
 def test_papers_missing_from_the_store_are_awaited_and_then_refused(
     missing: str, reason: JobReason, world: World
 ) -> None:
-    world.match(world.publish(**{missing: False}))
+    world.match(world.publish(keep_policy=missing != "keep_policy", keep_shares=missing != "keep_shares"))
     world.quote()
     node = world.node()
     node.tick()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -61,7 +62,7 @@ def _releases(world: World, nodes: list[Node]) -> list[Release]:
     return found
 
 
-def _start(world: World, **wrong: object) -> Dealt:
+def _start(world: World, **wrong: Any) -> Dealt:
     asset = world.publish()
     world.match(asset)
     world.quote(**wrong)

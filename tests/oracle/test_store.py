@@ -69,5 +69,8 @@ def test_not_there_is_an_answer() -> None:
 
 
 def test_a_document_is_read_by_its_hash() -> None:
-    found = _store(lambda r: httpx.Response(200, content=b"this") if str(keccak(b"this")) in r.url.path else None)
-    assert found.document(keccak(b"this")) == b"this"
+    def answer(request: httpx.Request) -> httpx.Response:
+        found = str(keccak(b"this")) in request.url.path
+        return httpx.Response(200, content=b"this") if found else httpx.Response(404)
+
+    assert _store(answer).document(keccak(b"this")) == b"this"
