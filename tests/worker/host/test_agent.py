@@ -1,0 +1,329 @@
+"""The agent over twins: what it does not quote, what it survives, and how a job goes when all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sealmarket.protocol.codec import Address, Bytes32, Uint, decode
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.numbers import Outcome, Status
+from sealmarket.protocol.reasons import JobReason, reason_bits
+from sealmarket.sealed.result import ResultEnvelope, open_result
+from sealmarket_worker.enclave.errors import WorkloadFailed
+from sealmarket_worker.host.errors import JournalConflict
+from sealmarket_worker.host.journal import JobState
+from tests.worker.enclave.twins import EnclaveTwin
+from tests.worker.host.twins import HostTwin, settle
+from tests.worker.scene import CHAIN_ID, MARKER, MARKET, Scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    (tmp_path / "scene").mkdir()
+    return Scene(tmp_path / "scene")
+
+
+@pytest.fixture
+def host(scene: Scene, tmp_path: Path) -> Iterator[HostTwin]:
+    twin = HostTwin(scene, tmp_path / "host")
+    yield twin
+    twin.close()
+
+
+def status(host: HostTwin) -> Status:
+    return host.chain.at(host.chain.head()).job(host.scene.spec.request_hash).status
+
+
+def _slow_block(host: HostTwin) -> None:
+    host.chain.mine(seconds=60)
+
+
+# --- inputs that cannot be had are never quoted ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["containers", "documents", "workloads", "parameters"])
+def test_a_missing_input_is_reported_and_never_quoted(host: HostTwin, kind: str) -> None:
+    host.store.broken = lambda path, raw: None if path.startswith(f"/v1/{kind}/") else raw
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.GIVEN_UP
+    assert host.ledger.quotes == []
+    assert "the store has no" in host.messages()
+
+
+@pytest.mark.parametrize("kind", ["containers", "documents", "workloads", "parameters"])
+def test_a_false_input_is_reported_and_never_quoted(host: HostTwin, kind: str) -> None:
+    def break_it(path: str, raw: bytes) -> bytes:
+        return raw[:-2] + bytes([raw[-2] ^ 1, raw[-1]]) if path.startswith(f"/v1/{kind}/") else raw
+
+    host.store.broken = break_it
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.GIVEN_UP
+    assert host.ledger.quotes == []
+
+
+def test_an_input_that_comes_late_is_waited_for(host: HostTwin) -> None:
+    asked: list[str] = []
+
+    def late(path: str, raw: bytes) -> bytes | None:
+        asked.append(path)
+        return None if path.startswith("/v1/containers/") and len(asked) < 6 else raw
+
+    host.store.broken = late
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_the_container_of_another_asset_is_not_quoted(scene: Scene, tmp_path: Path) -> None:
+    host = HostTwin(scene, tmp_path / "host")
+    host.store.blobs[f"/v1/containers/{scene.assets[0].seal.content_root}"] = scene.assets[1].container
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.GIVEN_UP
+    assert host.ledger.quotes == []
+    host.close()
+
+
+def test_missing_wheels_are_reported_and_nothing_is_quoted(host: HostTwin) -> None:
+    for wheel in host.scene.wheels.iterdir():
+        wheel.unlink()
+    job_id = host.match()
+    host.run()
+    assert "environment" in host.journal.job(job_id).reason
+    assert host.ledger.quotes == []
+
+
+def test_an_address_book_with_another_committee_than_the_chains_is_refused(host: HostTwin) -> None:
+    host.chain.set_committee(1, Bytes32(b"\x77" * 32))
+    job_id = host.match()
+    host.run()
+    assert "committee" in host.journal.job(job_id).reason
+    assert host.ledger.quotes == []
+
+
+def test_jobs_of_other_providers_are_left_alone(host: HostTwin) -> None:
+    host.chain.match(msgspec.structs.replace(host.scene.spec, provider=Address(b"\x99" * 20)))
+    host.chain.finalise()
+    host.run()
+    assert host.journal.jobs() == []
+
+
+# --- decisions against the job ---------------------------------------------------------------------------------
+
+
+def test_a_refusal_is_told_with_its_reasons(host: HostTwin) -> None:
+    host.nodes.outcome = Outcome.REQUEST_REFUSED
+    host.nodes.reasons = Uint(reason_bits([JobReason.WORKLOAD_NOT_ALLOWED.code]))
+    job_id = host.match()
+    host.run()
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.GIVEN_UP
+    assert "workload_not_allowed" in entry.reason
+    assert host.driver.sandbox.jobs == []
+
+
+def test_a_job_that_is_cancelled_before_the_quote_is_not_quoted(host: HostTwin) -> None:
+    job_id = host.match()
+    host.chain.end(job_id, Status.CANCELLED)
+    host.chain.finalise()
+    host.run()
+    assert host.ledger.quotes == []
+    assert "cancelled" in host.journal.job(job_id).reason
+
+
+def test_a_silent_committee_does_not_hold_the_enclave_for_ever(host: HostTwin) -> None:
+    host.on_tick = lambda: _slow_block(host)
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.GIVEN_UP
+
+
+# --- nodes -----------------------------------------------------------------------------------------------------
+
+
+def test_one_node_down_and_the_job_completes(host: HostTwin) -> None:
+    host.nodes.down = {1}
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_a_lying_node_is_named_and_the_job_completes_with_the_others(host: HostTwin) -> None:
+    host.nodes.lying = {0}
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert host.scene.nodes[0].signer.checksum in host.messages()
+    assert str(host.scene.nodes[0].signer) in (host.folder / "complaints.jsonl").read_text()
+
+
+def test_with_two_nodes_down_the_job_waits_and_completes_when_one_returns(host: HostTwin) -> None:
+    host.nodes.down = {0, 1}
+    ticks = []
+
+    def tick() -> None:
+        host.decide_when_quoted()
+        ticks.append(status(host))
+        if ticks.count(Status.ACCEPTED) > 5:
+            host.nodes.down = {0}
+
+    host.on_tick = tick
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_with_two_nodes_down_for_good_the_host_gives_up_at_the_deadline(host: HostTwin) -> None:
+    host.nodes.down = {0, 1}
+
+    def tick() -> None:
+        host.decide_when_quoted()
+        if status(host) is Status.ACCEPTED:
+            host.chain.mine(seconds=60)
+
+    host.on_tick = tick
+    job_id = host.match()
+    host.run()
+    assert "releases of enough oracle nodes" in host.journal.job(job_id).reason
+
+
+# --- enclaves and crashes --------------------------------------------------------------------------------------
+
+
+def test_a_device_that_is_away_before_the_quote_is_waited_for(host: HostTwin) -> None:
+    host.driver.unreachable = 3
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_an_enclave_that_dies_before_its_quote_is_replaced(host: HostTwin) -> None:
+    def kill_the_first(twin: EnclaveTwin) -> None:
+        if len(host.driver.launched) == 1:
+            twin.socket.close()
+
+    host.driver.on_launch = kill_the_first
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert len(host.driver.launched) == 2
+
+
+def test_an_enclave_that_dies_after_its_quote_ends_the_job_on_this_host(host: HostTwin) -> None:
+    def kill_when_accepted() -> None:
+        host.decide_when_quoted()
+        if status(host) is Status.ACCEPTED:
+            host.driver.launched[0].socket.shutdown(2)
+
+    host.on_tick = kill_when_accepted
+    job_id = host.match()
+    host.run()
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.GIVEN_UP
+    assert "the enclave is gone" in entry.reason
+    assert len(host.ledger.quotes) == 1
+
+
+def test_a_host_that_restarts_after_the_quote_does_not_quote_again(host: HostTwin) -> None:
+    host.on_tick = host.stop.set
+    job_id = host.match()
+    host.run()
+    assert len(host.ledger.quotes) == 1
+    host.journal.close()
+    host.start()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.GIVEN_UP
+    assert len(host.ledger.quotes) == 1
+
+
+def test_a_host_that_restarts_before_the_quote_starts_afresh(host: HostTwin) -> None:
+    host.store.broken = lambda path, raw: None if path.startswith("/v1/containers/") else raw
+    host.on_tick = host.stop.set
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.MATCHED
+    host.journal.close()
+    host.store.broken = lambda _path, raw: raw
+    host.on_tick = host.decide_when_quoted
+    host.start()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_a_host_that_restarts_with_the_enclaves_word_posts_it(host: HostTwin) -> None:
+    def stop_when_finished() -> None:
+        host.decide_when_quoted()
+        if host.journal.jobs(JobState.FINISHED):
+            host.stop.set()
+
+    host.on_tick = stop_when_finished
+    host.store.on_result = lambda _posted: host.stop.set()
+    job_id = host.match()
+    host.run()
+    host.journal.close()
+    host.on_tick = host.decide_when_quoted
+    host.start()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert len(host.driver.launched) == 1
+
+
+def test_a_journal_step_from_the_wrong_state_is_refused(host: HostTwin) -> None:
+    job_id = host.match()
+    host.run()
+    with pytest.raises(JournalConflict, match="is done in the journal"):
+        host.journal.quoted(job_id)
+
+
+# --- and when all is well --------------------------------------------------------------------------------------
+
+
+def test_a_whole_job_ends_settled_with_everything_in_the_store(host: HostTwin) -> None:
+    job_id = host.match()
+    host.run()
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.DONE, entry.reason
+    assert status(host) is Status.SETTLED
+    [posted] = host.ledger.finished
+    assert posted.settlement is not None
+    raw = host.store.blobs[f"/v1/documents/{posted.settlement.result_hash}"]
+    envelope = decode(ResultEnvelope, raw)
+    container = host.store.blobs[f"/v1/containers/{envelope.content_root}"]
+    outputs = open_result(envelope, container, host.scene.consumer_key, chain_id=CHAIN_ID, market=MARKET, job_id=job_id)
+    assert outputs == {"report.json": b'{"rows":5}'}
+    assert keccak(host.store.blobs[f"/v1/documents/{posted.receipt}"]) == posted.settlement.receipt_hash
+    done = [stage for stage, state in host.story() if state == "done"]
+    assert done == ["prepare", "quote", "decision", "release", "open", "compute", "seal", "settle"]
+
+
+def test_the_keeper_settles_and_the_host_does_not_pay_for_it(host: HostTwin) -> None:
+    host.store.on_result = lambda posted: settle(host.chain, posted)
+    host.shop = replace(host.shop, settle_patience_seconds=5.0)
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert host.ledger.finished == []
+
+
+def test_a_failure_that_the_enclave_signed_is_posted(host: HostTwin) -> None:
+    host.driver.sandbox.outputs = WorkloadFailed("raised")
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert status(host) is Status.FAILED
+
+
+def test_nothing_on_disk_or_in_the_store_holds_a_row_of_the_data(host: HostTwin) -> None:
+    host.match()
+    host.run()
+    for path in host.folder.rglob("*"):
+        assert not path.is_file() or MARKER not in path.read_bytes(), path
+    assert all(MARKER not in blob for blob in host.store.blobs.values())
+    assert MARKER.decode() not in host.messages()

@@ -1,0 +1,50 @@
+"""Evidence for the oracle nodes: sealed to each, since it identifies hardware. Pure."""
+
+from __future__ import annotations
+
+from sealmarket.protocol.book import AddressBook, Committee
+from sealmarket.protocol.codec import Address, Bytes32, HexBytes
+from sealmarket.protocol.numbers import JobId, Tee
+from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.sealed.contexts import EvidenceInfo
+from sealmarket.sealed.hpke import PublicKey
+from sealmarket_worker.enclave.channel import Evidence
+
+
+def package(evidence: Evidence, tee: Tee, collateral: str) -> EvidencePackage:
+    """What the nodes appraise."""
+    return EvidencePackage(
+        job_id=JobId(Bytes32(evidence.job_id)),
+        tee=tee,
+        quote=HexBytes(evidence.quote),
+        collateral=collateral,
+        enclave_signer=Address(evidence.signer),
+        enclave_key=HexBytes(evidence.enclave_key),
+        block_number=evidence.block_number,
+        block_hash=Bytes32(evidence.block_hash),
+    )
+
+
+def sealed_envelope(
+    content: EvidencePackage, evidence_hash: Bytes32, book: AddressBook, committee: Committee, signature: HexBytes
+) -> EvidenceEnvelope:
+    """The package for every member, in order. ``signature`` is the provider's over the EIP-712 ``Quote``."""
+    raw = content.canonical()
+    sealed = []
+    for member in committee.members:
+        key = PublicKey(member.hpke_public_key)
+        info = EvidenceInfo(
+            chain_id=book.chain_id,
+            market=book.market,
+            job_id=content.job_id,
+            epoch=committee.epoch,
+            hpke_key=key.digest,
+        )
+        sealed.append(HexBytes(key.seal(raw, info)))
+    return EvidenceEnvelope(
+        job_id=content.job_id,
+        evidence_hash=evidence_hash,
+        epoch=committee.epoch,
+        sealed=tuple(sealed),
+        signature=signature,
+    )
