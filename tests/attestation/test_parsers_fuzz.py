@@ -1,0 +1,170 @@
+"""No bytes make a parser do anything but answer or refuse in a typed way."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from sealmarket.attestation.collateral import IntelCollateral
+from sealmarket.attestation.errors import AttestationError, EventLogMalformed, EvidenceRefused, NotEvidence
+from sealmarket.attestation.eventlog import read_event_log
+from sealmarket.attestation.evidence import Endorsements, parse
+from sealmarket.attestation.intel_quote import read_quote
+from sealmarket.attestation.intel_tcb import read_qe_identity, read_tcb_info
+from sealmarket.attestation.rules import read_rules
+from sealmarket.attestation.verify import unverified_claims, verify
+from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots
+from tests.forge.intel import IntelForge
+from tests.vectors import vector
+
+FORGE = IntelForge(NOW)
+ROOTS = forge_roots(FORGE)
+QUOTES = (FORGE.tdx_quote(), FORGE.sgx_quote(), FORGE.tdx_quote(FORGE.td_report_15(), version=5))
+COLLATERAL = FORGE.collateral()
+ENDORSED = endorse(COLLATERAL)
+
+quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+Edits = st.lists(
+    st.tuples(st.integers(0, 6000), st.sampled_from(["flip", "cut", "insert", "repeat"]), st.binary(max_size=8)),
+    min_size=1,
+    max_size=4,
+)
+
+
+def edit(data: bytes, edits: list[tuple[int, str, bytes]]) -> bytes:
+    for position, how, piece in edits:
+        at = position % (len(data) + 1)
+        if how == "flip":
+            data = data[:at] + bytes(b ^ 0xFF for b in data[at : at + 1]) + data[at + 1 :]
+        elif how == "cut":
+            data = data[:at]
+        elif how == "insert":
+            data = data[:at] + piece + data[at:]
+        else:
+            data = data[:at] + data[max(0, at - 64) : at] + data[at:]
+    return data
+
+
+@quick
+@given(st.binary(max_size=2000))
+@example(b"")
+@example(b"HCLA")
+@example(b"\x03\x00\x02\x00" + bytes(60))
+@example(b'{"quote":' * 2000)
+@example(b'{"primary_evidence":' + b'{"evidence":' * 500)
+@example(b'{"td_quote": [], "hcl_report": "SENMQQ=="}')
+def test_any_bytes_are_evidence_or_not(data: bytes) -> None:
+    try:
+        evidence = parse(data)
+        unverified_claims(evidence)
+    except (NotEvidence, EvidenceRefused):
+        pass
+
+
+@quick
+@given(st.sampled_from(QUOTES), Edits)
+def test_an_edited_quote_is_refused_in_a_typed_way_or_is_the_same_evidence(quote: bytes, edits: object) -> None:
+    data = edit(quote, edits)  # type: ignore[arg-type]
+    try:
+        evidence = parse(data)
+    except NotEvidence:
+        return
+    verdict = verify(evidence, ENDORSED, ROOTS, NOW, ANYTHING)
+    if verdict.authentic:
+        # What remains authentic differs at most behind its own end or in a signature's other form.
+        assert verdict.report is not None
+        inner = read_quote(evidence.raw)
+        assert inner.signed in quote
+
+
+@quick
+@given(st.sampled_from(sorted(json.loads(COLLATERAL))), Edits)
+def test_edited_collateral_never_changes_what_is_accepted(part: str, edits: object) -> None:
+    parts = json.loads(COLLATERAL)
+    text = edit(parts[part].encode(), edits).decode("utf-8", "replace")  # type: ignore[arg-type]
+    try:
+        changed = IntelCollateral.from_json(json.dumps({**parts, part: text}))
+    except AttestationError:
+        return
+    verdict = verify(parse(QUOTES[0]), Endorsements(collateral=changed), ROOTS, NOW, ANYTHING)
+    if verdict.accepted:
+        # PEM allows text between certificates; hex allows a prefix and either case. The signed bytes are the same.
+        assert part.endswith("chain") or text.lower().removeprefix("0x") == parts[part].lower()
+
+
+@quick
+@given(st.binary(max_size=500) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_documents_or_not(data: bytes) -> None:
+    for reader in (IntelCollateral.from_json, read_rules, lambda raw: Endorsements.read([raw])):
+        with pytest.raises(AttestationError):
+            reader(data)
+    for signed in (read_tcb_info, read_qe_identity):
+        with pytest.raises(EvidenceRefused):
+            signed(data.decode("utf-8", "replace"))
+
+
+@quick
+@given(st.binary(max_size=600), Edits)
+def test_any_event_log_is_replayed_or_refused(data: bytes, edits: object) -> None:
+    small = _small_log()
+    for log in (data, edit(small, edits), b"[" + data):  # type: ignore[arg-type]
+        with suppress(EventLogMalformed):
+            read_event_log(log)
+
+
+def _small_log() -> bytes:
+    header = b"Spec ID Event03\0" + bytes(8) + (1).to_bytes(4, "little") + b"\x0c\x00\x30\x00" + b"\0"
+    first = bytes(28) + len(header).to_bytes(4, "little") + header
+    event = b"\x01\0\0\0" + b"\x01\0\0\0" + b"\x01\0\0\0" + b"\x0c\0" + b"\x11" * 48 + b"\x04\0\0\0" + b"text"
+    return first + event + b"\xff" * 8
+
+
+def test_a_small_log_is_read() -> None:
+    assert [(e.register, e.digest) for e in read_event_log(_small_log())] == [(0, b"\x11" * 48)]
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        b"",
+        b"[]x",
+        b'[{"imr": 4, "event_type": 1, "digest": ""}]',
+        b'[{"imr": 0, "event_type": 1, "digest": "00"}]',
+        _small_log()[:-20],
+        _small_log().replace(b"\x0c\0\x11", b"\x0b\0\x11"),
+        _small_log().replace(b"Event03", b"Event02"),
+        bytes(28) + b"\xff\xff\xff\x7f",
+    ],
+)
+def test_an_event_log_of_another_shape_is_refused(log: bytes) -> None:
+    with pytest.raises(EventLogMalformed):
+        read_event_log(log)
+
+
+def test_evidence_beyond_its_size_is_refused_before_it_is_read() -> None:
+    with pytest.raises(NotEvidence, match="at most"):
+        parse(bytes(9 << 20))
+
+
+@pytest.mark.long
+@settings(max_examples=20_000, deadline=None)
+@given(st.sampled_from(QUOTES), Edits)
+def test_an_edited_quote_is_refused_in_a_typed_way_at_length(quote: bytes, edits: object) -> None:
+    with suppress(NotEvidence, EvidenceRefused):
+        read_quote(parse(edit(quote, edits)).raw)  # type: ignore[arg-type]
+
+
+@pytest.mark.long
+def test_every_single_bit_of_a_genuine_quote_counts() -> None:
+    quote = bytearray(vector("tdx/trustee-tdx_quote_4_debug.bin"))
+    whole = read_quote(bytes(quote))
+    for offset in range(len(whole.signed)):
+        quote[offset] ^= 1
+        with suppress(EvidenceRefused):
+            assert read_quote(bytes(quote)).signed != whole.signed
+        quote[offset] ^= 1
