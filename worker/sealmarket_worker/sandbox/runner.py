@@ -47,6 +47,7 @@ _F_ADD_SEALS = 1033
 _ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8
 _READY_SECONDS = 30
 _READY_BYTES = 1 << 16
+_GRACE_SECONDS = 1.0
 _FRAMING_BYTES = 1 << 16
 _PROBE_LIMITS = Limits(cpu_seconds=10, wall_seconds=10, memory_bytes=1 << 30)
 _KINDS = {
@@ -86,7 +87,7 @@ def run_workload(
         bound = sum(output.max_bytes for output in manifest.outputs) + _FRAMING_BYTES
         message, failure = child.message(bound)
         kind, files = (failure, {}) if failure else _outcome(message, manifest)
-        cpu_seconds = child.end()
+        cpu_seconds = child.end(grace=0 if failure else _GRACE_SECONDS)
         if kind is None and child.status != 0:
             kind = FailureKind.CRASHED
         if kind is not None:
@@ -138,7 +139,7 @@ class _Child:
             return b"", FailureKind.OUTPUT_TOO_LARGE
         return bytes(self._buffer), None
 
-    def end(self, *, grace: float = 1.0) -> float:
+    def end(self, *, grace: float) -> float:
         """Kill what is left, take its status, and return the CPU seconds that it used.
 
         A child whose pipe closed by itself is about to end, and has ``grace`` seconds for it: its own status is
@@ -218,8 +219,10 @@ def _child(
             "required": sorted(profile.required),
         }
         told = _memory_file(stack, json.dumps(settings).encode())
-        process = _start([told, theirs, *(descriptor for _, descriptor in descriptors)], told, limits)
-        os.close(theirs)
+        try:
+            process = _start([told, theirs, *(descriptor for _, descriptor in descriptors)], told, limits)
+        finally:
+            os.close(theirs)
         child = _Child(process, mine, limits)
         stack.callback(child.end, grace=0)
         yield child

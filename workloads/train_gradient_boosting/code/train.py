@@ -37,9 +37,7 @@ def run(inputs: Mapping[str, memoryview], parameters: Mapping[str, Any]) -> Mapp
     classify = parameters["task"] == "classification"
     if classify:
         target = target.astype(np.int64)
-    kept, held, kept_target, held_target = train_test_split(
-        features, target, test_size=_HELD_OUT, random_state=seed
-    )
+    kept, held, kept_target, held_target = train_test_split(features, target, test_size=_HELD_OUT, random_state=seed)
     kind = GradientBoostingClassifier if classify else GradientBoostingRegressor
     model = kind(
         n_estimators=int(parameters["n_estimators"]),
