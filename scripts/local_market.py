@@ -189,6 +189,21 @@ class LocalMarket:
         self.root_file.write_bytes(VirtualTdxDevice(self.device_socket).root())
         return process
 
+    def start_worker(self, provider: Purse, wheels: Path) -> Process:
+        """Start a worker that runs its provider's jobs on the virtual device."""
+        config = self.folder / "worker.toml"
+        settings = {
+            "rpc": self.rpc,
+            "book": str(self.book_file),
+            "key": str(provider.key_file),
+            "state": str(self.folder / "worker"),
+            "device": str(self.device_socket),
+            "wheels": str(wheels),
+        }
+        config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
+        words: list[str | Path] = ["-m", "sealmarket_worker", "run", "--config", config]
+        return self._party("worker", words, says("Ready"))
+
     @property
     def root_file(self) -> Path:
         """The device's development root certificate (DER)."""

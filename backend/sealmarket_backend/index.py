@@ -11,7 +11,6 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.events import (
     AssetPublished,
     AssetRevoked,
@@ -25,6 +24,7 @@ from sealmarket.chain.events import (
     JobStopped,
     TermsChanged,
 )
+from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.model import Block, EventRef
 from sealmarket.protocol.codec import Address, Bytes32, canonical_json, decode, from_builtins, to_builtins
 from sealmarket.protocol.job import JobSpec

@@ -79,17 +79,26 @@ class Backend:
         """Keep a request's parameters, if they are the ones that the consumer signed.
 
         Raises:
-            NotFound: no such request in the book.
+            NotFound: no such request in the book, and no job of it at a final block.
             Rejected: they have another digest.
         """
-        row = self._database.row("SELECT body FROM requests WHERE request_hash = ?", request_hash)
-        if row is None:
-            raise NotFound(f"no request {request_hash}", remedy="post the request first")
-        expected = decode(SignedRequest, row["body"]).request.parameters_digest
+        expected = self._parameters_digest(request_hash)
         found = parameters_digest(parameters.salt, canonical_json(parameters.values))
         if found != expected:
             raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
         self.orders.add_parameters(request_hash, parameters)
+
+    def _parameters_digest(self, request_hash: Bytes32) -> Bytes32:
+        """What the consumer signed: in the book, or on chain when the match was submitted around us."""
+        if row := self._database.row("SELECT body FROM requests WHERE request_hash = ?", request_hash):
+            return decode(SignedRequest, row["body"]).request.parameters_digest
+        job_id = self.index.job_id_of(request_hash)
+        if job_id is None:
+            self.index.advance()
+            job_id = self.index.job_id_of(request_hash)
+        if job_id is None:
+            raise NotFound(f"no request {request_hash}", remedy="post it first, or wait until its match is final")
+        return self.index.job(job_id).spec.parameters_digest
 
     def add_evidence(self, job_id: Bytes32, envelope: EvidenceEnvelope) -> None:
         """Keep the sealed evidence of a job. Only its provider can write it.

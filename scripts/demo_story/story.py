@@ -1,0 +1,344 @@
+"""The story: two hospitals sell the use of their patient data to an insurer who never sees a row of it.
+
+Each act is a function over one :class:`Story`; nothing in it is pretended except the silicon, which is a virtual TDX
+device with a root of its own. The story fails, loudly, where reality differs from what it tells: when the pooled
+model does not beat each hospital's own, when money is missing, when the refusal is not one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.demo_story import stage
+from scripts.demo_story.data import TARGET, Part
+from scripts.demo_story.score import auc
+from scripts.demo_story.solo import train_alone
+from scripts.demo_story.tell import Teller
+from scripts.local_market import ETHER, LocalMarket, coin
+from scripts.toolchain import ROOT
+from sealmarket.attestation.model import Grade as EvidenceGrade
+from sealmarket.attestation.model import TdxMeasurement
+from sealmarket.attestation.rules import EvidenceRules
+from sealmarket.chain.contracts import AssetOffer, Deal
+from sealmarket.client import AssetWish, DraftTerms, JobLimits, PolicyDraft, SealedAsset, create_result_key
+from sealmarket.client.errors import JobEndedOtherwise
+from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.protocol.codec import ZERO_ADDRESS, Bytes32, Wei, to_builtins
+from sealmarket.protocol.numbers import Grade, JobId, Status, Tee
+from sealmarket.protocol.policy import OutputRules
+from sealmarket.sealed.hpke import PrivateKey
+
+WORKLOAD = ROOT / "workloads" / "train_gradient_boosting"
+PARAMETERS = {
+    "target": TARGET,
+    "task": "classification",
+    "n_estimators": 200,
+    "max_depth": 4,
+    "learning_rate": 0.05,
+}
+NAMES = {"hospital_a": "Hospital A", "hospital_b": "Hospital B", "insurer": "Insurer", "provider": "Provider"}
+PRICES = {"hospital_a": Wei(3 * ETHER), "hospital_b": Wei(2 * ETHER + ETHER // 2)}
+COMPUTE_PRICE = Wei(ETHER // 2)
+PENALTY = Wei(ETHER)
+STAKE = Wei(20 * ETHER)
+DEPOSIT = Wei(20 * ETHER)
+DAY = 86_400
+WINDOWS = {"quote_window": 120, "decide_window": 120, "settle_window": 300, "challenge_window": 60}
+CONSENT_MODEL_BYTES = 4 << 20
+BUCKET_BYTES = 1 << 16
+
+
+class StoryBroken(AssertionError):
+    """Reality differs from what the story tells."""
+
+
+@dataclass(slots=True)
+class Story:
+    """What is known as the story goes on."""
+
+    tell: Teller
+    market: LocalMarket
+    folder: Path
+    parts: dict[str, Part]
+    workload: stage.PreparedWorkload
+    image: Path
+    measurement: TdxMeasurement
+    cast: stage.Cast
+    result_key: PrivateKey
+    before: dict[str, int] = field(default_factory=dict)
+    sealed: dict[str, SealedAsset] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    outputs: dict[str, bytes] = field(default_factory=dict)
+    job: JobRecord | None = None
+    refused: JobRecord | None = None
+    told: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def balances(self) -> dict[str, int]:
+        """What each party owns inside the market: free and staked, in wei."""
+        head = self.market.chain.at(self.market.chain.head())
+        names = (*stage.HOSPITALS, "insurer", "provider")
+        accounts = {name: head.account(ZERO_ADDRESS, self.cast.purses[name].address) for name in names}
+        return {name: account.free + account.staked for name, account in accounts.items()}
+
+
+def seal_and_publish(story: Story) -> None:
+    """Each hospital encrypts its rows at home, splits the key over the oracle nodes, and publishes its terms."""
+    story.tell.act(
+        "Two hospitals seal their data and publish their terms",
+        "Rows are encrypted at home. The key is split 2 of 3: no single oracle node can open anything.",
+        f"Allowed: this one enclave ({str(story.measurement.digest())[:12]}…) with this one workload "
+        f"({str(story.workload.digest)[:12]}…).",
+    )
+    for name, owner in zip(stage.HOSPITALS, story.cast.hospitals, strict=True):
+        rows = story.parts[name]
+        with story.tell.step(f"seal_{name}", f"{NAMES[name]} seals {len(rows.rows):,} rows and publishes them"):
+            sealed = owner.seal(rows.csv(), _draft(story, name), story.folder / name, confirm_unencrypted_key=True)
+            owner.publish(sealed)
+        story.sealed[name] = sealed
+        story.tell.say(
+            f"  [dim]left the house: ciphertext {str(sealed.seal.content_root)[:14]}…, three sealed shares, a policy; "
+            f"price {coin(PRICES[name])} a use[/]"
+        )
+
+
+def _draft(story: Story, name: str) -> PolicyDraft:
+    part = story.parts[name]
+    rules = EvidenceRules(measurements=(story.measurement,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+    now = story.market.chain.head().timestamp
+    return PolicyDraft(
+        title=f"{NAMES[name]}: outpatient visits",
+        evidence=to_builtins(rules),
+        workloads=(story.workload.digest,),
+        terms=DraftTerms(
+            price=PRICES[name],
+            expiry=now + 30 * DAY,
+            max_uses=100,
+            purposes=("train",),
+            min_grade="simulated",
+        ),
+        output=OutputRules(
+            media_types=("application/json", "application/onnx"),
+            max_outputs=2,
+            max_bytes=CONSENT_MODEL_BYTES + 4096,
+            bucket_bytes=BUCKET_BYTES,
+            minimum_owners=2,
+        ),
+        data_card={"columns": list(part.columns), "rows": len(part.rows), "source": "RAND Health Insurance Experiment"},
+    )
+
+
+def offer_compute(story: Story) -> None:
+    """A provider stakes, and offers an enclave."""
+    provider = story.cast.provider
+    with story.tell.step("offer", f"A provider stakes {coin(STAKE)} and offers a TDX enclave (SIMULATED)"):
+        provider.stake(STAKE)
+        provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=100)
+    with story.tell.step("worker", "Its worker starts and follows the market"):
+        story.market.start_worker(story.cast.purses["provider"], story.workload.wheels)
+
+
+def request(story: Story) -> JobId:
+    """The insurer pays in, signs one request over both assets, and waits for the match."""
+    insurer = story.cast.insurer
+    total = sum(PRICES.values()) + COMPUTE_PRICE
+    story.tell.act(
+        "The insurer asks for one model, trained on both",
+        "A signed request: this workload, these two assets, at most these prices, the result sealed to my key.",
+    )
+    with story.tell.step("deposit", f"The insurer deposits {coin(DEPOSIT)}"):
+        insurer.deposit(DEPOSIT)
+    story.before = story.balances()
+    wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in story.sealed.values()]
+    limits = JobLimits(max_compute_price=COMPUTE_PRICE, min_grade=Grade.SIMULATED, **WINDOWS)
+    with story.tell.step(
+        "match", f"The market matches it: {coin(total)} and fees in escrow, the provider's stake locked"
+    ):
+        handle = insurer.request(story.workload.folder, PARAMETERS, wishes, limits, story.result_key)
+        job_id = insurer.wait_match(handle, timeout=120)
+    story.tell.say(f"  [dim]job {job_id}[/]")
+    return job_id
+
+
+def attest_and_compute(story: Story, job_id: JobId) -> None:
+    """Evidence hash on chain, three verdicts, shares released, training, settlement: followed as it happens."""
+    story.tell.act(
+        "An enclave proves itself, and only then gets the keys",
+        "Its quote names this job and its own fresh keys; the hash goes on chain before any oracle node looks.",
+    )
+    steps = {
+        Status.QUOTED: ("quote", "The enclave starts; the hash of its evidence is on chain"),
+        Status.ACCEPTED: ("decision", "Oracle nodes verify it with Intel's rules, each for itself, and 2 of 3 sign"),
+        Status.SETTLED: ("compute", "Shares are released, the model is trained in a sandbox, sealed, and settled"),
+    }
+    for status, (name, text) in steps.items():
+        with story.tell.step(name, text):
+            record = _reach(story, job_id, status)
+        if status is Status.ACCEPTED:
+            _tell_verdicts(story, record)
+    story.job = record
+
+
+def _reach(story: Story, job_id: JobId, status: Status, *, timeout: float = 240) -> JobRecord:
+    deadline = time.monotonic() + timeout
+    while True:
+        record = read_job(story.market.chain, job_id)
+        if record.status >= Status.REFUSED:  # the ends that are no success
+            raise StoryBroken(f"job {job_id} ended as {record.status.name.lower()}: {_because(record)}")
+        if record.status >= status:
+            return record
+        if time.monotonic() > deadline:
+            logs = story.market.programs.logs
+            raise StoryBroken(f"job {job_id} is {record.status.name.lower()} after {timeout:.0f} s; the logs: {logs}")
+        time.sleep(0.2)
+
+
+def _because(record: JobRecord) -> str:
+    return "; ".join(f"{reason.word}: {reason.remedy}" for reason in reasons_in_words(record.reasons))
+
+
+def _tell_verdicts(story: Story, record: JobRecord) -> None:
+    decision = record.decision
+    if decision is None or record.decided is None:
+        raise StoryBroken("an accepted job without a decision")
+    places = " and ".join(str(place + 1) for place in record.decided.signers)
+    story.tell.say(
+        f"  [dim]signed by nodes {places}; grade [bold yellow]{Grade(decision.grade).name}[/]: "
+        "a development root stands behind it, no hardware[/]"
+    )
+
+
+def open_and_score(story: Story) -> None:
+    """The insurer opens the result and scores it on people of its own, beside each hospital's own model."""
+    if story.job is None:
+        raise StoryBroken("there is no job yet")
+    story.tell.act(
+        "The insurer opens the sealed model",
+        "Only its result key opens it. It is scored on the insurer's own people, whom no model has seen.",
+    )
+    with story.tell.step("open", "The result is fetched, opened, and acknowledged: the provider is paid"):
+        story.outputs = story.cast.insurer.open_result(story.job.job_id, story.result_key)
+        story.cast.insurer.acknowledge(story.job.job_id)
+        story.job = _reach(story, story.job.job_id, Status.MATURED)
+    for name in stage.HOSPITALS:
+        with story.tell.step(f"solo_{name}", f"{NAMES[name]} trains the same workload on its own rows, at home"):
+            model = train_alone(story.workload, story.parts[name].csv(), PARAMETERS)
+        story.scores[name] = auc(model, story.parts["insurer"])
+    story.scores["pooled"] = auc(story.outputs["model.onnx"], story.parts["insurer"])
+    low = min(story.scores.values()) - 0.02
+    high = max(story.scores.values()) + 0.005
+    story.tell.bars(
+        "Who will need a doctor often? Area under the ROC curve, on people whom no model has seen",
+        [
+            ("Hospital A alone", story.scores["hospital_a"], "blue"),
+            ("Hospital B alone", story.scores["hospital_b"], "blue"),
+            ("Both, sealed", story.scores["pooled"], "green"),
+        ],
+        low=round(low, 2),
+        high=round(high, 2),
+    )
+    for name in stage.HOSPITALS:
+        if story.scores["pooled"] <= story.scores[name]:
+            raise StoryBroken(f"pooled {story.scores['pooled']:.4f} does not beat {name} {story.scores[name]:.4f}")
+
+
+def count_money(story: Story) -> None:
+    """Balances before and after, and who learned what."""
+    after = story.balances()
+    rows = [
+        (NAMES[name], coin(story.before[name]), coin(after[name]), _signed(after[name] - story.before[name]))
+        for name in story.before
+    ]
+    fees = sum(story.before.values()) - sum(after.values())
+    rows.append(("Oracle nodes, for their signatures", coin(0), coin(fees), _signed(fees)))
+    story.tell.act("Everybody is paid, exactly")
+    story.tell.table("Inside the market, in coins", ("", "before", "after", "change"), rows, right=(1, 2, 3))
+    for name in stage.HOSPITALS:
+        if after[name] - story.before[name] != PRICES[name]:
+            raise StoryBroken(f"{name} got {after[name] - story.before[name]}, expected {PRICES[name]}")
+    if after["provider"] - story.before["provider"] != COMPUTE_PRICE or fees <= 0:
+        raise StoryBroken("the provider or the oracle nodes were not paid as agreed")
+    story.told["balances"] = {
+        name: {"before": str(story.before[name]), "after": str(after[name])} for name in story.before
+    }
+    story.tell.table(
+        "Who learned what",
+        ("", "rows of A", "rows of B", "the model", "that the job ran"),
+        [
+            ("Hospital A", "its own", "no", "no", "yes"),
+            ("Hospital B", "no", "its own", "no", "yes"),
+            ("Insurer", "no", "no", "yes", "yes"),
+            ("Provider", "sizes", "sizes", "its size", "yes"),
+            ("Each oracle node", "no", "no", "no", "yes"),
+            ("Everybody else", "no", "no", "no", "yes"),
+        ],
+    )
+
+
+def refuse(story: Story) -> None:
+    """Somebody submits a match around the backend, for a workload that the owners never allowed."""
+    story.tell.act(
+        "Somebody tries a workload of their own",
+        "The insurer changes one line of the workload, so that it copies rows into the model, and submits the match",
+        "to the contract directly, around the backend. The chain cannot know; the oracle nodes do.",
+    )
+    before = story.balances()
+    altered = stage.altered_workload(story.workload, story.folder / "altered-workload")
+    insurer = story.cast.insurer
+    wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in story.sealed.values()]
+    limits = JobLimits(max_compute_price=COMPUTE_PRICE, min_grade=Grade.SIMULATED, **WINDOWS)
+    with story.tell.step("refuse_match", "The match is submitted around the backend, and holds on chain"):
+        handle = insurer.request(altered.folder, PARAMETERS, wishes, limits, story.result_key, post=False)
+        compute = story.cast.store.compute_orders()[0]
+        offers = tuple(AssetOffer() for _ in wishes)
+        deal = Deal(request=handle.signed, compute=compute, offers=offers)
+        story.cast.purses["insurer"].sender.send(story.market.chain.market.match(deal))
+        job_id = insurer.wait_match(handle, timeout=60)
+        story.cast.store.post_parameters(handle.request_hash, handle.parameters)
+    with story.tell.step("refuse", "An honest enclave quotes, the committee appraises, and refuses"):
+        try:
+            insurer.wait(job_id, timeout=120)
+        except JobEndedOtherwise:
+            record = read_job(story.market.chain, job_id)
+        else:
+            raise StoryBroken("a workload that nobody allowed was accepted")
+    story.refused = record
+    _tell_refusal(story, record, altered.digest, before)
+
+
+def _tell_refusal(story: Story, record: JobRecord, digest: Bytes32, before: dict[str, int]) -> None:
+    after = story.balances()
+    reasons = reasons_in_words(record.reasons)
+    changes = {NAMES[name]: _signed(after[name] - before[name]) for name in before}
+    story.tell.refusal(
+        "Refused by the committee: " + ", ".join(reason.word.replace("_", " ") for reason in reasons),
+        [
+            ("rule", "a workload must be in the policy of every owner, under which the key shares were made"),
+            ("expected", f"{story.workload.digest}"),
+            ("found", f"{digest}"),
+            ("what to do", reasons[0].remedy if reasons else ""),
+            (
+                "fault",
+                f"{record.fault.name.lower().replace('_', ' ')}: the consumer's request; refund less a fixed fee",
+            ),
+            ("money", ", ".join(f"{name} {change}" for name, change in changes.items())),
+        ],
+    )
+    words = {reason.word for reason in reasons}
+    if record.status is not Status.REFUSED or "workload_not_allowed" not in words:
+        raise StoryBroken(f"expected workload_not_allowed, found {record.status.name} for {sorted(words)}")
+    if any(after[name] != before[name] for name in stage.HOSPITALS) or after["provider"] <= before["provider"]:
+        raise StoryBroken(f"the fault table gives the fee to the provider and nothing to owners, found {changes}")
+
+
+def _signed(change: int) -> str:
+    return f"{'+' if change > 0 else '-' if change < 0 else '±'}{coin(abs(change))}"
+
+
+def result_key(folder: Path) -> PrivateKey:
+    """The insurer's result key, its backup written first."""
+    return create_result_key(folder / f"result-{secrets.token_hex(4)}.key", confirm_unencrypted=True, about="demo")

@@ -1,0 +1,113 @@
+"""How the story reaches its reader: a terminal for people, or silence until one JSON document for machines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+READING_SECONDS = 2.5
+_BAR = 40
+
+
+class Teller:
+    """Tells acts, steps, tables and pictures. ``quiet`` shows nothing, ``fast`` does not pause between acts."""
+
+    def __init__(self, *, quiet: bool = False, fast: bool = False, record: bool = False) -> None:
+        self.console = Console(quiet=quiet, record=record, highlight=False, width=None if not record else 100)
+        self._fast = fast or quiet
+        self._act = 0
+        self.seconds: dict[str, float] = {}
+        """How long each named step took."""
+
+    def title(self, headline: str, *lines: str) -> None:
+        """The opening."""
+        self.console.print()
+        body = "\n".join((f"[bold]{headline}[/]", "", *lines))
+        self.console.print(Panel(body, border_style="cyan", padding=(1, 2)))
+
+    def act(self, headline: str, *lines: str) -> None:
+        """A new act: what happens now, and why."""
+        self.pause()
+        self._act += 1
+        self.console.print(f"\n[bold cyan]{self._act}. {headline}[/]")
+        for line in lines:
+            self.console.print(f"   {line}")
+
+    def say(self, line: str) -> None:
+        """One line within an act."""
+        self.console.print(f"   {line}")
+
+    def pause(self) -> None:
+        """Time to read."""
+        if not self._fast and self.console.is_terminal:
+            time.sleep(READING_SECONDS)
+
+    @contextmanager
+    def step(self, name: str, text: str) -> Iterator[Callable[[str], None]]:
+        """Something that takes a while: a spinner while it runs, a tick and its seconds when it is done.
+
+        Yields a function that changes what the spinner says.
+        """
+        began = time.monotonic()
+        with self.console.status(f"{text} …") as status:
+            yield lambda now: status.update(f"{text}: {now} …")
+        took = time.monotonic() - began
+        self.seconds[name] = round(took, 3)
+        self.console.print(f"   [green]✓[/] {text} [dim]({took:.1f} s)[/]")
+
+    @contextmanager
+    def progress(self, name: str, text: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Work of known size, with a bar. Yields a function that takes how much more is done."""
+        began = time.monotonic()
+        columns = (TextColumn("   {task.description}"), BarColumn(_BAR), TaskProgressColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=True) as bars:
+            task = bars.add_task(text, total=total)
+            yield lambda more: bars.advance(task, more)
+        took = time.monotonic() - began
+        self.seconds[name] = round(took, 3)
+        self.console.print(f"   [green]✓[/] {text} [dim]({took:.1f} s)[/]")
+
+    def table(
+        self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()
+    ) -> None:
+        """A table; ``right`` names the columns that hold numbers."""
+        made = Table(title=title, title_justify="left", title_style="bold", border_style="dim", padding=(0, 1))
+        for place, head in enumerate(heads):
+            made.add_column(head, justify="right" if place in right else "left", overflow="fold")
+        for row in rows:
+            made.add_row(*row)
+        self.console.print()
+        self.console.print(made)
+
+    def bars(self, title: str, rows: Sequence[tuple[str, float, str]], *, low: float, high: float) -> None:
+        """A picture of a few numbers between ``low`` and ``high``: name, value, colour."""
+        self.console.print(f"\n[bold]{title}[/]")
+        width = max(len(name) for name, _, _ in rows)
+        for name, value, colour in rows:
+            full = round((min(max(value, low), high) - low) / (high - low) * _BAR * 8)
+            blocks = "█" * (full // 8) + ("", *"▏▎▍▌▋▊▉")[full % 8]
+            self.console.print(
+                Text.assemble(f"   {name:<{width}}  ", (f"{blocks:<{_BAR + 1}}", colour), f" {value:.4f}")
+            )
+        self.console.print(f"   {'':<{width}}  [dim]{low:<{_BAR - 6}.2f}{high:>8.2f}[/]")
+
+    def refusal(self, headline: str, rows: Sequence[tuple[str, str]]) -> None:
+        """A refusal, in full."""
+        body = Table.grid(padding=(0, 2))
+        body.add_column(style="dim", no_wrap=True)
+        body.add_column(overflow="fold")
+        for name, value in rows:
+            body.add_row(name, value)
+        self.console.print(Panel(body, title=f"[bold red]{headline}[/]", title_align="left", border_style="red"))
+
+    def picture(self, path: Path) -> None:
+        """Keep what was told as a picture (SVG)."""
+        self.console.save_svg(str(path), title="scripts/demo")

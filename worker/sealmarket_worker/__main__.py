@@ -1,0 +1,5 @@
+"""``python -m sealmarket_worker``: the same as ``sealmarket worker``."""
+
+from sealmarket_worker.cli import app
+
+app()
