@@ -26,6 +26,8 @@ S = TypeVar("S", bound=Shape)
 Fields = dict[str, Any]
 
 CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market")
+RAISING = (*CONTRACTS, "TradeDesk")
+"""Whose errors a caller may see: the market runs part of its code at its desk."""
 _ARRAY = re.compile(r"^(.*)\[(\d*)\]$")
 
 

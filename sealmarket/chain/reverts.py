@@ -79,6 +79,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "member {index} ({signer}, {hpke_key_hash}) is zero or stands twice",
         "name each signer and each key once",
     ),
+    "BadEpoch": ("{got} is no committee epoch: 1 to {highest}", "name the epoch that the shares were dealt to"),
     "UnknownEpoch": ("there is no committee of epoch {epoch}", "check the epoch in the address book"),
     "WrongMembers": (
         "these are not the members of epoch {epoch}: they hash to {got}, expected {expected}",
@@ -164,7 +165,6 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "pass the specification from the match, and the enclave and receipt from the events",
     ),
     "ZeroEvidenceHash": ("the evidence hash is zero", "post the hash of the evidence"),
-    "WrongEvidence": ("the decision is about evidence {got}, the provider posted {expected}", _LATER),
     "DecisionExpired": ("the decision was usable until {expiry}, and it is {timestamp}", "ask the nodes again"),
     "UnknownOutcome": ("{got} is no outcome, the highest is {highest}", "use a decision of this release"),
     "WrongSignatureCount": ("{got} signatures, the quorum takes exactly {expected}", "send exactly that many"),
@@ -183,14 +183,6 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "NoSuchAsset": ("the job has {assets} assets, none at place {index}", "name one that it has"),
     # --- libraries
     "SafeERC20FailedOperation": ("token {token} refused the transfer", "check balance and approval"),
-    "ECDSAInvalidSignature": ("the signature is none", _SIGN),
-    "ECDSAInvalidSignatureLength": ("the signature has {length} bytes", _SIGN),
-    "ECDSAInvalidSignatureS": ("the signature has a high s: {s}", _SIGN),
-    "FailedCall": ("a call inside the transaction failed", "simulate it alone to see why"),
-    "AddressEmptyCode": ("there is no contract at {target}", "check the address"),
-    "InvalidShortString": ("a text in the deployment is malformed", _DEPLOY),
-    "StringTooLong": ("a text in the deployment is too long: {str}", _DEPLOY),
-    "SafeCastOverflowedUintDowncast": ("{value} does not fit {bits} bits", "use a smaller number"),
 }
 
 _ENUMERATIONS: Mapping[str, type[IntEnum]] = {"UnexpectedStatus": Status, "GradeTooLow": Grade}
@@ -249,7 +241,7 @@ def decode_revert(payload: bytes) -> Reverted:
 @cache
 def known_errors() -> Mapping[bytes, abi.Entry]:
     """Every custom error of the contracts, by selector."""
-    return {selector: entry for name in abi.CONTRACTS for selector, entry in abi.load(name).errors.items()}
+    return {selector: entry for name in abi.RAISING for selector, entry in abi.load(name).errors.items()}
 
 
 def _unknown(payload: bytes) -> Reverted:

@@ -67,6 +67,11 @@ class Rpc:
             raise ChainUnavailable(self.url, f"HTTP {response.status_code} without a result")
         return answer["result"]
 
+    def replace_transport(self, transport: httpx.BaseTransport) -> None:
+        """Send requests elsewhere: to a twin of a node."""
+        self._http.close()
+        self._http = httpx.Client(transport=transport)
+
     def close(self) -> None:
         """Give the connections back."""
         self._http.close()

@@ -167,7 +167,8 @@ class Sender:
 
     def _reason(self, call: Call | None, number: int) -> Exception:
         if call is None:
-            return Reverted("", {}, "the contract could not be created", "read the constructor's requirements")
+            said = "the contract could not be created, or the receiver refused the coin"
+            return Reverted("", {}, said, "read the constructor's requirements; send coin to an account that takes it")
         asked = {
             "from": self.address.checksum,
             "to": call.to.checksum,

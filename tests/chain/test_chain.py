@@ -1,0 +1,267 @@
+"""The reader distrusts its node: each lie is named and refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from sealmarket.chain import (
+    AbiMismatch,
+    Block,
+    BlockGone,
+    Chain,
+    ChainUnavailable,
+    NodeDistrusted,
+    Reverted,
+    RpcRefused,
+    WrongChain,
+    abi,
+)
+from sealmarket.chain.events import AssetRevoked, JobMatched
+from sealmarket.protocol.book import FinalityRule
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import JobSpec
+from sealmarket.protocol.numbers import Grade, Status, Tee
+from tests.chain.node import BOOK, CHAIN_ID, MARKET, REGISTRY, Node, chain, error
+
+ASSET = keccak(b"asset")
+TRANSACTION = keccak(b"transaction")
+SPEC = JobSpec(
+    request_hash=keccak(b"request"),
+    consumer=Address(b"\x0c" * 20),
+    payer=Address(b"\x0c" * 20),
+    provider=Address(b"\x0d" * 20),
+    token=ZERO_ADDRESS,
+    workload_digest=ZERO_HASH,
+    parameters_digest=ZERO_HASH,
+    result_key_hash=ZERO_HASH,
+    purpose=1,
+    tee=Tee.TDX,
+    min_grade=Grade.SIMULATED,
+    epoch=1,
+    compute_price=Wei(1),
+    unit_price=Wei(0),
+    max_units=0,
+    penalty=Wei(1),
+    matched_at=5,
+    quote_window=5,
+    decide_window=5,
+    settle_window=5,
+    challenge_window=5,
+    assets=(),
+)
+
+
+def topic(contract: str, name: str) -> str:
+    return next(str(t) for t, e in abi.load(contract).events.items() if e.name == name)
+
+
+def log(address: Address, topics: list[str], data: bytes = b"", number: int = 5, index: int = 0) -> dict[str, Any]:
+    return {
+        "address": str(address),
+        "topics": topics,
+        "data": "0x" + data.hex(),
+        "blockNumber": hex(number),
+        "blockHash": str(keccak(b"%d 0" % number)),
+        "transactionHash": str(TRANSACTION),
+        "logIndex": hex(index),
+        "removed": False,
+    }
+
+
+def revoked(number: int = 5, index: int = 0) -> dict[str, Any]:
+    version = "0x" + (1).to_bytes(32).hex()
+    return log(REGISTRY, [topic("AssetRegistry", "VersionRevoked"), str(ASSET), version], number=number, index=index)
+
+
+def matched(job_id: Bytes32) -> dict[str, Any]:
+    entry = abi.load("Market").events[Bytes32.parse(topic("Market", "JobMatched"))]
+    rest = [part for part in entry.inputs if not part.indexed]
+    parties = ["0x" + account.rjust(32, b"\0").hex() for account in (SPEC.consumer, SPEC.provider)]
+    return log(MARKET, [str(entry.topic), str(job_id), *parties], abi.encode(rest, [SPEC, 7], "JobMatched"))
+
+
+def node(**answers: Any) -> tuple[Node, Chain]:
+    made = Node()
+    made.answers |= answers
+    return made, chain(made)
+
+
+def test_a_node_of_another_chain_is_refused_before_anything_is_believed() -> None:
+    _, reader = node(eth_chainId="0x1")
+    with pytest.raises(WrongChain, match="is 1, expected 31337"):
+        reader.head()
+
+
+@pytest.mark.parametrize("value", [None, 7, "7", "0x", "0x07", "latest", {"a": 1}])
+def test_a_chain_id_that_is_no_quantity_is_refused(value: object) -> None:
+    _, reader = node(eth_chainId=value)
+    with pytest.raises((NodeDistrusted, ChainUnavailable)):
+        reader.head()
+
+
+def test_a_block_that_does_not_exist_is_refused() -> None:
+    _, reader = node()
+    with pytest.raises(NodeDistrusted, match="is none"):
+        reader.block(11)
+
+
+def test_another_block_than_asked_for_is_refused() -> None:
+    made, reader = node()
+    made.answers["eth_getBlockByNumber"] = lambda _tag, _full: made._block("0x3", False)
+    with pytest.raises(NodeDistrusted, match="is 3, expected 4"):
+        reader.block(4)
+
+
+def test_final_is_so_many_blocks_deep_and_never_below_the_first() -> None:
+    made, reader = node()
+    assert reader.final().number == 8
+    made.height = 1
+    assert reader.final().number == 0
+
+
+def test_final_is_what_the_chain_calls_finalized_where_the_book_says_so() -> None:
+    made = Node()
+    asked: list[str] = []
+
+    def tagged(tag: str, _full: bool) -> object:
+        asked.append(tag)
+        return made._block("0x6", False)
+
+    made.answers["eth_getBlockByNumber"] = tagged
+    reader = chain(made, replace(BOOK, finality=FinalityRule(kind="finalized")))
+    assert reader.final().number == 6
+    assert asked == ["finalized"]
+
+
+def slot(status: int) -> str:
+    return "0x" + b"".join(word.to_bytes(32) for word in (status, 99, 5)).hex()
+
+
+def test_a_read_names_the_block_by_its_hash() -> None:
+    made, reader = node(eth_call=slot(2))
+    block = reader.final()
+    assert reader.at(block).job(ZERO_HASH).status is Status.QUOTED
+    assert made.asked[-1][1][1] == {"blockHash": str(block.hash), "requireCanonical": True}
+
+
+def test_where_hashes_are_not_understood_the_block_is_compared_before_and_after() -> None:
+    def call(_asked: object, at: object) -> object:
+        return error(-32602, "invalid params") if isinstance(at, dict) else slot(1)
+
+    _, reader = node(eth_call=call)
+    assert reader.at(reader.final()).job(ZERO_HASH).status is Status.MATCHED
+
+
+def test_a_read_across_a_reorganisation_is_refused() -> None:
+    made = Node()
+
+    def call(_asked: object, at: object) -> object:
+        if isinstance(at, dict):
+            return error(-32602, "invalid params")
+        made.fork = 1
+        return slot(1)
+
+    made.answers["eth_call"] = call
+    reader = chain(made)
+    view = reader.at(reader.final())
+    with pytest.raises(BlockGone):
+        view.job(ZERO_HASH)
+
+
+def test_an_address_without_a_contract_is_named() -> None:
+    _, reader = node(eth_call="0x")
+    view = reader.at(reader.final())
+    with pytest.raises(NodeDistrusted, match="nothing at all"):
+        view.job(ZERO_HASH)
+
+
+def test_an_answer_of_another_shape_is_refused() -> None:
+    _, reader = node(eth_call="0x" + "00" * 31)
+    view = reader.at(reader.final())
+    with pytest.raises(AbiMismatch):
+        view.job(ZERO_HASH)
+
+
+def test_an_asset_that_was_never_published_is_refused_in_words() -> None:
+    _, reader = node(eth_call="0x" + "00" * 32 * 20)
+    view = reader.at(reader.final())
+    with pytest.raises(Reverted, match="was never published"):
+        view.asset(ASSET, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"removed": True}, "removed"),
+        ({"address": str(Address(b"\x44" * 20))}, "this market"),
+        ({"blockNumber": "0x63"}, "other blocks"),
+        ({"blockHash": str(keccak(b"other"))}, "block 5"),
+        ({"logIndex": 0}, "quantity"),
+    ],
+)
+def test_a_log_that_cannot_be_is_refused(change: dict[str, Any], why: str) -> None:
+    _, reader = node(eth_getLogs=[revoked() | change])
+    with pytest.raises(NodeDistrusted, match=why):
+        reader.events(1, 10)
+
+
+def test_a_log_told_twice_is_refused() -> None:
+    _, reader = node(eth_getLogs=[revoked(), revoked()])
+    with pytest.raises(NodeDistrusted, match="repeated"):
+        reader.events(1, 10)
+
+
+def test_a_job_whose_specification_is_another_is_refused() -> None:
+    _, reader = node(eth_getLogs=[matched(keccak(b"another"))])
+    with pytest.raises(NodeDistrusted, match="hashes to"):
+        reader.events(1, 10)
+
+
+def test_events_come_in_the_order_of_the_chain() -> None:
+    logs = [revoked(6, 1), revoked(5, 3), revoked(6, 0)]
+    _, reader = node(eth_getLogs=logs)
+    told = reader.events(1, 10)
+    assert [(event.at.block_number, event.at.log_index) for event in told] == [(5, 3), (6, 0), (6, 1)]
+    assert all(isinstance(event, AssetRevoked) for event in told)
+
+
+def test_a_match_carries_the_whole_job() -> None:
+    job_id = SPEC.job_id(CHAIN_ID, MARKET)
+    _, reader = node(eth_getLogs=[matched(job_id)])
+    (told,) = reader.events(1, 10)
+    assert isinstance(told, JobMatched)
+    assert (told.job_id, told.spec, told.fees_held) == (job_id, SPEC, 7)
+
+
+def test_later_is_told_from_no() -> None:
+    _, reader = node(eth_getLogs=error(-32005, "limit exceeded"))
+    with pytest.raises(ChainUnavailable):
+        reader.events(1, 10)
+    _, reader = node(eth_getLogs=error(-32000, "unknown"))
+    with pytest.raises(RpcRefused):
+        reader.events(1, 10)
+
+
+def test_silence_is_unavailable() -> None:
+    made = Node()
+    reader = chain(made)
+
+    def silent(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectTimeout("no answer", request=request)
+
+    reader.rpc.replace_transport(httpx.MockTransport(silent))
+    with pytest.raises(ChainUnavailable, match="nothing is lost by trying again"):
+        reader.head()
+
+
+def test_a_block_is_in_the_chain_until_it_is_reorganised() -> None:
+    made, reader = node()
+    seen: Block = reader.block(4)
+    assert reader.contains(seen)
+    made.fork = 1
+    assert not reader.contains(seen)
