@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {AssetRegistry} from "../AssetRegistry.sol";
+import {Market} from "../Market.sol";
+import {OracleCommittee} from "../OracleCommittee.sol";
+import {IJobs} from "../interfaces/IJobs.sol";
+import {TypedData} from "../libraries/TypedData.sol";
+import {AssetUse, Seal, Terms} from "../types/Assets.sol";
+import {Members, NodeSignature} from "../types/Committees.sol";
+import {
+    Decision,
+    DecisionCore,
+    Enclave,
+    FailureReport,
+    Grade,
+    JobSpec,
+    Outcome,
+    Receipt,
+    Status,
+    Tee
+} from "../types/Jobs.sol";
+import {Account, TokenFee, Windows} from "../types/Money.sol";
+import {AssetLimit, AssetOffer, AssetOrder, ComputeOrder, Match, Request} from "../types/Orders.sol";
+import {Assertions} from "./Assertions.sol";
+import {OddToken, PlainToken} from "./Tokens.sol";
+import {Vm, vm} from "./Vm.sol";
+
+/// @title A deployed market with its parties, and the steps of a job as plain calls
+/// @dev Committee: 2 of 3. Every party has a key, so that each signature is a real one.
+abstract contract Fixture is Assertions {
+    uint256 internal constant CONSUMER_KEY = 0xC0115;
+    uint256 internal constant SPONSOR_KEY = 0x5904;
+    uint256 internal constant PROVIDER_KEY = 0x9401;
+    uint256 internal constant ENCLAVE_KEY = 0xE4C1;
+    uint256 internal constant OWNER_KEYS = 0x04E40;
+    uint256 internal constant NODE_KEYS = 0x40DE0;
+
+    uint64 internal constant FEE = 7;
+    uint16 internal constant REQUEST_FEE_FACTOR = 3;
+    uint128 internal constant PRICE = 1_000;
+    uint128 internal constant COMPUTE = 500;
+    uint128 internal constant UNIT = 10;
+    uint32 internal constant UNITS = 20;
+    uint128 internal constant PENALTY = 300;
+    uint64 internal constant EPSILON = 250_000;
+    uint256 internal constant FUNDS = 1_000_000;
+    bytes32 internal constant EVIDENCE = keccak256("evidence");
+    bytes32 internal constant KEYS = keccak256("keys");
+
+    Market internal market;
+    AssetRegistry internal registry;
+    OracleCommittee internal committee;
+    PlainToken internal plain;
+    OddToken internal odd;
+    /// Token in which deals are made; tests may change it before making one.
+    address internal token;
+
+    address internal consumer = vm.addr(CONSUMER_KEY);
+    address internal sponsor = vm.addr(SPONSOR_KEY);
+    address internal provider = vm.addr(PROVIDER_KEY);
+    address internal enclaveSigner = vm.addr(ENCLAVE_KEY);
+    address internal guardian = address(0x6042d);
+    uint256 private _salt;
+
+    function setUp() public virtual {
+        vm.warp(1_800_000_000);
+        _deploy(3, 2);
+        _fund(consumer);
+        _fund(sponsor);
+        _fund(provider);
+        _stake(provider, FUNDS / 2);
+    }
+
+    function _deploy(uint256 members, uint8 threshold) internal {
+        plain = new PlainToken();
+        odd = new OddToken();
+        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2);
+        registry = new AssetRegistry(predicted);
+        committee = new OracleCommittee(
+            address(this), predicted, 1 days, _signers(members), _hpkeKeyHashes(members), threshold
+        );
+        TokenFee[] memory tokens = new TokenFee[](3);
+        tokens[0] = TokenFee(address(0), FEE);
+        tokens[1] = TokenFee(address(plain), FEE);
+        tokens[2] = TokenFee(address(odd), FEE);
+        market = new Market(
+            registry, committee, guardian, Windows(60, 60, 60, 60), 1 days, REQUEST_FEE_FACTOR, tokens
+        );
+    }
+
+    // ---- parties ----
+
+    function _ownerKey(uint256 i) internal pure returns (uint256) {
+        return OWNER_KEYS + i;
+    }
+
+    function _owner(uint256 i) internal pure returns (address) {
+        return vm.addr(_ownerKey(i));
+    }
+
+    function _signers(uint256 count) internal pure returns (address[] memory signers) {
+        signers = new address[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            signers[i] = vm.addr(NODE_KEYS + i);
+        }
+    }
+
+    function _hpkeKeyHashes(uint256 count) internal pure returns (bytes32[] memory hashes) {
+        hashes = new bytes32[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            hashes[i] = keccak256(abi.encode("hpke", i));
+        }
+    }
+
+    function _members(uint256 count) internal pure returns (Members memory) {
+        return Members(_signers(count), keccak256(abi.encodePacked(_hpkeKeyHashes(count))));
+    }
+
+    function _members() internal view returns (Members memory) {
+        return _members(committee.epochOf(1).members);
+    }
+
+    function _fund(address who) internal {
+        vm.deal(address(this), FUNDS);
+        market.depositFor{value: FUNDS}(address(0), who, FUNDS);
+        plain.mint(address(this), FUNDS);
+        plain.approve(address(market), FUNDS);
+        market.depositFor(address(plain), who, FUNDS);
+    }
+
+    function _stake(address who, uint256 amount) internal {
+        vm.prank(who);
+        market.stake(address(0), amount);
+        vm.prank(who);
+        market.stake(address(plain), amount);
+    }
+
+    function _free(address who) internal view returns (uint256) {
+        return market.accountOf(token, who).free;
+    }
+
+    function _staked(address who) internal view returns (uint256) {
+        return market.accountOf(token, who).staked;
+    }
+
+    // ---- assets ----
+
+    function _seal() internal pure returns (Seal memory) {
+        return Seal(keccak256("content"), keccak256("shares"), keccak256("policy"), 1);
+    }
+
+    function _terms() internal view returns (Terms memory) {
+        return Terms({
+            token: token,
+            price: uint88(PRICE),
+            expiry: uint40(block.timestamp + 365 days),
+            maxUses: 10,
+            purposes: 3,
+            minGrade: uint8(Grade.Simulated),
+            budget: 1_000_000,
+            perJobCap: 500_000,
+            allowRoot: keccak256("allowed"),
+            consumerRoot: 0,
+            followsCommittees: false
+        });
+    }
+
+    function _publish(uint256 owner, Terms memory terms) internal returns (bytes32 assetId) {
+        return _publish(owner, _seal(), terms);
+    }
+
+    function _publish(uint256 owner, Seal memory seal, Terms memory terms) internal returns (bytes32 assetId) {
+        vm.prank(_owner(owner));
+        assetId = registry.publish(_nextSalt(), seal, terms, "");
+    }
+
+    // ---- signatures ----
+
+    function _digest(bytes32 structHash) internal view returns (bytes32) {
+        return TypedData.toDigest(TypedData.domainSeparator(address(market)), structHash);
+    }
+
+    function _sign(uint256 key, bytes32 structHash) internal view returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, _digest(structHash));
+        return abi.encodePacked(r, s, v);
+    }
+
+    function _signCompact(uint256 key, bytes32 structHash) internal view returns (bytes32 r, bytes32 vs) {
+        uint8 v;
+        (v, r, vs) = vm.sign(key, _digest(structHash));
+        if (v == 28) vs |= bytes32(uint256(1) << 255);
+    }
+
+    // ---- deals ----
+
+    /// A deal over `count` fresh assets of owners 0, 1, …, each with an order of its owner.
+    function _deal(uint256 count) internal returns (Match memory deal) {
+        bytes32[] memory assets = new bytes32[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            assets[i] = _publish(i, _terms());
+        }
+        return _dealOver(assets);
+    }
+
+    function _dealOver(bytes32[] memory assets) internal returns (Match memory deal) {
+        deal.request = _request(assets);
+        deal.compute = _computeOrder();
+        deal.offers = new AssetOffer[](assets.length);
+        for (uint256 i = 0; i < assets.length; ++i) {
+            deal.offers[i].order = AssetOrder({
+                assetId: assets[i],
+                version: 1,
+                price: PRICE,
+                volume: type(uint32).max,
+                expiry: uint64(block.timestamp + 1 days),
+                consumers: 0,
+                providers: 0,
+                salt: _nextSaltNumber()
+            });
+        }
+        _signDeal(deal);
+    }
+
+    function _request(bytes32[] memory assets) internal returns (Request memory request) {
+        request.consumer = consumer;
+        request.payer = consumer;
+        request.token = token;
+        request.workloadDigest = keccak256("workload");
+        request.parametersDigest = keccak256("parameters");
+        request.resultKeyHash = keccak256("result key");
+        request.purpose = 1;
+        request.tee = uint8(Tee.Tdx);
+        request.minGrade = uint8(Grade.Simulated);
+        request.maxComputePrice = COMPUTE;
+        request.maxUnitPrice = UNIT;
+        request.maxUnits = UNITS;
+        request.quoteWindow = 600;
+        request.decideWindow = 700;
+        request.settleWindow = 800;
+        request.challengeWindow = 900;
+        request.expiry = uint64(block.timestamp + 1 days);
+        request.salt = _nextSaltNumber();
+        request.assets = new AssetLimit[](assets.length);
+        for (uint256 i = 0; i < assets.length; ++i) {
+            request.assets[i] =
+                AssetLimit({assetId: assets[i], version: 1, termsVersion: 1, maxPrice: PRICE, epsilon: EPSILON});
+        }
+    }
+
+    function _computeOrder() internal returns (ComputeOrder memory) {
+        return ComputeOrder({
+            provider: provider,
+            token: token,
+            tee: uint8(Tee.Tdx),
+            grade: uint8(Grade.Simulated),
+            price: COMPUTE,
+            unitPrice: UNIT,
+            penalty: PENALTY,
+            volume: 5,
+            expiry: uint64(block.timestamp + 1 days),
+            consumers: 0,
+            salt: _nextSaltNumber()
+        });
+    }
+
+    /// Sign everything anew, by the fixture's keys.
+    function _signDeal(Match memory deal) internal view {
+        bytes32 requestHash = TypedData.hash(deal.request);
+        deal.consumerSignature = _sign(CONSUMER_KEY, requestHash);
+        if (deal.request.payer == sponsor) deal.payerSignature = _sign(SPONSOR_KEY, requestHash);
+        deal.providerSignature = _sign(PROVIDER_KEY, TypedData.hash(deal.compute));
+        for (uint256 i = 0; i < deal.offers.length; ++i) {
+            deal.offers[i].signature = _sign(_ownerKey(i), TypedData.hash(deal.offers[i].order));
+        }
+    }
+
+    // ---- steps ----
+
+    /// Match, and read the JobSpec from the event, as everybody else does.
+    function _match(Match memory deal) internal returns (JobSpec memory spec, bytes32 jobId) {
+        vm.recordLogs();
+        jobId = market.matchJob(deal);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i = 0; i < logs.length; ++i) {
+            if (logs[i].topics[0] != IJobs.JobMatched.selector) continue;
+            (spec,) = abi.decode(logs[i].data, (JobSpec, uint256));
+        }
+        assertEq(_digest(TypedData.hash(spec)), jobId, "job id");
+    }
+
+    function _quote(JobSpec memory spec) internal {
+        vm.prank(spec.provider);
+        market.quote(spec, EVIDENCE, "");
+    }
+
+    function _core(Outcome outcome) internal view returns (DecisionCore memory) {
+        return DecisionCore({
+            evidenceHash: EVIDENCE,
+            enclaveSigner: enclaveSigner,
+            enclaveKeyHash: KEYS,
+            termsDigest: keccak256("effective terms"),
+            outcome: uint8(outcome),
+            grade: uint8(Grade.Simulated),
+            reasons: outcome == Outcome.Accepted ? 0 : 5,
+            expiry: uint64(block.timestamp + 1 hours)
+        });
+    }
+
+    /// Decision signatures of nodes first, first + 1, ….
+    function _decisions(bytes32 jobId, uint32 epoch, DecisionCore memory core, uint256 first, uint256 count)
+        internal
+        view
+        returns (NodeSignature[] memory signatures)
+    {
+        signatures = new NodeSignature[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            bytes32 detail = keccak256(abi.encode("detail", first + i));
+            (bytes32 r, bytes32 vs) =
+                _signCompact(NODE_KEYS + first + i, TypedData.hash(_decision(jobId, epoch, core, detail)));
+            signatures[i] = NodeSignature(uint8(first + i), detail, r, vs);
+        }
+    }
+
+    function _decision(bytes32 jobId, uint32 epoch, DecisionCore memory core, bytes32 detail)
+        internal
+        pure
+        returns (Decision memory)
+    {
+        return Decision({
+            jobId: jobId,
+            evidenceHash: core.evidenceHash,
+            enclaveSigner: core.enclaveSigner,
+            enclaveKeyHash: core.enclaveKeyHash,
+            termsDigest: core.termsDigest,
+            epoch: epoch,
+            outcome: core.outcome,
+            grade: core.grade,
+            reasons: core.reasons,
+            expiry: core.expiry,
+            detail: detail
+        });
+    }
+
+    /// Signatures of the first `count` nodes over anything but a decision.
+    function _nodeSignatures(bytes32 structHash, uint256 count)
+        internal
+        view
+        returns (NodeSignature[] memory signatures)
+    {
+        signatures = new NodeSignature[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            (bytes32 r, bytes32 vs) = _signCompact(NODE_KEYS + i, structHash);
+            signatures[i] = NodeSignature(uint8(i), 0, r, vs);
+        }
+    }
+
+    function _decide(JobSpec memory spec, Outcome outcome) internal {
+        DecisionCore memory core = _core(outcome);
+        bytes32 jobId = _digest(TypedData.hash(spec));
+        market.decide(spec, core, _members(), _decisions(jobId, spec.epoch, core, 0, 2));
+    }
+
+    function _enclave() internal view returns (Enclave memory) {
+        return Enclave(EVIDENCE, enclaveSigner, KEYS);
+    }
+
+    function _noEnclave() internal pure returns (Enclave memory) {}
+
+    function _receipt(uint32 units) internal pure returns (Receipt memory) {
+        return Receipt(keccak256("result"), keccak256("receipt"), units);
+    }
+
+    function _settle(JobSpec memory spec, uint32 units, bool acknowledged) internal {
+        bytes32 jobId = _digest(TypedData.hash(spec));
+        Receipt memory receipt = _receipt(units);
+        bytes memory acknowledgement = acknowledged ? _acknowledgement(jobId) : bytes("");
+        bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, receipt));
+        market.settle(spec, _enclave(), receipt, signature, acknowledgement);
+    }
+
+    function _acknowledgement(bytes32 jobId) internal view returns (bytes memory) {
+        return _sign(CONSUMER_KEY, TypedData.acknowledgementHash(jobId, keccak256("result")));
+    }
+
+    function _fail(JobSpec memory spec, FailureReport memory report) internal {
+        bytes32 jobId = _digest(TypedData.hash(spec));
+        market.fail(spec, _enclave(), report, _sign(ENCLAVE_KEY, TypedData.failureHash(jobId, report)));
+    }
+
+    // ---- jobs that have come so far ----
+
+    function _matched(uint256 assets) internal returns (JobSpec memory spec) {
+        (spec,) = _match(_deal(assets));
+    }
+
+    function _quoted(uint256 assets) internal returns (JobSpec memory spec) {
+        spec = _matched(assets);
+        _quote(spec);
+    }
+
+    function _accepted(uint256 assets) internal returns (JobSpec memory spec) {
+        spec = _quoted(assets);
+        _decide(spec, Outcome.Accepted);
+    }
+
+    function _settled(uint256 assets, uint32 units) internal returns (JobSpec memory spec) {
+        spec = _accepted(assets);
+        _settle(spec, units, false);
+    }
+
+    function _status(JobSpec memory spec) internal view returns (Status status) {
+        (status,,) = market.jobOf(spec.requestHash);
+    }
+
+    function _assertStatus(JobSpec memory spec, Status expected) internal view {
+        assertEq(uint256(_status(spec)), uint256(expected), "status");
+    }
+
+    function _nextSaltNumber() internal returns (uint256) {
+        return ++_salt;
+    }
+
+    function _nextSalt() internal returns (bytes32) {
+        return bytes32(_nextSaltNumber());
+    }
+}

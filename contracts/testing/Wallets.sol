@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+
+/// @title A smart-contract wallet with one key, or that answers something else
+contract Wallet is IERC1271 {
+    enum Answer {
+        Check,
+        Wrong,
+        Empty,
+        Burn
+    }
+
+    address private immutable _key;
+    Answer private immutable _answer;
+
+    constructor(address key, Answer answer) {
+        _key = key;
+        _answer = answer;
+    }
+
+    receive() external payable {}
+
+    function isValidSignature(bytes32 hash, bytes calldata signature) external view returns (bytes4) {
+        if (_answer == Answer.Wrong) return 0xffffffff;
+        if (_answer == Answer.Burn) while (true) {}
+        if (_answer == Answer.Empty) {
+            // solhint-disable-next-line no-inline-assembly
+            assembly {
+                return(0, 0)
+            }
+        }
+        (address signer,,) = ECDSA.tryRecover(hash, signature);
+        return signer == _key ? IERC1271.isValidSignature.selector : bytes4(0xffffffff);
+    }
+
+    function execute(address to, uint256 value, bytes calldata data) external {
+        // solhint-disable-next-line avoid-low-level-calls
+        (bool done, bytes memory answer) = to.call{value: value}(data);
+        if (done) return;
+        // solhint-disable-next-line no-inline-assembly
+        assembly {
+            revert(add(answer, 32), mload(answer))
+        }
+    }
+}
+
+/// @title A receiver that does not want coin
+contract Refuser {}
