@@ -27,7 +27,7 @@ from sealmarket.protocol.codec import (
 )
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.job import AssetUse, JobSpec, parameters_digest, terms_digest
-from sealmarket.protocol.numbers import AssetId, Grade, Tee
+from sealmarket.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket.protocol.orders import Seal, Terms
 from sealmarket.protocol.policy import Dealing as PolicyDealing
 from sealmarket.protocol.policy import OutputRules, PolicyDocument
@@ -163,6 +163,10 @@ class Scene:
             assets=tuple(asset.use for asset in self.assets),
         )
 
+    def use_twice(self) -> None:
+        """The first asset in both places: a job may do that, and pays for it twice."""
+        self.assets = (self.assets[0], self.assets[0])
+
     def reseal(self, place: int, **changes: object) -> None:
         """Deal one asset again after its owner changed something: key, policy or content."""
         text = changes.pop("plaintext", self.plaintexts[place])
@@ -221,10 +225,19 @@ class Scene:
         return SealedAsset(use, sealed, policy, share_set, dealt, sealed_shares, sink.getvalue())
 
     def release(
-        self, node: int, evidence_hash: Bytes32, enclave_key: bytes, /, *, spoil: int | None = None, **changes: object
+        self,
+        node: int,
+        evidence_hash: Bytes32,
+        enclave_key: bytes,
+        /,
+        *,
+        spoil: int | None = None,
+        job_of: bytes | None = None,
+        **changes: object,
     ) -> Release:
         """What a node hands over. ``spoil`` names an asset whose share it falsifies; ``changes`` edit the context."""
-        member, job_id = self.nodes[node], self.spec.job_id(CHAIN_ID, MARKET)
+        member = self.nodes[node]
+        job_id = JobId(Bytes32(job_of)) if job_of else self.spec.job_id(CHAIN_ID, MARKET)
         enclave = PublicKey(enclave_key)
         shares = []
         for place, asset in enumerate(self.assets):

@@ -308,6 +308,24 @@ def test_a_release_that_no_member_signed_is_dropped_and_blames_nobody(scene: Sce
     assert (report.held, report.needed, report.complaints) == ((), 2, ())  # type: ignore[union-attr]
 
 
+def test_a_job_may_use_one_asset_twice(scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin) -> None:
+    scene.use_twice()
+    _, ran = run_with(scene, enclave)
+    assert ran.finished is not None
+    assert ran.reports[-1].complaints == ()
+    assert tuple(sandbox.seen.values()) == (scene.plaintexts[0],) * 2
+
+
+def test_a_release_with_its_shares_in_another_order_counts_for_nothing(scene: Scene, enclave: EnclaveTwin) -> None:
+    evidence = loaded(scene, enclave)
+    scene.assets = scene.assets[::-1]
+    release = scene.release(0, Bytes32(evidence.evidence_hash), evidence.enclave_key, job_of=evidence.job_id)
+    enclave.host.send(Deliver(releases=(release.canonical(),)))
+    report = enclave.host.receive()
+    assert report.needed == 2  # type: ignore[union-attr]
+    assert len(report.complaints) == 2  # type: ignore[union-attr]
+
+
 def test_one_node_twice_is_one_share(scene: Scene, enclave: EnclaveTwin) -> None:
     evidence = loaded(scene, enclave)
     deliver(scene, enclave, evidence, nodes=(0, 0, 0))

@@ -4,8 +4,9 @@ Rules (docs/spec/enclave.md, "Shares"):
 
 1. A release counts only when a member of every asset's committee signed it, for this job and this evidence. Anything
    else is dropped without a word: whoever brought it may have made it.
-2. A signed release must hold one share for each asset, which opens under the context that the enclave builds by itself
-   and matches its commitment. If not: a complaint, signed by the attested key, and that node's share is left out.
+2. A signed release must hold one share for each asset, in the job's order, which opens under the context that the
+   enclave builds by itself and matches its commitment. If not: a complaint, signed by the attested key, and that
+   node's share is left out.
 3. A key joins when t shares are right. If right shares do not join to the committed key, the owner dealt them so.
 """
 
@@ -55,11 +56,10 @@ class ReleaseDesk:
             return
         if (release.job_id, release.evidence_hash) != (self._job.job_id, self._evidence_hash):
             return
-        given = {share.asset_id: share.sealed for share in release.shares}
-        if len(given) != len(release.shares):
-            given = {}
+        # By place, since a job may use one asset twice.
+        in_order = [share.asset_id for share in release.shares] == [asset.use.asset_id for asset in self._job.assets]
         for place, asset in enumerate(self._job.assets):
-            self._take_share(place, asset, node, given.get(asset.use.asset_id), sent)
+            self._take_share(place, asset, node, release.shares[place].sealed if in_order else None, sent)
 
     def report(self) -> ShareReport:
         """What is held and missing, with every complaint so far."""
