@@ -6,8 +6,9 @@ The steps, each of which is skipped while what it depends on is unchanged (a sta
 2. the Python packages of `requirements/*.txt`, every file checked against its hash
 3. the four distributions of this repository, editable
 4. the npm packages of `package-lock.json`, checked likewise; nothing of theirs runs at installation
-5. the contracts, compiled, and their ABIs exported to the Python library (not for `scripts/test`, which
-   compares them instead)
+
+Nothing is compiled: the library carries the contracts' ABIs and bytecode, which `scripts/test` holds against a build
+of the sources.
 
 Standard library only. What it says goes to the error stream, so that a script's own output stays clean.
 """
@@ -56,41 +57,32 @@ class SetupFailed(RuntimeError):
         self.step, self.detail, self.remedy = step, detail, remedy
 
 
-def run_module(module: str, arguments: Sequence[str] = (), *, contracts: bool = True) -> None:
-    """Set up, then become `python -m module` of the virtual environment; does not return.
-
-    Without `contracts` nothing is compiled: contracts that do not compile are then for the module to report.
-    """
-    run_alone(contracts=contracts)
+def run_module(module: str, arguments: Sequence[str] = ()) -> None:
+    """Set up, then become `python -m module` of the virtual environment; does not return."""
+    run_alone()
     os.execv(PYTHON, [str(PYTHON), "-P", "-m", module, *arguments])  # noqa: S606 - the same person's own command
 
 
-def run_alone(*, contracts: bool = True) -> None:
+def run_alone() -> None:
     """Set up; what goes wrong ends the program with its remedy instead of a traceback."""
     try:
-        prepare(contracts=contracts)
+        prepare()
     except (SetupFailed, toolchain.ToolMissing) as error:
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:
         sys.exit("\nset-up interrupted; run the same command again to go on")
 
 
-def prepare(*, contracts: bool = True) -> None:
+def prepare() -> None:
     """Bring everything to the state that the locks describe; silent when it already is.
 
     `SEALMARKET_SETUP=off` uses `.venv` and `node_modules` as they are.
     """
-    if os.environ.get("SEALMARKET_SETUP") == "off":
-        return
-
-    def due() -> list[str]:
-        return [part for part in _stale_parts() if contracts or part != "contracts"]
-
-    if not due():
+    if os.environ.get("SEALMARKET_SETUP") == "off" or not _stale_parts():
         return
     with _only_one():
         started = time.monotonic()
-        stale = due()
+        stale = _stale_parts()
         if not stale:
             return
         _say(f"Setting up in {ROOT}")
@@ -125,11 +117,7 @@ def _inputs(part: str) -> list[Path]:
     if part == "python":
         projects = [ROOT / folder / "pyproject.toml" for folder in DISTRIBUTIONS]
         return [*sorted((ROOT / "requirements").glob("*.txt")), *projects]
-    packages = [ROOT / name for name in ("package.json", "package-lock.json", ".npmrc")]
-    if part == "node":
-        return packages
-    sources = sorted(path for path in (ROOT / "contracts").rglob("*.sol") if not path.name.endswith(".t.sol"))
-    return [*packages, ROOT / "hardhat.config.js", *sources]
+    return [ROOT / name for name in ("package.json", "package-lock.json", ".npmrc")]
 
 
 def _read_stamp() -> dict[str, str]:
@@ -195,17 +183,10 @@ def _node_part() -> None:
         _run("npm ci", command, NETWORK_REMEDY, toolchain.node_environment())
 
 
-def _contracts_part() -> None:
-    with _step("Contracts, compiled and their ABIs exported"):
-        command = [str(PYTHON), "-P", "-m", "scripts.abi"]
-        _run("the contracts' build", command, "Fix what the compiler names above.")
-
-
-_PARTS = {"python": _python_part, "node": _node_part, "contracts": _contracts_part}
+_PARTS = {"python": _python_part, "node": _node_part}
 _PRODUCTS: dict[str, tuple[Path, ...]] = {
     "python": (PYTHON,),
     "node": (NODE_MODULES / ".package-lock.json",),
-    "contracts": (BUILD / "export" / "artifacts",),
 }
 
 

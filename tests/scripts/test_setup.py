@@ -32,9 +32,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(_setup, "BUILD", tmp_path / "build")
     monkeypatch.setattr(_setup, "LOG", tmp_path / "build/setup.log")
     monkeypatch.setattr(_setup, "STAMP", tmp_path / ".venv/sealmarket-setup.json")
-    monkeypatch.setattr(
-        _setup, "_PRODUCTS", {"python": products[:1], "node": products[1:], "contracts": [tmp_path / "build/artifacts"]}
-    )
+    monkeypatch.setattr(_setup, "_PRODUCTS", {"python": products[:1], "node": products[1:]})
     for part in _setup._PARTS:
         _setup._write_stamp(part)
     return tmp_path
@@ -64,11 +62,10 @@ def test_a_python_without_venv_is_told_what_to_install(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("changed", "due"),
     [
-        ("requirements/dev.txt", ["python", "node", "contracts"]),
-        ("backend/pyproject.toml", ["python", "node", "contracts"]),
-        ("package-lock.json", ["node", "contracts"]),
-        ("contracts/Market.sol", ["contracts"]),
-        ("contracts/Market.t.sol", []),
+        ("requirements/dev.txt", ["python", "node"]),
+        ("backend/pyproject.toml", ["python", "node"]),
+        ("package-lock.json", ["node"]),
+        ("contracts/Market.sol", []),
     ],
 )
 def test_what_changed_decides_what_is_done_again(checkout: Path, changed: str, due: list[str]) -> None:
@@ -79,9 +76,9 @@ def test_what_changed_decides_what_is_done_again(checkout: Path, changed: str, d
 @pytest.mark.parametrize(
     ("gone", "due"),
     [
-        (".venv/bin/python", ["python", "node", "contracts"]),
-        (".venv/sealmarket-setup.json", ["python", "node", "contracts"]),
-        ("node_modules/.package-lock.json", ["node", "contracts"]),
+        (".venv/bin/python", ["python", "node"]),
+        (".venv/sealmarket-setup.json", ["python", "node"]),
+        ("node_modules/.package-lock.json", ["node"]),
     ],
 )
 def test_what_is_gone_is_made_again(checkout: Path, gone: str, due: list[str]) -> None:
@@ -91,7 +88,7 @@ def test_what_is_gone_is_made_again(checkout: Path, gone: str, due: list[str]) -
 
 def test_a_stamp_cut_short_counts_as_none(checkout: Path) -> None:
     _setup.STAMP.write_text('{"python": "')
-    assert _setup._stale_parts() == ["python", "node", "contracts"]
+    assert _setup._stale_parts() == ["python", "node"]
 
 
 def test_nothing_to_do_is_done_without_a_word(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,22 +96,13 @@ def test_nothing_to_do_is_done_without_a_word(checkout: Path, capsys: pytest.Cap
     assert capsys.readouterr() == ("", "")
 
 
-def test_contracts_that_do_not_compile_keep_nobody_from_running_the_checks(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (checkout / "contracts/Market.sol").write_text("contract Market {")
-    monkeypatch.setitem(_setup._PARTS, "contracts", lambda: pytest.fail("compiled"))
-    _setup.prepare(contracts=False)
-    assert _setup._stale_parts() == ["contracts"]
-
-
 def test_a_second_set_up_waits_for_the_first_and_finds_the_work_done(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (checkout / "contracts/Market.sol").write_text("changed")
+    (checkout / "package-lock.json").write_text("changed")
 
     def first_one_finishes() -> None:
-        _setup._write_stamp("contracts")
+        _setup._write_stamp("node")
 
     lock = _setup._only_one
 
@@ -123,7 +111,7 @@ def test_a_second_set_up_waits_for_the_first_and_finds_the_work_done(
         return lock()
 
     monkeypatch.setattr(_setup, "_only_one", late)
-    monkeypatch.setitem(_setup._PARTS, "contracts", lambda: pytest.fail("done twice"))
+    monkeypatch.setitem(_setup._PARTS, "node", lambda: pytest.fail("done twice"))
     _setup.prepare()
 
 
