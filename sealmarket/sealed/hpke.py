@@ -65,8 +65,15 @@ class PublicKey:
         return keccak(self.raw)
 
     def seal(self, plaintext: bytes, context: Context) -> bytes:
-        """Encrypt to this key, bound to ``context``."""
-        return _SUITE.encrypt(plaintext, self._key, info=context.canonical())
+        """Encrypt to this key, bound to ``context``.
+
+        Raises:
+            InvalidHpkeKey: a key that gives no shared secret (an X25519 point of small order), made to do harm.
+        """
+        try:
+            return _SUITE.encrypt(plaintext, self._key, info=context.canonical())
+        except ValueError:
+            raise InvalidHpkeKey("public", "a point of small order", PUBLIC_KEY_BYTES) from None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PublicKey) and other.raw == self.raw

@@ -53,8 +53,12 @@ def check_collisions(paths: Iterable[str]) -> None:
     included.
     """
     seen: dict[str, str] = {}
-    for path in paths:
+    files = set(paths)
+    for path in sorted(files):
         parts = path.split("/")
+        for depth in range(1, len(parts)):
+            if (folder := "/".join(parts[:depth])) in files:
+                raise PathCollision(folder, path)
         for depth in range(1, len(parts) + 1):
             prefix = "/".join(parts[:depth])
             other = seen.setdefault(unicodedata.normalize("NFC", prefix.casefold()), prefix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -263,6 +264,23 @@ def test_read_all_takes_a_source_that_cannot_seek() -> None:
             return self._inner.readinto(memoryview(buffer)[:1000])
 
     assert ContainerReader(Pipe(), made.content_root).read_all(KEY, limit=len(raw)) == data
+
+
+def test_memory_does_not_grow_with_the_container(tmp_path: Path) -> None:
+    length = 48 << 20
+    plain, path = tmp_path / "plain", tmp_path / "sealed"
+    with plain.open("wb") as file:
+        file.truncate(length)
+    tracemalloc.start()
+    try:
+        with plain.open("rb") as source, path.open("wb") as sink:
+            made = seal(source, sink, KEY, asset_id=ASSET, asset_version=1)
+        with path.open("rb") as raw:
+            assert sum(len(view) for view in ContainerReader(raw, made.content_root).open_chunks(KEY)) == length
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20
 
 
 def vector_cases() -> list[dict[str, object]]:

@@ -37,6 +37,12 @@ def test_bytes_that_encode_no_lattice_key_are_refused() -> None:
         PublicKey(b"\xff" * PUBLIC_KEY_BYTES)
 
 
+@pytest.mark.parametrize("point", [bytes(32), b"\x01" + bytes(31)])
+def test_nothing_is_sealed_to_a_point_of_small_order(point: bytes) -> None:
+    with pytest.raises(InvalidHpkeKey):
+        PublicKey(NODE.public.raw[:-32] + point).seal(b"a share", INFO)
+
+
 def test_a_private_key_of_another_length_is_refused() -> None:
     with pytest.raises(InvalidHpkeKey):
         PrivateKey(bytes(PRIVATE_KEY_BYTES - 1))
