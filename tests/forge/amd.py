@@ -12,12 +12,15 @@ wrong::
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -33,8 +36,22 @@ CSP = "CN=cc-test.example"
 
 @cache
 def rsa_key(role: str) -> rsa.RSAPrivateKey:
-    """A 4096-bit key by name, made once in a session since it takes a second."""
-    return rsa.generate_private_key(65537, 4096)
+    """A 4096-bit key by name, made once in a session since it takes a second.
+
+    Runs that start many sessions keep the keys in a folder of their own, named by ``SEALMARKET_TEST_KEYS``.
+    """
+    folder = os.environ.get("SEALMARKET_TEST_KEYS")
+    if folder is None:
+        return rsa.generate_private_key(65537, 4096)
+    path = Path(folder) / f"{role}.key"
+    if path.exists():
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        return key
+    made = rsa.generate_private_key(65537, 4096)
+    pem_form = (Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(made.private_bytes(*pem_form))
+    return made
 
 
 class AmdForge:

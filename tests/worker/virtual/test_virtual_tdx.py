@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 import time
@@ -81,6 +82,22 @@ def test_an_image_without_an_entry_point_is_refused(launch: Launch, image: Path)
     (image / "__main__.py").unlink()
     with pytest.raises(DeviceRefused, match="__main__"):
         launch(image, interpreter())
+
+
+def test_an_interpreter_that_is_none_is_refused(launch: Launch, image: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeviceRefused, match="no interpreter at"):
+        launch(image, tmp_path / "absent")
+    with pytest.raises(DeviceRefused, match="did not say where its standard library is"):
+        launch(image, Path("/bin/true"))
+
+
+def test_an_interpreter_that_lies_about_its_library_is_refused(launch: Launch, image: Path, tmp_path: Path) -> None:
+    liar = tmp_path / "python"
+    layout = json.dumps([str(Path(json.__file__).parents[1]), "lib", "python3.11", "", ""])
+    liar.write_text(f"#!/bin/sh\necho '{layout}'\n")
+    liar.chmod(0o755)
+    with pytest.raises(DeviceRefused, match="copy"):
+        launch(image, liar)
 
 
 def test_arguments_that_the_kernel_would_cut_are_refused() -> None:

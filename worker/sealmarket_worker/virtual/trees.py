@@ -9,6 +9,7 @@ its own.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import stat
@@ -23,6 +24,7 @@ from sealmarket.attestation.virtual_measure import (
     INTERPRETER_PATH,
     MAX_BYTES,
     ImageRefused,
+    InterpreterRefused,
     SourceFile,
     image_files,
     launch_environment,
@@ -30,6 +32,13 @@ from sealmarket.attestation.virtual_measure import (
     tree_digest,
 )
 
+_ASK_PARTS = (
+    "import json,os,sys;"
+    "lines=open('/proc/self/maps').read().splitlines();"
+    "maps={line[line.index('/'):] for line in lines if '/' in line};"
+    "print(json.dumps([sys.prefix,sys.executable,os.__file__,*sys.path,"
+    "*(m for m in maps if 'python' in os.path.basename(m) or '/lib-dynload/' in m)]))"
+)
 _PREFIX = "sealmarket-virtual-"
 _LOCK = "in-use"
 _SETTLING_SECONDS = 60
@@ -58,6 +67,7 @@ class TreeStore:
         binary = interpreter.resolve(strict=False)
         if binary not in self._runtimes:
             digest, folder = self._keep("runtime", runtime_files(binary))
+            _check_self_contained(folder)
             self._runtimes[binary] = digest
             self._compile(folder, folder)
         digest = self._runtimes[binary]
@@ -107,6 +117,22 @@ class TreeStore:
 def command_line(runtime: Path, image: Path, entry: str, arguments: Sequence[str]) -> list[str]:
     """The command that an enclave is started with."""
     return [str(runtime / INTERPRETER_PATH), *INTERPRETER_FLAGS, str(image / entry), *arguments]
+
+
+def _check_self_contained(runtime: Path) -> None:
+    """Refuse an interpreter whose copy loads its own parts from elsewhere: those would not be measured."""
+    command = [str(runtime / INTERPRETER_PATH), *INTERPRETER_FLAGS, "-c", _ASK_PARTS]
+    try:
+        answer = subprocess.run(command, capture_output=True, env=launch_environment(runtime), timeout=30, check=True)
+        parts: list[str] = json.loads(answer.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise InterpreterRefused(f"the interpreter's copy does not run: {error}") from error
+    foreign = [part for part in parts if not Path(part).is_relative_to(runtime)]
+    if foreign:
+        raise InterpreterRefused(
+            f"the interpreter's copy loads {foreign[0]}, which is not measured",
+            remedy="use an interpreter without an absolute RPATH",
+        )
 
 
 def _copy(files: Iterable[SourceFile], folder: Path) -> list[SourceFile]:
