@@ -119,7 +119,9 @@ def seal_release(case: Case, core: Decision, enclave_key: bytes, papers: Papers,
     if keccak(enclave_key) != core.enclave_key_hash:
         raise ShareMisdealt(f"the accepted enclave key {core.enclave_key_hash}", keccak(enclave_key))
     enclave = PublicKey(enclave_key)
-    shares = tuple(_released(case, asset, core, enclave, papers, keys) for asset in case.assets)
+    # An asset that a job takes in twice is one key, and goes out once.
+    once = {(asset.use.asset_id, asset.use.version): asset for asset in case.assets}
+    shares = tuple(_released(case, asset, core, enclave, papers, keys) for asset in once.values())
     digest = release_hash(case.job_id, core.evidence_hash, case.index - 1, shares)
     return Release(
         job_id=case.job_id,

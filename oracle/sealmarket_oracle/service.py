@@ -110,9 +110,12 @@ class Node:
         final = self._follower.advance()
         head = self._chain.head()
         self._require_fresh(head)
-        for record in self._journal.open_jobs():
+        records = self._journal.open_jobs()
+        for record in records:
             if self._due(record):
                 self._attend(record, final, head)
+        for ended in self._pauses.keys() - {record.job_id for record in records}:
+            del self._pauses[ended]
         self._keep_details()
         return final
 

@@ -1,0 +1,206 @@
+"""Three oracle nodes over a real chain and its contracts: what they sign is what the market takes, and pays by."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from scripts import chains
+from scripts.processes import Supervisor
+from sealmarket.attestation.reasons import Reason
+from sealmarket.attestation.roots import Roots
+from sealmarket.attestation.virtual_measure import LaunchMeasurement
+from sealmarket.chain import Block, Fault
+from sealmarket.chain.events import JobEnded
+from sealmarket.chain.model import Windows
+from sealmarket.client import JobRecord, SealedAsset, read_job
+from sealmarket.protocol.book import FinalityRule
+from sealmarket.protocol.codec import HexBytes, canonical_json
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import Quote, evidence_hash, report_data
+from sealmarket.protocol.numbers import Grade, JobId, Outcome, Status, Tee
+from sealmarket.protocol.reasons import JobReason, reason_codes
+from sealmarket.protocol.signing import address_of
+from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, Release, SignedDecision, SignedStop
+from sealmarket.sealed.shares import Share, join, open_released
+from sealmarket_oracle import service
+from sealmarket_oracle.case import AssetFacts, Place
+from sealmarket_oracle.gather import evidence_context
+from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.keys import NodeKeys, Signer
+from sealmarket_oracle.release import release_info
+from sealmarket_oracle.service import Node
+from sealmarket_oracle.store import HttpStore
+from sealmarket_worker.virtual.tdx import VirtualTdx
+from tests.integration.market import EnclaveKeys, Market
+
+LAUNCH = LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)
+OTHER = LaunchMeasurement(image=b"\x09" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)
+
+
+@dataclass
+class Committee:
+    """A market with its three nodes, and what a provider does around them."""
+
+    market: Market
+    nodes: list[Node]
+    device: VirtualTdx
+    sealed: SealedAsset
+
+    def matched(self) -> JobRecord:
+        """A job whose match is final."""
+        market = self.market
+        job_id, head = market.match(market.request(self.sealed)), market.chain.head()
+        self.until(lambda: market.chain.final().number >= head.number)
+        return read_job(market.chain, job_id, head)
+
+    def quote(self, job: JobRecord, enclave: EnclaveKeys, launch: LaunchMeasurement = LAUNCH) -> EvidencePackage:
+        """The provider's enclave quotes, its hash goes on chain, the evidence into the store."""
+        chain, key = self.market.chain, bytes(enclave.hpke.public.raw)
+        named: Block = chain.final()
+        signer = address_of(enclave.signer.public_key)
+        data = report_data(job.job_id, signer, keccak(key), named.hash)
+        package = EvidencePackage(
+            job_id=job.job_id,
+            tee=Tee.TDX,
+            quote=HexBytes(self.device.guest(launch, debug=False).quote(data)),
+            collateral=self.device.endorsements(),
+            enclave_signer=signer,
+            enclave_key=HexBytes(key),
+            block_number=named.number,
+            block_hash=named.hash,
+        )
+        posted = evidence_hash(package.quote, signer, keccak(key), named.hash)
+        self.market.provider_sender.send(chain.market.quote(job.spec, posted))
+        place = self.nodes[0].place
+        envelope = EvidenceEnvelope(
+            job_id=job.job_id,
+            evidence_hash=posted,
+            epoch=1,
+            sealed=tuple(
+                HexBytes(k.public.seal(package.canonical(), evidence_context(place, job.job_id, 1, k.public.digest)))
+                for k in self.market.node_hpke
+            ),
+            signature=HexBytes(bytes(Quote(job_id=job.job_id, evidence_hash=posted).struct_hash())),
+        )
+        self.market.backend.answers[f"evidence/{job.job_id}"] = canonical_json([envelope])
+        return package
+
+    def until(self, true: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Let the nodes tick until something is so."""
+        rest, deadline = threading.Event(), time.monotonic() + seconds
+        while not true():
+            for node in self.nodes:
+                node.tick()
+            assert time.monotonic() < deadline, [pause.reason for n in self.nodes for pause in n._pauses.values()]
+            rest.wait(0.05)
+
+    def statuses(self, job_id: JobId) -> list[NodeStatus]:
+        """What the nodes say of a job."""
+        return [node.status(job_id) for node in self.nodes]
+
+    def decisions(self, job_id: JobId) -> list[SignedDecision]:
+        """All three decisions."""
+        self.until(lambda: all(status.decision for status in self.statuses(job_id)))
+        return [status.decision for status in self.statuses(job_id) if status.decision is not None]
+
+    def decide(self, job: JobRecord) -> list[SignedDecision]:
+        """Submit what the nodes signed."""
+        decisions = self.decisions(job.job_id)
+        chain = self.market.chain
+        self.market.anybody.send(chain.market.decide(job.spec, decisions, self.market.committee))
+        return decisions
+
+    def ended(self, job: JobRecord) -> JobEnded:
+        """How a job ended."""
+        chain = self.market.chain
+        events = chain.events(0, chain.head().number)
+        return next(event for event in events if isinstance(event, JobEnded) and event.job_id == job.job_id)
+
+
+@pytest.fixture(scope="module")
+def committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Committee]:
+    folder = tmp_path_factory.mktemp("committee")
+    with Supervisor(folder) as programs:
+        chain = chains.anvil(programs, "--block-time", "0.25")
+        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 60, 60))
+        device = VirtualTdx(folder / "device", lambda: datetime.now(UTC))
+        yield Committee(market, [_node(market, device, folder, n) for n in range(3)], device, market.ready())
+        market.close()
+
+
+def _node(market: Market, device: VirtualTdx, folder: Path, place: int) -> Node:
+    keys = NodeKeys(Signer(market.nodes[place].secret), market.node_hpke[place])
+    book = market.book
+    journal = Journal(
+        folder / f"node-{place}.sqlite", chain_id=book.chain_id, market=book.market, signer=keys.signer.address
+    )
+    twin = httpx.Client(transport=httpx.MockTransport(market.backend._handle))
+    roots = Roots.production().with_development(device.root)
+    held = service.Terms(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=60)
+    return Node(market.chain, journal, HttpStore(book.store, twin), keys, held)
+
+
+def test_a_measurement_that_is_not_allowed_costs_the_provider_and_nobody_else(committee: Committee) -> None:
+    job = committee.matched()
+    committee.quote(job, EnclaveKeys(), OTHER)
+    decision = committee.decide(job)[0].decision
+    assert decision.outcome is Outcome.PLATFORM_REFUSED
+    assert reason_codes(decision.reasons) == (Reason.MEASUREMENT_NOT_ALLOWED.code,)
+    ended = committee.ended(job)
+    assert ended.row == Fault.PLATFORM_REFUSED
+    assert ended.payout.burned == job.spec.penalty
+
+
+def test_an_accepted_enclave_gets_shares_that_join_to_the_owners_key(committee: Committee) -> None:
+    job, enclave = committee.matched(), EnclaveKeys()
+    committee.quote(job, enclave)
+    decisions = committee.decide(job)
+    committee.until(lambda: all(status.release for status in committee.statuses(job.job_id)))
+    releases = [status.release for status in committee.statuses(job.job_id) if status.release is not None]
+    shares = [_opened(committee, job, decisions[0], release, enclave) for release in releases]
+    key = join(shares[1:], committee.sealed.share_set.commitments)
+    committee.sealed.share_set.commitments.check_key(key)
+    slot = committee.market.chain.at(committee.market.chain.head()).job(job.spec.request_hash)
+    assert slot.status is Status.ACCEPTED
+
+
+def _opened(
+    committee: Committee, job: JobRecord, signed: SignedDecision, release: Release, enclave: EnclaveKeys
+) -> Share:
+    book, chain = committee.market.book, committee.market.chain
+    use = job.spec.assets[0]
+    facts = AssetFacts(
+        use=use, seal=committee.sealed.summary.seal, state=chain.at(chain.head()).asset(use.asset_id, use.version)
+    )
+    place = Place(chain_id=book.chain_id, market=book.market, registry=book.registry)
+    info = release_info(place, job.job_id, facts, signed.decision, release.index + 1, enclave.hpke.public.digest)
+    (share,) = release.shares
+    return open_released(enclave.hpke, committee.sealed.share_set.commitments, info, share.sealed)
+
+
+def test_a_revocation_after_acceptance_stops_the_job_and_harms_nobody(committee: Committee) -> None:
+    job, chain = committee.matched(), committee.market.chain
+    package = committee.quote(job, EnclaveKeys())
+    decisions = committee.decisions(job.job_id)
+    committee.market.anybody.send(chain.market.decide(job.spec, decisions, committee.market.committee))
+    committee.market.owner.revoke(committee.sealed.asset_id, 1)
+    committee.until(lambda: all(status.stop for status in committee.statuses(job.job_id)))
+    stops: list[SignedStop] = [s.stop for s in committee.statuses(job.job_id) if s.stop is not None]
+    assert all(status.release is None for status in committee.statuses(job.job_id))
+    assert {reason_codes(stop.stop.reasons) for stop in stops} == {(JobReason.ASSET_REVOKED.code,)}
+    accepted = committee.market.enclave(decisions[0].decision)
+    assert accepted.evidence_hash == evidence_hash(
+        package.quote, package.enclave_signer, keccak(package.enclave_key), package.block_hash
+    )
+    committee.market.anybody.send(chain.market.stop(job.spec, accepted, stops, committee.market.committee))
+    ended = committee.ended(job)
+    assert ended.row == Fault.STOPPED_BEFORE_RELEASE
+    assert ended.payout.burned == 0
