@@ -29,7 +29,7 @@ from sealmarket.chain import Chain, Sender
 from sealmarket.chain.deploy import Deployed, Settings, deploy, write_book
 from sealmarket.chain.model import Windows
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket.protocol.codec import Address, Wei, decode
+from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket_worker.drivers.virtual_tdx import VirtualTdxDevice
 
 ETHER = 10**18
@@ -40,6 +40,9 @@ DEVELOPMENT_BANK = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4
 
 SHORT_WINDOWS = Windows(quote=5, decide=5, settle=10, challenge=5)
 """Least windows for a chain with a block a second; real deployments keep the defaults."""
+
+SIGNATURE_FEE = Wei(ETHER // 100)
+"""What one oracle signature costs here: enough to be seen in a table of balances."""
 
 PURSE = 100 * ETHER
 
@@ -106,6 +109,7 @@ class LocalMarket:
             windows=SHORT_WINDOWS,
             unbonding_delay=10,
             committee_delay=10,
+            tokens={ZERO_ADDRESS: SIGNATURE_FEE},
         )
         book = deploy(rpc, account, settings, development=development, report=deployed)
         book_file = folder / "market.json"

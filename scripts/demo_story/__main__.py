@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,11 @@ def _perform(tell: Teller, programs: Supervisor, folder: Path) -> Story:
     )
     story.seal_and_publish(told)
     story.offer_compute(told)
-    job_id = story.request(told)
-    story.attest_and_compute(told, job_id)
-    story.open_and_score(told)
+    with ThreadPoolExecutor(max_workers=1) as home:
+        story.train_at_home(told, home)
+        job_id = story.request(told)
+        story.attest_and_compute(told, job_id)
+        story.open_and_score(told)
     story.count_money(told)
     story.refuse(told)
     prove(told)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,6 @@ PENALTY = Wei(ETHER)
 STAKE = Wei(20 * ETHER)
 DEPOSIT = Wei(20 * ETHER)
 DAY = 86_400
-WINDOWS = {"quote_window": 120, "decide_window": 120, "settle_window": 300, "challenge_window": 60}
 CONSENT_MODEL_BYTES = 4 << 20
 BUCKET_BYTES = 1 << 16
 
@@ -73,6 +73,8 @@ class Story:
     sealed: dict[str, SealedAsset] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, bytes] = field(default_factory=dict)
+    alone: dict[str, Future[bytes]] = field(default_factory=dict)
+    """What each hospital makes of its own rows, trained beside the market while that waits for blocks."""
     job: JobRecord | None = None
     refused: JobRecord | None = None
     told: dict[str, Any] = field(default_factory=dict)
@@ -101,8 +103,9 @@ def seal_and_publish(story: Story) -> None:
             owner.publish(sealed)
         story.sealed[name] = sealed
         story.tell.say(
-            f"  [dim]left the house: ciphertext {str(sealed.seal.content_root)[:14]}…, three sealed shares, a policy; "
-            f"price {coin(PRICES[name])} a use[/]"
+            f"[dim]left the house: ciphertext {str(sealed.seal.content_root)[:14]}…, three sealed shares, a policy; "
+            f"price {coin(PRICES[name])} a use[/]",
+            indent=5,
         )
 
 
@@ -142,6 +145,24 @@ def offer_compute(story: Story) -> None:
         story.market.start_worker(story.cast.purses["provider"], story.workload.wheels)
 
 
+def _limits() -> JobLimits:
+    """What the insurer pays at most and waits for. Short windows, so that nobody waits long for an end."""
+    return JobLimits(
+        max_compute_price=COMPUTE_PRICE,
+        min_grade=Grade.SIMULATED,
+        quote_window=120,
+        decide_window=120,
+        settle_window=300,
+        challenge_window=60,
+    )
+
+
+def train_at_home(story: Story, pool: ThreadPoolExecutor) -> None:
+    """Each hospital trains on its own rows, outside the market: what pooling has to beat."""
+    for name in stage.HOSPITALS:
+        story.alone[name] = pool.submit(train_alone, story.workload, story.parts[name].csv(), PARAMETERS)
+
+
 def request(story: Story) -> JobId:
     """The insurer pays in, signs one request over both assets, and waits for the match."""
     insurer = story.cast.insurer
@@ -154,13 +175,13 @@ def request(story: Story) -> JobId:
         insurer.deposit(DEPOSIT)
     story.before = story.balances()
     wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in story.sealed.values()]
-    limits = JobLimits(max_compute_price=COMPUTE_PRICE, min_grade=Grade.SIMULATED, **WINDOWS)
+    limits = _limits()
     with story.tell.step(
         "match", f"The market matches it: {coin(total)} and fees in escrow, the provider's stake locked"
     ):
         handle = insurer.request(story.workload.folder, PARAMETERS, wishes, limits, story.result_key)
         job_id = insurer.wait_match(handle, timeout=120)
-    story.tell.say(f"  [dim]job {job_id}[/]")
+    story.tell.say(f"[dim]job {job_id}[/]", indent=5)
     return job_id
 
 
@@ -207,8 +228,9 @@ def _tell_verdicts(story: Story, record: JobRecord) -> None:
         raise StoryBroken("an accepted job without a decision")
     places = " and ".join(str(place + 1) for place in record.decided.signers)
     story.tell.say(
-        f"  [dim]signed by nodes {places}; grade [bold yellow]{Grade(decision.grade).name}[/]: "
-        "a development root stands behind it, no hardware[/]"
+        f"[dim]signed by nodes {places}; grade [bold yellow]{Grade(decision.grade).name}[/]: "
+        "a development root stands behind it, no hardware[/]",
+        indent=5,
     )
 
 
@@ -224,10 +246,9 @@ def open_and_score(story: Story) -> None:
         story.outputs = story.cast.insurer.open_result(story.job.job_id, story.result_key)
         story.cast.insurer.acknowledge(story.job.job_id)
         story.job = _reach(story, story.job.job_id, Status.MATURED)
-    for name in stage.HOSPITALS:
-        with story.tell.step(f"solo_{name}", f"{NAMES[name]} trains the same workload on its own rows, at home"):
-            model = train_alone(story.workload, story.parts[name].csv(), PARAMETERS)
-        story.scores[name] = auc(model, story.parts["insurer"])
+    with story.tell.step("solo", "Meanwhile each hospital trained the same workload on its own rows, at home"):
+        for name, model in story.alone.items():
+            story.scores[name] = auc(model.result(), story.parts["insurer"])
     story.scores["pooled"] = auc(story.outputs["model.onnx"], story.parts["insurer"])
     low = min(story.scores.values()) - 0.02
     high = max(story.scores.values()) + 0.005
@@ -290,7 +311,7 @@ def refuse(story: Story) -> None:
     altered = stage.altered_workload(story.workload, story.folder / "altered-workload")
     insurer = story.cast.insurer
     wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in story.sealed.values()]
-    limits = JobLimits(max_compute_price=COMPUTE_PRICE, min_grade=Grade.SIMULATED, **WINDOWS)
+    limits = _limits()
     with story.tell.step("refuse_match", "The match is submitted around the backend, and holds on chain"):
         handle = insurer.request(altered.folder, PARAMETERS, wishes, limits, story.result_key, post=False)
         compute = story.cast.store.compute_orders()[0]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -38,12 +39,12 @@ class Teller:
         self.pause()
         self._act += 1
         self.console.print(f"\n[bold cyan]{self._act}. {headline}[/]")
-        for line in lines:
-            self.console.print(f"   {line}")
+        if lines:
+            self.say(" ".join(lines))
 
-    def say(self, line: str) -> None:
-        """One line within an act."""
-        self.console.print(f"   {line}")
+    def say(self, text: str, *, indent: int = 3) -> None:
+        """A sentence or more within an act, wrapped under its own beginning."""
+        self.console.print(Padding(Text.from_markup(text), (0, 0, 0, indent)))
 
     def pause(self) -> None:
         """Time to read."""
@@ -61,7 +62,12 @@ class Teller:
             yield lambda now: status.update(f"{text}: {now} …")
         took = time.monotonic() - began
         self.seconds[name] = round(took, 3)
-        self.console.print(f"   [green]✓[/] {text} [dim]({took:.1f} s)[/]")
+        self._done(text, took)
+
+    def _done(self, text: str, took: float) -> None:
+        row = Table.grid(padding=(0, 1))
+        row.add_row("  ", "[green]✓[/]", f"{text} [dim]({took:.1f} s)[/]")
+        self.console.print(row)
 
     @contextmanager
     def progress(self, name: str, text: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -73,7 +79,7 @@ class Teller:
             yield lambda more: bars.advance(task, more)
         took = time.monotonic() - began
         self.seconds[name] = round(took, 3)
-        self.console.print(f"   [green]✓[/] {text} [dim]({took:.1f} s)[/]")
+        self._done(text, took)
 
     def table(
         self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()
