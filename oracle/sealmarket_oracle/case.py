@@ -125,9 +125,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """No decision now, and why."""
+    """No decision now, and why. ``lasting`` when only an event on chain could change that."""
 
     reason: str
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

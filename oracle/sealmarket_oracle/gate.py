@@ -56,7 +56,7 @@ def decide(
     ``private`` is the node's HPKE key: step 4 opens the node's own share with it and forgets what it saw.
     """
     if (reason := _not_now(case)) is not None:
-        return Deferral(reason)
+        return Deferral(reason, lasting=True)
     faults = list(chain_faults(case.assets, case.spec.epoch, case.at.timestamp))
     policies: list[Policy | None] = []
     for asset in case.assets:

@@ -42,7 +42,7 @@ class May:
 
 @dataclass(frozen=True, slots=True)
 class MayNot:
-    """No release now. ``lasting`` when none is ever due: nothing will change that."""
+    """Nothing is done now, and why. ``lasting`` when only an event on chain could change that."""
 
     reason: str
     lasting: bool = False
@@ -81,7 +81,7 @@ def judge(
         status = (final if final.status is not Status.ACCEPTED else head.slot).status
         return MayNot(f"the job is {status.name.lower()}", lasting=status > Status.ACCEPTED)
     if quorum.outcome is not Outcome.ACCEPTED:
-        return MayNot(f"the quorum decided {quorum.outcome.name.lower()}", lasting=True)
+        return MayNot(f"the quorum decided {quorum.outcome.name.lower()}")
     findings = tuple(against_release(spec, head))
     if findings:
         return MustStop(findings)
@@ -90,7 +90,7 @@ def judge(
     if own is None:
         return MayNot("a quorum accepted; this node has not appraised the evidence yet")
     if core_of(own) != core_of(quorum):
-        return MayNot(f"this node decided otherwise: {own.outcome.name.lower()}", lasting=True)
+        return MayNot(f"this node decided otherwise: {own.outcome.name.lower()}")
     return May()
 
 

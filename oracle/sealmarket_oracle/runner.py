@@ -37,9 +37,9 @@ class Runner:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the present tick; waits for it."""
+        """End after the present tick; waits for it, but not for a chain that hangs: a tick may end anywhere."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_LONGEST_WAIT)
 
     @property
     def health(self) -> Health:

@@ -45,7 +45,7 @@ from sealmarket_oracle.release import AtHead, May, MayNot, MustStop, judge, seal
 from sealmarket_oracle.store import Store
 
 _log = logging.getLogger("sealmarket.oracle")
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _LASTING_PAUSE = 0.1, 1.0, 30.0
 _UNKEPT = 1000
 
 
@@ -130,31 +130,32 @@ class Node:
 
     def _attend(self, record: JobRecord, final: Block, head: Block) -> None:
         try:
-            reason = self._step(record, final, head)
+            wait = self._step(record, final, head)
         except ChainUnavailable:
             raise
         except SealmarketError as error:
-            reason = str(error)
+            wait = MayNot(str(error))
         except Exception as error:  # noqa: BLE001 - what one job holds must not silence the node for all others
             reason = f"unexpected {type(error).__name__}, nothing was done"
             _log.error("job %s: %s at %s", record.job_id, reason, _place_of(error))
-        if reason is None:
+            wait = MayNot(reason)
+        if wait is None:
             self._pauses.pop(record.job_id, None)
         else:
-            self._pause(record, reason)
+            self._pause(record, wait.reason, _LASTING_PAUSE if wait.lasting else _LONGEST_PAUSE)
 
-    def _pause(self, record: JobRecord, reason: str) -> None:
+    def _pause(self, record: JobRecord, reason: str, longest: float) -> None:
         before = self._pauses.get(record.job_id)
         if before is None or before.reason != reason:
             _log.info("job %s: %s", record.job_id, reason)
         again = before is not None and before.record == record
-        seconds = min(_LONGEST_PAUSE, before.seconds * 1.5) if before is not None and again else _FIRST_PAUSE
+        seconds = min(longest, before.seconds * 1.5) if before is not None and again else _FIRST_PAUSE
         self._pauses[record.job_id] = _Pause(reason, record, self._monotonic() + seconds, seconds)
 
-    def _step(self, record: JobRecord, final: Block, head: Block) -> str | None:
+    def _step(self, record: JobRecord, final: Block, head: Block) -> MayNot | None:
         """Decide and release as far as it goes; what is waited for, or None when nothing is left to do."""
         if record.evidence_hash is None:
-            return "no evidence hash is on chain at a final block"
+            return MayNot("no evidence hash is on chain at a final block", lasting=True)
         if self._journal.promised(record.job_id) is not None:
             return None
         case = self._case(record, self._chain.at(final))
@@ -165,17 +166,17 @@ class Node:
             own = self._journal.own_decision(record.job_id, case.evidence_hash, record.spec.epoch)
         if record.quorum is not None:
             return self._release(record, case, own, head)
-        return waits or "waiting for a quorum's decision on chain"
+        return waits or MayNot("waiting for a quorum's decision on chain")
 
     # --- deciding ---------------------------------------------------------------------------------------------
 
-    def _decide(self, case: Case) -> str | None:
+    def _decide(self, case: Case) -> MayNot | None:
         papers = self._papers.gather(self.place, case.committee, case.index, case.assets)
         package = open_evidence(case, self._store.evidence(case.job_id), self._keys.hpke)
         shown = package if isinstance(package, NotShown) else Shown(package=package, named=self._named(package, case))
         decided = decide(case, papers, shown, self._keys.hpke, self._terms.roots)
         if isinstance(decided, Deferral):
-            return decided.reason
+            return MayNot(decided.reason, decided.lasting)
         enclave_key = package.enclave_key if isinstance(package, EvidencePackage) else b""
         self._journal.decide(decided, enclave_key)
         self._unkept.append(decided.detail.canonical())
@@ -237,7 +238,7 @@ class Node:
 
     # --- releasing --------------------------------------------------------------------------------------------
 
-    def _release(self, record: JobRecord, case: Case, own: OwnDecision | None, head: Block) -> str | None:
+    def _release(self, record: JobRecord, case: Case, own: OwnDecision | None, head: Block) -> MayNot | None:
         quorum = record.quorum
         if quorum is None:
             raise AssertionError("a release takes a quorum")
@@ -260,8 +261,8 @@ class Node:
                 words = ", ".join(finding.reason for finding in findings)
                 _log.info("job %s: promised never to release: %s", record.job_id, words)
                 return None
-            case MayNot(reason):
-                return reason
+            case MayNot():
+                return verdict
 
     def _keep_details(self) -> None:
         """Put decisions' details where a reader of the chain finds them by hash; they are in our answers as well."""
