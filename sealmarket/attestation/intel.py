@@ -26,13 +26,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import dcap_qvl
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealmarket.attestation.cache import ProvenCache
@@ -73,6 +74,13 @@ from sealmarket.attestation.model import _MAKER, AuthenticReport, Grade, Platfor
 from sealmarket.attestation.reasons import Reason
 from sealmarket.attestation.roots import Roots
 from sealmarket.protocol.codec import Bytes32
+
+
+def forget() -> None:
+    """Empty this module's caches."""
+    _enclaves.clear()
+    _opinions.clear()
+
 
 _SGX_DEBUG = 1 << 1
 _TD_DEBUG = 1 << 0
@@ -142,10 +150,9 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, n
     # 5. Collateral of this platform.
     _check_platform(pck.extension, trusted.tcb_info)
     # 6. The quoting enclave.
-    qe = _check_quoting_enclave(quote, pck, trusted.qe_identity)
+    qe = _quoting_enclave(quote, pck, trusted, collateral)
     # 7. The quote itself.
-    key = raw_key(quote.attestation_key)
-    if key is None or not verify_raw(key, quote.signature, quote.signed):
+    if not verify_raw(qe.key, quote.signature, quote.signed):
         refuse(
             Reason.SIGNATURE_INVALID,
             "a quote signed by its attestation key",
@@ -154,8 +161,7 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, n
     # 8. The level of each part.
     module = module_rating(trusted.tcb_info, quote.body) if isinstance(quote.body, TdBody) else None
     platform = platform_rating(trusted.tcb_info, pck.extension, quote.body)
-    qe_rating = isv_rating(trusted.qe_identity.levels, qe.measurement.isv_svn)
-    joined = join((platform, qe_rating) if module is None else (platform, module, qe_rating))
+    joined = join((platform, qe.rating) if module is None else (platform, module, qe.rating))
     # 9. A second implementation.
     said = _second_opinion(quote, evidence.raw, _with_chain(collateral, quote, chain_pem), trusted, joined, moment)
     body = IntelBody(
@@ -164,7 +170,7 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, n
         tcb_info=trusted.tcb_info,
         qe_identity=trusted.qe_identity,
         platform=platform,
-        qe=qe_rating,
+        qe=qe.rating,
         module=module,
         engine=said,
         replay=_replay(evidence, quote),
@@ -190,7 +196,7 @@ def _report(body: IntelBody, trusted: Trusted, joined: Joined, now: datetime) ->
                 trusted.tcb_info.tcb_evaluation_data_number,
                 trusted.qe_identity.evaluation_number,
             ),
-            expires=datetime.fromtimestamp(trusted.valid_to, UTC),
+            expires=trusted.expires,
         ),
         platform=Platform(identity=body.pck.ppid),
         debug=bool(debug),
@@ -257,26 +263,39 @@ def _check_platform(pck: PckExtension, info: TcbInfo) -> None:
         refuse(Reason.PCEID_MISMATCH, f"TCB info for PCE {pck.pce_id.hex()}", info.pce_id)
 
 
-_enclaves: ProvenCache[SgxBody] = ProvenCache(4096)
+class QuotingEnclave(NamedTuple):
+    """A proven quoting enclave: its report, the attestation key that it vouches for, and its level."""
+
+    report: SgxBody
+    key: EllipticCurvePublicKey
+    rating: Rating
 
 
-def _check_quoting_enclave(quote: Quote, pck: PckIdentity, identity: QeIdentity) -> SgxBody:
-    """Step 6; the signature once per platform, since a QE keeps its attestation key."""
+_enclaves: ProvenCache[QuotingEnclave] = ProvenCache(4096)
+
+
+def _quoting_enclave(quote: Quote, pck: PckIdentity, trusted: Trusted, collateral: IntelCollateral) -> QuotingEnclave:
+    """Step 6, once for each platform and collateral: a quoting enclave keeps its attestation key."""
     material = quote.qe_report + quote.qe_signature + quote.attestation_key + quote.qe_auth
-    name = sha256(pck.fingerprint + material).digest()
-    qe = _enclaves.get(name)
-    if qe is None:
-        if not verify_raw(pck.key, quote.qe_signature, quote.qe_report):
-            refuse(
-                Reason.QE_REPORT_SIGNATURE,
-                "a QE report signed by the PCK key",
-                "a signature that does not verify",
-            )
-        qe = read_sgx_body(quote.qe_report)
-        bound = sha256(quote.attestation_key + quote.qe_auth).digest() + bytes(32)
-        if qe.report_data != bound:
-            refuse(Reason.QE_BINDING, f"QE report data {bound.hex()}", qe.report_data.hex())
-        _enclaves.put(name, qe)
+    name = sha256(collateral.fingerprint + pck.fingerprint + material).digest()
+    known = _enclaves.get(name)
+    if known is not None:
+        return known
+    if not verify_raw(pck.key, quote.qe_signature, quote.qe_report):
+        refuse(Reason.QE_REPORT_SIGNATURE, "a QE report signed by the PCK key", "a signature that does not verify")
+    qe = read_sgx_body(quote.qe_report)
+    bound = sha256(quote.attestation_key + quote.qe_auth).digest() + bytes(32)
+    if qe.report_data != bound:
+        refuse(Reason.QE_BINDING, f"QE report data {bound.hex()}", qe.report_data.hex())
+    _check_identity(qe, trusted.qe_identity)
+    key = raw_key(quote.attestation_key)
+    if key is None:
+        refuse(Reason.SIGNATURE_INVALID, "an attestation key on the curve", quote.attestation_key.hex())
+    rating = isv_rating(trusted.qe_identity.levels, qe.measurement.isv_svn)
+    return _enclaves.put(name, QuotingEnclave(qe, key, rating))
+
+
+def _check_identity(qe: SgxBody, identity: QeIdentity) -> None:
     m = qe.measurement
     if m.mr_signer != bytes.fromhex(identity.mrsigner):
         refuse(Reason.QE_IDENTITY, f"QE MRSIGNER {identity.mrsigner}", m.mr_signer.hex())
@@ -286,7 +305,6 @@ def _check_quoting_enclave(quote: Quote, pck: PckIdentity, identity: QeIdentity)
         refuse(Reason.QE_IDENTITY, f"QE MISCSELECT {identity.miscselect}", m.misc_select.hex())
     if not masked_equal(m.attributes, identity.attributes, identity.attributes_mask) or qe.flags & _SGX_DEBUG:
         refuse(Reason.QE_IDENTITY, f"QE ATTRIBUTES {identity.attributes} without debug", m.attributes.hex())
-    return qe
 
 
 # What dcap-qvl refuses by its own policy, and the proven fact that must stand behind each refusal.
@@ -304,26 +322,45 @@ _OPINIONS: tuple[tuple[str, str], ...] = (
 )
 
 
+class Opinion(NamedTuple):
+    """What dcap-qvl said: a status with its advisories, or the refusal by policy that the bytes explain."""
+
+    word: str
+    advisories: frozenset[str] | None
+
+
+_opinions: ProvenCache[Opinion] = ProvenCache(4096)
+_LENGTH_AND_SIGNATURE = 4 + 64
+
+
 def _second_opinion(
     quote: Quote, raw: bytes, collateral: IntelCollateral, trusted: Trusted, joined: Joined, now: int
 ) -> str:
-    """Step 9: what dcap-qvl says of the same bytes; returns its status or the policy refusal that it made."""
-    data = raw[: quote.length]
-    try:
-        engine = collateral.engine
-        if trusted.grade is Grade.HARDWARE:
-            result = dcap_qvl.verify(data, engine, now)
-        else:
-            result = dcap_qvl.verify_with_root_ca(data, engine, trusted.root.public_bytes(Encoding.DER), now)
-    except (ValueError, CollateralError) as error:
-        return _explain_refusal(str(error), quote, joined)
-    if result.status != joined.status.value or set(result.advisory_ids) != set(joined.advisories):
+    """Step 9: what dcap-qvl says of these bytes; returns its status or the policy refusal that it made."""
+    behind_signature = raw[len(quote.signed) + _LENGTH_AND_SIGNATURE : quote.length]
+    parts = (trusted.root_spki, collateral.fingerprint, *quote.without_report_data, behind_signature)
+    name = sha256(b"".join(parts)).digest()
+    opinion = _opinions.get(name)
+    if opinion is None:
+        opinion = _opinions.put(name, _ask(quote, raw[: quote.length], collateral, trusted, joined, now))
+    if opinion.advisories is not None and opinion != (joined.status.value, frozenset(joined.advisories)):
         refuse(
             Reason.ENGINE_DISAGREES,
             f"dcap-qvl to say {joined.status.value} {sorted(joined.advisories)}",
-            f"{result.status} {sorted(result.advisory_ids)}",
+            f"{opinion.word} {sorted(opinion.advisories)}",
         )
-    return str(result.status)
+    return opinion.word
+
+
+def _ask(quote: Quote, raw: bytes, collateral: IntelCollateral, trusted: Trusted, joined: Joined, now: int) -> Opinion:
+    try:
+        if trusted.grade is Grade.HARDWARE:
+            result = dcap_qvl.verify(raw, collateral.engine, now)
+        else:
+            result = dcap_qvl.verify_with_root_ca(raw, collateral.engine, trusted.root.public_bytes(Encoding.DER), now)
+    except (ValueError, CollateralError) as error:
+        return Opinion(_explain_refusal(str(error), quote, joined), None)
+    return Opinion(str(result.status), frozenset(result.advisory_ids))
 
 
 def _explain_refusal(message: str, quote: Quote, joined: Joined) -> str:

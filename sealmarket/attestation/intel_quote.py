@@ -137,6 +137,13 @@ class Quote:
     padding: int
     length: int
 
+    @property
+    def without_report_data(self) -> tuple[bytes, bytes]:
+        """What is signed, before and behind the 64 bytes of report data (a TD 1.5 body goes on behind them)."""
+        goes_on = isinstance(self.body, TdBody) and self.body.mr_service_td is not None
+        end = len(self.signed) - (TD_BODY_SIZES[3] - TD_BODY_SIZES[2] if goes_on else 0)
+        return self.signed[: end - 64], self.signed[end:]
+
 
 class _Reader:
     """Takes fields off the front; a short read is a refusal that names the field."""

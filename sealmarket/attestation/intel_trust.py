@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from cryptography import x509
@@ -61,6 +62,7 @@ class Trusted:
     windows: tuple[Window, ...]
     valid_from: int
     valid_to: int
+    expires: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,11 @@ _leaves: ProvenCache[PckIdentity] = ProvenCache(4096)
 def forget() -> None:
     """Empty the caches."""
     _collaterals.clear()
+    forget_platforms()
+
+
+def forget_platforms() -> None:
+    """Empty the cache of PCK chains, and keep what collateral is proven."""
     _leaves.clear()
 
 
@@ -130,6 +137,7 @@ def _prove(collateral: IntelCollateral, roots: Roots, tee: Tee) -> Trusted:
         windows=tuple(windows),
         valid_from=max(w.start for w in windows),
         valid_to=min(w.end for w in windows),
+        expires=datetime.fromtimestamp(min(w.end for w in windows), UTC),
     )
 
 

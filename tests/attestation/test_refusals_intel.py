@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealmarket.attestation import intel
 from sealmarket.attestation.collateral import IntelCollateral
 from sealmarket.attestation.errors import NotEvidence
 from sealmarket.attestation.evidence import Endorsements, Evidence, parse
@@ -592,3 +593,50 @@ def test_no_collateral_is_a_refusal(forge: IntelForge) -> None:
     verdict = verify(parse(forge.tdx_quote()), Endorsements(), forge_roots(forge), NOW, ANYTHING)
 
     assert verdict.reasons == (Reason.ENDORSEMENT_MISSING,)
+
+
+def test_a_known_platform_is_not_trusted_for_what_it_did_not_sign(forge: IntelForge) -> None:
+    """What is remembered of a platform covers neither report data nor signature."""
+    first, second = (forge.tdx_quote(forge.td_report(report_data=bytes([n]) * 64)) for n in (1, 2))
+    at = 48 + 520
+    assert forged(forge, first).accepted
+
+    swapped = first[:at] + second[at : at + 64] + first[at + 64 :]
+    other_signature = first[: 632 + 4] + second[636:700] + first[700:]
+    assert reasons(forge, swapped) == (Reason.SIGNATURE_INVALID,)
+    assert reasons(forge, other_signature) == (Reason.SIGNATURE_INVALID,)
+
+
+def test_a_known_platform_is_asked_about_again_when_anything_else_changes(
+    forge: IntelForge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    ask = intel._ask
+
+    def count(quote: Any, raw: bytes, *rest: Any) -> Any:
+        asked.append(raw)
+        return ask(quote, raw, *rest)
+
+    monkeypatch.setattr(intel, "_ask", count)
+    intel.forget()
+    collateral = forge.collateral()
+    data = {"report_data": b"\x01" * 64}
+    one, five = forge.td_report, forge.td_report_15
+
+    for quote in (forge.tdx_quote(), forge.tdx_quote(one(**data)), forge.tdx_quote(one(**data), n_minus_s={"quote"})):
+        assert forged(forge, quote, collateral).accepted
+    assert len(asked) == 1
+    for quote in (forge.tdx_quote(five(), version=5), forge.tdx_quote(five(**data), version=5)):
+        assert forged(forge, quote, collateral).accepted
+    assert len(asked) == 2
+    others = (
+        forge.tdx_quote(five(mr_service_td=b"\x01" * 48), version=5),
+        forge.tdx_quote(five(mr_td=b"\x01" * 48), version=5),
+        forge.tdx_quote(one(xfam=7)),
+        forge.tdx_quote(qe_auth=b"\x08" * 32),
+    )
+    for number, quote in enumerate(others, 3):
+        assert forged(forge, quote, collateral).authentic
+        assert len(asked) == number
+    assert forged(forge, forge.tdx_quote(), forge.collateral()).accepted
+    assert len(asked) == len(others) + 3

@@ -1,0 +1,175 @@
+"""Verifications of evidence per second and core, beside the bare checks that nobody can avoid.
+
+`verify_sgx`, `verify_tdx`: parse, authenticate and appraise quotes of a known platform, each over report data
+of its own, beside dcap-qvl alone on the same quotes and collateral. `verify_snp`: a report of a known chip
+beside its one P-384 check. The results named `_first` have the machine seen for the first time: everything but
+the collateral is proven anew, dcap-qvl's second opinion included, beside dcap-qvl alone. Each round is a fresh
+process in which both sides take turns; CPU time counts, so that another load on the machine does not. Quotes
+come from the test forge, reports from hardware.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGETS = {
+    "verify_sgx": 0.8,
+    "verify_tdx": 0.8,
+    "verify_snp": 0.8,
+    "verify_sgx_first": 0.4,
+    "verify_tdx_first": 0.4,
+}
+BESIDE = {
+    "verify_sgx": "dcap-qvl",
+    "verify_tdx": "dcap-qvl",
+    "verify_snp": "P-384",
+    "verify_sgx_first": "dcap-qvl",
+    "verify_tdx_first": "dcap-qvl",
+}
+QUOTES = 50
+Call = Callable[[], object]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run all, print a table or JSON; 1 when a ratio is below its target."""
+    parser = argparse.ArgumentParser(prog="scripts/bench verify", description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--rounds", type=int, default=7, help="fresh processes for each measurement")
+    parser.add_argument("--only", choices=TARGETS, help="one measurement")
+    parser.add_argument("--one", choices=TARGETS, help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    if chosen.one:
+        print(json.dumps(_round(chosen.one)))
+        return 0
+    results = [_measure(name, chosen.rounds) for name in ([chosen.only] if chosen.only else TARGETS)]
+    if chosen.json:
+        print(json.dumps({"bench": "verify", "results": results}))
+    else:
+        for r in results:
+            line = "{name:17} {value:7.0f} {unit}  beside {beside} {beside_value:7.0f}  ratio {ratio:.2f} (>= {target})"
+            print(line.format(**r))
+    return 0 if all(float(str(r["ratio"])) >= TARGETS[str(r["name"])] for r in results) else 1
+
+
+def _measure(name: str, rounds: int) -> dict[str, object]:
+    command = [sys.executable, "-m", "scripts.benchmarks.verify", "--one", name]
+    pairs = []
+    for _ in range(rounds):
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        pairs.append(json.loads(done.stdout))
+    return {
+        "name": name,
+        "value": statistics.median(ours for ours, _ in pairs),
+        "unit": "1/s per core",
+        "beside": BESIDE[name],
+        "beside_value": statistics.median(theirs for _, theirs in pairs),
+        "ratio": statistics.median(ours / theirs for ours, theirs in pairs),
+        "target": TARGETS[name],
+    }
+
+
+def _round(name: str) -> tuple[float, float]:
+    """Verifications per CPU second of ours and of the other, taking turns."""
+    ours, theirs = _cases()[name]()
+    spent = [0.0, 0.0]
+    count, turns = 25, 8
+    ours(), theirs()
+    for _ in range(turns):
+        for side, call in enumerate((ours, theirs)):
+            start = time.process_time()
+            for _ in range(count):
+                call()
+            spent[side] += time.process_time() - start
+    return count * turns / spent[0], count * turns / spent[1]
+
+
+def _cases() -> dict[str, Callable[[], tuple[Call, Call]]]:
+    return {
+        "verify_sgx": lambda: _intel("SGX", first=False),
+        "verify_tdx": lambda: _intel("TDX", first=False),
+        "verify_snp": _snp,
+        "verify_sgx_first": lambda: _intel("SGX", first=True),
+        "verify_tdx_first": lambda: _intel("TDX", first=True),
+    }
+
+
+def _intel(tee: str, *, first: bool) -> tuple[Call, Call]:
+    import dcap_qvl
+
+    from sealmarket.attestation import intel, intel_trust
+    from sealmarket.attestation.collateral import IntelCollateral
+    from sealmarket.attestation.evidence import Endorsements, parse
+    from sealmarket.attestation.roots import Roots
+    from sealmarket.attestation.verify import UNCHECKED, Expected, verify
+    from sealmarket_worker.virtual.intel_format import SgxReport
+    from tests.forge.intel import IntelForge
+
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    forge = IntelForge(now)
+    datas = [i.to_bytes(64) for i in range(QUOTES)]
+    svns = forge.platform.component_svns
+    if tee == "SGX":
+        quotes = [forge.sgx_quote(SgxReport(cpu_svn=svns, report_data=data)) for data in datas]
+    else:
+        quotes = [forge.tdx_quote(forge.td_report(report_data=data)) for data in datas]
+    text, root, roots = forge.collateral(tee), forge.root.der, Roots.production().with_development(forge.root.der)
+    endorsements = Endorsements(collateral=IntelCollateral.from_json(text))
+    engine, moment, expected = (
+        dcap_qvl.QuoteCollateralV3.from_json(text),
+        int(now.timestamp()),
+        Expected(report_data=UNCHECKED),
+    )
+    mine, theirs_next = itertools.cycle(quotes), itertools.cycle(quotes)
+
+    def ours() -> object:
+        if first:
+            intel.forget()
+            intel_trust.forget_platforms()
+        verdict = verify(parse(next(mine)), endorsements, roots, now, expected)
+        if not verdict.accepted:
+            raise RuntimeError(f"a forged quote is refused: {verdict.reasons}")
+        return verdict
+
+    return ours, lambda: dcap_qvl.verify_with_root_ca(next(theirs_next), engine, root, moment)
+
+
+def _snp() -> tuple[Call, Call]:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+    from cryptography.hazmat.primitives.hashes import SHA384
+
+    from sealmarket.attestation.evidence import Endorsements, parse
+    from sealmarket.attestation.roots import Roots
+    from sealmarket.attestation.verify import UNCHECKED, Expected, verify
+    from tests.vectors import FOLDER
+
+    raw = (FOLDER / "snp/TEE-Attestation-Verification-ms-genoa-v3.report.bin").read_bytes()
+    files = ["snp/ms-genoa-v3.vcek.der", "snp/go-sev-guest-ask_ark_genoa.pem"]
+    endorsements = Endorsements.read((FOLDER / name).read_bytes() for name in files)
+    now, expected, roots = datetime(2026, 6, 1, tzinfo=UTC), Expected(report_data=UNCHECKED), Roots.production()
+    verdict = verify(parse(raw), endorsements, roots, now, expected)
+    if not verdict.authentic:
+        raise RuntimeError(f"the SNP report does not verify: {verdict.reasons}")
+    key = endorsements.certificates[0].public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise TypeError("a VCEK holds a P-384 key")
+    r, s = (int.from_bytes(raw[at : at + 72], "little") for at in (0x2A0, 0x2A0 + 72))
+    signature, algorithm = encode_dss_signature(r, s), ec.ECDSA(SHA384())
+    return (
+        lambda: verify(parse(raw), endorsements, roots, now, expected),
+        lambda: key.verify(signature, raw[:0x2A0], algorithm),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
