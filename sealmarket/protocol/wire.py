@@ -6,6 +6,7 @@ workloads under their digest; every reader checks what it gets. Evidence, decisi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -235,5 +236,12 @@ _RELEASE_DOMAIN = keccak(b"sealmarket/release/1")
 
 def release_hash(job_id: JobId, evidence_hash: Bytes32, index: int, shares: tuple[ReleasedShare, ...]) -> Bytes32:
     """What a node signs (EIP-191) for the ciphertexts that it sent, so that it can neither deny nor be blamed."""
-    sent = b"".join(words(share.asset_id, keccak(share.sealed)) for share in shares)
-    return keccak(words(_RELEASE_DOMAIN, job_id, evidence_hash, index, keccak(sent)))
+    return release_digest(job_id, evidence_hash, index, [(share.asset_id, keccak(share.sealed)) for share in shares])
+
+
+def release_digest(
+    job_id: JobId, evidence_hash: Bytes32, index: int, sent: Sequence[tuple[AssetId, Bytes32]]
+) -> Bytes32:
+    """As :func:`release_hash`, from each asset and the hash of what was sent: for readers without the ciphertexts."""
+    rows = b"".join(words(asset_id, sent_hash) for asset_id, sent_hash in sent)
+    return keccak(words(_RELEASE_DOMAIN, job_id, evidence_hash, index, keccak(rows)))

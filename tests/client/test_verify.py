@@ -1,0 +1,204 @@
+"""A receipt is walked step by step; each lie fails at its own step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace as change
+from typing import Any
+
+import coincurve
+import pytest
+from msgspec.structs import replace
+
+from sealmarket.client.errors import ProofInvalid
+from sealmarket.client.proof import ProofBundle, SignedSettlement, read_proof, write_proof
+from sealmarket.client.verify import Conclusion, Report, State, Trusted, verify_receipt
+from sealmarket.protocol.codec import Address, HexBytes, Wei
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.numbers import Outcome, Status
+from sealmarket.protocol.signing import sign
+from tests.client.bundles import Case
+
+CASE = Case()
+STRANGER = coincurve.PrivateKey()
+
+
+def failed(report: Report) -> set[str]:
+    return {step.name for step in report.steps if step.state is State.FAILED}
+
+
+def _other_receipt(**changes: Any) -> Callable[[ProofBundle], ProofBundle]:
+    return lambda bundle: replace(bundle, receipt=CASE.receipt(CASE.result(), **changes))
+
+
+def _with_core(**changes: Any) -> Callable[[ProofBundle], ProofBundle]:
+    def lie(bundle: ProofBundle) -> ProofBundle:
+        core = CASE.core(**changes)
+        return replace(bundle, core=core, decisions=CASE.decisions(core))
+
+    return lie
+
+
+def _resigned(**changes: Any) -> Callable[[ProofBundle], ProofBundle]:
+    def lie(bundle: ProofBundle) -> ProofBundle:
+        assert bundle.settlement is not None
+        word = replace(bundle.settlement.settlement, **changes)
+        return replace(
+            bundle, settlement=SignedSettlement(settlement=word, signature=sign(CASE.digest(word), CASE.enclave))
+        )
+
+    return lie
+
+
+def _forged_settlement(bundle: ProofBundle) -> ProofBundle:
+    assert bundle.settlement is not None
+    word = bundle.settlement.settlement
+    return replace(bundle, settlement=SignedSettlement(settlement=word, signature=sign(CASE.digest(word), STRANGER)))
+
+
+def _strangers_release(bundle: ProofBundle) -> ProofBundle:
+    first = replace(bundle.releases[0], signature=bundle.releases[1].signature)
+    return replace(bundle, releases=(first, *bundle.releases[1:]))
+
+
+def _looser_policy(bundle: ProofBundle) -> ProofBundle:
+    policy = replace(CASE.policy, workloads=(keccak(b"another"), *CASE.policy.workloads))
+    return replace(bundle, policies=(policy,))
+
+
+def _one_signature_twice(bundle: ProofBundle) -> ProofBundle:
+    return replace(bundle, decisions=(bundle.decisions[0], bundle.decisions[0]))
+
+
+def _other_detail(bundle: ProofBundle) -> ProofBundle:
+    first = bundle.decisions[0]
+    told = replace(first, detail=replace(first.detail, tcb_status="Revoked"))
+    return replace(bundle, decisions=(told, *bundle.decisions[1:]))
+
+
+LIES: list[tuple[str, Callable[[ProofBundle], ProofBundle], str]] = [
+    ("a policy that was loosened afterwards", _looser_policy, "policy"),
+    (
+        "another asset's seal",
+        lambda b: replace(b, seals=(replace(b.seals[0], epoch=1, share_root=keccak(b"x")),)),
+        "policy",
+    ),
+    ("a policy left out", lambda b: replace(b, policies=()), "policy"),
+    ("another consumer", lambda b: replace(b, spec=replace(b.spec, consumer=Address(b"\x0f" * 20))), "match"),
+    ("a lower price", lambda b: replace(b, spec=replace(b.spec, compute_price=Wei(1))), "match"),
+    ("a refusal shown as a receipt", _with_core(outcome=Outcome.REQUEST_REFUSED), "decision"),
+    ("another enclave in the decision", _with_core(enclave_signer=Address(b"\x0e" * 20)), "receipt"),
+    ("terms that the nodes did not bind", _with_core(terms_digest=keccak(b"x")), "decision"),
+    ("a grade below what the owners demand", _with_core(grade=0), "policy"),
+    ("one signature counted twice", _one_signature_twice, "decision"),
+    ("one node's signature alone", lambda b: replace(b, decisions=b.decisions[:1]), "decision"),
+    ("other findings than were signed", _other_detail, "decision"),
+    ("a release that its node did not sign", _strangers_release, "release"),
+    ("a release of a node that had refused", lambda b: replace(b, decisions=b.decisions[1:]), "release"),
+    ("a receipt by another key", lambda b: replace(b, receipt=CASE.receipt(CASE.result(), STRANGER)), "receipt"),
+    ("a receipt for another workload", _other_receipt(workload_digest=keccak(b"x")), "receipt"),
+    ("a receipt for other parameters", _other_receipt(parameters_digest=keccak(b"x")), "receipt"),
+    ("a receipt of another chain", _other_receipt(chain_id=1), "receipt"),
+    ("a receipt without inputs", _other_receipt(inputs=()), "receipt"),
+    ("a receipt that hides that it is simulated", _other_receipt(platform="tdx"), "receipt"),
+    ("a receipt that is no document", lambda b: replace(b, receipt=HexBytes(b"{}")), "receipt"),
+    ("another result", lambda b: replace(b, result=HexBytes(CASE.result().canonical())), "result"),
+    ("a result that is no document", lambda b: replace(b, result=HexBytes(b"{}")), "result"),
+    ("a last word by another key", _forged_settlement, "result"),
+    ("a last word for another result", _resigned(result_hash=keccak(b"x")), "result"),
+    ("another usage", _resigned(units=3), "result"),
+]
+
+
+@pytest.mark.parametrize(("lie", "step"), [entry[1:] for entry in LIES], ids=[entry[0] for entry in LIES])
+def test_a_bundle_with_a_lie_in_it_is_refuted(lie: Callable[[ProofBundle], ProofBundle], step: str) -> None:
+    report = verify_receipt(lie(CASE.bundle()), Trusted(book=CASE.book))
+    assert step in failed(report)
+    assert report.conclusion is Conclusion.REFUTED
+
+
+def test_a_market_that_the_reader_does_not_know_is_refuted() -> None:
+    mine = replace(CASE.book, market=Address(b"\x99" * 20))
+    report = verify_receipt(CASE.bundle(), Trusted(book=mine))
+    assert failed(report) == {"match"}
+
+
+def test_a_committee_that_the_reader_does_not_know_is_refuted() -> None:
+    other = Case()
+    mine = replace(CASE.book, committees=other.book.committees)
+    assert "decision" in failed(verify_receipt(CASE.bundle(), Trusted(book=mine)))
+
+
+CONTRADICTIONS: list[tuple[str, Callable[[Any], Any], str]] = [
+    ("another job", lambda r: change(r, spec=replace(r.spec, epoch=2)), "match"),
+    ("other evidence", lambda r: change(r, quoted=change(r.quoted, evidence_hash=keccak(b"x"))), "evidence"),
+    ("evidence posted after the decision", lambda r: change(r, quoted=change(r.quoted, at=r.settled.at)), "evidence"),
+    ("another decision", lambda r: change(r, decided=change(r.decided, core=CASE.core(expiry=1))), "decision"),
+    ("no settlement", lambda r: change(r, settled=None), "settlement"),
+    ("another receipt", lambda r: change(r, settled=change(r.settled, receipt_hash=keccak(b"x"))), "settlement"),
+    ("another slot", lambda r: change(r, slot=change(r.slot, commitment=bytes(26))), "settlement"),
+    ("a job that was lost", lambda r: change(r, slot=change(r.slot, status=Status.EXPIRED)), "settlement"),
+    ("a provider who is paid more", lambda r: change(r, settled=change(r.settled, payable=Wei(12))), "settlement"),
+]
+
+
+@pytest.mark.parametrize(
+    ("lie", "step"), [entry[1:] for entry in CONTRADICTIONS], ids=[entry[0] for entry in CONTRADICTIONS]
+)
+def test_what_the_chain_contradicts_is_refuted(lie: Callable[[Any], Any], step: str) -> None:
+    bundle = CASE.bundle()
+    facts = CASE.facts(bundle)
+    told = change(facts, record=lie(facts.record))
+    report = verify_receipt(bundle, Trusted(book=CASE.book, facts=told))
+    assert step in failed(report)
+
+
+def test_another_committee_on_chain_is_refuted() -> None:
+    bundle = CASE.bundle()
+    facts = CASE.facts(bundle, committee_hash=keccak(b"others"))
+    assert failed(verify_receipt(bundle, Trusted(book=CASE.book, facts=facts))) == {"decision"}
+
+
+def test_offline_a_true_bundle_is_consistent_and_not_proven() -> None:
+    report = verify_receipt(CASE.bundle(), Trusted())
+    assert report.failures == ()
+    assert report.conclusion is Conclusion.CONSISTENT
+    assert "not proven" in report.conclusion.value
+
+
+def test_a_chain_in_a_market_that_nobody_named_confirms_nothing() -> None:
+    bundle = CASE.bundle()
+    report = verify_receipt(bundle, Trusted(facts=CASE.facts(bundle)))
+    assert report.conclusion is Conclusion.CONSISTENT
+
+
+def test_a_block_that_is_not_final_confirms_nothing() -> None:
+    bundle = CASE.bundle()
+    report = verify_receipt(bundle, Trusted(book=CASE.book, facts=CASE.facts(bundle, final=False)))
+    assert report.conclusion is not Conclusion.CONFIRMED
+
+
+def test_the_chain_confirms_a_true_bundle_and_a_storage_proof_proves_it() -> None:
+    bundle = CASE.bundle()
+    confirmed = verify_receipt(bundle, Trusted(book=CASE.book, facts=CASE.facts(bundle)))
+    assert confirmed.failures == ()
+    assert confirmed.conclusion is Conclusion.CONFIRMED
+    proven = verify_receipt(bundle, Trusted(book=CASE.book, facts=CASE.facts(bundle, slot_proven=True)))
+    assert proven.conclusion is Conclusion.PROVEN
+
+
+def test_everything_simulated_says_so() -> None:
+    assert verify_receipt(CASE.bundle(), Trusted()).simulated
+
+
+def test_a_bundle_survives_its_file(tmp_path: Any) -> None:
+    path = tmp_path / "job.sealproof.json"
+    write_proof(path, CASE.bundle())
+    assert read_proof(path).job_id == CASE.job_id
+
+
+def test_a_file_that_is_no_bundle_is_refused(tmp_path: Any) -> None:
+    path = tmp_path / "job.sealproof.json"
+    path.write_text('{"version": "sealmarket/proof/1"}')
+    with pytest.raises(ProofInvalid):
+        read_proof(path)
