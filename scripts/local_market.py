@@ -190,7 +190,8 @@ class LocalMarket:
              "--socket", self.device_socket],
             says("Ready"),
         )  # fmt: skip
-        self.root_file.write_bytes(VirtualTdxDevice(self.device_socket).root())
+        with VirtualTdxDevice(self.device_socket) as device:
+            self.root_file.write_bytes(device.root())
         return process
 
     def start_worker(self, provider: Purse, wheels: Path) -> Process:

@@ -1,0 +1,281 @@
+"""A whole market on Anvil with a workload that trains in milliseconds: every party a real process.
+
+The chain makes four blocks a second (its clock stays the wall's), so that a block is final within half a second and a
+whole job takes a few seconds. Windows stay minutes long; :meth:`Rehearsal.pass_time` moves the chain's clock instead.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from scripts import chains
+from scripts.demo_story.stage import prepare_image
+from scripts.local_market import ETHER, NODES, LocalMarket, Purse
+from scripts.processes import Process, Supervisor
+from sealmarket.attestation.model import Grade as EvidenceGrade
+from sealmarket.attestation.model import TdxMeasurement
+from sealmarket.attestation.rules import EvidenceRules
+from sealmarket.chain import Chain, Mined
+from sealmarket.chain.contracts import AssetOffer, Deal
+from sealmarket.chain.events import JobMatched
+from sealmarket.client import AssetWish, Consumer, DraftTerms, JobLimits, Owner, PolicyDraft, Provider, SealedAsset, Store
+from sealmarket.client.consumer import RequestHandle
+from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.protocol.book import FinalityRule
+from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
+from sealmarket.protocol.merkle import account_leaf
+from sealmarket.protocol.numbers import Grade, JobId, Status, Tee
+from sealmarket.protocol.policy import OutputRules
+from sealmarket.sealed.hpke import PrivateKey
+from tests.acceptance import workloads
+from tests.acceptance.workloads import Workload
+
+T = TypeVar("T")
+DAY = 86_400
+OWNERS = ("north", "south")
+PRICES = {"north": Wei(3 * ETHER // 10), "south": Wei(2 * ETHER // 10)}
+COMPUTE_PRICE, PENALTY = Wei(ETHER // 10), Wei(ETHER // 20)
+WINDOWS = {"quote_window": 120, "decide_window": 120, "settle_window": 300, "challenge_window": 60}
+ROWS = {
+    "north": b"x,y,note\n1,3.1,MARKER-north-5f2c\n2,4.9,MARKER-north-5f2c\n3,7.2,MARKER-north-5f2c\n",
+    "south": b"x,y,note\n4,9.1,MARKER-south-91ab\n5,10.8,MARKER-south-91ab\n",
+}
+POLL_SECONDS = 0.05
+PATIENCE = 60.0
+
+
+def until(what: str, found: Callable[[], T | None], timeout: float = PATIENCE) -> T:
+    """Wait until something is there and return it; fails with ``what`` and the last answer."""
+    deadline, pause = time.monotonic() + timeout, threading.Event()
+    while not (answer := found()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:.0f} s: {what}; last: {answer!r}")
+        pause.wait(POLL_SECONDS)
+    return answer
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """A market with two owners, a consumer and two providers: one served by the worker process, one by tests."""
+
+    market: LocalMarket
+    folder: Path
+    workload: Workload
+    reach: Workload
+    image: Path
+    measurement: TdxMeasurement
+    owners: dict[str, Owner]
+    consumer: Consumer
+    store: Store
+    result_key: PrivateKey = field(default_factory=PrivateKey.generate)
+    sealed: dict[str, SealedAsset] = field(default_factory=dict)
+    sealings: int = 0
+
+    @property
+    def chain(self) -> Chain:
+        """The chain as the test reads it."""
+        return self.market.chain
+
+    # --- parties ----------------------------------------------------------------------------------------------
+
+    def kill(self, party: str) -> None:
+        """SIGKILL to a party and its group."""
+        self.market.parties[party].kill()
+
+    def start(self, party: str) -> Process:
+        """Start a party that does not run, on the state that it left."""
+        if party == "backend":
+            return self.market.start_backend(self.market.purses["keeper"])
+        if party == "device":
+            return self.market.start_device()
+        if party == "worker":
+            return self.market.start_worker(self.market.purses["provider"], self.workload.wheels)
+        return self.market.start_node(int(party.removeprefix("oracle-")))
+
+    def close(self) -> None:
+        """Give the test's own connections back."""
+        self.store.close()
+        self.chain.close()
+
+    def mend(self) -> list[str]:
+        """Start every party that is down; returns their names."""
+        down = [name for name, process in self.market.parties.items() if process.status is not None]
+        for name in sorted(down, key=lambda name: name != "device"):
+            self.start(name)
+        return down
+
+    # --- owners -----------------------------------------------------------------------------------------------
+
+    def draft(self, owner: str, **changes: object) -> PolicyDraft:
+        """What an owner allows: this enclave, the honest workload, and the one that reaches for everything."""
+        rules = EvidenceRules(measurements=(self.measurement,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+        terms: Mapping[str, object] = {
+            "price": PRICES[owner],
+            "expiry": self.chain.head().timestamp + 30 * DAY,
+            "max_uses": 1000,
+            "purposes": ("train",),
+            "min_grade": "simulated",
+        }
+        values: dict[str, object] = {
+            "title": f"rows of {owner}",
+            "evidence": to_builtins(rules),
+            "workloads": (self.workload.digest, self.reach.digest),
+            "terms": DraftTerms(**{**terms, **{k: v for k, v in changes.items() if k in DraftTerms.__struct_fields__}}),  # type: ignore[arg-type]
+            "output": OutputRules(media_types=("application/json",), max_outputs=1, max_bytes=1 << 16, bucket_bytes=4096),
+            "data_card": {"columns": ["x", "y"]},
+        }
+        values |= {name: value for name, value in changes.items() if name not in DraftTerms.__struct_fields__}
+        return PolicyDraft(**values)  # type: ignore[arg-type]
+
+    def publish(self, owner: str, rows: bytes | None = None, **changes: object) -> SealedAsset:
+        """Seal and publish an asset of its own for a test."""
+        self.sealings += 1
+        folder = self.folder / f"{owner}-{self.sealings}"
+        content = ROWS[owner] if rows is None else rows
+        sealed = self.owners[owner].seal(content, self.draft(owner, **changes), folder, confirm_unencrypted_key=True)
+        self.settle_block(self.owners[owner].publish(sealed))
+        return sealed
+
+    # --- jobs -------------------------------------------------------------------------------------------------
+
+    def limits(self, provider: str) -> JobLimits:
+        """What the consumer pays, to one provider only."""
+        only = account_leaf(self.market.purses[provider].address)
+        return JobLimits(max_compute_price=COMPUTE_PRICE, min_grade=Grade.SIMULATED, providers=only, **WINDOWS)
+
+    def request(
+        self,
+        *assets: SealedAsset,
+        workload: Workload | None = None,
+        provider: str = "provider",
+        post: bool = True,
+        **limits: int,
+    ) -> RequestHandle:
+        """The consumer signs a request over assets (both owners' standing ones if none is named), and posts it."""
+        wanted = assets or tuple(self.sealed.values())
+        wishes = [AssetWish(asset_id=sealed.asset_id, version=sealed.version) for sealed in wanted]
+        bounds = self.limits(provider)
+        bounds = JobLimits(**{name: limits.get(name, getattr(bounds, name)) for name in JobLimits.__slots__})
+        chosen = (workload or self.workload).bundle
+        return self.consumer.request(chosen, {}, wishes, bounds, self.result_key, post=post)
+
+    def job(
+        self,
+        *assets: SealedAsset,
+        workload: Workload | None = None,
+        provider: str = "provider",
+        **limits: int,
+    ) -> JobId:
+        """As :meth:`request`, until the backend's match is final."""
+        return self.consumer.wait_match(self.request(*assets, workload=workload, provider=provider, **limits))
+
+    def match_around(self, handle: RequestHandle, provider: str) -> JobId:
+        """Submit a match to the contract directly, from the consumer's account."""
+        address = self.market.purses[provider].address
+        compute = next(order for order in self.store.compute_orders() if order.order.provider == address)
+        offers = tuple(AssetOffer() for _ in handle.request.assets)
+        deal = Deal(request=handle.signed, compute=compute, offers=offers)
+        mined = self.market.purses["consumer"].sender.send(self.chain.market.match(deal))
+        self.settle_block(mined)
+        self.store.post_parameters(handle.request_hash, handle.parameters)
+        return next(event.job_id for event in mined.events if isinstance(event, JobMatched))
+
+    def read(self, job_id: JobId) -> JobRecord:
+        """A job at the newest final block."""
+        return read_job(self.chain, job_id)
+
+    def reach_status(self, job_id: JobId, *wanted: Status, timeout: float = PATIENCE) -> JobRecord:
+        """Wait until a job is in one of these states at a final block; fails at once when it ends in another way."""
+
+        def arrived() -> JobRecord | None:
+            record = self.read(job_id)
+            if record.status in wanted:
+                return record
+            if record.status is Status.MATURED or record.status > Status.CHALLENGED:
+                reasons = [reason.word for reason in reasons_in_words(record.reasons)]
+                raise AssertionError(f"job {job_id} ended as {record.status.name}, {record.fault.name}: {reasons}")
+            return None
+
+        return until(f"job {job_id} {' or '.join(status.name for status in wanted)}", arrived, timeout)
+
+    def pass_time(self, seconds: int) -> None:
+        """Move the chain's clock ahead, from the next block on."""
+        before = self.chain.head().timestamp
+        self.chain.rpc.call("evm_increaseTime", seconds)
+        until("a block of the new time", lambda: self.chain.head().timestamp >= before + seconds)
+
+    def settle_block(self, mined: Mined) -> None:
+        """Wait until a transaction's block is final."""
+        until("a final block", lambda: self.chain.final().number >= mined.block.number)
+
+    def balances(self) -> dict[str, int]:
+        """What everybody owns inside the market: free and staked, in wei; ``burned`` beside them."""
+        view = self.chain.at(self.chain.head())
+        names = (*OWNERS, "consumer", "provider", "host")
+        accounts = {name: view.account(ZERO_ADDRESS, self.market.purses[name].address) for name in names}
+        found = {name: int(account.free) + int(account.staked) for name, account in accounts.items()}
+        return found | {"burned": int(view.burned(ZERO_ADDRESS))}
+
+    def address(self, name: str) -> Address:
+        """Somebody's account."""
+        return self.market.purses[name].address
+
+
+def changes(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Who has more or less than before; those without a change are left out."""
+    return {name: after[name] - before[name] for name in before if after[name] != before[name]}
+
+
+def raise_curtain(programs: Supervisor, folder: Path, *chain_options: str, worker: bool = True) -> Rehearsal:
+    """Start everything: chain, market, cast, two published assets, two providers with stake and offers."""
+    chain = chains.anvil(programs, "--block-time", "0.25", *chain_options)
+    market = LocalMarket.start(programs, folder, chain.url, finality=FinalityRule(kind="finalized"))
+    store = Store(market.book.store)
+    purses: dict[str, Purse] = {name: market.purse(name) for name in (*OWNERS, "consumer", "provider", "host")}
+    honest = workloads.pooled_line(folder / "workload")
+    image, measurement = prepare_image(folder / "image")
+    rehearsal = Rehearsal(
+        market=market,
+        folder=folder,
+        workload=honest,
+        reach=workloads.other(honest, folder / "workload" / "reach", workloads.REACH),
+        image=image,
+        measurement=measurement,
+        owners={name: Owner(market.chain, purses[name].account, store) for name in OWNERS},
+        consumer=Consumer(market.chain, purses["consumer"].account, store, pause=lambda _: _pause()),
+        store=store,
+    )
+    rehearsal.consumer.deposit(Wei(50 * ETHER))
+    for name in ("provider", "host"):
+        provider = Provider(market.chain, purses[name].account, store)
+        provider.stake(Wei(20 * ETHER))
+        provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=1000)
+    for name in OWNERS:
+        rehearsal.sealed[name] = rehearsal.publish(name)
+    if worker:
+        rehearsal.start("worker")
+    return rehearsal
+
+
+def node_names() -> tuple[str, ...]:
+    """The committee's processes."""
+    return tuple(f"oracle-{place}" for place in range(NODES))
+
+
+def names_of(reasons: int) -> set[str]:
+    """The words of a set of reasons."""
+    return {reason.word for reason in reasons_in_words(reasons)}
+
+
+def asset_hash(sealed: SealedAsset) -> Bytes32:
+    """What the chain holds of a sealing."""
+    return sealed.seal.hash()
+
+
+def _pause() -> None:
+    threading.Event().wait(POLL_SECONDS)
