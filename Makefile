@@ -6,5 +6,6 @@ test:
 	scripts/test
 generate:
 	scripts/export_abi
+	scripts/export_schemas
 bench:
 	scripts/bench

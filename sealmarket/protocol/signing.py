@@ -1,4 +1,4 @@
-"""Recoverable secp256k1 signatures: 65 bytes r, s, v, as Ethereum's ``ecrecover`` and OpenZeppelin's ``ECDSA`` take them.
+"""Recoverable secp256k1 signatures: 65 bytes r, s, v, as ``ecrecover`` and OpenZeppelin's ``ECDSA`` take them.
 
 High-s signatures are refused: they are a second spelling of the same one (EIP-2). v is 27 or 28.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
 from sealmarket.protocol.hashing import keccak, words
@@ -21,7 +21,7 @@ Text = Annotated[str, Meta(max_length=4096)]
 
 
 class Parameters(Shape, frozen=True, kw_only=True):
-    """A job's parameters with the salt of their digest. The provider's host sees them: what is secret goes in as an asset."""
+    """A job's parameters with the salt of their digest. The host sees them: what is secret goes in as an asset."""
 
     salt: Bytes32
     values: dict[str, str | int | float | bool]
@@ -149,7 +149,7 @@ class SignedRequest(Shape, frozen=True, kw_only=True):
 
     request: Request
     signature: HexBytes
-    payer_signature: HexBytes = HexBytes()
+    payer_signature: HexBytes = field(default_factory=HexBytes)
 
 
 class SignedComputeOrder(Shape, frozen=True, kw_only=True):
@@ -215,7 +215,7 @@ class JobView(Shape, frozen=True, kw_only=True):
     spec: JobSpec
     evidence_hash: Bytes32 | None = None
     decision: Decision | None = None
-    reasons: Uint = Uint(0)
+    reasons: Uint = field(default_factory=Uint)
     result_hash: Bytes32 | None = None
     receipt: Bytes32 | None = None
     units: U32 = 0

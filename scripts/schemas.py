@@ -1,0 +1,82 @@
+"""The JSON Schemas of the documents on the wire, as `docs/spec/schemas` carries them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from scripts.toolchain import ROOT
+from sealmarket.attestation.rules import EvidenceRules
+from sealmarket.protocol import book, job, orders, policy, receipt, wire
+from sealmarket.protocol.schema import json_schema
+from sealmarket.sealed.result import ResultEnvelope
+from sealmarket.sealed.shares import ShareSet
+
+FOLDER = ROOT / "docs" / "spec" / "schemas"
+SHAPES: dict[str, type] = {
+    "address-book": book.AddressBook,
+    "asset-order": orders.AssetOrder,
+    "compute-order": orders.ComputeOrder,
+    "decision-detail": wire.DecisionDetail,
+    "evidence-envelope": wire.EvidenceEnvelope,
+    "evidence-package": wire.EvidencePackage,
+    "job-spec": job.JobSpec,
+    "job-view": wire.JobView,
+    "node-status": wire.NodeStatus,
+    "policy": policy.PolicyDocument,
+    "posted-result": wire.PostedResult,
+    "receipt-envelope": receipt.Envelope,
+    "receipt-statement": receipt.Statement,
+    "release": wire.Release,
+    "request": orders.Request,
+    "result-envelope": ResultEnvelope,
+    "share-set": ShareSet,
+    "signed-decision": wire.SignedDecision,
+    "terms": orders.Terms,
+}
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Every schema by the name of its file. The policy's holds that of its evidence rules."""
+    made = {name: json_schema(shape) for name, shape in SHAPES.items()}
+    rules = json_schema(EvidenceRules)
+    whole = made["policy"]
+    whole["$defs"] |= rules["$defs"]
+    whole["$defs"]["PolicyDocument"]["properties"]["evidence"] = {"$ref": "#/$defs/EvidenceRules"}
+    return made
+
+
+def differing(folder: Path = FOLDER) -> list[str]:
+    """The files that are not what the shapes say."""
+    wanted = {f"{name}.json": _text(schema) for name, schema in schemas().items()}
+    found = {path.name: path.read_text() for path in folder.glob("*.json")}
+    return sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+
+
+def main(words: list[str]) -> int:
+    """Write the schemas, or with `--check` compare them; exit status 1 when they differ."""
+    parser = argparse.ArgumentParser(prog="scripts/export_schemas", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+    if parser.parse_args(words).check:
+        names = differing()
+        for name in names:
+            print(f"{name} is not what the shape says: run scripts/export_schemas", file=sys.stderr)
+        return 1 if names else 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for path in FOLDER.glob("*.json"):
+        path.unlink()
+    for name, schema in schemas().items():
+        (FOLDER / f"{name}.json").write_text(_text(schema))
+    print(f"wrote {len(SHAPES)} schemas to {FOLDER.relative_to(ROOT)}")
+    return 0
+
+
+def _text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

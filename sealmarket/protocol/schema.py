@@ -1,0 +1,28 @@
+"""JSON Schema of any wire shape: what a document must look like, for tools in other languages.
+
+A schema says less than the reader: the one canonical spelling, hashes and signatures are checked by code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from sealmarket.protocol.codec import HexBytes, Uint
+
+
+def json_schema(*kinds: type) -> dict[str, Any]:
+    """JSON Schema (2020-12) of shapes: one document, its root the first of them."""
+    (root, *_), components = msgspec.json.schema_components(kinds, schema_hook=_spelling, ref_template="#/$defs/{name}")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": components}
+
+
+def _spelling(kind: type) -> dict[str, Any]:
+    if issubclass(kind, HexBytes):
+        digits = "*" if kind.length is None else f"{{{kind.length}}}"
+        return {"type": "string", "pattern": f"^0x([0-9a-f]{{2}}){digits}$"}
+    if issubclass(kind, Uint):
+        bound = f"A decimal string below 2^{kind.bits}."
+        return {"type": "string", "pattern": "^(0|[1-9][0-9]{0,77})$", "description": bound}
+    raise NotImplementedError(f"no schema for {kind.__name__}")
