@@ -12,7 +12,7 @@ from sealmarket_worker.sandbox.model import (
     SandboxUnavailable,
     WorkloadFailed,
 )
-from sealmarket_worker.sandbox.runner import probe, run_workload
+from sealmarket_worker.sandbox.runner import StartedWorkload, probe, run_workload
 
 __all__ = [
     "STRICT",
@@ -22,6 +22,7 @@ __all__ = [
     "Outputs",
     "SandboxProfile",
     "SandboxUnavailable",
+    "StartedWorkload",
     "WorkloadFailed",
     "probe",
     "run_workload",

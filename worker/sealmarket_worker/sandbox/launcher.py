@@ -33,23 +33,26 @@ def main() -> None:
     settings = _settings(int(sys.argv[1]))
     pipe = settings["output"]
     modules = {name: _sibling(name) for name in ("confine", "landlock", "seccomp", "syscalls")}
-    inputs = {name: _mapped(descriptor) for name, descriptor in settings["inputs"]}
     held, failed = modules["confine"].enforce(settings, modules["landlock"], modules["seccomp"], modules["syscalls"])
     ready = json.dumps({"layers": held, "failed": failed}).encode()
     _write(pipe, b"R" + len(ready).to_bytes(4, "big") + ready)
     if set(settings["required"]) <= set(held) and settings["entry_point"]:
-        _write(pipe, _run(settings, inputs))
+        _write(pipe, _run(settings))
     os._exit(0)
 
 
-def _run(settings: dict[str, Any], inputs: dict[str, memoryview]) -> bytes:
-    """The second message."""
+def _run(settings: dict[str, Any]) -> bytes:
+    """The second message. Modules are loaded first; data comes when the parent says so."""
     kind = NOT_LOADED
     try:
         sys.argv = ["workload"]
         sys.path[:0] = [settings["code"], settings["environment"]]
         module, _, function = settings["entry_point"].partition(":")
         entry = getattr(importlib.import_module(module), function)
+        if not os.read(settings["go"], 1):
+            os._exit(0)
+        os.close(settings["go"])
+        inputs = {name: _mapped(descriptor) for name, descriptor in settings["inputs"]}
         kind = RAISED
         outputs = entry(inputs, settings["parameters"])
         kind = OUTPUT_INVALID

@@ -5,7 +5,8 @@ Rules (docs/spec/workload.md, "Sandbox"):
 
 1. The child inherits its input descriptors, its settings and one pipe; nothing else, and no environment
    variable but those set here. What it prints goes to the null device.
-2. Inputs travel in memory files sealed against any change, never by path.
+2. Inputs travel in memory files sealed against any change, never by path. The child holds them, empty and
+   read-only, from its start; they are filled when it has loaded its modules, or later.
 3. The first message says which layers are in force, and is sent before workload code runs. Without every
    required layer the child ends there.
 4. After that the child is the workload: what comes is bounded while it is read, parsed strictly, and held
@@ -15,6 +16,7 @@ Rules (docs/spec/workload.md, "Sandbox"):
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -23,7 +25,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -60,6 +62,74 @@ _KINDS = {
 Input = bytes | bytearray | memoryview
 
 
+class StartedWorkload:
+    """A workload in its sandbox, loading its modules, before there is any input: usable as a context manager.
+
+    Loading takes as long as training sometimes, and needs no data: whoever waits for keys lets it happen meanwhile.
+    The thread that makes it must live until it is closed, since the child ends with it.
+
+    Args:
+        bundle_dir: a checked bundle in a folder that only the runtime can write to (``Bundle.write``).
+        environment_dir: its checked dependencies, likewise (``environment.take``).
+        input_names: as ``manifest.input_names`` gives them.
+        parameters: complete, as ``manifest.check_parameters`` gives them.
+    """
+
+    def __init__(
+        self,
+        bundle_dir: Path,
+        environment_dir: Path,
+        manifest: Manifest,
+        input_names: Iterable[str],
+        parameters: Mapping[str, Value],
+        profile: SandboxProfile = STRICT,
+    ) -> None:
+        self._manifest, self._profile = manifest, profile
+        with ExitStack() as stack:
+            self._child = stack.enter_context(
+                _child(
+                    bundle_dir,
+                    environment_dir,
+                    manifest.entry_point,
+                    manifest.limits,
+                    tuple(input_names),
+                    parameters,
+                    profile,
+                )
+            )
+            self._stack = stack.pop_all()
+
+    def run(self, inputs: Mapping[str, Input]) -> Outputs:
+        """Hand over the plaintext and wait for the outputs. Once only.
+
+        Raises:
+            SandboxUnavailable: a required layer cannot be put in force here; no workload code has run.
+            WorkloadFailed: the workload's own fault, with nothing but its kind.
+        """
+        child = self._child
+        layers = child.ready(self._profile)
+        child.begin(inputs)
+        bound = sum(output.max_bytes for output in self._manifest.outputs) + _FRAMING_BYTES
+        message, failure = child.message(bound)
+        kind, files = (failure, {}) if failure else _outcome(message, self._manifest)
+        cpu_seconds = child.end(grace=0 if failure else _GRACE_SECONDS)
+        if kind is None and child.status != 0:
+            kind = FailureKind.CRASHED
+        if kind is not None:
+            raise WorkloadFailed(child.explained(kind), layers, cpu_seconds)
+        return Outputs(files=files, layers=layers, cpu_seconds=cpu_seconds)
+
+    def close(self) -> None:
+        """End the child, whatever it does."""
+        self._stack.close()
+
+    def __enter__(self) -> StartedWorkload:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def run_workload(
     bundle_dir: Path,
     environment_dir: Path,
@@ -68,45 +138,26 @@ def run_workload(
     parameters: Mapping[str, Value],
     profile: SandboxProfile = STRICT,
 ) -> Outputs:
-    """Run a workload once.
-
-    Args:
-        bundle_dir: a checked bundle in a folder that only the runtime can write to (``Bundle.write``).
-        environment_dir: its checked dependencies, likewise (``environment.take``).
-        inputs: plaintext by the names of ``manifest.input_names``.
-        parameters: complete, as ``manifest.check_parameters`` gives them.
-
-    Raises:
-        SandboxUnavailable: a required layer cannot be put in force here; no workload code has run.
-        WorkloadFailed: the workload's own fault, with nothing but its kind.
-    """
-    with _child(
-        bundle_dir, environment_dir, manifest.entry_point, manifest.limits, inputs, parameters, profile
-    ) as child:
-        layers = child.ready(profile)
-        bound = sum(output.max_bytes for output in manifest.outputs) + _FRAMING_BYTES
-        message, failure = child.message(bound)
-        kind, files = (failure, {}) if failure else _outcome(message, manifest)
-        cpu_seconds = child.end(grace=0 if failure else _GRACE_SECONDS)
-        if kind is None and child.status != 0:
-            kind = FailureKind.CRASHED
-        if kind is not None:
-            raise WorkloadFailed(child.explained(kind), layers, cpu_seconds)
-        return Outputs(files=files, layers=layers, cpu_seconds=cpu_seconds)
+    """Start a workload and run it at once; arguments and errors as for :class:`StartedWorkload`."""
+    with StartedWorkload(bundle_dir, environment_dir, manifest, inputs, parameters, profile) as started:
+        return started.run(inputs)
 
 
 def probe(profile: SandboxProfile = STRICT) -> tuple[Layer, ...]:
     """The layers that this machine can put in force. Raises :class:`SandboxUnavailable` for a required one."""
     nowhere = _LAUNCHER.parent
-    with _child(nowhere, nowhere, "", _PROBE_LIMITS, {}, {}, profile) as child:
+    with _child(nowhere, nowhere, "", _PROBE_LIMITS, (), {}, profile) as child:
         return child.ready(profile)
 
 
 class _Child:
     """A running sandbox."""
 
-    def __init__(self, process: subprocess.Popen[bytes], pipe: int, limits: Limits) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], pipe: int, go: int, inputs: dict[str, int], limits: Limits
+    ) -> None:
         self._process, self._pipe, self._limits = process, pipe, limits
+        self._go, self._inputs = go, inputs
         self._deadline = time.monotonic() + limits.wall_seconds
         self._buffer = bytearray()
         self._late = False
@@ -129,6 +180,16 @@ class _Child:
             raise SandboxUnavailable(missing, "; ".join(said["failed"]))
         del self._buffer[: 5 + size]
         return layers
+
+    def begin(self, inputs: Mapping[str, Input]) -> None:
+        """Fill the input files, close them to any change, and let the workload go; its time counts from now."""
+        if inputs.keys() != self._inputs.keys():
+            raise ValueError(f"expected inputs {sorted(self._inputs)}, found {sorted(inputs)}")
+        for name, data in inputs.items():
+            _fill(self._inputs[name], data)
+        self._deadline = time.monotonic() + self._limits.wall_seconds
+        with contextlib.suppress(BrokenPipeError):  # it ended already, and says how
+            os.write(self._go, b"g")
 
     def message(self, bound: int) -> tuple[bytes, FailureKind | None]:
         """Everything that comes until the pipe closes, or why not (rule 4)."""
@@ -199,31 +260,37 @@ def _child(
     environment_dir: Path,
     entry_point: str,
     limits: Limits,
-    inputs: Mapping[str, Input],
+    input_names: tuple[str, ...],
     parameters: Mapping[str, Value],
     profile: SandboxProfile,
 ) -> Iterator[_Child]:
     with ExitStack() as stack:
         mine, theirs = os.pipe2(os.O_CLOEXEC)
         stack.callback(os.close, mine)
-        descriptors = [(name, _memory_file(stack, data)) for name, data in inputs.items()]
+        waits, go = os.pipe2(os.O_CLOEXEC)
+        stack.callback(os.close, go)
+        files = {name: _memory_file(stack) for name in input_names}
+        readable = {name: _read_only(stack, descriptor) for name, descriptor in files.items()}
         settings = {
             "parent": os.getpid(),
             "output": theirs,
+            "go": waits,
             "code": str((bundle_dir / CODE).resolve()),
             "environment": str(environment_dir.resolve()),
             "entry_point": entry_point,
-            "inputs": descriptors,
+            "inputs": list(readable.items()),
             "parameters": dict(parameters),
             "limits": {"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds},
             "required": sorted(profile.required),
         }
-        told = _memory_file(stack, json.dumps(settings).encode())
+        told = _memory_file(stack)
+        _fill(told, json.dumps(settings).encode())
         try:
-            process = _start([told, theirs, *(descriptor for _, descriptor in descriptors)], told, limits)
+            process = _start([told, theirs, waits, *readable.values()], told, limits)
         finally:
             os.close(theirs)
-        child = _Child(process, mine, limits)
+            os.close(waits)
+        child = _Child(process, mine, go, files, limits)
         stack.callback(child.end, grace=0)
         yield child
 
@@ -251,16 +318,27 @@ def _start(descriptors: list[int], told: int, limits: Limits) -> subprocess.Pope
     )
 
 
-def _memory_file(stack: ExitStack, data: Input) -> int:
-    """A memory file that nobody can change any more (rule 2)."""
+def _memory_file(stack: ExitStack) -> int:
+    """An empty memory file."""
     descriptor = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _read_only(stack: ExitStack, descriptor: int) -> int:
+    """The same file, opened so that whoever holds this descriptor can only read."""
+    opened = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, opened)
+    return opened
+
+
+def _fill(descriptor: int, data: Input) -> None:
+    """Write a memory file; nobody can change it any more (rule 2)."""
     view = memoryview(data).cast("B")
     while len(view):
         view = view[os.write(descriptor, view) :]
     fcntl.fcntl(descriptor, _F_ADD_SEALS, _ALL_SEALS)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def _outcome(message: bytes, manifest: Manifest) -> tuple[FailureKind | None, dict[str, bytes]]:
