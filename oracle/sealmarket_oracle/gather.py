@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from sealmarket.attestation.errors import AttestationError
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.codec import ZERO_HASH, Bytes32, decode_canonical
 from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.job import JobSpec, Quote, evidence_hash
 from sealmarket.protocol.numbers import JobId
-from sealmarket.protocol.policy import PolicyDocument
 from sealmarket.protocol.signing import SignatureRefused, recover
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
 from sealmarket.sealed.contexts import EvidenceInfo
@@ -19,7 +19,7 @@ from sealmarket.sealed.errors import NotOpened
 from sealmarket.sealed.hpke import PrivateKey
 from sealmarket_oracle.case import AssetFacts, Case, NotShown, Papers, Place
 from sealmarket_oracle.errors import ShareMisdealt
-from sealmarket_oracle.rules_papers import load_share_set
+from sealmarket_oracle.rules_papers import load_share_set, parsed_policy
 from sealmarket_oracle.store import Store
 
 MAXIMUM_ENVELOPES = 16
@@ -66,8 +66,8 @@ class PapersDesk:
 
     def _lists(self, asset: AssetFacts, raw: bytes) -> dict[Bytes32, frozenset[Bytes32]]:
         try:
-            terms = decode_canonical(PolicyDocument, raw).terms
-        except MalformedDocument:
+            terms = parsed_policy(raw).document.terms
+        except (MalformedDocument, AttestationError):
             return {}  # the gate refuses the policy and says why
         wanted = set()
         if asset.state.terms.allow_root != terms.allow_root:  # the gate may come by it without (reduced_list)

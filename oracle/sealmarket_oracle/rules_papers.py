@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sealmarket.attestation.errors import AttestationError
 from sealmarket.attestation.rules import EvidenceRules, check_rules
@@ -52,14 +53,30 @@ def read_policy(
     if keccak(raw) != asset.seal.policy_hash:
         return None, [_invalid(asset, f"document {asset.seal.policy_hash}", f"document {keccak(raw)}")]
     try:
-        document = decode_canonical(PolicyDocument, raw)
-        rules = from_builtins(EvidenceRules, document.evidence)
-        check_rules(rules)
+        policy = parsed_policy(raw)
     except (MalformedDocument, AttestationError) as error:
         return None, [_invalid(asset, "a policy document of version 1", error.message)]
-    faults = [_invalid(asset, *contradiction) for contradiction in _contradictions(document, asset, committee)]
-    faults += _consumer_faults(document.terms.consumer_root, asset, papers, consumer)
-    return Policy(document, rules), faults
+    faults = [_invalid(asset, *difference) for difference in _contradictions(policy.document, asset, committee)]
+    faults += _consumer_faults(policy.document.terms.consumer_root, asset, papers, consumer)
+    return policy, faults
+
+
+@lru_cache(maxsize=256)
+def parsed_policy(raw: bytes) -> Policy:
+    """A policy document, read. Remembered, as the same few come with every job; what is refused is read again.
+
+    Raises:
+        MalformedDocument, InvalidRules: 3b.
+    """
+    document = decode_canonical(PolicyDocument, raw)
+    rules = from_builtins(EvidenceRules, document.evidence)
+    check_rules(rules)
+    return Policy(document, rules)
+
+
+@lru_cache(maxsize=256)
+def _parsed_share_set(raw: bytes, root: Bytes32) -> ShareSet:
+    return ShareSet.load(raw, root)
 
 
 def _invalid(asset: AssetFacts, expected: object, found: object) -> Fault:
@@ -138,7 +155,7 @@ def load_share_set(place: Place, asset: AssetFacts, committee: Committee, raw: b
         ShareMisdealt: naming what differs.
     """
     try:
-        share_set = ShareSet.load(raw, asset.seal.share_root)
+        share_set = _parsed_share_set(raw, asset.seal.share_root)
     except (SealedError, MalformedDocument) as error:
         raise ShareMisdealt(f"a share set with root {asset.seal.share_root}", error.message[:1000]) from error
     expected = {
