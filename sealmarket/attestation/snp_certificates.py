@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
 
@@ -84,8 +85,16 @@ class _Read:
     is_pss: bool
 
 
-_read_before: ProvenCache[_Read] = ProvenCache(1024)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    chain: Chain
+    certificates: tuple[x509.Certificate, ...]
+    roots: Roots
+
+
+_found: ProvenCache[_Found] = ProvenCache(256)
 _chains: ProvenCache[Chain] = ProvenCache(1024)
+_authorities: ProvenCache[bool] = ProvenCache(64)
 _lists: ProvenCache[_ProvenList] = ProvenCache(64)
 
 
@@ -121,6 +130,18 @@ def find_chain(
     Raises:
         EvidenceRefused: no leaf, or the first chain's first failure when none holds.
     """
+    # The same certificates (as objects, which do not change and which the answer keeps alive) give the same chain.
+    name = repr((kind, product, want, id(roots), [id(one) for one in certificates])).encode()
+    found = _found.get(name)
+    if found is None:
+        chain = _search(kind, product, certificates, roots, want)
+        found = _found.put(name, _Found(chain, tuple(certificates), roots))
+    return found.chain
+
+
+def _search(
+    kind: str, product: str | None, certificates: Sequence[x509.Certificate], roots: Roots, want: Leaf | None
+) -> Chain:
     if len(certificates) > _MAXIMUM_CERTIFICATES:
         refuse(Reason.ENDORSEMENT_MALFORMED, f"at most {_MAXIMUM_CERTIFICATES} certificates", len(certificates))
     known = [_read(certificate) for certificate in certificates]
@@ -159,11 +180,14 @@ def prove_chain(kind: str, product: str | None, leaf: _Read, ask: _Read, ark: _R
 
 
 def _prove(kind: str, product: str, leaf: _Read, ask: _Read, ark: _Read, grade: Grade) -> Chain:
-    _check_signed(ark, ark, "the root")
-    _check_signed(ask, ark, "the intermediate")
+    pair = ask.fingerprint + ark.fingerprint
+    if _authorities.get(pair) is None:
+        _check_signed(ark, ark, "the root")
+        _check_signed(ask, ark, "the intermediate")
+        _check_authority(ark)
+        _check_authority(ask)
+        _authorities.put(pair, True)
     _check_signed(leaf, ask, "the leaf")
-    _check_authority(ark)
-    _check_authority(ask)
     if not isinstance(leaf.key, EllipticCurvePublicKey) or not isinstance(leaf.key.curve, SECP384R1):
         refuse(Reason.CHAIN_INVALID, "a P-384 key in the leaf", type(leaf.key).__name__)
     said = read_leaf(kind, leaf.certificate)
@@ -235,16 +259,14 @@ def _proven_list(crl: x509.CertificateRevocationList, ark: x509.Certificate) -> 
 # Choosing among what was supplied. Names only choose; prove_chain proves.
 
 
+@lru_cache(maxsize=1024)
 def _read(certificate: x509.Certificate) -> _Read:
-    fingerprint = sha256(certificate.public_bytes(Encoding.DER)).digest()
-    known = _read_before.get(fingerprint)
-    if known is not None:
-        return known
+    """Remembered by the certificate's bytes, which is what certificates are compared by."""
     try:
         parameters = certificate.signature_algorithm_parameters
         read = _Read(
             certificate,
-            fingerprint,
+            sha256(certificate.public_bytes(Encoding.DER)).digest(),
             common_name(certificate),
             certificate.subject.public_bytes(),
             certificate.issuer.public_bytes(),
@@ -257,7 +279,7 @@ def _read(certificate: x509.Certificate) -> _Read:
         certificate_window(certificate, read.name)
     except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         return refuse(Reason.ENDORSEMENT_MALFORMED, "certificates that can be read", error)
-    return _read_before.put(fingerprint, read)
+    return read
 
 
 def _leaves(kind: str, certificates: Sequence[_Read]) -> list[_Read]:
@@ -329,3 +351,17 @@ def _check_authority(authority: _Read) -> None:
     signs = any(isinstance(v, x509.KeyUsage) and v.key_cert_sign for v in values)
     if not signs or not any(isinstance(v, x509.BasicConstraints) and v.ca for v in values):
         refuse(Reason.CHAIN_INVALID, "an issuer that may sign certificates", authority.name)
+
+
+def forget_platforms() -> None:
+    """Drop every machine that is remembered; AMD's own authorities stay known."""
+    _found.clear()
+    _chains.clear()
+
+
+def forget() -> None:
+    """Drop everything that is remembered, as in a process that has just started."""
+    forget_platforms()
+    _authorities.clear()
+    _lists.clear()
+    _read.cache_clear()

@@ -13,7 +13,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from sealmarket.attestation.intel_quote import refuse
 from sealmarket.attestation.model import Bytes8, SnpMeasurement
@@ -36,6 +39,10 @@ _NO_MIGRATION_AGENT = b"\xff" * 32
 # What must be zero in every version, then what is zero before a version gave it a meaning.
 _RESERVED = ((0x04C, 0x050), (0x18B, 0x1A0), (0x1EB, 0x1EC), (0x1EF, 0x1F0), (0x208, 0x2A0))
 _ZERO_BEFORE = ((3, 0x188, 0x18B), (5, 0x1F8, 0x208))
+_ZERO = {
+    version: (*_RESERVED, *((start, end) for since, start, end in _ZERO_BEFORE if version < since))
+    for version in VERSIONS
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class SnpTcbVersion:
     fmc: int = 0
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def read(cls, raw: bytes, *, turin: bool) -> SnpTcbVersion:
         """The TCB_VERSION of a generation (ABI 2.2): Turin put FMC first and moved the others by one."""
         if turin:
@@ -57,7 +65,13 @@ class SnpTcbVersion:
 
     def reaches(self, floor: SnpTcbVersion) -> bool:
         """Whether no part is below the floor's."""
-        return all(getattr(self, part) >= getattr(floor, part) for part in self.parts())
+        return (
+            self.fmc >= floor.fmc
+            and self.bootloader >= floor.bootloader
+            and self.tee >= floor.tee
+            and self.snp >= floor.snp
+            and self.microcode >= floor.microcode
+        )
 
     @staticmethod
     def parts() -> tuple[str, ...]:
@@ -72,8 +86,7 @@ class SnpTcbVersion:
         return {part: getattr(self, part) for part in self.parts()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnpReport:
+class SnpReport(msgspec.Struct, frozen=True, kw_only=True):
     """A report as its bytes say. ``signed`` is what the signature covers; TCB versions stay raw, 8 bytes
     each."""
 
@@ -209,9 +222,8 @@ def _word(raw: bytes, offset: int) -> int:
 
 
 def _check_reserved(raw: bytes, version: int, flags: int) -> None:
-    spans = [*_RESERVED, *((start, end) for since, start, end in _ZERO_BEFORE if version < since)]
-    for start, end in spans:
-        if any(raw[start:end]):
+    for start, end in _ZERO[version]:
+        if raw[start:end].strip(b"\0"):
             refuse(Reason.MALFORMED, f"zero in the reserved bytes {start:#x}..{end - 1:#x}", raw[start:end].hex())
     if flags >> 5:
         refuse(Reason.MALFORMED, "zero in the reserved flags above bit 4", f"{flags:#x}")
@@ -219,12 +231,12 @@ def _check_reserved(raw: bytes, version: int, flags: int) -> None:
 
 def _read_signature(raw: bytes) -> tuple[int, int]:
     """R and S, each 72 bytes little-endian, then nothing: a changed tail would verify as well."""
-    if any(raw[2 * _HALF :]):
+    if raw[2 * _HALF :].strip(b"\0"):
         refuse(Reason.SNP_SIGNATURE_TAIL, "zero behind R and S", raw[2 * _HALF :].rstrip(b"\0").hex()[:64])
     values = []
     for name, half in (("R", raw[:_HALF]), ("S", raw[_HALF : 2 * _HALF])):
         value = int.from_bytes(half, "little")
-        if any(half[_SIGNIFICANT:]) or not 0 < value < P384_ORDER:
+        if half[_SIGNIFICANT:].strip(b"\0") or not 0 < value < P384_ORDER:
             refuse(Reason.NON_CANONICAL, f"{name} little-endian, between 1 and the order of P-384", half.hex())
         values.append(value)
     return values[0], values[1]

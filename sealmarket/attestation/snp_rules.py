@@ -52,7 +52,7 @@ def findings(report: AuthenticReport, rules: EvidenceRules, now: datetime) -> It
     yield from _minimum_tcb(report, body, rules.snp)
     yield from _generation(report, rules.snp)
     yield from _mitigations(report, body, rules.snp)
-    yield from _launch_choices(body, rules)
+    yield from _launch_choices(report, body, rules)
 
 
 def _revocation(body: SnpBody, rules: SnpRules) -> Iterator[Finding]:
@@ -128,9 +128,10 @@ def _mitigations(report: AuthenticReport, body: SnpBody, rules: SnpRules) -> Ite
         yield Finding(Reason.MITIGATION_MISSING, "SMT off", "on")
 
 
-def _launch_choices(body: SnpBody, rules: EvidenceRules) -> Iterator[Finding]:
+def _launch_choices(report: AuthenticReport, body: SnpBody, rules: EvidenceRules) -> Iterator[Finding]:
     raw = body.report
-    found = raw.tuple
+    found = report.measurement
+    assert isinstance(found, SnpMeasurement)
     same_code = [
         m
         for m in rules.measurements
