@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import mmap
+import os
 import textwrap
 from pathlib import Path
 
@@ -30,19 +32,27 @@ def started(folder: Path, body: str, top: str = "") -> StartedWorkload:
 
 def test_what_is_loaded_early_can_change_nothing_of_the_input_that_comes_later(tmp_path: Path) -> None:
     top = """
-    import mmap, stat
+    import stat
 
     def tried(action):
         try:
             return repr(action())
-        except (OSError, ValueError) as error:
+        except OSError as error:
             return type(error).__name__
 
-    FILES = [n for n in range(3, 64) if tried(lambda: os.fstat(n))[:2] == "os" and stat.S_ISREG(os.fstat(n).st_mode)]
+    def regular(n):
+        try:
+            return stat.S_ISREG(os.fstat(n).st_mode)
+        except OSError:
+            return False
+
+    def again(n):
+        return os.open(f"/proc/self/fd/{n}", os.O_RDWR)
+
     EARLY = [
-        [tried(lambda: os.write(n, b"x")), tried(lambda: os.ftruncate(n, 9)),
-         tried(lambda: mmap.mmap(n, 4096)), tried(lambda: os.open(f"/proc/self/fd/{n}", os.O_RDWR))]
-        for n in FILES
+        [tried(lambda: os.write(n, b"x")), tried(lambda: os.ftruncate(n, 9)), tried(lambda: os.write(again(n), b"x")),
+         tried(lambda: os.ftruncate(again(n), 9))]
+        for n in range(3, 64) if regular(n)
     ]
     """
     with started(tmp_path, "return say([EARLY, bytes(inputs['rows']).decode()])", top) as workload:
@@ -51,6 +61,16 @@ def test_what_is_loaded_early_can_change_nothing_of_the_input_that_comes_later(t
     assert early
     for attempts in early:
         assert all(answer.endswith("Error") for answer in attempts), attempts
+
+
+def test_a_workload_that_keeps_its_input_from_being_sealed_has_failed(tmp_path: Path) -> None:
+    with started(tmp_path, "return say(1)") as workload:
+        [descriptor] = workload._child._inputs.values()
+        os.ftruncate(descriptor, 4096)
+        # What a child could do with a descriptor that it opened again.
+        with mmap.mmap(descriptor, 4096), pytest.raises(WorkloadFailed) as failed:
+            workload.run({"rows": b"secret"})
+    assert failed.value.kind is FailureKind.FORBIDDEN_CALL
 
 
 def test_an_output_that_is_written_before_the_input_came_is_all_that_such_a_workload_says(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ Rules (docs/spec/workload.md, "Sandbox"):
 
 1. The child inherits its input descriptors, its settings and one pipe; nothing else, and no environment
    variable but those set here. What it prints goes to the null device.
-2. Inputs travel in memory files sealed against any change, never by path. The child holds them, empty and
-   read-only, from its start; they are filled when it has loaded its modules, or later.
+2. Inputs travel in memory files sealed against any change, never by path. The child holds them from its
+   start, empty and read-only; they are filled and sealed when it has loaded its modules, or later. A child that
+   opens one again for writing can write nothing (its file size limit is 0); one that maps it for writing keeps
+   it from being sealed, which ends it.
 3. The first message says which layers are in force, and is sent before workload code runs. Without every
    required layer the child ends there.
 4. After that the child is the workload: what comes is bounded while it is read, parsed strictly, and held
@@ -108,7 +110,11 @@ class StartedWorkload:
         """
         child = self._child
         layers = child.ready(self._profile)
-        child.begin(inputs)
+        try:
+            child.begin(inputs)
+        except OSError:
+            # It has mapped its input for writing, which it can do to nobody's harm but this.
+            raise WorkloadFailed(FailureKind.FORBIDDEN_CALL, layers, child.end(grace=0)) from None
         bound = sum(output.max_bytes for output in self._manifest.outputs) + _FRAMING_BYTES
         message, failure = child.message(bound)
         kind, files = (failure, {}) if failure else _outcome(message, self._manifest)
