@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import resource
+import sys
 from pathlib import Path
 
 import uvicorn
@@ -17,6 +20,7 @@ from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, Terms
 from sealmarket_oracle.store import HttpStore
 
+_PR_SET_DUMPABLE = 4
 JOURNAL_FILE = "journal.sqlite"
 _log = logging.getLogger("sealmarket.oracle")
 
@@ -40,6 +44,7 @@ def serve(path: Path | None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     config = load(path)
+    _keep_memory_private()
     node = build(config)
     if config.grade_floor is Grade.SIMULATED:
         _log.warning(
@@ -53,3 +58,10 @@ def serve(path: Path | None) -> None:
         uvicorn.run(create_app(node, runner), host=config.host, port=config.port, log_level="warning", access_log=False)
     finally:
         runner.stop()
+
+
+def _keep_memory_private() -> None:
+    """No core dump, and on Linux no look into this process by others of the same user: it holds keys and shares."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -97,6 +97,7 @@ class Node:
         self._papers = PapersDesk(store)
         self._clock, self._monotonic = clock, monotonic
         self._pauses: dict[JobId, _Pause] = {}
+        self._newest_head = 0
         self._unkept: deque[bytes] = deque(maxlen=_UNKEPT)
 
     # --- the loop ---------------------------------------------------------------------------------------------
@@ -108,29 +109,35 @@ class Node:
             ChainError, StaleChain, JournalError: what was not done yet is done by a later tick.
         """
         final = self._follower.advance()
-        head = self._chain.head()
-        self._require_fresh(head)
+        self._head(final)
         records = self._journal.open_jobs()
         for record in records:
             if self._due(record):
-                self._attend(record, final, head)
+                self._attend(record, final)
         for ended in self._pauses.keys() - {record.job_id for record in records}:
             del self._pauses[ended]
         self._keep_details()
         return final
 
-    def _require_fresh(self, head: Block) -> None:
+    def _head(self, final: Block) -> Block:
+        """The newest block, which must be new, and no older than any that was seen: else a revocation goes unseen."""
+        head = self._chain.head()
         age = int(self._clock()) - head.timestamp
         if age > self._terms.max_head_age_seconds:
             raise StaleChain(age, self._terms.max_head_age_seconds)
+        newest = max(self._newest_head, final.number)
+        if head.number < newest:
+            raise NodeDistrusted("newest block", f"{newest} or later", head.number)
+        self._newest_head = head.number
+        return head
 
     def _due(self, record: JobRecord) -> bool:
         pause = self._pauses.get(record.job_id)
         return pause is None or pause.record != record or self._monotonic() >= pause.until
 
-    def _attend(self, record: JobRecord, final: Block, head: Block) -> None:
+    def _attend(self, record: JobRecord, final: Block) -> None:
         try:
-            wait = self._step(record, final, head)
+            wait = self._step(record, final)
         except ChainUnavailable:
             raise
         except SealmarketError as error:
@@ -152,7 +159,7 @@ class Node:
         seconds = min(longest, before.seconds * 1.5) if before is not None and again else _FIRST_PAUSE
         self._pauses[record.job_id] = _Pause(reason, record, self._monotonic() + seconds, seconds)
 
-    def _step(self, record: JobRecord, final: Block, head: Block) -> MayNot | None:
+    def _step(self, record: JobRecord, final: Block) -> MayNot | None:
         """Decide and release as far as it goes; what is waited for, or None when nothing is left to do."""
         if record.evidence_hash is None:
             return MayNot("no evidence hash is on chain at a final block", lasting=True)
@@ -165,7 +172,7 @@ class Node:
             waits = self._decide(case)
             own = self._journal.own_decision(record.job_id, case.evidence_hash, record.spec.epoch)
         if record.quorum is not None:
-            return self._release(record, case, own, head)
+            return self._release(record, case, own)
         return waits or MayNot("waiting for a quorum's decision on chain")
 
     # --- deciding ---------------------------------------------------------------------------------------------
@@ -238,10 +245,11 @@ class Node:
 
     # --- releasing --------------------------------------------------------------------------------------------
 
-    def _release(self, record: JobRecord, case: Case, own: OwnDecision | None, head: Block) -> MayNot | None:
+    def _release(self, record: JobRecord, case: Case, own: OwnDecision | None) -> MayNot | None:
         quorum = record.quorum
         if quorum is None:
             raise AssertionError("a release takes a quorum")
+        head = self._head(case.at)  # read now, not at the tick's beginning
         view = self._chain.at(head)
         states = tuple(view.asset(use.asset_id, use.version) for use in record.spec.assets)
         at_head = AtHead(block=head, slot=view.job(record.spec.request_hash), states=states)

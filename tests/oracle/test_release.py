@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.chain.model import Block
 from sealmarket.protocol.codec import Bytes32, Uint
 from sealmarket.protocol.job import Decision, Settlement
 from sealmarket.protocol.numbers import Grade, Outcome
@@ -192,6 +193,33 @@ def test_an_old_view_of_the_chain_releases_nothing(world: World) -> None:
     with pytest.raises(StaleChain):
         node.tick()
     assert node.status(world.job_id).release is None
+
+
+def test_a_chain_node_that_goes_back_behind_a_seen_revocation_releases_nothing(world: World) -> None:
+    asset = world.publish()
+    node = _quoted(world, asset)
+    decision = world.decided(node)
+    world.accept(core_of(decision))
+    lagging = world.chain.head()
+    world.chain.revoke(asset.asset_id)
+    seen = world.chain.head()
+
+    class Flipping:
+        """The same chain behind a balancer: a head that was seen, then an older one."""
+
+        def __init__(self) -> None:
+            self.heads = [seen, lagging]
+
+        def head(self) -> Block:
+            return self.heads.pop(0)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.chain, name)
+
+    flipped = world.node(1, chain=Flipping())
+    status = _after(world, flipped)
+    assert (status.release, status.stop) == (None, None)
+    assert "newest block" in status.reason
 
 
 def test_a_share_that_vanished_from_the_store_is_not_released_wrongly(world: World) -> None:
