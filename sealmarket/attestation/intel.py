@@ -64,10 +64,8 @@ from sealmarket.attestation.intel_tcb import (
     Rating,
     TcbInfo,
     isv_rating,
-    join,
     masked_equal,
-    module_rating,
-    platform_rating,
+    rate,
 )
 from sealmarket.attestation.intel_trust import PckIdentity, Trusted, trust_collateral, trust_pck_pem
 from sealmarket.attestation.model import _MAKER, AuthenticReport, Grade, Platform, Tcb, TcbStatus
@@ -96,15 +94,12 @@ class IntelBody:
     pck: PckExtension
     tcb_info: TcbInfo
     qe_identity: QeIdentity
-    platform: Rating
-    qe: Rating
-    module: Rating | None
+    ratings: Mapping[str, Rating]
     engine: str
     replay: tuple[RegisterMismatch, ...] | None = None
 
     def claims(self) -> Mapping[str, Any]:
         """The body's fields, the platform's, and how each part was rated."""
-        ratings = {"platform": self.platform, "qe": self.qe, "module": self.module}
         return {
             **self.quote.body.claims(),
             "quote_version": self.quote.version,
@@ -123,8 +118,7 @@ class IntelBody:
             "event_log": None if self.replay is None else "mismatch" if self.replay else "replayed",
             "tcb_levels": {
                 name: {"status": r.status.value, "date": r.date.date().isoformat() if r.date else None}
-                for name, r in ratings.items()
-                if r is not None
+                for name, r in self.ratings.items()
             },
         }
 
@@ -159,9 +153,8 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, n
             "a signature that does not verify",
         )
     # 8. The level of each part.
-    module = module_rating(trusted.tcb_info, quote.body) if isinstance(quote.body, TdBody) else None
-    platform = platform_rating(trusted.tcb_info, pck.extension, quote.body)
-    joined = join((platform, qe.rating) if module is None else (platform, module, qe.rating))
+    rated = rate(trusted.tcb_info, pck.extension, quote.body, qe.rating)
+    joined = rated.joined
     # 9. A second implementation.
     said = _second_opinion(quote, evidence.raw, _with_chain(collateral, quote, chain_pem), trusted, joined, moment)
     body = IntelBody(
@@ -169,9 +162,7 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, n
         pck=pck.extension,
         tcb_info=trusted.tcb_info,
         qe_identity=trusted.qe_identity,
-        platform=platform,
-        qe=qe.rating,
-        module=module,
+        ratings=rated.parts,
         engine=said,
         replay=_replay(evidence, quote),
     )

@@ -4,11 +4,14 @@
    TDX, whose 16 TDX components TEE_TCB_SVN reaches. If TEE_TCB_SVN[1] is not 0, components 0 and 1 belong
    to the module of that major version and are held against its own identity instead.
 2. The QE's level is the first whose ISVSVN it reaches.
-3. The parts' statuses are joined to the worst that they say together, advisories are united.
+3. A TD 1.5 report also names the TCB that runs now (TEE_TCB_SVN2): where the one it was launched on is
+   outdated and the one that runs is not, Intel advises to relaunch the TD.
+4. The parts' statuses are joined to the worst that they say together, advisories are united.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, NamedTuple, TypeVar
@@ -162,9 +165,8 @@ def masked_equal(found: bytes, expected: str, mask: str) -> bool:
     return all((f ^ w) & m == 0 for f, w, m in zip(found, want, bits, strict=True))
 
 
-def platform_rating(info: TcbInfo, pck: PckExtension, body: SgxBody | TdBody) -> Rating:
-    """Step 1: the first level that the platform reaches, or ``NoMatchingLevel``."""
-    tdx = body.tee_tcb_svn if isinstance(body, TdBody) else None
+def platform_rating(info: TcbInfo, pck: PckExtension, tdx: bytes | None) -> Rating:
+    """Step 1: the first level that the platform reaches, or ``NoMatchingLevel``; ``tdx`` is a TEE_TCB_SVN."""
     skip = 2 if tdx is not None and tdx[1] > 0 else 0
     for level in info.tcb_levels:
         if pck.pce_svn < level.tcb.pcesvn:
@@ -181,13 +183,13 @@ def platform_rating(info: TcbInfo, pck: PckExtension, body: SgxBody | TdBody) ->
     return Rating(TcbStatus.NO_LEVEL, None, ())
 
 
-def module_rating(info: TcbInfo, body: TdBody) -> Rating | None:
+def module_rating(info: TcbInfo, body: TdBody, svn: bytes) -> Rating | None:
     """The TDX module: signer and attributes proven against its identity, its level when it has its own.
 
     Raises:
         EvidenceRefused: no such module, or not Intel's.
     """
-    version = body.tee_tcb_svn[1]
+    version = svn[1]
     if version == 0:
         identity: _Module | _ModuleIdentity | None = info.tdx_module
     else:
@@ -200,7 +202,7 @@ def module_rating(info: TcbInfo, body: TdBody) -> Rating | None:
     if not masked_equal(body.seam_attributes, identity.attributes, identity.attributes_mask):
         refuse(Reason.TDX_MODULE, f"SEAM attributes {identity.attributes}", body.seam_attributes.hex())
     if isinstance(identity, _ModuleIdentity):
-        return isv_rating(identity.levels, body.tee_tcb_svn[0])
+        return isv_rating(identity.levels, svn[0])
     return None
 
 
@@ -224,8 +226,8 @@ class Joined:
     advisories: tuple[str, ...]
 
 
-def join(ratings: tuple[Rating, ...]) -> Joined:
-    """Step 3. An outdated part on a platform that needs configuration gives OutOfDateConfigurationNeeded."""
+def join(ratings: Sequence[Rating]) -> Joined:
+    """Step 4. An outdated part on a platform that needs configuration gives OutOfDateConfigurationNeeded."""
     statuses = {rating.status for rating in ratings}
     worst = max(statuses, key=lambda status: status.severity)
     if worst is TcbStatus.OUT_OF_DATE and statuses & _CONFIGURATION:
@@ -235,6 +237,51 @@ def join(ratings: tuple[Rating, ...]) -> Joined:
         advisories += [a for a in rating.advisories if a not in advisories]
     dates = [rating.date for rating in ratings if rating.date is not None]
     return Joined(worst, min(dates) if dates else None, tuple(advisories))
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """Each part's rating by name, and what they say together."""
+
+    parts: Mapping[str, Rating]
+    joined: Joined
+
+
+def rate(info: TcbInfo, pck: PckExtension, body: SgxBody | TdBody, qe: Rating) -> Rated:
+    """All steps for one quote.
+
+    Raises:
+        EvidenceRefused: the TDX module is not Intel's, or not listed.
+    """
+    if isinstance(body, SgxBody):
+        platform = platform_rating(info, pck, None)
+        return Rated({"platform": platform, "qe": qe}, join((platform, qe)))
+    launch = _td_parts(info, pck, body, body.tee_tcb_svn)
+    joined = join((*launch.values(), qe))
+    if body.tee_tcb_svn2 is None:
+        return Rated({**launch, "qe": qe}, joined)
+    current = _td_parts(info, pck, body, body.tee_tcb_svn2)
+    parts = {**launch, "qe": qe, **{f"current_{name}": rating for name, rating in current.items()}}
+    status = _relaunch(join((*launch.values(),)).status, join((*current.values(),)).status, qe.status)
+    return Rated(parts, joined if status is None else Joined(status, joined.date, joined.advisories))
+
+
+def _td_parts(info: TcbInfo, pck: PckExtension, body: TdBody, svn: bytes) -> dict[str, Rating]:
+    module = module_rating(info, body, svn)
+    platform = platform_rating(info, pck, svn)
+    return {"platform": platform} if module is None else {"platform": platform, "module": module}
+
+
+def _relaunch(launch: TcbStatus, current: TcbStatus, qe: TcbStatus) -> TcbStatus | None:
+    """Step 3: the status that takes the place of the joined one, None when that stands."""
+    if current in (TcbStatus.REVOKED, TcbStatus.NO_LEVEL):
+        return current
+    outdated = (TcbStatus.OUT_OF_DATE, TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED)
+    if launch not in outdated or current in outdated or qe is not TcbStatus.UP_TO_DATE:
+        return None
+    if launch is TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED or current in _CONFIGURATION:
+        return TcbStatus.TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED
+    return TcbStatus.TD_RELAUNCH_ADVISED
 
 
 def expected_ids(tee: Tee) -> tuple[str, str]:

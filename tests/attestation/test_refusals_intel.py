@@ -19,10 +19,10 @@ from sealmarket.attestation.roots import Roots
 from sealmarket.attestation.rules import EvidenceRules, IntelRules, PlatformFlag, TdAttribute
 from sealmarket.attestation.verify import UNCHECKED, Expected, appraise, authenticate, verify
 from sealmarket_worker.virtual import intel_collateral as genuine
-from sealmarket_worker.virtual.intel_format import SgxReport
+from sealmarket_worker.virtual.intel_format import SgxReport, sign_raw
 from sealmarket_worker.virtual.pki import Authority, Validity, revocation_list
 from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots, forged, report_of
-from tests.forge.intel import IntelForge, intel_root_name, new_key
+from tests.forge.intel import IntelForge, intel_root_name, malleate, new_key
 from tests.vectors import manifest, vector
 
 SEPT = 1 << 28
@@ -620,23 +620,23 @@ def test_a_known_platform_is_asked_about_again_when_anything_else_changes(
     monkeypatch.setattr(intel, "_ask", count)
     intel.forget()
     collateral = forge.collateral()
-    data = {"report_data": b"\x01" * 64}
-    one, five = forge.td_report, forge.td_report_15
 
-    for quote in (forge.tdx_quote(), forge.tdx_quote(one(**data)), forge.tdx_quote(one(**data), n_minus_s={"quote"})):
+    def again(quote: bytes, signed: int, at: int) -> bytes:
+        """The same quote over other report data, signed anew by the same quoting enclave."""
+        changed = quote[:at] + b"\x01" * 64 + quote[at + 64 : signed]
+        signature = sign_raw(forge.attestation_key, changed)
+        return changed + quote[signed : signed + 4] + signature + quote[signed + 68 :]
+
+    four, five = forge.tdx_quote(), forge.tdx_quote(forge.td_report_15(), version=5)
+    for quote in (four, again(four, 632, 568), four[:636] + malleate(four[636:700]) + four[700:]):
         assert forged(forge, quote, collateral).accepted
     assert len(asked) == 1
-    for quote in (forge.tdx_quote(five(), version=5), forge.tdx_quote(five(**data), version=5)):
+    for quote in (five, again(five, 702, 574)):
         assert forged(forge, quote, collateral).accepted
     assert len(asked) == 2
-    others = (
-        forge.tdx_quote(five(mr_service_td=b"\x01" * 48), version=5),
-        forge.tdx_quote(five(mr_td=b"\x01" * 48), version=5),
-        forge.tdx_quote(one(xfam=7)),
-        forge.tdx_quote(qe_auth=b"\x08" * 32),
-    )
-    for number, quote in enumerate(others, 3):
+    service, image = (again(five, 702, at) for at in (638, 54 + 136))
+    for number, quote in enumerate((service, image, forge.tdx_quote(qe_auth=b"\x08" * 32)), 3):
         assert forged(forge, quote, collateral).authentic
         assert len(asked) == number
-    assert forged(forge, forge.tdx_quote(), forge.collateral()).accepted
-    assert len(asked) == len(others) + 3
+    assert forged(forge, four, forge.collateral()).accepted
+    assert len(asked) == 6
