@@ -28,7 +28,7 @@ from sealmarket.protocol.codec import (
     to_builtins,
 )
 from sealmarket.protocol.job import allowed_leaf
-from sealmarket.protocol.numbers import U32, AssetId, Grade, Purpose, Tee, Timestamp
+from sealmarket.protocol.numbers import AssetId, Grade, Purpose, Tee, Timestamp
 from sealmarket.protocol.orders import Terms
 from sealmarket.protocol.policy import Dealing, OutputRules, PolicyDocument
 
@@ -40,7 +40,7 @@ class DraftTerms(Shape, frozen=True, kw_only=True):
 
     price: Wei
     expiry: Timestamp
-    max_uses: Annotated[U32, Meta(ge=1)]
+    max_uses: Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
     purposes: Annotated[tuple[PurposeName, ...], Meta(min_length=1)]
     min_grade: Literal["hardware", "simulated"] = "hardware"
     token: Address = ZERO_ADDRESS

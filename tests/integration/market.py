@@ -32,10 +32,13 @@ from sealmarket.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint, Wei
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.job import Decision, JobSpec, Settlement, Stop
 from sealmarket.protocol.numbers import Grade, JobId, Outcome, Tee
+from sealmarket.protocol.orders import Seal
 from sealmarket.protocol.policy import OutputRules
+from sealmarket.protocol.receipt import ReceiptInput, ReceiptPredicate, Statement, Subject, envelope, signing_hash
 from sealmarket.protocol.signing import address_of, sign
 from sealmarket.protocol.wire import DecisionDetail, SignedComputeOrder, SignedDecision, SignedStop
 from sealmarket.sealed.hpke import PrivateKey
+from sealmarket.sealed.result import seal_result
 from sealmarket.workload.bundle import Bundle, read_bundle
 from sealmarket.workload.environment import build
 from tests.workload.bundles import bundle
@@ -198,6 +201,52 @@ class Market:
         """What the enclave signs at the end."""
         word = Settlement(job_id=self.job_id(spec), result_hash=result, receipt_hash=receipt, units=0, last=True)
         return word, sign(word.digest(self.book.chain_id, self.book.market), keys.signer)
+
+    def finish(
+        self, spec: JobSpec, keys: EnclaveKeys, decision: Decision, seals: Sequence[Seal]
+    ) -> tuple[bytes, Settlement, bytes]:
+        """Seal a result into the store; the receipt, and the enclave's signed last word for it."""
+        job_id, store = self.job_id(spec), self.backend.store()
+        result, container = seal_result(
+            {"count.json": b"1"},
+            self.result_key.public,
+            chain_id=self.book.chain_id,
+            market=self.book.market,
+            job_id=job_id,
+            bucket=4096,
+        )
+        store.put_document(result.canonical())
+        store.put_container_bytes(result.content_root, container)
+        digests = {"keccak256": result.hash.hex(), "sealmarketContentRoot": result.content_root.hex()}
+        predicate = ReceiptPredicate(
+            chain_id=self.book.chain_id,
+            market=self.book.market,
+            job_id=job_id,
+            evidence_hash=decision.evidence_hash,
+            enclave_key_hash=decision.enclave_key_hash,
+            workload_digest=spec.workload_digest,
+            parameters_digest=spec.parameters_digest,
+            terms_digest=decision.terms_digest,
+            inputs=tuple(
+                ReceiptInput(
+                    asset_id=use.asset_id,
+                    asset_version=use.version,
+                    content_root=seal.content_root,
+                    policy_hash=seal.policy_hash,
+                )
+                for use, seal in zip(spec.assets, seals, strict=True)
+            ),
+            outcome="completed",
+            privacy="exact",
+            units=0,
+            sandbox=(),
+            platform="no device (simulated)",
+        )
+        statement = Statement(subject=(Subject(name="result", digest=digests),), predicate=predicate)
+        signature = sign(signing_hash(statement), keys.signer)
+        receipt = envelope(statement, address_of(keys.signer.public_key), signature).canonical()
+        word, signed = self.settlement(spec, keys, result.hash, keccak(receipt))
+        return receipt, word, signed
 
     def job_id(self, spec: JobSpec) -> JobId:
         """The id of a job on this market."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +12,21 @@ from msgspec.structs import replace
 from scripts import chains
 from scripts.processes import Supervisor
 from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
-from sealmarket.chain.deploy import deploy
+from sealmarket.chain.deploy import deploy, write_book
 from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, TermsChanged
 from sealmarket.chain.model import Windows
+from sealmarket.chain.storage_proof import ProofRefused, mapping_slot, proven_slot
+from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, SealedAsset, read_job
 from sealmarket.client.errors import JobEndedOtherwise
+from sealmarket.client.proof import gather_proof, read_proof, write_proof
+from sealmarket.client.verify import Conclusion, Trusted, verify_receipt
+from sealmarket.client.verify_facts import SLOTS_PLACE, chain_facts
 from sealmarket.protocol.book import FinalityRule
-from sealmarket.protocol.codec import ZERO_ADDRESS, Wei
+from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Wei
+from sealmarket.protocol.errors import SealmarketError
 from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import terms_digest
 from sealmarket.protocol.numbers import JobId, Outcome, Status
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.sealed.result import seal_result
@@ -207,3 +215,77 @@ def test_an_interrupted_deployment_goes_on_and_sends_nothing_twice(market: Marke
     assert parts == ["AssetRegistry kept", "OracleCommittee sent", "Market sent"]
     again = deploy(market.rpc_url, account, market.settings, development=True, progress=progress)
     assert again == book
+
+
+@pytest.fixture(scope="module")
+def settled(market: Market, sealed: SealedAsset) -> JobId:
+    """A job with a real receipt, settled."""
+    handle = market.request(sealed)
+    job_id = market.match(handle)
+    record = now(market, job_id)
+    market.provider_sender.send(market.chain.market.quote(record.spec, EVIDENCE))
+    keys = EnclaveKeys()
+    decision = market.decision(
+        record.spec, keys, EVIDENCE, terms_digest=terms_digest(record.spec.assets, [sealed.seal] * 2)
+    )
+    market.anybody.send(market.chain.market.decide(record.spec, market.signed(decision), market.committee))
+    receipt, word, signature = market.finish(record.spec, keys, decision, [sealed.seal] * 2)
+    market.backend.store().put_document(receipt)
+    market.anybody.send(market.chain.market.settle(record.spec, market.enclave(decision), word, signature))
+    market.consumer.wait(job_id, timeout=30)
+    return job_id
+
+
+def test_a_whole_job_is_confirmed_by_the_chain_and_proven_under_a_block_hash(
+    market: Market, settled: JobId, tmp_path: Path
+) -> None:
+    proof = gather_proof(market.chain, market.backend.store(), settled)
+    write_proof(tmp_path / "job.sealproof.json", proof)
+    again = read_proof(tmp_path / "job.sealproof.json")
+    assert verify_receipt(again, Trusted()).conclusion is Conclusion.CONSISTENT
+    told = verify_receipt(again, Trusted(book=market.book, facts=chain_facts(market.chain, settled)))
+    assert told.failures == ()
+    assert told.conclusion is Conclusion.CONFIRMED
+    final = market.chain.final()
+    shown = chain_facts(market.chain, settled, at=final.hash)
+    assert verify_receipt(again, Trusted(book=market.book, facts=shown)).conclusion is Conclusion.PROVEN
+
+
+def test_a_proof_under_another_hash_is_refused(market: Market, settled: JobId) -> None:
+    with pytest.raises(SealmarketError):
+        chain_facts(market.chain, settled, at=keccak(b"a block that never was"))
+    slot = mapping_slot(read_job(market.chain, settled).spec.request_hash, SLOTS_PLACE)
+    final = market.chain.final()
+    assert proven_slot(market.chain.rpc, final.hash, market.book.market, slot) > 0
+    assert proven_slot(market.chain.rpc, final.hash, market.book.market, keccak(b"never written")) == 0
+    with pytest.raises(ProofRefused, match="none at this address"):
+        proven_slot(market.chain.rpc, final.hash, Address(b"\x77" * 20), slot)
+
+
+def test_an_auditor_verifies_with_one_command(
+    market: Market, settled: JobId, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof, book = tmp_path / "job.sealproof.json", tmp_path / "market.json"
+    write_proof(proof, gather_proof(market.chain, market.backend.store(), settled))
+    write_book(book, market.book)
+
+    def run(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), capsys.readouterr().out
+
+    code, said = run("verify", str(proof))
+    assert (code, "consistent, not proven" in said, "SIMULATED" in said) == (2, True, True)
+    code, said = run("verify", str(proof), "--book", str(book), "--rpc", market.rpc_url, "--json")
+    assert (code, json.loads(said)["conclusion"]) == (0, "confirmed by the chain")
+    trusted = str(market.chain.final().hash)
+    code, said = run("verify", str(proof), "--book", str(book), "--rpc", market.rpc_url, "--at", trusted)
+    assert (code, "conclusion: proven" in said) == (0, True)
+    document = json.loads(proof.read_text())
+    document["core"]["enclaveSigner"] = "0x" + "11" * 20
+    proof.write_text(json.dumps(document))
+    code, said = run("verify", str(proof), "--book", str(book), "--rpc", market.rpc_url)
+    assert (code, "conclusion: refuted" in said) == (1, True)
+    code, said = run("chain", "status", "--book", str(book), "--rpc", market.rpc_url)
+    assert (code, "as the chain has it" in said) == (0, True)

@@ -1,0 +1,133 @@
+"""What several command groups ask for alike: the market, an account, amounts; and how they answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sealmarket.chain import Chain
+from sealmarket.chain.deploy import read_book
+from sealmarket.client.store import Store
+from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.codec import Address, Bytes32, Wei, to_builtins
+from sealmarket.protocol.errors import MalformedDocument, SealmarketError
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+BookFile = Annotated[
+    Path,
+    typer.Option(
+        "--book", envvar="SEALMARKET_BOOK", help="The market's address book (from whoever deployed it).", exists=True
+    ),
+]
+RpcUrl = Annotated[str, typer.Option("--rpc", envvar="SEALMARKET_RPC", help="A node of the chain, by URL.")]
+KeyFile = Annotated[
+    Path,
+    typer.Option(
+        "--key-file",
+        envvar="SEALMARKET_KEY_FILE",
+        help="Your account: a keystore, or a hex key in a file of mode 0600.",
+    ),
+]
+PassphraseFile = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="Where the passphrase stands; asked for otherwise.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+OwnChain = Annotated[
+    bool,
+    typer.Option("--development-chain", help="You started this chain on this machine: well-known keys may be used."),
+]
+
+COIN = 10**18
+
+
+class Usage(SealmarketError):
+    """Something on the command line is not as it must be."""
+
+
+@contextmanager
+def market(book: Path, rpc: str) -> Iterator[tuple[Chain, Store]]:
+    """The chain and the store of an address book."""
+    addresses = load_book(book)
+    chain, store = Chain(addresses, rpc), Store(addresses.store)
+    try:
+        yield chain, store
+    finally:
+        store.close()
+        chain.close()
+
+
+def load_book(path: Path) -> AddressBook:
+    """Read an address book; a file that is none is refused with what to do."""
+    try:
+        return read_book(path)
+    except MalformedDocument as error:
+        raise Usage(
+            f"{path} is no address book: {error.message}", remedy="use the file that scripts/deploy wrote"
+        ) from error
+
+
+def load_key(path: Path, passphrase_file: Path | None = None) -> LocalAccount:
+    """Read an account; asks for the passphrase of an encrypted one."""
+    from sealmarket.client.accounts import load_account
+
+    encrypted = path.is_file() and path.read_bytes()[:1] == b"{"
+    return load_account(path, read_passphrase(passphrase_file, f"Passphrase of {path}") if encrypted else None)
+
+
+def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) -> str:
+    """A passphrase from a file's first line, or asked for; never echoed."""
+    if file is not None:
+        return file.read_text().splitlines()[0]
+    if given := os.environ.get("SEALMARKET_PASSPHRASE"):
+        return given
+    answer: str = typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True)
+    return answer
+
+
+def amount(text: str) -> Wei:
+    """``1500`` is in the smallest unit, ``1.5coin`` in whole coins of 18 digits. Exact, never a float."""
+    found = re.fullmatch(r"(\d+)|(\d+(?:\.\d{1,18})?) ?(?:coin|ether|eth)", text)
+    if not found:
+        raise Usage(f"{text!r} is no amount", remedy="write 1500 for the smallest unit, or 1.5coin")
+    return Wei(int(found[1]) if found[1] else int(Decimal(found[2]) * COIN))
+
+
+def coins(value: int) -> str:
+    """An amount in whole coins, exactly."""
+    shown = f"{value // COIN}.{value % COIN:018d}".rstrip("0").rstrip(".")
+    return f"{shown} coin"
+
+
+def hash_option(text: str) -> Bytes32:
+    """A 32-byte hash or id."""
+    try:
+        return Bytes32.parse(text.lower())
+    except MalformedDocument as error:
+        raise Usage(f"{text!r} is not 32 bytes of 0x hex", remedy="copy the whole id") from error
+
+
+def account_option(text: str) -> Address:
+    """An account's address."""
+    try:
+        return Address.parse(text.lower())
+    except MalformedDocument as error:
+        raise Usage(f"{text!r} is no account", remedy="copy the whole address, 0x and 40 digits") from error
+
+
+def answer(value: Any, lines: list[str], as_json: bool) -> None:
+    """Say the result: JSON for programs, lines for people."""
+    if as_json:
+        typer.echo(json.dumps(to_builtins(value), indent=2, default=str))
+    else:
+        for line in lines:
+            typer.echo(line)

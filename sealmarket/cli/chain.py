@@ -1,0 +1,81 @@
+"""Look at a market on its chain: where it is, what is final, who has what."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sealmarket.cli._options import AsJson, BookFile, RpcUrl, account_option, answer, coins, load_book, market
+from sealmarket.protocol.codec import ZERO_ADDRESS, to_builtins
+
+app = typer.Typer(no_args_is_help=True, help="Look at a market on its chain.")
+
+
+@app.command()
+def status(book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
+    """Is this the right chain, what is final, and does the chain know the book's committees?
+
+    Example: sealmarket chain status --book market.json --rpc http://127.0.0.1:8545
+    """
+    from sealmarket.chain.contracts import members_hash
+
+    with market(book, rpc) as (chain, _):
+        head, final = chain.head(), chain.final()
+        view = chain.at(final)
+        known = {c.epoch: view.committee_hash(c.epoch) == members_hash(c) for c in chain.book.committees}
+        paused = view.paused()
+    told = {
+        "chainId": chain.book.chain_id,
+        "head": {"number": head.number, "hash": str(head.hash)},
+        "final": {"number": final.number, "hash": str(final.hash)},
+        "finality": chain.book.finality.describe(),
+        "committees": {str(epoch): right for epoch, right in known.items()},
+        "matchingPaused": paused,
+    }
+    lines = [
+        f"chain {chain.book.chain_id}, head {head.number}, final {final.number} ({chain.book.finality.describe()})",
+        f"market {chain.book.market.checksum}{', matching PAUSED' if paused else ''}",
+        *(
+            f"committee of epoch {epoch}: {'as the chain has it' if right else 'NOT the one on chain'}"
+            for epoch, right in known.items()
+        ),
+    ]
+    answer(told, lines, as_json)
+    raise typer.Exit(0 if all(known.values()) else 1)
+
+
+@app.command()
+def book(book: BookFile, as_json: AsJson = False) -> None:
+    """Show an address book.
+
+    Example: sealmarket chain book --book market.json
+    """
+    found = load_book(book)
+    lines = [
+        f"chain      {found.chain_id}, final: {found.finality.describe()}",
+        f"registry   {found.registry.checksum}",
+        f"committee  {found.committee.checksum}",
+        f"market     {found.market.checksum}, since block {found.deployed_at}",
+        f"store      {found.store}",
+        f"backend    {found.backend}",
+    ]
+    for committee in found.committees:
+        lines.append(f"epoch {committee.epoch}: {committee.threshold} of {len(committee.members)}")
+        lines += [f"  {member.signer.checksum}  {member.url}" for member in committee.members]
+    answer(to_builtins(found), lines, as_json)
+
+
+@app.command()
+def account(
+    holder: Annotated[str, typer.Argument(help="An account.")], book: BookFile, rpc: RpcUrl, as_json: AsJson = False
+) -> None:
+    """What an account holds in the market: free and staked.
+
+    Example: sealmarket chain account 0xACCOUNT --book market.json --rpc URL
+    """
+    with market(book, rpc) as (chain, _):
+        head = chain.head()
+        found = chain.at(head).account(ZERO_ADDRESS, account_option(holder))
+    told = {"free": str(int(found.free)), "staked": str(int(found.staked)), "block": head.number}
+    answer(told, [f"free {coins(found.free)}, staked {coins(found.staked)} (block {head.number})"], as_json)

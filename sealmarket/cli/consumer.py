@@ -1,0 +1,225 @@
+"""Request a job over sealed data, follow it, and open its result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sealmarket.cli._options import (
+    AsJson,
+    BookFile,
+    KeyFile,
+    OwnChain,
+    PassphraseFile,
+    RpcUrl,
+    Usage,
+    amount,
+    answer,
+    coins,
+    hash_option,
+    load_key,
+    market,
+    read_passphrase,
+)
+from sealmarket.client.consumer import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
+from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.client.proof import SUFFIX, gather_proof, write_proof
+from sealmarket.protocol.numbers import AssetId, Grade, JobId, Purpose, Tee
+from sealmarket.sealed.outputs import NAME
+
+app = typer.Typer(no_args_is_help=True, help="Request a job over sealed data, follow it, and open its result.")
+
+_Job = Annotated[str, typer.Argument(help="The job's id (0x and 64 digits).")]
+
+
+@app.command()
+def key(
+    path: Annotated[Path, typer.Argument(help="Where the new key file goes.")],
+    passphrase_file: PassphraseFile = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Keep it unencrypted in its file (mode 0600).")] = False,
+) -> None:
+    """Make a result key: results are sealed to it, and only its file opens them.
+
+    Example: sealmarket consumer key result.key
+    """
+    passphrase = None if plain else read_passphrase(passphrase_file, "Passphrase for the result key", confirm=True)
+    create_result_key(path, passphrase=passphrase, confirm_unencrypted=plain)
+    typer.echo(f"{path} written: keep it, a result cannot be opened without it")
+
+
+@app.command()
+def deposit(
+    value: Annotated[str, typer.Argument(help="1500 in the smallest unit, or 1.5coin.")],
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put money into the market's ledger; a match locks it, and what is not used returns.
+
+    Example: sealmarket consumer deposit 10coin --book market.json --rpc URL --key-file consumer.key
+    """
+    with market(book, rpc) as (chain, store):
+        mined = Consumer(chain, load_key(key_file), store, development=development).deposit(amount(value))
+    told = {"deposited": str(int(amount(value))), "block": mined.block.number}
+    answer(told, [f"deposited {coins(amount(value))} in block {mined.block.number}"], as_json)
+
+
+@app.command()
+def request(
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    workload: Annotated[Path, typer.Option("--workload", help="The workload's folder.", exists=True)],
+    asset: Annotated[list[str], typer.Option("--asset", help="An asset, 0xID or 0xID:VERSION; repeat in order.")],
+    result_key: Annotated[Path, typer.Option("--result-key", help="Your result key file (`consumer key`).")],
+    max_compute_price: Annotated[str, typer.Option(help="Most for the computation: 1500, or 1.5coin.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", help="name=value; values are JSON or text.")
+    ] = None,
+    max_unit_price: Annotated[str, typer.Option(help="Most for one metered unit.")] = "0",
+    max_units: Annotated[int, typer.Option(help="Most units.", min=0)] = 0,
+    purpose: Annotated[str, typer.Option(help="train, fine_tune, infer or query.")] = "train",
+    tee: Annotated[str, typer.Option(help="sgx, tdx, snp or cca.")] = "tdx",
+    allow_simulated: Annotated[
+        bool, typer.Option("--allow-simulated", help="Accept an enclave that NO hardware stands behind.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the match; 0 does not wait.")] = 120,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a request over the terms in force and put it into the book.
+
+    Example: sealmarket consumer request --workload workloads/train_gradient_boosting --asset 0xA --asset 0xB
+    --parameter target=mdvis --max-compute-price 1coin --result-key result.key --book market.json --rpc URL
+    --key-file consumer.key
+    """
+    secret = load_result_key(result_key, passphrase=_passphrase_of(result_key, passphrase_file))
+    limits = JobLimits(
+        max_compute_price=amount(max_compute_price),
+        max_unit_price=amount(max_unit_price),
+        max_units=max_units,
+        tee=Tee[_choice(tee, "sgx", "tdx", "snp", "cca").upper()],
+        min_grade=Grade.SIMULATED if allow_simulated else Grade.HARDWARE,
+    )
+    wishes = [_wish(text) for text in asset]
+    wanted = Purpose[_choice(purpose, "train", "fine_tune", "infer", "query").upper()]
+    with market(book, rpc) as (chain, store):
+        consumer = Consumer(chain, load_key(key_file), store, development=development)
+        handle = consumer.request(workload, _parameters(parameter or []), wishes, limits, secret, purpose=wanted)
+        job = consumer.wait_match(handle, timeout=wait) if wait else None
+    told = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None}
+    lines = [f"request {handle.request_hash} is in the book"]
+    if job:
+        lines += [f"job {job} is matched", f"next: sealmarket consumer status {job}"]
+    answer(told, lines, as_json)
+
+
+@app.command()
+def status(job: _Job, book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
+    """Where a job stands at the newest final block, and what its reasons mean.
+
+    Example: sealmarket consumer status 0xJOB --book market.json --rpc URL
+    """
+    with market(book, rpc) as (chain, _):
+        record = read_job(chain, JobId(hash_option(job)))
+    answer(_told(record), _lines(record), as_json)
+
+
+@app.command()
+def result(
+    job: _Job,
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    result_key: Annotated[Path, typer.Option("--result-key", help="Your result key file.", exists=True)],
+    out: Annotated[Path, typer.Option("--out", help="A folder for the outputs and the proof.")],
+    acknowledge: Annotated[bool, typer.Option("--acknowledge", help="Say that it arrived: pays the provider.")] = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the result.")] = 600,
+    passphrase_file: PassphraseFile = None,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Wait for a job's result, open it, and keep the proof of the whole job beside it.
+
+    Example: sealmarket consumer result 0xJOB --result-key result.key --out result --acknowledge
+    --book market.json --rpc URL --key-file consumer.key
+    """
+    job_id = JobId(hash_option(job))
+    secret = load_result_key(result_key, passphrase=_passphrase_of(result_key, passphrase_file))
+    with market(book, rpc) as (chain, store):
+        consumer = Consumer(chain, load_key(key_file), store, development=development)
+        consumer.wait(job_id, timeout=wait)
+        outputs = consumer.open_result(job_id, secret)
+        out.mkdir(parents=True, exist_ok=True)
+        for name, data in outputs.items():
+            # Names were checked when the result was opened; a file outside `out` must stay impossible all the same.
+            assert NAME.fullmatch(name)
+            (out / name).write_bytes(data)
+        proof = out / f"{str(job_id)[2:14]}{SUFFIX}"
+        write_proof(proof, gather_proof(chain, store, job_id))
+        if acknowledge:
+            consumer.acknowledge(job_id)
+    told = {"outputs": {name: len(data) for name, data in outputs.items()}, "proof": str(proof)}
+    lines = [f"{out / name}  {len(data)} bytes" for name, data in outputs.items()]
+    answer(told, [*lines, f"next: sealmarket verify {proof} --book {book} --rpc {rpc}"], as_json)
+
+
+def _told(record: JobRecord) -> dict[str, Any]:
+    return {
+        "jobId": str(record.job_id),
+        "status": record.status.name.lower(),
+        "deadline": record.slot.deadline,
+        "block": record.at.number,
+        "provider": record.spec.provider,
+        "reasons": [{"reason": r.word, "remedy": r.remedy} for r in reasons_in_words(record.reasons)],
+        "fault": record.fault.name.lower(),
+        "history": [{"event": type(e).__name__, "block": e.at.block_number} for e in record.history],
+    }
+
+
+def _lines(record: JobRecord) -> list[str]:
+    lines = [f"job {record.job_id} is {record.status.name.lower()} (block {record.at.number}, final)"]
+    lines += [f"  {type(event).__name__:<12} block {event.at.block_number}" for event in record.history]
+    for reason in reasons_in_words(record.reasons):
+        lines += [f"  reason: {reason.word}", f"    what to do: {reason.remedy}"]
+    return lines
+
+
+def _parameters(given: list[str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise Usage(f"{text!r} is no parameter", remedy="write name=value")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
+
+
+def _wish(text: str) -> AssetWish:
+    asset, _, version = text.partition(":")
+    if version and not version.isdigit():
+        raise Usage(f"{text!r} names no version", remedy="write 0xID, or 0xID:2 for version 2")
+    return AssetWish(asset_id=AssetId(hash_option(asset)), version=int(version or 1))
+
+
+def _choice(text: str, *choices: str) -> str:
+    if text not in choices:
+        raise Usage(f"{text!r} is none of {', '.join(choices)}", remedy="name one of them")
+    return text
+
+
+def _passphrase_of(path: Path, file: Path | None) -> str | None:
+    from sealmarket.protocol.codec import decode
+    from sealmarket.sealed.keyfile import KeyFile as Stored
+
+    encrypted = decode(Stored, path.read_bytes()).scrypt is not None
+    return read_passphrase(file, f"Passphrase of {path}") if encrypted else None

@@ -1,0 +1,212 @@
+"""Seal data, publish it under your terms, tighten or revoke them, collect what it earned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from sealmarket.cli._options import (
+    AsJson,
+    BookFile,
+    KeyFile,
+    OwnChain,
+    PassphraseFile,
+    RpcUrl,
+    Usage,
+    amount,
+    answer,
+    coins,
+    hash_option,
+    load_key,
+    market,
+    read_passphrase,
+)
+from sealmarket.client.draft import PolicyDraft
+from sealmarket.client.owner import Owner, SealedAsset
+from sealmarket.protocol.codec import ZERO_ADDRESS, decode
+from sealmarket.protocol.errors import MalformedDocument
+from sealmarket.protocol.numbers import AssetId
+
+app = typer.Typer(no_args_is_help=True, help="Seal data, publish it under your terms, collect what it earned.")
+
+_Asset = Annotated[str, typer.Argument(help="The asset's id (0x and 64 digits).")]
+_Version = Annotated[int, typer.Argument(help="The asset's version.", min=1)]
+
+
+@app.command()
+def seal(
+    file: Annotated[Path, typer.Argument(help="The data.", exists=True, dir_okay=False)],
+    policy: Annotated[Path, typer.Option("--policy", help="Your policy draft (JSON).", exists=True)],
+    out: Annotated[Path, typer.Option("--out", help="A new folder for ciphertext, shares, policy and key.")],
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    after: Annotated[Path | None, typer.Option(help="The folder of the version that this one succeeds.")] = None,
+    passphrase_file: PassphraseFile = None,
+    plain_key: Annotated[
+        bool, typer.Option("--plain-key", help="Keep the data key unencrypted in its file (mode 0600).")
+    ] = False,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt data, split the key over the oracle nodes, and write it all to a folder. Publishes nothing.
+
+    Example: sealmarket owner seal patients.csv --policy policy.json --out sealed --book market.json --rpc URL
+    --key-file owner.key
+    """
+    draft = _draft(policy)
+    passphrase = None if plain_key else read_passphrase(passphrase_file, "Passphrase for the data key", confirm=True)
+    with market(book, rpc) as (chain, store):
+        owner = Owner(chain, load_key(key_file), store, development=development)
+        sealed = owner.seal(
+            file,
+            draft,
+            out,
+            passphrase=passphrase,
+            confirm_unencrypted_key=plain_key,
+            successor_of=SealedAsset.load(after) if after else None,
+        )
+    lines = [
+        f"sealed as asset {sealed.asset_id} version {sealed.version} in {out}",
+        f"  ciphertext  {sealed.seal.content_root}  ({sealed.summary.container_length} bytes)",
+        f"  policy      {sealed.seal.policy_hash}",
+        f"  data key    {out / 'data.key'}: keep it, nobody can make another",
+        f"next: sealmarket owner publish {out}",
+    ]
+    answer(sealed.summary, lines, as_json)
+
+
+@app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(help="What `owner seal` wrote.", exists=True, file_okay=False)],
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a sealed folder and put its terms on chain.
+
+    Example: sealmarket owner publish sealed --book market.json --rpc URL --key-file owner.key
+    """
+    sealed = SealedAsset.load(folder)
+    with market(book, rpc) as (chain, store):
+        mined = Owner(chain, load_key(key_file), store, development=development).publish(sealed)
+    told = {
+        "assetId": str(sealed.asset_id),
+        "version": sealed.version,
+        "transaction": str(mined.transaction),
+        "block": mined.block.number,
+        "gasUsed": mined.gas_used,
+    }
+    lines = [
+        f"published asset {sealed.asset_id} version {sealed.version}",
+        f"  in block {mined.block.number}, transaction {mined.transaction}",
+        f"  price {coins(sealed.terms.price)} a use, at most {sealed.terms.max_uses} uses",
+    ]
+    answer(told, lines, as_json)
+
+
+@app.command()
+def tighten(
+    asset: _Asset,
+    version: _Version,
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    price: Annotated[str | None, typer.Option(help="A higher price: 1500, or 1.5coin.")] = None,
+    expiry: Annotated[int | None, typer.Option(help="An earlier end, in seconds since 1970 UTC.")] = None,
+    max_uses: Annotated[int | None, typer.Option(help="Fewer uses.")] = None,
+    purposes: Annotated[
+        int | None, typer.Option(help="Fewer purposes: train 1, fine-tune 2, infer 4, query 8.")
+    ] = None,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tighten terms that are in force: from the next block on, for every later acceptance and release.
+
+    Example: sealmarket owner tighten 0xASSET 1 --max-uses 10 --book market.json --rpc URL --key-file owner.key
+    """
+    wanted: dict[str, Any] = {
+        "price": amount(price) if price else None,
+        "expiry": expiry,
+        "max_uses": max_uses,
+        "purposes": purposes,
+    }
+    changes = {name: value for name, value in wanted.items() if value is not None}
+    if not changes:
+        raise Usage("nothing to tighten was named", remedy="name --price, --expiry, --max-uses or --purposes")
+    with market(book, rpc) as (chain, store):
+        owner = Owner(chain, load_key(key_file), store, development=development)
+        mined = owner.tighten(AssetId(hash_option(asset)), version, **changes)
+        terms = chain.at(mined.block).asset(AssetId(hash_option(asset)), version).terms
+    answer(terms, [f"tightened in block {mined.block.number}: {', '.join(changes)}"], as_json)
+
+
+@app.command()
+def revoke(
+    asset: _Asset,
+    version: _Version,
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Stop every later match, acceptance and release of a version, for good.
+
+    Example: sealmarket owner revoke 0xASSET 1 --book market.json --rpc URL --key-file owner.key
+    """
+    with market(book, rpc) as (chain, store):
+        mined = Owner(chain, load_key(key_file), store, development=development).revoke(
+            AssetId(hash_option(asset)), version
+        )
+    told = {"assetId": asset, "version": version, "block": mined.block.number, "transaction": str(mined.transaction)}
+    answer(told, [f"revoked in block {mined.block.number}; running jobs that were released before go on"], as_json)
+
+
+@app.command()
+def earnings(
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take all of it out, to your account.")] = False,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """What your assets earned and you have not taken out.
+
+    Example: sealmarket owner earnings --withdraw --book market.json --rpc URL --key-file owner.key
+    """
+    with market(book, rpc) as (chain, store):
+        owner = Owner(chain, load_key(key_file), store, development=development)
+        free = owner.earnings(ZERO_ADDRESS)
+        mined = owner.withdraw(ZERO_ADDRESS, free) if withdraw and free else None
+    told = {"free": str(int(free)), "withdrawn": mined is not None}
+    answer(told, [f"{coins(free)} {'withdrawn' if mined else 'to withdraw'}"], as_json)
+
+
+@app.command("policy-schema")
+def policy_schema() -> None:
+    """The JSON Schema of a policy draft, as `owner seal --policy` takes it."""
+    from sealmarket.protocol.codec import HexBytes, Uint
+
+    def spelled(kind: type) -> dict[str, Any]:
+        if issubclass(kind, Uint):
+            return {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"}
+        digits = kind.length * 2 if issubclass(kind, HexBytes) and kind.length is not None else 0
+        return {"type": "string", "pattern": f"^0x[0-9a-f]{{{digits}}}$"}
+
+    answer(msgspec.json.schema(PolicyDraft, schema_hook=spelled), [], True)
+
+
+def _draft(path: Path) -> PolicyDraft:
+    try:
+        return decode(PolicyDraft, path.read_bytes())
+    except MalformedDocument as error:
+        raise Usage(
+            f"{path} is no policy draft: {error.message}", remedy="see `sealmarket owner policy-schema`"
+        ) from error

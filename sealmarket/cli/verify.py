@@ -1,0 +1,132 @@
+"""Verify a job afterwards: policy, match, evidence, decision, release, receipt, result, settlement."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sealmarket.cli._options import AsJson, Usage, hash_option, load_book
+from sealmarket.client.proof import ProofBundle, gather_proof, read_proof
+from sealmarket.client.verify import ChainFacts, Conclusion, Report, State, Trusted, verify_receipt
+from sealmarket.protocol.codec import decode
+from sealmarket.protocol.numbers import JobId
+from sealmarket.protocol.wire import EvidencePackage
+
+app = typer.Typer(help="Verify a job afterwards, step by step.")
+
+EXIT = {Conclusion.PROVEN: 0, Conclusion.CONFIRMED: 0, Conclusion.REFUTED: 1, Conclusion.CONSISTENT: 2}
+_MARKS = {State.OK: "ok", State.FAILED: "FAILED", State.UNKNOWN: "unknown"}
+
+
+@app.command("verify")
+def verify(
+    receipt: Annotated[
+        str, typer.Argument(help="A proof file (*.sealproof.json), or a job's id with --rpc and --book.")
+    ],
+    book: Annotated[
+        Path | None,
+        typer.Option("--book", envvar="SEALMARKET_BOOK", help="The address book of the market that you know."),
+    ] = None,
+    rpc: Annotated[
+        str | None, typer.Option("--rpc", envvar="SEALMARKET_RPC", help="A node of the chain; offline without.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="A block hash that you trust: the job's slot is proven under it.")
+    ] = None,
+    evidence: Annotated[Path | None, typer.Option(help="The evidence package, if you are one of the parties.")] = None,
+    development_root: Annotated[
+        list[Path] | None, typer.Option(help="A development root (DER) to accept: evidence is then SIMULATED.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Walk a whole job and explain each step. Exit 0 confirmed or proven, 1 refuted, 2 consistent but not proven.
+
+    Example: sealmarket verify result/0123456789ab.sealproof.json --book market.json --rpc URL
+    """
+    if at is not None and (rpc is None or book is None):
+        raise Usage("--at needs a chain to ask", remedy="give --rpc and --book as well")
+    bundle, facts = _read(receipt, book, rpc, at)
+    if evidence is not None:
+        from msgspec.structs import replace
+
+        bundle = replace(bundle, evidence=decode(EvidencePackage, evidence.read_bytes()))
+    trusted = Trusted(book=load_book(book) if book else None, facts=facts, roots=_roots(development_root or []))
+    report = verify_receipt(bundle, trusted)
+    if as_json:
+        typer.echo(json.dumps(_told(report), indent=2))
+    else:
+        for line in _lines(report):
+            typer.echo(line)
+    raise typer.Exit(EXIT[report.conclusion])
+
+
+def _read(receipt: str, book: Path | None, rpc: str | None, at: str | None) -> tuple[ProofBundle, ChainFacts | None]:
+    from sealmarket.chain import Chain
+    from sealmarket.client.store import Store
+    from sealmarket.client.verify_facts import chain_facts
+
+    path = Path(receipt)
+    if not receipt.startswith("0x") and not path.is_file():
+        raise Usage(f"there is no proof {receipt}", remedy="name a *.sealproof.json file, or a job's id")
+    bundle = read_proof(path) if path.is_file() else None
+    if rpc is None or book is None:
+        if bundle is None:
+            raise Usage("a job's id alone proves nothing", remedy="give --rpc and --book, or a proof file")
+        return bundle, None
+    addresses = load_book(book)
+    chain, store = Chain(addresses, rpc), Store(addresses.store)
+    try:
+        bundle = bundle or gather_proof(chain, store, JobId(hash_option(receipt)))
+        return bundle, chain_facts(chain, bundle.job_id, at=hash_option(at) if at else None)
+    finally:
+        store.close()
+        chain.close()
+
+
+def _roots(development: list[Path]) -> Any:
+    from sealmarket.attestation.roots import Roots
+
+    roots = Roots.production()
+    return roots.with_development(*(path.read_bytes() for path in development)) if development else roots
+
+
+def _told(report: Report) -> dict[str, Any]:
+    return {
+        "job": str(report.job_id),
+        "conclusion": report.conclusion.value,
+        "simulated": report.simulated,
+        "block": None if report.block is None else {"number": report.block.number, "hash": str(report.block.hash)},
+        "steps": [
+            {
+                "number": step.number,
+                "name": step.name,
+                "state": step.state.value,
+                "checks": [
+                    {"what": c.what, "state": c.state.value, "expected": c.expected, "found": c.found}
+                    for c in step.checks
+                ],
+            }
+            for step in report.steps
+        ],
+    }
+
+
+def _lines(report: Report) -> list[str]:
+    lines = [f"job {report.job_id}"]
+    for step in report.steps:
+        lines += ["", f"{step.number}. {step.name}: {_MARKS[step.state]}", f"   {step.about}"]
+        for check in step.checks:
+            lines.append(f"   {_MARKS[check.state]:>7}  {check.what}")
+            if check.state is State.FAILED:
+                lines += [f"            expected {check.expected}", f"            found    {check.found}"]
+            elif check.state is State.UNKNOWN:
+                lines.append(f"            {check.found}")
+    lines += ["", f"conclusion: {report.conclusion.value}"]
+    if report.block is not None:
+        lines.append(f"  read at block {report.block.number} {report.block.hash}")
+    if report.simulated:
+        lines.append("  SIMULATED: no hardware stands behind this evidence")
+    return lines
