@@ -12,6 +12,13 @@ import {AssetLimit} from "./types/Orders.sol";
 contract AssetRegistry is IAssetRegistry {
     bytes32 private constant ASSET_DOMAIN = keccak256("sealmarket/asset/1");
 
+    /// Whether a version may be used, and by whom; so that the consumer set is read only where there is one.
+    enum Access {
+        Open,
+        Restricted,
+        Revoked
+    }
+
     /// Five words when published for anyone: each slot is one that a match reads or writes as a whole.
     struct Version {
         // Owner and the rules that stand or fall together.
@@ -19,7 +26,7 @@ contract AssetRegistry is IAssetRegistry {
         uint40 expiry;
         uint32 purposes;
         uint16 termsVersion;
-        bool revoked;
+        Access access;
         // Price.
         address token;
         uint88 price;
@@ -81,7 +88,7 @@ contract AssetRegistry is IAssetRegistry {
     /// @inheritdoc IAssetRegistry
     function tighten(bytes32 assetId, uint32 version, Terms calldata terms) external {
         Version storage current = _ownVersion(assetId, version);
-        require(!current.revoked, Revoked(assetId, version));
+        require(current.access != Access.Revoked, Revoked(assetId, version));
         _checkComplete(terms);
         _checkTighter(current, terms);
 
@@ -95,7 +102,7 @@ contract AssetRegistry is IAssetRegistry {
     /// @inheritdoc IAssetRegistry
     function replaceAllowList(bytes32 assetId, uint32 version, bytes32 allowRoot) external {
         Version storage current = _ownVersion(assetId, version);
-        require(!current.revoked, Revoked(assetId, version));
+        require(current.access != Access.Revoked, Revoked(assetId, version));
         require(allowRoot != 0, FieldMissing("allowRoot"));
 
         uint16 termsVersion = current.termsVersion + 1;
@@ -108,9 +115,9 @@ contract AssetRegistry is IAssetRegistry {
     /// @inheritdoc IAssetRegistry
     function revoke(bytes32 assetId, uint32 version) external {
         Version storage current = _ownVersion(assetId, version);
-        require(!current.revoked, Revoked(assetId, version));
+        require(current.access != Access.Revoked, Revoked(assetId, version));
 
-        current.revoked = true;
+        current.access = Access.Revoked;
 
         emit VersionRevoked(assetId, version);
     }
@@ -125,7 +132,7 @@ contract AssetRegistry is IAssetRegistry {
     ) external onlyMarket returns (Reservation memory) {
         Version storage version = _versions[_versionKey(limit.assetId, limit.version)];
         _checkMatchable(version, limit, token, purpose);
-        bytes32 root = version.consumerRoot;
+        bytes32 root = version.access == Access.Restricted ? version.consumerRoot : bytes32(0);
         require(
             Counterparts.includes(root, consumer, proof), ConsumerNotAllowed(limit.assetId, consumer, root)
         );
@@ -180,7 +187,7 @@ contract AssetRegistry is IAssetRegistry {
             sealHash: v.sealHash,
             epoch: v.epoch,
             termsVersion: v.termsVersion,
-            revoked: v.revoked,
+            revoked: v.access == Access.Revoked,
             usesConsumed: v.usesConsumed,
             usesReserved: v.usesReserved,
             budgetSpent: v.budgetSpent,
@@ -221,7 +228,10 @@ contract AssetRegistry is IAssetRegistry {
         version.perJobCap = terms.perJobCap;
         version.followsCommittees = terms.followsCommittees;
         version.allowRoot = terms.allowRoot;
-        if (terms.consumerRoot != 0) version.consumerRoot = terms.consumerRoot;
+        if (terms.consumerRoot != 0) {
+            version.access = Access.Restricted;
+            version.consumerRoot = terms.consumerRoot;
+        }
     }
 
     function _takeReservation(Version storage version, AssetLimit calldata limit) private {
@@ -262,7 +272,7 @@ contract AssetRegistry is IAssetRegistry {
         view
     {
         require(version.owner != address(0), UnknownVersion(limit.assetId, limit.version));
-        require(!version.revoked, Revoked(limit.assetId, limit.version));
+        require(version.access != Access.Revoked, Revoked(limit.assetId, limit.version));
         require(block.timestamp <= version.expiry, TermsExpired(limit.assetId, block.timestamp, version.expiry));
         require(
             limit.termsVersion == version.termsVersion,
@@ -278,7 +288,7 @@ contract AssetRegistry is IAssetRegistry {
     /// The terms are those that the job was matched under, and still in force.
     function _stillStands(AssetUse calldata use) private view returns (bool) {
         Version storage version = _versions[_versionKey(use.assetId, use.version)];
-        return version.termsVersion == use.termsVersion && !version.revoked && block.timestamp <= version.expiry;
+        return version.termsVersion == use.termsVersion && version.access != Access.Revoked && block.timestamp <= version.expiry;
     }
 
     function _checkTighter(Version storage current, Terms calldata terms) private view {

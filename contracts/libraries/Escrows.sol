@@ -16,7 +16,7 @@ struct Escrow {
 /// @title The arithmetic of a job's money
 library Escrows {
     /// @dev No overflow: sums of at most 17 numbers below 2^128, and a product of 128 and 32 bits.
-    function lockedBy(JobSpec memory spec) internal pure returns (Escrow memory escrow) {
+    function lockedBy(JobSpec calldata spec) internal pure returns (Escrow memory escrow) {
         for (uint256 i = 0; i < spec.assets.length; ++i) {
             escrow.owners += spec.assets[i].price;
         }
@@ -30,12 +30,12 @@ library Escrows {
     }
 
     /// @notice What the provider's stake locks.
-    function stake(Escrow memory escrow, JobSpec memory spec) internal pure returns (uint256) {
+    function stake(Escrow memory escrow, JobSpec calldata spec) internal pure returns (uint256) {
         return escrow.owners + spec.penalty;
     }
 
     /// @notice What the provider earns for `units`.
-    function earned(JobSpec memory spec, uint32 units) internal pure returns (uint256) {
+    function earned(JobSpec calldata spec, uint32 units) internal pure returns (uint256) {
         return spec.computePrice + uint256(spec.unitPrice) * units;
     }
 }

@@ -6,9 +6,12 @@ import {Decision, JobSpec, Receipt, FailureReport} from "../types/Jobs.sol";
 import {AssetLimit, AssetOrder, ComputeOrder, Request} from "../types/Orders.sol";
 
 /// @title EIP-712 hashes of everything that anybody signs
-/// @dev A struct in memory is one word per field, a dynamic array one word with its place. So a struct is hashed
-/// where it lies: the word in front of it is lent to the type hash, and the last word, where it is an array, to the
-/// array's hash. Both are put back. This is what makes hashing cost a tenth of encoding it anew.
+/// @dev A struct of values is one word per field, in calldata and in memory alike, and that is also how EIP-712 encodes
+/// it. So documents in calldata are copied as they lie, behind their type hash, and those in memory are hashed where
+/// they lie: the word in front is lent to the type hash, the word of a closing array to the array's hash, and both are
+/// put back. Encoding field by field would cost ten times as much. Words are hashed as they come, dirty upper bits
+/// included; that makes another hash, which nobody has signed and no job was made from.
+/* solhint-disable no-inline-assembly */
 library TypedData {
     bytes32 internal constant DOMAIN_TYPEHASH =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
@@ -57,34 +60,72 @@ library TypedData {
         return keccak256(abi.encodePacked(hex"1901", separator, structHash));
     }
 
-    function hash(Request memory request) internal pure returns (bytes32) {
-        AssetLimit[] memory limits = request.assets;
-        bytes32[] memory hashes = new bytes32[](limits.length);
-        for (uint256 i = 0; i < limits.length; ++i) {
-            hashes[i] = _hashWords(_place(limits[i]), 5, ASSET_LIMIT_TYPEHASH);
+    function hash(Request calldata request) internal pure returns (bytes32) {
+        AssetLimit[] calldata limits = request.assets;
+        uint256 place;
+        uint256 items;
+        assembly ("memory-safe") {
+            place := request
+            items := limits.offset
         }
-        return _hashWithTail(_place(request), 20, REQUEST_TYPEHASH, keccak256(abi.encodePacked(hashes)));
+        bytes32 tail = _hashItems(items, limits.length, 5, ASSET_LIMIT_TYPEHASH);
+        return _hashCopied(place, 20, REQUEST_TYPEHASH, tail);
     }
 
-    function hash(JobSpec memory spec) internal pure returns (bytes32) {
+    function hash(JobSpec calldata spec) internal pure returns (bytes32) {
+        AssetUse[] calldata uses = spec.assets;
+        uint256 place;
+        uint256 items;
+        assembly ("memory-safe") {
+            place := spec
+            items := uses.offset
+        }
+        bytes32 tail = _hashItems(items, uses.length, 7, ASSET_USE_TYPEHASH);
+        return _hashCopied(place, 22, JOB_SPEC_TYPEHASH, tail);
+    }
+
+    function hash(ComputeOrder calldata order) internal pure returns (bytes32) {
+        uint256 place;
+        assembly ("memory-safe") {
+            place := order
+        }
+        // The last field stands where a closing array would.
+        return _hashCopied(place, 11, COMPUTE_ORDER_TYPEHASH, bytes32(order.salt));
+    }
+
+    function hash(AssetOrder calldata order) internal pure returns (bytes32) {
+        uint256 place;
+        assembly ("memory-safe") {
+            place := order
+        }
+        return _hashCopied(place, 8, ASSET_ORDER_TYPEHASH, bytes32(order.salt));
+    }
+
+    /// @notice Hash of a JobSpec that is being made.
+    function hashNew(JobSpec memory spec) internal pure returns (bytes32) {
         AssetUse[] memory uses = spec.assets;
         bytes32[] memory hashes = new bytes32[](uses.length);
         for (uint256 i = 0; i < uses.length; ++i) {
-            hashes[i] = _hashWords(_place(uses[i]), 7, ASSET_USE_TYPEHASH);
+            AssetUse memory use = uses[i];
+            uint256 item;
+            assembly ("memory-safe") {
+                item := use
+            }
+            hashes[i] = _hashInPlace(item, 7, ASSET_USE_TYPEHASH, bytes32(uint256(use.epsilon)));
         }
-        return _hashWithTail(_place(spec), 22, JOB_SPEC_TYPEHASH, keccak256(abi.encodePacked(hashes)));
-    }
-
-    function hash(ComputeOrder memory order) internal pure returns (bytes32) {
-        return _hashWords(_place(order), 11, COMPUTE_ORDER_TYPEHASH);
-    }
-
-    function hash(AssetOrder memory order) internal pure returns (bytes32) {
-        return _hashWords(_place(order), 8, ASSET_ORDER_TYPEHASH);
+        uint256 place;
+        assembly ("memory-safe") {
+            place := spec
+        }
+        return _hashInPlace(place, 22, JOB_SPEC_TYPEHASH, keccak256(abi.encodePacked(hashes)));
     }
 
     function hash(Decision memory decision) internal pure returns (bytes32) {
-        return _hashWords(_place(decision), 11, DECISION_TYPEHASH);
+        uint256 place;
+        assembly ("memory-safe") {
+            place := decision
+        }
+        return _hashInPlace(place, 11, DECISION_TYPEHASH, decision.detail);
     }
 
     function quoteHash(bytes32 jobId, bytes32 evidenceHash) internal pure returns (bytes32) {
@@ -120,77 +161,57 @@ library TypedData {
         return keccak256(abi.encode(CHALLENGE_ANSWER_TYPEHASH, jobId, resultHash, available));
     }
 
-    /* solhint-disable no-inline-assembly */
-
-    function _hashWords(uint256 place, uint256 words, bytes32 typeHash) private pure returns (bytes32 result) {
+    /// Hash of `words` words of calldata behind their type hash, with `last` in place of the last of them.
+    function _hashCopied(uint256 place, uint256 words, bytes32 typeHash, bytes32 last)
+        private
+        pure
+        returns (bytes32 result)
+    {
         assembly ("memory-safe") {
-            let front := sub(place, 0x20)
-            let saved := mload(front)
-            mstore(front, typeHash)
-            result := keccak256(front, shl(5, add(words, 1)))
-            mstore(front, saved)
+            let free := mload(0x40)
+            let size := shl(5, words)
+            mstore(free, typeHash)
+            calldatacopy(add(free, 0x20), place, size)
+            mstore(add(free, size), last)
+            result := keccak256(free, add(size, 0x20))
         }
     }
 
-    function _hashWithTail(uint256 place, uint256 words, bytes32 typeHash, bytes32 tailHash)
+    /// Hash of the hashes of `count` structs of `words` words each, one behind the other in calldata.
+    function _hashItems(uint256 place, uint256 count, uint256 words, bytes32 typeHash)
+        private
+        pure
+        returns (bytes32 result)
+    {
+        assembly ("memory-safe") {
+            let hashes := mload(0x40)
+            let item := add(hashes, shl(5, count))
+            let size := shl(5, words)
+            mstore(item, typeHash)
+            for { let i := 0 } lt(i, count) { i := add(i, 1) } {
+                calldatacopy(add(item, 0x20), add(place, mul(i, size)), size)
+                mstore(add(hashes, shl(5, i)), keccak256(item, add(size, 0x20)))
+            }
+            result := keccak256(hashes, shl(5, count))
+        }
+    }
+
+    /// As `_hashCopied`, of a struct in memory, where it lies.
+    function _hashInPlace(uint256 place, uint256 words, bytes32 typeHash, bytes32 last)
         private
         pure
         returns (bytes32 result)
     {
         assembly ("memory-safe") {
             let front := sub(place, 0x20)
-            let tail := add(front, shl(5, words))
+            let end := add(front, shl(5, words))
             let savedFront := mload(front)
-            let savedTail := mload(tail)
+            let savedEnd := mload(end)
             mstore(front, typeHash)
-            mstore(tail, tailHash)
+            mstore(end, last)
             result := keccak256(front, shl(5, add(words, 1)))
             mstore(front, savedFront)
-            mstore(tail, savedTail)
+            mstore(end, savedEnd)
         }
     }
-
-    function _place(AssetLimit memory value) private pure returns (uint256 place) {
-        assembly ("memory-safe") {
-            place := value
-        }
-    }
-
-    function _place(AssetUse memory value) private pure returns (uint256 place) {
-        assembly ("memory-safe") {
-            place := value
-        }
-    }
-
-    function _place(Request memory value) private pure returns (uint256 place) {
-        assembly ("memory-safe") {
-            place := value
-        }
-    }
-
-    function _place(JobSpec memory value) private pure returns (uint256 place) {
-        assembly ("memory-safe") {
-            place := value
-        }
-    }
-
-    function _place(ComputeOrder memory value) private pure returns (uint256 place) {
-        assembly ("memory-safe") {
-            place := value
-        }
-    }
-
-    function _place(AssetOrder memory value) private pure returns (uint256 place) {
-        assembly ("memory-safe") {
-            place := value
-        }
-    }
-
-    function _place(Decision memory value) private pure returns (uint256 place) {
-        assembly ("memory-safe") {
-            place := value
-        }
-    }
-
-    /* solhint-enable no-inline-assembly */
 }

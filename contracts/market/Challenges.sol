@@ -14,8 +14,7 @@ import {JobBook} from "./JobBook.sol";
 /// @title "The ciphertext is not to be had": a bonded claim, and the committee's answer
 abstract contract Challenges is JobBook {
     /// See {IJobs-challenge}.
-    function challenge(JobSpec calldata spec_, Receipt calldata receipt) external {
-        JobSpec memory spec = spec_;
+    function challenge(JobSpec calldata spec, Receipt calldata receipt) external {
         require(
             msg.sender == spec.consumer || msg.sender == spec.payer,
             IOrders.NotRequestParty(msg.sender, spec.consumer, spec.payer)
@@ -32,14 +31,13 @@ abstract contract Challenges is JobBook {
 
     /// See {IJobs-answerChallenge}.
     function answerChallenge(
-        JobSpec calldata spec_,
+        JobSpec calldata spec,
         Receipt calldata receipt,
         address challenger,
         bool available,
         Members calldata members,
         NodeSignature[] calldata signatures
     ) external {
-        JobSpec memory spec = spec_;
         bytes32 jobId = _timely(spec, Status.Challenged, _stageOf(receipt, challenger));
         FeeBook book = _bookOf(spec.epoch, spec.token);
         bytes32 digest = _digest(TypedData.challengeAnswerHash(jobId, receipt.resultHash, available));
@@ -62,8 +60,7 @@ abstract contract Challenges is JobBook {
     }
 
     /// See {IJobs-closeChallenge}.
-    function closeChallenge(JobSpec calldata spec_, Receipt calldata receipt, address challenger) external {
-        JobSpec memory spec = spec_;
+    function closeChallenge(JobSpec calldata spec, Receipt calldata receipt, address challenger) external {
         bytes32 jobId = _overdue(spec, Status.Challenged, _stageOf(receipt, challenger));
         uint256 bond = _bondOf(spec.epoch, spec.token);
 
@@ -73,7 +70,7 @@ abstract contract Challenges is JobBook {
     }
 
     /// The payer gets back what it paid: the owners, who have their prices already, cost the provider its stake.
-    function _reverse(JobSpec memory spec, bytes32 jobId, uint32 units, uint256 burned) private {
+    function _reverse(JobSpec calldata spec, bytes32 jobId, uint32 units, uint256 burned) private {
         Payout memory payout;
         payout.refunded = uint128(Escrows.lockedBy(spec).owners + Escrows.earned(spec, units));
         payout.burned = uint128(burned);

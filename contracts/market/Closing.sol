@@ -11,8 +11,7 @@ import {JobBook} from "./JobBook.sol";
 /// @title The ways out of a job that no quorum and no enclave is needed for
 abstract contract Closing is JobBook, IJobs {
     /// @inheritdoc IJobs
-    function cancel(JobSpec calldata spec_) external {
-        JobSpec memory spec = spec_;
+    function cancel(JobSpec calldata spec) external {
         require(
             msg.sender == spec.consumer || msg.sender == spec.payer,
             IOrders.NotRequestParty(msg.sender, spec.consumer, spec.payer)
@@ -22,8 +21,7 @@ abstract contract Closing is JobBook, IJobs {
     }
 
     /// @inheritdoc IJobs
-    function close(JobSpec calldata spec_, Enclave calldata enclave) external {
-        JobSpec memory spec = spec_;
+    function close(JobSpec calldata spec, Enclave calldata enclave) external {
         Status status = _statusOf(spec.requestHash);
         bytes32 evidenceHash = enclave.evidenceHash;
         if (status == Status.Matched) {
@@ -37,7 +35,7 @@ abstract contract Closing is JobBook, IJobs {
     }
 
     /// Before acceptance: everything goes back, but for the penalty of a provider that never quoted.
-    function _undo(JobSpec memory spec, bytes32 jobId, Status status, Fault fault, bytes32 evidenceHash) private {
+    function _undo(JobSpec calldata spec, bytes32 jobId, Status status, Fault fault, bytes32 evidenceHash) private {
         Escrow memory escrow = Escrows.lockedBy(spec);
         bool providersFault = fault == Fault.NoQuote;
         Payout memory payout;
@@ -54,7 +52,7 @@ abstract contract Closing is JobBook, IJobs {
     }
 
     /// After acceptance: the owners are paid from the stake of the provider that went silent.
-    function _slash(JobSpec memory spec, bytes32 jobId, bytes32 evidenceHash) private {
+    function _slash(JobSpec calldata spec, bytes32 jobId, bytes32 evidenceHash) private {
         Payout memory payout;
         payout.refunded = uint128(Escrows.total(Escrows.lockedBy(spec)));
         payout.burned = spec.penalty;
@@ -68,7 +66,7 @@ abstract contract Closing is JobBook, IJobs {
 
     /// Credit each owner its price, but that of asset `except`.
     /// @return paid Bitmap of the assets whose owners were credited.
-    function _payOwners(JobSpec memory spec, uint256 except) internal returns (uint16 paid) {
+    function _payOwners(JobSpec calldata spec, uint256 except) internal returns (uint16 paid) {
         for (uint256 i = 0; i < spec.assets.length; ++i) {
             if (i == except) continue;
             _credit(spec.token, spec.assets[i].owner, spec.assets[i].price);

@@ -24,7 +24,7 @@ abstract contract JobBook is OracleFees {
 
     /// Put a job into an end state, which is never left.
     function _end(
-        JobSpec memory spec,
+        JobSpec calldata spec,
         bytes32 jobId,
         Status status,
         Fault fault,
@@ -36,12 +36,12 @@ abstract contract JobBook is OracleFees {
     }
 
     /// Pay the provider and give its stake back.
-    function _mature(JobSpec memory spec, bytes32 jobId, uint32 units) internal {
+    function _mature(JobSpec calldata spec, bytes32 jobId, uint32 units) internal {
         _maturePaying(spec, jobId, units, 0);
     }
 
     /// As `_mature`, with `extra` from a lost challenge.
-    function _maturePaying(JobSpec memory spec, bytes32 jobId, uint32 units, uint256 extra) internal {
+    function _maturePaying(JobSpec calldata spec, bytes32 jobId, uint32 units, uint256 extra) internal {
         Payout memory payout;
         payout.paid = uint128(Escrows.earned(spec, units) + extra);
         payout.stakeReturned = uint128(Escrows.stake(Escrows.lockedBy(spec), spec));
@@ -56,14 +56,14 @@ abstract contract JobBook is OracleFees {
     }
 
     /// The job's id, if it is in the state, within its window.
-    function _timely(JobSpec memory spec, Status expected, bytes32 stage) internal view returns (bytes32 jobId) {
+    function _timely(JobSpec calldata spec, Status expected, bytes32 stage) internal view returns (bytes32 jobId) {
         uint40 deadline;
         (jobId, deadline) = _opened(spec, expected, stage);
         require(block.timestamp <= deadline, IJobs.TooLate(spec.requestHash, block.timestamp, deadline));
     }
 
     /// The job's id, if it is in the state, after its window.
-    function _overdue(JobSpec memory spec, Status expected, bytes32 stage) internal view returns (bytes32 jobId) {
+    function _overdue(JobSpec calldata spec, Status expected, bytes32 stage) internal view returns (bytes32 jobId) {
         uint40 deadline;
         (jobId, deadline) = _opened(spec, expected, stage);
         require(block.timestamp > deadline, IJobs.TooEarly(spec.requestHash, block.timestamp, deadline));
@@ -127,7 +127,7 @@ abstract contract JobBook is OracleFees {
         return keccak256(abi.encode(receipt));
     }
 
-    function _opened(JobSpec memory spec, Status expected, bytes32 stage)
+    function _opened(JobSpec calldata spec, Status expected, bytes32 stage)
         private
         view
         returns (bytes32 jobId, uint40 deadline)

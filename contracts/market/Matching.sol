@@ -2,8 +2,6 @@
 pragma solidity ^0.8.27;
 
 import {IJobs} from "../interfaces/IJobs.sol";
-import {Escrow, Escrows} from "../libraries/Escrows.sol";
-import {FeeBook} from "../libraries/FeeBooks.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {AssetUse, Reservation} from "../types/Assets.sol";
 import {Grade, JobSpec, Status, Tee} from "../types/Jobs.sol";
@@ -40,8 +38,8 @@ abstract contract Matching is OrderBook {
     /// See {IJobs-matchJob}.
     function matchJob(Match calldata deal) external returns (bytes32 jobId) {
         require(!_paused, IJobs.MatchingIsPaused());
-        Request memory request = deal.request;
-        ComputeOrder memory compute = deal.compute;
+        Request calldata request = deal.request;
+        ComputeOrder calldata compute = deal.compute;
         bytes32 requestHash = TypedData.hash(request);
         _checkRequest(deal, request, requestHash);
         _checkCompute(deal, request, compute);
@@ -55,10 +53,10 @@ abstract contract Matching is OrderBook {
         );
 
         JobSpec memory spec = _specOf(requestHash, request, compute);
-        _addAssets(deal, spec);
+        uint256 owners = _addAssets(deal, spec);
         require(compute.grade >= spec.minGrade, IJobs.GradeTooLow(compute.grade, spec.minGrade));
-        uint256 feesHeld = _lock(spec);
-        jobId = _digest(TypedData.hash(spec));
+        uint256 feesHeld = _lock(spec, owners);
+        jobId = _digest(TypedData.hashNew(spec));
         _enter(requestHash, jobId, Status.Matched, spec.quoteWindow, 0);
 
         emit IJobs.JobMatched(jobId, spec.consumer, spec.provider, spec, feesHeld);
@@ -70,7 +68,8 @@ abstract contract Matching is OrderBook {
     }
 
     /// Reserve each asset and write it into the spec, with the committee and grade that follow from all of them.
-    function _addAssets(Match calldata deal, JobSpec memory spec) private {
+    /// @return owners Sum of the owners' prices.
+    function _addAssets(Match calldata deal, JobSpec memory spec) private returns (uint256 owners) {
         uint256 count = deal.request.assets.length;
         require(
             count != 0 && count <= MAX_ASSETS, IJobs.OutOfBounds("assets", count, 1, MAX_ASSETS)
@@ -79,7 +78,7 @@ abstract contract Matching is OrderBook {
         spec.assets = new AssetUse[](count);
         EpochChoice memory choice;
         for (uint256 i = 0; i < count; ++i) {
-            _addAsset(spec, i, deal.request.assets[i], deal.offers[i], choice);
+            owners += _addAsset(spec, i, deal.request.assets[i], deal.offers[i], choice);
         }
         require(
             choice.pinned == 0 || choice.pinned == choice.highest,
@@ -94,10 +93,10 @@ abstract contract Matching is OrderBook {
         AssetLimit calldata limit,
         AssetOffer calldata offer,
         EpochChoice memory choice
-    ) private {
+    ) private returns (uint128 price) {
         Reservation memory reserved =
             _registry.reserve(limit, spec.consumer, spec.token, spec.purpose, offer.termsProof);
-        uint128 price = offer.signature.length == 0 ? reserved.price : _orderPrice(spec, reserved.owner, limit, offer);
+        price = offer.signature.length == 0 ? reserved.price : _orderPrice(spec, reserved.owner, limit, offer);
         require(price <= limit.maxPrice, IJobs.PriceTooHigh("asset", price, limit.maxPrice));
         _choose(choice, limit.assetId, reserved);
         if (reserved.minGrade > spec.minGrade) spec.minGrade = reserved.minGrade;
@@ -117,7 +116,7 @@ abstract contract Matching is OrderBook {
         private
         returns (uint128)
     {
-        AssetOrder memory order = offer.order;
+        AssetOrder calldata order = offer.order;
         require(order.assetId == limit.assetId, IJobs.Mismatch("assetId", uint256(order.assetId), uint256(limit.assetId)));
         require(order.version == limit.version, IJobs.Mismatch("version", order.version, limit.version));
         _checkIncluded(order.consumers, spec.consumer, offer.consumerProof);
@@ -127,14 +126,14 @@ abstract contract Matching is OrderBook {
     }
 
     /// Lock the payer's escrow and the provider's stake.
-    function _lock(JobSpec memory spec) private returns (uint256 feesHeld) {
+    function _lock(JobSpec memory spec, uint256 owners) private returns (uint256 feesHeld) {
         feesHeld = _openBook(spec.epoch, spec.token).reserve();
-        Escrow memory escrow = Escrows.lockedBy(spec);
-        _take(spec.token, spec.payer, Escrows.total(escrow) + feesHeld);
-        _lockStake(spec.token, spec.provider, Escrows.stake(escrow, spec));
+        uint256 work = spec.computePrice + uint256(spec.unitPrice) * spec.maxUnits;
+        _take(spec.token, spec.payer, owners + work + feesHeld);
+        _lockStake(spec.token, spec.provider, owners + spec.penalty);
     }
 
-    function _checkRequest(Match calldata deal, Request memory request, bytes32 requestHash) private view {
+    function _checkRequest(Match calldata deal, Request calldata request, bytes32 requestHash) private view {
         _checkUnused(requestHash);
         _checkWindow("quoteWindow", request.quoteWindow, _MIN_QUOTE);
         _checkWindow("decideWindow", request.decideWindow, _MIN_DECIDE);
@@ -152,7 +151,7 @@ abstract contract Matching is OrderBook {
         }
     }
 
-    function _checkCompute(Match calldata deal, Request memory request, ComputeOrder memory compute) private pure {
+    function _checkCompute(Match calldata deal, Request calldata request, ComputeOrder calldata compute) private pure {
         require(
             compute.token == request.token,
             IJobs.Mismatch("token", uint160(compute.token), uint160(request.token))
@@ -169,7 +168,7 @@ abstract contract Matching is OrderBook {
         _checkIncluded(compute.consumers, request.consumer, deal.consumerProof);
     }
 
-    function _specOf(bytes32 requestHash, Request memory request, ComputeOrder memory compute)
+    function _specOf(bytes32 requestHash, Request calldata request, ComputeOrder calldata compute)
         private
         view
         returns (JobSpec memory spec)

@@ -16,13 +16,12 @@ abstract contract Settling is Closing {
 
     /// @inheritdoc IJobs
     function settle(
-        JobSpec calldata spec_,
+        JobSpec calldata spec,
         Enclave calldata enclave,
         Receipt calldata receipt,
         bytes calldata enclaveSignature,
         bytes calldata acknowledgement
     ) external {
-        JobSpec memory spec = spec_;
         bytes32 jobId = _timely(spec, Status.Accepted, _stageOf(enclave));
         _checkEnclave(enclave, TypedData.settlementHash(jobId, receipt), enclaveSignature);
         _checkUnits(receipt.units, spec.maxUnits);
@@ -40,12 +39,11 @@ abstract contract Settling is Closing {
 
     /// @inheritdoc IJobs
     function fail(
-        JobSpec calldata spec_,
+        JobSpec calldata spec,
         Enclave calldata enclave,
         FailureReport calldata report,
         bytes calldata enclaveSignature
     ) external {
-        JobSpec memory spec = spec_;
         bytes32 jobId = _timely(spec, Status.Accepted, _stageOf(enclave));
         _checkEnclave(enclave, TypedData.failureHash(jobId, report), enclaveSignature);
         _checkUnits(report.units, spec.maxUnits);
@@ -72,21 +70,19 @@ abstract contract Settling is Closing {
     }
 
     /// @inheritdoc IJobs
-    function acknowledge(JobSpec calldata spec_, Receipt calldata receipt, bytes calldata signature) external {
-        JobSpec memory spec = spec_;
+    function acknowledge(JobSpec calldata spec, Receipt calldata receipt, bytes calldata signature) external {
         bytes32 jobId = _timely(spec, Status.Settled, _stageOf(receipt));
         if (msg.sender != spec.consumer) _checkAcknowledged(spec, jobId, receipt, signature);
         _mature(spec, jobId, receipt.units);
     }
 
     /// @inheritdoc IJobs
-    function mature(JobSpec calldata spec_, Receipt calldata receipt) external {
-        JobSpec memory spec = spec_;
+    function mature(JobSpec calldata spec, Receipt calldata receipt) external {
         _mature(spec, _overdue(spec, Status.Settled, _stageOf(receipt)), receipt.units);
     }
 
     function _checkAcknowledged(
-        JobSpec memory spec,
+        JobSpec calldata spec,
         bytes32 jobId,
         Receipt calldata receipt,
         bytes calldata signature

@@ -23,8 +23,7 @@ import {JobBook} from "./JobBook.sol";
 /// @title Evidence and what the committee says of it
 abstract contract Verdicts is JobBook, IJobs {
     /// @inheritdoc IJobs
-    function quote(JobSpec calldata spec_, bytes32 evidenceHash, bytes calldata signature) external {
-        JobSpec memory spec = spec_;
+    function quote(JobSpec calldata spec, bytes32 evidenceHash, bytes calldata signature) external {
         require(evidenceHash != 0, ZeroEvidenceHash());
         bytes32 jobId = _timely(spec, Status.Matched, 0);
         if (msg.sender != spec.provider) {
@@ -38,12 +37,11 @@ abstract contract Verdicts is JobBook, IJobs {
 
     /// @inheritdoc IJobs
     function decide(
-        JobSpec calldata spec_,
+        JobSpec calldata spec,
         DecisionCore calldata core,
         Members calldata members,
         NodeSignature[] calldata signatures
     ) external {
-        JobSpec memory spec = spec_;
         bytes32 jobId = _timely(spec, Status.Quoted, core.evidenceHash);
         Outcome outcome = _checkCore(core, spec.minGrade);
         FeeBook book = _bookOf(spec.epoch, spec.token);
@@ -63,13 +61,12 @@ abstract contract Verdicts is JobBook, IJobs {
 
     /// @inheritdoc IJobs
     function stop(
-        JobSpec calldata spec_,
+        JobSpec calldata spec,
         Enclave calldata enclave,
         uint256 reasons,
         Members calldata members,
         NodeSignature[] calldata signatures
     ) external {
-        JobSpec memory spec = spec_;
         bytes32 jobId = _timely(spec, Status.Accepted, _stageOf(enclave));
         bytes32 digest = _digest(TypedData.stopHash(jobId, enclave.evidenceHash, spec.epoch, reasons));
         uint256 required = _bookOf(spec.epoch, spec.token).refusingQuorum();
@@ -87,7 +84,7 @@ abstract contract Verdicts is JobBook, IJobs {
     }
 
     /// An acceptance counts only under the terms of the match; else it is carried out as a refusal by the terms.
-    function _accept(JobSpec memory spec, bytes32 jobId, DecisionCore calldata core, uint256 signers, uint256 unspent)
+    function _accept(JobSpec calldata spec, bytes32 jobId, DecisionCore calldata core, uint256 signers, uint256 unspent)
         private
     {
         if (!_registry.consume(spec.assets)) {
@@ -103,7 +100,7 @@ abstract contract Verdicts is JobBook, IJobs {
 
     /// The refusing rows of the fault table. `unspent` is what oracle signatures did not take of the fees held.
     function _refuse(
-        JobSpec memory spec,
+        JobSpec calldata spec,
         bytes32 jobId,
         bytes32 evidenceHash,
         Fault fault,

@@ -23,6 +23,7 @@ import {
 import {Account, TokenFee, Windows} from "../types/Money.sol";
 import {AssetLimit, AssetOffer, AssetOrder, ComputeOrder, Match, Request} from "../types/Orders.sol";
 import {Assertions} from "./Assertions.sol";
+import {Hashes} from "./Hashes.sol";
 import {OddToken, PlainToken} from "./Tokens.sol";
 import {Vm, vm} from "./Vm.sol";
 
@@ -48,6 +49,7 @@ abstract contract Fixture is Assertions {
     bytes32 internal constant EVIDENCE = keccak256("evidence");
     bytes32 internal constant KEYS = keccak256("keys");
 
+    Hashes internal hashes = new Hashes();
     Market internal market;
     AssetRegistry internal registry;
     OracleCommittee internal committee;
@@ -106,10 +108,10 @@ abstract contract Fixture is Assertions {
         }
     }
 
-    function _hpkeKeyHashes(uint256 count) internal pure returns (bytes32[] memory hashes) {
-        hashes = new bytes32[](count);
+    function _hpkeKeyHashes(uint256 count) internal pure returns (bytes32[] memory keys) {
+        keys = new bytes32[](count);
         for (uint256 i = 0; i < count; ++i) {
-            hashes[i] = keccak256(abi.encode("hpke", i));
+            keys[i] = keccak256(abi.encode("hpke", i));
         }
     }
 
@@ -266,12 +268,12 @@ abstract contract Fixture is Assertions {
 
     /// Sign everything anew, by the fixture's keys.
     function _signDeal(Match memory deal) internal view {
-        bytes32 requestHash = TypedData.hash(deal.request);
+        bytes32 requestHash = hashes.ofRequest(deal.request);
         deal.consumerSignature = _sign(CONSUMER_KEY, requestHash);
         if (deal.request.payer == sponsor) deal.payerSignature = _sign(SPONSOR_KEY, requestHash);
-        deal.providerSignature = _sign(PROVIDER_KEY, TypedData.hash(deal.compute));
+        deal.providerSignature = _sign(PROVIDER_KEY, hashes.ofCompute(deal.compute));
         for (uint256 i = 0; i < deal.offers.length; ++i) {
-            deal.offers[i].signature = _sign(_ownerKey(i), TypedData.hash(deal.offers[i].order));
+            deal.offers[i].signature = _sign(_ownerKey(i), hashes.ofAsset(deal.offers[i].order));
         }
     }
 
@@ -286,7 +288,7 @@ abstract contract Fixture is Assertions {
             if (logs[i].topics[0] != IJobs.JobMatched.selector) continue;
             (spec,) = abi.decode(logs[i].data, (JobSpec, uint256));
         }
-        assertEq(_digest(TypedData.hash(spec)), jobId, "job id");
+        assertEq(_digest(hashes.ofSpec(spec)), jobId, "job id");
     }
 
     function _quote(JobSpec memory spec) internal {
@@ -357,7 +359,7 @@ abstract contract Fixture is Assertions {
 
     function _decide(JobSpec memory spec, Outcome outcome) internal {
         DecisionCore memory core = _core(outcome);
-        bytes32 jobId = _digest(TypedData.hash(spec));
+        bytes32 jobId = _digest(hashes.ofSpec(spec));
         market.decide(spec, core, _members(), _decisions(jobId, spec.epoch, core, 0, 2));
     }
 
@@ -372,7 +374,7 @@ abstract contract Fixture is Assertions {
     }
 
     function _settle(JobSpec memory spec, uint32 units, bool acknowledged) internal {
-        bytes32 jobId = _digest(TypedData.hash(spec));
+        bytes32 jobId = _digest(hashes.ofSpec(spec));
         Receipt memory receipt = _receipt(units);
         bytes memory acknowledgement = acknowledged ? _acknowledgement(jobId) : bytes("");
         bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, receipt));
@@ -384,7 +386,7 @@ abstract contract Fixture is Assertions {
     }
 
     function _fail(JobSpec memory spec, FailureReport memory report) internal {
-        bytes32 jobId = _digest(TypedData.hash(spec));
+        bytes32 jobId = _digest(hashes.ofSpec(spec));
         market.fail(spec, _enclave(), report, _sign(ENCLAVE_KEY, TypedData.failureHash(jobId, report)));
     }
 

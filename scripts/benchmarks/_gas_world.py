@@ -1,0 +1,482 @@
+"""A market on a fresh Anvil for measuring: deterministic parties that sign for themselves, transactions by anybody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import coincurve
+
+from sealmarket.chain import abi
+from sealmarket.chain.calls import Call
+from sealmarket.chain.contracts import AssetOffer, Deal, MarketContract, Receipt, RegistryContract
+from sealmarket.chain.deploy import contract_address
+from sealmarket.chain.model import Enclave, Windows
+from sealmarket.chain.rpc import Rpc, quantity
+from sealmarket.protocol.book import Committee, Member
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, MicroEpsilon, Uint, Wei
+from sealmarket.protocol.eip712 import TypedShape
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import Acknowledgement, AssetUse, Decision, JobSpec, Quote, Settlement
+from sealmarket.protocol.numbers import U8, U32, AssetId, Grade, JobId, Outcome, Seconds, Tee, Timestamp
+from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request, Seal, Terms, asset_id
+from sealmarket.protocol.signing import address_of, sign
+from sealmarket.protocol.wire import (
+    DecisionDetail,
+    SignedAssetOrder,
+    SignedComputeOrder,
+    SignedDecision,
+    SignedRequest,
+)
+
+ETHER = 10**18
+PRICE = Wei(1_234_567_890_123_456_789)
+COMPUTE = Wei(345_678_901_234_567_890)
+UNIT = Wei(1_234_567_890_123_456)
+PENALTY = Wei(456_789_012_345_678_901)
+FEE = Wei(12_345_678_901_234)
+UNITS = 3_600
+LOCATION = "s3://north-hospital/cohort-2031"
+EVERY_USE = 2**32 - 1
+RECEIPT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody with a key."""
+
+    key: coincurve.PrivateKey
+    address: Address
+
+
+@dataclass(slots=True)
+class Job:
+    """A deal whose parties are all new, and what the chain made of it."""
+
+    consumer: Party
+    provider: Party
+    owners: tuple[Party, ...]
+    enclave: Party
+    request: Request
+    compute: ComputeOrder
+    orders: tuple[AssetOrder, ...]
+    seals: tuple[Seal, ...]
+    evidence: Bytes32
+    spec: JobSpec | None = None
+    uses: tuple[AssetUse, ...] = field(default=())
+
+
+class World:
+    """Contracts, committee, parties. Every method that sends returns the gas that it took."""
+
+    def __init__(self, url: str) -> None:
+        """Deploy to an Anvil that nobody else uses."""
+        self._rpc = Rpc(url)
+        self._count = 0
+        self._rpc.call("evm_setIntervalMining", 0)
+        self._rpc.call("evm_setAutomine", True)
+        self._rpc.call("anvil_autoImpersonateAccount", True)
+        self.sender = self._party().address
+        self._give(self.sender)
+        self.chain_id = quantity(self._rpc.call("eth_chainId"), "chain id")
+        self.nodes = tuple(self._party() for _ in range(5))
+        members = tuple(
+            Member(signer=node.address, hpke_public_key=HexBytes(self._word() * 38), url="http://127.0.0.1")
+            for node in self.nodes
+        )
+        self.committee = Committee(epoch=1, threshold=3, members=members)
+        registry, market = self._deploy()
+        self.registry, self.market = RegistryContract(registry), MarketContract(market)
+
+    # --- what is measured -------------------------------------------------------------------------------------
+
+    def publishing(self) -> dict[str, int]:
+        """Publish an asset, replace its allow-list, tighten and revoke it."""
+        owner = self._party()
+        salt, seal, terms = self._word(), self._seal(), self._terms()
+        figures = {"publish_asset": self._send(self.registry.publish(salt, seal, terms, LOCATION), owner)}
+        asset = asset_id(self.chain_id, self.registry.address, owner.address, salt)
+        figures["replace_allow_list"] = self._send(self.registry.replace_allow_list(asset, 1, self._word()), owner)
+        figures["revoke"] = self._send(self.registry.revoke(asset, 1), owner)
+        return figures
+
+    def match(self, job: Job) -> int:
+        """Match a job."""
+        return self._matched([job], self._send(self._match_call(job)))
+
+    def quote(self, job: Job) -> int:
+        """The provider posts the evidence hash."""
+        return self._send(self.market.quote(self._spec(job), job.evidence), job.provider)
+
+    def decide(self, job: Job, outcome: Outcome) -> int:
+        """Submit a quorum's decision."""
+        return self._send(self._decide_call(job, outcome))
+
+    def settle(self, job: Job, *, acknowledged: bool) -> int:
+        """Submit the enclave's settlement."""
+        return self._send(self._settle_call(job, acknowledged=acknowledged))
+
+    def cancel(self, job: Job) -> int:
+        """The consumer withdraws."""
+        return self._send(self.market.cancel(self._spec(job)), job.consumer)
+
+    def close(self, job: Job) -> int:
+        """Close an overdue job, accepted or never quoted."""
+        spec = self._spec(job)
+        slot = self._slot(spec)
+        return self._send(self.market.close(spec, self._enclave(job)) if slot == 3 else self.market.close(spec))
+
+    def mature(self, job: Job) -> int:
+        """Mature a settled job."""
+        return self._send(self.market.mature(self._spec(job), Receipt.of(self._settlement(job))))
+
+    def match_batch(self, jobs: Sequence[Job]) -> int:
+        """Match many in one transaction."""
+        return self._matched(jobs, self._send(self.market.batch([self._match_call(job) for job in jobs])))
+
+    def quote_batch(self, jobs: Sequence[Job]) -> int:
+        """Post many evidence hashes, each signed by its provider."""
+        calls = []
+        for job in jobs:
+            quote = Quote(job_id=self._job_id(job), evidence_hash=job.evidence)
+            calls.append(self.market.quote(self._spec(job), job.evidence, self._sign(job.provider, quote)))
+        return self._send(self.market.batch(calls))
+
+    def decide_batch(self, jobs: Sequence[Job]) -> int:
+        """Submit many decisions."""
+        return self._send(self.market.batch([self._decide_call(job, Outcome.ACCEPTED) for job in jobs]))
+
+    def settle_batch(self, jobs: Sequence[Job]) -> int:
+        """Submit many settlements."""
+        return self._send(self.market.batch([self._settle_call(job, acknowledged=True) for job in jobs]))
+
+    # --- what goes before -------------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """A refused job of other parties: opens the epoch's fee book and burns the first coin."""
+        job = self.job(assets=1)
+        self.match(job)
+        self.quote(job)
+        self.decide(job, Outcome.PLATFORM_REFUSED)
+
+    def pass_time(self, seconds: int) -> None:
+        """Let the chain's clock run."""
+        self._rpc.call("evm_increaseTime", seconds)
+        self._rpc.call("evm_mine")
+
+    def job(self, *, assets: int) -> Job:
+        """Fresh parties with money, fresh assets, signed by nobody yet."""
+        owners = tuple(self._party() for _ in range(assets))
+        consumer, provider = self._party(), self._party()
+        self._send(self.market.deposit(ZERO_ADDRESS, Wei(100 * ETHER), consumer.address), value=100 * ETHER)
+        self._send(self.market.deposit(ZERO_ADDRESS, Wei(100 * ETHER), provider.address), value=100 * ETHER)
+        self._send(self.market.stake(ZERO_ADDRESS, Wei(60 * ETHER)), provider)
+        published = [self._publish(owner) for owner in owners]
+        ids = [asset for asset, _ in published]
+        return Job(
+            consumer=consumer,
+            provider=provider,
+            owners=owners,
+            enclave=self._party(),
+            request=self._request(consumer, ids),
+            compute=self._compute(provider),
+            orders=tuple(self._order(asset) for asset in ids),
+            seals=tuple(seal for _, seal in published),
+            evidence=self._word(),
+        )
+
+    def _deploy(self) -> tuple[Address, Address]:
+        registry, committee, market = (contract_address(self.sender, place) for place in range(3))
+        hashes = [keccak(member.hpke_public_key) for member in self.committee.members]
+        signers = [node.address for node in self.nodes]
+        windows = Windows(quote=60, decide=60, settle=60, challenge=60)
+        tokens = [{"token": ZERO_ADDRESS, "fee": FEE}]
+        codes = [
+            abi.load("AssetRegistry").creation(market),
+            abi.load("OracleCommittee").creation(self.sender, market, 86_400, signers, hashes, 3),
+            abi.load("Market").creation(registry, committee, self.sender, windows, 86_400, 3, tokens),
+        ]
+        for code in codes:
+            self._transact({"from": self.sender.checksum, "data": "0x" + code.hex()})
+        return registry, market
+
+    def _publish(self, owner: Party) -> tuple[AssetId, Seal]:
+        salt, seal = self._word(), self._seal()
+        self._send(self.registry.publish(salt, seal, self._terms(), LOCATION), owner)
+        return asset_id(self.chain_id, self.registry.address, owner.address, salt), seal
+
+    # --- documents --------------------------------------------------------------------------------------------
+
+    def _seal(self) -> Seal:
+        return Seal(content_root=self._word(), share_root=self._word(), policy_hash=self._word(), epoch=U32(1))
+
+    def _terms(self) -> Terms:
+        return Terms(
+            token=ZERO_ADDRESS,
+            price=PRICE,
+            expiry=self._later(),
+            max_uses=U32(1000),
+            purposes=U32(7),
+            min_grade=Grade.HARDWARE,
+            budget=MicroEpsilon(8_765_432),
+            per_job_cap=MicroEpsilon(1_234_567),
+            allow_root=self._word(),
+            consumer_root=ZERO_HASH,
+            follows_committees=False,
+        )
+
+    def _request(self, consumer: Party, assets: Sequence[AssetId]) -> Request:
+        window = Seconds(3600)
+        return Request(
+            consumer=consumer.address,
+            payer=consumer.address,
+            token=ZERO_ADDRESS,
+            workload_digest=self._word(),
+            parameters_digest=self._word(),
+            result_key_hash=self._word(),
+            purpose=U32(1),
+            tee=Tee.TDX,
+            min_grade=Grade.HARDWARE,
+            providers=ZERO_HASH,
+            max_compute_price=COMPUTE,
+            max_unit_price=UNIT,
+            max_units=U32(UNITS),
+            quote_window=window,
+            decide_window=window,
+            settle_window=window,
+            challenge_window=window,
+            expiry=self._later(),
+            salt=self._salt(),
+            assets=tuple(
+                AssetLimit(
+                    asset_id=asset,
+                    version=U32(1),
+                    terms_version=U32(1),
+                    max_price=PRICE,
+                    epsilon=MicroEpsilon(234_567),
+                )
+                for asset in assets
+            ),
+        )
+
+    def _compute(self, provider: Party) -> ComputeOrder:
+        return ComputeOrder(
+            provider=provider.address,
+            token=ZERO_ADDRESS,
+            tee=Tee.TDX,
+            grade=Grade.HARDWARE,
+            price=COMPUTE,
+            unit_price=UNIT,
+            penalty=PENALTY,
+            volume=U32(100),
+            expiry=self._later(),
+            consumers=ZERO_HASH,
+            salt=self._salt(),
+        )
+
+    def _order(self, asset: AssetId) -> AssetOrder:
+        return AssetOrder(
+            asset_id=asset,
+            version=U32(1),
+            price=PRICE,
+            volume=U32(EVERY_USE),
+            expiry=self._later(),
+            consumers=ZERO_HASH,
+            providers=ZERO_HASH,
+            salt=self._salt(),
+        )
+
+    def _decision(self, job: Job, outcome: Outcome, detail: Bytes32, terms: Bytes32) -> Decision:
+        return Decision(
+            job_id=self._job_id(job),
+            evidence_hash=job.evidence,
+            enclave_signer=job.enclave.address,
+            enclave_key_hash=self._key_hash(job),
+            terms_digest=terms,
+            epoch=U32(1),
+            outcome=outcome,
+            grade=U8(2),
+            reasons=Uint(0 if outcome is Outcome.ACCEPTED else 1 << 40),
+            expiry=self._later(),
+            detail=detail,
+        )
+
+    def _settlement(self, job: Job) -> Settlement:
+        return Settlement(
+            job_id=self._job_id(job),
+            result_hash=keccak(b"result" + job.evidence),
+            receipt_hash=keccak(b"receipt" + job.evidence),
+            units=U32(UNITS),
+            last=True,
+        )
+
+    # --- calls ------------------------------------------------------------------------------------------------
+
+    def _match_call(self, job: Job) -> Call:
+        offers = zip(job.owners, job.orders, strict=True)
+        return self.market.match(
+            Deal(
+                request=SignedRequest(
+                    request=job.request,
+                    signature=self._sign(job.consumer, job.request),
+                    payer_signature=HexBytes(),
+                ),
+                compute=SignedComputeOrder(order=job.compute, signature=self._sign(job.provider, job.compute)),
+                offers=tuple(
+                    AssetOffer(order=SignedAssetOrder(order=order, signature=self._sign(owner, order)))
+                    for owner, order in offers
+                ),
+            )
+        )
+
+    def _decide_call(self, job: Job, outcome: Outcome) -> Call:
+        terms = self._word()
+        signed = []
+        for index, node in enumerate(self.nodes[:3]):
+            decision = self._decision(job, outcome, self._word(), terms)
+            signed.append(
+                SignedDecision(
+                    decision=decision, index=U8(index), signature=self._sign(node, decision), detail=_NO_DETAIL
+                )
+            )
+        return self.market.decide(self._spec(job), signed, self.committee)
+
+    def _settle_call(self, job: Job, *, acknowledged: bool) -> Call:
+        settlement = self._settlement(job)
+        acknowledgement = Acknowledgement(job_id=settlement.job_id, result_hash=settlement.result_hash)
+        return self.market.settle(
+            self._spec(job),
+            self._enclave(job),
+            settlement,
+            self._sign(job.enclave, settlement),
+            self._sign(job.consumer, acknowledgement) if acknowledged else b"",
+        )
+
+    def _enclave(self, job: Job) -> Enclave:
+        return Enclave(job.evidence, job.enclave.address, self._key_hash(job))
+
+    def _key_hash(self, job: Job) -> Bytes32:
+        return keccak(b"hpke" + job.evidence)
+
+    def _spec(self, job: Job) -> JobSpec:
+        if job.spec is None:
+            raise ValueError("this job is not matched")
+        return job.spec
+
+    def _job_id(self, job: Job) -> JobId:
+        return self._spec(job).job_id(self.chain_id, self.market.address)
+
+    def _matched(self, jobs: Sequence[Job], gas: int) -> int:
+        """Read the block's time, the one thing in a JobSpec that nobody knew before."""
+        matched_at = Timestamp(self._time())
+        for job in jobs:
+            job.spec = self._spec_of(job, matched_at)
+            if self._slot(job.spec) != 1:
+                raise ValueError("the job was not matched")
+        return gas
+
+    def _spec_of(self, job: Job, matched_at: Timestamp) -> JobSpec:
+        request = job.request
+        parts = zip(request.assets, job.owners, job.seals, strict=True)
+        return JobSpec(
+            request_hash=request.struct_hash(),
+            consumer=request.consumer,
+            payer=request.payer,
+            provider=job.compute.provider,
+            token=request.token,
+            workload_digest=request.workload_digest,
+            parameters_digest=request.parameters_digest,
+            result_key_hash=request.result_key_hash,
+            purpose=request.purpose,
+            tee=request.tee,
+            min_grade=request.min_grade,
+            epoch=U32(1),
+            compute_price=job.compute.price,
+            unit_price=job.compute.unit_price,
+            max_units=request.max_units,
+            penalty=job.compute.penalty,
+            matched_at=matched_at,
+            quote_window=request.quote_window,
+            decide_window=request.decide_window,
+            settle_window=request.settle_window,
+            challenge_window=request.challenge_window,
+            assets=tuple(
+                AssetUse(
+                    asset_id=limit.asset_id,
+                    owner=owner.address,
+                    version=limit.version,
+                    terms_version=limit.terms_version,
+                    seal_hash=seal.hash(),
+                    price=PRICE,
+                    epsilon=limit.epsilon,
+                )
+                for limit, owner, seal in parts
+            ),
+        )
+
+    # --- the chain --------------------------------------------------------------------------------------------
+
+    def _slot(self, spec: JobSpec) -> int:
+        entry = abi.load("Market").function("jobOf", 1)
+        data = "0x" + abi.encode_call(entry, [spec.request_hash]).hex()
+        answer = str(self._rpc.call("eth_call", {"to": self.market.address.checksum, "data": data}, "latest"))
+        return int(answer[2:66], 16)
+
+    def _send(self, call: Call, sender: Party | None = None, *, value: int = 0) -> int:
+        who = sender.address if sender else self.sender
+        data = "0x" + call.data.hex()
+        return self._transact({"from": who.checksum, "to": call.to.checksum, "data": data, "value": hex(value)})
+
+    def _transact(self, fields: dict[str, str]) -> int:
+        sent = self._rpc.call("eth_sendTransaction", fields | {"gas": hex(29_000_000)})
+        deadline = time.monotonic() + RECEIPT_SECONDS
+        while (receipt := self._rpc.call("eth_getTransactionReceipt", str(sent))) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no receipt of {sent} within {RECEIPT_SECONDS} s")
+            time.sleep(0.01)
+        if not isinstance(receipt, dict) or receipt["status"] != "0x1":
+            raise ValueError(f"transaction refused: {receipt}")
+        if any(log["topics"][0] == _BATCH_ENTRY_FAILED for log in receipt["logs"]):
+            raise ValueError("an entry of the batch failed")
+        return quantity(receipt["gasUsed"], "gas used")
+
+    def _time(self) -> int:
+        block = self._rpc.call("eth_getBlockByNumber", "latest", False)
+        if not isinstance(block, dict):
+            raise ValueError("no block")
+        return quantity(block["timestamp"], "block time")
+
+    def _later(self) -> Timestamp:
+        return Timestamp(4_102_444_799)
+
+    def _give(self, address: Address) -> None:
+        self._rpc.call("anvil_setBalance", address.checksum, hex(1_000_000 * ETHER))
+
+    def _party(self) -> Party:
+        key = coincurve.PrivateKey(self._word())
+        party = Party(key, address_of(key.public_key))
+        self._give(party.address)
+        return party
+
+    def _sign(self, party: Party, document: TypedShape) -> HexBytes:
+        return sign(document.digest(self.chain_id, self.market.address), party.key)
+
+    def _word(self) -> Bytes32:
+        self._count += 1
+        return keccak(b"sealmarket gas" + self._count.to_bytes(8))
+
+    def _salt(self) -> Uint:
+        return Uint(int.from_bytes(self._word()) >> 64)
+
+
+_NO_DETAIL = DecisionDetail(
+    block_number=0,
+    block_hash=ZERO_HASH,
+    tcb_status="",
+    advisories=(),
+    collateral_digest=ZERO_HASH,
+    findings=(),
+    warnings=(),
+)
+_BATCH_ENTRY_FAILED = str(next(t for t, e in abi.load("Market").events.items() if e.name == "BatchEntryFailed"))

@@ -1,0 +1,141 @@
+"""Gas of each step of a job, from real transactions with slots that are used for the first time.
+
+On Anvil at Shanghai rules, with a committee of five and a quorum of three. Every party, asset, order and request is
+fresh; digests, salts and keys are random-looking words, prices have wei in them: no zero byte that a real call would
+not have. What a deployment touches once only (the fee book of an epoch, the first coin burned) is touched before.
+Other figures of the same kind stand beside the named ones: the rarer paths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts import chains
+from scripts.benchmarks._gas_world import World
+from scripts.processes import Supervisor
+from sealmarket.protocol.numbers import Outcome
+
+ROOT = Path(__file__).resolve().parents[2]
+SNAPSHOT = ROOT / "contracts" / "gas.json"
+BATCH = 16
+TARGETS = {
+    "publish_asset": 155_000,
+    "match_two_assets": 190_000,
+    "quote_and_verdict": 115_000,
+    "settle_three_way": 115_000,
+    "close_overdue": 60_000,
+    "refuse_and_refund": 88_000,
+    "job_total": 370_000,
+    "job_total_batch16": 215_000,
+    "replace_allow_list": 35_000,
+}
+
+
+def measure(url: str) -> dict[str, int]:
+    """Every figure, on a fresh Anvil."""
+    world = World(url)
+    world.warm_up()
+    figures = world.publishing()
+    figures |= _one_job(world)
+    figures |= _three_way(world)
+    figures |= _ends(world)
+    figures |= _batch(world)
+    return figures
+
+
+def _one_job(world: World) -> dict[str, int]:
+    job = world.job(assets=1)
+    steps = {
+        "match_one_asset": world.match(job),
+        "quote": world.quote(job),
+        "verdict": world.decide(job, Outcome.ACCEPTED),
+        "settle_acknowledged": world.settle(job, acknowledged=True),
+    }
+    return {
+        **steps,
+        "quote_and_verdict": steps["quote"] + steps["verdict"],
+        "job_total": sum(steps.values()),
+    }
+
+
+def _three_way(world: World) -> dict[str, int]:
+    job = world.job(assets=2)
+    matched = world.match(job)
+    world.quote(job)
+    world.decide(job, Outcome.ACCEPTED)
+    return {"match_two_assets": matched, "settle_three_way": world.settle(job, acknowledged=True)}
+
+
+def _ends(world: World) -> dict[str, int]:
+    refused = world.job(assets=1)
+    world.match(refused)
+    world.quote(refused)
+    figures = {"refuse_and_refund": world.decide(refused, Outcome.PLATFORM_REFUSED)}
+    withdrawn = world.job(assets=1)
+    world.match(withdrawn)
+    figures["cancel"] = world.cancel(withdrawn)
+    unquoted, silent = world.job(assets=1), world.job(assets=1)
+    world.match(unquoted)
+    world.match(silent)
+    world.quote(silent)
+    world.decide(silent, Outcome.ACCEPTED)
+    matured = world.job(assets=1)
+    world.match(matured)
+    world.quote(matured)
+    world.decide(matured, Outcome.ACCEPTED)
+    figures["settle_unacknowledged"] = world.settle(matured, acknowledged=False)
+    world.pass_time(7200)
+    figures["close_overdue"] = world.close(unquoted)
+    figures["close_silent_provider"] = world.close(silent)
+    figures["mature"] = world.mature(matured)
+    return figures
+
+
+def _batch(world: World) -> dict[str, int]:
+    jobs = [world.job(assets=1) for _ in range(BATCH)]
+    total = world.match_batch(jobs)
+    total += world.quote_batch(jobs)
+    total += world.decide_batch(jobs)
+    total += world.settle_batch(jobs)
+    return {"job_total_batch16": total // BATCH}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print; 1 when a target or the snapshot is missed."""
+    parser = argparse.ArgumentParser(prog="scripts/bench gas", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--write", action="store_true", help=f"write {SNAPSHOT.relative_to(ROOT)}")
+    parser.add_argument("--check", action="store_true", help="fail when a figure differs from the snapshot")
+    chosen = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="sealmarket-") as logs, Supervisor(Path(logs)) as programs:
+        figures = measure(chains.anvil(programs).url)
+    if chosen.write:
+        SNAPSHOT.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
+    results = [
+        {"name": name, "value": value, "unit": "gas"} | ({"target": TARGETS[name]} if name in TARGETS else {})
+        for name, value in sorted(figures.items(), key=lambda item: (item[0] not in TARGETS, item[0]))
+    ]
+    if chosen.json:
+        print(json.dumps({"bench": "gas", "results": results}))
+    else:
+        for r in results:
+            target = f"  target {r['target']:7,}" if "target" in r else ""
+            print(f"{r['name']:24} {r['value']:9,}{target}")
+    if chosen.check:
+        return _compare(figures)
+    return 0 if all(figures[name] <= target for name, target in TARGETS.items()) else 1
+
+
+def _compare(figures: dict[str, int]) -> int:
+    recorded = json.loads(SNAPSHOT.read_text())
+    differing = sorted(name for name in figures.keys() | recorded.keys() if figures.get(name) != recorded.get(name))
+    for name in differing:
+        print(f"{name}: measured {figures.get(name)}, snapshot {recorded.get(name)}", file=sys.stderr)
+    if differing:
+        print("if this is meant: scripts/bench gas --write", file=sys.stderr)
+    return 1 if differing else 0
