@@ -24,9 +24,7 @@ def ask(url: str, method: str) -> str:
 
 
 @pytest.mark.parametrize("start", [chains.anvil, chains.hardhat, chains.ganache])
-def test_a_local_chain_answers_on_loopback_and_stops(
-    start: Callable[[Supervisor], Chain], tmp_path: Path
-) -> None:
+def test_a_local_chain_answers_on_loopback_and_stops(start: Callable[[Supervisor], Chain], tmp_path: Path) -> None:
     with Supervisor(tmp_path) as programs:
         chain = start(programs)
         assert chain.url.startswith("http://127.0.0.1:")
