@@ -517,7 +517,18 @@ def test_a_whole_job_gives_the_consumer_the_result_and_a_receipt_that_the_attest
 def test_inputs_are_wiped_after_the_workload(scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin) -> None:
     run_with(scene, enclave)
     enclave.thread.join(20)
-    assert all(not any(data) for data in sandbox.jobs[0].inputs.values())
+    assert all(not any(data) for data in sandbox.inputs.values())
+
+
+def test_a_workload_loads_after_the_quote_and_holds_no_data_until_the_keys_are_joined(
+    scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin
+) -> None:
+    evidence = loaded(scene, enclave)
+    deliver(scene, enclave, evidence, nodes=(0,))
+    enclave.host.receive()
+    assert (len(sandbox.loaded), sandbox.jobs) == (1, [])
+    enclave.close()
+    assert sandbox.open == 0
 
 
 def test_an_enclave_that_finished_takes_nothing_more_and_leaves_no_files(

@@ -60,23 +60,48 @@ class SandboxTwin:
 
     outputs: Mapping[str, bytes] | Exception | None = None
     jobs: list[SandboxJob] = field(default_factory=list)
+    """Those that were given data."""
+    loaded: list[SandboxJob] = field(default_factory=list)
+    inputs: Mapping[str, bytearray] = field(default_factory=dict)
     seen: dict[str, bytes] = field(default_factory=dict)
     dependency: str = ""
     refusal: JobRefused | None = None
+    open: int = 0
 
     def check(self) -> None:
         if self.refusal:
             raise self.refusal
 
-    def run(self, job: SandboxJob) -> Ran:
-        self.jobs.append(job)
-        self.seen = {name: bytes(data) for name, data in job.inputs.items()}
-        self.dependency = (job.environment / "tiny" / "__init__.py").read_text()
-        if isinstance(self.outputs, Exception):
-            raise self.outputs
-        rows = sum(data.count(b"\n") for data in self.seen.values())
-        outputs = self.outputs if self.outputs is not None else {"report.json": b'{"rows":%d}' % rows}
+    def start(self, job: SandboxJob) -> StartedTwin:
+        self.loaded.append(job)
+        self.open += 1
+        return StartedTwin(self, job)
+
+
+@dataclass
+class StartedTwin:
+    """One started workload of the twin."""
+
+    sandbox: SandboxTwin
+    job: SandboxJob
+    closed: bool = False
+
+    def run(self, inputs: Mapping[str, bytearray]) -> Ran:
+        twin = self.sandbox
+        twin.jobs.append(self.job)
+        twin.inputs = inputs
+        twin.seen = {name: bytes(data) for name, data in inputs.items()}
+        twin.dependency = (self.job.environment / "tiny" / "__init__.py").read_text()
+        if isinstance(twin.outputs, Exception):
+            raise twin.outputs
+        rows = sum(data.count(b"\n") for data in twin.seen.values())
+        outputs = twin.outputs if twin.outputs is not None else {"report.json": b'{"rows":%d}' % rows}
         return Ran(outputs, ("twin",))
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.sandbox.open -= 1
 
 
 @dataclass

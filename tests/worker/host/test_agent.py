@@ -323,6 +323,7 @@ def test_a_failure_that_the_enclave_signed_is_posted(host: HostTwin) -> None:
 def test_nothing_on_disk_or_in_the_store_holds_a_row_of_the_data(host: HostTwin) -> None:
     host.match()
     host.run()
+    host.driver.close()
     for path in host.folder.rglob("*"):
         assert not path.is_file() or MARKER not in path.read_bytes(), path
     assert all(MARKER not in blob for blob in host.store.blobs.values())

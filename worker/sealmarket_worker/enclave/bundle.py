@@ -21,7 +21,7 @@ from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.workload.bundle import unpack
 from sealmarket.workload.environment import take
 from sealmarket.workload.errors import BundleError, EnvironmentRefused, ParametersRefused
-from sealmarket.workload.manifest import Limits, Manifest
+from sealmarket.workload.manifest import Manifest
 from sealmarket_worker.enclave.errors import Code, JobRefused, WorkloadFailed
 from sealmarket_worker.enclave.job import ParameterValue
 from sealmarket_worker.enclave.outputs import DeclaredOutput
@@ -34,18 +34,13 @@ _SETTLING_SECONDS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxJob:
-    """What a sandbox is asked to run. Plaintext is in ``inputs`` and nowhere else."""
+    """What a sandbox is asked to load. It holds no data yet."""
 
     bundle: Path
     environment: Path
     manifest: Manifest
-    inputs: Mapping[str, bytearray]
+    input_names: tuple[str, ...]
     parameters: Mapping[str, ParameterValue]
-
-    @property
-    def limits(self) -> Limits:
-        """What the workload may use."""
-        return self.manifest.limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,45 +51,65 @@ class Ran:
     layers: tuple[str, ...]
 
 
+class Started(Protocol):
+    """A workload that loads in its sandbox, and waits for its inputs."""
+
+    def run(self, inputs: Mapping[str, bytearray]) -> Ran:
+        """Hand over the plaintext, once. Raises :class:`WorkloadFailed`."""
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+
+
 class Sandbox(Protocol):
     """Where workloads run."""
 
     def check(self) -> None:
         """Raise :class:`JobRefused` when this machine cannot confine a workload."""
 
-    def run(self, job: SandboxJob) -> Ran:
-        """Run a workload. Raises :class:`WorkloadFailed`."""
+    def start(self, job: SandboxJob) -> Started:
+        """Start a workload. Call it in a thread that lives as long as the workload."""
 
 
 class PreparedBundle:
     """A checked workload in folders of its own (see :class:`~sealmarket_worker.enclave.workplace.Prepared`)."""
 
-    def __init__(self, folder: Path, manifest: Manifest, parameters: Mapping[str, ParameterValue], sandbox: Sandbox):
-        self._folder, self._manifest, self._parameters, self._sandbox = folder, manifest, parameters, sandbox
+    def __init__(self, job: SandboxJob, sandbox: Sandbox) -> None:
+        self._job, self._sandbox = job, sandbox
+        self._started: Started | None = None
         self.layers: tuple[str, ...] = ()
-        self.outputs = {output.name: DeclaredOutput(output.media_type, output.max_bytes) for output in manifest.outputs}
+        self.outputs = {
+            output.name: DeclaredOutput(output.media_type, output.max_bytes) for output in job.manifest.outputs
+        }
 
     @property
     def max_input_bytes(self) -> int:
         """An input that is larger than the workload's own memory could never be used."""
-        return self._manifest.limits.memory_bytes
+        return self._job.manifest.limits.memory_bytes
+
+    def start(self) -> None:
+        """Let it load its modules; it holds no data."""
+        self._started = self._sandbox.start(self._job)
 
     def run(self, inputs: Mapping[str, bytearray]) -> Mapping[str, bytes]:
         """Run it once. Raises :class:`WorkloadFailed`."""
-        job = SandboxJob(
-            bundle=self._folder / "bundle",
-            environment=self._folder / "environment",
-            manifest=self._manifest,
-            inputs=inputs,
-            parameters=self._parameters,
-        )
+        if self._started is None:
+            self.start()
+        assert self._started is not None
         try:
-            ran = self._sandbox.run(job)
+            ran = self._started.run(inputs)
         except WorkloadFailed as error:
             self.layers = error.layers
             raise
+        finally:
+            self.close()
         self.layers = ran.layers
         return ran.outputs
+
+    def close(self) -> None:
+        """End the sandbox if it still runs."""
+        if self._started is not None:
+            self._started.close()
 
 
 class BundleWorkplace:
@@ -103,6 +118,7 @@ class BundleWorkplace:
     def __init__(self, scratch: Path, sandbox: Sandbox) -> None:
         self._scratch, self._sandbox = scratch, sandbox
         self._folder: Path | None = None
+        self._prepared: PreparedBundle | None = None
         self._lock = -1
 
     def prepare(
@@ -135,10 +151,20 @@ class BundleWorkplace:
         except (EnvironmentRefused, BundleError, OSError) as error:
             raise _refused(Code.ENVIRONMENT_MISMATCH, error) from error
         read.write(folder / "bundle")
-        return PreparedBundle(folder, read.manifest, complete, self._sandbox), names
+        job = SandboxJob(
+            bundle=folder / "bundle",
+            environment=folder / "environment",
+            manifest=read.manifest,
+            input_names=names,
+            parameters=complete,
+        )
+        self._prepared = PreparedBundle(job, self._sandbox)
+        return self._prepared, names
 
     def close(self) -> None:
-        """Remove the private folder."""
+        """End the sandbox and remove the private folder."""
+        if self._prepared is not None:
+            self._prepared.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)

@@ -154,6 +154,8 @@ class Runtime:
                 block_hash=job.block_hash,
             )
         )
+        # The committee takes seconds, and so does loading: no data is there yet, and none is needed for it.
+        workload.start()
         return _Quoted(job, keys, found, workload, names, Witness(job, keys, found, self._around.platform_name))
 
     def _open(self, quoted: _Quoted, keys: list[bytes]) -> dict[str, bytearray]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sealmarket_worker import sandbox
-from sealmarket_worker.enclave.bundle import Ran, SandboxJob
+from sealmarket_worker.enclave.bundle import Ran, SandboxJob, Started
 from sealmarket_worker.enclave.errors import Code, JobRefused, WorkloadFailed
 
 
@@ -17,15 +19,28 @@ class StrictSandbox:
         except sandbox.SandboxUnavailable as error:
             raise _unavailable(error) from error
 
-    def run(self, job: SandboxJob) -> Ran:
-        """Run a workload. Raises :class:`WorkloadFailed`, and :class:`JobRefused` when a layer went away."""
+    def start(self, job: SandboxJob) -> Started:
+        """Start a workload; it loads while the committee decides."""
+        return _StartedWorkload(
+            sandbox.StartedWorkload(job.bundle, job.environment, job.manifest, job.input_names, job.parameters)
+        )
+
+
+class _StartedWorkload:
+    def __init__(self, started: sandbox.StartedWorkload) -> None:
+        self._started = started
+
+    def run(self, inputs: Mapping[str, bytearray]) -> Ran:
         try:
-            done = sandbox.run_workload(job.bundle, job.environment, job.manifest, job.inputs, job.parameters)
+            done = self._started.run(inputs)
         except sandbox.WorkloadFailed as error:
             raise WorkloadFailed(error.kind.value, tuple(layer.value for layer in error.layers)) from error
         except sandbox.SandboxUnavailable as error:
             raise _unavailable(error) from error
         return Ran(done.files, tuple(layer.value for layer in done.layers))
+
+    def close(self) -> None:
+        self._started.close()
 
 
 def _unavailable(error: sandbox.SandboxUnavailable) -> JobRefused:

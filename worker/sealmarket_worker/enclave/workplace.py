@@ -25,6 +25,9 @@ class Prepared(Protocol):
     def max_input_bytes(self) -> int:
         """How much ciphertext a job may bring, all containers together."""
 
+    def start(self) -> None:
+        """Let it load its modules in the sandbox, before there is any data. Need not be called."""
+
     def run(self, inputs: Mapping[str, bytearray]) -> Mapping[str, bytes]:
         """Run it in the sandbox. Raises :class:`WorkloadFailed` with a kind that holds no data."""
 
