@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -154,7 +154,7 @@ def _authentic(body: SnpBody, chain: Chain, now: datetime) -> AuthenticReport:
         evidence_digest=Bytes32(sha256(report.signed).digest()),
         tcb=Tcb(
             status=TcbStatus.NOT_RATED,
-            expires=datetime.fromtimestamp(min(window.end for window in chain.windows), UTC),
+            expires=chain.expires,
         ),
         platform=Platform(
             identity=report.chip_id if any(report.chip_id) else None,

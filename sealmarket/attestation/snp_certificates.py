@@ -21,7 +21,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
@@ -62,6 +62,7 @@ class Chain:
     ark: x509.Certificate
     ask_serial: int
     windows: tuple[Window, ...]
+    expires: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,8 @@ def _prove(kind: str, product: str, leaf: _Read, ask: _Read, ark: _Read, grade: 
     if said.product != product:
         refuse(Reason.SNP_PRODUCT_MISMATCH, f"a leaf for {product}, as its issuer's name says", said.product)
     windows = tuple(certificate_window(one.certificate, one.name) for one in (leaf, ask, ark))
-    return Chain(said, leaf.key, grade, ark.certificate, ask.certificate.serial_number, windows)
+    expires = datetime.fromtimestamp(min(window.end for window in windows), UTC)
+    return Chain(said, leaf.key, grade, ark.certificate, ask.certificate.serial_number, windows, expires)
 
 
 def check_revocation(chain: Chain, crls: Iterable[x509.CertificateRevocationList], now: datetime) -> bool:

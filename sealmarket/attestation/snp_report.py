@@ -33,7 +33,6 @@ _KEY_NAMES = {VCEK: "vcek", VLEK: "vlek"}
 P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
 _ECDSA_P384_SHA384 = 1
 _HALF = 72
-_SIGNIFICANT = 48
 _NO_MIGRATION_AGENT = b"\xff" * 32
 
 # What must be zero in every version, then what is zero before a version gave it a meaning.
@@ -236,7 +235,7 @@ def _read_signature(raw: bytes) -> tuple[int, int]:
     values = []
     for name, half in (("R", raw[:_HALF]), ("S", raw[_HALF : 2 * _HALF])):
         value = int.from_bytes(half, "little")
-        if half[_SIGNIFICANT:].strip(b"\0") or not 0 < value < P384_ORDER:
+        if not 0 < value < P384_ORDER:
             refuse(Reason.NON_CANONICAL, f"{name} little-endian, between 1 and the order of P-384", half.hex())
         values.append(value)
     return values[0], values[1]
