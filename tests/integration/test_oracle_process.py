@@ -1,0 +1,118 @@
+"""A node as a process of its own: it starts from its files, says what it is, and comes back after SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from scripts import chains
+from scripts.processes import Process, Supervisor, answers, free_port
+from sealmarket.chain.deploy import Settings, deploy, write_book
+from sealmarket.chain.model import Windows
+from sealmarket.protocol.book import Committee, FinalityRule, Member
+from sealmarket.protocol.codec import decode
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.numbers import Grade
+from sealmarket.protocol.wire import NodeInfo, NodeStatus
+from sealmarket_oracle.runner import Health
+from tests.integration.market import development_account
+
+COMMAND = [sys.executable, "-m", "sealmarket_oracle"]
+
+
+@dataclass
+class Installed:
+    """One node's files, and the URL that it will serve."""
+
+    programs: Supervisor
+    config: Path
+    member: Member
+
+    def start(self) -> Process:
+        return self.programs.start(
+            "oracle", [*COMMAND, "run", "--config", self.config], ready=answers(f"{self.member.url}/healthz")
+        )
+
+    def get(self, path: str) -> bytes:
+        return httpx.get(self.member.url + path, trust_env=False).content
+
+
+def _init(folder: Path, url: str) -> Member:
+    made = subprocess.run([*COMMAND, "init", str(folder), "--url", url], capture_output=True, check=True)
+    return decode(Member, made.stdout)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    folder = tmp_path_factory.mktemp("process")
+    with Supervisor(folder / "logs") as programs:
+        chain = chains.anvil(programs, "--block-time", "0.25")
+        members = tuple(_init(folder / str(n), f"http://127.0.0.1:{free_port()}") for n in range(3))
+        committee = Committee(epoch=1, threshold=2, members=members)
+        nowhere = "http://127.0.0.1:9"
+        settings = Settings(
+            finality=FinalityRule(kind="finalized"),
+            committee=committee,
+            store=nowhere,
+            backend=nowhere,
+            windows=Windows(5, 5, 5, 5),
+        )
+        book = deploy(chain.url, development_account(0), settings, development=True)
+        write_book(folder / "book.json", book)
+        values = {
+            "rpc": chain.url,
+            "book": "book.json",
+            "state": "0",
+            "profile": "production",
+            "port": int(members[0].url.rsplit(":", 1)[1]),
+        }
+        config = folder / "oracle.toml"
+        config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
+        yield Installed(programs, config, members[0])
+
+
+def test_a_node_comes_back_after_a_kill_at_any_moment(installed: Installed) -> None:
+    for _ in range(3):
+        process = installed.start()
+        health = decode(Health, installed.get("/healthz"))
+        assert (health.status, health.problem) == ("ok", "")
+        info = decode(NodeInfo, installed.get("/v1/node"))
+        assert (info.signer, info.hpke_public_key) == (installed.member.signer, installed.member.hpke_public_key)
+        assert info.grade_floor is Grade.HARDWARE
+        assert decode(NodeStatus, installed.get(f"/v1/jobs/{keccak(b'no job')}")).state == "unknown"
+        process.kill()
+
+
+def test_a_nodes_process_leaves_nothing_secret_in_its_log(installed: Installed) -> None:
+    process = installed.start()
+    process.stop()
+    log = process.log.read_text()
+    assert "serves" in log
+    for name in ("signer.key", "hpke.key"):
+        secret = (installed.config.parent / "0" / name).read_text().strip().removeprefix("0x")
+        assert secret not in log
+
+
+def test_a_second_init_in_the_same_folder_is_refused(installed: Installed) -> None:
+    again = subprocess.run(
+        [*COMMAND, "init", str(installed.config.parent / "0")], check=False, capture_output=True, text=True
+    )
+    assert again.returncode == 1
+    assert "keep it" in again.stderr
+
+
+def test_a_node_that_accepts_simulated_evidence_must_name_the_root(installed: Installed) -> None:
+    path = installed.config.with_name("lenient.toml")
+    path.write_text(installed.config.read_text().replace('"production"', '"development"'))
+    started = subprocess.run(
+        [*COMMAND, "run", "--config", path], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert started.returncode == 1
+    assert "names no development root" in started.stderr
