@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from sealmarket.cli._options import (
@@ -29,6 +28,7 @@ from sealmarket.client.owner import Owner, SealedAsset
 from sealmarket.protocol.codec import ZERO_ADDRESS, decode
 from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.numbers import AssetId
+from sealmarket.protocol.schema import json_schema
 
 app = typer.Typer(no_args_is_help=True, help="Seal data, publish it under your terms, collect what it earned.")
 
@@ -192,15 +192,7 @@ def earnings(
 @app.command("policy-schema")
 def policy_schema() -> None:
     """The JSON Schema of a policy draft, as `owner seal --policy` takes it."""
-    from sealmarket.protocol.codec import HexBytes, Uint
-
-    def spelled(kind: type) -> dict[str, Any]:
-        if issubclass(kind, Uint):
-            return {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"}
-        digits = kind.length * 2 if issubclass(kind, HexBytes) and kind.length is not None else 0
-        return {"type": "string", "pattern": f"^0x[0-9a-f]{{{digits}}}$"}
-
-    answer(msgspec.json.schema(PolicyDraft, schema_hook=spelled), [], True)
+    answer(json_schema(PolicyDraft), [], True)
 
 
 def _draft(path: Path) -> PolicyDraft:

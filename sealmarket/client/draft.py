@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from sealmarket.attestation.rules import EvidenceRules, check_rules
 from sealmarket.client.errors import PolicyMismatch
@@ -43,10 +43,10 @@ class DraftTerms(Shape, frozen=True, kw_only=True):
     max_uses: Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
     purposes: Annotated[tuple[PurposeName, ...], Meta(min_length=1)]
     min_grade: Literal["hardware", "simulated"] = "hardware"
-    token: Address = ZERO_ADDRESS
+    token: Address = field(default_factory=lambda: ZERO_ADDRESS)
     consumers: tuple[Address, ...] = ()
-    budget: MicroEpsilon = MicroEpsilon(0)
-    per_job_cap: MicroEpsilon = MicroEpsilon(0)
+    budget: MicroEpsilon = field(default_factory=MicroEpsilon)
+    per_job_cap: MicroEpsilon = field(default_factory=MicroEpsilon)
     follows_committees: bool = False
 
 

@@ -1,0 +1,73 @@
+"""`scripts/deploy` as a person runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from eth_account.signers.local import LocalAccount
+
+from scripts import chains, deployment
+from scripts.processes import Supervisor
+from sealmarket.chain import Chain, Sender
+from sealmarket.chain.deploy import read_book
+from sealmarket.client import create_account
+from sealmarket.protocol.book import FinalityRule, Member
+from sealmarket.protocol.codec import Address, HexBytes, canonical_json
+from sealmarket.sealed.hpke import PrivateKey
+from tests.integration.market import ETHER, development_account
+
+
+def committee(path: Path) -> Path:
+    members = [
+        Member(
+            signer=Address(bytes([n]) * 20), hpke_public_key=HexBytes(PrivateKey.generate().public.raw), url="http://n"
+        )
+        for n in (1, 2, 3)
+    ]
+    path.write_bytes(canonical_json({"threshold": 2, "members": members}))
+    return path
+
+
+def test_a_market_is_deployed_by_one_command_and_its_cost_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key_file, out = tmp_path / "deployer.key", tmp_path / "market.json"
+    account: LocalAccount = create_account(key_file)
+    with Supervisor(tmp_path) as programs:
+        rpc = chains.anvil(programs, "--block-time", "0.25").url
+        words = ["--rpc", rpc, "--key-file", str(key_file), "--finality", "finalized", "--store", "http://store"]
+        words += ["--committee", str(committee(tmp_path / "committee.json")), "--out", str(out)]
+        assert deployment.main(words) == 1
+        assert "error" in capsys.readouterr().err
+        assert not out.exists()
+        _give(rpc, account)
+        assert deployment.main(words) == 0
+        said = capsys.readouterr().out
+        assert "altogether" in said
+        assert "gas" in said
+        book = read_book(out)
+        chain = Chain(book, rpc)
+        assert all(chain.has_code(part) for part in (book.registry, book.committee, book.market))
+        chain.close()
+    assert not (tmp_path / "market.json.deploying").exists()
+
+
+def _give(rpc: str, account: LocalAccount) -> None:
+    """Coin for gas, from the chain's own development account."""
+    from tests.chain.node import BOOK
+
+    chain = Chain(BOOK, rpc)
+    sender = Sender(chain, development_account(0), development=True)
+    sender.transfer(Address.parse(account.address.lower()), ETHER)
+    chain.close()
+
+
+@pytest.mark.parametrize("text", ["finalised", "depth", "depth:", "depth:x", "latest", ""])
+def test_a_finality_rule_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(Exception, match="depth:12"):
+        deployment.finality(text)
+
+
+def test_a_depth_is_read() -> None:
+    assert deployment.finality("depth:12") == FinalityRule(kind="depth", depth=12)
