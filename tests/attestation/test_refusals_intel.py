@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from hashlib import sha384
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealmarket.attestation import intel
@@ -20,7 +23,7 @@ from sealmarket.attestation.rules import EvidenceRules, IntelRules, PlatformFlag
 from sealmarket.attestation.verify import UNCHECKED, Expected, appraise, authenticate, verify
 from sealmarket_worker.virtual import intel_collateral as genuine
 from sealmarket_worker.virtual.intel_format import SgxReport, sign_raw
-from sealmarket_worker.virtual.pki import Authority, Validity, revocation_list
+from sealmarket_worker.virtual.pki import Authority, Validity, certify, revocation_list
 from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots, forged, report_of
 from tests.forge.intel import IntelForge, intel_root_name, malleate, new_key
 from tests.vectors import manifest, vector
@@ -161,6 +164,84 @@ def test_22_a_pck_chain_of_another_purpose_is_refused(role: str) -> None:
     assert reasons(forge, forge.tdx_quote())[0] in (Reason.CHAIN_INVALID, Reason.SIGNER_PURPOSE)
 
 
+def resigned(certificate: Authority, signing_key: Any) -> Authority:
+    """The same certificate with another signature: everything right but the hand that signed."""
+    old = certificate.certificate
+    builder = x509.CertificateBuilder(
+        issuer_name=old.issuer,
+        subject_name=old.subject,
+        public_key=old.public_key(),
+        serial_number=old.serial_number,
+        not_valid_before=old.not_valid_before_utc,
+        not_valid_after=old.not_valid_after_utc,
+        extensions=list(old.extensions),
+    )
+    return Authority(builder.sign(signing_key, SHA256()), certificate.key)
+
+
+def test_22_a_collateral_signer_that_the_root_did_not_sign_is_refused(forge: IntelForge) -> None:
+    forged_signer = resigned(forge.tcb_signing, new_key())
+
+    assert reasons(forge, forge.tdx_quote(), forge.collateral(signer=forged_signer)) == (Reason.CHAIN_INVALID,)
+
+
+def test_22_a_pck_leaf_that_its_ca_did_not_sign_is_refused(forge: IntelForge) -> None:
+    for key in (new_key(), forge.pck.key):
+        chain = forge.chain(resigned(forge.pck, key), forge.pck_ca, forge.root)
+        assert reasons(forge, forge.tdx_quote(chain=chain)) == (Reason.CHAIN_INVALID,)
+
+
+def test_22_a_pck_leaf_that_may_not_sign_does_not_make_leaves(forge: IntelForge) -> None:
+    """The leaf's own key signs a second leaf, with the leaf in the place of the CA."""
+    second = forge.new_pck(issuer=forge.pck)
+    chain = forge.chain(second, forge.pck, forge.root)
+
+    assert reasons(forge, forge.tdx_quote(chain=chain, qe_key=second.key)) == (Reason.CRL_INVALID,)
+
+
+def test_22_a_pck_ca_that_the_root_did_not_sign_is_refused(forge: IntelForge) -> None:
+    chain = forge.chain(forge.pck, resigned(forge.pck_ca, new_key()), forge.root)
+
+    assert reasons(forge, forge.tdx_quote(chain=chain)) == (Reason.CHAIN_INVALID,)
+
+
+def test_22_a_signer_that_is_no_authority_signs_no_certificates(forge: IntelForge) -> None:
+    weak = Authority(
+        certify(
+            forge.pck_ca.certificate.subject,
+            forge.pck_ca.key.public_key(),
+            forge.root,
+            forge.root.key,
+            forge.period(),
+        ),
+        forge.pck_ca.key,
+    )
+    collateral = forge.collateral(parts={"pck_crl_issuer_chain": forge.chain(weak, forge.root).decode()})
+
+    quote = forge.tdx_quote(chain=forge.chain(forge.pck, weak, forge.root))
+    assert reasons(forge, quote, collateral) == (Reason.CHAIN_INVALID,)
+
+
+@pytest.mark.parametrize("part", ["qe_identity_issuer_chain", "pck_crl_issuer_chain"])
+def test_22_a_chain_of_another_root_inside_the_collateral_is_refused(forge: IntelForge, part: str) -> None:
+    other = IntelForge(NOW)
+    signer = other.pck_ca if part.startswith("pck") else other.tcb_signing
+    collateral = forge.collateral(parts={part: other.chain(signer, other.root).decode()})
+    roots = forge_roots(forge).with_development(other.root.certificate.public_bytes(Encoding.DER))
+
+    assert verify(parse(forge.tdx_quote()), endorse(collateral), roots, NOW, ANYTHING).reasons == (
+        Reason.UNTRUSTED_ROOT,
+    )
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_22_a_chain_of_another_length_is_refused(forge: IntelForge, count: int) -> None:
+    chain = forge.chain(*([forge.root] * 1 if count == 1 else [forge.tcb_signing, forge.pck_ca, forge.root])).decode()
+
+    found = reasons(forge, forge.tdx_quote(), forge.collateral(parts={"qe_identity_issuer_chain": chain}))
+    assert found == (Reason.CHAIN_INVALID,)
+
+
 # 23 to 25: collateral.
 
 
@@ -271,6 +352,16 @@ def test_27_a_revoked_level_is_refused_whatever_the_rules_say(forge: IntelForge,
     assert under(forge, quote, loosest, collateral).reasons == (Reason.TCB_REVOKED,)
 
 
+def test_27_a_running_module_that_is_revoked_is_refused(forge: IntelForge) -> None:
+    modules = forge.tcb_info("TDX")["tdxModuleIdentities"]
+    level = modules[0]["tcbLevels"][0]
+    modules[0]["tcbLevels"] = [{**level, "tcb": {"isvsvn": 6}, "tcbStatus": "Revoked"}, level]
+    collateral = forge.collateral(tcb={"tdxModuleIdentities": modules})
+    report = forge.td_report_15(tee_tcb_svn2=bytes([6, 1, 3]) + bytes(13))
+
+    assert reasons(forge, forge.tdx_quote(report, version=5), collateral) == (Reason.TCB_REVOKED,)
+
+
 def _status(word: str) -> Any:
     from sealmarket.attestation.model import TcbStatus
 
@@ -303,6 +394,29 @@ def test_28_an_outdated_quoting_enclave_is_an_outdated_platform(forge: IntelForg
     assert verdict.reasons == (Reason.TCB_STATUS_TOO_LOW,)
     assert verdict.tcb is not None
     assert verdict.tcb.status.value == "OutOfDate"
+
+
+def test_28_an_outdated_quoting_enclave_of_an_sgx_platform_is_refused(forge: IntelForge) -> None:
+    collateral = forge.collateral("SGX", qe_status="OutOfDate")
+
+    assert reasons(forge, forge.sgx_quote(), collateral) == (Reason.TCB_STATUS_TOO_LOW,)
+
+
+def test_28_a_td_launched_on_an_outdated_tcb_is_refused_though_a_newer_one_runs_now(forge: IntelForge) -> None:
+    levels = forge.tcb_info("TDX")["tcbLevels"]
+    older = {"tcb": {**levels[0]["tcb"], "tdxtcbcomponents": [{"svn": 0}] * 16}, "tcbStatus": "OutOfDate"}
+    collateral = forge.collateral(tcb={"tcbLevels": [*levels, {**levels[0], **older}]})
+    launched, now = bytes([5, 1, 2]) + bytes(13), genuine.TEE_TCB_SVN
+
+    def verdict(launch: bytes, current: bytes) -> Verdict:
+        report = forge.td_report_15(tee_tcb_svn=launch, tee_tcb_svn2=current)
+        return forged(forge, forge.tdx_quote(report, version=5), collateral)
+
+    advised = verdict(launched, now)
+    assert advised.tcb is not None
+    assert (advised.tcb.status.value, advised.reasons) == ("TDRelaunchAdvised", (Reason.TCB_STATUS_TOO_LOW,))
+    assert verdict(launched, launched).reasons == (Reason.TCB_STATUS_TOO_LOW,)
+    assert verdict(now, now).accepted
 
 
 def test_28_an_outdated_tdx_module_is_an_outdated_platform(forge: IntelForge) -> None:
@@ -545,6 +659,44 @@ def test_35_a_quote_v4_of_an_sgx_enclave_is_refused(forge: IntelForge) -> None:
 @pytest.mark.parametrize("tail", [b"\x00", b"\x01", bytes(64)])
 def test_35_bytes_inside_the_signature_data_are_refused(forge: IntelForge, tail: bytes) -> None:
     assert reasons(forge, forge.tdx_quote(auth_tail=tail)) == (Reason.MALFORMED,)
+
+
+# 36: event logs.
+
+
+def ccel(*events: tuple[int, bytes]) -> bytes:
+    """A CCEL log: (register, digest) each."""
+    spec = b"Spec ID Event03\0" + bytes(8) + (1).to_bytes(4, "little") + b"\x0c\x00\x30\x00" + b"\0"
+    log = bytes(28) + len(spec).to_bytes(4, "little") + spec
+    for register, digest in events:
+        head = b"".join(n.to_bytes(4, "little") for n in (register + 1, 8, 1))
+        log += head + b"\x0c\x00" + digest + (4).to_bytes(4, "little") + b"text"
+    return log + b"\xff" * 16
+
+
+def test_36_registers_that_the_event_log_does_not_explain_are_refused(forge: IntelForge) -> None:
+    first, second = b"\x01" * 48, b"\x02" * 48
+    rtmr0 = sha384(sha384(bytes(48) + first).digest() + second).digest()
+    quote = forge.tdx_quote(forge.td_report(rtmrs=(rtmr0, bytes(48), bytes(48), bytes(48))))
+    dstack = json.dumps([{"imr": 0, "event_type": 1, "digest": d.hex(), "event": ""} for d in (first, second)]).encode()
+
+    def found(log: bytes) -> tuple[Reason, ...]:
+        evidence = Evidence(tee=Tee.TDX, raw=quote, event_log=log)
+        return verify(evidence, endorse(forge.collateral()), forge_roots(forge), NOW, ANYTHING).reasons
+
+    assert found(ccel((0, first), (0, second))) == ()
+    assert found(dstack) == ()
+    for wrong in (
+        ccel(),
+        ccel((0, first)),
+        ccel((0, second), (0, first)),
+        ccel((0, first), (0, second), (0, second)),
+        ccel((0, first), (1, second)),
+        b"[]",
+    ):
+        assert Reason.RTMR_REPLAY in found(wrong)
+    assert found(ccel((0, first), (0, second), (3, first))) == (Reason.RTMR_REPLAY,)
+    assert found(b"no log") == (Reason.RTMR_REPLAY,)
 
 
 def test_platform_features_that_the_rules_refuse_are_refused() -> None:

@@ -1,0 +1,209 @@
+"""Switching off one rule fails the tests that hold it: refusals 1 to 36, each mutant of the verifier is killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.attestation.mutation import LIBRARY, Mutant, copy_library, killers_of, run_tests
+
+COMMON = [
+    ("not hmac.compare_digest(report.report_data, expected.report_data)", "False", "test_1_"),
+    ("report.report_data, expected.report_data)", "report.report_data[:32], expected.report_data[:32])", "test_2_"),
+    ("len(self.report_data) != 64", "False", "test_3_"),
+    ("if age > timedelta(seconds=rules.maximum_age_seconds):", "if False:", "test_5_evidence_older"),
+    (
+        "        if expected.report_data is UNCHECKED:\n            yield",
+        "        if False:\n            yield",
+        "unknown_age",
+    ),
+    ("if report.grade.rank < rules.lowest_grade.rank:", "if False:", "test_8_simulated"),
+    ("if expected.tee is not None and report.tee is not expected.tee:", "if False:", "test_9_"),
+    ("    if rule is None:\n", "    if False:\n", "test_10_"),
+    ("if p.tee is report.tee and p.digest == digest", "if p.digest == digest", "test_10_"),
+    ("elif custody.rank < rules.lowest_custody.rank:", "elif False:", "test_10_"),
+    ("if count > 1 or identity is None", "if identity is None", "test_11_"),
+    ("if now.tzinfo is None:", "if False:", "test_13_"),
+    ("if report.measurement not in rules.measurements:", "if False:", "differs_in_one_field"),
+    ("        if report.report_data != wanted:\n", "        if False:\n", "runtime_data"),
+    ("    if report.debug:\n", "    if False:\n", "test_everything_that_is_wrong"),
+]
+QUOTE = [
+    ("if raw.count(0, end) != len(raw) - end:", "if False:", "test_6_bytes_behind"),
+    ("    if stop > self.end:\n", "    if False:\n", "test_7_"),
+    ("if auth.offset + outer_size != end:", "if False:", "test_35_bytes_inside"),
+    ("    if auth.offset != end:\n", "    if False:\n", "test_35_bytes_inside"),
+    ("if size != TD_BODY_SIZES[kind]:", "if False:", "test_35_a_body_of_another_size"),
+    ("if kind not in TD_BODY_SIZES:", "if kind == 0:", "test_35_a_body_of_an_unknown"),
+    ("if key_type != ECDSA_P256:", "if False:", "test_35_a_header"),
+    ("if vendor != QE_VENDOR_INTEL:", "if False:", "test_35_a_header"),
+    ("if outer_type != QE_REPORT_CERTIFICATION:", "if False:", "test_35_a_header"),
+    ("if version in (4, 5) and tee_type == 0x81:", "if version in (4, 5):", "test_35_a_quote_v4"),
+]
+AUTHENTICATE = [
+    ("if not verify_raw(qe.key, quote.signature, quote.signed):", "if False:", "test_33_a_quote_that"),
+    ("if not verify_raw(pck.key, quote.qe_signature, quote.qe_report):", "if False:", "test_33_a_qe_report"),
+    ("    if qe.report_data != bound:\n", "    if False:\n", "test_33_an_attestation_key"),
+    ("qe.report_data != bound", "qe.report_data[:32] != bound[:32]", "test_33_a_qe_hash_with_a_tail"),
+    ("if m.mr_signer != bytes.fromhex(identity.mrsigner):", "if False:", "test_26_a_quoting_enclave_that"),
+    ("if m.isv_prod_id != identity.isvprodid:", "if False:", "test_26_a_quoting_enclave_that"),
+    (
+        "if not masked_equal(m.misc_select,",
+        "if False and not masked_equal(m.misc_select,",
+        "test_26_a_quoting_enclave_that",
+    ),
+    ("or qe.flags & _SGX_DEBUG", "", "test_26_a_debug"),
+    ("if not masked_equal(m.attributes, identity.attributes, identity.attributes_mask) or", "if", "test_26_a_quoting"),
+    ("if bytes.fromhex(info.fmspc) != pck.fmspc:", "if False:", "test_24_collateral_of_another_fmspc"),
+    ("if bytes.fromhex(info.pce_id) != pck.pce_id:", "if False:", "test_24_collateral_of_another_pceid"),
+    ("    if not trusted.valid_from <= moment <= trusted.valid_to:\n", "    if False:\n", "test_23_expired"),
+    ("    check_windows(pck.windows, moment)\n", "", "test_23_each_certificate"),
+    (
+        "    if leaf is None:\n        refuse(Reason.PCK_MISSING",
+        "    if leaf is None:\n        refuse(Reason.MALFORMED",
+        "test_34_a_quote",
+    ),
+    ("elif not 1 <= quote.certification_type <= 3:", "elif False:", "test_34_other_kinds"),
+    ("debug=bool(debug)", "debug=False", "test_15_"),
+    (
+        "sha256(body.quote.signed + body.quote.attestation_key)",
+        "sha256(body.quote.signed + body.quote.signature)",
+        "test_6_the_other_form",
+    ),
+    ("*quote.without_report_data, behind_signature)", "behind_signature)", "asked_about_again"),
+    ("collateral.fingerprint, *quote", "*quote", "asked_about_again"),
+]
+TRUST = [
+    ("    if grade is None:\n", "    if False:\n", "test_8_evidence_under"),
+    ("if roots.grade_of(tee, trusted.root_spki) is not trusted.grade:", "if False:", "test_8_a_cached"),
+    ("check_role(chain[0], roles, grade, Reason.SIGNER_PURPOSE)", "pass", "test_22_collateral_signed_by_a_certificate"),
+    ("    check_link(chain[0], chain[1], name)\n", "", "signer_that_the_root_did_not_sign"),
+    ("    crl.check(chain[0], name)\n", "", "test_30_"),
+    ("if spki_sha256(chain[1]) != root_spki:", "if False:", "chain_of_another_root"),
+    ("    if found != (tcb_id, 3, qe_id, 2):\n", "    if False:\n", "test_25_"),
+    (
+        "if not verify_raw(key_of(signer, name)",
+        "if False and not verify_raw(key_of(signer, name)",
+        "test_23_collateral_altered",
+    ),
+    ("if spki_sha256(root) != trusted.root_spki:", "if False:", "test_21_a_quote_under_another"),
+    ("if authority.subject != trusted.authority.subject or spki", "if False and spki", "test_31_the_crl_of_another"),
+    ("check_role(leaf, ROLE_PCK, trusted.grade, Reason.CHAIN_INVALID)", "pass", "test_22_a_pck_chain"),
+    ('    check_link(leaf, authority, "PCK leaf")\n', "", "pck_leaf_that_its_ca_did_not_sign"),
+    ('    check_link(authority, trusted.root, "PCK CA")\n', "", "pck_ca_that_the_root_did_not_sign"),
+    ('    trusted.root_crl.check(authority, "PCK CA")\n', "", "test_30_"),
+    ('    trusted.pck_crl.check(leaf, "PCK leaf")\n', "", "test_30_"),
+    ("windows += [pck_crl.window, tcb_info.window(), qe_identity.window()]", "pass", "test_23_each_document"),
+]
+PKI = [
+    ("        if now < window.start:\n", "        if False:\n", "test_23_collateral_from_the_future"),
+    ("        if now > window.end:\n", "        if False:\n", "test_23_expired"),
+    (
+        "    if not raw:\n        refuse(Reason.CRL_INVALID",
+        "    if not raw:\n        refuse(Reason.MALFORMED",
+        "test_31_a_missing",
+    ),
+    ("if crl.issuer != issuer.subject:", "if False:", "test_31_a_foreign"),
+    ('if not crl.is_signature_valid(key_of(issuer, f"issuer of {name}")):', "if False:", "test_31_a_foreign"),
+    ("if not constraints.ca or not usage.key_cert_sign:", "if False:", "pck_leaf_that_its_ca_did_not_sign"),
+]
+LEVELS = [
+    ("if pck.pce_svn < level.tcb.pcesvn:", "if False:", "test_29_a_pce"),
+    (
+        "have < want.svn for have, want in zip(pck.component_svns",
+        "False for have, want in zip(pck.component_svns",
+        "test_29_a_platform",
+    ),
+    (
+        "have < want.svn for have, want in zip(tdx[skip:]",
+        "False for have, want in zip(tdx[skip:]",
+        "test_29_a_tdx_module_or",
+    ),
+    ("        if isv_svn >= level.tcb.isvsvn:\n", "        if True:\n", "test_26_a_quoting_enclave_older"),
+    ("if body.mr_signer_seam != bytes.fromhex(identity.mrsigner):", "if False:", "test_29_a_tdx_module_that_is_not"),
+    (
+        "if not masked_equal(body.seam_attributes,",
+        "if False and not masked_equal(body.seam_attributes,",
+        "test_29_a_tdx_module_that_is_not",
+    ),
+    (
+        "    if identity is None:\n        refuse(Reason.TDX_MODULE",
+        "    if identity is None:\n        refuse(Reason.MALFORMED",
+        "test_29_a_tdx_module_that_intel",
+    ),
+    ("join((platform, qe))", "join((platform,))", "test_28_an_outdated_quoting_enclave_of_an"),
+    ("joined = join((*launch.values(), qe))", "joined = join((*launch.values(),))", "test_28_an_outdated_quoting"),
+    ("return isv_rating(identity.levels, svn[0])", "return None", "test_28_an_outdated_tdx_module"),
+    (
+        "    if current in (TcbStatus.REVOKED, TcbStatus.NO_LEVEL):\n        return current\n",
+        "",
+        "test_27_a_running_module",
+    ),
+]
+RULES = [
+    ("if tcb.status is TcbStatus.NO_LEVEL:", "if False:", "test_29_"),
+    ("if tcb.status is TcbStatus.REVOKED:", "if False:", "test_27_"),
+    ("if tcb.status.severity > rules.lowest_tcb_status.severity and", "if False and", "test_28_a_worse"),
+    ("tcb_grace_seconds) >= now", "tcb_grace_seconds) != now", "test_28_grace"),
+    ("    if refused:\n", "    if False:\n", "test_28_an_advisory"),
+    ("    if len(set(numbers)) > 1:\n", "    if False:\n", "test_32_collateral_of_two"),
+    ("min(numbers) < rules.minimum_evaluation_number", "False", "test_32_collateral_of_an_old"),
+    ("        if flag.value in body.pck.flags:\n", "        if False:\n", "platform_features"),
+    ("total in TRANSPORT_SIZES or", "True or", "test_6_zeros"),
+    ('if rules.sept_ve_disable == "required" and', "if False and", "test_16_"),
+    ("    if _MIGRATABLE in bits:\n", "    if False:\n", "test_17_"),
+    ("    if profiling:\n", "    if False:\n", "test_18_"),
+    ("    if rest:\n", "    if False:\n", "test_19_"),
+    ("any(service) and service not in", "False and service not in", "test_20_"),
+    ("    if not flags >> _SGX_INIT & 1:\n", "    if False:\n", "test_14_an_enclave_without"),
+    ("        if flags >> bit & 1:\n", "        if False:\n", "test_14_an_enclave_with"),
+    ("    if unknown:\n", "    if False:\n", "test_14_an_unknown"),
+    ("body.replay or ()", "()", "test_36_"),
+]
+EAR = [
+    ('header.get("alg") != "ES256" or', "", "test_12_"),
+    ('set(header) - {"alg", "typ", "kid"}', "False", "test_12_a_key"),
+    ("now.timestamp() > until", "False", "test_12_a_token_holds"),
+]
+MODEL = [("if maker is not _MAKER:", "if False:", "test_nobody_else")]
+TABLE = {
+    "verify": COMMON,
+    "intel_quote": QUOTE,
+    "intel": AUTHENTICATE,
+    "intel_trust": TRUST,
+    "intel_pki": PKI,
+    "intel_tcb": LEVELS,
+    "intel_rules": RULES,
+    "ear": EAR,
+    "model": MODEL,
+}
+MUTANTS = [Mutant(module, *row) for module, rows in TABLE.items() for row in rows]
+TESTS = tuple(f"tests/attestation/test_{name}.py" for name in ("refusals_common", "refusals_intel", "model"))
+
+
+def name(mutant: Mutant) -> str:
+    return f"{mutant.module}-{mutant.killer}"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
+def test_a_mutant_still_applies_to_the_code(mutant: Mutant) -> None:
+    source = (LIBRARY / f"{mutant.module}.py").read_text()
+
+    assert source.count(mutant.old) == 1, f"{mutant.old!r} occurs {source.count(mutant.old)} times"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = copy_library(tmp_path_factory.mktemp("mutants"))
+    code, output = run_tests(folder, *TESTS)
+    assert code == 0, output
+    return folder
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
+def test_a_rule_that_is_switched_off_fails_its_test(copy: Path, mutant: Mutant) -> None:
+    killed_by = killers_of(copy, mutant, *TESTS, "-k", mutant.killer.removeprefix("test_"))
+
+    assert any(mutant.killer in test for test in killed_by), f"survived; failing: {killed_by}"
