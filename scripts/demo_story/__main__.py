@@ -14,15 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scripts import chains
-from scripts.demo_story import stage, story
+from scripts.demo_story import ground, stage, story
 from scripts.demo_story.data import parts
 from scripts.demo_story.proof import prove
 from scripts.demo_story.story import Story, StoryBroken
 from scripts.demo_story.tell import Teller
-from scripts.local_market import LocalMarket
+from scripts.local_market import LocalMarket, coin
 from scripts.processes import ProcessError, Supervisor
-from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.errors import SealmarketError
 
 EPILOG = """examples:
@@ -30,6 +28,8 @@ EPILOG = """examples:
   scripts/demo --fast          without pauses
   scripts/demo --json          nothing but one JSON document at the end
   scripts/demo --keep          leave the market running, and print where it is
+  scripts/demo --chain ganache on another local chain: anvil, hardhat or ganache
+  scripts/demo --chain https://rpc.example --key-file bank.key --finality depth:12
 """
 
 
@@ -42,7 +42,7 @@ def main(words: list[str]) -> int:
     began = time.monotonic()
     try:
         with Supervisor(logs=folder / "logs") as programs:
-            told = _perform(tell, programs, folder)
+            told = _perform(tell, programs, folder, options)
             told.seconds["total"] = round(time.monotonic() - began, 3)
             _report(tell, told, options)
             if options.keep:
@@ -69,10 +69,13 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     parser.add_argument("--out", type=Path, help="keep model, receipt and address book in this folder")
     parser.add_argument("--svg", type=Path, help="keep the story as a picture")
-    return parser.parse_args(words)
+    ground.add_options(parser)
+    options = parser.parse_args(words)
+    ground.check_options(parser, options)
+    return options
 
 
-def _perform(tell: Teller, programs: Supervisor, folder: Path) -> Story:
+def _perform(tell: Teller, programs: Supervisor, folder: Path, options: argparse.Namespace) -> Story:
     tell.title(
         "Sealmarket: two hospitals, one insurer, and nobody who sees a row",
         "Everything below is real: contracts, cryptography, processes, quotes in Intel's format.",
@@ -80,10 +83,21 @@ def _perform(tell: Teller, programs: Supervisor, folder: Path) -> Story:
         "and everything that it signs says [bold yellow]SIMULATED[/].",
     )
     tell.act("The stage is set", "A chain, three oracle nodes, a backend, a virtual TEE device: each its own process.")
-    with tell.step("chain", "A local chain starts (Anvil, a block each second)"):
-        chain = chains.anvil(programs)
+    with tell.step("chain", "The chain is there"):
+        chain = ground.choose(options, programs, lambda note: tell.say(f"[yellow]{note}[/]"))
+    tell.say(f"[dim]{chain.about}[/]", indent=5)
     with tell.step("market", "Contracts, oracle nodes, backend and device come up") as now:
-        market = LocalMarket.start(programs, folder, chain.url, finality=FinalityRule(kind="finalized"), said=now)
+        market = LocalMarket.start(
+            programs,
+            folder,
+            chain.url,
+            finality=chain.finality,
+            bank_key=chain.bank_key,
+            purse=chain.money.purse,
+            signature_fee=chain.money.signature_fee,
+            patience=chain.patience,
+            said=now,
+        )
     with tell.step("image", "The enclave image is built, and measured by those who will trust it"):
         image, measurement = stage.prepare_image(folder / "image")
     with tell.step("workload", "The workload's dependencies are locked, file by file"):
@@ -100,6 +114,8 @@ def _perform(tell: Teller, programs: Supervisor, folder: Path) -> Story:
         measurement=measurement,
         cast=cast,
         result_key=story.result_key(folder),
+        money=chain.money,
+        patience=chain.patience,
     )
     story.seal_and_publish(told)
     story.offer_compute(told)
@@ -111,6 +127,10 @@ def _perform(tell: Teller, programs: Supervisor, folder: Path) -> Story:
     story.count_money(told)
     story.refuse(told)
     prove(told)
+    if chain.bank_key is not None and not options.keep:
+        with tell.step("hand_back", "What is left goes back to the account that paid for all this"):
+            returned = ground.hand_back(market)
+        tell.say(f"[dim]{coin(returned)} coins returned[/]", indent=5)
     return told
 
 
@@ -136,6 +156,7 @@ def _document(told: Story) -> dict[str, Any]:
     return {
         "ok": True,
         "simulated": True,
+        "chain": {"id": told.market.book.chain_id, "finality": told.market.book.finality.describe()},
         "job": str(told.job.job_id) if told.job else None,
         "refusedJob": str(told.refused.job_id) if told.refused else None,
         "scores": {name: round(score, 6) for name, score in told.scores.items()},

@@ -1,9 +1,45 @@
-"""The last act: an auditor checks the whole job from its proof bundle."""
+"""The last act: an auditor checks the whole job from its proof bundle, and trusts nobody for it."""
 
 from __future__ import annotations
 
-from scripts.demo_story.story import Story
+from scripts.demo_story.story import Story, StoryBroken
+from sealmarket.attestation.roots import Roots
+from sealmarket.client.proof import SUFFIX, gather_proof, write_proof
+from sealmarket.client.verify import Conclusion, Trusted, verify_receipt
+from sealmarket.client.verify_facts import chain_facts
+
+_MARKS = {"ok": "[green]ok[/]", "failed": "[red]failed[/]", "unknown": "[yellow]unknown[/]"}
 
 
 def prove(story: Story) -> None:
-    """Write the consumer's proof bundle, and verify it as an auditor would."""
+    """Write the consumer's proof bundle, and verify it as an auditor would, under a block hash named by the reader."""
+    if story.job is None:
+        raise StoryBroken("there is no job to prove")
+    story.tell.act(
+        "An auditor checks it all afterwards",
+        "One file holds what the job left behind. The auditor knows the market's address, one block hash, and the root",
+        "that the evidence has to end in; nothing in the file is believed.",
+    )
+    job_id, market = story.job.job_id, story.market
+    path = story.folder / f"{str(job_id)[2:14]}{SUFFIX}"
+    with story.tell.step("proof", "Policies, evidence, decisions, releases, receipt and settlement are walked"):
+        evidence = story.cast.insurer.evidence(job_id, story.result_key)
+        bundle = gather_proof(market.chain, story.cast.store, job_id, evidence=evidence)
+        write_proof(path, bundle)
+        roots = Roots.production().with_development(market.root_file.read_bytes())
+        facts = chain_facts(market.chain, job_id, at=market.chain.final().hash)
+        report = verify_receipt(bundle, Trusted(book=market.book, facts=facts, roots=roots))
+    rows = [
+        (f"{step.number}. {step.name}", _MARKS[step.state.value], step.about, str(len(step.checks)))
+        for step in report.steps
+    ]
+    story.tell.table(
+        f"sealmarket verify {path.name}: {report.conclusion.value}"
+        + (", evidence SIMULATED" if report.simulated else ""),
+        ("step", "", "what it is about", "checks"),
+        rows,
+        right=(3,),
+    )
+    story.told["verified"] = {"conclusion": report.conclusion.value, "simulated": report.simulated}
+    if report.conclusion is not Conclusion.PROVEN or not report.simulated:
+        raise StoryBroken(f"expected a proven, simulated job, found {report.conclusion.value}: {report.failures}")

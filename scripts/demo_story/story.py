@@ -16,10 +16,11 @@ from typing import Any
 
 from scripts.demo_story import stage
 from scripts.demo_story.data import TARGET, Part
+from scripts.demo_story.money import Money
 from scripts.demo_story.score import auc
 from scripts.demo_story.solo import train_alone
 from scripts.demo_story.tell import Teller
-from scripts.local_market import ETHER, LocalMarket, coin
+from scripts.local_market import LocalMarket, coin
 from scripts.toolchain import ROOT
 from sealmarket.attestation.model import Grade as EvidenceGrade
 from sealmarket.attestation.model import TdxMeasurement
@@ -28,7 +29,7 @@ from sealmarket.chain.contracts import AssetOffer, Deal
 from sealmarket.client import AssetWish, DraftTerms, JobLimits, PolicyDraft, SealedAsset, create_result_key
 from sealmarket.client.errors import JobEndedOtherwise
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
-from sealmarket.protocol.codec import ZERO_ADDRESS, Bytes32, Wei, to_builtins
+from sealmarket.protocol.codec import ZERO_ADDRESS, Bytes32, to_builtins
 from sealmarket.protocol.numbers import Grade, JobId, Status, Tee
 from sealmarket.protocol.policy import OutputRules
 from sealmarket.sealed.hpke import PrivateKey
@@ -42,11 +43,6 @@ PARAMETERS = {
     "learning_rate": 0.05,
 }
 NAMES = {"hospital_a": "Hospital A", "hospital_b": "Hospital B", "insurer": "Insurer", "provider": "Provider"}
-PRICES = {"hospital_a": Wei(3 * ETHER), "hospital_b": Wei(2 * ETHER + ETHER // 2)}
-COMPUTE_PRICE = Wei(ETHER // 2)
-PENALTY = Wei(ETHER)
-STAKE = Wei(20 * ETHER)
-DEPOSIT = Wei(20 * ETHER)
 DAY = 86_400
 CONSENT_MODEL_BYTES = 4 << 20
 BUCKET_BYTES = 1 << 16
@@ -69,6 +65,9 @@ class Story:
     measurement: TdxMeasurement
     cast: stage.Cast
     result_key: PrivateKey
+    money: Money
+    patience: float
+    """Seconds that waiting for final blocks may take longer than on a local chain."""
     before: dict[str, int] = field(default_factory=dict)
     sealed: dict[str, SealedAsset] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
@@ -104,7 +103,7 @@ def seal_and_publish(story: Story) -> None:
         story.sealed[name] = sealed
         story.tell.say(
             f"[dim]left the house: ciphertext {str(sealed.seal.content_root)[:14]}…, three sealed shares, a policy; "
-            f"price {coin(PRICES[name])} a use[/]",
+            f"price {coin(story.money.prices[name])} a use[/]",
             indent=5,
         )
 
@@ -118,7 +117,7 @@ def _draft(story: Story, name: str) -> PolicyDraft:
         evidence=to_builtins(rules),
         workloads=(story.workload.digest,),
         terms=DraftTerms(
-            price=PRICES[name],
+            price=story.money.prices[name],
             expiry=now + 30 * DAY,
             max_uses=100,
             purposes=("train",),
@@ -138,21 +137,24 @@ def _draft(story: Story, name: str) -> PolicyDraft:
 def offer_compute(story: Story) -> None:
     """A provider stakes, and offers an enclave."""
     provider = story.cast.provider
-    with story.tell.step("offer", f"A provider stakes {coin(STAKE)} and offers a TDX enclave (SIMULATED)"):
-        provider.stake(STAKE)
-        provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=100)
+    with story.tell.step("offer", f"A provider stakes {coin(story.money.stake)} and offers a TDX enclave (SIMULATED)"):
+        provider.stake(story.money.stake)
+        provider.offer(
+            tee=Tee.TDX, grade=Grade.SIMULATED, price=story.money.compute_price, penalty=story.money.penalty, volume=100
+        )
     with story.tell.step("worker", "Its worker starts and follows the market"):
         story.market.start_worker(story.cast.purses["provider"], story.workload.wheels)
 
 
-def _limits() -> JobLimits:
+def _limits(story: Story) -> JobLimits:
     """What the insurer pays at most and waits for. Short windows, so that nobody waits long for an end."""
+    more = round(story.patience)
     return JobLimits(
-        max_compute_price=COMPUTE_PRICE,
+        max_compute_price=story.money.compute_price,
         min_grade=Grade.SIMULATED,
-        quote_window=120,
-        decide_window=120,
-        settle_window=300,
+        quote_window=120 + more,
+        decide_window=120 + more,
+        settle_window=300 + more,
         challenge_window=60,
     )
 
@@ -166,21 +168,21 @@ def train_at_home(story: Story, pool: ThreadPoolExecutor) -> None:
 def request(story: Story) -> JobId:
     """The insurer pays in, signs one request over both assets, and waits for the match."""
     insurer = story.cast.insurer
-    total = sum(PRICES.values()) + COMPUTE_PRICE
+    total = sum(story.money.prices.values()) + story.money.compute_price
     story.tell.act(
         "The insurer asks for one model, trained on both",
         "A signed request: this workload, these two assets, at most these prices, the result sealed to my key.",
     )
-    with story.tell.step("deposit", f"The insurer deposits {coin(DEPOSIT)}"):
-        insurer.deposit(DEPOSIT)
+    with story.tell.step("deposit", f"The insurer deposits {coin(story.money.deposit)}"):
+        insurer.deposit(story.money.deposit)
     story.before = story.balances()
     wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in story.sealed.values()]
-    limits = _limits()
+    limits = _limits(story)
     with story.tell.step(
         "match", f"The market matches it: {coin(total)} and fees in escrow, the provider's stake locked"
     ):
         handle = insurer.request(story.workload.folder, PARAMETERS, wishes, limits, story.result_key)
-        job_id = insurer.wait_match(handle, timeout=120)
+        job_id = insurer.wait_match(handle, timeout=120 + story.patience)
     story.tell.say(f"[dim]job {job_id}[/]", indent=5)
     return job_id
 
@@ -204,7 +206,8 @@ def attest_and_compute(story: Story, job_id: JobId) -> None:
     story.job = record
 
 
-def _reach(story: Story, job_id: JobId, status: Status, *, timeout: float = 240) -> JobRecord:
+def _reach(story: Story, job_id: JobId, status: Status) -> JobRecord:
+    timeout = 240 + story.patience
     deadline = time.monotonic() + timeout
     while True:
         record = read_job(story.market.chain, job_id)
@@ -279,9 +282,9 @@ def count_money(story: Story) -> None:
     story.tell.act("Everybody is paid, exactly")
     story.tell.table("Inside the market, in coins", ("", "before", "after", "change"), rows, right=(1, 2, 3))
     for name in stage.HOSPITALS:
-        if after[name] - story.before[name] != PRICES[name]:
-            raise StoryBroken(f"{name} got {after[name] - story.before[name]}, expected {PRICES[name]}")
-    if after["provider"] - story.before["provider"] != COMPUTE_PRICE or fees <= 0:
+        if after[name] - story.before[name] != story.money.prices[name]:
+            raise StoryBroken(f"{name} got {after[name] - story.before[name]}, expected {story.money.prices[name]}")
+    if after["provider"] - story.before["provider"] != story.money.compute_price or fees <= 0:
         raise StoryBroken("the provider or the oracle nodes were not paid as agreed")
     story.told["balances"] = {
         name: {"before": str(story.before[name]), "after": str(after[name])} for name in story.before
@@ -311,18 +314,18 @@ def refuse(story: Story) -> None:
     altered = stage.altered_workload(story.workload, story.folder / "altered-workload")
     insurer = story.cast.insurer
     wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in story.sealed.values()]
-    limits = _limits()
+    limits = _limits(story)
     with story.tell.step("refuse_match", "The match is submitted around the backend, and holds on chain"):
         handle = insurer.request(altered.folder, PARAMETERS, wishes, limits, story.result_key, post=False)
         compute = story.cast.store.compute_orders()[0]
         offers = tuple(AssetOffer() for _ in wishes)
         deal = Deal(request=handle.signed, compute=compute, offers=offers)
         story.cast.purses["insurer"].sender.send(story.market.chain.market.match(deal))
-        job_id = insurer.wait_match(handle, timeout=60)
+        job_id = insurer.wait_match(handle, timeout=60 + story.patience)
         story.cast.store.post_parameters(handle.request_hash, handle.parameters)
     with story.tell.step("refuse", "An honest enclave quotes, the committee appraises, and refuses"):
         try:
-            insurer.wait(job_id, timeout=120)
+            insurer.wait(job_id, timeout=120 + story.patience)
         except JobEndedOtherwise:
             record = read_job(story.market.chain, job_id)
         else:

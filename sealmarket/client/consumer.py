@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sealmarket.chain import Block, Chain, Mined, Sender
-from sealmarket.client.errors import JobEndedOtherwise, RequestInvalid, WaitedTooLong
+from sealmarket.client.errors import JobEndedOtherwise, NotInStore, RequestInvalid, WaitedTooLong
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.owner import new_salt
 from sealmarket.client.signing import sign
@@ -28,11 +28,14 @@ from sealmarket.protocol.codec import (
     Wei,
     decode_canonical,
 )
+from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.job import Acknowledgement
+from sealmarket.protocol.job import Acknowledgement, evidence_hash
 from sealmarket.protocol.numbers import AssetId, Grade, JobId, Purpose, Status, Tee
 from sealmarket.protocol.orders import AssetLimit, Request
-from sealmarket.protocol.wire import Parameters, SignedRequest
+from sealmarket.protocol.wire import EvidencePackage, Parameters, SignedRequest
+from sealmarket.sealed.contexts import EvidenceInfo
+from sealmarket.sealed.errors import SealedError
 from sealmarket.sealed.hpke import PrivateKey
 from sealmarket.sealed.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket.sealed.result import ResultEnvelope, open_result
@@ -294,6 +297,31 @@ class Consumer:
         container = self._store.container(envelope.content_root)
         book = self._chain.book
         return open_result(envelope, container, result_key, chain_id=book.chain_id, market=book.market, job_id=job_id)
+
+    def evidence(self, job_id: JobId, result_key: PrivateKey) -> EvidencePackage:
+        """The evidence of the job's enclave, which its provider sealed to the consumer as well: for one's own check.
+
+        Raises:
+            NotInStore: nothing that opens with this key hashes to what is on chain.
+        """
+        record, book = read_job(self._chain, job_id), self._chain.book
+        info = EvidenceInfo(
+            chain_id=book.chain_id,
+            market=book.market,
+            job_id=job_id,
+            epoch=record.spec.epoch,
+            hpke_key=result_key.public.digest,
+        )
+        for envelope in self._store.evidence(job_id):
+            try:
+                package = decode_canonical(EvidencePackage, result_key.open(envelope.consumer, info))
+            except (SealedError, MalformedDocument):
+                continue  # whatever was posted beside the evidence is not it
+            key_hash = keccak(package.enclave_key)
+            found = evidence_hash(package.quote, package.enclave_signer, key_hash, package.block_hash)
+            if found == record.evidence_hash:
+                return package
+        raise NotInStore("evidence sealed to this result key", str(job_id))
 
     def acknowledge(self, job_id: JobId, *, on_chain: bool = False) -> Mined | None:
         """Say that the result arrived, which pays the provider at once.

@@ -48,8 +48,9 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
 class EvidenceEnvelope(Shape, frozen=True, kw_only=True):
     """An evidence package for every node of a committee, in the order of its members.
 
-    ``sealed[i]`` is the HPKE ciphertext for member i; ``signature`` is the provider's, over the EIP-712 ``Quote``, so
-    that nobody else can fill the store in their name.
+    ``sealed[i]`` is the HPKE ciphertext for member i, ``consumer`` the one for the consumer's result key: a party to
+    the job may see which hardware ran it. ``signature`` is the provider's, over the EIP-712 ``Quote``, so that nobody
+    else can fill the store in their name.
     """
 
     version: Literal["sealmarket/evidence-envelope/1"] = "sealmarket/evidence-envelope/1"
@@ -57,6 +58,7 @@ class EvidenceEnvelope(Shape, frozen=True, kw_only=True):
     evidence_hash: Bytes32
     epoch: U32
     sealed: tuple[HexBytes, ...]
+    consumer: HexBytes = field(default_factory=HexBytes)
     signature: HexBytes
 
 

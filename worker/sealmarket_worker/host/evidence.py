@@ -1,4 +1,4 @@
-"""Evidence for the oracle nodes: sealed to each, since it identifies hardware. Pure."""
+"""Evidence for the oracle nodes and the consumer: sealed to each, since it identifies hardware. Pure."""
 
 from __future__ import annotations
 
@@ -26,13 +26,21 @@ def package(evidence: Evidence, tee: Tee, collateral: str) -> EvidencePackage:
 
 
 def sealed_envelope(
-    content: EvidencePackage, evidence_hash: Bytes32, book: AddressBook, committee: Committee, signature: HexBytes
+    content: EvidencePackage,
+    evidence_hash: Bytes32,
+    book: AddressBook,
+    committee: Committee,
+    result_key: bytes,
+    signature: HexBytes,
 ) -> EvidenceEnvelope:
-    """The package for every member, in order. ``signature`` is the provider's over the EIP-712 ``Quote``."""
+    """The package for every member, in order, and for the consumer's result key.
+
+    ``signature`` is the provider's over the EIP-712 ``Quote``.
+    """
     raw = content.canonical()
-    sealed = []
-    for member in committee.members:
-        key = PublicKey(member.hpke_public_key)
+
+    def sealed_to(public: bytes) -> HexBytes:
+        key = PublicKey(public)
         info = EvidenceInfo(
             chain_id=book.chain_id,
             market=book.market,
@@ -40,11 +48,13 @@ def sealed_envelope(
             epoch=committee.epoch,
             hpke_key=key.digest,
         )
-        sealed.append(HexBytes(key.seal(raw, info)))
+        return HexBytes(key.seal(raw, info))
+
     return EvidenceEnvelope(
         job_id=content.job_id,
         evidence_hash=evidence_hash,
         epoch=committee.epoch,
-        sealed=tuple(sealed),
+        sealed=tuple(sealed_to(member.hpke_public_key) for member in committee.members),
+        consumer=sealed_to(result_key),
         signature=signature,
     )

@@ -117,7 +117,7 @@ class JobRun:
         # Until the quote is sent any enclave will do, so one that is lost is replaced.
         session, evidence = self._patiently(lambda: self._launch(materials), slot.deadline, DriverError, EnclaveLost)
         with session:
-            self._quote(entry, evidence, committee)
+            self._quote(entry, evidence, committee, materials.result_key)
             self._collect(entry, session, committee)
             outcome = self._finish(session, materials)
         self._shop.journal.finished(self._job_id, outcome)
@@ -141,12 +141,13 @@ class JobRun:
             seals.append(seal)
         return self._patiently(lambda: self._shop.intake.gather(entry.spec, tuple(seals)), latest)
 
-    def _quote(self, entry: JobEntry, evidence: Evidence, committee: Committee) -> None:
+    def _quote(self, entry: JobEntry, evidence: Evidence, committee: Committee, result_key: bytes) -> None:
         evidence_hash = Bytes32(evidence.evidence_hash)
         collateral = self._shop.driver.endorsements()
         signature = self._shop.sign(Quote(job_id=self._job_id, evidence_hash=evidence_hash))
         content = package(evidence, self._shop.driver.tee, collateral)
-        envelope = sealed_envelope(content, evidence_hash, self._shop.chain.book, committee, signature)
+        book = self._shop.chain.book
+        envelope = sealed_envelope(content, evidence_hash, book, committee, result_key, signature)
         self._shop.journal.quoting(self._job_id, evidence_hash, key_hash_of(evidence))
         self._shop.ledger.quote(entry.spec, evidence_hash)
         self._wait_for(entry, lambda slot: slot.status is not Status.MATCHED)
