@@ -83,7 +83,8 @@ def _round(name: str) -> tuple[float, float]:
     ours, theirs = _cases()[name]()
     spent = [0.0, 0.0]
     count, turns = 25, 8
-    ours(), theirs()
+    for _ in range(QUOTES):
+        ours(), theirs()
     for _ in range(turns):
         for side, call in enumerate((ours, theirs)):
             start = time.process_time()
