@@ -1,0 +1,123 @@
+"""Properties: what holds for every order of events, every set of findings, every reduction of a list."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from sealmarket.attestation.virtual_tee import tdx_measurement
+from sealmarket.protocol.codec import Address, Bytes32
+from sealmarket.protocol.job import allowed_leaf
+from sealmarket.protocol.merkle import root as merkle_root
+from sealmarket.protocol.numbers import JobId, Tee
+from sealmarket.protocol.orders import Terms
+from sealmarket.protocol.policy import Dealing, OutputRules, PolicyDocument
+from sealmarket_oracle.errors import PromiseConflict
+from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.rules_evidence import reduced_list
+from sealmarket_oracle.rules_papers import Policy
+from sealmarket_oracle.rules_papers import _looser as looser
+from tests.oracle.world import CHAIN_ID, LAUNCH, MARKET, OTHER_LAUNCH, rules, terms
+
+JOBS = [JobId(Bytes32(bytes([n]) * 32)) for n in range(2)]
+WORKLOADS = [Bytes32(bytes([n]) * 32) for n in range(1, 4)]
+
+
+def _journal(path: Path) -> Journal:
+    return Journal(path, chain_id=CHAIN_ID, market=MARKET, signer=Address(b"\x01" * 20))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["release", "stop", "crash"]), st.sampled_from(JOBS), st.binary(max_size=3)),
+        max_size=12,
+    )
+)
+def test_the_first_promise_for_a_job_stands_under_every_order_and_crash(
+    steps: list[tuple[str, JobId, bytes]],
+) -> None:
+    first: dict[JobId, tuple[str, bytes]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        journal = _journal(Path(folder) / "journal")
+        for kind, job, body in steps:
+            if kind == "crash":
+                journal.close()
+                journal = _journal(Path(folder) / "journal")
+                continue
+            try:
+                held = journal.promise(job, "release" if kind == "release" else "stop", body)
+            except PromiseConflict:
+                assert first[job][0] != kind
+            else:
+                assert first.setdefault(job, (kind, body)) == (kind, held)
+        for job in JOBS:
+            assert journal.promised(job) == first.get(job)
+        journal.close()
+
+
+def _policy(workloads: list[Bytes32]) -> Policy:
+    document = PolicyDocument(
+        asset_id=JOBS[0],  # type: ignore[arg-type] # any 32 bytes do
+        asset_version=1,
+        title="",
+        evidence={},
+        workloads=tuple(workloads),
+        terms=terms(),
+        output=OutputRules(media_types=("a/b",), max_outputs=1, max_bytes=1, bucket_bytes=1),
+        dealing=Dealing(epoch=1, threshold=2, members=3),
+        data_card=Bytes32(bytes(32)),
+    )
+    return Policy(document, rules(measurements=(tdx_measurement(LAUNCH), tdx_measurement(OTHER_LAUNCH))))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sets(st.sampled_from(WORKLOADS), min_size=1),
+    st.sets(st.sampled_from([LAUNCH, OTHER_LAUNCH]), min_size=1),
+    st.sampled_from(WORKLOADS),
+    st.sampled_from([LAUNCH, OTHER_LAUNCH]),
+)
+def test_a_reduced_list_holds_exactly_the_pairs_that_were_left_in(
+    kept: set[Bytes32], launches: set[object], workload: Bytes32, launch: object
+) -> None:
+    digest = {found: tdx_measurement(found).digest() for found in (LAUNCH, OTHER_LAUNCH)}
+    on_chain = merkle_root(allowed_leaf(Tee.TDX, digest[k], w) for k in digest if k in launches for w in kept)
+    found = reduced_list(_policy(WORKLOADS), on_chain)
+    assert found is not None
+    leaf = allowed_leaf(Tee.TDX, tdx_measurement(LAUNCH if launch == LAUNCH else OTHER_LAUNCH).digest(), workload)
+    assert (leaf in found) == (workload in kept and launch in launches)
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_no_other_root_is_taken_for_a_reduced_list(root: bytes) -> None:
+    assert reduced_list(_policy(WORKLOADS[:1]), Bytes32(root)) is None
+
+
+_FIELDS = st.fixed_dictionaries(
+    {
+        "expiry": st.integers(1, 5),
+        "max_uses": st.integers(1, 5),
+        "purposes": st.integers(1, 15),
+        "follows_committees": st.booleans(),
+    }
+)
+
+
+@given(_FIELDS, _FIELDS)
+def test_terms_pass_as_a_projection_only_where_none_of_them_is_looser(
+    on_chain: dict[str, int], in_policy: dict[str, int]
+) -> None:
+    chain: Terms = replace(terms(), **on_chain)
+    policy: Terms = replace(terms(), **in_policy)
+    tighter = (
+        chain.expiry <= policy.expiry
+        and chain.max_uses <= policy.max_uses
+        and chain.purposes & policy.purposes == chain.purposes
+        and (policy.follows_committees or not chain.follows_committees)
+    )
+    assert (not list(looser(chain, policy))) == tighter
