@@ -26,7 +26,7 @@ from eth_account.signers.local import LocalAccount
 
 from scripts.processes import LOOPBACK, Process, Ready, Supervisor, answers, free_port, says
 from sealmarket.chain import Chain, Sender
-from sealmarket.chain.deploy import Deployed, Settings, deploy, write_book
+from sealmarket.chain.deploy import FINAL_SECONDS, Deployed, Settings, deploy, write_book
 from sealmarket.chain.model import Windows
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
@@ -76,6 +76,8 @@ class LocalMarket:
     parties: dict[str, Process] = field(default_factory=dict)
     """``backend``, ``device``, ``oracle-0`` to ``oracle-2``, ``worker``: what runs under which name."""
     purses: dict[str, Purse] = field(default_factory=dict)
+    allowance: int = PURSE
+    """What a purse holds to begin with, in wei."""
 
     @classmethod
     def start(
@@ -87,10 +89,15 @@ class LocalMarket:
         finality: FinalityRule,
         bank_key: str | None = None,
         purse: int = PURSE,
+        signature_fee: Wei = SIGNATURE_FEE,
+        patience: float = 0.0,
         deployed: Callable[[Deployed], None] = lambda _part: None,
         said: Callable[[str], None] = lambda _step: None,
     ) -> LocalMarket:
-        """Bring a market up on a chain that runs. Without ``bank_key`` the chain must be one that we started."""
+        """Bring a market up on a chain that runs. Without ``bank_key`` the chain must be one that we started.
+
+        ``patience``: seconds that final blocks may take longer than on a chain of our own.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         development = bank_key is None
         account: LocalAccount = Account.from_key(bank_key or DEVELOPMENT_BANK)
@@ -109,9 +116,10 @@ class LocalMarket:
             windows=SHORT_WINDOWS,
             unbonding_delay=10,
             committee_delay=10,
-            tokens={ZERO_ADDRESS: SIGNATURE_FEE},
+            tokens={ZERO_ADDRESS: signature_fee},
         )
-        book = deploy(rpc, account, settings, development=development, report=deployed)
+        wait = FINAL_SECONDS + patience
+        book = deploy(rpc, account, settings, development=development, report=deployed, final_within=wait)
         book_file = folder / "market.json"
         write_book(book_file, book)
         chain = Chain(book, rpc)
@@ -124,8 +132,9 @@ class LocalMarket:
             book_file=book_file,
             chain=chain,
             bank=bank,
+            allowance=purse,
         )
-        keeper = market.purse("keeper", purse)
+        keeper = market.purse("keeper")
         said("backend, oracle nodes and virtual TEE device start")
         with ThreadPoolExecutor() as side_by_side:
             backend = side_by_side.submit(market.start_backend, keeper)
@@ -139,7 +148,7 @@ class LocalMarket:
         """Where the virtual device listens. Short, since socket paths may have 107 bytes only."""
         return self.folder / "tdx.sock"
 
-    def purse(self, name: str, amount: int = PURSE) -> Purse:
+    def purse(self, name: str) -> Purse:
         """A fresh account with coin, made on first use."""
         if name in self.purses:
             return self.purses[name]
@@ -149,7 +158,7 @@ class LocalMarket:
         with os.fdopen(descriptor, "w") as file:
             file.write(account.key.hex() + "\n")
         sender = Sender(self.chain, account)
-        self.bank.transfer(sender.address, amount)
+        self.bank.transfer(sender.address, self.allowance)
         self.purses[name] = Purse(name, account, sender, key_file)
         return self.purses[name]
 
@@ -194,20 +203,23 @@ class LocalMarket:
             self.root_file.write_bytes(device.root())
         return process
 
-    def start_worker(self, provider: Purse, wheels: Path) -> Process:
-        """Start a worker that runs its provider's jobs on the virtual device."""
-        config = self.folder / "worker.toml"
+    def start_worker(
+        self, provider: Purse, wheels: Path, *, name: str = "worker", image: Path | None = None
+    ) -> Process:
+        """Start a worker that runs its provider's jobs on the virtual device, in its own image or a given one."""
+        config = self.folder / f"{name}.toml"
         settings = {
             "rpc": self.rpc,
             "book": str(self.book_file),
             "key": str(provider.key_file),
-            "state": str(self.folder / "worker"),
+            "state": str(self.folder / name),
+            "image": str(image or ""),
             "device": str(self.device_socket),
             "wheels": str(wheels),
         }
         config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
         words: list[str | Path] = ["-m", "sealmarket_worker", "run", "--config", config]
-        return self._party("worker", words, says("Ready"))
+        return self._party(name, words, says("Ready"))
 
     @property
     def root_file(self) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 from scripts.demo_story import ground, stage, story
 from scripts.demo_story.data import parts
 from scripts.demo_story.proof import prove
+from scripts.demo_story.refusals import refuse_all
 from scripts.demo_story.story import Story, StoryBroken
 from scripts.demo_story.tell import Teller
 from scripts.local_market import LocalMarket, coin
@@ -125,7 +126,7 @@ def _perform(tell: Teller, programs: Supervisor, folder: Path, options: argparse
         story.attest_and_compute(told, job_id)
         story.open_and_score(told)
     story.count_money(told)
-    story.refuse(told)
+    refuse_all(told)
     prove(told)
     if chain.bank_key is not None and not options.keep:
         with tell.step("hand_back", "What is left goes back to the account that paid for all this"):
@@ -158,7 +159,6 @@ def _document(told: Story) -> dict[str, Any]:
         "simulated": True,
         "chain": {"id": told.market.book.chain_id, "finality": told.market.book.finality.describe()},
         "job": str(told.job.job_id) if told.job else None,
-        "refusedJob": str(told.refused.job_id) if told.refused else None,
         "scores": {name: round(score, 6) for name, score in told.scores.items()},
         "seconds": told.seconds | told.tell.seconds,
         **told.told,

@@ -25,11 +25,9 @@ from scripts.toolchain import ROOT
 from sealmarket.attestation.model import Grade as EvidenceGrade
 from sealmarket.attestation.model import TdxMeasurement
 from sealmarket.attestation.rules import EvidenceRules
-from sealmarket.chain.contracts import AssetOffer, Deal
 from sealmarket.client import AssetWish, DraftTerms, JobLimits, PolicyDraft, SealedAsset, create_result_key
-from sealmarket.client.errors import JobEndedOtherwise
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
-from sealmarket.protocol.codec import ZERO_ADDRESS, Bytes32, to_builtins
+from sealmarket.protocol.codec import ZERO_ADDRESS, to_builtins
 from sealmarket.protocol.numbers import Grade, JobId, Status, Tee
 from sealmarket.protocol.policy import OutputRules
 from sealmarket.sealed.hpke import PrivateKey
@@ -42,7 +40,13 @@ PARAMETERS = {
     "max_depth": 4,
     "learning_rate": 0.05,
 }
-NAMES = {"hospital_a": "Hospital A", "hospital_b": "Hospital B", "insurer": "Insurer", "provider": "Provider"}
+NAMES = {
+    "hospital_a": "Hospital A",
+    "hospital_b": "Hospital B",
+    "insurer": "Insurer",
+    "provider": "Provider",
+    "rogue": "Rogue provider",
+}
 DAY = 86_400
 CONSENT_MODEL_BYTES = 4 << 20
 BUCKET_BYTES = 1 << 16
@@ -75,14 +79,14 @@ class Story:
     alone: dict[str, Future[bytes]] = field(default_factory=dict)
     """What each hospital makes of its own rows, trained beside the market while that waits for blocks."""
     job: JobRecord | None = None
-    refused: JobRecord | None = None
+    refused: dict[str, JobRecord] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def balances(self) -> dict[str, int]:
         """What each party owns inside the market: free and staked, in wei."""
         head = self.market.chain.at(self.market.chain.head())
-        names = (*stage.HOSPITALS, "insurer", "provider")
+        names = (*stage.HOSPITALS, "insurer", "provider", "rogue")
         accounts = {name: head.account(ZERO_ADDRESS, self.cast.purses[name].address) for name in names}
         return {name: account.free + account.staked for name, account in accounts.items()}
 
@@ -98,7 +102,7 @@ def seal_and_publish(story: Story) -> None:
     for name, owner in zip(stage.HOSPITALS, story.cast.hospitals, strict=True):
         rows = story.parts[name]
         with story.tell.step(f"seal_{name}", f"{NAMES[name]} seals {len(rows.rows):,} rows and publishes them"):
-            sealed = owner.seal(rows.csv(), _draft(story, name), story.folder / name, confirm_unencrypted_key=True)
+            sealed = owner.seal(rows.csv(), draft_of(story, name), story.folder / name, confirm_unencrypted_key=True)
             owner.publish(sealed)
         story.sealed[name] = sealed
         story.tell.say(
@@ -108,7 +112,7 @@ def seal_and_publish(story: Story) -> None:
         )
 
 
-def _draft(story: Story, name: str) -> PolicyDraft:
+def draft_of(story: Story, name: str) -> PolicyDraft:
     part = story.parts[name]
     rules = EvidenceRules(measurements=(story.measurement,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
     now = story.market.chain.head().timestamp
@@ -146,7 +150,7 @@ def offer_compute(story: Story) -> None:
         story.market.start_worker(story.cast.purses["provider"], story.workload.wheels)
 
 
-def _limits(story: Story) -> JobLimits:
+def limits(story: Story) -> JobLimits:
     """What the insurer pays at most and waits for. Short windows, so that nobody waits long for an end."""
     more = round(story.patience)
     return JobLimits(
@@ -181,7 +185,7 @@ def request(story: Story) -> JobId:
     with story.tell.step(
         "match", f"The market matches it: {coin(total)} and fees in escrow, the provider's stake locked"
     ):
-        handle = insurer.request(story.workload.folder, PARAMETERS, wishes, limits, story.result_key)
+        handle = insurer.request(story.workload.folder, PARAMETERS, wishes, terms, story.result_key)
         job_id = insurer.wait_match(handle, timeout=120 + story.patience)
     story.tell.say(f"[dim]job {job_id}[/]", indent=5)
     return job_id
@@ -274,11 +278,11 @@ def count_money(story: Story) -> None:
     """Balances before and after, and who learned what."""
     after = story.balances()
     rows = [
-        (NAMES[name], coin(story.before[name]), coin(after[name]), _signed(after[name] - story.before[name]))
+        (NAMES[name], coin(story.before[name]), coin(after[name]), signed(after[name] - story.before[name]))
         for name in story.before
     ]
     fees = sum(story.before.values()) - sum(after.values())
-    rows.append(("Oracle nodes, for their signatures", coin(0), coin(fees), _signed(fees)))
+    rows.append(("Oracle nodes, for their signatures", coin(0), coin(fees), signed(fees)))
     story.tell.act("Everybody is paid, exactly")
     story.tell.table("Inside the market, in coins", ("", "before", "after", "change"), rows, right=(1, 2, 3))
     for name in stage.HOSPITALS:
@@ -303,63 +307,7 @@ def count_money(story: Story) -> None:
     )
 
 
-def refuse(story: Story) -> None:
-    """Somebody submits a match around the backend, for a workload that the owners never allowed."""
-    story.tell.act(
-        "Somebody tries a workload of their own",
-        "The insurer changes one line of the workload, so that it copies rows into the model, and submits the match",
-        "to the contract directly, around the backend. The chain cannot know; the oracle nodes do.",
-    )
-    before = story.balances()
-    altered = stage.altered_workload(story.workload, story.folder / "altered-workload")
-    insurer = story.cast.insurer
-    wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in story.sealed.values()]
-    limits = _limits(story)
-    with story.tell.step("refuse_match", "The match is submitted around the backend, and holds on chain"):
-        handle = insurer.request(altered.folder, PARAMETERS, wishes, limits, story.result_key, post=False)
-        compute = story.cast.store.compute_orders()[0]
-        offers = tuple(AssetOffer() for _ in wishes)
-        deal = Deal(request=handle.signed, compute=compute, offers=offers)
-        story.cast.purses["insurer"].sender.send(story.market.chain.market.match(deal))
-        job_id = insurer.wait_match(handle, timeout=60 + story.patience)
-        story.cast.store.post_parameters(handle.request_hash, handle.parameters)
-    with story.tell.step("refuse", "An honest enclave quotes, the committee appraises, and refuses"):
-        try:
-            insurer.wait(job_id, timeout=120 + story.patience)
-        except JobEndedOtherwise:
-            record = read_job(story.market.chain, job_id)
-        else:
-            raise StoryBroken("a workload that nobody allowed was accepted")
-    story.refused = record
-    _tell_refusal(story, record, altered.digest, before)
-
-
-def _tell_refusal(story: Story, record: JobRecord, digest: Bytes32, before: dict[str, int]) -> None:
-    after = story.balances()
-    reasons = reasons_in_words(record.reasons)
-    changes = {NAMES[name]: _signed(after[name] - before[name]) for name in before}
-    story.tell.refusal(
-        "Refused by the committee: " + ", ".join(reason.word.replace("_", " ") for reason in reasons),
-        [
-            ("rule", "a workload must be in the policy of every owner, under which the key shares were made"),
-            ("expected", f"{story.workload.digest}"),
-            ("found", f"{digest}"),
-            ("what to do", reasons[0].remedy if reasons else ""),
-            (
-                "fault",
-                f"{record.fault.name.lower().replace('_', ' ')}: the consumer's request; refund less a fixed fee",
-            ),
-            ("money", ", ".join(f"{name} {change}" for name, change in changes.items())),
-        ],
-    )
-    words = {reason.word for reason in reasons}
-    if record.status is not Status.REFUSED or "workload_not_allowed" not in words:
-        raise StoryBroken(f"expected workload_not_allowed, found {record.status.name} for {sorted(words)}")
-    if any(after[name] != before[name] for name in stage.HOSPITALS) or after["provider"] <= before["provider"]:
-        raise StoryBroken(f"the fault table gives the fee to the provider and nothing to owners, found {changes}")
-
-
-def _signed(change: int) -> str:
+def signed(change: int) -> str:
     return f"{'+' if change > 0 else '-' if change < 0 else '±'}{coin(abs(change))}"
 
 

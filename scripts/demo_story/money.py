@@ -1,0 +1,51 @@
+"""What things cost in the story, in units: whole coins on a chain of our own, tiny ones where coin costs something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scripts.local_market import ETHER
+from sealmarket.protocol.codec import Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """Every amount of the story in wei. ``gas`` is what a purse holds beside them, to pay for transactions."""
+
+    unit: int = ETHER
+    gas: int = 75 * ETHER
+
+    @property
+    def prices(self) -> dict[str, Wei]:
+        """What each hospital asks for one use."""
+        return {"hospital_a": Wei(3 * self.unit), "hospital_b": Wei(2 * self.unit + self.unit // 2)}
+
+    @property
+    def compute_price(self) -> Wei:
+        """What the provider asks for one job."""
+        return Wei(self.unit // 2)
+
+    @property
+    def penalty(self) -> Wei:
+        """What the provider risks with one job."""
+        return Wei(self.unit)
+
+    @property
+    def stake(self) -> Wei:
+        """What the provider stakes in all."""
+        return Wei(20 * self.unit)
+
+    @property
+    def deposit(self) -> Wei:
+        """What the insurer pays in."""
+        return Wei(20 * self.unit)
+
+    @property
+    def signature_fee(self) -> Wei:
+        """What one oracle signature costs: enough to be seen in a table of balances."""
+        return Wei(self.unit // 100)
+
+    @property
+    def purse(self) -> int:
+        """What everybody is given to begin with."""
+        return 25 * self.unit + self.gas
