@@ -9,13 +9,15 @@ from sealmarket.attestation.evidence import Endorsements, parse
 from sealmarket.attestation.model import Tee as EvidenceTee
 from sealmarket.attestation.verify import Expected, verify
 from sealmarket.chain.contracts import core_of, members_hash
+from sealmarket.chain.events import JobChallenged
 from sealmarket.client.draft import allow_root
+from sealmarket.client.jobs import JobRecord
 from sealmarket.client.proof import ProofBundle, ReleaseProof
 from sealmarket.client.verify import Check, State, Trusted, committee_of, holds, moment, same, shown, unknown
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.codec import Bytes32, decode_canonical, from_builtins
 from sealmarket.protocol.errors import SealmarketError
-from sealmarket.protocol.hashing import keccak, words
+from sealmarket.protocol.hashing import Word, keccak, words
 from sealmarket.protocol.job import enclave_key_hash, evidence_hash, report_data, terms_digest
 from sealmarket.protocol.numbers import Grade, Outcome, Status
 from sealmarket.protocol.receipt import Statement, opened, signing_hash
@@ -301,9 +303,7 @@ def _settled(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     yield same("the market recorded this receipt", keccak(bundle.receipt), settled.receipt_hash)
     if bundle.result is not None:
         yield same("the market recorded this result", keccak(bundle.result), settled.result_hash)
-    stage = keccak(words(settled.result_hash, settled.receipt_hash, settled.units))
-    # The slot commits to the job's id and the receipt, and keeps that through acknowledgement and maturity.
-    yield same("the market's slot commits to both", keccak(words(bundle.job_id, stage))[6:], record.slot.commitment)
+    yield same("the market's slot commits to both", commitment(bundle.job_id, record), record.slot.commitment)
     good = record.status in {Status.SETTLED, Status.MATURED, Status.CHALLENGED}
     yield holds("the settlement stands", good, "settled or matured", record.status.name.lower())
     earned = spec.compute_price + spec.unit_price * settled.units
@@ -325,6 +325,18 @@ def _reached(what: str, least: int, found: int) -> Check:
 
 def _grade_name(grade: int) -> str:
     return Grade(grade).name.lower() if grade in set(Grade) else f"grade {grade}"
+
+
+def commitment(job_id: Bytes32, record: JobRecord) -> bytes:
+    """What a settled job's slot commits to: job and receipt, and the challenger if there was one.
+
+    It stays through acknowledgement and maturity (docs/spec/typed-data.md, "On the chain's side").
+    """
+    settled = record.settled
+    assert settled is not None
+    stage: list[Word] = [settled.result_hash, settled.receipt_hash, settled.units]
+    stage += [event.challenger for event in record.history if isinstance(event, JobChallenged)][-1:]
+    return bytes(keccak(words(job_id, keccak(words(*stage))))[6:])
 
 
 Checks = Callable[[ProofBundle, Trusted], Iterable[Check]]

@@ -10,9 +10,11 @@ import coincurve
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.chain.events import JobChallenged
 from sealmarket.client.errors import ProofInvalid
 from sealmarket.client.proof import ProofBundle, SignedSettlement, read_proof, write_proof
 from sealmarket.client.verify import Conclusion, Report, State, Trusted, verify_receipt
+from sealmarket.client.verify_steps import commitment
 from sealmarket.protocol.codec import Address, HexBytes, Wei
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.numbers import Outcome, Status
@@ -185,6 +187,18 @@ def test_the_chain_confirms_a_true_bundle_and_a_storage_proof_proves_it() -> Non
     assert confirmed.conclusion is Conclusion.CONFIRMED
     proven = verify_receipt(bundle, Trusted(book=CASE.book, facts=CASE.facts(bundle, slot_proven=True)))
     assert proven.conclusion is Conclusion.PROVEN
+
+
+def test_a_challenge_is_in_the_slot_from_then_on() -> None:
+    bundle = CASE.bundle()
+    facts = CASE.facts(bundle)
+    challenger = Address(b"\x0c" * 20)
+    event = JobChallenged(facts.record.matched.at, CASE.job_id, challenger, Wei(1), 0)
+    told = change(facts, record=change(facts.record, history=(event,)))
+    assert failed(verify_receipt(bundle, Trusted(book=CASE.book, facts=told))) == {"settlement"}
+    slot = change(facts.record.slot, commitment=commitment(CASE.job_id, told.record))
+    told = change(told, record=change(told.record, slot=slot))
+    assert verify_receipt(bundle, Trusted(book=CASE.book, facts=told)).failures == ()
 
 
 def test_everything_simulated_says_so() -> None:

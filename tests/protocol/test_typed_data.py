@@ -1,0 +1,62 @@
+"""Every party hashes typed data alike: this library, eth-account and viem, over the published vectors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import msgspec
+import pytest
+from eth_account.messages import encode_typed_data
+
+from scripts import toolchain
+from sealmarket.protocol.hashing import keccak
+from tests.protocol.typed_data import FILES, VECTORS, document, example
+
+CASES = [(name, case) for name in FILES for case in json.loads((VECTORS / f"{name}.json").read_text())["cases"]]
+IDS = [case["primaryType"] for _, case in CASES]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_published_vectors_are_what_the_library_computes(name: str) -> None:
+    assert json.loads((VECTORS / f"{name}.json").read_text()) == document(name)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES, ids=IDS)
+def test_a_wallet_library_computes_the_same_digest(name: str, case: dict[str, Any]) -> None:
+    domain = json.loads((VECTORS / f"{name}.json").read_text())["domain"]
+    message = _native(case["types"], case["primaryType"], case["message"])
+    signable = encode_typed_data(domain, {**case["types"]}, message)
+    assert str(keccak(b"\x19" + signable.version + signable.header + signable.body)) == case["digest"]
+
+
+@pytest.mark.parametrize(("name", "case"), CASES, ids=IDS)
+def test_a_change_of_any_member_changes_the_digest(name: str, case: dict[str, Any]) -> None:
+    kind = next(kind for kind in FILES[name] if kind.__name__ == case["primaryType"])
+    other = example(kind, "another seed")
+    one = example(kind, kind.__name__)
+    for field in one.__struct_fields__:
+        if getattr(other, field) != getattr(one, field):
+            changed = msgspec.structs.replace(one, **{field: getattr(other, field)})
+            assert changed.struct_hash() != one.struct_hash(), field
+
+
+def test_viem_computes_the_same_digests() -> None:
+    script = VECTORS.parents[2] / "tests/protocol/typed_data.mjs"
+    files = [str(VECTORS / f"{name}.json") for name in FILES]
+    command = [str(toolchain.node().node), str(script), *files]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=VECTORS.parents[2], check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split("\n")[:-1] == [f"{kind} same" for kind in IDS]
+
+
+def _native(types: dict[str, Any], kind: str, message: dict[str, Any]) -> dict[str, Any]:
+    native: dict[str, Any] = {}
+    for member in types[kind]:
+        value, type_name = message[member["name"]], member["type"]
+        if type_name.endswith("[]"):
+            native[member["name"]] = [_native(types, type_name[:-2], item) for item in value]
+        else:
+            native[member["name"]] = int(value) if type_name.startswith("uint") else value
+    return native
