@@ -40,7 +40,7 @@ def copy_library(folder: Path) -> Path:
 def run_tests(folder: Path, *arguments: str) -> tuple[int, str]:
     """Run tests of a copy in a fresh process."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "SEALMARKET_VECTORS": str(FOLDER)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", *arguments]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
