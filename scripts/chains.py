@@ -30,11 +30,11 @@ _SAMPLE_BLOCKS = 20
 
 
 class UnsuitableChain(SealmarketError):
-    """The chain at {url} cannot carry a market as asked: {why}. {remedy}"""
+    """the chain at {url} cannot carry a market as asked: {why}"""
 
     def __init__(self, url: str, why: str, remedy: str) -> None:
-        super().__init__(f"The chain at {url} cannot carry a market as asked: {why}. {remedy}")
-        self.url, self.why, self.remedy = url, why, remedy
+        super().__init__(f"the chain at {url} cannot carry a market as asked: {why}", remedy=remedy)
+        self.url, self.why = url, why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,7 @@ def _finalized(rpc: Rpc, url: str) -> int:
     try:
         return _block(rpc, "finalized")[1]
     except (RpcRefused, NodeDistrusted, ChainUnavailable) as error:
-        why, remedy = f"it names no finalized block ({error})", "Name a depth that you trust: `--finality depth:N`."
+        why, remedy = f"it names no finalized block ({error})", "name a depth that you trust: `--finality depth:N`"
         raise UnsuitableChain(url, why, remedy) from error
 
 

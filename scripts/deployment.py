@@ -1,159 +1,273 @@
-"""Deploy a market to any chain, and write its address book.
+"""Put a market on a chain: `scripts/deploy --rpc URL --key-file FILE --committee FILE --finality RULE --out market.json`.
 
-    scripts/deploy --rpc URL --key-file deployer.key --finality finalized --committee committee.json
-                   --store https://store.example --out market.json
-
-The three contracts get addresses that follow from the deployer's account and nonce. What was begun is remembered
-beside the address book (`market.json.deploying`), so the same command goes on after an interruption. The command says
-what each part cost.
-
-`--committee` names a JSON file `{"threshold": 2, "members": [{"signer", "hpkePublicKey", "url"}, ...]}`; each member is
-what `sealmarket oracle init` printed for its operator.
+The addresses follow from the deploying account and its next nonce, so a fresh account has the same market on every
+chain. Where a deployment began is written beside the address book before anything is sent: after an interruption,
+the same command goes on, and sends nothing twice.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from dataclasses import replace
-from getpass import getpass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sealmarket.chain.deploy import FINAL_SECONDS, MINIMUM_WINDOWS, Deployed, Settings, deploy, write_book
+import msgspec
+
+from scripts import chains
+from sealmarket.chain.chain import Chain
+from sealmarket.chain.deploy import (
+    FINAL_SECONDS,
+    MINIMUM_WINDOWS,
+    PARTS,
+    Deployed,
+    Settings,
+    contract_address,
+    deploy,
+    read_book,
+    write_book,
+)
+from sealmarket.chain.errors import DeploymentFailed
+from sealmarket.chain.keys import refuse_publicly_known
 from sealmarket.chain.model import Windows
+from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.client.accounts import load_account
-from sealmarket.protocol.book import Committee, FinalityRule, Member
-from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Shape, Wei, decode
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket.protocol.errors import SealmarketError
-from sealmarket.protocol.hashing import keccak
 
-COIN = 10**18
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
+ETHER = 10**18
+GWEI = 10**9
+DAY = 86_400
+_FINAL_WAITS = 4
 
-class CommitteeFile(Shape, frozen=True, kw_only=True):
-    """The first committee, as operators' entries were collected."""
+EPILOG = """examples:
+  scripts/deploy --rpc https://rpc.example --key-file deployer.key --finality finalized \\
+      --committee committee.json --backend https://market.example --out market.json
+  scripts/deploy … --dry-run     what would be deployed where; nothing is sent
 
-    threshold: int
-    members: tuple[Member, ...]
-
-
-def finality(text: str) -> FinalityRule:
-    """`finalized`, or `depth:12`."""
-    if text == "finalized":
-        return FinalityRule(kind="finalized")
-    kind, _, number = text.partition(":")
-    if kind != "depth" or not number.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r}: write finalized, or depth:12")
-    return FinalityRule(kind="depth", depth=int(number))
+The committee file is {"epoch": 1, "threshold": 2, "members": [...]}, each member as
+`sealmarket oracle init` printed it. Then: scripts/verify_deployment market.json --rpc URL
+"""
 
 
-def windows(text: str) -> Windows:
-    """Four numbers of seconds: quote, decide, settle, challenge."""
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r}: write quote,decide,settle,challenge in seconds")
-    return Windows(*map(int, parts))
+@dataclass(slots=True)
+class Bill:
+    """What was sent, and what it cost."""
+
+    quiet: bool
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    gas: int = 0
+    cost: int = 0
+
+    def add(self, part: Deployed) -> None:
+        """Note one part, and tell it."""
+        mined = part.mined
+        entry: dict[str, Any] = {"name": part.name, "address": part.address.checksum}
+        if mined is None:
+            self.say(f"  {part.name:16} {part.address.checksum}  was there already")
+        else:
+            self.gas, self.cost = self.gas + mined.gas_used, self.cost + mined.cost
+            entry |= {"transaction": str(mined.transaction), "gas": mined.gas_used, "cost": str(mined.cost)}
+            self.say(f"  {part.name:16} {part.address.checksum}  {mined.gas_used:>9,} gas, {_coins(mined.cost)} coins")
+        self.parts.append(entry)
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if not self.quiet:
+            print(text, flush=True)
 
 
-def token(text: str) -> tuple[Address, Wei]:
-    """`coin=FEE` or `0xTOKEN=FEE`: an admitted token and the fee of one oracle signature."""
-    name, equals, fee = text.partition("=")
-    if not equals or not fee.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r}: write coin=FEE, or 0xTOKEN=FEE")
-    return (ZERO_ADDRESS if name == "coin" else Address.parse(name.lower())), Wei(int(fee))
+def main(arguments: Sequence[str]) -> int:
+    """Deploy, or go on with a deployment; 0 when the market is on the chain and final, 1 when something said no."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except SealmarketError as error:
+        if options.json:
+            print(json.dumps({"ok": False, "error": error.message, "remedy": error.remedy}))
+        print(f"{error.message}\n{error.remedy}", file=sys.stderr)
+        return 1
 
 
-def arguments(words: list[str]) -> argparse.Namespace:
-    """What the command takes."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/deploy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def _run(options: argparse.Namespace) -> int:
+    account = load_account(options.key_file)
+    found = chains.inspect(options.rpc, options.finality)
+    refuse_publicly_known(
+        Address.parse(account.address.lower()), chain_id=found.chain_id, url=options.rpc, development=False
     )
-    add = parser.add_argument
-    add("--rpc", required=True, help="a node of the chain")
-    add("--key-file", type=Path, required=True, help="the deployer: a keystore, or a hex key in a file of mode 0600")
-    add("--finality", type=finality, required=True, help="finalized, or depth:N where a chain has no finality")
-    add("--committee", type=Path, required=True, help="the first committee (JSON)")
-    add("--store", required=True, help="URL of the store")
-    add("--backend", help="URL of the backend, if it is another")
-    add("--out", type=Path, required=True, help="where the address book goes")
-    least = MINIMUM_WINDOWS
-    default = f"{least.quote},{least.decide},{least.settle},{least.challenge}"
-    add("--windows", type=windows, default=least, help=f"shortest windows in seconds (default {default})")
-    add(
-        "--token",
-        type=token,
-        action="append",
-        help="an admitted token and its oracle fee; repeat (default coin=10**13)",
+    settings = _settings(options)
+    out = options.out or Path(f"market-{found.chain_id}.json")
+    progress = out.with_suffix(".progress.json")
+    bill = Bill(quiet=options.json)
+    bill.say(f"Chain {found.chain_id} at {found.url}; a block counts by this rule: {settings.finality.describe()}")
+    _tell_account(bill, options.rpc, account, found)
+    if options.dry_run:
+        return _dry_run(bill, options, account, found)
+    _protect(out, progress, found.chain_id)
+    patience = FINAL_SECONDS + _FINAL_WAITS * (found.final_seconds + found.block_seconds)
+    book = deploy(options.rpc, account, settings, progress=progress, report=bill.add, final_within=patience)
+    write_book(out, book)
+    bill.say(f"In all {bill.gas:,} gas, {_coins(bill.cost)} coins. The market is final; its address book is {out}")
+    bill.say(f"Next: scripts/verify_deployment {out} --rpc {options.rpc}")
+    if options.json:
+        told = {"gas": bill.gas, "cost": str(bill.cost), "parts": bill.parts, "desk": _desk(book, options.rpc)}
+        print(json.dumps({"ok": True, **told, "out": str(out), "book": msgspec.json.decode(book.canonical())}))
+    return 0
+
+
+def _tell_account(bill: Bill, url: str, account: LocalAccount, found: chains.Remote) -> None:
+    rpc = Rpc(url)
+    try:
+        owned = quantity(rpc.call("eth_getBalance", account.address, "latest"), "balance")
+    finally:
+        rpc.close()
+    bill.say(f"{account.address} pays; it has {_coins(owned)} coins, gas costs {found.gas_price / GWEI:g} gwei")
+
+
+def _dry_run(bill: Bill, options: argparse.Namespace, account: LocalAccount, found: chains.Remote) -> int:
+    rpc = Rpc(options.rpc)
+    try:
+        nonce = quantity(rpc.call("eth_getTransactionCount", account.address, "pending"), "nonce")
+    finally:
+        rpc.close()
+    deployer = Address.parse(account.address.lower())
+    places = {name: contract_address(deployer, nonce + place).checksum for place, name in enumerate(PARTS)}
+    for name, address in places.items():
+        bill.say(f"  {name:16} {address}  would be here")
+    bill.say("Nothing was sent.")
+    if options.json:
+        print(json.dumps({"ok": True, "dryRun": True, "chainId": found.chain_id, "nonce": nonce, "addresses": places}))
+    return 0
+
+
+def _protect(out: Path, progress: Path, chain_id: int) -> None:
+    """Never write over an address book, unless it is this very deployment's."""
+    if not out.exists():
+        return
+    if progress.exists() and read_book(out).chain_id == chain_id:
+        return
+    raise DeploymentFailed(
+        "the start",
+        f"{out} is an address book already, and there is no {progress.name} of the same deployment beside it",
+        "name another file with --out; an address book that is lost is a market that nobody finds",
     )
-    add("--unbonding-delay", type=int, default=7 * 86_400, help="seconds that stake unbonds")
-    add("--committee-delay", type=int, default=7 * 86_400, help="seconds before a new committee counts")
-    add("--guardian", help="who may pause new matches (default: the deployer)")
-    add("--committee-owner", help="who may announce committees (default: the deployer)")
-    add("--development-chain", action="store_true", help="you started this chain here: its well-known keys may be used")
-    add("--no-wait", action="store_true", help="do not wait until the deployment is final")
-    return parser.parse_args(words)
 
 
-def settings(options: argparse.Namespace) -> Settings:
-    """The deployment that was asked for."""
-    committee = decode(CommitteeFile, options.committee.read_bytes())
-    wanted = Settings(
+def _desk(book: AddressBook, url: str) -> str:
+    chain = Chain(book, url)
+    try:
+        return chain.at(chain.head()).desk().checksum
+    finally:
+        chain.close()
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    fees = dict(options.fee or [(ZERO_ADDRESS, Wei(10**13))])
+    return Settings(
         finality=options.finality,
-        committee=Committee(epoch=1, threshold=committee.threshold, members=committee.members),
-        store=options.store,
-        backend=options.backend or options.store,
+        committee=_committee(options.committee, options.threshold),
+        store=options.store or options.backend,
+        backend=options.backend,
         windows=options.windows,
         unbonding_delay=options.unbonding_delay,
         committee_delay=options.committee_delay,
-        guardian=Address.parse(options.guardian.lower()) if options.guardian else None,
-        committee_owner=Address.parse(options.committee_owner.lower()) if options.committee_owner else None,
+        tokens=fees,
+        guardian=options.guardian,
+        committee_owner=options.committee_owner,
     )
-    return replace(wanted, tokens=dict(options.token)) if options.token else wanted
 
 
-class Costs:
-    """Says what each part cost, and adds it up."""
-
-    def __init__(self) -> None:
-        self.gas = self.wei = 0
-
-    def __call__(self, part: Deployed) -> None:
-        if part.mined is None:
-            print(f"  {part.name:<16} {part.address.checksum}  was there already")
-            return
-        self.gas += part.mined.gas_used
-        self.wei += part.mined.cost
-        cost = f"{part.mined.gas_used:>9,} gas  {part.mined.cost / COIN:.6f} coin"
-        print(f"  {part.name:<16} {part.address.checksum}  {cost}  block {part.mined.block.number}")
-
-
-def main(words: list[str]) -> int:
-    """Deploy; 0 when the address book is written."""
-    options = arguments(words)
-    costs = Costs()
-    progress = options.out.with_name(options.out.name + ".deploying")
+def _committee(path: Path, threshold: int | None) -> Committee:
+    """A whole committee, or the list of its members with ``--threshold``."""
     try:
-        encrypted = options.key_file.read_bytes()[:1] == b"{"
-        account = load_account(options.key_file, getpass("Passphrase: ") if encrypted else None)
-        print(f"deploying from {account.address}")
-        book = deploy(
-            options.rpc,
-            account,
-            settings(options),
-            development=options.development_chain,
-            progress=progress,
-            report=costs,
-            final_within=None if options.no_wait else FINAL_SECONDS,
-        )
-        write_book(options.out, book)
-    except (SealmarketError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    progress.unlink(missing_ok=True)
-    print(f"  {'altogether':<16} {costs.gas:,} gas, {costs.wei / COIN:.6f} coin")
-    print(f"chain {book.chain_id}, final: {book.finality.describe()}")
-    print(f"wrote {options.out}  (Keccak-256 {keccak(book.canonical())}; publish it with the file)")
-    return 0
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DeploymentFailed("the committee", f"{path} cannot be read: {error.strerror}", "name a file") from error
+    if not raw.lstrip().startswith(b"["):
+        found = decode(Committee, raw)
+        members, least = found.members, found.threshold if threshold is None else threshold
+    elif threshold is None:
+        remedy = "add --threshold: how many nodes must agree"
+        raise DeploymentFailed("the committee", f"{path} lists members only", remedy)
+    else:
+        members, least = decode(tuple[Member, ...], raw), threshold
+    if not 0 < least <= len(members):
+        what = f"threshold {least} of {len(members)} members"
+        raise DeploymentFailed("the committee", what, "at least one, at most all of them")
+    return Committee(epoch=1, threshold=least, members=members)
+
+
+# --- options ------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/deploy",
+        description="Put a market on a chain, or go on with a deployment that was interrupted.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--rpc", required=True, metavar="URL", help="the chain's JSON-RPC address")
+    add("--key-file", required=True, type=Path, metavar="FILE", help="the deploying account, best a fresh one")
+    add("--finality", required=True, type=_rule, metavar="RULE", help="`finalized` or `depth:N`")
+    add("--committee", required=True, type=Path, metavar="FILE", help="the oracle nodes of the first epoch")
+    add("--threshold", type=int, metavar="T", help="nodes that must agree, where the file does not say")
+    add("--backend", required=True, metavar="URL", help="where the market's backend will answer")
+    add("--store", metavar="URL", help="where documents are kept (the backend)")
+    add("--out", type=Path, metavar="FILE", help="the address book to write (market-CHAINID.json)")
+    text = "shortest windows that a request may ask for, in seconds: quote,decide,settle,challenge"
+    add("--windows", type=_windows, default=MINIMUM_WINDOWS, metavar="Q,D,S,C", help=text)
+    add("--unbonding-delay", type=int, default=7 * DAY, metavar="SECONDS", help="before stake can leave (7 days)")
+    add("--committee-delay", type=int, default=7 * DAY, metavar="SECONDS", help="before a new committee counts (7 days)")
+    text = "admit a token with the fee of one oracle signature in its smallest unit; `coin` is the native one; repeatable"
+    add("--fee", type=_fee, action="append", metavar="TOKEN=AMOUNT", help=text)
+    add("--guardian", type=_address, metavar="ADDRESS", help="who may pause new matches (the deployer)")
+    add("--committee-owner", type=_address, metavar="ADDRESS", help="who may appoint committees (the deployer)")
+    add("--dry-run", action="store_true", help="say what would be deployed where, and send nothing")
+    add("--json", action="store_true", help="print one JSON document and nothing else")
+    return parser
+
+
+def _rule(text: str) -> FinalityRule:
+    try:
+        return chains.parse_finality(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _windows(text: str) -> Windows:
+    numbers = text.split(",")
+    if len(numbers) != 4 or not all(number.strip().isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected four numbers of seconds with commas between them")
+    return Windows(*map(int, numbers))
+
+
+def _fee(text: str) -> tuple[Address, Wei]:
+    token, _, amount = text.partition("=")
+    if not amount.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected TOKEN=AMOUNT, the amount in the token's smallest unit")
+    return (ZERO_ADDRESS if token == "coin" else _address(token)), Wei(int(amount))  # noqa: S105 - no secret
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text.lower())
+    except (ValueError, SealmarketError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: {error}") from error
+
+
+def _coins(amount: int) -> str:
+    """Wei as coins, to six digits that count."""
+    return f"{amount / ETHER:.6g}"
 
 
 if __name__ == "__main__":

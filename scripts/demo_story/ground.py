@@ -116,7 +116,7 @@ def _foreign(url: str, finality: FinalityRule, key_file: Path) -> Ground:
         raise UnsuitableChain(
             url,
             f"{account.address} has {coin(owned)} coins, and the story needs {coin(needed)} at present gas prices",
-            "Give that account more, or wait for lower prices; what is left is handed back at the end.",
+            "give that account more, or wait for lower prices; what is left is handed back at the end",
         )
     return Ground(
         url=url,

@@ -64,7 +64,21 @@ def altered_workload(workload: PreparedWorkload, folder: Path) -> PreparedWorklo
 def prepare_image(folder: Path) -> tuple[Path, TdxMeasurement]:
     """Build the enclave image, and compute what a quote of it will say: what an owner does before allowing it."""
     image = build_image(folder)
-    return image, expected_measurement(image, base_interpreter(), image_arguments(Tee.TDX))
+    return image, measure_image(image)
+
+
+def measure_image(image: Path) -> TdxMeasurement:
+    """What a quote of an enclave with this image will say, computed without a device."""
+    return expected_measurement(image, base_interpreter(), image_arguments(Tee.TDX))
+
+
+def altered_image(image: Path, folder: Path) -> Path:
+    """The same image with a line added to its entry point: another enclave, whatever the line does."""
+    shutil.copytree(image, folder)
+    entry = folder / "__main__.py"
+    entry.chmod(0o644)
+    entry.write_text(entry.read_text() + "\n# one line more\n")
+    return folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,7 @@ class Cast:
     hospitals: tuple[Owner, Owner]
     insurer: Consumer
     provider: Provider
+    rogue: Provider
     purses: dict[str, Purse]
     store: Store
 
@@ -84,12 +99,13 @@ HOSPITALS = ("hospital_a", "hospital_b")
 def gather(market: LocalMarket) -> Cast:
     """Give everybody an account with coin."""
     store = Store(market.book.store)
-    purses = {name: market.purse(name) for name in (*HOSPITALS, "insurer", "provider")}
+    purses = {name: market.purse(name) for name in (*HOSPITALS, "insurer", "provider", "rogue")}
     first, second = (Owner(market.chain, purses[name].account, store) for name in HOSPITALS)
     return Cast(
         hospitals=(first, second),
         insurer=Consumer(market.chain, purses["insurer"].account, store),
         provider=Provider(market.chain, purses["provider"].account, store),
+        rogue=Provider(market.chain, purses["rogue"].account, store),
         purses=purses,
         store=store,
     )

@@ -113,6 +113,7 @@ def seal_and_publish(story: Story) -> None:
 
 
 def draft_of(story: Story, name: str) -> PolicyDraft:
+    """A hospital's policy: this enclave, this workload, these prices; what leaves is a model of both hospitals."""
     part = story.parts[name]
     rules = EvidenceRules(measurements=(story.measurement,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
     now = story.market.chain.head().timestamp
@@ -181,11 +182,10 @@ def request(story: Story) -> JobId:
         insurer.deposit(story.money.deposit)
     story.before = story.balances()
     wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in story.sealed.values()]
-    limits = _limits(story)
     with story.tell.step(
         "match", f"The market matches it: {coin(total)} and fees in escrow, the provider's stake locked"
     ):
-        handle = insurer.request(story.workload.folder, PARAMETERS, wishes, terms, story.result_key)
+        handle = insurer.request(story.workload.folder, PARAMETERS, wishes, limits(story), story.result_key)
         job_id = insurer.wait_match(handle, timeout=120 + story.patience)
     story.tell.say(f"[dim]job {job_id}[/]", indent=5)
     return job_id

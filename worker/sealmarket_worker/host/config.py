@@ -6,6 +6,7 @@ key = "provider.key"            # the provider's account: 32 bytes of hex, mode 
 state = "state"                 # journal, image, environments, containers
 device = "tdx.sock"             # the control socket of the (virtual) TEE device
 wheels = "wheels"               # wheels from which environments are installed
+image = ""                      # the enclave image; "" assembles the installed release's
 tee = "tdx"
 max_jobs = 2
 development_chain = false       # true only where this machine started the chain: allows publicly known keys
@@ -38,6 +39,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     state: str
     device: str
     wheels: str
+    image: str = ""
     tee: str = "tdx"
     max_jobs: int = 2
     development_chain: bool = False
@@ -55,6 +57,7 @@ class WorkerConfig:
     state: Path
     device: Path
     wheels: Path
+    image: Path | None = None
     tee: Tee = Tee.TDX
     max_jobs: int = 2
     development_chain: bool = False
@@ -103,6 +106,7 @@ def load_config(path: Path) -> WorkerConfig:
         state=here / file.state,
         device=here / file.device,
         wheels=here / file.wheels,
+        image=here / file.image if file.image else None,
         tee=tee,
         max_jobs=file.max_jobs,
         development_chain=file.development_chain,

@@ -15,6 +15,7 @@ A job that ends in another way is given up, with the reason in the journal and i
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -120,7 +121,9 @@ class JobRun:
             self._quote(entry, evidence, committee, materials.result_key)
             self._collect(entry, session, committee)
             outcome = self._finish(session, materials)
-        self._shop.journal.finished(self._job_id, outcome)
+        # On a full disk the word is kept in memory and written as soon as there is room.
+        deadline = self._slot(entry).deadline
+        self._patiently(lambda: self._shop.journal.finished(self._job_id, outcome), deadline, sqlite3.OperationalError)
 
     def _launch(self, materials: Materials) -> tuple[EnclaveSession, Evidence]:
         session = self._shop.driver.launch()
@@ -158,7 +161,7 @@ class JobRun:
     def _collect(self, entry: JobEntry, session: EnclaveSession, committee: Committee) -> None:
         slot = self._wait_for(entry, lambda slot: slot.status is not Status.QUOTED)
         if slot.status is not Status.ACCEPTED:
-            raise JobOver(why_over(self._shop.chain, entry, slot.status), "accepted")
+            raise JobOver(self._why(entry, slot.status), "accepted")
         self._story.begin("release", "the committee accepted")
         delivered: set[Bytes32] = set()
         complaints: set[SignedComplaint] = set()
@@ -171,7 +174,7 @@ class JobRun:
                     return
             slot = self._slot(entry)
             if slot.status is not Status.ACCEPTED:
-                raise JobOver(why_over(self._shop.chain, entry, slot.status), "accepted")
+                raise JobOver(self._why(entry, slot.status), "accepted")
             self._require_time(slot.deadline, "releases of enough oracle nodes")
             self._pause()
 
@@ -214,7 +217,7 @@ class JobRun:
                     raise
         slot = self._wait_for(entry, lambda slot: slot.status is not Status.ACCEPTED)
         if slot.status not in _FINISHED:
-            raise JobOver(why_over(self._shop.chain, entry, slot.status), "settled")
+            raise JobOver(self._why(entry, slot.status), "settled")
         self._shop.journal.done(self._job_id)
         self._story.end(slot.status.name.lower())
 
@@ -245,6 +248,9 @@ class JobRun:
             self._pause()
         return False
 
+    def _why(self, entry: JobEntry, status: Status) -> str:
+        return self._patiently(lambda: why_over(self._shop.chain, entry, status), None)
+
     # --- waiting ----------------------------------------------------------------------------------------------------
 
     def _slot(self, entry: JobEntry) -> JobSlot:
@@ -262,10 +268,10 @@ class JobRun:
             self._pause()
         return slot
 
-    def _patiently(self, step: Callable[[], _T], deadline: int | None, *also: type[SealmarketError]) -> _T:
+    def _patiently(self, step: Callable[[], _T], deadline: int | None, *also: type[Exception]) -> _T:
         """Do something that may have to wait for others; ``deadline`` is in the chain's time."""
         told = ""
-        later: tuple[type[SealmarketError], ...] = (*_LATER, *also)
+        later: tuple[type[Exception], ...] = (*_LATER, *also)
         while True:
             try:
                 return step()

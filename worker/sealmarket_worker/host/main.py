@@ -39,7 +39,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
     chain = Chain(config.book, config.rpc)
     sender = Sender(chain, account, development=config.development_chain)
     store, nodes, journal = Store(config.store_url), HttpNodes(), Journal(config.state / JOURNAL)
-    image = build_image(config.state / "image")
+    image = config.image or build_image(config.state / "image")
     shop = Workshop(
         chain=chain,
         ledger=ChainLedger(chain, sender),
@@ -54,9 +54,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
         listeners=(listener, ProgressLog(config.state / PROGRESS)),
         settle_patience_seconds=config.settle_patience_seconds,
     )
-    log.warning(
-        "the %s device is virtual: its evidence is SIMULATED, no hardware", config.tee.name
-    )
+    log.warning("the %s device is virtual: its evidence is SIMULATED, no hardware", config.tee.name)
     try:
         ready()
         Agent(shop, sender.address, max_jobs=config.max_jobs).run()

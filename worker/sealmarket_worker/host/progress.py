@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from sealmarket.protocol.numbers import JobId
+
+log = logging.getLogger(__name__)
 
 StageName = Literal["match", "prepare", "quote", "decision", "release", "open", "compute", "seal", "settle"]
 
@@ -42,8 +45,12 @@ class ProgressLog:
         self._path, self._lock = path, threading.Lock()
 
     def __call__(self, event: JobProgress) -> None:
-        with self._lock, self._path.open("a") as log:
-            log.write(event.line() + "\n")
+        try:
+            with self._lock, self._path.open("a") as file:
+                file.write(event.line() + "\n")
+        except OSError as error:
+            # A full disk must not cost a job: what matters is in the journal.
+            log.warning("%s cannot be written: %s", self._path.name, error)
 
 
 class Storyteller:
