@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,13 @@ import pytest
 
 from sealmarket.protocol.codec import Address, Bytes32, Uint, decode
 from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.numbers import Outcome, Status
+from sealmarket.protocol.numbers import JobId, Outcome, Status
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.sealed.result import ResultEnvelope, open_result
 from sealmarket_worker.enclave.errors import WorkloadFailed
 from sealmarket_worker.host.errors import JournalConflict
 from sealmarket_worker.host.journal import JobState
+from sealmarket_worker.host.session import Outcome as EnclaveWord
 from tests.worker.enclave.twins import EnclaveTwin
 from tests.worker.host.twins import HostTwin, settle
 from tests.worker.scene import CHAIN_ID, MARKER, MARKET, Scene
@@ -328,3 +330,20 @@ def test_nothing_on_disk_or_in_the_store_holds_a_row_of_the_data(host: HostTwin)
         assert not path.is_file() or MARKER not in path.read_bytes(), path
     assert all(MARKER not in blob for blob in host.store.blobs.values())
     assert MARKER.decode() not in host.messages()
+
+
+def test_a_full_disk_delays_the_job_and_loses_nothing(host: HostTwin) -> None:
+    host.journal = host.shop.journal
+    refusals = [sqlite3.OperationalError("database or disk is full")] * 3
+    write = host.journal.finished
+
+    def full(job_id: JobId, outcome: EnclaveWord) -> None:
+        if refusals:
+            raise refusals.pop()
+        write(job_id, outcome)
+
+    host.journal.finished = full  # type: ignore[method-assign]
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert "disk is full" in host.messages()

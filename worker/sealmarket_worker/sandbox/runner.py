@@ -311,6 +311,8 @@ def _start(descriptors: list[int], told: int, limits: Limits) -> subprocess.Pope
         stderr=subprocess.DEVNULL,
         cwd="/",
         env={
+            # Where the runtime's own interpreter finds its shared library, if it has one.
+            **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
             "LC_ALL": "C.UTF-8",
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
