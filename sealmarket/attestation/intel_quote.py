@@ -188,21 +188,13 @@ def read_quote(raw: bytes) -> Quote:
     auth = _Reader(raw, reader.offset, end)
     signature, key = auth.take(64, "quote signature"), auth.take(64, "attestation key")
     if version >= 4:
-        outer_type, outer_size = auth.number(2, "certification type"), auth.number(4, "certification size")
-        if outer_type != QE_REPORT_CERTIFICATION:
-            refuse(Reason.UNSUPPORTED_FORMAT, "certification data type 6", outer_type)
-        if auth.offset + outer_size != end:
-            refuse(Reason.MALFORMED, f"{end - auth.offset} bytes of certification data", outer_size)
+        _read_outer_certification(auth)
     qe_report, qe_signature = auth.take(SGX_BODY_SIZE, "QE report"), auth.take(64, "QE report signature")
     qe_auth = auth.take(auth.number(2, "QE authentication length"), "QE authentication data")
     kind = auth.number(2, "PCK certification type")
     certification = auth.take(auth.number(4, "PCK certification size"), "PCK certification data")
     if auth.offset != end:
-        refuse(
-            Reason.MALFORMED,
-            "certification data to the end of the signature data",
-            f"{end - auth.offset} left",
-        )
+        refuse(Reason.MALFORMED, "certification data to the end of the signature data", f"{end - auth.offset} left")
     return Quote(
         version=version,
         tee=tee,
@@ -218,6 +210,15 @@ def read_quote(raw: bytes) -> Quote:
         padding=_padding(raw, end),
         length=end,
     )
+
+
+def _read_outer_certification(auth: _Reader) -> None:
+    """The envelope that quotes v4 and v5 put around the QE's certification: type 6, to the very end."""
+    kind, size = auth.number(2, "certification type"), auth.number(4, "certification size")
+    if kind != QE_REPORT_CERTIFICATION:
+        refuse(Reason.UNSUPPORTED_FORMAT, "certification data type 6", kind)
+    if auth.offset + size != auth.end:
+        refuse(Reason.MALFORMED, f"{auth.end - auth.offset} bytes of certification data", size)
 
 
 def _tee_of(version: int, tee_type: int) -> Tee:

@@ -32,13 +32,13 @@ COMMON = [
 QUOTE = [
     ("if raw.count(0, end) != len(raw) - end:", "if False:", "test_6_bytes_behind"),
     ("    if stop > self.end:\n", "    if False:\n", "test_7_"),
-    ("if auth.offset + outer_size != end:", "if False:", "test_35_bytes_inside"),
+    ("if auth.offset + size != auth.end:", "if False:", "test_35_bytes_inside"),
     ("    if auth.offset != end:\n", "    if False:\n", "test_35_bytes_inside"),
     ("if size != TD_BODY_SIZES[kind]:", "if False:", "test_35_a_body_of_another_size"),
     ("if kind not in TD_BODY_SIZES:", "if kind == 0:", "test_35_a_body_of_an_unknown"),
     ("if key_type != ECDSA_P256:", "if False:", "test_35_a_header"),
     ("if vendor != QE_VENDOR_INTEL:", "if False:", "test_35_a_header"),
-    ("if outer_type != QE_REPORT_CERTIFICATION:", "if False:", "test_35_a_header"),
+    ("if kind != QE_REPORT_CERTIFICATION:", "if False:", "test_35_a_header"),
     ("if version in (4, 5) and tee_type == 0x81:", "if version in (4, 5):", "test_35_a_quote_v4"),
 ]
 AUTHENTICATE = [
