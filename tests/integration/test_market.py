@@ -22,7 +22,6 @@ from sealmarket.client.errors import JobEndedOtherwise
 from sealmarket.client.proof import gather_proof, read_proof, write_proof
 from sealmarket.client.verify import Conclusion, Trusted, verify_receipt
 from sealmarket.client.verify_facts import SLOTS_PLACE, chain_facts
-from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Wei
 from sealmarket.protocol.errors import SealmarketError
 from sealmarket.protocol.hashing import keccak
@@ -35,12 +34,20 @@ from tests.integration.market import EnclaveKeys, Market, development_account
 EVIDENCE = keccak(b"evidence")
 
 
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+CHAINS = [
+    pytest.param(lambda programs: chains.anvil(programs, "--block-time", "0.25"), id="anvil"),
+    # A minute each, at a block a second: the same steps on chains without finality of their own.
+    pytest.param(chains.hardhat, id="hardhat", marks=pytest.mark.long),
+    pytest.param(chains.ganache, id="ganache", marks=pytest.mark.long),
+]
+
+
+@pytest.fixture(scope="module", params=CHAINS)
+def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     folder = tmp_path_factory.mktemp("market")
     with Supervisor(folder) as programs:
-        chain = chains.anvil(programs, "--block-time", "0.25")
-        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 60, 60))
+        chain = request.param(programs)
+        market = Market(chain.url, folder, chain.finality, Windows(60, 60, 60, 60))
         yield market
         market.close()
 
