@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sealmarket.attestation.reasons import Reason
 from sealmarket.attestation.roots import Roots
 from sealmarket.attestation.virtual_tee import tdx_measurement
-from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, HexBytes
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, MicroEpsilon
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.job import Decision, allowed_leaf, report_data, terms_digest
 from sealmarket.protocol.merkle import account_leaf
@@ -27,6 +27,7 @@ from tests.oracle.world import (
     OTHER_LAUNCH,
     OTHER_WORKLOAD,
     WORKLOAD,
+    Dealt,
     Enclave,
     World,
     rules,
@@ -121,6 +122,21 @@ def test_evidence_older_than_an_owner_allows_is_refused(world: World) -> None:
     _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.EVIDENCE_STALE)
 
 
+def test_an_enclave_key_that_is_no_key_is_refused(world: World) -> None:
+    job, enclave = world.match(world.publish()), world.enclave
+    key = HexBytes(bytes(enclave.hpke.public.raw)[:-1])
+    data = report_data(job, enclave.address, keccak(key), world.chain.head().hash)
+    world.quote(enclave_key=key, report=data)
+    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.MALFORMED)
+
+
+def test_an_encoding_of_evidence_is_refused(world: World) -> None:
+    job = world.match(world.publish())
+    raw = world.package(job).quote
+    world.quote(quote=HexBytes(raw.hex().encode()))
+    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.NON_CANONICAL)
+
+
 @pytest.mark.parametrize("what", ["another job", "another signer", "another key", "another block", "other padding"])
 def test_evidence_made_for_is_refused(what: str, world: World) -> None:
     asset = world.publish()
@@ -192,7 +208,7 @@ def test_a_public_detail_does_not_name_the_machine(world: World) -> None:
 # --- evidence that is not shown -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["nothing", "another package", "sealed to others", "no package"])
+@pytest.mark.parametrize("how", ["nothing", "another package", "sealed to others", "sealed to fewer", "no package"])
 def test_evidence_that_is_withheld_is_awaited_and_then_refused(how: str, world: World) -> None:
     job = world.match(world.publish())
     package = world.package(job)
@@ -202,6 +218,9 @@ def test_evidence_that_is_withheld_is_awaited_and_then_refused(how: str, world: 
         world.post(world.package(job, enclave=Enclave()), posted)
     elif how == "sealed to others":
         world.post(package, sealed=[b"x" * 1300, b"y", b""])
+    elif how == "sealed to fewer":
+        world.post(package, sealed=[b""])
+        world.store.envelopes[job] = [replace(world.store.envelopes[job][0], sealed=())]
     elif how == "no package":
         from sealmarket_oracle.gather import evidence_context
         from tests.oracle.world import PLACE
@@ -369,6 +388,8 @@ LOOSER: dict[str, dict[str, Any]] = {
     "uses": {"max_uses": 6},
     "purposes": {"purposes": int(Purpose.TRAIN | Purpose.QUERY)},
     "committees": {"follows_committees": True},
+    "token": {"token": Address(b"\x0e" * 20)},
+    "budget": {"budget": MicroEpsilon(1)},
 }
 
 
@@ -405,6 +426,99 @@ def test_a_share_dealt_to_another_node_shows_before_anybody_is_charged(world: Wo
     world.match(asset, workload_digest=OTHER_WORKLOAD)
     world.quote(launch=OTHER_LAUNCH)
     _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.SHARE_MISDEALT)
+
+
+def test_a_job_over_another_seal_than_was_published_is_refused(world: World) -> None:
+    asset = world.publish()
+    other = Dealt(**{**vars(asset), "seal": replace(asset.seal, content_root=Bytes32(b"\x0f" * 32))})
+    world.match(other)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.SHARE_MISDEALT)
+
+
+def test_shares_dealt_to_another_epoch_are_refused(world: World) -> None:
+    world.match(world.publish(seal_epoch=2))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.EPOCH_MISMATCH)
+
+
+def test_shares_dealt_to_other_members_are_refused(world: World) -> None:
+    first, second, third = world.committee.members
+    world.match(world.publish(committee=replace(world.committee, members=(first, third, second))))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.SHARE_MISDEALT)
+
+
+def test_another_policy_under_the_policys_name_is_refused(world: World) -> None:
+    asset, other = world.publish(1), world.publish(2)
+    world.store.documents[asset.seal.policy_hash] = other.policy.canonical()
+    world.match(asset)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
+
+
+def test_a_policy_that_names_a_measurement_twice_is_refused(world: World) -> None:
+    def edit(document: Any) -> Any:
+        return replace(document, evidence={**document.evidence, "measurements": document.evidence["measurements"] * 2})
+
+    world.match(world.publish(edit_policy=edit))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
+
+
+def test_a_grade_on_chain_below_the_policys_is_refused(world: World) -> None:
+    world.match(world.publish(policy_terms=terms(min_grade=Grade.HARDWARE), chain_terms=terms()))
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
+
+
+def test_a_job_that_names_no_asset_is_never_accepted(world: World) -> None:
+    world.publish()
+    world.match()
+    world.quote()
+    node = world.node()
+    node.tick()
+    assert node.status(world.job_id).decision is None
+    assert "no asset" in node.status(world.job_id).reason
+
+
+def test_after_a_quorum_missing_papers_are_awaited_for_good(world: World) -> None:
+    from sealmarket_oracle.release import core_of
+
+    world.match(world.publish())
+    world.quote()
+    world.accept(core_of(world.decided(world.node(1))))
+    kept = dict(world.store.documents)
+    world.store.documents.clear()
+    world.chain.mine(3, seconds=190)
+    late = world.node(0)
+    late.tick()
+    assert late.status(world.job_id).decision is None
+    world.store.documents.update(kept)
+    _expect(world.decided(late), Outcome.ACCEPTED)
+
+
+@pytest.mark.parametrize("what", ["another committee on chain", "another key of this node", "a stranger's node"])
+def test_a_node_decides_nothing_for_a_committee_with(what: str, world: World) -> None:
+    from sealmarket.chain.contracts import members_hash
+    from sealmarket.sealed.hpke import PrivateKey
+    from sealmarket_oracle.keys import NodeKeys, Signer
+
+    world.match(world.publish())
+    world.quote()
+    if what == "another committee on chain":
+        fewer = replace(world.committee, members=world.committee.members[:2])
+        world.chain.set_committee(1, members_hash(fewer))
+        world.chain.finalise()
+    elif what == "another key of this node":
+        world.keys[0] = NodeKeys(world.keys[0].signer, PrivateKey.generate())
+    else:
+        world.keys[0] = NodeKeys(Signer(b"\x07" * 32), world.keys[0].hpke)
+    node = world.node(0)
+    node.tick()
+    status = node.status(world.job_id)
+    assert status.decision is None
+    assert "committee of epoch 1 is not usable" in status.reason
 
 
 def test_shares_of_another_threshold_than_the_committees_are_refused(world: World) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sealmarket.chain.errors import NodeDistrusted
 from sealmarket.protocol.codec import Address, HexBytes
 from sealmarket.protocol.numbers import Outcome
-from sealmarket_oracle.case import Decided
+from sealmarket_oracle.case import Decided, Moment
 from sealmarket_oracle.errors import ChainRewritten, DecisionConflict, JournalMismatch
 from sealmarket_oracle.follower import Follower
 from sealmarket_oracle.journal import Journal
@@ -135,7 +135,20 @@ def test_the_seal_that_was_published_first_counts(world: World) -> None:
     assert journal.seal(asset.asset_id, 1) == asset.seal
 
 
-def test_an_empty_enclave_key_is_kept_for_a_refusal(world: World) -> None:
+def test_the_evidence_hash_and_the_quorum_that_were_told_first_count(world: World) -> None:
+    asset = world.publish()
+    job = world.match(asset)
+    moment = Moment(number=1, hash=world.chain.block(1).hash, timestamp=1)
+    journal = _journal(world)
+    journal.add_job(job, world.spec, moment)
+    journal.add_quote(job, asset.seal.hash(), moment, 10)
+    journal.add_quote(job, asset.seal.policy_hash, moment, 20)
+    record = journal.job(job)
+    assert record is not None
+    assert (record.evidence_hash, record.decide_by) == (asset.seal.hash(), 10)
+
+
+def test_the_enclaves_key_is_kept_beside_a_refusal_too(world: World) -> None:
     world.match(world.publish(), purpose=0)
     world.quote()
     decision = world.decided(world.node())

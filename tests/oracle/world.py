@@ -174,6 +174,7 @@ class World:
         committee: Committee | None = None,
         edit_policy: Callable[[PolicyDocument], PolicyDocument] = lambda document: document,
         edit_sealed: Callable[[list[bytes]], list[bytes]] = lambda sealed: sealed,
+        seal_epoch: int = 1,
         keep_shares: bool = True,
         keep_policy: bool = True,
     ) -> Dealt:
@@ -212,7 +213,7 @@ class World:
                 replace(member, sealed=keccak(raw)) for member, raw in zip(share_set.members, changed, strict=True)
             )
             share_set = replace(share_set, members=renamed)
-        seal = Seal(content_root=content, share_root=share_set.root, policy_hash=document.digest(), epoch=1)
+        seal = Seal(content_root=content, share_root=share_set.root, policy_hash=document.digest(), epoch=seal_epoch)
         if keep_policy:
             self.store.keep(document.canonical())
         if keep_shares:
