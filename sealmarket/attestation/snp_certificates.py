@@ -28,7 +28,6 @@ from itertools import islice
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA384
@@ -83,7 +82,7 @@ class _Read:
     spki: bytes
     key: object
     extensions: tuple[x509.Extension[x509.ExtensionType], ...]
-    is_pss: bool
+    is_pss_sha384: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +235,7 @@ def _issuer_of(crl: x509.CertificateRevocationList) -> x509.Name:
 
 def _proven_list(crl: x509.CertificateRevocationList, ark: x509.Certificate) -> _ProvenList:
     raw = crl.public_bytes(Encoding.DER)
-    name = sha256(ark.fingerprint(_SHA384) + raw).digest()
+    name = sha256(ark.fingerprint(SHA384()) + raw).digest()
     known = _lists.get(name)
     if known is not None:
         return known
@@ -265,7 +264,6 @@ def _proven_list(crl: x509.CertificateRevocationList, ark: x509.Certificate) -> 
 def _read(certificate: x509.Certificate) -> _Read:
     """Remembered by the certificate's bytes, which is what certificates are compared by."""
     try:
-        parameters = certificate.signature_algorithm_parameters
         read = _Read(
             certificate,
             sha256(certificate.public_bytes(Encoding.DER)).digest(),
@@ -276,7 +274,7 @@ def _read(certificate: x509.Certificate) -> _Read:
             certificate.public_key(),
             tuple(certificate.extensions),
             certificate.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS
-            and isinstance(parameters, padding.PSS),
+            and isinstance(certificate.signature_hash_algorithm, SHA384),
         )
         certificate_window(certificate, read.name)
     except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
@@ -331,21 +329,20 @@ def _product_of(kind: str, leaf: _Read, ask: _Read, ark: _Read, grade: Grade) ->
     return product
 
 
-_SHA384 = SHA384()
-_PSS = padding.PSS(mgf=padding.MGF1(_SHA384), salt_length=_SHA384.digest_size)
-
-
 def _check_signed(certificate: _Read, issuer: _Read, name: str) -> None:
     key = issuer.key
     if not isinstance(key, RSAPublicKey) or key.key_size != _RSA_BITS:
         refuse(Reason.CHAIN_INVALID, f"{name} signed with RSA of {_RSA_BITS} bits", issuer.name)
-    if not certificate.is_pss:
-        refuse(Reason.CHAIN_INVALID, f"{name} signed with RSA-PSS and SHA-384", "another algorithm")
     signed = certificate.certificate
     try:
-        key.verify(signed.signature, signed.tbs_certificate_bytes, _PSS, _SHA384)
+        # This also holds the algorithm outside what is signed against the one inside (RFC 5280, 4.1.1.2).
+        signed.verify_directly_issued_by(issuer.certificate)
     except InvalidSignature:
         refuse(Reason.CHAIN_INVALID, f"{name} signed by {issuer.name}", "a signature that does not verify")
+    except (ValueError, TypeError) as error:
+        refuse(Reason.CHAIN_INVALID, f"{name} issued by {issuer.name}", error)
+    if not certificate.is_pss_sha384:
+        refuse(Reason.CHAIN_INVALID, f"{name} signed with RSA-PSS and SHA-384", "another algorithm")
 
 
 def _check_authority(authority: _Read) -> None:

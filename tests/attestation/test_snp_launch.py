@@ -75,6 +75,7 @@ def test_an_unknown_machine_is_refused(cpus: int, cpu: str) -> None:
         launch_digest(Guest(firmware=firmware(), cpus=cpus, cpu=cpu))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=9000))
 def test_any_firmware_is_measured_or_refused(image: bytes) -> None:
     padded = image.ljust(-len(image) % 4096 + len(image), b"\0")
@@ -103,7 +104,7 @@ def test_cpu_signatures_are_those_of_the_reference(cpu: str) -> None:
     assert CPU_SIGNATURES[cpu] == vcpu_types.CPU_SIGS[cpu]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(
     cpus=st.integers(1, 5),
     cpu=st.sampled_from(sorted(CPU_SIGNATURES)),
@@ -149,6 +150,7 @@ def test_digests_agree_with_the_reference(
     assert launch_digest(ours) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([1, 3, 5, 6]), st.integers(0, 2**40), st.binary(min_size=48, max_size=48))))
 def test_the_chain_of_pages_is_the_references(pages: list[tuple[int, int, bytes]]) -> None:
     ours, theirs = _Digest(), GCTX()

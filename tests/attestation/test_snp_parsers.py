@@ -6,7 +6,7 @@ import contextlib
 from datetime import UTC, datetime
 from functools import cache
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sealmarket.attestation.errors import CollateralError, EvidenceRefused
@@ -36,12 +36,14 @@ def endorsements() -> Endorsements:
     return Endorsements.read(forge().endorsements())
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2 * REPORT_SIZE))
 def test_any_bytes_are_a_report_or_refused(raw: bytes) -> None:
     with contextlib.suppress(EvidenceRefused):
         assert len(read_report(raw).signed) == 0x2A0
 
 
+@settings(deadline=None)
 @given(st.integers(0, REPORT_SIZE - 1), st.binary(min_size=1, max_size=16))
 def test_a_report_changed_anywhere_is_never_authentic(offset: int, patch: bytes) -> None:
     original = evidence()
@@ -54,6 +56,8 @@ def test_a_report_changed_anywhere_is_never_authentic(offset: int, patch: bytes)
     assert raw == original
 
 
+@settings(deadline=None)
+@example(733, b"\0")  # in the algorithm outside of what is signed
 @given(st.integers(0, 1600), st.binary(min_size=1, max_size=8))
 def test_a_vcek_changed_anywhere_is_never_trusted(offset: int, patch: bytes) -> None:
     der = forge().vcek.der
@@ -67,6 +71,7 @@ def test_a_vcek_changed_anywhere_is_never_trusted(offset: int, patch: bytes) -> 
     assert changed[: len(der)] == der
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 255), min_size=4, max_size=4), st.none() | st.integers(0, 255))
 def test_tcb_versions_are_read_as_they_are_written(levels: list[int], fmc: int | None) -> None:
     bootloader, tee, snp, microcode = levels
@@ -75,6 +80,7 @@ def test_tcb_versions_are_read_as_they_are_written(levels: list[int], fmc: int |
     assert read == SnpTcbVersion(bootloader, tee, snp, microcode, fmc or 0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3), st.binary(min_size=64, max_size=64), st.integers(0, 2**26 - 1))
 def test_a_report_reads_as_it_was_written(vmpl: int, report_data: bytes, policy: int) -> None:
     written = AmdReport(vmpl=vmpl, report_data=report_data, policy=policy).pack()
