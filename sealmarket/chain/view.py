@@ -66,6 +66,10 @@ class View:
         """Whether the guardian has paused new matches."""
         return bool(self._value("paused"))
 
+    def desk(self) -> Address:
+        """The contract that the market created and whose code it runs for orders and money."""
+        return Address(self._value("desk"))
+
     # --- money ------------------------------------------------------------------------------------------------
 
     def account(self, token: Address, holder: Address) -> Account:

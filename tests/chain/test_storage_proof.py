@@ -1,0 +1,139 @@
+"""A storage proof shows a slot under a block hash, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import rlp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealmarket.chain.storage_proof import ProofRefused, mapping_slot, prove
+from sealmarket.protocol.codec import Bytes32
+from sealmarket.protocol.hashing import keccak, words
+
+Node = Any
+
+
+def nibbles(key: bytes) -> list[int]:
+    return [n for byte in key for n in (byte >> 4, byte & 15)]
+
+
+def packed(path: list[int], leaf: bool) -> bytes:
+    flag = 2 * leaf + len(path) % 2
+    filled = [flag, *path] if len(path) % 2 else [flag, 0, *path]
+    return bytes(a << 4 | b for a, b in zip(filled[::2], filled[1::2], strict=True))
+
+
+class Trie:
+    """A Merkle Patricia trie made the slow way, to prove against."""
+
+    def __init__(self, entries: Mapping[Bytes32, bytes]) -> None:
+        self.nodes: dict[bytes, bytes] = {}
+        built = self._build([(nibbles(key), value) for key, value in entries.items()])
+        raw = rlp.encode(built)
+        self.root = keccak(raw)
+        self.nodes[self.root] = raw
+
+    def _build(self, entries: list[tuple[list[int], bytes]]) -> Node:
+        if not entries:
+            return b""
+        if len(entries) == 1:
+            return [packed(entries[0][0], True), entries[0][1]]
+        shared = 0
+        while len({path[shared] for path, _ in entries}) == 1:
+            shared += 1
+        if shared:
+            rest = [(path[shared:], value) for path, value in entries]
+            return [packed(entries[0][0][:shared], False), self._reference(self._build(rest))]
+        slots: list[Node] = [
+            self._reference(self._build([(path[1:], value) for path, value in entries if path[0] == n]))
+            for n in range(16)
+        ]
+        return [*slots, b""]
+
+    def _reference(self, node: Node) -> Node:
+        if node == b"":
+            return b""
+        raw = rlp.encode(node)
+        if len(raw) < 32:
+            return node
+        self.nodes[keccak(raw)] = raw
+        return keccak(raw)
+
+    def proof(self, key: bytes) -> list[bytes]:
+        """All nodes of the trie, in the order of the path that uses them; more than needed is refused nowhere."""
+        path, node, found = nibbles(key), rlp.decode(self.nodes[self.root]), [self.nodes[self.root]]
+        while True:
+            if len(node) == 17:
+                wanted, path = (node[path[0]], path[1:]) if path else (b"", path)
+            else:
+                flag = node[0][0] >> 4
+                prefix = nibbles(node[0])[1 if flag & 1 else 2 :]
+                if flag & 2 or path[: len(prefix)] != prefix:
+                    return found
+                wanted, path = node[1], path[len(prefix) :]
+            if wanted == b"":
+                return found
+            if isinstance(wanted, list):
+                node = wanted
+                continue
+            found.append(self.nodes[wanted])
+            node = rlp.decode(self.nodes[wanted])
+
+
+ENTRIES: dict[Bytes32, bytes] = {keccak(b"%d" % n): rlp.encode(b"value %d" % n) for n in range(60)}
+TRIE = Trie(ENTRIES)
+
+
+@pytest.mark.parametrize("key", list(ENTRIES)[:10])
+def test_a_value_is_proven(key: Bytes32) -> None:
+    assert prove(TRIE.root, key, TRIE.proof(key), "the slot") == ENTRIES[key]
+
+
+@pytest.mark.parametrize("number", range(100, 110))
+def test_that_nothing_is_there_is_proven(number: int) -> None:
+    key = keccak(b"%d" % number)
+    assert prove(TRIE.root, key, TRIE.proof(key), "the slot") is None
+
+
+def test_the_empty_trie_holds_nothing() -> None:
+    assert prove(keccak(rlp.encode(b"")), keccak(b"1"), [], "the slot") is None
+
+
+@pytest.mark.parametrize("key", list(ENTRIES)[:5])
+def test_a_proof_that_ends_early_is_refused(key: Bytes32) -> None:
+    proof = TRIE.proof(key)
+    for length in range(len(proof)):
+        with pytest.raises(ProofRefused):
+            prove(TRIE.root, key, proof[:length], "the slot")
+
+
+def test_a_proof_under_another_root_is_refused() -> None:
+    key = next(iter(ENTRIES))
+    with pytest.raises(ProofRefused):
+        prove(keccak(b"another root"), key, TRIE.proof(key), "the slot")
+
+
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_no_altered_byte_of_a_proof_passes(place: int, bit: int) -> None:
+    key = next(iter(ENTRIES))
+    proof = [bytearray(node) for node in TRIE.proof(key)]
+    flat = [(node, i) for node in proof for i in range(len(node))]
+    node, index = flat[place % len(flat)]
+    node[index] ^= 1 << bit
+    with pytest.raises(ProofRefused):
+        prove(TRIE.root, key, [bytes(n) for n in proof], "the slot")
+
+
+@given(nodes=st.lists(st.binary(max_size=80), max_size=4))
+def test_no_bytes_prove_anything(nodes: list[bytes]) -> None:
+    with pytest.raises(ProofRefused):
+        prove(TRIE.root, keccak(b"1"), nodes, "the slot")
+
+
+def test_a_mapping_keeps_its_value_where_solidity_does() -> None:
+    key = keccak(b"request")
+    assert mapping_slot(key, 0) == keccak(words(key, 0))

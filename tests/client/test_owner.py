@@ -1,0 +1,193 @@
+"""Sealing: what an owner is kept from doing wrong, and what is noticed when somebody else changes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+from msgspec.structs import replace
+
+from sealmarket.attestation.errors import InvalidRules
+from sealmarket.attestation.model import Grade as EvidenceGrade
+from sealmarket.attestation.rules import EvidenceRules
+from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.memory import MemoryChain
+from sealmarket.client import DraftTerms, Owner, PolicyDraft, SealedAsset
+from sealmarket.client.committee import current_committee
+from sealmarket.client.draft import policy_document
+from sealmarket.client.errors import CommitteeMismatch, PolicyMismatch
+from sealmarket.client.memory import MemoryBackend
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Wei, to_builtins
+from sealmarket.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.numbers import AssetId
+from sealmarket.protocol.orders import asset_id
+from sealmarket.protocol.policy import OutputRules
+from sealmarket.sealed import shares
+from sealmarket.sealed.container import ContainerReader
+from sealmarket.sealed.errors import KeyFileUnconfirmed, RootMismatch, ShareRootMismatch
+from sealmarket.sealed.hpke import PrivateKey
+from sealmarket.sealed.keyfile import KeyKind, read_key_file
+from tests.client.bundles import MEASUREMENT, WORKLOAD
+
+NODES = [PrivateKey.generate() for _ in range(3)]
+COMMITTEE = Committee(
+    epoch=1,
+    threshold=2,
+    members=tuple(
+        Member(signer=Address(bytes([n + 1]) * 20), hpke_public_key=HexBytes(k.public.raw), url="http://node")
+        for n, k in enumerate(NODES)
+    ),
+)
+BOOK = AddressBook(
+    chain_id=31337,
+    registry=Address(b"\x01" * 20),
+    committee=Address(b"\x02" * 20),
+    market=Address(b"\x03" * 20),
+    deployed_at=0,
+    finality=FinalityRule(kind="depth", depth=1),
+    store="http://store",
+    backend="http://store",
+    committees=(COMMITTEE,),
+)
+DATA = b"a,b\n1,2\n" * 50
+
+
+def draft(**changes: Any) -> PolicyDraft:
+    rules = EvidenceRules(measurements=(MEASUREMENT,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+    base = PolicyDraft(
+        title="rows",
+        evidence=to_builtins(rules),
+        workloads=(WORKLOAD,),
+        terms=DraftTerms(price=Wei(10), expiry=2_000_000_000, max_uses=5, purposes=("train",), min_grade="simulated"),
+        output=OutputRules(media_types=("application/json",), max_outputs=1, max_bytes=1 << 20, bucket_bytes=4096),
+        data_card={"columns": ["a", "b"]},
+    )
+    return replace(base, **changes)
+
+
+class _Rpc:
+    url = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def chain() -> MemoryChain:
+    twin = MemoryChain(BOOK)
+    twin.set_committee(1, members_hash(COMMITTEE))
+    twin.mine(2)
+    twin.rpc = _Rpc()  # type: ignore[attr-defined]
+    return twin
+
+
+@pytest.fixture
+def owner(chain: MemoryChain) -> Owner:
+    return Owner(chain, Account.create(), MemoryBackend().store())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def sealed(owner: Owner, tmp_path: Path) -> SealedAsset:
+    return owner.seal(DATA, draft(), tmp_path / "sealed", confirm_unencrypted_key=True)
+
+
+def test_a_key_is_not_dealt_to_nodes_that_the_chain_does_not_know(chain: MemoryChain) -> None:
+    stranger = Member(signer=Address(b"\x09" * 20), hpke_public_key=HexBytes(b"key"), url="http://evil")
+    chain.book = replace(BOOK, committees=(replace(COMMITTEE, members=(stranger, *COMMITTEE.members[1:])),))
+    with pytest.raises(CommitteeMismatch, match="do not deal keys"):
+        current_committee(chain)
+
+
+def test_a_key_is_not_dealt_to_a_committee_that_was_never_announced(chain: MemoryChain) -> None:
+    chain.book = replace(BOOK, committees=(replace(COMMITTEE, epoch=2),))
+    with pytest.raises(CommitteeMismatch):
+        current_committee(chain)
+
+
+def test_nothing_is_sealed_without_a_key_that_its_owner_keeps(owner: Owner, tmp_path: Path) -> None:
+    with pytest.raises(KeyFileUnconfirmed):
+        owner.seal(DATA, draft(), tmp_path / "sealed")
+    assert not (tmp_path / "sealed/container.sealed").exists()
+
+
+def test_a_folder_that_is_there_is_never_written_over(owner: Owner, sealed: SealedAsset) -> None:
+    with pytest.raises(FileExistsError):
+        owner.seal(DATA, draft(), sealed.folder, confirm_unencrypted_key=True)
+
+
+BAD: list[tuple[str, dict[str, Any]]] = [
+    ("no measurement", {"evidence": {"measurements": [], "platforms": "any"}}),
+    ("platforms left unsaid", {"evidence": {k: v for k, v in draft().evidence.items() if k != "platforms"}}),
+    ("an unknown rule", {"evidence": draft().evidence | {"debug": True}}),
+    ("grades that differ", {"terms": replace(draft().terms, min_grade="hardware")}),
+]
+
+
+@pytest.mark.parametrize("changes", [entry[1] for entry in BAD], ids=[entry[0] for entry in BAD])
+def test_a_draft_that_could_never_hold_is_refused_before_anything_is_written(
+    owner: Owner, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises((InvalidRules, MalformedDocument, PolicyMismatch)):
+        owner.seal(DATA, draft(**changes), tmp_path / "sealed", confirm_unencrypted_key=True)
+    assert not (tmp_path / "sealed").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "error"),
+    [
+        ("container.sealed", RootMismatch),
+        ("policy.json", SealmarketError),
+        ("shares.json", ShareRootMismatch),
+        ("asset.json", SealmarketError),
+    ],
+)
+def test_a_file_that_was_changed_is_noticed_before_it_is_published(
+    sealed: SealedAsset, file: str, error: type[SealmarketError]
+) -> None:
+    path = sealed.folder / file
+    raw = bytearray(path.read_bytes())
+    raw[-10] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(error):
+        SealedAsset.load(sealed.folder)
+
+
+def test_plaintext_and_key_are_in_no_file_but_the_key_file(sealed: SealedAsset) -> None:
+    key, _ = read_key_file(sealed.folder / "data.key", KeyKind.DATA_KEY)
+    for path in sealed.folder.iterdir():
+        raw = path.read_bytes()
+        assert b"1,2\n1,2" not in raw, path.name
+        if path.name != "data.key":
+            assert key not in raw, path.name
+            assert key.hex().encode() not in raw, path.name
+
+
+def test_what_was_sealed_opens_with_the_shares_of_enough_nodes(owner: Owner, sealed: SealedAsset) -> None:
+    again = SealedAsset.load(sealed.folder)
+    opened = [
+        shares.open_share(NODES[i], again.share_set, i + 1, (sealed.folder / f"share-{i + 1}.bin").read_bytes())
+        for i in (0, 2)
+    ]
+    key = shares.join(opened, again.share_set.commitments)
+    with again.container.open("rb") as file:
+        assert ContainerReader(file, again.seal.content_root).read_all(key, limit=1 << 20) == DATA
+    assert again.asset_id == asset_id(BOOK.chain_id, BOOK.registry, owner.address, again.summary.salt)
+
+
+def test_the_terms_allow_exactly_the_pairs_of_the_policy(sealed: SealedAsset) -> None:
+    document = policy_document(draft(), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH)
+    assert sealed.terms.allow_root == document.terms.allow_root
+    more = policy_document(
+        draft(workloads=(WORKLOAD, Bytes32(keccak(b"x")))), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH
+    )
+    assert more.terms.allow_root != document.terms.allow_root
+
+
+def test_a_successor_keeps_the_asset_and_has_a_key_of_its_own(
+    owner: Owner, sealed: SealedAsset, tmp_path: Path
+) -> None:
+    second = owner.seal(DATA, draft(), tmp_path / "second", confirm_unencrypted_key=True, successor_of=sealed)
+    assert (second.asset_id, second.version) == (sealed.asset_id, 2)
+    keys = {read_key_file(s.folder / "data.key", KeyKind.DATA_KEY)[0] for s in (sealed, second)}
+    assert len(keys) == 2
