@@ -33,6 +33,7 @@ from sealmarket.protocol.numbers import Grade, JobId, Status, Tee
 from sealmarket.protocol.policy import OutputRules
 from sealmarket.sealed.hpke import PrivateKey
 from tests.acceptance import workloads
+from tests.acceptance.money import assert_conserved
 from tests.acceptance.workloads import Workload
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ ROWS = {
     "south": b"x,y,note\n4,9.1,MARKER-south-91ab\n5,10.8,MARKER-south-91ab\n",
 }
 POLL_SECONDS = 0.05
-PATIENCE = 60.0
+PATIENCE = 45.0
 
 
 def until(what: str, found: Callable[[], T | None], timeout: float = PATIENCE) -> T:
@@ -220,6 +221,17 @@ class Rehearsal:
         accounts = {name: view.account(ZERO_ADDRESS, self.market.purses[name].address) for name in names}
         found = {name: int(account.free) + int(account.staked) for name, account in accounts.items()}
         return found | {"burned": int(view.burned(ZERO_ADDRESS))}
+
+    def still(self) -> dict[str, int]:
+        """Balances once no job is left: time passes until the keeper has matured and closed them all."""
+        if assert_conserved(self.chain).locked:
+            self.pass_time(2 * max(WINDOWS.values()))
+            until("every job's end", lambda: not assert_conserved(self.chain).locked)
+        return self.balances()
+
+    def fees(self, signatures: int) -> int:
+        """What so many signatures of oracle nodes cost."""
+        return signatures * int(self.chain.at(self.chain.head()).signature_fee(ZERO_ADDRESS) or 0)
 
     def address(self, name: str) -> Address:
         """Somebody's account."""

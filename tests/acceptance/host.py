@@ -1,0 +1,173 @@
+"""A provider's host in the test's own hands: the real host's code, one part of it bent.
+
+The enclave, the device, the oracle nodes, the backend and the chain are the real processes; only the party that nobody
+trusts runs here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sealmarket.chain import Sender
+from sealmarket.client import Store, signing
+from sealmarket.protocol.codec import Bytes32
+from sealmarket.protocol.job import JobSpec
+from sealmarket.protocol.numbers import JobId, Tee
+from sealmarket_worker.drivers.virtual_device import VirtualDevice
+from sealmarket_worker.enclave.channel import Channel, Evidence, FromEnclave, Load, host_side
+from sealmarket_worker.host.agent import Agent
+from sealmarket_worker.host.image import base_interpreter, image_arguments
+from sealmarket_worker.host.intake import Intake
+from sealmarket_worker.host.jobrun import Workshop
+from sealmarket_worker.host.journal import JobEntry, JobState, Journal
+from sealmarket_worker.host.ledger import ChainLedger, Ledger
+from sealmarket_worker.host.nodes import HttpNodes, Nodes
+from sealmarket_worker.host.progress import JobProgress
+from sealmarket_worker.host.session import EnclaveSession, Outcome, Shares
+from tests.acceptance.market import Rehearsal, until
+
+
+class Bent:
+    """What a test changes about the host. The default of each is what an honest host does."""
+
+    def load(self, load: Load) -> Load:
+        """What is handed to the enclave."""
+        return load
+
+    def evidence(self, evidence: Evidence) -> Evidence:
+        """What the host makes of the enclave's evidence."""
+        return evidence
+
+    def releases(self, releases: Sequence[bytes]) -> Sequence[bytes]:
+        """What is delivered to the enclave."""
+        return releases
+
+    def containers(self, containers: Mapping[Bytes32, Path]) -> Mapping[Bytes32, Path]:
+        """What is served to the enclave."""
+        return containers
+
+    def outcome(self, outcome: Outcome) -> Outcome:
+        """What is made of the enclave's word."""
+        return outcome
+
+
+class _Session(EnclaveSession):
+    def __init__(self, channel: Channel[FromEnclave], bent: Bent) -> None:
+        super().__init__(channel)
+        self._bent = bent
+
+    def load(self, load: Load) -> Evidence:
+        return self._bent.evidence(super().load(self._bent.load(load)))
+
+    def deliver(self, releases: Sequence[bytes]) -> Shares:
+        return super().deliver(self._bent.releases(releases))
+
+    def finish(self, containers: Mapping[Bytes32, Path], on_stage: Callable[[str], None]) -> Outcome:
+        return self._bent.outcome(super().finish(self._bent.containers(containers), on_stage))
+
+
+class BentDriver:
+    """Launches real enclaves on the market's device."""
+
+    tee = Tee.TDX
+
+    def __init__(self, socket: Path, image: Path, bent: Bent) -> None:
+        self._socket, self._image, self._bent = socket, image, bent
+
+    def launch(self) -> EnclaveSession:
+        """An enclave whose host is bent."""
+        with VirtualDevice(self._socket) as device:
+            launched = device.launch(self._image, base_interpreter(), image_arguments(self.tee))
+        return _Session(host_side(launched.channel), self._bent)
+
+    def endorsements(self) -> str:
+        """The device's collateral."""
+        with VirtualDevice(self._socket) as device:
+            return device.endorsements()
+
+
+class Host:
+    """Follows the chain for the ``host`` account's jobs while it is open."""
+
+    def __init__(
+        self,
+        rehearsal: Rehearsal,
+        folder: Path,
+        bent: Bent | None = None,
+        *,
+        image: Path | None = None,
+        ledger: Callable[[Ledger], Ledger] = lambda honest: honest,
+        nodes: Callable[[Nodes], Nodes] = lambda honest: honest,
+    ) -> None:
+        purse, book = rehearsal.market.purses["host"], rehearsal.market.book
+        self.rehearsal = rehearsal
+        self.said: list[JobProgress] = []
+        self.journal = Journal(folder / "journal.sqlite")
+        self.store = Store(book.store)
+        self.driver = BentDriver(rehearsal.market.device_socket, image or rehearsal.image, bent or Bent())
+        self.nodes = HttpNodes()
+        self.stop = threading.Event()
+        self.intake = Intake(self.store, folder, rehearsal.workload.wheels)
+        sender: Sender = purse.sender
+        # Jobs that were matched before this host came are another's.
+        self.journal.advance(rehearsal.chain.final().number, self._seals(rehearsal), [])
+        shop = Workshop(
+            chain=rehearsal.chain,
+            ledger=ledger(ChainLedger(rehearsal.chain, sender)),
+            store=self.store,
+            nodes=nodes(self.nodes),
+            driver=self.driver,
+            intake=self.intake,
+            journal=self.journal,
+            sign=lambda quote: signing.sign(purse.account, book, quote),
+            state=folder,
+            stop=self.stop,
+            listeners=(self.said.append,),
+            poll_seconds=0.1,
+            settle_patience_seconds=5.0,
+        )
+        self._thread = threading.Thread(target=Agent(shop, sender.address).run, daemon=True)
+
+    @staticmethod
+    def _seals(rehearsal: Rehearsal) -> list[object]:
+        from sealmarket.chain.events import AssetPublished
+
+        told = rehearsal.chain.events(rehearsal.market.book.deployed_at, rehearsal.chain.final().number)
+        return [event.seal for event in told if isinstance(event, AssetPublished)]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop.set()
+        self._thread.join(30)
+        self.nodes.close()
+        self.store.close()
+        self.journal.close()
+
+    def entry(self, job_id: JobId, *states: JobState) -> JobEntry:
+        """The journal's entry, once it is in one of the states."""
+
+        def arrived() -> JobEntry | None:
+            try:
+                entry = self.journal.job(job_id)
+            except KeyError:
+                return None
+            return entry if entry.state in states else None
+
+        return until(f"the host's journal to say {', '.join(states)}; it said {self.words()}", arrived)
+
+    def words(self) -> str:
+        """What it told, for messages of failed tests."""
+        return "; ".join(f"{event.stage} {event.state} {event.message}" for event in self.said[-6:])
+
+    def spec(self, job_id: JobId) -> JobSpec:
+        """The specification of a job."""
+        return self.rehearsal.read(job_id).spec
