@@ -37,8 +37,8 @@ class Money:
 
     @property
     def deposit(self) -> Wei:
-        """What the insurer pays in."""
-        return Wei(20 * self.unit)
+        """What the insurer pays in: enough for the job that runs and the three that do not, side by side."""
+        return Wei(30 * self.unit)
 
     @property
     def signature_fee(self) -> Wei:
@@ -48,4 +48,4 @@ class Money:
     @property
     def purse(self) -> int:
         """What everybody is given to begin with."""
-        return 25 * self.unit + self.gas
+        return 35 * self.unit + self.gas
