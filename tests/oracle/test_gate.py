@@ -649,3 +649,20 @@ def test_the_decision_expires_with_the_window_or_with_the_terms(world: World) ->
     world.quote()
     assert world.decided(world.node()).expiry == NOW + 30
     assert world.chain.at(world.chain.final()).job(world.spec.request_hash).status is Status.QUOTED
+
+
+@pytest.mark.parametrize("number", [3, 21])
+def test_the_gate_itself_refuses_a_block_outside_match_and_quote(number: int, world: World) -> None:
+    from types import SimpleNamespace
+
+    from sealmarket.chain.model import Block
+    from sealmarket.protocol.numbers import BlockNumber
+    from sealmarket_oracle.case import Moment
+    from sealmarket_oracle.rules_evidence import _about_block
+
+    named = Block(BlockNumber(number), Bytes32(b"\x01" * 32), 100, ZERO_HASH)
+    case: Any = SimpleNamespace(
+        matched=Moment(number=4, hash=ZERO_HASH, timestamp=90), quoted=Moment(number=20, hash=ZERO_HASH, timestamp=110)
+    )
+    shown: Any = SimpleNamespace(named=named, package=SimpleNamespace(block_hash=named.hash, block_number=named.number))
+    assert [finding.code for finding in _about_block(case, shown)] == [JobReason.BLOCK_NOT_RECENT.code]
