@@ -82,6 +82,11 @@ class MemoryView:
         self._chain.require(self._block)
         return self._state.committees.get(epoch, ZERO_HASH)
 
+    def generation(self, _signer: Address) -> int:
+        """As :meth:`sealmarket.chain.view.View.generation`: nobody has cancelled anything here."""
+        self._chain.require(self._block)
+        return 0
+
     def account(self, token: Address, holder: Address) -> Account:
         """As :meth:`sealmarket.chain.view.View.account`."""
         self._chain.require(self._block)
@@ -148,6 +153,23 @@ class MemoryChain:
         """What was told from block ``first`` to ``last``, both included, in order."""
         self._answer()
         return [event for block in self._events[max(0, first) : last + 1] for event in block]
+
+    def about_job(self, job_id: Bytes32, last: Block, first: int | None = None) -> list[ChainEvent]:
+        """As :meth:`sealmarket.chain.chain.Chain.about_job`."""
+        self.require(last)
+        told = self.events(first or 0, last.number)
+        return [event for event in told if getattr(event, "job_id", None) == job_id]
+
+    def about_asset(self, asset_id: Bytes32, last: Block) -> list[ChainEvent]:
+        """As :meth:`sealmarket.chain.chain.Chain.about_asset`."""
+        self.require(last)
+        return [event for event in self.events(0, last.number) if getattr(event, "asset_id", None) == asset_id]
+
+    def matches_of(self, consumer: Address, first: int, last: Block) -> list[JobMatched]:
+        """As :meth:`sealmarket.chain.chain.Chain.matches_of`."""
+        self.require(last)
+        told = self.events(first, last.number)
+        return [event for event in told if isinstance(event, JobMatched) and event.spec.consumer == consumer]
 
     def require(self, block: Block) -> None:
         """Raise :class:`BlockGone` unless the block is part of the chain."""

@@ -33,6 +33,7 @@ RECEIPT_TIMEOUT_SECONDS = 120.0
 POLL_SECONDS = 0.1
 _GAS_MARGIN_PERCENT = 25
 _TIP_WEI = 1_000_000_000
+_NONCE_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,8 @@ class Sender:
         deadline = time.monotonic() + self._timeout
         while (receipt := self._chain.rpc.call("eth_getTransactionReceipt", str(transaction))) is None:
             if time.monotonic() > deadline:
+                # It may have been dropped: the next transaction takes the nonce that the node then names.
+                self._next = 0
                 raise NotMined(str(transaction), self._timeout)
             self._pause(POLL_SECONDS)
         return self._mined(transaction, receipt, call)
@@ -107,29 +110,27 @@ class Sender:
         asked["from"] = self.address.checksum
         with self._turn:
             gas = self._estimate(asked)
-            nonce = max(
-                self._next,
-                quantity(rpc.call("eth_getTransactionCount", self.address.checksum, "pending"), "nonce"),
-            )
-            fields: dict[str, Any] = {
-                **body,
-                **self._fees(),
-                "gas": gas,
-                "nonce": nonce,
-                "chainId": self._chain.chain_id,
-            }
-            signed = self._account.sign_transaction(fields)
-            raw = "0x" + signed.raw_transaction.hex().removeprefix("0x")
-            try:
-                sent = rpc.call("eth_sendRawTransaction", raw)
-            except RpcRefused as error:
-                # Some nodes run a transaction while taking it, and report its revert here.
-                raise revert_of(error) or error from error
-            self._next = nonce + 1
+            for last in range(_NONCE_TRIES - 1, -1, -1):
+                fields: dict[str, Any] = {**body, **self._fees(), "gas": gas, "nonce": self._nonce()}
+                signed = self._account.sign_transaction({**fields, "chainId": self._chain.chain_id})
+                try:
+                    sent = rpc.call("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex())
+                except RpcRefused as error:
+                    if last and _nonce_taken(error):
+                        self._next = 0  # somebody else sends from this account: ask the node again
+                        continue
+                    # Some nodes run a transaction while taking it, and report its revert here.
+                    raise revert_of(error) or error from error
+                self._next = fields["nonce"] + 1
+                break
         expected = Bytes32(bytes(signed.hash))
         if str(sent).lower() != str(expected):
             raise NodeDistrusted("transaction hash", expected, sent)
         return expected
+
+    def _nonce(self) -> int:
+        pending = self._chain.rpc.call("eth_getTransactionCount", self.address.checksum, "pending")
+        return max(self._next, quantity(pending, "nonce"))
 
     def _estimate(self, asked: dict[str, Any]) -> int:
         try:
@@ -185,3 +186,8 @@ class Sender:
             f"{call.describe()} was refused in its block, and no longer says why",
             "another transaction came first; read the present state and try again if it still makes sense",
         )
+
+
+def _nonce_taken(error: RpcRefused) -> bool:
+    said = error.detail.lower()
+    return "nonce" in said and any(word in said for word in ("too low", "already", "used", "expected"))

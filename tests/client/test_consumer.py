@@ -1,0 +1,233 @@
+"""A consumer asks only for what can be had, waits on the chain's word, and opens only the result that is its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace as change
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+from msgspec.structs import replace
+
+from sealmarket.chain.memory import MemoryChain
+from sealmarket.client import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
+from sealmarket.client.errors import JobEndedOtherwise, JobNotFound, RequestInvalid, StoreLied, WaitedTooLong
+from sealmarket.client.memory import MemoryBackend
+from sealmarket.protocol.book import FinalityRule
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Wei
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import JobSpec, Settlement
+from sealmarket.protocol.numbers import AssetId, Grade, JobId, Outcome, Purpose, Status, Tee
+from sealmarket.protocol.orders import Request, Seal, Terms
+from sealmarket.protocol.reasons import JobReason, reason_bits
+from sealmarket.protocol.signing import recover
+from sealmarket.sealed.errors import KeyFileUnconfirmed, NotOpened
+from sealmarket.sealed.hpke import PrivateKey
+from sealmarket.sealed.result import seal_result
+from sealmarket.workload.bundle import Bundle, read_bundle
+from sealmarket.workload.environment import build
+from sealmarket.workload.errors import ParametersRefused
+from tests.client.bundles import Case
+from tests.client.test_owner import BOOK
+from tests.workload.bundles import bundle
+
+ASSET = AssetId(keccak(b"asset"))
+SEAL = Seal(content_root=ZERO_HASH, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
+TERMS = Terms(
+    token=ZERO_ADDRESS,
+    price=Wei(10),
+    expiry=2_000_000_000,
+    max_uses=5,
+    purposes=int(Purpose.TRAIN),
+    min_grade=Grade.SIMULATED,
+    budget=MicroEpsilon(0),
+    per_job_cap=MicroEpsilon(0),
+    allow_root=keccak(b"root"),
+    consumer_root=ZERO_HASH,
+    follows_committees=False,
+)
+LIMITS = JobLimits(max_compute_price=Wei(7), min_grade=Grade.SIMULATED)
+WISHES = [AssetWish(asset_id=ASSET), AssetWish(asset_id=ASSET)]
+KEY = PrivateKey.generate()
+
+
+class _Rpc:
+    url = "http://127.0.0.1:9"
+
+
+class Stage:
+    """A twin chain with one asset, a twin backend, and a consumer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.chain = MemoryChain(replace(BOOK, finality=FinalityRule(kind="depth", depth=1)))
+        self.chain.rpc = _Rpc()  # type: ignore[attr-defined]
+        self.chain.publish(ASSET, Address(b"\x0a" * 20), SEAL, TERMS)
+        self.backend = MemoryBackend()
+        tree = bundle(folder / "workload")
+        (tree / "environment.json").write_bytes(build(b"", []).canonical())
+        self.workload: Bundle = read_bundle(tree)
+        self.account = Account.create()
+        self.consumer = Consumer(
+            self.chain,  # type: ignore[arg-type]
+            self.account,
+            self.backend.store(),
+            pause=lambda _seconds: None,
+        )
+
+    def ask(self, **changes: Any) -> Any:
+        wishes = changes.pop("wishes", WISHES)
+        parameters = changes.pop("parameters", {"target": "a"})
+        purpose = changes.pop("purpose", Purpose.TRAIN)
+        limits = change(LIMITS, **changes)
+        return self.consumer.request(self.workload, parameters, wishes, limits, KEY, purpose=purpose)
+
+    def matched(self, request: Request) -> JobId:
+        case = Case().spec
+        names = {f for f in case.__struct_fields__ if f in request.__struct_fields__ and f != "assets"}
+        fields = {name: getattr(request, name) for name in names}
+        spec: JobSpec = replace(case, request_hash=request.struct_hash(), **fields)
+        return self.chain.match(spec)
+
+    def settled(self, job_id: JobId, key: PrivateKey = KEY, told: bytes | None = None) -> None:
+        book = self.chain.book
+        envelope, container = seal_result(
+            {"a.json": b"1"}, key.public, chain_id=book.chain_id, market=book.market, job_id=job_id, bucket=4096
+        )
+        store = self.backend.store()
+        name = store.put_document(envelope.canonical())
+        if told is not None:
+            self.backend.blobs[f"documents/{name}"] = told
+        store.put_container_bytes(envelope.content_root, container)
+        word = Settlement(job_id=job_id, result_hash=name, receipt_hash=ZERO_HASH, units=0, last=True)
+        self.chain.settle(word)
+        self.chain.finalise()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def test_a_revoked_asset_is_not_asked_for(stage: Stage) -> None:
+    stage.chain.revoke(ASSET)
+    with pytest.raises(RequestInvalid, match="revoked"):
+        stage.ask()
+    assert stage.backend.posted == {}
+
+
+def test_expired_terms_are_not_asked_for(stage: Stage) -> None:
+    stage.chain.tighten(ASSET, 1, replace(TERMS, expiry=1))
+    with pytest.raises(RequestInvalid, match="expired"):
+        stage.ask()
+
+
+def test_an_asset_in_another_token_is_not_asked_for(stage: Stage) -> None:
+    with pytest.raises(RequestInvalid, match="priced in"):
+        stage.ask(token=Address(b"\x07" * 20))
+
+
+def test_a_purpose_that_is_not_sold_is_not_asked_for(stage: Stage) -> None:
+    with pytest.raises(RequestInvalid, match="not sold for query"):
+        stage.ask(purpose=Purpose.QUERY)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"target": 1}, {"target": "a", "other": 1}, {"target": "a" * 99}])
+def test_parameters_outside_the_schema_are_not_asked_for(stage: Stage, parameters: dict[str, Any]) -> None:
+    with pytest.raises(ParametersRefused):
+        stage.ask(parameters=parameters)
+
+
+def test_the_wrong_number_of_assets_is_not_asked_for(stage: Stage) -> None:
+    with pytest.raises(ParametersRefused):
+        stage.ask(wishes=WISHES[:1])
+
+
+def test_a_result_key_is_backed_up_before_it_is_used(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileUnconfirmed):
+        create_result_key(tmp_path / "result.key")
+    made = create_result_key(tmp_path / "result.key", confirm_unencrypted=True)
+    assert load_result_key(tmp_path / "result.key") == made
+
+
+def test_a_request_is_signed_over_the_terms_in_force_and_the_result_key(stage: Stage) -> None:
+    stage.chain.tighten(ASSET, 1, replace(TERMS, price=Wei(12)))
+    handle = stage.ask()
+    request = handle.request
+    assert [(a.terms_version, a.max_price) for a in request.assets] == [(2, 12), (2, 12)]
+    assert request.result_key_hash == keccak(KEY.public.raw)
+    digest = request.digest(stage.chain.book.chain_id, stage.chain.book.market)
+    assert recover(digest, handle.signed.signature) == stage.consumer.address
+    assert stage.ask().request.salt != request.salt
+
+
+def test_another_consumers_job_is_not_taken_for_ones_own(stage: Stage) -> None:
+    handle = stage.ask()
+    stage.matched(replace(handle.request, consumer=Address(b"\x66" * 20)))
+    stage.chain.finalise()
+    with pytest.raises(WaitedTooLong, match="the book says open"):
+        stage.consumer.wait_match(handle, timeout=0)
+
+
+def test_a_match_counts_once_it_is_final(stage: Stage) -> None:
+    handle = stage.ask()
+    job_id = stage.matched(handle.request)
+    assert stage.consumer.find_job(handle.request_hash) is None
+    stage.chain.finalise()
+    assert stage.consumer.wait_match(handle, timeout=0) == job_id
+
+
+def test_a_job_that_was_never_matched_is_not_found(stage: Stage) -> None:
+    with pytest.raises(JobNotFound):
+        stage.consumer.wait(JobId(keccak(b"nothing")), timeout=0)
+
+
+def test_a_refusal_ends_the_waiting_with_its_reason_and_what_to_do(stage: Stage) -> None:
+    job_id = stage.matched(stage.ask().request)
+    stage.chain.quote(job_id, keccak(b"evidence"))
+    bits = reason_bits([JobReason.WORKLOAD_NOT_ALLOWED.code])
+    core = Case().core(job_id=job_id, outcome=Outcome.REQUEST_REFUSED, reasons=bits)
+    stage.chain.decide(core)
+    stage.chain.finalise()
+    with pytest.raises(JobEndedOtherwise, match="workload_not_allowed") as ended:
+        stage.consumer.wait(job_id, timeout=0)
+    assert "ask the owner" in ended.value.remedy
+
+
+def test_a_job_without_a_result_opens_nothing(stage: Stage) -> None:
+    job_id = stage.matched(stage.ask().request)
+    stage.chain.finalise()
+    with pytest.raises(JobEndedOtherwise):
+        stage.consumer.open_result(job_id, KEY)
+    with pytest.raises(WaitedTooLong, match="it is matched"):
+        stage.consumer.wait(job_id, timeout=0)
+
+
+def test_a_result_that_the_store_exchanged_is_a_lie(stage: Stage) -> None:
+    job_id = stage.matched(stage.ask().request)
+    stage.settled(job_id, told=b"{}")
+    with pytest.raises(StoreLied):
+        stage.consumer.open_result(job_id, KEY)
+
+
+def test_a_result_sealed_to_another_key_does_not_open(stage: Stage) -> None:
+    job_id = stage.matched(stage.ask().request)
+    stage.settled(job_id, PrivateKey.generate())
+    with pytest.raises(NotOpened):
+        stage.consumer.open_result(job_id, KEY)
+
+
+def test_a_result_opens_and_is_acknowledged_by_a_signature(stage: Stage) -> None:
+    job_id = stage.matched(stage.ask().request)
+    stage.settled(job_id)
+    seen: list[Status] = []
+    record = stage.consumer.wait(job_id, timeout=0, on_change=lambda r: seen.append(r.status))
+    assert record.settled is not None
+    assert seen == [Status.SETTLED]
+    assert stage.consumer.open_result(job_id, KEY) == {"a.json": b"1"}
+    stage.consumer.acknowledge(job_id)
+    assert len(stage.backend.posted["acknowledgements"]) == 1
+
+
+def test_the_kind_of_enclave_that_was_asked_for_is_in_the_request(stage: Stage) -> None:
+    assert stage.ask(tee=Tee.SNP).request.tee is Tee.SNP
