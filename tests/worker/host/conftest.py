@@ -12,7 +12,7 @@ import pytest
 from sealmarket_worker.host.image import build_image
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def device_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The control socket of a virtual TDX device."""
     folder = tmp_path_factory.mktemp("device")
