@@ -140,6 +140,9 @@ def result(
     result_key: Annotated[Path, typer.Option("--result-key", help="Your result key file.", exists=True)],
     out: Annotated[Path, typer.Option("--out", help="A folder for the outputs and the proof.")],
     acknowledge: Annotated[bool, typer.Option("--acknowledge", help="Say that it arrived: pays the provider.")] = False,
+    with_evidence: Annotated[
+        bool, typer.Option("--with-evidence", help="Put the evidence into the proof; it names the provider's hardware.")
+    ] = False,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the result.")] = 600,
     passphrase_file: PassphraseFile = None,
     development: OwnChain = False,
@@ -162,7 +165,8 @@ def result(
             assert NAME.fullmatch(name)
             (out / name).write_bytes(data)
         proof = out / f"{str(job_id)[2:14]}{SUFFIX}"
-        write_proof(proof, gather_proof(chain, store, job_id))
+        evidence = consumer.evidence(job_id, secret) if with_evidence else None
+        write_proof(proof, gather_proof(chain, store, job_id, evidence=evidence))
         if acknowledge:
             consumer.acknowledge(job_id)
     told = {"outputs": {name: len(data) for name, data in outputs.items()}, "proof": str(proof)}

@@ -1,0 +1,101 @@
+"""The commands of owners, consumers and auditors say what is wrong and what to do, before they touch anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sealmarket.chain.deploy import write_book
+from sealmarket.cli._options import Usage, amount, coins
+from sealmarket.cli.main import main
+from sealmarket.client.proof import write_proof
+from tests.client.bundles import Case
+
+ID = "0x" + "11" * 32
+
+
+def run(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    said = capsys.readouterr()
+    code = ended.value.code
+    return (code if isinstance(code, int) else 0), said.out, said.err
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    path = tmp_path / "market.json"
+    write_book(path, Case().book)
+    return path
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "1e18", "1.0000000000000000001coin", "coin", "0x10", "1 000"])
+def test_an_amount_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(Usage, match="write 1500"):
+        amount(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wei"), [("1500", 1500), ("1coin", 10**18), ("1.5coin", 15 * 10**17), ("0.000000000000000001 eth", 1)]
+)
+def test_an_amount_is_exact(text: str, wei: int) -> None:
+    assert amount(text) == wei
+    assert amount(coins(wei)) == wei
+
+
+def test_a_job_id_alone_is_told_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = run(["verify", ID], capsys)
+    assert (code, "give --rpc and --book, or a proof file" in said) == (1, True)
+
+
+def test_a_proof_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = run(["verify", "nowhere.sealproof.json"], capsys)
+    assert (code, "there is no proof nowhere" in said) == (1, True)
+
+
+def test_a_book_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "market.json"
+    path.write_text("{}")
+    code, _, said = run(["chain", "book", "--book", str(path)], capsys)
+    assert (code, "no address book" in said) == (1, True)
+
+
+@pytest.mark.loopback
+def test_a_chain_that_does_not_answer_is_told_with_what_to_do(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["consumer", "status", ID, "--book", str(book), "--rpc", "http://127.0.0.1:9"]
+    code, _, said = run(words, capsys)
+    assert (code, "check that the node runs" in said) == (1, True)
+
+
+def test_an_id_that_is_none_is_refused(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = run(["consumer", "status", "0x12", "--book", str(book), "--rpc", "http://127.0.0.1:9"], capsys)
+    assert (code, "is not 32 bytes" in said) == (1, True)
+
+
+def test_a_refuted_proof_shows_what_was_expected_and_found(
+    book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof = tmp_path / "job.sealproof.json"
+    write_proof(proof, Case().bundle())
+    code, said, _ = run(["verify", str(proof), "--book", str(book)], capsys)
+    assert code == 1
+    assert "conclusion: refuted" in said
+    assert "expected" in said
+
+
+def test_an_offline_proof_is_consistent_and_says_that_it_is_not_proven(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof = tmp_path / "job.sealproof.json"
+    write_proof(proof, Case().bundle())
+    code, said, _ = run(["verify", str(proof), "--json"], capsys)
+    told = json.loads(said)
+    assert (code, told["conclusion"], told["simulated"]) == (2, "consistent, not proven", True)
+    assert [step["number"] for step in told["steps"]] == list(range(1, 9))
+
+
+def test_an_address_book_is_shown(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said, _ = run(["chain", "book", "--book", str(book), "--json"], capsys)
+    assert (code, json.loads(said)["chainId"]) == (0, 31337)
