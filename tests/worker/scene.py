@@ -240,7 +240,8 @@ class Scene:
         job_id = JobId(Bytes32(job_of)) if job_of else self.spec.job_id(CHAIN_ID, MARKET)
         enclave = PublicKey(enclave_key)
         shares = []
-        for place, asset in enumerate(self.assets):
+        once = {asset.use.asset_id: (place, asset) for place, asset in reversed(list(enumerate(self.assets)))}
+        for place, asset in sorted(once.values(), key=lambda pair: pair[0]):
             share = open_share(member.hpke, asset.dealt, node + 1, asset.sealed_shares[node])
             if spoil == place:
                 share = replace(share, value=secrets.token_bytes(32))

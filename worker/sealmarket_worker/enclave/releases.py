@@ -56,10 +56,13 @@ class ReleaseDesk:
             return
         if (release.job_id, release.evidence_hash) != (self._job.job_id, self._evidence_hash):
             return
-        # By place, since a job may use one asset twice.
-        in_order = [share.asset_id for share in release.shares] == [asset.use.asset_id for asset in self._job.assets]
+        # An asset that a job takes in twice has one key, and comes once.
+        named = [(asset.use.asset_id, asset.use.version) for asset in self._job.assets]
+        once = list(dict.fromkeys(named))
+        in_order = [share.asset_id for share in release.shares] == [asset_id for asset_id, _ in once]
         for place, asset in enumerate(self._job.assets):
-            self._take_share(place, asset, node, release.shares[place].sealed if in_order else None, sent)
+            sealed = release.shares[once.index(named[place])].sealed if in_order else None
+            self._take_share(place, asset, node, sealed, sent)
 
     def report(self) -> ShareReport:
         """What is held and missing, with every complaint so far."""
