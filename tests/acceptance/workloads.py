@@ -63,6 +63,11 @@ def attempt(action):
         return type(error).__name__
     return "REACHED " + repr(found)[:200]
 
+def sent(number):
+    if libc.send(number, b"rows", 4, 0) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+    return number
+
 def read(path):
     with open(path, "rb") as file:
         return file.read(64)
@@ -82,7 +87,7 @@ def run(inputs, parameters):
     found = {}
     # The enclave's own descriptors: 3 is the host's channel, 4 the quote interface.
     for number in range(3, 64):
-        found[f"send {number}"] = attempt(lambda: libc.send(number, b"rows", 4, 0) > 0 or os.strerror(ctypes.get_errno()))
+        found[f"send {number}"] = attempt(lambda: sent(number))
         found[f"socket {number}"] = attempt(lambda: socket.socket(fileno=number).send(b"rows"))
     for name in ("/sys/kernel/config/tsm/report", "/dev/tdx_guest", "/dev/tdx-guest", "/dev/sev-guest", "/dev/sgx_enclave",
                  "/dev/attestation/quote"):

@@ -1,0 +1,28 @@
+"""An oracle node with real keys that decides honestly and releases false shares.
+
+``python -m tests.acceptance.false_node --config node.toml``: the real node's program, one function of it replaced.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from sealmarket.sealed.shares import Share
+from sealmarket_oracle import release
+from sealmarket_oracle.main import serve
+
+_honest = release.open_own_share
+
+
+def _false_share(*arguments: object) -> Share:
+    """Another value under the right index: only the enclave's check against the commitment can tell."""
+    share: Share = _honest(*arguments)  # type: ignore[arg-type]
+    return replace(share, value=secrets.token_bytes(len(share.value)))
+
+
+if __name__ == "__main__":
+    release.open_own_share = _false_share
+    serve(Path(sys.argv[sys.argv.index("--config") + 1]))

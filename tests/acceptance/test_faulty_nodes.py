@@ -1,0 +1,73 @@
+"""Oracle nodes that are down, come back, or lie: fewer than t of n may be faulty, and nothing is lost or learned."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from scripts.local_market import _environment
+from scripts.processes import answers
+from sealmarket.chain import Fault
+from sealmarket.client.nodes import node_status
+from sealmarket.protocol.numbers import Status
+from tests.acceptance.market import Rehearsal, changes, node_names, until
+
+
+def test_with_one_node_down_a_job_completes(rehearsal: Rehearsal) -> None:
+    rehearsal.kill("oracle-1")
+    job_id = rehearsal.job()
+    record = rehearsal.reach_status(job_id, Status.SETTLED)
+    assert record.decided is not None
+    assert set(record.decided.signers) == {0, 2}
+    assert rehearsal.consumer.open_result(job_id, rehearsal.result_key)
+
+
+def test_with_two_nodes_down_a_job_waits_says_why_and_completes_when_one_returns(rehearsal: Rehearsal) -> None:
+    rehearsal.kill("oracle-0")
+    rehearsal.kill("oracle-2")
+    job_id = rehearsal.job()
+    rehearsal.reach_status(job_id, Status.QUOTED)
+    alive = rehearsal.market.book.committees[0].members[1].url
+    until("the third node's decision", lambda: node_status(alive, job_id).state == "decided")
+    view = rehearsal.store.job(job_id)
+    assert view.status == "quoted"
+    assert "oracle nodes" in view.waiting_for
+    assert node_status(alive, job_id).reason == "waiting for a quorum's decision on chain"
+    rehearsal.start("oracle-2")
+    rehearsal.reach_status(job_id, Status.SETTLED)
+
+
+def test_when_the_committee_stays_silent_the_job_ends_and_harms_nobody(rehearsal: Rehearsal) -> None:
+    before = rehearsal.still()
+    for name in node_names()[:2]:
+        rehearsal.kill(name)
+    job_id = rehearsal.job()
+    rehearsal.reach_status(job_id, Status.QUOTED)
+    rehearsal.pass_time(121)
+    assert rehearsal.reach_status(job_id, Status.EXPIRED).fault is Fault.COMMITTEE_SILENT
+    assert changes(before, rehearsal.balances()) == {}
+
+
+def test_a_node_that_releases_a_false_share_is_named_and_left_out(rehearsal: Rehearsal) -> None:
+    """The false node and one honest one accept; only when the third returns are there two right shares."""
+    market, member = rehearsal.market, rehearsal.market.book.committees[0].members[0]
+    rehearsal.kill("oracle-0")
+    rehearsal.kill("oracle-1")
+    config = market.folder / "oracle-0" / "node.toml"
+    command = [sys.executable, "-m", "tests.acceptance.false_node", "--config", config]
+    false = market.programs.start("false-node", command, ready=answers(f"{member.url}/v1/node"), env=_environment())
+    try:
+        job_id = rehearsal.job()
+        rehearsal.reach_status(job_id, Status.ACCEPTED)
+        complaints = market.folder / "worker" / "complaints.jsonl"
+        until("a complaint", lambda: complaints.exists() and complaints.read_text().strip())
+        assert rehearsal.read(job_id).status is Status.ACCEPTED
+        rehearsal.start("oracle-1")
+        record = rehearsal.reach_status(job_id, Status.SETTLED)
+    finally:
+        false.kill()
+    told = [json.loads(line)["complaint"] for line in complaints.read_text().splitlines()]
+    assert {one["node"] for one in told} == {str(member.signer)}
+    assert {one["jobId"] for one in told} == {str(job_id)}
+    assert {one["assetId"] for one in told} == {str(use.asset_id) for use in record.spec.assets}
+    assert rehearsal.consumer.open_result(job_id, rehearsal.result_key)
