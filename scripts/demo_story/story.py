@@ -280,6 +280,7 @@ def count_money(story: Story) -> None:
     rows = [
         (NAMES[name], coin(story.before[name]), coin(after[name]), signed(after[name] - story.before[name]))
         for name in story.before
+        if story.before[name] or after[name]
     ]
     fees = sum(story.before.values()) - sum(after.values())
     rows.append(("Oracle nodes, for their signatures", coin(0), coin(fees), signed(fees)))
