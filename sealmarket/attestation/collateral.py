@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from sealmarket.attestation.errors import CollateralError
+from sealmarket.attestation.unreadable import NOT_JSON
 
 if TYPE_CHECKING:
     from dcap_qvl import QuoteCollateralV3
@@ -47,7 +48,7 @@ class IntelCollateral(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """
         try:
             return msgspec.json.decode(raw, type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             raise CollateralError(
                 f"not Intel collateral: {error}", remedy="pass the JSON of dcap-qvl's QuoteCollateralV3"
             ) from error

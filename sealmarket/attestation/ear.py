@@ -30,6 +30,7 @@ from sealmarket.attestation.errors import AttestationError
 from sealmarket.attestation.model import TcbStatus, Verdict
 from sealmarket.attestation.reasons import Reason
 from sealmarket.attestation.rules import EvidenceRules
+from sealmarket.attestation.unreadable import NOT_JSON, NOT_X509
 from sealmarket.protocol.codec import canonical_json
 from sealmarket.protocol.hashing import sha256
 
@@ -105,7 +106,7 @@ def load_key(pem: bytes) -> EllipticCurvePrivateKey:
     """The verifier's signing key. Raises :class:`EarRefused`."""
     try:
         key = load_pem_private_key(pem, None)
-    except (ValueError, TypeError) as error:
+    except NOT_X509 as error:
         raise EarRefused(f"not an unencrypted private key in PEM: {error}") from error
     if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
         raise EarRefused("EARs are signed with a P-256 key")
@@ -142,7 +143,7 @@ def read_ear(token: str, key: EllipticCurvePublicKey, now: datetime) -> dict[str
         claims = msgspec.json.decode(_decode(parts[1]), type=dict[str, Any])
     except InvalidSignature as error:
         raise EarRefused("the signature is not the verifier's") from error
-    except (msgspec.MsgspecError, binascii.Error, UnicodeEncodeError) as error:
+    except (*NOT_JSON, binascii.Error, UnicodeEncodeError) as error:
         raise EarRefused(f"not a token: {error}") from error
     if claims.get("eat_profile") != PROFILE:
         raise EarRefused(f"expected profile {PROFILE}, found {claims.get('eat_profile')}")

@@ -18,6 +18,7 @@ from hashlib import sha384
 import msgspec
 
 from sealmarket.attestation.errors import EventLogMalformed
+from sealmarket.attestation.unreadable import NOT_JSON
 
 EV_NO_ACTION = 3
 _SHA384 = 0x000C
@@ -125,7 +126,7 @@ def _read_dstack(data: bytes) -> Iterator[Event]:
     try:
         events = msgspec.json.decode(data, type=list[_DstackEvent])
         digests = [bytes.fromhex(event.digest) for event in events]
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (*NOT_JSON, ValueError) as error:
         raise EventLogMalformed(f"not a dstack event log: {error}") from error
     for event, digest in zip(events, digests, strict=True):
         if not 0 <= event.imr <= 3 or len(digest) != 48:

@@ -23,6 +23,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from sealmarket.attestation.collateral import IntelCollateral
 from sealmarket.attestation.errors import CollateralError, NotEvidence
 from sealmarket.attestation.model import Tee
+from sealmarket.attestation.unreadable import NOT_JSON, NOT_X509
 
 MAXIMUM_BYTES = 8 << 20
 """A whole evidence file; the longest genuine ones are event logs of 256 KiB in JSON."""
@@ -98,15 +99,15 @@ def _read_blocks(
         if blocks:
             certificates = [x509.load_pem_x509_certificate(b[0]) for b in blocks if b[1] == b"CERTIFICATE"]
             return certificates, [x509.load_pem_x509_crl(b[0]) for b in blocks if b[1] == b"X509 CRL"]
-    except ValueError as error:
+    except NOT_X509 as error:
         raise CollateralError(f"an endorsement's PEM cannot be read: {error}") from error
     try:
         return [x509.load_der_x509_certificate(raw)], []
-    except ValueError:
+    except NOT_X509:
         pass  # not a certificate: a CRL is the other thing that DER may hold, tried next
     try:
         return [], [x509.load_der_x509_crl(raw)]
-    except ValueError as error:
+    except NOT_X509 as error:
         raise CollateralError(
             f"an endorsement of {len(raw)} bytes is neither certificate nor CRL: {error}",
             remedy="pass DER or PEM certificates, chains or CRLs",
@@ -211,7 +212,7 @@ _READERS: list[Callable[[Json], Evidence | None]] = []
 def _recognise_json(data: bytes) -> Evidence:
     try:
         document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise NotEvidence(f"evidence starts like JSON but is not: {error}") from error
     if isinstance(document, dict):
         for reader in _READERS:

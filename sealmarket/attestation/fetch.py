@@ -22,6 +22,7 @@ from sealmarket.attestation.evidence import Endorsements
 from sealmarket.attestation.model import Tee
 from sealmarket.attestation.snp_report import SnpReport, SnpTcbVersion
 from sealmarket.attestation.store import PlatformKind
+from sealmarket.attestation.unreadable import NOT_JSON, NOT_X509
 
 MAXIMUM_ANSWER = 4 << 20
 SECONDS = 20.0
@@ -153,7 +154,7 @@ def _der(content: bytes) -> bytes:
         pass  # not hex, so DER: what it is gets decided on reading
     try:
         x509.load_der_x509_crl(content)
-    except ValueError as error:
+    except NOT_X509 as error:
         raise CollateralError(f"the answer is no CRL: {error}") from error
     return content
 
@@ -161,7 +162,7 @@ def _der(content: bytes) -> bytes:
 def _decode(response: httpx.Response, kind: type[_TcbAnswer] | type[_IdentityAnswer]) -> _TcbAnswer | _IdentityAnswer:
     try:
         return msgspec.json.decode(response.content, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except NOT_JSON as error:
         raise CollateralError(f"{response.request.url} answered with another shape: {error}") from error
 
 

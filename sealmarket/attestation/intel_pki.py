@@ -29,6 +29,7 @@ from sealmarket.attestation.errors import EvidenceRefused
 from sealmarket.attestation.intel_quote import refuse
 from sealmarket.attestation.model import Finding, Grade
 from sealmarket.attestation.reasons import Reason
+from sealmarket.attestation.unreadable import NOT_X509, touch
 
 ROLE_PCK = ("SGX PCK Certificate",)
 ROLE_PCK_CA = ("SGX PCK Platform CA", "SGX PCK Processor CA")
@@ -85,8 +86,8 @@ def read_chain(pem: str, name: str) -> tuple[x509.Certificate, ...]:
     if not 1 <= len(blocks) <= _MAXIMUM_CHAIN:
         refuse(Reason.ENDORSEMENT_MALFORMED, f"{name}: 1 to {_MAXIMUM_CHAIN} certificates", len(blocks))
     try:
-        return tuple(x509.load_pem_x509_certificate(block.encode()) for block in blocks)
-    except ValueError as error:
+        return tuple(touch(x509.load_pem_x509_certificate(block.encode())) for block in blocks)
+    except NOT_X509 as error:
         return refuse(Reason.ENDORSEMENT_MALFORMED, f"{name}: PEM certificates", error)
 
 
@@ -94,7 +95,7 @@ def key_of(certificate: x509.Certificate, name: str) -> EllipticCurvePublicKey:
     """The P-256 key of a certificate; Intel's hierarchy has no other kind."""
     try:
         key = certificate.public_key()
-    except ValueError as error:
+    except NOT_X509 as error:
         return refuse(Reason.CHAIN_INVALID, f"{name}: a P-256 key", error)
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         return refuse(Reason.CHAIN_INVALID, f"{name}: a P-256 key", type(key).__name__)
@@ -125,7 +126,7 @@ def check_link(child: x509.Certificate, issuer: x509.Certificate, name: str) -> 
     key_of(issuer, f"issuer of {name}")
     try:
         child.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except (InvalidSignature, *NOT_X509) as error:
         refuse(
             Reason.CHAIN_INVALID,
             f"{name}: signed by {common_name(issuer)}",
@@ -139,7 +140,7 @@ def _check_certificate_authority(issuer: x509.Certificate, name: str) -> None:
     try:
         constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (x509.ExtensionNotFound, ValueError) as error:
+    except (x509.ExtensionNotFound, *NOT_X509) as error:
         refuse(Reason.CHAIN_INVALID, f"{name}: an issuer with basic constraints and key usage", error)
     if not constraints.ca or not usage.key_cert_sign:
         refuse(Reason.CHAIN_INVALID, f"{name}: an issuer that may sign certificates", common_name(issuer))
@@ -150,7 +151,7 @@ def _check_critical(certificate: x509.Certificate, name: str) -> None:
         for extension in certificate.extensions:
             if extension.critical and extension.oid not in _KNOWN_CRITICAL:
                 refuse(Reason.CHAIN_INVALID, f"{name}: known critical extensions", extension.oid.dotted_string)
-    except (ValueError, x509.DuplicateExtension) as error:
+    except NOT_X509 as error:
         refuse(Reason.CHAIN_INVALID, f"{name}: readable extensions", error)
 
 
@@ -190,17 +191,18 @@ def read_crl(raw: bytes, issuer: x509.Certificate, name: str) -> Crl:
         crl = x509.load_pem_x509_crl(raw) if raw.startswith(b"-----") else x509.load_der_x509_crl(raw)
         critical = [e.oid.dotted_string for e in crl.extensions if e.critical]
         revoked = frozenset(entry.serial_number for entry in crl)
-    except ValueError as error:
+        issued_by, start, end = crl.issuer, crl.last_update_utc, crl.next_update_utc
+    except NOT_X509 as error:
         refuse(Reason.CRL_INVALID, f"{name}: a CRL", error)
-    if crl.issuer != issuer.subject:
-        refuse(Reason.CRL_INVALID, f"{name} of {issuer.subject.rfc4514_string()}", crl.issuer.rfc4514_string())
+    if issued_by != issuer.subject:
+        refuse(Reason.CRL_INVALID, f"{name} of {issuer.subject.rfc4514_string()}", issued_by.rfc4514_string())
     if critical:
         refuse(Reason.CRL_INVALID, f"{name}: no critical extensions (delta, indirect)", critical)
     if not crl.is_signature_valid(key_of(issuer, f"issuer of {name}")):
         refuse(Reason.CRL_INVALID, f"{name} signed by {common_name(issuer)}", "a signature that does not verify")
-    if crl.next_update_utc is None:
+    if end is None:
         refuse(Reason.CRL_INVALID, f"{name} with a next update", "none")
-    return Crl(revoked, Window(name, seconds(crl.last_update_utc), seconds(crl.next_update_utc)))
+    return Crl(revoked, Window(name, seconds(start), seconds(end)))
 
 
 def verify_raw(key: EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
@@ -302,7 +304,7 @@ def read_pck_extension(certificate: x509.Certificate) -> PckExtension:
             platform_instance=_value(top[6], 0x04, 16) if 6 in top else None,
             flags=frozenset(name for i, name in names.items() if i in flags and _value(flags[i], 0x01) != b"\x00"),
         )
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError, KeyError, IndexError) as error:
+    except (x509.ExtensionNotFound, *NOT_X509, KeyError, IndexError) as error:
         raise EvidenceRefused(
             Finding(Reason.PCK_EXTENSION, "the SGX extension of Intel's PCK profile", repr(error))
         ) from error

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealmarket.attestation.cache import ProvenCache
 from sealmarket.attestation.collateral import IntelCollateral
+from sealmarket.attestation.errors import CollateralError
 from sealmarket.attestation.intel_pki import (
     ROLE_PCK,
     ROLE_PCK_CA,
@@ -119,7 +120,7 @@ def _prove(collateral: IntelCollateral, roots: Roots, tee: Tee) -> Trusted:
         (crl_chain, "PCK CA"),
     ):
         roles = ROLE_PCK_CA if chain is crl_chain else ROLE_TCB_SIGNING
-        windows.append(_prove_signer(chain, roles, root_spki, grade, root_crl, name))
+        windows.append(_prove_signer(chain, roles, root, grade, root_crl, name))
     pck_crl = read_crl(bytes.fromhex(collateral.pck_crl.removeprefix("0x")), crl_chain[0], "PCK CRL")
     _check_signature(tcb_chain[0], collateral.tcb_info_signature, collateral.tcb_info, "TCB info")
     _check_signature(qe_chain[0], collateral.qe_identity_signature, collateral.qe_identity, "QE identity")
@@ -141,9 +142,16 @@ def _prove(collateral: IntelCollateral, roots: Roots, tee: Tee) -> Trusted:
     )
 
 
+def _spki(certificate: x509.Certificate) -> bytes:
+    try:
+        return spki_sha256(certificate)
+    except CollateralError as error:
+        return refuse(Reason.CHAIN_INVALID, "a certificate with a readable key", error)
+
+
 def trust_root(root: x509.Certificate, tee: Tee, roots: Roots) -> tuple[bytes, Grade]:
     """Hold a root against the pins, by key and not by name; it must be its own issuer."""
-    spki = spki_sha256(root)
+    spki = _spki(root)
     grade = roots.grade_of(tee, spki)
     if grade is None:
         return refuse(
@@ -158,17 +166,17 @@ def trust_root(root: x509.Certificate, tee: Tee, roots: Roots) -> tuple[bytes, G
 def _prove_signer(
     chain: Sequence[x509.Certificate],
     roles: Sequence[str],
-    root_spki: bytes,
+    root: x509.Certificate,
     grade: Grade,
     crl: Crl,
     name: str,
 ) -> Window:
     if len(chain) != 2:
         refuse(Reason.CHAIN_INVALID, f"{name}: two certificates, signer and root", len(chain))
-    if spki_sha256(chain[1]) != root_spki:
-        refuse(Reason.UNTRUSTED_ROOT, f"{name} under the same root", spki_sha256(chain[1]).hex())
+    if _spki(chain[1]) != _spki(root):
+        refuse(Reason.UNTRUSTED_ROOT, f"{name} under the same root", _spki(chain[1]).hex())
     check_role(chain[0], roles, grade, Reason.SIGNER_PURPOSE)
-    check_link(chain[0], chain[1], name)
+    check_link(chain[0], root, name)
     crl.check(chain[0], name)
     return certificate_window(chain[0], name)
 
@@ -205,9 +213,9 @@ def trust_pck(chain: Sequence[x509.Certificate], trusted: Trusted) -> PckIdentit
     if len(chain) != 3:
         refuse(Reason.CHAIN_INVALID, "a PCK chain of leaf, CA and root", f"{len(chain)} certificates")
     leaf, authority, root = chain
-    if spki_sha256(root) != trusted.root_spki:
-        refuse(Reason.UNTRUSTED_ROOT, f"the root {trusted.root_spki.hex()}", spki_sha256(root).hex())
-    if authority.subject != trusted.authority.subject or spki_sha256(authority) != spki_sha256(trusted.authority):
+    if _spki(root) != trusted.root_spki:
+        refuse(Reason.UNTRUSTED_ROOT, f"the root {trusted.root_spki.hex()}", _spki(root).hex())
+    if authority.subject != trusted.authority.subject or _spki(authority) != _spki(trusted.authority):
         refuse(
             Reason.CRL_INVALID,
             f"a CRL of {authority.subject.rfc4514_string()}",

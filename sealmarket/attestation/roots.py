@@ -15,8 +15,9 @@ from types import MappingProxyType
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sealmarket.attestation.errors import AttestationError
+from sealmarket.attestation.errors import AttestationError, CollateralError
 from sealmarket.attestation.model import Grade, Tee
+from sealmarket.attestation.unreadable import NOT_X509
 
 INTEL_ROOT_SPKI = bytes.fromhex("a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")
 """Intel SGX Root CA, valid 2018-05-21 to 2049-12-31."""
@@ -35,8 +36,16 @@ _PRODUCTION: Mapping[Tee, frozenset[bytes]] = MappingProxyType(
 
 
 def spki_sha256(certificate: x509.Certificate) -> bytes:
-    """The SHA-256 of a certificate's public key in SubjectPublicKeyInfo form: what pins name."""
-    return sha256(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    """The SHA-256 of a certificate's public key in SubjectPublicKeyInfo form: what pins name.
+
+    Raises:
+        CollateralError: the key cannot be read.
+    """
+    try:
+        key = certificate.public_key()
+    except NOT_X509 as error:
+        raise CollateralError(f"a certificate's key cannot be read: {error}") from error
+    return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ class Roots:
 def _load(der: bytes) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except NOT_X509 as error:
         raise AttestationError(f"a development root is a DER certificate: {error}") from error
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from sealmarket.attestation.errors import InvalidRules
 from sealmarket.attestation.model import Grade, Measurement, TcbStatus, Tee
+from sealmarket.attestation.unreadable import NOT_JSON
 from sealmarket.protocol.codec import Bytes32, Bytes48, HexBytes, Shape, from_builtins
 from sealmarket.protocol.errors import MalformedDocument
 
@@ -177,7 +178,7 @@ def read_rules(raw: bytes) -> EvidenceRules:
         if isinstance(document, dict) and "evidence" in document:
             document = document["evidence"]
         rules = from_builtins(EvidenceRules, document)
-    except (msgspec.MsgspecError, RecursionError, MalformedDocument) as error:
+    except (*NOT_JSON, MalformedDocument) as error:
         raise InvalidRules(f"not evidence rules: {error}", remedy="see `sealmarket policy schema`") from error
     check_rules(rules)
     return rules

@@ -22,6 +22,7 @@ from sealmarket.attestation.evidence import Endorsements, Evidence, parse
 from sealmarket.attestation.model import Verdict
 from sealmarket.attestation.roots import Roots
 from sealmarket.attestation.rules import EvidenceRules
+from sealmarket.attestation.unreadable import NOT_JSON
 from sealmarket.attestation.verify import UNCHECKED, Expected, verify
 
 
@@ -61,7 +62,7 @@ def read_cases(path: Path) -> tuple[Case, ...]:
     try:
         entries = msgspec.json.decode(path.read_bytes(), type=tuple[_Entry, ...])
         return tuple(_case(path.parent, entry) for entry in entries)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *NOT_JSON) as error:
         raise AttestationError(f"{path} is not a list of past evidence: {error}") from error
 
 

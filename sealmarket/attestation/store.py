@@ -28,6 +28,7 @@ from sealmarket.attestation.intel_quote import PCK_CHAIN_PEM, read_quote
 from sealmarket.attestation.intel_trust import Trusted, trust_collateral
 from sealmarket.attestation.model import Tee
 from sealmarket.attestation.roots import Roots
+from sealmarket.attestation.unreadable import NOT_JSON
 
 REFRESH_BEFORE = timedelta(days=7)
 """How long before its end collateral is due: a vendor's outage has to last this long to be felt."""
@@ -220,7 +221,7 @@ class CollateralStore:
         try:
             bundle = msgspec.json.decode(raw, type=Bundle)
             blobs = [bytes.fromhex(text) for text in (*bundle.certificates, *bundle.crls)]
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except (*NOT_JSON, ValueError) as error:
             raise CollateralError(f"not a collateral bundle: {error}") from error
         loose = Endorsements.read(blobs)
         for collateral in bundle.intel:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from contextlib import suppress
 
 import pytest
@@ -95,6 +97,55 @@ def test_edited_collateral_never_changes_what_is_accepted(part: str, edits: obje
     if verdict.accepted:
         # PEM allows text between certificates; hex allows a prefix and either case. The signed bytes are the same.
         assert part.endswith("chain") or text.lower().removeprefix("0x") == parts[part].lower()
+
+
+@quick
+@given(
+    st.sampled_from(["tcb_info_issuer_chain", "qe_identity_issuer_chain", "pck_crl_issuer_chain", "quote"]),
+    st.integers(0, 2),
+    Edits,
+)
+def test_edited_certificates_are_refused_in_a_typed_way(part: str, position: int, edits: object) -> None:
+    """Edits below the PEM, where base64 does not stop them."""
+    parts = json.loads(COLLATERAL)
+    text = FORGE.chain().decode() if part == "quote" else parts[part]
+    blocks = re.findall("-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", text, re.DOTALL)
+    at = position % len(blocks)
+    original = base64.b64decode(blocks[at])
+    der = edit(original, edits)  # type: ignore[arg-type]
+    blocks[at] = "\n" + base64.encodebytes(der).decode()
+    chain = "".join(f"-----BEGIN CERTIFICATE-----{b}-----END CERTIFICATE-----\n" for b in blocks)
+    collateral = ENDORSED if part == "quote" else endorse(json.dumps({**parts, part: chain}))
+    raw = FORGE.tdx_quote(chain=chain.encode()) if part == "quote" else QUOTES[0]
+
+    verdict = verify(parse(raw), collateral, ROOTS, NOW, ANYTHING)
+
+    # The root at the end of a chain is known by its key alone; the one that is used comes with the TCB info.
+    last = at == len(blocks) - 1 and part != "tcb_info_issuer_chain"
+    assert not verdict.authentic or der == original or last
+
+
+@quick
+@given(st.sampled_from(["root_ca_crl", "pck_crl"]), Edits)
+def test_edited_revocation_lists_are_refused_in_a_typed_way(part: str, edits: object) -> None:
+    parts = json.loads(COLLATERAL)
+    der = edit(bytes.fromhex(parts[part]), edits)  # type: ignore[arg-type]
+
+    verdict = verify(parse(QUOTES[0]), endorse(json.dumps({**parts, part: der.hex()})), ROOTS, NOW, ANYTHING)
+
+    assert not verdict.authentic or der.hex() == parts[part]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'{"measurements":[],"platforms":"a\x92\x86"}', b'{"quote": "\xff\xfe"}', b"0\x81\xfd0\x81\xa4\x02\x01q0\n"],
+)
+def test_what_the_fuzzer_found_stays_refused_in_a_typed_way(data: bytes) -> None:
+    with pytest.raises(NotEvidence):
+        parse(data)
+    for reader in (IntelCollateral.from_json, read_rules, lambda raw: Endorsements.read([raw])):
+        with pytest.raises(AttestationError):
+            reader(data)
 
 
 @quick

@@ -144,10 +144,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_refusals(folder: Path) -> tuple[int, str]:
-    """Run the refusal tests of a copy; a fresh process for each mutant."""
+def run_refusals(folder: Path, words: str = "") -> tuple[int, str]:
+    """Run the refusal tests of a copy whose names hold the words; a fresh process for each mutant."""
     environment = {**os.environ, "SEALMARKET_TEST_KEYS": str(folder / "keys"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "tests/attestation/test_snp_refusals.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-k", words, "tests/attestation/test_snp_refusals.py"]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
@@ -161,9 +161,8 @@ def test_a_rule_that_is_switched_off_fails_its_test(copy: Path, mutant: Mutant) 
     source = file.read_text()
     file.write_text(source.replace(mutant.old, mutant.new))
     try:
-        code, output = run_refusals(copy)
+        code, output = run_refusals(copy, mutant.killer)
     finally:
         file.write_text(source)
-    killed_by = re.findall(r"^FAILED \S+::(\S+)", output, re.MULTILINE)
     assert code == 1, output
-    assert any(mutant.killer in name for name in killed_by), killed_by
+    assert re.search(r"^FAILED \S+::test_", output, re.MULTILINE), output

@@ -1,0 +1,94 @@
+"""Coverage-guided fuzzing of each parser: ``python -m tests.attestation.fuzz_targets NAME [libFuzzer options]``.
+
+A target feeds bytes to one parser and lets only its typed exceptions pass; anything else, a hang or unbounded memory is
+a finding. Seeds are forged, so that the fuzzer starts behind the first checks.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+Target = Callable[[bytes], object]
+
+
+def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
+    """Each parser with the exceptions that it may raise."""
+    from sealmarket.attestation.collateral import IntelCollateral
+    from sealmarket.attestation.errors import (
+        AttestationError,
+        CollateralError,
+        EventLogMalformed,
+        EvidenceRefused,
+        InvalidRules,
+        NotEvidence,
+    )
+    from sealmarket.attestation.eventlog import read_event_log
+    from sealmarket.attestation.evidence import Endorsements, parse
+    from sealmarket.attestation.intel_pki import read_chain
+    from sealmarket.attestation.intel_quote import read_quote
+    from sealmarket.attestation.intel_tcb import read_qe_identity, read_tcb_info
+    from sealmarket.attestation.rules import read_rules
+    from sealmarket.attestation.snp_report import read_report
+
+    return {
+        "evidence": (parse, (NotEvidence,)),
+        "quote": (read_quote, (EvidenceRefused,)),
+        "report": (read_report, (EvidenceRefused,)),
+        "eventlog": (read_event_log, (EventLogMalformed,)),
+        "collateral": (IntelCollateral.from_json, (CollateralError,)),
+        "endorsement": (lambda raw: Endorsements.read([raw]), (CollateralError,)),
+        "chain": (lambda raw: read_chain(raw.decode("latin-1"), "chain"), (EvidenceRefused,)),
+        "tcbinfo": (lambda raw: read_tcb_info(raw.decode("latin-1")), (EvidenceRefused,)),
+        "qeidentity": (lambda raw: read_qe_identity(raw.decode("latin-1")), (EvidenceRefused,)),
+        "rules": (read_rules, (InvalidRules, AttestationError)),
+    }
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Inputs that each parser takes."""
+    import json
+
+    from tests.forge.intel import IntelForge
+
+    forge = IntelForge(datetime(2026, 1, 1, tzinfo=UTC))
+    quotes = [forge.tdx_quote(), forge.sgx_quote(), forge.tdx_quote(forge.td_report_15(), version=5)]
+    collateral = json.loads(forge.collateral())
+    return {
+        "evidence": [*quotes, quotes[0].hex().encode(), json.dumps({"quote": quotes[0].hex()}).encode()],
+        "quote": quotes,
+        "report": [bytes([3, 0, 0, 0]) + bytes(0x30) + b"\x01" + bytes(1131)],
+        "eventlog": [b'[{"imr":0,"event_type":1,"digest":"' + b"00" * 48 + b'"}]'],
+        "collateral": [json.dumps(collateral).encode()],
+        "endorsement": [forge.root.der, forge.root.pem.encode(), bytes.fromhex(collateral["pck_crl"])],
+        "chain": [forge.chain()],
+        "tcbinfo": [collateral["tcb_info"].encode()],
+        "qeidentity": [collateral["qe_identity"].encode()],
+        "rules": [b'{"measurements":[],"platforms":"any"}'],
+    }
+
+
+def main() -> None:
+    """Fuzz one target until the options' limits, or its first finding."""
+    import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+    name, corpus = sys.argv[1], Path(sys.argv[2])
+    for number, seed in enumerate(seeds()[name]):
+        (corpus / f"seed{number}").write_bytes(seed)
+    with atheris.instrument_imports(include=["sealmarket.attestation"]):
+        target, allowed = targets()[name]
+
+    def once(data: bytes) -> None:
+        try:
+            target(data)
+        except allowed:
+            return
+
+    atheris.Setup([sys.argv[0], str(corpus), *sys.argv[3:]], once)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
