@@ -497,6 +497,24 @@ def test_30_a_revoked_certificate_is_refused(forge: IntelForge, who: str) -> Non
     assert reasons(forge, forge.tdx_quote(), collateral) == (Reason.CERTIFICATE_REVOKED,)
 
 
+def test_30_a_second_certificate_of_the_pck_ca_is_revoked_by_its_own_serial(forge: IntelForge) -> None:
+    """The quote may bring another certificate of the same CA than the collateral does."""
+    name, key = forge.pck_ca.certificate.subject, forge.pck_ca.key
+    second = Authority(certify(name, key.public_key(), forge.root, forge.root.key, forge.period(), path_length=0), key)
+    quote = forge.tdx_quote(chain=forge.chain(forge.pck, second, forge.root))
+    revoked = forge.collateral(revoked_by_root=(second.certificate.serial_number,))
+
+    assert reasons(forge, quote) == ()
+    assert reasons(forge, quote, revoked) == (Reason.CERTIFICATE_REVOKED,)
+
+
+def test_31_a_list_of_the_same_key_under_another_name_is_refused(forge: IntelForge) -> None:
+    renamed = Authority(forge.tcb_signing.certificate, forge.pck_ca.key)
+    collateral = forge.collateral(parts={"pck_crl": revocation_list(renamed, forge.period()).hex()})
+
+    assert reasons(forge, forge.tdx_quote(), collateral) == (Reason.CRL_INVALID,)
+
+
 @pytest.mark.parametrize("part", ["root_ca_crl", "pck_crl"])
 def test_31_a_missing_crl_is_refused(forge: IntelForge, part: str) -> None:
     assert reasons(forge, forge.tdx_quote(), forge.collateral(parts={part: ""})) == (Reason.CRL_INVALID,)
@@ -697,6 +715,19 @@ def test_36_registers_that_the_event_log_does_not_explain_are_refused(forge: Int
         assert Reason.RTMR_REPLAY in found(wrong)
     assert found(ccel((0, first), (0, second), (3, first))) == (Reason.RTMR_REPLAY,)
     assert found(b"no log") == (Reason.RTMR_REPLAY,)
+
+
+def test_35_bytes_inside_an_sgx_quotes_signature_data_are_refused(forge: IntelForge) -> None:
+    assert reasons(forge, forge.sgx_quote(auth_tail=b"\0")) == (Reason.MALFORMED,)
+
+
+@pytest.mark.parametrize("change", [-1, 1, 256])
+def test_35_an_outer_certification_of_another_size_is_refused(forge: IntelForge, change: int) -> None:
+    quote, at = forge.tdx_quote(), 632 + 4 + 128 + 2
+    size = int.from_bytes(quote[at : at + 4], "little") + change
+
+    wrong = quote[:at] + size.to_bytes(4, "little") + quote[at + 4 :]
+    assert reasons(forge, wrong) == (Reason.MALFORMED,)
 
 
 def test_platform_features_that_the_rules_refuse_are_refused() -> None:
