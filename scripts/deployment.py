@@ -1,4 +1,4 @@
-"""Put a market on a chain: `scripts/deploy --rpc URL --key-file FILE --committee FILE --finality RULE --out market.json`.
+"""Put a market on a chain: `scripts/deploy`.
 
 The addresses follow from the deploying account and its next nonce, so a fresh account has the same market on every
 chain. Where a deployment began is written beside the address book before anything is sent: after an interruption,
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from scripts import chains
-from sealmarket.chain.chain import Chain
 from sealmarket.chain.deploy import (
     FINAL_SECONDS,
     MINIMUM_WINDOWS,
@@ -35,7 +34,7 @@ from sealmarket.chain.keys import refuse_publicly_known
 from sealmarket.chain.model import Windows
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.client.accounts import load_account
-from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.book import Committee, FinalityRule, Member
 from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket.protocol.errors import SealmarketError
 
@@ -118,7 +117,7 @@ def _run(options: argparse.Namespace) -> int:
     bill.say(f"In all {bill.gas:,} gas, {_coins(bill.cost)} coins. The market is final; its address book is {out}")
     bill.say(f"Next: scripts/verify_deployment {out} --rpc {options.rpc}")
     if options.json:
-        told = {"gas": bill.gas, "cost": str(bill.cost), "parts": bill.parts, "desk": _desk(book, options.rpc)}
+        told = {"gas": bill.gas, "cost": str(bill.cost), "parts": bill.parts}
         print(json.dumps({"ok": True, **told, "out": str(out), "book": msgspec.json.decode(book.canonical())}))
     return 0
 
@@ -159,14 +158,6 @@ def _protect(out: Path, progress: Path, chain_id: int) -> None:
         f"{out} is an address book already, and there is no {progress.name} of the same deployment beside it",
         "name another file with --out; an address book that is lost is a market that nobody finds",
     )
-
-
-def _desk(book: AddressBook, url: str) -> str:
-    chain = Chain(book, url)
-    try:
-        return chain.at(chain.head()).desk().checksum
-    finally:
-        chain.close()
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -227,8 +218,12 @@ def _parser() -> argparse.ArgumentParser:
     text = "shortest windows that a request may ask for, in seconds: quote,decide,settle,challenge"
     add("--windows", type=_windows, default=MINIMUM_WINDOWS, metavar="Q,D,S,C", help=text)
     add("--unbonding-delay", type=int, default=7 * DAY, metavar="SECONDS", help="before stake can leave (7 days)")
-    add("--committee-delay", type=int, default=7 * DAY, metavar="SECONDS", help="before a new committee counts (7 days)")
-    text = "admit a token with the fee of one oracle signature in its smallest unit; `coin` is the native one; repeatable"
+    add(
+        "--committee-delay", type=int, default=7 * DAY, metavar="SECONDS", help="before a new committee counts (7 days)"
+    )
+    text = (
+        "admit a token with the fee of one oracle signature in its smallest unit; `coin` is the native one; repeatable"
+    )
     add("--fee", type=_fee, action="append", metavar="TOKEN=AMOUNT", help=text)
     add("--guardian", type=_address, metavar="ADDRESS", help="who may pause new matches (the deployer)")
     add("--committee-owner", type=_address, metavar="ADDRESS", help="who may appoint committees (the deployer)")

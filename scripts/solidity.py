@@ -1,0 +1,230 @@
+"""Compile the contracts again, apart from Hardhat: to hold what is on a chain against these sources.
+
+The compiler's newer pipeline numbers what it reads, so the input has to be the one that was built from: every
+contract but the tests, under the names that Hardhat gives them, with the settings of `hardhat.config.js`. A native
+compiler is used where py-solc-x finds or can fetch one; otherwise npm's, behind the same command line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from scripts import toolchain
+from scripts.toolchain import NODE_MODULES, ROOT
+from sealmarket.protocol.errors import SealmarketError
+
+CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "TradeDesk")
+OURS, THEIRS = "project/contracts", "npm"
+_PREFIX = "@openzeppelin/contracts"
+_IMPORT = re.compile(r'^\s*import\b[^;"\']*["\']([^"\']+)["\']\s*;', re.MULTILINE)
+WRAPPER = Path(__file__).with_name("solc_stdin.mjs")
+CompilerChoice = Literal["auto", "native", "npm"]
+
+
+class NotCompiled(SealmarketError):
+    """the contracts could not be compiled again: {why}"""
+
+    def __init__(self, why: str, remedy: str = "run `scripts/setup`, then try again") -> None:
+        super().__init__(f"the contracts could not be compiled again: {why}", remedy=remedy)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Immutable:
+    """One value that the constructor writes into the code: its name in the source, and the bytes where it goes."""
+
+    name: str
+    places: tuple[tuple[int, int], ...]
+    """Begin and length of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The runtime code of one contract, zeros where its immutables go."""
+
+    runtime: bytes
+    immutables: tuple[Immutable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """All contracts of a market; ``source`` says where the code comes from."""
+
+    source: str
+    codes: Mapping[str, Code]
+    named: bool = True
+    """Whether the immutables have their names; the library's own copy knows their numbers only."""
+
+
+def carried() -> Compiled:
+    """What the library carries and deploys; nothing is compiled."""
+    codes = {}
+    for name in CONTRACTS:
+        document = json.loads(resources.files("sealmarket.chain").joinpath("abi", f"{name}.json").read_bytes())
+        codes[name] = _code(document["deployedBytecode"], document.get("immutableReferences", {}), {})
+    return Compiled("the bytecode that the library carries", codes, named=False)
+
+
+def compile_again(choice: CompilerChoice = "auto") -> Compiled:
+    """Compile the sources of this repository.
+
+    Raises:
+        NotCompiled: no compiler, or sources that do not compile.
+    """
+    configuration = _configuration()
+    given = standard_input(configuration["settings"])
+    version = configuration["version"]
+    from solcx import compile_standard
+    from solcx.exceptions import SolcError
+
+    with tempfile.TemporaryDirectory() as folder:
+        title, binary = _compiler(choice, version, Path(folder))
+        try:
+            output = compile_standard(given, solc_binary=binary)
+        except (SolcError, OSError, ValueError) as error:
+            raise NotCompiled(str(error).strip()[:2000]) from error
+    names = _names_of_immutables(output)
+    codes = {}
+    for name in CONTRACTS:
+        made = output["contracts"][f"{OURS}/{name}.sol"][name]["evm"]["deployedBytecode"]
+        codes[name] = _code(made["object"], made.get("immutableReferences", {}), names)
+    return Compiled(f"{title} {version} over {len(given['sources'])} sources", codes)
+
+
+# --- input --------------------------------------------------------------------------------------------------
+
+
+def standard_input(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The compiler's input: what Hardhat gives it, with outputs for the contracts of a market only."""
+    version = json.loads((NODE_MODULES / _PREFIX / "package.json").read_text())["version"]
+    theirs = f"{THEIRS}/{_PREFIX}@{version}"
+    sources = dict(sorted(_sources(theirs)))
+    wanted: dict[str, dict[str, list[str]]] = {"*": {"": ["ast"]}}
+    for name in CONTRACTS:
+        wanted[f"{OURS}/{name}.sol"] = {
+            name: ["evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"],
+            "": ["ast"],
+        }
+    return {
+        "language": "Solidity",
+        "sources": {name: {"content": text} for name, text in sources.items()},
+        "settings": {
+            **settings,
+            "remappings": [f"project/:{_PREFIX}/={theirs}/"],
+            "outputSelection": wanted,
+        },
+    }
+
+
+def _sources(theirs: str) -> Iterator[tuple[str, str]]:
+    """Every contract but the tests, and what they import from others, each once."""
+    folder = ROOT / "contracts"
+    waiting = [
+        (f"{OURS}/{path.relative_to(folder).as_posix()}", path)
+        for path in folder.rglob("*.sol")
+        if not path.name.endswith(".t.sol")
+    ]
+    seen: set[str] = set()
+    while waiting:
+        name, path = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise NotCompiled(f"{path} cannot be read: {error.strerror}") from error
+        yield name, text
+        waiting += [_found(imported, name, path, theirs) for imported in _IMPORT.findall(text)]
+
+
+def _found(imported: str, name: str, path: Path, theirs: str) -> tuple[str, Path]:
+    """The unit name and the file behind an import."""
+    if imported.startswith("."):
+        return os.path.normpath(f"{Path(name).parent.as_posix()}/{imported}"), path.parent / imported
+    rest = imported.removeprefix(f"{_PREFIX}/")
+    if rest == imported:
+        raise NotCompiled(f"{path} imports {imported}, which is neither ours nor of {_PREFIX}")
+    return f"{theirs}/{rest}", NODE_MODULES / imported
+
+
+def _configuration() -> dict[str, Any]:
+    """Version and settings of `hardhat.config.js`, as Node reads it: there is one place that says them."""
+    script = (
+        'import config from "./hardhat.config.js"; const [one] = config.solidity.compilers;'
+        "console.log(JSON.stringify({version: one.version, settings: one.settings}));"
+    )
+    command = [str(toolchain.node().node), "--input-type=module", "--eval", script]
+    done = subprocess.run(
+        command, cwd=ROOT, env=toolchain.node_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise NotCompiled(f"hardhat.config.js cannot be read: {done.stderr.strip()[-500:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+# --- compiler -----------------------------------------------------------------------------------------------
+
+
+def _compiler(choice: CompilerChoice, version: str, folder: Path) -> tuple[str, Path]:
+    """A title for people, and a program with a native compiler's command line."""
+    if choice in ("auto", "native"):
+        try:
+            return "native solc", _native(version)
+        except NotCompiled:
+            if choice == "native":
+                raise
+    package = NODE_MODULES / "solc"
+    if not (package / "soljson.js").is_file():
+        raise NotCompiled(f"{package} has no compiler")
+    program = folder / "solc"
+    words = " ".join(f"'{word}'" for word in (str(toolchain.node().node), str(WRAPPER), str(package)))
+    program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    program.chmod(0o700)
+    return "npm's solc", program
+
+
+def _native(version: str) -> Path:
+    """The compiler that py-solc-x has, or can fetch with its hash checked."""
+    import requests
+    import solcx
+    from solcx.exceptions import SolcInstallationError
+
+    try:
+        solcx.install_solc(version)
+        return Path(solcx.install.get_executable(version))
+    except (SolcInstallationError, requests.RequestException, OSError, ValueError) as error:
+        remedy = "leave the choice to `auto`: npm's compiler gives the same code"
+        raise NotCompiled(f"no native solc {version} is to be had: {error}", remedy) from error
+
+
+# --- output -------------------------------------------------------------------------------------------------
+
+
+def _code(runtime: str, references: Mapping[str, Any], names: Mapping[str, str]) -> Code:
+    immutables = (
+        Immutable(names.get(number, f"#{number}"), tuple((place["start"], place["length"]) for place in places))
+        for number, places in sorted(references.items(), key=lambda pair: int(pair[0]))
+    )
+    return Code(bytes.fromhex(runtime.removeprefix("0x")), tuple(immutables))
+
+
+def _names_of_immutables(output: Mapping[str, Any]) -> dict[str, str]:
+    """Number in the syntax tree -> name of the variable."""
+    found = {}
+    for source in output["sources"].values():
+        for contract in source["ast"]["nodes"]:
+            for part in contract.get("nodes", ()):
+                if part.get("mutability") == "immutable":
+                    found[str(part["id"])] = str(part["name"])
+    return found
