@@ -91,6 +91,23 @@ abstract contract Fixture is Assertions {
         );
     }
 
+    /// A call that must be refused with this error, whatever its arguments.
+    function _refuse(address from, address to, bytes memory data, bytes4 expected) internal {
+        if (from != address(0)) vm.prank(from);
+        // solhint-disable-next-line avoid-low-level-calls
+        (bool done, bytes memory reason) = to.call(data);
+        assertTrue(!done, "the call should have been refused");
+        assertEq(bytes32(bytes4(reason)), bytes32(expected), "error");
+    }
+
+    function _refuse(bytes memory data, bytes4 expected) internal {
+        _refuse(address(0), address(market), data, expected);
+    }
+
+    function _refuse(address from, bytes memory data, bytes4 expected) internal {
+        _refuse(from, address(market), data, expected);
+    }
+
     // ---- parties ----
 
     function _ownerKey(uint256 i) internal pure returns (uint256) {
@@ -365,6 +382,10 @@ abstract contract Fixture is Assertions {
 
     function _enclave() internal view returns (Enclave memory) {
         return Enclave(EVIDENCE, enclaveSigner, KEYS);
+    }
+
+    function _evidenceOnly() internal pure returns (Enclave memory enclave) {
+        enclave.evidenceHash = EVIDENCE;
     }
 
     function _noEnclave() internal pure returns (Enclave memory) {}

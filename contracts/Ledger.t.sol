@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {ILedger} from "./interfaces/ILedger.sol";
+import {IJobs} from "./interfaces/IJobs.sol";
+import {Fixture} from "./testing/Fixture.sol";
+import {Accomplice, OddToken} from "./testing/Tokens.sol";
+import {vm} from "./testing/Vm.sol";
+import {Refuser} from "./testing/Wallets.sol";
+import {Outcome} from "./types/Jobs.sol";
+import {Account, TokenFee, Windows} from "./types/Money.sol";
+import {Market} from "./Market.sol";
+
+/// @title Money in, money out, and tokens that do not behave
+contract LedgerTest is Fixture {
+    function test_amounts_that_do_not_add_up_are_refused() public {
+        vm.deal(address(this), 100);
+        _refuse(abi.encodeCall(ILedger.deposit, (address(0), 5)), ILedger.WrongValue.selector);
+        _refuse(abi.encodeCall(ILedger.deposit, (address(0), 0)), ILedger.ZeroAmount.selector);
+        _refuse(abi.encodeCall(ILedger.deposit, (address(0xbad), 5)), ILedger.TokenNotAdmitted.selector);
+        _refuse(
+            abi.encodeCall(ILedger.depositFor, (address(0), address(0), 5)), ILedger.ZeroAddress.selector
+        );
+        _refuse(
+            abi.encodeCall(ILedger.withdraw, (address(0), 1, address(this))), ILedger.InsufficientBalance.selector
+        );
+        _refuse(
+            consumer, abi.encodeCall(ILedger.withdraw, (address(0), 1, address(0))), ILedger.ZeroAddress.selector
+        );
+        _refuse(
+            consumer, abi.encodeCall(ILedger.withdraw, (address(0), 0, consumer)), ILedger.ZeroAmount.selector
+        );
+        _refuse(
+            consumer, abi.encodeCall(ILedger.stake, (address(0), FUNDS + 1)), ILedger.InsufficientBalance.selector
+        );
+        _refuse(consumer, abi.encodeCall(ILedger.unstake, (address(0), 1)), ILedger.InsufficientStake.selector);
+        _refuse(consumer, abi.encodeCall(ILedger.finishUnstake, (address(0))), ILedger.NotUnbonded.selector);
+        vm.expectRevert();
+        market.deposit{value: 5}(address(plain), 5);
+    }
+
+    function test_more_than_an_account_can_hold_is_refused() public {
+        plain.mint(address(this), type(uint128).max);
+        plain.approve(address(market), type(uint256).max);
+        _refuse(
+            abi.encodeCall(ILedger.deposit, (address(plain), uint256(type(uint96).max) + 1)),
+            ILedger.AmountTooLarge.selector
+        );
+    }
+
+    function test_a_receiver_that_refuses_coin_keeps_its_balance() public {
+        address refuser = address(new Refuser());
+        vm.prank(consumer);
+        vm.expectPartialRevert(ILedger.CoinTransferFailed.selector);
+        market.withdraw(address(0), 10, refuser);
+        assertEq(market.accountOf(address(0), consumer).free, FUNDS, "balance");
+    }
+
+    function test_a_token_that_charges_on_transfer_is_refused() public {
+        _give(OddToken.Way.Charging, address(0));
+        _refuse(abi.encodeCall(ILedger.deposit, (address(odd), 1_000)), ILedger.WrongAmountReceived.selector);
+    }
+
+    function test_a_token_that_enters_again_while_it_pays_in_is_refused() public {
+        Accomplice accomplice = new Accomplice(odd);
+        odd.mint(address(accomplice), 1_000);
+        accomplice.prepare(market, 500);
+        _give(OddToken.Way.Depositing, address(accomplice));
+        _refuse(abi.encodeCall(ILedger.deposit, (address(odd), 1_000)), ILedger.WrongAmountReceived.selector);
+        _give(OddToken.Way.Withdrawing, address(accomplice));
+        _refuse(abi.encodeCall(ILedger.deposit, (address(odd), 1_000)), ILedger.WrongAmountReceived.selector);
+    }
+
+    function test_a_token_that_reverts_holds_up_its_own_withdrawals_only() public {
+        _give(OddToken.Way.Plain, address(0));
+        market.deposit(address(odd), 1_000);
+        odd.behave(OddToken.Way.Reverting, market, address(0));
+        vm.expectRevert();
+        market.withdraw(address(odd), 1_000, address(this));
+        vm.prank(consumer);
+        market.withdraw(address(0), FUNDS, consumer);
+        assertEq(market.accountOf(address(odd), address(this)).free, 1_000, "the odd token's balance stands");
+    }
+
+    function _give(OddToken.Way way, address accomplice) private {
+        odd.behave(OddToken.Way.Plain, market, address(0));
+        odd.mint(address(this), 10_000);
+        odd.approve(address(market), type(uint256).max);
+        odd.behave(way, market, accomplice);
+    }
+
+    function test_a_deployment_with_bad_tokens_or_parts_is_refused() public {
+        TokenFee[] memory tokens = new TokenFee[](2);
+        vm.expectPartialRevert(IJobs.WrongMarket.selector);
+        new Market(registry, committee, guardian, Windows(1, 1, 1, 1), 1, 1, tokens);
+    }
+
+    function test_stake_unbonds_after_the_delay_and_not_before() public {
+        vm.prank(provider);
+        market.unstake(address(0), 100);
+        vm.warp(block.timestamp + 1 days - 1);
+        _refuse(provider, abi.encodeCall(ILedger.finishUnstake, (address(0))), ILedger.NotUnbonded.selector);
+        vm.warp(block.timestamp + 1);
+        vm.prank(provider);
+        market.finishUnstake(address(0));
+        assertEq(market.accountOf(address(0), provider).free, FUNDS / 2 + 100, "free");
+        _refuse(provider, abi.encodeCall(ILedger.finishUnstake, (address(0))), ILedger.NotUnbonded.selector);
+    }
+
+    function test_a_permit_pays_in_even_if_somebody_submitted_it_first() public {
+        address holder = vm.addr(0x77);
+        plain.mint(holder, 500);
+        bytes32 structHash = keccak256(
+            abi.encode(
+                keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"),
+                holder,
+                address(market),
+                uint256(500),
+                uint256(0),
+                type(uint256).max
+            )
+        );
+        (uint8 v, bytes32 r, bytes32 s) =
+            vm.sign(0x77, keccak256(abi.encodePacked(hex"1901", plain.DOMAIN_SEPARATOR(), structHash)));
+        plain.permit(holder, address(market), 500, type(uint256).max, v, r, s);
+        vm.prank(holder);
+        market.depositWithPermit(address(plain), 500, type(uint256).max, v, r, s);
+        assertEq(market.accountOf(address(plain), holder).free, 500, "free");
+    }
+
+    function test_a_job_in_an_erc20_token_moves_that_token_only() public {
+        token = address(plain);
+        _decide(_quoted(1), Outcome.PlatformRefused);
+        assertEq(_free(consumer), FUNDS - 2 * FEE, "token");
+        assertEq(market.accountOf(address(0), consumer).free, FUNDS, "coin");
+    }
+
+    function test_fees_are_claimed_once_and_by_the_right_member() public {
+        _decide(_quoted(1), Outcome.TermsRefused);
+        market.claimFees(1, address(0), _members(), 2);
+        market.claimFees(1, address(0), _members(), 1);
+        market.claimFees(1, address(0), _members(), 1);
+        assertEq(_free(_signers(3)[1]), FEE, "signed once");
+        assertEq(_free(_signers(3)[2]), 0, "did not sign");
+        _refuse(
+            abi.encodeCall(ILedger.claimFees, (1, address(0), _members(2), 0)), IJobs.WrongCommittee.selector
+        );
+        _refuse(
+            abi.encodeCall(ILedger.claimFees, (1, address(plain), _members(), 0)), ILedger.FeeBookNotOpened.selector
+        );
+    }
+
+    function testFuzz_what_comes_in_is_what_goes_out(uint96 paidIn, uint96 staked, uint96 out) public {
+        uint256 amount = bound(paidIn, 1, type(uint80).max);
+        uint256 part = bound(staked, 0, amount);
+        address holder = address(0x4017);
+        vm.deal(address(this), amount);
+        market.depositFor{value: amount}(address(0), holder, amount);
+        if (part != 0) {
+            vm.prank(holder);
+            market.stake(address(0), part);
+        }
+        uint256 taken = bound(out, 0, amount - part);
+        if (taken != 0) {
+            vm.prank(holder);
+            market.withdraw(address(0), taken, holder);
+        }
+        Account memory account = market.accountOf(address(0), holder);
+        assertEq(account.free, amount - part - taken, "free");
+        assertEq(account.staked, part, "staked");
+        assertEq(holder.balance, taken, "out");
+    }
+}

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
+import {IJobs} from "./interfaces/IJobs.sol";
+import {ILedger} from "./interfaces/ILedger.sol";
+import {IOrders} from "./interfaces/IOrders.sol";
+import {Fixture} from "./testing/Fixture.sol";
+import {vm} from "./testing/Vm.sol";
+import {Wallet} from "./testing/Wallets.sol";
+import {Seal, Terms, VersionState} from "./types/Assets.sol";
+import {Grade, JobSpec, Status, Tee} from "./types/Jobs.sol";
+import {Match, Request} from "./types/Orders.sol";
+
+/// @title What makes no job, and what makes one
+contract MatchingTest is Fixture {
+    /// Sign anew after a change, and expect this refusal.
+    function _refuseSigned(Match memory deal, bytes4 expected) private {
+        _signDeal(deal);
+        _refuseMatch(deal, expected);
+    }
+
+    function _refuseMatch(Match memory deal, bytes4 expected) private {
+        _refuse(abi.encodeCall(IJobs.matchJob, (deal)), expected);
+    }
+
+    // ---- signatures ----
+
+    function test_any_forged_signature_is_refused() public {
+        Match memory deal = _deal(2);
+        bytes memory good = deal.consumerSignature;
+        deal.consumerSignature = deal.providerSignature;
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+        deal.consumerSignature = good;
+        deal.providerSignature = good;
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+        _signDeal(deal);
+        deal.offers[1].signature = deal.offers[0].signature;
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+    }
+
+    function test_a_high_s_signature_is_refused() public {
+        Match memory deal = _deal(1);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(CONSUMER_KEY, _digest(hashes.ofRequest(deal.request)));
+        uint256 order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
+        deal.consumerSignature = abi.encodePacked(r, order - uint256(s), v == 27 ? uint8(28) : uint8(27));
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+    }
+
+    function test_the_zero_signer_is_refused() public {
+        Match memory deal = _deal(1);
+        deal.request.consumer = address(0);
+        deal.request.payer = address(0);
+        deal.consumerSignature = new bytes(65);
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+        deal.consumerSignature = "";
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+    }
+
+    function test_signatures_for_another_chain_or_contract_are_refused() public {
+        Match memory deal = _deal(1);
+        vm.chainId(1);
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+        vm.chainId(31337);
+        setUp();
+        token = address(0);
+        Match memory other = _deal(1);
+        other.consumerSignature = deal.consumerSignature;
+        _refuseMatch(other, IOrders.BadSignature.selector);
+    }
+
+    function test_wallets_that_do_not_say_yes_are_refused() public {
+        for (uint256 answer = 1; answer < 4; ++answer) {
+            Match memory deal = _walletDeal(new Wallet(consumer, Wallet.Answer(answer)));
+            _refuseMatch(deal, IOrders.BadSignature.selector);
+        }
+    }
+
+    function test_a_smart_contract_wallet_may_be_consumer() public {
+        Wallet wallet = new Wallet(consumer, Wallet.Answer.Check);
+        _fund(address(wallet));
+        (JobSpec memory spec,) = _match(_walletDeal(wallet));
+        assertEq(spec.consumer, address(wallet), "consumer");
+    }
+
+    function _walletDeal(Wallet wallet) private returns (Match memory deal) {
+        deal = _deal(1);
+        deal.request.consumer = address(wallet);
+        deal.request.payer = address(wallet);
+        _signDeal(deal);
+    }
+
+    // ---- orders ----
+
+    function test_expired_orders_are_refused() public {
+        Match memory deal = _deal(1);
+        vm.warp(block.timestamp + 1 days + 1);
+        _refuseMatch(deal, IOrders.OrderExpired.selector);
+    }
+
+    function test_a_request_makes_one_job_only() public {
+        Match memory deal = _deal(1);
+        _match(deal);
+        _refuseMatch(deal, IOrders.RequestUsed.selector);
+    }
+
+    function test_a_cancelled_request_makes_none() public {
+        Match memory deal = _deal(1);
+        _refuse(provider, abi.encodeCall(IOrders.cancelRequest, (deal.request)), IOrders.NotRequestParty.selector);
+        vm.prank(consumer);
+        market.cancelRequest(deal.request);
+        _refuseMatch(deal, IOrders.RequestUsed.selector);
+        _refuse(consumer, abi.encodeCall(IOrders.cancelRequest, (deal.request)), IOrders.RequestUsed.selector);
+    }
+
+    function test_a_volume_is_not_exceeded() public {
+        Match memory deal = _deal(1);
+        deal.compute.volume = 2;
+        for (uint256 i = 0; i < 2; ++i) {
+            deal.request.salt = 1_000 + i;
+            _signDeal(deal);
+            _match(deal);
+        }
+        deal.request.salt = 1_002;
+        _refuseSigned(deal, IOrders.OrderFilled.selector);
+    }
+
+    function test_a_cancelled_order_is_refused_and_nobody_else_can_cancel_it() public {
+        Match memory deal = _deal(1);
+        bytes32 assetOrder = hashes.ofAsset(deal.offers[0].order);
+        vm.prank(provider);
+        market.cancelOrder(assetOrder);
+        uint256 before = vm.snapshotState();
+        market.matchJob(deal);
+        vm.revertToState(before);
+        vm.prank(_owner(0));
+        market.cancelOrder(assetOrder);
+        _refuseMatch(deal, IOrders.OrderFilled.selector);
+    }
+
+    function test_cancelling_all_voids_what_was_signed_and_nothing_later() public {
+        address[3] memory signers = [consumer, provider, _owner(0)];
+        Match memory deal = _deal(1);
+        for (uint256 i = 0; i < 3; ++i) {
+            uint256 before = vm.snapshotState();
+            vm.prank(signers[i]);
+            market.cancelAllOrders();
+            _refuseMatch(deal, IOrders.WrongGeneration.selector);
+            vm.revertToState(before);
+        }
+        vm.prank(consumer);
+        market.cancelAllOrders();
+        deal.request.salt |= 1 << 192;
+        _signDeal(deal);
+        market.matchJob(deal);
+    }
+
+    function test_an_order_over_other_assets_or_versions_is_refused() public {
+        Match memory deal = _deal(2);
+        deal.offers[0].order.assetId = deal.offers[1].order.assetId;
+        _refuseSigned(deal, IJobs.Mismatch.selector);
+        deal = _deal(1);
+        deal.offers[0].order.version = 2;
+        _refuseSigned(deal, IJobs.Mismatch.selector);
+    }
+
+    // ---- what the request allows ----
+
+    function test_prices_above_the_request_are_refused() public {
+        Match memory deal = _deal(1);
+        deal.compute.price = COMPUTE + 1;
+        _refuseSigned(deal, IJobs.PriceTooHigh.selector);
+        deal.compute.price = COMPUTE;
+        deal.compute.unitPrice = UNIT + 1;
+        _refuseSigned(deal, IJobs.PriceTooHigh.selector);
+        deal.compute.unitPrice = UNIT;
+        deal.offers[0].order.price = PRICE + 1;
+        _refuseSigned(deal, IJobs.PriceTooHigh.selector);
+    }
+
+    function test_fields_that_do_not_fit_are_refused() public {
+        Match memory deal = _deal(1);
+        deal.compute.tee = uint8(Tee.Snp);
+        _refuseSigned(deal, IJobs.Mismatch.selector);
+        deal.compute.tee = uint8(Tee.Tdx);
+        deal.compute.token = address(plain);
+        _refuseSigned(deal, IJobs.Mismatch.selector);
+        deal.request.token = address(plain);
+        _refuseSigned(deal, IAssetRegistry.AssetTokenMismatch.selector);
+        deal.compute.token = address(0xbad);
+        deal.request.token = address(0xbad);
+        _refuseSigned(deal, IAssetRegistry.AssetTokenMismatch.selector);
+    }
+
+    function test_numbers_out_of_bounds_are_refused() public {
+        Match memory deal = _deal(1);
+        Request memory r = deal.request;
+        r.quoteWindow = 59;
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        (r.quoteWindow, r.decideWindow) = (60, 59);
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        (r.decideWindow, r.settleWindow) = (60, 30 days + 1);
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        (r.settleWindow, r.challengeWindow) = (60, 59);
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        (r.challengeWindow, r.minGrade) = (60, 0);
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        (r.minGrade, r.tee) = (1, 5);
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        _refuseMatch(_deal(0), IJobs.OutOfBounds.selector);
+    }
+
+    function test_a_missing_or_extra_offer_is_refused() public {
+        Match memory deal = _deal(2);
+        Match memory one = _deal(1);
+        deal.offers = one.offers;
+        _refuseMatch(deal, IJobs.Mismatch.selector);
+    }
+
+    function test_grades_below_request_or_terms_are_refused() public {
+        Match memory deal = _deal(1);
+        deal.request.minGrade = uint8(Grade.Hardware);
+        _refuseSigned(deal, IJobs.GradeTooLow.selector);
+        Terms memory terms = _terms();
+        terms.minGrade = uint8(Grade.Hardware);
+        bytes32[] memory assets = new bytes32[](1);
+        assets[0] = _publish(0, terms);
+        _refuseMatch(_dealOver(assets), IJobs.GradeTooLow.selector);
+    }
+
+    // ---- sets ----
+
+    function test_parties_outside_a_set_are_refused_and_inside_accepted() public {
+        bytes32 other = _leaf(address(0xa));
+        bytes32 providers = _pair(_leaf(provider), other);
+        bytes32 consumers = _pair(_leaf(consumer), other);
+        bytes32[] memory proof = new bytes32[](1);
+        proof[0] = other;
+        Match memory deal = _deal(1);
+        deal.request.providers = consumers;
+        deal.providerProof = proof;
+        _refuseSigned(deal, IOrders.NotInSet.selector);
+        deal.request.providers = providers;
+        deal.compute.consumers = providers;
+        deal.consumerProof = proof;
+        _refuseSigned(deal, IOrders.NotInSet.selector);
+        deal.compute.consumers = consumers;
+        deal.offers[0].order.consumers = providers;
+        deal.offers[0].consumerProof = proof;
+        _refuseSigned(deal, IOrders.NotInSet.selector);
+        deal.offers[0].order.consumers = consumers;
+        deal.offers[0].order.providers = consumers;
+        deal.offers[0].providerProof = proof;
+        _refuseSigned(deal, IOrders.NotInSet.selector);
+        deal.offers[0].order.providers = providers;
+        _signDeal(deal);
+        market.matchJob(deal);
+    }
+
+    function test_the_terms_own_set_of_consumers_holds_beside_the_orders() public {
+        Terms memory terms = _terms();
+        terms.consumerRoot = _leaf(address(0xa));
+        bytes32[] memory assets = new bytes32[](1);
+        assets[0] = _publish(0, terms);
+        Match memory deal = _dealOver(assets);
+        _refuseMatch(deal, IAssetRegistry.ConsumerNotAllowed.selector);
+        terms.consumerRoot = _leaf(consumer);
+        assets[0] = _publish(0, terms);
+        deal = _dealOver(assets);
+        deal.offers[0].signature = "";
+        market.matchJob(deal);
+    }
+
+    function _leaf(address party) private pure returns (bytes32) {
+        return keccak256(bytes.concat(keccak256(abi.encode(party))));
+    }
+
+    function _pair(bytes32 a, bytes32 b) private pure returns (bytes32) {
+        return a < b ? keccak256(abi.encodePacked(a, b)) : keccak256(abi.encodePacked(b, a));
+    }
+
+    // ---- terms ----
+
+    function test_terms_that_do_not_stand_are_refused() public {
+        Match memory deal = _deal(1);
+        bytes32 asset = deal.request.assets[0].assetId;
+        deal.request.assets[0].termsVersion = 2;
+        _refuseSigned(deal, IAssetRegistry.TermsVersionChanged.selector);
+        deal.request.assets[0].termsVersion = 1;
+        deal.request.assets[0].version = 2;
+        _refuseSigned(deal, IAssetRegistry.UnknownVersion.selector);
+        deal.request.assets[0].version = 1;
+        deal.request.purpose = 4;
+        _refuseSigned(deal, IAssetRegistry.PurposeNotAllowed.selector);
+        deal.request.purpose = 0;
+        _refuseSigned(deal, IAssetRegistry.PurposeNotAllowed.selector);
+        deal.request.purpose = 3;
+        deal.request.assets[0].epsilon = 500_001;
+        _refuseSigned(deal, IAssetRegistry.JobBudgetTooHigh.selector);
+        deal.request.assets[0].epsilon = 1;
+        vm.prank(_owner(0));
+        registry.revoke(asset, 1);
+        _refuseSigned(deal, IAssetRegistry.Revoked.selector);
+        deal = _deal(1);
+        deal.request.expiry = type(uint64).max;
+        deal.compute.expiry = type(uint64).max;
+        vm.warp(block.timestamp + 365 days + 1);
+        _refuseSigned(deal, IAssetRegistry.TermsExpired.selector);
+    }
+
+    function test_neither_uses_nor_budget_can_be_oversubscribed() public {
+        Terms memory terms = _terms();
+        (terms.maxUses, terms.budget) = (2, 600_000);
+        bytes32[] memory assets = new bytes32[](1);
+        assets[0] = _publish(0, terms);
+        Match memory deal = _dealOver(assets);
+        deal.request.assets[0].epsilon = 400_000;
+        _signDeal(deal);
+        _match(deal);
+        deal.request.salt = 2_001;
+        _refuseSigned(deal, IAssetRegistry.BudgetExhausted.selector);
+        deal.request.assets[0].epsilon = 200_000;
+        _signDeal(deal);
+        _match(deal);
+        deal.request.assets[0].epsilon = 0;
+        deal.request.salt = 2_002;
+        _refuseSigned(deal, IAssetRegistry.UsesExhausted.selector);
+    }
+
+    function test_shares_of_different_committees_do_not_mix_unless_their_owner_follows() public {
+        address[] memory signers = _signers(4);
+        committee.announce(signers, _hpkeKeyHashes(4), 3);
+        Seal memory later = _seal();
+        later.epoch = 2;
+        bytes32[] memory assets = new bytes32[](2);
+        assets[0] = _publish(0, _terms());
+        assets[1] = _publish(1, later, _terms());
+        _refuseMatch(_dealOver(assets), IJobs.EpochsDiffer.selector);
+        Terms memory following = _terms();
+        following.followsCommittees = true;
+        assets[0] = _publish(0, following);
+        Match memory deal = _dealOver(assets);
+        _refuseMatch(deal, IJobs.EpochNotActive.selector);
+        vm.warp(block.timestamp + 1 days);
+        (JobSpec memory spec,) = _match(deal);
+        assertEq(spec.epoch, 2, "epoch");
+        assets[1] = _publish(1, following);
+        assets[0] = _publish(0, later, _terms());
+        vm.recordLogs();
+        (spec,) = _match(_dealOver(assets));
+        assertEq(spec.epoch, 2, "epoch, other order");
+    }
+
+    // ---- money ----
+
+    function test_nobody_without_money_or_stake_gets_a_job() public {
+        Match memory deal = _deal(1);
+        uint256 all = _free(consumer);
+        vm.prank(consumer);
+        market.withdraw(address(0), all, consumer);
+        _refuseMatch(deal, ILedger.InsufficientBalance.selector);
+        _fund(consumer);
+        all = _staked(provider);
+        vm.prank(provider);
+        market.unstake(address(0), all);
+        _refuseMatch(deal, ILedger.InsufficientStake.selector);
+    }
+
+    function test_prices_that_overflow_an_account_are_refused() public {
+        Match memory deal = _deal(1);
+        deal.request.maxComputePrice = type(uint128).max;
+        deal.compute.price = type(uint128).max;
+        _refuseSigned(deal, ILedger.InsufficientBalance.selector);
+        deal.request.maxUnitPrice = type(uint128).max;
+        deal.compute.unitPrice = type(uint128).max;
+        deal.request.maxUnits = type(uint32).max;
+        _refuseSigned(deal, ILedger.InsufficientBalance.selector);
+        deal.compute.price = 0;
+        deal.compute.unitPrice = 0;
+        deal.compute.penalty = type(uint128).max;
+        _refuseSigned(deal, ILedger.InsufficientStake.selector);
+    }
+
+    function test_a_sponsor_pays_only_what_it_signed_and_gets_back_the_rest() public {
+        Match memory deal = _deal(1);
+        deal.request.payer = sponsor;
+        bytes32 requestHash = hashes.ofRequest(deal.request);
+        deal.consumerSignature = _sign(CONSUMER_KEY, requestHash);
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+        deal.payerSignature = deal.consumerSignature;
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+        deal.payerSignature = _sign(SPONSOR_KEY, requestHash);
+        (JobSpec memory spec,) = _match(deal);
+        assertEq(_free(consumer), FUNDS, "the consumer pays nothing");
+        vm.warp(block.timestamp + 601);
+        market.close(spec, _noEnclave());
+        assertEq(_free(sponsor), FUNDS, "the sponsor gets all back");
+        assertEq(_free(consumer), FUNDS, "the consumer gets nothing");
+    }
+
+    function test_standing_terms_need_no_signature_of_the_owner() public {
+        Match memory deal = _deal(1);
+        deal.offers[0].signature = "";
+        deal.offers[0].order.price = 1;
+        (JobSpec memory spec,) = _match(deal);
+        assertEq(spec.assets[0].price, PRICE, "the terms' price, not the unsigned order's");
+    }
+
+    function test_a_job_executes_at_the_offers_prices_and_leaves_the_surplus() public {
+        Match memory deal = _deal(1);
+        deal.request.maxComputePrice = COMPUTE * 10;
+        deal.request.assets[0].maxPrice = PRICE * 10;
+        deal.offers[0].order.price = PRICE / 2;
+        _signDeal(deal);
+        _match(deal);
+        assertEq(FUNDS - _free(consumer), PRICE / 2 + COMPUTE + UNIT * UNITS + 2 * FEE, "escrow");
+    }
+
+    function test_the_guardian_stops_new_matches_and_nothing_else() public {
+        JobSpec memory running = _quoted(1);
+        Match memory deal = _deal(1);
+        _refuse(consumer, abi.encodeCall(market.setPaused, (true)), IJobs.OnlyGuardian.selector);
+        vm.prank(guardian);
+        market.setPaused(true);
+        _refuseMatch(deal, IJobs.MatchingIsPaused.selector);
+        vm.warp(block.timestamp + 701);
+        market.close(running, _evidenceOnly());
+        _assertStatus(running, Status.Expired);
+        vm.prank(consumer);
+        market.withdraw(address(0), 1, consumer);
+        vm.prank(guardian);
+        market.setPaused(false);
+        market.matchJob(deal);
+    }
+
+    function test_one_bad_entry_does_not_spoil_a_batch() public {
+        bytes[] memory calls = new bytes[](3);
+        Match memory bad = _deal(1);
+        bad.consumerSignature = bad.providerSignature;
+        calls[0] = abi.encodeCall(IJobs.matchJob, (_deal(1)));
+        calls[1] = abi.encodeCall(IJobs.matchJob, (bad));
+        calls[2] = abi.encodeCall(IJobs.matchJob, (_deal(1)));
+        bool[] memory succeeded = market.batch(calls);
+        assertTrue(succeeded[0] && !succeeded[1] && succeeded[2], "only the bad one fails");
+        VersionState memory state = registry.versionOf(bad.request.assets[0].assetId, 1);
+        assertEq(state.usesReserved, 0, "nothing stays reserved");
+    }
+
+    function test_a_batch_moves_no_coin_that_was_not_sent() public {
+        bytes[] memory calls = new bytes[](1);
+        calls[0] = abi.encodeCall(ILedger.deposit, (address(0), 5));
+        bool[] memory succeeded = market.batch(calls);
+        assertTrue(!succeeded[0], "a deposit without coin fails");
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {IJobs} from "./interfaces/IJobs.sol";
+import {IOracleCommittee} from "./interfaces/IOracleCommittee.sol";
+import {TypedData} from "./libraries/TypedData.sol";
+import {Fixture} from "./testing/Fixture.sol";
+import {vm} from "./testing/Vm.sol";
+import {Members, NodeSignature, SignedDecision} from "./types/Committees.sol";
+import {Decision, DecisionCore, JobSpec, Outcome, Status} from "./types/Jobs.sol";
+
+/// @title Who may sign, from when, and who may no longer
+contract OracleCommitteeTest is Fixture {
+    function _refuseAnnounce(address[] memory signers, bytes32[] memory keys, uint8 threshold, bytes4 expected)
+        private
+    {
+        bytes memory data = abi.encodeCall(committee.announce, (signers, keys, threshold));
+        _refuse(address(0), address(committee), data, expected);
+    }
+
+    function test_only_the_owner_announces_and_only_whole_committees() public {
+        bytes memory data = abi.encodeCall(committee.announce, (_signers(3), _hpkeKeyHashes(3), 2));
+        _refuse(consumer, address(committee), data, IOracleCommittee.OnlyCommitteeOwner.selector);
+        _refuseAnnounce(_signers(0), _hpkeKeyHashes(0), 1, IOracleCommittee.BadCommitteeSize.selector);
+        _refuseAnnounce(_signers(12), _hpkeKeyHashes(12), 7, IOracleCommittee.BadCommitteeSize.selector);
+        _refuseAnnounce(_signers(3), _hpkeKeyHashes(2), 2, IOracleCommittee.KeyCountMismatch.selector);
+        _refuseAnnounce(_signers(3), _hpkeKeyHashes(3), 0, IOracleCommittee.BadThreshold.selector);
+        _refuseAnnounce(_signers(3), _hpkeKeyHashes(3), 4, IOracleCommittee.BadThreshold.selector);
+        address[] memory twice = _signers(3);
+        twice[2] = twice[0];
+        _refuseAnnounce(twice, _hpkeKeyHashes(3), 2, IOracleCommittee.BadMember.selector);
+        twice[2] = address(0);
+        _refuseAnnounce(twice, _hpkeKeyHashes(3), 2, IOracleCommittee.BadMember.selector);
+        bytes32[] memory keys = _hpkeKeyHashes(3);
+        keys[1] = keys[0];
+        _refuseAnnounce(_signers(3), keys, 2, IOracleCommittee.BadMember.selector);
+        committee.announce(_signers(11), _hpkeKeyHashes(11), 11);
+        assertEq(committee.latestEpoch(), 2, "epoch");
+        assertEq(committee.epochOf(2).activeAt, block.timestamp + 1 days, "visible for the delay");
+        _refuse(
+            address(0), address(committee), abi.encodeCall(committee.epochOf, (3)), IOracleCommittee.UnknownEpoch.selector
+        );
+    }
+
+    function _signed(uint256 key, Decision memory decision) private view returns (SignedDecision memory) {
+        (bytes32 r, bytes32 vs) = _signCompact(key, TypedData.hash(decision));
+        return SignedDecision(decision, r, vs);
+    }
+
+    function _two(Outcome a, Outcome b) private view returns (SignedDecision memory, SignedDecision memory) {
+        bytes32 jobId = keccak256("job");
+        Decision memory first = _decision(jobId, 1, _core(a), keccak256("a"));
+        Decision memory second = _decision(jobId, 1, _core(b), keccak256("b"));
+        return (_signed(NODE_KEYS + 1, first), _signed(NODE_KEYS + 1, second));
+    }
+
+    function _refuseRemoval(uint8 index, SignedDecision memory a, SignedDecision memory b, bytes4 expected) private {
+        bytes memory data = abi.encodeCall(committee.removeEquivocator, (1, _members(), index, a, b));
+        _refuse(address(0), address(committee), data, expected);
+    }
+
+    function test_proofs_that_prove_nothing_are_refused() public {
+        (SignedDecision memory a, SignedDecision memory b) = _two(Outcome.Accepted, Outcome.Accepted);
+        _refuseRemoval(1, a, b, IOracleCommittee.SameDecision.selector);
+        (a, b) = _two(Outcome.Accepted, Outcome.PlatformRefused);
+        _refuseRemoval(0, a, b, IOracleCommittee.WrongSigner.selector);
+        _refuseRemoval(3, a, b, IOracleCommittee.NotAMember.selector);
+        SignedDecision memory elsewhere = b;
+        elsewhere.decision.jobId = keccak256("other job");
+        _refuseRemoval(1, a, elsewhere, IOracleCommittee.DifferentSubjects.selector);
+        elsewhere.decision.jobId = a.decision.jobId;
+        elsewhere.decision.evidenceHash = keccak256("other evidence");
+        _refuseRemoval(1, a, elsewhere, IOracleCommittee.DifferentSubjects.selector);
+        elsewhere.decision.evidenceHash = EVIDENCE;
+        elsewhere.decision.epoch = 2;
+        _refuseRemoval(1, a, elsewhere, IOracleCommittee.DifferentSubjects.selector);
+        (a, b) = _two(Outcome.Accepted, Outcome.PlatformRefused);
+        bytes memory wrong = abi.encodeCall(committee.removeEquivocator, (1, _members(2), 1, a, b));
+        _refuse(address(0), address(committee), wrong, IOracleCommittee.WrongMembers.selector);
+    }
+
+    function test_an_equivocator_is_removed_once_and_signs_no_more() public {
+        (SignedDecision memory a, SignedDecision memory b) = _two(Outcome.Accepted, Outcome.PlatformRefused);
+        committee.removeEquivocator(1, _members(), 1, a, b);
+        _refuseRemoval(1, a, b, IOracleCommittee.NotAMember.selector);
+        JobSpec memory spec = _quoted(1);
+        bytes32 jobId = _digest(hashes.ofSpec(spec));
+        DecisionCore memory core = _core(Outcome.Accepted);
+        bytes memory with =
+            abi.encodeCall(IJobs.decide, (spec, core, _members(), _decisions(jobId, 1, core, 0, 2)));
+        _refuse(with, IJobs.BadSignerIndex.selector);
+        NodeSignature[] memory others = _decisions(jobId, 1, core, 0, 3);
+        NodeSignature[] memory two = new NodeSignature[](2);
+        (two[0], two[1]) = (others[0], others[2]);
+        market.decide(spec, core, _members(), two);
+        _assertStatus(spec, Status.Accepted);
+    }
+
+    function test_nobody_is_removed_below_the_threshold() public {
+        (SignedDecision memory a, SignedDecision memory b) = _two(Outcome.Accepted, Outcome.PlatformRefused);
+        committee.removeEquivocator(1, _members(), 1, a, b);
+        Decision memory first = _decision(keccak256("job"), 1, _core(Outcome.Accepted), 0);
+        Decision memory second = _decision(keccak256("job"), 1, _core(Outcome.TermsRefused), 0);
+        SignedDecision memory c = _signed(NODE_KEYS, first);
+        SignedDecision memory d = _signed(NODE_KEYS, second);
+        _refuseRemoval(0, c, d, IOracleCommittee.TooFewWouldRemain.selector);
+    }
+}
