@@ -25,6 +25,7 @@ SHAPES: dict[str, type] = {
     "evidence-package": wire.EvidencePackage,
     "job-spec": job.JobSpec,
     "job-view": wire.JobView,
+    "leaf-list": wire.LeafList,
     "node-status": wire.NodeStatus,
     "policy": policy.PolicyDocument,
     "posted-result": wire.PostedResult,

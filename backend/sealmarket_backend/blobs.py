@@ -1,4 +1,4 @@
-"""Content-addressed files in a folder: documents, sealed containers, workload archives.
+"""Content-addressed files in a folder: documents, sealed containers, workload archives, lists of leaves.
 
 Nothing here is secret and nothing is trusted: a name commits to the bytes, the store checks them once on the way in
 so that nobody can squat on a name, and every reader checks them again. A file appears under its name only when it is
@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
-from sealmarket.protocol.codec import Bytes32
+from sealmarket.protocol import merkle
+from sealmarket.protocol.codec import Bytes32, decode
 from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.wire import LeafList
 from sealmarket.sealed.container import ContainerReader
 from sealmarket.sealed.errors import SealedError
 from sealmarket.workload.bundle import unpack
@@ -31,9 +33,10 @@ class Kind(StrEnum):
     DOCUMENTS = "documents"
     CONTAINERS = "containers"
     WORKLOADS = "workloads"
+    LISTS = "lists"
 
 
-LIMITS = {Kind.DOCUMENTS: 8 << 20, Kind.CONTAINERS: 64 << 30, Kind.WORKLOADS: 64 << 20}
+LIMITS = {Kind.DOCUMENTS: 8 << 20, Kind.CONTAINERS: 64 << 30, Kind.WORKLOADS: 64 << 20, Kind.LISTS: 4 << 20}
 """The most bytes that one blob of a kind may have."""
 
 
@@ -133,8 +136,18 @@ def _check_workload(file: io.BufferedRandom, digest: Bytes32) -> None:
         raise Rejected(f"expected a workload with digest {digest}, found {found}", remedy="pack and measure it again")
 
 
+def _check_list(file: io.BufferedRandom, root: Bytes32) -> None:
+    try:
+        found = merkle.root(decode(LeafList, file.read()).leaves)
+    except MalformedDocument as error:
+        raise Rejected(f"not the list {root}: {error.message}", remedy=error.remedy) from error
+    if found != root:
+        raise Rejected(f"expected the leaves under {root}, found those under {found}", remedy="post the whole list")
+
+
 _CHECKS: dict[Kind, Callable[[io.BufferedRandom, Bytes32], None]] = {
     Kind.DOCUMENTS: _check_document,
     Kind.CONTAINERS: _check_container,
     Kind.WORKLOADS: _check_workload,
+    Kind.LISTS: _check_list,
 }

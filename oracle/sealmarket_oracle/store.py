@@ -10,23 +10,17 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from sealmarket.protocol.codec import Bytes32, Shape, decode
+from sealmarket.protocol.codec import Bytes32, decode
 from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.numbers import JobId
-from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket.protocol.wire import EvidenceEnvelope, LeafList
 from sealmarket_oracle.errors import StoreUnavailable
 
 MAXIMUM_DOCUMENT = 8 << 20
 MAXIMUM_EVIDENCE = 32 << 20
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
-
-
-class LeafList(Shape, frozen=True, kw_only=True):
-    """The leaves behind a Merkle root on chain: allowed pairs, or admitted consumers. Found by the root."""
-
-    leaves: tuple[Bytes32, ...]
 
 
 class Store(Protocol):

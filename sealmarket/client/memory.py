@@ -14,7 +14,7 @@ from sealmarket.client.store import Store
 from sealmarket.protocol.codec import canonical_json, decode
 from sealmarket.protocol.wire import Problem, SignedRequest
 
-_BLOBS = ("documents", "containers", "workloads")
+_BLOBS = ("documents", "containers", "workloads", "lists")
 _BY_JOB = ("evidence", "parameters", "results", "acknowledgements")
 
 

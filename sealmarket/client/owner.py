@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -262,9 +263,13 @@ class Owner:
             self._chain.registry.tighten(asset, version, msgspec.structs.replace(present, **changes))
         )
 
-    def replace_allow_list(self, asset: AssetId, version: int, allow_root: Bytes32) -> Mined:
-        """Put another root of allowed pairs into force; with what the policy allows, never more."""
-        return self._sender.send(self._chain.registry.replace_allow_list(asset, version, allow_root))
+    def replace_allow_list(self, asset: AssetId, version: int, leaves: Iterable[Bytes32]) -> Mined:
+        """Put another list of allowed pairs into force; with what the policy allows, never more.
+
+        ``leaves`` are :func:`~sealmarket.protocol.job.allowed_leaf`; any number of them stands behind one root on chain.
+        """
+        root = self._store.put_list(leaves)
+        return self._sender.send(self._chain.registry.replace_allow_list(asset, version, root))
 
     def revoke(self, asset: AssetId, version: int) -> Mined:
         """Stop every later match, acceptance and release of a version, for good."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -15,6 +15,7 @@ import msgspec
 
 from sealmarket.client.errors import NotInStore, StoreLied, StoreRefused
 from sealmarket.client.http import Http
+from sealmarket.protocol import merkle
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, canonical_json, from_builtins
 from sealmarket.protocol.errors import MalformedDocument
@@ -24,6 +25,7 @@ from sealmarket.protocol.numbers import JobId, Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
     JobView,
+    LeafList,
     Parameters,
     PostedResult,
     SignedAcknowledgement,
@@ -142,6 +144,13 @@ class Store:
         if bundle.digest != digest:
             raise StoreLied("workload", digest, bundle.digest)
         return bundle
+
+    def put_list(self, leaves: Iterable[Bytes32]) -> Bytes32:
+        """Keep the leaves behind a Merkle root on chain, for the oracle nodes to find; returns the root."""
+        listed = LeafList(leaves=tuple(sorted(set(leaves))))
+        root = merkle.root(listed.leaves)
+        self._http.send("PUT", f"/v1/lists/{root}", listed, what="list of leaves")
+        return root
 
     # --- orders -----------------------------------------------------------------------------------------------
 

@@ -27,6 +27,12 @@ class Parameters(Shape, frozen=True, kw_only=True):
     values: dict[str, str | int | float | bool]
 
 
+class LeafList(Shape, frozen=True, kw_only=True):
+    """The leaves behind a Merkle root on chain: allowed pairs, or admitted consumers. Found by the root."""
+
+    leaves: tuple[Bytes32, ...]
+
+
 class EvidencePackage(Shape, frozen=True, kw_only=True):
     """What a provider shows the oracle nodes. Sealed to each node's HPKE key, since it identifies hardware.
 

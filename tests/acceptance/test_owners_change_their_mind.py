@@ -89,7 +89,7 @@ def test_a_wider_allow_list_on_chain_opens_nothing_that_the_shares_were_not_made
     """The owner's account itself, or whoever stole it, puts the greedy workload onto the list on chain."""
     greedy = workloads.other(rehearsal.workload, rehearsal.folder / "greedy", workloads.GREEDY)
     leaf: Bytes32 = allowed_leaf(Tee.TDX, rehearsal.measurement.digest(), greedy.digest)
-    rehearsal.settle_block(rehearsal.owners["north"].replace_allow_list(asset.asset_id, asset.version, leaf))
+    rehearsal.settle_block(rehearsal.owners["north"].replace_allow_list(asset.asset_id, asset.version, [leaf]))
     before = rehearsal.still()
     record = rehearsal.reach_status(rehearsal.job(asset, workload=greedy), Status.REFUSED)
     assert record.fault is Fault.REQUEST_REFUSED

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sealmarket.protocol import merkle
 from sealmarket.protocol.codec import Bytes32
 from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.wire import LeafList
 from sealmarket.sealed.container import seal
 from sealmarket_backend import blobs as blobs_module
 from sealmarket_backend.blobs import Blobs, Kind
@@ -47,6 +49,14 @@ def test_a_truncated_container_is_rejected(blobs: Blobs) -> None:
 def test_what_is_no_workload_is_rejected(blobs: Blobs) -> None:
     with pytest.raises(Rejected, match="not the workload"):
         blobs.put(Kind.WORKLOADS, keccak(b""), b"no archive")
+
+
+def test_leaves_under_another_root_are_rejected(blobs: Blobs) -> None:
+    leaves = tuple(Bytes32(bytes([n]) * 32) for n in range(3))
+    listed = LeafList(leaves=leaves).canonical()
+    blobs.put(Kind.LISTS, merkle.root(leaves), listed)
+    with pytest.raises(Rejected, match="expected the leaves under"):
+        blobs.put(Kind.LISTS, merkle.root(leaves[:2]), listed)
 
 
 def test_more_bytes_than_allowed_are_rejected(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def test_terms_cannot_be_loosened(market: Market, sealed: SealedAsset) -> None:
 
 def test_a_new_allow_list_comes_with_the_whole_terms(market: Market, sealed: SealedAsset) -> None:
     root = sealed.terms.allow_root
-    mined = market.owner.replace_allow_list(sealed.asset_id, 1, root)
+    mined = market.owner.replace_allow_list(sealed.asset_id, 1, [root])
     changed = next(event for event in mined.events if isinstance(event, TermsChanged))
     state = market.chain.at(market.chain.head()).asset(sealed.asset_id, 1)
     assert (changed.terms, changed.terms_version) == (state.terms, state.terms_version)

@@ -11,9 +11,10 @@ from sealmarket.protocol.codec import Bytes32, canonical_json
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.merkle import root
 from sealmarket.protocol.numbers import JobId
+from sealmarket.protocol.wire import LeafList
 from sealmarket_oracle import store as store_module
 from sealmarket_oracle.errors import StoreUnavailable
-from sealmarket_oracle.store import HttpStore, LeafList
+from sealmarket_oracle.store import HttpStore
 
 JOB = JobId(Bytes32(b"\x01" * 32))
 
