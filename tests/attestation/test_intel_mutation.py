@@ -162,7 +162,7 @@ RULES = [
     ("body.replay or ()", "()", "test_36_"),
 ]
 EAR = [
-    ('header.get("alg") != "ES256" or', "", "test_12_"),
+    ('header.get("alg") != "ES256" or', "", "test_12_another"),
     ('set(header) - {"alg", "typ", "kid"}', "False", "test_12_a_key"),
     ("now.timestamp() > until", "False", "test_12_a_token_holds"),
 ]
@@ -204,6 +204,6 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.long
 @pytest.mark.parametrize("mutant", MUTANTS, ids=name)
 def test_a_rule_that_is_switched_off_fails_its_test(copy: Path, mutant: Mutant) -> None:
-    killed_by = killers_of(copy, mutant, *TESTS, "-k", mutant.killer.removeprefix("test_"))
+    killed_by = killers_of(copy, mutant, *TESTS, "-x", "-k", mutant.killer.removeprefix("test_"))
 
     assert any(mutant.killer in test for test in killed_by), f"survived; failing: {killed_by}"

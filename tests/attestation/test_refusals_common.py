@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -308,8 +309,20 @@ def test_12_the_public_key_as_a_shared_secret_is_refused(token: str, key: ec.Ell
     mac.update(signed.encode())
     tag = base64.urlsafe_b64encode(mac.finalize()).rstrip(b"=").decode()
 
-    with pytest.raises(EarRefused, match="ES256"):
+    with pytest.raises(EarRefused, match="alg ES256"):
         read_ear(f"{signed}.{tag}", key.public_key(), NOW)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "ES256K", "HS256"])
+def test_12_another_algorithm_is_refused_even_under_the_right_signature(
+    token: str, key: ec.EllipticCurvePrivateKey, algorithm: str
+) -> None:
+    signed = f"{_part({'alg': algorithm})}.{token.split('.')[1]}"
+    r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(SHA256())))
+    signature = base64.urlsafe_b64encode(r.to_bytes(32) + s.to_bytes(32)).rstrip(b"=").decode()
+
+    with pytest.raises(EarRefused, match="alg ES256"):
+        read_ear(f"{signed}.{signature}", key.public_key(), NOW)
 
 
 def test_12_a_key_from_the_header_is_refused(forge: IntelForge, key: ec.EllipticCurvePrivateKey) -> None:
