@@ -1,19 +1,21 @@
-"""JSON-RPC over HTTP: one request at a time, bounded, with errors told apart by what a caller can do about them.
+"""JSON-RPC over HTTP through web3's provider: one request at a time, with errors told apart by what a caller can do.
 
-The library speaks the wire protocol itself, with ``eth_abi`` for encoding: every read here is one of a dozen
-methods, each pinned to a block, and what a node answers is checked before it is used.
+Only the transport is web3's. Reads are a dozen methods, each pinned to a block, and what a node answers is checked here
+before it is used; web3's own retries are off, since the callers know what may be asked twice.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-import msgspec
+import requests
+from requests.adapters import BaseAdapter
+from web3 import HTTPProvider
+from web3.exceptions import Web3Exception
+from web3.types import RPCEndpoint
 
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, RpcRefused
 
@@ -29,9 +31,12 @@ class Rpc:
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self.url = url
-        self._numbers = itertools.count(1)
+        self._session = requests.Session()
         # A proxy from the environment has no business between us and a node on this machine.
-        self._http = httpx.Client(timeout=timeout, trust_env=not is_loopback(url))
+        self._session.trust_env = not is_loopback(url)
+        self._provider = HTTPProvider(
+            url, request_kwargs={"timeout": timeout}, session=self._session, exception_retry_configuration=None
+        )
 
     def call(self, method: str, *params: object) -> Any:
         """The result of one method.
@@ -40,41 +45,30 @@ class Rpc:
             ChainUnavailable: no answer, a broken one, or "later".
             RpcRefused: the node answered with an error.
         """
-        number = next(self._numbers)
-        body = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
         try:
-            response = self._http.post(
-                self.url, content=msgspec.json.encode(body), headers={"content-type": "application/json"}
-            )
-        except httpx.HTTPError as error:
+            answer: object = self._provider.make_request(RPCEndpoint(method), list(params))
+        except (requests.RequestException, Web3Exception, ValueError) as error:
             raise ChainUnavailable(self.url, f"{type(error).__name__}: {error}") from error
-        return self._result(method, response)
-
-    def _result(self, method: str, response: httpx.Response) -> Any:
-        try:
-            answer = msgspec.json.decode(response.content)
-        except msgspec.MsgspecError as error:
-            raise ChainUnavailable(self.url, f"HTTP {response.status_code}, not JSON") from error
         if not isinstance(answer, dict):
-            raise ChainUnavailable(self.url, f"HTTP {response.status_code}, not a JSON-RPC answer")
+            raise ChainUnavailable(self.url, "not a JSON-RPC answer")
         problem = answer.get("error")
         if isinstance(problem, dict):
             code, detail = int(problem.get("code", 0)), str(problem.get("message", ""))
-            if code in _RETRY_CODES or response.status_code == 429:
+            if code in _RETRY_CODES:
                 raise ChainUnavailable(self.url, detail)
             raise RpcRefused(method, code, detail[:500], problem.get("data"))
-        if response.status_code != 200 or "result" not in answer:
-            raise ChainUnavailable(self.url, f"HTTP {response.status_code} without a result")
+        if "result" not in answer:
+            raise ChainUnavailable(self.url, "an answer without a result")
         return answer["result"]
 
-    def replace_transport(self, transport: httpx.BaseTransport) -> None:
+    def mount(self, adapter: BaseAdapter) -> None:
         """Send requests elsewhere: to a twin of a node."""
-        self._http.close()
-        self._http = httpx.Client(transport=transport)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._http.close()
+        self._session.close()
 
 
 def is_loopback(url: str) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from typing import Any
 
-import httpx
 import msgspec
+import requests
+from requests.adapters import BaseAdapter
 
 from sealmarket.chain import Chain
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
@@ -60,16 +63,33 @@ class Node:
         number = self.height if tag == "latest" else int(tag, 16)
         return block(number, self.fork) if number <= self.height else None
 
-    def handle(self, request: httpx.Request) -> httpx.Response:
+    def handle(self, body: dict[str, Any]) -> dict[str, Any]:
         """One request."""
-        body = msgspec.json.decode(request.read())
         method, params = body["method"], body["params"]
         self.asked.append((method, params))
         answer = self.answers.get(method, {"error": {"code": -32601, "message": "no such method"}})
         if callable(answer):
             answer = answer(*params)
         envelope = answer if isinstance(answer, dict) and set(answer) == {"error"} else {"result": answer}
-        return httpx.Response(200, content=msgspec.json.encode({"jsonrpc": "2.0", "id": body["id"], **envelope}))
+        return {"jsonrpc": "2.0", "id": body["id"], **envelope}
+
+
+class Wire(BaseAdapter):
+    """What stands where the network would be: a function from request to answer, which may raise instead."""
+
+    def __init__(self, handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        super().__init__()
+        self._handle = handle
+
+    def send(self, request: requests.PreparedRequest, *_args: object, **_options: object) -> requests.Response:
+        """One request."""
+        response = requests.Response()
+        response.status_code = 200
+        response.raw = io.BytesIO(msgspec.json.encode(self._handle(msgspec.json.decode(request.body or b""))))
+        return response
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def error(code: int, message: str, data: object = None) -> dict[str, Any]:
@@ -80,5 +100,5 @@ def error(code: int, message: str, data: object = None) -> dict[str, Any]:
 def chain(node: Node, book: AddressBook = BOOK) -> Chain:
     """A chain read through that node."""
     made = Chain(book, "http://node.twin")
-    made.rpc.replace_transport(httpx.MockTransport(node.handle))
+    made.rpc.mount(Wire(node.handle))
     return made

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
+import requests
 from msgspec.structs import replace
 
 from sealmarket.chain import (
@@ -26,7 +26,7 @@ from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32,
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.job import JobSpec
 from sealmarket.protocol.numbers import Grade, Status, Tee
-from tests.chain.node import BOOK, CHAIN_ID, MARKET, REGISTRY, Node, chain, error
+from tests.chain.node import BOOK, CHAIN_ID, MARKET, REGISTRY, Node, Wire, chain, error
 
 ASSET = keccak(b"asset")
 TRANSACTION = keccak(b"transaction")
@@ -251,10 +251,10 @@ def test_silence_is_unavailable() -> None:
     made = Node()
     reader = chain(made)
 
-    def silent(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectTimeout("no answer", request=request)
+    def silent(_body: dict[str, Any]) -> dict[str, Any]:
+        raise requests.ConnectTimeout("no answer")
 
-    reader.rpc.replace_transport(httpx.MockTransport(silent))
+    reader.rpc.mount(Wire(silent))
     with pytest.raises(ChainUnavailable, match="nothing is lost by trying again"):
         reader.head()
 
