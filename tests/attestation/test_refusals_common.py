@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -424,3 +426,11 @@ def test_good_evidence_is_accepted(forge: IntelForge) -> None:
 
     assert verdict.accepted
     assert verdict.grade is Grade.SIMULATED
+
+
+def test_every_refusal_of_the_list_that_concerns_intel_or_any_tee_has_a_test_by_its_number() -> None:
+    folder = Path(__file__).parent
+    names = "".join((folder / f"test_refusals_{part}.py").read_text() for part in ("common", "intel"))
+    held = {int(number) for number in re.findall(r"^def test_(\d+)_", names, re.MULTILINE)}
+
+    assert held == set(range(1, 37))
