@@ -35,6 +35,9 @@ _ECDSA_P384_SHA384 = 1
 _HALF = 72
 _NO_MIGRATION_AGENT = b"\xff" * 32
 
+_LAYOUT = struct.Struct("<IIQ 16s16s II 8s QI 4x 64s48s32s 48s48s 32s32s 8s 3s21x 64s 8s 3sx 3sx 8s QQ")
+"""Table 23 up to the mitigation vectors; what it skips is reserved and must be zero."""
+
 # What must be zero in every version, then what is zero before a version gave it a meaning.
 _RESERVED = ((0x04C, 0x050), (0x18B, 0x1A0), (0x1EB, 0x1EC), (0x1EF, 0x1F0), (0x208, 0x2A0))
 _ZERO_BEFORE = ((3, 0x188, 0x18B), (5, 0x1F8, 0x208))
@@ -170,10 +173,12 @@ def read_report(raw: bytes) -> SnpReport:
         refuse(Reason.TRUNCATED, f"{REPORT_SIZE} bytes", len(raw))
     if len(raw) > REPORT_SIZE:
         refuse(Reason.TRAILING_BYTES, f"{REPORT_SIZE} bytes", len(raw))
-    version, guest_svn, policy = struct.unpack_from("<IIQ", raw)
+    fields = _LAYOUT.unpack_from(raw)
+    version, guest_svn, policy, family_id, image_id, vmpl, algorithm, current_tcb, platform_info, flags = fields[:10]
+    report_data, measurement, host_data, id_key_digest, author_key_digest, report_id, report_id_ma = fields[10:17]
+    reported_tcb, cpuid, chip_id, committed_tcb, current_version, committed_version, launch_tcb = fields[17:24]
     if version not in VERSIONS:
         refuse(Reason.UNSUPPORTED_FORMAT, f"report version {VERSIONS[0]} to {VERSIONS[-1]}", version)
-    vmpl, algorithm, flags = _word(raw, 0x030), _word(raw, 0x034), _word(raw, 0x048)
     if algorithm != _ECDSA_P384_SHA384:
         refuse(Reason.UNSUPPORTED_FORMAT, "signature algorithm 1, ECDSA P-384 with SHA-384", algorithm)
     if vmpl > 3:
@@ -187,37 +192,33 @@ def read_report(raw: bytes) -> SnpReport:
         version=version,
         guest_svn=guest_svn,
         policy=policy,
-        family_id=raw[0x010:0x020],
-        image_id=raw[0x020:0x030],
+        family_id=family_id,
+        image_id=image_id,
         vmpl=vmpl,
-        platform_info=int.from_bytes(raw[0x040:0x048], "little"),
+        platform_info=platform_info,
         author_key=bool(flags & 1),
         chip_key_masked=bool(flags & 2),
         signing_key=signing_key,
-        report_data=raw[0x050:0x090],
-        measurement=raw[0x090:0x0C0],
-        host_data=raw[0x0C0:0x0E0],
-        id_key_digest=raw[0x0E0:0x110],
-        author_key_digest=raw[0x110:0x140],
-        report_id=raw[0x140:0x160],
-        report_id_ma=raw[0x160:0x180],
-        current_tcb=raw[0x038:0x040],
-        reported_tcb=raw[0x180:0x188],
-        committed_tcb=raw[0x1E0:0x1E8],
-        launch_tcb=raw[0x1F0:0x1F8],
-        cpuid=(raw[0x188], raw[0x189], raw[0x18A]) if version >= 3 else None,
-        chip_id=raw[0x1A0:0x1E0],
-        current_version=(raw[0x1EA], raw[0x1E9], raw[0x1E8]),
-        committed_version=(raw[0x1EE], raw[0x1ED], raw[0x1EC]),
-        mitigation_vectors=struct.unpack_from("<QQ", raw, 0x1F8),
+        report_data=report_data,
+        measurement=measurement,
+        host_data=host_data,
+        id_key_digest=id_key_digest,
+        author_key_digest=author_key_digest,
+        report_id=report_id,
+        report_id_ma=report_id_ma,
+        current_tcb=current_tcb,
+        reported_tcb=reported_tcb,
+        committed_tcb=committed_tcb,
+        launch_tcb=launch_tcb,
+        cpuid=(cpuid[0], cpuid[1], cpuid[2]) if version >= 3 else None,
+        chip_id=chip_id,
+        current_version=(current_version[2], current_version[1], current_version[0]),
+        committed_version=(committed_version[2], committed_version[1], committed_version[0]),
+        mitigation_vectors=(fields[24], fields[25]),
         signed=raw[:SIGNED_SIZE],
         r=r,
         s=s,
     )
-
-
-def _word(raw: bytes, offset: int) -> int:
-    return int.from_bytes(raw[offset : offset + 4], "little")
 
 
 def _check_reserved(raw: bytes, version: int, flags: int) -> None:
