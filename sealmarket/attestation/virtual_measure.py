@@ -215,11 +215,7 @@ def _walk_lenient(directory: Path, prefix: str) -> Iterator[SourceFile]:
     # Distributions link files of the standard library; their content is what is copied and measured. What is
     # skipped here is not copied either, so that it cannot be imported.
     for entry in _entries(directory):
-        if (
-            entry.name in _NEVER_COPIED
-            or entry.name.startswith("config-")
-            or entry.name.endswith((".pyc", ".a"))
-        ):
+        if entry.name in _NEVER_COPIED or entry.name.startswith("config-") or entry.name.endswith((".pyc", ".a")):
             continue
         path = prefix + unicodedata.normalize("NFC", entry.name)
         if entry.is_dir(follow_symlinks=False):
