@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scripts.demo_story import ground, stage, story
+from scripts.demo_story import ground, stage, story, yours
 from scripts.demo_story.data import parts
 from scripts.demo_story.proof import prove
 from scripts.demo_story.refusals import refuse_all
@@ -47,7 +47,8 @@ def main(words: list[str]) -> int:
             told.seconds["total"] = round(time.monotonic() - began, 3)
             _report(tell, told, options)
             if options.keep:
-                _wait(tell, told)
+                yours.tell(told, yours.prepare(told))
+                threading.Event().wait()
     except KeyboardInterrupt:
         tell.say("\n[yellow]stopped; nothing is left running[/]")
         return 130
@@ -163,22 +164,6 @@ def _document(told: Story) -> dict[str, Any]:
         "seconds": told.seconds | told.tell.seconds,
         **told.told,
     }
-
-
-def _wait(tell: Teller, told: Story) -> None:
-    book = told.market.book
-    tell.table(
-        "Still running; Ctrl-C ends it",
-        ("what", "where"),
-        [
-            ("market page", f"{book.backend}/"),
-            ("chain", told.market.rpc),
-            *((f"oracle node {n}", f"{m.url}/v1/node") for n, m in enumerate(book.committees[0].members, 1)),
-            ("address book", str(told.market.book_file)),
-            ("logs", str(told.market.programs.logs)),
-        ],
-    )
-    threading.Event().wait()
 
 
 sys.exit(main(sys.argv[1:]))

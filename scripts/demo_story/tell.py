@@ -114,6 +114,12 @@ class Teller:
             body.add_row(name, value)
         self.console.print(Panel(body, title=f"[bold red]{headline}[/]", title_align="left", border_style="red"))
 
+    def commands(self, headline: str, lines: Sequence[str]) -> None:
+        """Commands to copy: never wrapped, so that a terminal's own wrapping keeps each in one piece."""
+        self.console.print(f"\n[bold]{headline}[/]")
+        for line in lines:
+            self.console.print(f"   {line}", soft_wrap=True, markup=False)
+
     def picture(self, path: Path) -> None:
         """Keep what was told as a picture (SVG)."""
         self.console.save_svg(str(path), title="scripts/demo")
