@@ -6,6 +6,7 @@ what people sign and what readers verify does not rest on it.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import Annotated, Any, TypeVar
 
@@ -73,6 +74,14 @@ def _errors(app: FastAPI) -> None:
         problem = Problem(title=type(error).__name__, detail=error.message[:4096], remedy=error.remedy[:4096])
         return JSONResponse(to_builtins(problem), status_code=status, media_type="application/problem+json")
 
+    def no_room(_request: Request, error: Exception) -> JSONResponse:
+        remedy = "nothing was kept of it; try again when the operator has made room"
+        problem = Problem(title="DiskFailed", detail=f"the disk takes no writes: {error}"[:4096], remedy=remedy)
+        return JSONResponse(to_builtins(problem), status_code=507, media_type="application/problem+json")
+
+    for kind in (OSError, sqlite3.OperationalError):
+        app.add_exception_handler(kind, no_room)
+
 
 def _store(app: FastAPI, backend: Backend) -> None:
     def routes(kind: Kind) -> None:
@@ -85,6 +94,7 @@ def _store(app: FastAPI, backend: Backend) -> None:
                 await run_in_threadpool(backend.blobs.keep, incoming, wanted)
             return Response(status_code=201)
 
+        @app.head(f"/v1/{kind}/{{name}}", name=f"has {kind}")
         @app.get(f"/v1/{kind}/{{name}}", name=f"get {kind}")
         def get(name: str) -> FileResponse:
             return FileResponse(backend.blobs.path(kind, Bytes32.parse(name)), media_type="application/octet-stream")

@@ -77,12 +77,16 @@ class Papers:
     """What the store gave, by name: policy documents, share sets, this node's sealed shares.
 
     ``lists`` holds the leaves behind Merkle roots (allowed pairs, admitted consumers), already held against the root.
+    ``present`` names what else the store has: containers by root, workload and parameters by digest, the result key by
+    its Keccak-256; the key itself is in ``result_key``.
     """
 
     policies: Mapping[Bytes32, bytes] = field(default_factory=dict)
     share_sets: Mapping[Bytes32, bytes] = field(default_factory=dict)
     sealed_shares: Mapping[Bytes32, bytes] = field(default_factory=dict)
     lists: Mapping[Bytes32, frozenset[Bytes32]] = field(default_factory=dict)
+    present: frozenset[Bytes32] = frozenset()
+    result_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,7 @@ class Row(IntEnum):
     PLATFORM = 4
     REQUEST = 5
     PAIR = 6
+    LATE = 7
 
 
 @dataclass(frozen=True, slots=True)

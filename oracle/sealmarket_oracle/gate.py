@@ -5,20 +5,26 @@ Steps, each in the module that its rules fill (docs/spec/oracle.md, "The gate"):
  1. seals and epoch are the job's                             rules_chain
  2. no owner revoked, tightened or let expire                 rules_chain
  3. each policy is the one that the shares are bound to       rules_papers
- 4. our own share opens, before anybody is charged            rules_papers
+ 4. our own share opens, before anybody is charged;           rules_papers
+    the container is in the store                            rules_materials
  5. the evidence is shown, and is what was hashed on chain    rules_evidence
  6. it names a recent block of this chain                     rules_evidence
  7. it is authentic                                           rules_evidence
  8. it is about this job and these keys                       rules_evidence
  9. it is acceptable to node, request, chain and every owner  rules_evidence
-10. request and pair are allowed by policy and chain          rules_evidence
+10. purpose and workload are allowed by every owner           rules_materials
+11. workload, parameters and result key can be had, and the
+    owners' output rules can be met together                  rules_materials
+12. the host lacked nothing when it quoted                    rules_materials
+13. the pair of enclave and workload is still listed on chain rules_evidence
 
 Everything that is wrong is named in the detail. One row of the fault table decides, the first that has a finding:
 
-    terms (2) > input (1, 3, 4) > evidence withheld (5) > platform (6-9) > request (10) > pair taken off the list (10)
+    terms (2) > input (1, 3, 4) > evidence withheld (5) > platform (6-9) > request (10, 11) > pair (13) > late (12)
 
 Rows in which nobody is charged come first, so that nobody pays for a job that could not have been. The platform comes
-before the request, or a provider without a working enclave could earn the fee of a refused request. Only the reasons of
+before the request, or a provider without a working enclave could earn the fee of a refused request; and before what
+came late, where nobody is charged, or it could talk itself out of its penalty. Only the reasons of
 the row that decides are signed: they are what all honest nodes see alike. What the store lacks is awaited for half of
 the window, where it could change the row; afterwards it counts as withheld.
 """
@@ -36,6 +42,7 @@ from sealmarket.sealed.hpke import PrivateKey
 from sealmarket_oracle.case import Case, Decided, Deferral, Fault, NotShown, Papers, Row, Shown
 from sealmarket_oracle.rules_chain import chain_faults
 from sealmarket_oracle.rules_evidence import Appraised, appraise_evidence
+from sealmarket_oracle.rules_materials import content_faults, late_faults, request_faults
 from sealmarket_oracle.rules_papers import Policy, read_policy, share_faults
 
 _OUTCOMES = {
@@ -45,6 +52,7 @@ _OUTCOMES = {
     Row.PLATFORM: Outcome.PLATFORM_REFUSED,
     Row.REQUEST: Outcome.REQUEST_REFUSED,
     Row.PAIR: Outcome.TERMS_REFUSED,
+    Row.LATE: Outcome.INPUT_REFUSED,
 }
 
 
@@ -64,8 +72,11 @@ def decide(
         policies.append(policy)
         faults += found
         faults += share_faults(case, asset, papers, private)
+        faults += content_faults(asset, papers)
     appraised = appraise_evidence(case, shown, tuple(policies), papers, roots)
     faults += appraised.faults
+    faults += request_faults(case, papers, policies)
+    faults += late_faults(shown)
     deciding = _deciding(case, faults)
     if isinstance(deciding, Deferral):
         return deciding

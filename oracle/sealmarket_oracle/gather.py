@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sealmarket.attestation.errors import AttestationError
 from sealmarket.protocol.book import Committee
@@ -25,6 +26,7 @@ from sealmarket_oracle.store import Store
 MAXIMUM_ENVELOPES = 16
 """Envelopes that are tried for one job: whoever fills the store with others wastes their own time."""
 _CACHED_BYTES = 64 << 20
+_CACHED_NAMES = 10_000
 
 
 class PapersDesk:
@@ -34,6 +36,7 @@ class PapersDesk:
         self._store = store
         self._held: OrderedDict[Bytes32, bytes] = OrderedDict()
         self._bytes = 0
+        self._present: OrderedDict[Bytes32, None] = OrderedDict()
 
     def gather(self, place: Place, committee: Committee, index: int, assets: Sequence[AssetFacts]) -> Papers:
         """Everything that the store has of a job's papers. What is absent is left out.
@@ -53,6 +56,33 @@ class PapersDesk:
                 share_sets[asset.seal.share_root] = raw
                 sealed |= self._own_share(place, committee, index, asset, raw)
         return Papers(policies=policies, share_sets=share_sets, sealed_shares=sealed, lists=lists)
+
+    def with_materials(self, papers: Papers, spec: JobSpec, assets: Sequence[AssetFacts]) -> Papers:
+        """The same papers, with what else the job names and the store has. What was there once is not asked for again.
+
+        Raises:
+            StoreUnavailable: as :meth:`gather`.
+        """
+        has, request, parameters = self._store.has, spec.request_hash, spec.parameters_digest
+        result_key = self._document(spec.result_key_hash)
+        present = {spec.result_key_hash} if result_key is not None else set()
+        roots = {asset.seal.content_root for asset in assets}
+        present |= {root for root in roots if self._seen(root, lambda root: has("containers", root))}
+        if self._seen(spec.workload_digest, lambda digest: has("workloads", digest)):
+            present.add(spec.workload_digest)
+        if self._seen(request, lambda request: self._store.has_parameters(request, parameters)):
+            present.add(parameters)
+        return replace(papers, present=frozenset(present), result_key=result_key)
+
+    def _seen(self, name: Bytes32, has: Callable[[Bytes32], bool]) -> bool:
+        if name in self._present:
+            return True
+        if not has(name):
+            return False
+        self._present[name] = None
+        while len(self._present) > _CACHED_NAMES:
+            self._present.popitem(last=False)
+        return True
 
     def _own_share(
         self, place: Place, committee: Committee, index: int, asset: AssetFacts, raw: bytes

@@ -1,4 +1,4 @@
-"""Gate, steps 5 to 10: the evidence. Is it shown, about this job, authentic, and acceptable to every owner?
+"""Gate, steps 5 to 9 and 13: the evidence. Is it shown, about this job, authentic, and acceptable to every owner?
 
 Pure. The time of every check is the time of the block in which the provider posted the evidence's hash, so that honest
 nodes come to the same answer whenever they look, and whatever their own clocks say.
@@ -56,19 +56,18 @@ class Appraised:
 def appraise_evidence(
     case: Case, shown: Shown | NotShown, policies: tuple[Policy | None, ...], papers: Papers, roots: Roots
 ) -> Appraised:
-    """Steps 5 to 10, in order; what needs an authentic report ends where there is none.
+    """Steps 5 to 9 and 13, in order; what needs an authentic report ends where there is none.
 
     5. The evidence is shown: it opens with our key, and hashes to what is on chain.
     6. It names a block of this chain, from the match on, before the quote and recent to it; its key is a key.
     7. It is authentic: a chain of signatures up to a root that this node trusts.
     8. It was made for exactly this job, these keys and that block: all 64 bytes of report data.
     9. Its grade reaches what node, request, chain and policies demand, and it is acceptable to each owner's rules.
-    10. The request is one that each owner's policy and terms allow, and the pair of enclave and workload is still on
-        the list on chain: the conjunction, so that a change on chain can only tighten.
+    13. The pair of enclave and workload is still on each owner's list on chain.
     """
     if isinstance(shown, NotShown):
         finding = note(JobReason.EVIDENCE_WITHHELD, "evidence", f"evidence with hash {case.evidence_hash}", shown.why)
-        return Appraised(None, (*_request_faults(case, policies), Fault(Row.WITHHELD, finding, waits=True)))
+        return Appraised(None, (Fault(Row.WITHHELD, finding, waits=True),))
     package = shown.package
     faults = [Fault(Row.PLATFORM, found) for found in _about_block(case, shown)]
     faults += _about_key(package)
@@ -85,7 +84,6 @@ def appraise_evidence(
                 faults += found
                 warnings += said
                 faults += _pair_faults(case, asset, policy, report, papers)
-    faults += _request_faults(case, policies)
     return Appraised(report, tuple(dict.fromkeys(faults)), tuple(dict.fromkeys(warnings)))
 
 
@@ -175,21 +173,6 @@ def _acceptable(
     subject = str(asset.use.asset_id)
     faults = [_platform(finding, subject) for finding in verdict.findings]
     return faults, [_note(finding, subject) for finding in verdict.warnings]
-
-
-def _request_faults(case: Case, policies: tuple[Policy | None, ...]) -> list[Fault]:
-    faults = []
-    for asset, policy in zip(case.assets, policies, strict=True):
-        subject, purpose = asset.use.asset_id, case.spec.purpose
-        allowed = asset.state.terms.purposes & (policy.document.terms.purposes if policy is not None else ~0)
-        if not purpose or purpose & ~allowed:
-            finding = note(JobReason.PURPOSE_NOT_ALLOWED, subject, f"purposes within {allowed:#x}", f"{purpose:#x}")
-            faults.append(Fault(Row.REQUEST, finding))
-        if policy is not None and case.spec.workload_digest not in policy.document.workloads:
-            expected = f"one of {len(policy.document.workloads)} workloads of the policy"
-            finding = note(JobReason.WORKLOAD_NOT_ALLOWED, subject, expected, case.spec.workload_digest)
-            faults.append(Fault(Row.REQUEST, finding))
-    return faults
 
 
 def _pair_faults(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from typing import Literal
 
@@ -59,7 +60,9 @@ class Runner:
             final = self._node.tick()
         except SealmarketError as error:
             return self._waiting(str(error), ticks)
-        except Exception as error:  # noqa: BLE001 - a full disk or a surprise stops deciding, and is tried again
+        except (OSError, sqlite3.OperationalError) as error:
+            return self._waiting(f"the journal's disk takes no writes: {error} (make room in the state folder)", ticks)
+        except Exception as error:  # noqa: BLE001 - a surprise stops deciding, and is tried again
             return self._waiting(f"unexpected {type(error).__name__}", ticks)
         if self._health.status == "waiting":
             _log.info("deciding again")

@@ -179,6 +179,7 @@ class Node:
 
     def _decide(self, case: Case) -> MayNot | None:
         papers = self._papers.gather(self.place, case.committee, case.index, case.assets)
+        papers = self._papers.with_materials(papers, case.spec, case.assets)
         package = open_evidence(case, self._store.evidence(case.job_id), self._keys.hpke)
         shown = package if isinstance(package, NotShown) else Shown(package=package, named=self._named(package, case))
         decided = decide(case, papers, shown, self._keys.hpke, self._terms.roots)

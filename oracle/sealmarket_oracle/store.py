@@ -5,22 +5,26 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 import httpx
 
-from sealmarket.protocol.codec import Bytes32, decode
+from sealmarket.protocol.codec import Bytes32, canonical_json, decode
 from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import parameters_digest
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.numbers import JobId
-from sealmarket.protocol.wire import EvidenceEnvelope, LeafList
+from sealmarket.protocol.wire import EvidenceEnvelope, LeafList, Parameters
 from sealmarket_oracle.errors import StoreUnavailable
 
 MAXIMUM_DOCUMENT = 8 << 20
 MAXIMUM_EVIDENCE = 32 << 20
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+
+BlobKind = Literal["containers", "workloads"]
+"""What is too large for a node to read. The store is asked whether it has it; the enclave reads and checks it."""
 
 
 class Store(Protocol):
@@ -34,6 +38,12 @@ class Store(Protocol):
 
     def leaves(self, root: Bytes32) -> frozenset[Bytes32] | None:
         """The leaves of a Merkle root, None when the store has no such list."""
+
+    def has(self, kind: BlobKind, name: Bytes32) -> bool:
+        """Whether the store says that it has a blob; unlike all else here that is its word alone."""
+
+    def has_parameters(self, request_hash: Bytes32, digest: Bytes32) -> bool:
+        """Whether the store has the parameters of a request, with the digest that was signed."""
 
     def keep(self, document: bytes) -> None:
         """Put a document where others find it."""
@@ -78,6 +88,33 @@ class HttpStore:
             raise StoreUnavailable(f"the store sent a list with root {merkle_root(found)} for {root}")
         return frozenset(found)
 
+    def has(self, kind: BlobKind, name: Bytes32) -> bool:
+        """As :meth:`Store.has`, by a HEAD."""
+        path = f"/v1/{kind}/{name}"
+        try:
+            status = self._http.head(self._url + path).status_code
+        except httpx.HTTPError as error:
+            raise _no_answer(path, error) from error
+        if status not in (200, 404):
+            raise StoreUnavailable(f"the store answers {path} with HTTP {status}")
+        return status == 200
+
+    def has_parameters(self, request_hash: Bytes32, digest: Bytes32) -> bool:
+        """As :meth:`Store.has_parameters`; parameters of another digest count as no answer."""
+        raw = self._get(f"/v1/parameters/{request_hash}", MAXIMUM_DOCUMENT)
+        if raw is None:
+            return False
+        try:
+            document = decode(Parameters, raw)
+        except MalformedDocument as error:
+            raise StoreUnavailable(
+                f"the store's parameters for {request_hash} are malformed: {error.message}"
+            ) from error
+        found = parameters_digest(document.salt, canonical_json(document.values))
+        if found != digest:
+            raise StoreUnavailable(f"the store sent parameters {found} for {digest}", remedy="ask another store")
+        return True
+
     def keep(self, document: bytes) -> None:
         """As :meth:`Store.keep`."""
         try:
@@ -105,9 +142,11 @@ class HttpStore:
                         raise StoreUnavailable(f"the store sends more than {limit} bytes for {path}")
                 return bytes(body)
         except httpx.HTTPError as error:
-            raise StoreUnavailable(
-                f"the store does not answer {path}: {type(error).__name__}", remedy="it is asked again"
-            ) from error
+            raise _no_answer(path, error) from error
+
+
+def _no_answer(path: str, error: httpx.HTTPError) -> StoreUnavailable:
+    return StoreUnavailable(f"the store does not answer {path}: {type(error).__name__}", remedy="it is asked again")
 
 
 class MemoryStore:
@@ -117,6 +156,8 @@ class MemoryStore:
         self.documents: dict[Bytes32, bytes] = {}
         self.envelopes: dict[JobId, list[EvidenceEnvelope]] = {}
         self.lists: dict[Bytes32, frozenset[Bytes32]] = {}
+        self.blobs: set[tuple[BlobKind, Bytes32]] = set()
+        self.parameters: dict[Bytes32, Bytes32] = {}
         self._silent = False
 
     def fall_silent(self, silent: bool = True) -> None:
@@ -137,6 +178,16 @@ class MemoryStore:
         """As :meth:`Store.leaves`."""
         self._answer()
         return self.lists.get(root)
+
+    def has(self, kind: BlobKind, name: Bytes32) -> bool:
+        """As :meth:`Store.has`."""
+        self._answer()
+        return (kind, name) in self.blobs
+
+    def has_parameters(self, request_hash: Bytes32, digest: Bytes32) -> bool:
+        """As :meth:`Store.has_parameters`."""
+        self._answer()
+        return self.parameters.get(request_hash) == digest
 
     def keep(self, document: bytes) -> None:
         """As :meth:`Store.keep`."""

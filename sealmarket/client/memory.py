@@ -36,7 +36,7 @@ class MemoryBackend:
             raise httpx.ConnectError("the twin is down", request=request)
         kind, _, name = request.url.path.removeprefix("/v1/").partition("/")
         body = request.read()
-        if request.method == "GET":
+        if request.method in ("GET", "HEAD"):
             return self._get(kind, name)
         if kind in _BLOBS:
             self.blobs[f"{kind}/{name}"] = body

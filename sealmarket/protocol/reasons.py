@@ -121,6 +121,31 @@ class JobReason(Enum):
         "the enclave must name a final block of this chain from after the match",
     )
     JOB_CANCELLED = ("job_cancelled", 237, Outcome.TERMS_REFUSED, "the job has ended; request again")
+    WORKLOAD_MISSING = (
+        "workload_missing",
+        238,
+        Outcome.REQUEST_REFUSED,
+        "upload the workload's archive to the store before requesting a job with it",
+    )
+    PARAMETERS_MISSING = (
+        "parameters_missing",
+        239,
+        Outcome.REQUEST_REFUSED,
+        "post the parameters whose digest the request signed",
+    )
+    OUTPUT_RULES_UNMET = (
+        "output_rules_unmet",
+        240,
+        Outcome.REQUEST_REFUSED,
+        "request assets whose owners allow one output format in common, of as many owners as each demands, and without "
+        "a privacy mode that no runtime provides",
+    )
+    MATERIAL_LATE = (
+        "material_late",
+        241,
+        Outcome.INPUT_REFUSED,
+        "have everything that the job names in the store before it is matched, and request again",
+    )
 
 
 _BY_CODE = {reason.code: reason for reason in JobReason}

@@ -38,6 +38,10 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
 
     ``collateral`` is what the platform's vendor signed, where the host carries it along (``QuoteCollateralV3`` JSON
     for Intel); nodes take it as bytes to be verified, never as trusted.
+
+    ``missing`` names what the host could not get, or found false, before it quoted: containers, policies and share sets
+    by their roots, workload, parameters and result key by their digests. Nodes never accept a job with an entry here,
+    so a provider can quote whatever a request names, and is never held to what it was not given.
     """
 
     version: Literal["sealmarket/evidence-package/1"] = "sealmarket/evidence-package/1"
@@ -49,6 +53,7 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     enclave_key: HexBytes
     block_number: int
     block_hash: Bytes32
+    missing: Annotated[tuple[Bytes32, ...], Meta(max_length=256)] = ()
 
 
 class EvidenceEnvelope(Shape, frozen=True, kw_only=True):

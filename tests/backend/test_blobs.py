@@ -1,8 +1,12 @@
 """A name commits to its bytes, so nobody can squat on one; what is kept is whole."""
 
+import asyncio
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import pytest
 
 from sealmarket.protocol import merkle
@@ -11,6 +15,7 @@ from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.wire import LeafList
 from sealmarket.sealed.container import seal
 from sealmarket_backend import blobs as blobs_module
+from sealmarket_backend.api import create_app
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 
@@ -89,3 +94,17 @@ def test_documents_and_containers_come_back_as_they_went_in(blobs: Blobs) -> Non
     blobs.put(Kind.DOCUMENTS, keccak(DOCUMENT), DOCUMENT)
     assert blobs.path(Kind.CONTAINERS, root).read_bytes() == raw
     assert blobs.path(Kind.DOCUMENTS, keccak(DOCUMENT)).read_bytes() == DOCUMENT
+
+
+def test_whether_a_blob_is_there_is_said_without_sending_it(blobs: Blobs) -> None:
+    blobs.put(Kind.DOCUMENTS, keccak(DOCUMENT), DOCUMENT)
+    holder: Any = SimpleNamespace(blobs=blobs)
+
+    async def ask(name: Bytes32) -> tuple[int, bytes]:
+        transport = httpx.ASGITransport(create_app(holder))
+        async with httpx.AsyncClient(transport=transport, base_url="http://store") as client:
+            response = await client.head(f"/v1/documents/{name}")
+            return response.status_code, response.content
+
+    assert asyncio.run(ask(keccak(DOCUMENT))) == (200, b"")
+    assert asyncio.run(ask(Bytes32(b"\x09" * 32)))[0] == 404

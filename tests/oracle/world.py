@@ -60,6 +60,7 @@ MARKET, REGISTRY, COMMITTEE = (Address(bytes([n]) * 20) for n in (0xA1, 0xA2, 0x
 PLACE = Place(chain_id=CHAIN_ID, market=MARKET, registry=REGISTRY)
 WORKLOAD = Bytes32(b"\x77" * 32)
 OTHER_WORKLOAD = Bytes32(b"\x78" * 32)
+PARAMETERS = Bytes32(b"\x79" * 32)
 
 
 def _launch(image: bytes) -> LaunchMeasurement:
@@ -153,6 +154,9 @@ class World:
         self.chain = MemoryChain(self.book, finality_lag=1, timestamp=NOW - 60)
         self.chain.set_committee(1, members_hash(self.committee))
         self.store = MemoryStore()
+        self.result_key = bytes(PrivateKey.generate().public.raw)
+        self.store.keep(self.result_key)
+        self.store.blobs |= {("workloads", WORKLOAD), ("workloads", OTHER_WORKLOAD)}
         self.roots = Roots.production().with_development(device.root)
         self.provider = coincurve.PrivateKey()
         self.enclave = Enclave()
@@ -177,6 +181,7 @@ class World:
         seal_epoch: int = 1,
         keep_shares: bool = True,
         keep_policy: bool = True,
+        keep_content: bool = True,
     ) -> Dealt:
         """An owner seals, uploads and publishes an asset."""
         committee = committee or self.committee
@@ -214,6 +219,8 @@ class World:
             )
             share_set = replace(share_set, members=renamed)
         seal = Seal(content_root=content, share_root=share_set.root, policy_hash=document.digest(), epoch=seal_epoch)
+        if keep_content:
+            self.store.blobs.add(("containers", content))
         if keep_policy:
             self.store.keep(document.canonical())
         if keep_shares:
@@ -222,7 +229,7 @@ class World:
         self.chain.publish(asset, owner, seal, chain_terms or granted)
         return Dealt(asset, owner, seal, document, share_set, key)
 
-    def match(self, *assets: Dealt, **changes: Any) -> JobId:
+    def match(self, *assets: Dealt, keep_parameters: bool = True, **changes: Any) -> JobId:
         """A job over assets, matched in the next block."""
         head = self.chain.head()
         uses = tuple(
@@ -244,8 +251,8 @@ class World:
             provider=address_of(self.provider.public_key),
             token=ZERO_ADDRESS,
             workload_digest=WORKLOAD,
-            parameters_digest=ZERO_HASH,
-            result_key_hash=ZERO_HASH,
+            parameters_digest=PARAMETERS,
+            result_key_hash=keccak(self.result_key),
             purpose=int(Purpose.TRAIN),
             tee=Tee.TDX,
             min_grade=Grade.SIMULATED,
@@ -262,6 +269,8 @@ class World:
             assets=uses,
         )
         self.spec = replace(base, **changes)
+        if keep_parameters:
+            self.store.parameters[self.spec.request_hash] = PARAMETERS
         self.job_id = self.chain.match(self.spec)
         return self.job_id
 
