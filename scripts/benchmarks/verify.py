@@ -26,8 +26,8 @@ TARGETS = {
     "verify_sgx": 0.8,
     "verify_tdx": 0.8,
     "verify_snp": 0.8,
-    "verify_sgx_first": 0.4,
-    "verify_tdx_first": 0.4,
+    "verify_sgx_first": 0.3,
+    "verify_tdx_first": 0.3,
 }
 BESIDE = {
     "verify_sgx": "dcap-qvl",

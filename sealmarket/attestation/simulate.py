@@ -1,8 +1,8 @@
 """Rules against past evidence: what they would have refused, before they are published.
 
-A case file is a JSON list of ``{"evidence", "at", "collateral", "endorsements", "event_log", "report_data",
-"collected_at", "development_roots"}``: paths beside the file, ISO 8601 times, hex. ``evidence`` and ``at``
-are needed. Without ``collected_at`` evidence counts as collected at ``at``.
+A case file is a JSON list of ``{"evidence", "at", "collateral", "endorsements", "eventLog", "reportData",
+"collectedAt", "developmentRoots"}``: paths beside the file, ISO 8601 times, hex. ``evidence`` and ``at``
+are needed. Without ``collectedAt`` evidence counts as collected at ``at``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sealmarket.attestation.unreadable import NOT_JSON
 from sealmarket.attestation.verify import UNCHECKED, Expected, verify
 
 
-class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     evidence: str
     at: datetime
     collateral: str | None = None

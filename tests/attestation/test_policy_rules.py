@@ -113,7 +113,7 @@ def test_simulation_shows_what_would_have_been_refused_and_by_which_rule(tmp_pat
     (tmp_path / "debug.bin").write_bytes(debug)
     (tmp_path / "collateral.json").write_text(forge.collateral())
     (tmp_path / "root.pem").write_text(forge.root.pem)
-    common = {"at": NOW.isoformat(), "collateral": "collateral.json", "development_roots": ["root.pem"]}
+    common = {"at": NOW.isoformat(), "collateral": "collateral.json", "developmentRoots": ["root.pem"]}
     cases = tmp_path / "cases.json"
     cases.write_text(json.dumps([{"evidence": name, **common} for name in ("good.bin", "debug.bin")]))
     rules = EvidenceRules(
