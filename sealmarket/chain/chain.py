@@ -19,7 +19,14 @@ from msgspec import structs
 
 from sealmarket.chain import abi, decoding
 from sealmarket.chain.contracts import CommitteeContract, MarketContract, RegistryContract
-from sealmarket.chain.errors import AbiMismatch, BlockGone, NodeDistrusted, RpcRefused, WrongChain
+from sealmarket.chain.errors import (
+    AbiMismatch,
+    BlockGone,
+    ChainUnavailable,
+    NodeDistrusted,
+    RpcRefused,
+    WrongChain,
+)
 from sealmarket.chain.events import AssetPublished, ChainEvent, JobDecided, JobEnded, JobMatched, TermsChanged
 from sealmarket.chain.model import Block, EventRef, Fault
 from sealmarket.chain.reverts import revert_of
@@ -143,7 +150,9 @@ class Chain:
         try:
             answer = self.rpc.call(method, *params, hex(block.number))
         except RpcRefused as error:
-            raise revert_of(error) or error from error
+            # No revert, so no word about the contract: a node that has just restarted lacks older states, for one.
+            unreadable = ChainUnavailable(self.rpc.url, f"it cannot read at block {block.number}: {error.detail}")
+            raise revert_of(error) or unreadable from error
         self._require(block)
         self._by_hash = False
         return answer

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 RECEIPT_TIMEOUT_SECONDS = 120.0
 POLL_SECONDS = 0.1
+RELOOK_SECONDS = 2.0
+"""How often a transaction without a receipt is looked up: nodes forget what is in no block when they restart."""
 _GAS_MARGIN_PERCENT = 25
 _TIP_WEI = 1_000_000_000
 _NONCE_TRIES = 3
@@ -70,6 +72,7 @@ class Sender:
         self._pause = pause
         self._next = 0
         self._turn = threading.Lock()
+        self._waiting: dict[Bytes32, str] = {}
 
     def send(self, call: Call) -> Mined:
         """Send one call and wait until it is in a block.
@@ -94,15 +97,32 @@ class Sender:
         return self.wait(self._submit({"data": "0x" + code.hex(), "value": 0}), None)
 
     def wait(self, transaction: Bytes32, call: Call | None) -> Mined:
-        """Wait for a transaction's block and read what happened in it."""
-        deadline = time.monotonic() + self._timeout
+        """Wait for a transaction's block and read what happened in it; sends it again where the node forgot it."""
+        begun = looked = time.monotonic()
         while (receipt := self._chain.rpc.call("eth_getTransactionReceipt", str(transaction))) is None:
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > begun + self._timeout:
                 # It may have been dropped: the next transaction takes the nonce that the node then names.
                 self._next = 0
+                self._waiting.pop(transaction, None)
                 raise NotMined(str(transaction), self._timeout)
+            if now > looked + RELOOK_SECONDS:
+                looked = now
+                self._remind(transaction)
             self._pause(POLL_SECONDS)
+        self._waiting.pop(transaction, None)
         return self._mined(transaction, receipt, call)
+
+    def _remind(self, transaction: Bytes32) -> None:
+        """Hand the same bytes in again if the node does not know them any more: the nonce lets them count once."""
+        raw = self._waiting.get(transaction)
+        if raw is None or self._chain.rpc.call("eth_getTransactionByHash", str(transaction)) is not None:
+            return
+        try:
+            self._chain.rpc.call("eth_sendRawTransaction", raw)
+        except RpcRefused as error:
+            if not _nonce_taken(error):
+                raise revert_of(error) or error from error
 
     def _submit(self, body: dict[str, Any]) -> Bytes32:
         rpc = self._chain.rpc
@@ -113,8 +133,9 @@ class Sender:
             for last in range(_NONCE_TRIES - 1, -1, -1):
                 fields: dict[str, Any] = {**body, **self._fees(), "gas": gas, "nonce": self._nonce()}
                 signed = self._account.sign_transaction({**fields, "chainId": self._chain.chain_id})
+                raw = "0x" + bytes(signed.raw_transaction).hex()
                 try:
-                    sent = rpc.call("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex())
+                    sent = rpc.call("eth_sendRawTransaction", raw)
                 except RpcRefused as error:
                     if last and _nonce_taken(error):
                         self._next = 0  # somebody else sends from this account: ask the node again
@@ -126,6 +147,7 @@ class Sender:
         expected = Bytes32(bytes(signed.hash))
         if str(sent).lower() != str(expected):
             raise NodeDistrusted("transaction hash", expected, sent)
+        self._waiting[expected] = raw
         return expected
 
     def _nonce(self) -> int:

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sealmarket.chain import BlockGone, ChainReader, ChainUnavailable, JobSlot, Reverted
+from sealmarket.chain import BlockGone, ChainReader, ChainUnavailable, JobSlot, Reverted, RpcRefused
+from sealmarket.chain.events import JobQuoted
 from sealmarket.client.errors import ClientError, NotInStore, StoreLied, StoreRefused, StoreUnavailable
 from sealmarket.client.store import Store
 from sealmarket.protocol.book import Committee
@@ -152,11 +153,26 @@ class JobRun:
         book = self._shop.chain.book
         envelope = sealed_envelope(content, evidence_hash, book, committee, result_key, signature)
         self._shop.journal.quoting(self._job_id, evidence_hash, key_hash_of(evidence))
-        self._shop.ledger.quote(entry.spec, evidence_hash)
+        self._patiently(lambda: self._send_quote(entry, evidence_hash), self._slot(entry).deadline, RpcRefused)
         self._wait_for(entry, lambda slot: slot.status is not Status.MATCHED)
         self._shop.journal.quoted(self._job_id)
         self._story.begin("decision", f"evidence {evidence_hash} is on chain, sealed to {len(envelope.sealed)} nodes")
         self._patiently(lambda: self._shop.store.post_evidence(envelope), self._slot(entry).deadline, StoreRefused)
+
+    def _send_quote(self, entry: JobEntry, evidence_hash: Bytes32) -> None:
+        # An answer that was lost does not say that the transaction was: what the chain has is not sent again.
+        if self._head(entry).status is not Status.MATCHED and self._quoted_as(entry) == evidence_hash:
+            return
+        try:
+            self._shop.ledger.quote(entry.spec, evidence_hash)
+        except Reverted:
+            if self._quoted_as(entry) != evidence_hash:
+                raise
+
+    def _quoted_as(self, entry: JobEntry) -> Bytes32 | None:
+        told = self._shop.chain.events(entry.matched_block, self._shop.chain.head().number)
+        quotes = (event for event in told if isinstance(event, JobQuoted) and event.job_id == self._job_id)
+        return next((event.evidence_hash for event in quotes), None)
 
     def _collect(self, entry: JobEntry, session: EnclaveSession, committee: Committee) -> None:
         slot = self._wait_for(entry, lambda slot: slot.status is not Status.QUOTED)
@@ -210,7 +226,7 @@ class JobRun:
         self._hand_in(entry, outcome)
         if not self._settled_soon(entry):
             try:
-                self._shop.ledger.finish(entry.spec, entry.evidence_hash, entry.enclave_key_hash, outcome.posted)
+                self._patiently(lambda: self._finish_on_chain(entry, outcome), deadline, RpcRefused)
             except Reverted:
                 # Somebody may have been quicker; the chain says.
                 if self._head(entry).status not in _FINISHED:
@@ -220,6 +236,11 @@ class JobRun:
             raise JobOver(self._why(entry, slot.status), "settled")
         self._shop.journal.done(self._job_id)
         self._story.end(slot.status.name.lower())
+
+    def _finish_on_chain(self, entry: JobEntry, outcome: Outcome) -> None:
+        assert entry.evidence_hash is not None
+        assert entry.enclave_key_hash is not None
+        self._shop.ledger.finish(entry.spec, entry.evidence_hash, entry.enclave_key_hash, outcome.posted)
 
     def _upload(self, outcome: Outcome) -> None:
         store = self._shop.store
