@@ -13,10 +13,12 @@ from types import TracebackType
 from typing import Self
 
 from sealmarket.chain import Sender
+from sealmarket.chain.events import AssetPublished
 from sealmarket.client import Store, signing
 from sealmarket.protocol.codec import Bytes32
 from sealmarket.protocol.job import JobSpec
 from sealmarket.protocol.numbers import JobId, Tee
+from sealmarket.protocol.orders import Seal
 from sealmarket_worker.drivers.virtual_device import VirtualDevice
 from sealmarket_worker.enclave.channel import Channel, Evidence, FromEnclave, Load, host_side
 from sealmarket_worker.host.agent import Agent
@@ -133,9 +135,7 @@ class Host:
         self._thread = threading.Thread(target=Agent(shop, sender.address).run, daemon=True)
 
     @staticmethod
-    def _seals(rehearsal: Rehearsal) -> list[object]:
-        from sealmarket.chain.events import AssetPublished
-
+    def _seals(rehearsal: Rehearsal) -> list[Seal]:
         told = rehearsal.chain.events(rehearsal.market.book.deployed_at, rehearsal.chain.final().number)
         return [event.seal for event in told if isinstance(event, AssetPublished)]
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from scripts import chains
 from scripts.demo_story.stage import prepare_image
@@ -20,10 +20,20 @@ from scripts.processes import Process, Supervisor
 from sealmarket.attestation.model import Grade as EvidenceGrade
 from sealmarket.attestation.model import TdxMeasurement
 from sealmarket.attestation.rules import EvidenceRules
-from sealmarket.chain import Chain, Mined
+from sealmarket.chain import Chain, Fault, Mined
 from sealmarket.chain.contracts import AssetOffer, Deal
 from sealmarket.chain.events import JobMatched
-from sealmarket.client import AssetWish, Consumer, DraftTerms, JobLimits, Owner, PolicyDraft, Provider, SealedAsset, Store
+from sealmarket.client import (
+    AssetWish,
+    Consumer,
+    DraftTerms,
+    JobLimits,
+    Owner,
+    PolicyDraft,
+    Provider,
+    SealedAsset,
+    Store,
+)
 from sealmarket.client.consumer import RequestHandle
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.protocol.book import FinalityRule
@@ -41,11 +51,12 @@ DAY = 86_400
 OWNERS = ("north", "south")
 PRICES = {"north": Wei(3 * ETHER // 10), "south": Wei(2 * ETHER // 10)}
 COMPUTE_PRICE, PENALTY = Wei(ETHER // 10), Wei(ETHER // 20)
-WINDOWS = {"quote_window": 120, "decide_window": 120, "settle_window": 300, "challenge_window": 60}
+WINDOWS: dict[str, Any] = {"quote_window": 120, "decide_window": 120, "settle_window": 300, "challenge_window": 60}
 ROWS = {
     "north": b"x,y,note\n1,3.1,MARKER-north-5f2c\n2,4.9,MARKER-north-5f2c\n3,7.2,MARKER-north-5f2c\n",
     "south": b"x,y,note\n4,9.1,MARKER-south-91ab\n5,10.8,MARKER-south-91ab\n",
 }
+OUTPUT = OutputRules(media_types=("application/json",), max_outputs=1, max_bytes=1 << 16, bucket_bytes=4096)
 POLL_SECONDS = 0.05
 PATIENCE = 45.0
 
@@ -92,11 +103,19 @@ class Rehearsal:
         """Start a party that does not run, on the state that it left."""
         if party == "backend":
             return self.market.start_backend(self.market.purses["keeper"])
+        if party == "chain":
+            return self._start_chain()
         if party == "device":
             return self.market.start_device()
         if party == "worker":
             return self.market.start_worker(self.market.purses["provider"], self.workload.wheels)
         return self.market.start_node(int(party.removeprefix("oracle-")))
+
+    def _start_chain(self) -> Process:
+        port = int(self.market.rpc.rsplit(":", 1)[1])
+        options = ("--block-time", "0.25", "--state", str(self.folder / "chain.json"))
+        self.market.parties["chain"] = chains.anvil(self.market.programs, *options, port=port).process
+        return self.market.parties["chain"]
 
     def close(self) -> None:
         """Give the test's own connections back."""
@@ -106,7 +125,8 @@ class Rehearsal:
     def mend(self) -> list[str]:
         """Start every party that is down; returns their names."""
         down = [name for name, process in self.market.parties.items() if process.status is not None]
-        for name in sorted(down, key=lambda name: name != "device"):
+        first = ("chain", "device")
+        for name in sorted(down, key=lambda name: first.index(name) if name in first else len(first)):
             self.start(name)
         return down
 
@@ -115,19 +135,20 @@ class Rehearsal:
     def draft(self, owner: str, **changes: object) -> PolicyDraft:
         """What an owner allows: this enclave, the honest workload, and the one that reaches for everything."""
         rules = EvidenceRules(measurements=(self.measurement,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
-        terms: Mapping[str, object] = {
+        terms: dict[str, object] = {
             "price": PRICES[owner],
             "expiry": self.chain.head().timestamp + 30 * DAY,
             "max_uses": 1000,
             "purposes": ("train",),
             "min_grade": "simulated",
         }
+        terms |= {name: value for name, value in changes.items() if name in DraftTerms.__struct_fields__}
         values: dict[str, object] = {
             "title": f"rows of {owner}",
             "evidence": to_builtins(rules),
             "workloads": (self.workload.digest, self.reach.digest),
-            "terms": DraftTerms(**{**terms, **{k: v for k, v in changes.items() if k in DraftTerms.__struct_fields__}}),  # type: ignore[arg-type]
-            "output": OutputRules(media_types=("application/json",), max_outputs=1, max_bytes=1 << 16, bucket_bytes=4096),
+            "terms": DraftTerms(**terms),  # type: ignore[arg-type]
+            "output": OUTPUT,
             "data_card": {"columns": ["x", "y"]},
         }
         values |= {name: value for name, value in changes.items() if name not in DraftTerms.__struct_fields__}
@@ -155,25 +176,16 @@ class Rehearsal:
         workload: Workload | None = None,
         provider: str = "provider",
         post: bool = True,
-        **limits: int,
     ) -> RequestHandle:
         """The consumer signs a request over assets (both owners' standing ones if none is named), and posts it."""
         wanted = assets or tuple(self.sealed.values())
         wishes = [AssetWish(asset_id=sealed.asset_id, version=sealed.version) for sealed in wanted]
-        bounds = self.limits(provider)
-        bounds = JobLimits(**{name: limits.get(name, getattr(bounds, name)) for name in JobLimits.__slots__})
         chosen = (workload or self.workload).bundle
-        return self.consumer.request(chosen, {}, wishes, bounds, self.result_key, post=post)
+        return self.consumer.request(chosen, {}, wishes, self.limits(provider), self.result_key, post=post)
 
-    def job(
-        self,
-        *assets: SealedAsset,
-        workload: Workload | None = None,
-        provider: str = "provider",
-        **limits: int,
-    ) -> JobId:
+    def job(self, *assets: SealedAsset, workload: Workload | None = None, provider: str = "provider") -> JobId:
         """As :meth:`request`, until the backend's match is final."""
-        return self.consumer.wait_match(self.request(*assets, workload=workload, provider=provider, **limits))
+        return self.consumer.wait_match(self.request(*assets, workload=workload, provider=provider))
 
     def match_around(self, handle: RequestHandle, provider: str) -> JobId:
         """Submit a match to the contract directly, from the consumer's account."""
@@ -238,15 +250,34 @@ class Rehearsal:
         return self.market.purses[name].address
 
 
+def by_the_table(fault: Fault, fees: int, provider: str = "provider") -> dict[str, int]:
+    """How balances change when a job over both owners' standing assets ends by one row of the fault table."""
+    owed = {name: int(price) for name, price in PRICES.items()}
+    total = sum(owed.values())
+    match fault:
+        case Fault.NONE:
+            return owed | {"consumer": -total - int(COMPUTE_PRICE) - fees, provider: int(COMPUTE_PRICE)}
+        case Fault.PROVIDER_SILENT:
+            return owed | {"consumer": -fees, provider: -total - int(PENALTY), "burned": int(PENALTY)}
+        case Fault.PLATFORM_REFUSED | Fault.EVIDENCE_WITHHELD:
+            return {"consumer": -fees, provider: -int(PENALTY), "burned": int(PENALTY)}
+        case Fault.NO_QUOTE:
+            return {provider: -int(PENALTY), "burned": int(PENALTY)}
+        case _:
+            return {}
+
+
 def changes(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     """Who has more or less than before; those without a change are left out."""
     return {name: after[name] - before[name] for name in before if after[name] != before[name]}
 
 
-def raise_curtain(programs: Supervisor, folder: Path, *chain_options: str, worker: bool = True) -> Rehearsal:
+def raise_curtain(programs: Supervisor, folder: Path, *, kind: type[LocalMarket] = LocalMarket) -> Rehearsal:
     """Start everything: chain, market, cast, two published assets, two providers with stake and offers."""
-    chain = chains.anvil(programs, "--block-time", "0.25", *chain_options)
-    market = LocalMarket.start(programs, folder, chain.url, finality=FinalityRule(kind="finalized"))
+    folder.mkdir(parents=True, exist_ok=True)
+    chain = chains.anvil(programs, "--block-time", "0.25", "--state", str(folder / "chain.json"))
+    market = kind.start(programs, folder, chain.url, finality=FinalityRule(kind="finalized"))
+    market.parties["chain"] = chain.process
     store = Store(market.book.store)
     purses: dict[str, Purse] = {name: market.purse(name) for name in (*OWNERS, "consumer", "provider", "host")}
     honest = workloads.pooled_line(folder / "workload")
@@ -269,8 +300,7 @@ def raise_curtain(programs: Supervisor, folder: Path, *chain_options: str, worke
         provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=1000)
     for name in OWNERS:
         rehearsal.sealed[name] = rehearsal.publish(name)
-    if worker:
-        rehearsal.start("worker")
+    rehearsal.start("worker")
     return rehearsal
 
 

@@ -1,6 +1,7 @@
 """Where every coin of a market is, at one block: invariant 4, read from the chain alone.
 
-    deposits - withdrawals = free + staked + unbonding + locked in jobs + burned + unclaimed fees = the contract's balance
+    deposits - withdrawals = free + staked + unbonding + locked in jobs + burned + unclaimed fees
+                           = the contract's balance
 
 What a job locks follows from its specification and its status (contracts/interfaces/IJobs.sol, "Money").
 """

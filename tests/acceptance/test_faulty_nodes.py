@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from scripts.local_market import _environment
 from scripts.processes import answers
@@ -54,7 +55,7 @@ def test_a_node_that_releases_a_false_share_is_named_and_left_out(rehearsal: Reh
     rehearsal.kill("oracle-0")
     rehearsal.kill("oracle-1")
     config = market.folder / "oracle-0" / "node.toml"
-    command = [sys.executable, "-m", "tests.acceptance.false_node", "--config", config]
+    command: list[str | Path] = [sys.executable, "-m", "tests.acceptance.false_node", "--config", config]
     false = market.programs.start("false-node", command, ready=answers(f"{member.url}/v1/node"), env=_environment())
     try:
         job_id = rehearsal.job()

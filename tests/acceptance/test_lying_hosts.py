@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import coincurve
@@ -37,6 +38,7 @@ def _another_workload(load: Load, rehearsal: Rehearsal, folder: Path) -> Load:
 
 
 def _an_edited_dependency(load: Load, rehearsal: Rehearsal, folder: Path) -> Load:
+    assert load.environment is not None
     edited = folder / "edited"
     shutil.copytree(load.environment, edited)
     (edited / "tiny" / "__init__.py").write_text("WORD = open('/proc/self/environ').read()\n")
@@ -44,6 +46,7 @@ def _an_edited_dependency(load: Load, rehearsal: Rehearsal, folder: Path) -> Loa
 
 
 def _a_bytecode_file_beside_a_dependency(load: Load, rehearsal: Rehearsal, folder: Path) -> Load:
+    assert load.environment is not None
     edited = folder / "bytecode"
     shutil.copytree(load.environment, edited)
     (edited / "tiny" / "__pycache__").mkdir(exist_ok=True)
@@ -62,7 +65,7 @@ def _a_specification_with_the_hosts_result_key(load: Load, rehearsal: Rehearsal,
 
 
 def _looser_output_rules(load: Load, rehearsal: Rehearsal, folder: Path) -> Load:
-    policies = tuple(raw.replace(b'"maxOutputs":1', b'"maxOutputs":9') for raw in load.policies)
+    policies = tuple((raw or b"").replace(b'"maxOutputs":1', b'"maxOutputs":9') for raw in load.policies)
     return msgspec.structs.replace(load, policies=policies)
 
 
@@ -214,15 +217,13 @@ class _Twins(Bent):
         self.second_evidence = self.second.load(load)
         return load
 
-    def releases(self, releases: list[bytes]) -> list[bytes]:  # type: ignore[override]
+    def releases(self, releases: Sequence[bytes]) -> Sequence[bytes]:
         assert self.second is not None
         self.second_missing.append(self.second.deliver(releases).missing)
         return releases
 
 
-def test_a_second_enclave_for_one_job_gets_no_share_and_no_place_on_chain(
-    rehearsal: Rehearsal, tmp_path: Path
-) -> None:
+def test_a_second_enclave_for_one_job_gets_no_share_and_no_place_on_chain(rehearsal: Rehearsal, tmp_path: Path) -> None:
     twins = _Twins(rehearsal)
     with Host(rehearsal, tmp_path, twins) as host:
         job_id = rehearsal.job(provider="host")
@@ -313,8 +314,8 @@ def test_when_consumer_and_provider_conspire_the_owners_are_paid_from_the_stake(
     posted, enclave = keeps.kept.posted, record.enclave
     assert posted.settlement is not None
     assert enclave is not None
+    call = rehearsal.chain.market.settle(record.spec, enclave, posted.settlement, posted.signature)
     with pytest.raises(Reverted) as refusal:
-        call = rehearsal.chain.market.settle(record.spec, enclave, posted.settlement, posted.signature)
         rehearsal.market.purses["host"].sender.send(call)
     assert refusal.value.name == "UnexpectedStatus"
 
@@ -326,15 +327,12 @@ def test_results_of_another_job_forged_ones_and_second_ones_are_refused_by_the_c
     sender, market = rehearsal.market.purses["host"].sender, rehearsal.chain.market
     with Host(rehearsal, tmp_path / "first", keeps):
         first = rehearsal.job(provider="host")
-        until("the first enclave's word", lambda: keeps.kept)
-    other, keeps.kept = keeps.kept, None
+        other = until("the first enclave's word", lambda: keeps.kept)
+    keeps.kept = None
     with Host(rehearsal, tmp_path / "second", keeps):
         second = rehearsal.job(provider="host")
-        until("the second enclave's word", lambda: keeps.kept)
-    own, keeps.kept = keeps.kept, None
-    assert own is not None
+        own = until("the second enclave's word", lambda: keeps.kept)
     assert own.posted.settlement is not None
-    assert other is not None
     assert other.posted.settlement is not None
     record = rehearsal.read(second)
     assert record.enclave is not None
@@ -352,8 +350,8 @@ def test_results_of_another_job_forged_ones_and_second_ones_are_refused_by_the_c
         with pytest.raises(Reverted) as refusal:
             sender.send(market.settle(record.spec, record.enclave, settlement, signature))
         assert refusal.value.name == "WrongEnclave", name
+    wrong = replace(record.enclave, enclave_signer=Address(b"\x07" * 20))
     with pytest.raises(Reverted) as refusal:
-        wrong = type(record.enclave)(record.enclave.evidence_hash, Address(b"\x07" * 20), record.enclave.enclave_key_hash)
         sender.send(market.settle(record.spec, wrong, own.posted.settlement, forged))
     assert refusal.value.name == "WrongCommitment"
     assert changes(before, rehearsal.balances()) == {}

@@ -89,7 +89,7 @@ def run(inputs, parameters):
     for number in range(3, 64):
         found[f"send {number}"] = attempt(lambda: sent(number))
         found[f"socket {number}"] = attempt(lambda: socket.socket(fileno=number).send(b"rows"))
-    for name in ("/sys/kernel/config/tsm/report", "/dev/tdx_guest", "/dev/tdx-guest", "/dev/sev-guest", "/dev/sgx_enclave",
+    for name in ("/sys/kernel/config/tsm/report", "/dev/tdx_guest", "/dev/sev-guest", "/dev/sgx_enclave",
                  "/dev/attestation/quote"):
         found["open " + name] = attempt(lambda: read(name))
     for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, 40, 16):
@@ -133,4 +133,3 @@ def other(honest: Workload, folder: Path, code: str) -> Workload:
     shutil.copytree(honest.bundle, folder)
     (folder / "code" / "line.py").write_text(code)
     return Workload(folder, honest.wheels, honest.environment, read_bundle(folder).digest)
-

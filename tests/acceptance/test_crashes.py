@@ -1,0 +1,157 @@
+"""Every party is killed with SIGKILL at every step; disks fill; the chain restarts. Invariants 4 and 8.
+
+The steps are those that the worker itself tells (its progress log), so a new step is covered by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import get_args
+
+import httpx
+import pytest
+
+from sealmarket.chain import Fault
+from sealmarket.chain.events import JobEnded, JobSettled
+from sealmarket.client.errors import ClientError
+from sealmarket.client.jobs import JobRecord
+from sealmarket.protocol.numbers import JobId, Status
+from sealmarket_worker.host.progress import StageName
+from tests.acceptance.market import Rehearsal, by_the_table, changes, names_of, node_names, until
+from tests.acceptance.money import assert_conserved
+
+STEPS = tuple(step for step in get_args(StageName) if step != "match")
+"""A match is made by others; the worker begins with ``prepare``."""
+SERVERS = ("backend", *node_names())
+"""Whoever of these is lost comes back to where it was, and the job completes."""
+LOST_WITH_ENCLAVE = {Fault.NONE, Fault.NO_QUOTE, Fault.EVIDENCE_WITHHELD, Fault.PROVIDER_SILENT}
+"""How a job may end whose worker or device was lost: as it should, or at the provider's cost, never at another's."""
+
+
+def _at_step(rehearsal: Rehearsal, job_id: JobId, step: str) -> bool:
+    log = rehearsal.folder / "worker" / "progress.jsonl"
+    told = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    return any(one.get("jobId", one.get("job_id")) == str(job_id) and one["stage"] == step for one in told)
+
+
+def _ends(rehearsal: Rehearsal, job_id: JobId) -> JobRecord:
+    """The job at its end; time passes where nobody moves it any more."""
+
+    def settled_or_over() -> JobRecord | None:
+        record = rehearsal.read(job_id)
+        return record if record.status >= Status.SETTLED else None
+
+    try:
+        until("an end without the clock", settled_or_over, timeout=12)
+    except AssertionError:
+        rehearsal.pass_time(121)
+    rehearsal.still()
+    return rehearsal.reach_status(job_id, Status.MATURED, Status.REFUSED, Status.EXPIRED)
+
+
+def _kill_at(rehearsal: Rehearsal, victims: tuple[str, ...], step: str) -> JobRecord:
+    before = rehearsal.still()
+    handle = rehearsal.request()
+    job_id = rehearsal.consumer.wait_match(handle)
+    until(f"step {step}", lambda: _at_step(rehearsal, job_id, step) or rehearsal.read(job_id).status >= Status.SETTLED)
+    for victim in victims:
+        rehearsal.kill(victim)
+    rehearsal.mend()
+    record = _ends(rehearsal, job_id)
+    story = f"{victims} killed at {step}: {record.fault.name} {names_of(record.reasons)}"
+    signatures = 2 if record.decided is not None else 0
+    after = rehearsal.balances()
+    assert changes(before, after) == by_the_table(record.fault, rehearsal.fees(signatures)), story
+    assert sum(isinstance(event, JobEnded) for event in record.history) <= 1, story
+    assert sum(isinstance(event, JobSettled) for event in record.history) <= 1, story
+    assert_conserved(rehearsal.chain)
+    return record
+
+
+@pytest.mark.parametrize("step", ["decision"])
+def test_a_job_completes_though_backend_and_all_nodes_are_killed_while_it_is_decided(
+    step: str, rehearsal: Rehearsal
+) -> None:
+    assert _kill_at(rehearsal, SERVERS, step).fault is Fault.NONE
+
+
+@pytest.mark.parametrize(("victim", "step"), [("worker", "decision"), ("device", "release")])
+def test_an_enclave_that_is_lost_after_the_quote_ends_its_job_by_the_table(
+    victim: str, step: str, rehearsal: Rehearsal
+) -> None:
+    assert _kill_at(rehearsal, (victim,), step).fault in LOST_WITH_ENCLAVE
+
+
+def test_a_result_that_the_worker_has_written_down_is_settled_after_its_crash(rehearsal: Rehearsal) -> None:
+    assert _kill_at(rehearsal, ("worker",), "settle").fault is Fault.NONE
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("victim", [*SERVERS, "worker", "device"])
+def test_whoever_is_killed_at_whatever_step_the_job_ends_by_the_table(
+    victim: str, step: str, rehearsal: Rehearsal
+) -> None:
+    record = _kill_at(rehearsal, (victim,), step)
+    assert record.fault in (LOST_WITH_ENCLAVE if victim in ("worker", "device") else {Fault.NONE})
+
+
+@contextmanager
+def _full_disk(rehearsal: Rehearsal, *parties: str) -> Iterator[None]:
+    """These processes can write to no file: every write fails, as on a disk without room."""
+    pids = [rehearsal.market.parties[party].pid for party in parties]
+    before = [resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids]
+    for pid, (_soft, hard) in zip(pids, before, strict=True):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        for pid, limits in zip(pids, before, strict=True):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+def test_nodes_with_full_disks_decide_nothing_say_so_and_go_on_when_there_is_room(rehearsal: Rehearsal) -> None:
+    urls = [member.url for member in rehearsal.market.book.committees[0].members]
+    with _full_disk(rehearsal, *node_names()):
+        job_id = rehearsal.job()
+        rehearsal.reach_status(job_id, Status.QUOTED)
+        for url in urls:
+            health = until("an unhealthy node", lambda url=url: _unhealthy(url))  # type: ignore[misc]
+            assert "disk" in health["problem"].lower(), health
+        assert rehearsal.read(job_id).status is Status.QUOTED
+    rehearsal.reach_status(job_id, Status.SETTLED)
+
+
+def test_a_backend_with_a_full_disk_refuses_what_it_cannot_keep_and_loses_nothing(rehearsal: Rehearsal) -> None:
+    handle = rehearsal.request(post=False)
+    kept = rehearsal.store.put_document(b"kept before")
+    with _full_disk(rehearsal, "backend"):
+        with pytest.raises(ClientError) as document:
+            rehearsal.store.put_document(b"comes while the disk is full")
+        with pytest.raises(ClientError) as request:
+            rehearsal.consumer.post(handle)
+    assert "disk" in str(document.value).lower()
+    assert "disk" in str(request.value).lower()
+    assert rehearsal.store.document(kept) == b"kept before"
+    rehearsal.consumer.post(handle)
+    rehearsal.reach_status(rehearsal.consumer.wait_match(handle), Status.SETTLED)
+
+
+def test_a_chain_that_restarts_with_its_state_loses_no_job(rehearsal: Rehearsal) -> None:
+    job_id = rehearsal.job()
+    rehearsal.reach_status(job_id, Status.QUOTED, Status.ACCEPTED, Status.SETTLED)
+    head = rehearsal.chain.head().number
+    rehearsal.market.parties["chain"].stop()
+    rehearsal.start("chain")
+    before = rehearsal.chain.head().number
+    # States of blocks from before are not kept, so nobody can read at a final block until one is new.
+    until("a new final block", lambda: rehearsal.chain.final().number > max(head, before))
+    rehearsal.reach_status(job_id, Status.SETTLED)
+
+
+def _unhealthy(url: str) -> dict[str, str] | None:
+    answer = httpx.get(f"{url}/healthz", timeout=5)
+    return dict(answer.json()) if answer.status_code == 503 else None
