@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -15,10 +16,10 @@ class ProvenCache(Generic[V]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._items: OrderedDict[bytes, V] = OrderedDict()
+        self._items: OrderedDict[Hashable, V] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: bytes) -> V | None:
+    def get(self, key: Hashable) -> V | None:
         """What was proven under this fingerprint, or None."""
         with self._lock:
             value = self._items.get(key)
@@ -26,7 +27,7 @@ class ProvenCache(Generic[V]):
                 self._items.move_to_end(key)
             return value
 
-    def put(self, key: bytes, value: V) -> V:
+    def put(self, key: Hashable, value: V) -> V:
         """Remember, forgetting the least recently used beyond the size."""
         with self._lock:
             self._items[key] = value

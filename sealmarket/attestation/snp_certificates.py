@@ -131,7 +131,7 @@ def find_chain(
         EvidenceRefused: no leaf, or the first chain's first failure when none holds.
     """
     # The same certificates (as objects, which do not change and which the answer keeps alive) give the same chain.
-    name = repr((kind, product, want, id(roots), [id(one) for one in certificates])).encode()
+    name = (kind, product, want, id(roots), *(id(one) for one in certificates))
     found = _found.get(name)
     if found is None:
         chain = _search(kind, product, certificates, roots, want)

@@ -34,6 +34,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cache
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -46,6 +47,7 @@ from sealmarket.attestation.roots import Roots
 from sealmarket.attestation.rules import Custody, EvidenceRules, SnpRules, check_rules
 
 _CLOCK_SKEW = timedelta(seconds=60)
+_SNP_WITHOUT_A_POLICY = SnpRules(revocation="warn")
 
 
 class Unchecked(Enum):
@@ -79,6 +81,7 @@ Authenticator = Callable[[Evidence, Endorsements, Roots, datetime], AuthenticRep
 Findings = Callable[[AuthenticReport, EvidenceRules, datetime], Iterator[Finding]]
 
 
+@cache
 def _module(tee: Tee) -> tuple[Authenticator, Findings]:
     """The one place that knows which module serves a TEE. Imported late: a verifier of one TEE loads one."""
     if tee in (Tee.SGX, Tee.TDX):
@@ -128,7 +131,7 @@ def inspect(
         measurements=(report.measurement,),
         platforms="any",
         lowest_grade=lowest_grade,
-        snp=SnpRules(revocation="warn"),
+        snp=_SNP_WITHOUT_A_POLICY,
     )
     notes = ["measurement unchecked", "platform unchecked"]
     if expected.collected_at is None and expected.report_data is UNCHECKED:
