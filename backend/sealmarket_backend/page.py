@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from sealmarket.protocol.codec import Bytes32, HexBytes
+from sealmarket.client.jobs import reasons_in_words
+from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Bytes32, HexBytes, Wei
 from sealmarket.protocol.numbers import Grade, Status
-from sealmarket.protocol.reasons import job_reason, reason_codes
 from sealmarket.protocol.wire import JobView
 
 if TYPE_CHECKING:
@@ -58,33 +58,32 @@ def _jobs(jobs: list[JobView]) -> str:
         return "<p>No job yet. A job appears once its match is at a final block.</p>"
     rows = "".join(
         f"<tr><td><code>{_short(job.job_id)}</code></td><td>{_status(job)}</td>"
-        f"<td>{len(job.spec.assets)}</td><td>{job.spec.compute_price + sum(a.price for a in job.spec.assets)}</td>"
+        f"<td>{len(job.spec.assets)}</td><td>{_price(_total(job), job.spec.token)}</td>"
         f"<td>{escape(job.waiting_for) or _reasons(job)}</td></tr>"
         for job in jobs
     )
-    return _table(("Job", "Status", "Assets", "Price (wei)", "Next, or why it ended"), rows)
+    return _table(("Job", "Status", "Assets", "Price", "Next, or why it ended"), rows)
 
 
 def _assets(backend: Backend) -> str:
     rows = "".join(
         f"<tr><td><code>{_short(Bytes32(asset.asset_id))}</code> v{asset.version}</td>"
-        f"<td><code>{asset.owner.checksum[:10]}…</code></td><td>{asset.terms.price}</td>"
+        f"<td><code>{asset.owner.checksum[:10]}…</code></td><td>{_price(asset.terms.price, asset.terms.token)}</td>"
         f"<td>{Grade(asset.terms.min_grade).name.lower()}</td>"
         f"<td>{'<span class=bad>revoked</span>' if asset.revoked else '<span class=good>on sale</span>'}</td></tr>"
         for asset in backend.index.assets()
     )
-    return (
-        _table(("Asset", "Owner", "Price (wei)", "Lowest grade", ""), rows) if rows else "<p>Nothing on sale yet.</p>"
-    )
+    return _table(("Asset", "Owner", "Price", "Lowest grade", ""), rows) if rows else "<p>Nothing on sale yet.</p>"
 
 
 def _offers(backend: Backend) -> str:
     rows = "".join(
         f"<tr><td><code>{signed.order.provider.checksum[:10]}…</code></td><td>{signed.order.tee.name}</td>"
-        f"<td>{signed.order.grade.name.lower()}</td><td>{signed.order.price}</td><td>{signed.order.unit_price}</td></tr>"
+        f"<td>{signed.order.grade.name.lower()}</td><td>{_price(signed.order.price, signed.order.token)}</td>"
+        f"<td>{_price(signed.order.unit_price, signed.order.token)}</td></tr>"
         for signed in backend.orders.open_compute_orders()
     )
-    heads = ("Provider", "TEE", "Grade", "Price a job (wei)", "Price a unit (wei)")
+    heads = ("Provider", "TEE", "Grade", "Price a job", "Price a unit")
     return _table(heads, rows) if rows else "<p>No provider offers compute yet.</p>"
 
 
@@ -95,9 +94,17 @@ def _status(job: JobView) -> str:
 
 
 def _reasons(job: JobView) -> str:
-    found = [job_reason(code) for code in reason_codes(job.reasons)]
-    words = [f"{reason.value.replace('_', ' ')}: {reason.remedy}" for reason in found if reason]
+    words = [f"{reason.word.replace('_', ' ')}: {reason.remedy}" for reason in reasons_in_words(job.reasons)]
     return "<br>".join(escape(word) for word in words)
+
+
+def _total(job: JobView) -> int:
+    return job.spec.compute_price + sum(use.price for use in job.spec.assets)
+
+
+def _price(amount: int, token: Address) -> str:
+    """Whole coins where the token is the native coin; other tokens' digits are not known here."""
+    return f"{Wei(amount).coins} coin" if token == ZERO_ADDRESS else f"{amount} of {token.checksum[:10]}…"
 
 
 def _table(heads: tuple[str, ...], rows: str) -> str:

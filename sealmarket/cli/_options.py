@@ -104,8 +104,7 @@ def amount(text: str) -> Wei:
 
 def coins(value: int) -> str:
     """An amount in whole coins, exactly."""
-    shown = f"{value // COIN}.{value % COIN:018d}".rstrip("0").rstrip(".")
-    return f"{shown} coin"
+    return f"{Wei(value).coins} coin"
 
 
 def hash_option(text: str) -> Bytes32:

@@ -91,6 +91,12 @@ class Wei(Uint):
 
     bits = 128
 
+    @property
+    def coins(self) -> str:
+        """The amount in whole coins of 18 digits, exactly: for people, where the token is the native coin."""
+        whole, rest = divmod(int(self), 10**18)
+        return f"{whole}.{rest:018d}".rstrip("0").rstrip(".")
+
 
 class MicroEpsilon(Uint):
     """Privacy loss in millionths of epsilon."""

@@ -1,0 +1,153 @@
+"""The API answers in shapes, and refuses in problems that say what to do; the page shows what is there."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+from fastapi import FastAPI
+
+from sealmarket.chain.memory import MemoryChain
+from sealmarket.protocol.codec import HexBytes, canonical_json, decode
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.wire import EvidenceEnvelope, Problem, SignedComputeOrder
+from sealmarket_backend.api import create_app
+from sealmarket_backend.service import Backend
+from tests.backend.orders import ASSET, BOOK, CONSUMER, OWNER, STRANGER, account, compute, indexed, signed_request
+from tests.backend.test_index import EVIDENCE, core, spec
+
+SOON = 2**40
+
+
+class Silent:
+    """A sender that is never asked: the keeper does not run here."""
+
+
+class Client:
+    """Asks an application without a socket."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    def get(self, path: str) -> httpx.Response:
+        return self._send("GET", path)
+
+    def post(self, path: str, content: bytes) -> httpx.Response:
+        return self._send("POST", path, content)
+
+    def put(self, path: str, content: bytes) -> httpx.Response:
+        return self._send("PUT", path, content)
+
+    def _send(self, method: str, path: str, content: bytes = b"") -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://backend") as client:
+                return await client.request(method, path, content=content)
+
+        return asyncio.run(ask())
+
+
+@pytest.fixture
+def chain() -> MemoryChain:
+    return MemoryChain(BOOK)
+
+
+@pytest.fixture
+def backend(chain: MemoryChain, tmp_path: Path) -> Iterator[Backend]:
+    chain.has_code = lambda _account: False  # type: ignore[attr-defined]
+    made = Backend(chain, Silent(), tmp_path)  # type: ignore[arg-type]
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def client(backend: Backend) -> Client:
+    return Client(create_app(backend))
+
+
+def problem(raw: bytes) -> Problem:
+    return decode(Problem, raw)
+
+
+def test_a_request_signed_by_somebody_else_is_a_problem_with_a_remedy(client: Client) -> None:
+    signed = signed_request(key=STRANGER, expiry=SOON)
+    answer = client.post("/v1/requests", content=canonical_json(signed))
+    assert answer.status_code == 422
+    assert "expected a signature by" in problem(answer.content).detail
+    assert "sign for chain 31337" in problem(answer.content).remedy
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"request": 1}', b'{"unknown": 1}'])
+def test_what_is_no_request_is_refused_as_malformed(client: Client, body: bytes) -> None:
+    answer = client.post("/v1/requests", content=body)
+    assert answer.status_code == 422
+    assert problem(answer.content).title == "MalformedDocument"
+
+
+def test_a_body_without_end_is_cut_off(client: Client) -> None:
+    assert client.post("/v1/requests", content=b"x" * (5 << 20)).status_code == 413
+
+
+def test_an_unknown_job_is_not_found_with_what_to_do(client: Client) -> None:
+    answer = client.get(f"/v1/jobs/0x{'00' * 32}")
+    assert answer.status_code == 404
+    assert "may not be final yet" in problem(answer.content).remedy
+
+
+@pytest.mark.parametrize("name", ["0x00", "nonsense", "0x" + "AA" * 32])
+def test_a_name_that_is_no_hash_is_refused(client: Client, name: str) -> None:
+    assert client.get(f"/v1/documents/{name}").status_code == 422
+
+
+def test_evidence_of_a_job_comes_from_its_provider_only(client: Client, backend: Backend, chain: MemoryChain) -> None:
+    job_id = chain.match(spec())
+    chain.finalise()
+    backend.index.advance()
+    forged = EvidenceEnvelope(
+        job_id=job_id, evidence_hash=EVIDENCE, epoch=1, sealed=(HexBytes(b"x"),), signature=HexBytes(bytes(65))
+    )
+    assert client.post(f"/v1/evidence/{job_id}", content=canonical_json(forged)).status_code == 422
+    assert msgspec.json.decode(client.get(f"/v1/evidence/{job_id}").content) == []
+
+
+def test_a_document_comes_back_under_its_hash(client: Client) -> None:
+    name = keccak(b"{}")
+    assert client.put(f"/v1/documents/{name}", content=b"{}").status_code == 201
+    assert client.get(f"/v1/documents/{name}").content == b"{}"
+    assert client.put(f"/v1/documents/{name}", content=b"[]").status_code == 422
+
+
+def test_an_order_is_in_the_book_after_it_was_posted(client: Client) -> None:
+    signed = compute(expiry=SOON)
+    assert client.post("/v1/compute-orders", content=canonical_json(signed)).status_code == 201
+    assert decode(list[SignedComputeOrder], client.get("/v1/compute-orders").content) == [signed]
+    posted = client.post("/v1/requests", content=canonical_json(signed_request(expiry=SOON)))
+    key = msgspec.json.decode(posted.content)["requestHash"]
+    assert msgspec.json.decode(client.get(f"/v1/requests/{key}").content)["state"] == "open"
+
+
+def test_a_consumers_jobs_are_listed(client: Client, backend: Backend, chain: MemoryChain) -> None:
+    job_id = chain.match(spec())
+    chain.finalise()
+    backend.index.advance()
+    found = msgspec.json.decode(client.get(f"/v1/jobs?consumer={account(CONSUMER)}&status=matched").content)
+    assert [job["jobId"] for job in found] == [str(job_id)]
+    assert client.get("/v1/jobs?status=happy").status_code == 422
+
+
+def test_the_page_escapes_what_comes_from_outside_and_says_what_is_simulated(
+    client: Client, backend: Backend, chain: MemoryChain
+) -> None:
+    chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms, location="<script>alert(1)</script>")
+    job_id = chain.match(spec())
+    chain.quote(job_id, EVIDENCE)
+    chain.decide(core(job_id))
+    chain.finalise()
+    backend.index.advance()
+    answer = client.get("/")
+    assert "<script" not in answer.text
+    assert "simulated" in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert str(job_id)[:12] in answer.text
