@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sealmarket.protocol.codec import Address, Bytes32, MicroEpsilon, decode, decode_canonical
+from sealmarket.protocol.codec import Address, Bytes32, decode, decode_canonical
 from sealmarket.protocol.complaint import SignedComplaint
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.job import Failure, Settlement, enclave_key_hash, evidence_hash, report_data
@@ -110,49 +110,6 @@ def test_a_job_id_of_the_hosts_own_spec_gives_evidence_for_that_other_job_only(
     spec = msgspec.structs.replace(scene.spec, max_units=500)
     evidence = loaded(scene, enclave, spec=spec.canonical(), job_id=spec.job_id(CHAIN_ID, MARKET))
     assert evidence.job_id != scene.spec.job_id(CHAIN_ID, MARKET)
-
-
-def test_a_policy_of_another_asset_is_refused(scene: Scene, enclave: EnclaveTwin) -> None:
-    scene.reseal(0, policy_asset=scene.assets[1].use.asset_id)
-    enclave.host.send(load_of(scene))
-    assert refusal(enclave).code == Code.POLICY_MISMATCH
-
-
-def test_a_dealing_of_another_epoch_than_the_policys_is_refused(scene: Scene, enclave: EnclaveTwin) -> None:
-    scene.reseal(0, policy_epoch=2)
-    enclave.host.send(load_of(scene))
-    assert refusal(enclave).code == Code.EPOCH_MISMATCH
-
-
-def test_a_dealing_with_another_threshold_than_the_policys_is_refused(scene: Scene, enclave: EnclaveTwin) -> None:
-    scene.reseal(0, threshold=3)
-    enclave.host.send(load_of(scene))
-    assert refusal(enclave).code == Code.SHARES_MISMATCH
-
-
-def test_a_demand_for_more_owners_than_the_job_pools_is_refused(scene: Scene, enclave: EnclaveTwin) -> None:
-    scene.reseal(0, rules=msgspec.structs.replace(scene.rules, minimum_owners=3))
-    enclave.host.send(load_of(scene))
-    assert refusal(enclave).code == Code.TOO_FEW_OWNERS
-
-
-def test_owners_who_allow_no_format_in_common_are_refused(scene: Scene, enclave: EnclaveTwin) -> None:
-    scene.reseal(0, rules=msgspec.structs.replace(scene.rules, media_types=("text/csv",)))
-    enclave.host.send(load_of(scene))
-    assert refusal(enclave).code == Code.OUTPUT_RULES
-
-
-def test_a_demand_for_differential_privacy_is_refused_rather_than_ignored(scene: Scene, enclave: EnclaveTwin) -> None:
-    scene.reseal(0, rules=msgspec.structs.replace(scene.rules, privacy="dp"))
-    enclave.host.send(load_of(scene))
-    assert refusal(enclave).code == Code.PRIVACY_UNSUPPORTED
-
-
-def test_a_job_that_spends_privacy_budget_is_refused(scene: Scene, enclave: EnclaveTwin) -> None:
-    use = msgspec.structs.replace(scene.spec.assets[0], epsilon=MicroEpsilon(1))
-    spec = msgspec.structs.replace(scene.spec, assets=(use, scene.spec.assets[1]))
-    enclave.host.send(load_of(scene, spec=spec.canonical(), job_id=spec.job_id(CHAIN_ID, MARKET)))
-    assert refusal(enclave).code == Code.PRIVACY_UNSUPPORTED
 
 
 def test_a_job_for_another_kind_of_tee_is_refused(scene: Scene, enclave: EnclaveTwin) -> None:

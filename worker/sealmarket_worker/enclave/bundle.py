@@ -18,11 +18,12 @@ from typing import Protocol
 
 from sealmarket.protocol.codec import Bytes32
 from sealmarket.protocol.errors import MalformedDocument
+from sealmarket.protocol.numbers import FailureCause
 from sealmarket.workload.bundle import unpack
 from sealmarket.workload.environment import take
 from sealmarket.workload.errors import BundleError, EnvironmentRefused, ParametersRefused
 from sealmarket.workload.manifest import Manifest
-from sealmarket_worker.enclave.errors import Code, JobRefused, WorkloadFailed
+from sealmarket_worker.enclave.errors import Code, JobDoomed, JobRefused, WorkloadFailed
 from sealmarket_worker.enclave.job import ParameterValue
 from sealmarket_worker.enclave.outputs import DeclaredOutput
 
@@ -121,6 +122,10 @@ class BundleWorkplace:
         self._prepared: PreparedBundle | None = None
         self._lock = -1
 
+    def check(self) -> None:
+        """See :class:`~sealmarket_worker.enclave.workplace.Workplace`."""
+        self._sandbox.check()
+
     def prepare(
         self,
         archive: bytes,
@@ -130,7 +135,6 @@ class BundleWorkplace:
         asset_count: int,
     ) -> tuple[PreparedBundle, tuple[str, ...]]:
         """See :class:`~sealmarket_worker.enclave.workplace.Workplace`."""
-        self._sandbox.check()
         folder = self._private_folder()
         try:
             read = unpack(archive)
@@ -140,11 +144,11 @@ class BundleWorkplace:
         try:
             complete = read.manifest.check_parameters(parameters)
         except ParametersRefused as error:
-            raise _refused(Code.PARAMETERS_REFUSED, error) from error
+            raise _doomed(Code.PARAMETERS_REFUSED, error) from error
         try:
             names = read.manifest.input_names(asset_count)
         except ParametersRefused as error:
-            raise _refused(Code.INPUTS_MISMATCH, error) from error
+            raise _doomed(Code.INPUTS_MISMATCH, error) from error
         try:
             read.environment.interpreter.require_current()
             take(Path(environment), read.environment, folder / "environment")
@@ -182,6 +186,10 @@ class BundleWorkplace:
 def _refused(code: Code, error: Exception) -> JobRefused:
     message = getattr(error, "message", "") or str(error)
     return JobRefused(code, message, getattr(error, "remedy", "") or "give the enclave the workload that the job names")
+
+
+def _doomed(code: Code, error: ParametersRefused) -> JobDoomed:
+    return JobDoomed(code, error.message, error.remedy, FailureCause.WORKLOAD)
 
 
 def _remove_abandoned(parent: Path) -> None:

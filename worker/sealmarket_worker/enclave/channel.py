@@ -32,7 +32,8 @@ class Load(Message, frozen=True, kw_only=True, tag="load"):
     """The job and everything that its specification names, once, first.
 
     Lists are in the order of the specification's assets. ``workload`` is the bundle's archive; ``environment`` is
-    a folder with its installed wheels, which the enclave copies while it checks them.
+    a folder with its installed wheels, which the enclave copies while it checks them. None is what the host could not
+    get: the enclave quotes all the same, and never goes further.
     """
 
     chain_id: int
@@ -40,12 +41,12 @@ class Load(Message, frozen=True, kw_only=True, tag="load"):
     job_id: bytes
     spec: bytes
     seals: tuple[bytes, ...]
-    policies: tuple[bytes, ...]
-    share_sets: tuple[bytes, ...]
-    parameters: bytes
-    result_key: bytes
-    workload: bytes
-    environment: str
+    policies: tuple[bytes | None, ...]
+    share_sets: tuple[bytes | None, ...]
+    parameters: bytes | None
+    result_key: bytes | None
+    workload: bytes | None
+    environment: str | None
     block_number: int
     block_hash: bytes
 

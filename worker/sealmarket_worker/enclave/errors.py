@@ -6,6 +6,7 @@ EnclaveError
 │   ├── FrameRefused        a frame is too long, or is not a message
 │   └── OutOfOrder          a message that this state does not take
 ├── JobRefused              what the host handed over is not the job that it names
+├── JobDoomed               the job can never run, and neither host nor platform is why: quoted, and said at delivery
 ├── HostFault               the host altered or withheld bytes after the quote
 ├── InputFailed             an asset is wrong under its owner's own commitments: signed, never blamed on the host
 └── WorkloadFailed          the workload did not deliver what the owners' rules allow: signed
@@ -16,6 +17,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from sealmarket.protocol.errors import SealmarketError
+from sealmarket.protocol.numbers import FailureCause
 
 
 class Code(StrEnum):
@@ -39,11 +41,11 @@ class Code(StrEnum):
     OUTPUT_RULES = "output_rules"
     TOO_FEW_OWNERS = "too_few_owners"
     PRIVACY_UNSUPPORTED = "privacy_unsupported"
+    MATERIAL_MISSING = "material_missing"
     PLATFORM_FAILED = "platform_failed"
     SANDBOX_UNAVAILABLE = "sandbox_unavailable"
     CONTAINER_ALTERED = "container_altered"
     CONTAINER_WITHHELD = "container_withheld"
-    INPUT_TOO_LARGE = "input_too_large"
     INTERNAL = "internal"
 
 
@@ -84,6 +86,18 @@ class JobRefused(EnclaveError):
     def __init__(self, code: Code, message: str, remedy: str) -> None:
         super().__init__(message, remedy=remedy)
         self.code = code
+
+
+class JobDoomed(EnclaveError):
+    """The job can never run, through no fault of host or platform.
+
+    ``cause`` and ``index`` are what a signature can blame, since whoever has the job's documents comes to the same end;
+    None where the enclave has only its host's word, that something was not to be had.
+    """
+
+    def __init__(self, code: Code, message: str, remedy: str, cause: FailureCause | None, index: int = 0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.code, self.cause, self.index = code, cause, index
 
 
 class HostFault(EnclaveError):

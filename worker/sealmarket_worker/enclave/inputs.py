@@ -2,31 +2,35 @@
 
 Whose fault it is must not rest on the host's word. So the whole ciphertext is copied into enclave memory first and
 held against its root there. Up to then, everything wrong is the host's. Afterwards the very bytes that the owner
-committed to are in hand, and whatever does not open is the owner's.
+committed to are in hand, and whatever does not open is the owner's. A container for which there is no room is checked
+as it comes and kept nowhere: its length is in the header that the root covers, so that the request is to blame for it.
 """
 
 from __future__ import annotations
 
 import io
 import os
+from typing import Any
 
 from sealmarket.protocol.codec import Bytes32
 from sealmarket.sealed.container import ContainerReader
 from sealmarket.sealed.errors import ContainerError
 from sealmarket.sealed.header import HEADER_BYTES, Header
 from sealmarket_worker.enclave.channel import MAX_PART, Channel, FromHost, Part, Want
-from sealmarket_worker.enclave.errors import Code, HostFault, InputFailed, InputFault, OutOfOrder
+from sealmarket_worker.enclave.errors import Code, HostFault, InputFailed, InputFault, OutOfOrder, WorkloadFailed
 
 
 def read_container(channel: Channel[FromHost], root: Bytes32, limit: int) -> io.FileIO:
     """Copy a container into memory and check it against its root. The caller closes the file.
 
     Raises:
-        HostFault: withheld, altered, or of more than ``limit`` bytes.
+        HostFault: withheld or altered.
+        WorkloadFailed: of more than ``limit`` bytes, and exactly what the owner committed to.
     """
     memory = io.FileIO(os.memfd_create("ciphertext", os.MFD_CLOEXEC), "r+b")
     try:
-        _copy(channel, root, limit, memory)
+        if not _copy(channel, root, limit, memory):
+            raise WorkloadFailed("input_too_large")
         memory.seek(0)
         ContainerReader(memory, root).verify()
     except ContainerError as error:
@@ -62,12 +66,31 @@ def wipe(secret: bytearray) -> None:
     secret[:] = bytes(len(secret))
 
 
-def _copy(channel: Channel[FromHost], root: Bytes32, limit: int, memory: io.FileIO) -> None:
+class _Passing(io.RawIOBase):
+    """A container as the host serves it, once and in order."""
+
+    def __init__(self, channel: Channel[FromHost], root: Bytes32, front: bytes, length: int) -> None:
+        super().__init__()
+        self._channel, self._root, self._length = channel, root, length
+        self._part, self._done = memoryview(front), len(front)
+
+    def readinto(self, buffer: Any, /) -> int:
+        if not self._part and self._done < self._length:
+            size = min(MAX_PART, self._length - self._done)
+            self._part = memoryview(_part(self._channel, self._root, self._done, size))
+            self._done += size
+        size = min(len(buffer), len(self._part))
+        buffer[:size], self._part = self._part[:size], self._part[size:]
+        return size
+
+
+def _copy(channel: Channel[FromHost], root: Bytes32, limit: int, memory: io.FileIO) -> bool:
+    """Whether it fits; where it does not, it has been held against its root all the same."""
     front = _part(channel, root, 0, HEADER_BYTES)
     length = Header.decode(front).container_length
     if length > limit:
-        message = f"the container takes {length} bytes, at most {limit} fit into this enclave"
-        raise HostFault(Code.INPUT_TOO_LARGE, message)
+        ContainerReader(_Passing(channel, root, front, length), root).verify()
+        return False
     memory.write(front)
     done = HEADER_BYTES
     while done < length:
@@ -75,6 +98,7 @@ def _copy(channel: Channel[FromHost], root: Bytes32, limit: int, memory: io.File
         done += len(part)
         while part:
             part = part[memory.write(part) :]
+    return True
 
 
 def _part(channel: Channel[FromHost], root: Bytes32, offset: int, length: int) -> bytes:

@@ -32,7 +32,7 @@ class ReleaseDesk:
     """The shares of one job, by asset and index."""
 
     def __init__(self, job: LoadedJob, keys: EnclaveKeys, evidence_hash: Bytes32) -> None:
-        self._job, self._keys, self._evidence_hash = job, keys, evidence_hash
+        self._job, self._bound, self._keys, self._evidence_hash = job, job.bound, keys, evidence_hash
         self._held: list[dict[int, Share]] = [{} for _ in job.assets]
         self._blamed: set[tuple[Bytes32, Address]] = set()
         self._complaints: list[SignedComplaint] = []
@@ -54,7 +54,7 @@ class ReleaseDesk:
             node = recover(personal_digest(sent), release.signature)
         except (MalformedDocument, SignatureRefused, msgspec.MsgspecError):
             return
-        if (release.job_id, release.evidence_hash) != (self._job.job_id, self._evidence_hash):
+        if (release.job_id, release.evidence_hash) != (self._bound.job_id, self._evidence_hash):
             return
         # An asset that a job takes in twice has one key, and comes once.
         named = [(asset.use.asset_id, asset.use.version) for asset in self._job.assets]
@@ -99,14 +99,14 @@ class ReleaseDesk:
 
     def _context(self, asset: LoadedAsset, index: int) -> ReleaseInfo:
         return ReleaseInfo(
-            chain_id=self._job.chain_id,
-            market=self._job.market,
-            job_id=self._job.job_id,
+            chain_id=self._bound.chain_id,
+            market=self._bound.market,
+            job_id=self._bound.job_id,
             asset_id=asset.use.asset_id,
             asset_version=asset.use.version,
             evidence_hash=self._evidence_hash,
-            terms_digest=self._job.terms_digest,
-            epoch=self._job.spec.epoch,
+            terms_digest=self._bound.terms_digest,
+            epoch=self._bound.spec.epoch,
             index=index,
             enclave_key=self._keys.hpke.public.digest,
         )
@@ -116,12 +116,12 @@ class ReleaseDesk:
             return
         self._blamed.add((asset.use.asset_id, node))
         complaint = Complaint(
-            job_id=self._job.job_id,
+            job_id=self._bound.job_id,
             evidence_hash=self._evidence_hash,
             asset_id=asset.use.asset_id,
             node=node,
             index=index,
             sent_hash=sent,
         )
-        signature = self._keys.sign(complaint.digest(self._job.chain_id, self._job.market))
+        signature = self._keys.sign(complaint.digest(self._bound.chain_id, self._bound.market))
         self._complaints.append(SignedComplaint(complaint=complaint, signature=signature))

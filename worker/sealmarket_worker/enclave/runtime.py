@@ -1,9 +1,11 @@
 """The enclave's one run: a job goes in, evidence comes out; shares go in, a sealed result and a signed word come out.
 
 States: ``loading -> quoted -> opening -> computing -> sealing -> finished``, and ``refused`` from each. There is no way
-back, and no second job: an enclave serves one and ends.
+back, and no second job: an enclave serves one and ends. A doomed job goes ``quoted -> finished`` or ``refused``.
 
-1. Load: :mod:`sealmarket_worker.enclave.job` and the workload's own checks. Any mismatch: refused, nothing quoted.
+1. Load: :mod:`sealmarket_worker.enclave.job` and the workload's own checks. What is not what the job names, or what
+   this platform cannot do: refused, nothing quoted. A job that can never run for another reason is doomed: quoted all
+   the same, so that the oracle nodes can say whose fault it is, and ended at the first delivery.
 2. Keys are made, and evidence is taken over job id, both keys and a recent block.
 3. The job id is extended into a runtime register *after* the quote, where the platform has one: what is quoted later
    from inside this enclave is not the evidence that an owner's policy allows.
@@ -36,6 +38,7 @@ from sealmarket_worker.enclave.channel import (
     Load,
     Refused,
     ResultPart,
+    ShareReport,
     Stage,
 )
 from sealmarket_worker.enclave.errors import (
@@ -44,12 +47,13 @@ from sealmarket_worker.enclave.errors import (
     HostFault,
     HostLost,
     InputFailed,
+    JobDoomed,
     JobRefused,
     OutOfOrder,
     WorkloadFailed,
 )
 from sealmarket_worker.enclave.inputs import open_container, read_container, wipe
-from sealmarket_worker.enclave.job import LoadedJob, check_load
+from sealmarket_worker.enclave.job import BoundJob, LoadedJob, check_load
 from sealmarket_worker.enclave.keys import EnclaveKeys
 from sealmarket_worker.enclave.outputs import check_declared, enforce
 from sealmarket_worker.enclave.platform import Platform, PlatformError
@@ -73,8 +77,17 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
+class _Work:
+    """A job that can run: everything that it names, checked."""
+
+    job: LoadedJob
+    workload: Prepared
+    input_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Quoted:
-    """What is fixed once there is evidence."""
+    """A job that can run, and what is fixed once there is evidence."""
 
     job: LoadedJob
     keys: EnclaveKeys
@@ -110,53 +123,77 @@ class Runtime:
             self._around.workplace.close()
 
     def _serve(self) -> None:
-        quoted = self._quote(*self._load())
+        bound, work = self._load()
+        witness = self._quote(bound)
+        if isinstance(work, JobDoomed):
+            self._end_doomed(work, witness)
+            return
+        # The committee takes seconds, and so does loading: no data is there yet, and none is needed for it.
+        work.workload.start()
+        quoted = _Quoted(work.job, witness.keys, witness.evidence_hash, work.workload, work.input_names, witness)
         desk = ReleaseDesk(quoted.job, quoted.keys, quoted.evidence_hash)
         while desk.missing:
-            message = self._channel.receive()
-            if not isinstance(message, Deliver):
-                raise OutOfOrder(type(message).__name__, Deliver.__name__)
-            for release in message.releases:
+            for release in self._delivery().releases:
                 desk.take(release)
             self._channel.send(desk.report())
         try:
             inputs = self._open(quoted, desk.join_keys())
         except InputFailed as error:
-            self._channel.send(quoted.witness.fail(FailureCause.INPUT, error.index, 0, ()))
-            return
-        self._compute(quoted, inputs)
+            self._channel.send(witness.fail(FailureCause.INPUT, error.index, 0, ()))
+        except WorkloadFailed:
+            self._channel.send(witness.fail(FailureCause.WORKLOAD, 0, 0, ()))
+        else:
+            self._compute(quoted, inputs)
 
-    def _load(self) -> tuple[LoadedJob, Prepared, tuple[str, ...]]:
+    def _load(self) -> tuple[BoundJob, _Work | JobDoomed]:
         load = self._channel.receive()
         if not isinstance(load, Load):
             raise OutOfOrder(type(load).__name__, Load.__name__)
-        job = check_load(load, self._around.tee)
-        workload, names = self._around.workplace.prepare(
-            load.workload, load.environment, job.spec.workload_digest, job.parameters, len(job.assets)
-        )
-        return job, workload, names
+        bound, job = check_load(load, self._around.tee)
+        self._around.workplace.check()
+        if isinstance(job, JobDoomed):
+            return bound, job
+        try:
+            workload, names = self._around.workplace.prepare(
+                job.workload, job.environment, bound.spec.workload_digest, job.parameters, len(job.assets)
+            )
+        except JobDoomed as doom:
+            return bound, doom
+        return bound, _Work(job, workload, names)
 
-    def _quote(self, job: LoadedJob, workload: Prepared, names: tuple[str, ...]) -> _Quoted:
+    def _quote(self, bound: BoundJob) -> Witness:
         keys = EnclaveKeys()
-        bound = report_data(job.job_id, keys.signer, keys.key_hash, job.block_hash)
-        quote = self._around.platform.quote(bytes(bound))
+        data = report_data(bound.job_id, keys.signer, keys.key_hash, bound.block_hash)
+        quote = self._around.platform.quote(bytes(data))
         if self._around.tee in _WITH_REGISTERS:
-            self._around.platform.extend(JOB_REGISTER, job_register_event(job.job_id))
-        found = evidence_hash(quote, keys.signer, keys.key_hash, job.block_hash)
+            self._around.platform.extend(JOB_REGISTER, job_register_event(bound.job_id))
+        found = evidence_hash(quote, keys.signer, keys.key_hash, bound.block_hash)
         self._channel.send(
             Evidence(
-                job_id=job.job_id,
+                job_id=bound.job_id,
                 quote=quote,
                 signer=keys.signer,
                 enclave_key=keys.hpke.public.raw,
                 evidence_hash=found,
-                block_number=job.block_number,
-                block_hash=job.block_hash,
+                block_number=bound.block_number,
+                block_hash=bound.block_hash,
             )
         )
-        # The committee takes seconds, and so does loading: no data is there yet, and none is needed for it.
-        workload.start()
-        return _Quoted(job, keys, found, workload, names, Witness(job, keys, found, self._around.platform_name))
+        return Witness(bound, keys, found, self._around.platform_name)
+
+    def _delivery(self) -> Deliver:
+        message = self._channel.receive()
+        if not isinstance(message, Deliver):
+            raise OutOfOrder(type(message).__name__, Deliver.__name__)
+        return message
+
+    def _end_doomed(self, doom: JobDoomed, witness: Witness) -> None:
+        """Whatever is delivered is not looked at: no share is opened for a job that can never run."""
+        self._delivery()
+        if doom.cause is None:
+            raise JobRefused(doom.code, doom.message, doom.remedy)
+        self._channel.send(ShareReport(held=(), needed=0, complaints=()))
+        self._channel.send(witness.fail(doom.cause, doom.index, 0, ()))
 
     def _open(self, quoted: _Quoted, keys: list[bytes]) -> dict[str, bytearray]:
         self._channel.send(Stage(name="opening"))
@@ -201,9 +238,9 @@ class Runtime:
         envelope, container = seal_result(
             outputs,
             job.result_key,
-            chain_id=job.chain_id,
-            market=job.market,
-            job_id=job.job_id,
+            chain_id=job.bound.chain_id,
+            market=job.bound.market,
+            job_id=job.bound.job_id,
             bucket=job.rules.bucket_bytes,
         )
         view = memoryview(container)
@@ -213,7 +250,7 @@ class Runtime:
         self._channel.send(quoted.witness.settle(envelope, units, quoted.workload.layers))
 
     def _units(self, quoted: _Quoted, started: float) -> int:
-        return units_up(self._around.clock() - started, quoted.job.spec.max_units)
+        return units_up(self._around.clock() - started, quoted.job.bound.spec.max_units)
 
     def _refuse(self, code: Code, message: str, remedy: str) -> None:
         try:

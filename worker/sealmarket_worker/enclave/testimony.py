@@ -13,7 +13,7 @@ from sealmarket.protocol.numbers import FailureCause
 from sealmarket.protocol.receipt import ReceiptInput, ReceiptPredicate, Statement, Subject, envelope, signing_hash
 from sealmarket.sealed.result import ResultEnvelope
 from sealmarket_worker.enclave.channel import Finished
-from sealmarket_worker.enclave.job import LoadedJob
+from sealmarket_worker.enclave.job import BoundJob
 from sealmarket_worker.enclave.keys import EnclaveKeys
 
 SECONDS_PER_UNIT = 60
@@ -34,7 +34,7 @@ def units_up(seconds: float, max_units: int) -> int:
 class Witness:
     """What every receipt of one job says alike."""
 
-    job: LoadedJob
+    job: BoundJob
     keys: EnclaveKeys
     evidence_hash: Bytes32
     platform: str
@@ -91,12 +91,12 @@ class Witness:
             terms_digest=job.terms_digest,
             inputs=tuple(
                 ReceiptInput(
-                    asset_id=asset.use.asset_id,
-                    asset_version=asset.use.version,
-                    content_root=asset.seal.content_root,
-                    policy_hash=asset.seal.policy_hash,
+                    asset_id=use.asset_id,
+                    asset_version=use.version,
+                    content_root=seal.content_root,
+                    policy_hash=seal.policy_hash,
                 )
-                for asset in job.assets
+                for use, seal in zip(job.spec.assets, job.seals, strict=True)
             ),
             outcome=outcome,
             privacy="exact",

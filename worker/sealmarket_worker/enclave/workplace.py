@@ -35,6 +35,9 @@ class Prepared(Protocol):
 class Workplace(Protocol):
     """Where workloads are prepared."""
 
+    def check(self) -> None:
+        """Raise :class:`JobRefused` when no workload could be confined here; asked before anything is quoted."""
+
     def prepare(
         self,
         archive: bytes,
@@ -46,8 +49,8 @@ class Workplace(Protocol):
         """Copy, measure and check a workload; also the name under which it takes each asset, in order.
 
         Raises:
-            JobRefused: another bundle, an edited or missing dependency, parameters against its schema, or another
-                number of inputs than it takes.
+            JobRefused: another bundle, or an edited or missing dependency.
+            JobDoomed: parameters against its schema, or another number of inputs than it takes.
         """
 
     def close(self) -> None:
