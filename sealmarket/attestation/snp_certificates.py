@@ -131,7 +131,8 @@ def find_chain(
         EvidenceRefused: no leaf, or the first chain's first failure when none holds.
     """
     # The same certificates (as objects, which do not change and which the answer keeps alive) give the same chain.
-    name = (kind, product, want, id(roots), *(id(one) for one in certificates))
+    flat = () if want is None else (want.kind, want.product, *want.tcb.as_tuple(), want.hwid, want.csp)
+    name = (kind, product, id(roots), *flat, *map(id, certificates))
     found = _found.get(name)
     if found is None:
         chain = _search(kind, product, certificates, roots, want)

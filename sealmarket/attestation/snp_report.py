@@ -65,6 +65,10 @@ class SnpTcbVersion:
             return cls(fmc=raw[0], bootloader=raw[1], tee=raw[2], snp=raw[3], microcode=raw[7])
         return cls(bootloader=raw[0], tee=raw[1], snp=raw[6], microcode=raw[7])
 
+    def as_tuple(self) -> tuple[int, int, int, int, int]:
+        """All parts, for a key that is quick to hash."""
+        return self.bootloader, self.tee, self.snp, self.microcode, self.fmc
+
     def reaches(self, floor: SnpTcbVersion) -> bool:
         """Whether no part is below the floor's."""
         return (
