@@ -29,7 +29,7 @@ from sealmarket.sealed.shares import open_share
 from sealmarket_oracle import keys as node_keys
 from sealmarket_worker.drivers.virtual_device import VirtualDevice
 from tests.acceptance import workloads
-from tests.acceptance.market import OWNERS, Rehearsal, raise_curtain, until
+from tests.acceptance.market import OWNERS, Rehearsal, node_names, raise_curtain, until
 
 SLOW = workloads.CODE.replace("    points = []\n", "    import time\n    time.sleep(6)\n    points = []\n")
 TEMPORARY = (Path("/tmp"), Path("/dev/shm"), Path("/var/tmp"))
@@ -147,6 +147,8 @@ def test_no_row_key_or_share_is_anywhere_outside_the_enclave(rehearsal: Rehearsa
     rehearsal.reach_status(job_id, Status.SETTLED, timeout=90)
     result = rehearsal.consumer.open_result(job_id, rehearsal.result_key)
     assert json.loads(result["model.json"])["rows"] == 800
+    for party in ("backend", "worker", *node_names()):
+        assert "DEBUG" in (rehearsal.folder / "logs" / f"{party}.log").read_text(), f"{party} logs too little"
     needles |= _spellings("the result", result["model.json"])
     assert _search(rehearsal, needles, began, allowed) == []
     assert [path for path in rehearsal.folder.rglob("core*") if path.is_file() and path.stat().st_size > 1 << 20] == []

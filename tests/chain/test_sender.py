@@ -144,3 +144,38 @@ def test_a_chain_with_a_base_fee_is_paid_by_eip_1559() -> None:
     mined = sending.send(call)
     assert node.sent[-1]["maxFeePerGas"] == 200 + 10**9
     assert (mined.gas_used, mined.cost, mined.block.hash) == (21000, 42000, Bytes32.parse(block(5)["hash"]))
+
+
+def test_a_transaction_that_the_node_forgot_is_handed_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that restarts loses what is in no block; the same bytes count once, whoever mines them."""
+    monkeypatch.setattr("sealmarket.chain.sender.RELOOK_SECONDS", 0.0)
+    node = Mining()
+    taken: list[str] = []
+
+    def take(raw: str) -> str:
+        taken.append(raw)
+        return node.take(raw)
+
+    node.answers["eth_sendRawTransaction"] = take
+    node.answers["eth_getTransactionByHash"] = lambda _hash: None
+    node.answers["eth_getTransactionReceipt"] = lambda hash_: node.receipt(hash_) if len(taken) > 1 else None
+    sending, call = sender(node)
+    sending.send(call)
+    assert len(taken) == 2
+    assert taken[0] == taken[1]
+
+
+def test_a_transaction_that_the_node_still_holds_is_not_handed_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sealmarket.chain.sender.RELOOK_SECONDS", 0.0)
+    node = Mining()
+    looks: list[str] = []
+
+    def look(transaction: str) -> dict[str, str]:
+        looks.append(transaction)
+        return {"hash": transaction}
+
+    node.answers["eth_getTransactionByHash"] = look
+    node.answers["eth_getTransactionReceipt"] = lambda hash_: node.receipt(hash_) if looks else None
+    sending, call = sender(node)
+    sending.send(call)
+    assert len(node.sent) == 1

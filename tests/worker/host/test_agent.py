@@ -10,8 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sealmarket.chain import ChainUnavailable
 from sealmarket.protocol.codec import Address, Bytes32, Uint, decode
 from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.job import JobSpec
 from sealmarket.protocol.numbers import JobId, Outcome, Status
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.sealed.result import ResultEnvelope, open_result
@@ -347,3 +349,28 @@ def test_a_full_disk_delays_the_job_and_loses_nothing(host: HostTwin) -> None:
     host.run()
     assert host.journal.job(job_id).state is JobState.DONE
     assert "disk is full" in host.messages()
+
+
+# --- a chain that goes away -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_an_answer_lost_while_quoting_costs_neither_the_job_nor_a_second_quote(
+    sent: bool, host: HostTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = host.ledger.quote
+    lost: list[Bytes32] = []
+
+    def quote(spec: JobSpec, evidence_hash: Bytes32) -> None:
+        if not lost:
+            lost.append(evidence_hash)
+            if sent:
+                honest(spec, evidence_hash)
+            raise ChainUnavailable("http://chain", "it restarts")
+        honest(spec, evidence_hash)
+
+    monkeypatch.setattr(host.ledger, "quote", quote)
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert host.ledger.quotes == lost
