@@ -15,9 +15,7 @@ ACROSS_PROCESSES_SECONDS = 300
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long` adds the long tier."""
-    parser.addoption(
-        "--long", action="store_true", help="run the long tier as well (fuzzing, mutation, soak)"
-    )
+    parser.addoption("--long", action="store_true", help="run the long tier as well (fuzzing, mutation, soak)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -70,7 +70,7 @@ class Job:
 class World:
     """Contracts, committee, parties. Every method that sends returns the gas that it took."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, members: int = 3, threshold: int = 2) -> None:
         """Deploy to an Anvil that nobody else uses."""
         self._rpc = Rpc(url)
         self._count = 0
@@ -80,12 +80,12 @@ class World:
         self.sender = self._party().address
         self._give(self.sender)
         self.chain_id = quantity(self._rpc.call("eth_chainId"), "chain id")
-        self.nodes = tuple(self._party() for _ in range(5))
-        members = tuple(
+        self.nodes = tuple(self._party() for _ in range(members))
+        named = tuple(
             Member(signer=node.address, hpke_public_key=HexBytes(self._word() * 38), url="http://127.0.0.1")
             for node in self.nodes
         )
-        self.committee = Committee(epoch=1, threshold=3, members=members)
+        self.committee = Committee(epoch=1, threshold=U8(threshold), members=named)
         registry, market = self._deploy()
         self.registry, self.market = RegistryContract(registry), MarketContract(market)
 
@@ -194,7 +194,9 @@ class World:
         tokens = [{"token": ZERO_ADDRESS, "fee": FEE}]
         codes = [
             abi.load("AssetRegistry").creation(market),
-            abi.load("OracleCommittee").creation(self.sender, market, 86_400, signers, hashes, 3),
+            abi.load("OracleCommittee").creation(
+                self.sender, market, 86_400, signers, hashes, self.committee.threshold
+            ),
             abi.load("Market").creation(registry, committee, self.sender, windows, 86_400, 3, tokens),
         ]
         for code in codes:
@@ -333,7 +335,8 @@ class World:
     def _decide_call(self, job: Job, outcome: Outcome) -> Call:
         terms = self._word()
         signed = []
-        for index, node in enumerate(self.nodes[:3]):
+        quorum = self.committee.threshold if outcome is Outcome.ACCEPTED else self.committee.refusal_threshold
+        for index, node in enumerate(self.nodes[:quorum]):
             decision = self._decision(job, outcome, self._word(), terms)
             signed.append(
                 SignedDecision(

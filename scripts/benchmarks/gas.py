@@ -1,6 +1,7 @@
 """Gas of each step of a job, from real transactions with slots that are used for the first time.
 
-On Anvil at Shanghai rules, with a committee of five and a quorum of three. Every party, asset, order and request is
+On Anvil at Shanghai rules, with a committee of three and threshold two; what three signatures of a committee of five
+cost stands beside it. Every party, asset, order and request is
 fresh; digests, salts and keys are random-looking words, prices have wei in them: no zero byte that a real call would
 not have. What a deployment touches once only (the fee book of an epoch, the first coin burned) is touched before.
 Other figures of the same kind stand beside the named ones: the rarer paths.
@@ -63,6 +64,14 @@ def _one_job(world: World) -> dict[str, int]:
     }
 
 
+def _larger_committee(url: str) -> dict[str, int]:
+    world = World(url, members=5, threshold=3)
+    world.warm_up()
+    job = world.job(assets=1)
+    world.match(job)
+    return {"quote_and_verdict_3_of_5": world.quote(job) + world.decide(job, Outcome.ACCEPTED)}
+
+
 def _three_way(world: World) -> dict[str, int]:
     job = world.job(assets=2)
     matched = world.match(job)
@@ -114,6 +123,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="sealmarket-") as logs, Supervisor(Path(logs)) as programs:
         figures = measure(chains.anvil(programs).url)
+        figures |= _larger_committee(chains.anvil(programs, name="anvil-5").url)
     if chosen.write:
         SNAPSHOT.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     results = [

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -29,8 +30,9 @@ from scripts.demo_story.money import Money
 from scripts.demo_story.story import PARAMETERS, Story, StoryBroken
 from scripts.demo_story.tell import Teller
 from scripts.local_market import LocalMarket
-from scripts.processes import Supervisor
+from scripts.processes import ProcessError, Supervisor
 from sealmarket.client import AssetWish
+from sealmarket.protocol.errors import SealmarketError
 from sealmarket.protocol.numbers import JobId
 from sealmarket.workload.bundle import read_bundle
 from sealmarket.workload.environment import install
@@ -41,7 +43,7 @@ BLOCK_SECONDS = 1.0
 STAGES = ("match", "prepare", "quote", "decision", "release", "open", "compute", "seal", "settle")
 """In their order; `prepare` and `open` are told beside the seven that have stable names in the issue tracker."""
 SEALED_WORK = ("open", "compute", "seal")
-WAIT_SECONDS = 300.0
+WAIT_SECONDS = 600.0
 
 Seconds = Mapping[str, float]
 
@@ -60,24 +62,35 @@ class Pair:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, tell; 1 when a job takes more than the target allows."""
+    """Measure, tell; 1 when a job takes more than the target allows, 2 when nothing could be measured."""
     parser = argparse.ArgumentParser(prog="scripts/bench job", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"jobs and plain runs, by turns ({PAIRS})")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="sealmarket-") as name, Supervisor(Path(name) / "logs") as programs:
-        world = _raise(programs, Path(name))
-        pairs = []
-        for number in range(1, options.pairs + 1):
-            pairs.append(_pair(world, Path(name) / f"pair-{number}"))
-            latest = pairs[-1]
-            print(f"pair {number}: job {latest.job:.2f} s, plain {latest.plain:.2f} s", file=sys.stderr, flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="sealmarket-"))
+    try:
+        pairs = _measure(folder, options.pairs)
+    except (StoryBroken, SealmarketError, ProcessError) as error:
+        print(f"nothing was measured: {error}\nThe logs are in {folder / 'logs'}", file=sys.stderr)
+        return 2
+    shutil.rmtree(folder, ignore_errors=True)
     results = _results(pairs)
     if options.json:
         print(json.dumps({"bench": "job", "results": results}))
     else:
         _tell(results, options.pairs)
     return 0 if results[0]["ratio"] <= TARGET else 1
+
+
+def _measure(folder: Path, count: int) -> list[Pair]:
+    pairs = []
+    with Supervisor(folder / "logs") as programs:
+        world = _raise(programs, folder)
+        for number in range(1, count + 1):
+            pair = _pair(world, folder / f"pair-{number}")
+            print(f"pair {number}: job {pair.job:.2f} s, plain {pair.plain:.2f} s", file=sys.stderr, flush=True)
+            pairs.append(pair)
+    return pairs
 
 
 def _raise(programs: Supervisor, folder: Path) -> Story:
