@@ -266,7 +266,7 @@ class Owner:
     def replace_allow_list(self, asset: AssetId, version: int, leaves: Iterable[Bytes32]) -> Mined:
         """Put another list of allowed pairs into force; with what the policy allows, never more.
 
-        ``leaves`` are :func:`~sealmarket.protocol.job.allowed_leaf`; any number of them stands behind one root on chain.
+        ``leaves`` are :func:`~sealmarket.protocol.job.allowed_leaf`; any number stands behind one root on chain.
         """
         root = self._store.put_list(leaves)
         return self._sender.send(self._chain.registry.replace_allow_list(asset, version, root))

@@ -1,7 +1,7 @@
 """An enclave's word against an oracle node that released a share which is not the one it was dealt.
 
-A complaint names the node's signed release, so a node that the enclave wrongs can show what it sent. Nobody is slashed by
-it: what HPKE hid cannot be shown to a contract. It leaves the node out of the job, and is counted.
+A complaint names the node's signed release, so a node that the enclave wrongs can show what it sent. Nobody is slashed
+by it: what HPKE hid cannot be shown to a contract. It leaves the node out of the job, and is counted.
 """
 
 from __future__ import annotations
