@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from sealmarket.attestation.errors import CollateralError
 from sealmarket.attestation.unreadable import NOT_JSON
+from sealmarket.protocol.codec import prepared
 
 if TYPE_CHECKING:
     from dcap_qvl import QuoteCollateralV3
@@ -47,7 +48,7 @@ class IntelCollateral(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             CollateralError: not JSON, or a part is absent, unknown or of the wrong form.
         """
         try:
-            return msgspec.json.decode(raw, type=cls)
+            return msgspec.json.decode(raw, type=prepared(cls))
         except NOT_JSON as error:
             raise CollateralError(
                 f"not Intel collateral: {error}", remedy="pass the JSON of dcap-qvl's QuoteCollateralV3"

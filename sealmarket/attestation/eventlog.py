@@ -19,6 +19,7 @@ import msgspec
 
 from sealmarket.attestation.errors import EventLogMalformed
 from sealmarket.attestation.unreadable import NOT_JSON
+from sealmarket.protocol.codec import prepared
 
 EV_NO_ACTION = 3
 _SHA384 = 0x000C
@@ -124,7 +125,7 @@ class _DstackEvent(msgspec.Struct, frozen=True):
 
 def _read_dstack(data: bytes) -> Iterator[Event]:
     try:
-        events = msgspec.json.decode(data, type=list[_DstackEvent])
+        events = msgspec.json.decode(data, type=prepared(list[_DstackEvent]))
         digests = [bytes.fromhex(event.digest) for event in events]
     except (*NOT_JSON, ValueError) as error:
         raise EventLogMalformed(f"not a dstack event log: {error}") from error

@@ -23,6 +23,7 @@ from sealmarket.attestation.model import Tee
 from sealmarket.attestation.snp_report import SnpReport, SnpTcbVersion
 from sealmarket.attestation.store import PlatformKind
 from sealmarket.attestation.unreadable import NOT_JSON, NOT_X509
+from sealmarket.protocol.codec import prepared
 
 MAXIMUM_ANSWER = 4 << 20
 SECONDS = 20.0
@@ -161,7 +162,7 @@ def _der(content: bytes) -> bytes:
 
 def _decode(response: httpx.Response, kind: type[_TcbAnswer] | type[_IdentityAnswer]) -> _TcbAnswer | _IdentityAnswer:
     try:
-        return msgspec.json.decode(response.content, type=kind)
+        return msgspec.json.decode(response.content, type=prepared(kind))
     except NOT_JSON as error:
         raise CollateralError(f"{response.request.url} answered with another shape: {error}") from error
 

@@ -24,6 +24,7 @@ from sealmarket.attestation.intel_quote import SgxBody, TdBody, refuse
 from sealmarket.attestation.model import TcbStatus, Tee
 from sealmarket.attestation.reasons import Reason
 from sealmarket.attestation.unreadable import NOT_JSON
+from sealmarket.protocol.codec import prepared
 
 Svn = Annotated[int, Meta(ge=0, le=0xFFFF)]
 HexText = Annotated[str, Meta(pattern=r"^([0-9a-fA-F]{2})*$", max_length=256)]
@@ -142,7 +143,7 @@ _Document = TypeVar("_Document", TcbInfo, QeIdentity)
 
 def _read(text: str, kind: type[_Document], name: str) -> _Document:
     try:
-        value = msgspec.json.decode(text, type=kind)
+        value = msgspec.json.decode(text, type=prepared(kind))
     except (*NOT_JSON, ValueError) as error:
         return refuse(Reason.ENDORSEMENT_MALFORMED, name, error)
     if value.issue_date.tzinfo is None or value.next_update.tzinfo is None:

@@ -29,6 +29,7 @@ from sealmarket.attestation.intel_trust import Trusted, trust_collateral
 from sealmarket.attestation.model import Tee
 from sealmarket.attestation.roots import Roots
 from sealmarket.attestation.unreadable import NOT_JSON
+from sealmarket.protocol.codec import prepared
 
 REFRESH_BEFORE = timedelta(days=7)
 """How long before its end collateral is due: a vendor's outage has to last this long to be felt."""
@@ -219,7 +220,7 @@ class CollateralStore:
             EvidenceRefused: a piece that does not hold.
         """
         try:
-            bundle = msgspec.json.decode(raw, type=Bundle)
+            bundle = msgspec.json.decode(raw, type=prepared(Bundle))
             blobs = [bytes.fromhex(text) for text in (*bundle.certificates, *bundle.crls)]
         except (*NOT_JSON, ValueError) as error:
             raise CollateralError(f"not a collateral bundle: {error}") from error

@@ -19,7 +19,7 @@ from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import DecodingError, EncodingError
 
 from sealmarket.chain.errors import AbiMismatch
-from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
+from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint, prepared
 from sealmarket.protocol.hashing import keccak
 
 S = TypeVar("S", bound=Shape)
@@ -235,7 +235,7 @@ def to_shape(kind: type[S], fields: Mapping[str, Any], **more: Any) -> S:
         for field in msgspec.structs.fields(kind):
             if field.name in merged:
                 document[field.encode_name] = _plain(merged[field.name])
-        return msgspec.convert(document, type=kind, dec_hook=_hook)
+        return msgspec.convert(document, type=prepared(kind), dec_hook=_hook)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
         raise AbiMismatch(kind.__name__, f"what the chain says does not fit: {error}") from error
 

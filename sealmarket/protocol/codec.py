@@ -7,6 +7,7 @@ Bytes are lower-case ``0x`` hex, money is a decimal string, documents are RFC 87
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
@@ -139,6 +140,23 @@ def _from_wire(kind: type, value: object) -> object:
     raise MalformedDocument(f"no reading from the wire for {kind!r}")
 
 
+_preparing = threading.Lock()
+_prepared: set[Any] = set()
+
+
+def prepared(kind: type[T]) -> type[T]:
+    """The same type, safe to read documents of in any thread from now on.
+
+    msgspec lays a type's fields out when it is first read, and shows what is half laid out to other threads: two that
+    read the first document of one type at the same moment end the process (seen with 0.22). So one thread lays out.
+    """
+    if kind not in _prepared:
+        with _preparing:
+            msgspec.json.Decoder(kind)
+            _prepared.add(kind)
+    return kind
+
+
 def to_builtins(value: object) -> Any:
     """The plain dicts, lists, strings and numbers of a document."""
     return msgspec.to_builtins(value, enc_hook=_to_wire)
@@ -156,7 +174,7 @@ def decode(kind: type[T], raw: bytes | str) -> T:
         MalformedDocument: not JSON, an unknown or absent field, or a value of the wrong form.
     """
     try:
-        return msgspec.json.decode(raw, type=kind, dec_hook=_from_wire)
+        return msgspec.json.decode(raw, type=prepared(kind), dec_hook=_from_wire)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedDocument(f"not a {kind.__name__}: {error}") from error
 
@@ -172,6 +190,6 @@ def decode_canonical(kind: type[T], raw: bytes) -> T:
 def from_builtins(kind: type[T], value: object) -> T:
     """Read a document of a known shape from plain dicts and lists. Raises :class:`MalformedDocument`."""
     try:
-        return msgspec.convert(value, type=kind, dec_hook=_from_wire)
+        return msgspec.convert(value, type=prepared(kind), dec_hook=_from_wire)
     except msgspec.MsgspecError as error:
         raise MalformedDocument(f"not a {kind.__name__}: {error}") from error
