@@ -139,7 +139,7 @@ class Store:
         raw = self._http.get(f"/v1/workloads/{digest}", what="workload", limit=MAX_WORKLOAD)
         try:
             bundle = unpack(raw)
-        except WorkloadError as error:
+        except (WorkloadError, MalformedDocument) as error:
             raise StoreLied("workload", digest, error.message) from error
         if bundle.digest != digest:
             raise StoreLied("workload", digest, bundle.digest)

@@ -1,4 +1,4 @@
-"""The agent over twins: what it does not quote, what it survives, and how a job goes when all is well."""
+"""The agent over twins: what it quotes and marks, what it survives, and how a job goes when all is well."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
 from sealmarket.chain import ChainUnavailable
+from sealmarket.client.store import Store
 from sealmarket.protocol.codec import Address, Bytes32, Uint, decode
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.job import JobSpec
-from sealmarket.protocol.numbers import JobId, Outcome, Status
+from sealmarket.protocol.numbers import FailureCause, JobId, Outcome, Status
 from sealmarket.protocol.reasons import JobReason, reason_bits
+from sealmarket.protocol.wire import EvidenceEnvelope
 from sealmarket.sealed.result import ResultEnvelope, open_result
 from sealmarket_worker.enclave.errors import WorkloadFailed
 from sealmarket_worker.host.errors import JournalConflict
@@ -47,29 +50,118 @@ def _slow_block(host: HostTwin) -> None:
     host.chain.mine(seconds=60)
 
 
-# --- inputs that cannot be had are never quoted ----------------------------------------------------------------
+# --- what only this host lacks is its own matter ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["containers", "documents", "workloads", "parameters"])
-def test_a_missing_input_is_reported_and_never_quoted(host: HostTwin, kind: str) -> None:
-    host.store.broken = lambda path, raw: None if path.startswith(f"/v1/{kind}/") else raw
+def test_missing_wheels_are_reported_and_nothing_is_quoted(host: HostTwin) -> None:
+    for wheel in host.scene.wheels.iterdir():
+        wheel.unlink()
     job_id = host.match()
     host.run()
-    assert host.journal.job(job_id).state is JobState.GIVEN_UP
+    assert "environment" in host.journal.job(job_id).reason
     assert host.ledger.quotes == []
+
+
+# --- what cannot be had is quoted with a mark, and left to the nodes --------------------------------------------
+
+NAMED = {
+    "container": lambda scene: (
+        f"/v1/containers/{scene.assets[0].seal.content_root}",
+        scene.assets[0].seal.content_root,
+    ),
+    "policy": lambda scene: (f"/v1/documents/{scene.assets[0].seal.policy_hash}", scene.assets[0].seal.policy_hash),
+    "share set": lambda scene: (f"/v1/documents/{scene.assets[0].seal.share_root}", scene.assets[0].seal.share_root),
+    "result key": lambda scene: (f"/v1/documents/{scene.spec.result_key_hash}", scene.spec.result_key_hash),
+    "workload": lambda scene: (f"/v1/workloads/{scene.spec.workload_digest}", scene.spec.workload_digest),
+    "parameters": lambda scene: (f"/v1/parameters/{scene.spec.request_hash}", scene.spec.parameters_digest),
+}
+
+
+def _refused_for_what_is_missing(host: HostTwin, name: Bytes32) -> None:
+    """Quoted once, marked, refused; and no data came to the workload."""
+    host.nodes.outcome = Outcome.INPUT_REFUSED
+    host.nodes.reasons = Uint(reason_bits([JobReason.MATERIAL_LATE.code]))
+    job_id = host.match()
+    host.run()
+    assert len(host.ledger.quotes) == 1
+    assert host.nodes.package(0).missing == (name,)
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.GIVEN_UP
+    assert "material_late" in entry.reason
+    assert host.driver.sandbox.jobs == []
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_a_missing_input_is_awaited_then_quoted_and_marked(host: HostTwin, what: str) -> None:
+    where, name = NAMED[what](host.scene)
+    host.store.broken = lambda path, raw: None if path == where else raw
+    _refused_for_what_is_missing(host, name)
     assert "the store has no" in host.messages()
+    assert "quoted without" in host.messages()
 
 
-@pytest.mark.parametrize("kind", ["containers", "documents", "workloads", "parameters"])
-def test_a_false_input_is_reported_and_never_quoted(host: HostTwin, kind: str) -> None:
-    def break_it(path: str, raw: bytes) -> bytes:
-        return raw[:-2] + bytes([raw[-2] ^ 1, raw[-1]]) if path.startswith(f"/v1/{kind}/") else raw
+@pytest.mark.parametrize("what", NAMED)
+def test_a_false_input_is_quoted_and_marked(host: HostTwin, what: str) -> None:
+    where, name = NAMED[what](host.scene)
+    host.store.broken = lambda path, raw: raw[:-2] + bytes([raw[-2] ^ 1, raw[-1]]) if path == where else raw
+    _refused_for_what_is_missing(host, name)
 
-    host.store.broken = break_it
+
+@pytest.mark.parametrize("what", NAMED)
+def test_a_job_that_is_accepted_although_it_was_marked_is_never_run(host: HostTwin, what: str) -> None:
+    where, _ = NAMED[what](host.scene)
+    host.store.broken = lambda path, raw: None if path == where else raw
     job_id = host.match()
     host.run()
-    assert host.journal.job(job_id).state is JobState.GIVEN_UP
-    assert host.ledger.quotes == []
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.GIVEN_UP
+    assert ("container_withheld" if what == "container" else "material_missing") in entry.reason
+    assert host.driver.sandbox.jobs == []
+
+
+def test_a_store_that_is_down_costs_no_quote(host: HostTwin) -> None:
+    def away_until_quoted(path: str, raw: bytes) -> bytes | None:
+        if path.startswith("/v1/workloads/") and not host.ledger.quotes:
+            raise httpx.ConnectError("away")
+        return raw
+
+    host.store.broken = away_until_quoted
+    _refused_for_what_is_missing(host, host.scene.workload_digest)
+
+
+def test_a_container_for_which_this_disk_has_no_room_is_quoted_and_marked(
+    host: HostTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(store: Store, root: Bytes32, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "fetch_container", full)
+    host.nodes.outcome = Outcome.INPUT_REFUSED
+    host.match()
+    host.run()
+    assert len(host.ledger.quotes) == 1
+    roots = {asset.seal.content_root for asset in host.scene.assets}
+    assert set(host.nodes.package(0).missing) == roots
+    assert "No space left" in host.messages()
+
+
+def test_a_result_key_that_is_no_key_is_quoted_and_evidence_is_sealed_to_the_nodes_alone(host: HostTwin) -> None:
+    host.scene.consumer_key = _NoKey()  # type: ignore[assignment]
+    host.store.fill(host.scene)
+    host.nodes.outcome = Outcome.REQUEST_REFUSED
+    host.match()
+    host.run()
+    assert len(host.ledger.quotes) == 1
+    [raw] = [blob for path, blob in host.store.blobs.items() if path.startswith("/v1/evidence/")]
+    assert decode(EvidenceEnvelope, raw).consumer == b""
+    assert host.nodes.package(0).missing == ()
+
+
+class _NoKey:
+    """Bytes that a consumer signed for a key, and that are none."""
+
+    class public:  # noqa: N801 - stands for the key's attribute
+        raw = b"no key"
 
 
 def test_an_input_that_comes_late_is_waited_for(host: HostTwin) -> None:
@@ -85,23 +177,23 @@ def test_an_input_that_comes_late_is_waited_for(host: HostTwin) -> None:
     assert host.journal.job(job_id).state is JobState.DONE
 
 
-def test_the_container_of_another_asset_is_not_quoted(scene: Scene, tmp_path: Path) -> None:
+def test_the_container_of_another_asset_is_marked_as_missing(host: HostTwin) -> None:
+    first, second = host.scene.assets
+    host.store.blobs[f"/v1/containers/{first.seal.content_root}"] = second.container
+    _refused_for_what_is_missing(host, first.seal.content_root)
+
+
+def test_a_doomed_job_that_is_accepted_all_the_same_ends_with_the_enclaves_word(scene: Scene, tmp_path: Path) -> None:
+    scene.reseal(1, policy_epoch=2)
     host = HostTwin(scene, tmp_path / "host")
-    host.store.blobs[f"/v1/containers/{scene.assets[0].seal.content_root}"] = scene.assets[1].container
     job_id = host.match()
     host.run()
-    assert host.journal.job(job_id).state is JobState.GIVEN_UP
-    assert host.ledger.quotes == []
+    assert host.journal.job(job_id).state is JobState.DONE
+    [posted] = host.ledger.finished
+    assert posted.failure is not None
+    assert (posted.failure.cause, posted.failure.asset_index) == (FailureCause.INPUT, 1)
+    assert host.driver.sandbox.loaded == []
     host.close()
-
-
-def test_missing_wheels_are_reported_and_nothing_is_quoted(host: HostTwin) -> None:
-    for wheel in host.scene.wheels.iterdir():
-        wheel.unlink()
-    job_id = host.match()
-    host.run()
-    assert "environment" in host.journal.job(job_id).reason
-    assert host.ledger.quotes == []
 
 
 def test_an_address_book_with_another_committee_than_the_chains_is_refused(host: HostTwin) -> None:

@@ -6,7 +6,7 @@
         ├── ImageIncomplete        the running environment lacks a file that the enclave needs
         ├── EnclaveRefused         the enclave stopped, with its own code
         ├── EnclaveLost            the enclave's process or its device is gone
-        ├── InputMissing           something that the job names cannot be had, or is false: not a reason to quote
+        ├── InputMissing           something that this host itself needs for the job cannot be had, or not in time
         ├── JobOver                the job ended or left the state that the host waits in
         └── JournalConflict        a journal entry is not in the state that a step starts from
 
@@ -61,7 +61,7 @@ class InputMissing(HostError):
     def __init__(self, what: str, detail: str) -> None:
         super().__init__(
             f"{what} cannot be had: {detail}",
-            remedy="its owner must put it into the store; nothing was quoted",
+            remedy="see what this host lacks, and try again while the job's window is open",
         )
         self.what = what
 

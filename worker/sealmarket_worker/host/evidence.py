@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket.protocol.numbers import JobId, Tee
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
 from sealmarket.sealed.contexts import EvidenceInfo
+from sealmarket.sealed.errors import InvalidHpkeKey
 from sealmarket.sealed.hpke import PublicKey
 from sealmarket_worker.enclave.channel import Evidence
 
 
-def package(evidence: Evidence, tee: Tee, collateral: str) -> EvidencePackage:
-    """What the nodes appraise."""
+def package(evidence: Evidence, tee: Tee, collateral: str, missing: Iterable[Bytes32] = ()) -> EvidencePackage:
+    """What the nodes appraise. ``missing`` names what the enclave was not given, or the host cannot serve."""
     return EvidencePackage(
         job_id=JobId(Bytes32(evidence.job_id)),
         tee=tee,
@@ -22,6 +25,7 @@ def package(evidence: Evidence, tee: Tee, collateral: str) -> EvidencePackage:
         enclave_key=HexBytes(evidence.enclave_key),
         block_number=evidence.block_number,
         block_hash=Bytes32(evidence.block_hash),
+        missing=tuple(sorted(missing)),
     )
 
 
@@ -30,10 +34,10 @@ def sealed_envelope(
     evidence_hash: Bytes32,
     book: AddressBook,
     committee: Committee,
-    result_key: bytes,
+    result_key: bytes | None,
     signature: HexBytes,
 ) -> EvidenceEnvelope:
-    """The package for every member, in order, and for the consumer's result key.
+    """The package for every member, in order, and for the consumer's result key if that is to be had and is one.
 
     ``signature`` is the provider's over the EIP-712 ``Quote``.
     """
@@ -55,6 +59,14 @@ def sealed_envelope(
         evidence_hash=evidence_hash,
         epoch=committee.epoch,
         sealed=tuple(sealed_to(member.hpke_public_key) for member in committee.members),
-        consumer=sealed_to(result_key),
+        consumer=sealed_to(result_key) if result_key is not None and _is_key(result_key) else HexBytes(),
         signature=signature,
     )
+
+
+def _is_key(raw: bytes) -> bool:
+    try:
+        PublicKey(raw)
+    except InvalidHpkeKey:
+        return False
+    return True

@@ -2,7 +2,8 @@
 
 Steps; the journal's state stands where a crash would find it:
 
-1. ``matched``: gather and check everything that the job names. What cannot be had in time is reported, never quoted.
+1. ``matched``: gather and check everything that the job names, for a share of the quote window. What cannot be had in
+   time, or is false, is marked: the job is quoted all the same, and the nodes say whose fault it is.
 2. Launch an enclave and take its evidence, over a block that is final now.
 3. ``quoting``: post the evidence hash, once. ``quoted`` when that is final; then post the evidence, sealed to nodes.
 4. Wait for the committee. Take releases from whichever nodes answer, until the enclave holds enough right shares.
@@ -119,7 +120,7 @@ class JobRun:
         # Until the quote is sent any enclave will do, so one that is lost is replaced.
         session, evidence = self._patiently(lambda: self._launch(materials), slot.deadline, DriverError, EnclaveLost)
         with session:
-            self._quote(entry, evidence, committee, materials.result_key)
+            self._quote(entry, evidence, committee, materials)
             self._collect(entry, session, committee)
             outcome = self._finish(session, materials)
         # On a full disk the word is kept in memory and written as soon as there is room.
@@ -143,15 +144,25 @@ class JobRun:
             if seal is None:
                 raise InputMissing(f"the seal of asset {use.asset_id}", "the chain published none with that hash")
             seals.append(seal)
-        return self._patiently(lambda: self._shop.intake.gather(entry.spec, tuple(seals)), latest)
+        gathering, told = self._shop.intake.gathering(entry.spec, tuple(seals)), ""
+        while (materials := gathering.turn()).missing:
+            lacking = "; ".join(materials.missing.values())
+            if lacking != told:
+                told = lacking
+                self._story.note(lacking)
+            if self._is_over(latest):
+                self._story.note("it is quoted without; the oracle nodes say whose fault that is")
+                break
+            self._pause()
+        return materials
 
-    def _quote(self, entry: JobEntry, evidence: Evidence, committee: Committee, result_key: bytes) -> None:
+    def _quote(self, entry: JobEntry, evidence: Evidence, committee: Committee, materials: Materials) -> None:
         evidence_hash = Bytes32(evidence.evidence_hash)
         collateral = self._shop.driver.endorsements()
         signature = self._shop.sign(Quote(job_id=self._job_id, evidence_hash=evidence_hash))
-        content = package(evidence, self._shop.driver.tee, collateral)
+        content = package(evidence, self._shop.driver.tee, collateral, materials.missing)
         book = self._shop.chain.book
-        envelope = sealed_envelope(content, evidence_hash, book, committee, result_key, signature)
+        envelope = sealed_envelope(content, evidence_hash, book, committee, materials.result_key, signature)
         self._shop.journal.quoting(self._job_id, evidence_hash, key_hash_of(evidence))
         self._patiently(lambda: self._send_quote(entry, evidence_hash), self._slot(entry).deadline, RpcRefused)
         self._wait_for(entry, lambda slot: slot.status is not Status.MATCHED)
@@ -305,12 +316,14 @@ class JobRun:
             self._pause()
 
     def _require_time(self, deadline: int, what: str) -> None:
-        try:
-            now = self._shop.chain.head().timestamp
-        except ChainUnavailable:
-            return
-        if now > deadline:
+        if self._is_over(deadline):
             raise InputMissing(what, "its time is over")
+
+    def _is_over(self, deadline: int) -> bool:
+        try:
+            return self._shop.chain.head().timestamp > deadline
+        except ChainUnavailable:
+            return False
 
     def _pause(self) -> None:
         if self._shop.stop.wait(self._shop.poll_seconds):
