@@ -72,6 +72,14 @@ class DiedEarly(ProcessError):
         self.name, self.status, self.log, self.tail = name, status, log, tail
 
 
+class DiedMeanwhile(ProcessError):
+    """{name} ended with status {status} while it was needed. Its log {log} ends:\\n{tail}"""
+
+    def __init__(self, name: str, status: int, log: Path, tail: str) -> None:
+        super().__init__(f"{name} ended with status {status} while it was needed. Its log {log} ends:\n{tail}")
+        self.name, self.status, self.log, self.tail = name, status, log, tail
+
+
 class NotReadyInTime(ProcessError):
     """{name} was not ready after {seconds} s. Its log {log} ends:\\n{tail}"""
 
@@ -196,6 +204,13 @@ class Supervisor:
                 process.stop()
                 raise
         return process
+
+    def require_running(self) -> None:
+        """Raise :class:`DiedMeanwhile` for a program that has ended by itself."""
+        for process in self.processes:
+            status = process.status
+            if status is not None:
+                raise DiedMeanwhile(process.name, status, process.log, process.tail())
 
     def stop(self) -> None:
         """Stop every program, the newest first; all of them, also when one resists."""

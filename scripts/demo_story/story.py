@@ -219,6 +219,7 @@ def _reach(story: Story, job_id: JobId, status: Status) -> JobRecord:
             raise StoryBroken(f"job {job_id} ended as {record.status.name.lower()}: {_because(record)}")
         if record.status >= status:
             return record
+        story.market.programs.require_running()
         if time.monotonic() > deadline:
             logs = story.market.programs.logs
             raise StoryBroken(f"job {job_id} is {record.status.name.lower()} after {timeout:.0f} s; the logs: {logs}")

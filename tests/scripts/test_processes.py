@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts import processes
-from scripts.processes import DiedEarly, NotReadyInTime, ProgramMissing, Supervisor
+from scripts.processes import DiedEarly, DiedMeanwhile, NotReadyInTime, ProgramMissing, Supervisor
 from tests.test_lifeline import is_alive, wait_until_dead
 
 READY = "import os, signal; print('ready', os.getpid(), flush=True); "
@@ -38,6 +38,17 @@ def test_a_program_that_dies_early_is_quoted(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as programs, pytest.raises(DiedEarly) as caught:
         programs.start("brief", python("print('port taken'); raise SystemExit(3)"), ready=processes.says("never"))
     assert (caught.value.status, caught.value.tail) == (3, "port taken")
+
+
+def test_a_program_that_dies_while_it_is_needed_is_quoted(tmp_path: Path) -> None:
+    with Supervisor(tmp_path) as programs:
+        programs.start("steady", python(FOREVER), ready=processes.says("ready"))
+        programs.require_running()
+        brief = programs.start("brief", python("print('bad memory'); raise SystemExit(3)"))
+        brief.wait_until(lambda process: process.status is not None)
+        with pytest.raises(DiedMeanwhile, match="bad memory") as caught:
+            programs.require_running()
+    assert (caught.value.name, caught.value.status) == ("brief", 3)
 
 
 def test_a_program_that_is_never_ready_is_quoted_and_stopped(tmp_path: Path) -> None:
