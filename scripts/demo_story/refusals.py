@@ -15,7 +15,7 @@ from scripts.demo_story.story import NAMES, PARAMETERS, Story, StoryBroken, draf
 from scripts.local_market import coin
 from sealmarket.chain import Fault
 from sealmarket.chain.contracts import AssetOffer, Deal
-from sealmarket.client import AssetWish, SealedAsset
+from sealmarket.client import AssetWish, RequestHandle, SealedAsset
 from sealmarket.client.errors import JobEndedOtherwise
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.protocol.codec import Address
@@ -56,7 +56,8 @@ def refuse_all(story: Story) -> None:
         attempts = (_workload(story), _enclave(story), _revoked(story))
     before = story.balances()
     with story.tell.step("refuse_match", "All three are matched; one asset is withdrawn right afterwards"):
-        jobs = [_match(story, attempt) for attempt in attempts]
+        handles = [_submit(story, attempt) for attempt in attempts]
+        jobs = [_matched(story, handle) for handle in handles]
     for attempt, job_id in zip(attempts, jobs, strict=True):
         with story.tell.step(f"refuse_{attempt.reason}", attempt.title):
             story.refused[attempt.reason] = _refused(story, job_id)
@@ -142,9 +143,9 @@ def _revoked(story: Story) -> Attempt:
     )
 
 
-def _match(story: Story, attempt: Attempt) -> JobId:
-    """Sign a request, submit its match to the contract, and wait until it is final."""
-    insurer, store = story.cast.insurer, story.cast.store
+def _submit(story: Story, attempt: Attempt) -> RequestHandle:
+    """Sign a request, and submit its match to the contract."""
+    insurer = story.cast.insurer
     wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in attempt.assets]
     handle = insurer.request(attempt.workload, PARAMETERS, wishes, limits(story), story.result_key, post=False)
     deal = Deal(
@@ -152,8 +153,13 @@ def _match(story: Story, attempt: Attempt) -> JobId:
     )
     story.cast.purses["insurer"].sender.send(story.market.chain.market.match(deal))
     attempt.meddle()
-    job_id = insurer.wait_match(handle, timeout=60 + story.patience)
-    store.post_parameters(handle.request_hash, handle.parameters)
+    return handle
+
+
+def _matched(story: Story, handle: RequestHandle) -> JobId:
+    """Wait until a match is final, and show its parameters."""
+    job_id = story.cast.insurer.wait_match(handle, timeout=60 + story.patience)
+    story.cast.store.post_parameters(handle.request_hash, handle.parameters)
     return job_id
 
 

@@ -19,16 +19,13 @@ def train_alone(workload: PreparedWorkload, rows: bytes, parameters: Mapping[str
         WorkloadFailed, SandboxUnavailable: as in a job.
     """
     bundle = read_bundle(workload.folder)
+    environment = workload.folder.with_name("home-environment")
+    if not environment.exists():
+        install(bundle.environment, workload.wheels, environment)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        bundle.write(folder / "bundle")
-        install(bundle.environment, workload.wheels, folder / "environment")
+        code = Path(name, "bundle")
+        bundle.write(code)
         (slot,) = bundle.manifest.input_names(1)
-        done = run_workload(
-            folder / "bundle",
-            folder / "environment",
-            bundle.manifest,
-            {slot: rows},
-            bundle.manifest.check_parameters(parameters),
-        )
+        checked = bundle.manifest.check_parameters(parameters)
+        done = run_workload(code, environment, bundle.manifest, {slot: rows}, checked)
     return done.files["model.onnx"]

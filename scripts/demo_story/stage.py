@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +100,9 @@ HOSPITALS = ("hospital_a", "hospital_b")
 def gather(market: LocalMarket) -> Cast:
     """Give everybody an account with coin."""
     store = Store(market.book.store)
-    purses = {name: market.purse(name) for name in (*HOSPITALS, "insurer", "provider", "rogue")}
+    names = (*HOSPITALS, "insurer", "provider", "rogue")
+    with ThreadPoolExecutor() as side_by_side:
+        purses = dict(zip(names, side_by_side.map(market.purse, names), strict=True))
     first, second = (Owner(market.chain, purses[name].account, store) for name in HOSPITALS)
     return Cast(
         hospitals=(first, second),
