@@ -6,7 +6,7 @@ Steps, each in the module that its rules fill (docs/spec/oracle.md, "The gate"):
  2. no owner revoked, tightened or let expire                 rules_chain
  3. each policy is the one that the shares are bound to       rules_papers
  4. our own share opens, before anybody is charged;           rules_papers
-    the container is in the store                            rules_materials
+    the container is in the store                             rules_materials
  5. the evidence is shown, and is what was hashed on chain    rules_evidence
  6. it names a recent block of this chain                     rules_evidence
  7. it is authentic                                           rules_evidence
@@ -24,9 +24,9 @@ Everything that is wrong is named in the detail. One row of the fault table deci
 
 Rows in which nobody is charged come first, so that nobody pays for a job that could not have been. The platform comes
 before the request, or a provider without a working enclave could earn the fee of a refused request; and before what
-came late, where nobody is charged, or it could talk itself out of its penalty. Only the reasons of
-the row that decides are signed: they are what all honest nodes see alike. What the store lacks is awaited for half of
-the window, where it could change the row; afterwards it counts as withheld.
+came late, where nobody is charged, or it could talk itself out of its penalty. Only the reasons of the row that decides
+are signed: they are what all honest nodes see alike. What the store lacks is awaited for half of the window, where it
+could change the row; afterwards it counts as withheld.
 """
 
 from __future__ import annotations
