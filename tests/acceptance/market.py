@@ -187,7 +187,7 @@ class Rehearsal:
         """As :meth:`request`, until the backend's match is final."""
         return self.consumer.wait_match(self.request(*assets, workload=workload, provider=provider))
 
-    def match_around(self, handle: RequestHandle, provider: str) -> JobId:
+    def match_around(self, handle: RequestHandle, provider: str, *, post_parameters: bool = True) -> JobId:
         """Submit a match to the contract directly, from the consumer's account."""
         address = self.market.purses[provider].address
         compute = next(order for order in self.store.compute_orders() if order.order.provider == address)
@@ -195,7 +195,8 @@ class Rehearsal:
         deal = Deal(request=handle.signed, compute=compute, offers=offers)
         mined = self.market.purses["consumer"].sender.send(self.chain.market.match(deal))
         self.settle_block(mined)
-        self.store.post_parameters(handle.request_hash, handle.parameters)
+        if post_parameters:
+            self.store.post_parameters(handle.request_hash, handle.parameters)
         return next(event.job_id for event in mined.events if isinstance(event, JobMatched))
 
     def read(self, job_id: JobId) -> JobRecord:
