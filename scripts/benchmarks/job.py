@@ -39,7 +39,8 @@ from sealmarket.workload.environment import install
 
 PAIRS = 9
 TARGET = 1.05
-BLOCK_SECONDS = 1.0
+BLOCK_SECONDS = 2.0
+"""Long enough that a workload has loaded its modules before its data may be opened, as on any public chain."""
 STAGES = ("match", "prepare", "quote", "decision", "release", "open", "compute", "seal", "settle")
 """In their order; `prepare` and `open` are told beside the seven that have stable names in the issue tracker."""
 SEALED_WORK = ("open", "compute", "seal")
