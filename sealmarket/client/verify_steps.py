@@ -71,8 +71,9 @@ def _match(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
         yield unknown("the market matched exactly this job", NO_CHAIN)
         return
     yield same("the market matched exactly this job", trusted.facts.record.spec, spec)
-    where = f"block {trusted.facts.at.number} {trusted.facts.at.hash}"
-    yield holds("it is read at a final block", trusted.facts.final, "a block that counts by the market's rule", where)
+    rule = (trusted.book or book).finality.describe()
+    where = f"block {trusted.facts.at.number} {trusted.facts.at.hash}; what counts: {rule}"
+    yield holds("it is read at a final block", trusted.facts.final, f"a block that counts: {rule}", where)
 
 
 def _evidence(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
