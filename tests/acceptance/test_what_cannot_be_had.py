@@ -1,0 +1,65 @@
+"""Inputs and requests that nobody could serve, and a provider whose enclave works: the fault table to the last wei."""
+
+from __future__ import annotations
+
+from sealmarket.chain import Fault
+from sealmarket.client import SealedAsset
+from sealmarket.protocol.codec import Bytes32
+from sealmarket.protocol.numbers import JobId, Status
+from sealmarket.protocol.policy import OutputRules
+from tests.acceptance.market import WINDOWS, Rehearsal, changes, names_of
+
+TEXT = OutputRules(media_types=("text/csv",), max_outputs=1, max_bytes=1 << 16, bucket_bytes=4096)
+
+
+def _lose(rehearsal: Rehearsal, kind: str, name: Bytes32) -> None:
+    """The store loses a blob that was uploaded."""
+    (rehearsal.market.folder / "backend" / "blobs" / kind / name.hex()).unlink()
+
+
+def _wait_in_vain(rehearsal: Rehearsal, job_id: JobId) -> None:
+    """The host waits for its share of the quote window, the nodes for half of the decide window."""
+    rehearsal.pass_time(WINDOWS["quote_window"] // 2 + 1)
+    rehearsal.reach_status(job_id, Status.QUOTED)
+    rehearsal.pass_time(WINDOWS["decide_window"] // 2 + 1)
+
+
+def test_a_container_that_its_owner_never_put_back_harms_nobody(rehearsal: Rehearsal) -> None:
+    asset = rehearsal.publish("north")
+    _lose(rehearsal, "containers", asset.summary.seal.content_root)
+    before = rehearsal.still()
+    job_id = rehearsal.job(asset, rehearsal.sealed["south"])
+    _wait_in_vain(rehearsal, job_id)
+    record = rehearsal.reach_status(job_id, Status.REFUSED)
+    assert record.fault is Fault.INPUT_REFUSED
+    assert names_of(record.reasons) == {"content_missing"}
+    assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2)}
+
+
+def test_owners_without_a_format_in_common_cost_the_consumer_a_fee_and_the_provider_nothing(
+    rehearsal: Rehearsal,
+) -> None:
+    asset: SealedAsset = rehearsal.publish("north", output=TEXT)
+    before = rehearsal.still()
+    record = rehearsal.reach_status(rehearsal.job(asset, rehearsal.sealed["south"]), Status.REFUSED)
+    assert record.fault is Fault.REQUEST_REFUSED
+    assert names_of(record.reasons) == {"output_rules_unmet"}
+    moved = changes(before, rehearsal.balances())
+    assert set(moved) == {"consumer", "provider"}
+    assert moved["provider"] > 0
+    assert moved["consumer"] + moved["provider"] == -rehearsal.fees(2)
+
+
+def test_parameters_that_were_never_posted_cost_the_consumer_a_fee_and_the_provider_nothing(
+    rehearsal: Rehearsal,
+) -> None:
+    before = rehearsal.still()
+    handle = rehearsal.request(post=False)
+    job_id = rehearsal.match_around(handle, "provider", post_parameters=False)
+    _wait_in_vain(rehearsal, job_id)
+    record = rehearsal.reach_status(job_id, Status.REFUSED)
+    assert record.fault is Fault.REQUEST_REFUSED
+    assert names_of(record.reasons) == {"parameters_missing"}
+    moved = changes(before, rehearsal.balances())
+    assert set(moved) == {"consumer", "provider"}
+    assert moved["provider"] > 0
