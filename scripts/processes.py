@@ -19,8 +19,10 @@ Errors:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
+import random
 import re
 import shutil
 import signal
@@ -200,6 +202,9 @@ class Supervisor:
         if ready is not None:
             try:
                 process.answer = process.wait_until(ready, timeout)
+                if process.status is not None:
+                    # Somebody else gave the answer: a program that was at this address before.
+                    raise DiedEarly(name, process.status, log, process.tail())
             except BaseException:
                 process.stop()
                 raise
@@ -308,7 +313,12 @@ def free_port() -> int:
 
     Prefer `--port 0` and `says`: between this answer and its use, somebody else may take the port.
     """
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        # Below what kernels give to connections on their own, which would take it at any moment.
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex((LOOPBACK, port)) == 0:
+                continue
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port

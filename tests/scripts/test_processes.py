@@ -51,6 +51,15 @@ def test_a_program_that_dies_while_it_is_needed_is_quoted(tmp_path: Path) -> Non
     assert (caught.value.name, caught.value.status) == ("brief", 3)
 
 
+def test_an_answer_that_somebody_else_gave_makes_no_program_ready(tmp_path: Path) -> None:
+    with Supervisor(tmp_path) as programs, pytest.raises(DiedEarly, match="address already in use"):
+        programs.start(
+            "late",
+            python("raise SystemExit('address already in use')"),
+            ready=lambda process: process.status is not None,
+        )
+
+
 def test_a_program_that_is_never_ready_is_quoted_and_stopped(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as programs:
         with pytest.raises(NotReadyInTime) as caught:
