@@ -141,6 +141,7 @@ class LocalMarket:
             market.start_device()  # the nodes need its root
             list(side_by_side.map(market.start_node, range(NODES)))
             backend.result()
+        programs.require_running()
         return market
 
     @property
