@@ -8,8 +8,7 @@ import {Accomplice, OddToken} from "./testing/Tokens.sol";
 import {vm} from "./testing/Vm.sol";
 import {Refuser} from "./testing/Wallets.sol";
 import {Outcome} from "./types/Jobs.sol";
-import {Account, TokenFee, Windows} from "./types/Money.sol";
-import {Market} from "./Market.sol";
+import {Account} from "./types/Money.sol";
 
 /// @title Money in, money out, and tokens that do not behave
 contract LedgerTest is Fixture {
@@ -35,6 +34,9 @@ contract LedgerTest is Fixture {
         );
         _refuse(consumer, abi.encodeCall(ILedger.unstake, (address(0), 1)), ILedger.InsufficientStake.selector);
         _refuse(consumer, abi.encodeCall(ILedger.finishUnstake, (address(0))), ILedger.NotUnbonded.selector);
+        _refuse(
+            abi.encodeCall(ILedger.depositWithPermit, (address(0), 1, 0, 0, 0, 0)), ILedger.TokenNotAdmitted.selector
+        );
         vm.expectRevert();
         market.deposit{value: 5}(address(plain), 5);
     }
@@ -87,12 +89,6 @@ contract LedgerTest is Fixture {
         odd.mint(address(this), 10_000);
         odd.approve(address(market), type(uint256).max);
         odd.behave(way, market, accomplice);
-    }
-
-    function test_a_deployment_with_bad_tokens_or_parts_is_refused() public {
-        TokenFee[] memory tokens = new TokenFee[](2);
-        vm.expectPartialRevert(IJobs.WrongMarket.selector);
-        new Market(registry, committee, guardian, Windows(1, 1, 1, 1), 1, 1, tokens);
     }
 
     function test_stake_unbonds_after_the_delay_and_not_before() public {

@@ -9,7 +9,6 @@ import {IMarket} from "./interfaces/IMarket.sol";
 import {IOracleCommittee} from "./interfaces/IOracleCommittee.sol";
 import {IOrders} from "./interfaces/IOrders.sol";
 import {FeeBook} from "./libraries/FeeBooks.sol";
-import {Closing} from "./market/Closing.sol";
 import {MarketState, Parameters} from "./market/MarketState.sol";
 import {Settling} from "./market/Settling.sol";
 import {Verdicts} from "./market/Verdicts.sol";
@@ -113,8 +112,14 @@ contract Market is Verdicts, Settling, IMarket {
     }
 
     /// @inheritdoc IJobs
-    function answerChallenge(JobSpec calldata, Receipt calldata, address, bool, Members calldata, NodeSignature[] calldata)
-        external {
+    function answerChallenge(
+        JobSpec calldata,
+        Receipt calldata,
+        address,
+        bool,
+        Members calldata,
+        NodeSignature[] calldata
+    ) external {
         _runAtDesk();
     }
 

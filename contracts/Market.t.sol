@@ -2,7 +2,7 @@
 pragma solidity ^0.8.27;
 
 import {Fixture} from "./testing/Fixture.sol";
-import {FailureReport, JobSpec, Outcome, Status} from "./types/Jobs.sol";
+import {JobSpec, Outcome, Status} from "./types/Jobs.sol";
 
 /// @title The whole path of a job that goes well
 contract MarketTest is Fixture {

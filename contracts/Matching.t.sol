@@ -349,6 +349,9 @@ contract MatchingTest is Fixture {
         vm.recordLogs();
         (spec,) = _match(_dealOver(assets));
         assertEq(spec.epoch, 2, "epoch, other order");
+        assets[0] = _publish(0, later, following);
+        assets[1] = _publish(1, _terms());
+        _refuseMatch(_dealOver(assets), IJobs.EpochsDiffer.selector);
     }
 
     // ---- money ----

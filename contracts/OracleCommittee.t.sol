@@ -5,8 +5,7 @@ import {IJobs} from "./interfaces/IJobs.sol";
 import {IOracleCommittee} from "./interfaces/IOracleCommittee.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {Fixture} from "./testing/Fixture.sol";
-import {vm} from "./testing/Vm.sol";
-import {Members, NodeSignature, SignedDecision} from "./types/Committees.sol";
+import {NodeSignature, SignedDecision} from "./types/Committees.sol";
 import {Decision, DecisionCore, JobSpec, Outcome, Status} from "./types/Jobs.sol";
 
 /// @title Who may sign, from when, and who may no longer
@@ -37,9 +36,8 @@ contract OracleCommitteeTest is Fixture {
         committee.announce(_signers(11), _hpkeKeyHashes(11), 11);
         assertEq(committee.latestEpoch(), 2, "epoch");
         assertEq(committee.epochOf(2).activeAt, block.timestamp + 1 days, "visible for the delay");
-        _refuse(
-            address(0), address(committee), abi.encodeCall(committee.epochOf, (3)), IOracleCommittee.UnknownEpoch.selector
-        );
+        bytes memory unknown = abi.encodeCall(committee.epochOf, (3));
+        _refuse(address(0), address(committee), unknown, IOracleCommittee.UnknownEpoch.selector);
     }
 
     function _signed(uint256 key, Decision memory decision) private view returns (SignedDecision memory) {

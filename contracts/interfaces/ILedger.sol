@@ -22,7 +22,9 @@ interface ILedger {
     event Unstaked(address indexed token, address indexed holder, uint256 amount);
     /// @notice First use of an epoch with a token: the fee and quorum sizes that its jobs pay by, for good.
     event FeeBookOpened(uint32 indexed epoch, address indexed token, uint64 fee, uint8 members, uint8 threshold);
-    event FeesClaimed(uint32 indexed epoch, address indexed token, address indexed signer, uint256 signatures, uint256 amount);
+    event FeesClaimed(
+        uint32 indexed epoch, address indexed token, address indexed signer, uint256 signatures, uint256 amount
+    );
 
     /// @notice The token is not on the deployment's list.
     error TokenNotAdmitted(address token);

@@ -7,6 +7,8 @@ import {Request} from "../types/Orders.sol";
 /// @notice A request is one job: its slot is its nonce. Compute and asset orders have volumes. The top 64 bits of
 /// every salt are the signer's generation (0 at first): `cancelAllOrders` raises it, which voids all that was signed.
 interface IOrders {
+    /// @notice A job was made under a counted order of the signer.
+    event OrderUsed(address indexed signer, bytes32 indexed orderHash);
     /// @notice The signer's order with this hashStruct is void.
     event OrderCancelled(address indexed signer, bytes32 indexed orderHash);
     /// @notice All orders of the signer with a lower generation are void.

@@ -36,14 +36,19 @@ library FeeBooks {
 
     /// @notice Signatures that refuse or stop: so many that the rest can accept no more, and no fewer than accept.
     function refusingQuorum(FeeBook book) internal pure returns (uint256) {
-        uint256 t = threshold(book);
-        uint256 blocking = members(book) - t + 1;
-        return blocking > t ? blocking : t;
+        unchecked {
+            // The threshold is never above the number of members.
+            uint256 t = threshold(book);
+            uint256 blocking = members(book) - t + 1;
+            return blocking > t ? blocking : t;
+        }
     }
 
     /// @notice The most that a job's decision can cost.
     function reserve(FeeBook book) internal pure returns (uint256) {
-        return refusingQuorum(book) * fee(book);
+        unchecked {
+            return refusingQuorum(book) * fee(book);
+        }
     }
 
     function unclaimed(FeeBook book, uint256 index) internal pure returns (uint16) {
@@ -54,12 +59,14 @@ library FeeBooks {
     /// @return updated The new book. @return counted How many were counted: a full counter stays as it is.
     function count(FeeBook book, uint256 signers) internal pure returns (FeeBook updated, uint256 counted) {
         uint256 word = FeeBook.unwrap(book);
-        for (uint256 index = 0; signers != 0; ++index) {
-            if (signers & 1 == 1 && unclaimed(book, index) != COUNTER_MAX) {
-                word += uint256(1) << _shift(index);
-                ++counted;
+        unchecked {
+            for (uint256 shift = COUNTERS_AT; signers != 0; shift += COUNTER_BITS) {
+                if (signers & 1 != 0 && (word >> shift) & COUNTER_MAX != COUNTER_MAX) {
+                    word += 1 << shift;
+                    ++counted;
+                }
+                signers >>= 1;
             }
-            signers >>= 1;
         }
         updated = FeeBook.wrap(word);
     }

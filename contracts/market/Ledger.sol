@@ -30,7 +30,7 @@ abstract contract Ledger is OracleFees {
     function depositWithPermit(address token, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
         external
     {
-        require(_tokens[token].admitted, ILedger.TokenNotAdmitted(token));
+        require(token != address(0) && _tokens[token].admitted, ILedger.TokenNotAdmitted(token));
         // Whoever saw the permit may have submitted it first; then the allowance stands already.
         // solhint-disable-next-line no-empty-blocks
         try IERC20Permit(token).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
@@ -77,7 +77,8 @@ abstract contract Ledger is OracleFees {
     function finishUnstake(address token) external {
         Unbonding memory leaving = _unbonding[token][msg.sender];
         require(
-            leaving.amount != 0 && block.timestamp >= leaving.readyAt, ILedger.NotUnbonded(block.timestamp, leaving.readyAt)
+            leaving.amount != 0 && block.timestamp >= leaving.readyAt,
+            ILedger.NotUnbonded(block.timestamp, leaving.readyAt)
         );
         delete _unbonding[token][msg.sender];
         _credit(token, msg.sender, leaving.amount);

@@ -117,7 +117,10 @@ abstract contract Matching is OrderBook {
         returns (uint128)
     {
         AssetOrder calldata order = offer.order;
-        require(order.assetId == limit.assetId, IJobs.Mismatch("assetId", uint256(order.assetId), uint256(limit.assetId)));
+        require(
+            order.assetId == limit.assetId,
+            IJobs.Mismatch("assetId", uint256(order.assetId), uint256(limit.assetId))
+        );
         require(order.version == limit.version, IJobs.Mismatch("version", order.version, limit.version));
         _checkIncluded(order.consumers, spec.consumer, offer.consumerProof);
         _checkIncluded(order.providers, spec.provider, offer.providerProof);
@@ -141,7 +144,8 @@ abstract contract Matching is OrderBook {
         _checkWindow("challengeWindow", request.challengeWindow, _MIN_CHALLENGE);
         uint8 grade = request.minGrade;
         require(
-            grade != 0 && grade <= uint8(type(Grade).max), IJobs.OutOfBounds("minGrade", grade, 1, uint8(type(Grade).max))
+            grade != 0 && grade <= uint8(type(Grade).max),
+            IJobs.OutOfBounds("minGrade", grade, 1, uint8(type(Grade).max))
         );
         uint8 tee = request.tee;
         require(tee != 0 && tee <= uint8(type(Tee).max), IJobs.OutOfBounds("tee", tee, 1, uint8(type(Tee).max)));
@@ -162,7 +166,8 @@ abstract contract Matching is OrderBook {
             IJobs.PriceTooHigh("compute", compute.price, request.maxComputePrice)
         );
         require(
-            compute.unitPrice <= request.maxUnitPrice, IJobs.PriceTooHigh("unit", compute.unitPrice, request.maxUnitPrice)
+            compute.unitPrice <= request.maxUnitPrice,
+            IJobs.PriceTooHigh("unit", compute.unitPrice, request.maxUnitPrice)
         );
         _checkIncluded(request.providers, compute.provider, deal.providerProof);
         _checkIncluded(compute.consumers, request.consumer, deal.consumerProof);

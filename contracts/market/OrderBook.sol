@@ -50,7 +50,9 @@ abstract contract OrderBook is JobBook {
             volume == UNCOUNTED ? used == 0 : used < volume, IOrders.OrderFilled(orderHash, used, volume)
         );
         _checkSigned(signer, orderHash, salt, expiry, signature);
-        if (volume != UNCOUNTED) _used[signer][orderHash] = used + 1;
+        if (volume == UNCOUNTED) return;
+        _used[signer][orderHash] = used + 1;
+        emit IOrders.OrderUsed(signer, orderHash);
     }
 
     function _checkSigned(

@@ -6,7 +6,7 @@ import {Market} from "../Market.sol";
 import {OracleCommittee} from "../OracleCommittee.sol";
 import {IJobs} from "../interfaces/IJobs.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {AssetUse, Seal, Terms} from "../types/Assets.sol";
+import {Seal, Terms} from "../types/Assets.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
 import {
     Decision,
@@ -20,7 +20,7 @@ import {
     Status,
     Tee
 } from "../types/Jobs.sol";
-import {Account, TokenFee, Windows} from "../types/Money.sol";
+import {TokenFee, Windows} from "../types/Money.sol";
 import {AssetLimit, AssetOffer, AssetOrder, ComputeOrder, Match, Request} from "../types/Orders.sol";
 import {Assertions} from "./Assertions.sol";
 import {Hashes} from "./Hashes.sol";
@@ -388,7 +388,9 @@ abstract contract Fixture is Assertions {
         enclave.evidenceHash = EVIDENCE;
     }
 
-    function _noEnclave() internal pure returns (Enclave memory) {}
+    function _noEnclave() internal pure returns (Enclave memory) {
+        return Enclave(0, address(0), 0);
+    }
 
     function _receipt(uint32 units) internal pure returns (Receipt memory) {
         return Receipt(keccak256("result"), keccak256("receipt"), units);

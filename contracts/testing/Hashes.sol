@@ -2,7 +2,7 @@
 pragma solidity ^0.8.27;
 
 import {TypedData} from "../libraries/TypedData.sol";
-import {JobSpec} from "../types/Jobs.sol";
+import {Decision, FailureReport, JobSpec, Receipt} from "../types/Jobs.sol";
 import {AssetOrder, ComputeOrder, Request} from "../types/Orders.sol";
 
 /// @title The hashes of documents, to be called with what tests hold in memory
@@ -21,5 +21,41 @@ contract Hashes {
 
     function ofAsset(AssetOrder calldata order) external pure returns (bytes32) {
         return TypedData.hash(order);
+    }
+
+    function ofDecision(Decision calldata decision) external pure returns (bytes32) {
+        return TypedData.hash(decision);
+    }
+
+    function ofQuote(bytes32 jobId, bytes32 evidenceHash) external pure returns (bytes32) {
+        return TypedData.quoteHash(jobId, evidenceHash);
+    }
+
+    function ofStop(bytes32 jobId, bytes32 evidenceHash, uint32 epoch, uint256 reasons)
+        external
+        pure
+        returns (bytes32)
+    {
+        return TypedData.stopHash(jobId, evidenceHash, epoch, reasons);
+    }
+
+    function ofSettlement(bytes32 jobId, Receipt calldata receipt) external pure returns (bytes32) {
+        return TypedData.settlementHash(jobId, receipt);
+    }
+
+    function ofFailure(bytes32 jobId, FailureReport calldata report) external pure returns (bytes32) {
+        return TypedData.failureHash(jobId, report);
+    }
+
+    function ofAcknowledgement(bytes32 jobId, bytes32 resultHash) external pure returns (bytes32) {
+        return TypedData.acknowledgementHash(jobId, resultHash);
+    }
+
+    function ofChallengeAnswer(bytes32 jobId, bytes32 resultHash, bool available) external pure returns (bytes32) {
+        return TypedData.challengeAnswerHash(jobId, resultHash, available);
+    }
+
+    function domainSeparator(address market) external view returns (bytes32) {
+        return TypedData.domainSeparator(market);
     }
 }

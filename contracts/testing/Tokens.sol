@@ -25,6 +25,8 @@ contract OddToken is PlainToken {
         Withdrawing
     }
 
+    error NoTransfersToday();
+
     Way public way;
     ILedger public ledger;
     address public accomplice;
@@ -36,7 +38,7 @@ contract OddToken is PlainToken {
     }
 
     function _update(address from, address to, uint256 value) internal override {
-        require(way != Way.Reverting || from == address(0), "no transfers today");
+        require(way != Way.Reverting || from == address(0), NoTransfersToday());
         if (way == Way.Charging && from != address(0)) {
             super._update(from, address(this), value / 100);
             value -= value / 100;

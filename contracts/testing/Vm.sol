@@ -2,6 +2,7 @@
 pragma solidity ^0.8.27;
 
 /// @title The cheat codes that the tests use
+// solhint-disable-next-line interface-starts-with-i
 interface Vm {
     struct Log {
         bytes32[] topics;

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {Market} from "./Market.sol";
+import {IJobs} from "./interfaces/IJobs.sol";
+import {ILedger} from "./interfaces/ILedger.sol";
+import {Fixture} from "./testing/Fixture.sol";
+import {vm} from "./testing/Vm.sol";
+import {TokenFee, Windows} from "./types/Money.sol";
+
+/// @title Deployments that are refused
+contract DeploymentTest is Fixture {
+    function test_parts_that_do_not_name_the_market_are_refused() public {
+        vm.expectPartialRevert(IJobs.WrongMarket.selector);
+        new Market(registry, committee, guardian, Windows(1, 1, 1, 1), 1, 1, new TokenFee[](0));
+    }
+
+    function test_a_token_that_is_none_or_stands_twice_is_refused() public {
+        TokenFee[] memory tokens = new TokenFee[](2);
+        tokens[1] = TokenFee(address(0xbad), 1);
+        _refuseTokens(tokens);
+        tokens[1] = TokenFee(address(0), 1);
+        _refuseTokens(tokens);
+    }
+
+    /// At the place that registry and committee name, so that nothing else is wrong.
+    function _refuseTokens(TokenFee[] memory tokens) private {
+        address place = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
+        vm.etch(address(registry), abi.encodePacked(hex"73", place, hex"5f5260205ff3"));
+        vm.etch(address(committee), abi.encodePacked(hex"73", place, hex"5f5260205ff3"));
+        vm.expectPartialRevert(ILedger.BadToken.selector);
+        new Market(registry, committee, guardian, Windows(1, 1, 1, 1), 1, 1, tokens);
+    }
+}

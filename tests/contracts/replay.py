@@ -1,0 +1,280 @@
+"""The whole state of the contracts, rebuilt from their events alone by the rules of the interfaces."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sealmarket.chain import abi
+from sealmarket.protocol.codec import Address, Bytes32
+from sealmarket.protocol.numbers import Outcome, Status
+
+Fields = dict[str, Any]
+PROVIDERS_REFUSALS = {2, 6}
+EXPIRIES = {1, 11, 12}
+FAILURES = {9, 10}
+
+
+@dataclass
+class Balance:
+    """One account's slot."""
+
+    free: int = 0
+    staked: int = 0
+    settled: int = 0
+    refused: int = 0
+    expired: int = 0
+    failed: int = 0
+
+
+@dataclass
+class Meter:
+    """One version's uses and budget, and which terms are in force."""
+
+    terms: Fields
+    terms_version: int = 1
+    revoked: bool = False
+    uses_reserved: int = 0
+    uses_consumed: int = 0
+    budget_reserved: int = 0
+    budget_spent: int = 0
+
+
+@dataclass
+class JobState:
+    """One job's slot, and what its events said."""
+
+    spec: Fields
+    status: Status
+    deadline: int
+
+
+@dataclass
+class State:
+    """Everything; filled by :meth:`apply`, one event after the other."""
+
+    balances: dict[tuple[Address, Address], Balance] = field(default_factory=lambda: defaultdict(Balance))
+    unbonding: dict[tuple[Address, Address], tuple[int, int]] = field(default_factory=dict)
+    burned: dict[Address, int] = field(default_factory=lambda: defaultdict(int))
+    unclaimed: dict[tuple[int, Address], list[int]] = field(default_factory=dict)
+    members: dict[int, list[Address]] = field(default_factory=dict)
+    meters: dict[tuple[Bytes32, int], Meter] = field(default_factory=dict)
+    jobs: dict[Bytes32, JobState] = field(default_factory=dict)
+    voided: set[Bytes32] = field(default_factory=set)
+    used: dict[tuple[Address, Bytes32], int] = field(default_factory=lambda: defaultdict(int))
+    generations: dict[Address, int] = field(default_factory=dict)
+    paused: bool = False
+
+    def apply(self, name: str, f: Fields, time: int) -> None:
+        """Apply one event of a block with this time. Raises KeyError for an event that has no rule."""
+        _RULES[name](self, f, time)
+
+
+def read(contract: str, log: dict[str, Any]) -> tuple[str, Fields]:
+    """Name and fields of a raw log."""
+    topics = [Bytes32(bytes.fromhex(topic[2:])) for topic in log["topics"]]
+    entry = abi.load(contract).events[topics[0]]
+    return entry.name, abi.decode_log(entry, topics, bytes.fromhex(log["data"][2:]))
+
+
+def _free(state: State, token: Address, holder: Address, amount: int) -> None:
+    state.balances[token, holder].free += amount
+
+
+def _deposited(state: State, f: Fields, _time: int) -> None:
+    _free(state, f["token"], f["holder"], f["amount"])
+
+
+def _withdrawn(state: State, f: Fields, _time: int) -> None:
+    _free(state, f["token"], f["holder"], -f["amount"])
+
+
+def _staked(state: State, f: Fields, _time: int) -> None:
+    balance = state.balances[f["token"], f["holder"]]
+    balance.free -= f["amount"]
+    balance.staked += f["amount"]
+
+
+def _unstake_begun(state: State, f: Fields, _time: int) -> None:
+    state.balances[f["token"], f["holder"]].staked -= f["amount"]
+    state.unbonding[f["token"], f["holder"]] = (f["total"], f["ready_at"])
+
+
+def _unstaked(state: State, f: Fields, _time: int) -> None:
+    del state.unbonding[f["token"], f["holder"]]
+    _free(state, f["token"], f["holder"], f["amount"])
+
+
+def _book_opened(state: State, f: Fields, _time: int) -> None:
+    state.unclaimed[f["epoch"], f["token"]] = [0] * f["members"]
+
+
+def _claimed(state: State, f: Fields, _time: int) -> None:
+    index = state.members[f["epoch"]].index(f["signer"])
+    state.unclaimed[f["epoch"], f["token"]][index] = 0
+    _free(state, f["token"], f["signer"], f["amount"])
+
+
+def _announced(state: State, f: Fields, _time: int) -> None:
+    state.members[f["epoch"]] = list(f["signers"])
+
+
+def _published(state: State, f: Fields, _time: int) -> None:
+    state.meters[f["asset_id"], f["version"]] = Meter(f["terms"])
+
+
+def _tightened(state: State, f: Fields, _time: int) -> None:
+    meter = state.meters[f["asset_id"], f["version"]]
+    meter.terms, meter.terms_version = f["terms"], f["terms_version"]
+
+
+def _allow_list(state: State, f: Fields, _time: int) -> None:
+    meter = state.meters[f["asset_id"], f["version"]]
+    meter.terms = meter.terms | {"allow_root": f["allow_root"]}
+    meter.terms_version = f["terms_version"]
+
+
+def _revoked(state: State, f: Fields, _time: int) -> None:
+    state.meters[f["asset_id"], f["version"]].revoked = True
+
+
+def _matched(state: State, f: Fields, _time: int) -> None:
+    spec = f["spec"]
+    owners = sum(use["price"] for use in spec["assets"])
+    work = spec["compute_price"] + spec["unit_price"] * spec["max_units"]
+    _free(state, spec["token"], spec["payer"], -(owners + work + f["fees_held"]))
+    state.balances[spec["token"], spec["provider"]].staked -= owners + spec["penalty"]
+    for use in spec["assets"]:
+        meter = state.meters[use["asset_id"], use["version"]]
+        meter.uses_reserved += 1
+        meter.budget_reserved += use["epsilon"]
+    deadline = spec["matched_at"] + spec["quote_window"]
+    state.jobs[f["job_id"]] = JobState(spec, Status.MATCHED, deadline)
+
+
+def _quoted(state: State, f: Fields, _time: int) -> None:
+    job = state.jobs[f["job_id"]]
+    job.status, job.deadline = Status.QUOTED, f["deadline"]
+
+
+def _owe(state: State, job: JobState, signers: int) -> None:
+    book = state.unclaimed[job.spec["epoch"], job.spec["token"]]
+    for index in range(len(book)):
+        book[index] += signers >> index & 1
+
+
+def _decided(state: State, f: Fields, _time: int) -> None:
+    job = state.jobs[f["job_id"]]
+    _owe(state, job, f["signers"])
+    if f["core"]["outcome"] == Outcome.ACCEPTED and f["deadline"]:
+        _unreserve(state, job, consumed=True)
+        _free(state, job.spec["token"], job.spec["payer"], f["fees_returned"])
+        job.status, job.deadline = Status.ACCEPTED, f["deadline"]
+
+
+def _settled(state: State, f: Fields, time: int) -> None:
+    job = state.jobs[f["job_id"]]
+    for use in job.spec["assets"]:
+        _free(state, job.spec["token"], use["owner"], use["price"])
+    _free(state, job.spec["token"], job.spec["payer"], f["refunded"])
+    job.status, job.deadline = Status.SETTLED, time + job.spec["challenge_window"]
+
+
+def _challenged(state: State, f: Fields, _time: int) -> None:
+    job = state.jobs[f["job_id"]]
+    _free(state, job.spec["token"], f["challenger"], -f["bond"])
+    job.status, job.deadline = Status.CHALLENGED, f["deadline"]
+    job.spec = job.spec | {"challenger": f["challenger"]}
+
+
+def _answered(state: State, f: Fields, _time: int) -> None:
+    job = state.jobs[f["job_id"]]
+    _owe(state, job, f["signers"])
+    _free(state, job.spec["token"], job.spec["challenger"], f["bond_returned"])
+
+
+def _ended(state: State, f: Fields, _time: int) -> None:
+    job, payout = state.jobs[f["job_id"]], f["payout"]
+    token = job.spec["token"]
+    if job.status in {Status.MATCHED, Status.QUOTED}:
+        _unreserve(state, job, consumed=False)
+    _free(state, token, job.spec["payer"], payout["refunded"])
+    for place, use in enumerate(job.spec["assets"]):
+        if payout["owners_paid"] >> place & 1:
+            _free(state, token, use["owner"], use["price"])
+    state.burned[token] += payout["burned"]
+    balance = state.balances[token, job.spec["provider"]]
+    balance.free += payout["paid"]
+    balance.staked += payout["stake_returned"]
+    balance.settled += f["status"] == Status.MATURED
+    balance.refused += f["fault"] in PROVIDERS_REFUSALS
+    balance.expired += f["fault"] in EXPIRIES
+    balance.failed += f["fault"] in FAILURES
+    job.status = Status(f["status"])
+
+
+def _unreserve(state: State, job: JobState, *, consumed: bool) -> None:
+    for use in job.spec["assets"]:
+        meter = state.meters[use["asset_id"], use["version"]]
+        meter.uses_reserved -= 1
+        meter.budget_reserved -= use["epsilon"]
+        meter.uses_consumed += consumed
+        meter.budget_spent += use["epsilon"] * consumed
+
+
+def _order_used(state: State, f: Fields, _time: int) -> None:
+    state.used[f["signer"], f["order_hash"]] += 1
+
+
+def _order_cancelled(state: State, f: Fields, _time: int) -> None:
+    state.used[f["signer"], f["order_hash"]] = 2**256 - 1
+
+
+def _all_cancelled(state: State, f: Fields, _time: int) -> None:
+    state.generations[f["signer"]] = f["generation"]
+
+
+def _request_cancelled(state: State, f: Fields, _time: int) -> None:
+    state.voided.add(f["request_hash"])
+
+
+def _paused(state: State, f: Fields, _time: int) -> None:
+    state.paused = f["paused"]
+
+
+def _says_nothing_new(_state: State, _f: Fields, _time: int) -> None:
+    """Another event of the same transaction carries the change."""
+
+
+_RULES: dict[str, Callable[[State, Fields, int], None]] = {
+    "Deposited": _deposited,
+    "Withdrawn": _withdrawn,
+    "Staked": _staked,
+    "UnstakeBegun": _unstake_begun,
+    "Unstaked": _unstaked,
+    "FeeBookOpened": _book_opened,
+    "FeesClaimed": _claimed,
+    "EpochAnnounced": _announced,
+    "VersionPublished": _published,
+    "TermsTightened": _tightened,
+    "AllowListReplaced": _allow_list,
+    "VersionRevoked": _revoked,
+    "JobMatched": _matched,
+    "JobQuoted": _quoted,
+    "JobDecided": _decided,
+    "JobSettled": _settled,
+    "JobChallenged": _challenged,
+    "ChallengeAnswered": _answered,
+    "JobEnded": _ended,
+    "OrderUsed": _order_used,
+    "OrderCancelled": _order_cancelled,
+    "AllOrdersCancelled": _all_cancelled,
+    "RequestCancelled": _request_cancelled,
+    "MatchingPaused": _paused,
+    "TokenAdmitted": _says_nothing_new,
+    "JobStopped": _says_nothing_new,
+    "JobFailed": _says_nothing_new,
+    "BatchEntryFailed": _says_nothing_new,
+}

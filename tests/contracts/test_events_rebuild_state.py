@@ -1,0 +1,236 @@
+"""Events suffice: after jobs that ended in every way, the state rebuilt from them equals what the contracts hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from scripts import chains
+from scripts.benchmarks._gas_world import Job, World
+from scripts.processes import Supervisor
+from sealmarket.chain import abi
+from sealmarket.chain.calls import Call
+from sealmarket.chain.contracts import Receipt, compact, members_of
+from sealmarket.chain.model import Enclave
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Wei
+from sealmarket.protocol.eip712 import TypedShape
+from sealmarket.protocol.job import ChallengeAnswer, Failure, Stop
+from sealmarket.protocol.numbers import U8, U32, FailureCause, Outcome, Status
+from tests.contracts.replay import Balance, Meter, State, read
+
+pytestmark = [pytest.mark.loopback, pytest.mark.timeout(300)]
+
+
+class BusyWorld(World):
+    """A world in which everything happens once."""
+
+    def live(self) -> None:
+        """Jobs that end in every way, and what people do beside them."""
+        for outcome in Outcome:
+            job = self.job(assets=2)
+            self.match(job)
+            self.quote(job)
+            self.decide(job, outcome)
+        self._settling()
+        self._failing()
+        self._waiting()
+        self._beside()
+
+    def _accepted(self) -> Job:
+        job = self.job(assets=2)
+        self.match(job)
+        self.quote(job)
+        self.decide(job, Outcome.ACCEPTED)
+        return job
+
+    def _settling(self) -> None:
+        self.settle(self._accepted(), acknowledged=True)
+        for answer in (True, False):
+            job = self._accepted()
+            self.settle(job, acknowledged=False)
+            receipt = Receipt.of(self._settlement(job))
+            self._send(self.market.challenge(self._spec(job), receipt), job.consumer)
+            said = ChallengeAnswer(
+                job_id=self._job_id(job), result_hash=self._settlement(job).result_hash, available=answer
+            )
+            arguments = (self._spec(job), receipt, job.consumer.address, answer, members_of(self.committee))
+            self._send(self._call("answerChallenge", *arguments, self._signatures(said)))
+
+    def _failing(self) -> None:
+        for cause in FailureCause:
+            job = self._accepted()
+            failure = Failure(
+                job_id=self._job_id(job), cause=cause, asset_index=U8(1), units=U32(7), receipt_hash=self._word()
+            )
+            signature = self._sign(job.enclave, failure)
+            self._send(self.market.fail(self._spec(job), self._enclave(job), failure, signature))
+        job = self._accepted()
+        promise = Stop(job_id=self._job_id(job), evidence_hash=job.evidence, epoch=U32(1), reasons=self._salt())
+        arguments = (self._spec(job), self._enclave(job), promise.reasons, members_of(self.committee))
+        self._send(self._call("stop", *arguments, self._signatures(promise)))
+
+    def _waiting(self) -> None:
+        unquoted, undecided, unsettled, settled, unanswered = (self.job(assets=1) for _ in range(5))
+        for job in (unquoted, undecided, unsettled, settled, unanswered):
+            self.match(job)
+        for job in (undecided, unsettled, settled, unanswered):
+            self.quote(job)
+        for job in (unsettled, settled, unanswered):
+            self.decide(job, Outcome.ACCEPTED)
+        for job in (settled, unanswered):
+            self.settle(job, acknowledged=False)
+        receipt = Receipt.of(self._settlement(unanswered))
+        self._send(self.market.challenge(self._spec(unanswered), receipt), unanswered.consumer)
+        self.pass_time(7200)
+        self.close(unquoted)
+        only_evidence = Enclave(undecided.evidence, ZERO_ADDRESS, ZERO_HASH)
+        self._send(self.market.close(self._spec(undecided), only_evidence))
+        self.close(unsettled)
+        self.mature(settled)
+        self._send(self._call("closeChallenge", self._spec(unanswered), receipt, unanswered.consumer.address))
+
+    def _beside(self) -> None:
+        for step in ("matched", "quoted", "accepted", "settled"):
+            job = self.job(assets=1)
+            self.match(job)
+            if step != "matched":
+                self.quote(job)
+            if step in {"accepted", "settled"}:
+                self.decide(job, Outcome.ACCEPTED)
+            if step == "settled":
+                self.settle(job, acknowledged=False)
+        withdrawn = self.job(assets=1)
+        self.match(withdrawn)
+        self.cancel(withdrawn)
+        self.publishing()
+        voided = self.job(assets=1)
+        self._send(self.market.cancel_request(voided.request), voided.consumer)
+        self._send(self.market.cancel_order(voided.compute.struct_hash()), voided.provider)
+        self._send(self.market.cancel_all_orders(), voided.owners[0])
+        self._send(self.market.unstake(ZERO_ADDRESS, Wei(5)), voided.provider)
+        self._send(self.market.unstake(ZERO_ADDRESS, Wei(6)), withdrawn.provider)
+        self._send(self.market.withdraw(ZERO_ADDRESS, Wei(7), self.sender), voided.consumer)
+        self._send(self.market.claim_fees(self.committee, ZERO_ADDRESS, 1))
+        self.pass_time(86_400)
+        self._send(self.market.finish_unstake(ZERO_ADDRESS), withdrawn.provider)
+        self._send(self.market.set_paused(True))
+
+    def _call(self, function: str, *arguments: object) -> Call:
+        return Call("Market", self.market.address, function, arguments)
+
+    def _signatures(self, document: TypedShape) -> list[dict[str, object]]:
+        made = []
+        for index, node in enumerate(self.nodes[: self.committee.refusal_threshold]):
+            r, vs = compact(self._sign(node, document))
+            made.append({"index": index, "detail": bytes(32), "r": r, "vs": vs})
+        return made
+
+    # --- reading ----------------------------------------------------------------------------------------------
+
+    def replayed(self) -> State:
+        """The state that all events so far add up to."""
+        state = State()
+        names = {str(self.registry.address): "AssetRegistry", str(self.market.address): "Market"}
+        for log in self._rpc.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "latest"}):
+            name, fields = read(names.get(log["address"], "OracleCommittee"), log)
+            block = self._rpc.call("eth_getBlockByNumber", log["blockNumber"], False)
+            state.apply(name, fields, int(block["timestamp"], 16))
+        return state
+
+    def coins(self, holder: Address) -> int:
+        """Native coin of an address."""
+        return int(str(self._rpc.call("eth_getBalance", holder.checksum, "latest")), 16)
+
+    def view(self, contract: str, function: str, *arguments: object) -> dict[str, Any]:
+        """What a view function answers now."""
+        entry = abi.load(contract).function(function, len(arguments))
+        to = self.registry.address if contract == "AssetRegistry" else self.market.address
+        asked = {"to": to.checksum, "data": "0x" + abi.encode_call(entry, arguments).hex()}
+        raw = bytes.fromhex(str(self._rpc.call("eth_call", asked, "latest"))[2:])
+        return abi.decode(entry.outputs, raw, function)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusyWorld]:
+    with Supervisor(tmp_path_factory.mktemp("chain")) as programs:
+        world = BusyWorld(chains.anvil(programs).url)
+        world.live()
+        yield world
+
+
+@pytest.fixture(scope="module")
+def state(world: BusyWorld) -> State:
+    return world.replayed()
+
+
+def _only(fields: dict[str, Any]) -> Any:
+    (value,) = fields.values()
+    return value
+
+
+def test_every_balance_is_what_the_events_say(world: BusyWorld, state: State) -> None:
+    assert len(state.balances) > 30
+    for (token, holder), balance in state.balances.items():
+        found = _only(world.view("Market", "accountOf", token, holder))
+        assert Balance(**found) == balance, holder
+
+
+def test_stake_on_its_way_burned_money_and_owed_fees_are_what_the_events_say(world: BusyWorld, state: State) -> None:
+    assert state.unbonding
+    for (token, holder), (amount, ready_at) in state.unbonding.items():
+        found = _only(world.view("Market", "unbondingOf", token, holder))
+        assert (found["amount"], found["ready_at"]) == (amount, ready_at)
+    for token, burned in state.burned.items():
+        assert _only(world.view("Market", "burnedOf", token)) == burned > 0
+    for (epoch, token), unclaimed in state.unclaimed.items():
+        found = world.view("Market", "feeBookOf", epoch, token)["unclaimed"]
+        assert list(found) == unclaimed
+        assert unclaimed[0] > unclaimed[1]
+
+
+def test_every_job_is_where_the_events_say_and_all_states_occur(world: BusyWorld, state: State) -> None:
+    assert {job.status for job in state.jobs.values()} == set(Status) - {Status.NONE, Status.CHALLENGED}
+    for job in state.jobs.values():
+        slot = world.view("Market", "jobOf", job.spec["request_hash"])
+        assert (slot["status"], slot["deadline"]) == (job.status, job.deadline)
+    for request in state.voided:
+        assert world.view("Market", "jobOf", request)["status"] == Status.CANCELLED
+
+
+def test_every_meter_and_all_terms_are_what_the_events_say(world: BusyWorld, state: State) -> None:
+    for (asset, version), meter in state.meters.items():
+        found = _only(world.view("AssetRegistry", "versionOf", asset, version))
+        assert meter == Meter(**{name: found[name] for name in Meter.__dataclass_fields__})
+
+
+def test_orders_are_used_and_void_as_the_events_say(world: BusyWorld, state: State) -> None:
+    for (signer, order), used in state.used.items():
+        assert _only(world.view("Market", "usedOf", signer, order)) == used
+    for signer, generation in state.generations.items():
+        assert _only(world.view("Market", "generationOf", signer)) == generation
+    assert _only(world.view("Market", "paused")) is state.paused is True
+
+
+def test_money_is_conserved(world: BusyWorld, state: State) -> None:
+    """What the market holds is what accounts, open jobs, fees and burned coin add up to."""
+    fee = world.view("Market", "feeBookOf", 1, ZERO_ADDRESS)["fee"]
+    accounts = sum(balance.free + balance.staked for balance in state.balances.values())
+    unbonding = sum(amount for amount, _ in state.unbonding.values())
+    owed = sum(sum(counts) for counts in state.unclaimed.values()) * fee
+    locked = sum(_locked(job.spec, job.status, fee) for job in state.jobs.values())
+    assert world.coins(world.market.address) == accounts + unbonding + owed + locked + sum(state.burned.values())
+
+
+def _locked(spec: dict[str, Any], status: Status, fee: int) -> int:
+    owners = sum(use["price"] for use in spec["assets"])
+    work = spec["compute_price"] + spec["unit_price"] * spec["max_units"]
+    stake = owners + spec["penalty"]
+    escrow = {
+        Status.MATCHED: owners + work + 2 * fee,
+        Status.QUOTED: owners + work + 2 * fee,
+        Status.ACCEPTED: owners + work,
+        Status.SETTLED: work,
+    }
+    return stake + escrow[status] if status in escrow else 0
