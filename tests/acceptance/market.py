@@ -239,8 +239,19 @@ class Rehearsal:
         """Balances once no job is left: time passes until the keeper has matured and closed them all."""
         if assert_conserved(self.chain).locked:
             self.pass_time(2 * max(WINDOWS.values()))
-            until("every job's end", lambda: not assert_conserved(self.chain).locked)
+            try:
+                until("every job's end", lambda: not assert_conserved(self.chain).locked)
+            except AssertionError as error:
+                raise AssertionError(f"{error}; {self._unfinished()}") from error
         return self.balances()
+
+    def _unfinished(self) -> str:
+        """The jobs that somebody still has to move, for messages of failed tests."""
+        head = self.chain.head()
+        matches = [e for e in self.chain.events(self.chain.book.deployed_at, head.number) if isinstance(e, JobMatched)]
+        slots = [(match.job_id, self.chain.at(head).job(match.spec.request_hash)) for match in matches]
+        open_jobs = [f"{job} {slot.status.name} until {slot.deadline}" for job, slot in slots if slot.status < 5]
+        return f"the chain's clock says {head.timestamp}, open are {open_jobs}"
 
     def fees(self, signatures: int) -> int:
         """What so many signatures of oracle nodes cost."""

@@ -140,9 +140,9 @@ def test_no_row_key_or_share_is_anywhere_outside_the_enclave(rehearsal: Rehearsa
     with VirtualDevice(rehearsal.market.device_socket) as device:
         enclaves = [enclave for enclave in device.enclaves() if enclave.exit_code is None]
     assert enclaves
-    assert _search(rehearsal, needles, began, allowed) == []
     for enclave in enclaves:
         assert resource.prlimit(enclave.pid, resource.RLIMIT_CORE) == (0, 0)
+    assert _search(rehearsal, needles, began, allowed) == []
 
     rehearsal.reach_status(job_id, Status.SETTLED, timeout=90)
     result = rehearsal.consumer.open_result(job_id, rehearsal.result_key)
