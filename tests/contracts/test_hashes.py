@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,7 +57,10 @@ class Hashes:
         sent = self._rpc.call(
             "eth_sendTransaction", {"from": sender, "data": "0x" + self._abi.bytecode.hex(), "gas": hex(5_000_000)}
         )
-        self._at = self._rpc.call("eth_getTransactionReceipt", sent)["contractAddress"]
+        deadline = time.monotonic() + 10
+        while (receipt := self._rpc.call("eth_getTransactionReceipt", sent)) is None:
+            assert time.monotonic() < deadline, "the contract was not deployed in time"
+        self._at = receipt["contractAddress"]
 
     def ask(self, function: str, *arguments: object) -> str:
         """One hash."""
