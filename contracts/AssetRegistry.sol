@@ -288,7 +288,8 @@ contract AssetRegistry is IAssetRegistry {
     /// The terms are those that the job was matched under, and still in force.
     function _stillStands(AssetUse calldata use) private view returns (bool) {
         Version storage version = _versions[_versionKey(use.assetId, use.version)];
-        return version.termsVersion == use.termsVersion && version.access != Access.Revoked && block.timestamp <= version.expiry;
+        return version.termsVersion == use.termsVersion && version.access != Access.Revoked
+            && block.timestamp <= version.expiry;
     }
 
     function _checkTighter(Version storage current, Terms calldata terms) private view {
