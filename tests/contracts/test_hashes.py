@@ -72,7 +72,7 @@ class Hashes:
 @pytest.fixture(scope="module")
 def hashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hashes]:
     if not ARTIFACT.is_file():
-        pytest.skip("the contracts are not built: run `scripts/setup`")
+        pytest.skip("the contracts are not built here: run `scripts/test --only solidity` first")
     with Supervisor(tmp_path_factory.mktemp("chain")) as programs:
         yield Hashes(chains.anvil(programs).url)
 
