@@ -71,6 +71,12 @@ def checks(*, long: bool, pytest_arguments: Sequence[str]) -> list[Check]:
             command=[sys.executable, "-P", "-m", "scripts.abi", "--check"],
         ),
         Check(
+            name="gas",
+            title="Gas as the snapshot says",
+            command=[sys.executable, "-P", "-m", "scripts.benchmarks", "gas", "--check"],
+            fast=False,
+        ),
+        Check(
             name="solidity",
             title="Solidity tests",
             command=toolchain.hardhat_command("test", "solidity"),
