@@ -43,6 +43,9 @@ from sealmarket_backend.nodes import Nodes
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+MOST_OFFERS_TRIED = 16
+"""How many offers one turn tries for one request: each costs a simulation."""
+
 
 class Keeper:
     """One turn does everything that can be done now."""
@@ -92,15 +95,21 @@ class Keeper:
             except NotFound:
                 continue
             offers[key] = self._orders.open_asset_orders(*key)
-        found = propose(signed, self._orders.open_compute_orders(), assets, offers, now)
-        if isinstance(found, NoMatch):
-            self._orders.explain(request_hash, found.reasons)
-            return
-        try:
-            self._sender.send(self._match_call(found))
-        except Reverted as error:
-            self._orders.explain(request_hash, (str(error),))
-            log.info("request %s is not matched: %s", request_hash, error)
+        computes = self._orders.open_compute_orders()
+        refusals: list[str] = []
+        # An offer may be the cheapest and without stake or volume: it must not keep a request from the next one.
+        while isinstance(found := propose(signed, computes, assets, offers, now), Proposal):
+            try:
+                self._sender.send(self._match_call(found))
+                return
+            except Reverted as error:
+                refusals.append(str(error))
+                log.info("request %s is not matched: %s", request_hash, error)
+            if len(refusals) == MOST_OFFERS_TRIED:
+                break
+            computes.remove(found.compute)
+        reasons = refusals or (found.reasons if isinstance(found, NoMatch) else ())
+        self._orders.explain(request_hash, tuple(dict.fromkeys(reasons)))
 
     def _match_call(self, proposal: Proposal) -> Call:
         offers = tuple(AssetOffer(order=order) for order in proposal.offers)
