@@ -3,12 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Uint
+from sealmarket.chain import Reverted
+from sealmarket.chain.calls import Call
+from sealmarket.chain.contracts import MarketContract
+from sealmarket.chain.memory import MemoryChain
+from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket.protocol.job import Decision
 from sealmarket.protocol.numbers import JobId, Outcome
 from sealmarket.protocol.wire import DecisionDetail, SignedDecision
-from sealmarket_backend.keeper import quorum
-from tests.backend.orders import COMMITTEE
+from sealmarket_backend.book import OrderBook
+from sealmarket_backend.database import Database
+from sealmarket_backend.index import Index
+from sealmarket_backend.keeper import Keeper, quorum
+from sealmarket_backend.nodes import Nodes
+from tests.backend.orders import ASSET, BOOK, COMMITTEE, OWNER, account, compute, indexed, signed_request
 
 
 def decided(index: int, outcome: Outcome = Outcome.ACCEPTED, **changes: object) -> SignedDecision:
@@ -65,3 +73,31 @@ def test_a_quorum_always_has_enough_different_nodes_of_one_mind(votes: list[tupl
     if chosen:
         assert len({one.index for one in chosen}) == len(chosen) >= 2
         assert len({one.decision.outcome for one in chosen}) == 1
+
+
+class RefusesCheapest:
+    """A sender over a contract that finds no stake behind the offer at price 1."""
+
+    def __init__(self) -> None:
+        self.matched: list[int] = []
+
+    def send(self, call: Call) -> None:
+        price = call.arguments[0]["compute"].price  # type: ignore[index]
+        if price == 1:
+            raise Reverted("InsufficientStake", {}, "the stake does not cover the job", "stake more")
+        self.matched.append(int(price))
+
+
+def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one() -> None:
+    chain, database, sender = MemoryChain(BOOK), Database(None), RefusesCheapest()
+    chain.market = MarketContract(BOOK.market)  # type: ignore[attr-defined]
+    chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+    chain.finalise()
+    book = OrderBook(database, BOOK, is_contract=lambda _account: False)
+    later = chain.head().timestamp + 1000
+    for signed in (compute(price=Wei(1), expiry=later), compute(price=Wei(40), expiry=later)):
+        book.add_compute_order(signed, 0)
+    book.add_request(signed_request(expiry=later), 0)
+    index = Index(database, chain, start=0)
+    Keeper(chain, sender, database, book, index, Nodes()).turn()  # type: ignore[arg-type]
+    assert sender.matched == [40]
