@@ -1,7 +1,8 @@
 """Why evidence is refused: one typed word for each rule, with a number that never changes.
 
 The word goes to people and JSON, the number to signed decisions and to the chain. Numbers are grouped: 1-29
-any TEE (and 220-249), 30-79 Intel, 80-119 AMD, 120-149 Arm, 150-179 NVIDIA, 180-199 Nitro, 200-219 Azure.
+any TEE (and 210-219), 30-79 Intel, 80-119 AMD, 120-149 Arm, 150-179 NVIDIA, 180-199 Nitro, 200-209 Azure. From 220
+on they are the market's own: :mod:`sealmarket.protocol.reasons`.
 Retired numbers stay retired.
 """
 
@@ -115,5 +116,5 @@ class Reason(Enum):
     HCL_MISMATCH = "hcl_mismatch", 200, "send the runtime data that belongs to this report"
 
     # Any TEE, continued.
-    PLATFORM_DUPLICATE = "platform_duplicate", 220, "count each machine once"
-    CLOCK_MISSING = "clock_missing", 221, "give the time of verification with its zone"
+    PLATFORM_DUPLICATE = "platform_duplicate", 210, "count each machine once"
+    CLOCK_MISSING = "clock_missing", 211, "give the time of verification with its zone"

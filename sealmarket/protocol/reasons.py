@@ -1,7 +1,8 @@
 """Why a job is refused or stopped, beside what is wrong with its evidence.
 
 Signed decisions and the chain carry a set of reasons as 256 bits, one for each number. Numbers 1 to 219 are those of
-:mod:`sealmarket.attestation.reasons`; the ones here are 220 to 255. Numbers never change and are never used again.
+:mod:`sealmarket.attestation.reasons`; the ones here are 220 to 255. Numbers never change and are never used again:
+223 and 237 are retired.
 """
 
 from __future__ import annotations
@@ -45,12 +46,6 @@ class JobReason(Enum):
         222,
         Outcome.REQUEST_REFUSED,
         "publish the result key whose hash the request signed",
-    )
-    REQUEST_NOT_CURRENT = (
-        "request_not_current",
-        223,
-        Outcome.REQUEST_REFUSED,
-        "sign a new request with the terms version that is in force",
     )
     PAIR_NOT_ON_CHAIN = (
         "pair_not_on_chain",
@@ -120,7 +115,6 @@ class JobReason(Enum):
         Outcome.PLATFORM_REFUSED,
         "the enclave must name a final block of this chain from after the match",
     )
-    JOB_CANCELLED = ("job_cancelled", 237, Outcome.TERMS_REFUSED, "the job has ended; request again")
     WORKLOAD_MISSING = (
         "workload_missing",
         238,
