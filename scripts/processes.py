@@ -282,17 +282,6 @@ def says(pattern: str) -> Ready:
     return lambda process: expression.search(process.log.read_text(errors="replace"))
 
 
-def listens(port: int) -> Ready:
-    """Ready when something accepts connections on this port of 127.0.0.1."""
-
-    def ask(_process: Process) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            return probe.connect_ex((LOOPBACK, port)) == 0
-
-    return ask
-
-
 def answers(url: str, status: int = 200) -> Ready:
     """Ready when a GET of the address gives this HTTP status."""
 

@@ -295,9 +295,3 @@ def _trustee_envelope(document: Json) -> Evidence | None:
 
 
 _READERS += [_azure, _quote_and_log, _trustee_envelope]
-
-
-def add_json_reader(reader: Callable[[Json], Evidence | None]) -> None:
-    """Let a TEE module teach :func:`parse` another agent's JSON; it returns None for JSON that is not its
-    own."""
-    _READERS.append(reader)

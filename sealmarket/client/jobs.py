@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sealmarket.attestation.reasons import Reason
@@ -18,7 +17,6 @@ from sealmarket.chain.events import (
     JobSettled,
     JobStopped,
 )
-from sealmarket.chain.model import EventRef
 from sealmarket.client.errors import JobNotFound
 from sealmarket.protocol.codec import Bytes32, Uint
 from sealmarket.protocol.job import Decision, JobSpec
@@ -150,11 +148,3 @@ def _reason(code: int) -> ReasonInWords:
     if known is None:
         return ReasonInWords(code, f"reason {code}", "update this library: it does not know this reason yet")
     return ReasonInWords(code, str(known.value), known.remedy)
-
-
-def transactions(history: Iterable[ChainEvent]) -> tuple[EventRef, ...]:
-    """Where the events of a job stand, each transaction once, in order."""
-    seen: dict[Bytes32, EventRef] = {}
-    for event in history:
-        seen.setdefault(event.at.transaction, event.at)
-    return tuple(seen.values())

@@ -15,7 +15,7 @@ from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
 from sealmarket.protocol.hashing import keccak, words
 from sealmarket.protocol.job import Acknowledgement, Decision, Failure, JobSpec, Settlement, Stop
 from sealmarket.protocol.numbers import U8, U32, AssetId, Grade, JobId, Tee
-from sealmarket.protocol.orders import AssetOrder, ComputeOrder, Request, Seal
+from sealmarket.protocol.orders import AssetOrder, ComputeOrder, Request
 
 Text = Annotated[str, Meta(max_length=4096)]
 
@@ -184,13 +184,6 @@ class SignedAcknowledgement(Shape, frozen=True, kw_only=True):
 
     acknowledgement: Acknowledgement
     signature: HexBytes
-
-
-class JobFiles(Shape, frozen=True, kw_only=True):
-    """Beside the JobSpec: each asset's seal, by which anybody finds container, shares and policy."""
-
-    spec: JobSpec
-    seals: tuple[Seal, ...]
 
 
 class PostedResult(Shape, frozen=True, kw_only=True):

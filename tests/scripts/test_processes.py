@@ -131,10 +131,12 @@ signal.pause()
 
 
 @pytest.mark.loopback
-def test_a_port_and_an_address_tell_when_a_server_is_ready(tmp_path: Path) -> None:
+def test_an_address_tells_when_a_server_is_ready(tmp_path: Path) -> None:
     port = processes.free_port()
     server = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    page, nothing = f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/none"
     with Supervisor(tmp_path) as programs:
-        programs.start("files", server, ready=processes.listens(port), cwd=tmp_path)
-        programs.processes[0].wait_until(processes.answers(f"http://127.0.0.1:{port}/", 200))
-        programs.processes[0].wait_until(processes.answers(f"http://127.0.0.1:{port}/none", 404))
+        files = programs.start("files", server, ready=processes.answers(page), cwd=tmp_path)
+        assert processes.answers(nothing, 404)(files)
+        assert not processes.answers(nothing, 200)(files)
+    assert not processes.answers(page)(files)
