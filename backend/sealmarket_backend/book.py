@@ -20,6 +20,8 @@ from sealmarket_backend.database import Database
 from sealmarket_backend.errors import NotFound, Rejected
 
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
+_EXPIRY = {"requests": "$.request.expiry", "compute_orders": "$.order.expiry", "asset_orders": "$.order.expiry"}
+"""Where each table's documents say until when they hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,15 @@ class OrderBook:
         )
         return [decode(SignedAssetOrder, row["body"]) for row in rows]
 
-    def close_compute_order(self, order_hash: Bytes32, why: str) -> None:
-        """Take an offer out of the book: ``open -> spent | cancelled | expired``."""
+    def close_expired(self, now: int) -> None:
+        """``open -> expired`` for what no match can use any more, so that it neither counts nor costs a look."""
         with self._database.write() as connection:
-            connection.execute(
-                "UPDATE compute_orders SET state = ? WHERE order_hash = ? AND state = 'open'", (why, order_hash)
-            )
+            for table, path in _EXPIRY.items():
+                connection.execute(
+                    f"UPDATE {table} SET state = 'expired' WHERE state = 'open'"  # noqa: S608 - the tables are ours
+                    " AND CAST(json_extract(CAST(body AS TEXT), ?) AS INTEGER) <= ?",
+                    (path, now),
+                )
 
     def explain(self, request_hash: Bytes32, lines: tuple[str, ...]) -> None:
         """Say why an open request is not matched yet."""
@@ -134,9 +139,10 @@ class OrderBook:
         if row is None:
             raise NotFound(f"no request {request_hash}", remedy="post it first")
         job_id = row["job_id"]
-        return RequestState(
-            request_hash, row["state"], tuple(json.loads(row["explanation"])), Bytes32(job_id) if job_id else None
-        )
+        explanation = tuple(json.loads(row["explanation"]))
+        if row["state"] == "expired":
+            explanation += ("the request expired before it was matched: sign a new one",)
+        return RequestState(request_hash, row["state"], explanation, Bytes32(job_id) if job_id else None)
 
     def _insert(self, table: str, key_column: str, key: Bytes32, body: object, account: Address) -> None:
         with self._database.write() as connection:
@@ -153,7 +159,7 @@ class OrderBook:
             if count > MAX_OPEN_ORDERS_PER_ACCOUNT:
                 raise Rejected(
                     f"{account.checksum} has {MAX_OPEN_ORDERS_PER_ACCOUNT} open orders already",
-                    remedy="cancel some, or wait until they are matched",
+                    remedy="cancel some, or wait until they are matched or expire",
                 )
 
     def _require_current(self, expiry: int, now: int) -> None:

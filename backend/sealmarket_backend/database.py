@@ -3,7 +3,8 @@
 The chain is the truth about jobs and assets; those tables can be thrown away and built again from events. The order
 book is the only thing here that exists nowhere else, and an order counts as accepted once it is committed.
 
-A request goes ``open -> matched`` or ``open -> refused``; each step names the state it starts from in its ``WHERE``.
+A request goes ``open -> matched | cancelled | expired``, an offer ``open -> cancelled | expired``. Each step names the
+state it starts from in its ``WHERE``, but for ``matched``, which the chain has the last word on.
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from sealmarket.protocol.codec import Bytes32
-from sealmarket_backend.errors import TransitionRefused
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -95,17 +93,3 @@ class Database:
         with self._lock:
             found: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
             return found
-
-    def move_request(self, request_hash: Bytes32, to: str, *, job_id: Bytes32 | None = None) -> None:
-        """``open -> matched`` or ``open -> refused``.
-
-        Raises:
-            TransitionRefused: the request is not open.
-        """
-        with self.write() as connection:
-            changed = connection.execute(
-                "UPDATE requests SET state = ?, job_id = ? WHERE request_hash = ? AND state = 'open'",
-                (to, job_id, request_hash),
-            ).rowcount
-        if changed != 1:
-            raise TransitionRefused(f"request {request_hash} is not open, so it cannot become {to}")

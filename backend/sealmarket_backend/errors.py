@@ -3,8 +3,7 @@
 BackendError
 ├── NotFound            nothing is stored under this name
 ├── Rejected            what was posted does not hold: wrong hash, wrong signature, out of date
-├── TooLarge            more bytes than this kind of thing may have
-└── TransitionRefused   a row is not in the state that this step starts from
+└── TooLarge            more bytes than this kind of thing may have
 """
 
 from typing import ClassVar
@@ -34,9 +33,3 @@ class TooLarge(BackendError):
     """More bytes than this kind of thing may have."""
 
     status = 413
-
-
-class TransitionRefused(BackendError):
-    """A row is not in the state that this step starts from."""
-
-    status = 409

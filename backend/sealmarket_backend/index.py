@@ -22,6 +22,7 @@ from sealmarket.chain.events import (
     JobQuoted,
     JobSettled,
     JobStopped,
+    OtherEvent,
     TermsChanged,
 )
 from sealmarket.chain.interface import ChainReader
@@ -199,6 +200,18 @@ class Index:
                 self._step(connection, event, time, Status.FAILED, receipt=str(event.receipt_hash))
             case JobEnded():
                 self._step(connection, event, time, event.status)
+            case OtherEvent(name="OrderCancelled", fields=fields):
+                connection.execute(
+                    # Anybody may cancel any hash, for themselves only.
+                    "UPDATE compute_orders SET state = 'cancelled'"
+                    " WHERE order_hash = ? AND account = ? AND state = 'open'",
+                    (fields["order_hash"], fields["signer"]),
+                )
+            case OtherEvent(name="RequestCancelled", fields=fields):
+                connection.execute(
+                    "UPDATE requests SET state = 'cancelled' WHERE request_hash = ? AND state = 'open'",
+                    (fields["request_hash"],),
+                )
             case _:
                 return
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from sealmarket.chain import Chain, ChainError, Reverted, Sender
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import AssetOffer, Deal, Receipt, core_of
 from sealmarket.chain.model import Enclave
+from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, decode
 from sealmarket.protocol.eip712 import TypedShape
@@ -29,6 +30,8 @@ from sealmarket.protocol.wire import (
     JobView,
     PostedResult,
     SignedAcknowledgement,
+    SignedAssetOrder,
+    SignedComputeOrder,
     SignedDecision,
     SignedRequest,
     SignedStop,
@@ -36,9 +39,8 @@ from sealmarket.protocol.wire import (
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.database import Database
 from sealmarket_backend.errors import NotFound
-from sealmarket_backend.index import Index
+from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.matching import AssetKey, NoMatch, Proposal, propose
-from sealmarket_backend.nodes import Nodes
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -59,6 +61,8 @@ class Keeper:
         self._orders = orders
         self._index = index
         self._nodes = nodes
+        self._refused: dict[Bytes32, set[Bytes32]] = {}
+        """By request, the offers that could not hold since every offer had its turn."""
 
     def turn(self) -> None:
         """Bring the index up to date and do what is due.
@@ -68,7 +72,10 @@ class Keeper:
         """
         self._index.advance()
         now = self._chain.head().timestamp
-        for signed in self._orders.open_requests():
+        self._orders.close_expired(now)
+        requests = self._orders.open_requests()
+        self._refused = {key: self._refused.get(key, set()) for key in (r.request.struct_hash() for r in requests)}
+        for signed in requests:
             self._guarded(f"request {signed.request.struct_hash()}", partial(self._match, signed, now))
         for view in self._index.unfinished():
             self._guarded(f"job {view.job_id}", partial(self._job, view, now))
@@ -86,16 +93,16 @@ class Keeper:
         request_hash = request.struct_hash()
         if self._chain.at(self._chain.head()).job(request_hash).status != Status.NONE:
             return  # matched around us, or by us before a crash: the index will say which job
-        assets = {}
-        offers = {}
+        assets: dict[AssetKey, IndexedAsset] = {}
+        offers: dict[AssetKey, list[SignedAssetOrder]] = {}
         for limit in request.assets:
-            key: AssetKey = (limit.asset_id, limit.version)
+            key = (limit.asset_id, limit.version)
             try:
                 assets[key] = self._index.asset(*key)
             except NotFound:
                 continue
             offers[key] = self._orders.open_asset_orders(*key)
-        computes = self._orders.open_compute_orders()
+        computes = self._computes_to_try(request_hash)
         refusals: list[str] = []
         # An offer may be the cheapest and without stake or volume: it must not keep a request from the next one.
         while isinstance(found := propose(signed, computes, assets, offers, now), Proposal):
@@ -105,11 +112,22 @@ class Keeper:
             except Reverted as error:
                 refusals.append(str(error))
                 log.info("request %s is not matched: %s", request_hash, error)
+                if not _drop_asset_offers(found, error, assets, offers):
+                    computes.remove(found.compute)
+                    self._refused[request_hash].add(found.compute.order.struct_hash())
             if len(refusals) == MOST_OFFERS_TRIED:
                 break
-            computes.remove(found.compute)
+        else:
+            self._refused[request_hash].clear()
         reasons = refusals or (found.reasons if isinstance(found, NoMatch) else ())
         self._orders.explain(request_hash, tuple(dict.fromkeys(reasons)))
+
+    def _computes_to_try(self, request_hash: Bytes32) -> list[SignedComputeOrder]:
+        """Open offers but those that this pass tried already, so that many empty ones only take more turns."""
+        computes = self._orders.open_compute_orders()
+        refused = self._refused[request_hash]
+        rest = [one for one in computes if one.order.struct_hash() not in refused] if refused else computes
+        return rest or computes
 
     def _match_call(self, proposal: Proposal) -> Call:
         offers = tuple(AssetOffer(order=order) for order in proposal.offers)
@@ -207,6 +225,25 @@ class Keeper:
             if committee.epoch == epoch:
                 return committee
         raise NotFound(f"no committee for epoch {epoch} in the address book", remedy="update the address book")
+
+
+def _drop_asset_offers(
+    found: Proposal,
+    error: Reverted,
+    assets: Mapping[AssetKey, IndexedAsset],
+    offers: Mapping[AssetKey, list[SignedAssetOrder]],
+) -> bool:
+    """Leave out the owners' offers that a refusal names (used up, cancelled): the standing terms hold without them."""
+    dropped = False
+    for offer in found.offers:
+        if offer is None:
+            continue
+        key = (offer.order.asset_id, offer.order.version)
+        withdrawn = error.name == "WrongGeneration" and error.arguments.get("signer") == assets[key].owner
+        if withdrawn or offer.order.struct_hash() in error.arguments.values():
+            offers[key].remove(offer)
+            dropped = True
+    return dropped
 
 
 def quorum(committee: Committee, decisions: Sequence[SignedDecision]) -> list[SignedDecision] | None:

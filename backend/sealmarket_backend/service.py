@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sealmarket.chain import Chain, ChainError, Sender
+from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.codec import Address, Bytes32, canonical_json, decode
 from sealmarket.protocol.job import Quote, parameters_digest
 from sealmarket.protocol.numbers import JobId, Status
@@ -26,7 +27,6 @@ from sealmarket_backend.database import Database
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
-from sealmarket_backend.nodes import Nodes
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from sealmarket.chain import Block, Chain
 from sealmarket.chain.events import AssetPublished
 from sealmarket.client.errors import ClientError, ProofInvalid
 from sealmarket.client.jobs import JobRecord, read_job
-from sealmarket.client.nodes import node_status, signed_decisions
+from sealmarket.client.nodes import Nodes, signed_decisions
 from sealmarket.client.store import Store
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.codec import Bytes32, HexBytes, Shape, decode, decode_canonical
-from sealmarket.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.job import AssetUse, Decision, JobSpec, Settlement
 from sealmarket.protocol.numbers import U8, AssetId, JobId
@@ -133,6 +133,9 @@ def gather_proof(
     seals = tuple(published_seal(chain, use, record.at) for use in record.spec.assets)
     policies = tuple(decode_canonical(PolicyDocument, store.document(seal.policy_hash)) for seal in seals)
     committee = next((known for known in chain.book.committees if known.epoch == record.spec.epoch), None)
+    # A node that is down says nothing; whether enough of them spoke is for the reader of the proof.
+    with Nodes() as nodes:
+        statuses = nodes.statuses(committee.members if committee else (), job_id)
     result = store.find_document(record.settled.result_hash)
     return ProofBundle(
         book=chain.book,
@@ -143,8 +146,8 @@ def gather_proof(
         evidence_hash=record.decision.evidence_hash,
         evidence=evidence,
         core=record.decision,
-        decisions=signed_decisions(chain.book, committee, job_id) if committee else (),
-        releases=_releases(committee, job_id) if committee else (),
+        decisions=signed_decisions(chain.book, committee, statuses) if committee else (),
+        releases=tuple(ReleaseProof.of(status.release) for status in statuses if status and status.release),
         receipt=HexBytes(store.document(record.settled.receipt_hash)),
         result=HexBytes(result) if result is not None else None,
         settlement=_settlement(store, job_id),
@@ -164,19 +167,6 @@ def published_seal(chain: Chain, use: AssetUse, at: Block) -> Seal:
                 raise ProofInvalid(f"asset {use.asset_id} was published with seal {event.seal.hash()}")
             return event.seal
     raise ProofInvalid(f"version {use.version} of asset {use.asset_id} was never published")
-
-
-def _releases(committee: Committee, job_id: JobId) -> tuple[ReleaseProof, ...]:
-    found = []
-    for member in committee.members:
-        try:
-            status = node_status(member.url, job_id)
-        except SealmarketError:
-            # A node that is down says nothing; whether enough of them spoke is for the reader of the proof.
-            continue
-        if status.release is not None:
-            found.append(ReleaseProof.of(status.release))
-    return tuple(found)
 
 
 def _settlement(store: Store, job_id: JobId) -> SignedSettlement | None:

@@ -8,8 +8,9 @@ from sealmarket.protocol.codec import Address
 from sealmarket_backend import book as book_module
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.database import Database
-from sealmarket_backend.errors import NotFound, Rejected, TransitionRefused
+from sealmarket_backend.errors import NotFound, Rejected
 from tests.backend.orders import (
+    ASSET,
     BOOK,
     CONSUMER,
     NOW,
@@ -81,12 +82,29 @@ def test_an_unknown_request_is_not_found() -> None:
         orders().request_state(request().struct_hash())
 
 
-def test_a_request_is_matched_once() -> None:
-    database = Database(None)
-    key = orders(database).add_request(signed_request(), NOW)
-    database.move_request(key, "matched")
-    with pytest.raises(TransitionRefused):
-        database.move_request(key, "matched")
+def test_what_expired_leaves_the_book_and_says_so() -> None:
+    book = orders()
+    key = book.add_request(signed_request(), NOW)
+    book.add_compute_order(compute(), NOW)
+    book.add_asset_order(asset_order(), account(OWNER), NOW)
+    book.close_expired(NOW + 999)
+    assert len(book.open_requests()) == len(book.open_compute_orders()) == len(book.open_asset_orders(ASSET, 1)) == 1
+    book.close_expired(NOW + 1000)
+    assert not any((book.open_requests(), book.open_compute_orders(), book.open_asset_orders(ASSET, 1)))
+    state = book.request_state(key)
+    assert (state.state, state.explanation) == (
+        "expired",
+        ("the request expired before it was matched: sign a new one",),
+    )
+
+
+def test_an_account_whose_orders_expired_may_post_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book_module, "MAX_OPEN_ORDERS_PER_ACCOUNT", 1)
+    book = orders()
+    book.add_compute_order(compute(), NOW)
+    book.close_expired(NOW + 1000)
+    book.add_compute_order(compute(expiry=NOW + 2000), NOW + 1000)
+    assert len(book.open_compute_orders()) == 1
 
 
 def test_a_contract_wallets_request_waits_for_the_chain_to_judge_it() -> None:

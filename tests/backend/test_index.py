@@ -5,15 +5,30 @@ from __future__ import annotations
 import pytest
 
 from sealmarket.chain.errors import ChainUnavailable
+from sealmarket.chain.events import OtherEvent
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Fault
 from sealmarket.protocol.codec import Address, Bytes32, MicroEpsilon, Uint, Wei
 from sealmarket.protocol.job import AssetUse, Decision, JobSpec, Settlement
 from sealmarket.protocol.numbers import Grade, JobId, Outcome, Status, Tee
+from sealmarket_backend.book import OrderBook
 from sealmarket_backend.database import Database
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.index import Index
-from tests.backend.orders import ASSET, BOOK, CONSUMER, OWNER, PROVIDER, STRANGER, account, indexed, request
+from tests.backend.orders import (
+    ASSET,
+    BOOK,
+    CONSUMER,
+    NOW,
+    OWNER,
+    PROVIDER,
+    STRANGER,
+    account,
+    compute,
+    indexed,
+    request,
+    signed_request,
+)
 
 EVIDENCE, RESULT, RECEIPT = (Bytes32(bytes([n]) * 32) for n in (0xE1, 0xE2, 0xE3))
 
@@ -154,6 +169,24 @@ def test_tightened_terms_and_revocation_show_on_the_asset(chain: MemoryChain) ->
     chain.finalise()
     asset = index_of(chain).asset(ASSET, 1)
     assert (asset.terms.price, asset.terms_version, asset.revoked) == (99, 2, True)
+
+
+def test_cancelled_orders_leave_the_book_by_their_signers_word_only(chain: MemoryChain) -> None:
+    database = Database(None)
+    book = OrderBook(database, BOOK, is_contract=lambda _account: False)
+    asked, order = book.add_request(signed_request(), NOW), book.add_compute_order(compute(), NOW)
+    index = Index(database, chain, start=0)
+
+    def tell(name: str, **fields: object) -> None:
+        chain._mine(lambda _state, at: [OtherEvent(at, "Market", name, fields)])
+        chain.finalise()
+        index.advance()
+
+    tell("OrderCancelled", signer=account(STRANGER), order_hash=order)
+    assert book.open_compute_orders() == [compute()]
+    tell("OrderCancelled", signer=account(PROVIDER), order_hash=order)
+    tell("RequestCancelled", request_hash=asked, by=account(CONSUMER))
+    assert (book.open_compute_orders(), book.request_state(asked).state) == ([], "cancelled")
 
 
 def test_jobs_are_found_by_provider_consumer_and_status(chain: MemoryChain) -> None:

@@ -1,5 +1,8 @@
 """A quorum is enough signatures over one common core; accepting and refusing can never both have one."""
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,16 +10,19 @@ from sealmarket.chain import Reverted
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import MarketContract
 from sealmarket.chain.memory import MemoryChain
+from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket.protocol.job import Decision
 from sealmarket.protocol.numbers import JobId, Outcome
-from sealmarket.protocol.wire import DecisionDetail, SignedDecision
+from sealmarket.protocol.wire import DecisionDetail, SignedAssetOrder, SignedDecision
+from sealmarket_backend import keeper as keeper_module
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.database import Database
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper, quorum
-from sealmarket_backend.nodes import Nodes
-from tests.backend.orders import ASSET, BOOK, COMMITTEE, OWNER, account, compute, indexed, signed_request
+from tests.backend.orders import ASSET, BOOK, COMMITTEE, OWNER, account, asset_order, compute, indexed, signed_request
+
+LATER = 1 << 40
 
 
 def decided(index: int, outcome: Outcome = Outcome.ACCEPTED, **changes: object) -> SignedDecision:
@@ -75,29 +81,77 @@ def test_a_quorum_always_has_enough_different_nodes_of_one_mind(votes: list[tupl
         assert len({one.decision.outcome for one in chosen}) == 1
 
 
-class RefusesCheapest:
-    """A sender over a contract that finds no stake behind the offer at price 1."""
+class Contract:
+    """A sender over a contract that refuses some prices, and remembers what it matched: (compute, assets...)."""
 
-    def __init__(self) -> None:
-        self.matched: list[int] = []
+    def __init__(self, refused: dict[int, Reverted]) -> None:
+        self.refused = refused
+        self.tried: list[int] = []
+        self.matched: list[tuple[int, ...]] = []
 
     def send(self, call: Call) -> None:
-        price = call.arguments[0]["compute"].price  # type: ignore[index]
-        if price == 1:
-            raise Reverted("InsufficientStake", {}, "the stake does not cover the job", "stake more")
-        self.matched.append(int(price))
+        deal = call.arguments[0]
+        prices = [deal["compute"].price, *(offer.order.price for offer in deal["offers"])]  # type: ignore[index]
+        self.tried.append(int(prices[0]))
+        for price in prices:
+            if price in self.refused:
+                raise self.refused[price]
+        self.matched.append(tuple(int(price) for price in prices))
 
 
-def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one() -> None:
-    chain, database, sender = MemoryChain(BOOK), Database(None), RefusesCheapest()
+NO_STAKE = Reverted("InsufficientStake", {}, "the stake does not cover the job", "stake more")
+
+
+def keeper_of(contract: Contract, computes: list[int], *offers: SignedAssetOrder) -> Keeper:
+    chain, database = MemoryChain(BOOK), Database(None)
     chain.market = MarketContract(BOOK.market)  # type: ignore[attr-defined]
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     chain.finalise()
     book = OrderBook(database, BOOK, is_contract=lambda _account: False)
-    later = chain.head().timestamp + 1000
-    for signed in (compute(price=Wei(1), expiry=later), compute(price=Wei(40), expiry=later)):
-        book.add_compute_order(signed, 0)
-    book.add_request(signed_request(expiry=later), 0)
+    for price in computes:
+        book.add_compute_order(compute(price=Wei(price), expiry=LATER), 0)
+    for offer in offers:
+        book.add_asset_order(offer, account(OWNER), 0)
+    book.add_request(signed_request(expiry=LATER), 0)
     index = Index(database, chain, start=0)
-    Keeper(chain, sender, database, book, index, Nodes()).turn()  # type: ignore[arg-type]
-    assert sender.matched == [40]
+    return Keeper(chain, contract, database, book, index, Nodes())  # type: ignore[arg-type]
+
+
+def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one() -> None:
+    contract = Contract({1: NO_STAKE})
+    keeper_of(contract, [1, 40]).turn()
+    assert contract.matched == [(40, 0)]
+
+
+def test_many_offers_without_stake_only_take_more_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "MOST_OFFERS_TRIED", 2)
+    contract = Contract(dict.fromkeys((1, 2, 3, 4, 5), NO_STAKE))
+    keeper = keeper_of(contract, [1, 2, 3, 4, 5, 40])
+    for _ in range(3):
+        keeper.turn()
+    assert contract.tried == [1, 2, 3, 4, 5, 40]
+    assert contract.matched == [(40, 0)]
+
+
+def test_an_offer_gets_its_stake_and_is_tried_again() -> None:
+    contract = Contract({1: NO_STAKE})
+    keeper = keeper_of(contract, [1])
+    keeper.turn()
+    contract.refused.clear()
+    keeper.turn()
+    assert contract.matched == [(1, 0)]
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        lambda offer: Reverted("OrderFilled", {"order_hash": offer.order.struct_hash()}, "used up", "sign another"),
+        lambda _offer: Reverted("WrongGeneration", {"signer": account(OWNER)}, "cancelled", "sign another"),
+    ],
+    ids=["used up", "cancelled with all others"],
+)
+def test_an_owners_dead_offer_leaves_the_standing_terms(why: Callable[[SignedAssetOrder], Reverted]) -> None:
+    offer = asset_order(expiry=LATER)
+    contract = Contract({int(offer.order.price): why(offer)})
+    keeper_of(contract, [40], offer).turn()
+    assert contract.matched == [(40, 0)]
