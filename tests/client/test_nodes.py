@@ -1,0 +1,121 @@
+"""Oracle nodes are asked side by side, and only what they signed counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from sealmarket.client.errors import StoreLied
+from sealmarket.client.nodes import Nodes, check_decision, signed_decisions
+from sealmarket.protocol.book import Member
+from sealmarket.protocol.codec import HexBytes
+from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.numbers import JobId
+from sealmarket.protocol.signing import SignatureRefused
+from sealmarket.protocol.wire import NodeStatus, SignedDecision
+from tests.client.bundles import Case
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case()
+
+
+@dataclass
+class Committee:
+    """Three nodes by name; each answers as it is told."""
+
+    case: Case
+    answers: dict[str, Callable[[], httpx.Response]] = field(default_factory=dict)
+
+    def asked(self) -> list[NodeStatus | None]:
+        members = [self._member(f"node-{n}") for n in range(3)]
+        with Nodes(transport=httpx.MockTransport(self._handle)) as nodes:
+            return nodes.statuses(members, self.case.job_id)
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        assert request.url.path == f"/v1/jobs/{self.case.job_id}"
+        return self.answers.get(request.url.host, lambda: said(self.case))()
+
+    def _member(self, name: str) -> Member:
+        return replace(self.case.committee.members[0], url=f"http://{name}")
+
+
+def status(case: Case, **changes: Any) -> NodeStatus:
+    base = NodeStatus(job_id=case.job_id, state="waiting", reason="waiting")
+    return replace(base, **changes)
+
+
+def said(case: Case, **changes: Any) -> httpx.Response:
+    return httpx.Response(200, content=status(case, **changes).canonical())
+
+
+def refuse_connection() -> httpx.Response:
+    raise httpx.ConnectError("connection refused")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda _case: refuse_connection(),
+        lambda _case: httpx.Response(404, json={"title": "no such job", "detail": ""}),
+        lambda _case: httpx.Response(302, headers={"location": "http://elsewhere"}),
+        lambda _case: httpx.Response(200, content=b"{}"),
+        lambda _case: httpx.Response(200, content=b"[" * 10_000),
+        lambda _case: httpx.Response(200, content=bytes(9 << 20)),
+        lambda case: said(case, job_id=JobId(keccak(b"another job"))),
+    ],
+    ids=["down", "unknown job", "redirect", "another shape", "nonsense", "too long", "another job"],
+)
+def test_a_node_that_does_not_answer_properly_is_silent_and_the_others_are_heard(
+    case: Case, answer: Callable[[Case], httpx.Response]
+) -> None:
+    heard = Committee(case, {"node-1": lambda: answer(case)}).asked()
+    assert heard == [status(case), None, status(case)]
+
+
+def test_nodes_are_asked_at_the_same_time(case: Case) -> None:
+    together = threading.Barrier(3)
+
+    def wait_for_the_others() -> httpx.Response:
+        together.wait(timeout=5)
+        return said(case)
+
+    assert Committee(case, {f"node-{n}": wait_for_the_others for n in range(3)}).asked() == [status(case)] * 3
+
+
+def test_a_decision_by_somebody_outside_the_committee_is_refused(case: Case) -> None:
+    (decision,) = case.decisions(case.core(), nodes=(0,))
+    with pytest.raises(StoreLied, match="member 3"):
+        check_decision(replace(decision, index=3), case.book, case.committee)
+
+
+def test_a_decision_that_another_node_signed_is_refused(case: Case) -> None:
+    (decision,) = case.decisions(case.core(), nodes=(0,))
+    with pytest.raises(SignatureRefused):
+        check_decision(replace(decision, index=1), case.book, case.committee)
+
+
+def test_a_decision_with_another_detail_is_refused(case: Case) -> None:
+    (decision,) = case.decisions(case.core(), nodes=(0,))
+    with pytest.raises(StoreLied, match="decision detail"):
+        check_decision(replace(decision, detail=replace(decision.detail, block_number=9)), case.book, case.committee)
+
+
+def test_false_words_are_left_out_and_true_ones_stand(case: Case) -> None:
+    first, second, third = case.decisions(case.core(), nodes=(0, 1, 2))
+
+    def heard(*words: SignedDecision | None) -> tuple[SignedDecision, ...]:
+        answers = [status(case, decision=word) if word else None for word in words]
+        return signed_decisions(case.book, case.committee, answers)
+
+    assert heard(first, None, third) == (first, third)
+    assert heard(first, first, third) == (first, third)
+    assert heard(first, replace(second, signature=HexBytes(bytes(65))), third) == (first, third)
+    assert heard(None, None, None) == ()
