@@ -101,29 +101,14 @@ class LocalMarket:
         folder.mkdir(parents=True, exist_ok=True)
         development = bank_key is None
         account: LocalAccount = Account.from_key(bank_key or DEVELOPMENT_BANK)
-        ports = {name: free_port() for name in ("backend", *map(str, range(NODES)))}
-        backend_url = f"http://{LOOPBACK}:{ports['backend']}"
         said("three oracle nodes make their keys")
-        with ThreadPoolExecutor() as side_by_side:
-            made = side_by_side.map(lambda n: _node_keys(folder / f"oracle-{n}", ports[str(n)]), range(NODES))
-            members = tuple(made)
+        settings = _settings(_make_nodes(folder), finality, signature_fee)
         said("the contracts go on the chain")
-        settings = Settings(
-            finality=finality,
-            committee=Committee(epoch=1, threshold=THRESHOLD, members=members),
-            store=backend_url,
-            backend=backend_url,
-            windows=SHORT_WINDOWS,
-            unbonding_delay=10,
-            committee_delay=10,
-            tokens={ZERO_ADDRESS: signature_fee},
-        )
         wait = FINAL_SECONDS + patience
         book = deploy(rpc, account, settings, development=development, report=deployed, final_within=wait)
         book_file = folder / "market.json"
         write_book(book_file, book)
         chain = Chain(book, rpc)
-        bank = Sender(chain, account, development=development)
         market = cls(
             programs=programs,
             folder=folder,
@@ -131,18 +116,22 @@ class LocalMarket:
             book=book,
             book_file=book_file,
             chain=chain,
-            bank=bank,
+            bank=Sender(chain, account, development=development),
             allowance=purse,
         )
-        keeper = market.purse("keeper")
         said("backend, oracle nodes and virtual TEE device start")
-        with ThreadPoolExecutor() as side_by_side:
-            backend = side_by_side.submit(market.start_backend, keeper)
-            market.start_device()  # the nodes need its root
-            list(side_by_side.map(market.start_node, range(NODES)))
-            backend.result()
-        programs.require_running()
+        market.start_parties()
         return market
+
+    def start_parties(self) -> None:
+        """Start all but the worker, side by side where one does not need another."""
+        keeper = self.purse("keeper")
+        with ThreadPoolExecutor() as side_by_side:
+            backend = side_by_side.submit(self.start_backend, keeper)
+            self.start_device()  # the nodes need its root
+            list(side_by_side.map(self.start_node, range(NODES)))
+            backend.result()
+        self.programs.require_running()
 
     @property
     def device_socket(self) -> Path:
@@ -237,6 +226,29 @@ def _environment() -> Mapping[str, str]:
     """What a party's process sees of ours: no keys, no settings of other tools."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
+
+
+def _settings(committee: Committee, finality: FinalityRule, signature_fee: Wei) -> Settings:
+    """A deployment with windows for a chain that is watched, and a backend of its own on this machine."""
+    backend_url = f"http://{LOOPBACK}:{free_port()}"
+    return Settings(
+        finality=finality,
+        committee=committee,
+        store=backend_url,
+        backend=backend_url,
+        windows=SHORT_WINDOWS,
+        unbonding_delay=10,
+        committee_delay=10,
+        tokens={ZERO_ADDRESS: signature_fee},
+    )
+
+
+def _make_nodes(folder: Path) -> Committee:
+    """Let each oracle node make its keys."""
+    ports = [free_port() for _ in range(NODES)]
+    with ThreadPoolExecutor() as side_by_side:
+        made = side_by_side.map(lambda n: _node_keys(folder / f"oracle-{n}", ports[n]), range(NODES))
+        return Committee(epoch=1, threshold=THRESHOLD, members=tuple(made))
 
 
 def _node_keys(folder: Path, port: int) -> Member:

@@ -154,28 +154,10 @@ class Index:
 
     def _apply(self, connection: sqlite3.Connection, event: ChainEvent, time: int) -> None:
         match event:
-            case AssetPublished():
-                connection.execute(
-                    "INSERT OR REPLACE INTO assets (asset_id, version, owner, seal, terms, terms_version)"
-                    " VALUES (?, ?, ?, ?, ?, 1)",
-                    (
-                        event.asset_id,
-                        event.version,
-                        event.owner,
-                        canonical_json(event.seal),
-                        canonical_json(event.terms),
-                    ),
-                )
-            case TermsChanged():
-                connection.execute(
-                    "UPDATE assets SET terms = ?, terms_version = ? WHERE asset_id = ? AND version = ?",
-                    (canonical_json(event.terms), event.terms_version, event.asset_id, event.version),
-                )
-            case AssetRevoked():
-                connection.execute(
-                    "UPDATE assets SET revoked = 1 WHERE asset_id = ? AND (version = ? OR ? = 0)",
-                    (event.asset_id, event.version, event.version),
-                )
+            case AssetPublished() | TermsChanged() | AssetRevoked():
+                _apply_to_assets(connection, event)
+            case OtherEvent():
+                _apply_to_orders(connection, event)
             case JobMatched():
                 self._matched(connection, event, time)
             case JobQuoted():
@@ -200,18 +182,6 @@ class Index:
                 self._step(connection, event, time, Status.FAILED, receipt=str(event.receipt_hash))
             case JobEnded():
                 self._step(connection, event, time, event.status)
-            case OtherEvent(name="OrderCancelled", fields=fields):
-                connection.execute(
-                    # Anybody may cancel any hash, for themselves only.
-                    "UPDATE compute_orders SET state = 'cancelled'"
-                    " WHERE order_hash = ? AND account = ? AND state = 'open'",
-                    (fields["order_hash"], fields["signer"]),
-                )
-            case OtherEvent(name="RequestCancelled", fields=fields):
-                connection.execute(
-                    "UPDATE requests SET state = 'cancelled' WHERE request_hash = ? AND state = 'open'",
-                    (fields["request_hash"],),
-                )
             case _:
                 return
 
@@ -263,6 +233,48 @@ class Index:
             **facts,
         }
         return from_builtins(JobView, shape)
+
+
+def _apply_to_assets(connection: sqlite3.Connection, event: AssetPublished | TermsChanged | AssetRevoked) -> None:
+    match event:
+        case AssetPublished():
+            connection.execute(
+                "INSERT OR REPLACE INTO assets (asset_id, version, owner, seal, terms, terms_version)"
+                " VALUES (?, ?, ?, ?, ?, 1)",
+                (
+                    event.asset_id,
+                    event.version,
+                    event.owner,
+                    canonical_json(event.seal),
+                    canonical_json(event.terms),
+                ),
+            )
+        case TermsChanged():
+            connection.execute(
+                "UPDATE assets SET terms = ?, terms_version = ? WHERE asset_id = ? AND version = ?",
+                (canonical_json(event.terms), event.terms_version, event.asset_id, event.version),
+            )
+        case AssetRevoked():
+            connection.execute(
+                "UPDATE assets SET revoked = 1 WHERE asset_id = ? AND (version = ? OR ? = 0)",
+                (event.asset_id, event.version, event.version),
+            )
+
+
+def _apply_to_orders(connection: sqlite3.Connection, event: OtherEvent) -> None:
+    fields = event.fields
+    match event.name:
+        case "OrderCancelled":
+            connection.execute(
+                # Anybody may cancel any hash, for themselves only.
+                "UPDATE compute_orders SET state = 'cancelled' WHERE order_hash = ? AND account = ? AND state = 'open'",
+                (fields["order_hash"], fields["signer"]),
+            )
+        case "RequestCancelled":
+            connection.execute(
+                "UPDATE requests SET state = 'cancelled' WHERE request_hash = ? AND state = 'open'",
+                (fields["request_hash"],),
+            )
 
 
 def deadline(spec: JobSpec, status: Status, history: tuple[JobEvent, ...]) -> int:

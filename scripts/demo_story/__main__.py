@@ -88,6 +88,26 @@ def _perform(tell: Teller, programs: Supervisor, folder: Path, options: argparse
     with tell.step("chain", "The chain is there"):
         chain = ground.choose(options, programs, lambda note: tell.say(f"[yellow]{note}[/]"))
     tell.say(f"[dim]{chain.about}[/]", indent=5)
+    told = _set_stage(tell, programs, folder, chain)
+    story.seal_and_publish(told)
+    story.offer_compute(told)
+    with ThreadPoolExecutor(max_workers=1) as home:
+        story.train_at_home(told, home)
+        job_id = story.request(told)
+        story.attest_and_compute(told, job_id)
+        story.open_and_score(told)
+    story.count_money(told)
+    refuse_all(told)
+    prove(told)
+    if chain.bank_key is not None and not options.keep:
+        with tell.step("hand_back", "What is left goes back to the account that paid for all this"):
+            returned = ground.hand_back(told.market)
+        tell.say(f"[dim]{coin(returned)} coins returned[/]", indent=5)
+    return told
+
+
+def _set_stage(tell: Teller, programs: Supervisor, folder: Path, chain: ground.Ground) -> Story:
+    """Everything and everybody that the story needs, before anybody does anything."""
     with tell.step("market", "Contracts, oracle nodes, backend and device come up") as now:
         market = LocalMarket.start(
             programs,
@@ -106,7 +126,7 @@ def _perform(tell: Teller, programs: Supervisor, folder: Path, options: argparse
         workload = stage.prepare_workload(story.WORKLOAD, folder / "workload")
     with tell.step("purses", "Everybody gets an account of their own"):
         cast = stage.gather(market)
-    told = Story(
+    return Story(
         tell=tell,
         market=market,
         folder=folder,
@@ -119,21 +139,6 @@ def _perform(tell: Teller, programs: Supervisor, folder: Path, options: argparse
         money=chain.money,
         patience=chain.patience,
     )
-    story.seal_and_publish(told)
-    story.offer_compute(told)
-    with ThreadPoolExecutor(max_workers=1) as home:
-        story.train_at_home(told, home)
-        job_id = story.request(told)
-        story.attest_and_compute(told, job_id)
-        story.open_and_score(told)
-    story.count_money(told)
-    refuse_all(told)
-    prove(told)
-    if chain.bank_key is not None and not options.keep:
-        with tell.step("hand_back", "What is left goes back to the account that paid for all this"):
-            returned = ground.hand_back(market)
-        tell.say(f"[dim]{coin(returned)} coins returned[/]", indent=5)
-    return told
 
 
 def _report(tell: Teller, told: Story, options: argparse.Namespace) -> None:

@@ -181,16 +181,10 @@ def read_report(raw: bytes) -> SnpReport:
     version, guest_svn, policy, family_id, image_id, vmpl, algorithm, current_tcb, platform_info, flags = fields[:10]
     report_data, measurement, host_data, id_key_digest, author_key_digest, report_id, report_id_ma = fields[10:17]
     reported_tcb, cpuid, chip_id, committed_tcb, current_version, committed_version, launch_tcb = fields[17:24]
-    if version not in VERSIONS:
-        refuse(Reason.UNSUPPORTED_FORMAT, f"report version {VERSIONS[0]} to {VERSIONS[-1]}", version)
-    if algorithm != _ECDSA_P384_SHA384:
-        refuse(Reason.UNSUPPORTED_FORMAT, "signature algorithm 1, ECDSA P-384 with SHA-384", algorithm)
-    if vmpl > 3:
-        refuse(Reason.SNP_VMPL, "a report that a guest asked for, VMPL 0 to 3", f"{vmpl:#x}")
-    _check_reserved(raw, version, flags)
     signing_key = flags >> 2 & 7
-    if signing_key not in _KEY_NAMES:
-        refuse(Reason.SNP_SIGNING_KEY, "a report signed by a VCEK (0) or VLEK (1)", signing_key)
+    _check_known(version, algorithm, vmpl)
+    _check_reserved(raw, version, flags)
+    _check_signing_key(signing_key)
     r, s = _read_signature(raw[SIGNED_SIZE:])
     return SnpReport(
         version=version,
@@ -223,6 +217,20 @@ def read_report(raw: bytes) -> SnpReport:
         r=r,
         s=s,
     )
+
+
+def _check_known(version: int, algorithm: int, vmpl: int) -> None:
+    if version not in VERSIONS:
+        refuse(Reason.UNSUPPORTED_FORMAT, f"report version {VERSIONS[0]} to {VERSIONS[-1]}", version)
+    if algorithm != _ECDSA_P384_SHA384:
+        refuse(Reason.UNSUPPORTED_FORMAT, "signature algorithm 1, ECDSA P-384 with SHA-384", algorithm)
+    if vmpl > 3:
+        refuse(Reason.SNP_VMPL, "a report that a guest asked for, VMPL 0 to 3", f"{vmpl:#x}")
+
+
+def _check_signing_key(key: int) -> None:
+    if key not in _KEY_NAMES:
+        refuse(Reason.SNP_SIGNING_KEY, "a report signed by a VCEK (0) or VLEK (1)", key)
 
 
 def _check_reserved(raw: bytes, version: int, flags: int) -> None:

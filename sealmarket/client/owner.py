@@ -187,44 +187,48 @@ class Owner:
         key = shares.generate_key()
         # The backup comes first: no ciphertext without a key that its owner still has.
         about = {"asset": str(asset), "version": str(version), "chain": str(book.chain_id)}
-        write_key_file(
-            folder / KEY,
-            KeyKind.DATA_KEY,
-            key,
-            about=about,
-            passphrase=passphrase,
-            confirm_unencrypted=confirm_unencrypted_key,
-        )
+        kind, plain = KeyKind.DATA_KEY, confirm_unencrypted_key
+        write_key_file(folder / KEY, kind, key, about=about, passphrase=passphrase, confirm_unencrypted=plain)
         with _opened(source) as file, (folder / CONTAINER).open("xb") as sink:
             made = seal(file, sink, key, asset_id=asset, asset_version=version)
-        dealing = shares.Dealing(
-            chain_id=book.chain_id,
-            registry=book.registry,
-            asset_id=asset,
-            asset_version=version,
+        share_set, sealed = self._deal(key, made.content_root, policy, committee)
+        roots = Seal(
             content_root=made.content_root,
+            share_root=share_set.root,
+            policy_hash=policy.digest(),
+            epoch=committee.epoch,
+        )
+        summary = self._summary(salt, policy, roots, made.container_length)
+        _write(folder, policy, card, share_set, sealed, summary)
+        return SealedAsset(folder, summary, policy, share_set)
+
+    def _summary(self, salt: Bytes32, policy: PolicyDocument, roots: Seal, container_length: int) -> SealedSummary:
+        return SealedSummary(
+            chain_id=self._chain.book.chain_id,
+            registry=self._chain.book.registry,
+            creator=self.address,
+            salt=salt,
+            asset_id=policy.asset_id,
+            asset_version=policy.asset_version,
+            seal=roots,
+            container_length=container_length,
+        )
+
+    def _deal(
+        self, key: bytes, content_root: Bytes32, policy: PolicyDocument, committee: Committee
+    ) -> tuple[ShareSet, tuple[bytes, ...]]:
+        """Split the key among the committee; each share is bound to the market, the content and the policy."""
+        dealing = shares.Dealing(
+            chain_id=self._chain.book.chain_id,
+            registry=self._chain.book.registry,
+            asset_id=policy.asset_id,
+            asset_version=policy.asset_version,
+            content_root=content_root,
             policy_hash=policy.digest(),
             epoch=committee.epoch,
         )
         nodes = [(member.signer, PublicKey(member.hpke_public_key)) for member in committee.members]
-        share_set, sealed = shares.deal(key, committee.threshold, nodes, dealing)
-        summary = SealedSummary(
-            chain_id=book.chain_id,
-            registry=book.registry,
-            creator=self.address,
-            salt=salt,
-            asset_id=asset,
-            asset_version=version,
-            seal=Seal(
-                content_root=made.content_root,
-                share_root=share_set.root,
-                policy_hash=policy.digest(),
-                epoch=committee.epoch,
-            ),
-            container_length=made.container_length,
-        )
-        _write(folder, policy, card, share_set, sealed, summary)
-        return SealedAsset(folder, summary, policy, share_set)
+        return shares.deal(key, committee.threshold, nodes, dealing)
 
     def publish(self, sealed: SealedAsset, *, location: str = "") -> Mined:
         """Upload container, shares and policy, then record the version on chain.

@@ -126,6 +126,23 @@ def rules(**changes: Any) -> EvidenceRules:
     return replace(base, **changes)
 
 
+def policy(
+    asset: AssetId, granted: Terms, evidence: EvidenceRules, workloads: Sequence[Bytes32], committee: Committee
+) -> PolicyDocument:
+    """The document of an asset's first version."""
+    return PolicyDocument(
+        asset_id=asset,
+        asset_version=1,
+        title="rows of hospital",
+        evidence=to_builtins(evidence),
+        workloads=tuple(workloads),
+        terms=granted,
+        output=OutputRules(media_types=("application/onnx",), max_outputs=2, max_bytes=1 << 20, bucket_bytes=1),
+        dealing=Dealing(epoch=1, threshold=committee.threshold, members=len(committee.members)),
+        data_card=ZERO_HASH,
+    )
+
+
 class World:
     """One market. ``device`` is the platform on which enclaves run."""
 
@@ -187,19 +204,7 @@ class World:
         committee = committee or self.committee
         asset, owner = AssetId(Bytes32(bytes([number]) * 32)), Address(bytes([0xB0 + number]) * 20)
         granted = policy_terms or terms()
-        document = edit_policy(
-            PolicyDocument(
-                asset_id=asset,
-                asset_version=1,
-                title="rows of hospital",
-                evidence=to_builtins(evidence or rules()),
-                workloads=tuple(workloads),
-                terms=granted,
-                output=OutputRules(media_types=("application/onnx",), max_outputs=2, max_bytes=1 << 20, bucket_bytes=1),
-                dealing=Dealing(epoch=1, threshold=committee.threshold, members=len(committee.members)),
-                data_card=ZERO_HASH,
-            )
-        )
+        document = edit_policy(policy(asset, granted, evidence or rules(), workloads, committee))
         key, content = shares.generate_key(), Bytes32(bytes([number + 100]) * 32)
         dealing = shares.Dealing(
             chain_id=CHAIN_ID,
