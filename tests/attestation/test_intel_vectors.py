@@ -18,7 +18,7 @@ from sealmarket.attestation.roots import Roots
 from sealmarket.attestation.rules import EvidenceRules, IntelRules
 from sealmarket.attestation.verify import verify
 from tests.attestation.support import ANYTHING, endorse
-from tests.vectors import manifest, vector
+from tests.vectors import first, manifest, vector
 
 ENTRIES = [entry for entry in manifest() if entry["tee"] in ("sgx", "tdx")]
 QUOTES = [entry for entry in ENTRIES if entry["role"] == "evidence"]
@@ -65,7 +65,7 @@ def test_a_quote_from_hardware_gets_the_expected_verdict(case: tuple[dict[str, A
 
 
 def test_rules_that_name_status_and_advisories_accept_an_outdated_platform() -> None:
-    entry, check = next(c for c in CASES if c[1]["verdict"].get("advisories"))
+    entry, check = first(c for c in CASES if c[1]["verdict"].get("advisories"))
     now = datetime.fromtimestamp(check["pinned_time"], UTC)
     evidence = parse(vector(entry["file"]))
     endorsements = endorse(vector(check["collateral"]))
@@ -127,7 +127,7 @@ def test_an_event_log_from_hardware_replays_to_the_registers_of_its_quote() -> N
 @pytest.mark.parametrize("version", ["v0", "v1"])
 def test_azures_tdx_evidence_is_authentic_and_refused_by_name_only(version: str) -> None:
     evidence = parse(vector(f"tdx/trustee-az-tdx-vtpm-evidence-{version}.json"))
-    entry = next(e for e in QUOTES if e["file"] == "tdx/trustee-az-td-quote.bin")
+    entry = first(e for e in QUOTES if e["file"] == "tdx/trustee-az-td-quote.bin")
     check = entry["verifications"][0]
 
     verdict = verify(

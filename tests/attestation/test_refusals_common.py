@@ -27,7 +27,7 @@ from sealmarket.attestation.rules import Custody, EvidenceRules, PlatformRule
 from sealmarket.attestation.verify import UNCHECKED, Expected, appraise, authenticate, duplicates, inspect, verify
 from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots, forged, report_of
 from tests.forge.intel import IntelForge
-from tests.vectors import manifest, vector
+from tests.vectors import first, manifest, vector
 
 JOB = b"\x0b" * 32 + bytes(32)
 
@@ -127,7 +127,7 @@ def test_6_zeros_behind_a_quote_are_refused_unless_a_platforms_buffer_ends_there
 
 def test_6_a_quote_from_an_8000_byte_buffer_has_the_same_name_without_it() -> None:
     raw = vector("tdx/go-tdx-guest-cos-113-tdx-quote.bin")
-    entry = next(e for e in manifest() if e["file"] == "tdx/go-tdx-guest-cos-113-tdx-quote.bin")
+    entry = first(e for e in manifest() if e["file"] == "tdx/go-tdx-guest-cos-113-tdx-quote.bin")
     check = entry["verifications"][0]
     now = datetime.fromtimestamp(check["pinned_time"], UTC)
     endorsements = endorse(vector(check["collateral"]))
@@ -266,7 +266,7 @@ def test_11_a_machine_is_counted_once(forge: IntelForge) -> None:
 
 
 def test_11_two_pieces_of_genuine_evidence_from_one_machine_are_told() -> None:
-    entry = next(e for e in manifest() or [{"file": ""}] if e["file"] in ("tdx/trustee-az-td-quote.bin", ""))
+    entry = first(e for e in manifest() if e["file"] == "tdx/trustee-az-td-quote.bin")
     names = ("tdx/trustee-az-td-quote.bin", "tdx/trustee-az-tdx-vtpm-evidence-v0.json")
     pieces = [parse(vector(name)) for name in names]
     check = entry["verifications"][0]

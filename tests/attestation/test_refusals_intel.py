@@ -26,7 +26,7 @@ from sealmarket_worker.virtual.intel_format import SgxReport, sign_raw
 from sealmarket_worker.virtual.pki import Authority, Validity, certify, revocation_list
 from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots, forged, report_of
 from tests.forge.intel import IntelForge, intel_root_name, malleate, new_key
-from tests.vectors import manifest, vector
+from tests.vectors import first, manifest, vector
 
 SEPT = 1 << 28
 DAY = timedelta(days=1)
@@ -731,9 +731,8 @@ def test_35_an_outer_certification_of_another_size_is_refused(forge: IntelForge,
 
 
 def test_platform_features_that_the_rules_refuse_are_refused() -> None:
-    entry = next((e for e in manifest() if e["file"] == "tdx/dcap-qvl-tdx_quote.bin"), None)
+    entry = first(e for e in manifest() if e["file"] == "tdx/dcap-qvl-tdx_quote.bin")
     evidence = parse(vector("tdx/dcap-qvl-tdx_quote.bin"))
-    assert entry is not None
     check = entry["verifications"][0]
     now = datetime.fromtimestamp(check["pinned_time"], UTC)
     report = authenticate(evidence, endorse(vector(check["collateral"])), Roots.production(), now)
