@@ -17,7 +17,7 @@ from sealmarket.protocol.receipt import Envelope, Statement, opened, signing_has
 from sealmarket.protocol.signing import recover
 from sealmarket.sealed.hpke import PrivateKey
 from sealmarket.sealed.result import ResultEnvelope, open_result
-from sealmarket_worker.enclave.channel import Deliver, Evidence, Refused, Want
+from sealmarket_worker.enclave.channel import Deliver, Evidence, Refused, ShareReport, Stage, Want
 from sealmarket_worker.enclave.errors import Code, HostLost, JobRefused, WorkloadFailed
 from tests.worker.enclave.twins import EnclaveTwin, SandboxTwin, deliver, load_of, loaded, serve
 from tests.worker.scene import CHAIN_ID, MARKER, MARKET, Scene
@@ -466,7 +466,7 @@ def test_a_whole_job_gives_the_consumer_the_result_and_a_receipt_that_the_attest
     assert statement.predicate.outcome == "completed"
     assert statement.predicate.sandbox == ("twin",)
     assert "simulated" in statement.predicate.platform
-    assert ran.stages == ["opening", "computing", "sealing"]
+    assert ran.stages == ["importing", "opening", "computing", "sealing"]
     assert list(sandbox.seen) == ["rows-1", "rows-2"]
     assert tuple(sandbox.seen.values()) == scene.plaintexts
 
@@ -486,6 +486,19 @@ def test_a_workload_loads_after_the_quote_and_holds_no_data_until_the_keys_are_j
     assert (len(sandbox.loaded), sandbox.jobs) == (1, [])
     enclave.close()
     assert sandbox.open == 0
+
+
+def test_nothing_is_asked_for_or_opened_before_the_workload_has_loaded(
+    scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin
+) -> None:
+    sandbox.may_load.clear()
+    deliver(scene, enclave, loaded(scene, enclave))
+    assert isinstance(enclave.host.receive(), ShareReport)
+    assert enclave.host.receive() == Stage(name="importing")
+    assert sandbox.waited.wait(20)
+    assert (sandbox.jobs, sandbox.inputs) == ([], {})
+    sandbox.may_load.set()
+    assert serve(scene, enclave.host).stages == ["opening", "computing", "sealing"]
 
 
 def test_an_enclave_that_finished_takes_nothing_more_and_leaves_no_files(

@@ -67,6 +67,13 @@ class SandboxTwin:
     dependency: str = ""
     refusal: JobRefused | None = None
     open: int = 0
+    may_load: threading.Event = field(default_factory=threading.Event)
+    """Cleared by a test that wants a workload to be still loading."""
+    waited: threading.Event = field(default_factory=threading.Event)
+    """Set once somebody waits for it to have loaded."""
+
+    def __post_init__(self) -> None:
+        self.may_load.set()
 
     def check(self) -> None:
         if self.refusal:
@@ -85,6 +92,10 @@ class StartedTwin:
     sandbox: SandboxTwin
     job: SandboxJob
     closed: bool = False
+
+    def loaded(self) -> None:
+        self.sandbox.waited.set()
+        assert self.sandbox.may_load.wait(20)
 
     def run(self, inputs: Mapping[str, bytearray]) -> Ran:
         twin = self.sandbox

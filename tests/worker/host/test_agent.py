@@ -396,7 +396,7 @@ def test_a_whole_job_ends_settled_with_everything_in_the_store(host: HostTwin) -
     assert outputs == {"report.json": b'{"rows":5}'}
     assert keccak(host.store.blobs[f"/v1/documents/{posted.receipt}"]) == posted.settlement.receipt_hash
     done = [stage for stage, state in host.story() if state == "done"]
-    assert done == ["prepare", "quote", "decision", "release", "open", "compute", "seal", "settle"]
+    assert done == ["prepare", "quote", "decision", "release", "load", "open", "compute", "seal", "settle"]
 
 
 def test_the_keeper_settles_and_the_host_does_not_pay_for_it(host: HostTwin) -> None:

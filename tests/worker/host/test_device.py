@@ -75,7 +75,7 @@ def test_a_whole_job_runs_in_a_measured_process_with_the_real_sandbox(
         assert session.deliver(releases).missing == 0
         outcome = session.finish(containers, stages.append)
         session.close()
-    assert stages == ["opening", "computing", "sealing"]
+    assert stages == ["importing", "opening", "computing", "sealing"]
     assert outcome.result is not None
     assert outcome.container is not None
     job_id = scene.spec.job_id(CHAIN_ID, MARKET)

@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,12 @@ def _confined() -> None:
         pytest.skip(str(error))
 
 
-def started(folder: Path, body: str, top: str = "") -> StartedWorkload:
+def started(folder: Path, body: str, top: str = "", **limits: int) -> StartedWorkload:
     (folder / "bundle" / "code").mkdir(parents=True)
     (folder / "environment").mkdir()
     source = PRELUDE + textwrap.dedent(top) + "\ndef run(inputs, parameters):\n"
     (folder / "bundle/code/job.py").write_text(source + textwrap.indent(textwrap.dedent(body), "    "))
-    return StartedWorkload(folder / "bundle", folder / "environment", manifest(), ["rows"], {})
+    return StartedWorkload(folder / "bundle", folder / "environment", manifest(**limits), ["rows"], {})
 
 
 def test_what_is_loaded_early_can_change_nothing_of_the_input_that_comes_later(tmp_path: Path) -> None:
@@ -78,6 +79,58 @@ def test_an_output_that_is_written_before_the_input_came_is_all_that_such_a_work
     with started(tmp_path, "return say(1)", top) as workload, pytest.raises(WorkloadFailed) as failed:
         workload.run({"rows": b"secret"})
     assert failed.value.kind is FailureKind.CRASHED
+
+
+def test_a_workload_that_speaks_before_it_has_loaded_gets_no_data_and_is_not_believed(tmp_path: Path) -> None:
+    top = """
+    import stat, struct
+
+    def pipe(n):
+        try:
+            return stat.S_ISFIFO(os.fstat(n).st_mode)
+        except OSError:
+            return False
+
+    name, data = b"said.json", b"forged"
+    body = struct.pack(">IH", 1, len(name)) + name + struct.pack(">Q", len(data)) + data
+    for n in filter(pipe, range(3, 64)):
+        try:
+            os.write(n, b"O" + struct.pack(">Q", len(body)) + body)
+        except OSError:
+            pass
+    os._exit(0)
+    """
+    with started(tmp_path, "return say(1)", top) as workload:
+        [descriptor] = workload._child._inputs.values()
+        with pytest.raises(WorkloadFailed) as failed:
+            workload.run({"rows": b"secret"})
+        assert os.fstat(descriptor).st_size == 0
+    assert failed.value.kind is FailureKind.OUTPUT_INVALID
+
+
+def test_a_workload_that_does_not_load_is_given_no_data(tmp_path: Path) -> None:
+    with started(tmp_path, "return say(1)", "import nothing_of_that_name") as workload:
+        [descriptor] = workload._child._inputs.values()
+        with pytest.raises(WorkloadFailed) as failed:
+            workload.run({"rows": b"secret"})
+        assert os.fstat(descriptor).st_size == 0
+    assert failed.value.kind is FailureKind.NOT_LOADED
+
+
+def test_a_workload_that_never_has_loaded_is_out_of_time(tmp_path: Path) -> None:
+    top = "import threading\nthreading.Event().wait()"
+    with started(tmp_path, "return say(1)", top, wall_seconds=1) as workload:
+        workload.loaded()
+        with pytest.raises(WorkloadFailed) as failed:
+            workload.run({"rows": b"secret"})
+    assert failed.value.kind is FailureKind.OUT_OF_TIME
+
+
+def test_a_workload_that_has_loaded_has_its_whole_time_for_its_data(tmp_path: Path) -> None:
+    with started(tmp_path, "return say(len(inputs['rows']))", wall_seconds=1) as workload:
+        workload.loaded()
+        threading.Event().wait(1.1)  # the committee takes its time
+        assert json.loads(workload.run({"rows": b"a,b\n"}).files["said.json"]) == 4
 
 
 def test_other_inputs_than_the_ones_it_was_started_for_are_refused(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ class Ran:
 class Started(Protocol):
     """A workload that loads in its sandbox, and waits for its inputs."""
 
+    def loaded(self) -> None:
+        """Wait until it has loaded, or never will; :meth:`run` says which."""
+
     def run(self, inputs: Mapping[str, bytearray]) -> Ran:
         """Hand over the plaintext, once. Raises :class:`WorkloadFailed`."""
 
@@ -91,6 +94,11 @@ class PreparedBundle:
     def start(self) -> None:
         """Let it load its modules; it holds no data."""
         self._started = self._sandbox.start(self._job)
+
+    def loaded(self) -> None:
+        """Wait until a workload that was started has loaded its modules, or never will."""
+        if self._started is not None:
+            self._started.loaded()
 
     def run(self, inputs: Mapping[str, bytearray]) -> Mapping[str, bytes]:
         """Run it once. Raises :class:`WorkloadFailed`."""

@@ -94,7 +94,7 @@ class Want(Message, frozen=True, kw_only=True, tag="want"):
 class Stage(Message, frozen=True, kw_only=True, tag="stage"):
     """What the enclave does now. Never depends on data."""
 
-    name: Literal["opening", "computing", "sealing"]
+    name: Literal["importing", "opening", "computing", "sealing"]
 
 
 class ResultPart(Message, frozen=True, kw_only=True, tag="result_part"):

@@ -9,7 +9,7 @@ back, and no second job: an enclave serves one and ends. A doomed job goes ``quo
 2. Keys are made, and evidence is taken over job id, both keys and a recent block.
 3. The job id is extended into a runtime register *after* the quote, where the platform has one: what is quoted later
    from inside this enclave is not the evidence that an owner's policy allows.
-4. Releases are collected until every data key joins.
+4. Releases are collected until every data key can be joined, and the workload has loaded its modules meanwhile.
 5. Every container is read whole and checked before any is opened.
 6. The workload runs in the sandbox; the owners' rules decide what leaves.
 7. The result is sealed to the consumer, and the enclave signs what it did.
@@ -136,6 +136,9 @@ class Runtime:
             for release in self._delivery().releases:
                 desk.take(release)
             self._channel.send(desk.report())
+        # No key is joined, and nothing opened, for a workload that still loads.
+        self._channel.send(Stage(name="importing"))
+        work.workload.loaded()
         try:
             inputs = self._open(quoted, desk.join_keys())
         except InputFailed as error:

@@ -30,6 +30,12 @@ class _StartedWorkload:
     def __init__(self, started: sandbox.StartedWorkload) -> None:
         self._started = started
 
+    def loaded(self) -> None:
+        try:
+            self._started.loaded()
+        except sandbox.SandboxUnavailable as error:
+            raise _unavailable(error) from error
+
     def run(self, inputs: Mapping[str, bytearray]) -> Ran:
         try:
             done = self._started.run(inputs)

@@ -28,6 +28,9 @@ class Prepared(Protocol):
     def start(self) -> None:
         """Let it load its modules in the sandbox, before there is any data. Need not be called."""
 
+    def loaded(self) -> None:
+        """Wait until it has loaded, or never will, if it was started; :meth:`run` says what went wrong."""
+
     def run(self, inputs: Mapping[str, bytearray]) -> Mapping[str, bytes]:
         """Run it in the sandbox. Raises :class:`WorkloadFailed` with a kind that holds no data."""
 

@@ -55,7 +55,12 @@ _LATER = (ChainUnavailable, BlockGone, StoreUnavailable, NotInStore, StoreLied)
 _FINISHED = frozenset({Status.SETTLED, Status.MATURED, Status.CHALLENGED, Status.FAILED})
 _GRACE_SECONDS = 120
 """How long past its deadline a job may stay unclosed before the host stops waiting for whoever closes it."""
-_STAGES: dict[str, StageName] = {"opening": "open", "computing": "compute", "sealing": "seal"}
+_STAGES: dict[str, StageName] = {
+    "importing": "load",
+    "opening": "open",
+    "computing": "compute",
+    "sealing": "seal",
+}
 
 
 class Stopping(Exception):

@@ -15,7 +15,7 @@ from sealmarket.protocol.numbers import JobId
 
 log = logging.getLogger(__name__)
 
-StageName = Literal["match", "prepare", "quote", "decision", "release", "open", "compute", "seal", "settle"]
+StageName = Literal["match", "prepare", "quote", "decision", "release", "load", "open", "compute", "seal", "settle"]
 
 
 @dataclass(frozen=True, slots=True)

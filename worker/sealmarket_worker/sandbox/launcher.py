@@ -7,7 +7,8 @@ repeated.
 What goes to the output pipe (parent's side in ``runner.py``), in order:
 
 1. before any workload code: ``R || u32(length) || JSON {"layers": [...], "failed": [...]}``
-2. then one of ``O || u64(length) || outputs`` (framing of ``sealmarket.sealed.outputs``), ``E || kind`` for a
+2. ``L``, when its modules are loaded: it waits for its inputs
+3. then one of ``O || u64(length) || outputs`` (framing of ``sealmarket.sealed.outputs``), ``E || kind`` for a
    failure, where the kind is one byte. Everything after step 1 may be forged by the workload.
 
 Standard library only, and no line of the workload runs before the layers are in force.
@@ -26,6 +27,7 @@ from types import ModuleType
 from typing import Any
 
 RAISED, OUT_OF_MEMORY, OUTPUT_INVALID, NOT_LOADED = b"r", b"m", b"i", b"l"
+LOADED = b"L"
 
 
 def main() -> None:
@@ -42,13 +44,14 @@ def main() -> None:
 
 
 def _run(settings: dict[str, Any]) -> bytes:
-    """The second message. Modules are loaded first; data comes when the parent says so."""
+    """The last message. Modules are loaded first; data comes when the parent says so."""
     kind = NOT_LOADED
     try:
         sys.argv = ["workload"]
         sys.path[:0] = [settings["code"], settings["environment"]]
         module, _, function = settings["entry_point"].partition(":")
         entry = getattr(importlib.import_module(module), function)
+        _write(settings["output"], LOADED)
         if not os.read(settings["go"], 1):
             os._exit(0)
         os.close(settings["go"])

@@ -11,9 +11,11 @@ Rules (docs/spec/workload.md, "Sandbox"):
    it from being sealed, which ends it.
 3. The first message says which layers are in force, and is sent before workload code runs. Without every
    required layer the child ends there.
-4. After that the child is the workload: what comes is bounded while it is read, parsed strictly, and held
+4. The second says that the workload has loaded its modules. Until then it gets no data; what comes in its place is
+   all that this workload ever says.
+5. After that the child is the workload: what comes is bounded while it is read, parsed strictly, and held
    against the declared names and sizes. Only a :class:`FailureKind` tells of a failure.
-5. The child is dead when :func:`run_workload` returns, however it returns.
+6. The child is dead when :func:`run_workload` returns, however it returns.
 """
 
 from __future__ import annotations
@@ -100,6 +102,21 @@ class StartedWorkload:
                 )
             )
             self._stack = stack.pop_all()
+        self._layers: tuple[Layer, ...] | None = None
+        self._loaded = False
+
+    def loaded(self) -> None:
+        """Wait until it has loaded its modules, or ended without, or taken as long as it may run.
+
+        Need not be called; what went wrong is for :meth:`run` to say. A workload may say that it has loaded when it
+        has not, and gains nothing by it.
+
+        Raises:
+            SandboxUnavailable: a required layer cannot be put in force here; no workload code has run.
+        """
+        if self._layers is None:
+            self._layers = self._child.ready(self._profile)
+            self._loaded = self._child.loaded()
 
     def run(self, inputs: Mapping[str, Input]) -> Outputs:
         """Hand over the plaintext and wait for the outputs. Once only.
@@ -108,16 +125,16 @@ class StartedWorkload:
             SandboxUnavailable: a required layer cannot be put in force here; no workload code has run.
             WorkloadFailed: the workload's own fault, with nothing but its kind.
         """
-        child = self._child
-        layers = child.ready(self._profile)
+        self.loaded()
+        child, layers = self._child, self._layers or ()
         try:
-            child.begin(inputs)
+            child.begin(inputs if self._loaded else None)
         except OSError:
             # It has mapped its input for writing, which it can do to nobody's harm but this.
             raise WorkloadFailed(FailureKind.FORBIDDEN_CALL, layers, child.end(grace=0)) from None
         bound = sum(output.max_bytes for output in self._manifest.outputs) + _FRAMING_BYTES
         message, failure = child.message(bound)
-        kind, files = (failure, {}) if failure else _outcome(message, self._manifest)
+        kind, files = (failure, {}) if failure else _outcome(message, self._manifest, loaded=self._loaded)
         cpu_seconds = child.end(grace=0 if failure else _GRACE_SECONDS)
         if kind is None and child.status != 0:
             kind = FailureKind.CRASHED
@@ -187,8 +204,22 @@ class _Child:
         del self._buffer[: 5 + size]
         return layers
 
-    def begin(self, inputs: Mapping[str, Input]) -> None:
-        """Fill the input files, close them to any change, and let the workload go; its time counts from now."""
+    def loaded(self) -> bool:
+        """Whether it says that it waits for its inputs (rule 4). What it says instead stays to be read."""
+        self._read_until(1, 1, time.monotonic() + self._limits.wall_seconds)
+        if self._buffer[:1] != launcher.LOADED:
+            return False
+        del self._buffer[:1]
+        return True
+
+    def begin(self, inputs: Mapping[str, Input] | None) -> None:
+        """Fill the input files, close them to any change, and let the workload go; its time counts from now.
+
+        None for a workload that did not load: it gets nothing, and ends.
+        """
+        self._deadline = time.monotonic() + self._limits.wall_seconds
+        if inputs is None:
+            return
         if inputs.keys() != self._inputs.keys():
             raise ValueError(f"expected inputs {sorted(self._inputs)}, found {sorted(inputs)}")
         for name, data in inputs.items():
@@ -198,8 +229,9 @@ class _Child:
             os.write(self._go, b"g")
 
     def message(self, bound: int) -> tuple[bytes, FailureKind | None]:
-        """Everything that comes until the pipe closes, or why not (rule 4)."""
-        self._read_until(bound + 1, 1 << 20, self._deadline)
+        """Everything that comes until the pipe closes, or why not (rule 5)."""
+        if not self._late:
+            self._read_until(bound + 1, 1 << 20, self._deadline)
         if self._late:
             return b"", FailureKind.OUT_OF_TIME
         if len(self._buffer) > bound:
@@ -349,13 +381,13 @@ def _fill(descriptor: int, data: Input) -> None:
     os.lseek(descriptor, 0, os.SEEK_SET)
 
 
-def _outcome(message: bytes, manifest: Manifest) -> tuple[FailureKind | None, dict[str, bytes]]:
-    """What the workload's message means (rule 4)."""
+def _outcome(message: bytes, manifest: Manifest, *, loaded: bool) -> tuple[FailureKind | None, dict[str, bytes]]:
+    """What the workload's message means (rule 5)."""
     if message[:1] == b"E" and len(message) == 2:
         return _KINDS.get(message[1:], FailureKind.OUTPUT_INVALID), {}
     if not message:
         return FailureKind.CRASHED, {}
-    if message[:1] != b"O" or int.from_bytes(message[1:9], "big") != len(message) - 9:
+    if not loaded or message[:1] != b"O" or int.from_bytes(message[1:9], "big") != len(message) - 9:
         return FailureKind.OUTPUT_INVALID, {}
     try:
         files = decode_outputs(memoryview(message)[9:])
