@@ -3,7 +3,7 @@ pragma solidity ^0.8.27;
 
 import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {Counterparts} from "./libraries/Counterparts.sol";
-import {AssetUse, Reservation, Seal, Terms, VersionState} from "./types/Assets.sol";
+import {AssetClaim, Reservation, Seal, Terms, VersionState} from "./types/Assets.sol";
 import {Grade} from "./types/Jobs.sol";
 import {AssetLimit} from "./types/Orders.sol";
 
@@ -149,20 +149,20 @@ contract AssetRegistry is IAssetRegistry {
     }
 
     /// @inheritdoc IAssetRegistry
-    function consume(AssetUse[] calldata uses) external onlyMarket returns (bool consumed) {
+    function consume(AssetClaim[] calldata claims) external onlyMarket returns (bool consumed) {
         consumed = true;
-        for (uint256 i = 0; i < uses.length; ++i) {
-            consumed = consumed && _stillStands(uses[i]);
+        for (uint256 i = 0; i < claims.length; ++i) {
+            consumed = consumed && _stillStands(claims[i]);
         }
-        for (uint256 i = 0; i < uses.length; ++i) {
-            _dropReservation(uses[i], consumed);
+        for (uint256 i = 0; i < claims.length; ++i) {
+            _dropReservation(claims[i], consumed);
         }
     }
 
     /// @inheritdoc IAssetRegistry
-    function release(AssetUse[] calldata uses) external onlyMarket {
-        for (uint256 i = 0; i < uses.length; ++i) {
-            _dropReservation(uses[i], false);
+    function release(AssetClaim[] calldata claims) external onlyMarket {
+        for (uint256 i = 0; i < claims.length; ++i) {
+            _dropReservation(claims[i], false);
         }
     }
 
@@ -251,9 +251,9 @@ contract AssetRegistry is IAssetRegistry {
     }
 
     /// What a job reserved becomes consumed, or is returned. The amounts were bounded when they were reserved.
-    function _dropReservation(AssetUse calldata use, bool consumed) private {
-        Version storage version = _versions[_versionKey(use.assetId, use.version)];
-        uint40 epsilon = uint40(use.epsilon);
+    function _dropReservation(AssetClaim calldata claim, bool consumed) private {
+        Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
+        uint40 epsilon = uint40(claim.epsilon);
         version.usesReserved -= 1;
         version.budgetReserved -= epsilon;
         if (consumed) {
@@ -286,9 +286,9 @@ contract AssetRegistry is IAssetRegistry {
     }
 
     /// The terms are those that the job was matched under, and still in force.
-    function _stillStands(AssetUse calldata use) private view returns (bool) {
-        Version storage version = _versions[_versionKey(use.assetId, use.version)];
-        return version.termsVersion == use.termsVersion && version.access != Access.Revoked
+    function _stillStands(AssetClaim calldata claim) private view returns (bool) {
+        Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
+        return version.termsVersion == claim.termsVersion && version.access != Access.Revoked
             && block.timestamp <= version.expiry;
     }
 

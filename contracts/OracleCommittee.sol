@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {IMarket} from "./interfaces/IMarket.sol";
 import {IOracleCommittee} from "./interfaces/IOracleCommittee.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {TypedData} from "./libraries/TypedData.sol";
@@ -70,6 +71,7 @@ contract OracleCommittee is IOracleCommittee {
         _epochs[epoch].removed = removed;
 
         emit EquivocatorRemoved(epoch, index, members.signers[index], first.decision.jobId);
+        IMarket(market).noteRemoved(epoch, removed);
     }
 
     /// @inheritdoc IOracleCommittee

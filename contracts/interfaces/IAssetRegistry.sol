@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {AssetUse, Reservation, Seal, Terms, VersionState} from "../types/Assets.sol";
+import {AssetClaim, Reservation, Seal, Terms, VersionState} from "../types/Assets.sol";
 import {AssetLimit} from "../types/Orders.sol";
 
 /// @title Assets, their versions, the terms in force, and what is left of uses and privacy budget
@@ -103,10 +103,10 @@ interface IAssetRegistry {
     /// @notice Consume what a job reserved, or, if any of the terms it was matched under has changed, was revoked or
     /// has expired, return all of it. Market only.
     /// @return consumed False when the terms no longer stand: the acceptance is then a refusal.
-    function consume(AssetUse[] calldata uses) external returns (bool consumed);
+    function consume(AssetClaim[] calldata claims) external returns (bool consumed);
 
     /// @notice Return what a job reserved. Market only; never fails for a reservation that stands.
-    function release(AssetUse[] calldata uses) external;
+    function release(AssetClaim[] calldata claims) external;
 
     /// @notice The market that this registry serves.
     function market() external view returns (address);

@@ -2,10 +2,12 @@
 pragma solidity ^0.8.27;
 
 import {
+    Bargain,
     DecisionCore,
     Enclave,
     FailureReport,
     Fault,
+    JobKey,
     JobSpec,
     Payout,
     Receipt,
@@ -56,14 +58,21 @@ import {IAssetRegistry} from "./IAssetRegistry.sol";
 ///   ProviderSilent        O + C + U         0               0            O          P
 ///   settled               U - u             C + u, matured  O + P        O          0
 ///   ResultWithheld        O + C + u         0               0            (paid)     P - fees of the answer
-/// @dev The job is one slot, keyed by the request hash: status, deadline, and a commitment to (job id, stage). Later
-/// stages pass the JobSpec and what the stage added; nothing else is stored. Trust: the registry and the committee
+/// @dev The job is one slot, keyed by the request hash: status, deadline, and a commitment to (job id, provider, decide
+/// window, bargain, stage). Later steps pass the JobKey, the Bargain (a quote only its hash) and what the stage added,
+/// all of which follow from the JobSpec; nothing else is stored. Trust: the registry and the committee
 /// named at deployment. The guardian may pause new matches and nothing else. Liveness only: somebody submits; every
 /// state has a way out that needs no party but the clock and anyone to call.
 interface IJobs {
-    /// @notice A job was made. `feesHeld` is what the payer set aside for oracle signatures.
+    /// @notice A job was made, one more under the compute order with this hashStruct. `feesHeld` is what the payer set
+    /// aside for oracle signatures.
     event JobMatched(
-        bytes32 indexed jobId, address indexed consumer, address indexed provider, JobSpec spec, uint256 feesHeld
+        bytes32 indexed jobId,
+        address indexed consumer,
+        address indexed provider,
+        JobSpec spec,
+        uint256 feesHeld,
+        bytes32 computeOrder
     );
     event JobQuoted(bytes32 indexed jobId, bytes32 evidenceHash, uint40 deadline);
     /// @notice A quorum decided; bit i of `signers` is member i. An accepting outcome is followed by JobEnded with
@@ -93,6 +102,7 @@ interface IJobs {
     /// @notice The guardian has paused new matches.
     error MatchingIsPaused();
     error OnlyGuardian(address got, address expected);
+    error OnlyCommittee(address got, address expected);
     /// @notice The deployment's parts do not name each other.
     error WrongMarket(address got, address expected);
     /// @notice A field of the request or order does not fit the others; `field` is its name.
@@ -113,7 +123,7 @@ interface IJobs {
     error TooLate(bytes32 requestHash, uint256 timestamp, uint40 deadline);
     /// @notice The window of the step before has not passed.
     error TooEarly(bytes32 requestHash, uint256 timestamp, uint40 deadline);
-    /// @notice The JobSpec, or what was passed beside it, is not what the job was made from.
+    /// @notice The key, the bargain, or what was passed beside them, is not what the job was made from.
     error WrongCommitment(bytes32 requestHash, uint208 got, uint208 expected);
     error ZeroEvidenceHash();
     error DecisionExpired(uint256 timestamp, uint64 expiry);
@@ -138,13 +148,15 @@ interface IJobs {
     function matchJob(Match calldata deal) external returns (bytes32 jobId);
 
     /// @notice Post the hash of evidence, keys and block hash, once, before any oracle looks at it.
+    /// @param bargainHash hashStruct of the job's Bargain.
     /// @param signature The provider's over Quote(jobId, evidenceHash); empty when the provider calls.
-    function quote(JobSpec calldata spec, bytes32 evidenceHash, bytes calldata signature) external;
+    function quote(JobKey calldata key, bytes32 bargainHash, bytes32 evidenceHash, bytes calldata signature) external;
 
     /// @notice Carry out a quorum's decision. Accepting takes threshold signatures, refusing max(t, n - t + 1);
     /// exactly that many. If the terms have changed since the match, an acceptance is carried out as TermsRefused.
     function decide(
-        JobSpec calldata spec,
+        JobKey calldata key,
+        Bargain calldata bargain,
         DecisionCore calldata core,
         Members calldata members,
         NodeSignature[] calldata signatures
@@ -153,7 +165,8 @@ interface IJobs {
     /// @notice Stop an accepted job whose shares were not released and never will be: max(t, n - t + 1) signatures
     /// over Stop(jobId, evidenceHash, epoch, reasons). The uses stay consumed.
     function stop(
-        JobSpec calldata spec,
+        JobKey calldata key,
+        Bargain calldata bargain,
         Enclave calldata enclave,
         uint256 reasons,
         Members calldata members,
@@ -165,7 +178,8 @@ interface IJobs {
     /// @param acknowledgement The consumer's signature over Acknowledgement(jobId, resultHash): the provider is paid
     /// at once. May be empty.
     function settle(
-        JobSpec calldata spec,
+        JobKey calldata key,
+        Bargain calldata bargain,
         Enclave calldata enclave,
         Receipt calldata receipt,
         bytes calldata enclaveSignature,
@@ -175,7 +189,8 @@ interface IJobs {
     /// @notice End a job by the failure that the accepted enclave signed: Failure(jobId, cause, assetIndex, units,
     /// receiptHash). Anyone.
     function fail(
-        JobSpec calldata spec,
+        JobKey calldata key,
+        Bargain calldata bargain,
         Enclave calldata enclave,
         FailureReport calldata report,
         bytes calldata enclaveSignature
@@ -183,26 +198,32 @@ interface IJobs {
 
     /// @notice End a Matched, Quoted or Accepted job whose window has passed. Anyone.
     /// @param enclave All zero if Matched; only `evidenceHash` if Quoted; as accepted if Accepted.
-    function close(JobSpec calldata spec, Enclave calldata enclave) external;
+    function close(JobKey calldata key, Bargain calldata bargain, Enclave calldata enclave) external;
 
     /// @notice Withdraw a job before it was quoted. Consumer or payer.
-    function cancel(JobSpec calldata spec) external;
+    function cancel(JobKey calldata key, Bargain calldata bargain) external;
 
     /// @notice Say that the result arrived: pays the provider. Anyone, with the consumer's signature over
     /// Acknowledgement(jobId, resultHash), which may be empty when the consumer calls.
-    function acknowledge(JobSpec calldata spec, Receipt calldata receipt, bytes calldata signature) external;
+    function acknowledge(
+        JobKey calldata key,
+        Bargain calldata bargain,
+        Receipt calldata receipt,
+        bytes calldata signature
+    ) external;
 
     /// @notice Pay the provider of a settled job whose challenge window has passed. Anyone.
-    function mature(JobSpec calldata spec, Receipt calldata receipt) external;
+    function mature(JobKey calldata key, Bargain calldata bargain, Receipt calldata receipt) external;
 
     /// @notice Claim, against a bond from the caller's free balance, that the result's ciphertext is not to be had.
     /// Consumer or payer.
-    function challenge(JobSpec calldata spec, Receipt calldata receipt) external;
+    function challenge(JobKey calldata key, Bargain calldata bargain, Receipt calldata receipt) external;
 
     /// @notice Answer a challenge: ChallengeAnswer(jobId, resultHash, available), t signatures if available, else
     /// max(t, n - t + 1). If available the bond, less the answer's fees, goes to the provider.
     function answerChallenge(
-        JobSpec calldata spec,
+        JobKey calldata key,
+        Bargain calldata bargain,
         Receipt calldata receipt,
         address challenger,
         bool available,
@@ -211,7 +232,12 @@ interface IJobs {
     ) external;
 
     /// @notice End a challenge that the committee left unanswered: the provider is paid, the bond returns. Anyone.
-    function closeChallenge(JobSpec calldata spec, Receipt calldata receipt, address challenger) external;
+    function closeChallenge(
+        JobKey calldata key,
+        Bargain calldata bargain,
+        Receipt calldata receipt,
+        address challenger
+    ) external;
 
     /// @notice Status, deadline and commitment of the job of a request.
     function jobOf(bytes32 requestHash) external view returns (Status status, uint40 deadline, uint208 commitment);

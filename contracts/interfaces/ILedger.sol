@@ -7,7 +7,8 @@ import {Members} from "../types/Committees.sol";
 
 /// @title Deposits, stakes, credits and oracle fees, per token and holder
 /// @notice One slot per (token, holder). Conservation, per token: deposits - withdrawals = free + staked + unbonding
-/// + locked in jobs + unclaimed oracle fees + burned. A free balance falls only by its holder's call or by a job its
+/// + locked in jobs + unclaimed oracle fees + burned, where what was burned is the sum of JobEnded's `burned`: it stays
+/// here and belongs to nobody. A free balance falls only by its holder's call or by a job its
 /// holder signed; a stake only by a job its holder signed.
 /// @dev Trust: admitted tokens do not rebase and do not charge on transfer. The first is kept out by the deployment's
 /// list; the second is refused by balance check. A token that reverts or blocks holds up only its own withdrawals.
@@ -78,9 +79,6 @@ interface ILedger {
     function accountOf(address token, address holder) external view returns (Account memory);
 
     function unbondingOf(address token, address holder) external view returns (Unbonding memory);
-
-    /// @notice What was burned so far.
-    function burnedOf(address token) external view returns (uint256);
 
     /// @notice Fee per signature and quorum sizes of an epoch, and the unclaimed signatures of each member.
     function feeBookOf(uint32 epoch, address token)

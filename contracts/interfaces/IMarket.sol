@@ -16,10 +16,13 @@ interface IMarket is ILedger, IOrders, IJobs {
     /// @notice Stop or resume new matches. Guardian only; running jobs are out of its reach.
     function setPaused(bool paused) external;
 
+    /// @notice Take note that an epoch's removed members are now those in `removed`. Committee contract only.
+    function noteRemoved(uint32 epoch, uint16 removed) external;
+
     /// @notice Who may pause new matches.
     function guardian() external view returns (address);
 
-    /// @notice The contract whose code carries out deposits, orders, matches and challenges, in this one's storage;
-    /// created with this one and fixed for good.
+    /// @notice The contract whose code answers all calls but matchJob, quote, decide, settle, close and batch, in this
+    /// one's storage; created with this one and fixed for good.
     function desk() external view returns (address);
 }

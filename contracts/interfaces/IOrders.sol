@@ -5,14 +5,15 @@ import {Request} from "../types/Orders.sol";
 
 /// @title Signed orders: EIP-712, off chain, free, cancellable on chain
 /// @notice A request is one job: its slot is its nonce. Compute and asset orders have volumes. The top 64 bits of
-/// every salt are the signer's generation (0 at first): `cancelAllOrders` raises it, which voids all that was signed.
+/// every salt are the signer's generation in the order's token (0 at first): `cancelAllOrders` raises it, which voids all
+/// that was signed in that token. An asset order is in the token of the asset's terms.
 interface IOrders {
-    /// @notice A job was made under a counted order of the signer.
+    /// @notice A job was made under a counted asset order of the signer; JobMatched names the compute order.
     event OrderUsed(address indexed signer, bytes32 indexed orderHash);
     /// @notice The signer's order with this hashStruct is void.
     event OrderCancelled(address indexed signer, bytes32 indexed orderHash);
-    /// @notice All orders of the signer with a lower generation are void.
-    event AllOrdersCancelled(address indexed signer, uint64 generation);
+    /// @notice All orders of the signer in the token with a lower generation are void.
+    event AllOrdersCancelled(address indexed token, address indexed signer, uint16 generation);
     /// @notice The request is void.
     event RequestCancelled(bytes32 indexed requestHash, address indexed by);
 
@@ -21,7 +22,9 @@ interface IOrders {
     /// @notice The order was valid until `expiry`.
     error OrderExpired(bytes32 orderHash, uint256 timestamp, uint64 expiry);
     /// @notice The salt's top 64 bits are not the signer's generation.
-    error WrongGeneration(address signer, uint64 got, uint64 expected);
+    error WrongGeneration(address token, address signer, uint64 got, uint16 expected);
+    /// @notice All orders were cancelled 65,535 times; cancel them one by one, or trade from another address.
+    error NoGenerationLeft(address token, address signer);
     /// @notice The order's volume is used up, or it was cancelled (`used` is then type(uint256).max).
     error OrderFilled(bytes32 orderHash, uint256 used, uint32 volume);
     /// @notice The request has had its job, or was cancelled.
@@ -34,14 +37,11 @@ interface IOrders {
     /// @notice Void one compute or asset order of the caller, by its hashStruct.
     function cancelOrder(bytes32 orderHash) external;
 
-    /// @notice Void every order that the caller has signed so far.
-    function cancelAllOrders() external;
+    /// @notice Void every order that the caller has signed so far in a token.
+    function cancelAllOrders(address token) external;
 
     /// @notice Void a request before it is matched. Consumer or payer.
     function cancelRequest(Request calldata request) external;
-
-    /// @notice The generation that the signer's salts must carry in their top 64 bits.
-    function generationOf(address signer) external view returns (uint64);
 
     /// @notice Jobs made under an order; type(uint256).max when cancelled.
     function usedOf(address signer, bytes32 orderHash) external view returns (uint256);

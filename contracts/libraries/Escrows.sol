@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {AssetUse} from "../types/Assets.sol";
-import {JobSpec} from "../types/Jobs.sol";
+import {AssetClaim} from "../types/Assets.sol";
+import {Bargain} from "../types/Jobs.sol";
 
-/// @notice What a job locks, from its specification alone.
+/// @notice What a job locks, from its bargain alone.
 struct Escrow {
     /// Sum of the owners' prices.
     uint256 owners;
@@ -17,14 +17,14 @@ struct Escrow {
 /// @title The arithmetic of a job's money
 library Escrows {
     /// @dev No overflow: sums of at most 17 numbers below 2^128, and a product of 128 and 32 bits.
-    function lockedBy(JobSpec calldata spec) internal pure returns (Escrow memory escrow) {
+    function lockedBy(Bargain calldata bargain) internal pure returns (Escrow memory escrow) {
         unchecked {
-            AssetUse[] calldata uses = spec.assets;
-            for (uint256 i = 0; i < uses.length; ++i) {
-                escrow.owners += uses[i].price;
+            AssetClaim[] calldata claims = bargain.claims;
+            for (uint256 i = 0; i < claims.length; ++i) {
+                escrow.owners += claims[i].price;
             }
-            escrow.compute = spec.computePrice;
-            escrow.metered = uint256(spec.unitPrice) * spec.maxUnits;
+            escrow.compute = bargain.computePrice;
+            escrow.metered = uint256(bargain.unitPrice) * bargain.maxUnits;
         }
     }
 
@@ -36,16 +36,16 @@ library Escrows {
     }
 
     /// @notice What the provider's stake locks.
-    function stake(Escrow memory escrow, JobSpec calldata spec) internal pure returns (uint256) {
+    function stake(Escrow memory escrow, Bargain calldata bargain) internal pure returns (uint256) {
         unchecked {
-            return escrow.owners + spec.penalty;
+            return escrow.owners + bargain.penalty;
         }
     }
 
     /// @notice What the provider earns for `units`.
-    function earned(JobSpec calldata spec, uint32 units) internal pure returns (uint256) {
+    function earned(Bargain calldata bargain, uint32 units) internal pure returns (uint256) {
         unchecked {
-            return spec.computePrice + uint256(spec.unitPrice) * units;
+            return bargain.computePrice + uint256(bargain.unitPrice) * units;
         }
     }
 }

@@ -14,14 +14,16 @@ library Signatures {
     /// @notice Whether `signature` over `digest` is `signer`'s.
     function isValid(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool) {
         if (signer == address(0)) return false;
-        (address recovered, ECDSA.RecoverError problem,) = ECDSA.tryRecover(digest, signature);
-        if (problem == ECDSA.RecoverError.NoError && recovered == signer) return true;
+        if (recover(digest, signature) == signer) return true;
         return signer.code.length > 0 && _isAcceptedByContract(signer, digest, signature);
     }
 
     /// @notice Who signed, by ECDSA alone; address(0) if the signature is none.
     function recover(bytes32 digest, bytes calldata signature) internal pure returns (address recovered) {
-        (recovered,,) = ECDSA.tryRecover(digest, signature);
+        if (signature.length != 65) return address(0);
+        (recovered,,) = ECDSA.tryRecover(
+            digest, uint8(signature[64]), bytes32(signature[0:32]), bytes32(signature[32:64])
+        );
     }
 
     /// @notice Who signed, of a compact (EIP-2098) signature; address(0) if it is none.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {AssetUse} from "../types/Assets.sol";
-import {Decision, JobSpec, Receipt, FailureReport} from "../types/Jobs.sol";
+import {AssetClaim, AssetUse} from "../types/Assets.sol";
+import {Bargain, Decision, FailureReport, JobSpec, Receipt} from "../types/Jobs.sol";
 import {AssetLimit, AssetOrder, ComputeOrder, Request} from "../types/Orders.sol";
 
 /// @title EIP-712 hashes of everything that anybody signs
@@ -32,6 +32,12 @@ library TypedData {
     );
     bytes32 internal constant JOB_SPEC_TYPEHASH = keccak256(
         "JobSpec(bytes32 requestHash,address consumer,address payer,address provider,address token,bytes32 workloadDigest,bytes32 parametersDigest,bytes32 resultKeyHash,uint32 purpose,uint8 tee,uint8 minGrade,uint32 epoch,uint128 computePrice,uint128 unitPrice,uint32 maxUnits,uint128 penalty,uint64 matchedAt,uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,uint32 challengeWindow,AssetUse[] assets)AssetUse(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,bytes32 sealHash,uint128 price,uint64 epsilon)" // solhint-disable-line max-line-length
+    );
+    bytes32 internal constant ASSET_CLAIM_TYPEHASH = keccak256(
+        "AssetClaim(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,uint128 price,uint64 epsilon)" // solhint-disable-line max-line-length
+    );
+    bytes32 internal constant BARGAIN_TYPEHASH = keccak256(
+        "Bargain(address consumer,address payer,address token,uint32 epoch,uint8 minGrade,uint128 computePrice,uint128 unitPrice,uint32 maxUnits,uint128 penalty,uint32 settleWindow,uint32 challengeWindow,AssetClaim[] claims)AssetClaim(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,uint128 price,uint64 epsilon)" // solhint-disable-line max-line-length
     );
     bytes32 internal constant QUOTE_TYPEHASH = keccak256("Quote(bytes32 jobId,bytes32 evidenceHash)");
     bytes32 internal constant DECISION_TYPEHASH = keccak256(
@@ -84,6 +90,18 @@ library TypedData {
         return _hashCopied(place, 22, JOB_SPEC_TYPEHASH, tail);
     }
 
+    function hash(Bargain calldata bargain) internal pure returns (bytes32) {
+        AssetClaim[] calldata claims = bargain.claims;
+        uint256 place;
+        uint256 items;
+        assembly ("memory-safe") {
+            place := bargain
+            items := claims.offset
+        }
+        bytes32 tail = _hashItems(items, claims.length, 6, ASSET_CLAIM_TYPEHASH);
+        return _hashCopied(place, 12, BARGAIN_TYPEHASH, tail);
+    }
+
     function hash(ComputeOrder calldata order) internal pure returns (bytes32) {
         uint256 place;
         assembly ("memory-safe") {
@@ -118,6 +136,25 @@ library TypedData {
             place := spec
         }
         return _hashInPlace(place, 22, JOB_SPEC_TYPEHASH, keccak256(abi.encodePacked(hashes)));
+    }
+
+    /// @notice Hash of a Bargain that is being made.
+    function hashNew(Bargain memory bargain) internal pure returns (bytes32) {
+        AssetClaim[] memory claims = bargain.claims;
+        bytes32[] memory hashes = new bytes32[](claims.length);
+        for (uint256 i = 0; i < claims.length; ++i) {
+            AssetClaim memory claim = claims[i];
+            uint256 item;
+            assembly ("memory-safe") {
+                item := claim
+            }
+            hashes[i] = _hashInPlace(item, 6, ASSET_CLAIM_TYPEHASH, bytes32(uint256(claim.epsilon)));
+        }
+        uint256 place;
+        assembly ("memory-safe") {
+            place := bargain
+        }
+        return _hashInPlace(place, 12, BARGAIN_TYPEHASH, keccak256(abi.encodePacked(hashes)));
     }
 
     function hash(Decision memory decision) internal pure returns (bytes32) {

@@ -6,27 +6,27 @@ import {Account, Tally} from "../types/Money.sol";
 import {MarketState} from "./MarketState.sol";
 
 /// @title Moving money between accounts
-/// @dev The market holds at most 2^96 - 1 of a token (checked when it comes in), so no account can overflow and no
+/// @dev The market holds at most 2^88 - 1 of a token (checked when it comes in), so no account can overflow and no
 /// credit can fail.
 abstract contract Accounts is MarketState {
     /// Add to a free balance.
     function _credit(address token, address holder, uint256 amount) internal {
         if (amount == 0) return;
-        _accounts[token][holder].free += uint96(amount);
+        _accounts[token][holder].free += uint88(amount);
     }
 
     /// Take from a free balance, which must cover it.
     function _take(address token, address holder, uint256 amount) internal {
         uint256 free = _accounts[token][holder].free;
         require(amount <= free, ILedger.InsufficientBalance(token, holder, free, amount));
-        _accounts[token][holder].free = uint96(free - amount);
+        _accounts[token][holder].free = uint88(free - amount);
     }
 
     /// Take from a stake, which must cover it.
     function _lockStake(address token, address holder, uint256 amount) internal {
         uint256 staked = _accounts[token][holder].staked;
         require(amount <= staked, ILedger.InsufficientStake(token, holder, staked, amount));
-        _accounts[token][holder].staked = uint96(staked - amount);
+        _accounts[token][holder].staked = uint88(staked - amount);
     }
 
     /// Pay a provider, give back its stake, and count how its job ended: one write.
@@ -34,17 +34,13 @@ abstract contract Accounts is MarketState {
         internal
     {
         Account memory account = _accounts[token][provider];
-        account.free += uint96(paid);
-        account.staked += uint96(stakeReturned);
+        account.free += uint88(paid);
+        account.staked += uint88(stakeReturned);
         if (tally == Tally.Settled && account.settled != type(uint24).max) account.settled += 1;
         if (tally == Tally.Refused && account.refused != type(uint16).max) account.refused += 1;
         if (tally == Tally.Expired && account.expired != type(uint16).max) account.expired += 1;
         if (tally == Tally.Failed && account.failed != type(uint8).max) account.failed += 1;
         _accounts[token][provider] = account;
-    }
-
-    function _burn(address token, uint256 amount) internal {
-        if (amount != 0) _burned[token] += amount;
     }
 
     /// The fee of an admitted token.

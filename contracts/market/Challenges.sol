@@ -7,77 +7,82 @@ import {Escrows} from "../libraries/Escrows.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
-import {Fault, JobSpec, Payout, Receipt, Status} from "../types/Jobs.sol";
+import {Bargain, Fault, JobKey, Payout, Receipt, Status} from "../types/Jobs.sol";
 import {Tally} from "../types/Money.sol";
-import {JobBook} from "./JobBook.sol";
+import {Endings} from "./Endings.sol";
 
 /// @title "The ciphertext is not to be had": a bonded claim, and the committee's answer
-abstract contract Challenges is JobBook {
+abstract contract Challenges is Endings {
     /// See {IJobs-challenge}.
-    function challenge(JobSpec calldata spec, Receipt calldata receipt) external {
+    function challenge(JobKey calldata key, Bargain calldata bargain, Receipt calldata receipt) external {
         require(
-            msg.sender == spec.consumer || msg.sender == spec.payer,
-            IOrders.NotRequestParty(msg.sender, spec.consumer, spec.payer)
+            msg.sender == bargain.consumer || msg.sender == bargain.payer,
+            IOrders.NotRequestParty(msg.sender, bargain.consumer, bargain.payer)
         );
-        bytes32 jobId = _timely(spec, Status.Settled, _stageOf(receipt));
-        uint256 bond = _bondOf(spec.epoch, spec.token);
+        bytes32 bargainHash = _checkTimely(key, bargain, Status.Settled, _stageOf(receipt));
+        uint256 bond = _bondOf(bargain.epoch, bargain.token);
 
-        _take(spec.token, msg.sender, bond);
+        _take(bargain.token, msg.sender, bond);
         bytes32 stage = _stageOf(receipt, msg.sender);
-        uint40 deadline = _enter(spec.requestHash, jobId, Status.Challenged, spec.decideWindow, stage);
+        uint40 deadline = _enter(key, bargainHash, Status.Challenged, key.decideWindow, stage);
 
-        emit IJobs.JobChallenged(jobId, msg.sender, bond, deadline);
+        emit IJobs.JobChallenged(key.jobId, msg.sender, bond, deadline);
     }
 
     /// See {IJobs-answerChallenge}.
     function answerChallenge(
-        JobSpec calldata spec,
+        JobKey calldata key,
+        Bargain calldata bargain,
         Receipt calldata receipt,
         address challenger,
         bool available,
         Members calldata members,
         NodeSignature[] calldata signatures
     ) external {
-        bytes32 jobId = _timely(spec, Status.Challenged, _stageOf(receipt, challenger));
-        FeeBook book = _bookOf(spec.epoch, spec.token);
-        bytes32 digest = _digest(TypedData.challengeAnswerHash(jobId, receipt.resultHash, available));
+        _checkTimely(key, bargain, Status.Challenged, _stageOf(receipt, challenger));
+        FeeBook book = _bookOf(bargain.epoch, bargain.token);
+        bytes32 digest = _digest(TypedData.challengeAnswerHash(key.jobId, receipt.resultHash, available));
         uint256 required = available ? book.threshold() : book.refusingQuorum();
-        uint256 signers = _checkQuorum(spec.epoch, members, signatures, required, digest);
+        uint256 signers = _checkQuorum(bargain.epoch, members, signatures, required, digest);
 
-        uint256 fees = _oweFees(spec.epoch, spec.token, book, signers);
-        uint256 bond = _bondOf(spec.epoch, spec.token);
+        uint256 fees = _oweFees(bargain.epoch, bargain.token, book, signers);
+        uint256 bond = _bondOf(bargain.epoch, bargain.token);
         if (available) {
-            emit IJobs.ChallengeAnswered(jobId, true, signers, fees, 0);
-            _maturePaying(spec, jobId, receipt.units, bond - fees);
+            emit IJobs.ChallengeAnswered(key.jobId, true, signers, fees, 0);
+            _maturePaying(key, bargain, receipt.units, bond - fees);
         } else {
             // The provider's penalty pays the answer as far as it goes, the challenger's bond the rest.
-            uint256 fromPenalty = fees < spec.penalty ? fees : spec.penalty;
+            uint256 fromPenalty = fees < bargain.penalty ? fees : bargain.penalty;
             uint256 bondReturned = bond + fromPenalty - fees;
-            _credit(spec.token, challenger, bondReturned);
-            emit IJobs.ChallengeAnswered(jobId, false, signers, fees, bondReturned);
-            _reverse(spec, jobId, receipt.units, spec.penalty - fromPenalty);
+            _credit(bargain.token, challenger, bondReturned);
+            emit IJobs.ChallengeAnswered(key.jobId, false, signers, fees, bondReturned);
+            _reverse(key, bargain, receipt.units, bargain.penalty - fromPenalty);
         }
     }
 
     /// See {IJobs-closeChallenge}.
-    function closeChallenge(JobSpec calldata spec, Receipt calldata receipt, address challenger) external {
-        bytes32 jobId = _overdue(spec, Status.Challenged, _stageOf(receipt, challenger));
-        uint256 bond = _bondOf(spec.epoch, spec.token);
+    function closeChallenge(
+        JobKey calldata key,
+        Bargain calldata bargain,
+        Receipt calldata receipt,
+        address challenger
+    ) external {
+        _checkOverdue(key, bargain, Status.Challenged, _stageOf(receipt, challenger));
+        uint256 bond = _bondOf(bargain.epoch, bargain.token);
 
-        _credit(spec.token, challenger, bond);
-        emit IJobs.ChallengeAnswered(jobId, true, 0, 0, bond);
-        _mature(spec, jobId, receipt.units);
+        _credit(bargain.token, challenger, bond);
+        emit IJobs.ChallengeAnswered(key.jobId, true, 0, 0, bond);
+        _mature(key, bargain, receipt.units);
     }
 
     /// The payer gets back what it paid: the owners, who have their prices already, cost the provider its stake.
-    function _reverse(JobSpec calldata spec, bytes32 jobId, uint32 units, uint256 burned) private {
+    function _reverse(JobKey calldata key, Bargain calldata bargain, uint32 units, uint256 burned) private {
         Payout memory payout;
-        payout.refunded = uint128(Escrows.lockedBy(spec).owners + Escrows.earned(spec, units));
+        payout.refunded = uint128(Escrows.lockedBy(bargain).owners + Escrows.earned(bargain, units));
         payout.burned = uint128(burned);
-        _credit(spec.token, spec.payer, payout.refunded);
-        _burn(spec.token, burned);
-        _releaseProvider(spec.token, spec.provider, 0, 0, Tally.Expired);
-        _end(spec, jobId, Status.Expired, Fault.ResultWithheld, 0, payout);
+        _credit(bargain.token, bargain.payer, payout.refunded);
+        _releaseProvider(bargain.token, key.provider, 0, 0, Tally.Expired);
+        _end(key, Status.Expired, Fault.ResultWithheld, 0, payout);
     }
 
     /// What `Challenged` adds to the commitment.

@@ -3,78 +3,60 @@ pragma solidity ^0.8.27;
 
 import {IJobs} from "../interfaces/IJobs.sol";
 import {IOrders} from "../interfaces/IOrders.sol";
-import {Escrows} from "../libraries/Escrows.sol";
+import {JobSlot, JobSlots} from "../libraries/JobSlots.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {Epoch, Members, NodeSignature} from "../types/Committees.sol";
-import {Enclave, Fault, JobSpec, Payout, Receipt, Status} from "../types/Jobs.sol";
-import {Tally} from "../types/Money.sol";
+import {Members, NodeSignature} from "../types/Committees.sol";
+import {Bargain, Enclave, Fault, JobKey, Payout, Receipt, Status} from "../types/Jobs.sol";
 import {OracleFees} from "./OracleFees.sol";
 
 /// @title The slots of jobs, and the guards that every transition passes
 abstract contract JobBook is OracleFees {
     /// Put a job into a state whose window begins now.
-    function _enter(bytes32 requestHash, bytes32 jobId, Status status, uint32 window, bytes32 stage)
+    function _enter(JobKey calldata key, bytes32 bargainHash, Status status, uint32 window, bytes32 stage)
         internal
         returns (uint40 deadline)
     {
         deadline = uint40(block.timestamp) + window;
-        _slots[requestHash] = Slot({status: status, deadline: deadline, commitment: _commit(jobId, stage)});
+        _slots[key.requestHash] = JobSlots.make(status, deadline, _commitOf(key, bargainHash, stage));
     }
 
     /// Put a job into an end state, which is never left.
-    function _end(
-        JobSpec calldata spec,
-        bytes32 jobId,
-        Status status,
-        Fault fault,
-        bytes32 evidenceHash,
-        Payout memory payout
-    ) internal {
-        _slots[spec.requestHash].status = status;
-        emit IJobs.JobEnded(jobId, status, fault, evidenceHash, payout);
+    function _end(JobKey calldata key, Status status, Fault fault, bytes32 evidenceHash, Payout memory payout)
+        internal
+    {
+        _slots[key.requestHash] = _slots[key.requestHash].withStatus(status);
+        emit IJobs.JobEnded(key.jobId, status, fault, evidenceHash, payout);
     }
 
-    /// Pay the provider and give its stake back.
-    function _mature(JobSpec calldata spec, bytes32 jobId, uint32 units) internal {
-        _maturePaying(spec, jobId, units, 0);
+    /// Check that the job is in the state, within its window.
+    /// @return bargainHash For the next commitment.
+    function _checkTimely(JobKey calldata key, Bargain calldata bargain, Status expected, bytes32 stage)
+        internal
+        view
+        returns (bytes32 bargainHash)
+    {
+        bargainHash = TypedData.hash(bargain);
+        _checkTimely(key, bargainHash, expected, stage);
     }
 
-    /// As `_mature`, with `extra` from a lost challenge.
-    function _maturePaying(JobSpec calldata spec, bytes32 jobId, uint32 units, uint256 extra) internal {
-        Payout memory payout;
-        payout.paid = uint128(Escrows.earned(spec, units) + extra);
-        payout.stakeReturned = uint128(Escrows.stake(Escrows.lockedBy(spec), spec));
-        _releaseProvider(spec.token, spec.provider, payout.paid, payout.stakeReturned, Tally.Settled);
-        _end(spec, jobId, Status.Matured, Fault.None, 0, payout);
+    /// As above, for a step that needs nothing of the bargain but its hash.
+    function _checkTimely(JobKey calldata key, bytes32 bargainHash, Status expected, bytes32 stage) internal view {
+        uint40 deadline = _checkOpened(key, bargainHash, expected, stage);
+        require(block.timestamp <= deadline, IJobs.TooLate(key.requestHash, block.timestamp, deadline));
     }
 
-    /// Void a request that has no job.
-    function _void(bytes32 requestHash) internal {
-        _checkUnused(requestHash);
-        _slots[requestHash].status = Status.Cancelled;
-    }
-
-    /// The job's id, if it is in the state, within its window.
-    function _timely(JobSpec calldata spec, Status expected, bytes32 stage) internal view returns (bytes32 jobId) {
-        uint40 deadline;
-        (jobId, deadline) = _opened(spec, expected, stage);
-        require(block.timestamp <= deadline, IJobs.TooLate(spec.requestHash, block.timestamp, deadline));
-    }
-
-    /// The job's id, if it is in the state, after its window.
-    function _overdue(JobSpec calldata spec, Status expected, bytes32 stage) internal view returns (bytes32 jobId) {
-        uint40 deadline;
-        (jobId, deadline) = _opened(spec, expected, stage);
-        require(block.timestamp > deadline, IJobs.TooEarly(spec.requestHash, block.timestamp, deadline));
-    }
-
-    function _statusOf(bytes32 requestHash) internal view returns (Status) {
-        return _slots[requestHash].status;
+    /// Check that the job is in the state, after its window.
+    function _checkOverdue(JobKey calldata key, Bargain calldata bargain, Status expected, bytes32 stage)
+        internal
+        view
+    {
+        uint40 deadline = _checkOpened(key, TypedData.hash(bargain), expected, stage);
+        require(block.timestamp > deadline, IJobs.TooEarly(key.requestHash, block.timestamp, deadline));
     }
 
     function _checkUnused(bytes32 requestHash) internal view {
-        require(_slots[requestHash].status == Status.None, IOrders.RequestUsed(requestHash));
+        require(_slots[requestHash].status() == Status.None, IOrders.RequestUsed(requestHash));
     }
 
     function _checkSignature(address signer, bytes32 digest, bytes calldata signature) internal view {
@@ -90,17 +72,17 @@ abstract contract JobBook is OracleFees {
         uint256 required,
         bytes32 digest
     ) internal view returns (uint256 signers) {
-        Epoch memory found = _openedEpoch(epoch, members);
+        uint256 removed = _openedQuorum(epoch, members);
         require(signatures.length == required, IJobs.WrongSignatureCount(signatures.length, required));
         for (uint256 i = 0; i < signatures.length; ++i) {
-            signers |= _checkNode(found, members, signatures[i], digest, i, signers);
+            signers |= _checkNode(removed, members, signatures[i], digest, i, signers);
         }
     }
 
     /// Check one member's signature; `before` are those already seen, with lower indices.
     /// @return bit The member's place in the bitmap.
     function _checkNode(
-        Epoch memory found,
+        uint256 removed,
         Members calldata members,
         NodeSignature calldata signature,
         bytes32 digest,
@@ -110,7 +92,8 @@ abstract contract JobBook is OracleFees {
         uint8 index = signature.index;
         bit = uint256(1) << index;
         require(
-            index < found.members && before < bit && found.removed & bit == 0, IJobs.BadSignerIndex(index, position)
+            index < members.signers.length && before < bit && removed & bit == 0,
+            IJobs.BadSignerIndex(index, position)
         );
         address expected = members.signers[index];
         address got = Signatures.recover(digest, signature.r, signature.vs);
@@ -127,22 +110,31 @@ abstract contract JobBook is OracleFees {
         return keccak256(abi.encode(receipt));
     }
 
-    function _opened(JobSpec calldata spec, Status expected, bytes32 stage)
-        private
-        view
-        returns (bytes32 jobId, uint40 deadline)
+    /// What a slot commits to. All that a quote has to know stands beside the bargain's hash.
+    function _commit(bytes32 jobId, address provider, uint32 decideWindow, bytes32 bargainHash, bytes32 stage)
+        internal
+        pure
+        returns (uint208)
     {
-        Slot memory slot = _slots[spec.requestHash];
-        require(slot.status == expected, IJobs.UnexpectedStatus(spec.requestHash, slot.status, expected));
-        jobId = _digest(TypedData.hash(spec));
-        uint208 commitment = _commit(jobId, stage);
-        require(
-            commitment == slot.commitment, IJobs.WrongCommitment(spec.requestHash, commitment, slot.commitment)
-        );
-        deadline = slot.deadline;
+        return uint208(uint256(keccak256(abi.encode(jobId, provider, decideWindow, bargainHash, stage))));
     }
 
-    function _commit(bytes32 jobId, bytes32 stage) private pure returns (uint208) {
-        return uint208(uint256(keccak256(abi.encode(jobId, stage))));
+    function _checkOpened(JobKey calldata key, bytes32 bargainHash, Status expected, bytes32 stage)
+        private
+        view
+        returns (uint40 deadline)
+    {
+        JobSlot slot = _slots[key.requestHash];
+        Status status = slot.status();
+        require(status == expected, IJobs.UnexpectedStatus(key.requestHash, status, expected));
+        uint208 commitment = _commitOf(key, bargainHash, stage);
+        require(
+            commitment == slot.commitment(), IJobs.WrongCommitment(key.requestHash, commitment, slot.commitment())
+        );
+        return slot.deadline();
+    }
+
+    function _commitOf(JobKey calldata key, bytes32 bargainHash, bytes32 stage) private pure returns (uint208) {
+        return _commit(key.jobId, key.provider, key.decideWindow, bargainHash, stage);
     }
 }

@@ -57,7 +57,7 @@ abstract contract Ledger is OracleFees {
     function stake(address token, uint256 amount) external {
         require(amount != 0, ILedger.ZeroAmount());
         _take(token, msg.sender, amount);
-        _accounts[token][msg.sender].staked += uint96(amount);
+        _accounts[token][msg.sender].staked += uint88(amount);
         emit ILedger.Staked(token, msg.sender, amount);
     }
 
@@ -66,7 +66,7 @@ abstract contract Ledger is OracleFees {
         require(amount != 0, ILedger.ZeroAmount());
         _lockStake(token, msg.sender, amount);
         Unbonding storage leaving = _unbonding[token][msg.sender];
-        uint96 total = leaving.amount + uint96(amount);
+        uint88 total = leaving.amount + uint88(amount);
         uint40 readyAt = uint40(block.timestamp) + _unbondingDelay;
         leaving.amount = total;
         leaving.readyAt = readyAt;
@@ -87,9 +87,10 @@ abstract contract Ledger is OracleFees {
 
     /// See {ILedger-claimFees}.
     function claimFees(uint32 epoch, address token, Members calldata members, uint8 index) external {
-        _openedEpoch(epoch, members);
+        FeeBook opened = _bookOf(epoch, token);
+        _openedQuorum(epoch, members);
         address signer = members.signers[index];
-        (FeeBook book, uint256 count) = _bookOf(epoch, token).claim(index);
+        (FeeBook book, uint256 count) = opened.claim(index);
         uint256 amount = count * book.fee();
 
         _books[epoch][token] = book;
@@ -105,7 +106,7 @@ abstract contract Ledger is OracleFees {
         require(msg.value == expected, ILedger.WrongValue(msg.value, expected));
 
         uint256 held = token == address(0) ? address(this).balance : _pull(token, amount);
-        require(held <= type(uint96).max, ILedger.AmountTooLarge(held, type(uint96).max));
+        require(held <= type(uint88).max, ILedger.AmountTooLarge(held, type(uint88).max));
         _credit(token, holder, amount);
         emit ILedger.Deposited(token, holder, msg.sender, amount);
     }

@@ -4,8 +4,9 @@ pragma solidity ^0.8.27;
 import {IAssetRegistry} from "../interfaces/IAssetRegistry.sol";
 import {IOracleCommittee} from "../interfaces/IOracleCommittee.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
+import {JobSlot} from "../libraries/JobSlots.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {Status} from "../types/Jobs.sol";
+import {Quorum} from "../types/Committees.sol";
 import {Account, Unbonding} from "../types/Money.sol";
 
 /// @notice What a deployment fixes for good.
@@ -15,41 +16,36 @@ struct Parameters {
     uint40 unbondingDelay;
     /// The fixed fee for a refused request, in oracle fees.
     uint16 requestFeeFactor;
+    /// Who may pause new matches.
+    address guardian;
 }
 
 /// @title The market's storage and its fixed parameters
-/// @dev The market's code is more than one contract may hold, so it stands in two: Market, which others call, and
-/// TradeDesk, which Market created and whose code it runs in its own storage. Both begin with this contract and add
-/// no storage, so that a slot means the same to both. Neither can be replaced.
+/// @dev The market's code is more than one contract may hold, so it stands in two: Market, which others call and which
+/// takes the steps that every job takes, and TradeDesk, which Market created and whose code it runs in its own storage
+/// for everything else. Both begin with this contract and add no storage, so that a slot means the same to both.
+/// Neither can be replaced.
 abstract contract MarketState {
     struct Token {
         bool admitted;
         uint64 fee;
     }
 
-    /// A job in one word. The commitment is to (job id, what the stage added), truncated: finding another opening
-    /// means inverting 208 bits.
-    struct Slot {
-        Status status;
-        uint40 deadline;
-        uint208 commitment;
-    }
-
     IAssetRegistry internal immutable _registry;
     IOracleCommittee internal immutable _committee;
     uint40 internal immutable _unbondingDelay;
     uint16 internal immutable _requestFeeFactor;
+    address internal immutable _guardian;
 
     uint256 private immutable _chainId;
     bytes32 private immutable _separator;
 
-    mapping(bytes32 requestHash => Slot) internal _slots;
+    mapping(bytes32 requestHash => JobSlot) internal _slots;
     mapping(address token => mapping(address holder => Account)) internal _accounts;
     mapping(address token => mapping(address holder => Unbonding)) internal _unbonding;
     mapping(address token => Token) internal _tokens;
-    mapping(address token => uint256) internal _burned;
     mapping(uint32 epoch => mapping(address token => FeeBook)) internal _books;
-    mapping(address signer => uint64) internal _generations;
+    mapping(uint32 epoch => Quorum) internal _quorums;
     mapping(address signer => mapping(bytes32 orderHash => uint256)) internal _used;
     bool internal _paused;
 
@@ -58,6 +54,7 @@ abstract contract MarketState {
         _committee = parameters.committee;
         _unbondingDelay = parameters.unbondingDelay;
         _requestFeeFactor = parameters.requestFeeFactor;
+        _guardian = parameters.guardian;
         _chainId = block.chainid;
         _separator = TypedData.domainSeparator(market);
     }

@@ -2,15 +2,19 @@
 pragma solidity ^0.8.27;
 
 import {IJobs} from "../interfaces/IJobs.sol";
+import {IOrders} from "../interfaces/IOrders.sol";
+import {JobSlots} from "../libraries/JobSlots.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {AssetUse, Reservation} from "../types/Assets.sol";
-import {Grade, JobSpec, Status, Tee} from "../types/Jobs.sol";
+import {AssetClaim, AssetUse, Reservation} from "../types/Assets.sol";
+import {Bargain, Grade, JobSpec, Status, Tee} from "../types/Jobs.sol";
 import {Windows} from "../types/Money.sol";
 import {AssetLimit, AssetOffer, AssetOrder, ComputeOrder, Match, Request} from "../types/Orders.sol";
 import {OrderBook} from "./OrderBook.sol";
 
 /// @title From signed orders to a job
 abstract contract Matching is OrderBook {
+    /// A volume that stands for "as often as the terms allow".
+    uint32 internal constant UNCOUNTED = type(uint32).max;
     /// Most assets of one job: bounds what its end has to pay out.
     uint256 internal constant MAX_ASSETS = 16;
     uint32 internal constant MAX_WINDOW = 30 days;
@@ -42,24 +46,19 @@ abstract contract Matching is OrderBook {
         ComputeOrder calldata compute = deal.compute;
         bytes32 requestHash = TypedData.hash(request);
         _checkRequest(deal, request, requestHash);
-        _checkCompute(deal, request, compute);
-        _useOrder(
-            compute.provider,
-            TypedData.hash(compute),
-            compute.salt,
-            compute.expiry,
-            compute.volume,
-            deal.providerSignature
-        );
+        bytes32 orderHash = _takeComputeOrder(deal, request, compute);
 
         JobSpec memory spec = _specOf(requestHash, request, compute);
-        uint256 owners = _addAssets(deal, spec);
+        uint256 owners = _addAssets(request.assets, deal.offers, spec);
         require(compute.grade >= spec.minGrade, IJobs.GradeTooLow(compute.grade, spec.minGrade));
         uint256 feesHeld = _lock(spec, owners);
         jobId = _digest(TypedData.hashNew(spec));
-        _enter(requestHash, jobId, Status.Matched, spec.quoteWindow, 0);
+        uint208 commitment =
+            _commit(jobId, spec.provider, spec.decideWindow, TypedData.hashNew(_bargainOf(spec)), 0);
+        uint40 deadline = uint40(block.timestamp) + spec.quoteWindow;
+        _slots[requestHash] = JobSlots.make(Status.Matched, deadline, commitment);
 
-        emit IJobs.JobMatched(jobId, spec.consumer, spec.provider, spec, feesHeld);
+        emit IJobs.JobMatched(jobId, spec.consumer, spec.provider, spec, feesHeld, orderHash);
     }
 
     /// See {IJobs-minimumWindows}.
@@ -69,16 +68,19 @@ abstract contract Matching is OrderBook {
 
     /// Reserve each asset and write it into the spec, with the committee and grade that follow from all of them.
     /// @return owners Sum of the owners' prices.
-    function _addAssets(Match calldata deal, JobSpec memory spec) private returns (uint256 owners) {
-        uint256 count = deal.request.assets.length;
+    function _addAssets(AssetLimit[] calldata limits, AssetOffer[] calldata offers, JobSpec memory spec)
+        private
+        returns (uint256 owners)
+    {
+        uint256 count = limits.length;
         require(
             count != 0 && count <= MAX_ASSETS, IJobs.OutOfBounds("assets", count, 1, MAX_ASSETS)
         );
-        require(deal.offers.length == count, IJobs.Mismatch("offers", deal.offers.length, count));
+        require(offers.length == count, IJobs.Mismatch("offers", offers.length, count));
         spec.assets = new AssetUse[](count);
         EpochChoice memory choice;
         for (uint256 i = 0; i < count; ++i) {
-            owners += _addAsset(spec, i, deal.request.assets[i], deal.offers[i], choice);
+            owners += _addAsset(spec, i, limits[i], offers[i], choice);
         }
         require(
             choice.pinned == 0 || choice.pinned == choice.highest,
@@ -122,9 +124,16 @@ abstract contract Matching is OrderBook {
             IJobs.Mismatch("assetId", uint256(order.assetId), uint256(limit.assetId))
         );
         require(order.version == limit.version, IJobs.Mismatch("version", order.version, limit.version));
-        _checkIncluded(order.consumers, spec.consumer, offer.consumerProof);
-        _checkIncluded(order.providers, spec.provider, offer.providerProof);
-        _useOrder(owner, TypedData.hash(order), order.salt, order.expiry, order.volume, offer.signature);
+        if (order.consumers != 0) _checkIncluded(order.consumers, spec.consumer, offer.consumerProof);
+        if (order.providers != 0) _checkIncluded(order.providers, spec.provider, offer.providerProof);
+        bytes32 orderHash = TypedData.hash(order);
+        _checkSigned(spec.token, owner, orderHash, order.salt, order.expiry, offer.signature);
+        if (order.volume == UNCOUNTED) {
+            _checkNotCancelled(owner, orderHash);
+        } else {
+            _countOrder(owner, orderHash, order.volume);
+            emit IOrders.OrderUsed(owner, orderHash);
+        }
         return order.price;
     }
 
@@ -149,17 +158,19 @@ abstract contract Matching is OrderBook {
         );
         uint8 tee = request.tee;
         require(tee != 0 && tee <= uint8(type(Tee).max), IJobs.OutOfBounds("tee", tee, 1, uint8(type(Tee).max)));
-        _checkSigned(request.consumer, requestHash, request.salt, request.expiry, deal.consumerSignature);
+        _checkSigned(request.token, request.consumer, requestHash, request.salt, request.expiry, deal.consumerSignature);
         if (request.payer != request.consumer) {
             _checkSignature(request.payer, _digest(requestHash), deal.payerSignature);
         }
     }
 
-    function _checkCompute(Match calldata deal, Request calldata request, ComputeOrder calldata compute) private pure {
-        require(
-            compute.token == request.token,
-            IJobs.Mismatch("token", uint160(compute.token), uint160(request.token))
-        );
+    /// Hold the compute order against the request, and count one job under it.
+    function _takeComputeOrder(Match calldata deal, Request calldata request, ComputeOrder calldata compute)
+        private
+        returns (bytes32 orderHash)
+    {
+        (address provider, address token) = (compute.provider, compute.token);
+        require(token == request.token, IJobs.Mismatch("token", uint160(token), uint160(request.token)));
         require(compute.tee == request.tee, IJobs.Mismatch("tee", compute.tee, request.tee));
         require(
             compute.price <= request.maxComputePrice,
@@ -169,8 +180,11 @@ abstract contract Matching is OrderBook {
             compute.unitPrice <= request.maxUnitPrice,
             IJobs.PriceTooHigh("unit", compute.unitPrice, request.maxUnitPrice)
         );
-        _checkIncluded(request.providers, compute.provider, deal.providerProof);
-        _checkIncluded(compute.consumers, request.consumer, deal.consumerProof);
+        if (request.providers != 0) _checkIncluded(request.providers, provider, deal.providerProof);
+        if (compute.consumers != 0) _checkIncluded(compute.consumers, request.consumer, deal.consumerProof);
+        orderHash = TypedData.hash(compute);
+        _checkSigned(token, provider, orderHash, compute.salt, compute.expiry, deal.providerSignature);
+        _countOrder(provider, orderHash, compute.volume);
     }
 
     function _specOf(bytes32 requestHash, Request calldata request, ComputeOrder calldata compute)
@@ -198,6 +212,33 @@ abstract contract Matching is OrderBook {
         spec.decideWindow = request.decideWindow;
         spec.settleWindow = request.settleWindow;
         spec.challengeWindow = request.challengeWindow;
+    }
+
+    /// What the steps after the quote will need of the spec.
+    function _bargainOf(JobSpec memory spec) private pure returns (Bargain memory bargain) {
+        bargain.consumer = spec.consumer;
+        bargain.payer = spec.payer;
+        bargain.token = spec.token;
+        bargain.epoch = spec.epoch;
+        bargain.minGrade = spec.minGrade;
+        bargain.computePrice = spec.computePrice;
+        bargain.unitPrice = spec.unitPrice;
+        bargain.maxUnits = spec.maxUnits;
+        bargain.penalty = spec.penalty;
+        bargain.settleWindow = spec.settleWindow;
+        bargain.challengeWindow = spec.challengeWindow;
+        bargain.claims = new AssetClaim[](spec.assets.length);
+        for (uint256 i = 0; i < spec.assets.length; ++i) {
+            AssetUse memory use = spec.assets[i];
+            bargain.claims[i] = AssetClaim({
+                assetId: use.assetId,
+                owner: use.owner,
+                version: use.version,
+                termsVersion: use.termsVersion,
+                price: use.price,
+                epsilon: use.epsilon
+            });
+        }
     }
 
     function _choose(EpochChoice memory choice, bytes32 assetId, Reservation memory reserved) private pure {

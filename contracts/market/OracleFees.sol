@@ -4,7 +4,7 @@ pragma solidity ^0.8.27;
 import {IJobs} from "../interfaces/IJobs.sol";
 import {ILedger} from "../interfaces/ILedger.sol";
 import {FeeBook, FeeBooks} from "../libraries/FeeBooks.sol";
-import {Epoch, Members} from "../types/Committees.sol";
+import {Epoch, Members, Quorum} from "../types/Committees.sol";
 import {Accounts} from "./Accounts.sol";
 
 /// @title What oracle nodes are owed: a fixed fee for each signature that the chain used
@@ -22,6 +22,7 @@ abstract contract OracleFees is Accounts {
         );
         book = FeeBooks.open(_feeOf(token), found.members, found.threshold);
         _books[epoch][token] = book;
+        _quorums[epoch] = Quorum({membersHash: found.membersHash, removed: found.removed});
         emit ILedger.FeeBookOpened(epoch, token, book.fee(), found.members, found.threshold);
     }
 
@@ -39,11 +40,12 @@ abstract contract OracleFees is Accounts {
         require(book.isOpen(), ILedger.FeeBookNotOpened(epoch, token));
     }
 
-    /// The epoch's record, if `members` opens it.
-    function _openedEpoch(uint32 epoch, Members calldata members) internal view returns (Epoch memory found) {
-        found = _committee.epochOf(epoch);
+    /// Which members of an epoch that some job uses were removed, if `members` are that epoch's.
+    function _openedQuorum(uint32 epoch, Members calldata members) internal view returns (uint256 removed) {
+        Quorum memory kept = _quorums[epoch];
         uint184 got = uint184(uint256(keccak256(abi.encode(members.signers, members.keysDigest))));
-        require(got == found.membersHash, IJobs.WrongCommittee(epoch, got, found.membersHash));
+        require(got == kept.membersHash, IJobs.WrongCommittee(epoch, got, kept.membersHash));
+        return kept.removed;
     }
 
     /// The bond of a challenge: the most that its answer and one refused request cost.

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.27;
 
 import {TypedData} from "../libraries/TypedData.sol";
-import {Decision, FailureReport, JobSpec, Receipt} from "../types/Jobs.sol";
+import {Bargain, Decision, FailureReport, JobSpec, Receipt} from "../types/Jobs.sol";
 import {AssetOrder, ComputeOrder, Request} from "../types/Orders.sol";
 
 /// @title The hashes of documents, to be called with what tests hold in memory
@@ -13,6 +13,10 @@ contract Hashes {
 
     function ofSpec(JobSpec calldata spec) external pure returns (bytes32) {
         return TypedData.hash(spec);
+    }
+
+    function ofBargain(Bargain calldata bargain) external pure returns (bytes32) {
+        return TypedData.hash(bargain);
     }
 
     function ofCompute(ComputeOrder calldata order) external pure returns (bytes32) {

@@ -52,6 +52,17 @@ struct AssetUse {
     uint64 epsilon;
 }
 
+/// @notice What a job has set aside of one asset, and what the owner is owed. EIP-712 type `AssetClaim`.
+struct AssetClaim {
+    bytes32 assetId;
+    address owner;
+    uint32 version;
+    uint32 termsVersion;
+    uint128 price;
+    /// Micro-epsilon.
+    uint64 epsilon;
+}
+
 /// @notice What the registry tells the market about a version whose use it has just reserved.
 struct Reservation {
     address owner;

@@ -25,6 +25,14 @@ struct Epoch {
     uint16 removed;
 }
 
+/// @notice What the market keeps of an epoch that its jobs use: who may sign, without asking again.
+struct Quorum {
+    /// As in Epoch; never 0 once kept.
+    uint184 membersHash;
+    /// As in Epoch; told by the committee as it changes.
+    uint16 removed;
+}
+
 /// @notice One node's signature (EIP-2098 compact form). `detail` is part of a Decision only; 0 elsewhere.
 struct NodeSignature {
     uint8 index;

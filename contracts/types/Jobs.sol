@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {AssetUse} from "./Assets.sol";
+import {AssetClaim, AssetUse} from "./Assets.sol";
 
 /// @notice How far evidence reaches: `Simulated` stands on a development root, `Hardware` on a vendor's.
 enum Grade {
@@ -91,6 +91,33 @@ struct JobSpec {
     uint32 settleWindow;
     uint32 challengeWindow;
     AssetUse[] assets;
+}
+
+/// @notice Which job a step is about, and what its quote needs to know of it.
+struct JobKey {
+    /// hashStruct of the request; the key of the job's slot.
+    bytes32 requestHash;
+    /// EIP-712 digest of the JobSpec.
+    bytes32 jobId;
+    address provider;
+    uint32 decideWindow;
+}
+
+/// @notice What the steps after the quote need of a JobSpec: the money, the windows, the assets. EIP-712 type
+/// `Bargain`, which nobody signs: its hash is part of what the job's slot commits to.
+struct Bargain {
+    address consumer;
+    address payer;
+    address token;
+    uint32 epoch;
+    uint8 minGrade;
+    uint128 computePrice;
+    uint128 unitPrice;
+    uint32 maxUnits;
+    uint128 penalty;
+    uint32 settleWindow;
+    uint32 challengeWindow;
+    AssetClaim[] claims;
 }
 
 /// @notice The enclave that a committee accepted. All fields but `evidenceHash` are 0 before acceptance.

@@ -4,9 +4,11 @@ pragma solidity ^0.8.27;
 /// @notice One holder's money and record in one token, in one slot.
 struct Account {
     /// May be withdrawn, staked, or locked into a job that its holder signed.
-    uint96 free;
+    uint88 free;
     /// Backs jobs; what a running job locks has left it.
-    uint96 staked;
+    uint88 staked;
+    /// Signed orders in this token count only if their salt's top 64 bits are this number.
+    uint16 generation;
     /// Jobs that this holder ended as provider, each counter stopping at its maximum.
     uint24 settled;
     /// Refused through the provider's fault: its platform, or evidence that it withheld.
@@ -34,7 +36,7 @@ struct TokenFee {
 
 /// @notice Stake on its way out.
 struct Unbonding {
-    uint96 amount;
+    uint88 amount;
     uint40 readyAt;
 }
 

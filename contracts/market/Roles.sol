@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {IJobs} from "../interfaces/IJobs.sol";
+import {MarketState} from "./MarketState.sol";
+
+/// @title The two callers that may do what others may not, and all that they may
+abstract contract Roles is MarketState {
+    /// See {IMarket-setPaused}.
+    function setPaused(bool paused_) external {
+        require(msg.sender == _guardian, IJobs.OnlyGuardian(msg.sender, _guardian));
+        _paused = paused_;
+        emit IJobs.MatchingPaused(paused_);
+    }
+
+    /// See {IMarket-noteRemoved}.
+    function noteRemoved(uint32 epoch, uint16 removed) external {
+        require(msg.sender == address(_committee), IJobs.OnlyCommittee(msg.sender, address(_committee)));
+        // An epoch that no job uses yet is read when the first one does.
+        if (_quorums[epoch].membersHash != 0) _quorums[epoch].removed = removed;
+    }
+}
