@@ -31,13 +31,11 @@ contract AssetRegistry is IAssetRegistry {
         address token;
         uint88 price;
         uint8 minGrade;
-        // The meter: uses and micro-epsilon.
+        // The meter: uses and micro-epsilon, and what jobs have taken of them.
         uint32 maxUses;
-        uint32 usesConsumed;
-        uint16 usesReserved;
+        uint32 usesTaken;
         uint40 budget;
-        uint40 budgetSpent;
-        uint40 budgetReserved;
+        uint40 budgetTaken;
         uint32 perJobCap;
         uint16 epoch;
         bool followsCommittees;
@@ -53,7 +51,7 @@ contract AssetRegistry is IAssetRegistry {
     mapping(bytes32 versionKey => Version version) private _versions;
 
     modifier onlyMarket() {
-        require(msg.sender == market, OnlyMarket(msg.sender, market));
+        if (msg.sender != market) revert OnlyMarket(msg.sender, market);
         _;
     }
 
@@ -79,7 +77,7 @@ contract AssetRegistry is IAssetRegistry {
         Terms calldata terms,
         string calldata location
     ) external {
-        require(version > 1, UnknownVersion(assetId, 0));
+        if (version <= 1) revert UnknownVersion(assetId, 0);
         _ownVersion(assetId, version - 1);
         _record(assetId, version, seal, terms);
         emit VersionPublished(assetId, msg.sender, version, seal, terms, location);
@@ -88,7 +86,7 @@ contract AssetRegistry is IAssetRegistry {
     /// @inheritdoc IAssetRegistry
     function tighten(bytes32 assetId, uint32 version, Terms calldata terms) external {
         Version storage current = _ownVersion(assetId, version);
-        require(current.access != Access.Revoked, Revoked(assetId, version));
+        if (current.access == Access.Revoked) revert Revoked(assetId, version);
         _checkComplete(terms);
         _checkTighter(current, terms);
 
@@ -102,8 +100,8 @@ contract AssetRegistry is IAssetRegistry {
     /// @inheritdoc IAssetRegistry
     function replaceAllowList(bytes32 assetId, uint32 version, bytes32 allowRoot) external {
         Version storage current = _ownVersion(assetId, version);
-        require(current.access != Access.Revoked, Revoked(assetId, version));
-        require(allowRoot != 0, FieldMissing("allowRoot"));
+        if (current.access == Access.Revoked) revert Revoked(assetId, version);
+        if (allowRoot == 0) revert FieldMissing("allowRoot");
 
         uint16 termsVersion = current.termsVersion + 1;
         current.termsVersion = termsVersion;
@@ -115,7 +113,7 @@ contract AssetRegistry is IAssetRegistry {
     /// @inheritdoc IAssetRegistry
     function revoke(bytes32 assetId, uint32 version) external {
         Version storage current = _ownVersion(assetId, version);
-        require(current.access != Access.Revoked, Revoked(assetId, version));
+        if (current.access == Access.Revoked) revert Revoked(assetId, version);
 
         current.access = Access.Revoked;
 
@@ -133,10 +131,8 @@ contract AssetRegistry is IAssetRegistry {
         Version storage version = _versions[_versionKey(limit.assetId, limit.version)];
         _checkMatchable(version, limit, token, purpose);
         bytes32 root = version.access == Access.Restricted ? version.consumerRoot : bytes32(0);
-        require(
-            Counterparts.includes(root, consumer, proof), ConsumerNotAllowed(limit.assetId, consumer, root)
-        );
-        _takeReservation(version, limit);
+        if (!Counterparts.includes(root, consumer, proof)) revert ConsumerNotAllowed(limit.assetId, consumer, root);
+        _take(version, limit);
 
         return Reservation({
             owner: version.owner,
@@ -149,21 +145,28 @@ contract AssetRegistry is IAssetRegistry {
     }
 
     /// @inheritdoc IAssetRegistry
-    function consume(AssetClaim[] calldata claims) external onlyMarket returns (bool consumed) {
-        consumed = true;
+    function release(AssetClaim[] calldata claims) external onlyMarket {
         for (uint256 i = 0; i < claims.length; ++i) {
-            consumed = consumed && _stillStands(claims[i]);
-        }
-        for (uint256 i = 0; i < claims.length; ++i) {
-            _dropReservation(claims[i], consumed);
+            AssetClaim calldata claim = claims[i];
+            Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
+            // No more than was taken.
+            unchecked {
+                version.usesTaken -= 1;
+                version.budgetTaken -= uint40(claim.epsilon);
+            }
         }
     }
 
     /// @inheritdoc IAssetRegistry
-    function release(AssetClaim[] calldata claims) external onlyMarket {
+    function stand(AssetClaim[] calldata claims) external view returns (bool) {
         for (uint256 i = 0; i < claims.length; ++i) {
-            _dropReservation(claims[i], false);
+            AssetClaim calldata claim = claims[i];
+            Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
+            bool stands = version.termsVersion == claim.termsVersion && version.access != Access.Revoked
+                && block.timestamp <= version.expiry;
+            if (!stands) return false;
         }
+        return true;
     }
 
     /// @inheritdoc IAssetRegistry
@@ -188,10 +191,8 @@ contract AssetRegistry is IAssetRegistry {
             epoch: v.epoch,
             termsVersion: v.termsVersion,
             revoked: v.access == Access.Revoked,
-            usesConsumed: v.usesConsumed,
-            usesReserved: v.usesReserved,
-            budgetSpent: v.budgetSpent,
-            budgetReserved: v.budgetReserved,
+            usesTaken: v.usesTaken,
+            budgetTaken: v.budgetTaken,
             terms: terms
         });
     }
@@ -203,11 +204,11 @@ contract AssetRegistry is IAssetRegistry {
 
     function _record(bytes32 assetId, uint32 number, Seal calldata seal, Terms calldata terms) private {
         Version storage version = _versions[_versionKey(assetId, number)];
-        require(version.owner == address(0), VersionExists(assetId, number));
-        require(seal.contentRoot != 0, FieldMissing("contentRoot"));
-        require(seal.shareRoot != 0, FieldMissing("shareRoot"));
-        require(seal.policyHash != 0, FieldMissing("policyHash"));
-        require(seal.epoch != 0 && seal.epoch <= type(uint16).max, BadEpoch(seal.epoch, type(uint16).max));
+        if (version.owner != address(0)) revert VersionExists(assetId, number);
+        if (seal.contentRoot == 0) revert FieldMissing("contentRoot");
+        if (seal.shareRoot == 0) revert FieldMissing("shareRoot");
+        if (seal.policyHash == 0) revert FieldMissing("policyHash");
+        if (seal.epoch == 0 || seal.epoch > type(uint16).max) revert BadEpoch(seal.epoch, type(uint16).max);
         _checkComplete(terms);
 
         version.owner = msg.sender;
@@ -234,95 +235,62 @@ contract AssetRegistry is IAssetRegistry {
         }
     }
 
-    function _takeReservation(Version storage version, AssetLimit calldata limit) private {
-        uint256 taken = uint256(version.usesConsumed) + version.usesReserved;
-        require(
-            taken < version.maxUses && version.usesReserved < type(uint16).max,
-            UsesExhausted(limit.assetId, taken, version.maxUses)
-        );
-        require(
-            limit.epsilon <= version.perJobCap, JobBudgetTooHigh(limit.assetId, limit.epsilon, version.perJobCap)
-        );
-        uint256 needed = uint256(version.budgetSpent) + version.budgetReserved + limit.epsilon;
-        require(needed <= version.budget, BudgetExhausted(limit.assetId, needed, version.budget));
+    function _take(Version storage version, AssetLimit calldata limit) private {
+        (uint32 usesTaken, uint32 maxUses) = (version.usesTaken, version.maxUses);
+        if (usesTaken >= maxUses) revert UsesExhausted(limit.assetId, usesTaken, maxUses);
+        (uint64 epsilon, uint32 perJobCap) = (limit.epsilon, version.perJobCap);
+        if (epsilon > perJobCap) revert JobBudgetTooHigh(limit.assetId, epsilon, perJobCap);
+        uint256 budgetTaken = uint256(version.budgetTaken) + epsilon;
+        if (budgetTaken > version.budget) revert BudgetExhausted(limit.assetId, budgetTaken, version.budget);
 
-        version.usesReserved += 1;
-        version.budgetReserved += uint40(limit.epsilon);
-    }
-
-    /// What a job reserved becomes consumed, or is returned. The amounts were bounded when they were reserved.
-    function _dropReservation(AssetClaim calldata claim, bool consumed) private {
-        Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
-        uint40 epsilon = uint40(claim.epsilon);
-        version.usesReserved -= 1;
-        version.budgetReserved -= epsilon;
-        if (consumed) {
-            version.usesConsumed += 1;
-            version.budgetSpent += epsilon;
-        }
+        version.usesTaken = usesTaken + 1;
+        version.budgetTaken = uint40(budgetTaken);
     }
 
     function _ownVersion(bytes32 assetId, uint32 version) private view returns (Version storage own) {
         own = _versions[_versionKey(assetId, version)];
-        require(own.owner == msg.sender, NotOwner(assetId, msg.sender, own.owner));
+        if (own.owner != msg.sender) revert NotOwner(assetId, msg.sender, own.owner);
     }
 
     function _checkMatchable(Version storage version, AssetLimit calldata limit, address token, uint32 purpose)
         private
         view
     {
-        require(version.owner != address(0), UnknownVersion(limit.assetId, limit.version));
-        require(version.access != Access.Revoked, Revoked(limit.assetId, limit.version));
-        require(block.timestamp <= version.expiry, TermsExpired(limit.assetId, block.timestamp, version.expiry));
-        require(
-            limit.termsVersion == version.termsVersion,
-            TermsVersionChanged(limit.assetId, limit.termsVersion, version.termsVersion)
-        );
-        require(
-            purpose != 0 && purpose & ~version.purposes == 0,
-            PurposeNotAllowed(limit.assetId, purpose, version.purposes)
-        );
-        require(token == version.token, AssetTokenMismatch(limit.assetId, token, version.token));
-    }
-
-    /// The terms are those that the job was matched under, and still in force.
-    function _stillStands(AssetClaim calldata claim) private view returns (bool) {
-        Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
-        return version.termsVersion == claim.termsVersion && version.access != Access.Revoked
-            && block.timestamp <= version.expiry;
+        if (version.owner == address(0)) revert UnknownVersion(limit.assetId, limit.version);
+        if (version.access == Access.Revoked) revert Revoked(limit.assetId, limit.version);
+        if (block.timestamp > version.expiry) revert TermsExpired(limit.assetId, block.timestamp, version.expiry);
+        if (limit.termsVersion != version.termsVersion) {
+            revert TermsVersionChanged(limit.assetId, limit.termsVersion, version.termsVersion);
+        }
+        if (purpose == 0 || purpose & ~version.purposes != 0) {
+            revert PurposeNotAllowed(limit.assetId, purpose, version.purposes);
+        }
+        if (token != version.token) revert AssetTokenMismatch(limit.assetId, token, version.token);
     }
 
     function _checkTighter(Version storage current, Terms calldata terms) private view {
-        require(
-            terms.token == current.token,
-            LooserTerms("token", uint160(terms.token), uint160(current.token))
-        );
-        require(terms.price >= current.price, LooserTerms("price", terms.price, current.price));
-        require(terms.expiry <= current.expiry, LooserTerms("expiry", terms.expiry, current.expiry));
-        require(terms.maxUses <= current.maxUses, LooserTerms("maxUses", terms.maxUses, current.maxUses));
-        require(
-            terms.purposes & ~current.purposes == 0, LooserTerms("purposes", terms.purposes, current.purposes)
-        );
-        require(terms.minGrade >= current.minGrade, LooserTerms("minGrade", terms.minGrade, current.minGrade));
-        require(terms.budget <= current.budget, LooserTerms("budget", terms.budget, current.budget));
-        require(terms.perJobCap <= current.perJobCap, LooserTerms("perJobCap", terms.perJobCap, current.perJobCap));
-        require(
-            current.followsCommittees || !terms.followsCommittees, LooserTerms("followsCommittees", 1, 0)
-        );
-        require(
-            terms.consumerRoot != 0 || current.consumerRoot == 0,
-            LooserTerms("consumerRoot", 0, uint256(current.consumerRoot))
-        );
+        if (terms.token != current.token) revert LooserTerms("token", uint160(terms.token), uint160(current.token));
+        if (terms.price < current.price) revert LooserTerms("price", terms.price, current.price);
+        if (terms.expiry > current.expiry) revert LooserTerms("expiry", terms.expiry, current.expiry);
+        if (terms.maxUses > current.maxUses) revert LooserTerms("maxUses", terms.maxUses, current.maxUses);
+        if (terms.purposes & ~current.purposes != 0) revert LooserTerms("purposes", terms.purposes, current.purposes);
+        if (terms.minGrade < current.minGrade) revert LooserTerms("minGrade", terms.minGrade, current.minGrade);
+        if (terms.budget > current.budget) revert LooserTerms("budget", terms.budget, current.budget);
+        if (terms.perJobCap > current.perJobCap) revert LooserTerms("perJobCap", terms.perJobCap, current.perJobCap);
+        if (!current.followsCommittees && terms.followsCommittees) revert LooserTerms("followsCommittees", 1, 0);
+        if (terms.consumerRoot == 0 && current.consumerRoot != 0) {
+            revert LooserTerms("consumerRoot", 0, uint256(current.consumerRoot));
+        }
     }
 
     /// An absent field is a refusal, never a pass.
     function _checkComplete(Terms calldata terms) private pure {
-        require(terms.expiry != 0, FieldMissing("expiry"));
-        require(terms.maxUses != 0, FieldMissing("maxUses"));
-        require(terms.purposes != 0, FieldMissing("purposes"));
-        require(terms.allowRoot != 0, FieldMissing("allowRoot"));
+        if (terms.expiry == 0) revert FieldMissing("expiry");
+        if (terms.maxUses == 0) revert FieldMissing("maxUses");
+        if (terms.purposes == 0) revert FieldMissing("purposes");
+        if (terms.allowRoot == 0) revert FieldMissing("allowRoot");
         uint8 highest = uint8(type(Grade).max);
-        require(terms.minGrade != 0 && terms.minGrade <= highest, UnknownGrade(terms.minGrade, highest));
+        if (terms.minGrade == 0 || terms.minGrade > highest) revert UnknownGrade(terms.minGrade, highest);
     }
 
     function _versionKey(bytes32 assetId, uint32 version) private pure returns (bytes32) {

@@ -44,6 +44,11 @@ contract Market is Matching, Verdicts, Settling, Closing {
         }
     }
 
+    /// Coin comes in by `deposit` alone.
+    receive() external payable {
+        revert ILedger.WrongValue(msg.value, 0);
+    }
+
     /// See {IMarket-batch}.
     function batch(bytes[] calldata calls) external returns (bool[] memory succeeded) {
         succeeded = new bool[](calls.length);
@@ -57,14 +62,14 @@ contract Market is Matching, Verdicts, Settling, Closing {
     }
 
     function _admit(address token, uint64 fee) private {
-        require(
-            !_tokens[token].admitted && (token == address(0) || token.code.length != 0), ILedger.BadToken(token)
-        );
+        if (_tokens[token].admitted || (token != address(0) && token.code.length == 0)) {
+            revert ILedger.BadToken(token);
+        }
         _tokens[token] = Token({admitted: true, fee: fee});
         emit ILedger.TokenAdmitted(token, fee);
     }
 
     function _checkServes(address named) private view {
-        require(named == address(this), IJobs.WrongMarket(named, address(this)));
+        if (named != address(this)) revert IJobs.WrongMarket(named, address(this));
     }
 }

@@ -43,7 +43,7 @@ contract OracleCommittee is IOracleCommittee {
         external
         returns (uint32 epoch)
     {
-        require(msg.sender == owner, OnlyCommitteeOwner(msg.sender, owner));
+        if (msg.sender != owner) revert OnlyCommitteeOwner(msg.sender, owner);
         return _announce(signers, hpkeKeyHashes, threshold, uint40(block.timestamp) + delay);
     }
 
@@ -57,16 +57,16 @@ contract OracleCommittee is IOracleCommittee {
     ) external {
         Epoch memory current = epochOf(epoch);
         uint184 membersHash = _membersHash(members.signers, members.keysDigest);
-        require(membersHash == current.membersHash, WrongMembers(epoch, membersHash, current.membersHash));
-        require(
-            index < current.members && current.removed & (uint256(1) << index) == 0, NotAMember(epoch, index)
-        );
+        if (membersHash != current.membersHash) revert WrongMembers(epoch, membersHash, current.membersHash);
+        if (index >= current.members || current.removed & (uint256(1) << index) != 0) {
+            revert NotAMember(epoch, index);
+        }
         _checkEquivocation(epoch, first.decision, second.decision);
         _checkSigner(members.signers[index], first);
         _checkSigner(members.signers[index], second);
         uint16 removed = current.removed | (uint16(1) << index);
         uint256 remaining = current.members - _popCount(removed);
-        require(remaining >= current.threshold, TooFewWouldRemain(remaining, current.threshold));
+        if (remaining < current.threshold) revert TooFewWouldRemain(remaining, current.threshold);
 
         _epochs[epoch].removed = removed;
 
@@ -77,7 +77,7 @@ contract OracleCommittee is IOracleCommittee {
     /// @inheritdoc IOracleCommittee
     function epochOf(uint32 epoch) public view returns (Epoch memory found) {
         found = _epochs[epoch];
-        require(found.members != 0, UnknownEpoch(epoch));
+        if (found.members == 0) revert UnknownEpoch(epoch);
     }
 
     function _announce(
@@ -87,9 +87,9 @@ contract OracleCommittee is IOracleCommittee {
         uint40 activeAt
     ) private returns (uint32 epoch) {
         uint256 count = signers.length;
-        require(count != 0 && count <= MAX_MEMBERS, BadCommitteeSize(count, MAX_MEMBERS));
-        require(hpkeKeyHashes.length == count, KeyCountMismatch(hpkeKeyHashes.length, count));
-        require(threshold != 0 && threshold <= count, BadThreshold(threshold, count));
+        if (count == 0 || count > MAX_MEMBERS) revert BadCommitteeSize(count, MAX_MEMBERS);
+        if (hpkeKeyHashes.length != count) revert KeyCountMismatch(hpkeKeyHashes.length, count);
+        if (threshold == 0 || threshold > count) revert BadThreshold(threshold, count);
         _checkDistinct(signers, hpkeKeyHashes);
 
         epoch = ++latestEpoch;
@@ -107,27 +107,28 @@ contract OracleCommittee is IOracleCommittee {
     function _checkSigner(address expected, SignedDecision calldata signed) private view {
         bytes32 digest = TypedData.toDigest(TypedData.domainSeparator(market), TypedData.hash(signed.decision));
         address got = Signatures.recover(digest, signed.r, signed.vs);
-        require(got == expected, WrongSigner(got, expected));
+        if (got != expected) revert WrongSigner(got, expected);
     }
 
     /// Same job, evidence and epoch, different core; `detail` may differ between honest decisions.
     function _checkEquivocation(uint32 epoch, Decision memory first, Decision memory second) private pure {
-        require(
-            first.epoch == epoch && second.epoch == epoch && first.jobId == second.jobId
-                && first.evidenceHash == second.evidenceHash,
-            DifferentSubjects()
-        );
+        if (
+            first.epoch != epoch || second.epoch != epoch || first.jobId != second.jobId
+                || first.evidenceHash != second.evidenceHash
+        ) {
+            revert DifferentSubjects();
+        }
         bytes32 detail = second.detail;
         second.detail = first.detail;
-        require(TypedData.hash(first) != TypedData.hash(second), SameDecision());
+        if (TypedData.hash(first) == TypedData.hash(second)) revert SameDecision();
         second.detail = detail;
     }
 
     function _checkDistinct(address[] memory signers, bytes32[] memory keys) private pure {
         for (uint256 i = 0; i < signers.length; ++i) {
-            require(signers[i] != address(0) && keys[i] != 0, BadMember(i, signers[i], keys[i]));
+            if (signers[i] == address(0) || keys[i] == 0) revert BadMember(i, signers[i], keys[i]);
             for (uint256 j = 0; j < i; ++j) {
-                require(signers[i] != signers[j] && keys[i] != keys[j], BadMember(i, signers[i], keys[i]));
+                if (signers[i] == signers[j] || keys[i] == keys[j]) revert BadMember(i, signers[i], keys[i]);
             }
         }
     }

@@ -45,13 +45,20 @@ def exported(artifacts: Path = ARTIFACTS) -> dict[str, str]:
         if artifact["abi"] and (artifact["bytecode"] != "0x" or "interfaces" in folders):
             if artifact["contractName"] in files:
                 raise SystemExit(f"two contracts are named {artifact['contractName']}: {path.relative_to(ROOT)}")
-            files[artifact["contractName"]] = _canonical(artifact)
+            files[artifact["contractName"]] = _canonical(artifact, _promised(path, artifacts))
     return files
 
 
-def _canonical(artifact: dict[str, Any]) -> str:
-    abi = sorted(artifact["abi"], key=lambda entry: json.dumps(entry, sort_keys=True))
-    document = {"abi": [_without_names_of_types(entry) for entry in abi]}
+def _promised(path: Path, artifacts: Path) -> list[dict[str, Any]]:
+    """The entries of the contract's own interface, if it has one: what it answers by way of another's code too."""
+    interface = artifacts / "interfaces" / f"I{path.stem}.sol" / f"I{path.stem}.json"
+    return json.loads(interface.read_text())["abi"] if interface.is_file() else []
+
+
+def _canonical(artifact: dict[str, Any], promised: list[dict[str, Any]]) -> str:
+    entries = [_without_names_of_types(entry) for entry in (*artifact["abi"], *promised)]
+    apart = {json.dumps(entry, sort_keys=True): entry for entry in entries}
+    document = {"abi": [entry for _, entry in sorted(apart.items())]}
     for name in ("bytecode", "deployedBytecode"):
         if artifact[name] != "0x":
             document[name] = artifact[name]

@@ -50,7 +50,7 @@ interface IAssetRegistry {
     error PurposeNotAllowed(bytes32 assetId, uint32 got, uint32 allowed);
     /// @notice The consumer is not in the terms' set.
     error ConsumerNotAllowed(bytes32 assetId, address consumer, bytes32 consumerRoot);
-    /// @notice All uses are consumed or reserved.
+    /// @notice All uses are taken.
     error UsesExhausted(bytes32 assetId, uint256 taken, uint32 maxUses);
     /// @notice The job asks for more of the privacy budget than one job may spend.
     error JobBudgetTooHigh(bytes32 assetId, uint64 got, uint32 perJobCap);
@@ -87,7 +87,8 @@ interface IAssetRegistry {
     /// @notice Stop every later match, acceptance and release of a version, for good.
     function revoke(bytes32 assetId, uint32 version) external;
 
-    /// @notice Set one use and `limit.epsilon` of budget aside. Market only.
+    /// @notice Take one use and `limit.epsilon` of budget for a job. Acceptance keeps them, `release` gives them back.
+    /// Market only.
     /// @param limit What the consumer signed for this asset.
     /// @param consumer Held against the terms' consumer set with `proof`.
     /// @param token The job's token.
@@ -100,13 +101,12 @@ interface IAssetRegistry {
         bytes32[] calldata proof
     ) external returns (Reservation memory);
 
-    /// @notice Consume what a job reserved, or, if any of the terms it was matched under has changed, was revoked or
-    /// has expired, return all of it. Market only.
-    /// @return consumed False when the terms no longer stand: the acceptance is then a refusal.
-    function consume(AssetClaim[] calldata claims) external returns (bool consumed);
-
-    /// @notice Return what a job reserved. Market only; never fails for a reservation that stands.
+    /// @notice Give back what a job took and was not accepted with. Market only; never fails for a claim that stands.
     function release(AssetClaim[] calldata claims) external;
+
+    /// @notice Whether the terms that a job was matched under are still in force: unchanged, not revoked, not expired.
+    /// If not, an acceptance is a refusal.
+    function stand(AssetClaim[] calldata claims) external view returns (bool);
 
     /// @notice The market that this registry serves.
     function market() external view returns (address);

@@ -18,8 +18,9 @@ library Signatures {
         return signer.code.length > 0 && _isAcceptedByContract(signer, digest, signature);
     }
 
-    /// @notice Who signed, by ECDSA alone; address(0) if the signature is none.
+    /// @notice Who signed, by ECDSA alone, with 65 bytes or the 64 of EIP-2098; address(0) if the signature is none.
     function recover(bytes32 digest, bytes calldata signature) internal pure returns (address recovered) {
+        if (signature.length == 64) return recover(digest, bytes32(signature[0:32]), bytes32(signature[32:64]));
         if (signature.length != 65) return address(0);
         (recovered,,) = ECDSA.tryRecover(
             digest, uint8(signature[64]), bytes32(signature[0:32]), bytes32(signature[32:64])

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.27;
 
 import {AssetClaim, AssetUse} from "../types/Assets.sol";
-import {Bargain, Decision, FailureReport, JobSpec, Receipt} from "../types/Jobs.sol";
+import {Bargain, Decision, Enclave, FailureReport, JobSpec, Receipt} from "../types/Jobs.sol";
 import {AssetLimit, AssetOrder, ComputeOrder, Request} from "../types/Orders.sol";
 
 /// @title EIP-712 hashes of everything that anybody signs
@@ -138,23 +138,41 @@ library TypedData {
         return _hashInPlace(place, 22, JOB_SPEC_TYPEHASH, keccak256(abi.encodePacked(hashes)));
     }
 
-    /// @notice Hash of a Bargain that is being made.
-    function hashNew(Bargain memory bargain) internal pure returns (bytes32) {
-        AssetClaim[] memory claims = bargain.claims;
-        bytes32[] memory hashes = new bytes32[](claims.length);
-        for (uint256 i = 0; i < claims.length; ++i) {
-            AssetClaim memory claim = claims[i];
-            uint256 item;
-            assembly ("memory-safe") {
-                item := claim
-            }
-            hashes[i] = _hashInPlace(item, 6, ASSET_CLAIM_TYPEHASH, bytes32(uint256(claim.epsilon)));
+    /// @notice Hash of the Bargain that follows from a JobSpec.
+    function hashBargain(JobSpec memory spec) internal pure returns (bytes32) {
+        AssetUse[] memory uses = spec.assets;
+        bytes32[] memory hashes = new bytes32[](uses.length);
+        for (uint256 i = 0; i < uses.length; ++i) {
+            AssetUse memory use = uses[i];
+            hashes[i] = keccak256(
+                abi.encode(
+                    ASSET_CLAIM_TYPEHASH,
+                    use.assetId,
+                    use.owner,
+                    use.version,
+                    use.termsVersion,
+                    use.price,
+                    use.epsilon
+                )
+            );
         }
-        uint256 place;
-        assembly ("memory-safe") {
-            place := bargain
-        }
-        return _hashInPlace(place, 12, BARGAIN_TYPEHASH, keccak256(abi.encodePacked(hashes)));
+        return keccak256(
+            abi.encode(
+                BARGAIN_TYPEHASH,
+                spec.consumer,
+                spec.payer,
+                spec.token,
+                spec.epoch,
+                spec.minGrade,
+                spec.computePrice,
+                spec.unitPrice,
+                spec.maxUnits,
+                spec.penalty,
+                spec.settleWindow,
+                spec.challengeWindow,
+                keccak256(abi.encodePacked(hashes))
+            )
+        );
     }
 
     function hash(Decision memory decision) internal pure returns (bytes32) {
@@ -178,7 +196,7 @@ library TypedData {
     }
 
     /// @notice The settlement that ends a job: `last` is true, since a job settles once.
-    function settlementHash(bytes32 jobId, Receipt memory receipt) internal pure returns (bytes32) {
+    function settlementHash(bytes32 jobId, Receipt calldata receipt) internal pure returns (bytes32) {
         return keccak256(
             abi.encode(SETTLEMENT_TYPEHASH, jobId, receipt.resultHash, receipt.receiptHash, receipt.units, true)
         );
@@ -196,6 +214,33 @@ library TypedData {
 
     function challengeAnswerHash(bytes32 jobId, bytes32 resultHash, bool available) internal pure returns (bytes32) {
         return keccak256(abi.encode(CHALLENGE_ANSWER_TYPEHASH, jobId, resultHash, available));
+    }
+
+    /// @notice What the stages of a job add to its commitment: their words as they lie, behind no type hash.
+    function hashStage(Enclave calldata enclave) internal pure returns (bytes32) {
+        uint256 place;
+        assembly ("memory-safe") {
+            place := enclave
+        }
+        return _hashWords(place, 3);
+    }
+
+    function hashStage(Receipt calldata receipt) internal pure returns (bytes32) {
+        uint256 place;
+        assembly ("memory-safe") {
+            place := receipt
+        }
+        return _hashWords(place, 3);
+    }
+
+    /// Hash of `words` words of calldata.
+    function _hashWords(uint256 place, uint256 words) private pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            let size := shl(5, words)
+            calldatacopy(free, place, size)
+            result := keccak256(free, size)
+        }
     }
 
     /// Hash of `words` words of calldata behind their type hash, with `last` in place of the last of them.

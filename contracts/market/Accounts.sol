@@ -12,21 +12,30 @@ abstract contract Accounts is MarketState {
     /// Add to a free balance.
     function _credit(address token, address holder, uint256 amount) internal {
         if (amount == 0) return;
-        _accounts[token][holder].free += uint88(amount);
+        Account storage account = _accounts[token][holder];
+        unchecked {
+            account.free += uint88(amount);
+        }
     }
 
     /// Take from a free balance, which must cover it.
     function _take(address token, address holder, uint256 amount) internal {
-        uint256 free = _accounts[token][holder].free;
-        require(amount <= free, ILedger.InsufficientBalance(token, holder, free, amount));
-        _accounts[token][holder].free = uint88(free - amount);
+        Account storage account = _accounts[token][holder];
+        uint256 free = account.free;
+        if (amount > free) revert ILedger.InsufficientBalance(token, holder, free, amount);
+        unchecked {
+            account.free = uint88(free - amount);
+        }
     }
 
     /// Take from a stake, which must cover it.
     function _lockStake(address token, address holder, uint256 amount) internal {
-        uint256 staked = _accounts[token][holder].staked;
-        require(amount <= staked, ILedger.InsufficientStake(token, holder, staked, amount));
-        _accounts[token][holder].staked = uint88(staked - amount);
+        Account storage account = _accounts[token][holder];
+        uint256 staked = account.staked;
+        if (amount > staked) revert ILedger.InsufficientStake(token, holder, staked, amount);
+        unchecked {
+            account.staked = uint88(staked - amount);
+        }
     }
 
     /// Pay a provider, give back its stake, and count how its job ended: one write.
@@ -34,19 +43,21 @@ abstract contract Accounts is MarketState {
         internal
     {
         Account memory account = _accounts[token][provider];
-        account.free += uint88(paid);
-        account.staked += uint88(stakeReturned);
-        if (tally == Tally.Settled && account.settled != type(uint24).max) account.settled += 1;
-        if (tally == Tally.Refused && account.refused != type(uint16).max) account.refused += 1;
-        if (tally == Tally.Expired && account.expired != type(uint16).max) account.expired += 1;
-        if (tally == Tally.Failed && account.failed != type(uint8).max) account.failed += 1;
+        unchecked {
+            account.free += uint88(paid);
+            account.staked += uint88(stakeReturned);
+            if (tally == Tally.Settled && account.settled != type(uint24).max) account.settled += 1;
+            if (tally == Tally.Refused && account.refused != type(uint16).max) account.refused += 1;
+            if (tally == Tally.Expired && account.expired != type(uint16).max) account.expired += 1;
+            if (tally == Tally.Failed && account.failed != type(uint8).max) account.failed += 1;
+        }
         _accounts[token][provider] = account;
     }
 
     /// The fee of an admitted token.
     function _feeOf(address token) internal view returns (uint64) {
         Token memory found = _tokens[token];
-        require(found.admitted, ILedger.TokenNotAdmitted(token));
+        if (!found.admitted) revert ILedger.TokenNotAdmitted(token);
         return found.fee;
     }
 }

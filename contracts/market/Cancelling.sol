@@ -19,17 +19,16 @@ abstract contract Cancelling is JobBook {
     /// See {IOrders-cancelAllOrders}.
     function cancelAllOrders(address token) external {
         uint16 generation = _accounts[token][msg.sender].generation;
-        require(generation != type(uint16).max, IOrders.NoGenerationLeft(token, msg.sender));
+        if (generation == type(uint16).max) revert IOrders.NoGenerationLeft(token, msg.sender);
         _accounts[token][msg.sender].generation = generation + 1;
         emit IOrders.AllOrdersCancelled(token, msg.sender, generation + 1);
     }
 
     /// See {IOrders-cancelRequest}.
     function cancelRequest(Request calldata request) external {
-        require(
-            msg.sender == request.consumer || msg.sender == request.payer,
-            IOrders.NotRequestParty(msg.sender, request.consumer, request.payer)
-        );
+        if (msg.sender != request.consumer && msg.sender != request.payer) {
+            revert IOrders.NotRequestParty(msg.sender, request.consumer, request.payer);
+        }
         bytes32 requestHash = TypedData.hash(request);
         _checkUnused(requestHash);
         _slots[requestHash] = JobSlots.make(Status.Cancelled, 0, 0);

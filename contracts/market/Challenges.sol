@@ -15,11 +15,10 @@ import {Endings} from "./Endings.sol";
 abstract contract Challenges is Endings {
     /// See {IJobs-challenge}.
     function challenge(JobKey calldata key, Bargain calldata bargain, Receipt calldata receipt) external {
-        require(
-            msg.sender == bargain.consumer || msg.sender == bargain.payer,
-            IOrders.NotRequestParty(msg.sender, bargain.consumer, bargain.payer)
-        );
-        bytes32 bargainHash = _checkTimely(key, bargain, Status.Settled, _stageOf(receipt));
+        if (msg.sender != bargain.consumer && msg.sender != bargain.payer) {
+            revert IOrders.NotRequestParty(msg.sender, bargain.consumer, bargain.payer);
+        }
+        bytes32 bargainHash = _checkTimely(key, bargain, Status.Settled, TypedData.hashStage(receipt));
         uint256 bond = _bondOf(bargain.epoch, bargain.token);
 
         _take(bargain.token, msg.sender, bond);

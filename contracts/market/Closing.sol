@@ -2,6 +2,7 @@
 pragma solidity ^0.8.27;
 
 import {Escrows} from "../libraries/Escrows.sol";
+import {TypedData} from "../libraries/TypedData.sol";
 import {Bargain, Enclave, Fault, JobKey, Payout, Status} from "../types/Jobs.sol";
 import {Tally} from "../types/Money.sol";
 import {Endings} from "./Endings.sol";
@@ -19,7 +20,7 @@ abstract contract Closing is Endings {
             _checkOverdue(key, bargain, status, evidenceHash);
             _undo(key, bargain, Status.Expired, Fault.CommitteeSilent, evidenceHash);
         } else {
-            _checkOverdue(key, bargain, Status.Accepted, _stageOf(enclave));
+            _checkOverdue(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
             _slash(key, bargain, evidenceHash);
         }
     }
@@ -29,7 +30,7 @@ abstract contract Closing is Endings {
         Payout memory payout;
         payout.refunded = uint128(Escrows.total(Escrows.lockedBy(bargain)));
         payout.burned = bargain.penalty;
-        payout.ownersPaid = _payOwners(bargain, type(uint256).max);
+        (payout.ownersPaid,) = _payOwners(bargain, type(uint256).max);
 
         _credit(bargain.token, bargain.payer, payout.refunded);
         _releaseProvider(bargain.token, key.provider, 0, 0, Tally.Expired);

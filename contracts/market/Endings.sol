@@ -19,10 +19,15 @@ abstract contract Endings is JobBook {
 
     /// As `_mature`, with `extra` from a lost challenge.
     function _maturePaying(JobKey calldata key, Bargain calldata bargain, uint32 units, uint256 extra) internal {
+        uint256 stake = Escrows.stake(Escrows.lockedBy(bargain), bargain);
+        _endMatured(key, bargain.token, Escrows.earned(bargain, units) + extra, stake);
+    }
+
+    function _endMatured(JobKey calldata key, address token, uint256 paid, uint256 stake) internal {
         Payout memory payout;
-        payout.paid = uint128(Escrows.earned(bargain, units) + extra);
-        payout.stakeReturned = uint128(Escrows.stake(Escrows.lockedBy(bargain), bargain));
-        _releaseProvider(bargain.token, key.provider, payout.paid, payout.stakeReturned, Tally.Settled);
+        payout.paid = uint128(paid);
+        payout.stakeReturned = uint128(stake);
+        _releaseProvider(token, key.provider, paid, stake, Tally.Settled);
         _end(key, Status.Matured, Fault.None, 0, payout);
     }
 
@@ -49,20 +54,22 @@ abstract contract Endings is JobBook {
     }
 
     /// Credit each owner its price, but that of asset `except`.
-    /// @return paid Bitmap of the assets whose owners were credited.
-    function _payOwners(Bargain calldata bargain, uint256 except) internal returns (uint16 paid) {
+    /// @return paid Bitmap of the assets whose owners were credited. @return sum What they were credited.
+    function _payOwners(Bargain calldata bargain, uint256 except) internal returns (uint16 paid, uint256 sum) {
         AssetClaim[] calldata claims = bargain.claims;
         address token = bargain.token;
         for (uint256 i = 0; i < claims.length; ++i) {
             if (i == except) continue;
-            _credit(token, claims[i].owner, claims[i].price);
+            uint128 price = claims[i].price;
+            _credit(token, claims[i].owner, price);
             paid |= uint16(1 << i);
+            sum += price;
         }
     }
 
     function _checkEnclave(Enclave calldata enclave, bytes32 structHash, bytes calldata signature) internal view {
         address got = Signatures.recover(_digest(structHash), signature);
-        require(got == enclave.enclaveSigner, IJobs.WrongEnclave(got, enclave.enclaveSigner));
+        if (got != enclave.enclaveSigner) revert IJobs.WrongEnclave(got, enclave.enclaveSigner);
     }
 
     function _checkAcknowledged(
@@ -76,6 +83,6 @@ abstract contract Endings is JobBook {
     }
 
     function _checkUnits(uint32 got, uint32 most) internal pure {
-        require(got <= most, IJobs.TooManyUnits(got, most));
+        if (got > most) revert IJobs.TooManyUnits(got, most);
     }
 }

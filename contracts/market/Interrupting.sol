@@ -17,10 +17,9 @@ abstract contract Interrupting is Endings {
 
     /// See {IJobs-cancel}.
     function cancel(JobKey calldata key, Bargain calldata bargain) external {
-        require(
-            msg.sender == bargain.consumer || msg.sender == bargain.payer,
-            IOrders.NotRequestParty(msg.sender, bargain.consumer, bargain.payer)
-        );
+        if (msg.sender != bargain.consumer && msg.sender != bargain.payer) {
+            revert IOrders.NotRequestParty(msg.sender, bargain.consumer, bargain.payer);
+        }
         _checkTimely(key, bargain, Status.Matched, 0);
         _undo(key, bargain, Status.Cancelled, Fault.Withdrawn, 0);
     }
@@ -34,7 +33,7 @@ abstract contract Interrupting is Endings {
         Members calldata members,
         NodeSignature[] calldata signatures
     ) external {
-        _checkTimely(key, bargain, Status.Accepted, _stageOf(enclave));
+        _checkTimely(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
         bytes32 digest = _digest(TypedData.stopHash(key.jobId, enclave.evidenceHash, bargain.epoch, reasons));
         uint256 required = _bookOf(bargain.epoch, bargain.token).refusingQuorum();
         uint256 signers = _checkQuorum(bargain.epoch, members, signatures, required, digest);
@@ -58,16 +57,15 @@ abstract contract Interrupting is Endings {
         FailureReport calldata report,
         bytes calldata enclaveSignature
     ) external {
-        _checkTimely(key, bargain, Status.Accepted, _stageOf(enclave));
+        _checkTimely(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
         _checkEnclave(enclave, TypedData.failureHash(key.jobId, report), enclaveSignature);
         _checkUnits(report.units, bargain.maxUnits);
-        require(report.cause == CAUSE_INPUT || report.cause == CAUSE_WORKLOAD, IJobs.UnknownCause(report.cause));
+        if (report.cause != CAUSE_INPUT && report.cause != CAUSE_WORKLOAD) revert IJobs.UnknownCause(report.cause);
         bool inputFailed = report.cause == CAUSE_INPUT;
         uint256 failed = inputFailed ? report.assetIndex : type(uint256).max;
-        require(
-            !inputFailed || failed < bargain.claims.length,
-            IJobs.NoSuchAsset(report.assetIndex, bargain.claims.length)
-        );
+        if (inputFailed && failed >= bargain.claims.length) {
+            revert IJobs.NoSuchAsset(report.assetIndex, bargain.claims.length);
+        }
 
         Escrow memory escrow = Escrows.lockedBy(bargain);
         uint256 owed = inputFailed ? escrow.owners - bargain.claims[failed].price : escrow.owners;
@@ -75,7 +73,7 @@ abstract contract Interrupting is Endings {
         payout.paid = inputFailed ? 0 : uint128(Escrows.earned(bargain, report.units));
         payout.refunded = uint128(Escrows.total(escrow) - owed - payout.paid);
         payout.stakeReturned = uint128(Escrows.stake(escrow, bargain));
-        payout.ownersPaid = _payOwners(bargain, failed);
+        (payout.ownersPaid,) = _payOwners(bargain, failed);
         _credit(bargain.token, bargain.payer, payout.refunded);
         _releaseProvider(bargain.token, key.provider, payout.paid, payout.stakeReturned, Tally.Failed);
 

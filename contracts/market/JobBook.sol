@@ -7,7 +7,7 @@ import {JobSlot, JobSlots} from "../libraries/JobSlots.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
-import {Bargain, Enclave, Fault, JobKey, Payout, Receipt, Status} from "../types/Jobs.sol";
+import {Bargain, Fault, JobKey, Payout, Status} from "../types/Jobs.sol";
 import {OracleFees} from "./OracleFees.sol";
 
 /// @title The slots of jobs, and the guards that every transition passes
@@ -43,7 +43,7 @@ abstract contract JobBook is OracleFees {
     /// As above, for a step that needs nothing of the bargain but its hash.
     function _checkTimely(JobKey calldata key, bytes32 bargainHash, Status expected, bytes32 stage) internal view {
         uint40 deadline = _checkOpened(key, bargainHash, expected, stage);
-        require(block.timestamp <= deadline, IJobs.TooLate(key.requestHash, block.timestamp, deadline));
+        if (block.timestamp > deadline) revert IJobs.TooLate(key.requestHash, block.timestamp, deadline);
     }
 
     /// Check that the job is in the state, after its window.
@@ -52,15 +52,15 @@ abstract contract JobBook is OracleFees {
         view
     {
         uint40 deadline = _checkOpened(key, TypedData.hash(bargain), expected, stage);
-        require(block.timestamp > deadline, IJobs.TooEarly(key.requestHash, block.timestamp, deadline));
+        if (block.timestamp <= deadline) revert IJobs.TooEarly(key.requestHash, block.timestamp, deadline);
     }
 
     function _checkUnused(bytes32 requestHash) internal view {
-        require(_slots[requestHash].status() == Status.None, IOrders.RequestUsed(requestHash));
+        if (_slots[requestHash].status() != Status.None) revert IOrders.RequestUsed(requestHash);
     }
 
     function _checkSignature(address signer, bytes32 digest, bytes calldata signature) internal view {
-        require(Signatures.isValid(signer, digest, signature), IOrders.BadSignature(signer, digest));
+        if (!Signatures.isValid(signer, digest, signature)) revert IOrders.BadSignature(signer, digest);
     }
 
     /// Check that exactly `required` members signed `digest`.
@@ -73,7 +73,7 @@ abstract contract JobBook is OracleFees {
         bytes32 digest
     ) internal view returns (uint256 signers) {
         uint256 removed = _openedQuorum(epoch, members);
-        require(signatures.length == required, IJobs.WrongSignatureCount(signatures.length, required));
+        if (signatures.length != required) revert IJobs.WrongSignatureCount(signatures.length, required);
         for (uint256 i = 0; i < signatures.length; ++i) {
             signers |= _checkNode(removed, members, signatures[i], digest, i, signers);
         }
@@ -91,23 +91,16 @@ abstract contract JobBook is OracleFees {
     ) internal pure returns (uint256 bit) {
         uint8 index = signature.index;
         bit = uint256(1) << index;
-        require(
-            index < members.signers.length && before < bit && removed & bit == 0,
-            IJobs.BadSignerIndex(index, position)
-        );
+        if (index >= members.signers.length || before >= bit || removed & bit != 0) {
+            revert IJobs.BadSignerIndex(index, position);
+        }
         address expected = members.signers[index];
         address got = Signatures.recover(digest, signature.r, signature.vs);
-        require(got == expected, IJobs.WrongNode(index, got, expected));
+        if (got != expected) revert IJobs.WrongNode(index, got, expected);
     }
 
-    /// What `Accepted` adds to the commitment.
-    function _stageOf(Enclave calldata enclave) internal pure returns (bytes32) {
-        return keccak256(abi.encode(enclave));
-    }
-
-    /// What `Settled` adds to the commitment.
-    function _stageOf(Receipt calldata receipt) internal pure returns (bytes32) {
-        return keccak256(abi.encode(receipt));
+    function _checkGrade(uint8 got, uint8 least) internal pure {
+        if (got < least) revert IJobs.GradeTooLow(got, least);
     }
 
     /// What a slot commits to. All that a quote has to know stands beside the bargain's hash.
@@ -126,11 +119,11 @@ abstract contract JobBook is OracleFees {
     {
         JobSlot slot = _slots[key.requestHash];
         Status status = slot.status();
-        require(status == expected, IJobs.UnexpectedStatus(key.requestHash, status, expected));
+        if (status != expected) revert IJobs.UnexpectedStatus(key.requestHash, status, expected);
         uint208 commitment = _commitOf(key, bargainHash, stage);
-        require(
-            commitment == slot.commitment(), IJobs.WrongCommitment(key.requestHash, commitment, slot.commitment())
-        );
+        if (commitment != slot.commitment()) {
+            revert IJobs.WrongCommitment(key.requestHash, commitment, slot.commitment());
+        }
         return slot.deadline();
     }
 

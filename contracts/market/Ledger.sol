@@ -22,7 +22,7 @@ abstract contract Ledger is OracleFees {
 
     /// See {ILedger-depositFor}.
     function depositFor(address token, address holder, uint256 amount) external payable {
-        require(holder != address(0), ILedger.ZeroAddress());
+        if (holder == address(0)) revert ILedger.ZeroAddress();
         _deposit(token, holder, amount);
     }
 
@@ -30,7 +30,7 @@ abstract contract Ledger is OracleFees {
     function depositWithPermit(address token, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
         external
     {
-        require(token != address(0) && _tokens[token].admitted, ILedger.TokenNotAdmitted(token));
+        if (token == address(0) || !_tokens[token].admitted) revert ILedger.TokenNotAdmitted(token);
         // Whoever saw the permit may have submitted it first; then the allowance stands already.
         // solhint-disable-next-line no-empty-blocks
         try IERC20Permit(token).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
@@ -39,15 +39,15 @@ abstract contract Ledger is OracleFees {
 
     /// See {ILedger-withdraw}.
     function withdraw(address token, uint256 amount, address to) external {
-        require(amount != 0, ILedger.ZeroAmount());
-        require(to != address(0), ILedger.ZeroAddress());
+        if (amount == 0) revert ILedger.ZeroAmount();
+        if (to == address(0)) revert ILedger.ZeroAddress();
         _take(token, msg.sender, amount);
         emit ILedger.Withdrawn(token, msg.sender, to, amount);
 
         if (token == address(0)) {
             // solhint-disable-next-line avoid-low-level-calls
             (bool sent,) = to.call{value: amount}("");
-            require(sent, ILedger.CoinTransferFailed(to, amount));
+            if (!sent) revert ILedger.CoinTransferFailed(to, amount);
         } else {
             IERC20(token).safeTransfer(to, amount);
         }
@@ -55,7 +55,7 @@ abstract contract Ledger is OracleFees {
 
     /// See {ILedger-stake}.
     function stake(address token, uint256 amount) external {
-        require(amount != 0, ILedger.ZeroAmount());
+        if (amount == 0) revert ILedger.ZeroAmount();
         _take(token, msg.sender, amount);
         _accounts[token][msg.sender].staked += uint88(amount);
         emit ILedger.Staked(token, msg.sender, amount);
@@ -63,7 +63,7 @@ abstract contract Ledger is OracleFees {
 
     /// See {ILedger-unstake}.
     function unstake(address token, uint256 amount) external {
-        require(amount != 0, ILedger.ZeroAmount());
+        if (amount == 0) revert ILedger.ZeroAmount();
         _lockStake(token, msg.sender, amount);
         Unbonding storage leaving = _unbonding[token][msg.sender];
         uint88 total = leaving.amount + uint88(amount);
@@ -76,10 +76,9 @@ abstract contract Ledger is OracleFees {
     /// See {ILedger-finishUnstake}.
     function finishUnstake(address token) external {
         Unbonding memory leaving = _unbonding[token][msg.sender];
-        require(
-            leaving.amount != 0 && block.timestamp >= leaving.readyAt,
-            ILedger.NotUnbonded(block.timestamp, leaving.readyAt)
-        );
+        if (leaving.amount == 0 || block.timestamp < leaving.readyAt) {
+            revert ILedger.NotUnbonded(block.timestamp, leaving.readyAt);
+        }
         delete _unbonding[token][msg.sender];
         _credit(token, msg.sender, leaving.amount);
         emit ILedger.Unstaked(token, msg.sender, leaving.amount);
@@ -100,13 +99,13 @@ abstract contract Ledger is OracleFees {
     }
 
     function _deposit(address token, address holder, uint256 amount) private {
-        require(_tokens[token].admitted, ILedger.TokenNotAdmitted(token));
-        require(amount != 0, ILedger.ZeroAmount());
+        if (!_tokens[token].admitted) revert ILedger.TokenNotAdmitted(token);
+        if (amount == 0) revert ILedger.ZeroAmount();
         uint256 expected = token == address(0) ? amount : 0;
-        require(msg.value == expected, ILedger.WrongValue(msg.value, expected));
+        if (msg.value != expected) revert ILedger.WrongValue(msg.value, expected);
 
         uint256 held = token == address(0) ? address(this).balance : _pull(token, amount);
-        require(held <= type(uint88).max, ILedger.AmountTooLarge(held, type(uint88).max));
+        if (held > type(uint88).max) revert ILedger.AmountTooLarge(held, type(uint88).max);
         _credit(token, holder, amount);
         emit ILedger.Deposited(token, holder, msg.sender, amount);
     }
@@ -118,6 +117,6 @@ abstract contract Ledger is OracleFees {
         IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
         held = IERC20(token).balanceOf(address(this));
         uint256 received = held > before ? held - before : 0;
-        require(received == amount, ILedger.WrongAmountReceived(token, received, amount));
+        if (received != amount) revert ILedger.WrongAmountReceived(token, received, amount);
     }
 }

@@ -5,8 +5,8 @@ import {IJobs} from "../interfaces/IJobs.sol";
 import {IOrders} from "../interfaces/IOrders.sol";
 import {JobSlots} from "../libraries/JobSlots.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {AssetClaim, AssetUse, Reservation} from "../types/Assets.sol";
-import {Bargain, Grade, JobSpec, Status, Tee} from "../types/Jobs.sol";
+import {AssetUse, Reservation} from "../types/Assets.sol";
+import {Grade, JobSpec, Status, Tee} from "../types/Jobs.sol";
 import {Windows} from "../types/Money.sol";
 import {AssetLimit, AssetOffer, AssetOrder, ComputeOrder, Match, Request} from "../types/Orders.sol";
 import {OrderBook} from "./OrderBook.sol";
@@ -41,22 +41,22 @@ abstract contract Matching is OrderBook {
 
     /// See {IJobs-matchJob}.
     function matchJob(Match calldata deal) external returns (bytes32 jobId) {
-        require(!_paused, IJobs.MatchingIsPaused());
+        if (_paused) revert IJobs.MatchingIsPaused();
         Request calldata request = deal.request;
         ComputeOrder calldata compute = deal.compute;
-        bytes32 requestHash = TypedData.hash(request);
-        _checkRequest(deal, request, requestHash);
-        bytes32 orderHash = _takeComputeOrder(deal, request, compute);
-
-        JobSpec memory spec = _specOf(requestHash, request, compute);
+        JobSpec memory spec = _specOf(request, compute);
+        _checkRequest(deal, request, spec);
+        bytes32 orderHash = _takeComputeOrder(deal, request, compute, spec);
         uint256 owners = _addAssets(request.assets, deal.offers, spec);
-        require(compute.grade >= spec.minGrade, IJobs.GradeTooLow(compute.grade, spec.minGrade));
+        _checkGrade(compute.grade, spec.minGrade);
         uint256 feesHeld = _lock(spec, owners);
+
         jobId = _digest(TypedData.hashNew(spec));
-        uint208 commitment =
-            _commit(jobId, spec.provider, spec.decideWindow, TypedData.hashNew(_bargainOf(spec)), 0);
+        bytes32 bargainHash = TypedData.hashBargain(spec);
         uint40 deadline = uint40(block.timestamp) + spec.quoteWindow;
-        _slots[requestHash] = JobSlots.make(Status.Matched, deadline, commitment);
+        _slots[spec.requestHash] = JobSlots.make(
+            Status.Matched, deadline, _commit(jobId, spec.provider, spec.decideWindow, bargainHash, 0)
+        );
 
         emit IJobs.JobMatched(jobId, spec.consumer, spec.provider, spec, feesHeld, orderHash);
     }
@@ -73,19 +73,16 @@ abstract contract Matching is OrderBook {
         returns (uint256 owners)
     {
         uint256 count = limits.length;
-        require(
-            count != 0 && count <= MAX_ASSETS, IJobs.OutOfBounds("assets", count, 1, MAX_ASSETS)
-        );
-        require(offers.length == count, IJobs.Mismatch("offers", offers.length, count));
+        if (count == 0 || count > MAX_ASSETS) revert IJobs.OutOfBounds("assets", count, 1, MAX_ASSETS);
+        if (offers.length != count) revert IJobs.Mismatch("offers", offers.length, count);
         spec.assets = new AssetUse[](count);
         EpochChoice memory choice;
         for (uint256 i = 0; i < count; ++i) {
             owners += _addAsset(spec, i, limits[i], offers[i], choice);
         }
-        require(
-            choice.pinned == 0 || choice.pinned == choice.highest,
-            IJobs.EpochsDiffer(choice.pinnedBy, choice.pinned, choice.highest)
-        );
+        if (choice.pinned != 0 && choice.pinned != choice.highest) {
+            revert IJobs.EpochsDiffer(choice.pinnedBy, choice.pinned, choice.highest);
+        }
         spec.epoch = choice.highest;
     }
 
@@ -98,41 +95,44 @@ abstract contract Matching is OrderBook {
     ) private returns (uint128 price) {
         Reservation memory reserved =
             _registry.reserve(limit, spec.consumer, spec.token, spec.purpose, offer.termsProof);
-        price = offer.signature.length == 0 ? reserved.price : _orderPrice(spec, reserved.owner, limit, offer);
-        require(price <= limit.maxPrice, IJobs.PriceTooHigh("asset", price, limit.maxPrice));
-        _choose(choice, limit.assetId, reserved);
+        AssetUse memory use;
+        use.assetId = limit.assetId;
+        use.owner = reserved.owner;
+        use.version = limit.version;
+        use.termsVersion = limit.termsVersion;
+        use.sealHash = reserved.sealHash;
+        use.epsilon = limit.epsilon;
+        spec.assets[i] = use;
+        _choose(choice, use.assetId, reserved);
         if (reserved.minGrade > spec.minGrade) spec.minGrade = reserved.minGrade;
-        spec.assets[i] = AssetUse({
-            assetId: limit.assetId,
-            owner: reserved.owner,
-            version: limit.version,
-            termsVersion: limit.termsVersion,
-            sealHash: reserved.sealHash,
-            price: price,
-            epsilon: limit.epsilon
-        });
+
+        bytes calldata signature = offer.signature;
+        price = signature.length == 0 ? reserved.price : _orderPrice(spec, use, offer, signature);
+        uint128 most = limit.maxPrice;
+        if (price > most) revert IJobs.PriceTooHigh("asset", price, most);
+        use.price = price;
     }
 
     /// Check the owner's order and count one job under it.
-    function _orderPrice(JobSpec memory spec, address owner, AssetLimit calldata limit, AssetOffer calldata offer)
-        private
-        returns (uint128)
-    {
+    function _orderPrice(
+        JobSpec memory spec,
+        AssetUse memory use,
+        AssetOffer calldata offer,
+        bytes calldata signature
+    ) private returns (uint128) {
         AssetOrder calldata order = offer.order;
-        require(
-            order.assetId == limit.assetId,
-            IJobs.Mismatch("assetId", uint256(order.assetId), uint256(limit.assetId))
-        );
-        require(order.version == limit.version, IJobs.Mismatch("version", order.version, limit.version));
+        (bytes32 assetId, uint32 version, uint32 volume) = (order.assetId, order.version, order.volume);
+        if (assetId != use.assetId) revert IJobs.Mismatch("assetId", uint256(assetId), uint256(use.assetId));
+        if (version != use.version) revert IJobs.Mismatch("version", version, use.version);
         if (order.consumers != 0) _checkIncluded(order.consumers, spec.consumer, offer.consumerProof);
         if (order.providers != 0) _checkIncluded(order.providers, spec.provider, offer.providerProof);
         bytes32 orderHash = TypedData.hash(order);
-        _checkSigned(spec.token, owner, orderHash, order.salt, order.expiry, offer.signature);
-        if (order.volume == UNCOUNTED) {
-            _checkNotCancelled(owner, orderHash);
+        _checkSigned(spec.token, use.owner, orderHash, order.salt, order.expiry, signature);
+        if (volume == UNCOUNTED) {
+            _checkNotCancelled(use.owner, orderHash);
         } else {
-            _countOrder(owner, orderHash, order.volume);
-            emit IOrders.OrderUsed(owner, orderHash);
+            _countOrder(use.owner, orderHash, volume);
+            emit IOrders.OrderUsed(use.owner, orderHash);
         }
         return order.price;
     }
@@ -145,54 +145,50 @@ abstract contract Matching is OrderBook {
         _lockStake(spec.token, spec.provider, owners + spec.penalty);
     }
 
-    function _checkRequest(Match calldata deal, Request calldata request, bytes32 requestHash) private view {
+    function _checkRequest(Match calldata deal, Request calldata request, JobSpec memory spec) private view {
+        bytes32 requestHash = spec.requestHash;
         _checkUnused(requestHash);
-        _checkWindow("quoteWindow", request.quoteWindow, _MIN_QUOTE);
-        _checkWindow("decideWindow", request.decideWindow, _MIN_DECIDE);
-        _checkWindow("settleWindow", request.settleWindow, _MIN_SETTLE);
-        _checkWindow("challengeWindow", request.challengeWindow, _MIN_CHALLENGE);
-        uint8 grade = request.minGrade;
-        require(
-            grade != 0 && grade <= uint8(type(Grade).max),
-            IJobs.OutOfBounds("minGrade", grade, 1, uint8(type(Grade).max))
-        );
-        uint8 tee = request.tee;
-        require(tee != 0 && tee <= uint8(type(Tee).max), IJobs.OutOfBounds("tee", tee, 1, uint8(type(Tee).max)));
-        _checkSigned(request.token, request.consumer, requestHash, request.salt, request.expiry, deal.consumerSignature);
-        if (request.payer != request.consumer) {
-            _checkSignature(request.payer, _digest(requestHash), deal.payerSignature);
+        _checkWindow("quoteWindow", spec.quoteWindow, _MIN_QUOTE);
+        _checkWindow("decideWindow", spec.decideWindow, _MIN_DECIDE);
+        _checkWindow("settleWindow", spec.settleWindow, _MIN_SETTLE);
+        _checkWindow("challengeWindow", spec.challengeWindow, _MIN_CHALLENGE);
+        _checkNumbered("minGrade", spec.minGrade, uint8(type(Grade).max));
+        _checkNumbered("tee", spec.tee, uint8(type(Tee).max));
+        _checkSigned(spec.token, spec.consumer, requestHash, request.salt, request.expiry, deal.consumerSignature);
+        if (spec.payer != spec.consumer) {
+            _checkSignature(spec.payer, _digest(requestHash), deal.payerSignature);
         }
     }
 
     /// Hold the compute order against the request, and count one job under it.
-    function _takeComputeOrder(Match calldata deal, Request calldata request, ComputeOrder calldata compute)
-        private
-        returns (bytes32 orderHash)
-    {
-        (address provider, address token) = (compute.provider, compute.token);
-        require(token == request.token, IJobs.Mismatch("token", uint160(token), uint160(request.token)));
-        require(compute.tee == request.tee, IJobs.Mismatch("tee", compute.tee, request.tee));
-        require(
-            compute.price <= request.maxComputePrice,
-            IJobs.PriceTooHigh("compute", compute.price, request.maxComputePrice)
-        );
-        require(
-            compute.unitPrice <= request.maxUnitPrice,
-            IJobs.PriceTooHigh("unit", compute.unitPrice, request.maxUnitPrice)
-        );
+    function _takeComputeOrder(
+        Match calldata deal,
+        Request calldata request,
+        ComputeOrder calldata compute,
+        JobSpec memory spec
+    ) private returns (bytes32 orderHash) {
+        address token = compute.token;
+        if (token != spec.token) revert IJobs.Mismatch("token", uint160(token), uint160(spec.token));
+        uint8 tee = compute.tee;
+        if (tee != spec.tee) revert IJobs.Mismatch("tee", tee, spec.tee);
+        uint128 most = request.maxComputePrice;
+        if (spec.computePrice > most) revert IJobs.PriceTooHigh("compute", spec.computePrice, most);
+        most = request.maxUnitPrice;
+        if (spec.unitPrice > most) revert IJobs.PriceTooHigh("unit", spec.unitPrice, most);
+        address provider = spec.provider;
         if (request.providers != 0) _checkIncluded(request.providers, provider, deal.providerProof);
-        if (compute.consumers != 0) _checkIncluded(compute.consumers, request.consumer, deal.consumerProof);
+        if (compute.consumers != 0) _checkIncluded(compute.consumers, spec.consumer, deal.consumerProof);
         orderHash = TypedData.hash(compute);
         _checkSigned(token, provider, orderHash, compute.salt, compute.expiry, deal.providerSignature);
         _countOrder(provider, orderHash, compute.volume);
     }
 
-    function _specOf(bytes32 requestHash, Request calldata request, ComputeOrder calldata compute)
+    function _specOf(Request calldata request, ComputeOrder calldata compute)
         private
         view
         returns (JobSpec memory spec)
     {
-        spec.requestHash = requestHash;
+        spec.requestHash = TypedData.hash(request);
         spec.consumer = request.consumer;
         spec.payer = request.payer;
         spec.provider = compute.provider;
@@ -214,45 +210,22 @@ abstract contract Matching is OrderBook {
         spec.challengeWindow = request.challengeWindow;
     }
 
-    /// What the steps after the quote will need of the spec.
-    function _bargainOf(JobSpec memory spec) private pure returns (Bargain memory bargain) {
-        bargain.consumer = spec.consumer;
-        bargain.payer = spec.payer;
-        bargain.token = spec.token;
-        bargain.epoch = spec.epoch;
-        bargain.minGrade = spec.minGrade;
-        bargain.computePrice = spec.computePrice;
-        bargain.unitPrice = spec.unitPrice;
-        bargain.maxUnits = spec.maxUnits;
-        bargain.penalty = spec.penalty;
-        bargain.settleWindow = spec.settleWindow;
-        bargain.challengeWindow = spec.challengeWindow;
-        bargain.claims = new AssetClaim[](spec.assets.length);
-        for (uint256 i = 0; i < spec.assets.length; ++i) {
-            AssetUse memory use = spec.assets[i];
-            bargain.claims[i] = AssetClaim({
-                assetId: use.assetId,
-                owner: use.owner,
-                version: use.version,
-                termsVersion: use.termsVersion,
-                price: use.price,
-                epsilon: use.epsilon
-            });
-        }
-    }
-
     function _choose(EpochChoice memory choice, bytes32 assetId, Reservation memory reserved) private pure {
         if (reserved.epoch > choice.highest) choice.highest = reserved.epoch;
         if (reserved.followsCommittees) return;
-        require(
-            choice.pinned == 0 || choice.pinned == reserved.epoch,
-            IJobs.EpochsDiffer(assetId, reserved.epoch, choice.pinned)
-        );
+        if (choice.pinned != 0 && choice.pinned != reserved.epoch) {
+            revert IJobs.EpochsDiffer(assetId, reserved.epoch, choice.pinned);
+        }
         choice.pinned = reserved.epoch;
         choice.pinnedBy = assetId;
     }
 
     function _checkWindow(bytes32 field, uint32 got, uint32 least) private pure {
-        require(got >= least && got <= MAX_WINDOW, IJobs.OutOfBounds(field, got, least, MAX_WINDOW));
+        if (got < least || got > MAX_WINDOW) revert IJobs.OutOfBounds(field, got, least, MAX_WINDOW);
+    }
+
+    /// A number that names one of 1 to `highest`.
+    function _checkNumbered(bytes32 field, uint8 got, uint8 highest) private pure {
+        if (got == 0 || got > highest) revert IJobs.OutOfBounds(field, got, 1, highest);
     }
 }

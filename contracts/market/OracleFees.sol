@@ -17,9 +17,7 @@ abstract contract OracleFees is Accounts {
         if (book.isOpen()) return book;
 
         Epoch memory found = _committee.epochOf(epoch);
-        require(
-            block.timestamp >= found.activeAt, IJobs.EpochNotActive(epoch, block.timestamp, found.activeAt)
-        );
+        if (block.timestamp < found.activeAt) revert IJobs.EpochNotActive(epoch, block.timestamp, found.activeAt);
         book = FeeBooks.open(_feeOf(token), found.members, found.threshold);
         _books[epoch][token] = book;
         _quorums[epoch] = Quorum({membersHash: found.membersHash, removed: found.removed});
@@ -37,14 +35,14 @@ abstract contract OracleFees is Accounts {
     /// The book of an epoch and token that some job has opened.
     function _bookOf(uint32 epoch, address token) internal view returns (FeeBook book) {
         book = _books[epoch][token];
-        require(book.isOpen(), ILedger.FeeBookNotOpened(epoch, token));
+        if (!book.isOpen()) revert ILedger.FeeBookNotOpened(epoch, token);
     }
 
     /// Which members of an epoch that some job uses were removed, if `members` are that epoch's.
     function _openedQuorum(uint32 epoch, Members calldata members) internal view returns (uint256 removed) {
         Quorum memory kept = _quorums[epoch];
         uint184 got = uint184(uint256(keccak256(abi.encode(members.signers, members.keysDigest))));
-        require(got == kept.membersHash, IJobs.WrongCommittee(epoch, got, kept.membersHash));
+        if (got != kept.membersHash) revert IJobs.WrongCommittee(epoch, got, kept.membersHash);
         return kept.removed;
     }
 

@@ -10,14 +10,14 @@ abstract contract OrderBook is JobBook {
     /// Check an order with a volume and count one job under it.
     function _countOrder(address signer, bytes32 orderHash, uint32 volume) internal {
         uint256 used = _used[signer][orderHash];
-        require(used < volume, IOrders.OrderFilled(orderHash, used, volume));
+        if (used >= volume) revert IOrders.OrderFilled(orderHash, used, volume);
         _used[signer][orderHash] = used + 1;
     }
 
     /// Check that an order without a volume was not cancelled.
     function _checkNotCancelled(address signer, bytes32 orderHash) internal view {
         uint256 used = _used[signer][orderHash];
-        require(used == 0, IOrders.OrderFilled(orderHash, used, type(uint32).max));
+        if (used != 0) revert IOrders.OrderFilled(orderHash, used, type(uint32).max);
     }
 
     function _checkSigned(
@@ -28,14 +28,14 @@ abstract contract OrderBook is JobBook {
         uint64 expiry,
         bytes calldata signature
     ) internal view {
-        require(block.timestamp <= expiry, IOrders.OrderExpired(orderHash, block.timestamp, expiry));
+        if (block.timestamp > expiry) revert IOrders.OrderExpired(orderHash, block.timestamp, expiry);
         uint16 generation = _accounts[token][signer].generation;
         uint64 got = uint64(salt >> 192);
-        require(got == generation, IOrders.WrongGeneration(token, signer, got, generation));
+        if (got != generation) revert IOrders.WrongGeneration(token, signer, got, generation);
         _checkSignature(signer, _digest(orderHash), signature);
     }
 
     function _checkIncluded(bytes32 root, address party, bytes32[] calldata proof) internal pure {
-        require(Counterparts.includes(root, party, proof), IOrders.NotInSet(party, root));
+        if (!Counterparts.includes(root, party, proof)) revert IOrders.NotInSet(party, root);
     }
 }

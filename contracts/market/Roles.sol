@@ -8,14 +8,14 @@ import {MarketState} from "./MarketState.sol";
 abstract contract Roles is MarketState {
     /// See {IMarket-setPaused}.
     function setPaused(bool paused_) external {
-        require(msg.sender == _guardian, IJobs.OnlyGuardian(msg.sender, _guardian));
+        if (msg.sender != _guardian) revert IJobs.OnlyGuardian(msg.sender, _guardian);
         _paused = paused_;
         emit IJobs.MatchingPaused(paused_);
     }
 
     /// See {IMarket-noteRemoved}.
     function noteRemoved(uint32 epoch, uint16 removed) external {
-        require(msg.sender == address(_committee), IJobs.OnlyCommittee(msg.sender, address(_committee)));
+        if (msg.sender != address(_committee)) revert IJobs.OnlyCommittee(msg.sender, address(_committee));
         // An epoch that no job uses yet is read when the first one does.
         if (_quorums[epoch].membersHash != 0) _quorums[epoch].removed = removed;
     }

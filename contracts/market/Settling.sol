@@ -18,21 +18,21 @@ abstract contract Settling is Endings {
         bytes calldata enclaveSignature,
         bytes calldata acknowledgement
     ) external {
-        bytes32 bargainHash = _checkTimely(key, bargain, Status.Accepted, _stageOf(enclave));
-        bytes32 jobId = key.jobId;
-        uint32 units = receipt.units;
+        bytes32 bargainHash = _checkTimely(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
+        (bytes32 jobId, address token) = (key.jobId, bargain.token);
+        (uint32 units, uint32 maxUnits) = (receipt.units, bargain.maxUnits);
         _checkEnclave(enclave, TypedData.settlementHash(jobId, receipt), enclaveSignature);
-        _checkUnits(units, bargain.maxUnits);
+        _checkUnits(units, maxUnits);
         bool acknowledged = acknowledgement.length != 0;
         if (acknowledged) _checkAcknowledged(bargain.consumer, jobId, receipt, acknowledgement);
 
-        uint256 refunded = uint256(bargain.unitPrice) * (bargain.maxUnits - units);
-        _credit(bargain.token, bargain.payer, refunded);
-        _payOwners(bargain, type(uint256).max);
-        _enter(key, bargainHash, Status.Settled, bargain.challengeWindow, _stageOf(receipt));
+        uint256 refunded = uint256(bargain.unitPrice) * (maxUnits - units);
+        _credit(token, bargain.payer, refunded);
+        (, uint256 owners) = _payOwners(bargain, type(uint256).max);
+        _enter(key, bargainHash, Status.Settled, bargain.challengeWindow, TypedData.hashStage(receipt));
         uint256 earned = Escrows.earned(bargain, units);
 
         emit IJobs.JobSettled(jobId, receipt.resultHash, receipt.receiptHash, units, refunded, earned);
-        if (acknowledged) _mature(key, bargain, units);
+        if (acknowledged) _endMatured(key, token, earned, owners + bargain.penalty);
     }
 }

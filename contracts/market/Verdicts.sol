@@ -25,7 +25,7 @@ import {Endings} from "./Endings.sol";
 abstract contract Verdicts is Endings {
     /// See {IJobs-quote}.
     function quote(JobKey calldata key, bytes32 bargainHash, bytes32 evidenceHash, bytes calldata signature) external {
-        require(evidenceHash != 0, IJobs.ZeroEvidenceHash());
+        if (evidenceHash == 0) revert IJobs.ZeroEvidenceHash();
         _checkTimely(key, bargainHash, Status.Matched, 0);
         if (msg.sender != key.provider) {
             _checkSignature(key.provider, _digest(TypedData.quoteHash(key.jobId, evidenceHash)), signature);
@@ -49,37 +49,23 @@ abstract contract Verdicts is Endings {
         (uint32 epoch, address token) = (bargain.epoch, bargain.token);
         FeeBook book = _bookOf(epoch, token);
         uint256 required = outcome == Outcome.Accepted ? book.threshold() : book.refusingQuorum();
-        require(signatures.length == required, IJobs.WrongSignatureCount(signatures.length, required));
+        if (signatures.length != required) revert IJobs.WrongSignatureCount(signatures.length, required);
         uint256 signers = _checkDecision(key.jobId, epoch, core, members, signatures);
 
         uint256 unspent = book.reserve() - _oweFees(epoch, token, book, signers);
-        if (outcome == Outcome.Accepted) {
-            _accept(key, bargain, bargainHash, core, signers, unspent);
-        } else {
+        if (outcome != Outcome.Accepted) {
             emit IJobs.JobDecided(key.jobId, core, signers, 0, 0);
-            _registry.release(bargain.claims);
             _refuse(key, bargain, core.evidenceHash, _faultOf(outcome), unspent, _requestFee(book, outcome));
-        }
-    }
-
-    /// An acceptance counts only under the terms of the match; else it is carried out as a refusal by the terms.
-    function _accept(
-        JobKey calldata key,
-        Bargain calldata bargain,
-        bytes32 bargainHash,
-        DecisionCore calldata core,
-        uint256 signers,
-        uint256 unspent
-    ) private {
-        if (!_registry.consume(bargain.claims)) {
+        } else if (!_registry.stand(bargain.claims)) {
+            // An acceptance counts only under the terms of the match; else it is carried out as a refusal by them.
             emit IJobs.JobDecided(key.jobId, core, signers, 0, 0);
             _refuse(key, bargain, core.evidenceHash, Fault.TermsRefused, unspent, 0);
-            return;
+        } else {
+            bytes32 stage = keccak256(abi.encode(core.evidenceHash, core.enclaveSigner, core.enclaveKeyHash));
+            uint40 deadline = _enter(key, bargainHash, Status.Accepted, bargain.settleWindow, stage);
+            _credit(token, bargain.payer, unspent);
+            emit IJobs.JobDecided(key.jobId, core, signers, deadline, unspent);
         }
-        bytes32 stage = keccak256(abi.encode(core.evidenceHash, core.enclaveSigner, core.enclaveKeyHash));
-        uint40 deadline = _enter(key, bargainHash, Status.Accepted, bargain.settleWindow, stage);
-        _credit(bargain.token, bargain.payer, unspent);
-        emit IJobs.JobDecided(key.jobId, core, signers, deadline, unspent);
     }
 
     /// The refusing rows of the fault table. `unspent` is what oracle signatures did not take of the fees held.
@@ -100,6 +86,7 @@ abstract contract Verdicts is Endings {
         payout.burned = providersFault ? bargain.penalty : 0;
         payout.stakeReturned = uint128(Escrows.stake(escrow, bargain) - payout.burned);
 
+        _registry.release(bargain.claims);
         _credit(bargain.token, bargain.payer, payout.refunded);
         Tally tally = providersFault ? Tally.Refused : Tally.None;
         _releaseProvider(bargain.token, key.provider, payout.paid, payout.stakeReturned, tally);
@@ -112,12 +99,12 @@ abstract contract Verdicts is Endings {
 
     function _checkCore(DecisionCore calldata core, uint8 minGrade) private view returns (Outcome outcome) {
         uint8 highest = uint8(type(Outcome).max);
-        require(core.outcome != 0 && core.outcome <= highest, IJobs.UnknownOutcome(core.outcome, highest));
-        require(block.timestamp <= core.expiry, IJobs.DecisionExpired(block.timestamp, core.expiry));
+        if (core.outcome == 0 || core.outcome > highest) revert IJobs.UnknownOutcome(core.outcome, highest);
+        if (block.timestamp > core.expiry) revert IJobs.DecisionExpired(block.timestamp, core.expiry);
         outcome = Outcome(core.outcome);
         if (outcome != Outcome.Accepted) return outcome;
-        require(core.grade >= minGrade, IJobs.GradeTooLow(core.grade, minGrade));
-        require(core.enclaveSigner != address(0), ILedger.ZeroAddress());
+        _checkGrade(core.grade, minGrade);
+        if (core.enclaveSigner == address(0)) revert ILedger.ZeroAddress();
     }
 
     /// Check that each signature is a member's, over the common core and its own detail.

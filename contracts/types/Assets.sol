@@ -80,9 +80,9 @@ struct VersionState {
     uint32 epoch;
     uint32 termsVersion;
     bool revoked;
-    uint32 usesConsumed;
-    uint32 usesReserved;
-    uint40 budgetSpent;
-    uint40 budgetReserved;
+    /// By jobs that were accepted, and by those that may still be.
+    uint32 usesTaken;
+    /// Micro-epsilon, of the same jobs.
+    uint40 budgetTaken;
     Terms terms;
 }

@@ -87,7 +87,7 @@ class World:
         )
         self.committee = Committee(epoch=1, threshold=U8(threshold), members=named)
         registry, market = self._deploy()
-        self.registry, self.market = RegistryContract(registry), MarketContract(market)
+        self.registry, self.market = RegistryContract(registry), MarketContract(market, self.chain_id)
 
     # --- what is measured -------------------------------------------------------------------------------------
 
@@ -192,12 +192,19 @@ class World:
         signers = [node.address for node in self.nodes]
         windows = Windows(quote=60, decide=60, settle=60, challenge=60)
         tokens = [{"token": ZERO_ADDRESS, "fee": FEE}]
+        parameters = {
+            "registry": registry,
+            "committee": committee,
+            "unbonding_delay": 86_400,
+            "request_fee_factor": 3,
+            "guardian": self.sender,
+        }
         codes = [
             abi.load("AssetRegistry").creation(market),
             abi.load("OracleCommittee").creation(
                 self.sender, market, 86_400, signers, hashes, self.committee.threshold
             ),
-            abi.load("Market").creation(registry, committee, self.sender, windows, 86_400, 3, tokens),
+            abi.load("Market").creation(parameters, windows, tokens),
         ]
         for code in codes:
             self._transact({"from": self.sender.checksum, "data": "0x" + code.hex()})

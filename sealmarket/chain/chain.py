@@ -48,7 +48,7 @@ class Chain:
     def __init__(self, book: AddressBook, rpc_url: str) -> None:
         self.book = book
         self.rpc = Rpc(rpc_url)
-        self.market = MarketContract(book.market)
+        self.market = MarketContract(book.market, book.chain_id)
         self.registry = RegistryContract(book.registry)
         self.committee_contract = CommitteeContract(book.committee)
         self._lock = threading.Lock()

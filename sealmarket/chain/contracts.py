@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sealmarket.chain.bargain import Bargain, JobKey
 from sealmarket.chain.calls import Call, Contract, joined
 from sealmarket.chain.errors import AbiMismatch
 from sealmarket.chain.model import Enclave
@@ -103,6 +104,10 @@ class MarketContract(Contract):
 
     NAME = "Market"
 
+    def __init__(self, address: Address, chain_id: int) -> None:
+        super().__init__(address)
+        self._chain_id = chain_id
+
     # --- jobs -------------------------------------------------------------------------------------------------
 
     def match(self, deal: Deal) -> Call:
@@ -124,7 +129,8 @@ class MarketContract(Contract):
 
     def quote(self, spec: JobSpec, evidence_hash: Bytes32, signature: bytes = b"") -> Call:
         """Post the evidence hash; ``signature`` is the provider's over ``Quote`` when somebody else sends."""
-        return self._call("quote", spec, evidence_hash, signature)
+        key, bargain = self._opening(spec)
+        return self._call("quote", key, bargain.struct_hash(), evidence_hash, signature)
 
     def decide(self, spec: JobSpec, decisions: Sequence[SignedDecision], committee: Committee) -> Call:
         """Carry out a quorum's decision. Of more signatures than the quorum takes, the first by place are sent.
@@ -137,7 +143,7 @@ class MarketContract(Contract):
         needed = committee.threshold if accepts else committee.refusal_threshold
         chosen = sorted({signed.index: signed for signed in decisions}.items())[:needed]
         signatures = [_signature(index, signed.decision.detail, signed.signature) for index, signed in chosen]
-        return self._call("decide", spec, core, members_of(committee), signatures)
+        return self._call("decide", *self._opening(spec), core, members_of(committee), signatures)
 
     def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> Call:
         """Stop an accepted job that enough nodes promise never to release for."""
@@ -146,37 +152,40 @@ class MarketContract(Contract):
             raise AbiMismatch("Market.stop", f"the promises name {len(reasons)} sets of reasons, expected one")
         chosen = sorted({signed.index: signed for signed in stops}.items())[: committee.refusal_threshold]
         signatures = [_signature(index, ZERO_HASH, signed.signature) for index, signed in chosen]
-        return self._call("stop", spec, enclave, reasons.pop(), members_of(committee), signatures)
+        return self._call("stop", *self._opening(spec), enclave, reasons.pop(), members_of(committee), signatures)
 
     def settle(
         self, spec: JobSpec, enclave: Enclave, settlement: Settlement, signature: bytes, acknowledgement: bytes = b""
     ) -> Call:
         """Settle by the enclave's signature; with the consumer's acknowledgement the provider is paid at once."""
-        return self._call("settle", spec, enclave, Receipt.of(settlement), signature, acknowledgement)
+        return self._call("settle", *self._opening(spec), enclave, Receipt.of(settlement), signature, acknowledgement)
 
     def fail(self, spec: JobSpec, enclave: Enclave, failure: Failure, signature: bytes) -> Call:
         """End a job by the failure that the enclave signed."""
-        return self._call("fail", spec, enclave, failure, signature)
+        return self._call("fail", *self._opening(spec), enclave, failure, signature)
 
     def close(self, spec: JobSpec, enclave: Enclave = NO_ENCLAVE) -> Call:
         """End a job whose window has passed. ``enclave``: nothing if Matched, the evidence hash only if Quoted."""
-        return self._call("close", spec, enclave)
+        return self._call("close", *self._opening(spec), enclave)
 
     def cancel(self, spec: JobSpec) -> Call:
         """Withdraw a job before it was quoted. Consumer or payer."""
-        return self._call("cancel", spec)
+        return self._call("cancel", *self._opening(spec))
 
     def acknowledge(self, spec: JobSpec, receipt: Receipt, signature: bytes = b"") -> Call:
         """Say that the result arrived: pays the provider."""
-        return self._call("acknowledge", spec, receipt, signature)
+        return self._call("acknowledge", *self._opening(spec), receipt, signature)
 
     def mature(self, spec: JobSpec, receipt: Receipt) -> Call:
         """Pay the provider of a settled job whose challenge window has passed."""
-        return self._call("mature", spec, receipt)
+        return self._call("mature", *self._opening(spec), receipt)
 
     def challenge(self, spec: JobSpec, receipt: Receipt) -> Call:
         """Claim, against a bond, that the ciphertext is not to be had. Consumer or payer."""
-        return self._call("challenge", spec, receipt)
+        return self._call("challenge", *self._opening(spec), receipt)
+
+    def _opening(self, spec: JobSpec) -> tuple[JobKey, Bargain]:
+        return JobKey.of(spec, spec.job_id(self._chain_id, self.address)), Bargain.of(spec)
 
     # --- orders -----------------------------------------------------------------------------------------------
 
@@ -184,9 +193,9 @@ class MarketContract(Contract):
         """Void one compute or asset order of the sender."""
         return self._call("cancelOrder", order_hash)
 
-    def cancel_all_orders(self) -> Call:
-        """Void every order that the sender has signed so far."""
-        return self._call("cancelAllOrders")
+    def cancel_all_orders(self, token: Address) -> Call:
+        """Void every order that the sender has signed so far in a token."""
+        return self._call("cancelAllOrders", token)
 
     def cancel_request(self, request: Request) -> Call:
         """Void a request before it is matched."""

@@ -208,13 +208,16 @@ def _creation(name: str, addresses: list[Address], deployer: Address, settings: 
             [hpke_key_hash(member.hpke_public_key) for member in members],
             settings.committee.threshold,
         )
+    parameters = {
+        "registry": registry,
+        "committee": committee,
+        "unbonding_delay": settings.unbonding_delay,
+        "request_fee_factor": settings.request_fee_factor,
+        "guardian": settings.guardian or deployer,
+    }
     return contract.creation(
-        registry,
-        committee,
-        settings.guardian or deployer,
+        parameters,
         settings.windows,
-        settings.unbonding_delay,
-        settings.request_fee_factor,
         [{"token": token, "fee": fee} for token, fee in settings.tokens.items()],
     )
 

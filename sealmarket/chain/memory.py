@@ -82,11 +82,6 @@ class MemoryView:
         self._chain.require(self._block)
         return self._state.committees.get(epoch, ZERO_HASH)
 
-    def generation(self, _signer: Address) -> int:
-        """As :meth:`sealmarket.chain.view.View.generation`: nobody has cancelled anything here."""
-        self._chain.require(self._block)
-        return 0
-
     def account(self, token: Address, holder: Address) -> Account:
         """As :meth:`sealmarket.chain.view.View.account`."""
         self._chain.require(self._block)

@@ -61,11 +61,13 @@ class AssetState:
 class Account:
     """A holder's balances of one token, and its record as a provider (each counter stops at its maximum).
 
-    What runs in jobs has left both balances.
+    What runs in jobs has left both balances. Orders that the holder signs in this token carry ``generation`` in the
+    top 64 bits of their salt.
     """
 
     free: Wei
     staked: Wei
+    generation: int = 0
     settled: int = 0
     refused: int = 0
     expired: int = 0

@@ -54,10 +54,6 @@ class View:
         """Jobs made under a compute or asset order; the largest number when it was cancelled."""
         return int(self._value("usedOf", signer, order_hash))
 
-    def generation(self, signer: Address) -> int:
-        """What the salts of the signer's orders must carry in their top 64 bits."""
-        return int(self._value("generationOf", signer))
-
     def minimum_windows(self) -> Windows:
         """The shortest windows that a request may ask for."""
         return Windows(**self._value("minimumWindows"))
@@ -78,6 +74,7 @@ class View:
         return Account(
             free=Wei(found["free"]),
             staked=Wei(found["staked"]),
+            generation=found["generation"],
             settled=found["settled"],
             refused=found["refused"],
             expired=found["expired"],
@@ -88,10 +85,6 @@ class View:
         """Stake on its way out."""
         found = self._value("unbondingOf", token, holder)
         return Unbonding(Wei(found["amount"]), found["ready_at"])
-
-    def burned(self, token: Address) -> Wei:
-        """What was burned so far."""
-        return Wei(self._value("burnedOf", token))
 
     def signature_fee(self, token: Address) -> Wei | None:
         """What one oracle signature costs in a token; None for a token that is not admitted."""
@@ -124,8 +117,8 @@ class View:
             terms=abi.to_shape(Terms, found["terms"]),
             terms_version=found["terms_version"],
             revoked=found["revoked"],
-            uses_taken=found["uses_consumed"] + found["uses_reserved"],
-            budget_taken=MicroEpsilon(found["budget_spent"] + found["budget_reserved"]),
+            uses_taken=found["uses_taken"],
+            budget_taken=MicroEpsilon(found["budget_taken"]),
         )
 
     # --- committees -------------------------------------------------------------------------------------------

@@ -1,0 +1,88 @@
+"""What the market's later steps need of a job, instead of its whole specification: less to send, less to pay for.
+
+A job's slot commits to its key and to its bargain (docs/spec/typed-data.md, "On the chain's side"). Both follow from
+the :class:`JobSpec`, so nobody stores or sends them but to the market.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sealmarket.protocol.codec import Address, Bytes32, MicroEpsilon, Wei
+from sealmarket.protocol.eip712 import TypedShape
+from sealmarket.protocol.hashing import Word, keccak, words
+from sealmarket.protocol.job import JobSpec
+from sealmarket.protocol.numbers import U32, AssetId, Grade, JobId, Seconds
+
+_COMMITMENT_BYTES = 26
+
+
+@dataclass(frozen=True, slots=True)
+class JobKey:
+    """Which job a step is about, and what its quote needs to know of it."""
+
+    request_hash: Bytes32
+    job_id: JobId
+    provider: Address
+    decide_window: Seconds
+
+    @classmethod
+    def of(cls, spec: JobSpec, job_id: JobId) -> JobKey:
+        """From a specification and its id."""
+        return cls(spec.request_hash, job_id, spec.provider, spec.decide_window)
+
+
+class AssetClaim(TypedShape, frozen=True, kw_only=True):
+    """What a job has set aside of one asset, and what the owner is owed."""
+
+    EIP712: ClassVar[str] = (
+        "AssetClaim(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,uint128 price,uint64 epsilon)"
+    )
+
+    asset_id: AssetId
+    owner: Address
+    version: U32
+    terms_version: U32
+    price: Wei
+    epsilon: MicroEpsilon
+
+
+class Bargain(TypedShape, frozen=True, kw_only=True):
+    """The money, the windows and the assets of a job. Typed for its hash; nobody signs it."""
+
+    EIP712: ClassVar[str] = (
+        "Bargain(address consumer,address payer,address token,uint32 epoch,uint8 minGrade,uint128 computePrice,"
+        "uint128 unitPrice,uint32 maxUnits,uint128 penalty,uint32 settleWindow,uint32 challengeWindow,"
+        "AssetClaim[] claims)"
+    )
+    PARTS: ClassVar[tuple[type[TypedShape], ...]] = (AssetClaim,)
+
+    consumer: Address
+    payer: Address
+    token: Address
+    epoch: U32
+    min_grade: Grade
+    compute_price: Wei
+    unit_price: Wei
+    max_units: U32
+    penalty: Wei
+    settle_window: Seconds
+    challenge_window: Seconds
+    claims: tuple[AssetClaim, ...]
+
+    @classmethod
+    def of(cls, spec: JobSpec) -> Bargain:
+        """From a specification."""
+        claims = tuple(
+            AssetClaim(**{name: getattr(use, name) for name in AssetClaim.__struct_fields__}) for use in spec.assets
+        )
+        rest = {name: getattr(spec, name) for name in cls.__struct_fields__ if name != "claims"}
+        return cls(**rest, claims=claims)
+
+
+def commitment(spec: JobSpec, job_id: JobId, stage: Word) -> bytes:
+    """What the job's slot holds beside status and deadline; ``stage`` is what the state added (0 when matched)."""
+    key = JobKey.of(spec, job_id)
+    opened = words(key.job_id, key.provider, key.decide_window, Bargain.of(spec).struct_hash(), stage)
+    return bytes(keccak(opened)[-_COMMITMENT_BYTES:])
