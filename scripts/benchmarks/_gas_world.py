@@ -347,7 +347,7 @@ class World:
             decision = self._decision(job, outcome, self._word(), terms)
             signed.append(
                 SignedDecision(
-                    decision=decision, index=U8(index), signature=self._sign(node, decision), detail=_NO_DETAIL
+                    decision=decision, index=U8(index), signature=self._sign(node, decision), detail=NO_DETAIL
                 )
             )
         return self.market.decide(self._spec(job), signed, self.committee)
@@ -480,7 +480,7 @@ class World:
         return Uint(int.from_bytes(self._word()) >> 64)
 
 
-_NO_DETAIL = DecisionDetail(
+NO_DETAIL = DecisionDetail(
     block_number=0,
     block_hash=ZERO_HASH,
     tcb_status="",

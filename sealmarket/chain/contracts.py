@@ -15,7 +15,14 @@ from sealmarket.protocol.hashing import keccak, words
 from sealmarket.protocol.job import Decision, Failure, JobSpec, Settlement
 from sealmarket.protocol.numbers import AssetId, Outcome
 from sealmarket.protocol.orders import AssetOrder, Request, Seal, Terms
-from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedDecision, SignedRequest, SignedStop
+from sealmarket.protocol.wire import (
+    SignedAssetOrder,
+    SignedChallengeAnswer,
+    SignedComputeOrder,
+    SignedDecision,
+    SignedRequest,
+    SignedStop,
+)
 
 Proof = tuple[Bytes32, ...]
 NO_ENCLAVE = Enclave(ZERO_HASH, ZERO_ADDRESS, ZERO_HASH)
@@ -183,6 +190,37 @@ class MarketContract(Contract):
     def challenge(self, spec: JobSpec, receipt: Receipt) -> Call:
         """Claim, against a bond, that the ciphertext is not to be had. Consumer or payer."""
         return self._call("challenge", *self._opening(spec), receipt)
+
+    def answer_challenge(
+        self,
+        spec: JobSpec,
+        receipt: Receipt,
+        challenger: Address,
+        available: bool,
+        answers: Sequence[SignedChallengeAnswer],
+        committee: Committee,
+    ) -> Call:
+        """Answer a challenge. Of the answers that say ``available``, as many as the quorum takes are sent, by place.
+
+        Raises:
+            AbiMismatch: an answer about another job or another result.
+        """
+        key, bargain = self._opening(spec)
+        for given in answers:
+            subject, expected = (given.answer.job_id, given.answer.result_hash), (key.job_id, receipt.result_hash)
+            if subject != expected:
+                told = f"the answer of member {given.index} is about {subject}, expected {expected}"
+                raise AbiMismatch("Market.answerChallenge", told)
+        needed = committee.threshold if available else committee.refusal_threshold
+        agreeing = {given.index: given for given in answers if given.answer.available is available}
+        chosen = sorted(agreeing.items())[:needed]
+        signatures = [_signature(index, ZERO_HASH, given.signature) for index, given in chosen]
+        members = members_of(committee)
+        return self._call("answerChallenge", key, bargain, receipt, challenger, available, members, signatures)
+
+    def close_challenge(self, spec: JobSpec, receipt: Receipt, challenger: Address) -> Call:
+        """End a challenge that the committee left unanswered: the provider is paid, the bond returns. Anyone."""
+        return self._call("closeChallenge", *self._opening(spec), receipt, challenger)
 
     def _opening(self, spec: JobSpec) -> tuple[JobKey, Bargain]:
         return JobKey.of(spec, spec.job_id(self._chain_id, self.address)), Bargain.of(spec)

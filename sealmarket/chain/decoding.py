@@ -86,7 +86,7 @@ def _matched(book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     computed = spec.job_id(book.chain_id, book.market)
     if computed != f["job_id"]:
         raise NodeDistrusted("job specification", f"one that hashes to {f['job_id']}", computed)
-    return JobMatched(at, computed, spec, Wei(f["fees_held"]))
+    return JobMatched(at, computed, spec, Wei(f["fees_held"]), f["compute_order"])
 
 
 def _quoted(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:

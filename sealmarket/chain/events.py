@@ -53,11 +53,12 @@ class AssetRevoked(_Event):
 
 @dataclass(frozen=True, slots=True)
 class JobMatched(_Event):
-    """A job exists, its escrow and stake are locked."""
+    """A job exists, its escrow and stake are locked. ``compute_order`` is the hashStruct of the order it counts for."""
 
     job_id: JobId
     spec: JobSpec
     fees_held: Wei = NOTHING
+    compute_order: Bytes32 = ZERO_HASH
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "ask the owner to admit this account, and send the proof of it along",
     ),
     "UsesExhausted": (
-        "all {max_uses} uses of asset {asset_id} are consumed or reserved ({taken})",
-        "wait for a reservation to return, or ask the owner for a new version",
+        "all {max_uses} uses of asset {asset_id} are taken ({taken})",
+        "wait until a job that is not accepted gives its use back, or ask the owner for a new version",
     ),
     "JobBudgetTooHigh": (
         "the job asks for {got} micro-epsilon of asset {asset_id}, one job may spend {per_job_cap}",
@@ -100,8 +100,12 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "BadSignature": ("the signature over {digest} is not {signer}'s", _SIGN),
     "OrderExpired": ("order {order_hash} expired at {expiry}, and it is {timestamp}", "sign a new one"),
     "WrongGeneration": (
-        "the order of {signer} is of generation {got}, only {expected} counts",
-        "its signer has cancelled all earlier orders; sign a new one with the present generation",
+        "the order of {signer} in token {token} is of generation {got}, only {expected} counts",
+        "its signer has cancelled all earlier orders in that token; sign a new one with the present generation",
+    ),
+    "NoGenerationLeft": (
+        "{signer} has cancelled all orders in token {token} 65,535 times, and cannot once more",
+        "cancel them one by one, or trade from another account",
     ),
     "OrderFilled": ("order {order_hash} is filled or cancelled ({used} of {volume})", "sign a new one"),
     "RequestUsed": ("request {request_hash} has had its job, or was cancelled", "sign a new one with another salt"),
@@ -137,6 +141,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "the guardian has paused new matches",
         "wait until matching goes on; running jobs are not affected",
     ),
+    "OnlyCommittee": ("only the committee contract {expected} may do this, not {got}", "nothing: it tells by itself"),
     "OnlyGuardian": ("only the guardian {expected} may do this, not {got}", "send it from that account"),
     "WrongMarket": ("the parts of this deployment do not name each other: {got}, expected {expected}", _DEPLOY),
     "Mismatch": ("{field} is {got}, expected {expected}", "bring request and orders together"),
@@ -162,7 +167,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "TooEarly": ("the window before this step is open until {deadline}, and it is {timestamp}", "wait until then"),
     "WrongCommitment": (
         "this is not what the job of request {request_hash} was made from: {got}, expected {expected}",
-        "pass the specification from the match, and the enclave and receipt from the events",
+        "make key and bargain from the match's specification, and pass enclave and receipt as the events tell them",
     ),
     "ZeroEvidenceHash": ("the evidence hash is zero", "post the hash of the evidence"),
     "DecisionExpired": ("the decision was usable until {expiry}, and it is {timestamp}", "ask the nodes again"),

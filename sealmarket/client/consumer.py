@@ -202,7 +202,7 @@ class Consumer:
             settle_window=limits.settle_window,
             challenge_window=limits.challenge_window,
             expiry=head.timestamp + limits.valid_for,
-            salt=new_salt(self._chain.at(head).generation(self.address)),
+            salt=new_salt(self._chain.at(head).account(limits.token, self.address).generation),
             assets=tuple(self._limit(wish, limits, purpose, head) for wish in assets),
         )
 

@@ -291,7 +291,8 @@ class Owner:
         providers: Bytes32 = ZERO_HASH,
     ) -> AssetOrder:
         """Offer a version at another price than the standing one; signed, free, and in the book at once."""
-        generation = self._chain.at(self._chain.head()).generation(self.address)
+        view = self._chain.at(self._chain.head())
+        token = view.asset(asset, version).terms.token
         order = AssetOrder(
             asset_id=asset,
             version=version,
@@ -300,7 +301,7 @@ class Owner:
             expiry=expiry,
             consumers=consumers,
             providers=providers,
-            salt=new_salt(generation),
+            salt=new_salt(view.account(token, self.address).generation),
         )
         self._store.post_asset_order(
             SignedAssetOrder(order=order, signature=sign(self._account, self._chain.book, order))
@@ -324,7 +325,7 @@ class Owner:
 
 
 def new_salt(generation: int) -> Uint:
-    """A fresh order salt: the signer's generation in the top 64 bits, 192 random bits below."""
+    """A fresh order salt: the signer's generation in the order's token in the top 64 bits, 192 random bits below."""
     return Uint(generation << 192 | int.from_bytes(secrets.token_bytes(24)))
 
 

@@ -70,7 +70,7 @@ class Provider:
             volume=volume,
             expiry=head.timestamp + valid_for,
             consumers=consumers,
-            salt=new_salt(self._chain.at(head).generation(self.address)),
+            salt=new_salt(self._chain.at(head).account(token, self.address).generation),
         )
         self._store.post_compute_order(
             SignedComputeOrder(order=order, signature=sign(self._account, self._chain.book, order))

@@ -8,6 +8,7 @@ from sealmarket.attestation.collateral import IntelCollateral
 from sealmarket.attestation.evidence import Endorsements, parse
 from sealmarket.attestation.model import Tee as EvidenceTee
 from sealmarket.attestation.verify import Expected, verify
+from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import core_of, members_hash
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.draft import allow_root
@@ -19,7 +20,7 @@ from sealmarket.protocol.codec import Bytes32, decode_canonical, from_builtins
 from sealmarket.protocol.errors import SealmarketError
 from sealmarket.protocol.hashing import Word, keccak, words
 from sealmarket.protocol.job import enclave_key_hash, evidence_hash, report_data, terms_digest
-from sealmarket.protocol.numbers import Grade, Outcome, Status
+from sealmarket.protocol.numbers import Grade, JobId, Outcome, Status
 from sealmarket.protocol.receipt import Statement, opened, signing_hash
 from sealmarket.protocol.signing import SignatureRefused, personal_digest, recover
 from sealmarket.protocol.wire import EvidencePackage, release_digest
@@ -304,7 +305,7 @@ def _settled(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     yield same("the market recorded this receipt", keccak(bundle.receipt), settled.receipt_hash)
     if bundle.result is not None:
         yield same("the market recorded this result", keccak(bundle.result), settled.result_hash)
-    yield same("the market's slot commits to both", commitment(bundle.job_id, record), record.slot.commitment)
+    yield same("the market's slot commits to both", settled_commitment(bundle, record), record.slot.commitment)
     good = record.status in {Status.SETTLED, Status.MATURED, Status.CHALLENGED}
     yield holds("the settlement stands", good, "settled or matured", record.status.name.lower())
     earned = spec.compute_price + spec.unit_price * settled.units
@@ -328,8 +329,8 @@ def _grade_name(grade: int) -> str:
     return Grade(grade).name.lower() if grade in set(Grade) else f"grade {grade}"
 
 
-def commitment(job_id: Bytes32, record: JobRecord) -> bytes:
-    """What a settled job's slot commits to: job and receipt, and the challenger if there was one.
+def settled_commitment(bundle: ProofBundle, record: JobRecord) -> bytes:
+    """What a settled job's slot commits to: the bundle's job, the receipt, and the challenger if there was one.
 
     It stays through acknowledgement and maturity (docs/spec/typed-data.md, "On the chain's side").
     """
@@ -337,7 +338,7 @@ def commitment(job_id: Bytes32, record: JobRecord) -> bytes:
     assert settled is not None
     stage: list[Word] = [settled.result_hash, settled.receipt_hash, settled.units]
     stage += [event.challenger for event in record.history if isinstance(event, JobChallenged)][-1:]
-    return bytes(keccak(words(job_id, keccak(words(*stage))))[6:])
+    return commitment(bundle.spec, JobId(bundle.job_id), keccak(words(*stage)))
 
 
 Checks = Callable[[ProofBundle, Trusted], Iterable[Check]]

@@ -13,7 +13,7 @@ from msgspec import Meta, field
 
 from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
 from sealmarket.protocol.hashing import keccak, words
-from sealmarket.protocol.job import Acknowledgement, Decision, Failure, JobSpec, Settlement, Stop
+from sealmarket.protocol.job import Acknowledgement, ChallengeAnswer, Decision, Failure, JobSpec, Settlement, Stop
 from sealmarket.protocol.numbers import U8, U32, AssetId, Grade, JobId, Tee
 from sealmarket.protocol.orders import AssetOrder, ComputeOrder, Request
 
@@ -116,6 +116,14 @@ class SignedStop(Shape, frozen=True, kw_only=True):
     index: U8
     signature: HexBytes
     findings: tuple[FindingNote, ...]
+
+
+class SignedChallengeAnswer(Shape, frozen=True, kw_only=True):
+    """A node's word on a challenged result, under its place in the committee."""
+
+    answer: ChallengeAnswer
+    index: U8
+    signature: HexBytes
 
 
 class ReleasedShare(Shape, frozen=True, kw_only=True):

@@ -43,7 +43,7 @@ from sealmarket.protocol.numbers import Grade, JobId, Status, Tee
 from sealmarket.protocol.policy import OutputRules
 from sealmarket.sealed.hpke import PrivateKey
 from tests.acceptance import workloads
-from tests.acceptance.money import assert_conserved
+from tests.acceptance.money import assert_conserved, burned
 from tests.acceptance.workloads import Workload
 
 T = TypeVar("T")
@@ -229,11 +229,12 @@ class Rehearsal:
 
     def balances(self) -> dict[str, int]:
         """What everybody owns inside the market: free and staked, in wei; ``burned`` beside them."""
-        view = self.chain.at(self.chain.head())
+        head = self.chain.head()
+        view = self.chain.at(head)
         names = (*OWNERS, "consumer", "provider", "host")
         accounts = {name: view.account(ZERO_ADDRESS, self.market.purses[name].address) for name in names}
         found = {name: int(account.free) + int(account.staked) for name, account in accounts.items()}
-        return found | {"burned": int(view.burned(ZERO_ADDRESS))}
+        return found | {"burned": burned(self.chain.events(self.chain.book.deployed_at, head.number))}
 
     def still(self) -> dict[str, int]:
         """Balances once no job is left: time passes until the keeper has matured and closed them all."""

@@ -104,7 +104,7 @@ NO_STAKE = Reverted("InsufficientStake", {}, "the stake does not cover the job",
 
 def keeper_of(contract: Contract, computes: list[int], *offers: SignedAssetOrder) -> Keeper:
     chain, database = MemoryChain(BOOK), Database(None)
-    chain.market = MarketContract(BOOK.market)  # type: ignore[attr-defined]
+    chain.market = MarketContract(BOOK.market, BOOK.chain_id)  # type: ignore[attr-defined]
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     chain.finalise()
     book = OrderBook(database, BOOK, is_contract=lambda _account: False)

@@ -30,6 +30,7 @@ from tests.chain.node import BOOK, CHAIN_ID, MARKET, REGISTRY, Node, Wire, chain
 
 ASSET = keccak(b"asset")
 TRANSACTION = keccak(b"transaction")
+ORDER = keccak(b"compute order")
 SPEC = JobSpec(
     request_hash=keccak(b"request"),
     consumer=Address(b"\x0c" * 20),
@@ -82,7 +83,7 @@ def matched(job_id: Bytes32) -> dict[str, Any]:
     entry = abi.load("Market").events[Bytes32.parse(topic("Market", "JobMatched"))]
     rest = [part for part in entry.inputs if not part.indexed]
     parties = ["0x" + account.rjust(32, b"\0").hex() for account in (SPEC.consumer, SPEC.provider)]
-    return log(MARKET, [str(entry.topic), str(job_id), *parties], abi.encode(rest, [SPEC, 7], "JobMatched"))
+    return log(MARKET, [str(entry.topic), str(job_id), *parties], abi.encode(rest, [SPEC, 7, ORDER], "JobMatched"))
 
 
 def node(**answers: Any) -> tuple[Node, Chain]:
@@ -235,7 +236,7 @@ def test_a_match_carries_the_whole_job() -> None:
     _, reader = node(eth_getLogs=[matched(job_id)])
     (told,) = reader.events(1, 10)
     assert isinstance(told, JobMatched)
-    assert (told.job_id, told.spec, told.fees_held) == (job_id, SPEC, 7)
+    assert (told.job_id, told.spec, told.fees_held, told.compute_order) == (job_id, SPEC, 7, ORDER)
 
 
 def test_later_is_told_from_no() -> None:

@@ -13,6 +13,7 @@ from sealmarket.attestation.rules import EvidenceRules
 from sealmarket.attestation.virtual_measure import LaunchMeasurement
 from sealmarket.attestation.virtual_tee import tdx_measurement
 from sealmarket.chain import Block, JobSlot
+from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.events import JobDecided, JobMatched, JobQuoted, JobSettled
 from sealmarket.chain.model import EventRef
@@ -256,7 +257,7 @@ class Case:
         assert settlement is not None
         word = settlement.settlement
         stage = keccak(words(word.result_hash, word.receipt_hash, word.units))
-        slot = JobSlot(Status.SETTLED, 0, bytes(keccak(words(JobId(self.job_id), stage))[6:]))
+        slot = JobSlot(Status.SETTLED, 0, commitment(self.spec, JobId(self.job_id), stage))
         block = Block(BlockNumber(9), keccak(b"block"), 1_700_000_050, ZERO_HASH)
         at = [EventRef(BlockNumber(n), 0, ZERO_HASH, keccak(b"%d" % n)) for n in range(8)]
         record = JobRecord(

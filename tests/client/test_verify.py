@@ -14,7 +14,7 @@ from sealmarket.chain.events import JobChallenged
 from sealmarket.client.errors import ProofInvalid
 from sealmarket.client.proof import ProofBundle, SignedSettlement, read_proof, write_proof
 from sealmarket.client.verify import Conclusion, Report, State, Trusted, verify_receipt
-from sealmarket.client.verify_steps import commitment
+from sealmarket.client.verify_steps import settled_commitment
 from sealmarket.protocol.codec import Address, HexBytes, Wei
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.numbers import Outcome, Status
@@ -196,7 +196,7 @@ def test_a_challenge_is_in_the_slot_from_then_on() -> None:
     event = JobChallenged(facts.record.matched.at, CASE.job_id, challenger, Wei(1), 0)
     told = change(facts, record=change(facts.record, history=(event,)))
     assert failed(verify_receipt(bundle, Trusted(book=CASE.book, facts=told))) == {"settlement"}
-    slot = change(facts.record.slot, commitment=commitment(CASE.job_id, told.record))
+    slot = change(facts.record.slot, commitment=settled_commitment(bundle, told.record))
     told = change(told, record=change(told.record, slot=slot))
     assert verify_receipt(bundle, Trusted(book=CASE.book, facts=told)).failures == ()
 

@@ -23,6 +23,7 @@ class Balance:
 
     free: int = 0
     staked: int = 0
+    generation: int = 0
     settled: int = 0
     refused: int = 0
     expired: int = 0
@@ -36,10 +37,8 @@ class Meter:
     terms: Fields
     terms_version: int = 1
     revoked: bool = False
-    uses_reserved: int = 0
-    uses_consumed: int = 0
-    budget_reserved: int = 0
-    budget_spent: int = 0
+    uses_taken: int = 0
+    budget_taken: int = 0
 
 
 @dataclass
@@ -60,11 +59,11 @@ class State:
     burned: dict[Address, int] = field(default_factory=lambda: defaultdict(int))
     unclaimed: dict[tuple[int, Address], list[int]] = field(default_factory=dict)
     members: dict[int, list[Address]] = field(default_factory=dict)
+    removed: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     meters: dict[tuple[Bytes32, int], Meter] = field(default_factory=dict)
     jobs: dict[Bytes32, JobState] = field(default_factory=dict)
     voided: set[Bytes32] = field(default_factory=set)
     used: dict[tuple[Address, Bytes32], int] = field(default_factory=lambda: defaultdict(int))
-    generations: dict[Address, int] = field(default_factory=dict)
     paused: bool = False
 
     def apply(self, name: str, f: Fields, time: int) -> None:
@@ -121,6 +120,10 @@ def _announced(state: State, f: Fields, _time: int) -> None:
     state.members[f["epoch"]] = list(f["signers"])
 
 
+def _removed(state: State, f: Fields, _time: int) -> None:
+    state.removed[f["epoch"]] |= 1 << f["index"]
+
+
 def _published(state: State, f: Fields, _time: int) -> None:
     state.meters[f["asset_id"], f["version"]] = Meter(f["terms"])
 
@@ -148,8 +151,9 @@ def _matched(state: State, f: Fields, _time: int) -> None:
     state.balances[spec["token"], spec["provider"]].staked -= owners + spec["penalty"]
     for use in spec["assets"]:
         meter = state.meters[use["asset_id"], use["version"]]
-        meter.uses_reserved += 1
-        meter.budget_reserved += use["epsilon"]
+        meter.uses_taken += 1
+        meter.budget_taken += use["epsilon"]
+    state.used[spec["provider"], f["compute_order"]] += 1
     deadline = spec["matched_at"] + spec["quote_window"]
     state.jobs[f["job_id"]] = JobState(spec, Status.MATCHED, deadline)
 
@@ -169,7 +173,6 @@ def _decided(state: State, f: Fields, _time: int) -> None:
     job = state.jobs[f["job_id"]]
     _owe(state, job, f["signers"])
     if f["core"]["outcome"] == Outcome.ACCEPTED and f["deadline"]:
-        _unreserve(state, job, consumed=True)
         _free(state, job.spec["token"], job.spec["payer"], f["fees_returned"])
         job.status, job.deadline = Status.ACCEPTED, f["deadline"]
 
@@ -199,7 +202,7 @@ def _ended(state: State, f: Fields, _time: int) -> None:
     job, payout = state.jobs[f["job_id"]], f["payout"]
     token = job.spec["token"]
     if job.status in {Status.MATCHED, Status.QUOTED}:
-        _unreserve(state, job, consumed=False)
+        _give_back(state, job)
     _free(state, token, job.spec["payer"], payout["refunded"])
     for place, use in enumerate(job.spec["assets"]):
         if payout["owners_paid"] >> place & 1:
@@ -215,13 +218,11 @@ def _ended(state: State, f: Fields, _time: int) -> None:
     job.status = Status(f["status"])
 
 
-def _unreserve(state: State, job: JobState, *, consumed: bool) -> None:
+def _give_back(state: State, job: JobState) -> None:
     for use in job.spec["assets"]:
         meter = state.meters[use["asset_id"], use["version"]]
-        meter.uses_reserved -= 1
-        meter.budget_reserved -= use["epsilon"]
-        meter.uses_consumed += consumed
-        meter.budget_spent += use["epsilon"] * consumed
+        meter.uses_taken -= 1
+        meter.budget_taken -= use["epsilon"]
 
 
 def _order_used(state: State, f: Fields, _time: int) -> None:
@@ -233,7 +234,7 @@ def _order_cancelled(state: State, f: Fields, _time: int) -> None:
 
 
 def _all_cancelled(state: State, f: Fields, _time: int) -> None:
-    state.generations[f["signer"]] = f["generation"]
+    state.balances[f["token"], f["signer"]].generation = f["generation"]
 
 
 def _request_cancelled(state: State, f: Fields, _time: int) -> None:
@@ -257,6 +258,7 @@ _RULES: dict[str, Callable[[State, Fields, int], None]] = {
     "FeeBookOpened": _book_opened,
     "FeesClaimed": _claimed,
     "EpochAnnounced": _announced,
+    "EquivocatorRemoved": _removed,
     "VersionPublished": _published,
     "TermsTightened": _tightened,
     "AllowListReplaced": _allow_list,

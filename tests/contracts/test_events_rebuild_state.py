@@ -6,19 +6,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from scripts import chains
-from scripts.benchmarks._gas_world import Job, World
+from scripts.benchmarks._gas_world import NO_DETAIL, Job, World
 from scripts.processes import Supervisor
 from sealmarket.chain import abi
-from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import Receipt, compact, members_of
+from sealmarket.chain.contracts import CommitteeContract, Receipt, members_hash
+from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Enclave
-from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Wei
-from sealmarket.protocol.eip712 import TypedShape
+from sealmarket.chain.storage_proof import mapping_slot
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
 from sealmarket.protocol.job import ChallengeAnswer, Failure, Stop
-from sealmarket.protocol.numbers import U8, U32, FailureCause, Outcome, Status
+from sealmarket.protocol.numbers import U8, U32, AssetId, FailureCause, Outcome, Status
+from sealmarket.protocol.orders import AssetOrder
+from sealmarket.protocol.wire import SignedChallengeAnswer, SignedDecision, SignedStop
 from tests.contracts.replay import Balance, Meter, State, read
+
+QUORUMS_PLACE = 5
+"""Where the market keeps its quorums: the sixth variable in its storage."""
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(300)]
 
@@ -52,11 +58,13 @@ class BusyWorld(World):
             self.settle(job, acknowledged=False)
             receipt = Receipt.of(self._settlement(job))
             self._send(self.market.challenge(self._spec(job), receipt), job.consumer)
-            said = ChallengeAnswer(
-                job_id=self._job_id(job), result_hash=self._settlement(job).result_hash, available=answer
-            )
-            arguments = (self._spec(job), receipt, job.consumer.address, answer, members_of(self.committee))
-            self._send(self._call("answerChallenge", *arguments, self._signatures(said)))
+            said = ChallengeAnswer(job_id=self._job_id(job), result_hash=receipt.result_hash, available=answer)
+            words = [
+                SignedChallengeAnswer(answer=said, index=U8(index), signature=self._sign(node, said))
+                for index, node in enumerate(self.nodes)
+            ]
+            challenged = (self._spec(job), receipt, job.consumer.address)
+            self._send(self.market.answer_challenge(*challenged, answer, words, self.committee))
 
     def _failing(self) -> None:
         for cause in FailureCause:
@@ -68,8 +76,11 @@ class BusyWorld(World):
             self._send(self.market.fail(self._spec(job), self._enclave(job), failure, signature))
         job = self._accepted()
         promise = Stop(job_id=self._job_id(job), evidence_hash=job.evidence, epoch=U32(1), reasons=self._salt())
-        arguments = (self._spec(job), self._enclave(job), promise.reasons, members_of(self.committee))
-        self._send(self._call("stop", *arguments, self._signatures(promise)))
+        promises = [
+            SignedStop(stop=promise, index=U8(index), signature=self._sign(node, promise), findings=())
+            for index, node in enumerate(self.nodes)
+        ]
+        self._send(self.market.stop(self._spec(job), self._enclave(job), promises, self.committee))
 
     def _waiting(self) -> None:
         unquoted, undecided, unsettled, settled, unanswered = (self.job(assets=1) for _ in range(5))
@@ -89,7 +100,7 @@ class BusyWorld(World):
         self._send(self.market.close(self._spec(undecided), only_evidence))
         self.close(unsettled)
         self.mature(settled)
-        self._send(self._call("closeChallenge", self._spec(unanswered), receipt, unanswered.consumer.address))
+        self._send(self.market.close_challenge(self._spec(unanswered), receipt, unanswered.consumer.address))
 
     def _beside(self) -> None:
         for step in ("matched", "quoted", "accepted", "settled"):
@@ -108,7 +119,7 @@ class BusyWorld(World):
         voided = self.job(assets=1)
         self._send(self.market.cancel_request(voided.request), voided.consumer)
         self._send(self.market.cancel_order(voided.compute.struct_hash()), voided.provider)
-        self._send(self.market.cancel_all_orders(), voided.owners[0])
+        self._send(self.market.cancel_all_orders(ZERO_ADDRESS), voided.owners[0])
         self._send(self.market.unstake(ZERO_ADDRESS, Wei(5)), voided.provider)
         self._send(self.market.unstake(ZERO_ADDRESS, Wei(6)), withdrawn.provider)
         self._send(self.market.withdraw(ZERO_ADDRESS, Wei(7), self.sender), voided.consumer)
@@ -116,16 +127,23 @@ class BusyWorld(World):
         self.pass_time(86_400)
         self._send(self.market.finish_unstake(ZERO_ADDRESS), withdrawn.provider)
         self._send(self.market.set_paused(True))
+        self._removing(withdrawn)
 
-    def _call(self, function: str, *arguments: object) -> Call:
-        return Call("Market", self.market.address, function, arguments)
+    def _removing(self, job: Job) -> None:
+        """The last node signed two decisions on one piece of evidence."""
+        index = len(self.nodes) - 1
+        cores = [self._decision(job, outcome, ZERO_HASH, ZERO_HASH) for outcome in list(Outcome)[:2]]
+        first, second = (
+            SignedDecision(
+                decision=core, index=U8(index), signature=self._sign(self.nodes[index], core), detail=NO_DETAIL
+            )
+            for core in cores
+        )
+        contract = CommitteeContract(contract_address(self.sender, 1))
+        self._send(contract.remove_equivocator(self.committee, first, second))
 
-    def _signatures(self, document: TypedShape) -> list[dict[str, object]]:
-        made = []
-        for index, node in enumerate(self.nodes[: self.committee.refusal_threshold]):
-            r, vs = compact(self._sign(node, document))
-            made.append({"index": index, "detail": bytes(32), "r": r, "vs": vs})
-        return made
+    def _order(self, asset: AssetId) -> AssetOrder:
+        return replace(super()._order(asset), volume=U32(5))
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -142,6 +160,10 @@ class BusyWorld(World):
     def coins(self, holder: Address) -> int:
         """Native coin of an address."""
         return int(str(self._rpc.call("eth_getBalance", holder.checksum, "latest")), 16)
+
+    def word(self, slot: Bytes32) -> int:
+        """A word of the market's storage."""
+        return int(str(self._rpc.call("eth_getStorageAt", self.market.address.checksum, str(slot), "latest")), 16)
 
     def view(self, contract: str, function: str, *arguments: object) -> dict[str, Any]:
         """What a view function answers now."""
@@ -177,13 +199,11 @@ def test_every_balance_is_what_the_events_say(world: BusyWorld, state: State) ->
         assert Balance(**found) == balance, holder
 
 
-def test_stake_on_its_way_burned_money_and_owed_fees_are_what_the_events_say(world: BusyWorld, state: State) -> None:
+def test_stake_on_its_way_and_owed_fees_are_what_the_events_say(world: BusyWorld, state: State) -> None:
     assert state.unbonding
     for (token, holder), (amount, ready_at) in state.unbonding.items():
         found = _only(world.view("Market", "unbondingOf", token, holder))
         assert (found["amount"], found["ready_at"]) == (amount, ready_at)
-    for token, burned in state.burned.items():
-        assert _only(world.view("Market", "burnedOf", token)) == burned > 0
     for (epoch, token), unclaimed in state.unclaimed.items():
         found = world.view("Market", "feeBookOf", epoch, token)["unclaimed"]
         assert list(found) == unclaimed
@@ -206,11 +226,18 @@ def test_every_meter_and_all_terms_are_what_the_events_say(world: BusyWorld, sta
 
 
 def test_orders_are_used_and_void_as_the_events_say(world: BusyWorld, state: State) -> None:
+    assert len(state.used) > len(state.jobs)
     for (signer, order), used in state.used.items():
         assert _only(world.view("Market", "usedOf", signer, order)) == used
-    for signer, generation in state.generations.items():
-        assert _only(world.view("Market", "generationOf", signer)) == generation
     assert _only(world.view("Market", "paused")) is state.paused is True
+
+
+def test_the_market_keeps_who_may_sign_in_each_epoch_that_it_uses(world: BusyWorld, state: State) -> None:
+    kept = members_hash(world.committee)
+    removed = state.removed[1]
+    assert removed == 1 << 2
+    for epoch in {epoch for epoch, _ in state.unclaimed}:
+        assert world.word(mapping_slot(Bytes32(epoch.to_bytes(32)), QUORUMS_PLACE)) == int.from_bytes(kept) | removed << 184
 
 
 def test_money_is_conserved(world: BusyWorld, state: State) -> None:
