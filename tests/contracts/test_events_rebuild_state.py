@@ -237,7 +237,10 @@ def test_the_market_keeps_who_may_sign_in_each_epoch_that_it_uses(world: BusyWor
     removed = state.removed[1]
     assert removed == 1 << 2
     for epoch in {epoch for epoch, _ in state.unclaimed}:
-        assert world.word(mapping_slot(Bytes32(epoch.to_bytes(32)), QUORUMS_PLACE)) == int.from_bytes(kept) | removed << 184
+        assert (
+            world.word(mapping_slot(Bytes32(epoch.to_bytes(32)), QUORUMS_PLACE))
+            == int.from_bytes(kept) | removed << 184
+        )
 
 
 def test_money_is_conserved(world: BusyWorld, state: State) -> None:
