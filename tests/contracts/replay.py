@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sealmarket.chain import abi
-from sealmarket.protocol.codec import Address, Bytes32
+from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32
+from sealmarket.protocol.hashing import Word, keccak, words
 from sealmarket.protocol.numbers import Outcome, Status
 
 Fields = dict[str, Any]
@@ -43,11 +44,14 @@ class Meter:
 
 @dataclass
 class JobState:
-    """One job's slot, and what its events said."""
+    """One job's slot, and what its events said. ``stage``: what the slot commits to beside key and bargain."""
 
     spec: Fields
     status: Status
     deadline: int
+    stage: Bytes32 = ZERO_HASH
+    settled: tuple[Word, ...] = ()
+    challenger: Address = ZERO_ADDRESS
 
 
 @dataclass
@@ -160,7 +164,7 @@ def _matched(state: State, f: Fields, _time: int) -> None:
 
 def _quoted(state: State, f: Fields, _time: int) -> None:
     job = state.jobs[f["job_id"]]
-    job.status, job.deadline = Status.QUOTED, f["deadline"]
+    job.status, job.deadline, job.stage = Status.QUOTED, f["deadline"], f["evidence_hash"]
 
 
 def _owe(state: State, job: JobState, signers: int) -> None:
@@ -175,6 +179,8 @@ def _decided(state: State, f: Fields, _time: int) -> None:
     if f["core"]["outcome"] == Outcome.ACCEPTED and f["deadline"]:
         _free(state, job.spec["token"], job.spec["payer"], f["fees_returned"])
         job.status, job.deadline = Status.ACCEPTED, f["deadline"]
+        core = f["core"]
+        job.stage = keccak(words(core["evidence_hash"], core["enclave_signer"], core["enclave_key_hash"]))
 
 
 def _settled(state: State, f: Fields, time: int) -> None:
@@ -183,19 +189,22 @@ def _settled(state: State, f: Fields, time: int) -> None:
         _free(state, job.spec["token"], use["owner"], use["price"])
     _free(state, job.spec["token"], job.spec["payer"], f["refunded"])
     job.status, job.deadline = Status.SETTLED, time + job.spec["challenge_window"]
+    job.settled = (f["result_hash"], f["receipt_hash"], f["units"])
+    job.stage = keccak(words(*job.settled))
 
 
 def _challenged(state: State, f: Fields, _time: int) -> None:
     job = state.jobs[f["job_id"]]
     _free(state, job.spec["token"], f["challenger"], -f["bond"])
     job.status, job.deadline = Status.CHALLENGED, f["deadline"]
-    job.spec = job.spec | {"challenger": f["challenger"]}
+    job.challenger = f["challenger"]
+    job.stage = keccak(words(*job.settled, f["challenger"]))
 
 
 def _answered(state: State, f: Fields, _time: int) -> None:
     job = state.jobs[f["job_id"]]
     _owe(state, job, f["signers"])
-    _free(state, job.spec["token"], job.spec["challenger"], f["bond_returned"])
+    _free(state, job.spec["token"], job.challenger, f["bond_returned"])
 
 
 def _ended(state: State, f: Fields, _time: int) -> None:

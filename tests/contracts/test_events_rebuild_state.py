@@ -12,13 +12,14 @@ from scripts import chains
 from scripts.benchmarks._gas_world import NO_DETAIL, Job, World
 from scripts.processes import Supervisor
 from sealmarket.chain import abi
+from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import CommitteeContract, Receipt, members_hash
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Enclave
 from sealmarket.chain.storage_proof import mapping_slot
 from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
-from sealmarket.protocol.job import ChallengeAnswer, Failure, Stop
-from sealmarket.protocol.numbers import U8, U32, AssetId, FailureCause, Outcome, Status
+from sealmarket.protocol.job import ChallengeAnswer, Failure, JobSpec, Stop
+from sealmarket.protocol.numbers import U8, U32, AssetId, FailureCause, JobId, Outcome, Status
 from sealmarket.protocol.orders import AssetOrder
 from sealmarket.protocol.wire import SignedChallengeAnswer, SignedDecision, SignedStop
 from tests.contracts.replay import Balance, Meter, State, read
@@ -217,6 +218,13 @@ def test_every_job_is_where_the_events_say_and_all_states_occur(world: BusyWorld
         assert (slot["status"], slot["deadline"]) == (job.status, job.deadline)
     for request in state.voided:
         assert world.view("Market", "jobOf", request)["status"] == Status.CANCELLED
+
+
+def test_every_slot_commits_to_what_the_events_say(world: BusyWorld, state: State) -> None:
+    for job_id, job in state.jobs.items():
+        slot = world.view("Market", "jobOf", job.spec["request_hash"])
+        spec = abi.to_shape(JobSpec, job.spec)
+        assert slot["commitment"].to_bytes(26) == commitment(spec, JobId(job_id), job.stage), job.status
 
 
 def test_every_meter_and_all_terms_are_what_the_events_say(world: BusyWorld, state: State) -> None:

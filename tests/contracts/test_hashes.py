@@ -24,6 +24,7 @@ WHOLE = {
     "ComputeOrder": "ofCompute",
     "AssetOrder": "ofAsset",
     "JobSpec": "ofSpec",
+    "Bargain": "ofBargain",
     "Decision": "ofDecision",
 }
 PARTS = {

@@ -8,13 +8,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from eth_abi.abi import encode
 from eth_account.messages import encode_typed_data
 
 from scripts import toolchain
 from sealmarket.protocol.hashing import keccak
-from tests.protocol.typed_data import FILES, VECTORS, document, example
+from tests.protocol.typed_data import FILES, VECTORS, document, example, published
 
 CASES = [(name, case) for name in FILES for case in json.loads((VECTORS / f"{name}.json").read_text())["cases"]]
+SLOT = json.loads((VECTORS / "job.json").read_text())["slot"]
+_WORDS = {"enclaveSigner": "address", "challenger": "address", "provider": "address", "units": "uint32"}
 IDS = [case["primaryType"] for _, case in CASES]
 
 
@@ -35,7 +38,7 @@ def test_a_wallet_library_computes_the_same_digest(name: str, case: dict[str, An
 def test_a_change_of_any_member_changes_the_digest(name: str, case: dict[str, Any]) -> None:
     kind = next(kind for kind in FILES[name] if kind.__name__ == case["primaryType"])
     other = example(kind, "another seed")
-    one = example(kind, kind.__name__)
+    one = published(kind)
     for field in one.__struct_fields__:
         if getattr(other, field) != getattr(one, field):
             changed = msgspec.structs.replace(one, **{field: getattr(other, field)})
@@ -48,7 +51,48 @@ def test_viem_computes_the_same_digests() -> None:
     command = [str(toolchain.node().node), str(script), *files]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=VECTORS.parents[2], check=False)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.split("\n")[:-1] == [f"{kind} same" for kind in IDS]
+    expected = [f"{kind} same" for kind in IDS]
+    place = expected.index("Bargain same") + 1
+    expected[place:place] = [f"{entry['status']} same" for entry in SLOT["commitments"]]
+    assert ran.stdout.split("\n")[:-1] == expected
+
+
+@pytest.mark.parametrize("entry", SLOT["commitments"], ids=[entry["status"] for entry in SLOT["commitments"]])
+def test_an_abi_library_computes_the_same_commitment(entry: dict[str, Any]) -> None:
+    key, opening = SLOT["key"], entry["opening"]
+    if len(opening) > 1:
+        values = [_native_word(name, value) for name, value in opening.items()]
+        assert str(keccak(encode([_WORDS.get(name, "bytes32") for name in opening], values))) == entry["stage"]
+    else:
+        assert entry["stage"] == next(iter(opening.values()), "0x" + "00" * 32)
+    names = {"jobId": key["jobId"], "provider": key["provider"], "decideWindow": key["decideWindow"]}
+    values = [_native_word(name, value) for name, value in names.items()]
+    values += [bytes.fromhex(SLOT["bargainHash"][2:]), bytes.fromhex(entry["stage"][2:])]
+    whole = keccak(encode(["bytes32", "address", "uint32", "bytes32", "bytes32"], values))
+    assert "0x" + whole[6:].hex() == entry["commitment"]
+
+
+def test_the_key_and_the_bargain_are_those_of_the_specification() -> None:
+    cases = {case["primaryType"]: case for _, case in CASES}
+    spec, bargain = cases["JobSpec"], cases["Bargain"]
+    assert SLOT["bargainHash"] == bargain["structHash"]
+    assert SLOT["key"] == {"jobId": spec["digest"]} | {
+        name: spec["message"][name] for name in SLOT["key"] if name != "jobId"
+    }
+    for name, value in bargain["message"].items():
+        if name == "claims":
+            picked = [
+                {part: use[part] for part in claim} for use, claim in zip(spec["message"]["assets"], value, strict=True)
+            ]
+            assert picked == value
+        else:
+            assert spec["message"][name] == value
+
+
+def _native_word(name: str, value: str) -> Any:
+    if name in {"units", "decideWindow"}:
+        return int(value)
+    return value if name in _WORDS else bytes.fromhex(value[2:])
 
 
 def _native(types: dict[str, Any], kind: str, message: dict[str, Any]) -> dict[str, Any]:

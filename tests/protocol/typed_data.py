@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
-from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Uint, from_builtins, to_builtins
+from sealmarket.chain.bargain import Bargain, JobKey, commitment
+from sealmarket.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, from_builtins, to_builtins
 from sealmarket.protocol.complaint import Complaint
 from sealmarket.protocol.eip712 import TypedShape, encode_type
-from sealmarket.protocol.hashing import keccak
+from sealmarket.protocol.hashing import Word, keccak, words
 from sealmarket.protocol.job import (
     Acknowledgement,
     ChallengeAnswer,
@@ -33,7 +34,7 @@ CHAIN_ID = 31337
 MARKET = Address.parse("0x5ea100000000000000000000000000000000a4e7")
 FILES: dict[str, tuple[type[TypedShape], ...]] = {
     "orders": (Request, ComputeOrder, AssetOrder),
-    "job": (JobSpec,),
+    "job": (JobSpec, Bargain),
     "decision": (Quote, Decision, Stop, Settlement, Failure, Acknowledgement, ChallengeAnswer, Complaint),
 }
 ENUMS = {"tee": 2, "min_grade": 2, "grade": 1, "outcome": 3, "cause": 2}
@@ -75,6 +76,16 @@ def _value(kind: type[TypedShape], type_name: str, name: str, raw: bytes, seed: 
     return Uint(number) if bits > 32 else number
 
 
+def published(kind: type[TypedShape]) -> TypedShape:
+    """The message of a type's vector: a bargain's is that of the specification's vector."""
+    value = example(kind, kind.__name__)
+    if not issubclass(kind, Bargain):
+        return value
+    spec = example(JobSpec, JobSpec.__name__)
+    assert isinstance(spec, JobSpec)
+    return Bargain.of(spec)
+
+
 def case(value: TypedShape) -> dict[str, Any]:
     """One vector: what `eth_signTypedData_v4` takes, and what comes out."""
     kind = type(value)
@@ -106,6 +117,47 @@ def _message(kind: type[TypedShape], value: Any) -> dict[str, Any]:
     return message
 
 
+def slot() -> dict[str, Any]:
+    """What the slot of the specification's vector commits to, in each state that adds something."""
+    spec = example(JobSpec, JobSpec.__name__)
+    assert isinstance(spec, JobSpec)
+    key = JobKey.of(spec, spec.job_id(CHAIN_ID, MARKET))
+    raw = {name: keccak(name.encode()) for name in ("evidenceHash", "enclaveKeyHash", "resultHash", "receiptHash")}
+    enclave: dict[str, Word] = {
+        "evidenceHash": raw["evidenceHash"],
+        "enclaveSigner": Address(keccak(b"enclaveSigner")[:20]),
+    }
+    accepted = enclave | {"enclaveKeyHash": raw["enclaveKeyHash"]}
+    settled: dict[str, Word] = {"resultHash": raw["resultHash"], "receiptHash": raw["receiptHash"], "units": 7}
+    challenged = settled | {"challenger": spec.payer}
+    stages: dict[str, tuple[dict[str, Word], Bytes32]] = {
+        "matched": ({}, ZERO_HASH),
+        "quoted": ({"evidenceHash": raw["evidenceHash"]}, raw["evidenceHash"]),
+        "accepted": (accepted, keccak(words(*accepted.values()))),
+        "settled": (settled, keccak(words(*settled.values()))),
+        "challenged": (challenged, keccak(words(*challenged.values()))),
+    }
+    return {
+        "about": "What the slot commits to (docs/spec/typed-data.md, On the chain's side), for the cases above.",
+        "key": {
+            "requestHash": str(key.request_hash),
+            "jobId": str(key.job_id),
+            "provider": str(key.provider),
+            "decideWindow": str(int(key.decide_window)),
+        },
+        "bargainHash": str(Bargain.of(spec).struct_hash()),
+        "commitments": [
+            {
+                "status": status,
+                "opening": {name: str(value) for name, value in opening.items()},
+                "stage": str(stage),
+                "commitment": "0x" + commitment(spec, key.job_id, stage).hex(),
+            }
+            for status, (opening, stage) in stages.items()
+        ],
+    }
+
+
 def document(name: str) -> dict[str, Any]:
     """One file of vectors."""
     return {
@@ -116,8 +168,8 @@ def document(name: str) -> dict[str, Any]:
             "chainId": CHAIN_ID,
             "verifyingContract": str(MARKET),
         },
-        "cases": [case(example(kind, kind.__name__)) for kind in FILES[name]],
-    }
+        "cases": [case(published(kind)) for kind in FILES[name]],
+    } | ({"slot": slot()} if name == "job" else {})
 
 
 def write() -> None:
