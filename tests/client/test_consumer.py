@@ -11,6 +11,7 @@ from eth_account import Account
 from msgspec.structs import replace
 
 from sealmarket.chain.memory import MemoryChain
+from sealmarket.chain.model import Account as Balances
 from sealmarket.client import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
 from sealmarket.client.errors import JobEndedOtherwise, JobNotFound, RequestInvalid, StoreLied, WaitedTooLong
 from sealmarket.client.memory import MemoryBackend
@@ -159,6 +160,13 @@ def test_a_request_is_signed_over_the_terms_in_force_and_the_result_key(stage: S
     digest = request.digest(stage.chain.book.chain_id, stage.chain.book.market)
     assert recover(digest, handle.signed.signature) == stage.consumer.address
     assert stage.ask().request.salt != request.salt
+
+
+def test_a_request_is_of_the_generation_that_counts_in_its_token(stage: Stage) -> None:
+    other = Address(b"\x07" * 20)
+    stage.chain.set_account(other, stage.consumer.address, Balances(Wei(0), Wei(0), generation=9))
+    stage.chain.set_account(ZERO_ADDRESS, stage.consumer.address, Balances(Wei(0), Wei(0), generation=3))
+    assert stage.ask().request.salt >> 192 == 3
 
 
 def test_another_consumers_job_is_not_taken_for_ones_own(stage: Stage) -> None:

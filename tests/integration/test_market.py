@@ -13,7 +13,7 @@ from scripts import chains
 from scripts.processes import Supervisor
 from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
 from sealmarket.chain.deploy import deploy, write_book
-from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, TermsChanged
+from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, OtherEvent, TermsChanged
 from sealmarket.chain.model import Windows
 from sealmarket.chain.storage_proof import ProofRefused, mapping_slot, proven_slot
 from sealmarket.cli.main import main
@@ -26,7 +26,7 @@ from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Wei
 from sealmarket.protocol.errors import SealmarketError
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.job import terms_digest
-from sealmarket.protocol.numbers import JobId, Outcome, Status
+from sealmarket.protocol.numbers import Grade, JobId, Outcome, Status, Tee
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.sealed.result import seal_result
 from tests.integration.market import EnclaveKeys, Market, development_account
@@ -180,6 +180,19 @@ def test_a_job_settles_and_everybody_is_paid(market: Market, sealed: SealedAsset
     assert market.free(market.owner) - before[market.owner] == 2 * 1000
     assert market.free(market.provider) - before[market.provider] == 500
     assert before[market.consumer] - market.free(market.consumer) == 2 * 1000 + 500 + fees
+
+
+def test_after_all_orders_in_a_token_are_cancelled_only_new_ones_count(market: Market, sealed: SealedAsset) -> None:
+    mined = market.provider_sender.send(market.chain.market.cancel_all_orders(ZERO_ADDRESS))
+    (told,) = (event for event in mined.events if isinstance(event, OtherEvent))
+    assert (told.name, told.fields["token"], told.fields["generation"]) == ("AllOrdersCancelled", ZERO_ADDRESS, 1)
+    handle = market.request(sealed)
+    with pytest.raises(Reverted, match="of generation 0, only 1 counts"):
+        market.match(handle)
+    order = market.provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(500), penalty=Wei(700), volume=100)
+    job = read_job(market.chain, market.match(handle), market.chain.head())
+    assert job.matched.compute_order == order.struct_hash()
+    assert market.chain.at(job.at).order_used(market.provider.address, order.struct_hash()) == 1
 
 
 def test_events_are_the_same_by_range_and_by_job(market: Market, job: JobRecord) -> None:
