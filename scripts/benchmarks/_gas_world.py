@@ -154,7 +154,7 @@ class World:
     # --- what goes before -------------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
-        """A refused job of other parties: opens the epoch's fee book and burns the first coin."""
+        """A refused job of other parties: opens the epoch's fee book, and keeps its members."""
         job = self.job(assets=1)
         self.match(job)
         self.quote(job)

@@ -3,7 +3,7 @@
 On Anvil at Shanghai rules, with a committee of three and threshold two; what three signatures of a committee of five
 cost stands beside it. Every party, asset, order and request is
 fresh; digests, salts and keys are random-looking words, prices have wei in them: no zero byte that a real call would
-not have. What a deployment touches once only (the fee book of an epoch, the first coin burned) is touched before.
+not have. What a deployment touches once only (the fee book of an epoch, its members) is touched before.
 Other figures of the same kind stand beside the named ones: the rarer paths.
 """
 
