@@ -4,7 +4,7 @@ pragma solidity ^0.8.27;
 import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {Fixture} from "./testing/Fixture.sol";
 import {vm} from "./testing/Vm.sol";
-import {AssetUse, Seal, Terms, VersionState} from "./types/Assets.sol";
+import {AssetClaim, Seal, Terms, VersionState} from "./types/Assets.sol";
 import {AssetLimit} from "./types/Orders.sol";
 
 /// @title Terms that only tighten, and a meter that only the market moves
@@ -131,13 +131,12 @@ contract AssetRegistryTest is Fixture {
     function test_only_the_market_moves_uses_and_budget() public {
         bytes32 asset = _publish(0, _terms());
         AssetLimit memory limit = AssetLimit(asset, 1, 1, PRICE, 1);
-        AssetUse[] memory uses = new AssetUse[](1);
+        AssetClaim[] memory claims = new AssetClaim[](1);
         bytes32[] memory none;
         bytes4 refused = IAssetRegistry.OnlyMarket.selector;
         bytes memory reserve = abi.encodeCall(registry.reserve, (limit, consumer, address(0), 1, none));
         _refuse(_owner(0), address(registry), reserve, refused);
-        _refuse(_owner(0), address(registry), abi.encodeCall(registry.consume, (uses)), refused);
-        _refuse(_owner(0), address(registry), abi.encodeCall(registry.release, (uses)), refused);
+        _refuse(_owner(0), address(registry), abi.encodeCall(registry.release, (claims)), refused);
     }
 
     function test_an_asset_id_commits_to_creator_salt_registry_and_chain() public {

@@ -12,7 +12,7 @@ import {TokenFee, Windows} from "./types/Money.sol";
 contract DeploymentTest is Fixture {
     function test_parts_that_do_not_name_the_market_are_refused() public {
         vm.expectPartialRevert(IJobs.WrongMarket.selector);
-        new Market(registry, committee, guardian, Windows(1, 1, 1, 1), 1, 1, new TokenFee[](0));
+        new Market(_parameters(), Windows(1, 1, 1, 1), new TokenFee[](0));
     }
 
     function test_a_token_that_is_none_or_stands_twice_is_refused() public {
@@ -29,6 +29,6 @@ contract DeploymentTest is Fixture {
         vm.etch(address(registry), abi.encodePacked(hex"73", place, hex"5f5260205ff3"));
         vm.etch(address(committee), abi.encodePacked(hex"73", place, hex"5f5260205ff3"));
         vm.expectPartialRevert(ILedger.BadToken.selector);
-        new Market(registry, committee, guardian, Windows(1, 1, 1, 1), 1, 1, tokens);
+        new Market(_parameters(), Windows(1, 1, 1, 1), tokens);
     }
 }

@@ -41,11 +41,20 @@ contract LedgerTest is Fixture {
         market.deposit{value: 5}(address(plain), 5);
     }
 
+    function test_coin_that_comes_without_a_call_is_refused() public {
+        vm.deal(address(this), 5);
+        // solhint-disable-next-line avoid-low-level-calls
+        (bool sent, bytes memory reason) = address(market).call{value: 5}("");
+        assertTrue(!sent, "refused");
+        assertEq(bytes32(bytes4(reason)), bytes32(ILedger.WrongValue.selector), "error");
+        _refuse(hex"deadbeef", bytes4(0));
+    }
+
     function test_more_than_an_account_can_hold_is_refused() public {
         plain.mint(address(this), type(uint128).max);
         plain.approve(address(market), type(uint256).max);
         _refuse(
-            abi.encodeCall(ILedger.deposit, (address(plain), uint256(type(uint96).max) + 1)),
+            abi.encodeCall(ILedger.deposit, (address(plain), uint256(type(uint88).max) + 1)),
             ILedger.AmountTooLarge.selector
         );
     }

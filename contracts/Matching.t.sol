@@ -47,6 +47,17 @@ contract MatchingTest is Fixture {
         _refuseMatch(deal, IOrders.BadSignature.selector);
     }
 
+    function test_a_compact_signature_counts_and_a_cut_one_does_not() public {
+        Match memory deal = _deal(1);
+        (bytes32 r, bytes32 vs) = _signCompact(CONSUMER_KEY, hashes.ofRequest(deal.request));
+        deal.consumerSignature = abi.encodePacked(r, bytes31(vs));
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+        deal.consumerSignature = abi.encodePacked(r, vs, uint8(0));
+        _refuseMatch(deal, IOrders.BadSignature.selector);
+        deal.consumerSignature = abi.encodePacked(r, vs);
+        market.matchJob(deal);
+    }
+
     function test_the_zero_signer_is_refused() public {
         Match memory deal = _deal(1);
         deal.request.consumer = address(0);
@@ -144,15 +155,33 @@ contract MatchingTest is Fixture {
         for (uint256 i = 0; i < 3; ++i) {
             uint256 before = vm.snapshotState();
             vm.prank(signers[i]);
-            market.cancelAllOrders();
+            market.cancelAllOrders(address(0));
             _refuseMatch(deal, IOrders.WrongGeneration.selector);
             vm.revertToState(before);
         }
         vm.prank(consumer);
-        market.cancelAllOrders();
+        market.cancelAllOrders(address(0));
         deal.request.salt |= 1 << 192;
         _signDeal(deal);
         market.matchJob(deal);
+    }
+
+    function test_cancelling_all_in_one_token_leaves_the_others() public {
+        vm.prank(consumer);
+        market.cancelAllOrders(address(plain));
+        assertEq(market.accountOf(address(plain), consumer).generation, 1, "generation in the token");
+        assertEq(market.accountOf(address(0), consumer).generation, 0, "generation in coin");
+        _match(_deal(1));
+        token = address(plain);
+        _refuseMatch(_deal(1), IOrders.WrongGeneration.selector);
+    }
+
+    function test_a_compute_order_of_the_highest_volume_is_counted_too() public {
+        Match memory deal = _deal(1);
+        deal.compute.volume = type(uint32).max;
+        _signDeal(deal);
+        _match(deal);
+        assertEq(market.usedOf(provider, hashes.ofCompute(deal.compute)), 1, "used");
     }
 
     function test_an_order_over_other_assets_or_versions_is_refused() public {
@@ -396,7 +425,7 @@ contract MatchingTest is Fixture {
         (JobSpec memory spec,) = _match(deal);
         assertEq(_free(consumer), FUNDS, "the consumer pays nothing");
         vm.warp(block.timestamp + 601);
-        market.close(spec, _noEnclave());
+        market.close(_key(spec), _bargain(spec), _noEnclave());
         assertEq(_free(sponsor), FUNDS, "the sponsor gets all back");
         assertEq(_free(consumer), FUNDS, "the consumer gets nothing");
     }
@@ -427,7 +456,7 @@ contract MatchingTest is Fixture {
         market.setPaused(true);
         _refuseMatch(deal, IJobs.MatchingIsPaused.selector);
         vm.warp(block.timestamp + 701);
-        market.close(running, _evidenceOnly());
+        market.close(_key(running), _bargain(running), _evidenceOnly());
         _assertStatus(running, Status.Expired);
         vm.prank(consumer);
         market.withdraw(address(0), 1, consumer);
@@ -446,7 +475,7 @@ contract MatchingTest is Fixture {
         bool[] memory succeeded = market.batch(calls);
         assertTrue(succeeded[0] && !succeeded[1] && succeeded[2], "only the bad one fails");
         VersionState memory state = registry.versionOf(bad.request.assets[0].assetId, 1);
-        assertEq(state.usesReserved, 0, "nothing stays reserved");
+        assertEq(state.usesTaken, 0, "nothing stays taken");
     }
 
     function test_a_batch_moves_no_coin_that_was_not_sent() public {

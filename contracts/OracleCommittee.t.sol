@@ -5,6 +5,7 @@ import {IJobs} from "./interfaces/IJobs.sol";
 import {IOracleCommittee} from "./interfaces/IOracleCommittee.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {Fixture} from "./testing/Fixture.sol";
+import {vm} from "./testing/Vm.sol";
 import {NodeSignature, SignedDecision} from "./types/Committees.sol";
 import {Decision, DecisionCore, JobSpec, Outcome, Status} from "./types/Jobs.sol";
 
@@ -82,16 +83,40 @@ contract OracleCommitteeTest is Fixture {
         committee.removeEquivocator(1, _members(), 1, a, b);
         _refuseRemoval(1, a, b, IOracleCommittee.NotAMember.selector);
         JobSpec memory spec = _quoted(1);
-        bytes32 jobId = _digest(hashes.ofSpec(spec));
+        bytes32 jobId = _jobId(spec);
         DecisionCore memory core = _core(Outcome.Accepted);
         bytes memory with =
-            abi.encodeCall(IJobs.decide, (spec, core, _members(), _decisions(jobId, 1, core, 0, 2)));
+            abi.encodeCall(
+                IJobs.decide, (_key(spec), _bargain(spec), core, _members(), _decisions(jobId, 1, core, 0, 2))
+            );
         _refuse(with, IJobs.BadSignerIndex.selector);
         NodeSignature[] memory others = _decisions(jobId, 1, core, 0, 3);
         NodeSignature[] memory two = new NodeSignature[](2);
         (two[0], two[1]) = (others[0], others[2]);
-        market.decide(spec, core, _members(), two);
+        market.decide(_key(spec), _bargain(spec), core, _members(), two);
         _assertStatus(spec, Status.Accepted);
+    }
+
+    function test_a_member_removed_while_jobs_run_signs_no_more_for_them() public {
+        JobSpec memory spec = _quoted(1);
+        (SignedDecision memory a, SignedDecision memory b) = _two(Outcome.Accepted, Outcome.PlatformRefused);
+        committee.removeEquivocator(1, _members(), 1, a, b);
+        DecisionCore memory core = _core(Outcome.Accepted);
+        bytes memory with = abi.encodeCall(
+            IJobs.decide,
+            (_key(spec), _bargain(spec), core, _members(), _decisions(_jobId(spec), 1, core, 1, 2))
+        );
+        _refuse(with, IJobs.BadSignerIndex.selector);
+    }
+
+    function test_nobody_but_the_committee_tells_the_market_of_removals() public {
+        _matched(1);
+        bytes memory told = abi.encodeCall(market.noteRemoved, (1, 7));
+        _refuse(consumer, told, IJobs.OnlyCommittee.selector);
+        _refuse(guardian, told, IJobs.OnlyCommittee.selector);
+        // Of an epoch that no job uses the market takes no note: there is nothing to hold it against.
+        vm.prank(address(committee));
+        market.noteRemoved(2, 7);
     }
 
     function test_nobody_is_removed_below_the_threshold() public {

@@ -5,8 +5,8 @@ import {Request} from "../types/Orders.sol";
 
 /// @title Signed orders: EIP-712, off chain, free, cancellable on chain
 /// @notice A request is one job: its slot is its nonce. Compute and asset orders have volumes. The top 64 bits of
-/// every salt are the signer's generation in the order's token (0 at first): `cancelAllOrders` raises it, which voids all
-/// that was signed in that token. An asset order is in the token of the asset's terms.
+/// every salt are the signer's generation in the order's token (0 at first): `cancelAllOrders` raises it, which voids
+/// all that was signed in that token. An asset order is in the token of the asset's terms.
 interface IOrders {
     /// @notice A job was made under a counted asset order of the signer; JobMatched names the compute order.
     event OrderUsed(address indexed signer, bytes32 indexed orderHash);
@@ -17,7 +17,8 @@ interface IOrders {
     /// @notice The request is void.
     event RequestCancelled(bytes32 indexed requestHash, address indexed by);
 
-    /// @notice Neither an ECDSA signature (65 bytes, low s) of `signer` nor one that its contract accepts (ERC-1271).
+    /// @notice Neither an ECDSA signature (65 bytes, or 64 of EIP-2098; low s) of `signer` nor one that its
+    /// contract accepts (ERC-1271).
     error BadSignature(address signer, bytes32 digest);
     /// @notice The order was valid until `expiry`.
     error OrderExpired(bytes32 orderHash, uint256 timestamp, uint64 expiry);

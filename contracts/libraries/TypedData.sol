@@ -196,7 +196,7 @@ library TypedData {
     }
 
     /// @notice The settlement that ends a job: `last` is true, since a job settles once.
-    function settlementHash(bytes32 jobId, Receipt calldata receipt) internal pure returns (bytes32) {
+    function settlementHash(bytes32 jobId, Receipt memory receipt) internal pure returns (bytes32) {
         return keccak256(
             abi.encode(SETTLEMENT_TYPEHASH, jobId, receipt.resultHash, receipt.receiptHash, receipt.units, true)
         );

@@ -5,17 +5,23 @@ import {AssetRegistry} from "../AssetRegistry.sol";
 import {Market} from "../Market.sol";
 import {OracleCommittee} from "../OracleCommittee.sol";
 import {IJobs} from "../interfaces/IJobs.sol";
+import {IMarket} from "../interfaces/IMarket.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {Seal, Terms} from "../types/Assets.sol";
+import {Parameters} from "../market/MarketState.sol";
+import {AssetClaim, AssetUse, Seal, Terms} from "../types/Assets.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
 import {
+    Bargain,
     Decision,
     DecisionCore,
     Enclave,
     FailureReport,
+    Fault,
     Grade,
+    JobKey,
     JobSpec,
     Outcome,
+    Payout,
     Receipt,
     Status,
     Tee
@@ -50,7 +56,7 @@ abstract contract Fixture is Assertions {
     bytes32 internal constant KEYS = keccak256("keys");
 
     Hashes internal hashes = new Hashes();
-    Market internal market;
+    IMarket internal market;
     AssetRegistry internal registry;
     OracleCommittee internal committee;
     PlainToken internal plain;
@@ -86,9 +92,11 @@ abstract contract Fixture is Assertions {
         tokens[0] = TokenFee(address(0), FEE);
         tokens[1] = TokenFee(address(plain), FEE);
         tokens[2] = TokenFee(address(odd), FEE);
-        market = new Market(
-            registry, committee, guardian, Windows(60, 60, 60, 60), 1 days, REQUEST_FEE_FACTOR, tokens
-        );
+        market = IMarket(address(new Market(_parameters(), Windows(60, 60, 60, 60), tokens)));
+    }
+
+    function _parameters() internal view returns (Parameters memory) {
+        return Parameters(registry, committee, 1 days, REQUEST_FEE_FACTOR, guardian);
     }
 
     /// A call that must be refused with this error, whatever its arguments.
@@ -303,14 +311,49 @@ abstract contract Fixture is Assertions {
         Vm.Log[] memory logs = vm.getRecordedLogs();
         for (uint256 i = 0; i < logs.length; ++i) {
             if (logs[i].topics[0] != IJobs.JobMatched.selector) continue;
-            (spec,) = abi.decode(logs[i].data, (JobSpec, uint256));
+            (spec,,) = abi.decode(logs[i].data, (JobSpec, uint256, bytes32));
         }
-        assertEq(_digest(hashes.ofSpec(spec)), jobId, "job id");
+        assertEq(_jobId(spec), jobId, "job id");
+    }
+
+    function _jobId(JobSpec memory spec) internal view returns (bytes32) {
+        return _digest(TypedData.hashNew(spec));
+    }
+
+    /// What opens the job's slot.
+    function _key(JobSpec memory spec) internal view returns (JobKey memory) {
+        return JobKey(spec.requestHash, _jobId(spec), spec.provider, spec.decideWindow);
+    }
+
+    function _bargain(JobSpec memory spec) internal pure returns (Bargain memory bargain) {
+        (bargain.consumer, bargain.payer, bargain.token) = (spec.consumer, spec.payer, spec.token);
+        (bargain.epoch, bargain.minGrade) = (spec.epoch, spec.minGrade);
+        (bargain.computePrice, bargain.unitPrice, bargain.maxUnits) =
+            (spec.computePrice, spec.unitPrice, spec.maxUnits);
+        (bargain.penalty, bargain.settleWindow, bargain.challengeWindow) =
+            (spec.penalty, spec.settleWindow, spec.challengeWindow);
+        bargain.claims = new AssetClaim[](spec.assets.length);
+        for (uint256 i = 0; i < spec.assets.length; ++i) {
+            AssetUse memory use = spec.assets[i];
+            bargain.claims[i] = AssetClaim(
+                use.assetId, use.owner, use.version, use.termsVersion, use.price, use.epsilon
+            );
+        }
+    }
+
+    /// What was burned since logs were last read, as the events tell it.
+    function _burned() internal returns (uint256 burned) {
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i = 0; i < logs.length; ++i) {
+            if (logs[i].topics[0] != IJobs.JobEnded.selector) continue;
+            (,,, Payout memory payout) = abi.decode(logs[i].data, (Status, Fault, bytes32, Payout));
+            burned += payout.burned;
+        }
     }
 
     function _quote(JobSpec memory spec) internal {
         vm.prank(spec.provider);
-        market.quote(spec, EVIDENCE, "");
+        market.quote(_key(spec), TypedData.hashBargain(spec), EVIDENCE, "");
     }
 
     function _core(Outcome outcome) internal view returns (DecisionCore memory) {
@@ -376,8 +419,8 @@ abstract contract Fixture is Assertions {
 
     function _decide(JobSpec memory spec, Outcome outcome) internal {
         DecisionCore memory core = _core(outcome);
-        bytes32 jobId = _digest(hashes.ofSpec(spec));
-        market.decide(spec, core, _members(), _decisions(jobId, spec.epoch, core, 0, 2));
+        bytes32 jobId = _jobId(spec);
+        market.decide(_key(spec), _bargain(spec), core, _members(), _decisions(jobId, spec.epoch, core, 0, 2));
     }
 
     function _enclave() internal view returns (Enclave memory) {
@@ -397,11 +440,11 @@ abstract contract Fixture is Assertions {
     }
 
     function _settle(JobSpec memory spec, uint32 units, bool acknowledged) internal {
-        bytes32 jobId = _digest(hashes.ofSpec(spec));
+        bytes32 jobId = _jobId(spec);
         Receipt memory receipt = _receipt(units);
         bytes memory acknowledgement = acknowledged ? _acknowledgement(jobId) : bytes("");
         bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, receipt));
-        market.settle(spec, _enclave(), receipt, signature, acknowledgement);
+        market.settle(_key(spec), _bargain(spec), _enclave(), receipt, signature, acknowledgement);
     }
 
     function _acknowledgement(bytes32 jobId) internal view returns (bytes memory) {
@@ -409,8 +452,10 @@ abstract contract Fixture is Assertions {
     }
 
     function _fail(JobSpec memory spec, FailureReport memory report) internal {
-        bytes32 jobId = _digest(hashes.ofSpec(spec));
-        market.fail(spec, _enclave(), report, _sign(ENCLAVE_KEY, TypedData.failureHash(jobId, report)));
+        bytes32 jobId = _jobId(spec);
+        market.fail(
+            _key(spec), _bargain(spec), _enclave(), report, _sign(ENCLAVE_KEY, TypedData.failureHash(jobId, report))
+        );
     }
 
     // ---- jobs that have come so far ----

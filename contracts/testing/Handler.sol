@@ -4,7 +4,7 @@ pragma solidity ^0.8.27;
 import {IJobs} from "../interfaces/IJobs.sol";
 import {ILedger} from "../interfaces/ILedger.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {AssetUse, Terms} from "../types/Assets.sol";
+import {AssetUse, Terms, VersionState} from "../types/Assets.sol";
 import {NodeSignature} from "../types/Committees.sol";
 import {DecisionCore, FailureReport, JobSpec, Outcome, Status} from "../types/Jobs.sol";
 import {Account, Unbonding} from "../types/Money.sol";
@@ -24,12 +24,14 @@ contract Handler is Fixture {
         uint32 units;
         address challenger;
         uint256 settled;
+        bool accepted;
     }
 
     Job[] private _jobs;
     bytes32[] private _assets;
     uint256 private _deposited;
     uint256 private _withdrawn;
+    uint256 private _gone;
     mapping(bytes32 step => uint256 count) public reached;
 
     constructor() {
@@ -147,7 +149,9 @@ contract Handler is Fixture {
         (bool found, Job storage job) = _pick(which, Status.Matched);
         if (!found) return;
         JobSpec memory spec = job.spec;
-        if (_does(provider, abi.encodeCall(IJobs.quote, (spec, EVIDENCE, "")))) ++reached["quote"];
+        bytes memory call =
+            abi.encodeCall(IJobs.quote, (_key(spec), TypedData.hashBargain(spec), EVIDENCE, ""));
+        if (_does(provider, call)) ++reached["quote"];
     }
 
     function decide(uint256 which, uint256 outcome) external {
@@ -155,19 +159,24 @@ contract Handler is Fixture {
         if (!found) return;
         JobSpec memory spec = job.spec;
         DecisionCore memory core = _core(outcome % 3 == 0 ? Outcome(1 + outcome % 6) : Outcome.Accepted);
-        bytes32 jobId = _digest(hashes.ofSpec(spec));
+        bytes32 jobId = _jobId(spec);
         NodeSignature[] memory signatures = _decisions(jobId, 1, core, outcome % 2, 2);
-        if (_does(provider, abi.encodeCall(IJobs.decide, (spec, core, _members(), signatures)))) ++reached["decide"];
+        bytes memory call = abi.encodeCall(IJobs.decide, (_key(spec), _bargain(spec), core, _members(), signatures));
+        if (!_does(provider, call)) return;
+        job.accepted = _status(spec) == Status.Accepted;
+        ++reached["decide"];
     }
 
     function stop(uint256 which) external {
         (bool found, Job storage job) = _pick(which, Status.Accepted);
         if (!found || which % 4 != 0) return;
         JobSpec memory spec = job.spec;
-        bytes32 jobId = _digest(hashes.ofSpec(spec));
+        bytes32 jobId = _jobId(spec);
         bytes32 promised = TypedData.stopHash(jobId, EVIDENCE, 1, which);
         NodeSignature[] memory signatures = _nodeSignatures(promised, 2);
-        bytes memory call = abi.encodeCall(IJobs.stop, (spec, _enclave(), which, _members(), signatures));
+        bytes memory call = abi.encodeCall(
+            IJobs.stop, (_key(spec), _bargain(spec), _enclave(), which, _members(), signatures)
+        );
         if (_does(provider, call)) ++reached["stop"];
     }
 
@@ -197,7 +206,7 @@ contract Handler is Fixture {
         if (!found) return;
         JobSpec memory spec = job.spec;
         uint32 units = job.units;
-        _does(consumer, abi.encodeCall(IJobs.acknowledge, (spec, _receipt(units), "")));
+        _does(consumer, abi.encodeCall(IJobs.acknowledge, (_key(spec), _bargain(spec), _receipt(units), "")));
     }
 
     function challenge(uint256 which) external {
@@ -206,7 +215,7 @@ contract Handler is Fixture {
         JobSpec memory spec = job.spec;
         uint32 units = job.units;
         address challenger = which % 2 == 0 ? spec.payer : spec.consumer;
-        if (!_does(challenger, abi.encodeCall(IJobs.challenge, (spec, _receipt(units))))) return;
+        if (!_does(challenger, abi.encodeCall(IJobs.challenge, (_key(spec), _bargain(spec), _receipt(units))))) return;
         job.challenger = challenger;
         ++reached["challenge"];
     }
@@ -215,11 +224,20 @@ contract Handler is Fixture {
         (bool found, Job storage job) = _pick(which, Status.Challenged);
         if (!found) return;
         JobSpec memory spec = job.spec;
-        bytes32 jobId = _digest(hashes.ofSpec(spec));
+        bytes32 jobId = _jobId(spec);
         bytes32 said = TypedData.challengeAnswerHash(jobId, keccak256("result"), available);
         NodeSignature[] memory signatures = _nodeSignatures(said, 2);
         bytes memory call = abi.encodeCall(
-            IJobs.answerChallenge, (spec, _receipt(job.units), job.challenger, available, _members(), signatures)
+            IJobs.answerChallenge,
+            (
+                _key(spec),
+                _bargain(spec),
+                _receipt(job.units),
+                job.challenger,
+                available,
+                _members(),
+                signatures
+            )
         );
         if (_does(provider, call)) ++reached["answer"];
     }
@@ -228,7 +246,7 @@ contract Handler is Fixture {
         (bool found, Job storage job) = _pick(which, Status.Matched);
         if (!found || which % 3 != 0) return;
         JobSpec memory spec = job.spec;
-        _does(consumer, abi.encodeCall(IJobs.cancel, (spec)));
+        _does(consumer, abi.encodeCall(IJobs.cancel, (_key(spec), _bargain(spec))));
     }
 
     function passTime(uint256 delta) external {
@@ -259,7 +277,7 @@ contract Handler is Fixture {
         for (uint256 i = 0; i < unclaimed.length; ++i) {
             accounted += uint256(unclaimed[i]) * fee;
         }
-        accounted += market.burnedOf(address(0));
+        accounted += _gone;
         for (uint256 i = 0; i < _jobs.length; ++i) {
             accounted += _locked(_jobs[i]);
         }
@@ -269,30 +287,26 @@ contract Handler is Fixture {
         return (address(market).balance, _deposited - _withdrawn);
     }
 
-    /// Uses and budget: reserved is what open jobs hold, and all together stay within the first terms.
+    /// Uses and budget: taken is what jobs hold that were accepted or still may be, and that is within the first terms.
     function checkMeters() external view {
         for (uint256 i = 0; i < ASSETS; ++i) {
             uint256 uses;
             uint256 epsilon;
             for (uint256 j = 0; j < _jobs.length; ++j) {
                 Status status = _status(_jobs[j].spec);
-                if (status != Status.Matched && status != Status.Quoted) continue;
+                if (!_jobs[j].accepted && status != Status.Matched && status != Status.Quoted) continue;
                 for (uint256 k = 0; k < 2; ++k) {
                     if (_jobs[j].spec.assets[k].assetId != _assets[i]) continue;
                     ++uses;
                     epsilon += _jobs[j].spec.assets[k].epsilon;
                 }
             }
-            _checkMeter(_assets[i], uses, epsilon);
+            VersionState memory state = registry.versionOf(_assets[i], 1);
+            assertEq(state.usesTaken, uses, "uses taken");
+            assertEq(state.budgetTaken, epsilon, "budget taken");
+            assertTrue(uses <= MAX_USES, "uses within the terms");
+            assertTrue(epsilon <= BUDGET, "budget within the terms");
         }
-    }
-
-    function _checkMeter(bytes32 asset, uint256 uses, uint256 epsilon) private view {
-        assertEq(registry.versionOf(asset, 1).usesReserved, uses, "uses reserved");
-        assertEq(registry.versionOf(asset, 1).budgetReserved, epsilon, "budget reserved");
-        uint256 taken = registry.versionOf(asset, 1).usesConsumed + uses;
-        assertTrue(taken <= MAX_USES, "uses within the terms");
-        assertTrue(registry.versionOf(asset, 1).budgetSpent + epsilon <= BUDGET, "budget within the terms");
     }
 
     function checkSettledOnce() external view {
@@ -316,19 +330,25 @@ contract Handler is Fixture {
 
     /// Try a step; whether the market took it.
     function _does(address from, bytes memory data) private returns (bool done) {
+        vm.recordLogs();
         vm.prank(from);
         // solhint-disable-next-line avoid-low-level-calls
         (done,) = address(market).call(data);
+        _gone += _burned();
     }
 
     function _finish(Job storage job) private {
         JobSpec memory spec = job.spec;
         Status status = _status(spec);
-        if (status == Status.Matched) market.close(spec, _noEnclave());
-        if (status == Status.Quoted) market.close(spec, _evidenceOnly());
-        if (status == Status.Accepted) market.close(spec, _enclave());
-        if (status == Status.Settled) market.mature(spec, _receipt(job.units));
-        if (status == Status.Challenged) market.closeChallenge(spec, _receipt(job.units), job.challenger);
+        vm.recordLogs();
+        if (status == Status.Matched) market.close(_key(spec), _bargain(spec), _noEnclave());
+        if (status == Status.Quoted) market.close(_key(spec), _bargain(spec), _evidenceOnly());
+        if (status == Status.Accepted) market.close(_key(spec), _bargain(spec), _enclave());
+        if (status == Status.Settled) market.mature(_key(spec), _bargain(spec), _receipt(job.units));
+        if (status == Status.Challenged) market.closeChallenge(
+            _key(spec), _bargain(spec), _receipt(job.units), job.challenger
+        );
+        _gone += _burned();
     }
 
     /// What a job holds in each state, by the interface's table and not by the contract's code.
@@ -390,7 +410,7 @@ contract Handler is Fixture {
                 epsilon: limit.epsilon
             });
         }
-        assertEq(_digest(hashes.ofSpec(spec)), jobId, "job id");
+        assertEq(_jobId(spec), jobId, "job id");
     }
 
     function _store(JobSpec storage place, JobSpec memory spec) private {
