@@ -8,6 +8,7 @@ handle = Consumer(chain, account, store).request(workload, parameters, [AssetWis
 from __future__ import annotations
 
 from sealmarket.client.accounts import create_account, load_account
+from sealmarket.client.books import load_book
 from sealmarket.client.consumer import (
     AssetWish,
     Consumer,
@@ -39,6 +40,7 @@ __all__ = [
     "create_account",
     "create_result_key",
     "load_account",
+    "load_book",
     "load_result_key",
     "read_job",
     "reasons_in_words",
