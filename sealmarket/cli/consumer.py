@@ -25,7 +25,14 @@ from sealmarket.cli._options import (
     market,
     read_passphrase,
 )
-from sealmarket.client.consumer import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
+from sealmarket.client.consumer import (
+    AssetWish,
+    Consumer,
+    JobLimits,
+    complete_parameters,
+    create_result_key,
+    load_result_key,
+)
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.proof import SUFFIX, gather_proof, write_proof
 from sealmarket.protocol.codec import ZERO_ADDRESS, decode
@@ -33,6 +40,7 @@ from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.numbers import AssetId, Grade, JobId, Purpose, Tee
 from sealmarket.sealed.keyfile import KeyFile as StoredKey
 from sealmarket.sealed.outputs import NAME
+from sealmarket.workload.bundle import read_bundle
 
 app = typer.Typer(no_args_is_help=True, help="Request a job over sealed data, follow it, and open its result.")
 
@@ -130,9 +138,11 @@ def request(
     )
     wishes = [_wish(text) for text in asset]
     wanted = Purpose[choice(purpose, "train", "fine_tune", "infer", "query").upper()]
+    bundle = read_bundle(workload)
+    values = complete_parameters(bundle, _parameters(parameter or []), len(wishes))
     with market(book, rpc) as (chain, store):
         consumer = Consumer(chain, load_key(key_file), store, development=development)
-        handle = consumer.request(workload, _parameters(parameter or []), wishes, limits, secret, purpose=wanted)
+        handle = consumer.request(bundle, values, wishes, limits, secret, purpose=wanted)
         job = consumer.wait_match(handle, timeout=wait) if wait else None
     told = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None}
     lines = [f"request {handle.request_hash} is in the book"]

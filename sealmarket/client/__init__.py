@@ -14,6 +14,7 @@ from sealmarket.client.consumer import (
     Consumer,
     JobLimits,
     RequestHandle,
+    complete_parameters,
     create_result_key,
     load_result_key,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "RequestHandle",
     "SealedAsset",
     "Store",
+    "complete_parameters",
     "create_account",
     "create_result_key",
     "load_account",
