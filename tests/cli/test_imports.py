@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = {"web3", "eth_account", "sklearn", "fastapi", "uvicorn"}
+HEAVY = {"web3", "eth_account", "eth_abi", "sklearn", "fastapi", "uvicorn"}
 
 
 @pytest.mark.parametrize(
@@ -15,13 +15,19 @@ HEAVY = {"web3", "eth_account", "sklearn", "fastapi", "uvicorn"}
     [
         "sealmarket.cli",
         "sealmarket.cli.main",
+        "sealmarket.cli.chain",
         "sealmarket.cli.collateral",
+        "sealmarket.cli.consumer",
         "sealmarket.cli.evidence",
+        "sealmarket.cli.owner",
         "sealmarket.cli.policy",
+        "sealmarket.cli.provider",
+        "sealmarket.cli.verify",
         "sealmarket_backend.cli",
         "sealmarket_oracle.cli",
         "sealmarket_worker.cli",
         "sealmarket_worker.enclave.main",
+        "sealmarket_worker.host.main",
         "sealmarket_worker.sandbox.runner",
     ],
 )
