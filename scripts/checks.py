@@ -145,7 +145,11 @@ def fix() -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run what was asked for; the exit status."""
-    parser = argparse.ArgumentParser(prog="scripts/test", description="Every check that a change can break.")
+    parser = argparse.ArgumentParser(
+        prog="scripts/test",
+        description="Every check that a change can break.",
+        epilog="Other words go to pytest, which then runs alone: scripts/test tests/sealed -k chunk",
+    )
     parser.add_argument("--fast", action="store_true", help="the quick checks only, without the tests")
     parser.add_argument("--long", action="store_true", help="the long tier as well")
     parser.add_argument("--only", action="append", metavar="NAME", help="this check only; may be repeated")

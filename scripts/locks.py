@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,15 @@ COMPILE = (
 
 
 def main(arguments: list[str]) -> int:
-    """Resolve every lock; further arguments go to `uv pip compile` (`--upgrade`)."""
+    """Resolve every lock; further arguments go to `uv pip compile`."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/lock",
+        usage="scripts/lock [--upgrade] [option of `uv pip compile` ...]",
+        description="Resolve what is installed into requirements/*.txt, with hashes; what is locked stays locked.",
+    )
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions instead")
+    options, arguments = parser.parse_known_args(arguments)
+    arguments = [*(["--upgrade"] if options.upgrade else []), *arguments]
     uv = Path(sys.executable).with_name("uv")
     for output, inputs in LOCKS.items():
         command = [str(uv), *COMPILE[1:], *inputs, "--output-file", output, *arguments]

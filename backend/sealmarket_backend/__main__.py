@@ -1,5 +1,6 @@
 """``python -m sealmarket_backend``: the same as ``sealmarket backend``."""
 
+from sealmarket.cli.main import run
 from sealmarket_backend.cli import app
 
-app()
+run(app, name="sealmarket backend")

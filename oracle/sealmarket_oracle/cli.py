@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.protocol.errors import SealmarketError
-
 app = typer.Typer(
     help="Run a key oracle node: it verifies evidence for itself and holds one share of each key.",
     no_args_is_help=True,
@@ -29,10 +27,7 @@ def init(
     from sealmarket.protocol.codec import HexBytes
     from sealmarket_oracle import keys
 
-    try:
-        made = keys.generate(folder)
-    except SealmarketError as error:
-        raise _failed(error) from error
+    made = keys.generate(folder)
     member = Member(signer=made.signer.address, hpke_public_key=HexBytes(made.hpke.public.raw), url=url)
     typer.echo(member.canonical().decode())
     typer.echo(f"keys are in {folder}: back them up, shares are sealed to them for good", err=True)
@@ -46,10 +41,7 @@ def run(config: ConfigFile = None) -> None:
     """
     from sealmarket_oracle.main import serve
 
-    try:
-        serve(config)
-    except SealmarketError as error:
-        raise _failed(error) from error
+    serve(config)
 
 
 @app.command()
@@ -73,8 +65,3 @@ def status(
     except httpx.HTTPError as error:
         typer.echo(f"{url} does not answer: {type(error).__name__} (check the URL, and that the node runs)", err=True)
         raise typer.Exit(1) from error
-
-
-def _failed(error: SealmarketError) -> typer.Exit:
-    typer.echo(str(error), err=True)
-    return typer.Exit(1)

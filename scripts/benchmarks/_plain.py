@@ -1,8 +1,8 @@
 """The peer of a job: the same training on the same rows, by an interpreter that nobody confines or measures.
 
 Started as ``interpreter -P -s -S -B _plain.py SETTINGS.json``, as the sandbox starts a workload, so that neither side
-has an advantage. Standard library only. Modules are loaded before the clock starts, as the enclave's are loaded while
-it waits for the chain; what is timed is reading the rows, training, and writing the files.
+has an advantage. Standard library only. It loads its modules, says ``loaded``, and waits for a line, as a workload in
+the enclave waits for its data. What is timed comes after that: reading the rows, training, and writing the files.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ def main() -> None:
     sys.path[:0] = [settings["code"], settings["environment"]]
     module, _, function = settings["entryPoint"].partition(":")
     entry = getattr(importlib.import_module(module), function)
+    print("loaded", flush=True)
+    if not sys.stdin.readline():
+        return  # nobody waits for it any more
     began = time.perf_counter()
     inputs = {name: memoryview(Path(path).read_bytes()) for name, path in settings["inputs"].items()}
     for name, content in entry(inputs, settings["parameters"]).items():

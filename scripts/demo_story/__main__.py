@@ -50,7 +50,7 @@ def main(words: list[str]) -> int:
                 yours.tell(told, yours.prepare(told))
                 threading.Event().wait()
     except KeyboardInterrupt:
-        tell.say("\n[yellow]stopped; nothing is left running[/]")
+        tell.say(f"\n[yellow]stopped; nothing is left running[/], the files are in {folder}")
         return 130
     except (SealmarketError, StoryBroken, ProcessError) as error:
         print(f"The story broke: {error}\nThe logs are in {folder / 'logs'}", file=sys.stderr)

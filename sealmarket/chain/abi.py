@@ -14,9 +14,6 @@ from importlib import resources
 from typing import Any, TypeVar
 
 import msgspec
-from eth_abi.abi import decode as abi_decode
-from eth_abi.abi import encode as abi_encode
-from eth_abi.exceptions import DecodingError, EncodingError
 
 from sealmarket.chain.errors import AbiMismatch
 from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint, prepared
@@ -153,6 +150,9 @@ def encode_call(entry: Entry, arguments: Sequence[object]) -> bytes:
 
 def encode(parameters: Sequence[Parameter], values: Sequence[object], where: str) -> bytes:
     """ABI encoding of values (shapes included) by their parameters."""
+    from eth_abi.abi import encode as abi_encode  # half a second to import: whoever reads no chain does without
+    from eth_abi.exceptions import EncodingError
+
     try:
         plain = [_lower(part, value) for part, value in zip(parameters, values, strict=True)]
         return abi_encode([part.canonical for part in parameters], plain)
@@ -197,6 +197,9 @@ def decode(parameters: Sequence[Parameter], raw: bytes, where: str) -> Fields:
     Raises:
         AbiMismatch: the bytes are not this type's one encoding.
     """
+    from eth_abi.abi import decode as abi_decode  # as above
+    from eth_abi.exceptions import DecodingError
+
     kinds = [part.canonical for part in parameters]
     try:
         values = abi_decode(kinds, raw)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import requests
-from requests.adapters import BaseAdapter
-from web3 import HTTPProvider
-from web3.exceptions import Web3Exception
-from web3.types import RPCEndpoint
-
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, RpcRefused
+
+if TYPE_CHECKING:
+    import requests
+    from requests.adapters import BaseAdapter
+    from web3 import HTTPProvider
 
 TIMEOUT_SECONDS = 20.0
 _RETRY_CODES = {-32005, -32002, 429}
@@ -31,11 +31,28 @@ class Rpc:
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self.url = url
-        self._session = requests.Session()
+        self._timeout = timeout
+
+    # web3 takes a second to import: whoever only reads types, files or proofs of this package does without it.
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        import requests
+
+        session = requests.Session()
         # A proxy from the environment has no business between us and a node on this machine.
-        self._session.trust_env = not is_loopback(url)
-        self._provider = HTTPProvider(
-            url, request_kwargs={"timeout": timeout}, session=self._session, exception_retry_configuration=None
+        session.trust_env = not is_loopback(self.url)
+        return session
+
+    @cached_property
+    def _provider(self) -> HTTPProvider:
+        from web3 import HTTPProvider
+
+        return HTTPProvider(
+            self.url,
+            request_kwargs={"timeout": self._timeout},
+            session=self._session,
+            exception_retry_configuration=None,
         )
 
     def call(self, method: str, *params: object) -> Any:
@@ -45,10 +62,14 @@ class Rpc:
             ChainUnavailable: no answer, a broken one, or "later".
             RpcRefused: the node answered with an error.
         """
+        from requests import RequestException
+        from web3.exceptions import Web3Exception
+        from web3.types import RPCEndpoint
+
         try:
             answer: object = self._provider.make_request(RPCEndpoint(method), list(params))
-        except (requests.RequestException, Web3Exception, ValueError) as error:
-            raise ChainUnavailable(self.url, f"{type(error).__name__}: {error}") from error
+        except (RequestException, Web3Exception, ValueError) as error:
+            raise ChainUnavailable(self.url, _why(error)) from error
         if not isinstance(answer, dict):
             raise ChainUnavailable(self.url, "not a JSON-RPC answer")
         problem = answer.get("error")
@@ -69,6 +90,13 @@ class Rpc:
     def close(self) -> None:
         """Give the connections back."""
         self._session.close()
+
+
+def _why(error: BaseException) -> str:
+    """The innermost error: what libraries wrap around it tells their story, not the caller's."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return f"{type(error).__name__}: {error}"
 
 
 def is_loopback(url: str) -> bool:

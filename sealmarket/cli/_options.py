@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sealmarket.chain import Chain
-from sealmarket.chain.deploy import read_book
+from sealmarket.client.books import load_book
 from sealmarket.client.store import Store
-from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.codec import Address, Bytes32, Wei, to_builtins
 from sealmarket.protocol.errors import MalformedDocument, SealmarketError
 
@@ -66,16 +65,6 @@ def market(book: Path, rpc: str) -> Iterator[tuple[Chain, Store]]:
         chain.close()
 
 
-def load_book(path: Path) -> AddressBook:
-    """Read an address book; a file that is none is refused with what to do."""
-    try:
-        return read_book(path)
-    except MalformedDocument as error:
-        raise Usage(
-            f"{path} is no address book: {error.message}", remedy="use the file that scripts/deploy wrote"
-        ) from error
-
-
 def load_key(path: Path, passphrase_file: Path | None = None) -> LocalAccount:
     """Read an account; asks for the passphrase of an encrypted one."""
     from sealmarket.client.accounts import load_account
@@ -87,7 +76,10 @@ def load_key(path: Path, passphrase_file: Path | None = None) -> LocalAccount:
 def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) -> str:
     """A passphrase from a file's first line, or asked for; never echoed."""
     if file is not None:
-        return file.read_text().splitlines()[0]
+        first, *_ = [*file.read_text().splitlines(), ""]
+        if not first:
+            raise Usage(f"{file} holds no passphrase", remedy="write it into the first line")
+        return first
     if given := os.environ.get("SEALMARKET_PASSPHRASE"):
         return given
     answer: str = typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True)
@@ -105,6 +97,13 @@ def amount(text: str) -> Wei:
 def coins(value: int) -> str:
     """An amount in whole coins, exactly."""
     return f"{Wei(value).coins} coin"
+
+
+def choice(text: str, *choices: str) -> str:
+    """One of some words."""
+    if text not in choices:
+        raise Usage(f"{text!r} is none of {', '.join(choices)}", remedy="name one of them")
+    return text
 
 
 def hash_option(text: str) -> Bytes32:

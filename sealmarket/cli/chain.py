@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.cli._options import AsJson, BookFile, RpcUrl, account_option, answer, coins, load_book, market
+from sealmarket.cli._options import AsJson, BookFile, RpcUrl, account_option, answer, coins, market
+from sealmarket.client.books import load_book
 from sealmarket.protocol.codec import ZERO_ADDRESS, to_builtins
 
 app = typer.Typer(no_args_is_help=True, help="Look at a market on its chain.")
@@ -74,8 +75,9 @@ def account(
 
     Example: sealmarket chain account 0xACCOUNT --book market.json --rpc URL
     """
+    address = account_option(holder)
     with market(book, rpc) as (chain, _):
         head = chain.head()
-        found = chain.at(head).account(ZERO_ADDRESS, account_option(holder))
+        found = chain.at(head).account(ZERO_ADDRESS, address)
     told = {"free": str(int(found.free)), "staked": str(int(found.staked)), "block": head.number}
     answer(told, [f"free {coins(found.free)}, staked {coins(found.staked)} (block {head.number})"], as_json)

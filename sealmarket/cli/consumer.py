@@ -18,17 +18,29 @@ from sealmarket.cli._options import (
     Usage,
     amount,
     answer,
+    choice,
     coins,
     hash_option,
     load_key,
     market,
     read_passphrase,
 )
-from sealmarket.client.consumer import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
+from sealmarket.client.consumer import (
+    AssetWish,
+    Consumer,
+    JobLimits,
+    complete_parameters,
+    create_result_key,
+    load_result_key,
+)
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.proof import SUFFIX, gather_proof, write_proof
+from sealmarket.protocol.codec import ZERO_ADDRESS, decode
+from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.numbers import AssetId, Grade, JobId, Purpose, Tee
+from sealmarket.sealed.keyfile import KeyFile as StoredKey
 from sealmarket.sealed.outputs import NAME
+from sealmarket.workload.bundle import read_bundle
 
 app = typer.Typer(no_args_is_help=True, help="Request a job over sealed data, follow it, and open its result.")
 
@@ -63,10 +75,27 @@ def deposit(
 
     Example: sealmarket consumer deposit 10coin --book market.json --rpc URL --key-file consumer.key
     """
+    wanted = amount(value)
     with market(book, rpc) as (chain, store):
-        mined = Consumer(chain, load_key(key_file), store, development=development).deposit(amount(value))
-    told = {"deposited": str(int(amount(value))), "block": mined.block.number}
-    answer(told, [f"deposited {coins(amount(value))} in block {mined.block.number}"], as_json)
+        mined = Consumer(chain, load_key(key_file), store, development=development).deposit(wanted)
+    told = {"deposited": str(int(wanted)), "block": mined.block.number}
+    answer(told, [f"deposited {coins(wanted)} in block {mined.block.number}"], as_json)
+
+
+@app.command()
+def withdraw(
+    book: BookFile, rpc: RpcUrl, key_file: KeyFile, development: OwnChain = False, as_json: AsJson = False
+) -> None:
+    """Take out what no job has locked, to your account.
+
+    Example: sealmarket consumer withdraw --book market.json --rpc URL --key-file consumer.key
+    """
+    with market(book, rpc) as (chain, store):
+        consumer = Consumer(chain, load_key(key_file), store, development=development)
+        free = chain.at(chain.head()).account(ZERO_ADDRESS, consumer.address).free
+        mined = consumer.withdraw(free) if free else None
+    told = {"free": str(int(free)), "withdrawn": mined is not None}
+    answer(told, [f"{coins(free)} withdrawn" if mined else "nothing is free"], as_json)
 
 
 @app.command()
@@ -104,14 +133,16 @@ def request(
         max_compute_price=amount(max_compute_price),
         max_unit_price=amount(max_unit_price),
         max_units=max_units,
-        tee=Tee[_choice(tee, "sgx", "tdx", "snp", "cca").upper()],
+        tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()],
         min_grade=Grade.SIMULATED if allow_simulated else Grade.HARDWARE,
     )
     wishes = [_wish(text) for text in asset]
-    wanted = Purpose[_choice(purpose, "train", "fine_tune", "infer", "query").upper()]
+    wanted = Purpose[choice(purpose, "train", "fine_tune", "infer", "query").upper()]
+    bundle = read_bundle(workload)
+    values = complete_parameters(bundle, _parameters(parameter or []), len(wishes))
     with market(book, rpc) as (chain, store):
         consumer = Consumer(chain, load_key(key_file), store, development=development)
-        handle = consumer.request(workload, _parameters(parameter or []), wishes, limits, secret, purpose=wanted)
+        handle = consumer.request(bundle, values, wishes, limits, secret, purpose=wanted)
         job = consumer.wait_match(handle, timeout=wait) if wait else None
     told = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None}
     lines = [f"request {handle.request_hash} is in the book"]
@@ -215,15 +246,10 @@ def _wish(text: str) -> AssetWish:
     return AssetWish(asset_id=AssetId(hash_option(asset)), version=int(version or 1))
 
 
-def _choice(text: str, *choices: str) -> str:
-    if text not in choices:
-        raise Usage(f"{text!r} is none of {', '.join(choices)}", remedy="name one of them")
-    return text
-
-
 def _passphrase_of(path: Path, file: Path | None) -> str | None:
-    from sealmarket.protocol.codec import decode
-    from sealmarket.sealed.keyfile import KeyFile as Stored
-
-    encrypted = decode(Stored, path.read_bytes()).scrypt is not None
+    try:
+        encrypted = decode(StoredKey, path.read_bytes()).scrypt is not None
+    except (OSError, MalformedDocument) as error:
+        why = error.message if isinstance(error, MalformedDocument) else error.strerror
+        raise Usage(f"{path} is no key file: {why}", remedy="make one with `sealmarket consumer key`") from error
     return read_passphrase(file, f"Passphrase of {path}") if encrypted else None

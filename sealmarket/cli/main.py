@@ -104,16 +104,25 @@ def _root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 refused or failed, 2 wrongly called."""
+    """Run ``sealmarket`` and exit: 0 done, 1 refused or failed, 2 wrongly called."""
+    run(app, arguments)
+
+
+def run(commands: Callable[..., Any], arguments: list[str] | None = None, *, name: str = "sealmarket") -> None:
+    """Run commands as :func:`main` does, for applications that are started without ``sealmarket``."""
     # AMD's certificates have serial number 0, which cryptography calls deprecated on each read.
     warnings.filterwarnings("ignore", message="Parsed a serial number which wasn't positive")
-    run: Callable[..., Any] = app
     try:
-        run(arguments if arguments is not None else sys.argv[1:], prog_name="sealmarket")
+        commands(arguments if arguments is not None else sys.argv[1:], prog_name=name)
     except SealmarketError as error:
         typer.echo(f"error: {error.message}", err=True)
         if error.remedy:
             typer.echo(f"  what to do: {error.remedy}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise  # no file of the caller's: a defect, to be seen whole
+        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
         sys.exit(1)
 
 

@@ -24,7 +24,7 @@ from sealmarket.cli._options import (
     read_passphrase,
 )
 from sealmarket.client.draft import PolicyDraft
-from sealmarket.client.owner import Owner, SealedAsset
+from sealmarket.client.owner import SUMMARY, Owner, SealedAsset
 from sealmarket.protocol.codec import ZERO_ADDRESS, decode
 from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.numbers import AssetId
@@ -92,6 +92,8 @@ def publish(
 
     Example: sealmarket owner publish sealed --book market.json --rpc URL --key-file owner.key
     """
+    if not (folder / SUMMARY).is_file():
+        raise Usage(f"{folder} holds no sealed asset", remedy="make one with `sealmarket owner seal`")
     sealed = SealedAsset.load(folder)
     with market(book, rpc) as (chain, store):
         mined = Owner(chain, load_key(key_file), store, development=development).publish(sealed)
@@ -139,10 +141,11 @@ def tighten(
     changes = {name: value for name, value in wanted.items() if value is not None}
     if not changes:
         raise Usage("nothing to tighten was named", remedy="name --price, --expiry, --max-uses or --purposes")
+    asset_id = AssetId(hash_option(asset))
     with market(book, rpc) as (chain, store):
         owner = Owner(chain, load_key(key_file), store, development=development)
-        mined = owner.tighten(AssetId(hash_option(asset)), version, **changes)
-        terms = chain.at(mined.block).asset(AssetId(hash_option(asset)), version).terms
+        mined = owner.tighten(asset_id, version, **changes)
+        terms = chain.at(mined.block).asset(asset_id, version).terms
     answer(terms, [f"tightened in block {mined.block.number}: {', '.join(changes)}"], as_json)
 
 
@@ -160,11 +163,15 @@ def revoke(
 
     Example: sealmarket owner revoke 0xASSET 1 --book market.json --rpc URL --key-file owner.key
     """
+    asset_id = AssetId(hash_option(asset))
     with market(book, rpc) as (chain, store):
-        mined = Owner(chain, load_key(key_file), store, development=development).revoke(
-            AssetId(hash_option(asset)), version
-        )
-    told = {"assetId": asset, "version": version, "block": mined.block.number, "transaction": str(mined.transaction)}
+        mined = Owner(chain, load_key(key_file), store, development=development).revoke(asset_id, version)
+    told = {
+        "assetId": str(asset_id),
+        "version": version,
+        "block": mined.block.number,
+        "transaction": str(mined.transaction),
+    }
     answer(told, [f"revoked in block {mined.block.number}; running jobs that were released before go on"], as_json)
 
 

@@ -8,14 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sealmarket.cli._options import AsJson, Usage, hash_option, load_book
+from sealmarket.cli._options import AsJson, Usage, hash_option
+from sealmarket.client.books import load_book
 from sealmarket.client.proof import ProofBundle, gather_proof, read_proof
 from sealmarket.client.verify import ChainFacts, Conclusion, Report, State, Trusted, verify_receipt
 from sealmarket.protocol.codec import decode
 from sealmarket.protocol.numbers import JobId
 from sealmarket.protocol.wire import EvidencePackage
 
-app = typer.Typer(help="Verify a job afterwards, step by step.")
+app = typer.Typer(add_completion=False, help="Verify a job afterwards, step by step.")
 
 EXIT = {Conclusion.PROVEN: 0, Conclusion.CONFIRMED: 0, Conclusion.REFUTED: 1, Conclusion.CONSISTENT: 2}
 _MARKS = {State.OK: "ok", State.FAILED: "FAILED", State.UNKNOWN: "unknown"}

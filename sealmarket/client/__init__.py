@@ -8,11 +8,13 @@ handle = Consumer(chain, account, store).request(workload, parameters, [AssetWis
 from __future__ import annotations
 
 from sealmarket.client.accounts import create_account, load_account
+from sealmarket.client.books import load_book
 from sealmarket.client.consumer import (
     AssetWish,
     Consumer,
     JobLimits,
     RequestHandle,
+    complete_parameters,
     create_result_key,
     load_result_key,
 )
@@ -36,9 +38,11 @@ __all__ = [
     "RequestHandle",
     "SealedAsset",
     "Store",
+    "complete_parameters",
     "create_account",
     "create_result_key",
     "load_account",
+    "load_book",
     "load_result_key",
     "read_job",
     "reasons_in_words",

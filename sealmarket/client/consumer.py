@@ -40,6 +40,7 @@ from sealmarket.sealed.hpke import PrivateKey
 from sealmarket.sealed.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket.sealed.result import ResultEnvelope, open_result
 from sealmarket.workload.bundle import Bundle, read_bundle
+from sealmarket.workload.manifest import Value
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -152,8 +153,7 @@ class Consumer:
             StoreUnavailable, ChainUnavailable: nothing is posted then; do it again.
         """
         bundle = workload if isinstance(workload, Bundle) else read_bundle(workload)
-        values = bundle.manifest.check_parameters(parameters)
-        bundle.manifest.input_names(len(assets))
+        values = complete_parameters(bundle, parameters, len(assets))
         shown = Parameters(salt=Bytes32(secrets.token_bytes(32)), values=values)
         head = self._chain.head()
         public = bytes(result_key.public.raw)
@@ -336,6 +336,19 @@ class Consumer:
         word = Acknowledgement(job_id=job_id, result_hash=record.settled.result_hash)
         self._store.post_acknowledgement(word, sign(self._account, self._chain.book, word))
         return None
+
+
+def complete_parameters(bundle: Bundle, parameters: Mapping[str, object], asset_count: int) -> dict[str, Value]:
+    """A job's parameters with the workload's defaults; asked before a request is signed.
+
+    The enclave finds the same, but by then the job is accepted, and its consumer pays for it in full.
+
+    Raises:
+        ParametersRefused: not what the workload's schema takes, or another number of assets.
+    """
+    values = bundle.manifest.check_parameters(parameters)
+    bundle.manifest.input_names(asset_count)
+    return values
 
 
 def create_result_key(

@@ -10,6 +10,7 @@
         ├── PolicyMismatch      a policy draft and the data, committee or chain do not fit each other
         ├── CommitteeMismatch   the address book names other oracle nodes than the chain
         ├── AccountFileRefused  (accounts)
+        ├── AddressBookRefused  a file is no address book
         ├── JobNotFound
         ├── JobEndedOtherwise   a job that was waited for ended without a result
         ├── WaitedTooLong
@@ -20,11 +21,24 @@ The first line of each docstring is the message's pattern.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sealmarket.protocol.errors import SealmarketError
 
 
 class ClientError(SealmarketError):
     """Something on the client's side was refused or did not work."""
+
+
+class AddressBookRefused(ClientError):
+    """{path} is no address book: {detail}"""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(
+            f"{path} is no address book: {detail}",
+            remedy="name the file that scripts/deploy wrote, or ask whoever deployed the market for it",
+        )
+        self.path, self.detail = path, detail
 
 
 class StoreUnavailable(ClientError):

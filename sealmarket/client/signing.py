@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from eth_typing import Hash32
+from typing import TYPE_CHECKING, cast
 
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.codec import Address, Bytes32, HexBytes
@@ -13,6 +11,7 @@ from sealmarket.protocol.signing import require_signer
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+    from eth_typing import Hash32
 
 
 def address_of(account: LocalAccount) -> Address:
@@ -28,7 +27,7 @@ def sign(account: LocalAccount, book: AddressBook, word: TypedShape) -> HexBytes
     """
     digest = word.digest(book.chain_id, book.market)
     # What is hashed is typed data: the digest names market and chain.
-    signed = account.unsafe_sign_hash(Hash32(bytes(digest)))
+    signed = account.unsafe_sign_hash(cast("Hash32", bytes(digest)))
     signature = HexBytes(bytes(signed.signature))
     require_signer(digest, signature, address_of(account), type(word).__name__)
     return signature

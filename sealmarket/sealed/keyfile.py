@@ -39,7 +39,6 @@ class KeyKind(StrEnum):
 
     DATA_KEY = "data-key"
     RESULT_KEY = "result-key"
-    NODE_KEY = "node-key"
 
 
 class ScryptSettings(Shape, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from typing import Self
 from sealmarket.chain import Sender
 from sealmarket.chain.events import AssetPublished
 from sealmarket.client import Store, signing
+from sealmarket.client.nodes import Nodes as HttpNodes
 from sealmarket.protocol.codec import Bytes32
 from sealmarket.protocol.job import JobSpec
 from sealmarket.protocol.numbers import JobId, Tee
@@ -27,7 +28,7 @@ from sealmarket_worker.host.intake import Intake
 from sealmarket_worker.host.jobrun import Workshop
 from sealmarket_worker.host.journal import JobEntry, JobState, Journal
 from sealmarket_worker.host.ledger import ChainLedger, Ledger
-from sealmarket_worker.host.nodes import HttpNodes, Nodes
+from sealmarket_worker.host.nodes import Nodes
 from sealmarket_worker.host.progress import JobProgress
 from sealmarket_worker.host.session import EnclaveSession, Outcome, Shares
 from tests.acceptance.market import Rehearsal, until

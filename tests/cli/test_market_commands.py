@@ -74,6 +74,57 @@ def test_an_id_that_is_none_is_refused(book: Path, capsys: pytest.CaptureFixture
     assert (code, "is not 32 bytes" in said) == (1, True)
 
 
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with things that are not what commands ask for."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty").write_text("")
+    Path("braces.json").write_text("{}")
+    Path("folder").mkdir()
+    Path("data.csv").write_text("a,b\n1,2\n")
+    key = Path("account.key")
+    key.write_text("11" * 32)
+    key.chmod(0o600)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "remedy"),
+    [
+        ("consumer key new.key --passphrase-file empty", "holds no passphrase", "first line"),
+        ("consumer key new.key --passphrase-file none", "none: No such file", ""),
+        ("consumer deposit abc", "'abc' is no amount", "write 1500"),
+        ("consumer result {id} --result-key braces.json --out out", "is no key file", "consumer key"),
+        (
+            "consumer request --workload folder --asset 0x1 --result-key none --max-compute-price 1",
+            "none is no key file: No such file",
+            "consumer key",
+        ),
+        ("owner publish folder", "holds no sealed asset", "owner seal"),
+        ("owner revoke 0xabc 1", "is not 32 bytes", "copy the whole id"),
+        ("owner tighten 0xabc 1 --max-uses 1", "is not 32 bytes", "copy the whole id"),
+        ("owner tighten {id} 1", "nothing to tighten", "name --price"),
+        ("owner seal data.csv --policy braces.json --out out", "is no policy draft", "policy-schema"),
+        ("provider stake 1.5", "'1.5' is no amount", "write 1500"),
+        ("provider offer --price 1 --penalty 1 --tee tpm", "'tpm' is none of sgx, tdx, snp, cca", "name one"),
+        ("chain account 0x12", "is no account", "copy the whole address"),
+    ],
+)
+def test_a_wrong_call_is_refused_before_anybody_is_asked(
+    words: str, said: str, remedy: str, book: Path, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sockets are blocked here: a question to the chain would fail otherwise."""
+    command = words.format(id=ID).split()
+    if command[:2] != ["consumer", "key"]:
+        command += ["--book", str(book), "--rpc", "http://127.0.0.1:9"]
+        command += [] if command[0] == "chain" else ["--key-file", "account.key"]
+    code, _, error = run(command, capsys)
+    assert code == 1
+    assert error.startswith("error: ")
+    assert said in error
+    assert remedy in error
+
+
 def test_a_refuted_proof_shows_what_was_expected_and_found(
     book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

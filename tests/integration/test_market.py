@@ -18,16 +18,18 @@ from sealmarket.chain.model import Windows
 from sealmarket.chain.storage_proof import ProofRefused, mapping_slot, proven_slot
 from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, SealedAsset, read_job
+from sealmarket.client.accounts import create_account
 from sealmarket.client.errors import JobEndedOtherwise
 from sealmarket.client.proof import gather_proof, read_proof, write_proof
 from sealmarket.client.verify import Conclusion, Trusted, verify_receipt
 from sealmarket.client.verify_facts import SLOTS_PLACE, chain_facts
-from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Wei
+from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket.protocol.errors import SealmarketError
 from sealmarket.protocol.hashing import keccak
 from sealmarket.protocol.job import terms_digest
 from sealmarket.protocol.numbers import Grade, JobId, Outcome, Status, Tee
 from sealmarket.protocol.reasons import JobReason, reason_bits
+from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket.sealed.result import seal_result
 from tests.integration.market import EnclaveKeys, Market, development_account
 
@@ -309,3 +311,35 @@ def test_an_auditor_verifies_with_one_command(
     assert (code, "conclusion: refuted" in said) == (1, True)
     code, said = run("chain", "status", "--book", str(book), "--rpc", market.rpc_url)
     assert (code, "as the chain has it" in said) == (0, True)
+
+
+def test_a_provider_stakes_offers_and_leaves_from_the_command_line(
+    market: Market, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, key = tmp_path / "market.json", tmp_path / "provider.key"
+    write_book(book, market.book)
+    account = Address.parse(create_account(key).address.lower())
+    market.anybody.transfer(account, 5 * 10**18)
+    monkeypatch.setattr("sealmarket.cli._options.Store", lambda _url: market.backend.store())
+
+    def run(words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([*words.split(), "--book", str(book), "--rpc", market.rpc_url, "--key-file", str(key)])
+        code = ended.value.code
+        said = capsys.readouterr()
+        return (code if isinstance(code, int) else 0), said.out, said.err
+
+    assert run("provider stake 6coin")[0] == 1
+    assert run("provider stake 3coin")[:1] == (0,)
+    assert run("provider balance")[1] == "free 0 coin, staked 3 coin\n"
+    assert (
+        "2 jobs on simulated TDX, 0.5 coin each"
+        in run("provider offer --price 0.5coin --penalty 1coin --volume 2 --simulated")[1]
+    )
+    assert decode(SignedComputeOrder, market.backend.posted["compute-orders"][-1]).order.provider == account
+    assert run("provider unstake 3coin")[0] == 0
+    code, _, said = run("provider unstake")
+    assert (code, "wait for the delay" in said) == (1, True)
+    assert run("provider withdraw")[:2] == (0, "nothing is free\n")
+    assert run("consumer deposit 1coin")[0] == 0
+    assert run("consumer withdraw")[1] == "1 coin withdrawn\n"

@@ -26,7 +26,6 @@ from tests.oracle.test_gate import _expect
 from tests.oracle.world import OTHER_LAUNCH, WORKLOAD, World
 
 NAME = Bytes32(b"\x0e" * 32)
-ABSENT_WORKLOAD = Bytes32(b"\x7a" * 32)
 
 
 def _without_content(world: World) -> None:

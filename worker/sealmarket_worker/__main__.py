@@ -1,5 +1,6 @@
 """``python -m sealmarket_worker``: the same as ``sealmarket worker``."""
 
+from sealmarket.cli.main import run
 from sealmarket_worker.cli import app
 
-app()
+run(app, name="sealmarket worker")

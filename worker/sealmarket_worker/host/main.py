@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sealmarket.chain import Chain, Sender
 from sealmarket.client import signing
+from sealmarket.client.nodes import Nodes
 from sealmarket.client.store import Store
 from sealmarket_worker.host.agent import Agent
 from sealmarket_worker.host.config import WorkerConfig
@@ -18,7 +19,6 @@ from sealmarket_worker.host.intake import Intake
 from sealmarket_worker.host.jobrun import Workshop
 from sealmarket_worker.host.journal import Journal
 from sealmarket_worker.host.ledger import ChainLedger
-from sealmarket_worker.host.nodes import HttpNodes
 from sealmarket_worker.host.progress import Listener, ProgressLog
 
 PROGRESS = "progress.jsonl"
@@ -38,7 +38,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
     account = config.account()
     chain = Chain(config.book, config.rpc)
     sender = Sender(chain, account, development=config.development_chain)
-    store, nodes, journal = Store(config.store_url), HttpNodes(), Journal(config.state / JOURNAL)
+    store, nodes, journal = Store(config.store_url), Nodes(), Journal(config.state / JOURNAL)
     image = config.image or build_image(config.state / "image")
     shop = Workshop(
         chain=chain,

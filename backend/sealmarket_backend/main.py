@@ -1,0 +1,56 @@
+"""Builds the backend of one market and serves it on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from sealmarket.chain import Chain, Sender
+from sealmarket.client.accounts import load_account
+from sealmarket.protocol.book import AddressBook
+from sealmarket_backend.api import create_app
+from sealmarket_backend.service import Backend
+
+
+def serve(book: AddressBook, rpc: str, state: Path, key_file: Path, *, port: int, development: bool) -> None:
+    """Keep and serve a market until interrupted. The passphrase of an encrypted key is ``SEALMARKET_PASSPHRASE``.
+
+    Raises:
+        AccountFileRefused: a key file that others can read, or that holds no key.
+        ChainError: the chain is another one, or the account is a publicly known one.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    account = load_account(key_file, os.environ.get("SEALMARKET_PASSPHRASE"))
+    chain = Chain(book, rpc)
+    sender = Sender(chain, account, development=development)
+    state.mkdir(parents=True, exist_ok=True)
+    served = Backend(chain, sender, state)
+    config = uvicorn.Config(create_app(served), host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
+    _announce(server)
+    served.start()
+    try:
+        server.run()
+    finally:
+        served.stop()
+
+
+def _announce(server: uvicorn.Server) -> None:
+    """Say the address once it serves: whoever started us with port 0 reads it from the log."""
+
+    def wait() -> None:
+        pause = threading.Event()
+        while not server.started:
+            if server.should_exit:
+                return
+            pause.wait(0.02)
+        for listener in server.servers:
+            host, port = listener.sockets[0].getsockname()[:2]
+            print(f"backend serves on http://{host}:{port}", flush=True)
+
+    threading.Thread(target=wait, name="announce", daemon=True).start()
