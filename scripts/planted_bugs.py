@@ -1,21 +1,24 @@
 """Bugs of the kinds that audits found in markets like this one, planted one at a time: each must turn the tests red.
 
-    python -m scripts.planted_bugs              plant them all, one after the other (long: a compilation each)
+    python -m scripts.planted_bugs              plant them all, one after the other
     python -m scripts.planted_bugs NAME ...     some of them
     python -m scripts.planted_bugs --list
 
-Each is planted in a copy of the contracts, never in the tree itself. A bug that no test notices fails the run.
+All are written into one copy of the contracts, each behind a switch, so that one compilation serves them all; the
+address of the block's producer says which of them is on. First the copy is run with none on, and must pass. A bug
+that no test notices fails the run.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,164 +28,214 @@ from scripts.toolchain import ROOT
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """One planted bug: in ``file`` (under `contracts/`), the text that stands there once, and what it becomes."""
+    """One bug: in ``file`` (under `contracts/`), a whole expression or statement that stands there once, and what
+    stands in its place while the bug is on (nothing, for a statement that is left out)."""
 
     name: str
     file: str
     right: str
-    wrong: str
+    wrong: str = ""
 
 
 BUGS = (
     Bug(
         "sponsor-locks-consumer",
         "market/Matching.sol",
-        "_take(spec.token, spec.payer,",
-        "_take(spec.token, spec.consumer,",
+        "_take(spec.token, spec.payer, owners + work + feesHeld);",
+        "_take(spec.token, spec.consumer, owners + work + feesHeld);",
     ),
-    Bug("no-stake-locked", "market/Matching.sol", "_lockStake(spec.token, spec.provider, owners + spec.penalty);", ""),
-    Bug("penalty-not-locked", "market/Matching.sol", "owners + spec.penalty)", "owners)"),
-    Bug("price-above-limit", "market/Matching.sol", "price <= limit.maxPrice", "price >= 0"),
-    Bug(
-        "payer-unsigned",
-        "market/Matching.sol",
-        "if (request.payer != request.consumer) {",
-        "if (request.payer == address(0)) {",
-    ),
+    Bug("no-stake-locked", "market/Matching.sol", "_lockStake(spec.token, spec.provider, owners + spec.penalty);"),
+    Bug("penalty-not-locked", "market/Matching.sol", "owners + spec.penalty", "owners"),
+    Bug("price-above-limit", "market/Matching.sol", "price > most", "false"),
+    Bug("payer-unsigned", "market/Matching.sol", "spec.payer != spec.consumer", "spec.payer == address(0)"),
     Bug(
         "committees-mixed",
         "market/Matching.sol",
-        "choice.pinned == 0 || choice.pinned == choice.highest",
-        "choice.highest != 0",
+        "choice.pinned != 0 && choice.pinned != choice.highest",
+        "choice.highest == 0",
     ),
-    Bug("any-status", "market/JobBook.sol", "slot.status == expected", "slot.status != Status.None"),
-    Bug("any-spec", "market/JobBook.sol", "commitment == slot.commitment", "slot.commitment != 0"),
+    Bug("any-status", "market/JobBook.sol", "status != expected", "status == Status.None"),
+    Bug("any-opening", "market/JobBook.sol", "commitment != slot.commitment()", "slot.commitment() == 0"),
     Bug(
-        "late-is-fine",
+        "quote-by-another",
         "market/JobBook.sol",
-        "require(block.timestamp <= deadline",
-        "require(block.timestamp <= deadline + 1 days",
+        "keccak256(abi.encode(jobId, provider, decideWindow, bargainHash, stage))",
+        "keccak256(abi.encode(jobId, decideWindow, bargainHash, stage))",
     ),
+    Bug("late-is-fine", "market/JobBook.sol", "block.timestamp > deadline", "block.timestamp > deadline + 1 days"),
+    Bug("windows-overlap", "market/JobBook.sol", "block.timestamp <= deadline", "block.timestamp < deadline"),
+    Bug("one-signature-twice", "market/JobBook.sol", "before >= bit", "false"),
+    Bug("removed-member-signs", "market/JobBook.sol", "removed & bit != 0", "false"),
+    Bug("any-node", "market/JobBook.sol", "got != expected", "got == address(0)"),
+    Bug("any-grade", "market/JobBook.sol", "got < least", "false"),
+    Bug("fork-replay", "market/MarketState.sol", "block.chainid == _chainId", "block.chainid != 0"),
     Bug(
-        "windows-overlap",
-        "market/JobBook.sol",
-        "require(block.timestamp > deadline",
-        "require(block.timestamp >= deadline",
+        "stake-kept",
+        "market/Endings.sol",
+        "_releaseProvider(token, key.provider, paid, stake, Tally.Settled);",
+        "_releaseProvider(token, key.provider, paid, 0, Tally.Settled);",
     ),
-    Bug("one-signature-twice", "market/JobBook.sol", "before < bit", "before <= type(uint256).max"),
-    Bug("removed-member-signs", "market/JobBook.sol", "found.removed & bit == 0", "found.members != 0"),
-    Bug(
-        "any-node",
-        "market/JobBook.sol",
-        "require(got == expected, IJobs.WrongNode",
-        "require(got != address(0), IJobs.WrongNode",
-    ),
-    Bug("stake-kept", "market/JobBook.sol", "payout.stakeReturned = uint128(", "payout.stakeReturned = 0 * uint128("),
-    Bug("fork-replay", "market/MarketState.sol", "block.chainid == _chainId ?", "block.chainid != 0 ?"),
-    Bug("below-quorum", "market/Verdicts.sol", "? book.threshold() :", "? book.threshold() - 1 :"),
-    Bug("old-decision", "market/Verdicts.sol", "require(block.timestamp <= core.expiry", "require(core.expiry != 0"),
-    Bug("any-grade", "market/Verdicts.sol", "require(core.grade >= minGrade", "require(core.grade >= 0"),
-    Bug(
-        "terms-ignored",
-        "market/Verdicts.sol",
-        "if (!_registry.consume(spec.assets)) {",
-        "_registry.consume(spec.assets); if (false) {",
-    ),
-    Bug("refusal-keeps-reservation", "market/Verdicts.sol", "_registry.release(spec.assets);", ""),
-    Bug("penalty-forgiven", "market/Verdicts.sol", "payout.burned = providersFault ? spec.penalty : 0;", ""),
+    Bug("closing-keeps-uses", "market/Endings.sol", "_registry.release(bargain.claims);"),
+    Bug("any-enclave", "market/Endings.sol", "got != enclave.enclaveSigner", "got == address(0)"),
+    Bug("units-unbounded", "market/Endings.sol", "got > most", "false"),
+    Bug("below-quorum", "market/Verdicts.sol", "book.threshold()", "book.threshold() - 1"),
+    Bug("old-decision", "market/Verdicts.sol", "block.timestamp > core.expiry", "core.expiry == 0"),
+    Bug("terms-ignored", "market/Verdicts.sol", "!_registry.stand(bargain.claims)", "false"),
+    Bug("refusal-keeps-uses", "market/Verdicts.sol", "_registry.release(bargain.claims);"),
+    Bug("penalty-forgiven", "market/Verdicts.sol", "payout.burned = providersFault ? bargain.penalty : 0;"),
     Bug(
         "foreign-evidence",
         "market/Verdicts.sol",
-        "_checkSignature(spec.provider, _digest(TypedData.quoteHash(jobId, evidenceHash)), signature);",
-        "",
+        "_checkSignature(key.provider, _digest(TypedData.quoteHash(key.jobId, evidenceHash)), signature);",
     ),
     Bug(
-        "owners-unpaid-by-silence", "market/Closing.sol", "payout.ownersPaid = _payOwners(spec, type(uint256).max);", ""
+        "owners-unpaid-by-silence",
+        "market/Closing.sol",
+        "(payout.ownersPaid,) = _payOwners(bargain, type(uint256).max);",
     ),
     Bug(
         "cancel-by-anyone",
-        "market/Closing.sol",
-        "msg.sender == spec.consumer || msg.sender == spec.payer",
-        "msg.sender != address(0)",
+        "market/Interrupting.sol",
+        "msg.sender != bargain.consumer && msg.sender != bargain.payer",
+        "msg.sender == address(0)",
     ),
-    Bug("closing-keeps-reservation", "market/Closing.sol", "_registry.release(spec.assets);", ""),
-    Bug("any-enclave", "market/Settling.sol", "require(got == enclave.enclaveSigner", "require(got != address(0)"),
-    Bug("units-unbounded", "market/Settling.sol", "require(got <= most", "require(got <= type(uint32).max"),
-    Bug("failed-input-paid", "market/Settling.sol", "_payOwners(spec, failed)", "_payOwners(spec, type(uint256).max)"),
     Bug(
-        "acknowledged-by-anyone",
-        "market/Settling.sol",
-        "if (msg.sender != spec.consumer) _check",
-        "if (msg.sender == address(0)) _check",
+        "failed-input-paid",
+        "market/Interrupting.sol",
+        "(payout.ownersPaid,) = _payOwners(bargain, failed);",
+        "(payout.ownersPaid,) = _payOwners(bargain, type(uint256).max);",
     ),
-    Bug("free-challenge", "market/Challenges.sol", "_take(spec.token, msg.sender, bond);", ""),
-    Bug("fees-claimed-twice", "market/Ledger.sol", "_books[epoch][token] = book;", ""),
-    Bug("charged-transfer", "market/Ledger.sol", "require(received == amount", "require(received != 0"),
-    Bug("no-unbonding", "market/Ledger.sol", "block.timestamp >= leaving.readyAt", "leaving.readyAt != 0"),
-    Bug("volume-uncounted", "market/OrderBook.sol", "[orderHash] = used + 1;", "[orderHash] = used;"),
-    Bug("generation-ignored", "market/OrderBook.sol", "require(got == generation", "require(got >= 0"),
-    Bug("uses-unbounded", "AssetRegistry.sol", "taken < version.maxUses &&", ""),
-    Bug("budget-unspent", "AssetRegistry.sol", "version.budgetSpent += epsilon;", ""),
-    Bug("anyone-owns", "AssetRegistry.sol", "require(own.owner == msg.sender", "require(own.owner != address(0)"),
-    Bug("superset-root-unseen", "AssetRegistry.sol", "version.termsVersion == use.termsVersion && ", ""),
-    Bug("anyone-meters", "AssetRegistry.sol", "require(msg.sender == market", "require(msg.sender != address(0)"),
-    Bug("loosened-expiry", "AssetRegistry.sol", "terms.expiry <= current.expiry", "terms.expiry != 0"),
-    Bug("framed-node", "OracleCommittee.sol", "TypedData.hash(first) != TypedData.hash(second)", "first.expiry != 0"),
-    Bug("pause-by-anyone", "Market.sol", "require(msg.sender == guardian", "require(msg.sender != address(0)"),
+    Bug("acknowledged-by-anyone", "market/Maturing.sol", "msg.sender != bargain.consumer", "msg.sender == address(0)"),
+    Bug("free-challenge", "market/Challenges.sol", "_take(bargain.token, msg.sender, bond);"),
+    Bug("fees-claimed-twice", "market/Ledger.sol", "_books[epoch][token] = book;"),
+    Bug("charged-transfer", "market/Ledger.sol", "received != amount", "received == 0"),
+    Bug("no-unbonding", "market/Ledger.sol", "block.timestamp < leaving.readyAt", "false"),
+    Bug("volume-uncounted", "market/OrderBook.sol", "_used[signer][orderHash] = used + 1;"),
+    Bug("generation-ignored", "market/OrderBook.sol", "got != generation", "false"),
+    Bug("pause-by-anyone", "market/Roles.sol", "msg.sender != _guardian", "msg.sender == address(0)"),
+    Bug("removal-by-anyone", "market/Roles.sol", "msg.sender != address(_committee)", "msg.sender == address(0)"),
+    Bug("uses-unbounded", "AssetRegistry.sol", "usesTaken >= maxUses", "false"),
+    Bug("budget-untaken", "AssetRegistry.sol", "version.budgetTaken = uint40(budgetTaken);"),
+    Bug("anyone-owns", "AssetRegistry.sol", "own.owner != msg.sender", "own.owner == address(0)"),
+    Bug("superset-root-unseen", "AssetRegistry.sol", "version.termsVersion == claim.termsVersion", "true"),
+    Bug("revocation-unseen", "AssetRegistry.sol", "version.access != Access.Revoked", "true"),
+    Bug("expiry-unseen", "AssetRegistry.sol", "block.timestamp <= version.expiry", "true"),
+    Bug("anyone-meters", "AssetRegistry.sol", "msg.sender != market", "msg.sender == address(0)"),
+    Bug("loosened-expiry", "AssetRegistry.sol", "terms.expiry > current.expiry", "false"),
+    Bug(
+        "framed-node",
+        "OracleCommittee.sol",
+        "TypedData.hash(first) == TypedData.hash(second)",
+        "first.expiry == 0",
+    ),
+    Bug("removal-untold", "OracleCommittee.sol", "IMarket(market).noteRemoved(epoch, removed);"),
 )
-_COMPILATION_SECONDS = 1800
+NONE = 0
+_SWITCH = """// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+library Planted {
+    function on(uint256 bug) internal view returns (bool) {
+        return uint160(address(block.coinbase)) == bug;
+    }
+}
+"""
+_CONFIG = """import base from "./contracts.config.js";
+
+const tests = base.test.solidity;
+const fuzz = { ...tests.fuzz, runs: 50 };
+const invariant = { ...tests.invariant, runs: 16 };
+const solidity = { ...tests, coinbase: process.env.PLANTED_BUG, fuzz, invariant };
+export default { ...base, test: { solidity } };
+"""
+_RUN_SECONDS = 1800
 
 
-def planted(bug: Bug, text: str) -> str:
-    """The file's text with the bug. Raises ValueError unless what is right stands there exactly once."""
-    found = text.count(bug.right)
-    if found != 1:
-        raise ValueError(f"{bug.name}: {bug.right!r} stands {found} times in contracts/{bug.file}, expected once")
-    return text.replace(bug.right, bug.wrong)
+def planted(bugs: Iterable[tuple[int, Bug]], text: str) -> str:
+    """A file's text with its bugs, each behind its number.
+
+    Raises:
+        ValueError: what is right does not stand there exactly once.
+    """
+    for number, bug in bugs:
+        found = text.count(bug.right)
+        if found != 1:
+            raise ValueError(f"{bug.name}: {bug.right!r} stands {found} times in contracts/{bug.file}, expected once")
+        on = f"Planted.on({number})"
+        if bug.right.endswith(";"):
+            switched = f"if ({on}) {{ {bug.wrong} }} else {{ {bug.right} }}"
+        else:
+            switched = f"({on} ? ({bug.wrong}) : ({bug.right}))"
+        text = text.replace(bug.right, switched)
+    return text
 
 
-def catches(bug: Bug, folder: Path) -> bool:
-    """Whether the Solidity tests notice; ``folder`` is empty and becomes the copy."""
+def copy_with_all(folder: Path) -> None:
+    """Make ``folder``, which is empty, a project whose contracts carry every bug."""
     shutil.copytree(ROOT / "contracts", folder / "contracts")
-    for name in ("hardhat.config.js", "package.json"):
-        shutil.copy(ROOT / name, folder / name)
+    shutil.copy(ROOT / "package.json", folder / "package.json")
+    shutil.copy(ROOT / "hardhat.config.js", folder / "contracts.config.js")
+    (folder / "hardhat.config.js").write_text(_CONFIG)
     (folder / "node_modules").symlink_to(ROOT / "node_modules")
-    file = folder / "contracts" / bug.file
-    file.write_text(planted(bug, file.read_text()))
+    contracts = folder / "contracts"
+    (contracts / "Planted.sol").write_text(_SWITCH)
+    for path in {contracts / bug.file for bug in BUGS}:
+        name = str(path.relative_to(contracts))
+        text = planted(((n, bug) for n, bug in enumerate(BUGS, start=1) if bug.file == name), path.read_text())
+        up = "../" * (len(Path(name).parts) - 1) or "./"
+        path.write_text(text.replace("\nimport ", f'\nimport {{Planted}} from "{up}Planted.sol";\nimport ', 1))
+    for path in (*contracts.glob("*.sol"), *contracts.glob("market/*.sol")):
+        # The switch reads the block: what was pure no longer is.
+        path.write_text(re.sub(r"\bpure\b", "view", path.read_text()))
+
+
+def goes_red(number: int, folder: Path, *, compiled: bool) -> bool:
+    """Whether the Solidity tests notice that a bug is on. Raises ValueError when they could not be run."""
     done = subprocess.run(
-        toolchain.hardhat_command("test", "solidity"),
+        toolchain.hardhat_command("test", "solidity", *(["--no-compile"] if compiled else [])),
         cwd=folder,
-        env=toolchain.node_environment(),
+        env=toolchain.node_environment() | {"PLANTED_BUG": f"0x{number:040x}"},
         capture_output=True,
         text=True,
-        timeout=_COMPILATION_SECONDS,
+        timeout=_RUN_SECONDS,
         check=False,
     )
-    if "Compilation failed" in done.stdout + done.stderr:
-        raise ValueError(f"{bug.name} does not compile:\n{done.stdout}{done.stderr}")
-    return done.returncode != 0 and "failing" in done.stdout
+    said = done.stdout + done.stderr
+    if " passing" not in said and " failing" not in said:
+        raise ValueError(f"the tests did not run:\n{said}")
+    return done.returncode != 0 and " failing" in said
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Plant and test; 1 when one was not noticed."""
+    """Plant and test; 1 when one was not noticed, or when the copy fails with none on."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; all when none is named")
     parser.add_argument("--list", action="store_true", help="say what there is")
     chosen = parser.parse_args(arguments)
-    bugs = [bug for bug in BUGS if not chosen.names or bug.name in chosen.names]
+    unknown = set(chosen.names) - {bug.name for bug in BUGS}
+    if unknown:
+        parser.error(f"no such bug: {', '.join(sorted(unknown))}; --list says what there is")
+    bugs = [(n, bug) for n, bug in enumerate(BUGS, start=1) if not chosen.names or bug.name in chosen.names]
     if chosen.list:
-        print("\n".join(f"{bug.name:28} contracts/{bug.file}" for bug in bugs))
+        print("\n".join(f"{bug.name:28} contracts/{bug.file}" for _, bug in bugs))
         return 0
-    missed = []
-    for bug in bugs:
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="sealmarket-bug-") as folder:
-            caught = catches(bug, Path(folder))
-        print(f"{'caught' if caught else 'MISSED'}  {bug.name} ({time.monotonic() - started:.0f} s)", flush=True)
-        if not caught:
-            missed.append(bug.name)
+    with tempfile.TemporaryDirectory(prefix="sealmarket-bugs-") as name:
+        folder = Path(name)
+        copy_with_all(folder)
+        print("compiling, and running with no bug on: minutes", flush=True)
+        if goes_red(NONE, folder, compiled=False):
+            print("the tests fail with no bug on: mend them first", file=sys.stderr)
+            return 1
+        missed = [bug.name for number, bug in bugs if not _caught(number, bug, folder)]
     print(f"{len(bugs) - len(missed)} of {len(bugs)} planted bugs were caught")
     return 1 if missed else 0
+
+
+def _caught(number: int, bug: Bug, folder: Path) -> bool:
+    started = time.monotonic()
+    caught = goes_red(number, folder, compiled=True)
+    print(f"{'caught' if caught else 'MISSED'}  {bug.name} ({time.monotonic() - started:.0f} s)", flush=True)
+    return caught
 
 
 if __name__ == "__main__":
