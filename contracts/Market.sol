@@ -32,6 +32,7 @@ contract Market is Matching, Verdicts, Settling, Closing {
     }
 
     /// Carry a call out with the desk's code, and answer as it does.
+    // solhint-disable-next-line no-complex-fallback
     fallback() external payable {
         address target = desk;
         // solhint-disable-next-line no-inline-assembly

@@ -11,7 +11,6 @@ import {
     Bargain,
     Decision,
     DecisionCore,
-    Enclave,
     Fault,
     JobKey,
     Outcome,
