@@ -38,7 +38,7 @@ REPORT = [
     ("if vmpl > 3:", "if False:", "host_asked_for"),
     ("    _check_reserved(raw, version, flags)\n", "", "reserved_bytes"),
     ("if flags >> 5:", "if False:", "reserved_flags"),
-    ("if signing_key not in _KEY_NAMES:", "if False:", "reserved_or_absent_signing_key"),
+    ("if key not in _KEY_NAMES:", "if False:", "reserved_or_absent_signing_key"),
     ('if raw[2 * _HALF :].strip(b"\\0"):', "if False:", "behind_the_signature"),
     ("        if not 0 < value < P384_ORDER:\n", "        if False:\n", "unused_bytes_of_r_or_s"),
     ('value = int.from_bytes(half, "little")', 'value = int.from_bytes(half[47::-1], "little")', "byte_order"),
