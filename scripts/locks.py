@@ -13,6 +13,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     # The four distributions lie in this repository: they are resolved from it and left out of the lock.
     "requirements/dev.txt": (*DISTRIBUTIONS, "--group", "dev", "--no-emit-package", "sealmarket"),
     "requirements/node.txt": ("requirements/node.in",),
+    "requirements/symbolic.txt": ("requirements/symbolic.in",),
     "requirements/bootstrap.txt": ("requirements/bootstrap.in",),
 }
 COMPILE = (

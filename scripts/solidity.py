@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -80,8 +80,35 @@ def compile_again(choice: CompilerChoice = "auto") -> Compiled:
     Raises:
         NotCompiled: no compiler, or sources that do not compile.
     """
+    wanted = {
+        f"{OURS}/{name}.sol": {
+            name: ["evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"],
+            "": ["ast"],
+        }
+        for name in CONTRACTS
+    }
+    title, given, output = compile_sources(wanted, choice)
+    names = _names_of_immutables(output)
+    codes = {}
+    for name in CONTRACTS:
+        made = output["contracts"][f"{OURS}/{name}.sol"][name]["evm"]["deployedBytecode"]
+        codes[name] = _code(made["object"], made.get("immutableReferences", {}), names)
+    return Compiled(f"{title} over {len(given['sources'])} sources", codes)
+
+
+def compile_sources(
+    wanted: Mapping[str, Mapping[str, Sequence[str]]], choice: CompilerChoice = "auto"
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Compile with the settings of `hardhat.config.js`; ``wanted`` is the compiler's output selection, by unit.
+
+    Returns:
+        The compiler's name, what it was given, and what it answered.
+
+    Raises:
+        NotCompiled: no compiler, or sources that do not compile.
+    """
     configuration = _configuration()
-    given = standard_input(configuration["settings"])
+    given = standard_input(configuration["settings"], wanted)
     version = configuration["version"]
     from solcx import compile_standard
     from solcx.exceptions import SolcError
@@ -89,38 +116,26 @@ def compile_again(choice: CompilerChoice = "auto") -> Compiled:
     with tempfile.TemporaryDirectory() as folder:
         title, binary = _compiler(choice, version, Path(folder))
         try:
-            output = compile_standard(given, solc_binary=binary)
+            return f"{title} {version}", given, compile_standard(given, solc_binary=binary)
         except (SolcError, OSError, ValueError) as error:
             raise NotCompiled(str(error).strip()[:2000]) from error
-    names = _names_of_immutables(output)
-    codes = {}
-    for name in CONTRACTS:
-        made = output["contracts"][f"{OURS}/{name}.sol"][name]["evm"]["deployedBytecode"]
-        codes[name] = _code(made["object"], made.get("immutableReferences", {}), names)
-    return Compiled(f"{title} {version} over {len(given['sources'])} sources", codes)
 
 
 # --- input --------------------------------------------------------------------------------------------------
 
 
-def standard_input(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The compiler's input: what Hardhat gives it, with outputs for the contracts of a market only."""
+def standard_input(settings: Mapping[str, Any], wanted: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, Any]:
+    """The compiler's input: what Hardhat gives it, but for the outputs."""
     version = json.loads((NODE_MODULES / _PREFIX / "package.json").read_text())["version"]
     theirs = f"{THEIRS}/{_PREFIX}@{version}"
     sources = dict(sorted(_sources(theirs)))
-    wanted: dict[str, dict[str, list[str]]] = {"*": {"": ["ast"]}}
-    for name in CONTRACTS:
-        wanted[f"{OURS}/{name}.sol"] = {
-            name: ["evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"],
-            "": ["ast"],
-        }
     return {
         "language": "Solidity",
         "sources": {name: {"content": text} for name, text in sources.items()},
         "settings": {
             **settings,
             "remappings": [f"project/:{_PREFIX}/={theirs}/"],
-            "outputSelection": wanted,
+            "outputSelection": {"*": {"": ["ast"]}, **wanted},
         },
     }
 

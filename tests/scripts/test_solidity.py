@@ -46,7 +46,7 @@ def test_npms_compiler_stands_in_behind_a_native_command_line(tmp_path: Path) ->
 
 
 def test_the_input_holds_every_contract_and_what_it_imports_and_no_test() -> None:
-    given = solidity.standard_input({"viaIR": True})
+    given = solidity.standard_input({"viaIR": True}, {})
     names = set(given["sources"])
     assert {f"project/contracts/{name}.sol" for name in solidity.CONTRACTS} <= names
     assert not any(name.endswith(".t.sol") for name in names)

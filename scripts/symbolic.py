@@ -1,0 +1,97 @@
+"""The arithmetic of the contracts for every value there is: Halmos over `contracts/testing/Arithmetic.sol`.
+
+    python -m scripts.symbolic              every check
+    python -m scripts.symbolic --function check_a_claim_empties_one_counter
+
+Halmos reads what `forge build` leaves. The compiler here is npm's, so this writes the same files from its answer and
+lets Halmos find them built. Halmos itself is installed by hash into `build/symbolic`, apart from everything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts import solidity
+from scripts.toolchain import BUILD, ROOT
+
+LOCK = ROOT / "requirements" / "symbolic.txt"
+HOME = BUILD / "symbolic"
+UNIT = f"{solidity.OURS}/testing/Arithmetic.sol"
+NAME = "Arithmetic"
+MOST_MEMBERS = 12
+"""Times that a loop is unrolled: once more than a committee has members."""
+
+
+def write_forge_output(folder: Path) -> None:
+    """Leave in ``folder`` what `forge build` would: `out/Arithmetic.sol/Arithmetic.json`. Raises NotCompiled."""
+    outputs = ["abi", "metadata", "storageLayout", "evm.bytecode", "evm.deployedBytecode", "evm.methodIdentifiers"]
+    _, _, answer = solidity.compile_sources({UNIT: {NAME: outputs, "": ["ast"]}})
+    made = answer["contracts"][UNIT][NAME]
+    source = answer["sources"][UNIT]
+    document = {
+        "abi": made["abi"],
+        "bytecode": _code(made["evm"]["bytecode"]),
+        "deployedBytecode": _code(made["evm"]["deployedBytecode"]),
+        "methodIdentifiers": made["evm"]["methodIdentifiers"],
+        "metadata": json.loads(made["metadata"]),
+        "storageLayout": made["storageLayout"],
+        "ast": source["ast"],
+        "id": source["id"],
+    }
+    place = folder / "out" / f"{NAME}.sol"
+    place.mkdir(parents=True)
+    (place / f"{NAME}.json").write_text(json.dumps(document))
+
+
+def _code(made: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "object": f"0x{made['object']}",
+        "sourceMap": made["sourceMap"],
+        "linkReferences": made["linkReferences"],
+        "immutableReferences": made.get("immutableReferences", {}),
+    }
+
+
+def installed() -> Path:
+    """Halmos, installed by the lock's hashes where it is not yet."""
+    program, done = HOME / "bin" / "halmos", HOME / "installed"
+    if done.is_file() and done.read_text() == LOCK.read_text():
+        return program
+    shutil.rmtree(HOME, ignore_errors=True)
+    uv = str(Path(sys.executable).with_name("uv"))
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(HOME)], check=True)
+    install = [uv, "pip", "install", "--quiet", "--python", str(HOME / "bin" / "python"), "--require-hashes"]
+    subprocess.run([*install, "--requirement", str(LOCK)], check=True)
+    done.write_text(LOCK.read_text())
+    return program
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the checks; 1 when one has a counterexample or was not decided."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--function", default="check_", help="which, by how its name begins")
+    chosen = parser.parse_args(arguments)
+    program = installed()
+    with tempfile.TemporaryDirectory(prefix="sealmarket-symbolic-") as name:
+        folder = Path(name)
+        write_forge_output(folder)
+        built = folder / "bin" / "forge"
+        built.parent.mkdir()
+        built.write_text("#!/bin/sh\nexit 0\n")
+        built.chmod(0o700)
+        environment = os.environ | {"PATH": f"{built.parent}{os.pathsep}{os.environ['PATH']}"}
+        command = [str(program), "--root", str(folder), "--contract", NAME, "--function", chosen.function]
+        return subprocess.run([*command, "--loop", str(MOST_MEMBERS)], env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
