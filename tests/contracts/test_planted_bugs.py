@@ -32,5 +32,6 @@ def test_no_bug_is_planted_twice() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(7200)
 def test_every_planted_bug_is_caught() -> None:
     assert planted_bugs.main([]) == 0
