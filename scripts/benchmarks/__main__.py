@@ -28,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     asked = not arguments or arguments[0] in {"-h", "--help"}
     if not asked:
         print(f"no measurement is named {arguments[0]}; there are:", file=sys.stderr)
+    else:
+        print("usage: scripts/bench NAME [--json] [option of NAME ...]; `scripts/bench NAME --help` says which\n")
     for name, description in known.items():
         print(f"{name:16} {description}", file=sys.stdout if asked else sys.stderr)
     return 0 if asked else 2
