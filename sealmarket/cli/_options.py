@@ -9,18 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from sealmarket.chain import Chain
 from sealmarket.client.books import load_book
 from sealmarket.client.store import Store
-from sealmarket.protocol.codec import Address, Bytes32, Wei, to_builtins
+from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
 from sealmarket.protocol.errors import MalformedDocument, SealmarketError
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+
+    from sealmarket.chain import Mined
 
 BookFile = Annotated[
     Path,
@@ -129,3 +131,20 @@ def answer(value: Any, lines: list[str], as_json: bool) -> None:
     else:
         for line in lines:
             typer.echo(line)
+
+
+class _Party(Protocol):
+    """Whoever has an account in the market's ledger: consumer, provider."""
+
+    @property
+    def address(self) -> Address: ...
+
+    def withdraw(self, amount: Wei) -> Mined: ...
+
+
+def withdraw_free(chain: Chain, party: _Party, as_json: bool) -> None:
+    """Take out what no job has locked, and say how much that was."""
+    free = chain.at(chain.head()).account(ZERO_ADDRESS, party.address).free
+    mined = party.withdraw(free) if free else None
+    told = {"free": str(int(free)), "withdrawn": mined is not None}
+    answer(told, [f"{coins(free)} withdrawn" if mined else "nothing is free"], as_json)

@@ -24,6 +24,7 @@ from sealmarket.cli._options import (
     load_key,
     market,
     read_passphrase,
+    withdraw_free,
 )
 from sealmarket.client.consumer import (
     AssetWish,
@@ -35,7 +36,7 @@ from sealmarket.client.consumer import (
 )
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.proof import SUFFIX, gather_proof, write_proof
-from sealmarket.protocol.codec import ZERO_ADDRESS, decode
+from sealmarket.protocol.codec import decode
 from sealmarket.protocol.errors import MalformedDocument
 from sealmarket.protocol.numbers import AssetId, Grade, JobId, Purpose, Tee
 from sealmarket.sealed.keyfile import KeyFile as StoredKey
@@ -91,11 +92,7 @@ def withdraw(
     Example: sealmarket consumer withdraw --book market.json --rpc URL --key-file consumer.key
     """
     with market(book, rpc) as (chain, store):
-        consumer = Consumer(chain, load_key(key_file), store, development=development)
-        free = chain.at(chain.head()).account(ZERO_ADDRESS, consumer.address).free
-        mined = consumer.withdraw(free) if free else None
-    told = {"free": str(int(free)), "withdrawn": mined is not None}
-    answer(told, [f"{coins(free)} withdrawn" if mined else "nothing is free"], as_json)
+        withdraw_free(chain, Consumer(chain, load_key(key_file), store, development=development), as_json)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from sealmarket.cli._options import (
     coins,
     load_key,
     market,
+    withdraw_free,
 )
 from sealmarket.client.provider import DAY, Provider
 from sealmarket.protocol.numbers import Grade, Tee
@@ -136,8 +137,4 @@ def withdraw(
     Example: sealmarket provider withdraw --book market.json --rpc URL --key-file provider.key
     """
     with market(book, rpc) as (chain, store):
-        provider = Provider(chain, load_key(key_file), store, development=development)
-        free = provider.balances().free
-        mined = provider.withdraw(free) if free else None
-    told = {"free": str(int(free)), "withdrawn": mined is not None}
-    answer(told, [f"{coins(free)} withdrawn" if mined else "nothing is free"], as_json)
+        withdraw_free(chain, Provider(chain, load_key(key_file), store, development=development), as_json)

@@ -140,5 +140,8 @@ def test_other_inputs_than_the_ones_it_was_started_for_are_refused(tmp_path: Pat
 
 def test_a_workload_that_never_gets_its_input_ends_when_it_is_closed(tmp_path: Path) -> None:
     workload = started(tmp_path, "return say(1)")
+    child = workload._child._process.pid
     workload.close()
     workload.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
