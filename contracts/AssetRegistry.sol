@@ -149,11 +149,8 @@ contract AssetRegistry is IAssetRegistry {
         for (uint256 i = 0; i < claims.length; ++i) {
             AssetClaim calldata claim = claims[i];
             Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
-            // No more than was taken.
-            unchecked {
-                version.usesTaken -= 1;
-                version.budgetTaken -= uint40(claim.epsilon);
-            }
+            version.usesTaken -= 1;
+            version.budgetTaken -= uint40(claim.epsilon);
         }
     }
 
