@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from scripts.toolchain import ROOT
-from sealmarket.attestation.rules import EvidenceRules
-from sealmarket.protocol import book, job, orders, policy, receipt, wire
+from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.protocol import book, orders, wire
+from sealmarket_enclave.protocol import job, policy, receipt
 from sealmarket.protocol.schema import json_schema
-from sealmarket.sealed.result import ResultEnvelope
-from sealmarket.sealed.shares import ShareSet
+from sealmarket_enclave.sealed.result import ResultEnvelope
+from sealmarket_enclave.sealed.shares import ShareSet
 
 FOLDER = ROOT / "docs" / "spec" / "schemas"
 SHAPES: dict[str, type] = {

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from scripts import toolchain
 from scripts.toolchain import NODE_MODULES, ROOT
-from sealmarket.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.errors import SealmarketError
 
 CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "TradeDesk")
 OURS, THEIRS = "project/contracts", "npm"

@@ -26,9 +26,9 @@ from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.deploy import contract_address, read_book
 from sealmarket.chain.model import Block
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.codec import Address
-from sealmarket.protocol.eip712 import domain_separator
-from sealmarket.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.eip712 import domain_separator
+from sealmarket_enclave.protocol.errors import SealmarketError
 
 VERIFIED, DIFFERS, UNKNOWN = 0, 1, 2
 DESK_NONCE = 1

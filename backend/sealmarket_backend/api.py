@@ -15,12 +15,11 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
-from sealmarket.protocol.codec import Address, Bytes32, decode, to_builtins
-from sealmarket.protocol.errors import MalformedDocument, SealmarketError
-from sealmarket.protocol.numbers import Status
+from sealmarket_enclave.protocol.codec import Address, Bytes32, decode, to_builtins
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
-    Parameters,
     PostedResult,
     Problem,
     SignedAcknowledgement,
@@ -28,9 +27,10 @@ from sealmarket.protocol.wire import (
     SignedComputeOrder,
     SignedRequest,
 )
+from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_backend.blobs import Kind
 from sealmarket_backend.errors import BackendError, TooLarge
-from sealmarket_backend.page import market_page
+from sealmarket_backend.web import market_page
 from sealmarket_backend.service import Backend
 
 MAX_JSON = 4 << 20

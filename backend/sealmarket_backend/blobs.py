@@ -16,14 +16,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from sealmarket.protocol import merkle
-from sealmarket.protocol.codec import Bytes32, decode
-from sealmarket.protocol.errors import MalformedDocument
-from sealmarket.protocol.hashing import keccak
+from sealmarket_enclave.protocol.codec import Bytes32, decode
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket.protocol.wire import LeafList
-from sealmarket.sealed.container import ContainerReader
-from sealmarket.sealed.errors import SealedError
-from sealmarket.workload.bundle import unpack
-from sealmarket.workload.errors import WorkloadError
+from sealmarket_enclave.sealed.container import ContainerReader
+from sealmarket_enclave.sealed.errors import SealedError
+from sealmarket_enclave.workload.bundle import unpack
+from sealmarket_enclave.workload.errors import WorkloadError
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 
 

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.codec import Address, Bytes32, canonical_json, decode
-from sealmarket.protocol.eip712 import TypedShape
-from sealmarket.protocol.signing import SignatureRefused, recover
-from sealmarket.protocol.wire import Parameters, SignedAssetOrder, SignedComputeOrder, SignedRequest
-from sealmarket_backend.database import Database
+from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover
+from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket_enclave.protocol.job import Parameters
+from sealmarket_backend.tables import Database
 from sealmarket_backend.errors import NotFound, Rejected
 
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000

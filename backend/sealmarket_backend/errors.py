@@ -8,7 +8,7 @@ BackendError
 
 from typing import ClassVar
 
-from sealmarket.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.errors import SealmarketError
 
 
 class BackendError(SealmarketError):

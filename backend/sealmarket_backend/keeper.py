@@ -22,10 +22,11 @@ from sealmarket.chain.contracts import AssetOffer, Deal, Receipt, core_of
 from sealmarket.chain.model import Enclave
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, decode
-from sealmarket.protocol.eip712 import TypedShape
-from sealmarket.protocol.numbers import Outcome, Status
-from sealmarket.protocol.signing import SignatureRefused, recover
+from sealmarket_enclave.protocol.codec import Bytes32, ZERO_ADDRESS, ZERO_HASH, decode
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket.protocol.wire import (
     JobView,
     PostedResult,
@@ -37,7 +38,7 @@ from sealmarket.protocol.wire import (
     SignedStop,
 )
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.database import Database
+from sealmarket_backend.tables import Database
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.matching import AssetKey, NoMatch, Proposal, propose

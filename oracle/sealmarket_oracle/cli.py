@@ -24,7 +24,7 @@ def init(
     Example: sealmarket oracle init ./oracle-1 --url https://oracle-1.example.org > member.json
     """
     from sealmarket.protocol.book import Member
-    from sealmarket.protocol.codec import HexBytes
+    from sealmarket_enclave.protocol.codec import HexBytes
     from sealmarket_oracle import keys
 
     made = keys.generate(folder)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sealmarket.attestation.errors import AttestationError
-from sealmarket.attestation.roots import Roots
+from sealmarket.attestation.core.errors import AttestationError
+from sealmarket.attestation.collateral.documents.roots import Roots
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.codec import decode
-from sealmarket.protocol.errors import MalformedDocument
-from sealmarket.protocol.numbers import Grade
+from sealmarket_enclave.protocol.codec import decode
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.errors import InvalidConfig
 from sealmarket_oracle.keys import HPKE_FILE, SIGNER_FILE
 

@@ -19,7 +19,7 @@ Only :class:`StoreUnavailable` and :class:`StaleChain` are worth waiting for.
 
 from __future__ import annotations
 
-from sealmarket.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.errors import SealmarketError
 
 
 class OracleError(SealmarketError):

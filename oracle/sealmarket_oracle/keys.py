@@ -9,10 +9,10 @@ from pathlib import Path
 
 import coincurve
 
-from sealmarket.protocol.codec import Address, Bytes32, HexBytes
-from sealmarket.protocol.signing import address_of, sign
-from sealmarket.sealed.errors import InvalidHpkeKey
-from sealmarket.sealed.hpke import PrivateKey
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
+from sealmarket_enclave.protocol.signing import address_of, sign
+from sealmarket_enclave.sealed.errors import InvalidHpkeKey
+from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import KeyFileRefused
 
 SIGNER_FILE = "signer.key"

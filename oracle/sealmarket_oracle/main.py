@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from sealmarket.chain import Chain
-from sealmarket.protocol.numbers import Grade
+from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle import keys as key_files
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.config import Config, load

@@ -7,8 +7,8 @@ import sqlite3
 import threading
 from typing import Literal
 
-from sealmarket.protocol.codec import Shape
-from sealmarket.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.codec import Shape
+from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_oracle.service import Node
 
 _log = logging.getLogger("sealmarket.oracle")

@@ -107,12 +107,12 @@ def _cases() -> dict[str, Callable[[], tuple[Call, Call]]]:
 def _intel(tee: str, *, first: bool) -> tuple[Call, Call]:
     import dcap_qvl
 
-    from sealmarket.attestation import intel, intel_trust
-    from sealmarket.attestation.collateral import IntelCollateral
-    from sealmarket.attestation.evidence import Endorsements, parse
-    from sealmarket.attestation.roots import Roots
-    from sealmarket.attestation.verify import UNCHECKED, Expected, verify
-    from sealmarket_worker.virtual.intel_format import SgxReport
+    from sealmarket.attestation.intel.authenticate import authenticate as intel, trust as intel_trust
+    from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+    from sealmarket.attestation.core.evidence import Endorsements, parse
+    from sealmarket.attestation.collateral.documents.roots import Roots
+    from sealmarket.attestation.core.verify import Expected, UNCHECKED, verify
+    from sealmarket_devices.intel_format import SgxReport
     from tests.forge.intel import IntelForge
 
     now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -149,9 +149,9 @@ def _snp() -> tuple[Call, Call]:
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
     from cryptography.hazmat.primitives.hashes import SHA384
 
-    from sealmarket.attestation.evidence import Endorsements, parse
-    from sealmarket.attestation.roots import Roots
-    from sealmarket.attestation.verify import UNCHECKED, Expected, verify
+    from sealmarket.attestation.core.evidence import Endorsements, parse
+    from sealmarket.attestation.collateral.documents.roots import Roots
+    from sealmarket.attestation.core.verify import Expected, UNCHECKED, verify
     from tests.vectors import FOLDER
 
     raw = (FOLDER / "snp/TEE-Attestation-Verification-ms-genoa-v3.report.bin").read_bytes()

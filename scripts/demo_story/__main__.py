@@ -14,15 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scripts.demo_story import ground, stage, story, yours
+from scripts.demo_story import chain as ground, own_data as yours, setup as stage, story
 from scripts.demo_story.data import parts
 from scripts.demo_story.proof import prove
 from scripts.demo_story.refusals import refuse_all
 from scripts.demo_story.story import Story, StoryBroken
-from scripts.demo_story.tell import Teller
-from scripts.local_market import LocalMarket, coin
-from scripts.processes import ProcessError, Supervisor
-from sealmarket.protocol.errors import SealmarketError
+from scripts.demo_story.console import Teller
+from sealmarket_localnet.market import LocalMarket, coin
+from sealmarket_localnet.processes import ProcessError, Supervisor
+from sealmarket_enclave.protocol.errors import SealmarketError
 
 EPILOG = """examples:
   scripts/demo                 the story, with time to read

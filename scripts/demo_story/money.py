@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scripts.local_market import ETHER
-from sealmarket.protocol.codec import Wei
+from sealmarket_localnet.market import ETHER
+from sealmarket_enclave.protocol.codec import Wei
 
 
 @dataclass(frozen=True, slots=True)

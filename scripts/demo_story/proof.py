@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from scripts.demo_story.story import Story, StoryBroken
-from sealmarket.attestation.roots import Roots
-from sealmarket.client.proof import SUFFIX, gather_proof, write_proof
-from sealmarket.client.verify import Conclusion, Trusted, verify_receipt
-from sealmarket.client.verify_facts import chain_facts
+from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
+from sealmarket.receipts.verify import Conclusion, Trusted, verify_receipt
+from sealmarket.receipts.facts import chain_facts
 
 _MARKS = {"ok": "[green]ok[/]", "failed": "[red]failed[/]", "unknown": "[yellow]unknown[/]"}
 

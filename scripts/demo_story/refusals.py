@@ -10,16 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.demo_story import stage
+from scripts.demo_story import setup as stage
 from scripts.demo_story.story import NAMES, PARAMETERS, Story, StoryBroken, draft_of, limits, signed
-from scripts.local_market import coin
+from sealmarket_localnet.market import coin
 from sealmarket.chain import Fault
 from sealmarket.chain.contracts import AssetOffer, Deal
 from sealmarket.client import AssetWish, RequestHandle, SealedAsset
 from sealmarket.client.errors import JobEndedOtherwise
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
-from sealmarket.protocol.codec import Address
-from sealmarket.protocol.numbers import Grade, JobId, Status, Tee
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket.protocol.wire import SignedComputeOrder
 
 REFUSING_SIGNATURES = 2

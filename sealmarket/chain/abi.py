@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from sealmarket.chain.errors import AbiMismatch
-from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint, prepared
-from sealmarket.protocol.hashing import keccak
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint, prepared
+from sealmarket_enclave.protocol.hashing import keccak
 
 S = TypeVar("S", bound=Shape)
 Fields = dict[str, Any]

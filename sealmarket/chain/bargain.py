@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sealmarket.protocol.codec import Address, Bytes32, MicroEpsilon, Wei
-from sealmarket.protocol.eip712 import TypedShape
-from sealmarket.protocol.hashing import Word, keccak, words
-from sealmarket.protocol.job import JobSpec
-from sealmarket.protocol.numbers import U32, AssetId, Grade, JobId, Seconds
+from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Wei
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.hashing import Word, keccak, words
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Seconds, U32
 
 _COMMITMENT_BYTES = 26
 

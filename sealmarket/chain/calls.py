@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sealmarket.chain import abi
-from sealmarket.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,11 @@ from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity
 from sealmarket.chain.view import View
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.codec import Address, Bytes32
-from sealmarket.protocol.errors import MalformedDocument
-from sealmarket.protocol.numbers import BlockNumber, Outcome
-from sealmarket.protocol.orders import Terms
+from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket.protocol.decisions import Outcome
+from sealmarket_enclave.protocol.numbers import BlockNumber
+from sealmarket_enclave.protocol.terms import Terms
 
 EVENT_SPAN = 2_000
 """Blocks per log query: what public nodes commonly allow."""

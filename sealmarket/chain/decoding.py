@@ -28,10 +28,13 @@ from sealmarket.chain.events import (
 )
 from sealmarket.chain.model import EventRef, Fault, Payout
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.codec import ZERO_HASH, Bytes32, Uint, Wei
-from sealmarket.protocol.job import Decision, JobSpec
-from sealmarket.protocol.numbers import AssetId, JobId, Outcome, Status
-from sealmarket.protocol.orders import Seal, Terms
+from sealmarket_enclave.protocol.codec import Bytes32, Uint, Wei, ZERO_HASH
+from sealmarket.protocol.decisions import Decision
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import AssetId, JobId
+from sealmarket_enclave.protocol.terms import Seal, Terms
 
 UNKNOWN_EPOCH = 0
 """In a decision's core until the chain reader fills it in from the job: the event does not repeat it."""

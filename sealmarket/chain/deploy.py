@@ -26,8 +26,8 @@ from sealmarket.chain.model import Block, Windows
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.chain.sender import Mined, Sender
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule
-from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Shape, Wei, decode
-from sealmarket.protocol.hashing import keccak
+from sealmarket_enclave.protocol.codec import Address, Shape, Wei, ZERO_ADDRESS, decode
+from sealmarket_enclave.protocol.hashing import keccak
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

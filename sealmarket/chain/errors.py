@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sealmarket.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.errors import SealmarketError
 
 
 class ChainError(SealmarketError):

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sealmarket.chain.model import NO_PAYOUT, NOTHING, EventRef, Fault, Payout
-from sealmarket.protocol.codec import ZERO_HASH, Address, Bytes32, Uint, Wei
-from sealmarket.protocol.job import Decision, JobSpec
-from sealmarket.protocol.numbers import AssetId, JobId, Outcome, Status
-from sealmarket.protocol.orders import Seal, Terms
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, Wei, ZERO_HASH
+from sealmarket.protocol.decisions import Decision
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import AssetId, JobId
+from sealmarket_enclave.protocol.terms import Seal, Terms
 
 
 @dataclass(frozen=True, slots=True)

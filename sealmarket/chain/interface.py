@@ -7,8 +7,8 @@ from typing import Protocol
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.model import Account, AssetState, Block, JobSlot
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.codec import Address, Bytes32
-from sealmarket.protocol.numbers import AssetId
+from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.numbers import AssetId
 
 
 class ViewReader(Protocol):

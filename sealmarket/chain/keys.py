@@ -10,7 +10,7 @@ from functools import cache
 
 from sealmarket.chain.errors import DevelopmentKeyRefused
 from sealmarket.chain.rpc import is_loopback
-from sealmarket.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address
 
 DEVELOPMENT_CHAIN_IDS = frozenset({31337, 1337})
 MNEMONICS = (

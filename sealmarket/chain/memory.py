@@ -27,11 +27,14 @@ from sealmarket.chain.events import (
 )
 from sealmarket.chain.model import Account, AssetState, Block, EventRef, Fault, JobSlot
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.codec import ZERO_HASH, Address, Bytes32, MicroEpsilon, Uint, Wei
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.job import Decision, Failure, JobSpec, Settlement
-from sealmarket.protocol.numbers import AssetId, BlockNumber, JobId, Outcome, Status
-from sealmarket.protocol.orders import Seal, Terms
+from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Uint, Wei, ZERO_HASH
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket.protocol.decisions import Decision
+from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, JobId
+from sealmarket_enclave.protocol.terms import Seal, Terms
 
 BLOCK_SECONDS = 1
 GENESIS_TIMESTAMP = 1_700_000_000

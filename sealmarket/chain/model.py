@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from sealmarket.protocol.codec import Address, Bytes32, MicroEpsilon, Wei
-from sealmarket.protocol.numbers import BlockNumber, Status
-from sealmarket.protocol.orders import Terms
+from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Wei
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import BlockNumber
+from sealmarket_enclave.protocol.terms import Terms
 
 
 @dataclass(frozen=True, slots=True, order=True)

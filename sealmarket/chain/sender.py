@@ -21,8 +21,8 @@ from sealmarket.chain.keys import refuse_publicly_known
 from sealmarket.chain.model import Block
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import quantity
-from sealmarket.protocol.codec import Address, Bytes32
-from sealmarket.protocol.numbers import BlockNumber
+from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.numbers import BlockNumber
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

@@ -17,9 +17,10 @@ from sealmarket.chain.model import (
     Windows,
 )
 from sealmarket.chain.reverts import sentence_of
-from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, MicroEpsilon, Wei
-from sealmarket.protocol.numbers import AssetId, Status
-from sealmarket.protocol.orders import Terms
+from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Wei, ZERO_ADDRESS, ZERO_HASH
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import AssetId
+from sealmarket_enclave.protocol.terms import Terms
 
 if TYPE_CHECKING:
     from sealmarket.chain.chain import Chain

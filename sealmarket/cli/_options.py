@@ -15,9 +15,9 @@ import typer
 
 from sealmarket.chain import Chain
 from sealmarket.client.books import load_book
-from sealmarket.client.store import Store
-from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
-from sealmarket.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, ZERO_ADDRESS, to_builtins
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

@@ -8,7 +8,7 @@ import typer
 
 from sealmarket.cli._options import AsJson, BookFile, RpcUrl, account_option, answer, coins, market
 from sealmarket.client.books import load_book
-from sealmarket.protocol.codec import ZERO_ADDRESS, to_builtins
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, to_builtins
 
 app = typer.Typer(no_args_is_help=True, help="Look at a market on its chain.")
 

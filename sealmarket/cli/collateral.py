@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.attestation.collateral import IntelCollateral
-from sealmarket.attestation.errors import CollateralError
-from sealmarket.attestation.evidence import parse
-from sealmarket.attestation.fetch import Endpoints, Fetcher, kds_request
-from sealmarket.attestation.model import Tee
-from sealmarket.attestation.roots import Roots
-from sealmarket.attestation.snp_report import read_report
-from sealmarket.attestation.store import CollateralStore, PlatformKind, default_store, kind_of_quote
+from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.evidence import parse
+from sealmarket.attestation.collateral.documents.fetch import Endpoints, Fetcher, kds_request
+from sealmarket.attestation.core.model import Tee
+from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.amd.report import read_report
+from sealmarket.attestation.collateral.documents.store import CollateralStore, PlatformKind, default_store, kind_of_quote
 from sealmarket.cli.evidence import TeeChoice, read_time
 
 app = typer.Typer(no_args_is_help=True, help="Keep the vendor's collateral for machines with and without network.")
@@ -141,9 +141,9 @@ def forecast(
     store: _Store = None,
 ) -> None:
     """Which running platforms will newer collateral refuse, by which rule, and from when? Exit 1 if any."""
-    from sealmarket.attestation.forecast import Running
-    from sealmarket.attestation.forecast import forecast as look_ahead
-    from sealmarket.attestation.rules import read_rules
+    from sealmarket.attestation.policy.forecast import Running
+    from sealmarket.attestation.policy.forecast import forecast as look_ahead
+    from sealmarket.attestation.policy.rules import read_rules
 
     now, kept, running = read_time(at) if at else datetime.now(UTC), _open(store), []
     for path in evidence:

@@ -35,13 +35,14 @@ from sealmarket.client.consumer import (
     load_result_key,
 )
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
-from sealmarket.client.proof import SUFFIX, gather_proof, write_proof
-from sealmarket.protocol.codec import decode
-from sealmarket.protocol.errors import MalformedDocument
-from sealmarket.protocol.numbers import AssetId, Grade, JobId, Purpose, Tee
-from sealmarket.sealed.keyfile import KeyFile as StoredKey
-from sealmarket.sealed.outputs import NAME
-from sealmarket.workload.bundle import read_bundle
+from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
+from sealmarket_enclave.protocol.codec import decode
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket.protocol.orders import Purpose
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
+from sealmarket.client.keyfile import KeyFile as StoredKey
+from sealmarket_enclave.sealed.outputs import NAME
+from sealmarket_enclave.workload.bundle import read_bundle
 
 app = typer.Typer(no_args_is_help=True, help="Request a job over sealed data, follow it, and open its result.")
 

@@ -12,15 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sealmarket.attestation.collateral import IntelCollateral
-from sealmarket.attestation.errors import CollateralError, NotEvidence
-from sealmarket.attestation.evidence import Endorsements, Evidence, parse
-from sealmarket.attestation.model import Finding, Grade, Tee, Verdict
-from sealmarket.attestation.reasons import Reason
-from sealmarket.attestation.roots import Roots, self_signed_roots
-from sealmarket.attestation.rules import EvidenceRules, read_rules
-from sealmarket.attestation.store import CollateralStore, default_store
-from sealmarket.attestation.verify import UNCHECKED, Expected, verify
+from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.core.errors import CollateralError, NotEvidence
+from sealmarket.attestation.core.evidence import Endorsements, Evidence, parse
+from sealmarket.attestation.core.model import Finding, Grade, Tee, Verdict
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.collateral.documents.roots import Roots, self_signed_roots
+from sealmarket.attestation.policy.rules import EvidenceRules, read_rules
+from sealmarket.attestation.collateral.documents.store import CollateralStore, default_store
+from sealmarket.attestation.core.verify import Expected, UNCHECKED, verify
 
 app = typer.Typer(no_args_is_help=True, help="Verify evidence of trusted hardware, or show what it claims.")
 
@@ -176,7 +176,7 @@ def _development(roots: Roots, endorsements: Endorsements) -> tuple[Roots, tuple
 
 
 def _write_ear(verdict: Verdict, path: Path, key: Path | None, now: datetime, rules: EvidenceRules | None) -> None:
-    from sealmarket.attestation.ear import load_key, sign_ear
+    from sealmarket.attestation.core.ear import load_key, sign_ear
 
     if key is None:
         raise typer.BadParameter("--ear needs --ear-key, the verifier's P-256 key in PEM")
@@ -211,7 +211,7 @@ def show_command(
     tee: Annotated[TeeChoice, typer.Option(help="What the evidence must be.")] = TeeChoice.AUTO,
 ) -> None:
     """Show what evidence claims, as JSON. Nothing is verified."""
-    from sealmarket.attestation.verify import unverified_claims
+    from sealmarket.attestation.core.verify import unverified_claims
 
     evidence = _parse(file, tee)
     shown: dict[str, Any] = {

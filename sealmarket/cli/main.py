@@ -21,7 +21,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sealmarket.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.errors import SealmarketError
 
 ENTRY_POINTS = "sealmarket.cli"
 _FOLDER = Path(__file__).parent

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.attestation.explain import explain
-from sealmarket.attestation.rules import read_rules, rules_schema
-from sealmarket.attestation.simulate import read_cases, simulate
+from sealmarket.attestation.policy.explain import explain
+from sealmarket.attestation.policy.rules import read_rules, rules_schema
+from sealmarket.attestation.policy.simulate import read_cases, simulate
 
 app = typer.Typer(no_args_is_help=True, help="Check, explain and try out the evidence rules of a policy.")
 

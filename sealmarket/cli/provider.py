@@ -21,7 +21,7 @@ from sealmarket.cli._options import (
     withdraw_free,
 )
 from sealmarket.client.provider import DAY, Provider
-from sealmarket.protocol.numbers import Grade, Tee
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 app = typer.Typer(no_args_is_help=True, help="Stake, offer compute, and collect what your enclaves earned.")
 

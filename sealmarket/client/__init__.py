@@ -23,7 +23,7 @@ from sealmarket.client.errors import ClientError
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.owner import Owner, SealedAsset
 from sealmarket.client.provider import Provider
-from sealmarket.client.store import Store
+from sealmarket.store.blobs import Store
 
 __all__ = [
     "AssetWish",

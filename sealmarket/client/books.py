@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sealmarket.client.errors import AddressBookRefused
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.codec import decode
-from sealmarket.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.codec import decode
+from sealmarket_enclave.protocol.errors import MalformedDocument
 
 
 def load_book(path: Path) -> AddressBook:

@@ -18,29 +18,33 @@ from sealmarket.client.errors import JobEndedOtherwise, NotInStore, RequestInval
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.owner import new_salt
 from sealmarket.client.signing import sign
-from sealmarket.client.store import Store, digest_of
-from sealmarket.protocol.codec import (
-    ZERO_ADDRESS,
-    ZERO_HASH,
+from sealmarket.store.blobs import Store, digest_of
+from sealmarket_enclave.protocol.codec import (
     Address,
     Bytes32,
     MicroEpsilon,
     Wei,
+    ZERO_ADDRESS,
+    ZERO_HASH,
     decode_canonical,
 )
-from sealmarket.protocol.errors import MalformedDocument
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.job import Acknowledgement, evidence_hash
-from sealmarket.protocol.numbers import AssetId, Grade, JobId, Purpose, Status, Tee
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket.protocol.orders import Acknowledgement
+from sealmarket_enclave.protocol.job import evidence_hash
+from sealmarket.protocol.orders import Purpose
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket.protocol.orders import AssetLimit, Request
-from sealmarket.protocol.wire import EvidencePackage, Parameters, SignedRequest
-from sealmarket.sealed.contexts import EvidenceInfo
-from sealmarket.sealed.errors import SealedError
-from sealmarket.sealed.hpke import PrivateKey
-from sealmarket.sealed.keyfile import KeyKind, read_key_file, write_key_file
-from sealmarket.sealed.result import ResultEnvelope, open_result
-from sealmarket.workload.bundle import Bundle, read_bundle
-from sealmarket.workload.manifest import Value
+from sealmarket.protocol.wire import EvidencePackage, SignedRequest
+from sealmarket_enclave.protocol.job import Parameters
+from sealmarket_enclave.sealed.contexts import EvidenceInfo
+from sealmarket_enclave.sealed.errors import SealedError
+from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
+from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
+from sealmarket_enclave.workload.bundle import Bundle, read_bundle
+from sealmarket_enclave.workload.manifest import Value
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

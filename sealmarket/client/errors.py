@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sealmarket.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.errors import SealmarketError
 
 
 class ClientError(SealmarketError):

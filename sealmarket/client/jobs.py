@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sealmarket.attestation.reasons import Reason
+from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import Block, Chain, Enclave, Fault, JobSlot, Payout
 from sealmarket.chain.contracts import Receipt
 from sealmarket.chain.events import (
@@ -18,9 +18,12 @@ from sealmarket.chain.events import (
     JobStopped,
 )
 from sealmarket.client.errors import JobNotFound
-from sealmarket.protocol.codec import Bytes32, Uint
-from sealmarket.protocol.job import Decision, JobSpec
-from sealmarket.protocol.numbers import JobId, Outcome, Status
+from sealmarket_enclave.protocol.codec import Bytes32, Uint
+from sealmarket.protocol.decisions import Decision
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket.protocol.reasons import job_reason, reason_codes
 
 

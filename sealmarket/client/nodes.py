@@ -12,10 +12,10 @@ import httpx
 from sealmarket.client.errors import ClientError, StoreLied
 from sealmarket.client.http import Http
 from sealmarket.protocol.book import AddressBook, Committee, Member
-from sealmarket.protocol.codec import Bytes32
-from sealmarket.protocol.errors import SealmarketError
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.signing import require_signer
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.signing import require_signer
 from sealmarket.protocol.wire import NodeStatus, SignedDecision
 
 log = logging.getLogger(__name__)

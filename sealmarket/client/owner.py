@@ -28,30 +28,31 @@ from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import PolicyDraft, policy_document
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.client.signing import sign
-from sealmarket.client.store import Store
+from sealmarket.store.blobs import Store
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.codec import (
-    ZERO_ADDRESS,
-    ZERO_HASH,
+from sealmarket_enclave.protocol.codec import (
     Address,
     Bytes32,
     Shape,
     Uint,
     Wei,
+    ZERO_ADDRESS,
+    ZERO_HASH,
     canonical_json,
     decode,
     decode_canonical,
 )
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.numbers import U32, AssetId
-from sealmarket.protocol.orders import AssetOrder, Seal, Terms, asset_id
-from sealmarket.protocol.policy import PolicyDocument
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import AssetId, U32
+from sealmarket.protocol.orders import AssetOrder, asset_id
+from sealmarket_enclave.protocol.terms import Seal, Terms
+from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket.protocol.wire import SignedAssetOrder
-from sealmarket.sealed import shares
-from sealmarket.sealed.container import ContainerReader, seal
-from sealmarket.sealed.hpke import PublicKey
-from sealmarket.sealed.keyfile import KeyKind, write_key_file
-from sealmarket.sealed.shares import ShareSet
+from sealmarket_enclave.sealed import shares
+from sealmarket_enclave.sealed.container import ContainerReader, seal
+from sealmarket_enclave.sealed.hpke import PublicKey
+from sealmarket.client.keyfile import KeyKind, write_key_file
+from sealmarket_enclave.sealed.shares import ShareSet
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -270,7 +271,7 @@ class Owner:
     def replace_allow_list(self, asset: AssetId, version: int, leaves: Iterable[Bytes32]) -> Mined:
         """Put another list of allowed pairs into force; with what the policy allows, never more.
 
-        ``leaves`` are :func:`~sealmarket.protocol.job.allowed_leaf`; any number stands behind one root on chain.
+        ``leaves`` are :func:`~sealmarket.protocol.merkle.allowed_leaf`; any number stands behind one root on chain.
         """
         root = self._store.put_list(leaves)
         return self._sender.send(self._chain.registry.replace_allow_list(asset, version, root))

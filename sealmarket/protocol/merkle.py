@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sealmarket.protocol.codec import ZERO_HASH, Address, Bytes32
-from sealmarket.protocol.hashing import keccak, words
+from sealmarket_enclave.protocol.codec import Address, Bytes32, ZERO_HASH
+from sealmarket_enclave.protocol.hashing import keccak, words
 
 
 def account_leaf(account: Address) -> Bytes32:

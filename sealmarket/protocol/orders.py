@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sealmarket.protocol.codec import Address, Bytes32, MicroEpsilon, Shape, Uint, Wei
-from sealmarket.protocol.eip712 import TypedShape
-from sealmarket.protocol.hashing import keccak, words
-from sealmarket.protocol.numbers import U32, AssetId, Grade, Seconds, Tee, Timestamp
+from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Shape, Uint, Wei
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.hashing import keccak, words
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, Seconds, Tee, Timestamp, U32
 
 _ASSET_DOMAIN = keccak(b"sealmarket/asset/1")
 

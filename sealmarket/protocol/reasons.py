@@ -1,7 +1,7 @@
 """Why a job is refused or stopped, beside what is wrong with its evidence.
 
 Signed decisions and the chain carry a set of reasons as 256 bits, one for each number. Numbers 1 to 219 are those of
-:mod:`sealmarket.attestation.reasons`; the ones here are 220 to 255. Numbers never change and are never used again:
+:mod:`sealmarket.attestation.core.reasons`; the ones here are 220 to 255. Numbers never change and are never used again:
 223 and 237 are retired.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from sealmarket.protocol.codec import Uint
-from sealmarket.protocol.numbers import Outcome
+from sealmarket_enclave.protocol.codec import Uint
+from sealmarket.protocol.decisions import Outcome
 
 
 class JobReason(Enum):

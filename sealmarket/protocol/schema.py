@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from sealmarket.protocol.codec import HexBytes, Uint
+from sealmarket_enclave.protocol.codec import HexBytes, Uint
 
 
 def json_schema(*kinds: type) -> dict[str, Any]:

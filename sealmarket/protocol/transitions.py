@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sealmarket.protocol.numbers import Status
+from sealmarket.protocol.transitions import Status
 
 
 class Transition(NamedTuple):

@@ -11,10 +11,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from sealmarket.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
-from sealmarket.protocol.hashing import keccak, words
-from sealmarket.protocol.job import Acknowledgement, ChallengeAnswer, Decision, Failure, JobSpec, Settlement, Stop
-from sealmarket.protocol.numbers import U8, U32, AssetId, Grade, JobId, Tee
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
+from sealmarket_enclave.protocol.hashing import keccak, words
+from sealmarket.protocol.decisions import ChallengeAnswer, Decision, Stop
+from sealmarket.protocol.orders import Acknowledgement
+from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee, U32, U8
 from sealmarket.protocol.orders import AssetOrder, ComputeOrder, Request
 
 Text = Annotated[str, Meta(max_length=4096)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.processes import Supervisor
+from sealmarket_localnet.processes import Supervisor
 from tests.acceptance.market import Rehearsal, raise_curtain
 from tests.acceptance.money import assert_conserved
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scripts import chains
-from scripts.demo_story.stage import prepare_image
-from scripts.local_market import ETHER, NODES, LocalMarket, Purse
-from scripts.processes import Process, Supervisor
-from sealmarket.attestation.model import Grade as EvidenceGrade
-from sealmarket.attestation.model import TdxMeasurement
-from sealmarket.attestation.rules import EvidenceRules
+from sealmarket_localnet import chains
+from scripts.demo_story.setup import prepare_image
+from sealmarket_localnet.market import ETHER, LocalMarket, NODES, Purse
+from sealmarket_localnet.processes import Process, Supervisor
+from sealmarket.attestation.core.model import Grade as EvidenceGrade
+from sealmarket.attestation.core.model import TdxMeasurement
+from sealmarket.attestation.policy.rules import EvidenceRules
 from sealmarket.chain import Chain, Fault, Mined
 from sealmarket.chain.contracts import AssetOffer, Deal
 from sealmarket.chain.events import JobMatched
@@ -37,11 +37,12 @@ from sealmarket.client import (
 from sealmarket.client.consumer import RequestHandle
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.protocol.book import FinalityRule
-from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, ZERO_ADDRESS, to_builtins
 from sealmarket.protocol.merkle import account_leaf
-from sealmarket.protocol.numbers import Grade, JobId, Status, Tee
-from sealmarket.protocol.policy import OutputRules
-from sealmarket.sealed.hpke import PrivateKey
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
+from sealmarket_enclave.protocol.policy import OutputRules
+from sealmarket_enclave.sealed.hpke import PrivateKey
 from tests.acceptance import workloads
 from tests.acceptance.money import assert_conserved, burned
 from tests.acceptance.workloads import Workload

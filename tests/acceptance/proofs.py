@@ -10,8 +10,8 @@ from typing import Any
 from typer.testing import CliRunner
 
 from sealmarket.cli.verify import app
-from sealmarket.client.proof import SUFFIX, gather_proof, write_proof
-from sealmarket.protocol.numbers import JobId
+from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
+from sealmarket_enclave.protocol.numbers import JobId
 from tests.acceptance.market import Rehearsal
 
 

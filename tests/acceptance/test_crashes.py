@@ -18,8 +18,9 @@ from sealmarket.chain import Fault
 from sealmarket.chain.events import JobEnded, JobSettled
 from sealmarket.client.errors import ClientError
 from sealmarket.client.jobs import JobRecord
-from sealmarket.protocol.numbers import JobId, Status
-from sealmarket_worker.host.progress import StageName
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_worker.progress import StageName
 from tests.acceptance.market import Rehearsal, by_the_table, changes, names_of, node_names, until
 from tests.acceptance.money import assert_conserved
 

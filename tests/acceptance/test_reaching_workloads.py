@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sealmarket.chain import Fault
-from sealmarket.protocol.numbers import Status
+from sealmarket.protocol.transitions import Status
 from tests.acceptance import workloads
 from tests.acceptance.market import PRICES, Rehearsal, changes
 

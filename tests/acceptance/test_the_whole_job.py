@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from sealmarket.protocol.numbers import Grade, JobId, Status
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import Grade, JobId
 from tests.acceptance.market import COMPUTE_PRICE, OWNERS, PRICES, Rehearsal, changes
 from tests.acceptance.money import assert_conserved
 from tests.acceptance.proofs import altered, audit, failed, prove

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sealmarket.chain import Fault
 from sealmarket.client import SealedAsset
-from sealmarket.protocol.codec import Bytes32
-from sealmarket.protocol.numbers import JobId, Status
-from sealmarket.protocol.policy import OutputRules
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.policy import OutputRules
 from tests.acceptance.market import WINDOWS, Rehearsal, changes, names_of
 
 TEXT = OutputRules(media_types=("text/csv",), max_outputs=1, max_bytes=1 << 16, bucket_bytes=4096)

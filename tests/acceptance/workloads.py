@@ -6,9 +6,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealmarket.protocol.codec import Bytes32
-from sealmarket.workload.bundle import read_bundle
-from tests.worker.scene import write_workload
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.workload.bundle import read_bundle
+from tests.enclave.scene import write_workload
 
 MANIFEST = """\
 schema = 1

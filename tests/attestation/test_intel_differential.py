@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sealmarket.attestation import intel
-from sealmarket.attestation.errors import EvidenceRefused
-from sealmarket.attestation.evidence import parse
-from sealmarket.attestation.model import TcbStatus
-from sealmarket.attestation.reasons import Reason
-from sealmarket.attestation.roots import Roots
-from sealmarket_worker.virtual import intel_collateral as genuine
+from sealmarket.attestation.intel.authenticate import authenticate as intel
+from sealmarket.attestation.core.errors import EvidenceRefused
+from sealmarket.attestation.core.evidence import parse
+from sealmarket.attestation.core.model import TcbStatus
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket_devices import intel_collateral as genuine
 from tests.attestation.support import NOW, endorse, forge_roots
 from tests.forge.intel import IntelForge
 from tests.vectors import manifest, vector

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from sealmarket.attestation.model import (
+from sealmarket.attestation.core.model import (
+    Bytes16,
     Bytes4,
     Bytes8,
-    Bytes16,
     Measurement,
     SgxMeasurement,
     SnpMeasurement,
     TdxMeasurement,
 )
-from sealmarket.protocol.codec import Bytes32, Bytes48, Bytes64, to_builtins
-from sealmarket.protocol.hashing import keccak
+from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64, to_builtins
+from sealmarket_enclave.protocol.hashing import keccak
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "spec" / "vectors" / "measurements.json"
 

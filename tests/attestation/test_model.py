@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from sealmarket.attestation import model
-from sealmarket.attestation.errors import AttestationError
-from sealmarket.attestation.model import AuthenticReport, Finding, Grade, Platform, Tcb, TcbStatus, Tee
-from sealmarket.attestation.reasons import Reason
-from sealmarket.protocol.codec import Bytes32
+from sealmarket.attestation.core import model
+from sealmarket.attestation.core.errors import AttestationError
+from sealmarket.attestation.core.model import AuthenticReport, Finding, Grade, Platform, Tcb, TcbStatus, Tee
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket_enclave.protocol.codec import Bytes32
 
 ROOT = Path(model.__file__).parents[2]
 MAKERS = {"model.py", "intel.py", "snp.py"}

@@ -12,18 +12,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation import intel
-from sealmarket.attestation.collateral import IntelCollateral
-from sealmarket.attestation.errors import NotEvidence
-from sealmarket.attestation.evidence import Endorsements, Evidence, parse
-from sealmarket.attestation.model import Grade, Tee, Verdict
-from sealmarket.attestation.reasons import Reason
-from sealmarket.attestation.roots import Roots
-from sealmarket.attestation.rules import EvidenceRules, IntelRules, PlatformFlag, TdAttribute
-from sealmarket.attestation.verify import UNCHECKED, Expected, appraise, authenticate, verify
-from sealmarket_worker.virtual import intel_collateral as genuine
-from sealmarket_worker.virtual.intel_format import SgxReport, sign_raw
-from sealmarket_worker.virtual.pki import Authority, Validity, certify, revocation_list
+from sealmarket.attestation.intel.authenticate import authenticate as intel
+from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.core.errors import NotEvidence
+from sealmarket.attestation.core.evidence import Endorsements, Evidence, parse
+from sealmarket.attestation.core.model import Grade, Tee, Verdict
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.policy.rules import EvidenceRules, IntelRules, PlatformFlag, TdAttribute
+from sealmarket.attestation.core.verify import Expected, UNCHECKED, appraise, authenticate, verify
+from sealmarket_devices import intel_collateral as genuine
+from sealmarket_devices.intel_format import SgxReport, sign_raw
+from sealmarket_devices.pki import Authority, Validity, certify, revocation_list
 from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots, forged, report_of
 from tests.forge.intel import IntelForge, intel_root_name, malleate, new_key
 from tests.vectors import first, manifest, vector
@@ -363,7 +363,7 @@ def test_27_a_running_module_that_is_revoked_is_refused(forge: IntelForge) -> No
 
 
 def _status(word: str) -> Any:
-    from sealmarket.attestation.model import TcbStatus
+    from sealmarket.attestation.core.model import TcbStatus
 
     return TcbStatus(word)
 
@@ -583,7 +583,7 @@ def test_33_an_attestation_key_that_the_qe_does_not_name_is_refused(forge: Intel
 
 
 def test_33_a_qe_hash_with_a_tail_is_refused(forge: IntelForge) -> None:
-    from sealmarket_worker.virtual.intel_format import public_raw, qe_report_data
+    from sealmarket_devices.intel_format import public_raw, qe_report_data
 
     right = qe_report_data(public_raw(forge.attestation_key), b"\x07" * 32)
 

@@ -14,7 +14,7 @@ from sevsnpmeasure import vcpu_types
 from sevsnpmeasure.gctx import GCTX
 from sevsnpmeasure.sev_mode import SevMode
 
-from sealmarket.attestation.snp_launch import CPU_SIGNATURES, Guest, LaunchNotMeasurable, _Digest, launch_digest
+from sealmarket.attestation.amd.launch import CPU_SIGNATURES, Guest, LaunchNotMeasurable, _Digest, launch_digest
 
 RESET = UUID("00f771de-1a7e-4fcb-890e-68c77e2fb44e")
 HASHES = UUID("7255371f-3a3b-4b04-927b-1da6efa8d454")

@@ -5,11 +5,21 @@ from __future__ import annotations
 import coincurve
 
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, MicroEpsilon, Uint, Wei
-from sealmarket.protocol.eip712 import TypedShape
-from sealmarket.protocol.numbers import AssetId, Grade, Tee
-from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request, Seal, Terms
-from sealmarket.protocol.signing import address_of, sign
+from sealmarket_enclave.protocol.codec import (
+    Address,
+    Bytes32,
+    HexBytes,
+    MicroEpsilon,
+    Uint,
+    Wei,
+    ZERO_ADDRESS,
+    ZERO_HASH,
+)
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
+from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request
+from sealmarket_enclave.protocol.terms import Seal, Terms
+from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket_backend.index import IndexedAsset
 

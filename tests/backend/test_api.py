@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI
 
 from sealmarket.chain.memory import MemoryChain
-from sealmarket.protocol.codec import HexBytes, canonical_json, decode
-from sealmarket.protocol.hashing import keccak
+from sealmarket_enclave.protocol.codec import HexBytes, canonical_json, decode
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket.protocol.wire import EvidenceEnvelope, Problem, SignedComputeOrder
 from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend

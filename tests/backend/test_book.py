@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sealmarket.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address
 from sealmarket_backend import book as book_module
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.database import Database
+from sealmarket_backend.tables import Database
 from sealmarket_backend.errors import NotFound, Rejected
 from tests.backend.orders import (
     ASSET,

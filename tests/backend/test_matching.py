@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from sealmarket.protocol import merkle
-from sealmarket.protocol.codec import Address, Wei
-from sealmarket.protocol.numbers import Grade, Tee
+from sealmarket_enclave.protocol.codec import Address, Wei
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.index import IndexedAsset
 from sealmarket_backend.matching import AssetKey, NoMatch, Proposal, propose

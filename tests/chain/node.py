@@ -12,8 +12,8 @@ from requests.adapters import BaseAdapter
 
 from sealmarket.chain import Chain
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket.protocol.codec import Address, HexBytes
-from sealmarket.protocol.hashing import keccak
+from sealmarket_enclave.protocol.codec import Address, HexBytes
+from sealmarket_enclave.protocol.hashing import keccak
 
 CHAIN_ID = 31337
 REGISTRY, COMMITTEE, MARKET = (Address(bytes([n]) * 20) for n in (1, 2, 3))

@@ -22,10 +22,11 @@ from sealmarket.chain import (
 )
 from sealmarket.chain.events import AssetRevoked, JobMatched
 from sealmarket.protocol.book import FinalityRule
-from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.job import JobSpec
-from sealmarket.protocol.numbers import Grade, Status, Tee
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, ZERO_ADDRESS, ZERO_HASH
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.chain.node import BOOK, CHAIN_ID, MARKET, REGISTRY, Node, Wire, chain, error
 
 ASSET = keccak(b"asset")

@@ -6,7 +6,7 @@ import pytest
 
 from sealmarket.chain import DevelopmentKeyRefused
 from sealmarket.chain.keys import publicly_known, refuse_publicly_known
-from sealmarket.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address
 
 ANVIL_0 = Address.parse("0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266")
 GANACHE_0 = Address.parse("0x90f8bf6a479f320ead074411a4b0e7944ea8c9c1")

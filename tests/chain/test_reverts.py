@@ -6,7 +6,7 @@ import pytest
 
 from sealmarket.chain import RpcRefused, abi
 from sealmarket.chain.reverts import SENTENCES, decode_revert, known_errors, revert_of, sentence_of
-from sealmarket.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 
 ERRORS = {entry.name: entry for entry in known_errors().values()}
 HASH = Bytes32(b"\x11" * 32)

@@ -10,9 +10,9 @@ import rlp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealmarket.chain.storage_proof import ProofRefused, mapping_slot, prove
-from sealmarket.protocol.codec import Bytes32
-from sealmarket.protocol.hashing import keccak, words
+from sealmarket.chain.proof import ProofRefused, mapping_slot, prove
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.hashing import keccak, words
 
 Node = Any
 

@@ -11,10 +11,10 @@ import pytest
 
 from sealmarket.chain.deploy import write_book
 from sealmarket.client import create_result_key
-from sealmarket.workload.environment import build
+from sealmarket_enclave.workload.environment import build
 from tests.cli.test_market_commands import ID, run
 from tests.client.bundles import Case
-from tests.workload.bundles import bundle
+from tests.enclave.workload.bundles import bundle
 
 
 @pytest.fixture

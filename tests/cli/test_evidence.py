@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from sealmarket.attestation.ear import read_ear
+from sealmarket.attestation.core.ear import read_ear
 from sealmarket.cli.main import main
 from tests.attestation.support import NOW, report_of
 from tests.forge.intel import IntelForge
@@ -130,9 +130,9 @@ def test_every_form_of_the_same_evidence_gets_the_same_answer(
 
 
 def test_a_policy_decides_where_it_is_given(capsys: pytest.CaptureFixture[str], files: Path, forge: IntelForge) -> None:
-    from sealmarket.attestation.model import Grade
-    from sealmarket.attestation.rules import EvidenceRules
-    from sealmarket.protocol.codec import canonical_json
+    from sealmarket.attestation.core.model import Grade
+    from sealmarket.attestation.policy.rules import EvidenceRules
+    from sealmarket_enclave.protocol.codec import canonical_json
 
     measurement = report_of(forge, (files / "quote.bin").read_bytes()).measurement
     rules = EvidenceRules(measurements=(measurement,), platforms="any", lowest_grade=Grade.SIMULATED)

@@ -26,9 +26,9 @@ HEAVY = {"web3", "eth_account", "eth_abi", "sklearn", "fastapi", "uvicorn"}
         "sealmarket_backend.cli",
         "sealmarket_oracle.cli",
         "sealmarket_worker.cli",
-        "sealmarket_worker.enclave.main",
-        "sealmarket_worker.host.main",
-        "sealmarket_worker.sandbox.runner",
+        "sealmarket_enclave.runtime.main",
+        "sealmarket_worker.main",
+        "sealmarket_enclave.sandbox.runner",
     ],
 )
 def test_an_import_is_light(module: str) -> None:

@@ -46,7 +46,7 @@ def test_naming_the_groups_loads_none_of_them() -> None:
         "import sys\n"
         "from sealmarket.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'web3', 'dcap_qvl', 'fastapi', 'sealmarket.attestation.verify'} & set(sys.modules)\n"
+        "heavy = {'web3', 'dcap_qvl', 'fastapi', 'sealmarket.attestation.core.verify'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
     )
 

@@ -10,7 +10,7 @@ import pytest
 from sealmarket.chain.deploy import write_book
 from sealmarket.cli._options import Usage, amount, coins
 from sealmarket.cli.main import main
-from sealmarket.client.proof import write_proof
+from sealmarket.receipts.bundle import write_proof
 from tests.client.bundles import Case
 
 ID = "0x" + "11" * 32

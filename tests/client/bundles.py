@@ -8,10 +8,10 @@ from typing import Any
 import coincurve
 from msgspec.structs import replace
 
-from sealmarket.attestation.model import Grade as EvidenceGrade
-from sealmarket.attestation.rules import EvidenceRules
-from sealmarket.attestation.virtual_measure import LaunchMeasurement
-from sealmarket.attestation.virtual_tee import tdx_measurement
+from sealmarket.attestation.core.model import Grade as EvidenceGrade
+from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket_devices.measure import LaunchMeasurement
+from sealmarket_devices.measurements import tdx_measurement
 from sealmarket.chain import Block, JobSlot
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import members_hash
@@ -19,30 +19,41 @@ from sealmarket.chain.events import JobDecided, JobMatched, JobQuoted, JobSettle
 from sealmarket.chain.model import EventRef
 from sealmarket.client.draft import DraftTerms, PolicyDraft, policy_document
 from sealmarket.client.jobs import JobRecord
-from sealmarket.client.proof import ProofBundle, ReleaseProof, SentShare, SignedSettlement
-from sealmarket.client.verify import ChainFacts
+from sealmarket.receipts.bundle import ProofBundle, ReleaseProof, SentShare, SignedSettlement
+from sealmarket.receipts.verify import ChainFacts
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket.protocol.codec import (
-    ZERO_ADDRESS,
-    ZERO_HASH,
+from sealmarket_enclave.protocol.codec import (
     Address,
     Bytes32,
     HexBytes,
     MicroEpsilon,
     Uint,
     Wei,
+    ZERO_ADDRESS,
+    ZERO_HASH,
     to_builtins,
 )
-from sealmarket.protocol.hashing import keccak, words
-from sealmarket.protocol.job import AssetUse, Decision, JobSpec, Settlement, terms_digest
-from sealmarket.protocol.numbers import AssetId, BlockNumber, Grade, JobId, Outcome, Status, Tee
-from sealmarket.protocol.orders import Seal
-from sealmarket.protocol.policy import OutputRules, PolicyDocument
-from sealmarket.protocol.receipt import ReceiptInput, ReceiptPredicate, Statement, Subject, envelope, signing_hash
-from sealmarket.protocol.signing import address_of, personal_digest, sign
-from sealmarket.protocol.wire import DecisionDetail, SignedDecision, release_digest
-from sealmarket.sealed.hpke import PrivateKey
-from sealmarket.sealed.result import ResultEnvelope, seal_result
+from sealmarket_enclave.protocol.hashing import keccak, words
+from sealmarket.protocol.decisions import Decision
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement, terms_digest
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, Grade, JobId, Tee
+from sealmarket_enclave.protocol.terms import Seal
+from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.receipt import (
+    ReceiptInput,
+    ReceiptPredicate,
+    Statement,
+    Subject,
+    envelope,
+    signing_hash,
+)
+from sealmarket_enclave.protocol.signing import address_of, personal_digest, sign
+from sealmarket.protocol.wire import DecisionDetail, SignedDecision
+from sealmarket_enclave.protocol.release import release_digest
+from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.sealed.result import ResultEnvelope, seal_result
 
 CHAIN_ID = 31337
 REGISTRY, COMMITTEE, MARKET = (Address(bytes([n]) * 20) for n in (1, 2, 3))

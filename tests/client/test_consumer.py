@@ -14,24 +14,29 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account as Balances
 from sealmarket.client import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
 from sealmarket.client.errors import JobEndedOtherwise, JobNotFound, RequestInvalid, StoreLied, WaitedTooLong
-from sealmarket.client.memory import MemoryBackend
+from sealmarket.store.memory import MemoryBackend
 from sealmarket.protocol.book import FinalityRule
-from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Wei
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.job import JobSpec, Settlement
-from sealmarket.protocol.numbers import AssetId, Grade, JobId, Outcome, Purpose, Status, Tee
-from sealmarket.protocol.orders import Request, Seal, Terms
+from sealmarket_enclave.protocol.codec import Address, MicroEpsilon, Wei, ZERO_ADDRESS, ZERO_HASH
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import JobSpec, Settlement
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.orders import Purpose
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
+from sealmarket.protocol.orders import Request
+from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket.protocol.reasons import JobReason, reason_bits
-from sealmarket.protocol.signing import recover
-from sealmarket.sealed.errors import KeyFileUnconfirmed, NotOpened
-from sealmarket.sealed.hpke import PrivateKey
-from sealmarket.sealed.result import seal_result
-from sealmarket.workload.bundle import Bundle, read_bundle
-from sealmarket.workload.environment import build
-from sealmarket.workload.errors import ParametersRefused
+from sealmarket_enclave.protocol.signing import recover
+from sealmarket.client.keyfile import KeyFileUnconfirmed
+from sealmarket_enclave.sealed.errors import NotOpened
+from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.sealed.result import seal_result
+from sealmarket_enclave.workload.bundle import Bundle, read_bundle
+from sealmarket_enclave.workload.environment import build
+from sealmarket_enclave.workload.errors import ParametersRefused
 from tests.client.bundles import Case
 from tests.client.test_owner import BOOK
-from tests.workload.bundles import bundle
+from tests.enclave.workload.bundles import bundle
 
 ASSET = AssetId(keccak(b"asset"))
 SEAL = Seal(content_root=ZERO_HASH, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)

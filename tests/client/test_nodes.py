@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from sealmarket.client.errors import StoreLied
 from sealmarket.client.nodes import Nodes, check_decision, signed_decisions
 from sealmarket.protocol.book import Member
-from sealmarket.protocol.codec import HexBytes
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.numbers import JobId
-from sealmarket.protocol.signing import SignatureRefused
+from sealmarket_enclave.protocol.codec import HexBytes
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.signing import SignatureRefused
 from sealmarket.protocol.wire import NodeStatus, SignedDecision
 from tests.client.bundles import Case
 

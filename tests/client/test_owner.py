@@ -9,28 +9,29 @@ import pytest
 from eth_account import Account
 from msgspec.structs import replace
 
-from sealmarket.attestation.errors import InvalidRules
-from sealmarket.attestation.model import Grade as EvidenceGrade
-from sealmarket.attestation.rules import EvidenceRules
+from sealmarket.attestation.core.errors import InvalidRules
+from sealmarket.attestation.core.model import Grade as EvidenceGrade
+from sealmarket.attestation.policy.rules import EvidenceRules
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import DraftTerms, Owner, PolicyDraft, SealedAsset
 from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import policy_document
 from sealmarket.client.errors import CommitteeMismatch, PolicyMismatch
-from sealmarket.client.memory import MemoryBackend
+from sealmarket.store.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Wei, to_builtins
-from sealmarket.protocol.errors import MalformedDocument, SealmarketError
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.numbers import AssetId
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Wei, ZERO_HASH, to_builtins
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket.protocol.orders import asset_id
-from sealmarket.protocol.policy import OutputRules
-from sealmarket.sealed import shares
-from sealmarket.sealed.container import ContainerReader
-from sealmarket.sealed.errors import KeyFileUnconfirmed, RootMismatch, ShareRootMismatch
-from sealmarket.sealed.hpke import PrivateKey
-from sealmarket.sealed.keyfile import KeyKind, read_key_file
+from sealmarket_enclave.protocol.policy import OutputRules
+from sealmarket_enclave.sealed import shares
+from sealmarket_enclave.sealed.container import ContainerReader
+from sealmarket.client.keyfile import KeyFileUnconfirmed
+from sealmarket_enclave.sealed.errors import RootMismatch, ShareRootMismatch
+from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket.client.keyfile import KeyKind, read_key_file
 from tests.client.bundles import MEASUREMENT, WORKLOAD
 
 NODES = [PrivateKey.generate() for _ in range(3)]

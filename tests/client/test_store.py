@@ -8,15 +8,16 @@ import httpx
 import pytest
 
 from sealmarket.client.errors import NotInStore, StoreLied, StoreRefused, StoreUnavailable
-from sealmarket.client.memory import MemoryBackend
-from sealmarket.client.store import Store
-from sealmarket.protocol.codec import Bytes32, canonical_json
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.wire import Parameters, Problem
-from sealmarket.sealed.container import seal
-from sealmarket.workload.bundle import read_bundle
-from sealmarket.workload.environment import build
-from tests.workload.bundles import bundle
+from sealmarket.store.memory import MemoryBackend
+from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.codec import Bytes32, canonical_json
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket.protocol.wire import Problem
+from sealmarket_enclave.protocol.job import Parameters
+from sealmarket_enclave.sealed.container import seal
+from sealmarket_enclave.workload.bundle import read_bundle
+from sealmarket_enclave.workload.environment import build
+from tests.enclave.workload.bundles import bundle
 
 NAME = keccak(b"document")
 

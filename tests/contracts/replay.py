@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sealmarket.chain import abi
-from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32
-from sealmarket.protocol.hashing import Word, keccak, words
-from sealmarket.protocol.numbers import Outcome, Status
+from sealmarket_enclave.protocol.codec import Address, Bytes32, ZERO_ADDRESS, ZERO_HASH
+from sealmarket_enclave.protocol.hashing import Word, keccak, words
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
 
 Fields = dict[str, Any]
 PROVIDERS_REFUSALS = {2, 6}

@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation.snp_report import P384_ORDER
-from sealmarket_worker.virtual.amd_format import VLEK, AmdReport, TcbLevels, leaf_extensions, sign_report
-from sealmarket_worker.virtual.pki import Authority, PublicKey, Validity, certify, distinguished_name, revocation_list
+from sealmarket.attestation.amd.report import P384_ORDER
+from sealmarket_devices.amd_format import AmdReport, TcbLevels, VLEK, leaf_extensions, sign_report
+from sealmarket_devices.pki import Authority, PublicKey, Validity, certify, distinguished_name, revocation_list
 
 TURIN = TcbLevels(fmc=1, bootloader=1, tee=1, snp=4, microcode=81)
 LEVELS = {"Milan": TcbLevels(bootloader=4, snp=24, microcode=219), "Genoa": TcbLevels(), "Turin": TURIN}

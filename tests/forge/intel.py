@@ -24,10 +24,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sealmarket_worker.virtual import intel_collateral as genuine
-from sealmarket_worker.virtual.intel_format import (
-    SGX_EXTENSION_OID,
+from sealmarket_devices import intel_collateral as genuine
+from sealmarket_devices.intel_format import (
     PckExtension,
+    SGX_EXTENSION_OID,
     SgxReport,
     TdReport,
     certification_data,
@@ -36,7 +36,7 @@ from sealmarket_worker.virtual.intel_format import (
     quote_header,
     sign_raw,
 )
-from sealmarket_worker.virtual.pki import Authority, Validity, certify, distinguished_name, revocation_list
+from sealmarket_devices.pki import Authority, Validity, certify, distinguished_name, revocation_list
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 INTEL_NAME = [

@@ -8,7 +8,7 @@ from typing import Any
 import dcap_qvl
 import pytest
 
-from sealmarket_worker.virtual.intel_format import TdReport
+from sealmarket_devices.intel_format import TdReport
 from tests.forge.intel import IntelForge, intel_root_name, malleate, new_key
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -10,17 +10,18 @@ from urllib.request import Request, urlopen
 import pytest
 from msgspec.structs import replace
 
-from scripts import chains, solidity, verification
-from scripts.chains import Chain
-from scripts.demo_story import ground
-from scripts.processes import Supervisor
+from scripts import solidity, verification
+from sealmarket_localnet import chains
+from sealmarket_localnet.chains import Chain
+from scripts.demo_story import chain as ground
+from sealmarket_localnet.processes import Supervisor
 from sealmarket.chain import Reverted, Sender
 from sealmarket.chain.deploy import contract_address, write_book
 from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS
 from sealmarket.chain.model import Windows
 from sealmarket.client import read_job
-from sealmarket.protocol.codec import Address
-from sealmarket.protocol.numbers import Status
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket.protocol.transitions import Status
 from tests.integration.market import Market, development_account
 
 DEVELOPMENT_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
@@ -68,7 +69,7 @@ def test_a_publicly_known_key_does_not_pay_for_a_chain_that_is_named_by_its_addr
     key.write_text(DEVELOPMENT_KEY)
     key.chmod(0o600)
     committee.write_bytes(market.committee.canonical())
-    from scripts import deployment
+    from sealmarket.operate import deploy as deployment
 
     words = ["--rpc", market.rpc_url, "--key-file", str(key), "--finality", "depth:2", "--backend", "http://b"]
     assert deployment.main([*words, "--committee", str(committee), "--out", str(tmp_path / "market.json")]) == 1
@@ -114,7 +115,7 @@ def test_a_fresh_account_deploys_to_the_addresses_that_were_foretold(
 ) -> None:
     from eth_account import Account
 
-    from scripts import deployment
+    from sealmarket.operate import deploy as deployment
 
     account = Account.create()
     sender = Sender(market.chain, development_account(5), development=True)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from scripts import chains
-from scripts.processes import Supervisor
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
 from scripts.toolchain import ROOT
 from sealmarket.chain.rpc import Rpc
 

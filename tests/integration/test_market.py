@@ -9,28 +9,30 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from scripts import chains
-from scripts.processes import Supervisor
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
 from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
 from sealmarket.chain.deploy import deploy, write_book
 from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, OtherEvent, TermsChanged
 from sealmarket.chain.model import Windows
-from sealmarket.chain.storage_proof import ProofRefused, mapping_slot, proven_slot
+from sealmarket.chain.proof import ProofRefused, mapping_slot, proven_slot
 from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, SealedAsset, read_job
 from sealmarket.client.accounts import create_account
 from sealmarket.client.errors import JobEndedOtherwise
-from sealmarket.client.proof import gather_proof, read_proof, write_proof
-from sealmarket.client.verify import Conclusion, Trusted, verify_receipt
-from sealmarket.client.verify_facts import SLOTS_PLACE, chain_facts
-from sealmarket.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
-from sealmarket.protocol.errors import SealmarketError
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.job import terms_digest
-from sealmarket.protocol.numbers import Grade, JobId, Outcome, Status, Tee
+from sealmarket.receipts.bundle import gather_proof, read_proof, write_proof
+from sealmarket.receipts.verify import Conclusion, Trusted, verify_receipt
+from sealmarket.receipts.facts import SLOTS_PLACE, chain_facts
+from sealmarket_enclave.protocol.codec import Address, Wei, ZERO_ADDRESS, decode
+from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import terms_digest
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.wire import SignedComputeOrder
-from sealmarket.sealed.result import seal_result
+from sealmarket_enclave.sealed.result import seal_result
 from tests.integration.market import EnclaveKeys, Market, development_account
 
 EVIDENCE = keccak(b"evidence")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sealmarket_worker.virtual.tdx import VirtualTdx
+from sealmarket_devices.tdx import VirtualTdx
 from tests.oracle.world import World, clock
 
 

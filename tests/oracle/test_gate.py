@@ -8,18 +8,23 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.attestation.reasons import Reason
-from sealmarket.attestation.roots import Roots
-from sealmarket.attestation.virtual_tee import tdx_measurement
-from sealmarket.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, MicroEpsilon
-from sealmarket.protocol.hashing import keccak
-from sealmarket.protocol.job import Decision, allowed_leaf, report_data, terms_digest
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, MicroEpsilon, ZERO_ADDRESS, ZERO_HASH
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.merkle import allowed_leaf
+from sealmarket_enclave.protocol.job import report_data, terms_digest
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.merkle import root as merkle_root
-from sealmarket.protocol.numbers import Grade, JobId, Outcome, Purpose, Status, Tee
-from sealmarket.protocol.policy import Dealing
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.orders import Purpose
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
+from sealmarket_enclave.protocol.policy import Dealing
 from sealmarket.protocol.reasons import JobReason, reason_codes
-from sealmarket_worker.virtual.tdx import VirtualTdx
+from sealmarket_devices.tdx import VirtualTdx
 from tests.oracle.world import (
     CONSUMER,
     LAUNCH,
@@ -170,7 +175,7 @@ def test_the_host_cannot_replay_another_jobs_evidence(world: World) -> None:
 
 @pytest.mark.parametrize("who", ["request", "chain", "policy", "node", "evidence rules"])
 def test_simulated_evidence_is_refused_when_hardware_is_demanded_by(who: str, world: World) -> None:
-    from sealmarket.attestation.model import Grade as EvidenceGrade
+    from sealmarket.attestation.core.model import Grade as EvidenceGrade
 
     hardware = terms(min_grade=Grade.HARDWARE)
     asset = world.publish(
@@ -192,8 +197,8 @@ def test_a_production_node_trusts_no_development_root(world: World) -> None:
 
 
 def test_a_public_detail_does_not_name_the_machine(world: World) -> None:
-    from sealmarket.attestation.model import Tee as EvidenceTee
-    from sealmarket.attestation.rules import PlatformRule
+    from sealmarket.attestation.core.model import Tee as EvidenceTee
+    from sealmarket.attestation.policy.rules import PlatformRule
 
     named = PlatformRule(tee=EvidenceTee.TDX, digest=Bytes32(b"\x01" * 32))
     world.match(world.publish(evidence=rules(platforms=(named,))))
@@ -222,7 +227,7 @@ def test_evidence_that_is_withheld_is_awaited_and_then_refused(how: str, world: 
         world.post(package, sealed=[b""])
         world.store.envelopes[job] = [replace(world.store.envelopes[job][0], sealed=())]
     elif how == "no package":
-        from sealmarket_oracle.gather import evidence_context
+        from sealmarket_oracle.documents import evidence_context
         from tests.oracle.world import PLACE
 
         publics = [keys.hpke.public for keys in world.keys]
@@ -501,7 +506,7 @@ def test_after_a_quorum_missing_papers_are_awaited_for_good(world: World) -> Non
 @pytest.mark.parametrize("what", ["another committee on chain", "another key of this node", "a stranger's node"])
 def test_a_node_decides_nothing_for_a_committee_with(what: str, world: World) -> None:
     from sealmarket.chain.contracts import members_hash
-    from sealmarket.sealed.hpke import PrivateKey
+    from sealmarket_enclave.sealed.hpke import PrivateKey
     from sealmarket_oracle.keys import NodeKeys, Signer
 
     world.match(world.publish())
@@ -656,9 +661,9 @@ def test_the_gate_itself_refuses_a_block_outside_match_and_quote(number: int, wo
     from types import SimpleNamespace
 
     from sealmarket.chain.model import Block
-    from sealmarket.protocol.numbers import BlockNumber
-    from sealmarket_oracle.case import Moment
-    from sealmarket_oracle.rules_evidence import _about_block
+    from sealmarket_enclave.protocol.numbers import BlockNumber
+    from sealmarket_oracle.gate.decide.inputs import Moment
+    from sealmarket_oracle.gate.decide.evidence_rules import _about_block
 
     named = Block(BlockNumber(number), Bytes32(b"\x01" * 32), 100, ZERO_HASH)
     case: Any = SimpleNamespace(

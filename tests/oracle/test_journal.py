@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain.errors import NodeDistrusted
-from sealmarket.protocol.codec import Address, HexBytes
-from sealmarket.protocol.numbers import Outcome
-from sealmarket_oracle.case import Decided, Moment
+from sealmarket_enclave.protocol.codec import Address, HexBytes
+from sealmarket.protocol.decisions import Outcome
+from sealmarket_oracle.gate.decide.inputs import Decided, Moment
 from sealmarket_oracle.errors import ChainRewritten, DecisionConflict, JournalMismatch
 from sealmarket_oracle.follower import Follower
 from sealmarket_oracle.journal import Journal

@@ -9,13 +9,15 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain.errors import ChainUnavailable
-from sealmarket.protocol.codec import HexBytes
-from sealmarket.protocol.job import Decision
-from sealmarket.protocol.numbers import Outcome, Status
-from sealmarket.protocol.signing import recover
-from sealmarket.protocol.wire import Release, SignedDecision, SignedStop
-from sealmarket.sealed.errors import WrongShare
-from sealmarket.sealed.shares import Share, join
+from sealmarket_enclave.protocol.codec import HexBytes
+from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.signing import recover
+from sealmarket.protocol.wire import SignedDecision, SignedStop
+from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.sealed.errors import WrongShare
+from sealmarket_enclave.sealed.shares import Share, join
 from sealmarket_oracle.release import core_of
 from sealmarket_oracle.service import Node
 from tests.oracle.test_release import open_for_enclave

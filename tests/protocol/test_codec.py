@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealmarket.protocol.codec import (
+from sealmarket_enclave.protocol.codec import (
     Address,
     Bytes32,
     MicroEpsilon,
@@ -17,7 +17,7 @@ from sealmarket.protocol.codec import (
     decode,
     decode_canonical,
 )
-from sealmarket.protocol.errors import MalformedDocument, NotCanonical
+from sealmarket_enclave.protocol.errors import MalformedDocument, NotCanonical
 
 
 class Payment(Shape, frozen=True, kw_only=True):

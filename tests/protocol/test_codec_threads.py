@@ -9,7 +9,7 @@ _MANY_FIRST_READERS = """
 import contextlib, sys, threading
 sys.setswitchinterval(1e-6)
 from sealmarket.protocol import codec, job, policy, wire
-from sealmarket.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.errors import MalformedDocument
 
 found = [kind for module in (wire, policy, job) for kind in vars(module).values()]
 for kind in [kind for kind in found if isinstance(kind, type) and issubclass(kind, codec.Shape)]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealmarket.protocol.policy import OutputRules, PolicyRefused, strictest
+from sealmarket_enclave.protocol.policy import OutputRules, PolicyRefused, strictest
 
 KINDS = ("application/json", "application/onnx", "text/csv")
 

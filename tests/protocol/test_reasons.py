@@ -2,7 +2,7 @@
 
 import pytest
 
-from sealmarket.attestation.reasons import Reason
+from sealmarket.attestation.core.reasons import Reason
 from sealmarket.protocol.reasons import JobReason, job_reason, reason_bits, reason_codes
 
 

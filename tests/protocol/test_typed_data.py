@@ -12,7 +12,7 @@ from eth_abi.abi import encode
 from eth_account.messages import encode_typed_data
 
 from scripts import toolchain
-from sealmarket.protocol.hashing import keccak
+from sealmarket_enclave.protocol.hashing import keccak
 from tests.protocol.typed_data import FILES, VECTORS, document, example, published
 
 CASES = [(name, case) for name in FILES for case in json.loads((VECTORS / f"{name}.json").read_text())["cases"]]

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from scripts import chains, toolchain
-from scripts.chains import UnsuitableChain
-from scripts.demo_story import ground
+from scripts import toolchain
+from sealmarket_localnet import chains
+from sealmarket_localnet.chains import UnsuitableChain
+from scripts.demo_story import chain as ground
 from scripts.demo_story.money import Money
 from sealmarket.chain.errors import RpcRefused
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts import processes
-from scripts.processes import DiedEarly, DiedMeanwhile, NotReadyInTime, ProgramMissing, Supervisor
+from sealmarket_localnet import processes
+from sealmarket_localnet.processes import DiedEarly, DiedMeanwhile, NotReadyInTime, ProgramMissing, Supervisor
 from tests.test_lifeline import is_alive, wait_until_dead
 
 READY = "import os, signal; print('ready', os.getpid(), flush=True); "

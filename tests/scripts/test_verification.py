@@ -14,9 +14,9 @@ from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Block
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.codec import Address, Bytes32
-from sealmarket.protocol.eip712 import domain_separator
-from sealmarket.protocol.numbers import BlockNumber
+from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.eip712 import domain_separator
+from sealmarket_enclave.protocol.numbers import BlockNumber
 from tests.chain.node import BOOK
 
 BLOCK = Block(number=BlockNumber(7), hash=Bytes32(bytes(32)), timestamp=1, parent=Bytes32(bytes(32)))

@@ -1,0 +1,270 @@
+"""A whole market on this machine, each party a process of its own: for the demo, for tests, for trying things.
+
+    with Supervisor(logs=folder / "logs") as programs:
+        market = LocalMarket.start(programs, folder, chain=chains.anvil(programs))
+        market.book, market.rpc                      # what every tool needs
+        hospital = market.purse("hospital_a")        # an account of its own, with coin for gas and prices
+
+Started in this order: three oracle nodes make their keys; the contracts are deployed, naming them; the backend, the
+nodes and the virtual TEE device start. A worker is started by :meth:`LocalMarket.start_worker`. Every account is
+fresh; the bank that fills their purses is the chain's own development account, or the key that the caller names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from sealmarket_localnet.processes import LOOPBACK, Process, Ready, Supervisor, answers, free_port, says
+from sealmarket.chain import Chain, Sender
+from sealmarket.chain.deploy import FINAL_SECONDS, Deployed, Settings, deploy, write_book
+from sealmarket.chain.model import Windows
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket_enclave.protocol.codec import Address, Wei, ZERO_ADDRESS, decode
+from sealmarket_devices.driver import VirtualTdxDevice
+
+ETHER = 10**18
+NODES = 3
+THRESHOLD = 2
+DEVELOPMENT_BANK = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+"""The first account of the well-known development mnemonic: rich on every local chain, and nowhere else."""
+
+SHORT_WINDOWS = Windows(quote=5, decide=5, settle=10, challenge=5)
+"""Least windows for a chain with a block a second; real deployments keep the defaults."""
+
+SIGNATURE_FEE = Wei(ETHER // 100)
+"""What one oracle signature costs here: enough to be seen in a table of balances."""
+
+PURSE = 100 * ETHER
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """A party's account, and what it sends with."""
+
+    name: str
+    account: LocalAccount
+    sender: Sender
+    key_file: Path
+
+    @property
+    def address(self) -> Address:
+        """The account's address."""
+        return self.sender.address
+
+
+@dataclass(slots=True)
+class LocalMarket:
+    """Everything that runs. Made by :meth:`start`."""
+
+    programs: Supervisor
+    folder: Path
+    rpc: str
+    book: AddressBook
+    book_file: Path
+    chain: Chain
+    bank: Sender
+    parties: dict[str, Process] = field(default_factory=dict)
+    """``backend``, ``device``, ``oracle-0`` to ``oracle-2``, ``worker``: what runs under which name."""
+    purses: dict[str, Purse] = field(default_factory=dict)
+    allowance: int = PURSE
+    """What a purse holds to begin with, in wei."""
+
+    @classmethod
+    def start(
+        cls,
+        programs: Supervisor,
+        folder: Path,
+        rpc: str,
+        *,
+        finality: FinalityRule,
+        bank_key: str | None = None,
+        purse: int = PURSE,
+        signature_fee: Wei = SIGNATURE_FEE,
+        patience: float = 0.0,
+        deployed: Callable[[Deployed], None] = lambda _part: None,
+        said: Callable[[str], None] = lambda _step: None,
+    ) -> LocalMarket:
+        """Bring a market up on a chain that runs. Without ``bank_key`` the chain must be one that we started.
+
+        ``patience``: seconds that final blocks may take longer than on a chain of our own.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        development = bank_key is None
+        account: LocalAccount = Account.from_key(bank_key or DEVELOPMENT_BANK)
+        said("three oracle nodes make their keys")
+        settings = _settings(_make_nodes(folder), finality, signature_fee)
+        said("the contracts go on the chain")
+        wait = FINAL_SECONDS + patience
+        book = deploy(rpc, account, settings, development=development, report=deployed, final_within=wait)
+        book_file = folder / "market.json"
+        write_book(book_file, book)
+        chain = Chain(book, rpc)
+        market = cls(
+            programs=programs,
+            folder=folder,
+            rpc=rpc,
+            book=book,
+            book_file=book_file,
+            chain=chain,
+            bank=Sender(chain, account, development=development),
+            allowance=purse,
+        )
+        said("backend, oracle nodes and virtual TEE device start")
+        market.start_parties()
+        return market
+
+    def start_parties(self) -> None:
+        """Start all but the worker, side by side where one does not need another."""
+        keeper = self.purse("keeper")
+        with ThreadPoolExecutor() as side_by_side:
+            backend = side_by_side.submit(self.start_backend, keeper)
+            self.start_device()  # the nodes need its root
+            list(side_by_side.map(self.start_node, range(NODES)))
+            backend.result()
+        self.programs.require_running()
+
+    @property
+    def device_socket(self) -> Path:
+        """Where the virtual device listens. Short, since socket paths may have 107 bytes only."""
+        return self.folder / "tdx.sock"
+
+    def purse(self, name: str) -> Purse:
+        """A fresh account with coin, made on first use."""
+        if name in self.purses:
+            return self.purses[name]
+        account: LocalAccount = Account.create()
+        key_file = self.folder / f"{name}.key"
+        descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(account.key.hex() + "\n")
+        sender = Sender(self.chain, account)
+        self.bank.transfer(sender.address, self.allowance)
+        self.purses[name] = Purse(name, account, sender, key_file)
+        return self.purses[name]
+
+    def start_backend(self, keeper: Purse) -> Process:
+        """Start the backend on the port that the address book names."""
+        port = self.book.backend.rsplit(":", 1)[1]
+        return self._party(
+            "backend",
+            ["-m", "sealmarket_backend", "run", "--book", self.book_file, "--rpc", self.rpc,
+             "--state", self.folder / "backend", "--key-file", keeper.key_file, "--port", port],
+            answers(f"{self.book.backend}/healthz"),
+        )  # fmt: skip
+
+    def start_node(self, place: int) -> Process:
+        """Start one oracle node of the committee."""
+        folder = self.folder / f"oracle-{place}"
+        config = folder / "node.toml"
+        url = self.book.committees[0].members[place].url
+        if not config.exists():
+            settings = {
+                "rpc": self.rpc,
+                "book": str(self.book_file),
+                "state": str(folder),
+                "port": int(url.rsplit(":", 1)[1]),
+                "profile": "development",
+                "development_roots": [str(self.root_file)],
+            }
+            config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
+        return self._party(
+            f"oracle-{place}", ["-m", "sealmarket_oracle", "run", "--config", config], answers(f"{url}/v1/node")
+        )
+
+    def start_device(self) -> Process:
+        """Start the virtual TDX device, and keep its development root where nodes find it."""
+        process = self._party(
+            "device",
+            ["-m", "sealmarket_devices.tdx", "--state", self.folder / "device",
+             "--socket", self.device_socket],
+            says("Ready"),
+        )  # fmt: skip
+        with VirtualTdxDevice(self.device_socket) as device:
+            self.root_file.write_bytes(device.root())
+        return process
+
+    def start_worker(
+        self, provider: Purse, wheels: Path, *, name: str = "worker", image: Path | None = None
+    ) -> Process:
+        """Start a worker that runs its provider's jobs on the virtual device, in its own image or a given one."""
+        config = self.folder / f"{name}.toml"
+        settings = {
+            "rpc": self.rpc,
+            "book": str(self.book_file),
+            "key": str(provider.key_file),
+            "state": str(self.folder / name),
+            "image": str(image or ""),
+            "device": str(self.device_socket),
+            "wheels": str(wheels),
+        }
+        config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
+        words: list[str | Path] = ["-m", "sealmarket_worker", "run", "--config", config]
+        return self._party(name, words, says("Ready"))
+
+    @property
+    def root_file(self) -> Path:
+        """The device's development root certificate (DER)."""
+        return self.folder / "development-root.der"
+
+    def _party(self, name: str, words: list[str | Path], ready: Ready) -> Process:
+        command: list[str | os.PathLike[str]] = [sys.executable, *words]
+        self.parties[name] = self.programs.start(name, command, ready=ready, timeout=60, env=_environment())
+        return self.parties[name]
+
+
+def _environment() -> Mapping[str, str]:
+    """What a party's process sees of ours: no keys, no settings of other tools."""
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
+
+
+def _settings(committee: Committee, finality: FinalityRule, signature_fee: Wei) -> Settings:
+    """A deployment with windows for a chain that is watched, and a backend of its own on this machine."""
+    backend_url = f"http://{LOOPBACK}:{free_port()}"
+    return Settings(
+        finality=finality,
+        committee=committee,
+        store=backend_url,
+        backend=backend_url,
+        windows=SHORT_WINDOWS,
+        unbonding_delay=10,
+        committee_delay=10,
+        tokens={ZERO_ADDRESS: signature_fee},
+    )
+
+
+def _make_nodes(folder: Path) -> Committee:
+    """Let each oracle node make its keys."""
+    ports = [free_port() for _ in range(NODES)]
+    with ThreadPoolExecutor() as side_by_side:
+        made = side_by_side.map(lambda n: _node_keys(folder / f"oracle-{n}", ports[n]), range(NODES))
+        return Committee(epoch=1, threshold=THRESHOLD, members=tuple(made))
+
+
+def _node_keys(folder: Path, port: int) -> Member:
+    url = f"http://{LOOPBACK}:{port}"
+    made = subprocess.run(
+        [sys.executable, "-m", "sealmarket_oracle", "init", str(folder), "--url", url],
+        capture_output=True,
+        check=True,
+        env=dict(_environment()),
+    )
+    return decode(Member, made.stdout.strip())
+
+
+def coin(amount: int) -> str:
+    """An amount of wei for people: whole coins and up to six digits, exactly or with a leading ``~``."""
+    whole, rest = divmod(int(Wei(amount)), ETHER)
+    digits = f"{rest:018d}"
+    shown = f"{whole}.{digits[:6]}".rstrip("0").rstrip(".")
+    return shown if not digits[6:].strip("0") else f"~{shown}"

@@ -1,0 +1,171 @@
+"""Fetches what the gate looks at: papers by their names, and this node's piece of the evidence."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from sealmarket.attestation.core.errors import AttestationError
+from sealmarket.protocol.book import Committee
+from sealmarket_enclave.protocol.codec import Bytes32, ZERO_HASH, decode_canonical
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket.protocol.orders import Quote
+from sealmarket_enclave.protocol.job import JobSpec, evidence_hash
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover
+from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket_enclave.sealed.contexts import EvidenceInfo
+from sealmarket_enclave.sealed.errors import NotOpened
+from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_oracle.gate.decide.inputs import AssetFacts, Case, NotShown, Papers, Place
+from sealmarket_oracle.errors import ShareMisdealt
+from sealmarket_oracle.gate.decide.document_rules import load_share_set, parsed_policy
+from sealmarket_oracle.store import Store
+
+MAXIMUM_ENVELOPES = 16
+"""Envelopes that are tried for one job: whoever fills the store with others wastes their own time."""
+_CACHED_BYTES = 64 << 20
+_CACHED_NAMES = 10_000
+
+
+class PapersDesk:
+    """Fetches papers, and remembers those that were there: content under a hash does not change."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._held: OrderedDict[Bytes32, bytes] = OrderedDict()
+        self._bytes = 0
+        self._present: OrderedDict[Bytes32, None] = OrderedDict()
+
+    def gather(self, place: Place, committee: Committee, index: int, assets: Sequence[AssetFacts]) -> Papers:
+        """Everything that the store has of a job's papers. What is absent is left out.
+
+        Raises:
+            StoreUnavailable: the store gave no answer, which is not the same as "it is not there".
+        """
+        policies: dict[Bytes32, bytes] = {}
+        share_sets: dict[Bytes32, bytes] = {}
+        sealed: dict[Bytes32, bytes] = {}
+        lists: dict[Bytes32, frozenset[Bytes32]] = {}
+        for asset in assets:
+            if (raw := self._document(asset.seal.policy_hash)) is not None:
+                policies[asset.seal.policy_hash] = raw
+                lists |= self._lists(asset, raw)
+            if (raw := self._document(asset.seal.share_root)) is not None:
+                share_sets[asset.seal.share_root] = raw
+                sealed |= self._own_share(place, committee, index, asset, raw)
+        return Papers(policies=policies, share_sets=share_sets, sealed_shares=sealed, lists=lists)
+
+    def with_materials(self, papers: Papers, spec: JobSpec, assets: Sequence[AssetFacts]) -> Papers:
+        """The same papers, with what else the job names and the store has. What was there once is not asked for again.
+
+        Raises:
+            StoreUnavailable: as :meth:`gather`.
+        """
+        has, request, parameters = self._store.has, spec.request_hash, spec.parameters_digest
+        result_key = self._document(spec.result_key_hash)
+        present = {spec.result_key_hash} if result_key is not None else set()
+        roots = {asset.seal.content_root for asset in assets}
+        present |= {root for root in roots if self._seen(root, lambda root: has("containers", root))}
+        if self._seen(spec.workload_digest, lambda digest: has("workloads", digest)):
+            present.add(spec.workload_digest)
+        if self._seen(request, lambda request: self._store.has_parameters(request, parameters)):
+            present.add(parameters)
+        return replace(papers, present=frozenset(present), result_key=result_key)
+
+    def _seen(self, name: Bytes32, has: Callable[[Bytes32], bool]) -> bool:
+        if name in self._present:
+            return True
+        if not has(name):
+            return False
+        self._present[name] = None
+        while len(self._present) > _CACHED_NAMES:
+            self._present.popitem(last=False)
+        return True
+
+    def _own_share(
+        self, place: Place, committee: Committee, index: int, asset: AssetFacts, raw: bytes
+    ) -> dict[Bytes32, bytes]:
+        try:
+            name = load_share_set(place, asset, committee, raw).members[index - 1].sealed
+        except ShareMisdealt:
+            return {}  # the gate comes to the same end and names what differs
+        found = self._document(name)
+        return {name: found} if found is not None else {}
+
+    def _lists(self, asset: AssetFacts, raw: bytes) -> dict[Bytes32, frozenset[Bytes32]]:
+        try:
+            terms = parsed_policy(raw).document.terms
+        except (MalformedDocument, AttestationError):
+            return {}  # the gate refuses the policy and says why
+        wanted = set()
+        if asset.state.terms.allow_root != terms.allow_root:  # the gate may come by it without (reduced_list)
+            wanted.add(asset.state.terms.allow_root)
+        if terms.consumer_root not in (ZERO_HASH, asset.state.terms.consumer_root):
+            wanted.add(terms.consumer_root)
+        found = {root: self._store.leaves(root) for root in wanted}
+        return {root: leaves for root, leaves in found.items() if leaves is not None}
+
+    def _document(self, name: Bytes32) -> bytes | None:
+        if (held := self._held.get(name)) is not None:
+            self._held.move_to_end(name)
+            return held
+        found = self._store.document(name)
+        if found is not None:
+            self._held[name] = found
+            self._bytes += len(found)
+            while self._bytes > _CACHED_BYTES:
+                _, dropped = self._held.popitem(last=False)
+                self._bytes -= len(dropped)
+        return found
+
+
+def open_evidence(case: Case, envelopes: Sequence[EvidenceEnvelope], private: PrivateKey) -> EvidencePackage | NotShown:
+    """The evidence whose hash is on chain, from whatever was posted for the job. Pure.
+
+    What does not open with our key, or hashes to something else, is not that evidence: it has not been shown to us.
+    """
+    if not envelopes:
+        return NotShown("nothing was posted for this job")
+    why = "nothing for this evidence hash and epoch"
+    for envelope in sorted(envelopes, key=lambda e: not _by_provider(case.place, case.spec, e))[:MAXIMUM_ENVELOPES]:
+        about = (envelope.job_id, envelope.evidence_hash, envelope.epoch)
+        if about != (case.job_id, case.evidence_hash, case.spec.epoch):
+            continue
+        if len(envelope.sealed) != len(case.committee.members):
+            why = f"{len(envelope.sealed)} sealed packages for {len(case.committee.members)} nodes"
+            continue
+        found = _open(case, bytes(envelope.sealed[case.index - 1]), private)
+        if isinstance(found, EvidencePackage):
+            return found
+        why = found.why
+    return NotShown(why)
+
+
+def _open(case: Case, sealed: bytes, private: PrivateKey) -> EvidencePackage | NotShown:
+    try:
+        raw = private.open(sealed, evidence_context(case.place, case.job_id, case.spec.epoch, private.public.digest))
+        package = decode_canonical(EvidencePackage, raw)
+    except NotOpened:
+        return NotShown("the package was not sealed to this node's key for this job")
+    except MalformedDocument as error:
+        return NotShown(f"what was sealed is not an evidence package: {error.message[:200]}")
+    found = evidence_hash(package.quote, package.enclave_signer, keccak(package.enclave_key), package.block_hash)
+    if package.job_id != case.job_id or found != case.evidence_hash:
+        return NotShown(f"a package for job {package.job_id} that hashes to {found}")
+    return package
+
+
+def evidence_context(place: Place, job_id: JobId, epoch: int, key: Bytes32) -> EvidenceInfo:
+    """The context under which a provider seals evidence to the node with an HPKE key of this digest."""
+    return EvidenceInfo(chain_id=place.chain_id, market=place.market, job_id=job_id, epoch=epoch, hpke_key=key)
+
+
+def _by_provider(place: Place, spec: JobSpec, envelope: EvidenceEnvelope) -> bool:
+    digest = Quote(job_id=envelope.job_id, evidence_hash=envelope.evidence_hash).digest(place.chain_id, place.market)
+    try:
+        return recover(digest, envelope.signature) == spec.provider
+    except SignatureRefused:
+        return False

@@ -1,0 +1,58 @@
+"""Gate, steps 1 and 2: what the chain alone says against a job. Pure: every node reads the same at the same block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sealmarket.chain.model import AssetState
+from sealmarket_enclave.protocol.job import AssetUse
+from sealmarket.protocol.reasons import JobReason
+from sealmarket.protocol.wire import FindingNote
+from sealmarket_oracle.gate.decide.inputs import AssetFacts, Fault, Row
+
+
+def note(reason: JobReason, subject: object, expected: object, found: object) -> FindingNote:
+    """One finding in words, with its reason's number and remedy."""
+    return FindingNote(
+        reason=reason.value,
+        code=reason.code,
+        subject=str(subject),
+        expected=str(expected),
+        found=str(found),
+        remedy=reason.remedy,
+    )
+
+
+def terms_against(use: AssetUse, state: AssetState, timestamp: int) -> Iterator[FindingNote]:
+    """What the owner's terms at one block say against using an asset (also asked again before a release).
+
+    2a revoked; 2b tightened since the match; 2c expired.
+    """
+    subject = use.asset_id
+    if state.revoked:
+        yield note(JobReason.ASSET_REVOKED, subject, "an asset that is offered", f"version {use.version} revoked")
+    if state.terms_version != use.terms_version:
+        found = f"terms version {state.terms_version}"
+        yield note(JobReason.TERMS_TIGHTENED, subject, f"terms version {use.terms_version}", found)
+    if state.terms.expiry < timestamp:
+        found = f"expired at {state.terms.expiry}, block time {timestamp}"
+        yield note(JobReason.ASSET_EXPIRED, subject, "terms that have not expired", found)
+
+
+def chain_faults(assets: tuple[AssetFacts, ...], epoch: int, timestamp: int) -> Iterator[Fault]:
+    """Steps 1 and 2 for every asset of a job.
+
+    1. The seal that was published is the one that the job names, for the committee epoch of the job.
+    2. The terms in force allow it: :func:`terms_against`.
+    """
+    for asset in assets:
+        subject = asset.use.asset_id
+        named = asset.use.seal_hash
+        if asset.seal.hash() != named or asset.state.seal_hash != named:
+            found = f"published {asset.seal.hash()}, registry {asset.state.seal_hash}"
+            yield Fault(Row.INPUT, note(JobReason.SHARE_MISDEALT, subject, f"seal {named}", found))
+        if asset.seal.epoch != epoch:
+            found = f"shares dealt to epoch {asset.seal.epoch}"
+            yield Fault(Row.INPUT, note(JobReason.EPOCH_MISMATCH, subject, f"epoch {epoch}", found))
+        for finding in terms_against(asset.use, asset.state, timestamp):
+            yield Fault(Row.TERMS, finding)

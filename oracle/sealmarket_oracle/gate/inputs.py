@@ -1,0 +1,145 @@
+"""What a node holds in its hands when it decides: plain values, read at one final block or fetched from the store.
+
+Nothing here does I/O. Papers from the store are bytes that were already held against their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from sealmarket.chain.model import AssetState, Block, JobSlot
+from sealmarket.protocol.book import Committee
+from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket.protocol.decisions import Decision
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec
+from sealmarket_enclave.protocol.numbers import Grade, JobId
+from sealmarket_enclave.protocol.terms import Seal
+from sealmarket.protocol.wire import DecisionDetail, EvidencePackage, FindingNote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One market on one chain."""
+
+    chain_id: int
+    market: Address
+    registry: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A block that an event stands in. ``timestamp`` in seconds since 1970 UTC."""
+
+    number: int
+    hash: Bytes32
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetFacts:
+    """One asset of a job: how the job uses it, its seal by the publishing event, its state at the block read."""
+
+    use: AssetUse
+    seal: Seal
+    state: AssetState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One job at one final block ``at``. ``index`` is the node's place in ``committee``, counted from 1.
+
+    ``decide_by`` is the end of the time for deciding, in seconds since 1970: the same for every node.
+    """
+
+    place: Place
+    job_id: JobId
+    spec: JobSpec
+    at: Block
+    slot: JobSlot
+    matched: Moment
+    quoted: Moment
+    decide_by: int
+    evidence_hash: Bytes32
+    assets: tuple[AssetFacts, ...]
+    committee: Committee
+    index: int
+    grade_floor: Grade
+
+    @property
+    def patient_until(self) -> int:
+        """Until then what the store lacks is awaited; after that it counts as withheld (docs/spec/oracle.md, 5)."""
+        return self.quoted.timestamp + self.spec.decide_window // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Papers:
+    """What the store gave, by name: policy documents, share sets, this node's sealed shares.
+
+    ``lists`` holds the leaves behind Merkle roots (allowed pairs, admitted consumers), already held against the root.
+    ``present`` names what else the store has: containers by root, workload and parameters by digest, the result key by
+    its Keccak-256; the key itself is in ``result_key``.
+    """
+
+    policies: Mapping[Bytes32, bytes] = field(default_factory=dict)
+    share_sets: Mapping[Bytes32, bytes] = field(default_factory=dict)
+    sealed_shares: Mapping[Bytes32, bytes] = field(default_factory=dict)
+    lists: Mapping[Bytes32, frozenset[Bytes32]] = field(default_factory=dict)
+    present: frozenset[Bytes32] = frozenset()
+    result_key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Evidence that this node could open and that hashes to what is on chain. ``named`` is the block that it names.
+
+    ``named`` is None when this chain has no such block.
+    """
+
+    package: EvidencePackage
+    named: Block | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotShown:
+    """Why there is no evidence to look at: absent, sealed to somebody else, or not what was hashed on chain."""
+
+    why: str
+
+
+class Row(IntEnum):
+    """Which kind of finding decides when several are there: the lowest. The specification explains the order."""
+
+    TERMS = 1
+    INPUT = 2
+    WITHHELD = 3
+    PLATFORM = 4
+    REQUEST = 5
+    PAIR = 6
+    LATE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One rule that is not met, and the row that it belongs to. ``waits``: it may yet be mended by waiting."""
+
+    row: Row
+    note: FindingNote
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """No decision now, and why. ``lasting`` when only an event on chain could change that."""
+
+    reason: str
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision that is not yet written down or signed. ``decision.detail`` is the hash of ``detail``."""
+
+    decision: Decision
+    detail: DecisionDetail

@@ -1,0 +1,31 @@
+"""A hospital on its own: the same workload on its own rows, in the same sandbox, without any market."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from scripts.demo_story.setup import PreparedWorkload
+from sealmarket_enclave.workload.bundle import read_bundle
+from sealmarket_enclave.workload.environment import install
+from sealmarket_enclave.sandbox.runner import run_workload
+
+
+def train_alone(workload: PreparedWorkload, rows: bytes, parameters: Mapping[str, object]) -> bytes:
+    """The model (ONNX) that the workload makes of one party's rows.
+
+    Raises:
+        WorkloadFailed, SandboxUnavailable: as in a job.
+    """
+    bundle = read_bundle(workload.folder)
+    environment = workload.folder.with_name("home-environment")
+    if not environment.exists():
+        install(bundle.environment, workload.wheels, environment)
+    with tempfile.TemporaryDirectory() as name:
+        code = Path(name, "bundle")
+        bundle.write(code)
+        (slot,) = bundle.manifest.input_names(1)
+        checked = bundle.manifest.check_parameters(parameters)
+        done = run_workload(code, environment, bundle.manifest, {slot: rows}, checked)
+    return done.files["model.onnx"]

@@ -1,0 +1,89 @@
+"""After the story: the market stays up, and the reader can sell the use of a file of their own in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from scripts.demo_story.story import DAY, Story
+from sealmarket_localnet.market import coin
+from scripts.toolchain import VENV
+from sealmarket.attestation.core.model import Grade
+from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.client import DraftTerms, PolicyDraft
+from sealmarket_enclave.protocol.codec import canonical_json, to_builtins
+from sealmarket_enclave.protocol.policy import OutputRules
+
+
+def prepare(story: Story) -> Path:
+    """A folder with what the reader needs: an account with coin, and a policy draft for any CSV of theirs.
+
+    Returns the script of shell variables that the commands below rely on.
+    """
+    folder = story.folder / "yours"
+    folder.mkdir(mode=0o700)
+    you = story.market.purse("you")
+    (folder / "policy.json").write_bytes(msgspec.json.format(canonical_json(_draft(story)), indent=2))
+    (folder / "workload").symlink_to(story.workload.folder)
+    variables = {
+        "SEALMARKET_BOOK": story.market.book_file,
+        "SEALMARKET_RPC": story.market.rpc,
+        "SEALMARKET_KEY_FILE": you.key_file,
+        "PATH": f"{VENV / 'bin'}{os.pathsep}$PATH",
+    }
+    environment = folder / "env.sh"
+    environment.write_text("".join(f'export {name}="{value}"\n' for name, value in variables.items()))
+    return environment
+
+
+def _draft(story: Story) -> PolicyDraft:
+    rules = EvidenceRules(measurements=(story.measurement,), platforms="any", lowest_grade=Grade.SIMULATED)
+    return PolicyDraft(
+        title="My table",
+        evidence=to_builtins(rules),
+        workloads=(story.workload.digest,),
+        terms=DraftTerms(
+            price=story.money.compute_price,
+            expiry=story.market.chain.head().timestamp + 30 * DAY,
+            max_uses=10,
+            purposes=("train",),
+            min_grade="simulated",
+        ),
+        output=OutputRules(
+            media_types=("application/json", "application/onnx"), max_outputs=2, max_bytes=5 << 20, bucket_bytes=1 << 16
+        ),
+        data_card={"note": "say here what the columns mean: nobody can write a workload for data they cannot picture"},
+    )
+
+
+def tell(story: Story, environment: Path) -> None:
+    """Say what runs where, and the commands for a file of the reader's own."""
+    book, folder = story.market.book, environment.parent
+    story.tell.table(
+        "Still running; Ctrl-C ends it",
+        ("what", "where"),
+        [
+            ("market page", f"{book.backend}/"),
+            ("chain", story.market.rpc),
+            *((f"oracle node {n}", f"{m.url}/v1/node") for n, m in enumerate(book.committees[0].members, 1)),
+            ("address book", str(story.market.book_file)),
+            ("logs", str(story.market.programs.logs)),
+        ],
+    )
+    price = coin(story.money.compute_price)
+    story.tell.commands(
+        "Your own data: any CSV with a header line and numbers below it, 50 rows or more",
+        [
+            f". {environment}",
+            f"sealmarket owner seal YOURS.csv --policy {folder}/policy.json --out sealed --plain-key",
+            "sealmarket owner publish sealed",
+            "sealmarket consumer key result.key --plain",
+            f"sealmarket consumer deposit {coin(4 * story.money.unit)}coin",
+            f"sealmarket consumer request --workload {folder}/workload --asset ASSET --parameter target=COLUMN \\\n"
+            f"    --max-compute-price {price}coin --result-key result.key --allow-simulated",
+            "sealmarket consumer result JOB --result-key result.key --out result --acknowledge --with-evidence",
+            f"sealmarket verify result/*.sealproof.json --development-root {story.market.root_file}",
+        ],
+    )

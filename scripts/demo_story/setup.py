@@ -1,0 +1,114 @@
+"""The stage of the story: a chain, a market, and the six parties, each with its own account and folder."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealmarket_localnet.market import LocalMarket, Purse
+from scripts.toolchain import ROOT
+from sealmarket.attestation.core.model import TdxMeasurement
+from sealmarket.client import Consumer, Owner, Provider, Store
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.hashing import sha256
+from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_enclave.workload.bundle import LOCK, read_bundle
+from sealmarket.workloads.fetch import fetch_wheels, lock_environment
+from sealmarket_devices.driver import expected_measurement
+from sealmarket_worker.image import base_interpreter, build_image, image_arguments
+
+WHEELS = ROOT / "build" / "wheels"
+"""Kept from run to run, since they are downloaded once; one folder for each lock and interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedWorkload:
+    """A workload with its environment locked for this machine's interpreter."""
+
+    folder: Path
+    wheels: Path
+    digest: Bytes32
+
+
+def prepare_workload(source: Path, folder: Path) -> PreparedWorkload:
+    """Copy a workload, fetch the wheels of its lock where that was not done before, and lock its environment.
+
+    Raises:
+        FetchFailed: no network, or a wheel that is not the locked one.
+    """
+    shutil.copytree(source, folder)
+    lock = sha256((folder / LOCK).read_bytes()).hex()[:16]
+    wheels = WHEELS / f"{lock}-{sys.implementation.cache_tag}"
+    if not wheels.is_dir():
+        partial = wheels.with_suffix(".partial")
+        fetch_wheels(folder, partial)
+        partial.rename(wheels)
+    return PreparedWorkload(folder, wheels, lock_environment(folder, wheels))
+
+
+def altered_workload(workload: PreparedWorkload, folder: Path) -> PreparedWorkload:
+    """The same workload with one line changed: its metrics now carry the first rows of the first owner."""
+    shutil.copytree(workload.folder, folder)
+    code = folder / "code" / "train.py"
+    honest = '"metrics.json": json.dumps(metrics, sort_keys=True).encode(),'
+    greedy = '"metrics.json": json.dumps(rows[:40].tolist()).encode(),'
+    text = code.read_text()
+    if honest not in text:
+        raise ValueError(f"{code} has changed: the line to alter is not there")
+    code.write_text(text.replace(honest, greedy))
+    return PreparedWorkload(folder, workload.wheels, read_bundle(folder).digest)
+
+
+def prepare_image(folder: Path) -> tuple[Path, TdxMeasurement]:
+    """Build the enclave image, and compute what a quote of it will say: what an owner does before allowing it."""
+    image = build_image(folder)
+    return image, measure_image(image)
+
+
+def measure_image(image: Path) -> TdxMeasurement:
+    """What a quote of an enclave with this image will say, computed without a device."""
+    return expected_measurement(image, base_interpreter(), image_arguments(Tee.TDX))
+
+
+def altered_image(image: Path, folder: Path) -> Path:
+    """The same image with a line added to its entry point: another enclave, whatever the line does."""
+    shutil.copytree(image, folder)
+    entry = folder / "__main__.py"
+    entry.chmod(0o644)
+    entry.write_text(entry.read_text() + "\n# one line more\n")
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who takes part. Each has an account of its own; nobody shares a key with anybody."""
+
+    hospitals: tuple[Owner, Owner]
+    insurer: Consumer
+    provider: Provider
+    rogue: Provider
+    purses: dict[str, Purse]
+    store: Store
+
+
+HOSPITALS = ("hospital_a", "hospital_b")
+
+
+def gather(market: LocalMarket) -> Cast:
+    """Give everybody an account with coin."""
+    store = Store(market.book.store)
+    names = (*HOSPITALS, "insurer", "provider", "rogue")
+    with ThreadPoolExecutor() as side_by_side:
+        purses = dict(zip(names, side_by_side.map(market.purse, names), strict=True))
+    first, second = (Owner(market.chain, purses[name].account, store) for name in HOSPITALS)
+    return Cast(
+        hospitals=(first, second),
+        insurer=Consumer(market.chain, purses["insurer"].account, store),
+        provider=Provider(market.chain, purses["provider"].account, store),
+        rogue=Provider(market.chain, purses["rogue"].account, store),
+        purses=purses,
+        store=store,
+    )

@@ -1,0 +1,245 @@
+"""Intel's endorsements, proven: collateral and PCK chains up to a pinned root, each once per fingerprint.
+
+What is kept is independent of time: every validity travels along as a window and is checked at each use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sealmarket.attestation.core.cache import ProvenCache
+from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.intel.authenticate.pki import (
+    Crl,
+    PckExtension,
+    ROLE_PCK,
+    ROLE_PCK_CA,
+    ROLE_TCB_SIGNING,
+    Window,
+    certificate_window,
+    check_leaf_is_not_authority,
+    check_link,
+    check_role,
+    key_of,
+    read_chain,
+    read_crl,
+    read_pck_extension,
+    verify_raw,
+)
+from sealmarket.attestation.intel.authenticate.quote import refuse
+from sealmarket.attestation.intel.authenticate.tcb import QeIdentity, TcbInfo, expected_ids, read_qe_identity, read_tcb_info
+from sealmarket.attestation.core.model import Grade, Tee
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.collateral.documents.roots import Roots, spki_sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trusted:
+    """Proven collateral. ``authority`` is the PCK CA whose CRL this is; ``root`` the root that all chains
+    share."""
+
+    root: x509.Certificate
+    root_spki: bytes
+    grade: Grade
+    tcb_info: TcbInfo
+    qe_identity: QeIdentity
+    authority: x509.Certificate
+    pck_crl: Crl
+    root_crl: Crl
+    windows: tuple[Window, ...]
+    valid_from: int
+    valid_to: int
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PckIdentity:
+    """A proven PCK leaf: its key, its platform, and when its chain holds."""
+
+    key: EllipticCurvePublicKey
+    fingerprint: bytes
+    extension: PckExtension
+    windows: tuple[Window, ...]
+
+
+_collaterals: ProvenCache[Trusted] = ProvenCache(64)
+_leaves: ProvenCache[PckIdentity] = ProvenCache(4096)
+
+
+def forget() -> None:
+    """Empty the caches."""
+    _collaterals.clear()
+    forget_platforms()
+
+
+def forget_platforms() -> None:
+    """Empty the cache of PCK chains, and keep what collateral is proven."""
+    _leaves.clear()
+
+
+def trust_collateral(collateral: IntelCollateral, tee: Tee, roots: Roots) -> Trusted:
+    """Prove collateral for a TEE under the given roots.
+
+    Raises:
+        EvidenceRefused: a chain, a CRL, a signature, a signer's purpose or a document's kind is not right.
+    """
+    known = _collaterals.get(collateral.fingerprint)
+    trusted = known or _prove(collateral, roots, tee)
+    # Roots belong to the caller and not to the proof: they are asked anew each time.
+    if roots.grade_of(tee, trusted.root_spki) is not trusted.grade:
+        refuse(Reason.UNTRUSTED_ROOT, f"a trusted root for {tee.value}", trusted.root_spki.hex())
+    _check_kind(trusted, tee)
+    return known or _collaterals.put(collateral.fingerprint, trusted)
+
+
+def _prove(collateral: IntelCollateral, roots: Roots, tee: Tee) -> Trusted:
+    tcb_chain = read_chain(collateral.tcb_info_issuer_chain, "TCB info issuer chain")
+    qe_chain = read_chain(collateral.qe_identity_issuer_chain, "QE identity issuer chain")
+    crl_chain = read_chain(collateral.pck_crl_issuer_chain, "PCK CRL issuer chain")
+    root = tcb_chain[-1]
+    root_spki, grade = trust_root(root, tee, roots)
+    root_crl = read_crl(bytes.fromhex(collateral.root_ca_crl.removeprefix("0x")), root, "root CA CRL")
+    windows = [certificate_window(root, "Intel root CA"), root_crl.window]
+    for chain, name in (
+        (tcb_chain, "TCB info signer"),
+        (qe_chain, "QE identity signer"),
+        (crl_chain, "PCK CA"),
+    ):
+        roles = ROLE_PCK_CA if chain is crl_chain else ROLE_TCB_SIGNING
+        windows.append(_prove_signer(chain, roles, root, grade, root_crl, name))
+    pck_crl = read_crl(bytes.fromhex(collateral.pck_crl.removeprefix("0x")), crl_chain[0], "PCK CRL")
+    _check_signature(tcb_chain[0], collateral.tcb_info_signature, collateral.tcb_info, "TCB info")
+    _check_signature(qe_chain[0], collateral.qe_identity_signature, collateral.qe_identity, "QE identity")
+    tcb_info, qe_identity = read_tcb_info(collateral.tcb_info), read_qe_identity(collateral.qe_identity)
+    windows += [pck_crl.window, tcb_info.window(), qe_identity.window()]
+    return Trusted(
+        root=root,
+        root_spki=root_spki,
+        grade=grade,
+        tcb_info=tcb_info,
+        qe_identity=qe_identity,
+        authority=crl_chain[0],
+        pck_crl=pck_crl,
+        root_crl=root_crl,
+        windows=tuple(windows),
+        valid_from=max(w.start for w in windows),
+        valid_to=min(w.end for w in windows),
+        expires=datetime.fromtimestamp(min(w.end for w in windows), UTC),
+    )
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    try:
+        return spki_sha256(certificate)
+    except CollateralError as error:
+        return refuse(Reason.CHAIN_INVALID, "a certificate with a readable key", error)
+
+
+def trust_root(root: x509.Certificate, tee: Tee, roots: Roots) -> tuple[bytes, Grade]:
+    """Hold a root against the pins, by key and not by name; it must be its own issuer."""
+    spki = _spki(root)
+    grade = roots.grade_of(tee, spki)
+    if grade is None:
+        return refuse(
+            Reason.UNTRUSTED_ROOT,
+            f"a trusted root for {tee.value}",
+            f"{root.subject.rfc4514_string()} {spki.hex()}",
+        )
+    check_link(root, root, "root")
+    return spki, grade
+
+
+def _prove_signer(
+    chain: Sequence[x509.Certificate],
+    roles: Sequence[str],
+    root: x509.Certificate,
+    grade: Grade,
+    crl: Crl,
+    name: str,
+) -> Window:
+    if len(chain) != 2:
+        refuse(Reason.CHAIN_INVALID, f"{name}: two certificates, signer and root", len(chain))
+    if _spki(chain[1]) != _spki(root):
+        refuse(Reason.UNTRUSTED_ROOT, f"{name} under the same root", _spki(chain[1]).hex())
+    check_role(chain[0], roles, grade, Reason.SIGNER_PURPOSE)
+    check_link(chain[0], root, name)
+    crl.check(chain[0], name)
+    return certificate_window(chain[0], name)
+
+
+def _check_signature(signer: x509.Certificate, signature: str, text: str, name: str) -> None:
+    """The signature covers the exact text as served."""
+    if not verify_raw(key_of(signer, name), bytes.fromhex(signature.removeprefix("0x")), text.encode()):
+        refuse(Reason.SIGNATURE_INVALID, f"{name} signed by its issuer chain", "a signature that does not verify")
+
+
+def _check_kind(trusted: Trusted, tee: Tee) -> None:
+    tcb_id, qe_id = expected_ids(tee)
+    found = (
+        trusted.tcb_info.id,
+        trusted.tcb_info.version,
+        trusted.qe_identity.id,
+        trusted.qe_identity.version,
+    )
+    if found != (tcb_id, 3, qe_id, 2):
+        refuse(
+            Reason.COLLATERAL_TEE,
+            f"TCB info {tcb_id} v3 and QE identity {qe_id} v2",
+            "{} v{} and {} v{}".format(*found),
+        )
+
+
+def trust_pck(chain: Sequence[x509.Certificate], trusted: Trusted) -> PckIdentity:
+    """Prove a PCK chain (leaf, CA, root) under the collateral's root and CRLs.
+
+    Raises:
+        EvidenceRefused: not three certificates, another root or CA than the collateral's, a link that does
+            not hold, a wrong purpose, or a revoked certificate.
+    """
+    if len(chain) != 3:
+        refuse(Reason.CHAIN_INVALID, "a PCK chain of leaf, CA and root", f"{len(chain)} certificates")
+    leaf, authority, root = chain
+    if _spki(root) != trusted.root_spki:
+        refuse(Reason.UNTRUSTED_ROOT, f"the root {trusted.root_spki.hex()}", _spki(root).hex())
+    if authority.subject != trusted.authority.subject or _spki(authority) != _spki(trusted.authority):
+        refuse(
+            Reason.CRL_INVALID,
+            f"a CRL of {authority.subject.rfc4514_string()}",
+            f"of {trusted.authority.subject.rfc4514_string()}",
+        )
+    check_role(authority, ROLE_PCK_CA, trusted.grade, Reason.CHAIN_INVALID)
+    check_role(leaf, ROLE_PCK, trusted.grade, Reason.CHAIN_INVALID)
+    check_link(authority, trusted.root, "PCK CA")
+    check_link(leaf, authority, "PCK leaf")
+    check_leaf_is_not_authority(leaf, "PCK leaf")
+    trusted.root_crl.check(authority, "PCK CA")
+    trusted.pck_crl.check(leaf, "PCK leaf")
+    windows = (certificate_window(leaf, "PCK leaf"), certificate_window(authority, "PCK CA"))
+    der = leaf.public_bytes(Encoding.DER)
+    return PckIdentity(
+        key=key_of(leaf, "PCK leaf"),
+        fingerprint=sha256(der).digest(),
+        extension=read_pck_extension(leaf),
+        windows=windows,
+    )
+
+
+def trust_pck_pem(pem: bytes, trusted: Trusted, collateral: IntelCollateral) -> PckIdentity:
+    """As :func:`trust_pck` for the PEM chain in a quote, once per chain and collateral."""
+    key = sha256(collateral.fingerprint + pem).digest()
+    known = _leaves.get(key)
+    if known is not None:
+        return known
+    try:
+        text = pem.rstrip(b"\0").decode("ascii")
+    except UnicodeDecodeError as error:
+        refuse(Reason.CHAIN_INVALID, "a PCK chain in PEM", error)
+    return _leaves.put(key, trust_pck(read_chain(text, "PCK chain"), trusted))

@@ -1,0 +1,89 @@
+"""Rules against past evidence: what they would have refused, before they are published.
+
+A case file is a JSON list of ``{"evidence", "at", "collateral", "endorsements", "eventLog", "reportData",
+"collectedAt", "developmentRoots"}``: paths beside the file, ISO 8601 times, hex. ``evidence`` and ``at``
+are needed. Without ``collectedAt`` evidence counts as collected at ``at``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Meta
+
+from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.core.errors import AttestationError
+from sealmarket.attestation.core.evidence import Endorsements, Evidence, parse
+from sealmarket.attestation.core.model import Verdict
+from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.core.unreadable import NOT_JSON
+from sealmarket.attestation.core.verify import Expected, UNCHECKED, verify
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    evidence: str
+    at: datetime
+    collateral: str | None = None
+    endorsements: tuple[str, ...] = ()
+    event_log: str | None = None
+    report_data: Annotated[str, Meta(pattern="^(0x)?[0-9a-fA-F]{128}$")] | None = None
+    collected_at: datetime | None = None
+    development_roots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One piece of past evidence with what was known when it was appraised."""
+
+    name: str
+    evidence: Evidence
+    endorsements: Endorsements
+    roots: Roots
+    at: datetime
+    expected: Expected
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the rules say of one case."""
+
+    name: str
+    verdict: Verdict
+
+
+def read_cases(path: Path) -> tuple[Case, ...]:
+    """The cases of a file. Raises :class:`AttestationError` naming the file that cannot be used."""
+    try:
+        entries = msgspec.json.decode(path.read_bytes(), type=tuple[_Entry, ...])
+        return tuple(_case(path.parent, entry) for entry in entries)
+    except (OSError, *NOT_JSON) as error:
+        raise AttestationError(f"{path} is not a list of past evidence: {error}") from error
+
+
+def _case(folder: Path, entry: _Entry) -> Case:
+    evidence = parse((folder / entry.evidence).read_bytes())
+    if entry.event_log is not None:
+        evidence = replace(evidence, event_log=(folder / entry.event_log).read_bytes())
+    collateral = IntelCollateral.from_json((folder / entry.collateral).read_bytes()) if entry.collateral else None
+    files = [(folder / name).read_bytes() for name in entry.endorsements]
+    roots = Endorsements.read((folder / name).read_bytes() for name in entry.development_roots).certificates
+    data = bytes.fromhex(entry.report_data.removeprefix("0x")) if entry.report_data else UNCHECKED
+    return Case(
+        name=entry.evidence,
+        evidence=evidence,
+        endorsements=Endorsements.read(files, collateral),
+        roots=Roots.production().with_development(*(root.public_bytes(Encoding.DER) for root in roots)),
+        at=entry.at,
+        expected=Expected(report_data=data, collected_at=entry.collected_at or entry.at),
+    )
+
+
+def simulate(rules: EvidenceRules, case: Case) -> Outcome:
+    """One case under the rules, as of its own time."""
+    return Outcome(case.name, verify(case.evidence, case.endorsements, case.roots, case.at, case.expected, rules))

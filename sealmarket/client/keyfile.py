@@ -1,0 +1,159 @@
+"""Backup files of the owner's data key and the consumer's result key.
+
+A key file is canonical JSON with mode 0600, never overwritten. With a passphrase the secret is under
+AES-256-GCM with a key from scrypt, and everything else in the file is associated data; without one its holder
+must confirm that the file itself is the secret. Nothing here prints or logs a key.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from msgspec import Meta
+
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket.client.keyfile import (
+    KeyFileExists,
+    KeyFileMalformed,
+    KeyFilePermissions,
+    KeyFileUnconfirmed,
+    WrongPassphrase,
+)
+
+_MODE = 0o600
+_SCRYPT_LOG_N = 17
+_MAX_FILE_BYTES = 1 << 16
+
+
+class KeyKind(StrEnum):
+    """What a key file holds."""
+
+    DATA_KEY = "data-key"
+    RESULT_KEY = "result-key"
+
+
+class ScryptSettings(Shape, frozen=True, kw_only=True):
+    """scrypt with r = 8 and p = 1; ``log_n`` 17 takes 128 MiB and about half a second."""
+
+    log_n: Annotated[int, Meta(ge=14, le=20)]
+    salt: Bytes32
+
+
+class KeyFile(Shape, frozen=True, kw_only=True):
+    """The file. ``secret`` is the key itself, or, when ``scrypt`` is there, ``nonce (12) || ciphertext ||
+    tag``.
+    """
+
+    version: Literal["sealmarket/key-file/1"] = "sealmarket/key-file/1"
+    kind: KeyKind
+    about: dict[str, str]
+    scrypt: ScryptSettings | None
+    secret: HexBytes
+
+    def __repr__(self) -> str:
+        return f"KeyFile(kind={self.kind.value}, about={self.about})"
+
+    def bound(self) -> bytes:
+        """The associated data: everything but the secret."""
+        return KeyFile(kind=self.kind, about=self.about, scrypt=self.scrypt, secret=HexBytes()).canonical()
+
+
+def write_key_file(
+    path: Path,
+    kind: KeyKind,
+    secret: bytes,
+    *,
+    about: dict[str, str],
+    passphrase: str | None,
+    confirm_unencrypted: bool = False,
+) -> None:
+    """Write a key to a new file and flush it to disk, so that it survives a crash right after.
+
+    Args:
+        about: public notes for the holder, such as the asset id; bound to the secret.
+        passphrase: None writes the key in clear, which ``confirm_unencrypted`` must say is meant.
+
+    Raises:
+        KeyFileUnconfirmed, KeyFileExists.
+    """
+    if passphrase is None and not confirm_unencrypted:
+        raise KeyFileUnconfirmed
+    if passphrase is None:
+        document = KeyFile(kind=kind, about=about, scrypt=None, secret=HexBytes(secret))
+    else:
+        settings = ScryptSettings(log_n=_SCRYPT_LOG_N, salt=Bytes32(secrets.token_bytes(32)))
+        bound = KeyFile(kind=kind, about=about, scrypt=settings, secret=HexBytes()).bound()
+        nonce = secrets.token_bytes(12)
+        sealed = nonce + AESGCM(_stretch(passphrase, settings)).encrypt(nonce, secret, bound)
+        document = KeyFile(kind=kind, about=about, scrypt=settings, secret=HexBytes(sealed))
+    _write_new(path, document.canonical())
+
+
+def read_key_file(path: Path, kind: KeyKind, *, passphrase: str | None = None) -> tuple[bytes, dict[str, str]]:
+    """Read a key back. Returns the secret, and the notes written with it.
+
+    Raises:
+        KeyFilePermissions: others could read the file.
+        KeyFileMalformed: no key file, or one of another kind, or the passphrase is missing.
+        WrongPassphrase: the passphrase does not open it, or the file was altered.
+    """
+    document = _load(path, kind)
+    if document.kind is not kind:
+        raise KeyFileMalformed(path, f"it holds a {document.kind.value}", f"a {kind.value}")
+    if document.scrypt is None:
+        return bytes(document.secret), document.about
+    if passphrase is None:
+        raise KeyFileMalformed(path, "it is encrypted and no passphrase was given", f"a {kind.value}")
+    nonce, sealed = bytes(document.secret[:12]), bytes(document.secret[12:])
+    try:
+        secret = AESGCM(_stretch(passphrase, document.scrypt)).decrypt(nonce, sealed, document.bound())
+    except (InvalidTag, ValueError):
+        raise WrongPassphrase(path) from None
+    return secret, document.about
+
+
+def _load(path: Path, kind: KeyKind) -> KeyFile:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileMalformed(path, "it is not a regular file", f"a {kind.value}")
+        if (mode := stat.S_IMODE(status.st_mode)) & 0o077:
+            raise KeyFilePermissions(path, f"{mode:04o}", f"{_MODE:04o}")
+        raw = file.read(_MAX_FILE_BYTES)
+    try:
+        return decode(KeyFile, raw)
+    except MalformedDocument:
+        # The decoder's message may quote what it read, which may be a key.
+        raise KeyFileMalformed(path, "it is not of the right form", f"a {kind.value}") from None
+
+
+def _write_new(path: Path, raw: bytes) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+    except FileExistsError:
+        raise KeyFileExists(path) from None
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, _MODE)
+        file.write(raw)
+        file.flush()
+        os.fsync(descriptor)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _stretch(passphrase: str, settings: ScryptSettings) -> bytes:
+    stretch = Scrypt(salt=settings.salt, length=32, n=1 << settings.log_n, r=8, p=1)
+    return stretch.derive(passphrase.encode("utf-8"))

@@ -1,0 +1,269 @@
+"""Put a market on a chain: `scripts/deploy`.
+
+The addresses follow from the deploying account and its next nonce, so a fresh account has the same market on every
+chain. Where a deployment began is written beside the address book before anything is sent: after an interruption,
+the same command goes on, and sends nothing twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sealmarket_localnet import chains
+from sealmarket.chain.deploy import (
+    FINAL_SECONDS,
+    MINIMUM_WINDOWS,
+    PARTS,
+    Deployed,
+    Settings,
+    contract_address,
+    deploy,
+    read_book,
+    write_book,
+)
+from sealmarket.chain.errors import DeploymentFailed
+from sealmarket.chain.keys import refuse_publicly_known
+from sealmarket.chain.model import Windows
+from sealmarket.chain.rpc import Rpc, quantity
+from sealmarket.client.accounts import load_account
+from sealmarket.protocol.book import Committee, FinalityRule, Member
+from sealmarket_enclave.protocol.codec import Address, Wei, ZERO_ADDRESS, decode
+from sealmarket_enclave.protocol.errors import SealmarketError
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+ETHER = 10**18
+GWEI = 10**9
+DAY = 86_400
+_FINAL_WAITS = 4
+
+EPILOG = """examples:
+  scripts/deploy --rpc https://rpc.example --key-file deployer.key --finality finalized \\
+      --committee committee.json --backend https://market.example --out market.json
+  scripts/deploy … --dry-run     what would be deployed where; nothing is sent
+
+The committee file is {"epoch": 1, "threshold": 2, "members": [...]}, each member as
+`sealmarket oracle init` printed it. Then: scripts/verify_deployment market.json --rpc URL
+"""
+
+
+@dataclass(slots=True)
+class Bill:
+    """What was sent, and what it cost."""
+
+    quiet: bool
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    gas: int = 0
+    cost: int = 0
+
+    def add(self, part: Deployed) -> None:
+        """Note one part, and tell it."""
+        mined = part.mined
+        entry: dict[str, Any] = {"name": part.name, "address": part.address.checksum}
+        if mined is None:
+            self.say(f"  {part.name:16} {part.address.checksum}  was there already")
+        else:
+            self.gas, self.cost = self.gas + mined.gas_used, self.cost + mined.cost
+            entry |= {"transaction": str(mined.transaction), "gas": mined.gas_used, "cost": str(mined.cost)}
+            self.say(f"  {part.name:16} {part.address.checksum}  {mined.gas_used:>9,} gas, {_coins(mined.cost)} coins")
+        self.parts.append(entry)
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if not self.quiet:
+            print(text, flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Deploy, or go on with a deployment; 0 when the market is on the chain and final, 1 when something said no."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except SealmarketError as error:
+        if options.json:
+            print(json.dumps({"ok": False, "error": error.message, "remedy": error.remedy}))
+        print(f"{error.message}\n{error.remedy}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    account = load_account(options.key_file)
+    found = chains.inspect(options.rpc, options.finality)
+    refuse_publicly_known(
+        Address.parse(account.address.lower()), chain_id=found.chain_id, url=options.rpc, development=False
+    )
+    settings = _settings(options)
+    out = options.out or Path(f"market-{found.chain_id}.json")
+    progress = out.with_suffix(".progress.json")
+    bill = Bill(quiet=options.json)
+    bill.say(f"Chain {found.chain_id} at {found.url}; a block counts by this rule: {settings.finality.describe()}")
+    _tell_account(bill, options.rpc, account, found)
+    if options.dry_run:
+        return _dry_run(bill, options, account, found)
+    _protect(out, progress, found.chain_id)
+    patience = FINAL_SECONDS + _FINAL_WAITS * (found.final_seconds + found.block_seconds)
+    book = deploy(options.rpc, account, settings, progress=progress, report=bill.add, final_within=patience)
+    write_book(out, book)
+    bill.say(f"In all {bill.gas:,} gas, {_coins(bill.cost)} coins. The market is final; its address book is {out}")
+    bill.say(f"Next: scripts/verify_deployment {out} --rpc {options.rpc}")
+    if options.json:
+        told = {"gas": bill.gas, "cost": str(bill.cost), "parts": bill.parts}
+        print(json.dumps({"ok": True, **told, "out": str(out), "book": msgspec.json.decode(book.canonical())}))
+    return 0
+
+
+def _tell_account(bill: Bill, url: str, account: LocalAccount, found: chains.Remote) -> None:
+    rpc = Rpc(url)
+    try:
+        owned = quantity(rpc.call("eth_getBalance", account.address, "latest"), "balance")
+    finally:
+        rpc.close()
+    bill.say(f"{account.address} pays; it has {_coins(owned)} coins, gas costs {found.gas_price / GWEI:g} gwei")
+
+
+def _dry_run(bill: Bill, options: argparse.Namespace, account: LocalAccount, found: chains.Remote) -> int:
+    rpc = Rpc(options.rpc)
+    try:
+        nonce = quantity(rpc.call("eth_getTransactionCount", account.address, "pending"), "nonce")
+    finally:
+        rpc.close()
+    deployer = Address.parse(account.address.lower())
+    places = {name: contract_address(deployer, nonce + place).checksum for place, name in enumerate(PARTS)}
+    for name, address in places.items():
+        bill.say(f"  {name:16} {address}  would be here")
+    bill.say("Nothing was sent.")
+    if options.json:
+        print(json.dumps({"ok": True, "dryRun": True, "chainId": found.chain_id, "nonce": nonce, "addresses": places}))
+    return 0
+
+
+def _protect(out: Path, progress: Path, chain_id: int) -> None:
+    """Never write over an address book, unless it is this very deployment's."""
+    if not out.exists():
+        return
+    if progress.exists() and read_book(out).chain_id == chain_id:
+        return
+    raise DeploymentFailed(
+        "the start",
+        f"{out} is an address book already, and there is no {progress.name} of the same deployment beside it",
+        "name another file with --out; an address book that is lost is a market that nobody finds",
+    )
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    fees = dict(options.fee or [(ZERO_ADDRESS, Wei(10**13))])
+    return Settings(
+        finality=options.finality,
+        committee=_committee(options.committee, options.threshold),
+        store=options.store or options.backend,
+        backend=options.backend,
+        windows=options.windows,
+        unbonding_delay=options.unbonding_delay,
+        committee_delay=options.committee_delay,
+        tokens=fees,
+        guardian=options.guardian,
+        committee_owner=options.committee_owner,
+    )
+
+
+def _committee(path: Path, threshold: int | None) -> Committee:
+    """A whole committee, or the list of its members with ``--threshold``."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DeploymentFailed("the committee", f"{path} cannot be read: {error.strerror}", "name a file") from error
+    if not raw.lstrip().startswith(b"["):
+        found = decode(Committee, raw)
+        members, least = found.members, found.threshold if threshold is None else threshold
+    elif threshold is None:
+        remedy = "add --threshold: how many nodes must agree"
+        raise DeploymentFailed("the committee", f"{path} lists members only", remedy)
+    else:
+        members, least = decode(tuple[Member, ...], raw), threshold
+    if not 0 < least <= len(members):
+        what = f"threshold {least} of {len(members)} members"
+        raise DeploymentFailed("the committee", what, "at least one, at most all of them")
+    return Committee(epoch=1, threshold=least, members=members)
+
+
+# --- options ------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/deploy",
+        description="Put a market on a chain, or go on with a deployment that was interrupted.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--rpc", required=True, metavar="URL", help="the chain's JSON-RPC address")
+    add("--key-file", required=True, type=Path, metavar="FILE", help="the deploying account, best a fresh one")
+    add("--finality", required=True, type=_rule, metavar="RULE", help="`finalized` or `depth:N`")
+    add("--committee", required=True, type=Path, metavar="FILE", help="the oracle nodes of the first epoch")
+    add("--threshold", type=int, metavar="T", help="nodes that must agree, where the file does not say")
+    add("--backend", required=True, metavar="URL", help="where the market's backend will answer")
+    add("--store", metavar="URL", help="where documents are kept (the backend)")
+    add("--out", type=Path, metavar="FILE", help="the address book to write (market-CHAINID.json)")
+    text = "shortest windows that a request may ask for, in seconds: quote,decide,settle,challenge"
+    add("--windows", type=_windows, default=MINIMUM_WINDOWS, metavar="Q,D,S,C", help=text)
+    add("--unbonding-delay", type=int, default=7 * DAY, metavar="SECONDS", help="before stake can leave (7 days)")
+    add(
+        "--committee-delay", type=int, default=7 * DAY, metavar="SECONDS", help="before a new committee counts (7 days)"
+    )
+    text = (
+        "admit a token with the fee of one oracle signature in its smallest unit; `coin` is the native one; repeatable"
+    )
+    add("--fee", type=_fee, action="append", metavar="TOKEN=AMOUNT", help=text)
+    add("--guardian", type=_address, metavar="ADDRESS", help="who may pause new matches (the deployer)")
+    add("--committee-owner", type=_address, metavar="ADDRESS", help="who may appoint committees (the deployer)")
+    add("--dry-run", action="store_true", help="say what would be deployed where, and send nothing")
+    add("--json", action="store_true", help="print one JSON document and nothing else")
+    return parser
+
+
+def _rule(text: str) -> FinalityRule:
+    try:
+        return chains.parse_finality(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _windows(text: str) -> Windows:
+    numbers = text.split(",")
+    if len(numbers) != 4 or not all(number.strip().isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected four numbers of seconds with commas between them")
+    return Windows(*map(int, numbers))
+
+
+def _fee(text: str) -> tuple[Address, Wei]:
+    token, _, amount = text.partition("=")
+    if not amount.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected TOKEN=AMOUNT, the amount in the token's smallest unit")
+    return (ZERO_ADDRESS if token == "coin" else _address(token)), Wei(int(amount))  # noqa: S105 - no secret
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text.lower())
+    except (ValueError, SealmarketError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: {error}") from error
+
+
+def _coins(amount: int) -> str:
+    """Wei as coins, to six digits that count."""
+    return f"{amount / ETHER:.6g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,194 @@
+"""The proof bundle: everything that one job left behind, in one file, for a reader who trusts nobody.
+
+A consumer saves it next to the result. It holds no secret: evidence that identifies hardware goes in only when one of
+the parties adds it. What it says is checked by :mod:`sealmarket.receipts.verify`, never believed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from sealmarket.chain import Block, Chain
+from sealmarket.chain.events import AssetPublished
+from sealmarket.client.errors import ClientError, ProofInvalid
+from sealmarket.client.jobs import JobRecord, read_job
+from sealmarket.client.nodes import Nodes, signed_decisions
+from sealmarket.store.blobs import Store
+from sealmarket.protocol.book import AddressBook, Committee
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, decode_canonical
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket.protocol.decisions import Decision
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement
+from sealmarket_enclave.protocol.numbers import AssetId, JobId, U8
+from sealmarket_enclave.protocol.terms import Seal
+from sealmarket_enclave.protocol.policy import PolicyDocument
+from sealmarket_enclave.protocol.receipt import Envelope
+from sealmarket.protocol.wire import EvidencePackage, SignedDecision
+from sealmarket_enclave.protocol.release import Release
+
+SUFFIX = ".sealproof.json"
+MAX_BYTES = 64 << 20
+
+
+class SentShare(Shape, frozen=True, kw_only=True):
+    """One share that a node released: which asset's, and Keccak-256 of the ciphertext that it sent."""
+
+    asset_id: AssetId
+    sent_hash: Bytes32
+
+
+class ReleaseProof(Shape, frozen=True, kw_only=True):
+    """A node's signed word that it released, without the ciphertexts."""
+
+    index: U8
+    sent: tuple[SentShare, ...]
+    signature: HexBytes
+
+    @classmethod
+    def of(cls, release: Release) -> ReleaseProof:
+        """From a release, leaving the ciphertexts out."""
+        sent = tuple(
+            SentShare(asset_id=AssetId(share.asset_id), sent_hash=keccak(share.sealed)) for share in release.shares
+        )
+        return cls(index=release.index, sent=sent, signature=release.signature)
+
+
+class SignedSettlement(Shape, frozen=True, kw_only=True):
+    """The enclave's last word, signed."""
+
+    settlement: Settlement
+    signature: HexBytes
+
+
+class Witness(Shape, frozen=True, kw_only=True):
+    """Where on the chain something about the job stands."""
+
+    name: str
+    block_number: int
+    block_hash: Bytes32
+    transaction: Bytes32
+
+
+class ProofBundle(Shape, frozen=True, kw_only=True):
+    """A whole job. ``receipt`` and ``result`` are the canonical documents' bytes, named by their hashes."""
+
+    version: Literal["sealmarket/proof/1"] = "sealmarket/proof/1"
+    book: AddressBook
+    job_id: JobId
+    spec: JobSpec
+    seals: tuple[Seal, ...]
+    policies: tuple[PolicyDocument, ...]
+    evidence_hash: Bytes32
+    evidence: EvidencePackage | None = None
+    core: Decision
+    decisions: tuple[SignedDecision, ...]
+    releases: tuple[ReleaseProof, ...]
+    receipt: HexBytes
+    result: HexBytes | None = None
+    settlement: SignedSettlement | None = None
+    witnesses: tuple[Witness, ...] = ()
+
+    @property
+    def committee(self) -> Committee | None:
+        """The committee of the job's epoch, as the bundle's address book names it."""
+        return next((known for known in self.book.committees if known.epoch == self.spec.epoch), None)
+
+    @property
+    def envelope(self) -> Envelope:
+        """The receipt's envelope. Raises :class:`MalformedDocument`."""
+        return decode_canonical(Envelope, self.receipt)
+
+
+def write_proof(path: Path, bundle: ProofBundle) -> None:
+    """Write a bundle for people and tools: indented, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(msgspec.json.format(bundle.canonical(), indent=1) + b"\n")
+    partial.replace(path)
+
+
+def read_proof(path: Path) -> ProofBundle:
+    """Read a bundle. Raises :class:`ProofInvalid`."""
+    if path.stat().st_size > MAX_BYTES:
+        raise ProofInvalid(f"{path} is longer than {MAX_BYTES} bytes")
+    try:
+        return decode(ProofBundle, path.read_bytes())
+    except MalformedDocument as error:
+        raise ProofInvalid(error.message) from error
+
+
+def gather_proof(
+    chain: Chain, store: Store, job_id: JobId, *, evidence: EvidencePackage | None = None, at: Block | None = None
+) -> ProofBundle:
+    """Collect what a settled job left on the chain, in the store and with the nodes.
+
+    Raises:
+        ProofInvalid: the job has no result (yet).
+        NotInStore, StoreLied: its receipt or a policy is not to be had.
+    """
+    record = read_job(chain, job_id, at)
+    if record.settled is None or record.decision is None:
+        raise ProofInvalid(f"job {job_id} is {record.status.name.lower()} and has no receipt")
+    seals = tuple(published_seal(chain, use, record.at) for use in record.spec.assets)
+    policies = tuple(decode_canonical(PolicyDocument, store.document(seal.policy_hash)) for seal in seals)
+    committee = next((known for known in chain.book.committees if known.epoch == record.spec.epoch), None)
+    # A node that is down says nothing; whether enough of them spoke is for the reader of the proof.
+    with Nodes() as nodes:
+        statuses = nodes.statuses(committee.members if committee else (), job_id)
+    result = store.find_document(record.settled.result_hash)
+    return ProofBundle(
+        book=chain.book,
+        job_id=job_id,
+        spec=record.spec,
+        seals=seals,
+        policies=policies,
+        evidence_hash=record.decision.evidence_hash,
+        evidence=evidence,
+        core=record.decision,
+        decisions=signed_decisions(chain.book, committee, statuses) if committee else (),
+        releases=tuple(ReleaseProof.of(status.release) for status in statuses if status and status.release),
+        receipt=HexBytes(store.document(record.settled.receipt_hash)),
+        result=HexBytes(result) if result is not None else None,
+        settlement=_settlement(store, job_id),
+        witnesses=_witnesses(record),
+    )
+
+
+def published_seal(chain: Chain, use: AssetUse, at: Block) -> Seal:
+    """The seal of an asset's version as its publishing event told it.
+
+    Raises:
+        ProofInvalid: never published, or not the seal that the job names.
+    """
+    for event in chain.about_asset(use.asset_id, at):
+        if isinstance(event, AssetPublished) and event.version == use.version:
+            if event.seal.hash() != use.seal_hash:
+                raise ProofInvalid(f"asset {use.asset_id} was published with seal {event.seal.hash()}")
+            return event.seal
+    raise ProofInvalid(f"version {use.version} of asset {use.asset_id} was never published")
+
+
+def _settlement(store: Store, job_id: JobId) -> SignedSettlement | None:
+    try:
+        posted = store.result(job_id)
+    except ClientError:
+        # The chain checked this signature when it settled; without it the proof is shorter, not wrong.
+        return None
+    if posted.settlement is None:
+        return None
+    return SignedSettlement(settlement=posted.settlement, signature=posted.signature)
+
+
+def _witnesses(record: JobRecord) -> tuple[Witness, ...]:
+    return tuple(
+        Witness(
+            name=type(event).__name__,
+            block_number=event.at.block_number,
+            block_hash=event.at.block_hash,
+            transaction=event.at.transaction,
+        )
+        for event in record.history
+    )

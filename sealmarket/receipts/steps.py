@@ -1,0 +1,357 @@
+"""The eight steps of :mod:`sealmarket.receipts.verify`. Pure: a bundle and what the reader trusts, to checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.core.evidence import Endorsements, parse
+from sealmarket.attestation.core.model import Tee as EvidenceTee
+from sealmarket.attestation.core.verify import Expected, verify
+from sealmarket.chain.bargain import commitment
+from sealmarket.chain.contracts import core_of, members_hash
+from sealmarket.chain.events import JobChallenged
+from sealmarket.client.draft import allow_root
+from sealmarket.client.jobs import JobRecord
+from sealmarket.receipts.bundle import ProofBundle, ReleaseProof
+from sealmarket.receipts.verify import Check, State, Trusted, committee_of, holds, moment, same, shown, unknown
+from sealmarket.protocol.book import Committee
+from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical, from_builtins
+from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.hashing import Word, keccak, words
+from sealmarket_enclave.protocol.job import enclave_key_hash, evidence_hash, report_data, terms_digest
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import Grade, JobId
+from sealmarket_enclave.protocol.receipt import Statement, opened, signing_hash
+from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
+from sealmarket.protocol.wire import EvidencePackage
+from sealmarket_enclave.protocol.release import release_digest
+from sealmarket_enclave.sealed.result import ResultEnvelope
+
+NO_CHAIN = "no chain was asked: give --rpc and --book"
+
+
+def _policy(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
+    from sealmarket.attestation.policy.rules import EvidenceRules
+
+    spec = bundle.spec
+    counts = (len(bundle.seals), len(bundle.policies))
+    yield holds("every asset has its seal and policy", set(counts) == {len(spec.assets)}, len(spec.assets), counts)
+    for use, seal, policy in zip(spec.assets, bundle.seals, bundle.policies, strict=False):
+        name = f"asset {str(use.asset_id)[:10]}… version {use.version}"
+        yield same(f"{name}: the seal is the one that the job names", use.seal_hash, seal.hash())
+        yield same(f"{name}: the policy is the one that was sealed", seal.policy_hash, policy.digest())
+        yield same(
+            f"{name}: the policy is about it", (use.asset_id, use.version), (policy.asset_id, policy.asset_version)
+        )
+        allowed = spec.workload_digest in policy.workloads
+        yield holds(
+            f"{name}: the workload is allowed", allowed, spec.workload_digest, f"{len(policy.workloads)} allowed"
+        )
+        outside = spec.purpose & ~policy.terms.purposes
+        yield holds(
+            f"{name}: the purpose is allowed", outside == 0, f"within {policy.terms.purposes:#x}", f"{spec.purpose:#x}"
+        )
+        yield _reached(f"{name}: the evidence reaches its grade", policy.terms.min_grade, bundle.core.grade)
+        try:
+            rules = from_builtins(EvidenceRules, policy.evidence)
+            root: object = allow_root(rules, policy.workloads)
+        except SealmarketError as error:
+            root = error.message
+        yield same(f"{name}: its list of allowed pairs is its terms' root", policy.terms.allow_root, root)
+
+
+def _match(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
+    book, spec = bundle.book, bundle.spec
+    yield same("the job's id is that of its specification", spec.job_id(book.chain_id, book.market), bundle.job_id)
+    if trusted.book is None:
+        yield unknown("this is the market that you know", "no address book was given: give --book")
+    else:
+        wanted = (trusted.book.chain_id, trusted.book.market, trusted.book.registry, trusted.book.committee)
+        found = (book.chain_id, book.market, book.registry, book.committee)
+        yield same("this is the market that you know", wanted, found)
+    if trusted.facts is None:
+        yield unknown("the market matched exactly this job", NO_CHAIN)
+        return
+    yield same("the market matched exactly this job", trusted.facts.record.spec, spec)
+    rule = (trusted.book or book).finality.describe()
+    where = f"block {trusted.facts.at.number} {trusted.facts.at.hash}; what counts: {rule}"
+    yield holds("it is read at a final block", trusted.facts.final, f"a block that counts: {rule}", where)
+
+
+def _evidence(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
+    if trusted.facts is None:
+        yield unknown("its hash was on chain before anybody judged it", NO_CHAIN)
+    else:
+        record = trusted.facts.record
+        yield same("the provider posted this hash", bundle.evidence_hash, record.evidence_hash)
+        if record.quoted and record.decided:
+            earlier = record.quoted.at.block_number < record.decided.at.block_number
+            found = f"blocks {record.quoted.at.block_number} and {record.decided.at.block_number}"
+            yield holds("its hash was on chain before anybody judged it", earlier, "an earlier block", found)
+    package = bundle.evidence
+    if package is None:
+        yield unknown("the evidence itself", "it names hardware and is sealed to the parties: ask one to add it")
+        return
+    yield from _shown_evidence(bundle, package)
+    yield from _judged_evidence(bundle, package, trusted)
+
+
+def _shown_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterator[Check]:
+    key_hash = enclave_key_hash(package.enclave_key)
+    hashed = evidence_hash(package.quote, package.enclave_signer, key_hash, package.block_hash)
+    yield same("the evidence is the one that was hashed", bundle.evidence_hash, hashed)
+    yield same("it names this job", bundle.job_id, package.job_id)
+    yield same("it names the accepted signer", bundle.core.enclave_signer, package.enclave_signer)
+    yield same("it names the accepted key", bundle.core.enclave_key_hash, key_hash)
+
+
+def _judged_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Trusted) -> Iterator[Check]:
+    if trusted.roots is None:
+        yield unknown("the evidence is authentic and acceptable", "no roots were given to judge it by")
+        return
+    expected = Expected(
+        report_data=report_data(
+            bundle.job_id, package.enclave_signer, enclave_key_hash(package.enclave_key), package.block_hash
+        ),
+        tee=EvidenceTee(bundle.spec.tee.name.lower()),
+        collected_at=moment(bundle, trusted),
+    )
+    from sealmarket.attestation.policy.rules import EvidenceRules
+
+    for policy in bundle.policies:
+        what = f"authentic, and acceptable to the policy of asset {str(policy.asset_id)[:10]}…"
+        try:
+            rules = from_builtins(EvidenceRules, policy.evidence)
+            verdict = verify(
+                parse(package.quote), _endorsements(package), trusted.roots, moment(bundle, trusted), expected, rules
+            )
+        except SealmarketError as error:
+            yield Check(what, State.FAILED, "evidence that can be judged", shown(error.message))
+            continue
+        found = "; ".join(f"{f.reason.value}: expected {f.expected}, found {f.found}" for f in verdict.findings)
+        yield holds(what, verdict.accepted, "no findings", found or "none")
+
+
+def _endorsements(package: EvidencePackage) -> Endorsements:
+    if not package.collateral:
+        return Endorsements()
+    if package.tee.name in {"SGX", "TDX"}:
+        return Endorsements(collateral=IntelCollateral.from_json(package.collateral))
+    return Endorsements.read([package.collateral.encode()])
+
+
+def _decision(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
+    core = bundle.core
+    yield same("it is about this job", bundle.job_id, core.job_id)
+    yield same("it is about this evidence", bundle.evidence_hash, core.evidence_hash)
+    yield same("it accepts", Outcome.ACCEPTED.name, core.outcome.name)
+    yield _reached("its grade is the one that the job demands", bundle.spec.min_grade, core.grade)
+    if len(bundle.seals) == len(bundle.spec.assets):
+        yield same("it binds these terms", terms_digest(bundle.spec.assets, bundle.seals), core.terms_digest)
+    committee = committee_of(bundle, trusted)
+    if committee is None:
+        yield Check("the committee is known", State.FAILED, f"a committee of epoch {bundle.spec.epoch}", "none")
+        return
+    yield from _signatures(bundle, committee)
+    if trusted.facts is None:
+        yield unknown("the market carried this decision out", NO_CHAIN)
+        return
+    yield same("these nodes are the committee on chain", members_hash(committee), trusted.facts.committee_hash)
+    found = trusted.facts.record.decision
+    yield same("the market carried this decision out", core_of(core), core_of(found) if found else None)
+
+
+def _signatures(bundle: ProofBundle, committee: Committee) -> Iterator[Check]:
+    if not bundle.decisions:
+        yield unknown("a quorum signed it", "no node showed its signature; the market counted them when it decided")
+        return
+    good = {signed.index for signed in bundle.decisions if _signed_by_member(bundle, signed.index, committee)}
+    enough = len(good) >= committee.threshold
+    yield holds(
+        "a quorum signed it", enough, f"{committee.threshold} of {len(committee.members)}", f"{len(good)} signed"
+    )
+    for signed in bundle.decisions:
+        detail = keccak(signed.detail.canonical())
+        yield same(f"node {signed.index}: what it saw is what it signed", signed.decision.detail, detail)
+
+
+def _signed_by_member(bundle: ProofBundle, index: int, committee: Committee) -> bool:
+    if index >= len(committee.members):
+        return False
+    for signed in bundle.decisions:
+        if signed.index == index and core_of(signed.decision) == core_of(bundle.core):
+            try:
+                signer = recover(signed.decision.digest(bundle.book.chain_id, bundle.book.market), signed.signature)
+            except SignatureRefused:
+                continue
+            if signer == committee.members[index].signer:
+                return True
+    return False
+
+
+def _release(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
+    committee = committee_of(bundle, trusted)
+    if not bundle.releases or committee is None:
+        yield unknown("enough nodes released", "no node showed what it sent; without shares there is no result")
+        return
+    wanted = [use.asset_id for use in bundle.spec.assets]
+    good = set()
+    for release in bundle.releases:
+        right = _released_by_member(bundle, release, committee)
+        yield holds(f"node {release.index} signed what it sent", right, "its signature over these ciphertexts", right)
+        assets = [share.asset_id for share in release.sent]
+        yield same(f"node {release.index} sent a share of each asset", wanted, assets)
+        accepted = not bundle.decisions or _signed_by_member(bundle, release.index, committee)
+        yield holds(f"node {release.index} had accepted itself", accepted, "its own acceptance", accepted)
+        if right:
+            good.add(release.index)
+    if len(good) < committee.threshold:
+        yield unknown("enough nodes released", f"{len(good)} show it, {committee.threshold} are needed for a key")
+    else:
+        yield holds("enough nodes released", True, f"at least {committee.threshold}", len(good))
+
+
+def _released_by_member(bundle: ProofBundle, release: ReleaseProof, committee: Committee) -> bool:
+    if release.index >= len(committee.members):
+        return False
+    sent = [(share.asset_id, share.sent_hash) for share in release.sent]
+    digest = release_digest(bundle.job_id, bundle.evidence_hash, release.index, sent)
+    try:
+        return recover(personal_digest(digest), release.signature) == committee.members[release.index].signer
+    except SignatureRefused:
+        return False
+
+
+def _statement(bundle: ProofBundle) -> tuple[Statement, object, object]:
+    statement, named, signature = opened(bundle.envelope)
+    return statement, named, recover(signing_hash(statement), signature)
+
+
+def _receipt(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
+    try:
+        statement, named, signer = _statement(bundle)
+    except SealmarketError as error:
+        yield Check("the receipt is a signed statement", State.FAILED, "one statement, one signature", error.message)
+        return
+    said, spec, core = statement.predicate, bundle.spec, bundle.core
+    yield same("the accepted enclave signed it", core.enclave_signer, signer)
+    yield same("it names its signer", signer, named)
+    pairs: list[tuple[str, object, object]] = [
+        ("chain", bundle.book.chain_id, said.chain_id),
+        ("market", bundle.book.market, said.market),
+        ("job", bundle.job_id, said.job_id),
+        ("evidence", bundle.evidence_hash, said.evidence_hash),
+        ("enclave key", core.enclave_key_hash, said.enclave_key_hash),
+        ("workload", spec.workload_digest, said.workload_digest),
+        ("parameters", spec.parameters_digest, said.parameters_digest),
+        ("terms", core.terms_digest, said.terms_digest),
+        ("outcome", "completed", said.outcome),
+    ]
+    for what, expected, found in pairs:
+        yield same(f"it says the right {what}", expected, found)
+    inputs = [
+        (use.asset_id, use.version, seal.content_root, seal.policy_hash)
+        for use, seal in zip(spec.assets, bundle.seals, strict=False)
+    ]
+    named_inputs = [(i.asset_id, i.asset_version, i.content_root, i.policy_hash) for i in said.inputs]
+    yield same("it names exactly the job's inputs", inputs, named_inputs)
+    simulated = "simulated" in said.platform.lower() or "virtual" in said.platform.lower()
+    honest = simulated == (core.grade == Grade.SIMULATED)
+    yield holds("it calls simulated evidence simulated", honest, _grade_name(core.grade), said.platform)
+
+
+def _result(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
+    try:
+        statement, _, _ = _statement(bundle)
+        digests = statement.subject[0].digest if len(statement.subject) == 1 else {}
+        named = Bytes32(bytes.fromhex(digests.get("keccak256", "")))
+    except (SealmarketError, ValueError) as error:
+        yield Check("the receipt names its result", State.FAILED, "one Keccak-256 digest", shown(error))
+        return
+    if bundle.result is None:
+        yield unknown("the sealed result itself", "it is not in the bundle; its hash is in the receipt")
+    else:
+        yield same("the sealed result is the receipt's", named, keccak(bundle.result))
+        try:
+            envelope = decode_canonical(ResultEnvelope, bundle.result)
+            yield same("it is this job's", bundle.job_id, envelope.job_id)
+            yield same(
+                "its content is the receipt's", digests.get("sealmarketContentRoot"), envelope.content_root.hex()
+            )
+        except SealmarketError as error:
+            yield Check("it is a sealed result", State.FAILED, "a result envelope", shown(error.message))
+    if bundle.settlement is None:
+        yield unknown("the enclave's last word", "not in the bundle; the market checked it when it settled")
+        return
+    word, signature = bundle.settlement.settlement, bundle.settlement.signature
+    try:
+        signer: object = recover(word.digest(bundle.book.chain_id, bundle.book.market), signature)
+    except SignatureRefused as error:
+        signer = error.message
+    yield same("the accepted enclave signed its last word", bundle.core.enclave_signer, signer)
+    wanted = (bundle.job_id, named, keccak(bundle.receipt), statement.predicate.units, True)
+    found = (word.job_id, word.result_hash, word.receipt_hash, word.units, word.last)
+    yield same("it is for this job, result, receipt and usage", wanted, found)
+
+
+def _settled(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
+    if trusted.facts is None:
+        yield unknown("the market settled exactly this", NO_CHAIN)
+        return
+    record, spec = trusted.facts.record, bundle.spec
+    settled = record.settled
+    if settled is None:
+        yield Check("the market settled exactly this", State.FAILED, "a settlement", record.status.name.lower())
+        return
+    yield same("the market recorded this receipt", keccak(bundle.receipt), settled.receipt_hash)
+    if bundle.result is not None:
+        yield same("the market recorded this result", keccak(bundle.result), settled.result_hash)
+    yield same("the market's slot commits to both", settled_commitment(bundle, record), record.slot.commitment)
+    good = record.status in {Status.SETTLED, Status.MATURED, Status.CHALLENGED}
+    yield holds("the settlement stands", good, "settled or matured", record.status.name.lower())
+    earned = spec.compute_price + spec.unit_price * settled.units
+    yield same("the provider earns its price and what was metered", earned, int(settled.payable))
+    unused = spec.unit_price * (spec.max_units - settled.units)
+    yield same("the payer gets back what was not metered", unused, int(settled.refunded))
+    if record.payout is not None and record.status is Status.MATURED:
+        yield holds("the provider was paid", record.payout.paid >= earned, earned, int(record.payout.paid))
+    proven = trusted.facts.slot_proven
+    if proven:
+        yield holds(
+            "the slot is shown under the block hash that you named", True, trusted.facts.at.hash, "a storage proof"
+        )
+
+
+def _reached(what: str, least: int, found: int) -> Check:
+    return holds(what, found >= least, f"{_grade_name(least)} or better", _grade_name(found))
+
+
+def _grade_name(grade: int) -> str:
+    return Grade(grade).name.lower() if grade in set(Grade) else f"grade {grade}"
+
+
+def settled_commitment(bundle: ProofBundle, record: JobRecord) -> bytes:
+    """What a settled job's slot commits to: the bundle's job, the receipt, and the challenger if there was one.
+
+    It stays through acknowledgement and maturity (docs/spec/typed-data.md, "On the chain's side").
+    """
+    settled = record.settled
+    assert settled is not None
+    stage: list[Word] = [settled.result_hash, settled.receipt_hash, settled.units]
+    stage += [event.challenger for event in record.history if isinstance(event, JobChallenged)][-1:]
+    return commitment(bundle.spec, JobId(bundle.job_id), keccak(words(*stage)))
+
+
+Checks = Callable[[ProofBundle, Trusted], Iterable[Check]]
+STEPS: tuple[tuple[str, str, Checks], ...] = (
+    ("policy", "What each owner allowed, under the seals that the job names.", _policy),
+    ("match", "Which job this is, and that the market made it.", _match),
+    ("evidence", "What the provider showed of its enclave, and when.", _evidence),
+    ("decision", "Whom the committee accepted, under which terms.", _decision),
+    ("release", "Which nodes sent their shares to that enclave.", _release),
+    ("receipt", "What the enclave testifies.", _receipt),
+    ("result", "What came out, sealed to the consumer.", _result),
+    ("settlement", "What the market recorded, and who got what.", _settled),
+)

@@ -1,0 +1,53 @@
+"""Preparing a bundle: download its locked wheels, and write ``environment.json``. Never runs inside an
+enclave.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, MANIFEST, read_bundle, read_files, require_entry_point
+from sealmarket_enclave.workload.environment import Environment, build
+from sealmarket_enclave.workload.errors import BundleFileMissing, FetchFailed
+from sealmarket_enclave.workload.manifest import parse_manifest
+
+
+def fetch_wheels(bundle_dir: Path, wheel_dir: Path, *, timeout: float = 600) -> None:
+    """Download the wheels of a bundle's lock for the running interpreter. Only wheels, only with the locked
+    hashes.
+
+    Raises:
+        FetchFailed: no network, no wheel for this interpreter, a hash that differs, or no pip here.
+    """
+    lock = bundle_dir / LOCK
+    if not lock.is_file():
+        raise BundleFileMissing(LOCK)
+    wheel_dir.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--require-hashes", "--only-binary=:all:", "--no-deps", "-d", str(wheel_dir), "-r", str(lock)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise FetchFailed(f"nothing within {timeout:.0f} seconds") from None
+    if done.returncode:
+        raise FetchFailed(done.stderr.strip()[-500:])
+
+
+def lock_environment(bundle_dir: Path, wheel_dir: Path) -> Bytes32:
+    """Write ``environment.json`` from downloaded wheels; returns the bundle's digest.
+
+    Raises:
+        WheelNotLocked, WheelRefused: a wheel that the lock does not name, or that is not sound.
+        BundleError: something else in the bundle is wrong.
+    """
+    files = read_files(bundle_dir)
+    for needed in (MANIFEST, LOCK):
+        if needed not in files:
+            raise BundleFileMissing(needed)
+    require_entry_point(parse_manifest(files[MANIFEST].data), files)
+    environment: Environment = build(files[LOCK].data, wheel_dir.glob("*.whl"))
+    (bundle_dir / ENVIRONMENT).write_bytes(environment.canonical())
+    return read_bundle(bundle_dir).digest

@@ -1,0 +1,88 @@
+"""The virtual SGX and SEV-SNP devices give evidence that the production verifier takes, and grades as simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.core.evidence import Endorsements, parse
+from sealmarket.attestation.core.model import Grade, Measurement, Verdict
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.core.verify import Expected, verify
+from sealmarket_devices.measure import LaunchMeasurement, measure_image
+from sealmarket_devices.measurements import sgx_measurement, snp_measurement, tdx_measurement
+from sealmarket_devices.client import VirtualDevice
+from tests.devices.conftest import device_process, interpreter, tell, told_bytes
+
+REPORT_DATA = bytes(range(64))
+TYPED: dict[str, Callable[[LaunchMeasurement], Measurement]] = {
+    "tdx": tdx_measurement,
+    "sgx": sgx_measurement,
+    "snp": snp_measurement,
+}
+
+
+def judge(
+    tee: str, evidence: bytes, device: VirtualDevice, allowed: Measurement, *, production: bool = False
+) -> Verdict:
+    """The production verifier's verdict, with the device's root as a development root unless told otherwise."""
+    text = device.endorsements()
+    if tee == "snp":
+        endorsements = Endorsements.read([text.encode()])
+    else:
+        endorsements = Endorsements(collateral=IntelCollateral.from_json(text))
+    now = datetime.now(UTC)
+    roots = Roots.production() if production else Roots.production().with_development(device.root())
+    rules = EvidenceRules(measurements=(allowed,), platforms="any", lowest_grade=Grade.SIMULATED)
+    return verify(parse(evidence), endorsements, roots, now, Expected(report_data=REPORT_DATA), rules)
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One state folder for each TEE, since a development ARK takes seconds to make."""
+    return {tee: tmp_path_factory.mktemp(tee) for tee in TYPED}
+
+
+@pytest.mark.parametrize("tee", ["sgx", "snp"])
+def test_a_device_without_runtime_registers_refuses_to_extend(tee: str, image: Path, states: dict[str, Path]) -> None:
+    with (
+        device_process(tee, states[tee]) as (_, path),
+        VirtualDevice(path) as device,
+        device.launch(image, interpreter()) as enclave,
+    ):
+        assert str(tell(enclave, "extend", 2, "00" * 48)).startswith("PlatformRefused: S")
+
+
+@pytest.mark.parametrize("tee", ["tdx", "sgx", "snp"])
+def test_a_debug_device_is_refused_whatever_the_rules(tee: str, image: Path, states: dict[str, Path]) -> None:
+    with (
+        device_process(tee, states[tee], "--debug") as (_, path),
+        VirtualDevice(path) as device,
+        device.launch(image, interpreter()) as enclave,
+    ):
+        evidence = told_bytes(enclave, "quote", REPORT_DATA.hex())
+        verdict = judge(tee, evidence, device, TYPED[tee](measure_image(image, interpreter())))
+        assert Reason.DEBUG in verdict.reasons
+
+
+@pytest.mark.parametrize("tee", ["tdx", "sgx", "snp"])
+def test_evidence_of_a_virtual_device_is_accepted_only_as_simulated(
+    tee: str, image: Path, states: dict[str, Path]
+) -> None:
+    allowed = TYPED[tee](measure_image(image, interpreter(), ["--job", "1"]))
+    with device_process(tee, states[tee]) as (_, path), VirtualDevice(path) as device:
+        with device.launch(image, interpreter(), ["--job", "1"]) as enclave:
+            evidence = told_bytes(enclave, "quote", REPORT_DATA.hex())
+        verdict = judge(tee, evidence, device, allowed)
+        assert verdict.reasons == ()
+        assert verdict.grade is Grade.SIMULATED
+        assert judge(tee, evidence, device, allowed, production=True).reasons == (Reason.UNTRUSTED_ROOT,)
+        with device.launch(image, interpreter(), ["--job", "2"]) as other:
+            evidence = told_bytes(other, "quote", REPORT_DATA.hex())
+        assert judge(tee, evidence, device, allowed).reasons == (Reason.MEASUREMENT_NOT_ALLOWED,)

@@ -1,0 +1,219 @@
+"""In-memory twins for the enclave runtime: a platform, a sandbox, and a host whose every step a test can bend."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_enclave.workload.bundle import pack, read_bundle
+from sealmarket_enclave.runtime.bundle import BundleWorkplace, Ran, SandboxJob
+from sealmarket_enclave.runtime.channel import (
+    Channel,
+    Deliver,
+    Evidence,
+    Finished,
+    FromEnclave,
+    Load,
+    Part,
+    Refused,
+    ResultPart,
+    ShareReport,
+    Stage,
+    Want,
+    enclave_side,
+    host_side,
+)
+from sealmarket_enclave.runtime.errors import JobRefused
+from sealmarket_enclave.runtime.core import Runtime, Surroundings
+from tests.enclave.scene import CHAIN_ID, MARKET, Scene
+
+
+@dataclass
+class PlatformTwin:
+    """Answers like a device; remembers what it was asked."""
+
+    events: list[str] = field(default_factory=list)
+    report_data: bytes = b""
+
+    def quote(self, report_data: bytes) -> bytes:
+        assert type(report_data) is bytes  # a real channel encodes nothing else
+        self.events.append("quote")
+        self.report_data = report_data
+        return b"quote over " + report_data
+
+    def extend(self, index: int, digest: bytes) -> bytes:
+        self.events.append(f"extend {index}")
+        return hashlib.sha384(digest).digest()
+
+
+@dataclass
+class SandboxTwin:
+    """Runs no code: counts lines, and remembers what it was given."""
+
+    outputs: Mapping[str, bytes] | Exception | None = None
+    jobs: list[SandboxJob] = field(default_factory=list)
+    """Those that were given data."""
+    loaded: list[SandboxJob] = field(default_factory=list)
+    inputs: Mapping[str, bytearray] = field(default_factory=dict)
+    seen: dict[str, bytes] = field(default_factory=dict)
+    dependency: str = ""
+    refusal: JobRefused | None = None
+    open: int = 0
+    may_load: threading.Event = field(default_factory=threading.Event)
+    """Cleared by a test that wants a workload to be still loading."""
+    waited: threading.Event = field(default_factory=threading.Event)
+    """Set once somebody waits for it to have loaded."""
+
+    def __post_init__(self) -> None:
+        self.may_load.set()
+
+    def check(self) -> None:
+        if self.refusal:
+            raise self.refusal
+
+    def start(self, job: SandboxJob) -> StartedTwin:
+        self.loaded.append(job)
+        self.open += 1
+        return StartedTwin(self, job)
+
+
+@dataclass
+class StartedTwin:
+    """One started workload of the twin."""
+
+    sandbox: SandboxTwin
+    job: SandboxJob
+    closed: bool = False
+
+    def loaded(self) -> None:
+        self.sandbox.waited.set()
+        assert self.sandbox.may_load.wait(20)
+
+    def run(self, inputs: Mapping[str, bytearray]) -> Ran:
+        twin = self.sandbox
+        twin.jobs.append(self.job)
+        twin.inputs = inputs
+        twin.seen = {name: bytes(data) for name, data in inputs.items()}
+        twin.dependency = (self.job.environment / "tiny" / "__init__.py").read_text()
+        if isinstance(twin.outputs, Exception):
+            raise twin.outputs
+        rows = sum(data.count(b"\n") for data in twin.seen.values())
+        outputs = twin.outputs if twin.outputs is not None else {"report.json": b'{"rows":%d}' % rows}
+        return Ran(outputs, ("twin",))
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.sandbox.open -= 1
+
+
+@dataclass
+class Said:
+    """What an enclave said, in order."""
+
+    refused: Refused | None = None
+    evidence: Evidence | None = None
+    reports: list[ShareReport] = field(default_factory=list)
+    stages: list[str] = field(default_factory=list)
+    wants: list[Want] = field(default_factory=list)
+    container: bytes = b""
+    finished: Finished | None = None
+
+
+class EnclaveTwin:
+    """A runtime in a thread, and the host's end of its channel."""
+
+    def __init__(self, scratch: Path, *, tee: Tee = Tee.TDX, sandbox: SandboxTwin | None = None) -> None:
+        self.platform, self.sandbox = PlatformTwin(), sandbox or SandboxTwin()
+        ours, theirs = socket.socketpair()
+        ours.settimeout(20)
+        self.socket, self.host = ours, host_side(ours)
+        around = Surroundings(
+            platform=self.platform,
+            tee=tee,
+            platform_name="twin (simulated)",
+            workplace=BundleWorkplace(scratch, self.sandbox),
+        )
+        self._theirs = theirs
+        self.thread = threading.Thread(target=self._run, args=(around,), daemon=True)
+        self.thread.start()
+
+    def _run(self, around: Surroundings) -> None:
+        with self._theirs:
+            Runtime(enclave_side(self._theirs), around).run()
+
+    def close(self) -> None:
+        self.socket.close()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+def load_of(scene: Scene, **changes: object) -> Load:
+    """What an honest host hands over, with changes."""
+    spec = scene.spec
+    load = Load(
+        chain_id=CHAIN_ID,
+        market=MARKET,
+        job_id=spec.job_id(CHAIN_ID, MARKET),
+        spec=spec.canonical(),
+        seals=tuple(asset.seal.canonical() for asset in scene.assets),
+        policies=tuple(asset.policy.canonical() for asset in scene.assets),
+        share_sets=tuple(asset.share_set.canonical() for asset in scene.assets),
+        parameters=scene.parameters.canonical(),
+        result_key=scene.consumer_key.public.raw,
+        workload=pack(read_bundle(scene.bundle)),
+        environment=str(scene.environment),
+        block_number=7,
+        block_hash=scene.block_hash,
+    )
+    return msgspec.structs.replace(load, **changes)
+
+
+def serve(scene: Scene, host: Channel[FromEnclave], containers: Mapping[Bytes32, bytes] | None = None) -> Said:
+    """Answer an enclave to its end, from the scene's containers or from others."""
+    ran = Said()
+    held = containers or {asset.seal.content_root: asset.container for asset in scene.assets}
+    while True:
+        message = host.receive()
+        match message:
+            case Refused():
+                ran.refused = message
+                return ran
+            case Finished():
+                ran.finished = message
+                return ran
+            case ShareReport():
+                ran.reports.append(message)
+            case Stage():
+                ran.stages.append(message.name)
+            case ResultPart():
+                ran.container += message.data
+            case Want():
+                ran.wants.append(message)
+                held_bytes = held[Bytes32(message.content_root)]
+                host.send(Part(data=held_bytes[message.offset : message.offset + message.length]))
+            case Evidence():
+                raise AssertionError("a second quote")
+
+
+def loaded(scene: Scene, enclave: EnclaveTwin, **changes: object) -> Evidence:
+    """Bring an enclave to its quote."""
+    enclave.host.send(load_of(scene, **changes))
+    answer = enclave.host.receive()
+    assert isinstance(answer, Evidence), answer
+    return answer
+
+
+def deliver(scene: Scene, enclave: EnclaveTwin, evidence: Evidence, nodes: Sequence[int] = (0, 1)) -> None:
+    """Hand over honest releases of some nodes."""
+    hash_ = Bytes32(evidence.evidence_hash)
+    releases = tuple(scene.release(node, hash_, evidence.enclave_key).canonical() for node in nodes)
+    enclave.host.send(Deliver(releases=releases))

@@ -1,0 +1,99 @@
+"""workload.toml: unknown, missing and contradictory fields are refused by name, and parameters obey the
+schema.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealmarket_enclave.workload.errors import InvalidManifest, ParametersRefused
+from sealmarket_enclave.workload.manifest import parse_manifest
+from tests.enclave.workload.bundles import MANIFEST
+
+PARSED = parse_manifest(MANIFEST.encode())
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("schema = 1", "schema = 2"),
+    ("schema = 1", "schema = 1\nmore = 1"),
+    ("schema = 1", "schema = 1\nentryPoint = 'a:b'"),
+    ('name = "count-rows"', 'name = "../x"'),
+    ('name = "count-rows"', ""),
+    ('"job:run"', '"os:system; x"'),
+    ('"job:run"', '"job"'),
+    ('"1.0.0"', '"1"'),
+    ("minimum = 1\nmaximum = 3", "minimum = 3\nmaximum = 1"),
+    ('media_type = "application/json"\n\n[[inputs]]', 'media_type = "application/json"\nmaximum = 2\n\n[[inputs]]'),
+    ('name = "rows"', 'name = "card"'),
+    ('name = "rate"', 'name = "target"'),
+    ("default = 10", "default = 101"),
+    ("default = 10", 'default = "10"'),
+    ("cpu_seconds = 5", "cpu_seconds = 0"),
+    ("cpu_seconds = 5", ""),
+    ("max_bytes = 100", "max_bytes = 0"),
+    ('name = "count.json"', 'name = "../count"'),
+    ("schema = 1", "schema = "),
+])  # fmt: skip
+def test_a_manifest_out_of_form_is_refused(old: str, new: str) -> None:
+    assert old in MANIFEST
+    with pytest.raises(InvalidManifest) as refusal:
+        parse_manifest(MANIFEST.replace(old, new, 1).encode())
+    assert refusal.value.remedy
+
+
+def test_a_manifest_that_is_no_text_is_refused() -> None:
+    with pytest.raises(InvalidManifest):
+        parse_manifest(b"\xff\xfe")
+
+
+@pytest.mark.parametrize("given_", [
+    {},
+    {"target": 1},
+    {"target": "too long a name"},
+    {"target": "y", "unknown": 1},
+    {"target": "y", "n_estimators": 0},
+    {"target": "y", "n_estimators": 101},
+    {"target": "y", "n_estimators": 1.0},
+    {"target": "y", "n_estimators": True},
+    {"target": "y", "rate": float("nan")},
+    {"target": "y", "rate": 1.1},
+    {"target": "y", "rate": "0.5"},
+    {"target": "y", "task": "c"},
+    {"target": "y", "verbose": 1},
+    {"target": "y", "verbose": None},
+    {"target": ["y"]},
+])  # fmt: skip
+def test_parameters_that_the_schema_does_not_allow_are_refused(given_: dict[str, Any]) -> None:
+    with pytest.raises(ParametersRefused):
+        PARSED.check_parameters(given_)
+
+
+def test_missing_parameters_take_their_defaults() -> None:
+    assert PARSED.check_parameters({"target": "y", "rate": 1}) == {
+        "target": "y",
+        "n_estimators": 10,
+        "rate": 1,
+        "task": "a",
+        "verbose": False,
+    }
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_assets_that_do_not_fit_the_slots_are_refused(count: int) -> None:
+    with pytest.raises(ParametersRefused):
+        PARSED.input_names(count)
+
+
+def test_assets_fill_the_slots_in_order() -> None:
+    assert PARSED.input_names(2) == ("card", "rows-1")
+    assert PARSED.input_names(4) == ("card", "rows-1", "rows-2", "rows-3")
+
+
+@given(st.binary(max_size=200))
+def test_reading_any_bytes_ends_in_a_refusal(raw: bytes) -> None:
+    with pytest.raises(InvalidManifest):
+        parse_manifest(raw)

@@ -1,0 +1,470 @@
+"""The agent over twins: what it quotes and marks, what it survives, and how a job goes when all is well."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from sealmarket.chain import ChainUnavailable
+from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, decode
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.numbers import FailureCause, JobId
+from sealmarket.protocol.reasons import JobReason, reason_bits
+from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
+from sealmarket_enclave.runtime.errors import WorkloadFailed
+from sealmarket_worker.errors import JournalConflict
+from sealmarket_worker.journal import JobState
+from sealmarket_worker.session import Outcome as EnclaveWord
+from tests.enclave.runtime.twins import EnclaveTwin
+from tests.worker.twins import HostTwin, settle
+from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    (tmp_path / "scene").mkdir()
+    return Scene(tmp_path / "scene")
+
+
+@pytest.fixture
+def host(scene: Scene, tmp_path: Path) -> Iterator[HostTwin]:
+    twin = HostTwin(scene, tmp_path / "host")
+    yield twin
+    twin.close()
+
+
+def status(host: HostTwin) -> Status:
+    return host.chain.at(host.chain.head()).job(host.scene.spec.request_hash).status
+
+
+def _slow_block(host: HostTwin) -> None:
+    host.chain.mine(seconds=60)
+
+
+# --- what only this host lacks is its own matter ----------------------------------------------------------------
+
+
+def test_missing_wheels_are_reported_and_nothing_is_quoted(host: HostTwin) -> None:
+    for wheel in host.scene.wheels.iterdir():
+        wheel.unlink()
+    job_id = host.match()
+    host.run()
+    assert "environment" in host.journal.job(job_id).reason
+    assert host.ledger.quotes == []
+
+
+# --- what cannot be had is quoted with a mark, and left to the nodes --------------------------------------------
+
+NAMED = {
+    "container": lambda scene: (
+        f"/v1/containers/{scene.assets[0].seal.content_root}",
+        scene.assets[0].seal.content_root,
+    ),
+    "policy": lambda scene: (f"/v1/documents/{scene.assets[0].seal.policy_hash}", scene.assets[0].seal.policy_hash),
+    "share set": lambda scene: (f"/v1/documents/{scene.assets[0].seal.share_root}", scene.assets[0].seal.share_root),
+    "result key": lambda scene: (f"/v1/documents/{scene.spec.result_key_hash}", scene.spec.result_key_hash),
+    "workload": lambda scene: (f"/v1/workloads/{scene.spec.workload_digest}", scene.spec.workload_digest),
+    "parameters": lambda scene: (f"/v1/parameters/{scene.spec.request_hash}", scene.spec.parameters_digest),
+}
+
+
+def _refused_for_what_is_missing(host: HostTwin, name: Bytes32) -> None:
+    """Quoted once, marked, refused; and no data came to the workload."""
+    host.nodes.outcome = Outcome.INPUT_REFUSED
+    host.nodes.reasons = Uint(reason_bits([JobReason.MATERIAL_LATE.code]))
+    job_id = host.match()
+    host.run()
+    assert len(host.ledger.quotes) == 1
+    assert host.nodes.package(0).missing == (name,)
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.GIVEN_UP
+    assert "material_late" in entry.reason
+    assert host.driver.sandbox.jobs == []
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_a_missing_input_is_awaited_then_quoted_and_marked(host: HostTwin, what: str) -> None:
+    where, name = NAMED[what](host.scene)
+    host.store.broken = lambda path, raw: None if path == where else raw
+    _refused_for_what_is_missing(host, name)
+    assert "the store has no" in host.messages()
+    assert "quoted without" in host.messages()
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_a_false_input_is_quoted_and_marked(host: HostTwin, what: str) -> None:
+    where, name = NAMED[what](host.scene)
+    host.store.broken = lambda path, raw: raw[:-2] + bytes([raw[-2] ^ 1, raw[-1]]) if path == where else raw
+    _refused_for_what_is_missing(host, name)
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_a_job_that_is_accepted_although_it_was_marked_is_never_run(host: HostTwin, what: str) -> None:
+    where, _ = NAMED[what](host.scene)
+    host.store.broken = lambda path, raw: None if path == where else raw
+    job_id = host.match()
+    host.run()
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.GIVEN_UP
+    assert ("container_withheld" if what == "container" else "material_missing") in entry.reason
+    assert host.driver.sandbox.jobs == []
+
+
+def test_a_store_that_is_down_costs_no_quote(host: HostTwin) -> None:
+    def away_until_quoted(path: str, raw: bytes) -> bytes | None:
+        if path.startswith("/v1/workloads/") and not host.ledger.quotes:
+            raise httpx.ConnectError("away")
+        return raw
+
+    host.store.broken = away_until_quoted
+    _refused_for_what_is_missing(host, host.scene.workload_digest)
+
+
+def test_a_container_for_which_this_disk_has_no_room_is_quoted_and_marked(
+    host: HostTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(store: Store, root: Bytes32, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "fetch_container", full)
+    host.nodes.outcome = Outcome.INPUT_REFUSED
+    host.match()
+    host.run()
+    assert len(host.ledger.quotes) == 1
+    roots = {asset.seal.content_root for asset in host.scene.assets}
+    assert set(host.nodes.package(0).missing) == roots
+    assert "No space left" in host.messages()
+
+
+def test_a_result_key_that_is_no_key_is_quoted_and_evidence_is_sealed_to_the_nodes_alone(host: HostTwin) -> None:
+    host.scene.consumer_key = _NoKey()  # type: ignore[assignment]
+    host.store.fill(host.scene)
+    host.nodes.outcome = Outcome.REQUEST_REFUSED
+    host.match()
+    host.run()
+    assert len(host.ledger.quotes) == 1
+    [raw] = [blob for path, blob in host.store.blobs.items() if path.startswith("/v1/evidence/")]
+    assert decode(EvidenceEnvelope, raw).consumer == b""
+    assert host.nodes.package(0).missing == ()
+
+
+class _NoKey:
+    """Bytes that a consumer signed for a key, and that are none."""
+
+    class public:  # noqa: N801 - stands for the key's attribute
+        raw = b"no key"
+
+
+def test_an_input_that_comes_late_is_waited_for(host: HostTwin) -> None:
+    asked: list[str] = []
+
+    def late(path: str, raw: bytes) -> bytes | None:
+        asked.append(path)
+        return None if path.startswith("/v1/containers/") and len(asked) < 6 else raw
+
+    host.store.broken = late
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_the_container_of_another_asset_is_marked_as_missing(host: HostTwin) -> None:
+    first, second = host.scene.assets
+    host.store.blobs[f"/v1/containers/{first.seal.content_root}"] = second.container
+    _refused_for_what_is_missing(host, first.seal.content_root)
+
+
+def test_a_doomed_job_that_is_accepted_all_the_same_ends_with_the_enclaves_word(scene: Scene, tmp_path: Path) -> None:
+    scene.reseal(1, policy_epoch=2)
+    host = HostTwin(scene, tmp_path / "host")
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    [posted] = host.ledger.finished
+    assert posted.failure is not None
+    assert (posted.failure.cause, posted.failure.asset_index) == (FailureCause.INPUT, 1)
+    assert host.driver.sandbox.loaded == []
+    host.close()
+
+
+def test_an_address_book_with_another_committee_than_the_chains_is_refused(host: HostTwin) -> None:
+    host.chain.set_committee(1, Bytes32(b"\x77" * 32))
+    job_id = host.match()
+    host.run()
+    assert "committee" in host.journal.job(job_id).reason
+    assert host.ledger.quotes == []
+
+
+def test_jobs_of_other_providers_are_left_alone(host: HostTwin) -> None:
+    host.chain.match(msgspec.structs.replace(host.scene.spec, provider=Address(b"\x99" * 20)))
+    host.chain.finalise()
+    host.run()
+    assert host.journal.jobs() == []
+
+
+# --- decisions against the job ---------------------------------------------------------------------------------
+
+
+def test_a_refusal_is_told_with_its_reasons(host: HostTwin) -> None:
+    host.nodes.outcome = Outcome.REQUEST_REFUSED
+    host.nodes.reasons = Uint(reason_bits([JobReason.WORKLOAD_NOT_ALLOWED.code]))
+    job_id = host.match()
+    host.run()
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.GIVEN_UP
+    assert "workload_not_allowed" in entry.reason
+    assert host.driver.sandbox.jobs == []
+
+
+def test_a_job_that_is_cancelled_before_the_quote_is_not_quoted(host: HostTwin) -> None:
+    job_id = host.match()
+    host.chain.end(job_id, Status.CANCELLED)
+    host.chain.finalise()
+    host.run()
+    assert host.ledger.quotes == []
+    assert "cancelled" in host.journal.job(job_id).reason
+
+
+def test_a_silent_committee_does_not_hold_the_enclave_for_ever(host: HostTwin) -> None:
+    host.on_tick = lambda: _slow_block(host)
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.GIVEN_UP
+
+
+# --- nodes -----------------------------------------------------------------------------------------------------
+
+
+def test_one_node_down_and_the_job_completes(host: HostTwin) -> None:
+    host.nodes.down = {1}
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_a_lying_node_is_named_and_the_job_completes_with_the_others(host: HostTwin) -> None:
+    host.nodes.lying = {0}
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert host.scene.nodes[0].signer.checksum in host.messages()
+    assert str(host.scene.nodes[0].signer) in (host.folder / "complaints.jsonl").read_text()
+
+
+def test_with_two_nodes_down_the_job_waits_and_completes_when_one_returns(host: HostTwin) -> None:
+    host.nodes.down = {0, 1}
+    ticks = []
+
+    def tick() -> None:
+        host.decide_when_quoted()
+        ticks.append(status(host))
+        if ticks.count(Status.ACCEPTED) > 5:
+            host.nodes.down = {0}
+
+    host.on_tick = tick
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_with_two_nodes_down_for_good_the_host_gives_up_at_the_deadline(host: HostTwin) -> None:
+    host.nodes.down = {0, 1}
+
+    def tick() -> None:
+        host.decide_when_quoted()
+        if status(host) is Status.ACCEPTED:
+            host.chain.mine(seconds=60)
+
+    host.on_tick = tick
+    job_id = host.match()
+    host.run()
+    assert "releases of enough oracle nodes" in host.journal.job(job_id).reason
+
+
+# --- enclaves and crashes --------------------------------------------------------------------------------------
+
+
+def test_a_device_that_is_away_before_the_quote_is_waited_for(host: HostTwin) -> None:
+    host.driver.unreachable = 3
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_an_enclave_that_dies_before_its_quote_is_replaced(host: HostTwin) -> None:
+    def kill_the_first(twin: EnclaveTwin) -> None:
+        if len(host.driver.launched) == 1:
+            twin.socket.close()
+
+    host.driver.on_launch = kill_the_first
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert len(host.driver.launched) == 2
+
+
+def test_an_enclave_that_dies_after_its_quote_ends_the_job_on_this_host(host: HostTwin) -> None:
+    def kill_when_accepted() -> None:
+        host.decide_when_quoted()
+        if status(host) is Status.ACCEPTED:
+            host.driver.launched[0].socket.shutdown(2)
+
+    host.on_tick = kill_when_accepted
+    job_id = host.match()
+    host.run()
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.GIVEN_UP
+    assert "the enclave is gone" in entry.reason
+    assert len(host.ledger.quotes) == 1
+
+
+def test_a_host_that_restarts_after_the_quote_does_not_quote_again(host: HostTwin) -> None:
+    host.on_tick = host.stop.set
+    job_id = host.match()
+    host.run()
+    assert len(host.ledger.quotes) == 1
+    host.journal.close()
+    host.start()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.GIVEN_UP
+    assert len(host.ledger.quotes) == 1
+
+
+def test_a_host_that_restarts_before_the_quote_starts_afresh(host: HostTwin) -> None:
+    host.store.broken = lambda path, raw: None if path.startswith("/v1/containers/") else raw
+    host.on_tick = host.stop.set
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.MATCHED
+    host.journal.close()
+    host.store.broken = lambda _path, raw: raw
+    host.on_tick = host.decide_when_quoted
+    host.start()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_a_host_that_restarts_with_the_enclaves_word_posts_it(host: HostTwin) -> None:
+    def stop_when_finished() -> None:
+        host.decide_when_quoted()
+        if host.journal.jobs(JobState.FINISHED):
+            host.stop.set()
+
+    host.on_tick = stop_when_finished
+    host.store.on_result = lambda _posted: host.stop.set()
+    job_id = host.match()
+    host.run()
+    host.journal.close()
+    host.on_tick = host.decide_when_quoted
+    host.start()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert len(host.driver.launched) == 1
+
+
+def test_a_journal_step_from_the_wrong_state_is_refused(host: HostTwin) -> None:
+    job_id = host.match()
+    host.run()
+    with pytest.raises(JournalConflict, match="is done in the journal"):
+        host.journal.quoted(job_id)
+
+
+# --- and when all is well --------------------------------------------------------------------------------------
+
+
+def test_a_whole_job_ends_settled_with_everything_in_the_store(host: HostTwin) -> None:
+    job_id = host.match()
+    host.run()
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.DONE, entry.reason
+    assert status(host) is Status.SETTLED
+    [posted] = host.ledger.finished
+    assert posted.settlement is not None
+    raw = host.store.blobs[f"/v1/documents/{posted.settlement.result_hash}"]
+    envelope = decode(ResultEnvelope, raw)
+    container = host.store.blobs[f"/v1/containers/{envelope.content_root}"]
+    outputs = open_result(envelope, container, host.scene.consumer_key, chain_id=CHAIN_ID, market=MARKET, job_id=job_id)
+    assert outputs == {"report.json": b'{"rows":5}'}
+    assert keccak(host.store.blobs[f"/v1/documents/{posted.receipt}"]) == posted.settlement.receipt_hash
+    done = [stage for stage, state in host.story() if state == "done"]
+    assert done == ["prepare", "quote", "decision", "release", "load", "open", "compute", "seal", "settle"]
+
+
+def test_the_keeper_settles_and_the_host_does_not_pay_for_it(host: HostTwin) -> None:
+    host.store.on_result = lambda posted: settle(host.chain, posted)
+    host.shop = replace(host.shop, settle_patience_seconds=5.0)
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert host.ledger.finished == []
+
+
+def test_a_failure_that_the_enclave_signed_is_posted(host: HostTwin) -> None:
+    host.driver.sandbox.outputs = WorkloadFailed("raised")
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert status(host) is Status.FAILED
+
+
+def test_nothing_on_disk_or_in_the_store_holds_a_row_of_the_data(host: HostTwin) -> None:
+    host.match()
+    host.run()
+    host.driver.close()
+    for path in host.folder.rglob("*"):
+        assert not path.is_file() or MARKER not in path.read_bytes(), path
+    assert all(MARKER not in blob for blob in host.store.blobs.values())
+    assert MARKER.decode() not in host.messages()
+
+
+def test_a_full_disk_delays_the_job_and_loses_nothing(host: HostTwin) -> None:
+    host.journal = host.shop.journal
+    refusals = [sqlite3.OperationalError("database or disk is full")] * 3
+    write = host.journal.finished
+
+    def full(job_id: JobId, outcome: EnclaveWord) -> None:
+        if refusals:
+            raise refusals.pop()
+        write(job_id, outcome)
+
+    host.journal.finished = full  # type: ignore[method-assign]
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert "disk is full" in host.messages()
+
+
+# --- a chain that goes away -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_an_answer_lost_while_quoting_costs_neither_the_job_nor_a_second_quote(
+    sent: bool, host: HostTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = host.ledger.quote
+    lost: list[Bytes32] = []
+
+    def quote(spec: JobSpec, evidence_hash: Bytes32) -> None:
+        if not lost:
+            lost.append(evidence_hash)
+            if sent:
+                honest(spec, evidence_hash)
+            raise ChainUnavailable("http://chain", "it restarts")
+        honest(spec, evidence_hash)
+
+    monkeypatch.setattr(host.ledger, "quote", quote)
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert host.ledger.quotes == lost

@@ -1,0 +1,119 @@
+"""The commands of the worker, and its configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sealmarket_devices.measure import measure_image
+from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_worker.cli import app
+from sealmarket_worker.config import load_config
+from sealmarket_worker.errors import ConfigInvalid
+from sealmarket_worker.image import base_interpreter
+from sealmarket_worker.journal import Journal
+from tests.worker.twins import book_of
+from tests.enclave.scene import CHAIN_ID, MARKET, Scene
+
+CONFIG = {
+    "rpc": "http://127.0.0.1:1",
+    "book": "book.json",
+    "key": "provider.key",
+    "state": "state",
+    "device": "tdx.sock",
+    "wheels": "wheels",
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def with_values(**values: object) -> Path:
+        (tmp_path / "scene").mkdir(exist_ok=True)
+        if not (tmp_path / "book.json").exists():
+            (tmp_path / "book.json").write_bytes(book_of(Scene(tmp_path / "scene")).canonical())
+        lines = [f"{name} = {json.dumps(value)}" for name, value in {**CONFIG, **values}.items() if value is not None]
+        path = tmp_path / "worker.toml"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return with_values
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"rpc": None}, "rpc"),
+        ({"max_job": 1}, "max_job"),
+        ({"max_jobs": 0}, "max_jobs"),
+        ({"tee": "trustzone"}, "trustzone"),
+        ({"book": "other.json"}, "other.json"),
+        ({"development_chain": "yes"}, "development_chain"),
+    ],
+)
+def test_a_configuration_with_a_fault_is_refused_by_name(
+    write: Callable[..., Path], values: dict[str, object], named: str
+) -> None:
+    with pytest.raises(ConfigInvalid, match=named):
+        load_config(write(**values))
+
+
+def test_a_key_file_that_others_can_read_is_refused(write: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "provider.key").write_text("0x" + "31" * 32)
+    (tmp_path / "provider.key").chmod(0o644)
+    with pytest.raises(ConfigInvalid, match="mode 644"):
+        load_config(write()).account()
+
+
+def test_a_key_file_with_something_else_is_refused_without_showing_it(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "provider.key").write_text("hunter2")
+    (tmp_path / "provider.key").chmod(0o600)
+    with pytest.raises(ConfigInvalid) as refused:
+        load_config(write()).account()
+    assert "hunter2" not in str(refused.value)
+
+
+def test_status_tells_each_job_and_why_it_was_given_up(write: Callable[..., Path], tmp_path: Path) -> None:
+    config = load_config(write())
+    spec = Scene(_folder(tmp_path / "job")).spec
+    job_id: JobId = spec.job_id(CHAIN_ID, MARKET)
+    journal = Journal(config.state / "journal.sqlite")
+    journal.advance(7, [], [(job_id, spec, 5)])
+    journal.give_up(job_id, "the container cannot be had")
+    journal.close()
+    said = CliRunner().invoke(app, ["status", "--config", str(write()), "--json"])
+    assert json.loads(said.stdout) == [
+        {"jobId": str(job_id), "state": "given_up", "reason": "the container cannot be had"}
+    ]
+    assert "given_up" in CliRunner().invoke(app, ["status", "--config", str(write())]).stdout
+
+
+def test_measure_prints_what_an_owner_puts_into_a_policy(image: Path) -> None:
+    said = json.loads(CliRunner().invoke(app, ["image", "measure", str(image)]).stdout)
+    expected = tdx_measurement(measure_image(image, base_interpreter(), ("tdx",)))
+    assert said["digest"] == str(expected.digest())
+    assert said["grade"] == "simulated"
+
+
+def test_measure_of_a_kind_without_a_virtual_device_is_refused(image: Path) -> None:
+    failed = CliRunner().invoke(app, ["image", "measure", str(image), "--tee", "cca"])
+    assert isinstance(failed.exception, ConfigInvalid)
+
+
+def test_an_image_holds_no_bytecode_no_tests_and_nothing_that_only_clients_need(image: Path) -> None:
+    files = {path.relative_to(image).as_posix() for path in image.rglob("*") if path.is_file()}
+    assert {"__main__.py", "sealmarket_worker/enclave/runtime.py", "sealmarket_worker/sandbox/launcher.py"} <= files
+    assert all(name.endswith((".py", ".so")) for name in files)
+    absent = ("sealmarket/client", "sealmarket/chain", "sealmarket/attestation", "sealmarket_worker/host", "httpx")
+    assert not [name for name in files if name.startswith(absent) or "SelfTest" in name]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path

@@ -1,0 +1,207 @@
+"""One job: its specification, what is signed about it, and what its enclave proves.
+
+``jobId`` is the EIP-712 digest of the :class:`JobSpec`, so a contract, an enclave, a wallet library and a reader with
+pen and paper all compute the same one. An enclave recomputes it from the specification that its host hands over, and
+puts it into its report data: a host that edits anything gets evidence for another job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Bytes64, MicroEpsilon, Uint, Wei
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.hashing import keccak, sha256, words
+from sealmarket.protocol.decisions import Outcome
+from sealmarket_enclave.protocol.numbers import AssetId, FailureCause, Grade, JobId, Seconds, Tee, Timestamp, U32, U8
+from sealmarket_enclave.protocol.terms import Seal
+
+_REPORT_DATA_DOMAIN = keccak(b"sealmarket/report-data/1")
+_EVIDENCE_DOMAIN = keccak(b"sealmarket/evidence/1")
+_TERMS_DOMAIN = keccak(b"sealmarket/effective-terms/1")
+_PARAMETERS_DOMAIN = keccak(b"sealmarket/parameters/1")
+_LEAF_DOMAIN = keccak(b"sealmarket/allowed/1")
+
+
+class AssetUse(TypedShape, frozen=True, kw_only=True):
+    """One asset as a job uses it."""
+
+    EIP712: ClassVar[str] = (
+        "AssetUse(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,bytes32 sealHash,"
+        "uint128 price,uint64 epsilon)"
+    )
+
+    asset_id: AssetId
+    owner: Address
+    version: U32
+    terms_version: U32
+    seal_hash: Bytes32
+    price: Wei
+    epsilon: MicroEpsilon
+
+
+class JobSpec(TypedShape, frozen=True, kw_only=True):
+    """Everything that a job is. One attempt per job."""
+
+    EIP712: ClassVar[str] = (
+        "JobSpec(bytes32 requestHash,address consumer,address payer,address provider,address token,"
+        "bytes32 workloadDigest,bytes32 parametersDigest,bytes32 resultKeyHash,uint32 purpose,uint8 tee,"
+        "uint8 minGrade,uint32 epoch,uint128 computePrice,uint128 unitPrice,uint32 maxUnits,uint128 penalty,"
+        "uint64 matchedAt,uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,uint32 challengeWindow,"
+        "AssetUse[] assets)"
+    )
+    PARTS: ClassVar[tuple[type[TypedShape], ...]] = (AssetUse,)
+
+    request_hash: Bytes32
+    consumer: Address
+    payer: Address
+    provider: Address
+    token: Address
+    workload_digest: Bytes32
+    parameters_digest: Bytes32
+    result_key_hash: Bytes32
+    purpose: U32
+    tee: Tee
+    min_grade: Grade
+    epoch: U32
+    compute_price: Wei
+    unit_price: Wei
+    max_units: U32
+    penalty: Wei
+    matched_at: Timestamp
+    quote_window: Seconds
+    decide_window: Seconds
+    settle_window: Seconds
+    challenge_window: Seconds
+    assets: tuple[AssetUse, ...]
+
+    def job_id(self, chain_id: int, market: Address) -> JobId:
+        """The job's id on one market of one chain."""
+        return JobId(self.digest(chain_id, market))
+
+
+class Quote(TypedShape, frozen=True, kw_only=True):
+    """The provider's word for an evidence hash, when somebody else submits it."""
+
+    EIP712: ClassVar[str] = "Quote(bytes32 jobId,bytes32 evidenceHash)"
+
+    job_id: JobId
+    evidence_hash: Bytes32
+
+
+class Decision(TypedShape, frozen=True, kw_only=True):
+    """What one oracle node decided. All fields but ``detail`` are the core that honest nodes share.
+
+    ``reasons`` is a bit set of :class:`sealmarket.protocol.reasons.Reason`; ``detail`` hashes this node's own
+    :class:`DecisionDetail` (block, collateral, findings in words).
+    """
+
+    EIP712: ClassVar[str] = (
+        "Decision(bytes32 jobId,bytes32 evidenceHash,address enclaveSigner,bytes32 enclaveKeyHash,"
+        "bytes32 termsDigest,uint32 epoch,uint8 outcome,uint8 grade,uint256 reasons,uint64 expiry,bytes32 detail)"
+    )
+
+    job_id: JobId
+    evidence_hash: Bytes32
+    enclave_signer: Address
+    enclave_key_hash: Bytes32
+    terms_digest: Bytes32
+    epoch: U32
+    outcome: Outcome
+    grade: U8
+    reasons: Uint
+    expiry: Timestamp
+    detail: Bytes32
+
+
+class Stop(TypedShape, frozen=True, kw_only=True):
+    """A node's word that it has not released its share for this job and never will."""
+
+    EIP712: ClassVar[str] = "Stop(bytes32 jobId,bytes32 evidenceHash,uint32 epoch,uint256 reasons)"
+
+    job_id: JobId
+    evidence_hash: Bytes32
+    epoch: U32
+    reasons: Uint
+
+
+class Settlement(TypedShape, frozen=True, kw_only=True):
+    """The enclave's word for its result: the hash of the sealed ciphertext, and the usage."""
+
+    EIP712: ClassVar[str] = "Settlement(bytes32 jobId,bytes32 resultHash,bytes32 receiptHash,uint32 units,bool last)"
+
+    job_id: JobId
+    result_hash: Bytes32
+    receipt_hash: Bytes32
+    units: U32
+    last: bool
+
+
+class Failure(TypedShape, frozen=True, kw_only=True):
+    """The enclave's word for what went wrong after acceptance, and whose it was."""
+
+    EIP712: ClassVar[str] = "Failure(bytes32 jobId,uint8 cause,uint8 assetIndex,uint32 units,bytes32 receiptHash)"
+
+    job_id: JobId
+    cause: FailureCause
+    asset_index: U8
+    units: U32
+    receipt_hash: Bytes32
+
+
+class Acknowledgement(TypedShape, frozen=True, kw_only=True):
+    """The consumer's word that they hold the result."""
+
+    EIP712: ClassVar[str] = "Acknowledgement(bytes32 jobId,bytes32 resultHash)"
+
+    job_id: JobId
+    result_hash: Bytes32
+
+
+class ChallengeAnswer(TypedShape, frozen=True, kw_only=True):
+    """A node's word on whether a challenged ciphertext is to be had."""
+
+    EIP712: ClassVar[str] = "ChallengeAnswer(bytes32 jobId,bytes32 resultHash,bool available)"
+
+    job_id: JobId
+    result_hash: Bytes32
+    available: bool
+
+
+def report_data(job_id: JobId, signer: Address, enclave_key_hash: Bytes32, block_hash: Bytes32) -> Bytes64:
+    """The 64 bytes that evidence carries, the same for SGX, TDX, SNP and CCA: a hash, then 32 zero bytes.
+
+    All 64 are compared: a right hash with other padding is refused.
+    """
+    digest = keccak(words(_REPORT_DATA_DOMAIN, job_id, signer, enclave_key_hash, block_hash))
+    return Bytes64(digest + bytes(32))
+
+
+def evidence_hash(quote: bytes, signer: Address, enclave_key_hash: Bytes32, block_hash: Bytes32) -> Bytes32:
+    """What the provider posts before any oracle looks: evidence, both keys and the block it names."""
+    return keccak(words(_EVIDENCE_DOMAIN, sha256(quote), signer, enclave_key_hash, block_hash))
+
+
+def enclave_key_hash(hpke_public_key: bytes) -> Bytes32:
+    """How contracts and decisions name an HPKE public key (raw X-Wing-style bytes)."""
+    return keccak(hpke_public_key)
+
+
+def parameters_digest(salt: Bytes32, canonical_parameters: bytes) -> Bytes32:
+    """A salted digest of the canonical parameters, so that small ones cannot be guessed from the chain."""
+    return keccak(words(_PARAMETERS_DOMAIN, salt, sha256(canonical_parameters)))
+
+
+def terms_digest(uses: Sequence[AssetUse], seals: Sequence[Seal]) -> Bytes32:
+    """The terms under which shares are released: each asset's version, terms version and policy, in order."""
+    rows = b"".join(
+        words(use.asset_id, use.version, use.terms_version, seal.policy_hash)
+        for use, seal in zip(uses, seals, strict=True)
+    )
+    return keccak(words(_TERMS_DOMAIN, keccak(rows)))
+
+
+def allowed_leaf(tee: Tee, measurement: Bytes32, workload_digest: Bytes32) -> Bytes32:
+    """One entry of an allow-list: this enclave with this workload. Double hashed, as OpenZeppelin's trees expect."""
+    return keccak(keccak(words(_LEAF_DOMAIN, tee, measurement, workload_digest)))

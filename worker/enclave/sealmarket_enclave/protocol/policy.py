@@ -1,0 +1,89 @@
+"""The owner's policy for one version of an asset: one document, one digest, bound into the key shares.
+
+It holds the evidence rules, the workloads, the terms and the output rules. What the chain enforces is its projection
+(:class:`sealmarket_enclave.protocol.terms.Terms`). An enclave or workload must be allowed by the policy under which the
+shares were made *and* by the terms in force on chain, so a change on chain can only tighten.
+
+The ``evidence`` part is the document of :class:`sealmarket.attestation.policy.rules.EvidenceRules`. Its reader is whoever
+verifies evidence: the oracle nodes, the owner who writes it, the auditor. An enclave has no use for it, and stays
+small by not reading it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from sealmarket_enclave.protocol.codec import Bytes32, Shape
+from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import AssetId, Positive8, U32
+from sealmarket_enclave.protocol.terms import Terms
+
+
+class PolicyRefused(SealmarketError):
+    """A policy says something that could never hold, or says two things at once."""
+
+
+class OutputRules(Shape, frozen=True, kw_only=True):
+    """What may leave the enclave. Over several assets the strictest of each holds (:func:`strictest`).
+
+    ``bucket_bytes``: results are padded to a multiple of this, since a size tells too.
+    ``minimum_owners``: the least number of different owners whose data a job must pool; 1 for no demand.
+    """
+
+    media_types: Annotated[tuple[str, ...], Meta(min_length=1)]
+    max_outputs: Positive8
+    max_bytes: Annotated[int, Meta(ge=1, le=1 << 40)]
+    bucket_bytes: Annotated[int, Meta(ge=1, le=1 << 24)]
+    minimum_owners: Positive8 = 1
+    privacy: Literal["exact", "dp"] = "exact"
+
+
+class Dealing(Shape, frozen=True, kw_only=True):
+    """The committee to whom the key was dealt: ``threshold`` of ``members`` in ``epoch``."""
+
+    epoch: U32
+    threshold: Positive8
+    members: Positive8
+
+
+class PolicyDocument(Shape, frozen=True, kw_only=True):
+    """Everything that an owner demands for one version of an asset."""
+
+    version: Literal["sealmarket/policy/1"] = "sealmarket/policy/1"
+    asset_id: AssetId
+    asset_version: U32
+    title: str
+    evidence: dict[str, Any]
+    workloads: Annotated[tuple[Bytes32, ...], Meta(min_length=1)]
+    terms: Terms
+    output: OutputRules
+    dealing: Dealing
+    data_card: Bytes32
+
+    def digest(self) -> Bytes32:
+        """``policyHash``: Keccak-256 over the canonical document."""
+        return keccak(self.canonical())
+
+
+def strictest(rules: tuple[OutputRules, ...]) -> OutputRules:
+    """The output rules of a job over several assets: of each rule, the strictest.
+
+    Raises:
+        PolicyRefused: no rules, or owners whose rules leave no output that all of them allow.
+    """
+    if not rules:
+        raise PolicyRefused("a job without assets has no output rules", remedy="name at least one asset")
+    common = set(rules[0].media_types).intersection(*(rule.media_types for rule in rules))
+    if not common:
+        raise PolicyRefused("the owners allow no output format in common", remedy="ask them to allow one format")
+    return OutputRules(
+        media_types=tuple(sorted(common)),
+        max_outputs=min(rule.max_outputs for rule in rules),
+        max_bytes=min(rule.max_bytes for rule in rules),
+        bucket_bytes=max(rule.bucket_bytes for rule in rules),
+        minimum_owners=max(rule.minimum_owners for rule in rules),
+        privacy="dp" if any(rule.privacy == "dp" for rule in rules) else "exact",
+    )

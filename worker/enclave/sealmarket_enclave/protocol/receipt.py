@@ -1,0 +1,124 @@
+"""The receipt: an in-toto statement in a DSSE envelope, signed by the attested secp256k1 key.
+
+``subject`` is the sealed result's ciphertext; the predicate says which job, evidence, workload and inputs made it.
+Anyone can recover the signer from the envelope and find the same key in the quorum's decision on chain.
+Sources: in-toto Attestation Framework v1 (Statement), DSSE 1.0.2 (pre-authentication encoding).
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, canonical_json, decode_canonical
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import AssetId, JobId
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://sealmarket.org/receipt/v1"
+
+
+class ReceiptInput(Shape, frozen=True, kw_only=True):
+    """One asset that went in, as the enclave found it."""
+
+    asset_id: AssetId
+    asset_version: int
+    content_root: Bytes32
+    policy_hash: Bytes32
+
+
+class ReceiptPredicate(Shape, frozen=True, kw_only=True):
+    """What the enclave testifies. ``platform`` names the kind of evidence and says so when it is simulated."""
+
+    chain_id: int
+    market: Address
+    job_id: JobId
+    evidence_hash: Bytes32
+    enclave_key_hash: Bytes32
+    workload_digest: Bytes32
+    parameters_digest: Bytes32
+    terms_digest: Bytes32
+    inputs: tuple[ReceiptInput, ...]
+    outcome: Literal["completed", "input_failed", "workload_failed"]
+    privacy: Literal["exact", "dp"]
+    units: int
+    sandbox: tuple[str, ...]
+    platform: str
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the statement is about: in-toto's own spelling, names and algorithm-to-hex digests."""
+
+    name: str
+    digest: dict[str, str]
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """An in-toto v1 statement."""
+
+    type_: Annotated[str, Meta(max_length=100)] = msgspec.field(name="_type", default=STATEMENT_TYPE)
+    subject: tuple[Subject, ...]
+    predicate_type: str = PREDICATE_TYPE
+    predicate: ReceiptPredicate
+
+    def canonical(self) -> bytes:
+        """RFC 8785 bytes: DSSE signs bytes, and ours have one spelling."""
+        return canonical_json(self)
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """A DSSE envelope with one signature: 65 bytes r, s, v over Keccak-256 of the pre-authentication encoding."""
+
+    payload_type: str
+    payload: str
+    signatures: tuple[dict[str, Any], ...]
+
+    def canonical(self) -> bytes:
+        """The bytes that are stored, and whose Keccak-256 is ``receiptHash``."""
+        return canonical_json(self)
+
+
+def pre_authentication_encoding(payload: bytes) -> bytes:
+    """DSSE's PAE: what is signed, with the type bound in."""
+    kind = PAYLOAD_TYPE.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def signing_hash(statement: Statement) -> Bytes32:
+    """What the enclave's key signs."""
+    return keccak(pre_authentication_encoding(statement.canonical()))
+
+
+def envelope(statement: Statement, signer: Address, signature: HexBytes) -> Envelope:
+    """Put a statement and its 65-byte signature into a DSSE envelope."""
+    return Envelope(
+        payload_type=PAYLOAD_TYPE,
+        payload=base64.b64encode(statement.canonical()).decode(),
+        signatures=({"keyid": str(signer), "sig": base64.b64encode(signature).decode()},),
+    )
+
+
+def opened(env: Envelope) -> tuple[Statement, Address, bytes]:
+    """The statement, the signer that it names, and the signature; the caller recovers the signer and compares.
+
+    Raises:
+        MalformedDocument: not one signature, another payload type, or a payload that is not canonical.
+    """
+    if env.payload_type != PAYLOAD_TYPE or len(env.signatures) != 1:
+        raise MalformedDocument("a receipt is one in-toto statement with one signature")
+    entry = env.signatures[0]
+    try:
+        payload = base64.b64decode(env.payload, validate=True)
+        signature = base64.b64decode(entry["sig"], validate=True)
+        signer = Address.parse(entry["keyid"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedDocument(f"the receipt's envelope is malformed: {error}") from error
+    statement = decode_canonical(Statement, payload)
+    if statement.type_ != STATEMENT_TYPE or statement.predicate_type != PREDICATE_TYPE:
+        raise MalformedDocument(f"expected a {PREDICATE_TYPE} statement, found {statement.predicate_type}")
+    return statement, signer, signature

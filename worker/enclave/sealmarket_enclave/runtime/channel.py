@@ -1,0 +1,199 @@
+"""The channel between an enclave and its host: length-prefixed msgpack frames, the same module on both sides.
+
+A frame is ``u32`` big-endian length, then one msgpack map with ``kind``. Documents travel as their canonical JSON
+bytes, since their hashes are what both sides compare. The host sends only :data:`FromHost`, the enclave only
+:data:`FromEnclave`; unknown kinds and fields are refused. The order (docs/spec/enclave.md, "States")::
+
+    host     Load -------------- Deliver* ------------- Part*
+    enclave       Evidence|Refused        ShareReport*        Stage, Want*, ResultPart*, Finished|Refused
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.runtime.errors import FrameRefused, HostLost
+
+MAX_FRAME = 80 << 20
+MAX_PART = 4 << 20
+_PREFIX = struct.Struct(">I")
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """One frame."""
+
+
+class Load(Message, frozen=True, kw_only=True, tag="load"):
+    """The job and everything that its specification names, once, first.
+
+    Lists are in the order of the specification's assets. ``workload`` is the bundle's archive; ``environment`` is
+    a folder with its installed wheels, which the enclave copies while it checks them. None is what the host could not
+    get: the enclave quotes all the same, and never goes further.
+    """
+
+    chain_id: int
+    market: bytes
+    job_id: bytes
+    spec: bytes
+    seals: tuple[bytes, ...]
+    policies: tuple[bytes | None, ...]
+    share_sets: tuple[bytes | None, ...]
+    parameters: bytes | None
+    result_key: bytes | None
+    workload: bytes | None
+    environment: str | None
+    block_number: int
+    block_hash: bytes
+
+
+class Deliver(Message, frozen=True, kw_only=True, tag="deliver"):
+    """Signed releases of oracle nodes, canonical JSON; may be repeated until enough shares are right."""
+
+    releases: tuple[bytes, ...]
+
+
+class Part(Message, frozen=True, kw_only=True, tag="part"):
+    """The bytes that a :class:`Want` asked for; fewer only at the container's end."""
+
+    data: bytes
+
+
+class Evidence(Message, frozen=True, kw_only=True, tag="evidence"):
+    """The quote, both public keys, and the hash that the provider posts on chain."""
+
+    job_id: bytes
+    quote: bytes
+    signer: bytes
+    enclave_key: bytes
+    evidence_hash: bytes
+    block_number: int
+    block_hash: bytes
+
+
+class ShareReport(Message, frozen=True, kw_only=True, tag="share_report"):
+    """After each delivery: the indices whose shares are right for every asset, and complaints as canonical JSON."""
+
+    held: tuple[int, ...]
+    needed: int
+    complaints: tuple[bytes, ...]
+
+
+class Want(Message, frozen=True, kw_only=True, tag="want"):
+    """Ask for bytes of a container by its content root. Always all of it, in order."""
+
+    content_root: bytes
+    offset: int
+    length: int
+
+
+class Stage(Message, frozen=True, kw_only=True, tag="stage"):
+    """What the enclave does now. Never depends on data."""
+
+    name: Literal["importing", "opening", "computing", "sealing"]
+
+
+class ResultPart(Message, frozen=True, kw_only=True, tag="result_part"):
+    """The next bytes of the sealed result's container."""
+
+    data: bytes
+
+
+class Finished(Message, frozen=True, kw_only=True, tag="finished"):
+    """The enclave's signed word. Exactly one of ``settlement`` and ``failure`` is there, as canonical JSON.
+
+    ``receipt`` is the canonical envelope; ``result`` the canonical :class:`ResultEnvelope` of a completed job.
+    """
+
+    settlement: bytes | None
+    failure: bytes | None
+    signature: bytes
+    receipt: bytes
+    result: bytes | None
+
+
+class Refused(Message, frozen=True, kw_only=True, tag="refused"):
+    """The enclave stops, unsigned: a typed code, and words that hold no data of any asset."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+FromHost = Load | Deliver | Part
+FromEnclave = Evidence | ShareReport | Want | Stage | ResultPart | Finished | Refused
+
+T = TypeVar("T")
+
+
+class Channel(Generic[T]):
+    """One side of the channel; ``decoder`` knows the messages that the other side may send."""
+
+    def __init__(self, stream: socket.socket, decoder: msgspec.msgpack.Decoder[T]) -> None:
+        self._stream, self._decoder = stream, decoder
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
+
+    def send(self, message: Message) -> None:
+        """Send one frame. Raises :class:`HostLost` when nobody reads."""
+        body = self._encoder.encode(message)
+        if len(body) > MAX_FRAME:
+            raise FrameRefused(f"a frame takes at most {MAX_FRAME} bytes, found {len(body)}", remedy="send less")
+        try:
+            self._stream.sendall(_PREFIX.pack(len(body)))
+            self._stream.sendall(body)
+        except OSError as error:
+            raise HostLost(f"the other side of the channel is gone: {error.strerror or error}") from error
+
+    def receive(self) -> T:
+        """Wait for one frame.
+
+        Raises:
+            HostLost: the other side closed the channel.
+            FrameRefused: too long, or not a message that may come from there.
+        """
+        (size,) = _PREFIX.unpack(self._exactly(_PREFIX.size))
+        if size > MAX_FRAME:
+            raise FrameRefused(f"a frame takes at most {MAX_FRAME} bytes, found {size}", remedy="send less")
+        body = self._exactly(size)
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.MsgspecError, SealmarketError, UnicodeDecodeError, RecursionError) as error:
+            raise FrameRefused(f"not a message of this side: {error}", remedy="use this release's worker") from error
+
+    def close(self) -> None:
+        """Close this side."""
+        self._stream.close()
+
+    def _exactly(self, size: int) -> bytearray:
+        body = bytearray(size)
+        view = memoryview(body)
+        done = 0
+        while done < size:
+            try:
+                got = self._stream.recv_into(view[done:])
+            except OSError as error:
+                raise HostLost(f"the channel failed: {error.strerror or error}") from error
+            if not got:
+                raise HostLost("the other side closed the channel")
+            done += got
+        return body
+
+
+def _plain(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return bytes(value)
+    raise NotImplementedError(f"no spelling on the channel for {type(value).__name__}")
+
+
+def enclave_side(stream: socket.socket) -> Channel[FromHost]:
+    """The enclave's end."""
+    return Channel(stream, msgspec.msgpack.Decoder(FromHost))
+
+
+def host_side(stream: socket.socket) -> Channel[FromEnclave]:
+    """The host's end."""
+    return Channel(stream, msgspec.msgpack.Decoder(FromEnclave))

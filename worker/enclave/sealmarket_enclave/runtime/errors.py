@@ -1,0 +1,124 @@
+"""Why an enclave stops, as typed codes: the only words about a failure that leave it.
+
+EnclaveError
+├── ChannelError
+│   ├── HostLost            the host closed the channel
+│   ├── FrameRefused        a frame is too long, or is not a message
+│   └── OutOfOrder          a message that this state does not take
+├── JobRefused              what the host handed over is not the job that it names
+├── JobDoomed               the job can never run, and neither host nor platform is why: quoted, and said at delivery
+├── HostFault               the host altered or withheld bytes after the quote
+├── InputFailed             an asset is wrong under its owner's own commitments: signed, never blamed on the host
+└── WorkloadFailed          the workload did not deliver what the owners' rules allow: signed
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.numbers import FailureCause
+
+
+class Code(StrEnum):
+    """Why an enclave refused. Names never change."""
+
+    FRAME_REFUSED = "frame_refused"
+    OUT_OF_ORDER = "out_of_order"
+    SPEC_MALFORMED = "spec_malformed"
+    JOB_MISMATCH = "job_mismatch"
+    TEE_MISMATCH = "tee_mismatch"
+    SEAL_MISMATCH = "seal_mismatch"
+    POLICY_MISMATCH = "policy_mismatch"
+    SHARES_MISMATCH = "shares_mismatch"
+    EPOCH_MISMATCH = "epoch_mismatch"
+    RESULT_KEY_MISMATCH = "result_key_mismatch"
+    PARAMETERS_MISMATCH = "parameters_mismatch"
+    PARAMETERS_REFUSED = "parameters_refused"
+    WORKLOAD_MISMATCH = "workload_mismatch"
+    ENVIRONMENT_MISMATCH = "environment_mismatch"
+    INPUTS_MISMATCH = "inputs_mismatch"
+    OUTPUT_RULES = "output_rules"
+    TOO_FEW_OWNERS = "too_few_owners"
+    PRIVACY_UNSUPPORTED = "privacy_unsupported"
+    MATERIAL_MISSING = "material_missing"
+    PLATFORM_FAILED = "platform_failed"
+    SANDBOX_UNAVAILABLE = "sandbox_unavailable"
+    CONTAINER_ALTERED = "container_altered"
+    CONTAINER_WITHHELD = "container_withheld"
+    INTERNAL = "internal"
+
+
+class InputFault(StrEnum):
+    """What was wrong with an asset under its owner's own commitments."""
+
+    KEY_DOES_NOT_JOIN = "key_does_not_join"
+    CONTENT_DOES_NOT_OPEN = "content_does_not_open"
+
+
+class EnclaveError(SealmarketError):
+    """The enclave stopped."""
+
+
+class ChannelError(EnclaveError):
+    """The channel between host and enclave is of no use any more."""
+
+
+class HostLost(ChannelError):
+    """The host closed the channel."""
+
+
+class FrameRefused(ChannelError):
+    """A frame is too long, or is not a message that may come from this side."""
+
+
+class OutOfOrder(ChannelError):
+    """{got} arrived while the enclave expects {expected}"""
+
+    def __init__(self, got: str, expected: str) -> None:
+        super().__init__(f"{got} arrived while the enclave expects {expected}", remedy="start a new enclave")
+        self.got, self.expected = got, expected
+
+
+class JobRefused(EnclaveError):
+    """What the host handed over is not the job that it names."""
+
+    def __init__(self, code: Code, message: str, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.code = code
+
+
+class JobDoomed(EnclaveError):
+    """The job can never run, through no fault of host or platform.
+
+    ``cause`` and ``index`` are what a signature can blame, since whoever has the job's documents comes to the same end;
+    None where the enclave has only its host's word, that something was not to be had.
+    """
+
+    def __init__(self, code: Code, message: str, remedy: str, cause: FailureCause | None, index: int = 0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.code, self.cause, self.index = code, cause, index
+
+
+class HostFault(EnclaveError):
+    """The host altered or withheld bytes after the quote. No signature blames anybody else for it."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message, remedy="serve the container that the job names, whole; check it before quoting")
+        self.code = code
+
+
+class InputFailed(EnclaveError):
+    """Asset {index} is wrong under its owner's own commitments: {fault}"""
+
+    def __init__(self, index: int, fault: InputFault) -> None:
+        super().__init__(f"asset {index} is wrong under its owner's own commitments: {fault}")
+        self.index, self.fault = index, fault
+
+
+class WorkloadFailed(EnclaveError):
+    """The workload failed: {kind}"""
+
+    def __init__(self, kind: str, layers: tuple[str, ...] = ()) -> None:
+        super().__init__(f"the workload failed: {kind}")
+        self.kind, self.layers = kind, layers

@@ -1,0 +1,112 @@
+"""Read sealed containers through the host: whole, in fixed order, and checked before a byte of plaintext exists.
+
+Whose fault it is must not rest on the host's word. So the whole ciphertext is copied into enclave memory first and
+held against its root there. Up to then, everything wrong is the host's. Afterwards the very bytes that the owner
+committed to are in hand, and whatever does not open is the owner's. A container for which there is no room is checked
+as it comes and kept nowhere: its length is in the header that the root covers, so that the request is to blame for it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.sealed.container import ContainerReader
+from sealmarket_enclave.sealed.errors import ContainerError
+from sealmarket_enclave.sealed.header import HEADER_BYTES, Header
+from sealmarket_enclave.runtime.channel import Channel, FromHost, MAX_PART, Part, Want
+from sealmarket_enclave.runtime.errors import Code, HostFault, InputFailed, InputFault, OutOfOrder, WorkloadFailed
+
+
+def read_container(channel: Channel[FromHost], root: Bytes32, limit: int) -> io.FileIO:
+    """Copy a container into memory and check it against its root. The caller closes the file.
+
+    Raises:
+        HostFault: withheld or altered.
+        WorkloadFailed: of more than ``limit`` bytes, and exactly what the owner committed to.
+    """
+    memory = io.FileIO(os.memfd_create("ciphertext", os.MFD_CLOEXEC), "r+b")
+    try:
+        if not _copy(channel, root, limit, memory):
+            raise WorkloadFailed("input_too_large")
+        memory.seek(0)
+        ContainerReader(memory, root).verify()
+    except ContainerError as error:
+        memory.close()
+        raise HostFault(Code.CONTAINER_ALTERED, error.message) from error
+    except BaseException:
+        memory.close()
+        raise
+    memory.seek(0)
+    return memory
+
+
+def open_container(memory: io.FileIO, place: int, root: Bytes32, asset: tuple[Bytes32, int], key: bytes) -> bytearray:
+    """Decrypt a container that :func:`read_container` checked.
+
+    Raises:
+        InputFailed: it is of another asset, or does not open under the committed key: its owner's fault.
+    """
+    plaintext = bytearray()
+    try:
+        reader = ContainerReader(memory, root)
+        reader.require_asset(*asset)
+        for chunk in reader.open_chunks(key):
+            plaintext += chunk
+    except ContainerError as error:
+        wipe(plaintext)
+        raise InputFailed(place, InputFault.CONTENT_DOES_NOT_OPEN) from error
+    return plaintext
+
+
+def wipe(secret: bytearray) -> None:
+    """Overwrite a buffer. Best effort: Python may have made copies."""
+    secret[:] = bytes(len(secret))
+
+
+class _Passing(io.RawIOBase):
+    """A container as the host serves it, once and in order."""
+
+    def __init__(self, channel: Channel[FromHost], root: Bytes32, front: bytes, length: int) -> None:
+        super().__init__()
+        self._channel, self._root, self._length = channel, root, length
+        self._part, self._done = memoryview(front), len(front)
+
+    def readinto(self, buffer: Any, /) -> int:
+        if not self._part and self._done < self._length:
+            size = min(MAX_PART, self._length - self._done)
+            self._part = memoryview(_part(self._channel, self._root, self._done, size))
+            self._done += size
+        size = min(len(buffer), len(self._part))
+        buffer[:size], self._part = self._part[:size], self._part[size:]
+        return size
+
+
+def _copy(channel: Channel[FromHost], root: Bytes32, limit: int, memory: io.FileIO) -> bool:
+    """Whether it fits; where it does not, it has been held against its root all the same."""
+    front = _part(channel, root, 0, HEADER_BYTES)
+    length = Header.decode(front).container_length
+    if length > limit:
+        ContainerReader(_Passing(channel, root, front, length), root).verify()
+        return False
+    memory.write(front)
+    done = HEADER_BYTES
+    while done < length:
+        part = memoryview(_part(channel, root, done, min(MAX_PART, length - done)))
+        done += len(part)
+        while part:
+            part = part[memory.write(part) :]
+    return True
+
+
+def _part(channel: Channel[FromHost], root: Bytes32, offset: int, length: int) -> bytes:
+    channel.send(Want(content_root=root, offset=offset, length=length))
+    answer = channel.receive()
+    if not isinstance(answer, Part):
+        raise OutOfOrder(type(answer).__name__, "Part")
+    if len(answer.data) != length:
+        message = f"{len(answer.data)} bytes came for {length} at offset {offset} of container {root}"
+        raise HostFault(Code.CONTAINER_WITHHELD, message)
+    return answer.data

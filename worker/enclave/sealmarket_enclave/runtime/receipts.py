@@ -1,0 +1,116 @@
+"""What the enclave says at the end, under its attested key: receipt, settlement or failure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import Failure, Settlement
+from sealmarket_enclave.protocol.numbers import FailureCause
+from sealmarket_enclave.protocol.receipt import (
+    ReceiptInput,
+    ReceiptPredicate,
+    Statement,
+    Subject,
+    envelope,
+    signing_hash,
+)
+from sealmarket_enclave.sealed.result import ResultEnvelope
+from sealmarket_enclave.runtime.channel import Finished
+from sealmarket_enclave.runtime.job import BoundJob
+from sealmarket_enclave.runtime.keys import EnclaveKeys
+
+SECONDS_PER_UNIT = 60
+"""One unit of usage is a started minute of the workload: coarse, since a time tells too."""
+
+RESULT_SUBJECT = "result"
+JOB_SUBJECT = "job"
+KECCAK = "keccak256"
+CONTENT_ROOT = "sealmarketContentRoot"
+
+
+def units_up(seconds: float, max_units: int) -> int:
+    """Started minutes, never more than the consumer agreed to pay for."""
+    return min(max_units, int(seconds // SECONDS_PER_UNIT) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What every receipt of one job says alike."""
+
+    job: BoundJob
+    keys: EnclaveKeys
+    evidence_hash: Bytes32
+    platform: str
+
+    def settle(self, result: ResultEnvelope, units: int, sandbox: Sequence[str]) -> Finished:
+        """The signed word for a sealed result."""
+        digests = {KECCAK: result.hash.hex(), CONTENT_ROOT: result.content_root.hex()}
+        receipt = self._receipt(Subject(name=RESULT_SUBJECT, digest=digests), "completed", units, sandbox)
+        settlement = Settlement(
+            job_id=self.job.job_id, result_hash=result.hash, receipt_hash=keccak(receipt), units=units, last=True
+        )
+        signature = self.keys.sign(settlement.digest(self.job.chain_id, self.job.market))
+        return Finished(
+            settlement=settlement.canonical(),
+            failure=None,
+            signature=signature,
+            receipt=receipt,
+            result=result.canonical(),
+        )
+
+    def fail(self, cause: FailureCause, asset_index: int, units: int, sandbox: Sequence[str]) -> Finished:
+        """The signed word for a failure after acceptance. ``asset_index`` is 0 for the workload's."""
+        outcome: Literal["input_failed", "workload_failed"] = (
+            "input_failed" if cause is FailureCause.INPUT else "workload_failed"
+        )
+        subject = Subject(name=JOB_SUBJECT, digest={KECCAK: self.job.job_id.hex()})
+        receipt = self._receipt(subject, outcome, units, sandbox)
+        failure = Failure(
+            job_id=self.job.job_id,
+            cause=cause,
+            asset_index=asset_index,
+            units=units,
+            receipt_hash=keccak(receipt),
+        )
+        signature = self.keys.sign(failure.digest(self.job.chain_id, self.job.market))
+        return Finished(settlement=None, failure=failure.canonical(), signature=signature, receipt=receipt, result=None)
+
+    def _receipt(
+        self,
+        subject: Subject,
+        outcome: Literal["completed", "input_failed", "workload_failed"],
+        units: int,
+        sandbox: Sequence[str],
+    ) -> bytes:
+        job = self.job
+        predicate = ReceiptPredicate(
+            chain_id=job.chain_id,
+            market=job.market,
+            job_id=job.job_id,
+            evidence_hash=self.evidence_hash,
+            enclave_key_hash=self.keys.key_hash,
+            workload_digest=job.spec.workload_digest,
+            parameters_digest=job.spec.parameters_digest,
+            terms_digest=job.terms_digest,
+            inputs=tuple(
+                ReceiptInput(
+                    asset_id=use.asset_id,
+                    asset_version=use.version,
+                    content_root=seal.content_root,
+                    policy_hash=seal.policy_hash,
+                )
+                for use, seal in zip(job.spec.assets, job.seals, strict=True)
+            ),
+            outcome=outcome,
+            privacy="exact",
+            units=units,
+            sandbox=tuple(sandbox),
+            platform=self.platform,
+        )
+        statement = Statement(subject=(subject,), predicate=predicate)
+        signature = self.keys.sign(signing_hash(statement))
+        return envelope(statement, self.keys.signer, signature).canonical()

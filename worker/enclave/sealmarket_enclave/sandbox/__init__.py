@@ -1,0 +1,29 @@
+"""The sandbox in which a workload runs: a child process from which everything but its inputs has been taken
+away.
+"""
+
+from sealmarket_enclave.sandbox.model import (
+    FailureKind,
+    Layer,
+    Outputs,
+    STRICT,
+    SandboxProfile,
+    SandboxUnavailable,
+    WITHOUT_LANDLOCK,
+    WorkloadFailed,
+)
+from sealmarket_enclave.sandbox.runner import StartedWorkload, probe, run_workload
+
+__all__ = [
+    "STRICT",
+    "WITHOUT_LANDLOCK",
+    "FailureKind",
+    "Layer",
+    "Outputs",
+    "SandboxProfile",
+    "SandboxUnavailable",
+    "StartedWorkload",
+    "WorkloadFailed",
+    "probe",
+    "run_workload",
+]

@@ -1,0 +1,375 @@
+"""The sealed container: chunks under AES-256-GCM, bound to asset, version and position by one content root.
+
+Rules (docs/spec/container.md):
+
+1. The key of one sealing is HKDF-SHA-256 of the 32-byte data key under a fresh random salt, so that no nonce
+   is ever used twice under one key; the nonce of a chunk is its index.
+2. Associated data of a chunk: domain, asset id, asset version, index, last flag, header digest. A chunk
+   moved, dropped, repeated, or taken from another sealing does not open.
+3. The content root covers every ciphertext byte and the header. Anybody can check it without the key, and a
+   reader hands out no plaintext of a chunk whose leaf is not in a root that it has checked, except
+   :meth:`read_all`, which checks the root before it returns anything.
+4. In a padded container the stream is ``u64(length) || data || zeros`` up to a multiple of the bucket: the
+   true length is encrypted, and the header tells only the bucket.
+
+Memory is bounded by a few chunks and 32 bytes a chunk, whatever the container's length (:meth:`read_all`
+returns the whole plaintext, within a limit that its caller sets).
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.sealed.errors import (
+    ChunkAltered,
+    InputTooLarge,
+    InvalidHeader,
+    RootMismatch,
+    SourceLengthChanged,
+    TrailingBytes,
+    Truncated,
+    WrongAsset,
+)
+from sealmarket_enclave.sealed.header import DEFAULT_CHUNK_SIZE, HEADER_BYTES, Header, TAG_BYTES, chunks_for
+from sealmarket_enclave.sealed.merkle import RootBuilder, header_digest, leaf_digest
+
+KEY_DOMAIN = b"sealmarket/container-key/1"
+CHUNK_DOMAIN = b"sealmarket/container-chunk/1"
+KEY_BYTES = 32
+_LENGTH_BYTES = 8
+
+
+class Source(Protocol):
+    """What bytes are read from: an open file, a pipe, a BytesIO."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill ``buffer`` from its start; return how many bytes, 0 at the end."""
+
+
+class Sink(Protocol):
+    """What bytes are written to."""
+
+    def write(self, data: memoryview, /) -> int | None:
+        """Write ``data``; return how many bytes of it were taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """What a sealing made. Lengths are in bytes; nothing here is secret."""
+
+    content_root: Bytes32
+    header: Header
+    container_length: int
+
+
+def seal(
+    source: Source,
+    sink: Sink,
+    key: bytes,
+    *,
+    asset_id: Bytes32,
+    asset_version: int,
+    length: int | None = None,
+    chunk_size: int = DEFAULT_CHUNK_SIZE,
+    pad_to: int | None = None,
+) -> Sealed:
+    """Encrypt ``source`` into a container.
+
+    Args:
+        source: read from its current position to its end; ``length`` may be omitted when it can seek.
+        key: the 32-byte data key.
+        pad_to: hide the length: the stream is padded to a multiple of this many bytes (rule 4).
+
+    Raises:
+        SourceLengthChanged: the source is shorter or longer than ``length``; what was written must be thrown
+            away.
+        InvalidHeader: a chunk size, version or length out of range.
+    """
+    known = _remaining(source) if length is None else length
+    salt = Bytes32(secrets.token_bytes(32))
+    return _seal_with_salt(source, sink, key, asset_id, asset_version, known, chunk_size, pad_to, salt)
+
+
+def _seal_with_salt(
+    source: Source,
+    sink: Sink,
+    key: bytes,
+    asset_id: Bytes32,
+    asset_version: int,
+    length: int,
+    chunk_size: int,
+    pad_to: int | None,
+    salt: Bytes32,
+) -> Sealed:
+    """As :func:`seal`, with a given salt: for test vectors only, since a repeated salt repeats nonces."""
+    stream_length = length if pad_to is None else _padded_length(length, pad_to)
+    header = Header(
+        asset_id=asset_id,
+        asset_version=asset_version,
+        chunk_size=chunk_size,
+        stream_length=stream_length,
+        chunk_count=chunks_for(stream_length, chunk_size),
+        padded=pad_to is not None,
+        salt=salt,
+    )
+    stream = source if pad_to is None else _Padded(source, length, stream_length)
+    encoded = header.encode()
+    digest = header_digest(encoded)
+    cipher = AESGCM(_chunk_key(key, header))
+    prefix, tree = _aad_prefix(header), RootBuilder()
+    plain, sealed = memoryview(bytearray(chunk_size)), memoryview(bytearray(chunk_size + TAG_BYTES))
+    _write(sink, memoryview(encoded))
+    done = 0
+    for index in range(header.chunk_count):
+        size = header.plain_size(index)
+        got = _fill(stream, plain[:size])
+        done += got
+        if got < size:
+            raise SourceLengthChanged(done, stream_length)
+        aad = _aad(prefix, index, index + 1 == header.chunk_count, digest)
+        chunk = sealed[: size + TAG_BYTES]
+        cipher.encrypt_into(_nonce(index), plain[:size], aad, chunk)
+        tree.add(leaf_digest(index, chunk))
+        _write(sink, chunk)
+    if _fill(source, memoryview(bytearray(1))):
+        raise SourceLengthChanged(done + 1, stream_length)
+    return Sealed(content_root=tree.root(digest), header=header, container_length=header.container_length)
+
+
+class ContainerReader:
+    """Reads one container. The header is read and checked at once; call :meth:`verify` before
+    :meth:`open_chunks`.
+
+    Raises:
+        Truncated, NotAContainer, UnsupportedVersion, InvalidHeader: on construction, for the header.
+    """
+
+    def __init__(self, source: io.BufferedIOBase | io.RawIOBase, expected_root: bytes) -> None:
+        self._source = source
+        self._start = source.tell() + HEADER_BYTES if source.seekable() else None
+        self.expected_root = Bytes32(expected_root)
+        raw = bytearray(HEADER_BYTES)
+        got = _fill(source, memoryview(raw))
+        if got < HEADER_BYTES:
+            raise Truncated("the header", got, HEADER_BYTES)
+        self.header = Header.decode(bytes(raw))
+        self._digest = header_digest(bytes(raw))
+        self._leaves: bytearray | None = None
+
+    def require_asset(self, asset_id: bytes, asset_version: int) -> None:
+        """Raise :class:`WrongAsset` unless the header names this asset and version."""
+        if (self.header.asset_id, self.header.asset_version) != (asset_id, asset_version):
+            raise WrongAsset(self.header.asset_id, self.header.asset_version, asset_id, asset_version)
+
+    def verify(self) -> None:
+        """Check the whole ciphertext against the expected root, without the key. The source must seek.
+
+        Raises:
+            Truncated, TrailingBytes: the container has another length than its header says.
+            RootMismatch: some byte of header or ciphertext is not what the root covers.
+        """
+        leaves, tree = bytearray(), RootBuilder()
+        for index, chunk in self._chunks():
+            leaf = leaf_digest(index, chunk)
+            leaves += leaf
+            tree.add(leaf)
+        self._require_end()
+        self._require_root(tree)
+        self._leaves = leaves
+
+    def open_chunks(self, key: bytes) -> Iterator[memoryview]:
+        """Yield the plaintext in order; each view is valid until the next. Verifies first if nobody has.
+
+        Each chunk is read once more and held against the leaf that :meth:`verify` saw, so a host that swaps
+        the file in between is noticed before a byte of the chunk is used.
+
+        Raises:
+            ChunkAltered: a chunk changed since, or does not open under this key.
+        """
+        if self._leaves is None:
+            self.verify()
+        assert self._leaves is not None
+        opener = _Opener(key, self.header, self._digest)
+        strip = _Strip(self.header)
+        for index, chunk in self._chunks():
+            if leaf_digest(index, chunk) != self._leaves[32 * index : 32 * index + 32]:
+                raise ChunkAltered(index)
+            yield strip.take(opener.open(index, chunk))
+        strip.finish()
+
+    def read_all(self, key: bytes, *, limit: int) -> bytearray:
+        """Verify and decrypt in one pass, from any source, and return the whole plaintext if all of it is
+        right.
+
+        Raises:
+            InputTooLarge: before anything is read, when the plaintext stream takes more than ``limit`` bytes.
+            Truncated, TrailingBytes, ChunkAltered, RootMismatch: as above; nothing is returned.
+        """
+        if self.header.stream_length > limit:
+            raise InputTooLarge(self.header.stream_length, limit)
+        opener, tree = _Opener(key, self.header, self._digest), RootBuilder()
+        plaintext = bytearray(self.header.stream_length)
+        with memoryview(plaintext) as room:
+            for index, chunk in self._chunks():
+                tree.add(leaf_digest(index, chunk))
+                start = index * self.header.chunk_size
+                opener.open_into(index, chunk, room[start : start + len(chunk) - TAG_BYTES])
+            self._require_end()
+            self._require_root(tree)
+            strip = _Strip(self.header)
+            length = len(strip.take(room))
+            strip.finish()
+        if self.header.padded:
+            del plaintext[:_LENGTH_BYTES]
+        del plaintext[length:]
+        return plaintext
+
+    def _chunks(self) -> Iterator[tuple[int, memoryview]]:
+        if self._start is not None:
+            self._source.seek(self._start)
+        buffer = memoryview(bytearray(self.header.chunk_size + TAG_BYTES))
+        for index in range(self.header.chunk_count):
+            chunk = buffer[: self.header.plain_size(index) + TAG_BYTES]
+            got = _fill(self._source, chunk)
+            if got < len(chunk):
+                raise Truncated(f"chunk {index}", got, len(chunk))
+            yield index, chunk
+
+    def _require_end(self) -> None:
+        if _fill(self._source, memoryview(bytearray(1))):
+            raise TrailingBytes(self.header.container_length)
+
+    def _require_root(self, tree: RootBuilder) -> None:
+        found = tree.root(self._digest)
+        if found != self.expected_root:
+            raise RootMismatch(self.expected_root, found)
+
+
+class _Opener:
+    """Decrypts chunks into one buffer that it reuses."""
+
+    def __init__(self, key: bytes, header: Header, digest: bytes) -> None:
+        self._cipher = AESGCM(_chunk_key(key, header))
+        self._prefix, self._digest, self._last = _aad_prefix(header), digest, header.chunk_count - 1
+        self._plain = memoryview(bytearray(header.chunk_size))
+
+    def open(self, index: int, chunk: memoryview) -> memoryview:
+        view = self._plain[: len(chunk) - TAG_BYTES]
+        self.open_into(index, chunk, view)
+        return view
+
+    def open_into(self, index: int, chunk: memoryview, view: memoryview) -> None:
+        aad = _aad(self._prefix, index, index == self._last, self._digest)
+        try:
+            self._cipher.decrypt_into(_nonce(index), chunk, aad, view)
+        except InvalidTag:
+            raise ChunkAltered(index) from None
+
+
+class _Padded:
+    """A source with its length in front and zeros behind (rule 4)."""
+
+    def __init__(self, source: Source, length: int, stream_length: int) -> None:
+        self._source, self._left = source, length
+        self._front = length.to_bytes(_LENGTH_BYTES, "big")
+        self._zeros = stream_length - length - _LENGTH_BYTES
+
+    def readinto(self, buffer: memoryview) -> int:
+        if self._front:
+            size = min(len(buffer), len(self._front))
+            buffer[:size], self._front = self._front[:size], self._front[size:]
+            return size
+        if self._left:
+            got = self._source.readinto(buffer[: self._left]) or 0
+            self._left -= got
+            return got
+        size = min(len(buffer), self._zeros)
+        buffer[:size] = bytes(size)
+        self._zeros -= size
+        return size
+
+
+class _Strip:
+    """Takes the padding off again, and refuses padding that is not zeros or a length that does not fit."""
+
+    def __init__(self, header: Header) -> None:
+        self._padded, self._room = header.padded, header.stream_length - _LENGTH_BYTES
+        self._left = -1 if header.padded else header.stream_length
+
+    def take(self, plain: memoryview) -> memoryview:
+        if not self._padded:
+            return plain
+        if self._left < 0:
+            self._left = int.from_bytes(plain[:_LENGTH_BYTES], "big")
+            if self._room < 0 or self._left > self._room:
+                raise InvalidHeader("padded length", self._left, f"at most {self._room}")
+            plain = plain[_LENGTH_BYTES:]
+        data, rest = plain[: self._left], plain[self._left :]
+        self._left -= len(data)
+        if bytes(rest).count(0) != len(rest):
+            raise InvalidHeader("padding", "other bytes", "zeros")
+        return data
+
+    def finish(self) -> None:
+        if self._padded and self._left:
+            raise InvalidHeader("padded length", f"{self._left} more than the stream holds", "at most the stream")
+
+
+def _chunk_key(key: bytes, header: Header) -> bytes:
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a data key takes {KEY_BYTES} bytes, found {len(key)}")
+    info = KEY_DOMAIN + header.asset_id + header.asset_version.to_bytes(4, "big")
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=header.salt, info=info).derive(key)
+
+
+def _aad_prefix(header: Header) -> bytes:
+    return CHUNK_DOMAIN + header.asset_id + header.asset_version.to_bytes(4, "big")
+
+
+def _aad(prefix: bytes, index: int, last: bool, digest: bytes) -> bytes:
+    return prefix + index.to_bytes(8, "big") + (b"\x01" if last else b"\x00") + digest
+
+
+def _nonce(index: int) -> bytes:
+    return index.to_bytes(12, "big")
+
+
+def _padded_length(length: int, pad_to: int) -> int:
+    if pad_to < 1:
+        raise InvalidHeader("padding bucket", pad_to, "at least 1")
+    return -(-(length + _LENGTH_BYTES) // pad_to) * pad_to
+
+
+def _remaining(source: Source) -> int:
+    if not isinstance(source, io.IOBase) or not source.seekable():
+        raise ValueError("a source that cannot seek needs a `length`")
+    here = source.tell()
+    end = source.seek(0, io.SEEK_END)
+    source.seek(here)
+    return end - here
+
+
+def _fill(source: Source, view: memoryview) -> int:
+    done = 0
+    while done < len(view):
+        got = source.readinto(view[done:])
+        if not got:
+            break
+        done += got
+    return done
+
+
+def _write(sink: Sink, view: memoryview) -> None:
+    while len(view):
+        written = sink.write(view)
+        view = view[len(view) if written is None else written :]

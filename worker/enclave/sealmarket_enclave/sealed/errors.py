@@ -1,0 +1,323 @@
+"""What can be wrong with sealed data.
+
+    SealmarketError
+    └── SealedError
+        ├── ContainerError
+        │   ├── NotAContainer
+        │   ├── UnsupportedVersion
+        │   ├── InvalidHeader
+        │   ├── Truncated
+        │   ├── TrailingBytes
+        │   ├── ChunkAltered
+        │   ├── RootMismatch
+        │   ├── WrongAsset
+        │   ├── InputTooLarge
+        │   └── SourceLengthChanged
+        ├── InvalidOutputs
+        ├── ShareError
+        │   ├── InvalidSharing
+        │   ├── TooFewShares
+        │   ├── DuplicateShare
+        │   ├── WrongShare
+        │   ├── WrongKey
+        │   └── ShareRootMismatch
+        ├── HpkeError
+        │   ├── InvalidHpkeKey
+        │   └── NotOpened
+        └── KeyFileError
+            ├── KeyFileUnconfirmed
+            ├── KeyFileExists
+            ├── KeyFilePermissions
+            ├── KeyFileMalformed
+            └── WrongPassphrase
+
+The first line of each docstring is the message's pattern. No message holds a key, a share or plaintext.
+"""
+
+from __future__ import annotations
+
+from sealmarket_enclave.protocol.errors import SealmarketError
+
+
+class SealedError(SealmarketError):
+    """Sealed data was refused."""
+
+
+class ContainerError(SealedError):
+    """A sealed container was refused."""
+
+
+class NotAContainer(ContainerError):
+    """this is not a sealed container: it starts with {got}, expected {expected}"""
+
+    def __init__(self, got: bytes, expected: bytes) -> None:
+        super().__init__(
+            f"this is not a sealed container: it starts with {got!r}, expected {expected!r}",
+            remedy="check that the file is what `seal` wrote, not the plaintext or another download",
+        )
+        self.got, self.expected = got, expected
+
+
+class UnsupportedVersion(ContainerError):
+    """container version {got} is not supported, expected {expected}"""
+
+    def __init__(self, got: int, expected: int) -> None:
+        super().__init__(
+            f"container version {got} is not supported, expected {expected}",
+            remedy="use a Sealmarket release that reads this version, or seal the data again",
+        )
+        self.got, self.expected = got, expected
+
+
+class InvalidHeader(ContainerError):
+    """the container header's {field} is {got}, expected {expected}"""
+
+    def __init__(self, field: str, got: object, expected: object) -> None:
+        super().__init__(
+            f"the container header's {field} is {got}, expected {expected}",
+            remedy="fetch the container again; if it stays so, its owner must seal the data again",
+        )
+        self.field, self.got, self.expected = field, got, expected
+
+
+class Truncated(ContainerError):
+    """the container ends inside {where}: {got} bytes found, expected {expected}"""
+
+    def __init__(self, where: str, got: int, expected: int) -> None:
+        super().__init__(
+            f"the container ends inside {where}: {got} bytes found, expected {expected}",
+            remedy="fetch the container again, the copy is incomplete",
+        )
+        self.where, self.got, self.expected = where, got, expected
+
+
+class TrailingBytes(ContainerError):
+    """bytes follow the last chunk, expected the container to end after {expected} bytes"""
+
+    def __init__(self, expected: int) -> None:
+        super().__init__(
+            f"bytes follow the last chunk, expected the container to end after {expected} bytes",
+            remedy="fetch the container again, this copy has something appended",
+        )
+        self.expected = expected
+
+
+class ChunkAltered(ContainerError):
+    """chunk {index} is not what was sealed for this asset, version and position"""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(
+            f"chunk {index} is not what was sealed for this asset, version and position",
+            remedy="fetch the container again and check the key: the bytes changed, or this is another key",
+        )
+        self.index = index
+
+
+class RootMismatch(ContainerError):
+    """the content root is {found}, expected {expected}"""
+
+    def __init__(self, expected: bytes, found: bytes) -> None:
+        super().__init__(
+            f"the content root is 0x{found.hex()}, expected 0x{expected.hex()}",
+            remedy="fetch the version of the container that the chain names; this is another one, or altered",
+        )
+        self.expected, self.found = expected, found
+
+
+class WrongAsset(ContainerError):
+    """the container is of asset {got} version {n}, expected {expected} version {m}"""
+
+    def __init__(self, got: bytes, got_version: int, expected: bytes, expected_version: int) -> None:
+        super().__init__(
+            f"the container is of asset 0x{got.hex()} version {got_version}, "
+            f"expected 0x{expected.hex()} version {expected_version}",
+            remedy="fetch the container of the asset and version that the job names",
+        )
+        self.got, self.expected = (got, got_version), (expected, expected_version)
+
+
+class InputTooLarge(ContainerError):
+    """the plaintext takes {got} bytes, at most {limit} fit"""
+
+    def __init__(self, got: int, limit: int) -> None:
+        super().__init__(
+            f"the plaintext takes {got} bytes, at most {limit} fit",
+            remedy="run the job on a worker with more memory, or split the asset",
+        )
+        self.got, self.limit = got, limit
+
+
+class SourceLengthChanged(ContainerError):
+    """the source gave {got} bytes, expected {expected}"""
+
+    def __init__(self, got: int, expected: int) -> None:
+        super().__init__(
+            f"the source gave {got} bytes, expected {expected}",
+            remedy="seal a file that nobody writes to; delete what was written so far",
+        )
+        self.got, self.expected = got, expected
+
+
+class InvalidOutputs(SealedError):
+    """an output's {field} is {got}, expected {expected}"""
+
+    def __init__(self, field: str, got: object, expected: object) -> None:
+        super().__init__(
+            f"an output's {field} is {got}, expected {expected}",
+            remedy="the workload must return a mapping of plain names to bytes",
+        )
+        self.field, self.got, self.expected = field, got, expected
+
+
+class ShareError(SealedError):
+    """A key share, or a set of them, was refused."""
+
+
+class InvalidSharing(ShareError):
+    """a sharing's {field} is {got}, expected {expected}"""
+
+    def __init__(self, field: str, got: object, expected: object) -> None:
+        super().__init__(
+            f"a sharing's {field} is {got}, expected {expected}",
+            remedy="correct the committee or the threshold, and split the key again",
+        )
+        self.field, self.got, self.expected = field, got, expected
+
+
+class TooFewShares(ShareError):
+    """{got} shares are too few, expected {expected}"""
+
+    def __init__(self, got: int, expected: int) -> None:
+        super().__init__(
+            f"{got} shares are too few, expected {expected}",
+            remedy="ask further oracle nodes for their shares",
+        )
+        self.got, self.expected = got, expected
+
+
+class DuplicateShare(ShareError):
+    """two shares have index {index}, expected distinct indices"""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(
+            f"two shares have index {index}, expected distinct indices",
+            remedy="drop one of the two and ask another oracle node",
+        )
+        self.index = index
+
+
+class WrongShare(ShareError):
+    """the share of index {index} does not match its commitment: {found}, expected {expected}"""
+
+    def __init__(self, index: int, expected: bytes, found: bytes) -> None:
+        super().__init__(
+            f"the share of index {index} does not match its commitment: 0x{found.hex()}, expected 0x{expected.hex()}",
+            remedy="leave this node's share out and ask another oracle node",
+        )
+        self.index, self.expected, self.found = index, expected, found
+
+
+class WrongKey(ShareError):
+    """the shares match but the joined key does not: {found}, expected {expected}"""
+
+    def __init__(self, expected: bytes, found: bytes) -> None:
+        super().__init__(
+            f"the shares match but the joined key does not: 0x{found.hex()}, expected 0x{expected.hex()}",
+            remedy="the owner dealt shares that do not join: the asset must be sealed and shared again",
+        )
+        self.expected, self.found = expected, found
+
+
+class ShareRootMismatch(ShareError):
+    """the share set's root is {found}, expected {expected}"""
+
+    def __init__(self, expected: bytes, found: bytes) -> None:
+        super().__init__(
+            f"the share set's root is 0x{found.hex()}, expected 0x{expected.hex()}",
+            remedy="fetch the share set of the asset version that the chain names",
+        )
+        self.expected, self.found = expected, found
+
+
+class HpkeError(SealedError):
+    """An HPKE key or message was refused."""
+
+
+class InvalidHpkeKey(HpkeError):
+    """an HPKE {kind} key takes {expected} bytes, found {got}"""
+
+    def __init__(self, kind: str, got: object, expected: int) -> None:
+        super().__init__(
+            f"an HPKE {kind} key takes {expected} bytes, found {got}",
+            remedy="use a key of KEM MLKEM768_X25519 as `hpke.generate` makes it",
+        )
+        self.kind, self.got, self.expected = kind, got, expected
+
+
+class NotOpened(HpkeError):
+    """a message for {purpose} does not open with this key and this context"""
+
+    def __init__(self, purpose: str) -> None:
+        super().__init__(
+            f"a message for {purpose} does not open with this key and this context",
+            remedy="check that it was sealed to this key, for this very job or asset, and not altered",
+        )
+        self.purpose = purpose
+
+
+class KeyFileError(SealedError):
+    """A key backup file was refused."""
+
+
+class KeyFileUnconfirmed(KeyFileError):
+    """an unencrypted key file was asked for without confirmation"""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an unencrypted key file was asked for without confirmation",
+            remedy="give a passphrase, or confirm that the file will be kept where only you can read it",
+        )
+
+
+class KeyFileExists(KeyFileError):
+    """{path} exists, and a key file is never overwritten"""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"{path} exists, and a key file is never overwritten",
+            remedy="choose another path, or move the old file away",
+        )
+        self.path = path
+
+
+class KeyFilePermissions(KeyFileError):
+    """{path} has mode {got}, expected {expected}"""
+
+    def __init__(self, path: object, got: str, expected: str) -> None:
+        super().__init__(
+            f"{path} has mode {got}, expected {expected}",
+            remedy=f"run `chmod 600 {path}`, and consider who may have read it",
+        )
+        self.path, self.got, self.expected = path, got, expected
+
+
+class KeyFileMalformed(KeyFileError):
+    """{path} is not a key file for {expected}: {got}"""
+
+    def __init__(self, path: object, got: str, expected: str) -> None:
+        super().__init__(
+            f"{path} is not a key file for {expected}: {got}",
+            remedy="use the file that was written at sealing time",
+        )
+        self.path, self.got, self.expected = path, got, expected
+
+
+class WrongPassphrase(KeyFileError):
+    """{path} does not open with this passphrase"""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"{path} does not open with this passphrase",
+            remedy="try again; a lost passphrase cannot be recovered",
+        )
+        self.path = path

@@ -1,0 +1,320 @@
+"""A data key split t of n, with hash commitments that say which share is wrong.
+
+Rules (docs/spec/shares.md):
+
+1. The 32-byte key is split as two 16-byte halves by Shamir over GF(2^128) (PyCryptodome, ``ssss=False``),
+   both with the indices 1..n. A share is the two values of one index, and a salt.
+2. Commitments are salted SHA-256: no discrete logarithm, so that post-quantum wrapping is not undone. A
+   share's salt travels with the share; the key's salt is public (the key has 256 bits of entropy).
+3. The :class:`ShareSet` is content-addressed: ``share root = Keccak-256(canonical JSON)``, and that root is
+   on chain. Sealed shares are stored under the Keccak-256 of their bytes, which the set lists.
+4. Whoever opens a share checks it against the commitment at once; whoever joins checks the key as well.
+   Shares that match but do not join are the owner's fault (:class:`WrongKey`), a share that does not match is
+   its node's or dealer's (:class:`WrongShare`).
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from Crypto.Protocol.SecretSharing import Shamir
+
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape, decode_canonical
+from sealmarket_enclave.protocol.hashing import keccak, sha256
+from sealmarket_enclave.protocol.numbers import U32
+from sealmarket_enclave.sealed.contexts import ChainId, Context, Index, ReleaseInfo, ShareInfo
+from sealmarket_enclave.sealed.errors import (
+    DuplicateShare,
+    InvalidSharing,
+    NotOpened,
+    ShareRootMismatch,
+    TooFewShares,
+    WrongKey,
+    WrongShare,
+)
+from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey
+
+SHARE_DOMAIN = b"sealmarket/share-commitment/1"
+KEY_DOMAIN = b"sealmarket/key-commitment/1"
+KEY_BYTES = 32
+MIN_THRESHOLD = 2
+MAX_TOTAL = 255
+_HALF = KEY_BYTES // 2
+_SALT_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One member's share: ``index`` 1..n, 32 secret bytes, and the 32-byte salt of its commitment."""
+
+    index: int
+    value: bytes = field(repr=False)
+    salt: bytes = field(repr=False)
+
+    @property
+    def commitment(self) -> Bytes32:
+        """SHA-256 over domain, salt, index and value (rule 2)."""
+        return sha256(SHARE_DOMAIN + self.salt + self.index.to_bytes(2, "big") + self.value)
+
+    def encode(self) -> bytes:
+        """The 64 bytes that are sealed: value, salt. The index is in the context."""
+        return self.value + self.salt
+
+    @classmethod
+    def decode(cls, index: int, raw: bytes) -> Share:
+        """Read 64 bytes; raises :class:`InvalidSharing` for another length."""
+        if len(raw) != KEY_BYTES + _SALT_BYTES:
+            raise InvalidSharing("share length", len(raw), KEY_BYTES + _SALT_BYTES)
+        return cls(index, raw[:KEY_BYTES], raw[KEY_BYTES:])
+
+
+class Commitments(Shape, frozen=True, kw_only=True):
+    """What is public about a split key. ``shares[i]`` commits to the share of index i + 1."""
+
+    threshold: Index
+    key_salt: Bytes32
+    key: Bytes32
+    shares: tuple[Bytes32, ...]
+
+    def __post_init__(self) -> None:
+        _require_sharing(self.threshold, len(self.shares))
+
+    @property
+    def total(self) -> int:
+        """n: how many shares were dealt."""
+        return len(self.shares)
+
+    @property
+    def digest(self) -> Bytes32:
+        """Keccak-256 of the canonical JSON; each sealed share is bound to it."""
+        return keccak(self.canonical())
+
+    def check_share(self, share: Share) -> None:
+        """Raise :class:`InvalidSharing` for an index out of range, :class:`WrongShare` for another value."""
+        if not 1 <= share.index <= self.total:
+            raise InvalidSharing("index", share.index, f"1 to {self.total}")
+        expected, found = self.shares[share.index - 1], share.commitment
+        if not hmac.compare_digest(expected, found):
+            raise WrongShare(share.index, expected, found)
+
+    def check_key(self, key: bytes) -> None:
+        """Raise :class:`WrongKey` unless this is the key that was split."""
+        found = key_commitment(key, self.key_salt)
+        if not hmac.compare_digest(self.key, found):
+            raise WrongKey(self.key, found)
+
+
+class ShareMember(Shape, frozen=True, kw_only=True):
+    """One oracle node's place in a share set: who, to which key, and the hash of what was sealed to it.
+
+    ``node`` is the node's signing address, ``hpke_key`` the Keccak-256 of its public key, ``sealed`` that
+    of the sealed share. The position in the set gives the index.
+    """
+
+    node: Address
+    hpke_key: Bytes32
+    sealed: Bytes32
+
+
+class ShareSet(Shape, frozen=True, kw_only=True):
+    """Everything public about one asset version's shares; named on chain by :attr:`root`."""
+
+    version: Literal["sealmarket/share-set/1"] = "sealmarket/share-set/1"
+    chain_id: ChainId
+    registry: Address
+    asset_id: Bytes32
+    asset_version: U32
+    content_root: Bytes32
+    policy_hash: Bytes32
+    epoch: U32
+    commitments: Commitments
+    members: tuple[ShareMember, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.members) != self.commitments.total:
+            raise InvalidSharing("number of members", len(self.members), self.commitments.total)
+        for what in ("node", "hpke_key"):
+            if len({getattr(member, what) for member in self.members}) != len(self.members):
+                raise InvalidSharing(f"members' {what}", "repeated", "a different one for each member")
+
+    @property
+    def root(self) -> Bytes32:
+        """The share root: Keccak-256 of the canonical JSON (rule 3)."""
+        return keccak(self.canonical())
+
+    def context(self, index: int) -> ShareInfo:
+        """The context under which the share of ``index`` was sealed."""
+        if not 1 <= index <= len(self.members):
+            raise InvalidSharing("index", index, f"1 to {len(self.members)}")
+        return _share_info(self, self.commitments, index, self.members[index - 1].hpke_key)
+
+    def index_of(self, node: bytes) -> int:
+        """The index of a node by its signing address; raises :class:`InvalidSharing` for a stranger."""
+        for index, member in enumerate(self.members, 1):
+            if member.node == node:
+                return index
+        raise InvalidSharing("member", Address(node), "a node of this share set")
+
+    @classmethod
+    def load(cls, raw: bytes, root: bytes) -> ShareSet:
+        """Read a share set fetched from anywhere, and hold it against the root on chain.
+
+        Raises:
+            ShareRootMismatch: these are other bytes than the root names.
+            MalformedDocument: bytes under that root that are no share set (its owner's fault).
+        """
+        if (found := keccak(raw)) != root:
+            raise ShareRootMismatch(root, found)
+        return decode_canonical(cls, raw)
+
+
+class Dealing(Shape, frozen=True, kw_only=True):
+    """What a dealing is for: the fields that every sealed share is bound to."""
+
+    chain_id: ChainId
+    registry: Address
+    asset_id: Bytes32
+    asset_version: U32
+    content_root: Bytes32
+    policy_hash: Bytes32
+    epoch: U32
+
+
+def generate_key() -> bytes:
+    """A fresh 32-byte data key."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def key_commitment(key: bytes, salt: bytes) -> Bytes32:
+    """SHA-256 over domain, salt and key (rule 2)."""
+    return sha256(KEY_DOMAIN + salt + key)
+
+
+def split(key: bytes, threshold: int, total: int) -> tuple[tuple[Share, ...], Commitments]:
+    """Split a 32-byte key so that any ``threshold`` of ``total`` shares join.
+
+    Raises:
+        InvalidSharing: a threshold below 2 or above the total, a total above 255, or a key of another length.
+    """
+    if len(key) != KEY_BYTES:
+        raise InvalidSharing("key length", len(key), KEY_BYTES)
+    _require_sharing(threshold, total)
+    left = Shamir.split(threshold, total, key[:_HALF], ssss=False)
+    right = Shamir.split(threshold, total, key[_HALF:], ssss=False)
+    shares = tuple(
+        Share(index, low + high, secrets.token_bytes(_SALT_BYTES))
+        for (index, low), (_, high) in zip(left, right, strict=True)
+    )
+    salt = Bytes32(secrets.token_bytes(_SALT_BYTES))
+    commitments = Commitments(
+        threshold=threshold,
+        key_salt=salt,
+        key=key_commitment(key, salt),
+        shares=tuple(share.commitment for share in shares),
+    )
+    return shares, commitments
+
+
+def join(shares: Iterable[Share], commitments: Commitments) -> bytes:
+    """Join at least t shares to the data key. Every share is checked, also those that are not needed.
+
+    Raises:
+        DuplicateShare, WrongShare, InvalidSharing: naming the index.
+        TooFewShares: fewer than t.
+        WrongKey: right shares that do not join to the committed key.
+    """
+    checked: dict[int, Share] = {}
+    for share in shares:
+        if share.index in checked:
+            raise DuplicateShare(share.index)
+        commitments.check_share(share)
+        checked[share.index] = share
+    if len(checked) < commitments.threshold:
+        raise TooFewShares(len(checked), commitments.threshold)
+    used = [checked[index] for index in sorted(checked)][: commitments.threshold]
+    left = Shamir.combine([(share.index, share.value[:_HALF]) for share in used], ssss=False)
+    right = Shamir.combine([(share.index, share.value[_HALF:]) for share in used], ssss=False)
+    key = bytes(left + right)
+    commitments.check_key(key)
+    return key
+
+
+def deal(
+    key: bytes, threshold: int, committee: Sequence[tuple[Address, PublicKey]], dealing: Dealing
+) -> tuple[ShareSet, tuple[bytes, ...]]:
+    """Split a key and seal each share to its node. Returns the share set, and the sealed shares by position.
+
+    ``committee`` names each node's signing address and HPKE key, in index order.
+    """
+    shares, commitments = split(key, threshold, len(committee))
+    sealed = tuple(
+        hpke.seal(share.encode(), _share_info(dealing, commitments, share.index, hpke.digest))
+        for share, (_, hpke) in zip(shares, committee, strict=True)
+    )
+    members = tuple(
+        ShareMember(node=node, hpke_key=hpke.digest, sealed=keccak(message))
+        for message, (node, hpke) in zip(sealed, committee, strict=True)
+    )
+    fields = {name: getattr(dealing, name) for name in dealing.__struct_fields__}
+    return ShareSet(commitments=commitments, members=members, **fields), sealed
+
+
+def open_share(private: PrivateKey, share_set: ShareSet, index: int, sealed: bytes) -> Share:
+    """An oracle node opens its own share, before anyone is charged.
+
+    Raises:
+        NotOpened: sealed to another key or under another context than the share set's, or altered.
+        WrongShare: opens, but is not what the owner committed to.
+    """
+    context = share_set.context(index)
+    if private.public.digest != context.hpke_key:
+        raise NotOpened("another member of the committee")
+    return _open(private, share_set.commitments, index, sealed, context)
+
+
+def release_share(share: Share, enclave: PublicKey, context: ReleaseInfo) -> bytes:
+    """An oracle node seals its share to an attested enclave. The context must name that key and that index."""
+    if context.enclave_key != enclave.digest:
+        raise InvalidSharing("release's enclave key", enclave.digest, context.enclave_key)
+    if context.index != share.index:
+        raise InvalidSharing("release's index", share.index, context.index)
+    return enclave.seal(share.encode(), context)
+
+
+def open_released(private: PrivateKey, commitments: Commitments, context: ReleaseInfo, sealed: bytes) -> Share:
+    """The enclave opens a released share. Raises as :func:`open_share`."""
+    return _open(private, commitments, context.index, sealed, context)
+
+
+def _open(private: PrivateKey, commitments: Commitments, index: int, sealed: bytes, context: Context) -> Share:
+    share = Share.decode(index, private.open(sealed, context))
+    commitments.check_share(share)
+    return share
+
+
+def _share_info(dealing: Dealing | ShareSet, commitments: Commitments, index: int, key: Bytes32) -> ShareInfo:
+    return ShareInfo(
+        chain_id=dealing.chain_id,
+        registry=dealing.registry,
+        asset_id=dealing.asset_id,
+        asset_version=dealing.asset_version,
+        content_root=dealing.content_root,
+        policy_hash=dealing.policy_hash,
+        epoch=dealing.epoch,
+        threshold=commitments.threshold,
+        total=commitments.total,
+        index=index,
+        commitments=commitments.digest,
+        hpke_key=key,
+    )
+
+
+def _require_sharing(threshold: int, total: int) -> None:
+    if not MIN_THRESHOLD <= total <= MAX_TOTAL:
+        raise InvalidSharing("number of members", total, f"{MIN_THRESHOLD} to {MAX_TOTAL}")
+    if not MIN_THRESHOLD <= threshold <= total:
+        raise InvalidSharing("threshold", threshold, f"{MIN_THRESHOLD} to {total}")

@@ -1,0 +1,198 @@
+"""What can be wrong with a workload.
+
+    SealmarketError
+    └── WorkloadError
+        ├── BundleError
+        │   ├── ForbiddenEntry
+        │   ├── PathCollision
+        │   ├── BundleTooLarge
+        │   ├── BundleFileMissing
+        │   ├── InvalidManifest
+        │   ├── InvalidArchive
+        │   └── DigestMismatch
+        ├── EnvironmentRefused
+        │   ├── UnlistedFile
+        │   ├── ListedFileMissing
+        │   ├── FileAltered
+        │   ├── WheelNotLocked
+        │   ├── WheelRefused
+        │   ├── InterpreterMismatch
+        │   └── FetchFailed
+        └── ParametersRefused
+
+The first line of each docstring is the message's pattern.
+"""
+
+from __future__ import annotations
+
+from sealmarket_enclave.protocol.errors import SealmarketError
+
+
+class WorkloadError(SealmarketError):
+    """A workload was refused."""
+
+
+class BundleError(WorkloadError):
+    """A workload bundle was refused."""
+
+
+class ForbiddenEntry(BundleError):
+    """{path} is {got}, expected {expected}"""
+
+    def __init__(self, path: str, got: str, expected: str) -> None:
+        super().__init__(
+            f"{path!r} is {got}, expected {expected}",
+            remedy="remove it from the bundle, or replace it with a plain file under a plain name",
+        )
+        self.path, self.got, self.expected = path, got, expected
+
+
+class PathCollision(BundleError):
+    """{first} and {second} are one path on some file systems, expected distinct paths"""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(
+            f"{first!r} and {second!r} are one path on some file systems, expected distinct paths",
+            remedy="rename one of the two",
+        )
+        self.first, self.second = first, second
+
+
+class BundleTooLarge(BundleError):
+    """the bundle's {what} is {got}, expected at most {expected}"""
+
+    def __init__(self, what: str, got: int, expected: int) -> None:
+        super().__init__(
+            f"the bundle's {what} is {got}, expected at most {expected}",
+            remedy="put data into an asset, and dependencies into the lockfile",
+        )
+        self.what, self.got, self.expected = what, got, expected
+
+
+class BundleFileMissing(BundleError):
+    """the bundle has no {path}"""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"the bundle has no {path}", remedy="see docs/spec/workload.md for what a bundle holds")
+        self.path = path
+
+
+class InvalidManifest(BundleError):
+    """workload.toml's {field} is {got}, expected {expected}"""
+
+    def __init__(self, field: str, got: object, expected: object) -> None:
+        super().__init__(
+            f"workload.toml's {field} is {got}, expected {expected}",
+            remedy="correct workload.toml and lock again",
+        )
+        self.field, self.got, self.expected = field, got, expected
+
+
+class InvalidArchive(BundleError):
+    """the workload's archive has {got}, expected {expected}"""
+
+    def __init__(self, got: object, expected: object) -> None:
+        super().__init__(
+            f"the workload's archive has {got}, expected {expected}", remedy="fetch the workload again by its digest"
+        )
+        self.got, self.expected = got, expected
+
+
+class DigestMismatch(BundleError):
+    """the workload's digest is {found}, expected {expected}"""
+
+    def __init__(self, expected: bytes, found: bytes) -> None:
+        super().__init__(
+            f"the workload's digest is 0x{found.hex()}, expected 0x{expected.hex()}",
+            remedy="fetch the bundle that the job names; some file, name or executable bit differs",
+        )
+        self.expected, self.found = expected, found
+
+
+class EnvironmentRefused(WorkloadError):
+    """A workload's environment was refused."""
+
+
+class UnlistedFile(EnvironmentRefused):
+    """the environment holds {path}, which no locked wheel lists"""
+
+    def __init__(self, path: str, got: str = "a file") -> None:
+        super().__init__(
+            f"the environment holds {path} ({got}), which no locked wheel lists",
+            remedy="install the environment again into an empty directory, and run Python with -B",
+        )
+        self.path, self.got = path, got
+
+
+class ListedFileMissing(EnvironmentRefused):
+    """the environment lacks {path}, which a locked wheel lists"""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the environment lacks {path}, which a locked wheel lists",
+            remedy="install the environment again",
+        )
+        self.path = path
+
+
+class FileAltered(EnvironmentRefused):
+    """{path} has SHA-256 {found}, expected {expected}"""
+
+    def __init__(self, path: str, expected: bytes, found: bytes) -> None:
+        super().__init__(
+            f"{path} has SHA-256 {found.hex()}, expected {expected.hex()}",
+            remedy="install the environment again",
+        )
+        self.path, self.expected, self.found = path, expected, found
+
+
+class WheelNotLocked(EnvironmentRefused):
+    """{filename} has SHA-256 {found}, which the lock does not name"""
+
+    def __init__(self, filename: str, found: bytes) -> None:
+        super().__init__(
+            f"{filename} has SHA-256 {found.hex()}, which the lock does not name",
+            remedy="download the wheels again with the bundle's requirements.lock, or lock the bundle again",
+        )
+        self.filename, self.found = filename, found
+
+
+class WheelRefused(EnvironmentRefused):
+    """{filename} holds {path}: {got}"""
+
+    def __init__(self, filename: str, path: str, got: str) -> None:
+        super().__init__(f"{filename} holds {path!r}: {got}", remedy="choose another version of this dependency")
+        self.filename, self.path, self.got = filename, path, got
+
+
+class InterpreterMismatch(EnvironmentRefused):
+    """the environment was locked for {expected}, this is {got}"""
+
+    def __init__(self, expected: object, got: object) -> None:
+        super().__init__(
+            f"the environment was locked for {expected}, this is {got}",
+            remedy="run it with that interpreter, or lock the bundle again with this one (its digest changes)",
+        )
+        self.expected, self.got = expected, got
+
+
+class FetchFailed(EnvironmentRefused):
+    """the wheels could not be downloaded: {got}"""
+
+    def __init__(self, got: str) -> None:
+        super().__init__(
+            f"the wheels could not be downloaded: {got}",
+            remedy="check the network and that every requirement has a wheel for this interpreter, then try again",
+        )
+        self.got = got
+
+
+class ParametersRefused(WorkloadError):
+    """parameter {name} is {got}, expected {expected}"""
+
+    def __init__(self, name: str, got: object, expected: object) -> None:
+        super().__init__(
+            f"parameter {name} is {got!r}, expected {expected}",
+            remedy="correct the job's parameters after the workload's schema",
+        )
+        self.name, self.got, self.expected = name, got, expected

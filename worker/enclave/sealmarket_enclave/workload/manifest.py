@@ -1,0 +1,193 @@
+"""``workload.toml``: what a workload says of itself (docs/spec/workload.md, "workload.toml").
+
+Keys are snake_case in TOML; the canonical manifest that is hashed spells them as all documents do.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from sealmarket_enclave.protocol.codec import Shape, from_builtins
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.workload.errors import InvalidManifest, ParametersRefused
+
+Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,63}\Z")]
+OutputName = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")]
+Identifier = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,63}\Z")]
+MediaType = Annotated[str, Meta(pattern=r"\A[a-z]+/[a-z0-9.+-]{1,100}\Z")]
+Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
+Value = str | int | float | bool
+
+
+class InputSlot(Shape, frozen=True, kw_only=True):
+    """One kind of input. ``minimum`` to ``maximum`` assets fill it, in the job's order; only the last slot
+    varies.
+    """
+
+    name: Name
+    media_type: MediaType
+    minimum: Annotated[int, Meta(ge=1, le=64)] = 1
+    maximum: Annotated[int, Meta(ge=1, le=64)] = 1
+
+
+class Parameter(Shape, frozen=True, kw_only=True):
+    """One parameter of a job. Without a ``default`` it is required. Bounds are inclusive."""
+
+    name: Identifier
+    type: Literal["string", "integer", "number", "boolean"]
+    default: Value | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    choices: tuple[Value, ...] | None = None
+    max_length: Annotated[int, Meta(ge=1, le=4096)] = 256
+
+    def check(self, value: object) -> Value:
+        """The value, if the schema allows it; raises :class:`ParametersRefused`."""
+        kinds: dict[str, tuple[type, ...]] = {
+            "string": (str,),
+            "integer": (int,),
+            "number": (int, float),
+            "boolean": (bool,),
+        }
+        right = isinstance(value, kinds[self.type]) and (self.type == "boolean") == isinstance(value, bool)
+        if not right or not isinstance(value, str | int | float | bool):
+            raise ParametersRefused(self.name, value, f"a {self.type}")
+        if isinstance(value, str) and len(value) > self.max_length:
+            raise ParametersRefused(self.name, value[:80], f"at most {self.max_length} characters")
+        if not isinstance(value, str | bool):
+            # Written so that a NaN is out of every range.
+            if self.minimum is not None and not value >= self.minimum:
+                raise ParametersRefused(self.name, value, f"at least {self.minimum}")
+            if self.maximum is not None and not value <= self.maximum:
+                raise ParametersRefused(self.name, value, f"at most {self.maximum}")
+            if value != value or value in (float("inf"), float("-inf")):
+                raise ParametersRefused(self.name, value, "a finite number")
+        if self.choices is not None and value not in self.choices:
+            raise ParametersRefused(self.name, value, f"one of {', '.join(map(str, self.choices))}")
+        return value
+
+
+class Output(Shape, frozen=True, kw_only=True):
+    """One output that the workload may return, and how large it may be in bytes."""
+
+    name: OutputName
+    media_type: MediaType
+    max_bytes: Bytes
+
+
+class Limits(Shape, frozen=True, kw_only=True):
+    """What a workload may use. The enclave enforces them; ``memory_bytes`` is address space."""
+
+    cpu_seconds: Annotated[int, Meta(ge=1, le=1 << 20)]
+    wall_seconds: Annotated[int, Meta(ge=1, le=1 << 20)]
+    memory_bytes: Bytes
+    threads: Annotated[int, Meta(ge=1, le=256)] = 1
+    seed: Annotated[int, Meta(ge=0, le=(1 << 32) - 1)] = 0
+
+
+class Manifest(Shape, frozen=True, kw_only=True):
+    """A whole ``workload.toml``."""
+
+    schema: Literal[1]
+    name: Name
+    version: Annotated[str, Meta(pattern=r"\A[0-9]+\.[0-9]+\.[0-9]+\Z")]
+    summary: Annotated[str, Meta(min_length=1, max_length=400)]
+    entry_point: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*:[a-z_][a-z0-9_]*\Z")]
+    inputs: Annotated[tuple[InputSlot, ...], Meta(min_length=1, max_length=16)]
+    parameters: Annotated[tuple[Parameter, ...], Meta(max_length=64)] = ()
+    outputs: Annotated[tuple[Output, ...], Meta(min_length=1, max_length=64)]
+    limits: Limits
+
+    def input_names(self, count: int) -> tuple[str, ...]:
+        """The names under which ``count`` assets, in the job's order, reach the workload.
+
+        A slot for one asset gives its own name, any other gives ``name-1``, ``name-2`` and so on.
+
+        Raises:
+            ParametersRefused: too few or too many assets for the slots.
+        """
+        fixed = sum(slot.minimum for slot in self.inputs[:-1])
+        last = count - fixed
+        if not self.inputs[-1].minimum <= last <= self.inputs[-1].maximum:
+            low, high = fixed + self.inputs[-1].minimum, fixed + self.inputs[-1].maximum
+            raise ParametersRefused("number of assets", count, f"{low} to {high}")
+        names: list[str] = []
+        for slot in self.inputs:
+            held = last if slot is self.inputs[-1] else slot.minimum
+            single = slot.maximum == 1
+            names += [slot.name] if single else [f"{slot.name}-{number}" for number in range(1, held + 1)]
+        return tuple(names)
+
+    def check_parameters(self, given: Mapping[str, object]) -> dict[str, Value]:
+        """The complete parameters of a job: what was given, checked, and defaults for the rest.
+
+        Raises:
+            ParametersRefused: an unknown or missing parameter, or a value that the schema does not allow.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name in given:
+            if name not in known:
+                raise ParametersRefused(name, given[name], f"no parameter but {', '.join(sorted(known)) or 'none'}")
+        values: dict[str, Value] = {}
+        for name, parameter in known.items():
+            if name in given:
+                values[name] = parameter.check(given[name])
+            elif parameter.default is None:
+                raise ParametersRefused(name, "missing", f"a {parameter.type}")
+            else:
+                values[name] = parameter.default
+        return values
+
+
+def parse_manifest(raw: bytes) -> Manifest:
+    """Read ``workload.toml``. Raises :class:`InvalidManifest`, naming the field."""
+    try:
+        document = tomllib.loads(raw.decode("utf-8"))
+        manifest = from_builtins(Manifest, _wire_keys(document))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidManifest("text", str(error), "TOML in UTF-8") from error
+    except MalformedDocument as error:
+        raise InvalidManifest("content", error.message, "what docs/spec/workload.md lists") from error
+    _require_unique("inputs", (slot.name for slot in manifest.inputs))
+    _require_unique("parameters", (parameter.name for parameter in manifest.parameters))
+    _require_unique("outputs", (output.name for output in manifest.outputs))
+    for slot in manifest.inputs:
+        if slot.minimum > slot.maximum or (slot.minimum < slot.maximum and slot is not manifest.inputs[-1]):
+            raise InvalidManifest(
+                f"input {slot.name}", f"{slot.minimum} to {slot.maximum}", "a range in the last slot only"
+            )
+    for parameter in manifest.parameters:
+        if parameter.default is not None:
+            try:
+                parameter.check(parameter.default)
+            except ParametersRefused as error:
+                raise InvalidManifest(f"default of {parameter.name}", error.got, error.expected) from error
+    return manifest
+
+
+def _require_unique(field: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InvalidManifest(field, f"{name} twice", "unique names")
+        seen.add(name)
+
+
+def _wire_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        for key in value:
+            if key != key.lower():
+                raise InvalidManifest("key", key, "snake_case")
+        return {_camel(key): _wire_keys(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_wire_keys(inner) for inner in value]
+    return value
+
+
+def _camel(key: str) -> str:
+    first, *rest = key.split("_")
+    return first + "".join(part.capitalize() for part in rest)

@@ -1,0 +1,78 @@
+"""The worker's agent: follow the chain for jobs of this provider, and carry each to its end.
+
+What it works on comes from the chain at final blocks, never from the backend's word. It may be killed at any moment:
+the journal says what to do at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from sealmarket.chain import ChainError
+from sealmarket.chain.events import AssetPublished, JobMatched
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_worker.jobrun import JobRun, Workshop
+from sealmarket_worker.journal import JobState
+
+log = logging.getLogger(__name__)
+
+_OPEN = (JobState.MATCHED, JobState.QUOTING, JobState.QUOTED, JobState.FINISHED)
+
+
+class Agent:
+    """Runs until ``shop.stop`` is set. ``provider`` is the account whose jobs these are."""
+
+    def __init__(self, shop: Workshop, provider: Address, *, max_jobs: int = 2) -> None:
+        self._shop, self._provider = shop, provider
+        self._pool = ThreadPoolExecutor(max_workers=max_jobs, thread_name_prefix="job")
+        self._running: dict[JobId, Future[None]] = {}
+
+    def run(self) -> None:
+        """Follow, start, wait; until asked to stop."""
+        try:
+            while not self._shop.stop.is_set():
+                try:
+                    self.turn()
+                except ChainError as error:
+                    log.warning("the chain cannot be read now: %s", error)
+                self._shop.stop.wait(self._shop.poll_seconds)
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def turn(self) -> None:
+        """Read what final blocks told since the last turn, and start what is not running. Raises ``ChainError``."""
+        self._follow()
+        for job_id, future in list(self._running.items()):
+            if future.done():
+                del self._running[job_id]
+                if (error := future.exception()) is not None:
+                    # A job must never end in silence, and never take the others with it.
+                    log.error("job %s stopped on an unforeseen error: %r", job_id, error)
+                    self._shop.journal.give_up(job_id, f"unforeseen: {type(error).__name__}")
+        for entry in self._shop.journal.jobs(*_OPEN):
+            if entry.job_id not in self._running:
+                self._running[entry.job_id] = self._pool.submit(JobRun(self._shop, entry.job_id).run)
+
+    def join(self) -> None:
+        """Wait until every job that was started is over on this host, and let go of the threads."""
+        wait(self._running.values())
+        self._pool.shutdown()
+
+    def _follow(self) -> None:
+        chain, journal = self._shop.chain, self._shop.journal
+        final = chain.final()
+        first = journal.cursor(chain.book.deployed_at - 1) + 1
+        if final.number < first:
+            return
+        told = chain.events(first, final.number)
+        seals = [event.seal for event in told if isinstance(event, AssetPublished)]
+        matched = [
+            (event.job_id, event.spec, int(event.at.block_number))
+            for event in told
+            if isinstance(event, JobMatched)
+            and event.spec.provider == self._provider
+            and event.spec.tee == self._shop.driver.tee
+        ]
+        journal.advance(final.number, seals, matched)

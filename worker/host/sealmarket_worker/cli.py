@@ -1,0 +1,110 @@
+"""``sealmarket worker run | status | image build | image measure``. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Run enclaves for jobs, as a provider's host.", no_args_is_help=True)
+image_app = typer.Typer(help="The enclave image: what is measured.", no_args_is_help=True)
+app.add_typer(image_app, name="image")
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The worker's TOML file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+TeeName = Annotated[str, typer.Option("--tee", help="The kind of TEE: sgx, tdx, snp or cca.")]
+
+
+@app.command()
+def run(config: ConfigFile, as_json: AsJson = False) -> None:
+    """Follow the chain for this provider's jobs, and run each in an enclave, until stopped.
+
+    Example: sealmarket worker run --config worker.toml
+    """
+    from sealmarket_worker.config import load_config
+    from sealmarket_worker.main import serve, stop_on_signals
+    from sealmarket_worker.progress import JobProgress
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    loaded = load_config(config)
+    stop = threading.Event()
+    stop_on_signals(stop)
+
+    def tell(event: JobProgress) -> None:
+        if as_json:
+            typer.echo(event.line())
+            return
+        seconds = f" ({event.seconds:.2f} s)" if event.seconds is not None else ""
+        typer.echo(f"{event.job_id[:10]}  {event.stage:<9}{event.state:<8}{seconds} {event.message}")
+
+    serve(loaded, tell, lambda: typer.echo('{"ready":true}' if as_json else "Ready: following the chain."), stop)
+
+
+@app.command()
+def status(config: ConfigFile, as_json: AsJson = False) -> None:
+    """Show the jobs in this worker's journal.
+
+    Example: sealmarket worker status --config worker.toml --json
+    """
+    from sealmarket_worker.config import load_config
+    from sealmarket_worker.journal import Journal
+    from sealmarket_worker.main import JOURNAL
+
+    journal = Journal(load_config(config).state / JOURNAL)
+    try:
+        jobs = journal.jobs()
+    finally:
+        journal.close()
+    if as_json:
+        rows = [{"jobId": str(job.job_id), "state": job.state.value, "reason": job.reason} for job in jobs]
+        typer.echo(json.dumps(rows))
+        return
+    for job in jobs:
+        typer.echo(f"{job.job_id}  {job.state.value:<9} {job.reason}")
+    if not jobs:
+        typer.echo("no jobs yet")
+
+
+@image_app.command("build")
+def image_build(target: Annotated[Path, typer.Argument(help="Folder to write; replaced if it is there.")]) -> None:
+    """Assemble the enclave image from the installed release.
+
+    Example: sealmarket worker image build ./image
+    """
+    from sealmarket_worker.image import build_image
+
+    typer.echo(str(build_image(target.absolute())))
+
+
+@image_app.command("measure")
+def image_measure(
+    image: Annotated[Path | None, typer.Argument(help="An image; built from the installed release if absent.")] = None,
+    interpreter: Annotated[Path | None, typer.Option(help="The interpreter; this one if absent.")] = None,
+    tee: TeeName = "tdx",
+) -> None:
+    """Print what the evidence of such an enclave will say, and its digest for an allow-list. Needs no device.
+
+    Example: sealmarket worker image measure > measurement.json
+    """
+    from sealmarket_worker.measure import expected_measurement, measurement_document
+
+    folder = Path(tempfile.mkdtemp()) if image is None else None
+    try:
+        measured = expected_measurement(tee, image or _built(folder), interpreter)
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+    typer.echo(json.dumps(measurement_document(measured), indent=2))
+
+
+def _built(folder: Path | None) -> Path:
+    from sealmarket_worker.image import build_image
+
+    assert folder is not None
+    return build_image(folder / "image")

@@ -1,0 +1,115 @@
+"""A worker's configuration: one TOML file. Paths in it are relative to the file.
+
+rpc = "http://127.0.0.1:8545"
+book = "book.json"              # the address book of the market
+key = "provider.key"            # the provider's account: 32 bytes of hex, mode 0600
+state = "state"                 # journal, image, environments, containers
+device = "tdx.sock"             # the control socket of the (virtual) TEE device
+wheels = "wheels"               # wheels from which environments are installed
+image = ""                      # the enclave image; "" assembles the installed release's
+tee = "tdx"
+max_jobs = 2
+development_chain = false       # true only where this machine started the chain: allows publicly known keys
+"""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sealmarket.protocol.book import AddressBook
+from sealmarket_enclave.protocol.codec import decode
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_worker.errors import ConfigInvalid
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    rpc: str
+    book: str
+    key: str
+    state: str
+    device: str
+    wheels: str
+    image: str = ""
+    tee: str = "tdx"
+    max_jobs: int = 2
+    development_chain: bool = False
+    store: str = ""
+    settle_patience_seconds: float = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """A checked configuration. ``store`` defaults to the address book's."""
+
+    rpc: str
+    book: AddressBook
+    key: Path
+    state: Path
+    device: Path
+    wheels: Path
+    image: Path | None = None
+    tee: Tee = Tee.TDX
+    max_jobs: int = 2
+    development_chain: bool = False
+    store: str = ""
+    settle_patience_seconds: float = 20.0
+
+    @property
+    def store_url(self) -> str:
+        """Where blobs are."""
+        return self.store or self.book.store
+
+    def account(self) -> LocalAccount:
+        """The provider's account. Raises :class:`ConfigInvalid` for a key file that others can read."""
+        from eth_account import Account  # a second to import: `image` commands do without
+
+        mode = stat.S_IMODE(self.key.stat().st_mode)
+        if mode & 0o077:
+            raise ConfigInvalid(self.key, f"mode {mode:o}, expected 600", f"run `chmod 600 {self.key}`")
+        try:
+            account: LocalAccount = Account.from_key(self.key.read_text().strip())
+        except ValueError as error:
+            raise ConfigInvalid(self.key, "not a private key", "put 32 bytes of hex into it") from error
+        return account
+
+
+def load_config(path: Path) -> WorkerConfig:
+    """Read a configuration. Raises :class:`ConfigInvalid`, naming the field."""
+    try:
+        file = msgspec.convert(tomllib.loads(path.read_text()), _File)
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigInvalid(path, str(error)) from error
+    here = path.absolute().parent
+    try:
+        tee = Tee[file.tee.upper()]
+        book = decode(AddressBook, (here / file.book).read_bytes())
+    except KeyError as error:
+        raise ConfigInvalid(path, f"tee is {file.tee!r}, expected one of sgx, tdx, snp, cca") from error
+    except (OSError, MalformedDocument) as error:
+        raise ConfigInvalid(path, f"no address book at {file.book}: {error}") from error
+    if not 1 <= file.max_jobs <= 64:
+        raise ConfigInvalid(path, f"max_jobs is {file.max_jobs}, expected 1 to 64")
+    return WorkerConfig(
+        rpc=file.rpc,
+        book=book,
+        key=here / file.key,
+        state=here / file.state,
+        device=here / file.device,
+        wheels=here / file.wheels,
+        image=here / file.image if file.image else None,
+        tee=tee,
+        max_jobs=file.max_jobs,
+        development_chain=file.development_chain,
+        store=file.store,
+        settle_patience_seconds=file.settle_patience_seconds,
+    )

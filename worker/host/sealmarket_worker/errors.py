@@ -1,0 +1,84 @@
+"""What can go wrong on a host.
+
+    SealmarketError
+    └── HostError
+        ├── ConfigInvalid
+        ├── ImageIncomplete        the running environment lacks a file that the enclave needs
+        ├── EnclaveRefused         the enclave stopped, with its own code
+        ├── EnclaveLost            the enclave's process or its device is gone
+        ├── InputMissing           something that this host itself needs for the job cannot be had, or not in time
+        ├── JobOver                the job ended or left the state that the host waits in
+        └── JournalConflict        a journal entry is not in the state that a step starts from
+
+The first line of each docstring is the message's pattern.
+"""
+
+from __future__ import annotations
+
+from sealmarket_enclave.protocol.errors import SealmarketError
+
+
+class HostError(SealmarketError):
+    """The host could not go on."""
+
+
+class ConfigInvalid(HostError):
+    """the worker's configuration {path}: {detail}"""
+
+    def __init__(self, path: object, detail: str, remedy: str = "correct the file; see `sealmarket worker run --help`"):
+        super().__init__(f"the worker's configuration {path}: {detail}", remedy=remedy)
+
+
+class ImageIncomplete(HostError):
+    """the enclave image lacks {what}"""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the enclave image lacks {what}", remedy="install the worker as its lock file says")
+        self.what = what
+
+
+class EnclaveRefused(HostError):
+    """the enclave refused ({code}): {message}"""
+
+    def __init__(self, code: str, message: str, remedy: str) -> None:
+        super().__init__(f"the enclave refused ({code}): {message}", remedy=remedy)
+        self.code = code
+
+
+class EnclaveLost(HostError):
+    """the enclave is gone: {detail}"""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            f"the enclave is gone: {detail}",
+            remedy="before the quote another one is started; afterwards its keys are lost and so is the job",
+        )
+
+
+class InputMissing(HostError):
+    """{what} cannot be had: {detail}"""
+
+    def __init__(self, what: str, detail: str) -> None:
+        super().__init__(
+            f"{what} cannot be had: {detail}",
+            remedy="see what this host lacks, and try again while the job's window is open",
+        )
+        self.what = what
+
+
+class JobOver(HostError):
+    """the job is {status}, expected {expected}"""
+
+    def __init__(self, status: str, expected: str) -> None:
+        super().__init__(f"the job is {status}, expected {expected}", remedy="read the decision's reasons on chain")
+        self.status = status
+
+
+class JournalConflict(HostError):
+    """job {job_id} is {found} in the journal, expected {expected}"""
+
+    def __init__(self, job_id: object, found: str, expected: str) -> None:
+        super().__init__(
+            f"job {job_id} is {found} in the journal, expected {expected}",
+            remedy="run one worker for one state folder",
+        )

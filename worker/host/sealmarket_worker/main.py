@@ -1,0 +1,71 @@
+"""Put a host together from its configuration, and run it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+
+from sealmarket.chain import Chain, Sender
+from sealmarket.client import signing
+from sealmarket.client.nodes import Nodes
+from sealmarket.store.blobs import Store
+from sealmarket_worker.agent import Agent
+from sealmarket_worker.config import WorkerConfig
+from sealmarket_worker.driver import VirtualDriver
+from sealmarket_worker.image import base_interpreter, build_image
+from sealmarket_worker.materials import Intake
+from sealmarket_worker.jobrun import Workshop
+from sealmarket_worker.journal import Journal
+from sealmarket_worker.transactions import ChainLedger
+from sealmarket_worker.progress import Listener, ProgressLog
+
+PROGRESS = "progress.jsonl"
+JOURNAL = "journal.sqlite"
+
+log = logging.getLogger(__name__)
+
+
+def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], stop: threading.Event) -> None:
+    """Run a host until ``stop`` is set. ``ready`` is called once it follows the chain.
+
+    Raises:
+        ConfigInvalid: a key file that others can read.
+        ChainError: the chain is another one, or the account is a publicly known one.
+    """
+    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    account = config.account()
+    chain = Chain(config.book, config.rpc)
+    sender = Sender(chain, account, development=config.development_chain)
+    store, nodes, journal = Store(config.store_url), Nodes(), Journal(config.state / JOURNAL)
+    image = config.image or build_image(config.state / "image")
+    shop = Workshop(
+        chain=chain,
+        ledger=ChainLedger(chain, sender),
+        store=store,
+        nodes=nodes,
+        driver=VirtualDriver(config.tee, config.device, image, base_interpreter()),
+        intake=Intake(store, config.state, config.wheels),
+        journal=journal,
+        sign=lambda quote: signing.sign(account, config.book, quote),
+        state=config.state,
+        stop=stop,
+        listeners=(listener, ProgressLog(config.state / PROGRESS)),
+        settle_patience_seconds=config.settle_patience_seconds,
+    )
+    log.warning("the %s device is virtual: its evidence is SIMULATED, no hardware", config.tee.name)
+    try:
+        ready()
+        Agent(shop, sender.address, max_jobs=config.max_jobs).run()
+    finally:
+        nodes.close()
+        store.close()
+        journal.close()
+        chain.close()
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """Let SIGTERM and SIGINT end the host in order. Call it in the main thread."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())

@@ -1,0 +1,179 @@
+"""Gather everything that a job names, and check it without any key, before an enclave is started.
+
+What is missing or false is the fault of whoever named it, and for the oracle nodes to say at the decision. So a host
+quotes all the same, with what it lacks marked: the enclave never goes on with such a job, and no honest node accepts
+it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sealmarket.chain import Block
+from sealmarket.client.errors import ClientError
+from sealmarket.store.blobs import Store
+from sealmarket.protocol.book import AddressBook
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.terms import Seal
+from sealmarket_enclave.sealed.container import ContainerReader
+from sealmarket_enclave.sealed.errors import ContainerError
+from sealmarket_enclave.workload.bundle import Bundle, pack
+from sealmarket_enclave.workload.environment import Environment, install
+from sealmarket_enclave.workload.errors import WorkloadError
+from sealmarket_enclave.runtime.channel import Load
+from sealmarket_worker.errors import InputMissing
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """A job with what it names, checked as far as one can without a key; None for what is in ``missing``.
+
+    ``missing`` holds, by the name under which the job knows it, why something could not be had.
+    """
+
+    spec: JobSpec
+    seals: tuple[Seal, ...]
+    policies: tuple[bytes | None, ...]
+    share_sets: tuple[bytes | None, ...]
+    parameters: bytes | None
+    result_key: bytes | None
+    bundle: Bundle | None
+    environment: Path | None
+    containers: dict[Bytes32, Path]
+    missing: dict[Bytes32, str]
+
+    def load(self, book: AddressBook, block: Block) -> Load:
+        """What the enclave is given, with the final block that it names in its evidence."""
+        return Load(
+            chain_id=book.chain_id,
+            market=book.market,
+            job_id=self.spec.job_id(book.chain_id, book.market),
+            spec=self.spec.canonical(),
+            seals=tuple(seal.canonical() for seal in self.seals),
+            policies=self.policies,
+            share_sets=self.share_sets,
+            parameters=self.parameters,
+            result_key=self.result_key,
+            workload=pack(self.bundle) if self.bundle is not None else None,
+            environment=str(self.environment) if self.environment is not None else None,
+            block_number=block.number,
+            block_hash=block.hash,
+        )
+
+
+class Intake:
+    """Fetches from the store into ``state``. Ciphertext and environments are kept for the next job."""
+
+    def __init__(self, store: Store, state: Path, wheels: Path) -> None:
+        self._store, self._state, self._wheels = store, state, wheels
+        self._installing = threading.Lock()
+
+    def gathering(self, spec: JobSpec, seals: tuple[Seal, ...]) -> Gathering:
+        """Begin with a job."""
+        return Gathering(self, self._store, spec, seals)
+
+    def container(self, root: Bytes32) -> Path:
+        """A container on this disk, held against its root. Raises :class:`ClientError`, ``OSError``."""
+        path = self._state / "containers" / root.hex()
+        if path.exists():
+            try:
+                with path.open("rb") as file:
+                    ContainerReader(file, root).verify()
+            except ContainerError:
+                path.unlink(missing_ok=True)  # what a crash left of it; it is fetched again
+        if not path.exists():
+            self._store.fetch_container(root, path)
+        return path
+
+    def environment(self, environment: Environment) -> Path:
+        """The installed wheels; the enclave takes its own copy and checks every byte of it.
+
+        Raises:
+            InputMissing: this host cannot provide it, which is its own matter.
+        """
+        name = hashlib.sha256(environment.canonical()).hexdigest()
+        target = self._state / "environments" / name
+        with self._installing:
+            if target.exists():
+                return target
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            building = Path(tempfile.mkdtemp(prefix=".installing-", dir=target.parent))
+            try:
+                environment.interpreter.require_current()
+                install(environment, self._wheels, building / name)
+                os.rename(building / name, target)  # noqa: PTH104 - atomic on one file system
+            except WorkloadError as error:
+                raise InputMissing("the workload's environment", error.message) from error
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+        return target
+
+
+class Gathering:
+    """One job's materials, bit by bit: each :meth:`turn` asks for what is missing still."""
+
+    def __init__(self, intake: Intake, store: Store, spec: JobSpec, seals: tuple[Seal, ...]) -> None:
+        self._intake, self._store, self._spec, self._seals = intake, store, spec, seals
+        self._found: dict[tuple[str, Bytes32], object] = {}
+        self._hopeless: dict[Bytes32, str] = {}
+
+    def turn(self) -> Materials:
+        """Everything that can be had now.
+
+        Raises:
+            InputMissing: the workload is there, and this host cannot provide its environment.
+        """
+        spec, store, missing = self._spec, self._store, dict(self._hopeless)
+
+        def had(kind: str, name: Bytes32, fetch: Callable[[], _T]) -> _T | None:
+            if (kind, name) not in self._found:
+                try:
+                    self._found[kind, name] = fetch()
+                except ClientError as error:
+                    missing[name] = str(error)
+                    return None
+            return self._found[kind, name]  # type: ignore[return-value] # what this kind's fetch gave
+
+        def document(name: Bytes32) -> bytes | None:
+            return had("document", name, lambda: store.document(name))
+
+        bundle = had("workload", spec.workload_digest, lambda: store.workload(spec.workload_digest))
+        parameters = had(
+            "parameters", spec.parameters_digest, lambda: store.parameters(spec.request_hash, spec.parameters_digest)
+        )
+        policies = tuple(document(seal.policy_hash) for seal in self._seals)
+        share_sets = tuple(document(seal.share_root) for seal in self._seals)
+        result_key = document(spec.result_key_hash)
+        environment = self._intake.environment(bundle.environment) if bundle is not None else None
+        containers: dict[Bytes32, Path] = {}
+        for root in {seal.content_root for seal in self._seals} - self._hopeless.keys():
+            try:
+                path = had("container", root, lambda root=root: self._intake.container(root))  # type: ignore[misc]
+            except OSError as error:
+                # No room for it here. Fetching it again and again would not make any.
+                self._hopeless[root] = missing[root] = f"container {root}: {error.strerror or error}"
+            else:
+                containers |= {root: path} if path is not None else {}
+        return Materials(
+            spec=spec,
+            seals=self._seals,
+            policies=policies,
+            share_sets=share_sets,
+            parameters=parameters.canonical() if parameters is not None else None,
+            result_key=result_key,
+            bundle=bundle,
+            environment=environment,
+            containers=containers,
+            missing=missing,
+        )

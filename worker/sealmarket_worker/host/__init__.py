@@ -1,1 +1,0 @@
-"""The host around an enclave: network, chain, processes. Nobody trusts it; its wallet is the only secret it holds."""
