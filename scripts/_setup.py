@@ -4,7 +4,7 @@ The steps, each of which is skipped while what it depends on is unchanged (a sta
 
 1. a virtual environment in `.venv`
 2. the Python packages of `requirements/*.txt`, every file checked against its hash
-3. the four distributions of this repository, editable
+3. the distributions of this repository, editable
 4. the npm packages of `package-lock.json`, checked likewise; nothing of theirs runs at installation
 
 Nothing is compiled: the library carries the contracts' ABIs and bytecode, which `scripts/test` holds against a build
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "sealmarket-setup.json"
 LOG = BUILD / "setup.log"
-DISTRIBUTIONS = (".", "backend", "oracle", "worker")
+DISTRIBUTIONS = toolchain.DISTRIBUTIONS
 TAIL_LINES = 25
 
 NETWORK_REMEDY = (
@@ -169,7 +169,7 @@ def _python_part() -> None:
     count = sum(_count_packages(lock) for lock in locks)
     with _step(f"{count} Python packages, by hash"):
         _run("uv pip", [*uv, *verb, *common, "--require-hashes"], NETWORK_REMEDY)
-    with _step("The four distributions of this repository"):
+    with _step("The distributions of this repository"):
         editables = _each("--editable", [ROOT / folder for folder in DISTRIBUTIONS])
         command = [*uv, "install", "--offline", "--no-deps", "--no-build-isolation", "--python", str(PYTHON)]
         _run("uv pip install", [*command, *editables], "Read the log above: a pyproject.toml is at fault.")

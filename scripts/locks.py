@@ -7,11 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-DISTRIBUTIONS = ("pyproject.toml", "backend/pyproject.toml", "oracle/pyproject.toml", "worker/pyproject.toml")
+from scripts.toolchain import DISTRIBUTIONS, ROOT
+
+OURS = (
+    "sealmarket",
+    "sealmarket-backend",
+    "sealmarket-devices",
+    "sealmarket-enclave",
+    "sealmarket-oracle",
+    "sealmarket-worker",
+)
 LOCKS: dict[str, tuple[str, ...]] = {
-    # The four distributions lie in this repository: they are resolved from it and left out of the lock.
-    "requirements/dev.txt": (*DISTRIBUTIONS, "--group", "dev", "--no-emit-package", "sealmarket"),
+    # Our own distributions lie in this repository: they are resolved from it and left out of the lock.
+    "requirements/dev.txt": (
+        *(f"{folder}/pyproject.toml".removeprefix("./") for folder in DISTRIBUTIONS),
+        *("--group", "dev"),
+        *(word for name in OURS for word in ("--no-emit-package", name)),
+    ),
     "requirements/node.txt": ("requirements/node.in",),
     "requirements/symbolic.txt": ("requirements/symbolic.in",),
     "requirements/bootstrap.txt": ("requirements/bootstrap.in",),

@@ -11,8 +11,8 @@ from typing import Any
 from scripts.toolchain import ROOT
 from sealmarket.attestation.policy.rules import EvidenceRules
 from sealmarket.protocol import book, orders, wire
-from sealmarket_enclave.protocol import job, policy, receipt
 from sealmarket.protocol.schema import json_schema
+from sealmarket_enclave.protocol import job, policy, receipt, release, terms
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.sealed.shares import ShareSet
 
@@ -32,12 +32,12 @@ SHAPES: dict[str, type] = {
     "posted-result": wire.PostedResult,
     "receipt-envelope": receipt.Envelope,
     "receipt-statement": receipt.Statement,
-    "release": wire.Release,
+    "release": release.Release,
     "request": orders.Request,
     "result-envelope": ResultEnvelope,
     "share-set": ShareSet,
     "signed-decision": wire.SignedDecision,
-    "terms": orders.Terms,
+    "terms": terms.Terms,
 }
 
 

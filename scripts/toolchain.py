@@ -22,6 +22,8 @@ VENV = ROOT / ".venv"
 NODE_MODULES = ROOT / "node_modules"
 BUILD = ROOT / "build"
 """What the scripts make and may make again: compiled contracts, caches, logs."""
+DISTRIBUTIONS = (".", "backend", "localnet", "oracle", "worker/devices", "worker/enclave", "worker/host")
+"""The folders of this repository that are packaged, each with a `pyproject.toml`."""
 OLDEST_NODE = (22, 13)
 # Hardhat asks nobody anything, and reports nothing to anybody.
 QUIET = {"HARDHAT_DISABLE_TELEMETRY_PROMPT": "true", "NO_UPDATE_NOTIFIER": "1"}

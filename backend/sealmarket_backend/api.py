@@ -15,8 +15,6 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, decode, to_builtins
-from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
@@ -27,11 +25,13 @@ from sealmarket.protocol.wire import (
     SignedComputeOrder,
     SignedRequest,
 )
-from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_backend.blobs import Kind
 from sealmarket_backend.errors import BackendError, TooLarge
-from sealmarket_backend.web import market_page
 from sealmarket_backend.service import Backend
+from sealmarket_backend.web import market_page
+from sealmarket_enclave.protocol.codec import Address, Bytes32, decode, to_builtins
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket_enclave.protocol.job import Parameters
 
 MAX_JSON = 4 << 20
 _SECURITY = {

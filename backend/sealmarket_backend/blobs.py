@@ -16,15 +16,15 @@ from enum import StrEnum
 from pathlib import Path
 
 from sealmarket.protocol import merkle
+from sealmarket.protocol.wire import LeafList
+from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 from sealmarket_enclave.protocol.codec import Bytes32, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.wire import LeafList
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.workload.bundle import unpack
 from sealmarket_enclave.workload.errors import WorkloadError
-from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 
 
 class Kind(StrEnum):

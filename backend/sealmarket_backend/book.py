@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket_backend.errors import NotFound, Rejected
+from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
-from sealmarket_enclave.protocol.signing import SignatureRefused, recover
-from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket_enclave.protocol.job import Parameters
-from sealmarket_backend.tables import Database
-from sealmarket_backend.errors import NotFound, Rejected
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
 _EXPIRY = {"requests": "$.request.expiry", "compute_orders": "$.order.expiry", "asset_orders": "$.order.expiry"}

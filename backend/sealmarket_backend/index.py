@@ -27,15 +27,15 @@ from sealmarket.chain.events import (
 )
 from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.model import Block, EventRef
-from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode, from_builtins, to_builtins
-from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket.protocol.wire import JobEvent, JobView
-from sealmarket_backend.tables import Database
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.status_text import waiting_for
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode, from_builtins, to_builtins
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.terms import Seal, Terms
 
 MAX_BLOCKS_PER_READ = 2000
 

@@ -22,11 +22,8 @@ from sealmarket.chain.contracts import AssetOffer, Deal, Receipt, core_of
 from sealmarket.chain.model import Enclave
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.book import Committee
-from sealmarket_enclave.protocol.codec import Bytes32, ZERO_ADDRESS, ZERO_HASH, decode
-from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket.protocol.wire import (
     JobView,
     PostedResult,
@@ -38,10 +35,13 @@ from sealmarket.protocol.wire import (
     SignedStop,
 )
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.tables import Database
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.matching import AssetKey, NoMatch, Proposal, propose
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, decode
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

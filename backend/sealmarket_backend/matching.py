@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sealmarket.protocol import merkle
-from sealmarket_enclave.protocol.codec import Address, Bytes32, ZERO_HASH
 from sealmarket.protocol.orders import AssetLimit, Request
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket_backend.index import IndexedAsset
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32
 
 
 @dataclass(frozen=True, slots=True)

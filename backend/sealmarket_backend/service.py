@@ -9,12 +9,8 @@ from typing import Any
 
 from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.client.nodes import Nodes
-from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
 from sealmarket.protocol.orders import Quote
-from sealmarket_enclave.protocol.job import parameters_digest
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.signing import SignatureRefused, require_signer
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
     PostedResult,
@@ -22,13 +18,16 @@ from sealmarket.protocol.wire import (
     SignedAssetOrder,
     SignedRequest,
 )
-from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_backend.blobs import Blobs
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.tables import Database
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
+from sealmarket_enclave.protocol.job import Parameters, parameters_digest
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.signing import SignatureRefused, require_signer
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from sealmarket.client.jobs import reasons_in_words
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Wei, ZERO_ADDRESS
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket.protocol.wire import JobView
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, HexBytes, Wei
+from sealmarket_enclave.protocol.numbers import Grade
 
 if TYPE_CHECKING:
     from sealmarket_backend.service import Backend

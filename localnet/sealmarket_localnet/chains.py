@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scripts import toolchain
-from sealmarket_localnet import processes
-from sealmarket_localnet.processes import LOOPBACK, Process, Supervisor
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, RpcRefused
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.protocol.book import FinalityRule
 from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_localnet import processes
+from sealmarket_localnet.processes import LOOPBACK, Process, Supervisor
 
 CHAIN_ID = 31337
 START_SECONDS = 60.0

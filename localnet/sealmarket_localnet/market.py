@@ -24,13 +24,13 @@ from pathlib import Path
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from sealmarket_localnet.processes import LOOPBACK, Process, Ready, Supervisor, answers, free_port, says
 from sealmarket.chain import Chain, Sender
 from sealmarket.chain.deploy import FINAL_SECONDS, Deployed, Settings, deploy, write_book
 from sealmarket.chain.model import Windows
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket_enclave.protocol.codec import Address, Wei, ZERO_ADDRESS, decode
 from sealmarket_devices.driver import VirtualTdxDevice
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
+from sealmarket_localnet.processes import LOOPBACK, Process, Ready, Supervisor, answers, free_port, says
 
 ETHER = 10**18
 NODES = 3

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from sealmarket.protocol.wire import Problem
 from sealmarket_enclave.protocol.codec import Bytes32, Shape
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Grade, JobId
-from sealmarket.protocol.wire import Problem
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import AttestationError
-from sealmarket.attestation.collateral.documents.roots import Roots
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument

@@ -8,20 +8,20 @@ from dataclasses import replace
 
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.protocol.book import Committee
-from sealmarket_enclave.protocol.codec import Bytes32, ZERO_HASH, decode_canonical
+from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.orders import Quote
 from sealmarket_enclave.protocol.job import JobSpec, evidence_hash
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
 from sealmarket_enclave.sealed.contexts import EvidenceInfo
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_oracle.gate.decide.inputs import AssetFacts, Case, NotShown, Papers, Place
 from sealmarket_oracle.errors import ShareMisdealt
-from sealmarket_oracle.gate.decide.document_rules import load_share_set, parsed_policy
+from sealmarket_oracle.gate.document_rules import load_share_set, parsed_policy
+from sealmarket_oracle.gate.inputs import AssetFacts, Case, NotShown, Papers, Place
 from sealmarket_oracle.store import Store
 
 MAXIMUM_ENVELOPES = 16

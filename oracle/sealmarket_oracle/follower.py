@@ -21,8 +21,8 @@ from sealmarket.chain.events import (
 from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.model import Block, EventRef
 from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_oracle.gate.decide.inputs import Moment
 from sealmarket_oracle.errors import ChainRewritten
+from sealmarket_oracle.gate.inputs import Moment
 from sealmarket_oracle.journal import Journal
 
 SPAN = 1000

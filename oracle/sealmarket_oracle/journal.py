@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode
 from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.wire import DecisionDetail
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 from sealmarket_enclave.protocol.terms import Seal
-from sealmarket.protocol.wire import DecisionDetail
-from sealmarket_oracle.gate.decide.inputs import Decided, Moment
 from sealmarket_oracle.errors import DecisionConflict, JournalMismatch, PromiseConflict
+from sealmarket_oracle.gate.inputs import Decided, Moment
 
 Promise = Literal["release", "stop"]
 

@@ -18,25 +18,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sealmarket.chain.model import AssetState, Block, JobSlot
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, ZERO_HASH
-from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.decisions import Decision, Stop
-from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket.protocol.decisions import Decision, Outcome, Stop
 from sealmarket.protocol.reasons import reason_bits
-from sealmarket_enclave.protocol.signing import personal_digest
+from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import FindingNote
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_hash
+from sealmarket_enclave.protocol.signing import personal_digest
 from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import release_share
-from sealmarket_oracle.gate.decide.inputs import AssetFacts, Case, Papers, Place
 from sealmarket_oracle.errors import ShareMisdealt
+from sealmarket_oracle.gate.chain_rules import terms_against
+from sealmarket_oracle.gate.document_rules import load_share_set, open_own_share
+from sealmarket_oracle.gate.inputs import AssetFacts, Case, Papers, Place
 from sealmarket_oracle.keys import NodeKeys
-from sealmarket_oracle.gate.decide.chain_rules import terms_against
-from sealmarket_oracle.gate.decide.document_rules import load_share_set, open_own_share
 
 
 @dataclass(frozen=True, slots=True)

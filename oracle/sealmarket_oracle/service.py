@@ -15,24 +15,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.chain.interface import ChainReader, ViewReader
 from sealmarket.chain.model import Block
 from sealmarket.protocol.book import Committee
+from sealmarket.protocol.decisions import Stop
+from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, NodeStatus, SignedDecision, SignedStop
 from sealmarket_enclave.protocol.codec import HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket.protocol.decisions import Stop
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
-from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, NodeStatus, SignedDecision, SignedStop
 from sealmarket_enclave.protocol.release import Release
-from sealmarket_oracle.gate.decide.inputs import AssetFacts, Case, Deferral, NotShown, Place, Shown
+from sealmarket_oracle.documents import PapersDesk, open_evidence
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import Follower
-from sealmarket_oracle.gate.decide.decide import decide
-from sealmarket_oracle.documents import PapersDesk, open_evidence
+from sealmarket_oracle.gate.decide import decide
+from sealmarket_oracle.gate.inputs import AssetFacts, Case, Deferral, NotShown, Place, Shown
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.release import AtHead, May, MayNot, MustStop, judge, seal_release, stop_of

@@ -10,14 +10,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from sealmarket.protocol.merkle import root as merkle_root
+from sealmarket.protocol.wire import EvidenceEnvelope, LeafList
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import parameters_digest
-from sealmarket.protocol.merkle import root as merkle_root
+from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket.protocol.wire import EvidenceEnvelope, LeafList
-from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_oracle.errors import StoreUnavailable
 
 MAXIMUM_DOCUMENT = 8 << 20

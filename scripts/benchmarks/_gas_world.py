@@ -15,26 +15,8 @@ from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Enclave, Windows
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.protocol.book import Committee, Member
-from sealmarket_enclave.protocol.codec import (
-    Address,
-    Bytes32,
-    HexBytes,
-    MicroEpsilon,
-    Uint,
-    Wei,
-    ZERO_ADDRESS,
-    ZERO_HASH,
-)
-from sealmarket_enclave.protocol.eip712 import TypedShape
-from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.decisions import Decision
-from sealmarket.protocol.orders import Acknowledgement, Quote
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement
-from sealmarket.protocol.decisions import Outcome
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Seconds, Tee, Timestamp, U32, U8
-from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request, asset_id
-from sealmarket_enclave.protocol.terms import Seal, Terms
-from sealmarket_enclave.protocol.signing import address_of, sign
+from sealmarket.protocol.decisions import Decision, Outcome
+from sealmarket.protocol.orders import Acknowledgement, AssetLimit, AssetOrder, ComputeOrder, Quote, Request, asset_id
 from sealmarket.protocol.wire import (
     DecisionDetail,
     SignedAssetOrder,
@@ -42,6 +24,22 @@ from sealmarket.protocol.wire import (
     SignedDecision,
     SignedRequest,
 )
+from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
+    Address,
+    Bytes32,
+    HexBytes,
+    MicroEpsilon,
+    Uint,
+    Wei,
+)
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement
+from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, Grade, JobId, Seconds, Tee, Timestamp
+from sealmarket_enclave.protocol.signing import address_of, sign
+from sealmarket_enclave.protocol.terms import Seal, Terms
 
 ETHER = 10**18
 PRICE = Wei(1_234_567_890_123_456_789)

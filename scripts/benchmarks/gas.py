@@ -16,10 +16,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sealmarket_localnet import chains
 from scripts.benchmarks._gas_world import World
-from sealmarket_localnet.processes import Supervisor
 from sealmarket.protocol.decisions import Outcome
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAPSHOT = ROOT / "contracts" / "gas.json"

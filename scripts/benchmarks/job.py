@@ -24,20 +24,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sealmarket_localnet import chains
 from scripts.benchmarks import _plain
-from scripts.demo_story import setup as stage, story
+from scripts.demo_story import setup as stage
+from scripts.demo_story import story
+from scripts.demo_story.console import Teller
 from scripts.demo_story.data import parts
 from scripts.demo_story.money import Money
 from scripts.demo_story.story import PARAMETERS, Story, StoryBroken
-from scripts.demo_story.console import Teller
-from sealmarket_localnet.market import LocalMarket
-from sealmarket_localnet.processes import ProcessError, Supervisor
 from sealmarket.client import AssetWish
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.workload.bundle import read_bundle
 from sealmarket_enclave.workload.environment import install
+from sealmarket_localnet import chains
+from sealmarket_localnet.market import LocalMarket
+from sealmarket_localnet.processes import ProcessError, Supervisor
 
 PAIRS = 9
 TARGET = 1.05

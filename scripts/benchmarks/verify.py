@@ -107,11 +107,12 @@ def _cases() -> dict[str, Callable[[], tuple[Call, Call]]]:
 def _intel(tee: str, *, first: bool) -> tuple[Call, Call]:
     import dcap_qvl
 
-    from sealmarket.attestation.intel.authenticate import authenticate as intel, trust as intel_trust
-    from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+    from sealmarket.attestation.collateral.documents import IntelCollateral
+    from sealmarket.attestation.collateral.roots import Roots
     from sealmarket.attestation.core.evidence import Endorsements, parse
-    from sealmarket.attestation.collateral.documents.roots import Roots
-    from sealmarket.attestation.core.verify import Expected, UNCHECKED, verify
+    from sealmarket.attestation.core.verify import UNCHECKED, Expected, verify
+    from sealmarket.attestation.intel import authenticate as intel
+    from sealmarket.attestation.intel import trust as intel_trust
     from sealmarket_devices.intel_format import SgxReport
     from tests.forge.intel import IntelForge
 
@@ -149,9 +150,9 @@ def _snp() -> tuple[Call, Call]:
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
     from cryptography.hazmat.primitives.hashes import SHA384
 
+    from sealmarket.attestation.collateral.roots import Roots
     from sealmarket.attestation.core.evidence import Endorsements, parse
-    from sealmarket.attestation.collateral.documents.roots import Roots
-    from sealmarket.attestation.core.verify import Expected, UNCHECKED, verify
+    from sealmarket.attestation.core.verify import UNCHECKED, Expected, verify
     from tests.vectors import FOLDER
 
     raw = (FOLDER / "snp/TEE-Attestation-Verification-ms-genoa-v3.report.bin").read_bytes()

@@ -14,15 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scripts.demo_story import chain as ground, own_data as yours, setup as stage, story
+from scripts.demo_story import chain as ground
+from scripts.demo_story import own_data as yours
+from scripts.demo_story import setup as stage
+from scripts.demo_story import story
+from scripts.demo_story.console import Teller
 from scripts.demo_story.data import parts
 from scripts.demo_story.proof import prove
 from scripts.demo_story.refusals import refuse_all
 from scripts.demo_story.story import Story, StoryBroken
-from scripts.demo_story.console import Teller
+from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_localnet.market import LocalMarket, coin
 from sealmarket_localnet.processes import ProcessError, Supervisor
-from sealmarket_enclave.protocol.errors import SealmarketError
 
 EPILOG = """examples:
   scripts/demo                 the story, with time to read

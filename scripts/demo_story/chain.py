@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sealmarket_localnet import chains
-from sealmarket_localnet.chains import UnsuitableChain
 from scripts.demo_story.money import Money
-from sealmarket_localnet.market import ETHER, LocalMarket, Purse, coin
-from sealmarket_localnet.processes import Supervisor
 from sealmarket.chain.model import Account
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.client.accounts import load_account
 from sealmarket.protocol.book import FinalityRule
-from sealmarket_enclave.protocol.codec import Wei, ZERO_ADDRESS
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
+from sealmarket_localnet import chains
+from sealmarket_localnet.chains import UnsuitableChain
+from sealmarket_localnet.market import ETHER, LocalMarket, Purse, coin
+from sealmarket_localnet.processes import Supervisor
 
 FOREIGN_UNIT = ETHER // 10_000
 """One coin of the story where coin costs something: the whole story then moves less than a hundredth of a coin."""

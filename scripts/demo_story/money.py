@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sealmarket_localnet.market import ETHER
 from sealmarket_enclave.protocol.codec import Wei
+from sealmarket_localnet.market import ETHER
 
 
 @dataclass(frozen=True, slots=True)

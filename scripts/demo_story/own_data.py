@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 
 from scripts.demo_story.story import DAY, Story
-from sealmarket_localnet.market import coin
 from scripts.toolchain import VENV
 from sealmarket.attestation.core.model import Grade
 from sealmarket.attestation.policy.rules import EvidenceRules
 from sealmarket.client import DraftTerms, PolicyDraft
 from sealmarket_enclave.protocol.codec import canonical_json, to_builtins
 from sealmarket_enclave.protocol.policy import OutputRules
+from sealmarket_localnet.market import coin
 
 
 def prepare(story: Story) -> Path:

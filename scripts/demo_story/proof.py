@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from scripts.demo_story.story import Story, StoryBroken
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
-from sealmarket.receipts.verify import Conclusion, Trusted, verify_receipt
 from sealmarket.receipts.facts import chain_facts
+from sealmarket.receipts.verify import Conclusion, Trusted, verify_receipt
 
 _MARKS = {"ok": "[green]ok[/]", "failed": "[red]failed[/]", "unknown": "[yellow]unknown[/]"}
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from scripts.demo_story import setup as stage
 from scripts.demo_story.story import NAMES, PARAMETERS, Story, StoryBroken, draft_of, limits, signed
-from sealmarket_localnet.market import coin
 from sealmarket.chain import Fault
 from sealmarket.chain.contracts import AssetOffer, Deal
 from sealmarket.client import AssetWish, RequestHandle, SealedAsset
 from sealmarket.client.errors import JobEndedOtherwise
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
-from sealmarket_enclave.protocol.codec import Address
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket.protocol.wire import SignedComputeOrder
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
+from sealmarket_localnet.market import coin
 
 REFUSING_SIGNATURES = 2
 REQUEST_FEE_FACTOR = 3

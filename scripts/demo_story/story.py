@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from scripts.demo_story import setup as stage
+from scripts.demo_story.baseline import train_alone
+from scripts.demo_story.console import Teller
 from scripts.demo_story.data import TARGET, Part
 from scripts.demo_story.money import Money
 from scripts.demo_story.score import auc
-from scripts.demo_story.baseline import train_alone
-from scripts.demo_story.console import Teller
-from sealmarket_localnet.market import LocalMarket, coin
 from scripts.toolchain import ROOT
 from sealmarket.attestation.core.model import Grade as EvidenceGrade
 from sealmarket.attestation.core.model import TdxMeasurement
 from sealmarket.attestation.policy.rules import EvidenceRules
 from sealmarket.client import AssetWish, DraftTerms, JobLimits, PolicyDraft, SealedAsset, create_result_key
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, to_builtins
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, to_builtins
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_localnet.market import LocalMarket, coin
 
 WORKLOAD = ROOT / "workloads" / "train_gradient_boosting"
 PARAMETERS = {

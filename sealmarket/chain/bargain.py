@@ -13,7 +13,7 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, We
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Seconds, U32
+from sealmarket_enclave.protocol.numbers import U32, AssetId, Grade, JobId, Seconds
 
 _COMMITMENT_BYTES = 26
 

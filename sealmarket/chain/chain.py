@@ -33,9 +33,9 @@ from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity
 from sealmarket.chain.view import View
 from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from sealmarket_enclave.protocol.terms import Terms
 

@@ -10,14 +10,8 @@ from sealmarket.chain.calls import Call, Contract, joined
 from sealmarket.chain.errors import AbiMismatch
 from sealmarket.chain.model import Enclave
 from sealmarket.protocol.book import Committee
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei, ZERO_ADDRESS, ZERO_HASH
-from sealmarket_enclave.protocol.hashing import keccak, words
-from sealmarket.protocol.decisions import Decision
-from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
-from sealmarket.protocol.decisions import Outcome
-from sealmarket_enclave.protocol.numbers import AssetId
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import AssetOrder, Request
-from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket.protocol.wire import (
     SignedAssetOrder,
     SignedChallengeAnswer,
@@ -26,6 +20,11 @@ from sealmarket.protocol.wire import (
     SignedRequest,
     SignedStop,
 )
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
+from sealmarket_enclave.protocol.hashing import keccak, words
+from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
+from sealmarket_enclave.protocol.numbers import AssetId
+from sealmarket_enclave.protocol.terms import Seal, Terms
 
 Proof = tuple[Bytes32, ...]
 NO_ENCLAVE = Enclave(ZERO_HASH, ZERO_ADDRESS, ZERO_HASH)

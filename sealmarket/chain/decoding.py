@@ -28,11 +28,10 @@ from sealmarket.chain.events import (
 )
 from sealmarket.chain.model import EventRef, Fault, Payout
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import Bytes32, Uint, Wei, ZERO_HASH
-from sealmarket.protocol.decisions import Decision
-from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, Uint, Wei
+from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 from sealmarket_enclave.protocol.terms import Seal, Terms
 

@@ -26,7 +26,7 @@ from sealmarket.chain.model import Block, Windows
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.chain.sender import Mined, Sender
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule
-from sealmarket_enclave.protocol.codec import Address, Shape, Wei, ZERO_ADDRESS, decode
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Shape, Wei, decode
 from sealmarket_enclave.protocol.hashing import keccak
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sealmarket.chain.model import NO_PAYOUT, NOTHING, EventRef, Fault, Payout
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, Wei, ZERO_HASH
-from sealmarket.protocol.decisions import Decision
-from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Uint, Wei
+from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 from sealmarket_enclave.protocol.terms import Seal, Terms
 

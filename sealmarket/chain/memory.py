@@ -27,12 +27,11 @@ from sealmarket.chain.events import (
 )
 from sealmarket.chain.model import Account, AssetState, Block, EventRef, Fault, JobSlot
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Uint, Wei, ZERO_HASH
-from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.decisions import Decision
-from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
-from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, MicroEpsilon, Uint, Wei
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
 from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, JobId
 from sealmarket_enclave.protocol.terms import Seal, Terms
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Wei
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Wei
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from sealmarket_enclave.protocol.terms import Terms
 

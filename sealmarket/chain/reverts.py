@@ -13,8 +13,8 @@ from typing import Any
 
 from sealmarket.chain import abi
 from sealmarket.chain.errors import AbiMismatch, Reverted, RpcRefused
-from sealmarket_enclave.protocol.codec import Address
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.numbers import Grade
 
 _ERROR_STRING = bytes.fromhex("08c379a0")

@@ -17,8 +17,8 @@ from sealmarket.chain.model import (
     Windows,
 )
 from sealmarket.chain.reverts import sentence_of
-from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Wei, ZERO_ADDRESS, ZERO_HASH
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, MicroEpsilon, Wei
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.terms import Terms
 

@@ -16,7 +16,7 @@ import typer
 from sealmarket.chain import Chain
 from sealmarket.client.books import load_book
 from sealmarket.store.blobs import Store
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, ZERO_ADDRESS, to_builtins
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
 if TYPE_CHECKING:

@@ -10,14 +10,19 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.amd.report import read_report
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.fetch import Endpoints, Fetcher, kds_request
+from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.store import (
+    CollateralStore,
+    PlatformKind,
+    default_store,
+    kind_of_quote,
+)
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import parse
-from sealmarket.attestation.collateral.documents.fetch import Endpoints, Fetcher, kds_request
 from sealmarket.attestation.core.model import Tee
-from sealmarket.attestation.collateral.documents.roots import Roots
-from sealmarket.attestation.amd.report import read_report
-from sealmarket.attestation.collateral.documents.store import CollateralStore, PlatformKind, default_store, kind_of_quote
 from sealmarket.cli.evidence import TeeChoice, read_time
 
 app = typer.Typer(no_args_is_help=True, help="Keep the vendor's collateral for machines with and without network.")

@@ -35,12 +35,12 @@ from sealmarket.client.consumer import (
     load_result_key,
 )
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.client.keyfile import KeyFile as StoredKey
+from sealmarket.protocol.orders import Purpose
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket.protocol.orders import Purpose
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
-from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket_enclave.sealed.outputs import NAME
 from sealmarket_enclave.workload.bundle import read_bundle
 

@@ -12,15 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots, self_signed_roots
+from sealmarket.attestation.collateral.store import CollateralStore, default_store
 from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence, parse
 from sealmarket.attestation.core.model import Finding, Grade, Tee, Verdict
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots, self_signed_roots
+from sealmarket.attestation.core.verify import UNCHECKED, Expected, verify
 from sealmarket.attestation.policy.rules import EvidenceRules, read_rules
-from sealmarket.attestation.collateral.documents.store import CollateralStore, default_store
-from sealmarket.attestation.core.verify import Expected, UNCHECKED, verify
 
 app = typer.Typer(no_args_is_help=True, help="Verify evidence of trusted hardware, or show what it claims.")
 

@@ -25,10 +25,10 @@ from sealmarket.cli._options import (
 )
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.owner import SUMMARY, Owner, SealedAsset
+from sealmarket.protocol.schema import json_schema
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import AssetId
-from sealmarket.protocol.schema import json_schema
 
 app = typer.Typer(no_args_is_help=True, help="Seal data, publish it under your terms, collect what it earned.")
 

@@ -10,11 +10,11 @@ import typer
 
 from sealmarket.cli._options import AsJson, Usage, hash_option
 from sealmarket.client.books import load_book
+from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle, gather_proof, read_proof
 from sealmarket.receipts.verify import ChainFacts, Conclusion, Report, State, Trusted, verify_receipt
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket.protocol.wire import EvidencePackage
 
 app = typer.Typer(add_completion=False, help="Verify a job afterwards, step by step.")
 
@@ -66,8 +66,8 @@ def verify(
 
 def _read(receipt: str, book: Path | None, rpc: str | None, at: str | None) -> tuple[ProofBundle, ChainFacts | None]:
     from sealmarket.chain import Chain
-    from sealmarket.store.blobs import Store
     from sealmarket.receipts.facts import chain_facts
+    from sealmarket.store.blobs import Store
 
     path = Path(receipt)
     if not receipt.startswith("0x") and not path.is_file():
@@ -88,7 +88,7 @@ def _read(receipt: str, book: Path | None, rpc: str | None, at: str | None) -> t
 
 
 def _roots(development: list[Path]) -> Any:
-    from sealmarket.attestation.collateral.documents.roots import Roots
+    from sealmarket.attestation.collateral.roots import Roots
 
     roots = Roots.production()
     return roots.with_development(*(path.read_bytes() for path in development)) if development else roots

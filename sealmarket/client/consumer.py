@@ -16,32 +16,29 @@ from typing import TYPE_CHECKING
 from sealmarket.chain import Block, Chain, Mined, Sender
 from sealmarket.client.errors import JobEndedOtherwise, NotInStore, RequestInvalid, WaitedTooLong
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket.client.owner import new_salt
 from sealmarket.client.signing import sign
+from sealmarket.protocol.orders import Acknowledgement, AssetLimit, Purpose, Request
+from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import EvidencePackage, SignedRequest
 from sealmarket.store.blobs import Store, digest_of
 from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
     Address,
     Bytes32,
     MicroEpsilon,
     Wei,
-    ZERO_ADDRESS,
-    ZERO_HASH,
     decode_canonical,
 )
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.orders import Acknowledgement
-from sealmarket_enclave.protocol.job import evidence_hash
-from sealmarket.protocol.orders import Purpose
-from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.job import Parameters, evidence_hash
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
-from sealmarket.protocol.orders import AssetLimit, Request
-from sealmarket.protocol.wire import EvidencePackage, SignedRequest
-from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.sealed.contexts import EvidenceInfo
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
 from sealmarket_enclave.workload.bundle import Bundle, read_bundle
 from sealmarket_enclave.workload.manifest import Value

@@ -16,22 +16,22 @@ from sealmarket.attestation.policy.rules import EvidenceRules, check_rules
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.protocol import merkle
 from sealmarket.protocol.book import Committee
+from sealmarket.protocol.merkle import allowed_leaf
+from sealmarket.protocol.orders import Purpose
 from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
     Address,
     Bytes32,
     MicroEpsilon,
     Shape,
     Wei,
-    ZERO_ADDRESS,
-    ZERO_HASH,
     from_builtins,
     to_builtins,
 )
-from sealmarket.protocol.merkle import allowed_leaf
-from sealmarket.protocol.orders import Purpose
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee, Timestamp
-from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_enclave.protocol.policy import Dealing, OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.terms import Terms
 
 PurposeName = Literal["train", "fine_tune", "infer", "query"]
 

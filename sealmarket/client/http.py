@@ -9,9 +9,9 @@ from typing import TypeVar
 import httpx
 
 from sealmarket.client.errors import NotInStore, StoreRefused, StoreUnavailable
+from sealmarket.protocol.wire import Problem
 from sealmarket_enclave.protocol.codec import Shape, canonical_json, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket.protocol.wire import Problem
 
 T = TypeVar("T")
 

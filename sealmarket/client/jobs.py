@@ -18,13 +18,12 @@ from sealmarket.chain.events import (
     JobStopped,
 )
 from sealmarket.client.errors import JobNotFound
-from sealmarket_enclave.protocol.codec import Bytes32, Uint
-from sealmarket.protocol.decisions import Decision
-from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import job_reason, reason_codes
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import Bytes32, Uint
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.numbers import JobId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

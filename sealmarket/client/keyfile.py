@@ -20,18 +20,69 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from msgspec import Meta
 
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
-from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket.client.keyfile import (
-    KeyFileExists,
-    KeyFileMalformed,
-    KeyFilePermissions,
-    KeyFileUnconfirmed,
-    WrongPassphrase,
-)
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
 _MODE = 0o600
 _SCRYPT_LOG_N = 17
 _MAX_FILE_BYTES = 1 << 16
+
+
+class KeyFileError(SealmarketError):
+    """A key backup file was refused."""
+
+
+class KeyFileUnconfirmed(KeyFileError):
+    """an unencrypted key file was asked for without confirmation"""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an unencrypted key file was asked for without confirmation",
+            remedy="give a passphrase, or confirm that the file will be kept where only you can read it",
+        )
+
+
+class KeyFileExists(KeyFileError):
+    """{path} exists, and a key file is never overwritten"""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"{path} exists, and a key file is never overwritten",
+            remedy="choose another path, or move the old file away",
+        )
+        self.path = path
+
+
+class KeyFilePermissions(KeyFileError):
+    """{path} has mode {got}, expected {expected}"""
+
+    def __init__(self, path: object, got: str, expected: str) -> None:
+        super().__init__(
+            f"{path} has mode {got}, expected {expected}",
+            remedy=f"run `chmod 600 {path}`, and consider who may have read it",
+        )
+        self.path, self.got, self.expected = path, got, expected
+
+
+class KeyFileMalformed(KeyFileError):
+    """{path} is not a key file for {expected}: {got}"""
+
+    def __init__(self, path: object, got: str, expected: str) -> None:
+        super().__init__(
+            f"{path} is not a key file for {expected}: {got}",
+            remedy="use the file that was written at sealing time",
+        )
+        self.path, self.got, self.expected = path, got, expected
+
+
+class WrongPassphrase(KeyFileError):
+    """{path} does not open with this passphrase"""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"{path} does not open with this passphrase",
+            remedy="try again; a lost passphrase cannot be recovered",
+        )
+        self.path = path
 
 
 class KeyKind(StrEnum):

@@ -27,31 +27,31 @@ from sealmarket.chain.calls import Call
 from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import PolicyDraft, policy_document
 from sealmarket.client.errors import PolicyMismatch
+from sealmarket.client.keyfile import KeyKind, write_key_file
 from sealmarket.client.signing import sign
-from sealmarket.store.blobs import Store
 from sealmarket.protocol.book import Committee
+from sealmarket.protocol.orders import AssetOrder, asset_id
+from sealmarket.protocol.wire import SignedAssetOrder
+from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
     Address,
     Bytes32,
     Shape,
     Uint,
     Wei,
-    ZERO_ADDRESS,
-    ZERO_HASH,
     canonical_json,
     decode,
     decode_canonical,
 )
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.numbers import AssetId, U32
-from sealmarket.protocol.orders import AssetOrder, asset_id
-from sealmarket_enclave.protocol.terms import Seal, Terms
+from sealmarket_enclave.protocol.numbers import U32, AssetId
 from sealmarket_enclave.protocol.policy import PolicyDocument
-from sealmarket.protocol.wire import SignedAssetOrder
+from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed import shares
 from sealmarket_enclave.sealed.container import ContainerReader, seal
 from sealmarket_enclave.sealed.hpke import PublicKey
-from sealmarket.client.keyfile import KeyKind, write_key_file
 from sealmarket_enclave.sealed.shares import ShareSet
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from sealmarket.chain import Account, Chain, Mined, Sender
 from sealmarket.client.owner import new_salt
 from sealmarket.client.signing import sign
-from sealmarket.store.blobs import Store
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, ZERO_ADDRESS, ZERO_HASH
-from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket.protocol.orders import ComputeOrder
 from sealmarket.protocol.wire import SignedComputeOrder
+from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

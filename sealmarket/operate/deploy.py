@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sealmarket_localnet import chains
 from sealmarket.chain.deploy import (
     FINAL_SECONDS,
     MINIMUM_WINDOWS,
@@ -35,8 +34,9 @@ from sealmarket.chain.model import Windows
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.client.accounts import load_account
 from sealmarket.protocol.book import Committee, FinalityRule, Member
-from sealmarket_enclave.protocol.codec import Address, Wei, ZERO_ADDRESS, decode
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_localnet import chains
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from sealmarket_enclave.protocol.codec import Address, HexBytes, Shape
-from sealmarket_enclave.protocol.numbers import Positive8, U32
+from sealmarket_enclave.protocol.numbers import U32, Positive8
 
 
 class FinalityRule(Shape, frozen=True, kw_only=True):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, ZERO_HASH
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak, words
+from sealmarket_enclave.protocol.numbers import Tee
 
 
 def account_leaf(account: Address) -> Bytes32:
@@ -60,3 +61,11 @@ def _above(level: Sequence[Bytes32]) -> list[Bytes32]:
 
 def _pair(left: Bytes32, right: Bytes32) -> Bytes32:
     return keccak(min(left, right) + max(left, right))
+
+
+_LEAF_DOMAIN = keccak(b"sealmarket/allowed/1")
+
+
+def allowed_leaf(tee: Tee, measurement: Bytes32, workload_digest: Bytes32) -> Bytes32:
+    """One entry of an allow-list: this enclave with this workload. Double hashed, as OpenZeppelin's trees expect."""
+    return keccak(keccak(words(_LEAF_DOMAIN, tee, measurement, workload_digest)))

@@ -5,12 +5,13 @@ A set of counterparts is a Merkle root (OpenZeppelin's sorted pairs, double-hash
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import ClassVar
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Shape, Uint, Wei
+from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Uint, Wei
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.hashing import keccak, words
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, Seconds, Tee, Timestamp, U32
+from sealmarket_enclave.protocol.numbers import U32, AssetId, Grade, JobId, Seconds, Tee, Timestamp
 
 _ASSET_DOMAIN = keccak(b"sealmarket/asset/1")
 
@@ -104,39 +105,33 @@ class AssetOrder(TypedShape, frozen=True, kw_only=True):
     salt: Uint
 
 
-class Seal(Shape, frozen=True, kw_only=True):
-    """What one version of an asset is: ciphertext root, share set root, policy hash, and the committee epoch."""
-
-    content_root: Bytes32
-    share_root: Bytes32
-    policy_hash: Bytes32
-    epoch: U32
-
-    def hash(self) -> Bytes32:
-        """``sealHash``: the one word by which contracts and jobs know this version's bytes."""
-        return keccak(words(self.content_root, self.share_root, self.policy_hash))
-
-
-class Terms(Shape, frozen=True, kw_only=True):
-    """The projection of a policy that the registry enforces. Roots of zero mean: no root, see each field.
-
-    ``allow_root`` must not be zero: an empty allow-list allows nothing. A zero ``consumer_root`` is anybody.
-    ``budget`` and ``per_job_cap`` of zero mean that no differentially private job is sold.
-    """
-
-    token: Address
-    price: Wei
-    expiry: Timestamp
-    max_uses: U32
-    purposes: U32
-    min_grade: Grade
-    budget: MicroEpsilon
-    per_job_cap: MicroEpsilon
-    allow_root: Bytes32
-    consumer_root: Bytes32
-    follows_committees: bool
-
-
 def asset_id(chain_id: int, registry: Address, creator: Address, salt: Bytes32) -> AssetId:
     """The id of an asset: it commits to chain, registry, creator and salt, so nobody can squat on it."""
     return AssetId(keccak(words(_ASSET_DOMAIN, chain_id, registry, creator, salt)))
+
+
+class Purpose(IntEnum):
+    """What a job is for: a bit each in the terms, a signed promise in the request."""
+
+    TRAIN = 1
+    FINE_TUNE = 2
+    INFER = 4
+    QUERY = 8
+
+
+class Quote(TypedShape, frozen=True, kw_only=True):
+    """The provider's word for an evidence hash, when somebody else submits it."""
+
+    EIP712: ClassVar[str] = "Quote(bytes32 jobId,bytes32 evidenceHash)"
+
+    job_id: JobId
+    evidence_hash: Bytes32
+
+
+class Acknowledgement(TypedShape, frozen=True, kw_only=True):
+    """The consumer's word that they hold the result."""
+
+    EIP712: ClassVar[str] = "Acknowledgement(bytes32 jobId,bytes32 resultHash)"
+
+    job_id: JobId
+    result_hash: Bytes32

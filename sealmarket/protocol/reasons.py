@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from sealmarket_enclave.protocol.codec import Uint
 from sealmarket.protocol.decisions import Outcome
+from sealmarket_enclave.protocol.codec import Uint
 
 
 class JobReason(Enum):

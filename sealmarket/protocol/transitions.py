@@ -6,9 +6,25 @@ The fault is the row of the fault table by which the money moves when a job ends
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
-from sealmarket.protocol.transitions import Status
+
+class Status(IntEnum):
+    """Where a job stands. Success is Matched, Quoted, Accepted, Settled, Matured."""
+
+    NONE = 0
+    MATCHED = 1
+    QUOTED = 2
+    ACCEPTED = 3
+    SETTLED = 4
+    MATURED = 5
+    CHALLENGED = 6
+    REFUSED = 7
+    STOPPED = 8
+    FAILED = 9
+    EXPIRED = 10
+    CANCELLED = 11
 
 
 class Transition(NamedTuple):

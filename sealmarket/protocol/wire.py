@@ -6,27 +6,18 @@ workloads under their digest; every reader checks what it gets. Evidence, decisi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
-from sealmarket_enclave.protocol.hashing import keccak, words
 from sealmarket.protocol.decisions import ChallengeAnswer, Decision, Stop
-from sealmarket.protocol.orders import Acknowledgement
+from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Request
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
 from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee, U32, U8
-from sealmarket.protocol.orders import AssetOrder, ComputeOrder, Request
+from sealmarket_enclave.protocol.numbers import U8, U32, Grade, JobId, Tee
+from sealmarket_enclave.protocol.release import Release
 
 Text = Annotated[str, Meta(max_length=4096)]
-
-
-class Parameters(Shape, frozen=True, kw_only=True):
-    """A job's parameters with the salt of their digest. The host sees them: what is secret goes in as an asset."""
-
-    salt: Bytes32
-    values: dict[str, str | int | float | bool]
 
 
 class LeafList(Shape, frozen=True, kw_only=True):
@@ -125,24 +116,6 @@ class SignedChallengeAnswer(Shape, frozen=True, kw_only=True):
 
     answer: ChallengeAnswer
     index: U8
-    signature: HexBytes
-
-
-class ReleasedShare(Shape, frozen=True, kw_only=True):
-    """One asset's share, re-sealed by one node to the enclave's key."""
-
-    asset_id: AssetId
-    sealed: HexBytes
-
-
-class Release(Shape, frozen=True, kw_only=True):
-    """What a node hands over after acceptance. ``signature`` is over :func:`release_hash`."""
-
-    version: Literal["sealmarket/release/1"] = "sealmarket/release/1"
-    job_id: JobId
-    evidence_hash: Bytes32
-    index: U8
-    shares: tuple[ReleasedShare, ...]
     signature: HexBytes
 
 
@@ -245,19 +218,3 @@ class Problem(Shape, frozen=True, kw_only=True):
     title: Text
     detail: Text
     remedy: Text = ""
-
-
-_RELEASE_DOMAIN = keccak(b"sealmarket/release/1")
-
-
-def release_hash(job_id: JobId, evidence_hash: Bytes32, index: int, shares: tuple[ReleasedShare, ...]) -> Bytes32:
-    """What a node signs (EIP-191) for the ciphertexts that it sent, so that it can neither deny nor be blamed."""
-    return release_digest(job_id, evidence_hash, index, [(share.asset_id, keccak(share.sealed)) for share in shares])
-
-
-def release_digest(
-    job_id: JobId, evidence_hash: Bytes32, index: int, sent: Sequence[tuple[AssetId, Bytes32]]
-) -> Bytes32:
-    """As :func:`release_hash`, from each asset and the hash of what was sent: for readers without the ciphertexts."""
-    rows = b"".join(words(asset_id, sent_hash) for asset_id, sent_hash in sent)
-    return keccak(words(_RELEASE_DOMAIN, job_id, evidence_hash, index, keccak(rows)))

@@ -16,19 +16,19 @@ from sealmarket.chain.events import AssetPublished
 from sealmarket.client.errors import ClientError, ProofInvalid
 from sealmarket.client.jobs import JobRecord, read_job
 from sealmarket.client.nodes import Nodes, signed_decisions
-from sealmarket.store.blobs import Store
 from sealmarket.protocol.book import AddressBook, Committee
+from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.wire import EvidencePackage, SignedDecision
+from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.decisions import Decision
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement
-from sealmarket_enclave.protocol.numbers import AssetId, JobId, U8
-from sealmarket_enclave.protocol.terms import Seal
+from sealmarket_enclave.protocol.numbers import U8, AssetId, JobId
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.receipt import Envelope
-from sealmarket.protocol.wire import EvidencePackage, SignedDecision
 from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.protocol.terms import Seal
 
 SUFFIX = ".sealproof.json"
 MAX_BYTES = 64 << 20

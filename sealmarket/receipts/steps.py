@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
 from sealmarket.attestation.core.evidence import Endorsements, parse
 from sealmarket.attestation.core.model import Tee as EvidenceTee
 from sealmarket.attestation.core.verify import Expected, verify
@@ -13,20 +13,20 @@ from sealmarket.chain.contracts import core_of, members_hash
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.draft import allow_root
 from sealmarket.client.jobs import JobRecord
+from sealmarket.protocol.book import Committee
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle, ReleaseProof
 from sealmarket.receipts.verify import Check, State, Trusted, committee_of, holds, moment, same, shown, unknown
-from sealmarket.protocol.book import Committee
 from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical, from_builtins
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
 from sealmarket_enclave.protocol.job import enclave_key_hash, evidence_hash, report_data, terms_digest
-from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.receipt import Statement, opened, signing_hash
-from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
-from sealmarket.protocol.wire import EvidencePackage
 from sealmarket_enclave.protocol.release import release_digest
+from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
 from sealmarket_enclave.sealed.result import ResultEnvelope
 
 NO_CHAIN = "no chain was asked: give --rpc and --book"

@@ -26,11 +26,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.chain import Block
 from sealmarket.client.jobs import JobRecord
-from sealmarket.receipts.bundle import ProofBundle
 from sealmarket.protocol.book import AddressBook, Committee
+from sealmarket.receipts.bundle import ProofBundle
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Grade
 

@@ -17,13 +17,8 @@ from sealmarket.client.errors import NotInStore, StoreLied, StoreRefused
 from sealmarket.client.http import Http
 from sealmarket.protocol import merkle
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, canonical_json, from_builtins
-from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket.protocol.orders import Acknowledgement
-from sealmarket_enclave.protocol.job import parameters_digest
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
     JobView,
@@ -34,7 +29,11 @@ from sealmarket.protocol.wire import (
     SignedComputeOrder,
     SignedRequest,
 )
-from sealmarket_enclave.protocol.job import Parameters
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, canonical_json, from_builtins
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import Parameters, parameters_digest
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.workload.bundle import Bundle, pack, unpack

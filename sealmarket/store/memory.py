@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import httpx
 import msgspec
 
+from sealmarket.protocol.wire import Problem, SignedRequest
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import canonical_json, decode
-from sealmarket.protocol.wire import Problem, SignedRequest
 
 _BLOBS = ("documents", "containers", "workloads", "lists")
 _BY_JOB = ("evidence", "parameters", "results", "acknowledgements")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sealmarket_enclave.sealed.shares import Share
 from sealmarket_oracle import release
+from sealmarket_oracle.gate.document_rules import open_own_share
 from sealmarket_oracle.main import serve
-from sealmarket_oracle.gate.decide.document_rules import open_own_share
 
 
 def _false_share(*arguments: object) -> Share:

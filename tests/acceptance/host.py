@@ -16,21 +16,21 @@ from sealmarket.chain import Sender
 from sealmarket.chain.events import AssetPublished
 from sealmarket.client import Store, signing
 from sealmarket.client.nodes import Nodes as HttpNodes
+from sealmarket_devices.client import VirtualDevice
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.terms import Seal
-from sealmarket_devices.client import VirtualDevice
 from sealmarket_enclave.runtime.channel import Channel, Evidence, FromEnclave, Load, host_side
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.image import base_interpreter, image_arguments
-from sealmarket_worker.materials import Intake
 from sealmarket_worker.jobrun import Workshop
 from sealmarket_worker.journal import JobEntry, JobState, Journal
-from sealmarket_worker.transactions import ChainLedger, Ledger
+from sealmarket_worker.materials import Intake
 from sealmarket_worker.nodes import Nodes
 from sealmarket_worker.progress import JobProgress
 from sealmarket_worker.session import EnclaveSession, Outcome, Shares
+from sealmarket_worker.transactions import ChainLedger, Ledger
 from tests.acceptance.market import Rehearsal, until
 
 

@@ -13,10 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sealmarket_localnet import chains
 from scripts.demo_story.setup import prepare_image
-from sealmarket_localnet.market import ETHER, LocalMarket, NODES, Purse
-from sealmarket_localnet.processes import Process, Supervisor
 from sealmarket.attestation.core.model import Grade as EvidenceGrade
 from sealmarket.attestation.core.model import TdxMeasurement
 from sealmarket.attestation.policy.rules import EvidenceRules
@@ -37,12 +34,15 @@ from sealmarket.client import (
 from sealmarket.client.consumer import RequestHandle
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.protocol.book import FinalityRule
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, ZERO_ADDRESS, to_builtins
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_localnet import chains
+from sealmarket_localnet.market import ETHER, NODES, LocalMarket, Purse
+from sealmarket_localnet.processes import Process, Supervisor
 from tests.acceptance import workloads
 from tests.acceptance.money import assert_conserved, burned
 from tests.acceptance.workloads import Workload

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from sealmarket.chain import Block, Chain
 from sealmarket.chain.events import ChainEvent, Deposited, JobChallenged, JobEnded, JobMatched, JobSettled, Withdrawn
-from sealmarket_enclave.protocol.codec import Address, ZERO_ADDRESS
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

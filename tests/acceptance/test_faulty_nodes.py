@@ -6,11 +6,11 @@ import json
 import sys
 from pathlib import Path
 
-from sealmarket_localnet.market import _environment
-from sealmarket_localnet.processes import answers
 from sealmarket.chain import Fault
 from sealmarket.client.nodes import node_status
 from sealmarket.protocol.transitions import Status
+from sealmarket_localnet.market import _environment
+from sealmarket_localnet.processes import answers
 from tests.acceptance.market import Rehearsal, changes, node_names, until
 
 

@@ -19,15 +19,15 @@ from pathlib import Path
 
 import pytest
 
-from sealmarket_localnet.market import LocalMarket, NODES
-from sealmarket_localnet.processes import Process, Ready, Supervisor
 from sealmarket.client import SealedAsset
+from sealmarket.client.keyfile import KeyKind, read_key_file
 from sealmarket.client.owner import KEY
 from sealmarket.protocol.transitions import Status
-from sealmarket.client.keyfile import KeyKind, read_key_file
-from sealmarket_enclave.sealed.shares import open_share
-from sealmarket_oracle import keys as node_keys
 from sealmarket_devices.client import VirtualDevice
+from sealmarket_enclave.sealed.shares import open_share
+from sealmarket_localnet.market import NODES, LocalMarket
+from sealmarket_localnet.processes import Process, Ready, Supervisor
+from sealmarket_oracle import keys as node_keys
 from tests.acceptance import workloads
 from tests.acceptance.market import OWNERS, Rehearsal, node_names, raise_curtain, until
 

@@ -10,9 +10,9 @@ from sealmarket.chain.contracts import AssetOffer, Deal
 from sealmarket.chain.events import JobDecided
 from sealmarket.client import SealedAsset
 from sealmarket.client.nodes import node_status
-from sealmarket_enclave.protocol.codec import Bytes32, Wei
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import Bytes32, Wei
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from tests.acceptance import workloads
 from tests.acceptance.market import Rehearsal, changes, names_of, until

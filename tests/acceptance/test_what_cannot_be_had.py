@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sealmarket.chain import Fault
 from sealmarket.client import SealedAsset
-from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.policy import OutputRules
 from tests.acceptance.market import WINDOWS, Rehearsal, changes, names_of

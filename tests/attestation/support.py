@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.evidence import Endorsements, parse
 from sealmarket.attestation.core.model import AuthenticReport, Verdict
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.core.verify import UNCHECKED, Expected, authenticate, verify
 from sealmarket.attestation.policy.rules import EvidenceRules
-from sealmarket.attestation.core.verify import Expected, UNCHECKED, authenticate, verify
 from tests.forge.intel import IntelForge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

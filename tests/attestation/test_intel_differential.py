@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sealmarket.attestation.intel.authenticate import authenticate as intel
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import EvidenceRefused
 from sealmarket.attestation.core.evidence import parse
 from sealmarket.attestation.core.model import TcbStatus
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.intel import authenticate as intel
 from sealmarket_devices import intel_collateral as genuine
 from tests.attestation.support import NOW, endorse, forge_roots
 from tests.forge.intel import IntelForge

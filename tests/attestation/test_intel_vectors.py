@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import NotEvidence
-from sealmarket.attestation.intel.authenticate.eventlog import read_event_log, replay_against
 from sealmarket.attestation.core.evidence import Endorsements, parse
-from sealmarket.attestation.intel.authenticate.quote import TdBody, read_quote
 from sealmarket.attestation.core.model import Grade, TcbStatus, Tee
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
-from sealmarket.attestation.policy.rules import EvidenceRules, IntelRules
 from sealmarket.attestation.core.verify import verify
+from sealmarket.attestation.intel.eventlog import read_event_log, replay_against
+from sealmarket.attestation.intel.quote import TdBody, read_quote
+from sealmarket.attestation.policy.rules import EvidenceRules, IntelRules
 from tests.attestation.support import ANYTHING, endorse
 from tests.vectors import first, manifest, vector
 

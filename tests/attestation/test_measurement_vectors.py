@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sealmarket.attestation.core.model import (
-    Bytes16,
     Bytes4,
     Bytes8,
+    Bytes16,
     Measurement,
     SgxMeasurement,
     SnpMeasurement,

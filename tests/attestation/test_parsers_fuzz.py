@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
 from sealmarket.attestation.core.errors import AttestationError, EventLogMalformed, EvidenceRefused, NotEvidence
-from sealmarket.attestation.intel.authenticate.eventlog import read_event_log
 from sealmarket.attestation.core.evidence import Endorsements, parse
-from sealmarket.attestation.intel.authenticate.quote import read_quote
-from sealmarket.attestation.intel.authenticate.tcb import read_qe_identity, read_tcb_info
-from sealmarket.attestation.policy.rules import read_rules
 from sealmarket.attestation.core.verify import unverified_claims, verify
+from sealmarket.attestation.intel.eventlog import read_event_log
+from sealmarket.attestation.intel.quote import read_quote
+from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
+from sealmarket.attestation.policy.rules import read_rules
 from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots
 from tests.forge.intel import IntelForge
 from tests.vectors import vector

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sealmarket.attestation.core.errors import AttestationError, InvalidRules
-from sealmarket.attestation.policy.explain import explain
 from sealmarket.attestation.core.model import Grade
 from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.policy.explain import explain
 from sealmarket.attestation.policy.rules import EvidenceRules, read_rules, rules_schema
 from sealmarket.attestation.policy.simulate import read_cases, simulate
 from sealmarket_enclave.protocol.codec import canonical_json

@@ -16,15 +16,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.ear import EarRefused, read_ear, sign_ear
 from sealmarket.attestation.core.errors import AttestationError, EvidenceRefused, NotEvidence
 from sealmarket.attestation.core.evidence import Evidence, parse
-from sealmarket.attestation.intel.authenticate.quote import read_quote
 from sealmarket.attestation.core.model import Grade, Tee
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.core.verify import UNCHECKED, Expected, appraise, authenticate, duplicates, inspect, verify
+from sealmarket.attestation.intel.quote import read_quote
 from sealmarket.attestation.policy.rules import Custody, EvidenceRules, PlatformRule
-from sealmarket.attestation.core.verify import Expected, UNCHECKED, appraise, authenticate, duplicates, inspect, verify
 from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots, forged, report_of
 from tests.forge.intel import IntelForge
 from tests.vectors import first, manifest, vector
@@ -219,7 +219,7 @@ def test_8_a_vendors_root_cannot_be_named_a_development_root() -> None:
     collateral = json.loads(vector("tdx/dcap-qvl-tdx_quote_collateral.json"))
     root = endorse(json.dumps(collateral)).collateral
     assert root is not None
-    from sealmarket.attestation.intel.authenticate.pki import read_chain
+    from sealmarket.attestation.intel.pki import read_chain
 
     der = read_chain(root.tcb_info_issuer_chain, "chain")[-1].public_bytes(Encoding.DER)
     with pytest.raises(AttestationError, match="cannot also be a development root"):

@@ -12,15 +12,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation.intel.authenticate import authenticate as intel
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence, parse
 from sealmarket.attestation.core.model import Grade, Tee, Verdict
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.core.verify import UNCHECKED, Expected, appraise, authenticate, verify
+from sealmarket.attestation.intel import authenticate as intel
 from sealmarket.attestation.policy.rules import EvidenceRules, IntelRules, PlatformFlag, TdAttribute
-from sealmarket.attestation.core.verify import Expected, UNCHECKED, appraise, authenticate, verify
 from sealmarket_devices import intel_collateral as genuine
 from sealmarket_devices.intel_format import SgxReport, sign_raw
 from sealmarket_devices.pki import Authority, Validity, certify, revocation_list

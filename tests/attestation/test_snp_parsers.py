@@ -9,12 +9,12 @@ from functools import cache
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sealmarket.attestation.amd.authenticate import authenticate
+from sealmarket.attestation.amd.report import REPORT_SIZE, SnpTcbVersion, read_report
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.model import Tee
-from sealmarket.attestation.collateral.documents.roots import Roots
-from sealmarket.attestation.amd.authenticate import authenticate
-from sealmarket.attestation.amd.report import REPORT_SIZE, SnpTcbVersion, read_report
 from sealmarket_devices.amd_format import AmdReport, TcbLevels
 from tests.forge.amd import AmdForge
 

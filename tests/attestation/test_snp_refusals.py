@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from sealmarket.attestation.amd.authenticate import SnpBody, authenticate
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.model import AuthenticReport, Grade, Tee
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.core.verify import UNCHECKED, Expected, appraise, verify
 from sealmarket.attestation.policy.rules import EvidenceRules, Mitigation, PlatformRule, SnpRules, SnpTcb
-from sealmarket.attestation.amd.authenticate import SnpBody, authenticate
-from sealmarket.attestation.core.verify import Expected, UNCHECKED, appraise, verify
-from sealmarket_enclave.protocol.codec import Bytes32, Bytes48
-from sealmarket_devices.amd_format import AMD_OID, TcbLevels, VLEK, leaf_extensions
+from sealmarket_devices.amd_format import AMD_OID, VLEK, TcbLevels, leaf_extensions
 from sealmarket_devices.pki import Authority, Validity, certify, distinguished_name
+from sealmarket_enclave.protocol.codec import Bytes32, Bytes48
 from tests.forge.amd import AmdForge, big_endian, n_minus_s, rsa_key, with_tcb
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

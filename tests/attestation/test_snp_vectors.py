@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealmarket.attestation.amd.authenticate import SnpBody
+from sealmarket.attestation.amd.certificates import check_revocation, find_chain
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import EvidenceRefused, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, parse
 from sealmarket.attestation.core.model import Grade, Tee, Verdict
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.core.verify import UNCHECKED, Expected, appraise, authenticate, verify
 from sealmarket.attestation.policy.rules import EvidenceRules, SnpRules, SnpTcb
-from sealmarket.attestation.amd.authenticate import SnpBody
-from sealmarket.attestation.amd.certificates import check_revocation, find_chain
-from sealmarket.attestation.core.verify import Expected, UNCHECKED, appraise, authenticate, verify
 from tests.forge.amd import n_minus_s
 from tests.vectors import manifest, vector
 

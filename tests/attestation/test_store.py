@@ -12,17 +12,17 @@ from typing import Any
 import httpx
 import pytest
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.amd.report import read_report
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.fetch import Endpoints, Fetcher, kds_request
+from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.store import CollateralStore, PlatformKind, kind_of_quote
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import parse
-from sealmarket.attestation.collateral.documents.fetch import Endpoints, Fetcher, kds_request
-from sealmarket.attestation.policy.forecast import Running, forecast
-from sealmarket.attestation.intel.authenticate.trust import trust_collateral
 from sealmarket.attestation.core.model import TcbStatus, Tee
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
-from sealmarket.attestation.amd.report import read_report
-from sealmarket.attestation.collateral.documents.store import CollateralStore, PlatformKind, kind_of_quote
+from sealmarket.attestation.intel.trust import trust_collateral
+from sealmarket.attestation.policy.forecast import Running, forecast
 from tests.attestation.support import NOW, endorse, forge_roots
 from tests.forge.intel import IntelForge
 from tests.vectors import vector

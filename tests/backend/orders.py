@@ -5,23 +5,23 @@ from __future__ import annotations
 import coincurve
 
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request
+from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket_backend.index import IndexedAsset
 from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
     Address,
     Bytes32,
     HexBytes,
     MicroEpsilon,
     Uint,
     Wei,
-    ZERO_ADDRESS,
-    ZERO_HASH,
 )
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
-from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request
-from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.protocol.signing import address_of, sign
-from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
-from sealmarket_backend.index import IndexedAsset
+from sealmarket_enclave.protocol.terms import Seal, Terms
 
 NOW = 1_700_000_000
 CONSUMER, PROVIDER, OWNER, STRANGER = (coincurve.PrivateKey(bytes([n]) * 32) for n in (1, 2, 3, 4))

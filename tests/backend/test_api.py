@@ -10,11 +10,11 @@ import pytest
 from fastapi import FastAPI
 
 from sealmarket.chain.memory import MemoryChain
-from sealmarket_enclave.protocol.codec import HexBytes, canonical_json, decode
-from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket.protocol.wire import EvidenceEnvelope, Problem, SignedComputeOrder
 from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend
+from sealmarket_enclave.protocol.codec import HexBytes, canonical_json, decode
+from sealmarket_enclave.protocol.hashing import keccak
 from tests.backend.orders import ASSET, BOOK, CONSUMER, OWNER, STRANGER, account, compute, indexed, signed_request
 from tests.backend.test_index import EVIDENCE, core, spec
 

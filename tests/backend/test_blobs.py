@@ -10,14 +10,14 @@ import httpx
 import pytest
 
 from sealmarket.protocol import merkle
-from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket.protocol.wire import LeafList
-from sealmarket_enclave.sealed.container import seal
 from sealmarket_backend import blobs as blobs_module
 from sealmarket_backend.api import create_app
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.sealed.container import seal
 
 DOCUMENT = b'{"a":1}'
 

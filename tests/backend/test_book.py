@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sealmarket_enclave.protocol.codec import Address
 from sealmarket_backend import book as book_module
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.tables import Database
 from sealmarket_backend.errors import NotFound, Rejected
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Address
 from tests.backend.orders import (
     ASSET,
     BOOK,

@@ -8,16 +8,15 @@ from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.events import OtherEvent
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Fault
-from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Uint, Wei
-from sealmarket.protocol.decisions import Decision
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement
-from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.tables import Database
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.index import Index
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Uint, Wei
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement
+from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from tests.backend.orders import (
     ASSET,
     BOOK,

@@ -11,16 +11,15 @@ from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import MarketContract
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.client.nodes import Nodes
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
-from sealmarket.protocol.decisions import Decision
-from sealmarket.protocol.decisions import Outcome
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.wire import DecisionDetail, SignedAssetOrder, SignedDecision
 from sealmarket_backend import keeper as keeper_module
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.tables import Database
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper, quorum
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
+from sealmarket_enclave.protocol.numbers import JobId
 from tests.backend.orders import ASSET, BOOK, COMMITTEE, OWNER, account, asset_order, compute, indexed, signed_request
 
 LATER = 1 << 40

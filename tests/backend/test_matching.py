@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from sealmarket.protocol import merkle
-from sealmarket_enclave.protocol.codec import Address, Wei
-from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.index import IndexedAsset
 from sealmarket_backend.matching import AssetKey, NoMatch, Proposal, propose
+from sealmarket_enclave.protocol.codec import Address, Wei
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.backend.orders import ASSET, CONSUMER, NOW, PROVIDER, account, asset_order, compute, indexed, signed_request
 
 OTHER_TOKEN = Address(b"\x77" * 20)

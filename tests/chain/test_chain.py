@@ -22,10 +22,10 @@ from sealmarket.chain import (
 )
 from sealmarket.chain.events import AssetRevoked, JobMatched
 from sealmarket.protocol.book import FinalityRule
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, ZERO_ADDRESS, ZERO_HASH
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.chain.node import BOOK, CHAIN_ID, MARKET, REGISTRY, Node, Wire, chain, error
 

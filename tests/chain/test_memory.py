@@ -8,11 +8,10 @@ from msgspec.structs import replace
 from sealmarket.chain import BlockGone, ChainReader, ChainUnavailable, Fault, Reverted
 from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, TermsChanged
 from sealmarket.chain.memory import MemoryChain
-from sealmarket_enclave.protocol.codec import MicroEpsilon, Uint, Wei, ZERO_ADDRESS, ZERO_HASH
-from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.decisions import Decision
-from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, MicroEpsilon, Uint, Wei
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId
 from sealmarket_enclave.protocol.terms import Seal, Terms
 from tests.chain.node import BOOK

@@ -11,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 
 from sealmarket.chain import NodeDistrusted, NotMined, Reverted, RpcRefused, Sender
 from sealmarket.chain.calls import Call
-from sealmarket_enclave.protocol.codec import Bytes32, Wei, ZERO_ADDRESS
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from tests.chain.node import Node, block, chain, error
 from tests.chain.test_reverts import payload

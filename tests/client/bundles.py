@@ -10,8 +10,6 @@ from msgspec.structs import replace
 
 from sealmarket.attestation.core.model import Grade as EvidenceGrade
 from sealmarket.attestation.policy.rules import EvidenceRules
-from sealmarket_devices.measure import LaunchMeasurement
-from sealmarket_devices.measurements import tdx_measurement
 from sealmarket.chain import Block, JobSlot
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import members_hash
@@ -19,27 +17,28 @@ from sealmarket.chain.events import JobDecided, JobMatched, JobQuoted, JobSettle
 from sealmarket.chain.model import EventRef
 from sealmarket.client.draft import DraftTerms, PolicyDraft, policy_document
 from sealmarket.client.jobs import JobRecord
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.decisions import Decision, Outcome
+from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import DecisionDetail, SignedDecision
 from sealmarket.receipts.bundle import ProofBundle, ReleaseProof, SentShare, SignedSettlement
 from sealmarket.receipts.verify import ChainFacts
-from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket_devices.measure import LaunchMeasurement
+from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
     Address,
     Bytes32,
     HexBytes,
     MicroEpsilon,
     Uint,
     Wei,
-    ZERO_ADDRESS,
-    ZERO_HASH,
     to_builtins,
 )
 from sealmarket_enclave.protocol.hashing import keccak, words
-from sealmarket.protocol.decisions import Decision
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement, terms_digest
-from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, Grade, JobId, Tee
-from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.receipt import (
     ReceiptInput,
@@ -49,9 +48,9 @@ from sealmarket_enclave.protocol.receipt import (
     envelope,
     signing_hash,
 )
-from sealmarket_enclave.protocol.signing import address_of, personal_digest, sign
-from sealmarket.protocol.wire import DecisionDetail, SignedDecision
 from sealmarket_enclave.protocol.release import release_digest
+from sealmarket_enclave.protocol.signing import address_of, personal_digest, sign
+from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope, seal_result
 

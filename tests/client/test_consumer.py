@@ -14,20 +14,19 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account as Balances
 from sealmarket.client import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
 from sealmarket.client.errors import JobEndedOtherwise, JobNotFound, RequestInvalid, StoreLied, WaitedTooLong
-from sealmarket.store.memory import MemoryBackend
+from sealmarket.client.keyfile import KeyFileUnconfirmed
 from sealmarket.protocol.book import FinalityRule
-from sealmarket_enclave.protocol.codec import Address, MicroEpsilon, Wei, ZERO_ADDRESS, ZERO_HASH
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.orders import Purpose, Request
+from sealmarket.protocol.reasons import JobReason, reason_bits
+from sealmarket.protocol.transitions import Status
+from sealmarket.store.memory import MemoryBackend
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec, Settlement
-from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.orders import Purpose
-from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
-from sealmarket.protocol.orders import Request
-from sealmarket_enclave.protocol.terms import Seal, Terms
-from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket_enclave.protocol.signing import recover
-from sealmarket.client.keyfile import KeyFileUnconfirmed
+from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import seal_result

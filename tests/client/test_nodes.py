@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from sealmarket.client.errors import StoreLied
 from sealmarket.client.nodes import Nodes, check_decision, signed_decisions
 from sealmarket.protocol.book import Member
+from sealmarket.protocol.wire import NodeStatus, SignedDecision
 from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused
-from sealmarket.protocol.wire import NodeStatus, SignedDecision
 from tests.client.bundles import Case
 
 

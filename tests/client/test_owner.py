@@ -18,20 +18,19 @@ from sealmarket.client import DraftTerms, Owner, PolicyDraft, SealedAsset
 from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import policy_document
 from sealmarket.client.errors import CommitteeMismatch, PolicyMismatch
-from sealmarket.store.memory import MemoryBackend
+from sealmarket.client.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Wei, ZERO_HASH, to_builtins
+from sealmarket.protocol.orders import asset_id
+from sealmarket.store.memory import MemoryBackend
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId
-from sealmarket.protocol.orders import asset_id
 from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.sealed import shares
 from sealmarket_enclave.sealed.container import ContainerReader
-from sealmarket.client.keyfile import KeyFileUnconfirmed
 from sealmarket_enclave.sealed.errors import RootMismatch, ShareRootMismatch
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket.client.keyfile import KeyKind, read_key_file
 from tests.client.bundles import MEASUREMENT, WORKLOAD
 
 NODES = [PrivateKey.generate() for _ in range(3)]

@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from sealmarket.client.errors import NotInStore, StoreLied, StoreRefused, StoreUnavailable
-from sealmarket.store.memory import MemoryBackend
+from sealmarket.protocol.wire import Problem
 from sealmarket.store.blobs import Store
+from sealmarket.store.memory import MemoryBackend
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.wire import Problem
 from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.sealed.container import seal
 from sealmarket_enclave.workload.bundle import read_bundle

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.errors import ProofInvalid
-from sealmarket.receipts.bundle import ProofBundle, SignedSettlement, read_proof, write_proof
-from sealmarket.receipts.verify import Conclusion, Report, State, Trusted, verify_receipt
-from sealmarket.receipts.steps import settled_commitment
-from sealmarket_enclave.protocol.codec import Address, HexBytes, Wei
-from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
+from sealmarket.receipts.bundle import ProofBundle, SignedSettlement, read_proof, write_proof
+from sealmarket.receipts.steps import settled_commitment
+from sealmarket.receipts.verify import Conclusion, Report, State, Trusted, verify_receipt
+from sealmarket_enclave.protocol.codec import Address, HexBytes, Wei
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.signing import sign
 from tests.client.bundles import Case
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sealmarket.chain import abi
-from sealmarket_enclave.protocol.codec import Address, Bytes32, ZERO_ADDRESS, ZERO_HASH
-from sealmarket_enclave.protocol.hashing import Word, keccak, words
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32
+from sealmarket_enclave.protocol.hashing import Word, keccak, words
 
 Fields = dict[str, Any]
 PROVIDERS_REFUSALS = {2, 6}

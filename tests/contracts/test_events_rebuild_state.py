@@ -8,23 +8,22 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from sealmarket_localnet import chains
 from scripts.benchmarks._gas_world import NO_DETAIL, Job, World
-from sealmarket_localnet.processes import Supervisor
 from sealmarket.chain import abi
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import CommitteeContract, Receipt, members_hash
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Enclave
 from sealmarket.chain.proof import mapping_slot
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, ZERO_ADDRESS, ZERO_HASH
-from sealmarket.protocol.decisions import ChallengeAnswer, Stop
-from sealmarket_enclave.protocol.job import Failure, JobSpec
-from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import AssetId, FailureCause, JobId, U32, U8
+from sealmarket.protocol.decisions import ChallengeAnswer, Outcome, Stop
 from sealmarket.protocol.orders import AssetOrder
+from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedChallengeAnswer, SignedDecision, SignedStop
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
+from sealmarket_enclave.protocol.job import Failure, JobSpec
+from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, FailureCause, JobId
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
 from tests.contracts.replay import Balance, Meter, State, read
 
 QUORUMS_PLACE = 5

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from sealmarket_localnet import chains
-from sealmarket_localnet.processes import Supervisor
 from scripts.toolchain import ROOT
 from sealmarket.chain import abi
 from sealmarket.chain.rpc import Rpc
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.eip712 import domain_separator
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
 
 VECTORS = ROOT / "docs/spec/vectors"
 ARTIFACT = ROOT / "build/artifacts/contracts/testing/Hashes.sol/Hashes.json"

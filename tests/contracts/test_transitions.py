@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.transitions import ENDS, REFUSALS, TRANSITIONS, Transition
+from sealmarket.protocol.transitions import ENDS, REFUSALS, TRANSITIONS, Status, Transition
 
 INTERFACE = Path(__file__).resolve().parents[2] / "contracts/interfaces/IJobs.sol"
 ROW = re.compile(r"^///   (\w+)\s+--(\w.*?)-*>\s*(\w+)\s*(.*)$")

@@ -69,7 +69,7 @@ def write_image(folder: Path, *, extra: bytes = b"payload") -> Path:
     folder.mkdir(parents=True)
     (folder / "__main__.py").write_text(ENTRY)
     (folder / "payload.bin").write_bytes(extra)
-    shutil.copyfile(WORKER / "sealmarket_worker/enclave/platform.py", folder / "platform_client.py")
+    shutil.copyfile(WORKER / "enclave/sealmarket_enclave/runtime/platform.py", folder / "platform_client.py")
     source = Path(msgspec.__file__).parent
     shutil.copytree(source, folder / "msgspec", ignore=shutil.ignore_patterns("__pycache__", "*.pyi"))
     return folder

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.evidence import Endorsements, parse
 from sealmarket.attestation.core.model import Grade, Measurement, Verdict
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
-from sealmarket.attestation.policy.rules import EvidenceRules
 from sealmarket.attestation.core.verify import Expected, verify
+from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket_devices.client import VirtualDevice
 from sealmarket_devices.measure import LaunchMeasurement, measure_image
 from sealmarket_devices.measurements import sgx_measurement, snp_measurement, tdx_measurement
-from sealmarket_devices.client import VirtualDevice
 from tests.devices.conftest import device_process, interpreter, tell, told_bytes
 
 REPORT_DATA = bytes(range(64))

@@ -14,11 +14,11 @@ import msgspec
 import pytest
 from cryptography import x509
 
-from sealmarket_devices.measure import ImageRefused, command_digest, extend_register, image_files, measure_image
+from sealmarket_devices import wire
 from sealmarket_devices.client import DeviceRefused, DeviceUnreachable, VirtualDevice
 from sealmarket_devices.driver import expected_measurement
+from sealmarket_devices.measure import ImageRefused, command_digest, extend_register, image_files, measure_image
 from sealmarket_enclave.runtime import platform
-from sealmarket_devices import wire
 from tests.devices.conftest import (
     Launch,
     device_process,

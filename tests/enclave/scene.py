@@ -16,24 +16,23 @@ import coincurve
 import msgspec
 
 from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
     Address,
     Bytes32,
     HexBytes,
     MicroEpsilon,
     Wei,
-    ZERO_ADDRESS,
-    ZERO_HASH,
     canonical_json,
 )
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, parameters_digest, terms_digest
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Parameters, parameters_digest, terms_digest
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
-from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.protocol.policy import Dealing as PolicyDealing
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
-from sealmarket_enclave.protocol.signing import address_of, personal_digest, sign
-from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_hash
+from sealmarket_enclave.protocol.signing import address_of, personal_digest, sign
+from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed.container import seal
 from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealmarket.attestation.amd.report import P384_ORDER
-from sealmarket_devices.amd_format import AmdReport, TcbLevels, VLEK, leaf_extensions, sign_report
+from sealmarket_devices.amd_format import VLEK, AmdReport, TcbLevels, leaf_extensions, sign_report
 from sealmarket_devices.pki import Authority, PublicKey, Validity, certify, distinguished_name, revocation_list
 
 TURIN = TcbLevels(fmc=1, bootloader=1, tee=1, snp=4, microcode=81)

@@ -26,8 +26,8 @@ from cryptography.x509.oid import NameOID
 
 from sealmarket_devices import intel_collateral as genuine
 from sealmarket_devices.intel_format import (
-    PckExtension,
     SGX_EXTENSION_OID,
+    PckExtension,
     SgxReport,
     TdReport,
     certification_data,

@@ -17,8 +17,6 @@ from msgspec.structs import replace
 
 from sealmarket.attestation.core.model import Grade as EvidenceGrade
 from sealmarket.attestation.policy.rules import EvidenceRules
-from sealmarket_devices.measure import LaunchMeasurement
-from sealmarket_devices.measurements import tdx_measurement
 from sealmarket.chain import Chain, Enclave, Sender
 from sealmarket.chain.contracts import AssetOffer, Deal
 from sealmarket.chain.deploy import Settings, deploy
@@ -26,15 +24,16 @@ from sealmarket.chain.events import JobMatched
 from sealmarket.chain.model import Windows
 from sealmarket.client import AssetWish, Consumer, DraftTerms, JobLimits, Owner, PolicyDraft, Provider, SealedAsset
 from sealmarket.client.consumer import RequestHandle
-from sealmarket.store.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint, Wei, ZERO_ADDRESS, decode, to_builtins
+from sealmarket.protocol.decisions import Decision, Outcome, Stop
+from sealmarket.protocol.wire import DecisionDetail, SignedComputeOrder, SignedDecision, SignedStop
+from sealmarket.store.memory import MemoryBackend
+from sealmarket_devices.measure import LaunchMeasurement
+from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint, Wei, decode, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.decisions import Decision, Stop
 from sealmarket_enclave.protocol.job import JobSpec, Settlement
-from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
-from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.protocol.receipt import (
     ReceiptInput,
@@ -45,7 +44,7 @@ from sealmarket_enclave.protocol.receipt import (
     signing_hash,
 )
 from sealmarket_enclave.protocol.signing import address_of, sign
-from sealmarket.protocol.wire import DecisionDetail, SignedComputeOrder, SignedDecision, SignedStop
+from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import seal_result
 from sealmarket_enclave.workload.bundle import Bundle, read_bundle

@@ -11,17 +11,17 @@ import pytest
 from msgspec.structs import replace
 
 from scripts import solidity, verification
-from sealmarket_localnet import chains
-from sealmarket_localnet.chains import Chain
 from scripts.demo_story import chain as ground
-from sealmarket_localnet.processes import Supervisor
 from sealmarket.chain import Reverted, Sender
 from sealmarket.chain.deploy import contract_address, write_book
 from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS
 from sealmarket.chain.model import Windows
 from sealmarket.client import read_job
-from sealmarket_enclave.protocol.codec import Address
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket_localnet import chains
+from sealmarket_localnet.chains import Chain
+from sealmarket_localnet.processes import Supervisor
 from tests.integration.market import Market, development_account
 
 DEVELOPMENT_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"

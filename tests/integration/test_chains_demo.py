@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from sealmarket_localnet import chains
-from sealmarket_localnet.processes import Supervisor
 from scripts.toolchain import ROOT
 from sealmarket.chain.rpc import Rpc
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(0)]
 DEMO_SECONDS = 900

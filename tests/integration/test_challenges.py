@@ -9,21 +9,21 @@ from dataclasses import dataclass
 
 import pytest
 
-from sealmarket_localnet import chains
-from sealmarket_localnet.processes import Supervisor
 from sealmarket.chain import AbiMismatch, Fault, Reverted, Sender
 from sealmarket.chain.contracts import Receipt
 from sealmarket.chain.events import ChallengeAnswered, JobChallenged, JobEnded
 from sealmarket.chain.model import Windows
 from sealmarket.chain.sender import Mined
 from sealmarket.client import SealedAsset, read_job
-from sealmarket_enclave.protocol.codec import Address, Bytes32, ZERO_ADDRESS
-from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket.protocol.decisions import ChallengeAnswer
-from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.signing import sign
 from sealmarket.protocol.wire import SignedChallengeAnswer
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.signing import sign
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
 from tests.acceptance.money import assert_conserved
 from tests.integration.market import EnclaveKeys, Market, development_account
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from eth_account.signers.local import LocalAccount
 
-from sealmarket.operate import deploy as deployment
-from sealmarket_localnet import chains
-from sealmarket_localnet.processes import Supervisor
 from sealmarket.chain import Chain, Sender
 from sealmarket.chain.deploy import read_book
 from sealmarket.client import create_account
+from sealmarket.operate import deploy as deployment
 from sealmarket.protocol.book import Committee, Member
 from sealmarket_enclave.protocol.codec import Address, HexBytes
 from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
 from tests.integration.market import ETHER, development_account
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from sealmarket_localnet import chains
-from sealmarket_localnet.processes import Supervisor
 from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
 from sealmarket.chain.deploy import deploy, write_book
 from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, OtherEvent, TermsChanged
@@ -20,19 +18,21 @@ from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, SealedAsset, read_job
 from sealmarket.client.accounts import create_account
 from sealmarket.client.errors import JobEndedOtherwise
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.reasons import JobReason, reason_bits
+from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket.receipts.bundle import gather_proof, read_proof, write_proof
-from sealmarket.receipts.verify import Conclusion, Trusted, verify_receipt
 from sealmarket.receipts.facts import SLOTS_PLACE, chain_facts
-from sealmarket_enclave.protocol.codec import Address, Wei, ZERO_ADDRESS, decode
+from sealmarket.receipts.verify import Conclusion, Trusted, verify_receipt
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import terms_digest
-from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
-from sealmarket.protocol.reasons import JobReason, reason_bits
-from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket_enclave.sealed.result import seal_result
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
 from tests.integration.market import EnclaveKeys, Market, development_account
 
 EVIDENCE = keccak(b"evidence")

@@ -12,37 +12,37 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sealmarket_localnet import chains
-from sealmarket_localnet.processes import Supervisor
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
-from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket.chain import Block, Fault
 from sealmarket.chain.events import JobEnded
 from sealmarket.chain.model import Windows
 from sealmarket.client import JobRecord, SealedAsset, read_job
 from sealmarket.protocol.book import FinalityRule
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.reasons import JobReason, reason_codes
+from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, SignedDecision, SignedStop
+from sealmarket_devices.measure import LaunchMeasurement
+from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.codec import HexBytes, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.orders import Quote
 from sealmarket_enclave.protocol.job import evidence_hash, report_data
-from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
-from sealmarket.protocol.reasons import JobReason, reason_codes
-from sealmarket_enclave.protocol.signing import address_of
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, SignedDecision, SignedStop
 from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.protocol.signing import address_of
 from sealmarket_enclave.sealed.shares import Share, join, open_released
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
 from sealmarket_oracle import service
-from sealmarket_oracle.gate.decide.inputs import AssetFacts, Place
 from sealmarket_oracle.documents import evidence_context
+from sealmarket_oracle.gate.inputs import AssetFacts, Place
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.release import release_info
 from sealmarket_oracle.service import Node
 from sealmarket_oracle.store import HttpStore
-from sealmarket_devices.tdx import VirtualTdx
 from tests.integration.market import EnclaveKeys, Market
 
 LAUNCH = LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)

@@ -12,15 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sealmarket_localnet import chains
-from sealmarket_localnet.processes import Process, Supervisor, answers, free_port
 from sealmarket.chain.deploy import Settings, deploy, write_book
 from sealmarket.chain.model import Windows
 from sealmarket.protocol.book import Committee, FinalityRule, Member
+from sealmarket.protocol.wire import NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Grade
-from sealmarket.protocol.wire import NodeInfo, NodeStatus
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Process, Supervisor, answers, free_port
 from sealmarket_oracle.runner import Health
 from tests.integration.market import development_account
 

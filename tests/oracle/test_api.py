@@ -9,9 +9,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from sealmarket.protocol.wire import NodeInfo, NodeStatus, Problem
 from sealmarket_enclave.protocol.codec import Bytes32, decode
 from sealmarket_enclave.protocol.numbers import Grade
-from sealmarket.protocol.wire import NodeInfo, NodeStatus, Problem
 from sealmarket_oracle.api import SIMULATED_HEADER, create_app
 from sealmarket_oracle.runner import Health, Runner
 from sealmarket_oracle.service import Node

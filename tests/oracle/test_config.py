@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from sealmarket.protocol.book import Member
+from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle import keys
 from sealmarket_oracle.cli import app
 from sealmarket_oracle.config import load
 from sealmarket_oracle.errors import InvalidConfig, KeyFileRefused
-from sealmarket_devices.tdx import VirtualTdx
 from tests.oracle.world import World
 
 

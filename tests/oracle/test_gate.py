@@ -8,23 +8,21 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
-from sealmarket_devices.measurements import tdx_measurement
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, MicroEpsilon, ZERO_ADDRESS, ZERO_HASH
-from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.decisions import Decision
-from sealmarket.protocol.merkle import allowed_leaf
-from sealmarket_enclave.protocol.job import report_data, terms_digest
-from sealmarket.protocol.merkle import account_leaf
+from sealmarket.protocol.decisions import Decision, Outcome
+from sealmarket.protocol.merkle import account_leaf, allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
-from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.orders import Purpose
+from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket.protocol.transitions import Status
+from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_devices.tdx import VirtualTdx
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, MicroEpsilon
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import report_data, terms_digest
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import Dealing
-from sealmarket.protocol.reasons import JobReason, reason_codes
-from sealmarket_devices.tdx import VirtualTdx
 from tests.oracle.world import (
     CONSUMER,
     LAUNCH,
@@ -662,8 +660,8 @@ def test_the_gate_itself_refuses_a_block_outside_match_and_quote(number: int, wo
 
     from sealmarket.chain.model import Block
     from sealmarket_enclave.protocol.numbers import BlockNumber
-    from sealmarket_oracle.gate.decide.inputs import Moment
-    from sealmarket_oracle.gate.decide.evidence_rules import _about_block
+    from sealmarket_oracle.gate.evidence_rules import _about_block
+    from sealmarket_oracle.gate.inputs import Moment
 
     named = Block(BlockNumber(number), Bytes32(b"\x01" * 32), 100, ZERO_HASH)
     case: Any = SimpleNamespace(

@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain.errors import NodeDistrusted
-from sealmarket_enclave.protocol.codec import Address, HexBytes
 from sealmarket.protocol.decisions import Outcome
-from sealmarket_oracle.gate.decide.inputs import Decided, Moment
+from sealmarket_enclave.protocol.codec import Address, HexBytes
 from sealmarket_oracle.errors import ChainRewritten, DecisionConflict, JournalMismatch
 from sealmarket_oracle.follower import Follower
+from sealmarket_oracle.gate.inputs import Decided, Moment
 from sealmarket_oracle.journal import Journal
 from tests.oracle.world import CHAIN_ID, MARKET, World
 

@@ -13,13 +13,12 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.reasons import JobReason
 from sealmarket_enclave.protocol.codec import Bytes32, MicroEpsilon, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import parameters_digest
-from sealmarket.protocol.decisions import Outcome
+from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
-from sealmarket.protocol.reasons import JobReason
-from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_oracle.errors import StoreUnavailable
 from sealmarket_oracle.store import HttpStore
 from tests.oracle.test_gate import _expect

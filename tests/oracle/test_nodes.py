@@ -9,13 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain.errors import ChainUnavailable
-from sealmarket_enclave.protocol.codec import HexBytes
-from sealmarket.protocol.decisions import Decision
-from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.signing import recover
 from sealmarket.protocol.wire import SignedDecision, SignedStop
+from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.protocol.signing import recover
 from sealmarket_enclave.sealed.errors import WrongShare
 from sealmarket_enclave.sealed.shares import Share, join
 from sealmarket_oracle.release import core_of

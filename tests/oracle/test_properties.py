@@ -9,18 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from sealmarket_devices.measurements import tdx_measurement
-from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
+from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import JobId, Tee
-from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_enclave.protocol.policy import Dealing, OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_oracle.errors import PromiseConflict
+from sealmarket_oracle.gate.document_rules import Policy
+from sealmarket_oracle.gate.document_rules import _looser as looser
+from sealmarket_oracle.gate.evidence_rules import reduced_list
 from sealmarket_oracle.journal import Journal
-from sealmarket_oracle.gate.decide.evidence_rules import reduced_list
-from sealmarket_oracle.gate.decide.document_rules import Policy
-from sealmarket_oracle.gate.decide.document_rules import _looser as looser
 from tests.oracle.world import CHAIN_ID, LAUNCH, MARKET, OTHER_LAUNCH, rules, terms
 
 JOBS = [JobId(Bytes32(bytes([n]) * 32)) for n in range(2)]

@@ -8,19 +8,18 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain.model import Block
-from sealmarket_enclave.protocol.codec import Bytes32, Uint
-from sealmarket.protocol.decisions import Decision
-from sealmarket_enclave.protocol.job import Settlement
-from sealmarket.protocol.decisions import Outcome
-from sealmarket_enclave.protocol.numbers import Grade
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
-from sealmarket_enclave.protocol.signing import personal_digest, recover
 from sealmarket.protocol.wire import NodeStatus
+from sealmarket_enclave.protocol.codec import Bytes32, Uint
+from sealmarket_enclave.protocol.job import Settlement
+from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_enclave.protocol.release import Release, release_hash
+from sealmarket_enclave.protocol.signing import personal_digest, recover
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.shares import Share, join, open_released
-from sealmarket_oracle.gate.decide.inputs import AssetFacts
 from sealmarket_oracle.errors import PromiseConflict
+from sealmarket_oracle.gate.inputs import AssetFacts
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.release import core_of, release_info
 from sealmarket_oracle.service import Node

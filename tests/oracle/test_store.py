@@ -7,11 +7,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from sealmarket.protocol.merkle import root
+from sealmarket.protocol.wire import LeafList
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.merkle import root
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket.protocol.wire import LeafList
 from sealmarket_oracle import store as store_module
 from sealmarket_oracle.errors import StoreUnavailable
 from sealmarket_oracle.store import HttpStore

@@ -16,47 +16,46 @@ from typing import Any
 import coincurve
 from msgspec.structs import replace
 
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.model import Grade as EvidenceGrade
-from sealmarket.attestation.collateral.documents.roots import Roots
 from sealmarket.attestation.policy.rules import EvidenceRules
-from sealmarket_devices.measure import LaunchMeasurement
-from sealmarket_devices.measurements import tdx_measurement
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Block
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.merkle import allowed_leaf
+from sealmarket.protocol.merkle import root as merkle_root
+from sealmarket.protocol.orders import Purpose, Quote
+from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket_devices.measure import LaunchMeasurement
+from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
     Address,
     Bytes32,
     HexBytes,
     MicroEpsilon,
     Wei,
-    ZERO_ADDRESS,
-    ZERO_HASH,
     to_builtins,
 )
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.decisions import Decision
-from sealmarket.protocol.merkle import allowed_leaf
-from sealmarket.protocol.orders import Quote
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec, evidence_hash, report_data
-from sealmarket.protocol.merkle import root as merkle_root
-from sealmarket.protocol.orders import Purpose
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
-from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.protocol.policy import Dealing, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.signing import address_of, sign
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed import shares
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle import service
-from sealmarket_oracle.gate.decide.inputs import Place
 from sealmarket_oracle.documents import evidence_context
+from sealmarket_oracle.gate.inputs import Place
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.service import Node
 from sealmarket_oracle.store import MemoryStore
-from sealmarket_devices.tdx import VirtualTdx
 
 NOW = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp())
 CHAIN_ID = 31337

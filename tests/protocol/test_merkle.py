@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealmarket.protocol import merkle
-from sealmarket_enclave.protocol.codec import Address, Bytes32, ZERO_HASH
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32
 
 LEAVES = st.sets(st.binary(min_size=20, max_size=20), min_size=1, max_size=33).map(
     lambda accounts: [merkle.account_leaf(Address(account)) for account in accounts]

@@ -13,14 +13,13 @@ from typing import Any
 import msgspec
 
 from sealmarket.chain.bargain import Bargain, JobKey, commitment
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, ZERO_HASH, from_builtins, to_builtins
-from sealmarket_enclave.protocol.release import Complaint
+from sealmarket.protocol.decisions import ChallengeAnswer, Decision, Stop
+from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Quote, Request
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, from_builtins, to_builtins
 from sealmarket_enclave.protocol.eip712 import TypedShape, encode_type
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
-from sealmarket.protocol.decisions import ChallengeAnswer, Decision, Stop
-from sealmarket.protocol.orders import Acknowledgement, Quote
 from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
-from sealmarket.protocol.orders import AssetOrder, ComputeOrder, Request
+from sealmarket_enclave.protocol.release import Complaint
 
 VECTORS = Path(__file__).resolve().parents[2] / "docs/spec/vectors"
 CHAIN_ID = 31337

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from scripts import toolchain
-from sealmarket_localnet import chains
-from sealmarket_localnet.chains import UnsuitableChain
 from scripts.demo_story import chain as ground
 from scripts.demo_story.money import Money
 from sealmarket.chain.errors import RpcRefused
+from sealmarket_localnet import chains
+from sealmarket_localnet.chains import UnsuitableChain
 
 
 def options(*words: str) -> argparse.Namespace:

@@ -19,7 +19,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("pyproject.toml", "package.json", "package-lock.json", ".npmrc", "hardhat.config.js"):
         (tmp_path / name).write_text(name)
     for folder in _setup.DISTRIBUTIONS[1:]:
-        (tmp_path / folder).mkdir()
+        (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "pyproject.toml").write_text(folder)
     for folder in ("requirements", "contracts", ".venv/bin", "build/artifacts", "node_modules"):
         (tmp_path / folder).mkdir(parents=True)

@@ -12,23 +12,23 @@ import msgspec
 import pytest
 
 from sealmarket.chain import ChainUnavailable
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.reasons import JobReason, reason_bits
+from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import EvidenceEnvelope
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId
-from sealmarket.protocol.reasons import JobReason, reason_bits
-from sealmarket.protocol.wire import EvidenceEnvelope
-from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
 from sealmarket_enclave.runtime.errors import WorkloadFailed
+from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
 from sealmarket_worker.errors import JournalConflict
 from sealmarket_worker.journal import JobState
 from sealmarket_worker.session import Outcome as EnclaveWord
 from tests.enclave.runtime.twins import EnclaveTwin
-from tests.worker.twins import HostTwin, settle
 from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
+from tests.worker.twins import HostTwin, settle
 
 
 @pytest.fixture

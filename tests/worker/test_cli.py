@@ -17,8 +17,8 @@ from sealmarket_worker.config import load_config
 from sealmarket_worker.errors import ConfigInvalid
 from sealmarket_worker.image import base_interpreter
 from sealmarket_worker.journal import Journal
-from tests.worker.twins import book_of
 from tests.enclave.scene import CHAIN_ID, MARKET, Scene
+from tests.worker.twins import book_of
 
 CONFIG = {
     "rpc": "http://127.0.0.1:1",

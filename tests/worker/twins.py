@@ -13,26 +13,25 @@ from sealmarket.chain import Reverted
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.events import JobQuoted
 from sealmarket.chain.memory import MemoryChain
-from sealmarket.store.blobs import Store
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, ZERO_HASH, canonical_json, decode
-from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Quote
-from sealmarket_enclave.protocol.job import JobSpec, enclave_key_hash, terms_digest
-from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import JobId, Tee
-from sealmarket_enclave.protocol.signing import sign
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, PostedResult, Problem
+from sealmarket.store.blobs import Store
+from sealmarket_devices.client import DeviceUnreachable
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, canonical_json, decode
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import JobSpec, enclave_key_hash, terms_digest
+from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.protocol.signing import sign
 from sealmarket_enclave.sealed.contexts import EvidenceInfo
 from sealmarket_enclave.workload.bundle import pack, read_bundle
-from sealmarket_devices.client import DeviceUnreachable
 from sealmarket_worker.agent import Agent
-from sealmarket_worker.materials import Intake
 from sealmarket_worker.jobrun import Workshop
 from sealmarket_worker.journal import Journal
+from sealmarket_worker.materials import Intake
 from sealmarket_worker.progress import JobProgress
 from sealmarket_worker.session import EnclaveSession
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin

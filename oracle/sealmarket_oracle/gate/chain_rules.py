@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sealmarket.chain.model import AssetState
-from sealmarket_enclave.protocol.job import AssetUse
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import FindingNote
-from sealmarket_oracle.gate.decide.inputs import AssetFacts, Fault, Row
+from sealmarket_enclave.protocol.job import AssetUse
+from sealmarket_oracle.gate.inputs import AssetFacts, Fault, Row
 
 
 def note(reason: JobReason, subject: object, expected: object, found: object) -> FindingNote:

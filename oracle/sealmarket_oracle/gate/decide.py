@@ -31,22 +31,21 @@ could change the row; afterwards it counts as withheld.
 
 from __future__ import annotations
 
-from sealmarket.attestation.collateral.documents.roots import Roots
-from sealmarket_enclave.protocol.codec import Address, Bytes32, ZERO_ADDRESS, ZERO_HASH
-from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.decisions import Decision
-from sealmarket_enclave.protocol.job import terms_digest
-from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import Grade
+from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import reason_bits
+from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import DecisionDetail
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import terms_digest
+from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_oracle.gate.decide.inputs import Case, Decided, Deferral, Fault, NotShown, Papers, Row, Shown
-from sealmarket_oracle.gate.decide.chain_rules import chain_faults
-from sealmarket_oracle.gate.decide.evidence_rules import Appraised, appraise_evidence
-from sealmarket_oracle.gate.decide.material_rules import content_faults, late_faults, request_faults
-from sealmarket_oracle.gate.decide.document_rules import Policy, read_policy, share_faults
+from sealmarket_oracle.gate.chain_rules import chain_faults
+from sealmarket_oracle.gate.document_rules import Policy, read_policy, share_faults
+from sealmarket_oracle.gate.evidence_rules import Appraised, appraise_evidence
+from sealmarket_oracle.gate.inputs import Case, Decided, Deferral, Fault, NotShown, Papers, Row, Shown
+from sealmarket_oracle.gate.material_rules import content_faults, late_faults, request_faults
 
 _OUTCOMES = {
     Row.TERMS: Outcome.TERMS_REFUSED,

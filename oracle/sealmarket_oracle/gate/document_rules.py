@@ -13,19 +13,19 @@ from functools import lru_cache
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.policy.rules import EvidenceRules, check_rules
 from sealmarket.protocol.book import Committee
-from sealmarket_enclave.protocol.codec import Address, Bytes32, ZERO_HASH, decode_canonical, from_builtins
+from sealmarket.protocol.merkle import account_leaf
+from sealmarket.protocol.reasons import JobReason
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode_canonical, from_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket.protocol.merkle import account_leaf
-from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_enclave.protocol.policy import PolicyDocument
-from sealmarket.protocol.reasons import JobReason
+from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.shares import Share, ShareSet, open_share
-from sealmarket_oracle.gate.decide.inputs import AssetFacts, Case, Fault, Papers, Place, Row
 from sealmarket_oracle.errors import ShareMisdealt
-from sealmarket_oracle.gate.decide.chain_rules import note
+from sealmarket_oracle.gate.chain_rules import note
+from sealmarket_oracle.gate.inputs import AssetFacts, Case, Fault, Papers, Place, Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,27 +13,27 @@ from datetime import UTC, datetime
 from itertools import combinations, product
 from typing import TypeVar
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, parse
 from sealmarket.attestation.core.model import AuthenticReport, Finding
 from sealmarket.attestation.core.model import Tee as EvidenceTee
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
 from sealmarket.attestation.core.verify import Expected, appraise, authenticate
-from sealmarket_enclave.protocol.codec import Bytes32, Bytes64
-from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket.protocol.merkle import allowed_leaf
-from sealmarket_enclave.protocol.job import report_data
 from sealmarket.protocol.merkle import root as merkle_root
-from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import EvidencePackage, FindingNote
+from sealmarket_enclave.protocol.codec import Bytes32, Bytes64
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import report_data
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
-from sealmarket_oracle.gate.decide.inputs import AssetFacts, Case, Fault, NotShown, Papers, Row, Shown
-from sealmarket_oracle.gate.decide.chain_rules import note
-from sealmarket_oracle.gate.decide.document_rules import Policy
+from sealmarket_oracle.gate.chain_rules import note
+from sealmarket_oracle.gate.document_rules import Policy
+from sealmarket_oracle.gate.inputs import AssetFacts, Case, Fault, NotShown, Papers, Row, Shown
 
 NAMED_BLOCK_MAX_AGE = 3600
 """Seconds between the block that evidence names and the block in which its hash was posted."""

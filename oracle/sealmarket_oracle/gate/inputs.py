@@ -11,12 +11,12 @@ from enum import IntEnum
 
 from sealmarket.chain.model import AssetState, Block, JobSlot
 from sealmarket.protocol.book import Committee
-from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.wire import DecisionDetail, EvidencePackage, FindingNote
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.terms import Seal
-from sealmarket.protocol.wire import DecisionDetail, EvidencePackage, FindingNote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sealmarket.protocol.reasons import JobReason
+from sealmarket.protocol.wire import FindingNote
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.policy import PolicyRefused, strictest
-from sealmarket.protocol.reasons import JobReason
-from sealmarket.protocol.wire import FindingNote
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
-from sealmarket_oracle.gate.decide.inputs import AssetFacts, Case, Fault, NotShown, Papers, Row, Shown
-from sealmarket_oracle.gate.decide.chain_rules import note
-from sealmarket_oracle.gate.decide.document_rules import Policy
+from sealmarket_oracle.gate.chain_rules import note
+from sealmarket_oracle.gate.document_rules import Policy
+from sealmarket_oracle.gate.inputs import AssetFacts, Case, Fault, NotShown, Papers, Row, Shown
 
 
 def content_faults(asset: AssetFacts, papers: Papers) -> Iterator[Fault]:

@@ -34,16 +34,16 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 
-from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.intel.authenticate.pki import check_windows, seconds
-from sealmarket.attestation.intel.authenticate.quote import refuse
-from sealmarket.attestation.core.model import AuthenticReport, Platform, Tcb, TcbStatus, Tee, _MAKER
-from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
-from sealmarket.attestation.policy.rules import Mitigation
 from sealmarket.attestation.amd.certificates import Chain, check_revocation, find_chain, load_der
 from sealmarket.attestation.amd.leaf import Leaf
 from sealmarket.attestation.amd.report import SnpReport, SnpTcbVersion, read_report
+from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.model import _MAKER, AuthenticReport, Platform, Tcb, TcbStatus, Tee
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.intel.pki import check_windows, seconds
+from sealmarket.attestation.intel.quote import refuse
+from sealmarket.attestation.policy.rules import Mitigation
 from sealmarket_enclave.protocol.codec import Bytes32
 
 POLICY_SMT, POLICY_RESERVED_ONE, POLICY_MIGRATE_MA, POLICY_DEBUG = 16, 17, 18, 19

@@ -35,14 +35,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import SignatureAlgorithmOID
 
+from sealmarket.attestation.amd.leaf import PRODUCTS, Leaf, read_leaf
+from sealmarket.attestation.collateral.roots import Roots, spki_sha256
 from sealmarket.attestation.core.cache import ProvenCache
 from sealmarket.attestation.core.errors import EvidenceRefused
-from sealmarket.attestation.intel.authenticate.pki import Window, certificate_window, common_name, seconds
-from sealmarket.attestation.intel.authenticate.quote import refuse
 from sealmarket.attestation.core.model import Grade, Tee
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots, spki_sha256
-from sealmarket.attestation.amd.leaf import Leaf, PRODUCTS, read_leaf
+from sealmarket.attestation.intel.pki import Window, certificate_window, common_name, seconds
+from sealmarket.attestation.intel.quote import refuse
 
 LEAF_NAMES = {"vcek": "SEV-VCEK", "vlek": "SEV-VLEK"}
 _RSA_BITS = 4096

@@ -25,11 +25,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
 
+from sealmarket.attestation.amd.authenticate import POLICY_KNOWN_BITS, POLICY_MIGRATE_MA, POLICY_RESERVED_ONE, SnpBody
+from sealmarket.attestation.amd.report import SnpTcbVersion
 from sealmarket.attestation.core.model import AuthenticReport, Finding, Severity, SnpMeasurement
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.policy.rules import EvidenceRules, SnpRules
-from sealmarket.attestation.amd.authenticate import POLICY_KNOWN_BITS, POLICY_MIGRATE_MA, POLICY_RESERVED_ONE, SnpBody
-from sealmarket.attestation.amd.report import SnpTcbVersion
 
 _PLATFORM_SMT = 0
 _NO_MIGRATION_AGENT = b"\xff" * 32

@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 
-from sealmarket.attestation.intel.authenticate.quote import refuse
 from sealmarket.attestation.core.model import Bytes8, SnpMeasurement
 from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.intel.quote import refuse
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48
 
 REPORT_SIZE = 0x4A0

@@ -16,12 +16,12 @@ import httpx
 import msgspec
 from cryptography import x509
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.amd.report import SnpReport, SnpTcbVersion
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.store import PlatformKind
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.core.model import Tee
-from sealmarket.attestation.amd.report import SnpReport, SnpTcbVersion
-from sealmarket.attestation.collateral.documents.store import PlatformKind
 from sealmarket.attestation.core.unreadable import NOT_JSON, NOT_X509
 from sealmarket_enclave.protocol.codec import prepared
 

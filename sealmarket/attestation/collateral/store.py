@@ -20,15 +20,15 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.intel.authenticate.pki import common_name, read_chain, read_pck_extension
-from sealmarket.attestation.intel.authenticate.quote import PCK_CHAIN_PEM, read_quote
-from sealmarket.attestation.intel.authenticate.trust import Trusted, trust_collateral
 from sealmarket.attestation.core.model import Tee
-from sealmarket.attestation.collateral.documents.roots import Roots
 from sealmarket.attestation.core.unreadable import NOT_JSON
+from sealmarket.attestation.intel.pki import common_name, read_chain, read_pck_extension
+from sealmarket.attestation.intel.quote import PCK_CHAIN_PEM, read_quote
+from sealmarket.attestation.intel.trust import Trusted, trust_collateral
 from sealmarket_enclave.protocol.codec import prepared
 
 REFRESH_BEFORE = timedelta(days=7)

@@ -29,8 +29,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.core.model import TcbStatus, Verdict
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.policy.rules import EvidenceRules
 from sealmarket.attestation.core.unreadable import NOT_JSON, NOT_X509
+from sealmarket.attestation.policy.rules import EvidenceRules
 from sealmarket_enclave.protocol.codec import canonical_json
 from sealmarket_enclave.protocol.hashing import sha256
 

@@ -20,7 +20,7 @@ import msgspec
 from cryptography import x509
 from cryptography.utils import CryptographyDeprecationWarning
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
 from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.model import Tee
 from sealmarket.attestation.core.unreadable import NOT_JSON, NOT_X509

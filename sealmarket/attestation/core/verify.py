@@ -38,12 +38,12 @@ from functools import cache
 from hashlib import sha256
 from typing import Any, Literal
 
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import EvidenceRefused, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.intel.authenticate.quote import refuse
 from sealmarket.attestation.core.model import AuthenticReport, Finding, Grade, Severity, Tee, Verdict
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.intel.quote import refuse
 from sealmarket.attestation.policy.rules import Custody, EvidenceRules, SnpRules, check_rules
 
 _CLOCK_SKEW = timedelta(seconds=60)
@@ -85,11 +85,13 @@ Findings = Callable[[AuthenticReport, EvidenceRules, datetime], Iterator[Finding
 def _module(tee: Tee) -> tuple[Authenticator, Findings]:
     """The one place that knows which module serves a TEE. Imported late: a verifier of one TEE loads one."""
     if tee in (Tee.SGX, Tee.TDX):
-        from sealmarket.attestation.intel.authenticate import authenticate as intel, findings as intel_rules
+        from sealmarket.attestation.intel import authenticate as intel
+        from sealmarket.attestation.intel import findings as intel_rules
 
         return intel.authenticate, intel_rules.findings
     if tee is Tee.SNP:
-        from sealmarket.attestation.amd import authenticate as snp, findings as snp_rules
+        from sealmarket.attestation.amd import authenticate as snp
+        from sealmarket.attestation.amd import findings as snp_rules
 
         return snp.authenticate, snp_rules.findings
     raise NotEvidence(f"{tee.value} evidence is not supported by this version")
@@ -247,7 +249,7 @@ def unverified_claims(evidence: Evidence) -> dict[str, Any]:
         EvidenceRefused: it does not follow its layout.
     """
     if evidence.tee in (Tee.SGX, Tee.TDX):
-        from sealmarket.attestation.intel.authenticate.quote import read_quote
+        from sealmarket.attestation.intel.quote import read_quote
 
         quote = read_quote(evidence.raw)
         return {**quote.body.claims(), "report_data": quote.body.report_data.hex(), "quote_version": quote.version}

@@ -36,18 +36,41 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.cache import ProvenCache
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
 from sealmarket.attestation.core.errors import CollateralError, EventLogMalformed
-from sealmarket.attestation.intel.authenticate.eventlog import RegisterMismatch, replay_against
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.intel.authenticate.pki import PckExtension, ROLE_PCK, check_windows, common_name, raw_key, verify_raw
-from sealmarket.attestation.intel.authenticate.quote import PCK_CHAIN_PEM, Quote, SgxBody, TdBody, read_quote, read_sgx_body, refuse
-from sealmarket.attestation.intel.authenticate.tcb import Joined, QeIdentity, Rating, TcbInfo, isv_rating, masked_equal, rate
-from sealmarket.attestation.intel.authenticate.trust import PckIdentity, Trusted, trust_collateral, trust_pck_pem
-from sealmarket.attestation.core.model import AuthenticReport, Grade, Platform, Tcb, TcbStatus, _MAKER
+from sealmarket.attestation.core.model import _MAKER, AuthenticReport, Grade, Platform, Tcb, TcbStatus
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.intel.eventlog import RegisterMismatch, replay_against
+from sealmarket.attestation.intel.pki import (
+    ROLE_PCK,
+    PckExtension,
+    check_windows,
+    common_name,
+    raw_key,
+    verify_raw,
+)
+from sealmarket.attestation.intel.quote import (
+    PCK_CHAIN_PEM,
+    Quote,
+    SgxBody,
+    TdBody,
+    read_quote,
+    read_sgx_body,
+    refuse,
+)
+from sealmarket.attestation.intel.tcb import (
+    Joined,
+    QeIdentity,
+    Rating,
+    TcbInfo,
+    isv_rating,
+    masked_equal,
+    rate,
+)
+from sealmarket.attestation.intel.trust import PckIdentity, Trusted, trust_collateral, trust_pck_pem
 from sealmarket_enclave.protocol.codec import Bytes32
 
 

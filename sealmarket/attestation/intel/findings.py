@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from sealmarket.attestation.intel.authenticate.authenticate import IntelBody
-from sealmarket.attestation.intel.authenticate.quote import SgxBody, TRANSPORT_SIZES, TdBody
 from sealmarket.attestation.core.model import AuthenticReport, Finding, TcbStatus
 from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.intel.authenticate import IntelBody
+from sealmarket.attestation.intel.quote import TRANSPORT_SIZES, SgxBody, TdBody
 from sealmarket.attestation.policy.rules import EvidenceRules, IntelRules, TdAttribute
 
 _TD_BITS = {

@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtensionOID, NameOID, ObjectIdentifier, SignatureAlgorithmOID
 
 from sealmarket.attestation.core.errors import EvidenceRefused
-from sealmarket.attestation.intel.authenticate.quote import refuse
 from sealmarket.attestation.core.model import Finding, Grade
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_X509, touch
+from sealmarket.attestation.intel.quote import refuse
 
 ROLE_PCK = ("SGX PCK Certificate",)
 ROLE_PCK_CA = ("SGX PCK Platform CA", "SGX PCK Processor CA")

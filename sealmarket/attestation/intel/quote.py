@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Any, NoReturn
 
 from sealmarket.attestation.core.errors import EvidenceRefused
-from sealmarket.attestation.core.model import Bytes16, Bytes4, Bytes8, Finding, SgxMeasurement, TdxMeasurement, Tee
+from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16, Finding, SgxMeasurement, TdxMeasurement, Tee
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64
 

@@ -19,11 +19,11 @@ from typing import Annotated, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta
 
-from sealmarket.attestation.intel.authenticate.pki import PckExtension, Window, seconds
-from sealmarket.attestation.intel.authenticate.quote import SgxBody, TdBody, refuse
 from sealmarket.attestation.core.model import TcbStatus, Tee
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_JSON
+from sealmarket.attestation.intel.pki import PckExtension, Window, seconds
+from sealmarket.attestation.intel.quote import SgxBody, TdBody, refuse
 from sealmarket_enclave.protocol.codec import prepared
 
 Svn = Annotated[int, Meta(ge=0, le=0xFFFF)]

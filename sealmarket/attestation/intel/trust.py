@@ -14,15 +14,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots, spki_sha256
 from sealmarket.attestation.core.cache import ProvenCache
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
 from sealmarket.attestation.core.errors import CollateralError
-from sealmarket.attestation.intel.authenticate.pki import (
-    Crl,
-    PckExtension,
+from sealmarket.attestation.core.model import Grade, Tee
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.intel.pki import (
     ROLE_PCK,
     ROLE_PCK_CA,
     ROLE_TCB_SIGNING,
+    Crl,
+    PckExtension,
     Window,
     certificate_window,
     check_leaf_is_not_authority,
@@ -34,11 +37,14 @@ from sealmarket.attestation.intel.authenticate.pki import (
     read_pck_extension,
     verify_raw,
 )
-from sealmarket.attestation.intel.authenticate.quote import refuse
-from sealmarket.attestation.intel.authenticate.tcb import QeIdentity, TcbInfo, expected_ids, read_qe_identity, read_tcb_info
-from sealmarket.attestation.core.model import Grade, Tee
-from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots, spki_sha256
+from sealmarket.attestation.intel.quote import refuse
+from sealmarket.attestation.intel.tcb import (
+    QeIdentity,
+    TcbInfo,
+    expected_ids,
+    read_qe_identity,
+    read_tcb_info,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

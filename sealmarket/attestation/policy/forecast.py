@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.model import Tcb, Verdict
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.collateral.documents.roots import Roots
+from sealmarket.attestation.core.verify import UNCHECKED, Expected, verify
 from sealmarket.attestation.policy.rules import EvidenceRules
-from sealmarket.attestation.core.verify import Expected, UNCHECKED, verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

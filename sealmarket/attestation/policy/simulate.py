@@ -16,14 +16,14 @@ import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Meta
 
-from sealmarket.attestation.collateral.documents.documents import IntelCollateral
+from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.core.evidence import Endorsements, Evidence, parse
 from sealmarket.attestation.core.model import Verdict
-from sealmarket.attestation.collateral.documents.roots import Roots
-from sealmarket.attestation.policy.rules import EvidenceRules
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.core.verify import Expected, UNCHECKED, verify
+from sealmarket.attestation.core.verify import UNCHECKED, Expected, verify
+from sealmarket.attestation.policy.rules import EvidenceRules
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):

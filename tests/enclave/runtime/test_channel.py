@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealmarket_enclave.runtime.channel import Deliver, FromHost, MAX_FRAME, Part, Want, enclave_side, host_side
+from sealmarket_enclave.runtime.channel import MAX_FRAME, Deliver, FromHost, Part, Want, enclave_side, host_side
 from sealmarket_enclave.runtime.errors import ChannelError, FrameRefused, HostLost
 
 

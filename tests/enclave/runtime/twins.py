@@ -13,7 +13,6 @@ import msgspec
 
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Tee
-from sealmarket_enclave.workload.bundle import pack, read_bundle
 from sealmarket_enclave.runtime.bundle import BundleWorkplace, Ran, SandboxJob
 from sealmarket_enclave.runtime.channel import (
     Channel,
@@ -31,8 +30,9 @@ from sealmarket_enclave.runtime.channel import (
     enclave_side,
     host_side,
 )
-from sealmarket_enclave.runtime.errors import JobRefused
 from sealmarket_enclave.runtime.core import Runtime, Surroundings
+from sealmarket_enclave.runtime.errors import JobRefused
+from sealmarket_enclave.workload.bundle import pack, read_bundle
 from tests.enclave.scene import CHAIN_ID, MARKET, Scene
 
 

@@ -7,8 +7,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from sealmarket_enclave.sandbox import STRICT, Outputs, SandboxProfile, run_workload
 from sealmarket_enclave.workload.manifest import InputSlot, Limits, Manifest, Output
-from sealmarket_enclave.sandbox import Outputs, STRICT, SandboxProfile, run_workload
 
 PRELUDE = """
 import ctypes, errno, json, os, sys

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from sealmarket_enclave.sandbox import (
+    STRICT,
+    WITHOUT_LANDLOCK,
     FailureKind,
     Layer,
-    STRICT,
     SandboxProfile,
     SandboxUnavailable,
-    WITHOUT_LANDLOCK,
     WorkloadFailed,
     probe,
     runner,

@@ -27,7 +27,7 @@ from sealmarket_enclave.sealed.errors import (
     UnsupportedVersion,
     WrongAsset,
 )
-from sealmarket_enclave.sealed.header import HEADER_BYTES, Header, MIN_CHUNK_SIZE, TAG_BYTES
+from sealmarket_enclave.sealed.header import HEADER_BYTES, MIN_CHUNK_SIZE, TAG_BYTES, Header
 
 KEY = bytes(range(32))
 ASSET = Bytes32(b"\x11" * 32)

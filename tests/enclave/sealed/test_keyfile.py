@@ -13,9 +13,11 @@ from sealmarket.client.keyfile import (
     KeyFileMalformed,
     KeyFilePermissions,
     KeyFileUnconfirmed,
+    KeyKind,
     WrongPassphrase,
+    read_key_file,
+    write_key_file,
 )
-from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
 
 KEY = bytes(range(32))
 ABOUT = {"asset": "0x02"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sealmarket.workloads.fetch import lock_environment
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.workload import bundle as bundles
@@ -22,7 +23,6 @@ from sealmarket_enclave.workload.errors import (
     InvalidArchive,
     PathCollision,
 )
-from sealmarket.workloads.fetch import lock_environment
 from sealmarket_enclave.workload.tree import check_collisions, check_path
 from tests.enclave.workload.bundles import bundle
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sealmarket.workloads.fetch import lock_environment
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode_canonical
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.workload.bundle import BundleFile, DigestManifest, ListedFile, read_bundle
@@ -22,7 +23,6 @@ from sealmarket_enclave.workload.errors import (
     WheelNotLocked,
     WheelRefused,
 )
-from sealmarket.workloads.fetch import lock_environment
 from sealmarket_enclave.workload.manifest import parse_manifest
 from tests.enclave.workload.bundles import MANIFEST, bundle, lock_line, wheel
 

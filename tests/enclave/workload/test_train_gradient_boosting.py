@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from sealmarket.workloads.fetch import lock_environment
+from sealmarket_enclave.sandbox import FailureKind, WorkloadFailed, run_workload
 from sealmarket_enclave.workload.bundle import read_bundle, read_files
 from sealmarket_enclave.workload.environment import install, take
 from sealmarket_enclave.workload.errors import ParametersRefused
-from sealmarket.workloads.fetch import lock_environment
 from sealmarket_enclave.workload.manifest import parse_manifest
-from sealmarket_enclave.sandbox import FailureKind, WorkloadFailed, run_workload
 
 ROOT = Path(__file__).resolve().parents[3]
 BUNDLE = ROOT / "workloads/train_gradient_boosting"

@@ -16,9 +16,9 @@ from typing import TypeVar
 
 import msgspec
 
+from sealmarket_devices import wire
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_devices import wire
 
 T = TypeVar("T", bound=wire.Message)
 

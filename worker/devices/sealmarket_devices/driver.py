@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sealmarket.attestation.core.model import TdxMeasurement
+from sealmarket_devices.client import VirtualDevice
 from sealmarket_devices.measure import measure_image
 from sealmarket_devices.measurements import tdx_measurement
-from sealmarket_devices.client import VirtualDevice
 
 VirtualTdxDevice = VirtualDevice
 """The control connection is the same for every virtual device; the evidence differs."""

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sealmarket_devices import intel_collateral as collateral
 from sealmarket_devices.intel_collateral import IntelHierarchy
 from sealmarket_devices.intel_format import (
-    PckExtension,
     SGX_EXTENSION_OID,
+    PckExtension,
     SgxReport,
     TdReport,
     public_raw,

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from sealmarket_devices.measure import LaunchMeasurement
-from sealmarket_devices.measurements import SGX_FLAGS, SGX_FLAG_DEBUG, SGX_MR_SIGNER, SGX_XFRM, mr_enclave
 from sealmarket_devices import main
 from sealmarket_devices.device import DeviceError
 from sealmarket_devices.intel_collateral import COMPONENT_SVNS
 from sealmarket_devices.intel_format import SgxReport
 from sealmarket_devices.intel_silicon import IntelSilicon
+from sealmarket_devices.measure import LaunchMeasurement
+from sealmarket_devices.measurements import SGX_FLAG_DEBUG, SGX_FLAGS, SGX_MR_SIGNER, SGX_XFRM, mr_enclave
 
 
 class VirtualEnclave:

@@ -15,11 +15,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket_devices.measure import LaunchMeasurement
-from sealmarket_devices.measurements import SNP_POLICY, SNP_POLICY_DEBUG, launch_digest
 from sealmarket_devices import main
 from sealmarket_devices.amd_format import AmdReport, TcbLevels, leaf_extensions, sign_report
 from sealmarket_devices.device import DeviceError
+from sealmarket_devices.measure import LaunchMeasurement
+from sealmarket_devices.measurements import SNP_POLICY, SNP_POLICY_DEBUG, launch_digest
 from sealmarket_devices.pki import (
     Authority,
     PrivateKey,

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from sealmarket_devices.measure import LaunchMeasurement, extend_register
-from sealmarket_devices.measurements import MR_SEAM, TD_ATTRIBUTES, TD_ATTRIBUTE_DEBUG, XFAM, initial_rtmrs
 from sealmarket_devices import main
 from sealmarket_devices.device import DeviceError
 from sealmarket_devices.intel_collateral import TEE_TCB_SVN
 from sealmarket_devices.intel_format import TdReport
 from sealmarket_devices.intel_silicon import IntelSilicon
+from sealmarket_devices.measure import LaunchMeasurement, extend_register
+from sealmarket_devices.measurements import MR_SEAM, TD_ATTRIBUTE_DEBUG, TD_ATTRIBUTES, XFAM, initial_rtmrs
 
 _EXTENDABLE = (2, 3)
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from sealmarket_devices.measure import (
     INTERPRETER_FLAGS,
     INTERPRETER_PATH,
+    MAX_BYTES,
     ImageRefused,
     InterpreterRefused,
-    MAX_BYTES,
     SourceFile,
     image_files,
     launch_environment,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_devices.client import VirtualDevice
+from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.runtime.channel import host_side
 from sealmarket_worker.image import image_arguments
 from sealmarket_worker.session import EnclaveSession

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sealmarket.protocol.book import AddressBook, Committee
+from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId, Tee
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket_enclave.runtime.channel import Evidence
 from sealmarket_enclave.sealed.contexts import EvidenceInfo
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
-from sealmarket_enclave.runtime.channel import Evidence
 
 
 def package(evidence: Evidence, tee: Tee, collateral: str, missing: Iterable[Bytes32] = ()) -> EvidencePackage:

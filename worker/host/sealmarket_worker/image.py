@@ -1,4 +1,4 @@
-"""Assemble the enclave image: a folder with the runtime, what it imports, and nothing else.
+"""Assemble the enclave image: the package `sealmarket_enclave`, what it imports, and nothing else.
 
 The same release on the same kind of machine gives the same bytes, so an owner reproduces the measurement that a policy
 lists. Bytecode, type stubs, tests and links are left out; every file gets the same mode.
@@ -17,22 +17,7 @@ from pathlib import Path
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_worker.errors import ImageIncomplete
 
-FIRST_PARTY = (
-    "sealmarket/__init__.py",
-    "sealmarket/protocol",
-    "sealmarket/sealed",
-    "sealmarket/workload",
-    "sealmarket_worker/__init__.py",
-    "sealmarket_worker/enclave",
-    "sealmarket_worker/sandbox",
-)
-LEFT_OUT = frozenset(
-    {
-        "sealmarket/workload/fetch.py",  # starts pip, on the side of whoever prepares a bundle
-        "sealmarket/sealed/keyfile.py",  # backup files of owners and consumers
-        "sealmarket/protocol/book.py",
-    }
-)
+PACKAGE = "sealmarket_enclave"
 DISTRIBUTIONS = ("blake3", "cffi", "coincurve", "cryptography", "msgspec", "pycryptodome", "rfc8785")
 _SUFFIXES = (".py", ".so")
 _TESTS = frozenset({"SelfTest", "tests", "test", "_tests"})
@@ -84,21 +69,12 @@ def base_interpreter() -> Path:
 
 
 def _first_party() -> Iterator[tuple[str, Path]]:
-    for entry in FIRST_PARTY:
-        package = entry.split("/")[0]
-        spec = util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise ImageIncomplete(f"the package {package}")
-        root = Path(spec.origin).parent.parent
-        if entry.endswith(".py"):
-            yield entry, root / entry
-            continue
-        if not (root / entry).is_dir():
-            raise ImageIncomplete(entry)
-        for source in sorted((root / entry).rglob("*.py")):
-            path = source.relative_to(root).as_posix()
-            if path not in LEFT_OUT:
-                yield path, source
+    spec = util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ImageIncomplete(f"the package {PACKAGE}")
+    package = Path(spec.origin).parent
+    for source in sorted(package.rglob("*.py")):
+        yield source.relative_to(package.parent).as_posix(), source
 
 
 def _third_party() -> Iterator[tuple[str, Path]]:

@@ -27,28 +27,28 @@ from typing import TypeVar
 from sealmarket.chain import BlockGone, ChainReader, ChainUnavailable, JobSlot, Reverted, RpcRefused
 from sealmarket.chain.events import JobQuoted
 from sealmarket.client.errors import ClientError, NotInStore, StoreLied, StoreRefused, StoreUnavailable
-from sealmarket.store.blobs import Store
 from sealmarket.protocol.book import Committee
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode_canonical, to_builtins
-from sealmarket_enclave.protocol.release import SignedComplaint
-from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.sealed.result import ResultEnvelope
+from sealmarket.store.blobs import Store
 from sealmarket_devices.client import DriverError
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode_canonical, to_builtins
+from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.release import SignedComplaint
 from sealmarket_enclave.runtime.channel import Evidence
+from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_worker.committee import committee_of
 from sealmarket_worker.driver import Driver
 from sealmarket_worker.errors import EnclaveLost, InputMissing, JobOver
 from sealmarket_worker.evidence import package, sealed_envelope
-from sealmarket_worker.materials import Intake, Materials
 from sealmarket_worker.journal import JobEntry, JobState, Journal
-from sealmarket_worker.transactions import Ledger
+from sealmarket_worker.materials import Intake, Materials
 from sealmarket_worker.nodes import Nodes, releases_of
 from sealmarket_worker.progress import Listener, StageName, Storyteller
 from sealmarket_worker.session import EnclaveSession, Outcome, key_hash_of
+from sealmarket_worker.transactions import Ledger
 from sealmarket_worker.why import why_over
 
 _T = TypeVar("_T")

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from sealmarket.protocol.wire import PostedResult
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.terms import Seal
-from sealmarket.protocol.wire import PostedResult
 from sealmarket_worker.errors import JournalConflict
 from sealmarket_worker.session import Outcome
 

@@ -15,11 +15,11 @@ from sealmarket_worker.agent import Agent
 from sealmarket_worker.config import WorkerConfig
 from sealmarket_worker.driver import VirtualDriver
 from sealmarket_worker.image import base_interpreter, build_image
-from sealmarket_worker.materials import Intake
 from sealmarket_worker.jobrun import Workshop
 from sealmarket_worker.journal import Journal
-from sealmarket_worker.transactions import ChainLedger
+from sealmarket_worker.materials import Intake
 from sealmarket_worker.progress import Listener, ProgressLog
+from sealmarket_worker.transactions import ChainLedger
 
 PROGRESS = "progress.jsonl"
 JOURNAL = "journal.sqlite"

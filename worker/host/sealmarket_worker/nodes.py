@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from sealmarket.protocol.book import Member
-from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket.protocol.wire import NodeStatus
+from sealmarket_enclave.protocol.numbers import JobId
 
 
 class Nodes(Protocol):

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from sealmarket.protocol.wire import PostedResult
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
-from sealmarket_enclave.protocol.release import SignedComplaint
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Failure, Settlement, enclave_key_hash
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket.protocol.wire import PostedResult
+from sealmarket_enclave.protocol.release import SignedComplaint
 from sealmarket_enclave.runtime.channel import (
+    MAX_PART,
     Channel,
     Deliver,
     Evidence,
     Finished,
     FromEnclave,
     Load,
-    MAX_PART,
     Part,
     Refused,
     ResultPart,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from sealmarket.chain import Chain, Enclave, Sender
+from sealmarket.protocol.wire import PostedResult
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket.protocol.wire import PostedResult
 
 
 class Ledger(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import ChainReader
 from sealmarket.chain.events import JobDecided, JobStopped
-from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.reasons import job_reason, reason_codes
+from sealmarket.protocol.transitions import Status
 from sealmarket_worker.journal import JobEntry
 
 _EVIDENCE = {reason.code: reason.value for reason in Reason}

@@ -10,18 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Bytes64, MicroEpsilon, Uint, Wei
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Bytes64, MicroEpsilon, Shape, Wei
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.hashing import keccak, sha256, words
-from sealmarket.protocol.decisions import Outcome
-from sealmarket_enclave.protocol.numbers import AssetId, FailureCause, Grade, JobId, Seconds, Tee, Timestamp, U32, U8
+from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, FailureCause, Grade, JobId, Seconds, Tee, Timestamp
 from sealmarket_enclave.protocol.terms import Seal
 
 _REPORT_DATA_DOMAIN = keccak(b"sealmarket/report-data/1")
 _EVIDENCE_DOMAIN = keccak(b"sealmarket/evidence/1")
 _TERMS_DOMAIN = keccak(b"sealmarket/effective-terms/1")
 _PARAMETERS_DOMAIN = keccak(b"sealmarket/parameters/1")
-_LEAF_DOMAIN = keccak(b"sealmarket/allowed/1")
 
 
 class AssetUse(TypedShape, frozen=True, kw_only=True):
@@ -39,6 +37,13 @@ class AssetUse(TypedShape, frozen=True, kw_only=True):
     seal_hash: Bytes32
     price: Wei
     epsilon: MicroEpsilon
+
+
+class Parameters(Shape, frozen=True, kw_only=True):
+    """A job's parameters with the salt of their digest. The host sees them: what is secret goes in as an asset."""
+
+    salt: Bytes32
+    values: dict[str, str | int | float | bool]
 
 
 class JobSpec(TypedShape, frozen=True, kw_only=True):
@@ -81,51 +86,6 @@ class JobSpec(TypedShape, frozen=True, kw_only=True):
         return JobId(self.digest(chain_id, market))
 
 
-class Quote(TypedShape, frozen=True, kw_only=True):
-    """The provider's word for an evidence hash, when somebody else submits it."""
-
-    EIP712: ClassVar[str] = "Quote(bytes32 jobId,bytes32 evidenceHash)"
-
-    job_id: JobId
-    evidence_hash: Bytes32
-
-
-class Decision(TypedShape, frozen=True, kw_only=True):
-    """What one oracle node decided. All fields but ``detail`` are the core that honest nodes share.
-
-    ``reasons`` is a bit set of :class:`sealmarket.protocol.reasons.Reason`; ``detail`` hashes this node's own
-    :class:`DecisionDetail` (block, collateral, findings in words).
-    """
-
-    EIP712: ClassVar[str] = (
-        "Decision(bytes32 jobId,bytes32 evidenceHash,address enclaveSigner,bytes32 enclaveKeyHash,"
-        "bytes32 termsDigest,uint32 epoch,uint8 outcome,uint8 grade,uint256 reasons,uint64 expiry,bytes32 detail)"
-    )
-
-    job_id: JobId
-    evidence_hash: Bytes32
-    enclave_signer: Address
-    enclave_key_hash: Bytes32
-    terms_digest: Bytes32
-    epoch: U32
-    outcome: Outcome
-    grade: U8
-    reasons: Uint
-    expiry: Timestamp
-    detail: Bytes32
-
-
-class Stop(TypedShape, frozen=True, kw_only=True):
-    """A node's word that it has not released its share for this job and never will."""
-
-    EIP712: ClassVar[str] = "Stop(bytes32 jobId,bytes32 evidenceHash,uint32 epoch,uint256 reasons)"
-
-    job_id: JobId
-    evidence_hash: Bytes32
-    epoch: U32
-    reasons: Uint
-
-
 class Settlement(TypedShape, frozen=True, kw_only=True):
     """The enclave's word for its result: the hash of the sealed ciphertext, and the usage."""
 
@@ -148,25 +108,6 @@ class Failure(TypedShape, frozen=True, kw_only=True):
     asset_index: U8
     units: U32
     receipt_hash: Bytes32
-
-
-class Acknowledgement(TypedShape, frozen=True, kw_only=True):
-    """The consumer's word that they hold the result."""
-
-    EIP712: ClassVar[str] = "Acknowledgement(bytes32 jobId,bytes32 resultHash)"
-
-    job_id: JobId
-    result_hash: Bytes32
-
-
-class ChallengeAnswer(TypedShape, frozen=True, kw_only=True):
-    """A node's word on whether a challenged ciphertext is to be had."""
-
-    EIP712: ClassVar[str] = "ChallengeAnswer(bytes32 jobId,bytes32 resultHash,bool available)"
-
-    job_id: JobId
-    result_hash: Bytes32
-    available: bool
 
 
 def report_data(job_id: JobId, signer: Address, enclave_key_hash: Bytes32, block_hash: Bytes32) -> Bytes64:
@@ -200,8 +141,3 @@ def terms_digest(uses: Sequence[AssetUse], seals: Sequence[Seal]) -> Bytes32:
         for use, seal in zip(uses, seals, strict=True)
     )
     return keccak(words(_TERMS_DOMAIN, keccak(rows)))
-
-
-def allowed_leaf(tee: Tee, measurement: Bytes32, workload_digest: Bytes32) -> Bytes32:
-    """One entry of an allow-list: this enclave with this workload. Double hashed, as OpenZeppelin's trees expect."""
-    return keccak(keccak(words(_LEAF_DOMAIN, tee, measurement, workload_digest)))

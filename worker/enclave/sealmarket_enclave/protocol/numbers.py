@@ -37,45 +37,8 @@ class Grade(IntEnum):
     HARDWARE = 2
 
 
-class Status(IntEnum):
-    """Where a job stands. Success is Matched, Quoted, Accepted, Settled, Matured."""
-
-    NONE = 0
-    MATCHED = 1
-    QUOTED = 2
-    ACCEPTED = 3
-    SETTLED = 4
-    MATURED = 5
-    CHALLENGED = 6
-    REFUSED = 7
-    STOPPED = 8
-    FAILED = 9
-    EXPIRED = 10
-    CANCELLED = 11
-
-
-class Outcome(IntEnum):
-    """What a quorum of oracle nodes decided, by the row of the fault table that it selects."""
-
-    ACCEPTED = 1
-    PLATFORM_REFUSED = 2
-    REQUEST_REFUSED = 3
-    TERMS_REFUSED = 4
-    INPUT_REFUSED = 5
-    EVIDENCE_WITHHELD = 6
-
-
 class FailureCause(IntEnum):
     """What the enclave says went wrong after acceptance."""
 
     INPUT = 1
     WORKLOAD = 2
-
-
-class Purpose(IntEnum):
-    """What a job is for: a bit each in the terms, a signed promise in the request."""
-
-    TRAIN = 1
-    FINE_TUNE = 2
-    INFER = 4
-    QUERY = 8

@@ -1,10 +1,10 @@
 """The owner's policy for one version of an asset: one document, one digest, bound into the key shares.
 
 It holds the evidence rules, the workloads, the terms and the output rules. What the chain enforces is its projection
-(:class:`sealmarket_enclave.protocol.terms.Terms`). An enclave or workload must be allowed by the policy under which the
+(:class:`.terms.Terms`). An enclave or workload must be allowed by the policy under which the
 shares were made *and* by the terms in force on chain, so a change on chain can only tighten.
 
-The ``evidence`` part is the document of :class:`sealmarket.attestation.policy.rules.EvidenceRules`. Its reader is whoever
+The ``evidence`` part is the document of ``sealmarket.attestation.policy.rules.EvidenceRules``. Its reader is whoever
 verifies evidence: the oracle nodes, the owner who writes it, the auditor. An enclave has no use for it, and stays
 small by not reading it.
 """
@@ -18,7 +18,7 @@ from msgspec import Meta
 from sealmarket_enclave.protocol.codec import Bytes32, Shape
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.numbers import AssetId, Positive8, U32
+from sealmarket_enclave.protocol.numbers import U32, AssetId, Positive8
 from sealmarket_enclave.protocol.terms import Terms
 
 

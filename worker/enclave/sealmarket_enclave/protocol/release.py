@@ -1,4 +1,4 @@
-"""An enclave's word against an oracle node that released a share which is not the one it was dealt.
+"""What an oracle node releases to an enclave, and what the enclave says of a share that is not the one dealt.
 
 A complaint names the node's signed release, so a node that the enclave wrongs can show what it sent. Nobody is slashed
 by it: what HPKE hid cannot be shown to a contract. It leaves the node out of the job, and is counted.
@@ -6,11 +6,13 @@ by it: what HPKE hid cannot be shown to a contract. It leaves the node out of th
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape
 from sealmarket_enclave.protocol.eip712 import TypedShape
-from sealmarket_enclave.protocol.numbers import AssetId, JobId, U8
+from sealmarket_enclave.protocol.hashing import keccak, words
+from sealmarket_enclave.protocol.numbers import U8, AssetId, JobId
 
 
 class Complaint(TypedShape, frozen=True, kw_only=True):
@@ -33,3 +35,37 @@ class SignedComplaint(Shape, frozen=True, kw_only=True):
 
     complaint: Complaint
     signature: HexBytes
+
+
+_RELEASE_DOMAIN = keccak(b"sealmarket/release/1")
+
+
+class ReleasedShare(Shape, frozen=True, kw_only=True):
+    """One asset's share, re-sealed by one node to the enclave's key."""
+
+    asset_id: AssetId
+    sealed: HexBytes
+
+
+class Release(Shape, frozen=True, kw_only=True):
+    """What a node hands over after acceptance. ``signature`` is over :func:`release_hash`."""
+
+    version: Literal["sealmarket/release/1"] = "sealmarket/release/1"
+    job_id: JobId
+    evidence_hash: Bytes32
+    index: U8
+    shares: tuple[ReleasedShare, ...]
+    signature: HexBytes
+
+
+def release_hash(job_id: JobId, evidence_hash: Bytes32, index: int, shares: tuple[ReleasedShare, ...]) -> Bytes32:
+    """What a node signs (EIP-191) for the ciphertexts that it sent, so that it can neither deny nor be blamed."""
+    return release_digest(job_id, evidence_hash, index, [(share.asset_id, keccak(share.sealed)) for share in shares])
+
+
+def release_digest(
+    job_id: JobId, evidence_hash: Bytes32, index: int, sent: Sequence[tuple[AssetId, Bytes32]]
+) -> Bytes32:
+    """As :func:`release_hash`, from each asset and the hash of what was sent: for readers without the ciphertexts."""
+    rows = b"".join(words(asset_id, sent_hash) for asset_id, sent_hash in sent)
+    return keccak(words(_RELEASE_DOMAIN, job_id, evidence_hash, index, keccak(rows)))

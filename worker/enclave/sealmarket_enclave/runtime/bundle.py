@@ -19,13 +19,13 @@ from typing import Protocol
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import FailureCause
+from sealmarket_enclave.runtime.errors import Code, JobDoomed, JobRefused, WorkloadFailed
+from sealmarket_enclave.runtime.job import ParameterValue
+from sealmarket_enclave.runtime.outputs import DeclaredOutput
 from sealmarket_enclave.workload.bundle import unpack
 from sealmarket_enclave.workload.environment import take
 from sealmarket_enclave.workload.errors import BundleError, EnvironmentRefused, ParametersRefused
 from sealmarket_enclave.workload.manifest import Manifest
-from sealmarket_enclave.runtime.errors import Code, JobDoomed, JobRefused, WorkloadFailed
-from sealmarket_enclave.runtime.job import ParameterValue
-from sealmarket_enclave.runtime.outputs import DeclaredOutput
 
 _PREFIX = "job-"
 _LOCK = "in-use"

@@ -27,15 +27,13 @@ from dataclasses import dataclass
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import FailureCause, Tee
-from sealmarket_enclave.sealed.errors import InvalidOutputs
-from sealmarket_enclave.sealed.result import seal_result
 from sealmarket_enclave.runtime.channel import (
+    MAX_PART,
     Channel,
     Deliver,
     Evidence,
     FromHost,
     Load,
-    MAX_PART,
     Refused,
     ResultPart,
     ShareReport,
@@ -57,9 +55,11 @@ from sealmarket_enclave.runtime.job import BoundJob, LoadedJob, check_load
 from sealmarket_enclave.runtime.keys import EnclaveKeys
 from sealmarket_enclave.runtime.outputs import check_declared, enforce
 from sealmarket_enclave.runtime.platform import Platform, PlatformError
-from sealmarket_enclave.runtime.releases import ReleaseDesk
 from sealmarket_enclave.runtime.receipts import Witness, units_up
+from sealmarket_enclave.runtime.releases import ReleaseDesk
 from sealmarket_enclave.runtime.workplace import Prepared, Workplace
+from sealmarket_enclave.sealed.errors import InvalidOutputs
+from sealmarket_enclave.sealed.result import seal_result
 
 JOB_REGISTER = 3
 _WITH_REGISTERS = frozenset({Tee.TDX, Tee.CCA})

@@ -13,11 +13,11 @@ import os
 from typing import Any
 
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.runtime.channel import MAX_PART, Channel, FromHost, Part, Want
+from sealmarket_enclave.runtime.errors import Code, HostFault, InputFailed, InputFault, OutOfOrder, WorkloadFailed
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import ContainerError
 from sealmarket_enclave.sealed.header import HEADER_BYTES, Header
-from sealmarket_enclave.runtime.channel import Channel, FromHost, MAX_PART, Part, Want
-from sealmarket_enclave.runtime.errors import Code, HostFault, InputFailed, InputFault, OutOfOrder, WorkloadFailed
 
 
 def read_container(channel: Channel[FromHost], root: Bytes32, limit: int) -> io.FileIO:

@@ -34,16 +34,15 @@ from typing import TypeVar
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape, canonical_json, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, parameters_digest, terms_digest
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Parameters, parameters_digest, terms_digest
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Tee
-from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, PolicyRefused, strictest
-from sealmarket_enclave.protocol.job import Parameters
+from sealmarket_enclave.protocol.terms import Seal
+from sealmarket_enclave.runtime.channel import Load
+from sealmarket_enclave.runtime.errors import Code, JobDoomed, JobRefused
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey, ShareError
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
-from sealmarket_enclave.runtime.channel import Load
-from sealmarket_enclave.runtime.errors import Code, JobDoomed, JobRefused
 
 MAX_ASSETS = 64
 ParameterValue = str | int | float | bool

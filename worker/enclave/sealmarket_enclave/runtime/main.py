@@ -9,8 +9,8 @@ from pathlib import Path
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.runtime.bundle import BundleWorkplace
 from sealmarket_enclave.runtime.channel import enclave_side
-from sealmarket_enclave.runtime.platform import attach
 from sealmarket_enclave.runtime.core import Runtime, Surroundings
+from sealmarket_enclave.runtime.platform import attach
 from sealmarket_enclave.runtime.sandboxed import StrictSandbox
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sealmarket_enclave.protocol.policy import OutputRules
-from sealmarket_enclave.sealed.outputs import NAME
 from sealmarket_enclave.runtime.errors import WorkloadFailed
+from sealmarket_enclave.sealed.outputs import NAME
 
 
 @dataclass(frozen=True, slots=True)

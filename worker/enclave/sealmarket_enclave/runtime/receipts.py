@@ -18,10 +18,10 @@ from sealmarket_enclave.protocol.receipt import (
     envelope,
     signing_hash,
 )
-from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.runtime.channel import Finished
 from sealmarket_enclave.runtime.job import BoundJob
 from sealmarket_enclave.runtime.keys import EnclaveKeys
+from sealmarket_enclave.sealed.result import ResultEnvelope
 
 SECONDS_PER_UNIT = 60
 """One unit of usage is a started minute of the workload: coarse, since a time tells too."""

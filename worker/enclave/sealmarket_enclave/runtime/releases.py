@@ -15,17 +15,16 @@ from __future__ import annotations
 import msgspec
 
 from sealmarket_enclave.protocol.codec import Address, Bytes32, decode_canonical
-from sealmarket_enclave.protocol.release import Complaint, SignedComplaint
 from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.release import Complaint, Release, SignedComplaint, release_hash
 from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
-from sealmarket_enclave.protocol.release import Release, release_hash
-from sealmarket_enclave.sealed.contexts import ReleaseInfo
-from sealmarket_enclave.sealed.errors import NotOpened, ShareError, WrongKey
-from sealmarket_enclave.sealed.shares import Share, join, open_released
 from sealmarket_enclave.runtime.channel import ShareReport
 from sealmarket_enclave.runtime.errors import InputFailed, InputFault
 from sealmarket_enclave.runtime.job import LoadedAsset, LoadedJob
 from sealmarket_enclave.runtime.keys import EnclaveKeys
+from sealmarket_enclave.sealed.contexts import ReleaseInfo
+from sealmarket_enclave.sealed.errors import NotOpened, ShareError, WrongKey
+from sealmarket_enclave.sealed.shares import Share, join, open_released
 
 
 class ReleaseDesk:

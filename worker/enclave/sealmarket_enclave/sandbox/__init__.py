@@ -3,13 +3,13 @@ away.
 """
 
 from sealmarket_enclave.sandbox.model import (
+    STRICT,
+    WITHOUT_LANDLOCK,
     FailureKind,
     Layer,
     Outputs,
-    STRICT,
     SandboxProfile,
     SandboxUnavailable,
-    WITHOUT_LANDLOCK,
     WorkloadFailed,
 )
 from sealmarket_enclave.sandbox.runner import StartedWorkload, probe, run_workload

@@ -33,20 +33,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sealmarket_enclave.sealed.errors import InvalidOutputs
-from sealmarket_enclave.sealed.outputs import decode_outputs
-from sealmarket_enclave.workload.bundle import CODE
-from sealmarket_enclave.workload.manifest import Limits, Manifest, Value
 from sealmarket_enclave.sandbox import launcher
 from sealmarket_enclave.sandbox.model import (
+    STRICT,
     FailureKind,
     Layer,
     Outputs,
-    STRICT,
     SandboxProfile,
     SandboxUnavailable,
     WorkloadFailed,
 )
+from sealmarket_enclave.sealed.errors import InvalidOutputs
+from sealmarket_enclave.sealed.outputs import decode_outputs
+from sealmarket_enclave.workload.bundle import CODE
+from sealmarket_enclave.workload.manifest import Limits, Manifest, Value
 
 _LAUNCHER = Path(launcher.__file__)
 _F_ADD_SEALS = 1033

@@ -40,7 +40,7 @@ from sealmarket_enclave.sealed.errors import (
     Truncated,
     WrongAsset,
 )
-from sealmarket_enclave.sealed.header import DEFAULT_CHUNK_SIZE, HEADER_BYTES, Header, TAG_BYTES, chunks_for
+from sealmarket_enclave.sealed.header import DEFAULT_CHUNK_SIZE, HEADER_BYTES, TAG_BYTES, Header, chunks_for
 from sealmarket_enclave.sealed.merkle import RootBuilder, header_digest, leaf_digest
 
 KEY_DOMAIN = b"sealmarket/container-key/1"

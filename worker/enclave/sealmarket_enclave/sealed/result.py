@@ -20,7 +20,7 @@ from typing import Literal
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.sealed.container import ContainerReader, KEY_BYTES, seal
+from sealmarket_enclave.sealed.container import KEY_BYTES, ContainerReader, seal
 from sealmarket_enclave.sealed.contexts import ResultInfo
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey

@@ -1,0 +1,43 @@
+"""What a version of an asset is, and the terms that the registry enforces for it.
+
+A set of counterparts is a Merkle root (OpenZeppelin's sorted pairs, double-hashed leaves); the zero root is anybody.
+"""
+
+from __future__ import annotations
+
+from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Shape, Wei
+from sealmarket_enclave.protocol.hashing import keccak, words
+from sealmarket_enclave.protocol.numbers import U32, Grade, Timestamp
+
+
+class Seal(Shape, frozen=True, kw_only=True):
+    """What one version of an asset is: ciphertext root, share set root, policy hash, and the committee epoch."""
+
+    content_root: Bytes32
+    share_root: Bytes32
+    policy_hash: Bytes32
+    epoch: U32
+
+    def hash(self) -> Bytes32:
+        """``sealHash``: the one word by which contracts and jobs know this version's bytes."""
+        return keccak(words(self.content_root, self.share_root, self.policy_hash))
+
+
+class Terms(Shape, frozen=True, kw_only=True):
+    """The projection of a policy that the registry enforces. Roots of zero mean: no root, see each field.
+
+    ``allow_root`` must not be zero: an empty allow-list allows nothing. A zero ``consumer_root`` is anybody.
+    ``budget`` and ``per_job_cap`` of zero mean that no differentially private job is sold.
+    """
+
+    token: Address
+    price: Wei
+    expiry: Timestamp
+    max_uses: U32
+    purposes: U32
+    min_grade: Grade
+    budget: MicroEpsilon
+    per_job_cap: MicroEpsilon
+    allow_root: Bytes32
+    consumer_root: Bytes32
+    follows_committees: bool
