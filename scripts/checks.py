@@ -1,6 +1,6 @@
 """Every check that a change can break, one after the other, each with its time; all run, then one verdict.
 
-scripts/test                    everything; further words go to pytest (`scripts/test tests/sealed -k chunk`)
+scripts/test                    everything; further words go to pytest (`scripts/test tests/enclave/sealed -k chunk`)
 scripts/test --fast             without the tests: format, lint, types, imports, Solidity linter, ABIs
 scripts/test --long             adds the long tier: fuzzing, mutation, soak, coverage
 scripts/test --only NAME ...    one or some of them; `--list` says what there is
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/test",
         description="Every check that a change can break.",
-        epilog="Other words go to pytest, which then runs alone: scripts/test tests/sealed -k chunk",
+        epilog="Other words go to pytest, which then runs alone: scripts/test tests/enclave/sealed -k chunk",
     )
     parser.add_argument("--fast", action="store_true", help="the quick checks only, without the tests")
     parser.add_argument("--long", action="store_true", help="the long tier as well")

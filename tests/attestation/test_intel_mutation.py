@@ -168,15 +168,15 @@ EAR = [
 ]
 MODEL = [("if maker is not _MAKER:", "if False:", "test_nobody_else")]
 TABLE = {
-    "verify": COMMON,
-    "intel_quote": QUOTE,
-    "intel": AUTHENTICATE,
-    "intel_trust": TRUST,
-    "intel_pki": PKI,
-    "intel_tcb": LEVELS,
-    "intel_rules": RULES,
-    "ear": EAR,
-    "model": MODEL,
+    "core/verify": COMMON,
+    "intel/quote": QUOTE,
+    "intel/authenticate": AUTHENTICATE,
+    "intel/trust": TRUST,
+    "intel/pki": PKI,
+    "intel/tcb": LEVELS,
+    "intel/findings": RULES,
+    "core/ear": EAR,
+    "core/model": MODEL,
 }
 MUTANTS = [Mutant(module, *row) for module, rows in TABLE.items() for row in rows]
 TESTS = tuple(f"tests/attestation/test_{name}.py" for name in ("refusals_common", "refusals_intel", "model"))

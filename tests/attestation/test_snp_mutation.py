@@ -113,11 +113,11 @@ RULES = [
     ("    if keys and raw.id_key_digest not in keys:\n", "    if False:\n", "id_block"),
 ]
 TABLE = {
-    "snp_report": REPORT,
-    "snp": AUTHENTICATE,
-    "snp_certificates": CERTIFICATES,
-    "snp_leaf": LEAF,
-    "snp_rules": RULES,
+    "amd/report": REPORT,
+    "amd/authenticate": AUTHENTICATE,
+    "amd/certificates": CERTIFICATES,
+    "amd/leaf": LEAF,
+    "amd/findings": RULES,
 }
 MUTANTS = [Mutant(module, *row) for module, rows in TABLE.items() for row in rows]
 

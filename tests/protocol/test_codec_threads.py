@@ -8,7 +8,8 @@ import sys
 _MANY_FIRST_READERS = """
 import contextlib, sys, threading
 sys.setswitchinterval(1e-6)
-from sealmarket.protocol import codec, job, policy, wire
+from sealmarket.protocol import wire
+from sealmarket_enclave.protocol import codec, job, policy
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
 found = [kind for module in (wire, policy, job) for kind in vars(module).values()]

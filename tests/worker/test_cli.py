@@ -108,9 +108,9 @@ def test_measure_of_a_kind_without_a_virtual_device_is_refused(image: Path) -> N
 
 def test_an_image_holds_no_bytecode_no_tests_and_nothing_that_only_clients_need(image: Path) -> None:
     files = {path.relative_to(image).as_posix() for path in image.rglob("*") if path.is_file()}
-    assert {"__main__.py", "sealmarket_worker/enclave/runtime.py", "sealmarket_worker/sandbox/launcher.py"} <= files
+    assert {"__main__.py", "sealmarket_enclave/runtime/core.py", "sealmarket_enclave/sandbox/launcher.py"} <= files
     assert all(name.endswith((".py", ".so")) for name in files)
-    absent = ("sealmarket/client", "sealmarket/chain", "sealmarket/attestation", "sealmarket_worker/host", "httpx")
+    absent = ("sealmarket/", "sealmarket_worker/", "sealmarket_devices/", "httpx")
     assert not [name for name in files if name.startswith(absent) or "SelfTest" in name]
 
 
