@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,6 +11,8 @@ from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.service.errors import AnswerTooLong
+from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
@@ -22,8 +25,8 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.document_rules import load_share_set, parsed_policy
 from sealmarket_oracle.gate.inputs import AssetFacts, Case, NotShown, Papers, Place
-from sealmarket_oracle.store import Store
 
+_log = logging.getLogger("sealmarket.oracle")
 MAXIMUM_ENVELOPES = 16
 """Envelopes that are tried for one job: whoever fills the store with others wastes their own time."""
 _CACHED_BYTES = 64 << 20
@@ -33,7 +36,7 @@ _CACHED_NAMES = 10_000
 class PapersDesk:
     """Fetches papers, and remembers those that were there: content under a hash does not change."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: NodeStore) -> None:
         self._store = store
         self._held: OrderedDict[Bytes32, bytes] = OrderedDict()
         self._bytes = 0
@@ -43,7 +46,7 @@ class PapersDesk:
         """Everything that the store has of a job's papers. What is absent is left out.
 
         Raises:
-            StoreUnavailable: the store gave no answer, which is not the same as "it is not there".
+            ServiceError: the store gave no usable answer, which is not the same as "it is not there".
         """
         policies: dict[Bytes32, bytes] = {}
         share_sets: dict[Bytes32, bytes] = {}
@@ -62,7 +65,7 @@ class PapersDesk:
         """The same papers, with what else the job names and the store has. What was there once is not asked for again.
 
         Raises:
-            StoreUnavailable: as :meth:`gather`.
+            ServiceError: as :meth:`gather`.
         """
         has, request, parameters = self._store.has, spec.request_hash, spec.parameters_digest
         result_key = self._document(spec.result_key_hash)
@@ -105,14 +108,14 @@ class PapersDesk:
             wanted.add(asset.state.terms.allow_root)
         if terms.consumer_root not in (ZERO_HASH, asset.state.terms.consumer_root):
             wanted.add(terms.consumer_root)
-        found = {root: self._store.leaves(root) for root in wanted}
+        found = {root: self._store.find_leaves(root) for root in wanted}
         return {root: leaves for root, leaves in found.items() if leaves is not None}
 
     def _document(self, name: Bytes32) -> bytes | None:
         if (held := self._held.get(name)) is not None:
             self._held.move_to_end(name)
             return held
-        found = self._store.document(name)
+        found = self._store.find_document(name)
         if found is not None:
             self._held[name] = found
             self._bytes += len(found)
@@ -120,6 +123,19 @@ class PapersDesk:
                 _, dropped = self._held.popitem(last=False)
                 self._bytes -= len(dropped)
         return found
+
+
+def posted_evidence(store: NodeStore, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
+    """The envelopes that were posted for a job. A list that is too long counts as empty: only the provider extends it.
+
+    Raises:
+        ServiceError: as :meth:`PapersDesk.gather`.
+    """
+    try:
+        return store.evidence(job_id)
+    except AnswerTooLong as error:
+        _log.warning("job %s: its evidence counts as withheld: %s", job_id, error.message)
+        return ()
 
 
 def open_evidence(case: Case, envelopes: Sequence[EvidenceEnvelope], private: PrivateKey) -> EvidencePackage | NotShown:

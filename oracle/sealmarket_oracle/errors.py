@@ -4,7 +4,6 @@
     └── OracleError
         ├── InvalidConfig          the configuration would start a node that must not run
         ├── KeyFileRefused         a key file is absent, readable by others, or no key
-        ├── StoreUnavailable       the store does not answer, or answers something else than was asked for
         ├── JournalError
         │   ├── JournalMismatch    the journal belongs to another chain, market or node
         │   ├── ChainRewritten     a block that was final is no longer on the chain
@@ -14,7 +13,7 @@
         ├── StaleChain             the newest block is too old to rely on
         └── NotOnCommittee         the committee of an epoch is not the one in the address book
 
-Only :class:`StoreUnavailable` and :class:`StaleChain` are worth waiting for.
+Only :class:`StaleChain` is worth waiting for; so is every error of the store (:mod:`sealmarket.service.errors`).
 """
 
 from __future__ import annotations
@@ -32,10 +31,6 @@ class InvalidConfig(OracleError):
 
 class KeyFileRefused(OracleError):
     """A key file is absent, readable by others, or not a key."""
-
-
-class StoreUnavailable(OracleError):
-    """The store does not answer, or not with what was asked for."""
 
 
 class JournalError(OracleError):

@@ -11,6 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from sealmarket.chain import Chain
+from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle import keys as key_files
 from sealmarket_oracle.api import create_app
@@ -18,10 +19,11 @@ from sealmarket_oracle.config import Config, load
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, Terms
-from sealmarket_oracle.store import HttpStore
 
 _PR_SET_DUMPABLE = 4
 JOURNAL_FILE = "journal.sqlite"
+STORE_SECONDS = 10.0
+"""How long one request may hold the thread that decides."""
 _log = logging.getLogger("sealmarket.oracle")
 
 
@@ -36,7 +38,7 @@ def build(config: Config) -> Node:
         signer=keys.signer.address,
     )
     terms = Terms(roots=config.roots, grade_floor=config.grade_floor, max_head_age_seconds=config.max_head_age_seconds)
-    return Node(Chain(config.book, config.rpc), journal, HttpStore(config.store), keys, terms)
+    return Node(Chain(config.book, config.rpc), journal, Store(config.store, timeout=STORE_SECONDS), keys, terms)
 
 
 def serve(path: Path | None) -> None:

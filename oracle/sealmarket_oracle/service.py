@@ -23,12 +23,13 @@ from sealmarket.chain.model import Block
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Stop
 from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, NodeStatus, SignedDecision, SignedStop
+from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.codec import HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.release import Release
-from sealmarket_oracle.documents import PapersDesk, open_evidence
+from sealmarket_oracle.documents import PapersDesk, open_evidence, posted_evidence
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import Follower
 from sealmarket_oracle.gate.decide import decide
@@ -36,7 +37,6 @@ from sealmarket_oracle.gate.inputs import AssetFacts, Case, Deferral, NotShown, 
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.release import AtHead, May, MayNot, MustStop, judge, seal_release, stop_of
-from sealmarket_oracle.store import Store
 
 _log = logging.getLogger("sealmarket.oracle")
 _FIRST_PAUSE, _LONGEST_PAUSE, _LASTING_PAUSE = 0.1, 1.0, 30.0
@@ -76,7 +76,7 @@ class Node:
         self,
         chain: ChainReader,
         journal: Journal,
-        store: Store,
+        store: NodeStore,
         keys: NodeKeys,
         terms: Terms,
         *,
@@ -174,7 +174,7 @@ class Node:
     def _decide(self, case: Case) -> MayNot | None:
         papers = self._papers.gather(self.place, case.committee, case.index, case.assets)
         papers = self._papers.with_materials(papers, case.spec, case.assets)
-        package = open_evidence(case, self._store.evidence(case.job_id), self._keys.hpke)
+        package = open_evidence(case, posted_evidence(self._store, case.job_id), self._keys.hpke)
         shown = package if isinstance(package, NotShown) else Shown(package=package, named=self._named(package, case))
         decided = decide(case, papers, shown, self._keys.hpke, self._terms.roots)
         if isinstance(decided, Deferral):
@@ -271,7 +271,7 @@ class Node:
         """Put decisions' details where a reader of the chain finds them by hash; they are in our answers as well."""
         while self._unkept:
             try:
-                self._store.keep(self._unkept[0])
+                self._store.put_document(self._unkept[0])
             except SealmarketError as error:
                 _log.debug("a decision's detail waits for the store: %s", error)
                 return

@@ -165,7 +165,7 @@ def _matched(story: Story, handle: RequestHandle) -> JobId:
 
 
 def _offer(story: Story, provider: Address) -> SignedComputeOrder:
-    return next(signed for signed in story.cast.store.compute_orders() if signed.order.provider == provider)
+    return next(signed for signed in story.cast.api.orders.compute_orders() if signed.order.provider == provider)
 
 
 def _refused(story: Story, job_id: JobId) -> JobRecord:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scripts.toolchain import ROOT
 from sealmarket.attestation.core.model import TdxMeasurement
-from sealmarket.client import Consumer, Owner, Provider, Store
+from sealmarket.client import Consumer, MarketApi, Owner, Provider, Store
 from sealmarket.workloads.fetch import fetch_wheels, lock_environment
 from sealmarket_devices.driver import expected_measurement
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -92,6 +92,7 @@ class Cast:
     rogue: Provider
     purses: dict[str, Purse]
     store: Store
+    api: MarketApi
 
 
 HOSPITALS = ("hospital_a", "hospital_b")
@@ -99,16 +100,17 @@ HOSPITALS = ("hospital_a", "hospital_b")
 
 def gather(market: LocalMarket) -> Cast:
     """Give everybody an account with coin."""
-    store = Store(market.book.store)
+    store, api = Store(market.book.store), MarketApi(market.book.backend)
     names = (*HOSPITALS, "insurer", "provider", "rogue")
     with ThreadPoolExecutor() as side_by_side:
         purses = dict(zip(names, side_by_side.map(market.purse, names), strict=True))
-    first, second = (Owner(market.chain, purses[name].account, store) for name in HOSPITALS)
+    first, second = (Owner(market.chain, purses[name].account, store, api) for name in HOSPITALS)
     return Cast(
         hospitals=(first, second),
-        insurer=Consumer(market.chain, purses["insurer"].account, store),
-        provider=Provider(market.chain, purses["provider"].account, store),
-        rogue=Provider(market.chain, purses["rogue"].account, store),
+        insurer=Consumer(market.chain, purses["insurer"].account, store, api),
+        provider=Provider(market.chain, purses["provider"].account, api),
+        rogue=Provider(market.chain, purses["rogue"].account, api),
         purses=purses,
         store=store,
+        api=api,
     )

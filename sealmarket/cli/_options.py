@@ -15,6 +15,7 @@ import typer
 
 from sealmarket.chain import Chain
 from sealmarket.client.books import load_book
+from sealmarket.market_api.client import MarketApi
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
@@ -56,13 +57,14 @@ class Usage(SealmarketError):
 
 
 @contextmanager
-def market(book: Path, rpc: str) -> Iterator[tuple[Chain, Store]]:
-    """The chain and the store of an address book."""
+def market(book: Path, rpc: str) -> Iterator[tuple[Chain, Store, MarketApi]]:
+    """The chain, the store and the market's API of an address book."""
     addresses = load_book(book)
-    chain, store = Chain(addresses, rpc), Store(addresses.store)
+    chain, store, api = Chain(addresses, rpc), Store(addresses.store), MarketApi(addresses.backend)
     try:
-        yield chain, store
+        yield chain, store, api
     finally:
+        api.close()
         store.close()
         chain.close()
 

@@ -21,7 +21,7 @@ def status(book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
     """
     from sealmarket.chain.contracts import members_hash
 
-    with market(book, rpc) as (chain, _):
+    with market(book, rpc) as (chain, *_):
         head, final = chain.head(), chain.final()
         view = chain.at(final)
         known = {c.epoch: view.committee_hash(c.epoch) == members_hash(c) for c in chain.book.committees}
@@ -76,7 +76,7 @@ def account(
     Example: sealmarket chain account 0xACCOUNT --book market.json --rpc URL
     """
     address = account_option(holder)
-    with market(book, rpc) as (chain, _):
+    with market(book, rpc) as (chain, *_):
         head = chain.head()
         found = chain.at(head).account(ZERO_ADDRESS, address)
     told = {"free": str(int(found.free)), "staked": str(int(found.staked)), "block": head.number}

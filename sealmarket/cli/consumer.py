@@ -78,8 +78,8 @@ def deposit(
     Example: sealmarket consumer deposit 10coin --book market.json --rpc URL --key-file consumer.key
     """
     wanted = amount(value)
-    with market(book, rpc) as (chain, store):
-        mined = Consumer(chain, load_key(key_file), store, development=development).deposit(wanted)
+    with market(book, rpc) as (chain, store, api):
+        mined = Consumer(chain, load_key(key_file), store, api, development=development).deposit(wanted)
     told = {"deposited": str(int(wanted)), "block": mined.block.number}
     answer(told, [f"deposited {coins(wanted)} in block {mined.block.number}"], as_json)
 
@@ -92,8 +92,8 @@ def withdraw(
 
     Example: sealmarket consumer withdraw --book market.json --rpc URL --key-file consumer.key
     """
-    with market(book, rpc) as (chain, store):
-        withdraw_free(chain, Consumer(chain, load_key(key_file), store, development=development), as_json)
+    with market(book, rpc) as (chain, store, api):
+        withdraw_free(chain, Consumer(chain, load_key(key_file), store, api, development=development), as_json)
 
 
 @app.command()
@@ -138,8 +138,8 @@ def request(
     wanted = Purpose[choice(purpose, "train", "fine_tune", "infer", "query").upper()]
     bundle = read_bundle(workload)
     values = complete_parameters(bundle, _parameters(parameter or []), len(wishes))
-    with market(book, rpc) as (chain, store):
-        consumer = Consumer(chain, load_key(key_file), store, development=development)
+    with market(book, rpc) as (chain, store, api):
+        consumer = Consumer(chain, load_key(key_file), store, api, development=development)
         handle = consumer.request(bundle, values, wishes, limits, secret, purpose=wanted)
         job = consumer.wait_match(handle, timeout=wait) if wait else None
     told = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None}
@@ -155,7 +155,7 @@ def status(job: _Job, book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> N
 
     Example: sealmarket consumer status 0xJOB --book market.json --rpc URL
     """
-    with market(book, rpc) as (chain, _):
+    with market(book, rpc) as (chain, *_):
         record = read_job(chain, JobId(hash_option(job)))
     answer(_told(record), _lines(record), as_json)
 
@@ -184,8 +184,8 @@ def result(
     """
     job_id = JobId(hash_option(job))
     secret = load_result_key(result_key, passphrase=_passphrase_of(result_key, passphrase_file))
-    with market(book, rpc) as (chain, store):
-        consumer = Consumer(chain, load_key(key_file), store, development=development)
+    with market(book, rpc) as (chain, store, api):
+        consumer = Consumer(chain, load_key(key_file), store, api, development=development)
         consumer.wait(job_id, timeout=wait)
         outputs = consumer.open_result(job_id, secret)
         out.mkdir(parents=True, exist_ok=True)

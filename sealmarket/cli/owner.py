@@ -59,8 +59,8 @@ def seal(
     """
     draft = _draft(policy)
     passphrase = None if plain_key else read_passphrase(passphrase_file, "Passphrase for the data key", confirm=True)
-    with market(book, rpc) as (chain, store):
-        owner = Owner(chain, load_key(key_file), store, development=development)
+    with market(book, rpc) as (chain, store, api):
+        owner = Owner(chain, load_key(key_file), store, api, development=development)
         sealed = owner.seal(
             file,
             draft,
@@ -95,8 +95,8 @@ def publish(
     if not (folder / SUMMARY).is_file():
         raise Usage(f"{folder} holds no sealed asset", remedy="make one with `sealmarket owner seal`")
     sealed = SealedAsset.load(folder)
-    with market(book, rpc) as (chain, store):
-        mined = Owner(chain, load_key(key_file), store, development=development).publish(sealed)
+    with market(book, rpc) as (chain, store, api):
+        mined = Owner(chain, load_key(key_file), store, api, development=development).publish(sealed)
     told = {
         "assetId": str(sealed.asset_id),
         "version": sealed.version,
@@ -142,8 +142,8 @@ def tighten(
     if not changes:
         raise Usage("nothing to tighten was named", remedy="name --price, --expiry, --max-uses or --purposes")
     asset_id = AssetId(hash_option(asset))
-    with market(book, rpc) as (chain, store):
-        owner = Owner(chain, load_key(key_file), store, development=development)
+    with market(book, rpc) as (chain, store, api):
+        owner = Owner(chain, load_key(key_file), store, api, development=development)
         mined = owner.tighten(asset_id, version, **changes)
         terms = chain.at(mined.block).asset(asset_id, version).terms
     answer(terms, [f"tightened in block {mined.block.number}: {', '.join(changes)}"], as_json)
@@ -164,8 +164,8 @@ def revoke(
     Example: sealmarket owner revoke 0xASSET 1 --book market.json --rpc URL --key-file owner.key
     """
     asset_id = AssetId(hash_option(asset))
-    with market(book, rpc) as (chain, store):
-        mined = Owner(chain, load_key(key_file), store, development=development).revoke(asset_id, version)
+    with market(book, rpc) as (chain, store, api):
+        mined = Owner(chain, load_key(key_file), store, api, development=development).revoke(asset_id, version)
     told = {
         "assetId": str(asset_id),
         "version": version,
@@ -188,8 +188,8 @@ def earnings(
 
     Example: sealmarket owner earnings --withdraw --book market.json --rpc URL --key-file owner.key
     """
-    with market(book, rpc) as (chain, store):
-        owner = Owner(chain, load_key(key_file), store, development=development)
+    with market(book, rpc) as (chain, store, api):
+        owner = Owner(chain, load_key(key_file), store, api, development=development)
         free = owner.earnings(ZERO_ADDRESS)
         mined = owner.withdraw(ZERO_ADDRESS, free) if withdraw and free else None
     told = {"free": str(int(free)), "withdrawn": mined is not None}

@@ -36,8 +36,8 @@ def balance(
 
     Example: sealmarket provider balance --book market.json --rpc URL --key-file provider.key
     """
-    with market(book, rpc) as (chain, store):
-        found = Provider(chain, load_key(key_file), store, development=development).balances()
+    with market(book, rpc) as (chain, _, api):
+        found = Provider(chain, load_key(key_file), api, development=development).balances()
     told = {"free": str(int(found.free)), "staked": str(int(found.staked))}
     answer(told, [f"free {coins(found.free)}, staked {coins(found.staked)}"], as_json)
 
@@ -56,8 +56,8 @@ def stake(
     Example: sealmarket provider stake 10coin --book market.json --rpc URL --key-file provider.key
     """
     wanted = amount(value)
-    with market(book, rpc) as (chain, store):
-        _, mined = Provider(chain, load_key(key_file), store, development=development).stake(wanted)
+    with market(book, rpc) as (chain, _, api):
+        _, mined = Provider(chain, load_key(key_file), api, development=development).stake(wanted)
     told = {"staked": str(int(wanted)), "block": mined.block.number}
     answer(told, [f"staked {coins(wanted)} in block {mined.block.number}", "next: sealmarket provider offer"], as_json)
 
@@ -87,8 +87,8 @@ def offer(
     asked, most_lost, unit = amount(price), amount(penalty), amount(unit_price)
     kind = Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()]
     grade = Grade.SIMULATED if simulated else Grade.HARDWARE
-    with market(book, rpc) as (chain, store):
-        provider = Provider(chain, load_key(key_file), store, development=development)
+    with market(book, rpc) as (chain, _, api):
+        provider = Provider(chain, load_key(key_file), api, development=development)
         order = provider.offer(
             tee=kind,
             grade=grade,
@@ -120,8 +120,8 @@ def unstake(
     Example: sealmarket provider unstake 10coin --book market.json --rpc URL --key-file provider.key
     """
     wanted = None if value is None else amount(value)
-    with market(book, rpc) as (chain, store):
-        provider = Provider(chain, load_key(key_file), store, development=development)
+    with market(book, rpc) as (chain, _, api):
+        provider = Provider(chain, load_key(key_file), api, development=development)
         mined = provider.finish_unstake() if wanted is None else provider.unstake(wanted)
     told = {"unbonding": None if wanted is None else str(int(wanted)), "block": mined.block.number}
     what = "what had unbonded is free" if wanted is None else f"{coins(wanted)} began to unbond"
@@ -136,5 +136,5 @@ def withdraw(
 
     Example: sealmarket provider withdraw --book market.json --rpc URL --key-file provider.key
     """
-    with market(book, rpc) as (chain, store):
-        withdraw_free(chain, Provider(chain, load_key(key_file), store, development=development), as_json)
+    with market(book, rpc) as (chain, _, api):
+        withdraw_free(chain, Provider(chain, load_key(key_file), api, development=development), as_json)

@@ -1,8 +1,8 @@
 """The SDK: what an owner, a consumer, a provider and a reader of receipts do, as plain calls.
 
-chain, store = Chain(book, rpc_url), Store(book.store)
-sealed = Owner(chain, account, store).seal(Path("patients.csv"), draft, Path("sealed"), passphrase="…")
-handle = Consumer(chain, account, store).request(workload, parameters, [AssetWish(asset_id=…)], limits, key)
+chain, store, api = Chain(book, rpc_url), Store(book.store), MarketApi(book.backend)
+sealed = Owner(chain, account, store, api).seal(Path("patients.csv"), draft, Path("sealed"), passphrase="…")
+handle = Consumer(chain, account, store, api).request(workload, parameters, [AssetWish(asset_id=…)], limits, key)
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from sealmarket.client.errors import ClientError
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.owner import Owner, SealedAsset
 from sealmarket.client.provider import Provider
+from sealmarket.market_api.client import MarketApi
+from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
 
 __all__ = [
@@ -32,11 +34,13 @@ __all__ = [
     "DraftTerms",
     "JobLimits",
     "JobRecord",
+    "MarketApi",
     "Owner",
     "PolicyDraft",
     "Provider",
     "RequestHandle",
     "SealedAsset",
+    "ServiceError",
     "Store",
     "complete_parameters",
     "create_account",

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sealmarket.chain import Block, Chain, Mined, Sender
-from sealmarket.client.errors import JobEndedOtherwise, NotInStore, RequestInvalid, WaitedTooLong
+from sealmarket.client.errors import JobEndedOtherwise, RequestInvalid, WaitedTooLong
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket.client.owner import new_salt
 from sealmarket.client.signing import sign
+from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.orders import Acknowledgement, AssetLimit, Purpose, Request
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage, SignedRequest
-from sealmarket.store.blobs import Store, digest_of
+from sealmarket.service.errors import ItemNotFound
+from sealmarket.store.blobs import STORE, Store, digest_of
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
     ZERO_HASH,
@@ -100,6 +102,7 @@ class Consumer:
         chain: Chain,
         account: LocalAccount,
         store: Store,
+        api: MarketApi,
         *,
         development: bool = False,
         pause: Callable[[float], None] = time.sleep,
@@ -107,7 +110,7 @@ class Consumer:
         """``development``: whoever calls has started this chain, so its well-known keys may be used."""
         self._chain = chain
         self._account = account
-        self._store = store
+        self._store, self._api = store, api
         self._sender = Sender(chain, account, development=development)
         self._pause = pause
 
@@ -151,7 +154,7 @@ class Consumer:
         Raises:
             ParametersRefused: not what the workload's schema takes.
             RequestInvalid: assets that do not fit each other or the limits.
-            StoreUnavailable, ChainUnavailable: nothing is posted then; do it again.
+            ServiceUnavailable, ChainUnavailable: nothing is posted then; do it again.
         """
         bundle = workload if isinstance(workload, Bundle) else read_bundle(workload)
         values = complete_parameters(bundle, parameters, len(assets))
@@ -171,7 +174,7 @@ class Consumer:
 
     def post(self, handle: RequestHandle) -> None:
         """Put a signed request into the book, its parameters beside it."""
-        self._store.post_request(handle.signed)
+        self._api.orders.post_request(handle.signed)
         self._store.post_parameters(handle.request_hash, handle.parameters)
 
     def _request(
@@ -252,7 +255,7 @@ class Consumer:
         deadline = time.monotonic() + timeout
         while (job := self.find_job(handle.request_hash, handle.since)) is None:
             if time.monotonic() > deadline:
-                state = self._store.request(handle.request_hash)
+                state = self._api.orders.request(handle.request_hash)
                 why = "; ".join(state.explanation) or f"the book says {state.state}"
                 raise WaitedTooLong("a match", timeout, why)
             self._pause(POLL_SECONDS)
@@ -288,7 +291,7 @@ class Consumer:
 
         Raises:
             JobEndedOtherwise: there is no result.
-            NotInStore: the ciphertext is not to be had; challenge it before the window closes.
+            ItemNotFound: the ciphertext is not to be had; challenge it before the window closes.
             SealedError: another key, or not the bytes that the enclave signed.
         """
         record = read_job(self._chain, job_id)
@@ -303,7 +306,7 @@ class Consumer:
         """The evidence of the job's enclave, which its provider sealed to the consumer as well: for one's own check.
 
         Raises:
-            NotInStore: nothing that opens with this key hashes to what is on chain.
+            ItemNotFound: nothing that opens with this key hashes to what is on chain.
         """
         record, book = read_job(self._chain, job_id), self._chain.book
         info = EvidenceInfo(
@@ -322,7 +325,7 @@ class Consumer:
             found = evidence_hash(package.quote, package.enclave_signer, key_hash, package.block_hash)
             if found == record.evidence_hash:
                 return package
-        raise NotInStore("evidence sealed to this result key", str(job_id))
+        raise ItemNotFound(STORE, "evidence sealed to this result key", str(job_id))
 
     def acknowledge(self, job_id: JobId, *, on_chain: bool = False) -> Mined | None:
         """Say that the result arrived, which pays the provider at once.
@@ -334,8 +337,8 @@ class Consumer:
             raise _ended(record)
         if on_chain:
             return self._sender.send(self._chain.market.acknowledge(record.spec, record.receipt))
-        word = Acknowledgement(job_id=job_id, result_hash=record.settled.result_hash)
-        self._store.post_acknowledgement(word, sign(self._account, self._chain.book, word))
+        statement = Acknowledgement(job_id=job_id, result_hash=record.settled.result_hash)
+        self._api.jobs.post_acknowledgement(statement, sign(self._account, self._chain.book, statement))
         return None
 
 

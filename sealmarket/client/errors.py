@@ -2,10 +2,6 @@
 
     SealmarketError
     └── ClientError
-        ├── StoreUnavailable    nobody answers, or the answer is "later": try again
-        ├── NotInStore          nothing under that name
-        ├── StoreRefused        the server says no, and why
-        ├── StoreLied           the server answered with other bytes than the name commits to
         ├── RequestInvalid      what was asked for cannot be signed or matched
         ├── PolicyMismatch      a policy draft and the data, committee or chain do not fit each other
         ├── CommitteeMismatch   the address book names other oracle nodes than the chain
@@ -39,44 +35,6 @@ class AddressBookRefused(ClientError):
             remedy="name the file that scripts/deploy wrote, or ask whoever deployed the market for it",
         )
         self.path, self.detail = path, detail
-
-
-class StoreUnavailable(ClientError):
-    """the store at {url} does not answer: {detail}"""
-
-    def __init__(self, url: str, detail: str) -> None:
-        super().__init__(
-            f"the store at {url} does not answer: {detail}",
-            remedy="check the URL and that the server runs; nothing is lost by trying again",
-        )
-        self.url, self.detail = url, detail
-
-
-class NotInStore(ClientError):
-    """the store has no {kind} {name}"""
-
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"the store has no {kind} {name}", remedy="ask whoever made it to upload it again")
-        self.kind, self.name = kind, name
-
-
-class StoreRefused(ClientError):
-    """the store refused {what}: {detail}"""
-
-    def __init__(self, what: str, detail: str, remedy: str) -> None:
-        super().__init__(f"the store refused {what}: {detail}", remedy=remedy or "correct it and send it again")
-        self.what, self.detail = what, detail
-
-
-class StoreLied(ClientError):
-    """the store's {kind} {expected} is {found}"""
-
-    def __init__(self, kind: str, expected: object, found: object) -> None:
-        super().__init__(
-            f"the store's {kind} {expected} is {found}",
-            remedy="use another store; what this one holds under that name is altered or damaged",
-        )
-        self.kind, self.expected, self.found = kind, expected, found
 
 
 class RequestInvalid(ClientError):

@@ -9,10 +9,10 @@ from typing import Self
 
 import httpx
 
-from sealmarket.client.errors import ClientError, StoreLied
-from sealmarket.client.http import Http
 from sealmarket.protocol.book import AddressBook, Committee, Member
 from sealmarket.protocol.wire import NodeStatus, SignedDecision
+from sealmarket.service.connection import Connection
+from sealmarket.service.errors import ContentMismatch, ServiceError
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
@@ -20,6 +20,8 @@ from sealmarket_enclave.protocol.signing import require_signer
 
 log = logging.getLogger(__name__)
 
+NODE = "oracle node"
+"""How errors name the service."""
 _TIMEOUT_SECONDS = 5.0
 _AT_ONCE = 16
 
@@ -30,7 +32,7 @@ class Nodes:
     def __init__(self, *, timeout: float = _TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None) -> None:
         self._timeout = timeout
         self._transport = transport
-        self._https: dict[str, Http] = {}
+        self._connections: dict[str, Connection] = {}
         self._pool = ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="nodes")
 
     def __enter__(self) -> Self:
@@ -42,51 +44,53 @@ class Nodes:
     def statuses(self, members: Sequence[Member], job_id: Bytes32) -> list[NodeStatus | None]:
         """What each member says of a job, in their order and unchecked; None from one that did not answer properly."""
         for member in members:
-            if member.url not in self._https:
-                self._https[member.url] = Http(member.url, timeout=self._timeout, transport=self._transport)
+            if member.url not in self._connections:
+                self._connections[member.url] = Connection(
+                    member.url, service=NODE, timeout=self._timeout, transport=self._transport
+                )
         return list(self._pool.map(lambda member: self._ask(member.url, job_id), members))
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for http in self._https.values():
-            http.close()
+        for connection in self._connections.values():
+            connection.close()
 
     def _ask(self, url: str, job_id: Bytes32) -> NodeStatus | None:
         try:
-            status = _status(self._https[url], job_id)
-        except ClientError as error:
+            status = _status(self._connections[url], job_id)
+        except ServiceError as error:
             log.info("node %s does not answer for job %s: %s", url, job_id, error)
             return None
         return status if status.job_id == job_id else None
 
 
 def node_status(url: str, job_id: Bytes32) -> NodeStatus:
-    """What one node says of a job; unchecked. Raises :class:`ClientError`."""
-    http = Http(url, timeout=_TIMEOUT_SECONDS)
+    """What one node says of a job; unchecked. Raises :class:`ServiceError`."""
+    connection = Connection(url, service=NODE, timeout=_TIMEOUT_SECONDS)
     try:
-        return _status(http, job_id)
+        return _status(connection, job_id)
     finally:
-        http.close()
+        connection.close()
 
 
-def _status(http: Http, job_id: Bytes32) -> NodeStatus:
-    return http.read(f"/v1/jobs/{job_id}", NodeStatus, what="job")
+def _status(connection: Connection, job_id: Bytes32) -> NodeStatus:
+    return connection.read(f"/v1/jobs/{job_id}", NodeStatus, what="job")
 
 
 def check_decision(signed: SignedDecision, book: AddressBook, committee: Committee) -> None:
     """Hold a decision against its signer and its own detail.
 
     Raises:
-        StoreLied: no such member, or another detail than the one that was signed.
+        ContentMismatch: no such member, or another detail than the one that was signed.
         SignatureRefused: not that member's signature.
     """
     if signed.index >= len(committee.members):
-        raise StoreLied("decision", f"of one of {len(committee.members)} members", f"member {signed.index}")
+        raise ContentMismatch(NODE, "decision", f"of one of {len(committee.members)} members", f"member {signed.index}")
     digest = signed.decision.digest(book.chain_id, book.market)
     require_signer(digest, signed.signature, committee.members[signed.index].signer, "a decision")
     if (found := keccak(signed.detail.canonical())) != signed.decision.detail:
-        raise StoreLied("decision detail", signed.decision.detail, found)
+        raise ContentMismatch(NODE, "decision detail", signed.decision.detail, found)
 
 
 def signed_decisions(

@@ -29,6 +29,7 @@ from sealmarket.client.draft import PolicyDraft, policy_document
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.client.keyfile import KeyKind, write_key_file
 from sealmarket.client.signing import sign
+from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import AssetOrder, asset_id
 from sealmarket.protocol.wire import SignedAssetOrder
@@ -138,11 +139,13 @@ class SealedAsset:
 class Owner:
     """One owner's account on one market."""
 
-    def __init__(self, chain: Chain, account: LocalAccount, store: Store, *, development: bool = False) -> None:
+    def __init__(
+        self, chain: Chain, account: LocalAccount, store: Store, api: MarketApi, *, development: bool = False
+    ) -> None:
         """``development``: whoever calls has started this chain, so its well-known keys may be used."""
         self._chain = chain
         self._account = account
-        self._store = store
+        self._store, self._api = store, api
         self._sender = Sender(chain, account, development=development)
 
     @property
@@ -236,7 +239,7 @@ class Owner:
 
         Raises:
             Reverted: for example published before.
-            StoreUnavailable, StoreRefused: nothing is on chain then.
+            ServiceUnavailable, ServiceRefused: nothing is on chain then.
         """
         self.upload(sealed)
         registry, version = self._chain.registry, sealed.version
@@ -304,7 +307,7 @@ class Owner:
             providers=providers,
             salt=new_salt(view.account(token, self.address).generation),
         )
-        self._store.post_asset_order(
+        self._api.orders.post_asset_order(
             SignedAssetOrder(order=order, signature=sign(self._account, self._chain.book, order))
         )
         return order

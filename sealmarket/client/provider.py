@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from sealmarket.chain import Account, Chain, Mined, Sender
 from sealmarket.client.owner import new_salt
 from sealmarket.client.signing import sign
+from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.orders import ComputeOrder
 from sealmarket.protocol.wire import SignedComputeOrder
-from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
@@ -23,11 +23,11 @@ NOTHING = Wei(0)
 class Provider:
     """One provider's account on one market."""
 
-    def __init__(self, chain: Chain, account: LocalAccount, store: Store, *, development: bool = False) -> None:
+    def __init__(self, chain: Chain, account: LocalAccount, api: MarketApi, *, development: bool = False) -> None:
         """``development``: whoever calls has started this chain, so its well-known keys may be used."""
         self._chain = chain
         self._account = account
-        self._store = store
+        self._api = api
         self._sender = Sender(chain, account, development=development)
 
     @property
@@ -72,7 +72,7 @@ class Provider:
             consumers=consumers,
             salt=new_salt(self._chain.at(head).account(token, self.address).generation),
         )
-        self._store.post_compute_order(
+        self._api.orders.post_compute_order(
             SignedComputeOrder(order=order, signature=sign(self._account, self._chain.book, order))
         )
         return order

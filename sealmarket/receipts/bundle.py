@@ -13,12 +13,13 @@ import msgspec
 
 from sealmarket.chain import Block, Chain
 from sealmarket.chain.events import AssetPublished
-from sealmarket.client.errors import ClientError, ProofInvalid
+from sealmarket.client.errors import ProofInvalid
 from sealmarket.client.jobs import JobRecord, read_job
 from sealmarket.client.nodes import Nodes, signed_decisions
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.decisions import Decision
 from sealmarket.protocol.wire import EvidencePackage, SignedDecision
+from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -127,7 +128,7 @@ def gather_proof(
 
     Raises:
         ProofInvalid: the job has no result (yet).
-        NotInStore, StoreLied: its receipt or a policy is not to be had.
+        ItemNotFound, ContentMismatch: its receipt or a policy is not to be had.
     """
     record = read_job(chain, job_id, at)
     if record.settled is None or record.decision is None:
@@ -174,7 +175,7 @@ def published_seal(chain: Chain, use: AssetUse, at: Block) -> Seal:
 def _settlement(store: Store, job_id: JobId) -> SignedSettlement | None:
     try:
         posted = store.result(job_id)
-    except ClientError:
+    except ServiceError:
         # The chain checked this signature when it settled; without it the proof is shorter, not wrong.
         return None
     if posted.settlement is None:

@@ -1,56 +1,62 @@
-"""The twin of a store and backend in memory, for tests: the same addresses and answers, no process and no network.
-
-It keeps what it is given, checks nothing, and matches nothing: what a client must not believe can be put into it.
-"""
+"""The twin of a store in memory, for tests of oracle nodes: no server, and what it holds may contradict its name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import httpx
-import msgspec
-
-from sealmarket.protocol.wire import Problem, SignedRequest
-from sealmarket.store.blobs import Store
-from sealmarket_enclave.protocol.codec import canonical_json, decode
-
-_BLOBS = ("documents", "containers", "workloads", "lists")
-_BY_JOB = ("evidence", "parameters", "results", "acknowledgements")
+from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket.service.errors import ServiceUnavailable
+from sealmarket.store.interface import LargeKind
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import JobId
 
 
-@dataclass
-class MemoryBackend:
-    """What was put where: ``blobs["documents/0x…"]``, ``posted["requests"]``."""
+class MemoryStore:
+    """A :class:`~sealmarket.store.interface.NodeStore`. :meth:`fall_silent` makes it unavailable."""
 
-    blobs: dict[str, bytes] = field(default_factory=dict)
-    posted: dict[str, list[bytes]] = field(default_factory=dict)
-    answers: dict[str, bytes] = field(default_factory=dict)
-    down: bool = False
+    def __init__(self) -> None:
+        self.documents: dict[Bytes32, bytes] = {}
+        self.envelopes: dict[JobId, list[EvidenceEnvelope]] = {}
+        self.lists: dict[Bytes32, frozenset[Bytes32]] = {}
+        self.blobs: set[tuple[LargeKind, Bytes32]] = set()
+        self.parameters: dict[Bytes32, Bytes32] = {}
+        self._silent = False
 
-    def store(self) -> Store:
-        """A client of this twin."""
-        return Store("http://store.twin", transport=httpx.MockTransport(self._handle))
+    def fall_silent(self, silent: bool = True) -> None:
+        """From now on raise :class:`ServiceUnavailable`, or answer again."""
+        self._silent = silent
 
-    def _handle(self, request: httpx.Request) -> httpx.Response:
-        if self.down:
-            raise httpx.ConnectError("the twin is down", request=request)
-        kind, _, name = request.url.path.removeprefix("/v1/").partition("/")
-        body = request.read()
-        if request.method in ("GET", "HEAD"):
-            return self._get(kind, name)
-        if kind in _BLOBS:
-            self.blobs[f"{kind}/{name}"] = body
-        elif kind in _BY_JOB and name:
-            self.answers[f"{kind}/{name}"] = b"[" + body + b"]" if kind == "evidence" else body
-        else:
-            self.posted.setdefault(kind, []).append(body)
-        if kind == "requests":
-            key = decode(SignedRequest, body).request.struct_hash()
-            self.answers.setdefault(f"requests/{key}", msgspec.json.encode({"state": "open", "explanation": []}))
-        return httpx.Response(201)
+    def find_document(self, name: Bytes32) -> bytes | None:
+        """As :meth:`NodeStore.find_document`."""
+        self._answer()
+        return self.documents.get(name)
 
-    def _get(self, kind: str, name: str) -> httpx.Response:
-        found = self.blobs.get(f"{kind}/{name}") if kind in _BLOBS else self.answers.get(f"{kind}/{name}")
-        if found is None:
-            return httpx.Response(404, content=canonical_json(Problem(title="NotFound", detail=f"no {kind} {name}")))
-        return httpx.Response(200, content=found)
+    def find_leaves(self, root: Bytes32) -> frozenset[Bytes32] | None:
+        """As :meth:`NodeStore.find_leaves`."""
+        self._answer()
+        return self.lists.get(root)
+
+    def has(self, kind: LargeKind, name: Bytes32) -> bool:
+        """As :meth:`NodeStore.has`."""
+        self._answer()
+        return (kind, name) in self.blobs
+
+    def has_parameters(self, request_hash: Bytes32, digest: Bytes32) -> bool:
+        """As :meth:`NodeStore.has_parameters`."""
+        self._answer()
+        return self.parameters.get(request_hash) == digest
+
+    def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
+        """As :meth:`NodeStore.evidence`."""
+        self._answer()
+        return tuple(self.envelopes.get(job_id, ()))
+
+    def put_document(self, raw: bytes) -> Bytes32:
+        """As :meth:`NodeStore.put_document`."""
+        self._answer()
+        name = keccak(raw)
+        self.documents[name] = raw
+        return name
+
+    def _answer(self) -> None:
+        if self._silent:
+            raise ServiceUnavailable("store", "memory", "the twin was made to fall silent")

@@ -25,6 +25,7 @@ from sealmarket.client import (
     Consumer,
     DraftTerms,
     JobLimits,
+    MarketApi,
     Owner,
     PolicyDraft,
     Provider,
@@ -85,6 +86,7 @@ class Rehearsal:
     owners: dict[str, Owner]
     consumer: Consumer
     store: Store
+    api: MarketApi
     result_key: PrivateKey = field(default_factory=PrivateKey.generate)
     sealed: dict[str, SealedAsset] = field(default_factory=dict)
     sealings: int = 0
@@ -121,6 +123,7 @@ class Rehearsal:
     def close(self) -> None:
         """Give the test's own connections back."""
         self.store.close()
+        self.api.close()
         self.chain.close()
 
     def mend(self) -> list[str]:
@@ -191,7 +194,7 @@ class Rehearsal:
     def match_around(self, handle: RequestHandle, provider: str, *, post_parameters: bool = True) -> JobId:
         """Submit a match to the contract directly, from the consumer's account."""
         address = self.market.purses[provider].address
-        compute = next(order for order in self.store.compute_orders() if order.order.provider == address)
+        compute = next(order for order in self.api.orders.compute_orders() if order.order.provider == address)
         offers = tuple(AssetOffer() for _ in handle.request.assets)
         deal = Deal(request=handle.signed, compute=compute, offers=offers)
         mined = self.market.purses["consumer"].sender.send(self.chain.market.match(deal))
@@ -292,7 +295,7 @@ def raise_curtain(programs: Supervisor, folder: Path, *, kind: type[LocalMarket]
     chain = chains.anvil(programs, "--block-time", "0.25", "--state", str(folder / "chain.json"))
     market = kind.start(programs, folder, chain.url, finality=FinalityRule(kind="finalized"))
     market.parties["chain"] = chain.process
-    store = Store(market.book.store)
+    store, api = Store(market.book.store), MarketApi(market.book.backend)
     purses: dict[str, Purse] = {name: market.purse(name) for name in (*OWNERS, "consumer", "provider", "host")}
     honest = workloads.pooled_line(folder / "workload")
     image, measurement = prepare_image(folder / "image")
@@ -303,13 +306,14 @@ def raise_curtain(programs: Supervisor, folder: Path, *, kind: type[LocalMarket]
         reach=workloads.other(honest, folder / "workload" / "reach", workloads.REACH),
         image=image,
         measurement=measurement,
-        owners={name: Owner(market.chain, purses[name].account, store) for name in OWNERS},
-        consumer=Consumer(market.chain, purses["consumer"].account, store, pause=lambda _: _pause()),
+        owners={name: Owner(market.chain, purses[name].account, store, api) for name in OWNERS},
+        consumer=Consumer(market.chain, purses["consumer"].account, store, api, pause=lambda _: _pause()),
         store=store,
+        api=api,
     )
     rehearsal.consumer.deposit(Wei(50 * ETHER))
     for name in ("provider", "host"):
-        provider = Provider(market.chain, purses[name].account, store)
+        provider = Provider(market.chain, purses[name].account, api)
         provider.stake(Wei(20 * ETHER))
         provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=1000)
     for name in OWNERS:

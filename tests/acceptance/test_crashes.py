@@ -16,9 +16,9 @@ import pytest
 
 from sealmarket.chain import Fault
 from sealmarket.chain.events import JobEnded, JobSettled
-from sealmarket.client.errors import ClientError
 from sealmarket.client.jobs import JobRecord
 from sealmarket.protocol.transitions import Status
+from sealmarket.service.errors import ServiceError
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_worker.progress import StageName
 from tests.acceptance.market import Rehearsal, by_the_table, changes, names_of, node_names, until
@@ -134,9 +134,9 @@ def test_a_backend_with_a_full_disk_refuses_what_it_cannot_keep_and_loses_nothin
     handle = rehearsal.request(post=False)
     kept = rehearsal.store.put_document(b"kept before")
     with _full_disk(rehearsal, "backend"):
-        with pytest.raises(ClientError) as document:
+        with pytest.raises(ServiceError) as document:
             rehearsal.store.put_document(b"comes while the disk is full")
-        with pytest.raises(ClientError) as request:
+        with pytest.raises(ServiceError) as request:
             rehearsal.consumer.post(handle)
     assert "disk" in str(document.value).lower()
     assert "disk" in str(request.value).lower()

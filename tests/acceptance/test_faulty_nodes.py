@@ -31,8 +31,8 @@ def test_with_two_nodes_down_a_job_waits_says_why_and_completes_when_one_returns
     alive = rehearsal.market.book.committees[0].members[1].url
     until("the third node's decision", lambda: node_status(alive, job_id).state == "decided")
     # The backend follows the chain at its own pace.
-    until("the backend's word", lambda: rehearsal.store.job(job_id).status == "quoted")
-    assert "oracle nodes" in rehearsal.store.job(job_id).waiting_for
+    until("the backend's word", lambda: rehearsal.api.jobs.view(job_id).status == "quoted")
+    assert "oracle nodes" in rehearsal.api.jobs.view(job_id).waiting_for
     assert node_status(alive, job_id).reason == "waiting for a quorum's decision on chain"
     rehearsal.start("oracle-2")
     rehearsal.reach_status(job_id, Status.SETTLED)

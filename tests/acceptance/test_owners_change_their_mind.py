@@ -102,7 +102,7 @@ def test_a_wider_allow_list_on_chain_opens_nothing_that_the_shares_were_not_made
 
 def test_a_match_with_an_edited_price_is_refused_by_the_contract(rehearsal: Rehearsal) -> None:
     handle = rehearsal.request(post=False)
-    compute = rehearsal.store.compute_orders()[0]
+    compute = rehearsal.api.orders.compute_orders()[0]
     cheaper = msgspec.structs.replace(compute, order=msgspec.structs.replace(compute.order, price=Wei(1)))
     deal = Deal(request=handle.signed, compute=cheaper, offers=tuple(AssetOffer() for _ in handle.request.assets))
     with pytest.raises(Reverted):

@@ -13,14 +13,15 @@ from msgspec.structs import replace
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account as Balances
 from sealmarket.client import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
-from sealmarket.client.errors import JobEndedOtherwise, JobNotFound, RequestInvalid, StoreLied, WaitedTooLong
+from sealmarket.client.errors import JobEndedOtherwise, JobNotFound, RequestInvalid, WaitedTooLong
 from sealmarket.client.keyfile import KeyFileUnconfirmed
+from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.orders import Purpose, Request
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
-from sealmarket.store.memory import MemoryBackend
+from sealmarket.service.errors import ContentMismatch
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec, Settlement
@@ -77,6 +78,7 @@ class Stage:
             self.chain,  # type: ignore[arg-type]
             self.account,
             self.backend.store(),
+            self.backend.api(),
             pause=lambda _seconds: None,
         )
 
@@ -218,7 +220,7 @@ def test_a_job_without_a_result_opens_nothing(stage: Stage) -> None:
 def test_a_result_that_the_store_exchanged_is_a_lie(stage: Stage) -> None:
     job_id = stage.matched(stage.ask().request)
     stage.settled(job_id, told=b"{}")
-    with pytest.raises(StoreLied):
+    with pytest.raises(ContentMismatch):
         stage.consumer.open_result(job_id, KEY)
 
 

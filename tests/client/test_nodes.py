@@ -11,10 +11,10 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.client.errors import StoreLied
 from sealmarket.client.nodes import Nodes, check_decision, signed_decisions
 from sealmarket.protocol.book import Member
 from sealmarket.protocol.wire import NodeStatus, SignedDecision
+from sealmarket.service.errors import ContentMismatch
 from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
@@ -92,7 +92,7 @@ def test_nodes_are_asked_at_the_same_time(case: Case) -> None:
 
 def test_a_decision_by_somebody_outside_the_committee_is_refused(case: Case) -> None:
     (decision,) = case.decisions(case.core(), nodes=(0,))
-    with pytest.raises(StoreLied, match="member 3"):
+    with pytest.raises(ContentMismatch, match="member 3"):
         check_decision(replace(decision, index=3), case.book, case.committee)
 
 
@@ -104,7 +104,7 @@ def test_a_decision_that_another_node_signed_is_refused(case: Case) -> None:
 
 def test_a_decision_with_another_detail_is_refused(case: Case) -> None:
     (decision,) = case.decisions(case.core(), nodes=(0,))
-    with pytest.raises(StoreLied, match="decision detail"):
+    with pytest.raises(ContentMismatch, match="decision detail"):
         check_decision(replace(decision, detail=replace(decision.detail, block_number=9)), case.book, case.committee)
 
 

@@ -19,9 +19,9 @@ from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import policy_document
 from sealmarket.client.errors import CommitteeMismatch, PolicyMismatch
 from sealmarket.client.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
+from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.orders import asset_id
-from sealmarket.store.memory import MemoryBackend
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
@@ -84,7 +84,8 @@ def chain() -> MemoryChain:
 
 @pytest.fixture
 def owner(chain: MemoryChain) -> Owner:
-    return Owner(chain, Account.create(), MemoryBackend().store())  # type: ignore[arg-type]
+    backend = MemoryBackend()
+    return Owner(chain, Account.create(), backend.store(), backend.api())  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ from sealmarket.chain.events import JobMatched
 from sealmarket.chain.model import Windows
 from sealmarket.client import AssetWish, Consumer, DraftTerms, JobLimits, Owner, PolicyDraft, Provider, SealedAsset
 from sealmarket.client.consumer import RequestHandle
+from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.decisions import Decision, Outcome, Stop
 from sealmarket.protocol.wire import DecisionDetail, SignedComputeOrder, SignedDecision, SignedStop
-from sealmarket.store.memory import MemoryBackend
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint, Wei, decode, to_builtins
@@ -131,10 +131,10 @@ class Market:
         self.windows = windows
         self.book: AddressBook = deploy(rpc_url, development_account(0), self.settings, development=True)
         self.chain = Chain(self.book, rpc_url)
-        store = self.backend.store()
-        self.owner = Owner(self.chain, development_account(1), store, development=True)
-        self.consumer = Consumer(self.chain, development_account(2), store, development=True)
-        self.provider = Provider(self.chain, development_account(3), store, development=True)
+        store, api = self.backend.store(), self.backend.api()
+        self.owner = Owner(self.chain, development_account(1), store, api, development=True)
+        self.consumer = Consumer(self.chain, development_account(2), store, api, development=True)
+        self.provider = Provider(self.chain, development_account(3), api, development=True)
         self.anybody = Sender(self.chain, development_account(4), development=True)
         self.provider_sender = Sender(self.chain, development_account(3), development=True)
         self.workload = workload(folder)

@@ -322,7 +322,7 @@ def test_a_provider_stakes_offers_and_leaves_from_the_command_line(
     write_book(book, market.book)
     account = Address.parse(create_account(key).address.lower())
     market.anybody.transfer(account, 5 * 10**18)
-    monkeypatch.setattr("sealmarket.cli._options.Store", lambda _url: market.backend.store())
+    monkeypatch.setattr("sealmarket.cli._options.MarketApi", lambda _url: market.backend.api())
 
     def run(words: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:

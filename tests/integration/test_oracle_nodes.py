@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 
 from sealmarket.attestation.collateral.roots import Roots
@@ -42,7 +41,6 @@ from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.release import release_info
 from sealmarket_oracle.service import Node
-from sealmarket_oracle.store import HttpStore
 from tests.integration.market import EnclaveKeys, Market
 
 LAUNCH = LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)
@@ -146,10 +144,9 @@ def _node(market: Market, device: VirtualTdx, folder: Path, place: int) -> Node:
     journal = Journal(
         folder / f"node-{place}.sqlite", chain_id=book.chain_id, market=book.market, signer=keys.signer.address
     )
-    twin = httpx.Client(transport=httpx.MockTransport(market.backend._handle))
     roots = Roots.production().with_development(device.root)
     held = service.Terms(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=60)
-    return Node(market.chain, journal, HttpStore(book.store, twin), keys, held)
+    return Node(market.chain, journal, market.backend.store(), keys, held)
 
 
 def test_a_measurement_that_is_not_allowed_costs_the_provider_and_nobody_else(committee: Committee) -> None:

@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from msgspec.structs import replace
 
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.reasons import JobReason
-from sealmarket_enclave.protocol.codec import Bytes32, MicroEpsilon, canonical_json
+from sealmarket_enclave.protocol.codec import Bytes32, MicroEpsilon
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
-from sealmarket_oracle.errors import StoreUnavailable
-from sealmarket_oracle.store import HttpStore
 from tests.oracle.test_gate import _expect
 from tests.oracle.world import OTHER_LAUNCH, WORKLOAD, World
 
@@ -75,7 +71,7 @@ def test_what_comes_within_half_the_window_is_accepted(what: str, world: World) 
     node = world.node()
     node.tick()
     assert reason.value in node.status(world.job_id).reason
-    world.store.keep(world.result_key)
+    world.store.put_document(world.result_key)
     world.store.blobs |= {("workloads", WORKLOAD), ("containers", Bytes32(bytes([101]) * 32))}
     world.store.parameters[world.spec.request_hash] = world.spec.parameters_digest
     _expect(world.decided(node), Outcome.ACCEPTED)
@@ -93,7 +89,7 @@ def test_a_store_that_gives_no_answer_about_it_never_leads_to_a_decision(what: s
 
 
 def test_a_result_key_that_is_no_key_is_the_requests_fault(world: World) -> None:
-    world.store.keep(b"not a key")
+    world.store.put_document(b"not a key")
     world.match(world.publish(), result_key_hash=keccak(b"not a key"))
     world.quote()
     _expect(world.decided(world.node()), Outcome.REQUEST_REFUSED, JobReason.RESULT_KEY_MISSING)
@@ -168,49 +164,3 @@ def test_a_provider_without_a_working_enclave_cannot_talk_itself_out_by_what_it_
     world.match(world.publish())
     world.quote(launch=OTHER_LAUNCH, missing=(WORKLOAD,))
     assert world.decided(world.node()).outcome is Outcome.PLATFORM_REFUSED
-
-
-# --- the store's answers ------------------------------------------------------------------------------------------
-
-
-def _store(answer: Callable[[httpx.Request], httpx.Response]) -> HttpStore:
-    return HttpStore("http://store", httpx.Client(transport=httpx.MockTransport(answer)))
-
-
-@pytest.mark.parametrize("status", [204, 301, 403, 429, 500, 503])
-def test_any_answer_but_yes_and_no_is_none(status: int) -> None:
-    with pytest.raises(StoreUnavailable):
-        _store(lambda _: httpx.Response(status)).has("containers", NAME)
-
-
-def test_a_store_that_does_not_connect_is_not_one_that_lacks_a_container() -> None:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
-
-    with pytest.raises(StoreUnavailable):
-        _store(refuse).has("workloads", NAME)
-
-
-def test_whether_a_blob_is_there_is_asked_without_reading_it() -> None:
-    asked: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(f"{request.method} {request.url.path}")
-        return httpx.Response(200 if "containers" in request.url.path else 404)
-
-    store = _store(answer)
-    assert store.has("containers", NAME)
-    assert not store.has("workloads", NAME)
-    assert asked == [f"HEAD /v1/containers/{NAME}", f"HEAD /v1/workloads/{NAME}"]
-
-
-def test_parameters_of_another_digest_are_no_answer() -> None:
-    document = Parameters(salt=NAME, values={"target": "cost"})
-    digest = parameters_digest(NAME, canonical_json(document.values))
-    store = _store(lambda _: httpx.Response(200, content=canonical_json(document)))
-    assert store.has_parameters(NAME, digest)
-    with pytest.raises(StoreUnavailable):
-        store.has_parameters(NAME, NAME)
-    with pytest.raises(StoreUnavailable):
-        _store(lambda _: httpx.Response(200, content=b"{}")).has_parameters(NAME, digest)
-    assert not _store(lambda _: httpx.Response(404)).has_parameters(NAME, digest)

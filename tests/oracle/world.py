@@ -28,6 +28,7 @@ from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.orders import Purpose, Quote
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.store.memory import MemoryStore
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_devices.tdx import VirtualTdx
@@ -55,7 +56,6 @@ from sealmarket_oracle.gate.inputs import Place
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.service import Node
-from sealmarket_oracle.store import MemoryStore
 
 NOW = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp())
 CHAIN_ID = 31337
@@ -175,7 +175,7 @@ class World:
         self.chain.set_committee(1, members_hash(self.committee))
         self.store = MemoryStore()
         self.result_key = bytes(PrivateKey.generate().public.raw)
-        self.store.keep(self.result_key)
+        self.store.put_document(self.result_key)
         self.store.blobs |= {("workloads", WORKLOAD), ("workloads", OTHER_WORKLOAD)}
         self.roots = Roots.production().with_development(device.root)
         self.provider = coincurve.PrivateKey()
@@ -230,10 +230,10 @@ class World:
         if keep_content:
             self.store.blobs.add(("containers", content))
         if keep_policy:
-            self.store.keep(document.canonical())
+            self.store.put_document(document.canonical())
         if keep_shares:
             for raw in (share_set.canonical(), *changed):
-                self.store.keep(raw)
+                self.store.put_document(raw)
         self.chain.publish(asset, owner, seal, chain_terms or granted)
         return Dealt(asset, owner, seal, document, share_set, key)
 

@@ -26,10 +26,16 @@ from typing import TypeVar
 
 from sealmarket.chain import BlockGone, ChainReader, ChainUnavailable, JobSlot, Reverted, RpcRefused
 from sealmarket.chain.events import JobQuoted
-from sealmarket.client.errors import ClientError, NotInStore, StoreLied, StoreRefused, StoreUnavailable
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
+from sealmarket.service.errors import (
+    ContentMismatch,
+    ItemNotFound,
+    ServiceError,
+    ServiceRefused,
+    ServiceUnavailable,
+)
 from sealmarket.store.blobs import Store
 from sealmarket_devices.client import DriverError
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode_canonical, to_builtins
@@ -52,7 +58,7 @@ from sealmarket_worker.transactions import Ledger
 from sealmarket_worker.why import why_over
 
 _T = TypeVar("_T")
-_LATER = (ChainUnavailable, BlockGone, StoreUnavailable, NotInStore, StoreLied)
+_LATER = (ChainUnavailable, BlockGone, ServiceUnavailable, ItemNotFound, ContentMismatch)
 _FINISHED = frozenset({Status.SETTLED, Status.MATURED, Status.CHALLENGED, Status.FAILED})
 _GRACE_SECONDS = 120
 """How long past its deadline a job may stay unclosed before the host stops waiting for whoever closes it."""
@@ -174,7 +180,7 @@ class JobRun:
         self._wait_for(entry, lambda slot: slot.status is not Status.MATCHED)
         self._shop.journal.quoted(self._job_id)
         self._story.begin("decision", f"evidence {evidence_hash} is on chain, sealed to {len(envelope.sealed)} nodes")
-        self._patiently(lambda: self._shop.store.post_evidence(envelope), self._slot(entry).deadline, StoreRefused)
+        self._patiently(lambda: self._shop.store.post_evidence(envelope), self._slot(entry).deadline, ServiceRefused)
 
     def _send_quote(self, entry: JobEntry, evidence_hash: Bytes32) -> None:
         # An answer that was lost does not say that the transaction was: what the chain has is not sent again.
@@ -239,7 +245,7 @@ class JobRun:
         assert entry.enclave_key_hash is not None
         self._story.begin("settle", "completed" if outcome.result else "the enclave signed a failure")
         deadline = self._slot(entry).deadline
-        self._patiently(lambda: self._upload(outcome), deadline, StoreRefused)
+        self._patiently(lambda: self._upload(outcome), deadline, ServiceRefused)
         self._hand_in(entry, outcome)
         if not self._settled_soon(entry):
             try:
@@ -272,7 +278,7 @@ class JobRun:
         while time.monotonic() < until and self._head(entry).status is Status.ACCEPTED:
             try:
                 self._shop.store.post_result(outcome.posted)
-            except ClientError as error:
+            except ServiceError as error:
                 self._story.note(f"the backend does not take the result yet: {error}")
                 self._pause()
             else:

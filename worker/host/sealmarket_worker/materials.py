@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from sealmarket.chain import Block
-from sealmarket.client.errors import ClientError
 from sealmarket.protocol.book import AddressBook
+from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
@@ -84,7 +84,7 @@ class Intake:
         return Gathering(self, self._store, spec, seals)
 
     def container(self, root: Bytes32) -> Path:
-        """A container on this disk, held against its root. Raises :class:`ClientError`, ``OSError``."""
+        """A container on this disk, held against its root. Raises :class:`ServiceError`, ``OSError``."""
         path = self._state / "containers" / root.hex()
         if path.exists():
             try:
@@ -140,7 +140,7 @@ class Gathering:
             if (kind, name) not in self._found:
                 try:
                     self._found[kind, name] = fetch()
-                except ClientError as error:
+                except ServiceError as error:
                     missing[name] = str(error)
                     return None
             return self._found[kind, name]  # type: ignore[return-value] # what this kind's fetch gave

@@ -1,4 +1,4 @@
-"""One HTTP connection to a server of the market: bounded answers, and problems as typed errors."""
+"""An HTTP connection to one service of the market: bounded answers, and problems as typed errors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import httpx
 
-from sealmarket.client.errors import NotInStore, StoreRefused, StoreUnavailable
 from sealmarket.protocol.wire import Problem
+from sealmarket.service.errors import AnswerTooLong, ItemNotFound, ServiceRefused, ServiceUnavailable
 from sealmarket_enclave.protocol.codec import Shape, canonical_json, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
@@ -17,14 +17,17 @@ T = TypeVar("T")
 
 MAX_JSON = 8 << 20
 TIMEOUT_SECONDS = 30.0
+_OTHER_VERSION = "the server speaks another version; update one of the two"
 _LATER = {408, 425, 429, 500, 502, 503, 504}
 
 
-class Http:
-    """Requests to one base URL. Threads may share it."""
+class Connection:
+    """Requests to one base URL. ``service`` names it in errors. Threads may share a connection."""
 
-    def __init__(self, base: str, *, timeout: float = TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None):
-        self.base = base.rstrip("/")
+    def __init__(
+        self, base: str, *, service: str, timeout: float = TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None
+    ):
+        self.base, self.service = base.rstrip("/"), service
         self._client = httpx.Client(
             timeout=timeout, transport=transport, trust_env=not _is_local(self.base), follow_redirects=False
         )
@@ -33,7 +36,7 @@ class Http:
         """The body of a GET, at most ``limit`` bytes.
 
         Raises:
-            NotInStore, StoreRefused, StoreUnavailable.
+            ItemNotFound, ServiceRefused, ServiceUnavailable.
         """
         return b"".join(self.stream(path, what=what, limit=limit))
 
@@ -44,7 +47,7 @@ class Http:
             for piece in response.iter_bytes():
                 seen += len(piece)
                 if seen > limit:
-                    raise StoreRefused(what, f"the answer is longer than {limit} bytes", "ask another server")
+                    raise AnswerTooLong(self.service, what, limit)
                 yield piece
 
     def send(self, method: str, path: str, body: bytes | Iterable[bytes] | Shape, *, what: str) -> bytes:
@@ -55,14 +58,26 @@ class Http:
         with self._sent(method, path, what, content, headers) as response:
             return response.read()
 
-    def read(self, path: str, kind: type[T], *, what: str) -> T:
-        """A document of a known shape. Raises :class:`StoreRefused` for one of another shape."""
+    def has(self, path: str, *, what: str) -> bool:
+        """Whether something is there, asked by a HEAD without reading it.
+
+        Raises:
+            ServiceRefused, ServiceUnavailable: the answer is neither yes (200) nor no (404).
+        """
         try:
-            return decode(kind, self.get(path, what=what))
+            with self._sent("HEAD", path, what) as response:
+                if response.status_code != 200:
+                    raise ServiceRefused(self.service, what, f"HTTP {response.status_code}", _OTHER_VERSION)
+                return True
+        except ItemNotFound:
+            return False
+
+    def read(self, path: str, kind: type[T], *, what: str, limit: int = MAX_JSON) -> T:
+        """A document of a known shape. Raises :class:`ServiceRefused` for one of another shape."""
+        try:
+            return decode(kind, self.get(path, what=what, limit=limit))
         except MalformedDocument as error:
-            raise StoreRefused(
-                what, error.message, "the server speaks another version; update one of the two"
-            ) from error
+            raise ServiceRefused(self.service, what, error.message, _OTHER_VERSION) from error
 
     @contextmanager
     def _sent(
@@ -79,7 +94,7 @@ class Http:
                     self._refuse(response, what, path)
                 yield response
         except httpx.HTTPError as error:
-            raise StoreUnavailable(self.base, f"{type(error).__name__}: {error}") from error
+            raise ServiceUnavailable(self.service, self.base, f"{type(error).__name__}: {error}") from error
 
     def _refuse(self, response: httpx.Response, what: str, path: str) -> None:
         body = response.read()
@@ -89,13 +104,13 @@ class Http:
             problem = Problem(title=f"HTTP {response.status_code}", detail=body[:200].decode("utf-8", "replace"))
         said = ": ".join(part for part in (problem.title, problem.detail) if part)
         if response.status_code == 404:
-            raise NotInStore(what, path.rsplit("/", 1)[-1])
+            raise ItemNotFound(self.service, what, path.rsplit("/", 1)[-1])
         if response.status_code in _LATER:
-            raise StoreUnavailable(self.base, f"HTTP {response.status_code}, {said}")
-        raise StoreRefused(what, said, problem.remedy)
+            raise ServiceUnavailable(self.service, self.base, f"HTTP {response.status_code}, {said}")
+        raise ServiceRefused(self.service, what, said, problem.remedy)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the sockets."""
         self._client.close()
 
 

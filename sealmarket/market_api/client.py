@@ -1,0 +1,52 @@
+"""One market's API over HTTP."""
+
+from __future__ import annotations
+
+import httpx
+import msgspec
+
+from sealmarket.market_api.jobs import Jobs
+from sealmarket.market_api.orders import Orders
+from sealmarket.protocol.book import AddressBook
+from sealmarket.service.connection import TIMEOUT_SECONDS, Connection
+from sealmarket.service.errors import ServiceRefused
+from sealmarket_enclave.protocol.codec import from_builtins
+from sealmarket_enclave.protocol.errors import MalformedDocument
+
+MARKET_API = "market's API"
+"""How errors name the service."""
+
+
+class MarketApi:
+    """``orders`` and ``jobs`` of one backend. ``timeout`` in seconds. Threads may share it.
+
+    Every method may raise ItemNotFound, ServiceUnavailable and ServiceRefused.
+    """
+
+    def __init__(
+        self, url: str, *, timeout: float = TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._http = Connection(url, service=MARKET_API, timeout=timeout, transport=transport)
+        self.orders = Orders(self._http)
+        self.jobs = Jobs(self._http)
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return self._http.base
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def book(self) -> AddressBook:
+        """The address book that this server works with. Never rely on it without comparing."""
+        return self._http.read("/v1/book", AddressBook, what="address book")
+
+    def assets(self) -> tuple[dict[str, object], ...]:
+        """The assets that the backend has indexed, as it describes them; read the chain before relying on one."""
+        raw = self._http.get("/v1/assets", what="assets")
+        try:
+            return from_builtins(tuple[dict[str, object], ...], msgspec.json.decode(raw))
+        except (msgspec.MsgspecError, MalformedDocument) as error:
+            raise ServiceRefused(MARKET_API, "assets", str(error), "the server speaks another version") from error

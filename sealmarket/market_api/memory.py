@@ -1,0 +1,66 @@
+"""The twin of a backend in memory, for tests: it serves the store and the market's API without process or network.
+
+It stores what it is given, checks nothing, and matches nothing: a test can put false content into it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import httpx
+import msgspec
+
+from sealmarket.market_api.client import MarketApi
+from sealmarket.protocol.wire import Problem, SignedRequest
+from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.codec import canonical_json, decode
+
+_BLOBS = ("documents", "containers", "workloads", "lists")
+_BY_JOB = ("evidence", "parameters", "results", "acknowledgements")
+
+
+@dataclass
+class MemoryBackend:
+    """What was put where: ``blobs["documents/0x…"]``, ``posted["requests"]``. ``down`` makes it unreachable."""
+
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    posted: dict[str, list[bytes]] = field(default_factory=dict)
+    answers: dict[str, bytes] = field(default_factory=dict)
+    down: bool = False
+
+    @property
+    def transport(self) -> httpx.BaseTransport:
+        """Answers requests from this twin."""
+        return httpx.MockTransport(self._handle)
+
+    def store(self) -> Store:
+        """A client of its store."""
+        return Store("http://store.twin", transport=self.transport)
+
+    def api(self) -> MarketApi:
+        """A client of its market's API."""
+        return MarketApi("http://market.twin", transport=self.transport)
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("the twin is down", request=request)
+        kind, _, name = request.url.path.removeprefix("/v1/").partition("/")
+        body = request.read()
+        if request.method in ("GET", "HEAD"):
+            return self._get(kind, name)
+        if kind in _BLOBS:
+            self.blobs[f"{kind}/{name}"] = body
+        elif kind in _BY_JOB and name:
+            self.answers[f"{kind}/{name}"] = b"[" + body + b"]" if kind == "evidence" else body
+        else:
+            self.posted.setdefault(kind, []).append(body)
+        if kind == "requests":
+            key = decode(SignedRequest, body).request.struct_hash()
+            self.answers.setdefault(f"requests/{key}", msgspec.json.encode({"state": "open", "explanation": []}))
+        return httpx.Response(201)
+
+    def _get(self, kind: str, name: str) -> httpx.Response:
+        found = self.blobs.get(f"{kind}/{name}") if kind in _BLOBS else self.answers.get(f"{kind}/{name}")
+        if found is None:
+            return httpx.Response(404, content=canonical_json(Problem(title="NotFound", detail=f"no {kind} {name}")))
+        return httpx.Response(200, content=found)

@@ -1,0 +1,45 @@
+"""The order book: signed requests and orders. An order is cancelled on chain, never here."""
+
+from __future__ import annotations
+
+from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket.service.connection import Connection
+from sealmarket_enclave.protocol.codec import Bytes32, Shape
+
+
+class RequestState(Shape, frozen=True, kw_only=True):
+    """Where a request stands in the book: ``open``, ``matched``, ``cancelled`` or ``expired``.
+
+    ``explanation`` says why it is not matched yet, a sentence for each reason.
+    """
+
+    state: str
+    explanation: tuple[str, ...] = ()
+    job_id: Bytes32 | None = None
+
+
+class Orders:
+    """The order book of one market."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._http = connection
+
+    def post_request(self, signed: SignedRequest) -> None:
+        """Put a request into the book."""
+        self._http.send("POST", "/v1/requests", signed, what="request")
+
+    def request(self, request_hash: Bytes32) -> RequestState:
+        """Where a request stands."""
+        return self._http.read(f"/v1/requests/{request_hash}", RequestState, what="request")
+
+    def post_compute_order(self, signed: SignedComputeOrder) -> None:
+        """Put a compute order into the book."""
+        self._http.send("POST", "/v1/compute-orders", signed, what="compute order")
+
+    def compute_orders(self) -> tuple[SignedComputeOrder, ...]:
+        """The compute orders that are open, oldest first."""
+        return self._http.read("/v1/compute-orders", tuple[SignedComputeOrder, ...], what="compute orders")
+
+    def post_asset_order(self, signed: SignedAssetOrder) -> None:
+        """Put an asset order into the book."""
+        self._http.send("POST", "/v1/asset-orders", signed, what="asset order")

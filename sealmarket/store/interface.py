@@ -1,0 +1,38 @@
+"""What an oracle node reads from a store: the same for the real one and for its twin in memory."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.numbers import JobId
+
+LargeKind = Literal["containers", "workloads"]
+"""Blobs that are too large for a node to read. It asks whether they exist; the enclave reads and checks them."""
+
+
+class NodeStore(Protocol):
+    """The part of :class:`~sealmarket.store.blobs.Store` that a node uses.
+
+    Every method raises :class:`~sealmarket.service.errors.ServiceError` when the store gives no usable answer, which
+    is not the same as "not there".
+    """
+
+    def find_document(self, name: Bytes32) -> bytes | None:
+        """A document by its Keccak-256; None when it is not there."""
+
+    def find_leaves(self, root: Bytes32) -> frozenset[Bytes32] | None:
+        """The leaves behind a Merkle root; None when they are not there."""
+
+    def has(self, kind: LargeKind, name: Bytes32) -> bool:
+        """Whether a container or workload is there."""
+
+    def has_parameters(self, request_hash: Bytes32, digest: Bytes32) -> bool:
+        """Whether a request's parameters are there, and are those of the digest."""
+
+    def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
+        """Every sealed evidence that was posted for a job; unchecked."""
+
+    def put_document(self, raw: bytes) -> Bytes32:
+        """Store a document under its Keccak-256; returns that name."""
