@@ -1,12 +1,14 @@
 """The index: what the chain's final blocks say about jobs and assets, in tables that can be asked quickly.
 
 Only final blocks are indexed, so a reorganisation never has to be undone. The tables hold nothing that the events do
-not say: throw them away, start at the deployment block, and they are the same again.
+not say. Should a final block change after all (the chain was started anew, or the node lied), they are emptied and
+read again from the deployment block.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,7 @@ from sealmarket.chain.events import (
     OtherEvent,
     TermsChanged,
 )
+from sealmarket.chain.follow import Cursor, EventRange, Follower, Rewound
 from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.model import Block, EventRef
 from sealmarket.protocol.decisions import Outcome
@@ -37,7 +40,16 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, 
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
-MAX_BLOCKS_PER_READ = 2000
+log = logging.getLogger(__name__)
+_FORGET = (
+    "DELETE FROM cursor",
+    "DELETE FROM assets",
+    "DELETE FROM jobs",
+    "DELETE FROM job_events",
+    "UPDATE requests SET state = 'open', job_id = NULL WHERE state IN ('matched', 'cancelled')",
+    "UPDATE compute_orders SET state = 'open' WHERE state = 'cancelled'",
+)
+"""What is known from events alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +78,42 @@ class IndexedAsset:
 
 
 class Index:
-    """Follows one market's final blocks."""
+    """Follows one market's final blocks: an :class:`~sealmarket.chain.follow.EventReader`."""
 
     def __init__(self, database: Database, chain: ChainReader, *, start: int) -> None:
         self._database = database
-        self._chain = chain
         self._start = start
+        self._follower = Follower(chain, self, start=start)
 
     def advance(self) -> Block:
-        """Read every final block that was not read yet, and say up to where the index stands now.
+        """Read every final block that was not read yet; returns the newest.
 
         Raises:
-            ChainError: the node does not answer, or contradicts itself; what was read before is kept.
+            ChainError: the node does not answer, or contradicts itself; what was read before stays.
         """
-        final = self._chain.final()
-        first = self._next_block()
-        while first <= final.number:
-            last = min(first + MAX_BLOCKS_PER_READ - 1, final.number)
-            events = self._chain.events(first, last)
-            times = {n: self._chain.block(n).timestamp for n in {event.at.block_number for event in events}}
-            with self._database.write() as connection:
-                for event in events:
-                    self._apply(connection, event, times[event.at.block_number])
-                connection.execute(
-                    "INSERT OR REPLACE INTO cursor (id, block, hash) VALUES (1, ?, ?)",
-                    (last, final.hash if last == final.number else b""),
-                )
-            first = last + 1
-        return final
+        return self._follower.advance()
+
+    def cursor(self) -> Cursor | None:
+        """The last final block that was read."""
+        row = self._database.row("SELECT block, hash FROM cursor WHERE length(hash) = 32")
+        return Cursor(row["block"], Bytes32(row["hash"])) if row else None
+
+    def store(self, read: EventRange) -> None:
+        """Apply a range's events, and move the cursor with them."""
+        with self._database.write() as connection:
+            for event in read.events:
+                self._apply(connection, event, read.block_of(event).timestamp)
+            connection.execute(
+                "INSERT OR REPLACE INTO cursor (id, block, hash) VALUES (1, ?, ?)", (read.end.number, read.end.hash)
+            )
+
+    def rewind(self, rewound: Rewound) -> None:
+        """Empty the index, and let the chain say again which orders are matched or cancelled."""
+        cursor = rewound.cursor
+        log.error("block %d was final as %s and is %s: indexing anew", cursor.number, cursor.hash, rewound.found)
+        with self._database.write() as connection:
+            for statement in _FORGET:
+                connection.execute(statement)
 
     def job(self, job_id: Bytes32) -> JobView:
         """One job. Raises :class:`NotFound`."""
@@ -146,12 +166,9 @@ class Index:
         return Bytes32(row["job_id"]) if row else None
 
     def position(self) -> int:
-        """The last final block that was read."""
-        return self._next_block() - 1
-
-    def _next_block(self) -> int:
-        row = self._database.row("SELECT block FROM cursor")
-        return row["block"] + 1 if row else self._start
+        """The number of the last final block that was read."""
+        cursor = self.cursor()
+        return cursor.number if cursor else self._start - 1
 
     def _apply(self, connection: sqlite3.Connection, event: ChainEvent, time: int) -> None:
         match event:

@@ -1,7 +1,7 @@
-"""Follows the chain at final blocks and keeps what it told in the journal, cursor and content in one transaction.
+"""Records in the journal what final blocks say about assets and jobs, and the cursor with it.
 
-Final blocks do not change. When one did, this chain node lies or the chain was started anew, and the follower stops the
-node with :class:`ChainRewritten` rather than decide on two histories at once.
+Final blocks do not change. When one does, this chain node lies or the chain was started anew, and the node stops with
+:class:`ChainRewritten` rather than decide on two histories at once.
 """
 
 from __future__ import annotations
@@ -18,62 +18,37 @@ from sealmarket.chain.events import (
     JobSettled,
     JobStopped,
 )
-from sealmarket.chain.interface import ChainReader
-from sealmarket.chain.model import Block, EventRef
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket.chain.follow import Cursor, EventRange, Rewound
+from sealmarket.chain.model import Block
 from sealmarket_oracle.errors import ChainRewritten
 from sealmarket_oracle.gate.inputs import Moment
 from sealmarket_oracle.journal import Journal
 
-SPAN = 1000
-"""Blocks that are read and written down at once."""
 
+class JournalReader:
+    """Reads events for a node's journal: an :class:`~sealmarket.chain.follow.EventReader`."""
 
-class Follower:
-    """Reads the market's events up to the newest final block."""
-
-    def __init__(self, chain: ChainReader, journal: Journal) -> None:
-        self._chain = chain
+    def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._timestamps: dict[Bytes32, int] = {}
 
-    def advance(self) -> Block:
-        """Read everything up to the newest final block; returns that block.
+    def cursor(self) -> Cursor | None:
+        """The last final block that is in the journal."""
+        return self._journal.cursor()
+
+    def store(self, read: EventRange) -> None:
+        """Record events and cursor in one transaction."""
+        with self._journal.writing():
+            for event in read.events:
+                self._keep(event, _moment(read.block_of(event)))
+            self._journal.advance(read.end)
+
+    def rewind(self, rewound: Rewound) -> None:
+        """Stop: decisions that this node signed rest on the blocks that are gone.
 
         Raises:
-            ChainUnavailable, NodeDistrusted: try again later; nothing was skipped.
-            ChainRewritten: a block that was final is another one now.
+            ChainRewritten: always.
         """
-        final = self._chain.final()
-        number, known = self._journal.cursor() or (self._chain.book.deployed_at - 1, None)
-        if final.number < number:
-            raise NodeDistrusted("final block", f"{number} or later", final.number)
-        if known is not None:
-            found = final.hash if final.number == number else self._chain.block(number).hash
-            if found != known:
-                raise ChainRewritten(number, known, found)
-        for first in range(number + 1, final.number + 1, SPAN):
-            last = min(first + SPAN - 1, final.number)
-            self._read(first, last, final)
-        return final
-
-    def _read(self, first: int, last: int, final: Block) -> None:
-        events = self._chain.events(first, last)
-        told = [(event, self._moment(event.at)) for event in events]
-        end = final if last == final.number else self._chain.block(last)
-        with self._journal.writing():
-            for event, moment in told:
-                self._keep(event, moment)
-            self._journal.advance(last, end.hash)
-        self._timestamps.clear()
-
-    def _moment(self, at: EventRef) -> Moment:
-        if at.block_hash not in self._timestamps:
-            block = self._chain.block(at.block_number)
-            if block.hash != at.block_hash:
-                raise ChainRewritten(at.block_number, at.block_hash, block.hash)
-            self._timestamps[at.block_hash] = block.timestamp
-        return Moment(number=at.block_number, hash=at.block_hash, timestamp=self._timestamps[at.block_hash])
+        raise ChainRewritten(rewound.cursor.number, rewound.cursor.hash, rewound.found)
 
     def _keep(self, event: ChainEvent, moment: Moment) -> None:
         match event:
@@ -96,3 +71,7 @@ class Follower:
             raise NodeDistrusted(f"history of job {event.job_id}", "a match before the quote", "a quote alone")
         decide_by = event.deadline or moment.timestamp + record.spec.decide_window
         self._journal.add_quote(event.job_id, event.evidence_hash, moment, decide_by)
+
+
+def _moment(block: Block) -> Moment:
+    return Moment(number=block.number, hash=block.hash, timestamp=block.timestamp)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sealmarket.chain.follow import Cursor
 from sealmarket.protocol.decisions import Decision
 from sealmarket.protocol.wire import DecisionDetail
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode
@@ -131,15 +132,15 @@ class Journal:
 
     # --- what the chain told ----------------------------------------------------------------------------------
 
-    def cursor(self) -> tuple[int, Bytes32] | None:
-        """The last final block that was read, and its hash."""
+    def cursor(self) -> Cursor | None:
+        """The last final block that was read."""
         row = self._one("SELECT number, hash FROM cursor")
-        return (row[0], Bytes32(row[1])) if row else None
+        return Cursor(row[0], Bytes32(row[1])) if row else None
 
-    def advance(self, number: int, block_hash: Bytes32) -> None:
+    def advance(self, end: Cursor) -> None:
         """Everything up to this final block has been read."""
         with self.writing():
-            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?, ?)", (number, bytes(block_hash)))
+            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?, ?)", (end.number, bytes(end.hash)))
 
     def add_seal(self, asset_id: AssetId, version: int, seal: Seal) -> None:
         """A version was published. The first word counts: a version's seal never changes."""

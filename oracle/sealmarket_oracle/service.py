@@ -18,6 +18,7 @@ from typing import Literal
 from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
+from sealmarket.chain.follow import Follower
 from sealmarket.chain.interface import ChainReader, ViewReader
 from sealmarket.chain.model import Block
 from sealmarket.protocol.book import Committee
@@ -31,7 +32,7 @@ from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.documents import PapersDesk, open_evidence, posted_evidence
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
-from sealmarket_oracle.follower import Follower
+from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.decide import decide
 from sealmarket_oracle.gate.inputs import AssetFacts, Case, Deferral, NotShown, Place, Shown
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
@@ -87,7 +88,7 @@ class Node:
         self.place = Place(chain_id=book.chain_id, market=book.market, registry=book.registry)
         self._chain, self._journal, self._store, self._keys, self._terms = chain, journal, store, keys, terms
         self._committees = {committee.epoch: committee for committee in book.committees}
-        self._follower = Follower(chain, journal)
+        self._follower = Follower(chain, JournalReader(journal))
         self._papers = PapersDesk(store)
         self._clock, self._monotonic = clock, monotonic
         self._pauses: dict[JobId, _Pause] = {}

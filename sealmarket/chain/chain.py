@@ -39,7 +39,7 @@ from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from sealmarket_enclave.protocol.terms import Terms
 
-EVENT_SPAN = 2_000
+MAX_RANGE = 2_000
 """Blocks per log query: what public nodes commonly allow."""
 
 
@@ -172,8 +172,8 @@ class Chain:
             NodeDistrusted: logs that cannot be of this market, out of range, removed, or contradicting the blocks.
         """
         found: list[ChainEvent] = []
-        for start in range(first, last + 1, EVENT_SPAN):
-            found.extend(self._events(start, min(last, start + EVENT_SPAN - 1)))
+        for start in range(first, last + 1, MAX_RANGE):
+            found.extend(self._events(start, min(last, start + MAX_RANGE - 1)))
         return found
 
     def _events(self, first: int, last: int) -> list[ChainEvent]:
@@ -221,8 +221,8 @@ class Chain:
         except RpcRefused:
             # Nodes bound the span of a query: ask for less at a time.
             logs = []
-            for begin in range(start, last.number + 1, EVENT_SPAN):
-                logs += self._logs(address, topics, begin, min(last.number, begin + EVENT_SPAN - 1))
+            for begin in range(start, last.number + 1, MAX_RANGE):
+                logs += self._logs(address, topics, begin, min(last.number, begin + MAX_RANGE - 1))
         self._require(last)
         found = sorted(self._decoded(logs), key=lambda pair: pair[0])
         if any(not start <= ref.block_number <= last.number for ref, _ in found):

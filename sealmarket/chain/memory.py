@@ -2,7 +2,8 @@
 
 Each change is one call that mines one block with its events (:meth:`MemoryChain.publish`, :meth:`match`,
 :meth:`quote`, ...). It keeps books as the contracts would where a reader can see it (status, deadlines, terms
-versions) and moves no money. :meth:`reorganise` takes blocks back, :meth:`fall_silent` makes it unavailable.
+versions) and moves no money. :meth:`reorganise` takes blocks back,
+:meth:`rewrite` replaces them, :meth:`fall_silent` makes it unavailable.
 """
 
 from __future__ import annotations
@@ -193,6 +194,11 @@ class MemoryChain:
         del self._blocks[-depth:], self._states[-depth:], self._events[-depth:]
         self._forks += 1
         return self._blocks[-1]
+
+    def rewrite(self, depth: int) -> Block:
+        """Put as many empty blocks in the place of the last ``depth``; returns the new head."""
+        self.reorganise(depth)
+        return self.mine(depth)
 
     def fall_silent(self, silent: bool = True) -> None:
         """From now on raise :class:`ChainUnavailable` on every read, or answer again."""

@@ -14,6 +14,7 @@ from typing import Self
 
 from sealmarket.chain import Sender
 from sealmarket.chain.events import AssetPublished
+from sealmarket.chain.follow import Cursor
 from sealmarket.client import Store, signing
 from sealmarket.client.nodes import Nodes as HttpNodes
 from sealmarket_devices.client import VirtualDevice
@@ -117,7 +118,8 @@ class Host:
         self.intake = Intake(self.store, folder, rehearsal.workload.wheels)
         sender: Sender = purse.sender
         # Jobs that were matched before this host came are another's.
-        self.journal.advance(rehearsal.chain.final().number, self._seals(rehearsal), [])
+        final = rehearsal.chain.final()
+        self.journal.advance(Cursor(final.number, final.hash), self._seals(rehearsal), [])
         shop = Workshop(
             chain=rehearsal.chain,
             ledger=ledger(ChainLedger(rehearsal.chain, sender)),

@@ -201,6 +201,44 @@ def test_jobs_are_found_by_provider_consumer_and_status(chain: MemoryChain) -> N
     assert index.jobs(status=Status.SETTLED) == []
 
 
+def test_a_rewritten_final_block_empties_the_index_and_opens_its_orders_again(
+    chain: MemoryChain, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(None)
+    book = OrderBook(database, BOOK, is_contract=lambda _account: False)
+    asked = book.add_request(signed_request(), NOW)
+    index = Index(database, chain, start=0)
+    chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+    job_id = chain.match(spec())
+    chain.finalise()
+    index.advance()
+    assert book.request_state(asked).state == "matched"
+    chain.rewrite(2)
+    chain.finalise()
+    index.advance()
+    with pytest.raises(NotFound):
+        index.job(job_id)
+    assert (book.request_state(asked).state, book.request_state(asked).job_id) == ("open", None)
+    assert (index.position(), len(index.assets())) == (chain.final().number, 1)
+    assert "was final as" in caplog.text
+
+
+def test_an_index_goes_on_from_its_stored_cursor(chain: MemoryChain) -> None:
+    database = Database(None)
+    job_id = chain.match(spec())
+    chain.finalise()
+    Index(database, chain, start=0).advance()
+    seen: list[int] = []
+    events = chain.events
+    chain.events = lambda first, last: seen.append(first) or events(first, last)  # type: ignore[func-returns-value,method-assign]
+    chain.quote(job_id, EVIDENCE)
+    chain.finalise()
+    restarted = Index(database, chain, start=0)
+    restarted.advance()
+    assert restarted.job(job_id).status == "quoted"
+    assert seen == [2]
+
+
 def test_an_index_built_again_from_events_is_the_same(chain: MemoryChain) -> None:
     followed = Index(Database(None), chain, start=0)
     job_id = chain.match(spec())

@@ -9,10 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain.errors import NodeDistrusted
+from sealmarket.chain.follow import Cursor, Follower
 from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import Address, HexBytes
 from sealmarket_oracle.errors import ChainRewritten, DecisionConflict, JournalMismatch
-from sealmarket_oracle.follower import Follower
+from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.inputs import Decided, Moment
 from sealmarket_oracle.journal import Journal
 from tests.oracle.world import CHAIN_ID, MARKET, World
@@ -84,7 +85,7 @@ def test_what_was_read_and_the_cursor_are_written_together(world: World) -> None
 
     def half() -> None:
         with journal.writing():
-            journal.advance(7, world.chain.head().hash)
+            journal.advance(Cursor(7, world.chain.head().hash))
             journal._db.execute("INSERT INTO promises VALUES (x'00', 'both', x'00')")
 
     with pytest.raises(sqlite3.IntegrityError):
@@ -97,15 +98,16 @@ def test_a_final_block_that_changed_is_refused(world: World) -> None:
     world.quote()
     node = world.node()
     world.decided(node)
-    world.chain.reorganise(3)
-    world.chain.mine(6)
-    with pytest.raises(ChainRewritten):
+    world.chain.rewrite(3)
+    with pytest.raises(ChainRewritten, match="use another chain node"):
         node.tick()
+    with pytest.raises(ChainRewritten):
+        world.node().tick()
 
 
 def test_a_chain_node_that_is_behind_is_refused_and_may_catch_up(world: World) -> None:
     journal = _journal(world)
-    follower = Follower(world.chain, journal)
+    follower = Follower(world.chain, JournalReader(journal))
     follower.advance()
     world.chain.mine(3)
     follower.advance()

@@ -380,6 +380,29 @@ def test_a_journal_step_from_the_wrong_state_is_refused(host: HostTwin) -> None:
         host.journal.quoted(job_id)
 
 
+# --- a chain that is rewritten ----------------------------------------------------------------------------------
+
+
+def test_a_rewritten_final_block_is_noticed_and_the_chain_is_read_anew(
+    host: HostTwin, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.on_tick = host.stop.set
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).matched_block == 4
+    host.chain.rewrite(host.chain.head().number - 3)
+    host.match()
+    host.journal.close()
+    host.start()
+    host.on_tick = host.decide_when_quoted
+    host.run()
+    assert "was final as" in caplog.text
+    entry, cursor = host.journal.job(job_id), host.journal.cursor()
+    assert entry.matched_block == host.chain.head().number - 1
+    assert cursor is not None
+    assert cursor.hash == host.chain.block(cursor.number).hash
+
+
 # --- and when all is well --------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from sealmarket.chain.follow import Cursor
 from sealmarket_devices.measure import measure_image
 from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_worker.cli import app
 from sealmarket_worker.config import load_config
@@ -84,7 +86,7 @@ def test_status_tells_each_job_and_why_it_was_given_up(write: Callable[..., Path
     spec = Scene(_folder(tmp_path / "job")).spec
     job_id: JobId = spec.job_id(CHAIN_ID, MARKET)
     journal = Journal(config.state / "journal.sqlite")
-    journal.advance(7, [], [(job_id, spec, 5)])
+    journal.advance(Cursor(7, keccak(b"block 7")), [], [(job_id, spec, 5)])
     journal.give_up(job_id, "the container cannot be had")
     journal.close()
     said = CliRunner().invoke(app, ["status", "--config", str(write()), "--json"])

@@ -1,7 +1,7 @@
 """The worker's agent: follow the chain for jobs of this provider, and carry each to its end.
 
-What it works on comes from the chain at final blocks, never from the backend's word. It may be killed at any moment:
-the journal says what to do at the next start.
+What it works on comes from the chain at final blocks, never from the backend. It may be killed at any moment: the
+journal says what to do at the next start.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from sealmarket.chain import ChainError
 from sealmarket.chain.events import AssetPublished, JobMatched
+from sealmarket.chain.follow import Cursor, EventRange, Follower, Rewound
 from sealmarket_enclave.protocol.codec import Address
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_worker.jobrun import JobRun, Workshop
-from sealmarket_worker.journal import JobState
+from sealmarket_worker.journal import JobState, Journal
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class Agent:
         self._shop, self._provider = shop, provider
         self._pool = ThreadPoolExecutor(max_workers=max_jobs, thread_name_prefix="job")
         self._running: dict[JobId, Future[None]] = {}
+        self._follower = Follower(shop.chain, JobReader(shop.journal, provider, shop.driver.tee))
 
     def run(self) -> None:
         """Follow, start, wait; until asked to stop."""
@@ -42,8 +44,8 @@ class Agent:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def turn(self) -> None:
-        """Read what final blocks told since the last turn, and start what is not running. Raises ``ChainError``."""
-        self._follow()
+        """Read the final blocks since the last turn, and start what is not running. Raises ``ChainError``."""
+        self._follower.advance()
         for job_id, future in list(self._running.items()):
             if future.done():
                 del self._running[job_id]
@@ -60,19 +62,29 @@ class Agent:
         wait(self._running.values())
         self._pool.shutdown()
 
-    def _follow(self) -> None:
-        chain, journal = self._shop.chain, self._shop.journal
-        final = chain.final()
-        first = journal.cursor(chain.book.deployed_at - 1) + 1
-        if final.number < first:
-            return
-        told = chain.events(first, final.number)
-        seals = [event.seal for event in told if isinstance(event, AssetPublished)]
+
+class JobReader:
+    """Reads events for a host's journal: an :class:`~sealmarket.chain.follow.EventReader`."""
+
+    def __init__(self, journal: Journal, provider: Address, tee: Tee) -> None:
+        self._journal, self._provider, self._tee = journal, provider, tee
+
+    def cursor(self) -> Cursor | None:
+        """The last final block that is in the journal."""
+        return self._journal.cursor()
+
+    def store(self, read: EventRange) -> None:
+        """Record every published seal, and the jobs that are this host's."""
+        seals = [event.seal for event in read.events if isinstance(event, AssetPublished)]
         matched = [
             (event.job_id, event.spec, int(event.at.block_number))
-            for event in told
-            if isinstance(event, JobMatched)
-            and event.spec.provider == self._provider
-            and event.spec.tee == self._shop.driver.tee
+            for event in read.events
+            if isinstance(event, JobMatched) and event.spec.provider == self._provider and event.spec.tee == self._tee
         ]
-        journal.advance(final.number, seals, matched)
+        self._journal.advance(read.end, seals, matched)
+
+    def rewind(self, rewound: Rewound) -> None:
+        """Read the chain again. A job that is no longer on it ends by its status there."""
+        cursor = rewound.cursor
+        log.error("block %d was final as %s and is %s: reading anew", cursor.number, cursor.hash, rewound.found)
+        self._journal.forget_cursor()

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from sealmarket.chain.follow import Cursor
 from sealmarket.protocol.wire import PostedResult
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import JobSpec
@@ -35,7 +36,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     reason TEXT NOT NULL DEFAULT '', changed REAL NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS seals (seal_hash BLOB PRIMARY KEY, seal BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS cursor (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), block INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS chain_cursor (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
+) STRICT;
 """
 
 
@@ -83,14 +86,19 @@ class Journal:
 
     # --- the chain as far as it was read ------------------------------------------------------------------------
 
-    def cursor(self, default: int) -> int:
-        """The last block whose events are in the journal."""
+    def cursor(self) -> Cursor | None:
+        """The last final block whose events are in the journal."""
         with self._lock:
-            row = self._db.execute("SELECT block FROM cursor").fetchone()
-        return int(row[0]) if row else default
+            row = self._db.execute("SELECT number, hash FROM chain_cursor").fetchone()
+        return Cursor(row[0], Bytes32(row[1])) if row else None
 
-    def advance(self, block: int, seals: list[Seal], matched: list[tuple[JobId, JobSpec, int]]) -> None:
-        """Note what final blocks told, together with how far they were read."""
+    def forget_cursor(self) -> None:
+        """Read the chain again from the beginning; jobs and seals stay."""
+        with self._lock:
+            self._db.execute("DELETE FROM chain_cursor")
+
+    def advance(self, end: Cursor, seals: list[Seal], matched: list[tuple[JobId, JobSpec, int]]) -> None:
+        """Record seals and jobs of final blocks, together with how far the chain was read."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -100,11 +108,11 @@ class Journal:
                     )
                 for job_id, spec, number in matched:
                     self._db.execute(
-                        "INSERT OR IGNORE INTO jobs (job_id, spec, matched_block, state, changed)"
-                        " VALUES (?, ?, ?, ?, ?)",
+                        "INSERT INTO jobs (job_id, spec, matched_block, state, changed) VALUES (?, ?, ?, ?, ?)"
+                        " ON CONFLICT (job_id) DO UPDATE SET matched_block = excluded.matched_block",
                         (bytes(job_id), canonical_json(spec), number, JobState.MATCHED, time.time()),
                     )
-                self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?)", (block,))
+                self._db.execute("INSERT OR REPLACE INTO chain_cursor VALUES (1, ?, ?)", (end.number, bytes(end.hash)))
                 self._db.execute("COMMIT")
             except BaseException:
                 self._db.execute("ROLLBACK")
