@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 import rfc8785
+from Crypto.Hash import keccak
 
 from sealmarket_enclave.protocol.errors import MalformedDocument, NotCanonical
 
@@ -69,10 +70,8 @@ class Address(HexBytes):
     @property
     def checksum(self) -> str:
         """The EIP-55 spelling, for people and for web3."""
-        from sealmarket_enclave.protocol.hashing import keccak
-
         digits = self.hex()
-        nibbles = keccak(digits.encode()).hex()
+        nibbles = keccak.new(digest_bits=256, data=digits.encode()).hexdigest()
         return "0x" + "".join(d.upper() if int(n, 16) >= 8 else d for d, n in zip(digits, nibbles, strict=False))
 
 
