@@ -4,43 +4,32 @@
 2. Every read of a :class:`View` is pinned to one block hash (EIP-1898). Where a node does not know that form, the
    read goes by number, and the block at that number is compared before and after.
 3. Final is what the address book's rule says: the ``finalized`` tag, or an explicit depth.
-4. Logs are taken only from these contracts, from blocks that are in the chain, in order, and never removed ones; a
-   job's specification is hashed again and must give the job's id.
+4. A job's specification is hashed again and must give the job's id (:mod:`sealmarket.chain.decoding`).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
-from msgspec import structs
-
-from sealmarket.chain import abi, decoding
 from sealmarket.chain.contracts import CommitteeContract, MarketContract, RegistryContract
 from sealmarket.chain.errors import (
-    AbiMismatch,
     BlockGone,
     ChainUnavailable,
     NodeDistrusted,
     RpcRefused,
     WrongChain,
 )
-from sealmarket.chain.events import AssetPublished, ChainEvent, JobDecided, JobEnded, JobMatched, TermsChanged
-from sealmarket.chain.model import Block, EventRef, Fault
+from sealmarket.chain.events import ChainEvent, JobMatched
+from sealmarket.chain.logs import LogReader, topic_of
+from sealmarket.chain.model import Block
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity
 from sealmarket.chain.view import View
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import BlockNumber
-from sealmarket_enclave.protocol.terms import Terms
-
-MAX_RANGE = 2_000
-"""Blocks per log query: what public nodes commonly allow."""
 
 
 class Chain:
@@ -52,6 +41,7 @@ class Chain:
         self.market = MarketContract(book.market, book.chain_id)
         self.registry = RegistryContract(book.registry)
         self.committee_contract = CommitteeContract(book.committee)
+        self._logs = LogReader(book, self.rpc, self.block)
         self._lock = threading.Lock()
         self._checked = False
         self._by_hash = True
@@ -166,154 +156,41 @@ class Chain:
     # --- events -----------------------------------------------------------------------------------------------
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
-        """What the contracts told from block ``first`` to ``last``, both included, in the chain's order.
+        """The events of the contracts from block ``first`` to ``last``, both included, in the chain's order.
 
         Raises:
             NodeDistrusted: logs that cannot be of this market, out of range, removed, or contradicting the blocks.
         """
-        found: list[ChainEvent] = []
-        for start in range(first, last + 1, MAX_RANGE):
-            found.extend(self._events(start, min(last, start + MAX_RANGE - 1)))
-        return found
-
-    def _events(self, first: int, last: int) -> list[ChainEvent]:
         _ = self.chain_id
-        logs = self.rpc.call(
-            "eth_getLogs",
-            {
-                "fromBlock": hex(first),
-                "toBlock": hex(last),
-                "address": [entry.checksum for entry in (self.book.registry, self.book.committee, self.book.market)],
-            },
-        )
-        if not isinstance(logs, list):
-            raise NodeDistrusted("logs", "a list", type(logs).__name__)
-        refs = [_reference(log) for log in logs]
-        if any(not first <= ref.block_number <= last for ref in refs):
-            raise NodeDistrusted("logs", f"blocks {first} to {last}", "logs of other blocks")
-        if len(set(refs)) != len(refs):
-            raise NodeDistrusted("logs", "each log once", "repeated logs")
-        hashes = {ref.block_number: self.block(ref.block_number).hash for ref in refs}
-        for ref in refs:
-            if hashes[ref.block_number] != ref.block_hash:
-                raise BlockGone(ref.block_number, hashes[ref.block_number], ref.block_hash)
-        return self._completed([event for _, event in sorted(self._decoded(logs), key=lambda pair: pair[0])])
+        return self._logs.events(first, last)
 
     def about_job(self, job_id: Bytes32, last: Block, first: int | None = None) -> list[ChainEvent]:
-        """Everything that was told about one job up to a block; the first is its :class:`JobMatched`."""
-        return self._told(self.book.market, [None, str(job_id)], first, last)
+        """All events of one job up to a block; the first is its :class:`JobMatched`."""
+        return self._about(self.book.market, [None, str(job_id)], first, last)
 
     def about_asset(self, asset_id: Bytes32, last: Block) -> list[ChainEvent]:
-        """Everything that was told about one asset up to a block."""
-        return self._told(self.book.registry, [None, str(asset_id)], None, last)
+        """All events of one asset up to a block."""
+        return self._about(self.book.registry, [None, str(asset_id)], None, last)
 
     def matches_of(self, consumer: Address, first: int, last: Block) -> list[JobMatched]:
         """The jobs of one consumer that were matched from block ``first`` on."""
-        topic = _topic("Market", "JobMatched")
-        found = self._told(self.book.market, [topic, None, "0x" + consumer.rjust(32, b"\0").hex()], first, last)
+        topics = [topic_of("Market", "JobMatched"), None, "0x" + consumer.rjust(32, b"\0").hex()]
+        found = self._about(self.book.market, topics, first, last)
         return [event for event in found if isinstance(event, JobMatched)]
 
-    def _told(self, address: Address, topics: list[str | None], first: int | None, last: Block) -> list[ChainEvent]:
-        start = self.book.deployed_at if first is None else first
+    def _about(self, address: Address, topics: list[str | None], first: int | None, last: Block) -> list[ChainEvent]:
         self._require(last)
-        try:
-            logs = self._logs(address, topics, start, last.number)
-        except RpcRefused:
-            # Nodes bound the span of a query: ask for less at a time.
-            logs = []
-            for begin in range(start, last.number + 1, MAX_RANGE):
-                logs += self._logs(address, topics, begin, min(last.number, begin + MAX_RANGE - 1))
+        found = self._logs.about(address, topics, self.book.deployed_at if first is None else first, last.number)
         self._require(last)
-        found = sorted(self._decoded(logs), key=lambda pair: pair[0])
-        if any(not start <= ref.block_number <= last.number for ref, _ in found):
-            raise NodeDistrusted("logs", f"blocks {start} to {last.number}", "logs of other blocks")
-        return self._completed([event for _, event in found])
+        return found
 
-    def _logs(self, address: Address, topics: list[str | None], first: int, last: int) -> list[Any]:
-        query = {"fromBlock": hex(first), "toBlock": hex(last), "address": address.checksum, "topics": topics}
-        logs = self.rpc.call("eth_getLogs", query)
-        if not isinstance(logs, list):
-            raise NodeDistrusted("logs", "a list", type(logs).__name__)
-        return logs
-
-    def decode_logs(self, logs: Iterable[Any], block: Block) -> Iterator[ChainEvent]:
-        """The typed events among the logs of one receipt; logs of other contracts (tokens) are left out."""
-        ours = {self.book.registry, self.book.committee, self.book.market}
-        mine = [log for log in logs if _address(log) in ours]
-        if any(_reference(log).block_hash != block.hash for log in mine):
-            raise BlockGone(block.number, block.hash, "another in the receipt")
-        told = [event for _, event in sorted(self._decoded(mine), key=lambda pair: pair[0])]
-        return iter(self._completed(told))
-
-    def _completed(self, told: list[ChainEvent]) -> list[ChainEvent]:
-        """Fill in what an event leaves to others: a decision's epoch and effect, the terms under a new allow-list."""
-        return [self._complete(event, told[place + 1 :]) for place, event in enumerate(told)]
-
-    def _complete(self, event: ChainEvent, later: list[ChainEvent]) -> ChainEvent:
-        if isinstance(event, JobDecided):
-            core = structs.replace(event.core, epoch=self._epoch_of(event.job_id, event.at))
-            ends = (other for other in later if isinstance(other, JobEnded) and other.job_id == event.job_id)
-            turned = any(end.at.transaction == event.at.transaction and end.row is Fault.TERMS_REFUSED for end in ends)
-            return replace(event, core=core, outcome=Outcome.TERMS_REFUSED if turned else event.outcome)
-        if changed := decoding.allow_root_of(event):
-            asset_id, version, terms_version, root = changed
-            terms = structs.replace(self._terms_before(asset_id, version, event.at), allow_root=root)
-            return TermsChanged(event.at, asset_id, version, terms_version, terms)
-        return event
-
-    def _epoch_of(self, job_id: Bytes32, at: EventRef) -> int:
-        for event in self._about("Market", "JobMatched", job_id, at):
-            if isinstance(event, JobMatched):
-                return event.spec.epoch
-        raise NodeDistrusted("logs", f"the match of job {job_id} before its decision", "none")
-
-    def _terms_before(self, asset_id: Bytes32, version: int, at: EventRef) -> Terms:
-        terms: Terms | None = None
-        for event in self._about("AssetRegistry", None, asset_id, at):
-            changed = decoding.allow_root_of(event)
-            if isinstance(event, AssetPublished | TermsChanged) and event.version == version:
-                terms = event.terms
-            elif terms is not None and changed and changed[1] == version:
-                terms = structs.replace(terms, allow_root=changed[3])
-        if terms is None:
-            raise NodeDistrusted("logs", f"the publication of asset {asset_id} before its change", "none")
-        return terms
-
-    def _about(self, contract: str, name: str | None, subject: Bytes32, before: EventRef) -> list[ChainEvent]:
-        """The events of one contract about one job or asset, up to an event."""
-        address = self.book.market if contract == "Market" else self.book.registry
-        topics = [_topic(contract, name) if name else None, str(subject)]
-        logs = self._logs(address, topics, self.book.deployed_at, before.block_number)
-        found = sorted(self._decoded(logs), key=lambda pair: pair[0])
-        return [event for ref, event in found if ref < before]
-
-    def _decoded(self, logs: Iterable[Any]) -> Iterator[tuple[EventRef, ChainEvent]]:
-        names = {
-            self.book.registry: "AssetRegistry",
-            self.book.committee: "OracleCommittee",
-            self.book.market: "Market",
-        }
-        for log in logs:
-            contract = names.get(_address(log))
-            if contract is None:
-                raise NodeDistrusted("logs", "logs of this market's contracts", f"one of {_address(log).checksum}")
-            ref = _reference(log)
-            topics = [Bytes32(data(topic, "topic")) for topic in log.get("topics", [])]
-            raw = data(log.get("data"), "log data")
-            try:
-                event = decoding.event(self.book, contract, topics, raw, ref)
-            except (AbiMismatch, MalformedDocument) as error:
-                raise AbiMismatch(f"a log of {contract} in block {ref.block_number}", str(error)) from error
-            if event is not None:
-                yield ref, event
+    def decode_logs(self, logs: Iterable[Any], block: Block) -> list[ChainEvent]:
+        """The events among the logs of one receipt; logs of other contracts (tokens) are left out."""
+        return self._logs.of_receipt(logs, block)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.rpc.close()
-
-
-def _topic(contract: str, name: str) -> str:
-    return next(str(topic) for topic, entry in abi.load(contract).events.items() if entry.name == name)
 
 
 def _read_block(value: Any, tag: str) -> Block:
@@ -324,21 +201,4 @@ def _read_block(value: Any, tag: str) -> Block:
         hash=Bytes32(data(value.get("hash"), "block hash")),
         timestamp=quantity(value.get("timestamp"), "timestamp"),
         parent=Bytes32(data(value.get("parentHash"), "parent hash")),
-    )
-
-
-def _address(log: Any) -> Address:
-    if not isinstance(log, dict):
-        raise NodeDistrusted("log", "an object", type(log).__name__)
-    return Address(data(log.get("address"), "log address"))
-
-
-def _reference(log: Any) -> EventRef:
-    if not isinstance(log, dict) or log.get("removed") not in (None, False):
-        raise NodeDistrusted("log", "one that is in the chain", "a removed one")
-    return EventRef(
-        block_number=BlockNumber(quantity(log.get("blockNumber"), "log's block")),
-        log_index=quantity(log.get("logIndex"), "log index"),
-        block_hash=Bytes32(data(log.get("blockHash"), "log's block hash")),
-        transaction=Bytes32(data(log.get("transactionHash"), "log's transaction")),
     )

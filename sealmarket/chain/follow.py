@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from sealmarket.chain.chain import MAX_RANGE
 from sealmarket.chain.errors import BlockGone, NodeDistrusted
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.interface import ChainReader
+from sealmarket.chain.logs import MAX_RANGE
 from sealmarket.chain.model import Block
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import BlockNumber

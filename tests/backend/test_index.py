@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sealmarket.chain.errors import ChainUnavailable
-from sealmarket.chain.events import OtherEvent
+from sealmarket.chain.events import ChainEvent, OtherEvent
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Fault
 from sealmarket.protocol.decisions import Decision, Outcome
@@ -223,14 +223,19 @@ def test_a_rewritten_final_block_empties_the_index_and_opens_its_orders_again(
     assert "was final as" in caplog.text
 
 
-def test_an_index_goes_on_from_its_stored_cursor(chain: MemoryChain) -> None:
+def test_an_index_goes_on_from_its_stored_cursor(chain: MemoryChain, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(None)
     job_id = chain.match(spec())
     chain.finalise()
     Index(database, chain, start=0).advance()
     seen: list[int] = []
     events = chain.events
-    chain.events = lambda first, last: seen.append(first) or events(first, last)  # type: ignore[func-returns-value,method-assign]
+
+    def counted(first: int, last: int) -> list[ChainEvent]:
+        seen.append(first)
+        return events(first, last)
+
+    monkeypatch.setattr(chain, "events", counted)
     chain.quote(job_id, EVIDENCE)
     chain.finalise()
     restarted = Index(database, chain, start=0)

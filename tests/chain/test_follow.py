@@ -103,13 +103,13 @@ def test_a_reader_that_raises_on_a_rewind_stops_for_good(chain: MemoryChain) -> 
     assert len(reader.ranges) == 1
 
 
-def test_an_event_of_a_block_that_is_gone_is_refused(chain: MemoryChain) -> None:
+def test_an_event_of_a_block_that_is_gone_is_refused(chain: MemoryChain, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader()
     revocations(chain, 1)
     chain.mine(4)
     stale = chain.events(0, 5)
     chain.rewrite(5)
-    chain.events = lambda _first, _last: stale  # type: ignore[method-assign]
+    monkeypatch.setattr(chain, "events", lambda _first, _last: stale)
     with pytest.raises(BlockGone):
         Follower(chain, reader).advance()
     assert reader.last is None

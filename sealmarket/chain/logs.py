@@ -1,0 +1,180 @@
+"""Reads the logs of one market's contracts, in ranges, and turns them into events.
+
+1. A query covers at most ``MAX_RANGE`` blocks, or more where the node agrees and few logs are expected.
+2. Logs are taken only from these contracts, from the blocks that were asked for, each once, and never removed ones.
+3. An event that repeats less than its reader needs is completed from earlier logs: a decision by its job's epoch, a
+   new allow-list by the other terms of its asset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from msgspec import structs
+
+from sealmarket.chain import abi, decoding
+from sealmarket.chain.errors import AbiMismatch, BlockGone, NodeDistrusted, RpcRefused
+from sealmarket.chain.events import AssetPublished, ChainEvent, JobDecided, JobEnded, JobMatched, TermsChanged
+from sealmarket.chain.model import Block, EventRef, Fault
+from sealmarket.chain.rpc import Rpc, data, quantity
+from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.decisions import Outcome
+from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import BlockNumber
+from sealmarket_enclave.protocol.terms import Terms
+
+MAX_RANGE = 2_000
+"""Blocks per query: what public nodes commonly allow."""
+
+
+class LogReader:
+    """Logs of one market. ``block`` reads the block at a number."""
+
+    def __init__(self, book: AddressBook, rpc: Rpc, block: Callable[[int], Block]) -> None:
+        self._book, self._rpc, self._block = book, rpc, block
+        self._names = {book.registry: "AssetRegistry", book.committee: "OracleCommittee", book.market: "Market"}
+
+    def events(self, first: int, last: int) -> list[ChainEvent]:
+        """All events of the three contracts from block ``first`` to ``last``, both included, in order.
+
+        Raises:
+            NodeDistrusted: logs that cannot be of this market, out of range, removed, or contradicting the blocks.
+        """
+        query: dict[str, object] = {"address": [contract.checksum for contract in self._names]}
+        found: list[ChainEvent] = []
+        for begin, end in _ranges(first, last):
+            logs = self._logs(query, begin, end)
+            self._require_consistent(logs, begin, end)
+            found += self._events(logs)
+        return found
+
+    def about(self, address: Address, topics: list[str | None], first: int, last: int) -> list[ChainEvent]:
+        """The events of one contract with these topics, from block ``first`` to ``last``, both included, in order."""
+        logs = self._few_logs(address, topics, first, last)
+        if any(not first <= _reference(log).block_number <= last for log in logs):
+            raise NodeDistrusted("logs", f"blocks {first} to {last}", "logs of other blocks")
+        return self._events(logs)
+
+    def of_receipt(self, logs: Iterable[Any], block: Block) -> list[ChainEvent]:
+        """The events among the logs of one receipt; logs of other contracts (tokens) are left out."""
+        ours = [log for log in logs if _address(log) in self._names]
+        if any(_reference(log).block_hash != block.hash for log in ours):
+            raise BlockGone(block.number, block.hash, "another in the receipt")
+        return self._events(ours)
+
+    # --- queries ----------------------------------------------------------------------------------------------
+
+    def _few_logs(self, address: Address, topics: list[str | None], first: int, last: int) -> list[Any]:
+        query: dict[str, object] = {"address": address.checksum, "topics": topics}
+        try:
+            return self._logs(query, first, last)
+        except RpcRefused:  # this node bounds the span of a query
+            return [log for begin, end in _ranges(first, last) for log in self._logs(query, begin, end)]
+
+    def _logs(self, query: dict[str, object], first: int, last: int) -> list[Any]:
+        logs = self._rpc.call("eth_getLogs", {**query, "fromBlock": hex(first), "toBlock": hex(last)})
+        if not isinstance(logs, list):
+            raise NodeDistrusted("logs", "a list", type(logs).__name__)
+        return logs
+
+    def _require_consistent(self, logs: list[Any], first: int, last: int) -> None:
+        refs = [_reference(log) for log in logs]
+        if any(not first <= ref.block_number <= last for ref in refs):
+            raise NodeDistrusted("logs", f"blocks {first} to {last}", "logs of other blocks")
+        if len(set(refs)) != len(refs):
+            raise NodeDistrusted("logs", "each log once", "repeated logs")
+        hashes = {number: self._block(number).hash for number in {ref.block_number for ref in refs}}
+        for ref in refs:
+            if hashes[ref.block_number] != ref.block_hash:
+                raise BlockGone(ref.block_number, hashes[ref.block_number], ref.block_hash)
+
+    # --- decoding ---------------------------------------------------------------------------------------------
+
+    def _events(self, logs: Iterable[Any]) -> list[ChainEvent]:
+        found = [event for _, event in self._in_order(logs)]
+        return [self._complete(event, found[index + 1 :]) for index, event in enumerate(found)]
+
+    def _in_order(self, logs: Iterable[Any]) -> list[tuple[EventRef, ChainEvent]]:
+        return sorted(self._decoded(logs), key=lambda pair: pair[0])
+
+    def _decoded(self, logs: Iterable[Any]) -> Iterator[tuple[EventRef, ChainEvent]]:
+        for log in logs:
+            contract = self._names.get(_address(log))
+            if contract is None:
+                raise NodeDistrusted("logs", "logs of this market's contracts", f"one of {_address(log).checksum}")
+            ref = _reference(log)
+            topics = [Bytes32(data(topic, "topic")) for topic in log.get("topics", [])]
+            raw = data(log.get("data"), "log data")
+            try:
+                event = decoding.event(self._book, contract, topics, raw, ref)
+            except (AbiMismatch, MalformedDocument) as error:
+                raise AbiMismatch(f"a log of {contract} in block {ref.block_number}", str(error)) from error
+            if event is not None:
+                yield ref, event
+
+    # --- completing -------------------------------------------------------------------------------------------
+
+    def _complete(self, event: ChainEvent, later: list[ChainEvent]) -> ChainEvent:
+        if isinstance(event, JobDecided):
+            core = structs.replace(event.core, epoch=self._epoch_of(event.job_id, event.at))
+            ends = (other for other in later if isinstance(other, JobEnded) and other.job_id == event.job_id)
+            turned = any(end.at.transaction == event.at.transaction and end.row is Fault.TERMS_REFUSED for end in ends)
+            return replace(event, core=core, outcome=Outcome.TERMS_REFUSED if turned else event.outcome)
+        if changed := decoding.allow_root_of(event):
+            asset_id, version, terms_version, root = changed
+            terms = structs.replace(self._terms_before(asset_id, version, event.at), allow_root=root)
+            return TermsChanged(event.at, asset_id, version, terms_version, terms)
+        return event
+
+    def _epoch_of(self, job_id: Bytes32, at: EventRef) -> int:
+        for event in self._before(self._book.market, [topic_of("Market", "JobMatched"), str(job_id)], at):
+            if isinstance(event, JobMatched):
+                return event.spec.epoch
+        raise NodeDistrusted("logs", f"the match of job {job_id} before its decision", "none")
+
+    def _terms_before(self, asset_id: Bytes32, version: int, at: EventRef) -> Terms:
+        terms: Terms | None = None
+        for event in self._before(self._book.registry, [None, str(asset_id)], at):
+            changed = decoding.allow_root_of(event)
+            if isinstance(event, AssetPublished | TermsChanged) and event.version == version:
+                terms = event.terms
+            elif terms is not None and changed and changed[1] == version:
+                terms = structs.replace(terms, allow_root=changed[3])
+        if terms is None:
+            raise NodeDistrusted("logs", f"the publication of asset {asset_id} before its change", "none")
+        return terms
+
+    def _before(self, address: Address, topics: list[str | None], at: EventRef) -> list[ChainEvent]:
+        """The events of one contract with these topics that come before another event; not completed."""
+        logs = self._few_logs(address, topics, self._book.deployed_at, at.block_number)
+        return [event for ref, event in self._in_order(logs) if ref < at]
+
+
+def topic_of(contract: str, name: str) -> str:
+    """The first topic of a contract's event."""
+    return next(str(topic) for topic, entry in abi.load(contract).events.items() if entry.name == name)
+
+
+def _ranges(first: int, last: int) -> Iterator[tuple[int, int]]:
+    for begin in range(first, last + 1, MAX_RANGE):
+        yield begin, min(last, begin + MAX_RANGE - 1)
+
+
+def _address(log: Any) -> Address:
+    if not isinstance(log, dict):
+        raise NodeDistrusted("log", "an object", type(log).__name__)
+    return Address(data(log.get("address"), "log address"))
+
+
+def _reference(log: Any) -> EventRef:
+    if not isinstance(log, dict) or log.get("removed") not in (None, False):
+        raise NodeDistrusted("log", "one that is in the chain", "a removed one")
+    return EventRef(
+        block_number=BlockNumber(quantity(log.get("blockNumber"), "log's block")),
+        log_index=quantity(log.get("logIndex"), "log index"),
+        block_hash=Bytes32(data(log.get("blockHash"), "log's block hash")),
+        transaction=Bytes32(data(log.get("transactionHash"), "log's transaction")),
+    )
