@@ -293,7 +293,8 @@ class Node:
         """What this node decided and did about one job, from the journal alone: asking costs no chain read."""
         record = self._journal.job(job_id)
         if record is None:
-            return NodeStatus(job_id=job_id, state="unknown", reason="no final block tells of this job")
+            reason = self._journal.unreadable(job_id) or "no final block tells of this job"
+            return NodeStatus(job_id=job_id, state="unknown", reason=reason[:4096])
         pause = self._pauses.get(job_id)
         reason = pause.reason if pause is not None else ""
         decision = self._signed_decision(record)

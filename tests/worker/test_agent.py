@@ -121,6 +121,13 @@ def test_a_job_that_is_accepted_although_it_was_marked_is_never_run(host: HostTw
     assert host.driver.sandbox.jobs == []
 
 
+def test_a_log_that_does_not_read_holds_up_no_job(host: HostTwin) -> None:
+    host.chain.tell_unreadable("AssetRegistry", "VersionPublished", Bytes32(bytes(32)))
+    host.match()
+    host.run()
+    assert len(host.ledger.quotes) == 1
+
+
 def test_a_store_that_is_down_costs_no_quote(host: HostTwin) -> None:
     def away_until_quoted(path: str, raw: bytes) -> bytes | None:
         if path.startswith("/v1/workloads/") and not host.ledger.quotes:
