@@ -55,7 +55,7 @@ def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("market")
     with Supervisor(folder) as programs:
         chain = request.param(programs)
-        market = Market(chain.url, folder, chain.finality, Windows(60, 60, 60, 60))
+        market = Market(chain.url, folder, chain.finality, Windows(60, 60, 320, 60))
         yield market
         market.close()
 

@@ -150,7 +150,8 @@ def test_nesting_is_bounded_whatever_the_interpreter_allows() -> None:
     """A library in every process that signs raises the limit so far that a document could end the process."""
     program = (
         "import sys, threading; sys.setrecursionlimit(100_000)\n"
-        "from sealmarket_enclave.protocol.codec import decode; from sealmarket_enclave.protocol.errors import MalformedDocument\n"
+        "from sealmarket_enclave.protocol.codec import decode\n"
+        "from sealmarket_enclave.protocol.errors import MalformedDocument\n"
         "from sealmarket_enclave.protocol.policy import PolicyDocument\n"
         "def read(raw):\n"
         "    try: decode(PolicyDocument, b'{\"evidence\":{\"a\":' + raw + b'}}')\n"
