@@ -26,6 +26,7 @@ from sealmarket.chain.events import (
     JobStopped,
     OtherEvent,
     TermsChanged,
+    UnreadableLog,
 )
 from sealmarket.chain.follow import Cursor, EventRange, Follower, Rewound
 from sealmarket.chain.interface import ChainReader
@@ -46,6 +47,7 @@ _FORGET = (
     "DELETE FROM assets",
     "DELETE FROM jobs",
     "DELETE FROM job_events",
+    "DELETE FROM unreadable",
     "UPDATE requests SET state = 'open', job_id = NULL WHERE state IN ('matched', 'cancelled')",
     "UPDATE compute_orders SET state = 'open' WHERE state = 'cancelled'",
 )
@@ -174,6 +176,8 @@ class Index:
         match event:
             case AssetPublished() | TermsChanged() | AssetRevoked():
                 _apply_to_assets(connection, event)
+            case UnreadableLog():
+                _leave_alone(connection, event)
             case OtherEvent():
                 _apply_to_orders(connection, event)
             case JobMatched():
@@ -225,6 +229,8 @@ class Index:
         **facts: Any,
     ) -> None:
         row = connection.execute("SELECT facts FROM jobs WHERE job_id = ?", (event.job_id,)).fetchone()
+        if row is None and _is_unreadable(connection, event.job_id):
+            return
         if row is None:
             raise NotFound(f"an event of job {event.job_id}, which was never matched", remedy="index from deployment")
         known = json.loads(row["facts"]) | facts
@@ -251,6 +257,18 @@ class Index:
             **facts,
         }
         return from_builtins(JobView, shape)
+
+
+def _leave_alone(connection: sqlite3.Connection, event: UnreadableLog) -> None:
+    """Remember the job or asset that a log does not read of: what is told of it later is left alone as well."""
+    why = f"{event.name} in block {event.at.block_number} does not read: {event.reason}"
+    log.warning("%s is left alone: %s", event.subject or "one log", why)
+    if event.subject is not None:
+        connection.execute("INSERT OR IGNORE INTO unreadable (subject, reason) VALUES (?, ?)", (event.subject, why))
+
+
+def _is_unreadable(connection: sqlite3.Connection, subject: Bytes32) -> bool:
+    return connection.execute("SELECT 1 FROM unreadable WHERE subject = ?", (subject,)).fetchone() is not None
 
 
 def _apply_to_assets(connection: sqlite3.Connection, event: AssetPublished | TermsChanged | AssetRevoked) -> None:

@@ -1,9 +1,12 @@
 """Reads the logs of one market's contracts, in ranges, and turns them into events.
 
-1. A query covers at most ``MAX_RANGE`` blocks, or more where the node agrees and few logs are expected.
+1. A query covers at most ``MAX_RANGE`` blocks, or more where the node agrees and few logs are expected. Where the
+   answer is too long (anyone may fill blocks with logs), the range is halved, down to one block.
 2. Logs are taken only from these contracts, from the blocks that were asked for, each once, and never removed ones.
 3. An event that repeats less than its reader needs is completed from earlier logs: a decision by its job's epoch, a
    new allow-list by the other terms of its asset.
+4. A log that cannot be decoded, or whose completion rests on such a log, is an
+   :class:`~sealmarket.chain.events.UnreadableLog` in its place: it concerns its own job or asset alone.
 """
 
 from __future__ import annotations
@@ -15,14 +18,21 @@ from typing import Any
 from msgspec import structs
 
 from sealmarket.chain import abi, decoding
-from sealmarket.chain.errors import AbiMismatch, BlockGone, NodeDistrusted, RpcRefused
-from sealmarket.chain.events import AssetPublished, ChainEvent, JobDecided, JobEnded, JobMatched, TermsChanged
+from sealmarket.chain.errors import AnswerTooLong, BlockGone, NodeDistrusted, RpcRefused
+from sealmarket.chain.events import (
+    AssetPublished,
+    ChainEvent,
+    JobDecided,
+    JobEnded,
+    JobMatched,
+    TermsChanged,
+    UnreadableLog,
+)
 from sealmarket.chain.model import Block, EventRef, Fault
 from sealmarket.chain.rpc import Rpc, data, quantity
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from sealmarket_enclave.protocol.terms import Terms
 
@@ -75,7 +85,13 @@ class LogReader:
             return [log for begin, end in _ranges(first, last) for log in self._logs(query, begin, end)]
 
     def _logs(self, query: dict[str, object], first: int, last: int) -> list[Any]:
-        logs = self._rpc.call("eth_getLogs", {**query, "fromBlock": hex(first), "toBlock": hex(last)})
+        try:
+            logs = self._rpc.call("eth_getLogs", {**query, "fromBlock": hex(first), "toBlock": hex(last)})
+        except AnswerTooLong:
+            if first >= last:
+                raise
+            middle = (first + last) // 2
+            return self._logs(query, first, middle) + self._logs(query, middle + 1, last)
         if not isinstance(logs, list):
             raise NodeDistrusted("logs", "a list", type(logs).__name__)
         return logs
@@ -108,10 +124,7 @@ class LogReader:
             ref = _reference(log)
             topics = [Bytes32(data(topic, "topic")) for topic in log.get("topics", [])]
             raw = data(log.get("data"), "log data")
-            try:
-                event = decoding.event(self._book, contract, topics, raw, ref)
-            except (AbiMismatch, MalformedDocument) as error:
-                raise AbiMismatch(f"a log of {contract} in block {ref.block_number}", str(error)) from error
+            event = decoding.event(self._book, contract, topics, raw, ref)
             if event is not None:
                 yield ref, event
 
@@ -119,25 +132,40 @@ class LogReader:
 
     def _complete(self, event: ChainEvent, later: list[ChainEvent]) -> ChainEvent:
         if isinstance(event, JobDecided):
-            core = structs.replace(event.core, epoch=self._epoch_of(event.job_id, event.at))
-            ends = (other for other in later if isinstance(other, JobEnded) and other.job_id == event.job_id)
-            turned = any(end.at.transaction == event.at.transaction and end.row is Fault.TERMS_REFUSED for end in ends)
-            return replace(event, core=core, outcome=Outcome.TERMS_REFUSED if turned else event.outcome)
+            return self._complete_decision(event, later)
         if changed := decoding.allow_root_of(event):
             asset_id, version, terms_version, root = changed
-            terms = structs.replace(self._terms_before(asset_id, version, event.at), allow_root=root)
-            return TermsChanged(event.at, asset_id, version, terms_version, terms)
+            before = self._terms_before(asset_id, version, event.at)
+            if before is None:
+                why = "the asset's terms cannot be decoded"
+                return UnreadableLog(event.at, "AssetRegistry", "AllowListReplaced", asset_id, why)
+            return TermsChanged(event.at, asset_id, version, terms_version, structs.replace(before, allow_root=root))
         return event
 
-    def _epoch_of(self, job_id: Bytes32, at: EventRef) -> int:
+    def _complete_decision(self, event: JobDecided, later: list[ChainEvent]) -> ChainEvent:
+        epoch = self._epoch_of(event.job_id, event.at)
+        if epoch is None:
+            return UnreadableLog(event.at, "Market", "JobDecided", event.job_id, "the job's match cannot be decoded")
+        ends = (other for other in later if isinstance(other, JobEnded) and other.job_id == event.job_id)
+        turned = any(end.at.transaction == event.at.transaction and end.row is Fault.TERMS_REFUSED for end in ends)
+        core = structs.replace(event.core, epoch=epoch)
+        return replace(event, core=core, outcome=Outcome.TERMS_REFUSED if turned else event.outcome)
+
+    def _epoch_of(self, job_id: Bytes32, at: EventRef) -> int | None:
+        """The committee epoch of a job; None when its match cannot be decoded."""
         for event in self._before(self._book.market, [topic_of("Market", "JobMatched"), str(job_id)], at):
             if isinstance(event, JobMatched):
                 return event.spec.epoch
+            if isinstance(event, UnreadableLog):
+                return None
         raise NodeDistrusted("logs", f"the match of job {job_id} before its decision", "none")
 
-    def _terms_before(self, asset_id: Bytes32, version: int, at: EventRef) -> Terms:
+    def _terms_before(self, asset_id: Bytes32, version: int, at: EventRef) -> Terms | None:
+        """The terms of a version up to an event; None when a log of them cannot be decoded."""
         terms: Terms | None = None
         for event in self._before(self._book.registry, [None, str(asset_id)], at):
+            if isinstance(event, UnreadableLog):
+                return None
             changed = decoding.allow_root_of(event)
             if isinstance(event, AssetPublished | TermsChanged) and event.version == version:
                 terms = event.terms

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import httpx
-import msgspec
 
 from sealmarket.market_api.jobs import Jobs
 from sealmarket.market_api.orders import Orders
 from sealmarket.protocol.book import AddressBook
 from sealmarket.service.connection import TIMEOUT_SECONDS, Connection
-from sealmarket.service.errors import ServiceRefused
-from sealmarket_enclave.protocol.codec import from_builtins
-from sealmarket_enclave.protocol.errors import MalformedDocument
 
 MARKET_API = "market's API"
 """How errors name the service."""
@@ -45,8 +41,4 @@ class MarketApi:
 
     def assets(self) -> tuple[dict[str, object], ...]:
         """The assets that the backend has indexed, as it describes them; read the chain before relying on one."""
-        raw = self._http.get("/v1/assets", what="assets")
-        try:
-            return from_builtins(tuple[dict[str, object], ...], msgspec.json.decode(raw))
-        except (msgspec.MsgspecError, MalformedDocument) as error:
-            raise ServiceRefused(MARKET_API, "assets", str(error), "the server speaks another version") from error
+        return self._http.read("/v1/assets", tuple[dict[str, object], ...], what="assets")

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import httpx
 
+from sealmarket.http import Answer, AnswerTooLarge, EncodedAnswer, HttpClient, NoAnswer
 from sealmarket.protocol.wire import Problem
 from sealmarket.service.errors import AnswerTooLong, ItemNotFound, ServiceRefused, ServiceUnavailable
 from sealmarket_enclave.protocol.codec import Shape, canonical_json, decode
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 MAX_JSON = 8 << 20
 TIMEOUT_SECONDS = 30.0
+TRANSFER_PACE = 128 << 10
+"""Bytes per second that a large transfer has to keep up, beyond the time of a request."""
 _OTHER_VERSION = "the server speaks another version; update one of the two"
 _LATER = {408, 425, 429, 500, 502, 503, 504}
 
@@ -28,35 +31,29 @@ class Connection:
         self, base: str, *, service: str, timeout: float = TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None
     ):
         self.base, self.service = base.rstrip("/"), service
-        self._client = httpx.Client(
-            timeout=timeout, transport=transport, trust_env=not _is_local(self.base), follow_redirects=False
-        )
+        self._client = HttpClient(seconds=timeout, base=self.base, transport=transport)
 
-    def get(self, path: str, *, what: str, limit: int = MAX_JSON) -> bytes:
+    def get(self, path: str, *, what: str, limit: int = MAX_JSON, pace: int | None = None) -> bytes:
         """The body of a GET, at most ``limit`` bytes.
 
         Raises:
             ItemNotFound, ServiceRefused, ServiceUnavailable.
         """
-        return b"".join(self.stream(path, what=what, limit=limit))
+        with self._sent("GET", path, what, limit=limit, pace=pace) as answer:
+            return answer.body()
 
     def stream(self, path: str, *, what: str, limit: int) -> Iterator[bytes]:
-        """The body of a GET piece by piece, at most ``limit`` bytes of it."""
-        seen = 0
-        with self._sent("GET", path, what) as response:
-            for piece in response.iter_bytes():
-                seen += len(piece)
-                if seen > limit:
-                    raise AnswerTooLong(self.service, what, limit)
-                yield piece
+        """The body of a GET piece by piece, at most ``limit`` bytes of it; it has to keep up ``TRANSFER_PACE``."""
+        with self._sent("GET", path, what, limit=limit, pace=TRANSFER_PACE) as answer:
+            yield from answer.pieces()
 
     def send(self, method: str, path: str, body: bytes | Iterable[bytes] | Shape, *, what: str) -> bytes:
         """Send a body (a shape goes as canonical JSON); returns the answer's."""
         json = isinstance(body, Shape)
         content = canonical_json(body) if isinstance(body, Shape) else body
         headers = {"content-type": "application/json" if json else "application/octet-stream"}
-        with self._sent(method, path, what, content, headers) as response:
-            return response.read()
+        with self._sent(method, path, what, content, headers, pace=TRANSFER_PACE) as answer:
+            return answer.body()
 
     def has(self, path: str, *, what: str) -> bool:
         """Whether something is there, asked by a HEAD without reading it.
@@ -65,9 +62,9 @@ class Connection:
             ServiceRefused, ServiceUnavailable: the answer is neither yes (200) nor no (404).
         """
         try:
-            with self._sent("HEAD", path, what) as response:
-                if response.status_code != 200:
-                    raise ServiceRefused(self.service, what, f"HTTP {response.status_code}", _OTHER_VERSION)
+            with self._sent("HEAD", path, what, limit=0) as answer:
+                if answer.status != 200:
+                    raise ServiceRefused(self.service, what, f"HTTP {answer.status}", _OTHER_VERSION)
                 return True
         except ItemNotFound:
             return False
@@ -87,32 +84,37 @@ class Connection:
         what: str,
         content: bytes | Iterable[bytes] | None = None,
         headers: dict[str, str] | None = None,
-    ) -> Iterator[httpx.Response]:
+        *,
+        limit: int = MAX_JSON,
+        pace: int | None = None,
+    ) -> Iterator[Answer]:
         try:
-            with self._client.stream(method, self.base + path, content=content, headers=headers) as response:
-                if not response.is_success:
-                    self._refuse(response, what, path)
-                yield response
-        except httpx.HTTPError as error:
-            raise ServiceUnavailable(self.service, self.base, f"{type(error).__name__}: {error}") from error
+            with self._client.ask(
+                method, self.base + path, limit=limit, pace=pace, content=content, headers=headers
+            ) as answer:
+                if not answer.is_success:
+                    self._refuse(answer, what, path)
+                yield answer
+        except NoAnswer as error:
+            raise ServiceUnavailable(self.service, self.base, error.detail) from error
+        except AnswerTooLarge as error:
+            raise AnswerTooLong(self.service, what, error.limit) from error
+        except EncodedAnswer as error:
+            raise ServiceRefused(self.service, what, error.message, error.remedy) from error
 
-    def _refuse(self, response: httpx.Response, what: str, path: str) -> None:
-        body = response.read()
+    def _refuse(self, answer: Answer, what: str, path: str) -> None:
+        body = answer.error_body()
         try:
             problem = decode(Problem, body)
         except MalformedDocument:
-            problem = Problem(title=f"HTTP {response.status_code}", detail=body[:200].decode("utf-8", "replace"))
+            problem = Problem(title=f"HTTP {answer.status}", detail=body[:200].decode("utf-8", "replace"))
         said = ": ".join(part for part in (problem.title, problem.detail) if part)
-        if response.status_code == 404:
+        if answer.status == 404:
             raise ItemNotFound(self.service, what, path.rsplit("/", 1)[-1])
-        if response.status_code in _LATER:
-            raise ServiceUnavailable(self.service, self.base, f"HTTP {response.status_code}, {said}")
+        if answer.status in _LATER:
+            raise ServiceUnavailable(self.service, self.base, f"HTTP {answer.status}, {said}")
         raise ServiceRefused(self.service, what, said, problem.remedy)
 
     def close(self) -> None:
         """Close the sockets."""
         self._client.close()
-
-
-def _is_local(url: str) -> bool:
-    return httpx.URL(url).host in {"127.0.0.1", "localhost", "::1"}

@@ -15,7 +15,7 @@ import httpx
 
 from sealmarket.protocol import merkle
 from sealmarket.protocol.wire import EvidenceEnvelope, LeafList, PostedResult
-from sealmarket.service.connection import TIMEOUT_SECONDS, Connection
+from sealmarket.service.connection import TIMEOUT_SECONDS, TRANSFER_PACE, Connection
 from sealmarket.service.errors import ContentMismatch, ItemNotFound
 from sealmarket.store.interface import LargeKind
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json
@@ -114,7 +114,7 @@ class Store:
 
     def container(self, root: Bytes32, *, limit: int = 1 << 30) -> bytes:
         """A container in memory, at most ``limit`` bytes; the caller opens it, which verifies it."""
-        return self._http.get(f"/v1/containers/{root}", what="container", limit=limit)
+        return self._http.get(f"/v1/containers/{root}", what="container", limit=limit, pace=TRANSFER_PACE)
 
     def _container(self, root: Bytes32) -> Iterator[bytes]:
         return self._http.stream(f"/v1/containers/{root}", what="container", limit=MAX_CONTAINER)
@@ -126,7 +126,7 @@ class Store:
 
     def workload(self, digest: Bytes32) -> Bundle:
         """A workload by digest, measured again. Raises :class:`ItemNotFound`, :class:`ContentMismatch`."""
-        raw = self._http.get(f"/v1/workloads/{digest}", what="workload", limit=MAX_WORKLOAD)
+        raw = self._http.get(f"/v1/workloads/{digest}", what="workload", limit=MAX_WORKLOAD, pace=TRANSFER_PACE)
         try:
             bundle = unpack(raw)
         except (WorkloadError, MalformedDocument) as error:

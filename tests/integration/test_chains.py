@@ -53,7 +53,7 @@ def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with Supervisor(folder) as programs:
         chain = chains.start(programs, request.param, block_time=0.25)
         assert chain.name == request.param
-        made = Market(chain.url, folder, chain.finality, Windows(60, 60, 60, 60))
+        made = Market(chain.url, folder, chain.finality, Windows(60, 60, 320, 60))
         yield made
         made.close()
 

@@ -132,7 +132,7 @@ def committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Committee]:
     folder = tmp_path_factory.mktemp("committee")
     with Supervisor(folder) as programs:
         chain = chains.anvil(programs, "--block-time", "0.25")
-        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 60, 60))
+        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 320, 60))
         device = VirtualTdx(folder / "device", lambda: datetime.now(UTC))
         yield Committee(market, [_node(market, device, folder, n) for n in range(3)], device, market.ready())
         market.close()
