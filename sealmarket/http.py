@@ -37,7 +37,7 @@ class HttpError(SealmarketError):
 
 
 class NoAnswer(HttpError):
-    """{url} gives no answer: {detail}"""
+    """The server gives no complete answer."""
 
     def __init__(self, url: str, detail: str) -> None:
         super().__init__(f"{url} gives no answer: {detail}", remedy="check the URL, and that the server runs")
@@ -45,7 +45,7 @@ class NoAnswer(HttpError):
 
 
 class DeadlineExceeded(NoAnswer):
-    """{url} gives no answer: it was not complete after {seconds} s"""
+    """The request did not end within its time."""
 
     def __init__(self, url: str, seconds: float) -> None:
         super().__init__(url, f"it was not complete after {seconds:g} s")
@@ -53,7 +53,7 @@ class DeadlineExceeded(NoAnswer):
 
 
 class AnswerTooLarge(HttpError):
-    """{url} answers with more than {limit} bytes"""
+    """The answer has more bytes than the caller takes."""
 
     def __init__(self, url: str, limit: int) -> None:
         super().__init__(f"{url} answers with more than {limit} bytes", remedy="ask for less, or ask another server")
@@ -61,7 +61,7 @@ class AnswerTooLarge(HttpError):
 
 
 class EncodedAnswer(HttpError):
-    """{url} answers with the content encoding {encoding}, which was not asked for"""
+    """The answer has a content encoding that the request did not offer."""
 
     def __init__(self, url: str, encoding: str) -> None:
         super().__init__(
@@ -178,7 +178,7 @@ class HttpClient:
             raise NoAnswer(url, f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._client.close()
 
 

@@ -1,6 +1,6 @@
 """The HTTP API. Routes are thin: they read a shape, call one method, answer a shape.
 
-One handler turns every refusal into a :class:`sealmarket.protocol.wire.Problem`. Nothing here is trusted by anybody:
+One handler turns every refusal into a :class:`sealmarket.protocol.wire.Problem`. No party trusts this API:
 what people sign and what readers verify does not rest on it.
 """
 
@@ -211,12 +211,12 @@ def _answer(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(to_builtins(value)), status_code=status, media_type="application/json")
 
 
-def _status(word: str) -> Status:
+def _status(name: str) -> Status:
     try:
-        return Status[word.upper()]
+        return Status[name.upper()]
     except KeyError as error:
-        words = ", ".join(status.name.lower() for status in Status)
-        raise MalformedDocument(f"expected one of {words}, found {word[:40]!r}") from error
+        names = ", ".join(status.name.lower() for status in Status)
+        raise MalformedDocument(f"expected one of {names}, found {name[:40]!r}") from error
 
 
 def _now() -> int:

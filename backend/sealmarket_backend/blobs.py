@@ -1,7 +1,7 @@
 """Content-addressed files in a folder: documents, sealed containers, workload archives, lists of leaves.
 
 Nothing here is secret and nothing is trusted: a name commits to the bytes, the store checks them once on the way in
-so that nobody can squat on a name, and every reader checks them again. A file appears under its name only when it is
+so that no party can occupy a name, and every reader checks them again. A file appears under its name only when it is
 whole and on disk (write beside, fsync, rename).
 """
 

@@ -83,7 +83,7 @@ class OrderBook:
         return key
 
     def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
-        """Keep a request's parameters; whoever uses them holds them against the digest that the consumer signed."""
+        """Keep a request's parameters; their reader compares them with the digest that the consumer signed."""
         with self._database.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO parameters (request_hash, body) VALUES (?, ?)",
@@ -176,6 +176,6 @@ class OrderBook:
         if found == signer or self._is_contract(signer):
             return  # a contract wallet's signature (ERC-1271) is checked where it counts: when the match is simulated
         raise Rejected(
-            f"expected a signature by {signer.checksum}, found one by {found.checksum if found else 'nobody'}",
+            f"expected a signature by {signer.checksum}, found one by {found.checksum if found else 'no key'}",
             remedy=f"sign for chain {self._addresses.chain_id} and market {self._addresses.market.checksum}",
         )

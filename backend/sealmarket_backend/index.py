@@ -140,7 +140,7 @@ class Index:
         return [self._view(row) for row in self._database.rows(query, *(value for _, value in given), limit)]
 
     def unfinished(self) -> list[JobView]:
-        """Jobs that wait for somebody, oldest first."""
+        """Jobs that wait for a party's action, oldest first."""
         rows = self._database.rows(
             "SELECT * FROM jobs WHERE status IN (?, ?, ?, ?, ?) ORDER BY rowid",
             Status.MATCHED,
@@ -260,7 +260,7 @@ class Index:
 
 
 def _leave_alone(connection: sqlite3.Connection, event: UnreadableLog) -> None:
-    """Remember the job or asset that a log does not read of: what is told of it later is left alone as well."""
+    """Record a job or asset with a log that cannot be decoded: its later events are left alone too."""
     why = f"{event.name} in block {event.at.block_number} does not read: {event.reason}"
     log.warning("%s is left alone: %s", event.subject or "one log", why)
     if event.subject is not None:
@@ -302,7 +302,7 @@ def _apply_to_orders(connection: sqlite3.Connection, event: OtherEvent) -> None:
     match event.name:
         case "OrderCancelled":
             connection.execute(
-                # Anybody may cancel any hash, for themselves only.
+                # Anyone may cancel any hash, but only for themselves.
                 "UPDATE compute_orders SET state = 'cancelled' WHERE order_hash = ? AND account = ? AND state = 'open'",
                 (fields["order_hash"], fields["signer"]),
             )

@@ -1,8 +1,8 @@
-"""The keeper: submits what anybody could submit, as soon as it would hold.
+"""The keeper: submits what anyone could submit, as soon as the contract would accept it.
 
 It matches open requests, submits decisions once a quorum of nodes signed one common core, settles what enclaves
 signed, passes acknowledgements on, and closes what is overdue. It holds no right that others lack: each of its
-transactions is checked by the contract against signatures of others, and each may be sent by anybody else.
+transactions is checked by the contract against signatures of others, and each may be sent by anyone else.
 
 A step that cannot be done now is tried again at the next turn; one that fails for one job never holds up another.
 What it did before a crash is on chain, so it asks the chain before it acts, and keeps no journal of its own.
@@ -162,11 +162,11 @@ class Keeper:
             return False
         return self._signed_by_member(decision, signed.signature, signed.index, committee)
 
-    def _signed_by_member(self, word: TypedShape, signature: bytes, index: int, committee: Committee) -> bool:
+    def _signed_by_member(self, statement: TypedShape, signature: bytes, index: int, committee: Committee) -> bool:
         if index >= len(committee.members):
             return False
         try:
-            found = recover(word.digest(self._chain.book.chain_id, self._chain.book.market), signature)
+            found = recover(statement.digest(self._chain.book.chain_id, self._chain.book.market), signature)
         except SignatureRefused:
             return False
         return found == committee.members[index].signer
@@ -175,8 +175,10 @@ class Keeper:
         market = self._chain.market
         posted = self._stored("results", PostedResult, view.job_id)
         if posted and posted.settlement:
-            word = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
-            acknowledged = word.signature if word and self._acknowledges(word, posted.settlement.result_hash) else b""
+            given = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
+            acknowledged = (
+                given.signature if given and self._acknowledges(given, posted.settlement.result_hash) else b""
+            )
             call = market.settle(view.spec, _enclave(view), posted.settlement, posted.signature, acknowledged)
             self._sender.send(call)
         elif posted and posted.failure:
@@ -197,13 +199,13 @@ class Keeper:
                 self._sender.send(self._chain.market.stop(view.spec, _enclave(view), stops, committee))
 
     def _acknowledge(self, view: JobView) -> None:
-        word = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
-        if word and view.result_hash and self._acknowledges(word, view.result_hash):
-            self._sender.send(self._chain.market.acknowledge(view.spec, _receipt(view), word.signature))
+        signed = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
+        if signed and view.result_hash and self._acknowledges(signed, view.result_hash):
+            self._sender.send(self._chain.market.acknowledge(view.spec, _receipt(view), signed.signature))
 
     @staticmethod
-    def _acknowledges(word: SignedAcknowledgement, result_hash: Bytes32) -> bool:
-        return word.acknowledgement.result_hash == result_hash
+    def _acknowledges(signed: SignedAcknowledgement, result_hash: Bytes32) -> bool:
+        return signed.acknowledgement.result_hash == result_hash
 
     def _close(self, view: JobView, status: Status) -> None:
         market = self._chain.market

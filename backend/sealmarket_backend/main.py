@@ -41,7 +41,7 @@ def serve(book: AddressBook, rpc: str, state: Path, key_file: Path, *, port: int
 
 
 def _announce(server: uvicorn.Server) -> None:
-    """Say the address once it serves: whoever started us with port 0 reads it from the log."""
+    """Print the address once it serves: a caller that passed port 0 reads it there."""
 
     def wait() -> None:
         pause = threading.Event()

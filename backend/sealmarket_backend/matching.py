@@ -127,5 +127,5 @@ def _misfits(request: Request, signed: SignedComputeOrder, now: int) -> Iterator
 
 
 def _open_to(root: Bytes32, account: Address) -> bool:
-    """Whether a set takes an account. Sets of several are matched by whoever holds them."""
+    """Whether a set takes an account. Sets of several are matched by those who hold them."""
     return root == ZERO_HASH or root == merkle.account_leaf(account)

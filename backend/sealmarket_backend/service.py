@@ -72,7 +72,7 @@ class Backend:
         return {"ok": not self._trouble, "block": self.index.position(), "trouble": self._trouble}
 
     def add_asset_order(self, signed: SignedAssetOrder, now: int) -> Bytes32:
-        """Accept an owner's offer. Raises :class:`Rejected`, or :class:`NotFound` for an asset nobody published."""
+        """Accept an owner's offer. Raises :class:`Rejected`, or :class:`NotFound` for an unknown asset."""
         asset = self.index.asset(signed.order.asset_id, signed.order.version)
         return self.orders.add_asset_order(signed, asset.owner, now)
 
@@ -159,16 +159,16 @@ class Backend:
         return decode(PostedResult, row["body"])
 
     def add_acknowledgement(self, signed: SignedAcknowledgement) -> None:
-        """Keep a consumer's word that they hold the result. Raises :class:`NotFound` and :class:`Rejected`."""
-        word = signed.acknowledgement
-        view = self.index.job(word.job_id)
+        """Store a consumer's statement that they hold the result. Raises :class:`NotFound` and :class:`Rejected`."""
+        statement = signed.acknowledgement
+        view = self.index.job(statement.job_id)
         self._require_signed(
-            word.digest(self.addresses.chain_id, self.addresses.market), signed.signature, view.spec.consumer
+            statement.digest(self.addresses.chain_id, self.addresses.market), signed.signature, view.spec.consumer
         )
         with self._database.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO acknowledgements (job_id, body) VALUES (?, ?)",
-                (word.job_id, canonical_json(signed)),
+                (statement.job_id, canonical_json(signed)),
             )
 
     def _require_signed(self, digest: Bytes32, signature: bytes, signer: Address) -> None:

@@ -9,7 +9,7 @@ _WAITING = {
     Status.QUOTED: "the oracle nodes: appraise the evidence and sign a decision",
     Status.ACCEPTED: "the provider: compute and post the sealed result",
     Status.SETTLED: "the consumer: acknowledge the result, or challenge it while the window is open",
-    Status.CHALLENGED: "the oracle nodes: say whether the ciphertext is to be had",
+    Status.CHALLENGED: "the oracle nodes: say whether the ciphertext is available",
 }
 
 

@@ -4,7 +4,7 @@ The chain is the truth about jobs and assets; those tables can be thrown away an
 book is the only thing here that exists nowhere else, and an order counts as accepted once it is committed.
 
 A request goes ``open -> matched | cancelled | expired``, an offer ``open -> cancelled | expired``. Each step names the
-state it starts from in its ``WHERE``, but for ``matched``, which the chain has the last word on.
+state it starts from in its ``WHERE``, except ``matched``, which follows the chain from any state.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Entry:
 
     @property
     def topic(self) -> Bytes32:
-        """The word that names an event."""
+        """The topic that identifies an event."""
         return keccak(self.signature.encode())
 
 
@@ -150,7 +150,7 @@ def encode_call(entry: Entry, arguments: Sequence[object]) -> bytes:
 
 def encode(parameters: Sequence[Parameter], values: Sequence[object], where: str) -> bytes:
     """ABI encoding of values (shapes included) by their parameters."""
-    from eth_abi.abi import encode as abi_encode  # half a second to import: whoever reads no chain does without
+    from eth_abi.abi import encode as abi_encode  # half a second to import; a program that reads no chain does without
     from eth_abi.exceptions import EncodingError
 
     try:
@@ -194,8 +194,8 @@ def snake(name: str) -> str:
 def decode(parameters: Sequence[Parameter], raw: bytes, where: str) -> Fields:
     """Values by (snake case) name; unnamed ones by position. Bytes become :class:`HexBytes` of their length.
 
-    A string is words for people, chosen by whoever called the contract: bytes of it that are no text are shown as
-    escapes. Nothing may rest on one.
+    A string is text for people, chosen by the contract's caller: bytes that are not UTF-8 are shown as escapes.
+    No decision may rest on one.
 
     Raises:
         AbiMismatch: the bytes are not this type's one encoding.

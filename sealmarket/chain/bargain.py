@@ -1,7 +1,7 @@
 """What the market's later steps need of a job, instead of its whole specification: less to send, less to pay for.
 
 A job's slot commits to its key and to its bargain (docs/spec/typed-data.md, "On the chain's side"). Both follow from
-the :class:`JobSpec`, so nobody stores or sends them but to the market.
+the :class:`JobSpec`, so they are neither stored nor sent, except to the market.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class AssetClaim(TypedShape, frozen=True, kw_only=True):
 
 
 class Bargain(TypedShape, frozen=True, kw_only=True):
-    """The money, the windows and the assets of a job. Typed for its hash; nobody signs it."""
+    """The money, the windows and the assets of a job. Typed for its hash; it is never signed."""
 
     EIP712: ClassVar[str] = (
         "Bargain(address consumer,address payer,address token,uint32 epoch,uint8 minGrade,uint128 computePrice,"

@@ -1,6 +1,6 @@
 """One market on one chain, read through one node that is not trusted more than it has to be.
 
-1. The node's chain id is held against the address book before anything else is believed.
+1. The node's chain id is compared with the address book before any other answer is used.
 2. Every read of a :class:`View` is pinned to one block hash (EIP-1898). Where a node does not know that form, the
    read goes by number, and the block at that number is compared before and after.
 3. Final is what the address book's rule says: the ``finalized`` tag, or an explicit depth.
@@ -141,7 +141,7 @@ class Chain:
         try:
             answer = self.rpc.call(method, *params, hex(block.number))
         except RpcRefused as error:
-            # No revert, so no word about the contract: a node that has just restarted lacks older states, for one.
+            # Not a revert, so it says nothing about the contract: a node that has just restarted lacks older states.
             unreadable = ChainUnavailable(self.rpc.url, f"it cannot read at block {block.number}: {error.detail}")
             raise revert_of(error) or unreadable from error
         self._require(block)

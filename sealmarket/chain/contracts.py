@@ -43,7 +43,7 @@ class AssetOffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deal:
-    """Everything that makes a job; anybody may submit it. ``offers`` stand in the order of the request's assets."""
+    """Everything that makes a job; anyone may submit it. ``offers`` stand in the order of the request's assets."""
 
     request: SignedRequest
     compute: SignedComputeOrder
@@ -190,7 +190,7 @@ class MarketContract(Contract):
         return self._call("mature", *self._opening(spec), receipt)
 
     def challenge(self, spec: JobSpec, receipt: Receipt) -> Call:
-        """Claim, against a bond, that the ciphertext is not to be had. Consumer or payer."""
+        """Claim, against a bond, that the ciphertext is not available. Consumer or payer."""
         return self._call("challenge", *self._opening(spec), receipt)
 
     def answer_challenge(
@@ -211,8 +211,8 @@ class MarketContract(Contract):
         for given in answers:
             subject, expected = (given.answer.job_id, given.answer.result_hash), (key.job_id, receipt.result_hash)
             if subject != expected:
-                told = f"the answer of member {given.index} is about {subject}, expected {expected}"
-                raise AbiMismatch("Market.answerChallenge", told)
+                detail = f"the answer of member {given.index} is about {subject}, expected {expected}"
+                raise AbiMismatch("Market.answerChallenge", detail)
         needed = committee.threshold if available else committee.refusal_threshold
         agreeing = {given.index: given for given in answers if given.answer.available is available}
         chosen = sorted(agreeing.items())[:needed]

@@ -1,4 +1,4 @@
-"""Logs to typed events. What needs more than the log itself is completed by :class:`sealmarket.chain.chain.Chain`."""
+"""Logs to typed events. Fields that a log does not repeat are completed by :mod:`sealmarket.chain.logs`."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _stopped(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
 
 
 def _settled(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    # The market takes only the enclave's last word, and says so by taking it.
+    # The market accepts only a final settlement, so one that it accepted is final.
     return JobSettled(
         at,
         JobId(f["job_id"]),

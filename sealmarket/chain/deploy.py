@@ -91,10 +91,10 @@ def deploy(
     """Deploy a market, or go on with a deployment that was interrupted.
 
     Args:
-        development: whoever calls has started this chain itself, so its well-known keys may be used.
+        development: the caller has started this chain, so its well-known keys may be used.
         progress: a file that remembers where it began; without one an interrupted deployment starts anew.
         report: called for each part once it is on the chain.
-        final_within: seconds to wait until the deployment is final, so that whoever reads final blocks finds it;
+        final_within: seconds to wait until the deployment is final, so that readers of final blocks find it;
             None does not wait.
 
     Raises:
@@ -178,7 +178,7 @@ def _put(chain: Chain, sender: Sender, nonce: int, address: Address, name: str, 
         raise DeploymentFailed(
             name,
             f"it was created at {mined.created}, expected {address}",
-            "the account sent something else meanwhile: start anew, with an account that nobody else uses",
+            "the account sent something else meanwhile: start anew, with an account that has no other user",
         )
     return mined
 

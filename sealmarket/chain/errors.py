@@ -1,20 +1,20 @@
-"""What can go wrong between us and a chain.
+"""What can go wrong with a chain, its node or a contract.
 
     SealmarketError
     └── ChainError
-        ├── ChainUnavailable        nobody answers, or the answer is "later": try again
-        │   ├── NotMined            a transaction was sent and is not in a block yet
-        │   └── AnswerTooLong       more than a caller takes: ask for less at a time
-        ├── NodeDistrusted          the node answers, and the answer contradicts itself or the address book
+        ├── ChainUnavailable
+        │   ├── NotMined
+        │   └── AnswerTooLong
+        ├── NodeDistrusted
         │   ├── WrongChain
-        │   └── BlockGone           a block that was read is no longer part of the chain
-        ├── RpcRefused              the node refuses the request itself
-        ├── AbiMismatch             contract and library disagree about a shape
-        ├── Reverted                a contract said no, with its reason in words and what to do
-        ├── DevelopmentKeyRefused   a publicly known key on a chain that we did not start
+        │   └── BlockGone
+        ├── RpcRefused
+        ├── AbiMismatch
+        ├── Reverted
+        ├── DevelopmentKeyRefused
         └── DeploymentFailed
 
-Only :class:`ChainUnavailable` is worth waiting for. The first line of each docstring is the message's pattern.
+Only :class:`ChainUnavailable` is worth waiting for.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 
 
 class ChainError(SealmarketError):
-    """Something between us and the chain was refused or did not work."""
+    """The chain could not be read, or a transaction was not made."""
 
 
 class ChainUnavailable(ChainError):
-    """the chain at {url} does not answer: {detail}"""
+    """The node gives no answer, or asks to be called later."""
 
     def __init__(self, url: str, detail: str) -> None:
         super().__init__(
@@ -40,7 +40,7 @@ class ChainUnavailable(ChainError):
 
 
 class NotMined(ChainUnavailable):
-    """transaction {transaction} is not in a block after {seconds} seconds"""
+    """A transaction was sent and is not in a block yet."""
 
     def __init__(self, transaction: str, seconds: float) -> None:
         ChainError.__init__(
@@ -52,7 +52,7 @@ class NotMined(ChainUnavailable):
 
 
 class AnswerTooLong(ChainUnavailable):
-    """the chain at {url} answers with more than {limit} bytes"""
+    """The answer has more bytes than are read; fewer blocks at a time give less."""
 
     def __init__(self, url: str, limit: int) -> None:
         ChainError.__init__(
@@ -62,7 +62,7 @@ class AnswerTooLong(ChainUnavailable):
 
 
 class NodeDistrusted(ChainError):
-    """the node's {what} is {found}, expected {expected}"""
+    """The node's answer contradicts itself, its earlier answers or the address book."""
 
     def __init__(self, what: str, expected: object, found: object) -> None:
         super().__init__(
@@ -73,7 +73,7 @@ class NodeDistrusted(ChainError):
 
 
 class WrongChain(NodeDistrusted):
-    """the node's chain id is {found}, expected {expected}"""
+    """The node follows another chain than the address book names."""
 
     def __init__(self, expected: int, found: int) -> None:
         super().__init__("chain id", expected, found)
@@ -81,7 +81,7 @@ class WrongChain(NodeDistrusted):
 
 
 class BlockGone(NodeDistrusted):
-    """the node's block {number} is {found}, expected {expected}"""
+    """A block that was read is no longer part of the chain."""
 
     def __init__(self, number: int, expected: object, found: object) -> None:
         super().__init__(f"block {number}", expected, found)
@@ -89,7 +89,7 @@ class BlockGone(NodeDistrusted):
 
 
 class RpcRefused(ChainError):
-    """the node refused {method}: {detail}"""
+    """The node answers a request with an error."""
 
     def __init__(self, method: str, code: int, detail: str, data: object = None) -> None:
         super().__init__(f"the node refused {method}: {detail}", remedy="read what the node says")
@@ -97,7 +97,7 @@ class RpcRefused(ChainError):
 
 
 class AbiMismatch(ChainError):
-    """{where}: {detail}"""
+    """Contract and library disagree about a shape."""
 
     def __init__(self, where: str, detail: str) -> None:
         super().__init__(
@@ -107,7 +107,7 @@ class AbiMismatch(ChainError):
 
 
 class Reverted(ChainError):
-    """{sentence}"""
+    """A contract refused; the message is its custom error as a sentence."""
 
     def __init__(self, name: str, arguments: Mapping[str, object], sentence: str, remedy: str) -> None:
         super().__init__(sentence, remedy=remedy)
@@ -118,18 +118,18 @@ class Reverted(ChainError):
 
 
 class DevelopmentKeyRefused(ChainError):
-    """{account} is a publicly known development key, and this chain was not started by us"""
+    """A publicly known key, on a chain that the caller did not start."""
 
     def __init__(self, account: str) -> None:
         super().__init__(
             f"{account} is a publicly known development key, and this chain was not started by us",
-            remedy="use a key of your own: anybody can take what this account holds",
+            remedy="use a key of your own: anyone can take what this account holds",
         )
         self.account = account
 
 
 class DeploymentFailed(ChainError):
-    """deployment stopped at {step}: {detail}"""
+    """A deployment stopped at one of its steps."""
 
     def __init__(self, step: str, detail: str, remedy: str) -> None:
         super().__init__(f"deployment stopped at {step}: {detail}", remedy=remedy)

@@ -1,7 +1,7 @@
-"""What the contracts tell, as typed values. A :class:`JobMatched` carries the whole job: nobody has to be asked.
+"""The events of the contracts, as typed values. A :class:`JobMatched` carries the whole job.
 
-Each has ``at``: where it stands on the chain. ``JobId`` and specification have been held against each other before a
-:class:`JobMatched` reaches anybody.
+Each has ``at``: where it stands on the chain. ``JobId`` and specification have been compared before a
+:class:`JobMatched` is made.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class JobEnded(_Event):
 
 @dataclass(frozen=True, slots=True)
 class JobChallenged(_Event):
-    """Consumer or payer say, against a bond, that the ciphertext is not to be had."""
+    """Consumer or payer say, against a bond, that the ciphertext is not available."""
 
     job_id: JobId
     challenger: Address

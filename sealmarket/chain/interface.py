@@ -58,4 +58,4 @@ class ChainReader(Protocol):
         """The state at one block."""
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
-        """What the contracts told from block ``first`` to ``last``, both included, in order."""
+        """The events of the contracts from block ``first`` to ``last``, both included, in order."""

@@ -1,7 +1,7 @@
 """Keys that everybody knows: the accounts of the development mnemonics that Anvil, Hardhat and Ganache print.
 
 They are refused on every chain but one that this very program's starter has started, on this machine, under a
-development chain id. Whoever started it says so by passing ``development=True``; nothing on the chain can claim it.
+development chain id. That program says so by passing ``development=True``; nothing on the chain can claim it.
 """
 
 from __future__ import annotations

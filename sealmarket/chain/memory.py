@@ -149,15 +149,15 @@ class MemoryChain:
         return MemoryView(self, block, self._states[block.number])
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
-        """What was told from block ``first`` to ``last``, both included, in order."""
+        """The events from block ``first`` to ``last``, both included, in order."""
         self._answer()
         return [event for block in self._events[max(0, first) : last + 1] for event in block]
 
     def about_job(self, job_id: Bytes32, last: Block, first: int | None = None) -> list[ChainEvent]:
         """As :meth:`sealmarket.chain.chain.Chain.about_job`."""
         self.require(last)
-        told = self.events(first or 0, last.number)
-        return [event for event in told if getattr(event, "job_id", None) == job_id]
+        events = self.events(first or 0, last.number)
+        return [event for event in events if getattr(event, "job_id", None) == job_id]
 
     def about_asset(self, asset_id: Bytes32, last: Block) -> list[ChainEvent]:
         """As :meth:`sealmarket.chain.chain.Chain.about_asset`."""
@@ -167,8 +167,8 @@ class MemoryChain:
     def matches_of(self, consumer: Address, first: int, last: Block) -> list[JobMatched]:
         """As :meth:`sealmarket.chain.chain.Chain.matches_of`."""
         self.require(last)
-        told = self.events(first, last.number)
-        return [event for event in told if isinstance(event, JobMatched) and event.spec.consumer == consumer]
+        events = self.events(first, last.number)
+        return [event for event in events if isinstance(event, JobMatched) and event.spec.consumer == consumer]
 
     def require(self, block: Block) -> None:
         """Raise :class:`BlockGone` unless the block is part of the chain."""
@@ -309,7 +309,7 @@ class MemoryChain:
 
     def tell_unreadable(self, contract: str, name: str, subject: Bytes32 | None) -> EventRef:
         """A log that does not read."""
-        return self._mine(lambda _state, at: [UnreadableLog(at, contract, name, subject, "the twin was told so")])
+        return self._mine(lambda _state, at: [UnreadableLog(at, contract, name, subject, "made by a test")])
 
     def set_committee(self, epoch: int, members_hash: Bytes32) -> None:
         """What :meth:`MemoryView.committee_hash` answers from the next block on."""
@@ -358,15 +358,15 @@ class MemoryChain:
         name = keccak(b"twin %d %d " % (number, self._forks) + parent.hash)
         at = EventRef(number, 0, name, keccak(b"transaction" + name))
         state = deepcopy(self._states[-1])
-        told = [replace(event, at=replace(at, log_index=place)) for place, event in enumerate(change(state, at))]
+        events = [replace(event, at=replace(at, log_index=index)) for index, event in enumerate(change(state, at))]
         self._blocks.append(Block(number, name, parent.timestamp + seconds, parent.hash))
         self._states.append(state)
-        self._events.append(told)
+        self._events.append(events)
         return at
 
     def _answer(self) -> None:
         if self._silent:
-            raise ChainUnavailable("memory", "the twin was told to fall silent")
+            raise ChainUnavailable("memory", "the twin was made to fall silent")
 
 
 def _without_detail(core: Decision) -> Decision:

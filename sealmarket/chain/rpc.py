@@ -1,4 +1,4 @@
-"""JSON-RPC over the HTTP boundary: one request at a time, with errors told apart by what a caller can do.
+"""JSON-RPC over the HTTP boundary: one request at a time, with errors typed by what a caller can do.
 
 web3 spells requests; :mod:`sealmarket.http` and :func:`require_shallow` bound the answers. Reads are a dozen methods,
 each pinned to a block, and what a node answers is checked here before it is used. Nothing is retried here, since the
@@ -40,7 +40,7 @@ class Rpc:
         self._timeout = timeout
         self._http = HttpClient(seconds=timeout, base=url)
 
-    # web3 takes a second to import: whoever only reads types, files or proofs of this package does without it.
+    # web3 takes a second to import: a program that only reads types, files or proofs does without it.
 
     @cached_property
     def _json_rpc(self) -> JSONBaseProvider:
@@ -97,7 +97,7 @@ class Rpc:
         self._http = HttpClient(seconds=self._timeout, transport=transport)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._http.close()
 
 

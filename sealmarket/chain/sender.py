@@ -62,8 +62,8 @@ class Sender:
         timeout: float = RECEIPT_TIMEOUT_SECONDS,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Raises :class:`DevelopmentKeyRefused` for a publicly known key, unless ``development`` says that whoever
-        calls has started this chain."""
+        """Raises :class:`DevelopmentKeyRefused` for a publicly known key, unless ``development`` says that the caller
+        has started this chain."""
         self.address = Address.parse(account.address.lower())
         refuse_publicly_known(self.address, chain_id=chain.chain_id, url=chain.rpc.url, development=development)
         self._chain = chain
@@ -80,7 +80,7 @@ class Sender:
         Raises:
             Reverted: the contract refuses; nothing was sent, or it was refused in its block.
             NotMined: sent, and in no block in time.
-            ChainUnavailable: nobody answers.
+            ChainUnavailable: the node does not answer.
         """
         return self.wait(self.submit(call), call)
 
@@ -114,7 +114,7 @@ class Sender:
         return self._mined(transaction, receipt, call)
 
     def _remind(self, transaction: Bytes32) -> None:
-        """Hand the same bytes in again if the node does not know them any more: the nonce lets them count once."""
+        """Rebroadcast the signed transaction if the node does not know it any more: its nonce lets it count once."""
         raw = self._waiting.get(transaction)
         if raw is None or self._chain.rpc.call("eth_getTransactionByHash", str(transaction)) is not None:
             return

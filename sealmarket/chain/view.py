@@ -93,7 +93,7 @@ class View:
         return Wei(found["fee"]) if found["admitted"] else None
 
     def fee_book(self, epoch: int, token: Address) -> FeeBook | None:
-        """What an epoch's signatures earned in a token and nobody claimed; None before the first job."""
+        """What an epoch's signatures earned in a token and is not claimed yet; None before the first job."""
         found = self._market("feeBookOf", epoch, token)
         if not found["members"]:
             return None

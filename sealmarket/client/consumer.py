@@ -108,7 +108,7 @@ class Consumer:
         development: bool = False,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """``development``: whoever calls has started this chain, so its well-known keys may be used."""
+        """``development``: the caller has started this chain, so its well-known keys may be used."""
         self._chain = chain
         self._account = account
         self._store, self._api = store, api
@@ -294,7 +294,7 @@ class Consumer:
 
         Raises:
             JobEndedOtherwise: there is no result.
-            ItemNotFound: the ciphertext is not to be had; challenge it before the window closes.
+            ItemNotFound: the ciphertext is not available; challenge it before the window closes.
             SealedError: another key, or not the bytes that the enclave signed.
         """
         record = read_job(self._chain, job_id)
@@ -333,7 +333,8 @@ class Consumer:
     def acknowledge(self, job_id: JobId, *, on_chain: bool = False) -> Mined | None:
         """Say that the result arrived, which pays the provider at once.
 
-        Signed and handed to the backend, which pays the gas; ``on_chain`` sends it from the consumer's account.
+        The market's API passes the signature to its keeper, which pays the gas; ``on_chain`` sends it from the
+        consumer's account.
         """
         record = read_job(self._chain, job_id)
         if record.settled is None or record.receipt is None:

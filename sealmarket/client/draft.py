@@ -37,7 +37,7 @@ PurposeName = Literal["train", "fine_tune", "infer", "query"]
 
 
 class DraftTerms(Shape, frozen=True, kw_only=True):
-    """The terms as an owner writes them. No consumers: anybody. ``expiry`` in seconds since 1970 UTC."""
+    """The terms as an owner writes them. No consumers: anyone. ``expiry`` in seconds since 1970 UTC."""
 
     price: Wei
     expiry: Timestamp

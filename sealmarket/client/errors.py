@@ -1,18 +1,18 @@
-"""What can go wrong on a client's side.
+"""What the SDK refuses.
 
     SealmarketError
     └── ClientError
-        ├── RequestInvalid      what was asked for cannot be signed or matched
-        ├── PolicyMismatch      a policy draft and the data, committee or chain do not fit each other
-        ├── CommitteeMismatch   the address book names other oracle nodes than the chain
+        ├── RequestInvalid
+        ├── PolicyMismatch
+        ├── CommitteeMismatch
         ├── AccountFileRefused  (accounts)
-        ├── AddressBookRefused  a file is no address book
+        ├── AddressBookRefused
         ├── JobNotFound
-        ├── JobEndedOtherwise   a job that was waited for ended without a result
+        ├── JobEndedOtherwise
         ├── WaitedTooLong
-        └── ProofInvalid        a proof bundle contradicts itself
+        └── ProofInvalid
 
-The first line of each docstring is the message's pattern.
+Store, market API and oracle nodes raise :class:`~sealmarket.service.errors.ServiceError` beside these.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 
 
 class ClientError(SealmarketError):
-    """Something on the client's side was refused or did not work."""
+    """The SDK refused or could not do what was asked."""
 
 
 class AddressBookRefused(ClientError):
-    """{path} is no address book: {detail}"""
+    """A file is not an address book."""
 
     def __init__(self, path: Path, detail: str) -> None:
         super().__init__(
             f"{path} is no address book: {detail}",
-            remedy="name the file that scripts/deploy wrote, or ask whoever deployed the market for it",
+            remedy="name the file that scripts/deploy wrote, or ask the market's operator for it",
         )
         self.path, self.detail = path, detail
 
 
 class RequestInvalid(ClientError):
-    """this cannot be asked for: {detail}"""
+    """A request cannot be signed or matched as it stands."""
 
     def __init__(self, detail: str, remedy: str) -> None:
         super().__init__(f"this cannot be asked for: {detail}", remedy=remedy)
@@ -46,7 +46,7 @@ class RequestInvalid(ClientError):
 
 
 class PolicyMismatch(ClientError):
-    """the policy's {field} is {found}, expected {expected}"""
+    """A policy draft does not fit the data, the committee or the chain."""
 
     def __init__(self, field: str, expected: object, found: object) -> None:
         super().__init__(
@@ -57,7 +57,7 @@ class PolicyMismatch(ClientError):
 
 
 class CommitteeMismatch(ClientError):
-    """the chain's committee of epoch {epoch} is {expected}, the address book's {found}"""
+    """The address book names other oracle nodes than the chain."""
 
     def __init__(self, epoch: int, expected: object, found: object) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class CommitteeMismatch(ClientError):
 
 
 class JobNotFound(ClientError):
-    """no job {job_id} is on this chain"""
+    """No job of that id is on the chain."""
 
     def __init__(self, job_id: object) -> None:
         super().__init__(
@@ -79,7 +79,7 @@ class JobNotFound(ClientError):
 
 
 class JobEndedOtherwise(ClientError):
-    """job {job_id} ended as {status}: {reason}"""
+    """A job that was waited for ended without a result."""
 
     def __init__(self, job_id: object, status: str, reason: str, remedy: str) -> None:
         super().__init__(f"job {job_id} ended as {status}: {reason}", remedy=remedy)
@@ -87,7 +87,7 @@ class JobEndedOtherwise(ClientError):
 
 
 class WaitedTooLong(ClientError):
-    """{what} did not happen within {seconds} seconds: {detail}"""
+    """What was waited for did not happen in time."""
 
     def __init__(self, what: str, seconds: float, detail: str) -> None:
         super().__init__(
@@ -98,8 +98,8 @@ class WaitedTooLong(ClientError):
 
 
 class ProofInvalid(ClientError):
-    """the proof bundle is not one: {detail}"""
+    """A proof bundle is malformed or contradicts itself."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(f"the proof bundle is not one: {detail}", remedy="fetch it again from whoever made it")
+        super().__init__(f"the proof bundle is not one: {detail}", remedy="fetch it again from its author")
         self.detail = detail

@@ -1,4 +1,4 @@
-"""Asking oracle nodes what they decided, and believing only what they signed."""
+"""Asks oracle nodes what they decided, and uses only what they signed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AT_ONCE = 16
 
 
 class Nodes:
-    """Nodes by their URLs in the address book. They are asked side by side; one that is silent holds up nobody."""
+    """Nodes by their URLs in the address book. They are asked side by side, so a silent one does not delay others."""
 
     def __init__(self, *, timeout: float = _TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None) -> None:
         self._timeout = timeout
@@ -98,16 +98,16 @@ def signed_decisions(
 ) -> tuple[SignedDecision, ...]:
     """The decisions in a committee's answers, in its members' order, each with a right signature.
 
-    An answer that does not hold is left out: the others' words stand by themselves.
+    An answer that does not hold is left out; the others count without it.
     """
     found = []
-    for place, status in enumerate(statuses):
-        if status is None or status.decision is None or status.decision.index != place:
+    for index, status in enumerate(statuses):
+        if status is None or status.decision is None or status.decision.index != index:
             continue
         try:
             check_decision(status.decision, book, committee)
         except SealmarketError as error:
-            log.warning("node %d's decision does not hold: %s", place, error)
+            log.warning("node %d's decision does not hold: %s", index, error)
             continue
         found.append(status.decision)
     return tuple(found)

@@ -142,7 +142,7 @@ class Owner:
     def __init__(
         self, chain: Chain, account: LocalAccount, store: Store, api: MarketApi, *, development: bool = False
     ) -> None:
-        """``development``: whoever calls has started this chain, so its well-known keys may be used."""
+        """``development``: the caller has started this chain, so its well-known keys may be used."""
         self._chain = chain
         self._account = account
         self._store, self._api = store, api

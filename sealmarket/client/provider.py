@@ -24,7 +24,7 @@ class Provider:
     """One provider's account on one market."""
 
     def __init__(self, chain: Chain, account: LocalAccount, api: MarketApi, *, development: bool = False) -> None:
-        """``development``: whoever calls has started this chain, so its well-known keys may be used."""
+        """``development``: the caller has started this chain, so its well-known keys may be used."""
         self._chain = chain
         self._account = account
         self._api = api
@@ -57,7 +57,7 @@ class Provider:
         token: Address = ZERO_ADDRESS,
         consumers: Bytes32 = ZERO_HASH,
     ) -> ComputeOrder:
-        """Sign a compute order and put it into the book. ``valid_for`` in seconds; ``consumers`` 0 is anybody."""
+        """Sign a compute order and put it into the book. ``valid_for`` in seconds; ``consumers`` 0 admits anyone."""
         head = self._chain.head()
         order = ComputeOrder(
             provider=self.address,

@@ -19,20 +19,20 @@ def address_of(account: LocalAccount) -> Address:
     return Address.parse(account.address.lower())
 
 
-def sign(account: LocalAccount, book: AddressBook, word: TypedShape) -> HexBytes:
+def sign(account: LocalAccount, book: AddressBook, statement: TypedShape) -> HexBytes:
     """Sign a structure for one market on one chain: 65 bytes r, s, v with low s.
 
     Raises:
         SignatureRefused: the account signed something else.
     """
-    digest = word.digest(book.chain_id, book.market)
+    digest = statement.digest(book.chain_id, book.market)
     # What is hashed is typed data: the digest names market and chain.
     signed = account.unsafe_sign_hash(cast("Hash32", bytes(digest)))
     signature = HexBytes(bytes(signed.signature))
-    require_signer(digest, signature, address_of(account), type(word).__name__)
+    require_signer(digest, signature, address_of(account), type(statement).__name__)
     return signature
 
 
-def digest(book: AddressBook, word: TypedShape) -> Bytes32:
+def digest(book: AddressBook, statement: TypedShape) -> Bytes32:
     """The EIP-712 digest of a structure for one market on one chain."""
-    return word.digest(book.chain_id, book.market)
+    return statement.digest(book.chain_id, book.market)

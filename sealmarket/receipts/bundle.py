@@ -128,7 +128,7 @@ def gather_proof(
 
     Raises:
         ProofInvalid: the job has no result (yet).
-        ItemNotFound, ContentMismatch: its receipt or a policy is not to be had.
+        ItemNotFound, ContentMismatch: its receipt or a policy is not available.
     """
     record = read_job(chain, job_id, at)
     if record.settled is None or record.decision is None:

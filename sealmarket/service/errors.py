@@ -35,7 +35,7 @@ class ItemNotFound(ServiceError):
     """The service answers, and has nothing under that name."""
 
     def __init__(self, service: str, kind: str, name: str) -> None:
-        super().__init__(f"the {service} has no {kind} {name}", remedy="ask whoever made it to upload it again")
+        super().__init__(f"the {service} has no {kind} {name}", remedy="ask its author to upload it again")
         self.service, self.kind, self.name = service, kind, name
 
 

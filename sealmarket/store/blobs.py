@@ -170,7 +170,7 @@ class Store:
         """A request's parameters.
 
         Raises:
-            ItemNotFound: nobody has posted them.
+            ItemNotFound: they were not posted.
             ContentMismatch: they are not those that the consumer signed.
         """
         found = self._http.read(f"/v1/parameters/{request_hash}", Parameters, what="parameters")
