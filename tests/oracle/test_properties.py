@@ -14,7 +14,7 @@ from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import JobId, Tee
-from sealmarket_enclave.protocol.policy import Dealing, OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_oracle.errors import PromiseConflict
 from sealmarket_oracle.gate.document_rules import Policy
@@ -69,7 +69,7 @@ def _policy(workloads: list[Bytes32]) -> Policy:
         workloads=tuple(workloads),
         terms=terms(),
         output=OutputRules(media_types=("a/b",), max_outputs=1, max_bytes=1, bucket_bytes=1),
-        dealing=Dealing(epoch=1, threshold=2, members=3),
+        dealing=CommitteeRef(epoch=1, threshold=2, members=3),
         data_card=Bytes32(bytes(32)),
     )
     return Policy(document, rules(measurements=(tdx_measurement(LAUNCH), tdx_measurement(OTHER_LAUNCH))))
