@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.protocol.agreement import terms_differences
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_oracle.errors import PromiseConflict
 from sealmarket_oracle.gate.document_rules import Policy
-from sealmarket_oracle.gate.document_rules import _looser as looser
 from sealmarket_oracle.gate.evidence_rules import reduced_list
 from sealmarket_oracle.journal import Journal
 from tests.oracle.world import CHAIN_ID, LAUNCH, MARKET, OTHER_LAUNCH, rules, terms
@@ -120,4 +120,4 @@ def test_terms_pass_as_a_projection_only_where_none_of_them_is_looser(
         and chain.purposes & policy.purposes == chain.purposes
         and (policy.follows_committees or not chain.follows_committees)
     )
-    assert (not list(looser(chain, policy))) == tighter
+    assert (not list(terms_differences(chain, policy))) == tighter
