@@ -22,7 +22,7 @@ from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.model import Block, EventRef
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_oracle.errors import ChainRewritten
-from sealmarket_oracle.gate.inputs import Moment
+from sealmarket_oracle.gate.inputs import EventBlock
 from sealmarket_oracle.journal import Journal
 
 SPAN = 1000
@@ -67,15 +67,15 @@ class Follower:
             self._journal.advance(last, end.hash)
         self._timestamps.clear()
 
-    def _moment(self, at: EventRef) -> Moment:
+    def _moment(self, at: EventRef) -> EventBlock:
         if at.block_hash not in self._timestamps:
             block = self._chain.block(at.block_number)
             if block.hash != at.block_hash:
                 raise ChainRewritten(at.block_number, at.block_hash, block.hash)
             self._timestamps[at.block_hash] = block.timestamp
-        return Moment(number=at.block_number, hash=at.block_hash, timestamp=self._timestamps[at.block_hash])
+        return EventBlock(number=at.block_number, hash=at.block_hash, timestamp=self._timestamps[at.block_hash])
 
-    def _keep(self, event: ChainEvent, moment: Moment) -> None:
+    def _keep(self, event: ChainEvent, moment: EventBlock) -> None:
         match event:
             case AssetPublished():
                 self._journal.add_seal(event.asset_id, event.version, event.seal)
@@ -90,7 +90,7 @@ class Follower:
             case _:
                 pass  # terms and revocations are read from the state at a block, never from events
 
-    def _keep_quote(self, event: JobQuoted, moment: Moment) -> None:
+    def _keep_quote(self, event: JobQuoted, moment: EventBlock) -> None:
         record = self._journal.job(event.job_id)
         if record is None:
             raise NodeDistrusted(f"history of job {event.job_id}", "a match before the quote", "a quote alone")
