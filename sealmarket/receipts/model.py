@@ -21,7 +21,7 @@ from sealmarket_enclave.protocol.codec import Bytes32
 
 
 class State(StrEnum):
-    """How a check came out."""
+    """The outcome of a check."""
 
     OK = "ok"
     FAILED = "failed"
@@ -29,7 +29,7 @@ class State(StrEnum):
 
 
 class Conclusion(StrEnum):
-    """What all checks together amount to."""
+    """The conclusion from all checks."""
 
     REFUTED = "refuted"
     CONSISTENT = "consistent, not proven"
@@ -65,10 +65,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ChainFacts:
-    """What the chain says, at one block. ``final``: the block counts by the address book's rule.
+    """The chain's record of a job at one block. ``final``: the block counts by the address book's rule.
 
-    ``quoted_at`` is the time of the block with the evidence hash. ``slot_proven``: the job's slot was shown under the
-    hash that the reader named; otherwise the node's answer is all there is.
+    ``quoted_at`` is the time of the block with the evidence hash. ``slot_proven``: a storage proof shows the job's slot
+    under the hash that the reader named. Otherwise the slot is as one node answers.
     """
 
     record: JobRecord
@@ -100,7 +100,7 @@ class Report:
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        """Everything that failed."""
+        """The checks that failed."""
         return tuple(check for step in self.steps for check in step.checks if check.state is State.FAILED)
 
 
@@ -143,7 +143,7 @@ def unknown(what: str, why: str) -> Check:
 
 
 def shown(value: object) -> str:
-    """A value for people, at most a line."""
+    """A value for people, at most 300 characters."""
     return str(value)[:300]
 
 
@@ -154,6 +154,6 @@ def committee_of(bundle: ProofBundle, trusted: Trusted) -> Committee | None:
 
 
 def moment(bundle: ProofBundle, trusted: Trusted) -> datetime:
-    """When evidence was judged: the time of the block with its hash; without a chain, the time of the match."""
+    """The time at which evidence is appraised: that of the block with its hash; without a chain, that of the match."""
     seconds = trusted.facts.quoted_at if trusted.facts else bundle.spec.matched_at
     return datetime.fromtimestamp(seconds, UTC)

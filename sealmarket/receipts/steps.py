@@ -53,7 +53,7 @@ from sealmarket_enclave.protocol.release import release_digest
 from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
 from sealmarket_enclave.sealed.result import ResultEnvelope
 
-NO_CHAIN = "no chain was asked: give --rpc and --book"
+NO_CHAIN = "no chain to compare with: give --rpc and --book"
 
 
 def _policy(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
@@ -113,23 +113,23 @@ def _match(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
 
 def _evidence(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     if trusted.facts is None:
-        yield unknown("its hash was on chain before anybody judged it", NO_CHAIN)
+        yield unknown("its hash was on chain before the decision", NO_CHAIN)
     else:
         record = trusted.facts.record
         yield same("the provider posted this hash", bundle.evidence_hash, record.evidence_hash)
         if record.quoted and record.decided:
             earlier = record.quoted.at.block_number < record.decided.at.block_number
             found = f"blocks {record.quoted.at.block_number} and {record.decided.at.block_number}"
-            yield holds("its hash was on chain before anybody judged it", earlier, "an earlier block", found)
+            yield holds("its hash was on chain before the decision", earlier, "an earlier block", found)
     package = bundle.evidence
     if package is None:
         yield unknown("the evidence itself", "it names hardware and is sealed to the parties: ask one to add it")
         return
-    yield from _shown_evidence(bundle, package)
-    yield from _judged_evidence(bundle, package, trusted)
+    yield from _disclosed_evidence(bundle, package)
+    yield from _appraised_evidence(bundle, package, trusted)
 
 
-def _shown_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterator[Check]:
+def _disclosed_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterator[Check]:
     key_hash = enclave_key_hash(package.enclave_key)
     hashed = evidence_hash(package.quote, package.enclave_signer, key_hash, package.block_hash)
     yield same("the evidence is the one that was hashed", bundle.evidence_hash, hashed)
@@ -139,9 +139,9 @@ def _shown_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterator[C
     yield same("it names the accepted key", bundle.core.enclave_key_hash, key_hash)
 
 
-def _judged_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Trusted) -> Iterator[Check]:
+def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Trusted) -> Iterator[Check]:
     if trusted.roots is None:
-        yield unknown("the evidence is authentic and acceptable", "no roots were given to judge it by")
+        yield unknown("the evidence is authentic and acceptable", "no trust anchors were given")
         return
     expected = Expected(
         report_data=report_data(
@@ -160,7 +160,7 @@ def _judged_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Tru
             endorsements = _endorsements(evidence.tee, package.collateral)
             verdict = verify(evidence, endorsements, trusted.roots, moment(bundle, trusted), expected, rules)
         except SealmarketError as error:
-            yield Check(what, State.FAILED, "evidence that can be judged", shown(error.message))
+            yield Check(what, State.FAILED, "evidence that can be appraised", shown(error.message))
             continue
         found = "; ".join(f"{f.reason.value}: expected {f.expected}, found {f.found}" for f in verdict.findings)
         yield holds(what, verdict.accepted, "no findings", found or "none")
@@ -199,7 +199,7 @@ def _decision(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
 
 def _signatures(bundle: ProofBundle, committee: Committee) -> Iterator[Check]:
     if not bundle.decisions:
-        yield unknown("a quorum signed it", "no node showed its signature; the market counted them when it decided")
+        yield unknown("a quorum signed it", "no node disclosed its signature; the market counted them when it decided")
         return
     good = {signed.index for signed in bundle.decisions if _signed_by_member(bundle, signed.index, committee)}
     enough = len(good) >= committee.threshold
@@ -208,7 +208,7 @@ def _signatures(bundle: ProofBundle, committee: Committee) -> Iterator[Check]:
     )
     for signed in bundle.decisions:
         detail = keccak(signed.detail.canonical())
-        yield same(f"node {signed.index}: what it saw is what it signed", signed.decision.detail, detail)
+        yield same(f"node {signed.index}: its detail is the one that it signed", signed.decision.detail, detail)
 
 
 def _signed_by_member(bundle: ProofBundle, index: int, committee: Committee) -> bool:
@@ -228,7 +228,7 @@ def _signed_by_member(bundle: ProofBundle, index: int, committee: Committee) -> 
 def _release(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     committee = committee_of(bundle, trusted)
     if not bundle.releases or committee is None:
-        yield unknown("enough nodes released", "no node showed what it sent; without shares there is no result")
+        yield unknown("enough nodes released", "no node disclosed what it sent; without shares there is no result")
         return
     wanted = [use.asset_id for use in bundle.spec.assets]
     good = set()
@@ -242,7 +242,7 @@ def _release(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
         if right:
             good.add(release.index)
     if len(good) < committee.threshold:
-        yield unknown("enough nodes released", f"{len(good)} show it, {committee.threshold} are needed for a key")
+        yield unknown("enough nodes released", f"{len(good)} disclose it, {committee.threshold} are needed for a key")
     else:
         yield holds("enough nodes released", True, f"at least {committee.threshold}", len(good))
 
@@ -269,31 +269,31 @@ def _receipt(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
     except SealmarketError as error:
         yield Check("the receipt is a signed statement", State.FAILED, "one statement, one signature", error.message)
         return
-    said, spec, core = statement.predicate, bundle.spec, bundle.core
+    predicate, spec, core = statement.predicate, bundle.spec, bundle.core
     yield same("the accepted enclave signed it", core.enclave_signer, signer)
     yield same("it names its signer", signer, named)
     pairs: list[tuple[str, object, object]] = [
-        ("chain", bundle.book.chain_id, said.chain_id),
-        ("market", bundle.book.market, said.market),
-        ("job", bundle.job_id, said.job_id),
-        ("evidence", bundle.evidence_hash, said.evidence_hash),
-        ("enclave key", core.enclave_key_hash, said.enclave_key_hash),
-        ("workload", spec.workload_digest, said.workload_digest),
-        ("parameters", spec.parameters_digest, said.parameters_digest),
-        ("terms", core.terms_digest, said.terms_digest),
-        ("outcome", "completed", said.outcome),
+        ("chain", bundle.book.chain_id, predicate.chain_id),
+        ("market", bundle.book.market, predicate.market),
+        ("job", bundle.job_id, predicate.job_id),
+        ("evidence", bundle.evidence_hash, predicate.evidence_hash),
+        ("enclave key", core.enclave_key_hash, predicate.enclave_key_hash),
+        ("workload", spec.workload_digest, predicate.workload_digest),
+        ("parameters", spec.parameters_digest, predicate.parameters_digest),
+        ("terms", core.terms_digest, predicate.terms_digest),
+        ("outcome", "completed", predicate.outcome),
     ]
     for what, expected, found in pairs:
-        yield same(f"it says the right {what}", expected, found)
+        yield same(f"it names the right {what}", expected, found)
     inputs = [
         (use.asset_id, use.version, seal.content_root, seal.policy_hash)
         for use, seal in zip(spec.assets, bundle.seals, strict=False)
     ]
-    named_inputs = [(i.asset_id, i.asset_version, i.content_root, i.policy_hash) for i in said.inputs]
+    named_inputs = [(i.asset_id, i.asset_version, i.content_root, i.policy_hash) for i in predicate.inputs]
     yield same("it names exactly the job's inputs", inputs, named_inputs)
-    simulated = "simulated" in said.platform.lower() or "virtual" in said.platform.lower()
+    simulated = "simulated" in predicate.platform.lower() or "virtual" in predicate.platform.lower()
     honest = simulated == (core.grade == Grade.SIMULATED)
-    yield holds("it calls simulated evidence simulated", honest, _grade_name(core.grade), said.platform)
+    yield holds("it calls simulated evidence simulated", honest, _grade_name(core.grade), predicate.platform)
 
 
 def _result(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
@@ -317,16 +317,16 @@ def _result(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
         except SealmarketError as error:
             yield Check("it is a sealed result", State.FAILED, "a result envelope", shown(error.message))
     if bundle.settlement is None:
-        yield unknown("the enclave's last word", "not in the bundle; the market checked it when it settled")
+        yield unknown("the enclave's settlement", "not in the bundle; the market checked it when it settled")
         return
-    word, signature = bundle.settlement.settlement, bundle.settlement.signature
+    settlement, signature = bundle.settlement.settlement, bundle.settlement.signature
     try:
-        signer: object = recover(word.digest(bundle.book.chain_id, bundle.book.market), signature)
+        signer: object = recover(settlement.digest(bundle.book.chain_id, bundle.book.market), signature)
     except SignatureRefused as error:
         signer = error.message
-    yield same("the accepted enclave signed its last word", bundle.core.enclave_signer, signer)
+    yield same("the accepted enclave signed the settlement", bundle.core.enclave_signer, signer)
     wanted = (bundle.job_id, named, keccak(bundle.receipt), statement.predicate.units, True)
-    found = (word.job_id, word.result_hash, word.receipt_hash, word.units, word.last)
+    found = (settlement.job_id, settlement.result_hash, settlement.receipt_hash, settlement.units, settlement.last)
     yield same("it is for this job, result, receipt and usage", wanted, found)
 
 
@@ -354,7 +354,7 @@ def _settled(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     proven = trusted.facts.slot_proven
     if proven:
         yield holds(
-            "the slot is shown under the block hash that you named", True, trusted.facts.at.hash, "a storage proof"
+            "the slot is proven under the block hash that you named", True, trusted.facts.at.hash, "a storage proof"
         )
 
 
@@ -379,12 +379,12 @@ def settled_commitment(bundle: ProofBundle, record: JobRecord) -> bytes:
 
 
 STEPS: tuple[Rule, ...] = (
-    Rule("policy", "What each owner allowed, under the seals that the job names.", _policy),
-    Rule("match", "Which job this is, and that the market made it.", _match),
-    Rule("evidence", "What the provider showed of its enclave, and when.", _evidence),
-    Rule("decision", "Whom the committee accepted, under which terms.", _decision),
-    Rule("release", "Which nodes sent their shares to that enclave.", _release),
-    Rule("receipt", "What the enclave testifies.", _receipt),
-    Rule("result", "What came out, sealed to the consumer.", _result),
-    Rule("settlement", "What the market recorded, and who got what.", _settled),
+    Rule("policy", "Each owner's policy, under the seal that the job names.", _policy),
+    Rule("match", "The job's id, and that this market matched the job.", _match),
+    Rule("evidence", "The evidence of the provider's enclave, and its time.", _evidence),
+    Rule("decision", "The enclave that the committee accepted, and the terms.", _decision),
+    Rule("release", "The nodes that sent their shares to that enclave.", _release),
+    Rule("receipt", "The enclave's signed statement.", _receipt),
+    Rule("result", "The result, sealed to the consumer.", _result),
+    Rule("settlement", "The hashes and amounts that the market recorded.", _settled),
 )

@@ -258,7 +258,7 @@ class Case:
         return replace(base, **changes)
 
     def settlement(self, result: ResultEnvelope, receipt: bytes) -> Settlement:
-        """The enclave's last word."""
+        """The enclave's settlement."""
         return Settlement(job_id=self.job_id, result_hash=result.hash, receipt_hash=keccak(receipt), units=2, last=True)
 
     def facts(self, bundle: ProofBundle, **changes: Any) -> ChainFacts:

@@ -52,9 +52,10 @@ def _with_core(**changes: Any) -> Callable[[ProofBundle], ProofBundle]:
 def _resigned(**changes: Any) -> Callable[[ProofBundle], ProofBundle]:
     def lie(bundle: ProofBundle) -> ProofBundle:
         assert bundle.settlement is not None
-        word = replace(bundle.settlement.settlement, **changes)
+        settlement = replace(bundle.settlement.settlement, **changes)
         return replace(
-            bundle, settlement=SignedSettlement(settlement=word, signature=sign(CASE.digest(word), CASE.enclave))
+            bundle,
+            settlement=SignedSettlement(settlement=settlement, signature=sign(CASE.digest(settlement), CASE.enclave)),
         )
 
     return lie
@@ -62,8 +63,10 @@ def _resigned(**changes: Any) -> Callable[[ProofBundle], ProofBundle]:
 
 def _forged_settlement(bundle: ProofBundle) -> ProofBundle:
     assert bundle.settlement is not None
-    word = bundle.settlement.settlement
-    return replace(bundle, settlement=SignedSettlement(settlement=word, signature=sign(CASE.digest(word), STRANGER)))
+    statement = bundle.settlement.settlement
+    return replace(
+        bundle, settlement=SignedSettlement(settlement=statement, signature=sign(CASE.digest(statement), STRANGER))
+    )
 
 
 def _strangers_release(bundle: ProofBundle) -> ProofBundle:
@@ -82,8 +85,8 @@ def _one_signature_twice(bundle: ProofBundle) -> ProofBundle:
 
 def _other_detail(bundle: ProofBundle) -> ProofBundle:
     first = bundle.decisions[0]
-    told = replace(first, detail=replace(first.detail, tcb_status="Revoked"))
-    return replace(bundle, decisions=(told, *bundle.decisions[1:]))
+    claimed = replace(first, detail=replace(first.detail, tcb_status="Revoked"))
+    return replace(bundle, decisions=(claimed, *bundle.decisions[1:]))
 
 
 LIES: list[tuple[str, Callable[[ProofBundle], ProofBundle], str]] = [
@@ -114,8 +117,8 @@ LIES: list[tuple[str, Callable[[ProofBundle], ProofBundle], str]] = [
     ("a receipt that is no document", lambda b: replace(b, receipt=HexBytes(b"{}")), "receipt"),
     ("another result", lambda b: replace(b, result=HexBytes(CASE.result().canonical())), "result"),
     ("a result that is no document", lambda b: replace(b, result=HexBytes(b"{}")), "result"),
-    ("a last word by another key", _forged_settlement, "result"),
-    ("a last word for another result", _resigned(result_hash=keccak(b"x")), "result"),
+    ("a settlement signed by another key", _forged_settlement, "result"),
+    ("a settlement for another result", _resigned(result_hash=keccak(b"x")), "result"),
     ("another usage", _resigned(units=3), "result"),
 ]
 
@@ -158,8 +161,8 @@ CONTRADICTIONS: list[tuple[str, Callable[[Any], Any], str]] = [
 def test_what_the_chain_contradicts_is_refuted(lie: Callable[[Any], Any], step: str) -> None:
     bundle = CASE.bundle()
     facts = CASE.facts(bundle)
-    told = change(facts, record=lie(facts.record))
-    report = verify_receipt(bundle, Trusted(book=CASE.book, facts=told))
+    claimed = change(facts, record=lie(facts.record))
+    report = verify_receipt(bundle, Trusted(book=CASE.book, facts=claimed))
     assert step in failed(report)
 
 
@@ -236,11 +239,11 @@ def test_a_challenge_is_in_the_slot_from_then_on() -> None:
     facts = CASE.facts(bundle)
     challenger = Address(b"\x0c" * 20)
     event = JobChallenged(facts.record.matched.at, CASE.job_id, challenger, Wei(1), 0)
-    told = change(facts, record=change(facts.record, history=(event,)))
-    assert failed(verify_receipt(bundle, Trusted(book=CASE.book, facts=told))) == {"settlement"}
-    slot = change(facts.record.slot, commitment=settled_commitment(bundle, told.record))
-    told = change(told, record=change(told.record, slot=slot))
-    assert verify_receipt(bundle, Trusted(book=CASE.book, facts=told)).failures == ()
+    claimed = change(facts, record=change(facts.record, history=(event,)))
+    assert failed(verify_receipt(bundle, Trusted(book=CASE.book, facts=claimed))) == {"settlement"}
+    slot = change(facts.record.slot, commitment=settled_commitment(bundle, claimed.record))
+    claimed = change(claimed, record=change(claimed.record, slot=slot))
+    assert verify_receipt(bundle, Trusted(book=CASE.book, facts=claimed)).failures == ()
 
 
 def test_everything_simulated_says_so() -> None:

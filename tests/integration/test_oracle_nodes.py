@@ -83,13 +83,13 @@ class Committee:
         )
         posted = evidence_hash(package.quote, signer, keccak(key), named.hash)
         self.market.provider_sender.send(chain.market.quote(job.spec, posted))
-        place = self.nodes[0].market
+        market_ref = self.nodes[0].market
         envelope = EvidenceEnvelope(
             job_id=job.job_id,
             evidence_hash=posted,
             epoch=1,
             sealed=tuple(
-                HexBytes(k.public.seal(package.canonical(), evidence_context(place, job.job_id, 1, k.public.digest)))
+                HexBytes(k.public.seal(package.canonical(), evidence_context(market_ref, job.job_id, 1, k.public.digest)))
                 for k in self.market.node_hpke
             ),
             signature=HexBytes(bytes(Quote(job_id=job.job_id, evidence_hash=posted).struct_hash())),
@@ -184,8 +184,8 @@ def _opened(
     facts = AssetFacts(
         use=use, seal=committee.sealed.summary.seal, state=chain.at(chain.head()).asset(use.asset_id, use.version)
     )
-    place = MarketRef(chain_id=book.chain_id, address=book.market, registry=book.registry)
-    info = release_info(place, job.job_id, facts, signed.decision, release.index + 1, enclave.hpke.public.digest)
+    market_ref = MarketRef(chain_id=book.chain_id, address=book.market, registry=book.registry)
+    info = release_info(market_ref, job.job_id, facts, signed.decision, release.index + 1, enclave.hpke.public.digest)
     (share,) = release.shares
     return open_released(enclave.hpke, committee.sealed.share_set.commitments, info, share.sealed)
 
