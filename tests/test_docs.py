@@ -7,6 +7,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PROSE = sorted(
+    [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/spec").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+)
+SPECIFICATION = sorted((ROOT / "docs/spec").glob("*.md"))
+LINE_LENGTH = 120
+_FOLDERS = (
+    "backend", "contracts", "docs", "localnet", "oracle", "requirements", "scripts", "sealmarket", "tests", "worker",
+    "workloads", "sealmarket_backend", "sealmarket_devices", "sealmarket_enclave", "sealmarket_localnet",
+    "sealmarket_oracle", "sealmarket_worker",
+)  # fmt: skip
+_PATH = re.compile(rf"(?<![\w/.:-])(?:{'|'.join(_FOLDERS)})/[\w./*{{}},-]*")
+_SOURCE = re.compile(r"`([\w.-]+/[\w./-]+\.(?:py|sol|mjs|js|toml|json|md))`")
+_DOMAIN = re.compile(r"sealmarket/[a-z-]+/v?\d+")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -23,3 +36,58 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     targets = [target for target in _LINK.findall(page.read_text()) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def _named_paths(text: str) -> set[str]:
+    """Paths in prose. Domain strings such as ``sealmarket/policy/1`` name hashes, not files."""
+    without_links = _LINK.sub("", text)
+    paths = {match.rstrip(".,/") for match in _PATH.findall(without_links)} | set(_SOURCE.findall(without_links))
+    return {path for path in paths if not _DOMAIN.fullmatch(path)}
+
+
+def _exists(path: str, page: Path) -> bool:
+    return any(next(base.glob(path), None) is not None for base in (ROOT, page.parent))
+
+
+def test_paths_are_found_in_prose_and_domain_strings_are_not() -> None:
+    text = (
+        "`oracle/gone.py`, scripts/test --long, `sandbox/gone.py`, `sealmarket/policy/1`, [x](docs/gone.md), a.b/docs/x"
+    )
+    assert _named_paths(text) == {"oracle/gone.py", "scripts/test", "sandbox/gone.py"}
+    assert not _exists("oracle/gone.py", ROOT / "README.md")
+    assert _exists("vectors/job.json", ROOT / "docs/spec/job.md")
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    assert [path for path in sorted(_named_paths(page.read_text())) if not _exists(path, page)] == []
+
+
+@pytest.mark.parametrize("page", SPECIFICATION, ids=lambda page: page.name)
+def test_no_line_of_the_specification_is_too_long_but_tables_and_addresses(page: Path) -> None:
+    long = [line for line in page.read_text().splitlines() if len(line) > LINE_LENGTH]
+    assert [line for line in long if not line.startswith("|") and "://" not in line] == []
+
+
+def test_the_table_of_rules_names_a_file_and_a_section_in_each_row() -> None:
+    text = (ROOT / "docs/README.md").read_text().partition("## Which file holds which rule")[2]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")][1:]
+    rules = [row for row in rows if not row[0].strip().startswith("**")]
+    assert len(rules) > 20
+    assert [row[0] for row in rules if not _PATH.search(row[1]) or not _LINK.search(row[2])] == []
+
+
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_ANCHOR = re.compile(r"\]\(([^)#\s]+)#([^)]+)\)")
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_section_that_a_link_names_exists(page: Path) -> None:
+    missing = []
+    for target, anchor in _ANCHOR.findall(page.read_text()):
+        if "://" in target or (page.parent / target).suffix != ".md":
+            continue
+        headings = _HEADING.findall((page.parent / target).read_text())
+        slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        missing += [f"{target}#{anchor}"] if anchor not in slugs else []
+    assert missing == []

@@ -1,4 +1,4 @@
-"""What a node serves: who it is, and what it did for a job. Nobody pushes anything to it, so nothing is accepted.
+"""The HTTP interface of a node, read only: its identity, and what it did for a job. No request changes its state.
 
 ``GET /v1/node`` NodeInfo; ``GET /v1/jobs/{jobId}`` NodeStatus; ``GET /healthz`` Health (503 while it cannot decide).
 Errors are :class:`Problem`.

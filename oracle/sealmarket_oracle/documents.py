@@ -1,4 +1,4 @@
-"""Fetches what the gate looks at: papers by their names, and this node's piece of the evidence."""
+"""Fetches what the gate looks at: documents by their names, and the evidence that was sealed to this node."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.document_rules import load_share_set, parsed_policy
-from sealmarket_oracle.gate.inputs import AssetFacts, Case, NotShown, Papers, Place
+from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, EvidenceUnavailable, JobDocuments, MarketRef
 
 _log = logging.getLogger("sealmarket.oracle")
 MAXIMUM_ENVELOPES = 16
-"""Envelopes that are tried for one job: whoever fills the store with others wastes their own time."""
+"""Envelopes that are tried for one job. Those that the provider signed come first (:func:`open_evidence`)."""
 _CACHED_BYTES = 64 << 20
 _CACHED_NAMES = 10_000
 
 
-class PapersDesk:
-    """Fetches papers, and remembers those that were there: content under a hash does not change."""
+class DocumentCache:
+    """Fetches documents and keeps those that were present, since content under a hash does not change."""
 
     def __init__(self, store: NodeStore) -> None:
         self._store = store
@@ -42,8 +42,8 @@ class PapersDesk:
         self._bytes = 0
         self._present: OrderedDict[Bytes32, None] = OrderedDict()
 
-    def gather(self, place: Place, committee: Committee, index: int, assets: Sequence[AssetFacts]) -> Papers:
-        """Everything that the store has of a job's papers. What is absent is left out.
+    def fetch(self, market: MarketRef, committee: Committee, index: int, assets: Sequence[AssetFacts]) -> JobDocuments:
+        """All documents of one job that the store has. What is absent is left out.
 
         Raises:
             ServiceError: the store gave no usable answer, which is not the same as "it is not there".
@@ -58,14 +58,14 @@ class PapersDesk:
                 lists |= self._lists(asset, raw)
             if (raw := self._document(asset.seal.share_root)) is not None:
                 share_sets[asset.seal.share_root] = raw
-                sealed |= self._own_share(place, committee, index, asset, raw)
-        return Papers(policies=policies, share_sets=share_sets, sealed_shares=sealed, lists=lists)
+                sealed |= self._own_share(market, committee, index, asset, raw)
+        return JobDocuments(policies=policies, share_sets=share_sets, sealed_shares=sealed, lists=lists)
 
-    def with_materials(self, papers: Papers, spec: JobSpec, assets: Sequence[AssetFacts]) -> Papers:
-        """The same papers, with what else the job names and the store has. What was there once is not asked for again.
+    def with_materials(self, documents: JobDocuments, spec: JobSpec, assets: Sequence[AssetFacts]) -> JobDocuments:
+        """The same documents, with what else the job names and the store has. What was present once is assumed to stay.
 
         Raises:
-            ServiceError: as :meth:`gather`.
+            ServiceError: as :meth:`fetch`.
         """
         has, request, parameters = self._store.has, spec.request_hash, spec.parameters_digest
         result_key = self._document(spec.result_key_hash)
@@ -76,7 +76,7 @@ class PapersDesk:
             present.add(spec.workload_digest)
         if self._seen(request, lambda request: self._store.has_parameters(request, parameters)):
             present.add(parameters)
-        return replace(papers, present=frozenset(present), result_key=result_key)
+        return replace(documents, present=frozenset(present), result_key=result_key)
 
     def _seen(self, name: Bytes32, has: Callable[[Bytes32], bool]) -> bool:
         if name in self._present:
@@ -89,12 +89,12 @@ class PapersDesk:
         return True
 
     def _own_share(
-        self, place: Place, committee: Committee, index: int, asset: AssetFacts, raw: bytes
+        self, market: MarketRef, committee: Committee, index: int, asset: AssetFacts, raw: bytes
     ) -> dict[Bytes32, bytes]:
         try:
-            name = load_share_set(place, asset, committee, raw).members[index - 1].sealed
+            name = load_share_set(market, asset, committee, raw).members[index - 1].sealed
         except ShareMisdealt:
-            return {}  # the gate comes to the same end and names what differs
+            return {}  # the gate refuses the share set and names the difference
         found = self._document(name)
         return {name: found} if found is not None else {}
 
@@ -102,9 +102,9 @@ class PapersDesk:
         try:
             terms = parsed_policy(raw).document.terms
         except (MalformedDocument, AttestationError):
-            return {}  # the gate refuses the policy and says why
+            return {}  # the gate refuses the policy with the reason
         wanted = set()
-        if asset.state.terms.allow_root != terms.allow_root:  # the gate may come by it without (reduced_list)
+        if asset.state.terms.allow_root != terms.allow_root:  # the gate may not need it (reduced_list)
             wanted.add(asset.state.terms.allow_root)
         if terms.consumer_root not in (ZERO_HASH, asset.state.terms.consumer_root):
             wanted.add(terms.consumer_root)
@@ -129,7 +129,7 @@ def posted_evidence(store: NodeStore, job_id: JobId) -> tuple[EvidenceEnvelope, 
     """The envelopes that were posted for a job. A list that is too long counts as empty: only the provider extends it.
 
     Raises:
-        ServiceError: as :meth:`PapersDesk.gather`.
+        ServiceError: as :meth:`DocumentCache.fetch`.
     """
     try:
         return store.evidence(job_id)
@@ -138,15 +138,17 @@ def posted_evidence(store: NodeStore, job_id: JobId) -> tuple[EvidenceEnvelope, 
         return ()
 
 
-def open_evidence(case: Case, envelopes: Sequence[EvidenceEnvelope], private: PrivateKey) -> EvidencePackage | NotShown:
-    """The evidence whose hash is on chain, from whatever was posted for the job. Pure.
+def open_evidence(
+    case: AppraisalInput, envelopes: Sequence[EvidenceEnvelope], private: PrivateKey
+) -> EvidencePackage | EvidenceUnavailable:
+    """The evidence whose hash is on chain, from the envelopes that were posted for the job. Pure.
 
-    What does not open with our key, or hashes to something else, is not that evidence: it has not been shown to us.
+    An envelope that does not open with this node's key, or hashes to another value, does not hold that evidence.
     """
     if not envelopes:
-        return NotShown("nothing was posted for this job")
+        return EvidenceUnavailable("nothing was posted for this job")
     why = "nothing for this evidence hash and epoch"
-    for envelope in sorted(envelopes, key=lambda e: not _by_provider(case.place, case.spec, e))[:MAXIMUM_ENVELOPES]:
+    for envelope in sorted(envelopes, key=lambda e: not _by_provider(case.market, case.spec, e))[:MAXIMUM_ENVELOPES]:
         about = (envelope.job_id, envelope.evidence_hash, envelope.epoch)
         if about != (case.job_id, case.evidence_hash, case.spec.epoch):
             continue
@@ -157,30 +159,30 @@ def open_evidence(case: Case, envelopes: Sequence[EvidenceEnvelope], private: Pr
         if isinstance(found, EvidencePackage):
             return found
         why = found.why
-    return NotShown(why)
+    return EvidenceUnavailable(why)
 
 
-def _open(case: Case, sealed: bytes, private: PrivateKey) -> EvidencePackage | NotShown:
+def _open(case: AppraisalInput, sealed: bytes, private: PrivateKey) -> EvidencePackage | EvidenceUnavailable:
     try:
-        raw = private.open(sealed, evidence_context(case.place, case.job_id, case.spec.epoch, private.public.digest))
+        raw = private.open(sealed, evidence_context(case.market, case.job_id, case.spec.epoch, private.public.digest))
         package = decode_canonical(EvidencePackage, raw)
     except NotOpened:
-        return NotShown("the package was not sealed to this node's key for this job")
+        return EvidenceUnavailable("the package was not sealed to this node's key for this job")
     except MalformedDocument as error:
-        return NotShown(f"what was sealed is not an evidence package: {error.message[:200]}")
+        return EvidenceUnavailable(f"what was sealed is not an evidence package: {error.message[:200]}")
     found = evidence_hash(package.quote, package.enclave_signer, keccak(package.enclave_key), package.block_hash)
     if package.job_id != case.job_id or found != case.evidence_hash:
-        return NotShown(f"a package for job {package.job_id} that hashes to {found}")
+        return EvidenceUnavailable(f"a package for job {package.job_id} that hashes to {found}")
     return package
 
 
-def evidence_context(place: Place, job_id: JobId, epoch: int, key: Bytes32) -> EvidenceInfo:
+def evidence_context(market: MarketRef, job_id: JobId, epoch: int, key: Bytes32) -> EvidenceInfo:
     """The context under which a provider seals evidence to the node with an HPKE key of this digest."""
-    return EvidenceInfo(chain_id=place.chain_id, market=place.market, job_id=job_id, epoch=epoch, hpke_key=key)
+    return EvidenceInfo(chain_id=market.chain_id, market=market.address, job_id=job_id, epoch=epoch, hpke_key=key)
 
 
-def _by_provider(place: Place, spec: JobSpec, envelope: EvidenceEnvelope) -> bool:
-    digest = Quote(job_id=envelope.job_id, evidence_hash=envelope.evidence_hash).digest(place.chain_id, place.market)
+def _by_provider(market: MarketRef, spec: JobSpec, envelope: EvidenceEnvelope) -> bool:
+    digest = Quote(job_id=envelope.job_id, evidence_hash=envelope.evidence_hash).digest(market.chain_id, market.address)
     try:
         return recover(digest, envelope.signature) == spec.provider
     except SignatureRefused:

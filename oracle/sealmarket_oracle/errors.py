@@ -2,18 +2,19 @@
 
     SealmarketError
     └── OracleError
-        ├── InvalidConfig          the configuration would start a node that must not run
+        ├── InvalidConfig          the configuration is incomplete, unknown or contradictory
         ├── KeyFileRefused         a key file is absent, readable by others, or no key
         ├── JournalError
         │   ├── JournalMismatch    the journal belongs to another chain, market or node
         │   ├── ChainRewritten     a block that was final is no longer on the chain
-        │   ├── DecisionConflict   this evidence was decided otherwise before
+        │   ├── DecisionConflict   the journal holds another decision for the same evidence
         │   └── PromiseConflict    a release after a stop, or a stop after a release
-        ├── ShareMisdealt          a share or share set is not what the owner was to deal
+        ├── ShareMisdealt          a share or share set is not what the owner had to deal
         ├── StaleChain             the newest block is too old to rely on
         └── NotOnCommittee         the committee of an epoch is not the one in the address book
 
-Only :class:`StaleChain` is worth waiting for; so is every error of the store (:mod:`sealmarket.service.errors`).
+A later attempt can succeed only after :class:`StaleChain` and after an error of the store
+(:mod:`sealmarket.service.errors`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class OracleError(SealmarketError):
 
 
 class InvalidConfig(OracleError):
-    """The configuration would start a node that must not run."""
+    """The configuration is incomplete, unknown or contradictory."""
 
 
 class KeyFileRefused(OracleError):
@@ -34,11 +35,11 @@ class KeyFileRefused(OracleError):
 
 
 class JournalError(OracleError):
-    """The node's journal forbids what was about to happen."""
+    """The node's journal forbids the action."""
 
 
 class JournalMismatch(JournalError):
-    """The journal's {what} is {found}, expected {expected}."""
+    """The journal belongs to another chain, market or node."""
 
     def __init__(self, what: str, expected: object, found: object) -> None:
         super().__init__(
@@ -48,7 +49,7 @@ class JournalMismatch(JournalError):
 
 
 class ChainRewritten(JournalError):
-    """Block {number} was final as {expected} and is now {found}."""
+    """A block that was final is no longer on the chain."""
 
     def __init__(self, number: int, expected: object, found: object) -> None:
         super().__init__(
@@ -58,7 +59,7 @@ class ChainRewritten(JournalError):
 
 
 class DecisionConflict(JournalError):
-    """Job {job_id} was decided otherwise for this evidence and epoch."""
+    """The journal holds another decision for the same evidence."""
 
     def __init__(self, job_id: object) -> None:
         super().__init__(
@@ -68,7 +69,7 @@ class DecisionConflict(JournalError):
 
 
 class PromiseConflict(JournalError):
-    """Job {job_id} already has this node's {held}; a {wanted} is impossible for good."""
+    """A release after a stop, or a stop after a release."""
 
     def __init__(self, job_id: object, held: str, wanted: str) -> None:
         super().__init__(
@@ -78,7 +79,7 @@ class PromiseConflict(JournalError):
 
 
 class ShareMisdealt(OracleError):
-    """Expected {expected}, found {found}."""
+    """A share or share set differs from what the owner had to deal. ``expected`` and ``found`` are for people."""
 
     def __init__(self, expected: object, found: object) -> None:
         super().__init__(
@@ -89,7 +90,7 @@ class ShareMisdealt(OracleError):
 
 
 class StaleChain(OracleError):
-    """The newest block is {age} seconds old, expected at most {limit}."""
+    """The newest block is too old to rely on."""
 
     def __init__(self, age: int, limit: int) -> None:
         super().__init__(
@@ -99,7 +100,7 @@ class StaleChain(OracleError):
 
 
 class NotOnCommittee(OracleError):
-    """The committee of epoch {epoch} is not usable: {detail}."""
+    """The committee of an epoch is not the one in the address book, or does not name this node."""
 
     def __init__(self, epoch: int, detail: str) -> None:
         super().__init__(

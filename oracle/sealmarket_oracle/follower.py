@@ -24,7 +24,7 @@ from sealmarket.chain.events import (
 from sealmarket.chain.follow import Cursor, EventRange, Rewound
 from sealmarket.chain.model import Block
 from sealmarket_oracle.errors import ChainRewritten
-from sealmarket_oracle.gate.inputs import Moment
+from sealmarket_oracle.gate.inputs import EventBlock
 from sealmarket_oracle.journal import Journal
 
 _log = logging.getLogger("sealmarket.oracle")
@@ -44,7 +44,7 @@ class JournalReader:
         """Record events and cursor in one transaction."""
         with self._journal.writing():
             for event in read.events:
-                self._keep(event, _moment(read.block_of(event)))
+                self._keep(event, _event_block(read.block_of(event)))
             self._journal.advance(read.end)
 
     def rewind(self, rewound: Rewound) -> None:
@@ -55,14 +55,14 @@ class JournalReader:
         """
         raise ChainRewritten(rewound.cursor.number, rewound.cursor.hash, rewound.found)
 
-    def _keep(self, event: ChainEvent, moment: Moment) -> None:
+    def _keep(self, event: ChainEvent, block: EventBlock) -> None:
         match event:
             case AssetPublished():
                 self._journal.add_seal(event.asset_id, event.version, event.seal)
             case JobMatched():
-                self._journal.add_job(event.job_id, event.spec, moment)
+                self._journal.add_job(event.job_id, event.spec, block)
             case JobQuoted():
-                self._keep_quote(event, moment)
+                self._keep_quote(event, block)
             case JobDecided():
                 self._journal.add_quorum(event.job_id, event.core)
             case JobStopped() | JobSettled() | JobFailed() | JobEnded():
@@ -72,14 +72,14 @@ class JournalReader:
             case _:
                 pass  # terms and revocations are read from the state at a block, never from events
 
-    def _keep_quote(self, event: JobQuoted, moment: Moment) -> None:
+    def _keep_quote(self, event: JobQuoted, block: EventBlock) -> None:
         record = self._journal.job(event.job_id)
         if record is None and self._journal.unreadable(event.job_id) is not None:
             return  # its match does not read, so this node has no part in it
         if record is None:
             raise NodeDistrusted(f"history of job {event.job_id}", "a match before the quote", "a quote alone")
-        decide_by = event.deadline or moment.timestamp + record.spec.decide_window
-        self._journal.add_quote(event.job_id, event.evidence_hash, moment, decide_by)
+        decide_by = event.deadline or block.timestamp + record.spec.decide_window
+        self._journal.add_quote(event.job_id, event.evidence_hash, block, decide_by)
 
     def _keep_unreadable(self, event: UnreadableLog) -> None:
         why = f"{event.name} in block {event.at.block_number} does not read: {event.reason}"
@@ -88,5 +88,5 @@ class JournalReader:
             self._journal.add_unreadable(event.subject, why)
 
 
-def _moment(block: Block) -> Moment:
-    return Moment(number=block.number, hash=block.hash, timestamp=block.timestamp)
+def _event_block(block: Block) -> EventBlock:
+    return EventBlock(number=block.number, hash=block.hash, timestamp=block.timestamp)

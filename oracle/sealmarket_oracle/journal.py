@@ -1,8 +1,8 @@
-"""What a node must never forget, in SQLite: WAL, ``synchronous = FULL``, so a commit survives a power cut.
+"""Decisions and promises of a node, in SQLite: WAL, ``synchronous = FULL``, so a commit survives a power cut.
 
 State machine of one (job, evidence hash, epoch)::
 
-    (nothing) -> decided          written before it is signed; never changed
+    (nothing) -> decided          journaled before it is signed; never changed
     (nothing) -> released | stopped      one row for each job: either excludes the other for good
 
 A decision's signature is deterministic, so it is made again from the row and never stored. A release is stored as the
@@ -29,7 +29,7 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_oracle.errors import DecisionConflict, JournalMismatch, PromiseConflict
-from sealmarket_oracle.gate.inputs import Decided, Moment
+from sealmarket_oracle.gate.inputs import Decided, EventBlock
 
 Promise = Literal["release", "stop"]
 
@@ -62,16 +62,16 @@ CREATE TABLE IF NOT EXISTS unreadable (subject BLOB PRIMARY KEY, reason TEXT NOT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """What the chain has told of one job, up to the cursor. ``quorum`` is the core of the decision that took effect.
+    """All events of one job up to the cursor. ``quorum`` is the core of the decision that took effect.
 
     ``decide_by`` is the deadline that the market set when the evidence hash was posted, 0 before.
     """
 
     job_id: JobId
     spec: JobSpec
-    matched: Moment
+    matched: EventBlock
     evidence_hash: Bytes32 | None
-    quoted: Moment | None
+    quoted: EventBlock | None
     decide_by: int
     quorum: Decision | None
     ended: bool
@@ -79,7 +79,7 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class OwnDecision:
-    """What this node decided, and the enclave's HPKE key that it saw (empty for a refusal)."""
+    """This node's decision, and the HPKE key of the enclave in the evidence (empty without evidence)."""
 
     decision: Decision
     detail: DecisionDetail
@@ -131,7 +131,7 @@ class Journal:
         with self._lock:
             return self._db.execute(query, values).fetchone()
 
-    # --- what the chain told ----------------------------------------------------------------------------------
+    # --- events of the chain ----------------------------------------------------------------------------------
 
     def cursor(self) -> Cursor | None:
         """The last final block that was read."""
@@ -144,7 +144,7 @@ class Journal:
             self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?, ?)", (end.number, bytes(end.hash)))
 
     def add_seal(self, asset_id: AssetId, version: int, seal: Seal) -> None:
-        """A version was published. The first word counts: a version's seal never changes."""
+        """A version was published. The first event counts: a version's seal never changes."""
         with self.writing():
             self._db.execute(
                 "INSERT INTO seals VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -156,7 +156,7 @@ class Journal:
         row = self._one("SELECT seal FROM seals WHERE asset_id = ? AND version = ?", bytes(asset_id), version)
         return decode(Seal, row[0]) if row else None
 
-    def add_job(self, job_id: JobId, spec: JobSpec, matched: Moment) -> None:
+    def add_job(self, job_id: JobId, spec: JobSpec, matched: EventBlock) -> None:
         """A job was matched."""
         with self.writing():
             self._db.execute(
@@ -165,8 +165,8 @@ class Journal:
                 (bytes(job_id), spec.canonical(), matched.number, bytes(matched.hash), matched.timestamp),
             )
 
-    def add_quote(self, job_id: JobId, evidence_hash: Bytes32, quoted: Moment, decide_by: int) -> None:
-        """The evidence hash was posted; the first one counts."""
+    def add_quote(self, job_id: JobId, evidence_hash: Bytes32, quoted: EventBlock, decide_by: int) -> None:
+        """The evidence hash was posted. The first event counts."""
         with self.writing():
             self._db.execute(
                 "UPDATE jobs SET evidence_hash = ?, quoted_number = ?, quoted_hash = ?, quoted_time = ?,"
@@ -208,10 +208,10 @@ class Journal:
         row = self._one(f"{_SELECT_JOB} WHERE job_id = ?", bytes(job_id))
         return _record(row) if row else None
 
-    # --- what this node said ----------------------------------------------------------------------------------
+    # --- decisions and promises of this node ------------------------------------------------------------------
 
     def decide(self, decided: Decided, enclave_key: bytes) -> OwnDecision:
-        """Write a decision down, before anything is signed. The same one again is no change.
+        """Journal a decision, before it is signed. The same decision again changes nothing.
 
         Raises:
             DecisionConflict: this evidence was decided otherwise in this epoch.
@@ -276,11 +276,11 @@ _SELECT_JOB = (
 
 
 def _record(row: Any) -> JobRecord:
-    quoted = Moment(number=row[6], hash=Bytes32(row[7]), timestamp=row[8]) if row[5] is not None else None
+    quoted = EventBlock(number=row[6], hash=Bytes32(row[7]), timestamp=row[8]) if row[5] is not None else None
     return JobRecord(
         job_id=JobId(Bytes32(row[0])),
         spec=decode(JobSpec, row[1]),
-        matched=Moment(number=row[2], hash=Bytes32(row[3]), timestamp=row[4]),
+        matched=EventBlock(number=row[2], hash=Bytes32(row[3]), timestamp=row[4]),
         evidence_hash=Bytes32(row[5]) if row[5] is not None else None,
         quoted=quoted,
         decide_by=row[9] or 0,

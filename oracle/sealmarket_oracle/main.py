@@ -18,7 +18,7 @@ from sealmarket_oracle.api import create_app
 from sealmarket_oracle.config import Config, load
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.runner import Runner
-from sealmarket_oracle.service import Node, Terms
+from sealmarket_oracle.service import Node, NodePolicy
 
 _PR_SET_DUMPABLE = 4
 JOURNAL_FILE = "journal.sqlite"
@@ -37,8 +37,10 @@ def build(config: Config) -> Node:
         market=config.book.market,
         signer=keys.signer.address,
     )
-    terms = Terms(roots=config.roots, grade_floor=config.grade_floor, max_head_age_seconds=config.max_head_age_seconds)
-    return Node(Chain(config.book, config.rpc), journal, Store(config.store, timeout=STORE_SECONDS), keys, terms)
+    policy = NodePolicy(
+        roots=config.roots, grade_floor=config.grade_floor, max_head_age_seconds=config.max_head_age_seconds
+    )
+    return Node(Chain(config.book, config.rpc), journal, Store(config.store, timeout=STORE_SECONDS), keys, policy)
 
 
 def serve(path: Path | None) -> None:

@@ -1,14 +1,14 @@
-"""The release: a node hands its share over once, to the enclave that it accepted itself. Pure, but for randomness.
+"""The release: a node seals its share once, to the enclave that it accepted itself. Pure, except for randomness.
 
 Rules (docs/spec/oracle.md, "Release and stop"):
 
-1. This node accepted, and wrote so down: same evidence, same enclave keys, same terms.
+1. This node accepted, and its journal says so: same evidence, same enclave keys, same terms.
 2. A quorum's acceptance with exactly this core is at a final block, and the job is still accepted at the head.
 3. Nothing at the head of the chain speaks against it: no owner revoked, tightened or let expire, the first half of
    the settle window has not passed (the second is the enclave's), the committee stands.
 4. If the owners' terms do speak against it, or the half has passed while the job can still be settled, the node
-   promises instead that it has not released and never will (:class:`Stop`). Either promise excludes the other for
-   good; the journal holds that.
+   promises instead that it has not released and never will (:class:`sealmarket.protocol.decisions.Stop`). Either
+   promise excludes the other for good; the journal holds that.
 
 A share is in memory in the clear between :func:`open_own_share` and the seal to the enclave, and nowhere else.
 """
@@ -19,7 +19,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sealmarket.chain.model import AssetState, Block, JobSlot
-from sealmarket.protocol.decisions import Decision, Outcome, Stop
+from sealmarket.protocol import decisions
+from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import FindingNote
@@ -36,33 +37,25 @@ from sealmarket_enclave.sealed.shares import release_share
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.chain_rules import note, terms_against
 from sealmarket_oracle.gate.document_rules import load_share_set, open_own_share
-from sealmarket_oracle.gate.inputs import AssetFacts, Case, Papers, Place
+from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, Defer, JobDocuments, MarketRef
 from sealmarket_oracle.keys import NodeKeys
 
 
 @dataclass(frozen=True, slots=True)
-class May:
-    """Everything allows the release."""
+class Allow:
+    """The release is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
-class MayNot:
-    """Nothing is done now, and why. ``lasting`` when only an event on chain could change that."""
-
-    reason: str
-    lasting: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MustStop:
-    """The owners' terms at the head, or the time, speak against it: promise never to release."""
+class Stop:
+    """The owners' terms at the head, or the time, forbid the release: promise never to release."""
 
     findings: tuple[FindingNote, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtHead:
-    """What the newest block says: the job's slot and each asset's state, in the job's order."""
+    """State at the newest block: the job's slot, and each asset's state in the order of the job."""
 
     block: Block
     slot: JobSlot
@@ -75,52 +68,50 @@ def core_of(decision: Decision) -> Decision:
     return Decision(**{**fields, "detail": ZERO_HASH})
 
 
-def judge(
-    spec: JobSpec, own: Decision | None, quorum: Decision, final: JobSlot, head: AtHead
-) -> May | MayNot | MustStop:
-    """Rules 1 to 4. ``quorum`` is the core that a quorum signed, told by an event at a final block.
+def judge(spec: JobSpec, own: Decision | None, quorum: Decision, final: JobSlot, head: AtHead) -> Allow | Defer | Stop:
+    """Rules 1 to 4. ``quorum`` is the core that a quorum signed, from an event at a final block.
 
-    A stop is due whether or not this node accepted: it has not released, and is asked never to.
+    A stop is due whether or not this node accepted, since it has not released.
     """
     if final.status is not Status.ACCEPTED or head.slot.status is not Status.ACCEPTED:
         status = (final if final.status is not Status.ACCEPTED else head.slot).status
-        return MayNot(f"the job is {status.name.lower()}", lasting=status > Status.ACCEPTED)
+        return Defer(f"the job is {status.name.lower()}", lasting=status > Status.ACCEPTED)
     if quorum.outcome is not Outcome.ACCEPTED:
-        return MayNot(f"the quorum decided {quorum.outcome.name.lower()}")
+        return Defer(f"the quorum decided {quorum.outcome.name.lower()}")
     findings = tuple(against_release(spec, head))
     if findings:
-        return MustStop(findings)
+        return Stop(findings)
     if head.block.timestamp > head.slot.deadline:
-        return MayNot(f"the time to settle passed at {head.slot.deadline}", lasting=True)
+        return Defer(f"the time to settle passed at {head.slot.deadline}", lasting=True)
     latest = last_release(head.slot.deadline, spec.settle_window)
     if head.block.timestamp > latest:
         expected, found = f"a release until {latest}", f"the newest block is of {head.block.timestamp}"
-        return MustStop((note(JobReason.TIME_TO_RELEASE_PASSED, "settle window", expected, found),))
+        return Stop((note(JobReason.TIME_TO_RELEASE_PASSED, "settle window", expected, found),))
     if own is None:
-        return MayNot("a quorum accepted; this node has not appraised the evidence yet")
+        return Defer("a quorum accepted; this node has not appraised the evidence yet")
     if core_of(own) != core_of(quorum):
-        return MayNot(f"this node decided otherwise: {own.outcome.name.lower()}")
-    return May()
+        return Defer(f"this node decided otherwise: {own.outcome.name.lower()}")
+    return Allow()
 
 
-def time_to_release(spec: JobSpec, final: Block, head: Block) -> MayNot | None:
+def time_to_release(spec: JobSpec, final: Block, head: Block) -> Defer | None:
     """Why a job is not accepted yet: blocks become final so late that a release would come after the window's half."""
     late, first_half = head.timestamp - final.timestamp, spec.settle_window - after_release(spec.settle_window)
     if late < first_half:
         return None
     window = f"half of a settle window of {spec.settle_window} s"
-    return MayNot(f"the newest block is {late} s ahead of the final one, and {window} leaves no time for a release")
+    return Defer(f"the newest block is {late} s ahead of the final one, and {window} leaves no time for a release")
 
 
 def against_release(spec: JobSpec, head: AtHead) -> Iterable[FindingNote]:
-    """What the terms at the head say against a release, for every asset."""
+    """Findings against a release in the terms at the head, for every asset."""
     for use, state in zip(spec.assets, head.states, strict=True):
         yield from terms_against(use, state, head.block.timestamp)
 
 
-def stop_of(case: Case, findings: tuple[FindingNote, ...]) -> Stop:
+def stop_of(case: AppraisalInput, findings: tuple[FindingNote, ...]) -> decisions.Stop:
     """The promise never to release. It names one reason, the first by number: promises count together only if equal."""
-    return Stop(
+    return decisions.Stop(
         job_id=case.job_id,
         evidence_hash=case.evidence_hash,
         epoch=case.spec.epoch,
@@ -128,18 +119,20 @@ def stop_of(case: Case, findings: tuple[FindingNote, ...]) -> Stop:
     )
 
 
-def seal_release(case: Case, core: Decision, enclave_key: bytes, papers: Papers, keys: NodeKeys) -> Release:
+def seal_release(
+    case: AppraisalInput, core: Decision, enclave_key: bytes, documents: JobDocuments, keys: NodeKeys
+) -> Release:
     """Open each of the node's shares and seal it to the accepted enclave; sign the hash of what is sent.
 
     Raises:
-        ShareMisdealt: a share that opened at the gate does not any more, or the key is not the accepted one.
+        ShareMisdealt: a share does not open as it did at the gate, or the key is not the accepted one.
     """
     if keccak(enclave_key) != core.enclave_key_hash:
         raise ShareMisdealt(f"the accepted enclave key {core.enclave_key_hash}", keccak(enclave_key))
     enclave = PublicKey(enclave_key)
-    # An asset that a job takes in twice is one key, and goes out once.
+    # An asset that a job uses twice has one key and is released once.
     once = {(asset.use.asset_id, asset.use.version): asset for asset in case.assets}
-    shares = tuple(_released(case, asset, core, enclave, papers, keys) for asset in once.values())
+    shares = tuple(_released(case, asset, core, enclave, documents, keys) for asset in once.values())
     digest = release_hash(case.job_id, core.evidence_hash, case.index - 1, shares)
     return Release(
         job_id=case.job_id,
@@ -151,22 +144,24 @@ def seal_release(case: Case, core: Decision, enclave_key: bytes, papers: Papers,
 
 
 def _released(
-    case: Case, asset: AssetFacts, core: Decision, enclave: PublicKey, papers: Papers, keys: NodeKeys
+    case: AppraisalInput, asset: AssetFacts, core: Decision, enclave: PublicKey, documents: JobDocuments, keys: NodeKeys
 ) -> ReleasedShare:
-    share_set = load_share_set(case.place, asset, case.committee, _paper(papers.share_sets, asset.seal.share_root))
-    sealed = _paper(papers.sealed_shares, share_set.members[case.index - 1].sealed)
-    info = release_info(case.place, case.job_id, asset, core, case.index, enclave.digest)
+    share_set = load_share_set(
+        case.market, asset, case.committee, _document(documents.share_sets, asset.seal.share_root)
+    )
+    sealed = _document(documents.sealed_shares, share_set.members[case.index - 1].sealed)
+    info = release_info(case.market, case.job_id, asset, core, case.index, enclave.digest)
     share = open_own_share(share_set, case.index, sealed, keys.hpke)
     return ReleasedShare(asset_id=asset.use.asset_id, sealed=HexBytes(release_share(share, enclave, info)))
 
 
 def release_info(
-    place: Place, job_id: JobId, asset: AssetFacts, core: Decision, index: int, enclave_key: Bytes32
+    market: MarketRef, job_id: JobId, asset: AssetFacts, core: Decision, index: int, enclave_key: Bytes32
 ) -> ReleaseInfo:
     """The context of one released share: job, evidence, terms, epoch, node and enclave."""
     return ReleaseInfo(
-        chain_id=place.chain_id,
-        market=place.market,
+        chain_id=market.chain_id,
+        market=market.address,
         job_id=job_id,
         asset_id=asset.use.asset_id,
         asset_version=asset.use.version,
@@ -178,8 +173,8 @@ def release_info(
     )
 
 
-def _paper(papers: Mapping[Bytes32, bytes], name: Bytes32) -> bytes:
-    raw = papers.get(name)
+def _document(documents: Mapping[Bytes32, bytes], name: Bytes32) -> bytes:
+    raw = documents.get(name)
     if raw is None:
         raise ShareMisdealt(f"document {name}", "nothing in the store")
     return raw

@@ -1,4 +1,4 @@
-"""Runs a node: ticks in a thread of its own until told to stop, with backoff while the chain is away."""
+"""Runs a node: ticks in a thread of its own until :meth:`Runner.stop`, with backoff while the chain is unavailable."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Runner:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the present tick; waits for it, but not for a chain that hangs: a tick may end anywhere."""
+        """End after the present tick; waits for it, at most a few seconds: a tick may end anywhere."""
         self._stop.set()
         self._thread.join(_LONGEST_WAIT)
 
@@ -62,7 +62,7 @@ class Runner:
             return self._waiting(str(error), ticks)
         except (OSError, sqlite3.OperationalError) as error:
             return self._waiting(f"the journal's disk takes no writes: {error} (make room in the state folder)", ticks)
-        except Exception as error:  # noqa: BLE001 - a surprise stops deciding, and is tried again
+        except Exception as error:  # noqa: BLE001 - an unexpected error stops deciding until a later tick succeeds
             return self._waiting(f"unexpected {type(error).__name__}", ticks)
         if self._health.status == "waiting":
             _log.info("deciding again")

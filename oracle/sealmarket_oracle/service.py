@@ -1,8 +1,8 @@
-"""One node: follows the chain, decides, releases or stops, and says what it did.
+"""One node: follows the chain, decides, releases or stops, and reports what it did.
 
-A *tick* looks once at the chain and attends to every open job. What goes wrong for one job is told, and leaves the
-others alone; a chain that does not answer defers everything, decides nothing, and is tried again. The journal holds
-what must not be forgotten, so a tick may end at any instruction.
+A *tick* reads the chain once and processes every open job. An error in one job is logged and leaves the other jobs
+alone. When the chain does not answer, nothing is decided and a later tick tries again. Decisions and promises are in
+the journal before they take effect, so a tick may end at any instruction.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.chain.follow import Follower
 from sealmarket.chain.interface import ChainReader, ViewReader
 from sealmarket.chain.model import Block
+from sealmarket.protocol import decisions
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.decisions import Outcome, Stop
+from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, NodeStatus, SignedDecision, SignedStop
 from sealmarket.service.errors import ServiceError
@@ -32,14 +33,21 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.release import Release
-from sealmarket_oracle.documents import PapersDesk, open_evidence, posted_evidence
+from sealmarket_oracle.documents import DocumentCache, open_evidence, posted_evidence
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.decide import decide
-from sealmarket_oracle.gate.inputs import AssetFacts, Case, Deferral, NotShown, Place, Shown
+from sealmarket_oracle.gate.inputs import (
+    AppraisalInput,
+    AssetFacts,
+    Defer,
+    EvidenceShown,
+    EvidenceUnavailable,
+    MarketRef,
+)
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
 from sealmarket_oracle.keys import NodeKeys
-from sealmarket_oracle.release import AtHead, May, MayNot, MustStop, judge, seal_release, stop_of, time_to_release
+from sealmarket_oracle.release import Allow, AtHead, Stop, judge, seal_release, stop_of, time_to_release
 
 _log = logging.getLogger("sealmarket.oracle")
 _FIRST_PAUSE, _LONGEST_PAUSE, _LASTING_PAUSE = 0.1, 1.0, 30.0
@@ -49,13 +57,13 @@ _UNKEPT = 1000
 class StopRecord(Shape, frozen=True, kw_only=True):
     """A promise never to release, as it is written down: what will be signed, and why."""
 
-    stop: Stop
+    stop: decisions.Stop
     findings: tuple[FindingNote, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a node was configured to hold against evidence and chain."""
+class NodePolicy:
+    """What the operator configured: trust anchors, the lowest grade, and the oldest view of the chain in seconds."""
 
     roots: Roots
     grade_floor: Grade
@@ -64,7 +72,7 @@ class Terms:
 
 @dataclass(slots=True)
 class _Pause:
-    """Why a job waits, and until when it is left alone (monotonic seconds), unless the chain tells more of it."""
+    """Why a job waits, and until when it is skipped (monotonic seconds), unless the chain changes its record."""
 
     reason: str
     record: JobRecord
@@ -81,17 +89,17 @@ class Node:
         journal: Journal,
         store: NodeStore,
         keys: NodeKeys,
-        terms: Terms,
+        policy: NodePolicy,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         book = chain.book
-        self.place = Place(chain_id=book.chain_id, market=book.market, registry=book.registry)
-        self._chain, self._journal, self._store, self._keys, self._terms = chain, journal, store, keys, terms
+        self.market = MarketRef(chain_id=book.chain_id, address=book.market, registry=book.registry)
+        self._chain, self._journal, self._store, self._keys, self._policy = chain, journal, store, keys, policy
         self._committees = {committee.epoch: committee for committee in book.committees}
         self._follower = Follower(chain, JournalReader(journal))
-        self._papers = PapersDesk(store)
+        self._documents = DocumentCache(store)
         self._clock, self._monotonic = clock, monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0
@@ -100,7 +108,7 @@ class Node:
     # --- the loop ---------------------------------------------------------------------------------------------
 
     def tick(self) -> Block:
-        """Look at the chain once and do everything that is due. Returns the final block that was looked at.
+        """Read the chain once and do everything that is due. Returns the final block that was read.
 
         Raises:
             ChainError, StaleChain, JournalError: what was not done yet is done by a later tick.
@@ -117,11 +125,11 @@ class Node:
         return final
 
     def _head(self, final: Block) -> Block:
-        """The newest block, which must be new, and no older than any that was seen: else a revocation goes unseen."""
+        """The newest block. It must be recent, and no older than any seen before, or a revocation could go unseen."""
         head = self._chain.head()
         age = int(self._clock()) - head.timestamp
-        if age > self._terms.max_head_age_seconds:
-            raise StaleChain(age, self._terms.max_head_age_seconds)
+        if age > self._policy.max_head_age_seconds:
+            raise StaleChain(age, self._policy.max_head_age_seconds)
         newest = max(self._newest_head, final.number)
         if head.number < newest:
             raise NodeDistrusted("newest block", f"{newest} or later", head.number)
@@ -138,11 +146,11 @@ class Node:
         except ChainUnavailable:
             raise
         except SealmarketError as error:
-            wait = MayNot(str(error))
-        except Exception as error:  # noqa: BLE001 - what one job holds must not silence the node for all others
+            wait = Defer(str(error))
+        except Exception as error:  # noqa: BLE001 - an error in one job must not stop the node for all others
             reason = f"unexpected {type(error).__name__}, nothing was done"
-            _log.error("job %s: %s at %s", record.job_id, reason, _place_of(error))
-            wait = MayNot(reason)
+            _log.error("job %s: %s at %s", record.job_id, reason, _raised_at(error))
+            wait = Defer(reason)
         if wait is None:
             self._pauses.pop(record.job_id, None)
         else:
@@ -156,10 +164,10 @@ class Node:
         seconds = min(longest, before.seconds * 1.5) if before is not None and again else _FIRST_PAUSE
         self._pauses[record.job_id] = _Pause(reason, record, self._monotonic() + seconds, seconds)
 
-    def _step(self, record: JobRecord, final: Block) -> MayNot | None:
-        """Decide and release as far as it goes; what is waited for, or None when nothing is left to do."""
+    def _step(self, record: JobRecord, final: Block) -> Defer | None:
+        """Decide and release as far as possible. Returns what the job waits for, or None when nothing is left to do."""
         if record.evidence_hash is None:
-            return MayNot("no evidence hash is on chain at a final block", lasting=True)
+            return Defer("no evidence hash is on chain at a final block", lasting=True)
         if self._journal.promised(record.job_id) is not None:
             return None
         case = self._case(record, self._chain.at(final))
@@ -170,27 +178,31 @@ class Node:
             own = self._journal.own_decision(record.job_id, case.evidence_hash, record.spec.epoch)
         if record.quorum is not None:
             return self._release(record, case, own)
-        return waits or MayNot("waiting for a quorum's decision on chain")
+        return waits or Defer("waiting for a quorum's decision on chain")
 
     # --- deciding ---------------------------------------------------------------------------------------------
 
-    def _decide_or_wait(self, record: JobRecord, case: Case) -> MayNot | None:
+    def _decide_or_wait(self, record: JobRecord, case: AppraisalInput) -> Defer | None:
         try:
             return self._decide(case)
         except ServiceError as error:
-            # A promise to stop takes no paper, and a store that is away must not keep a job from its end.
+            # A promise to stop needs no document, and a store that is away must not keep a job from its end.
             if record.quorum is None:
                 raise
-            return MayNot(error.message)
+            return Defer(error.message)
 
-    def _decide(self, case: Case) -> MayNot | None:
-        papers = self._papers.gather(self.place, case.committee, case.index, case.assets)
-        papers = self._papers.with_materials(papers, case.spec, case.assets)
+    def _decide(self, case: AppraisalInput) -> Defer | None:
+        documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
+        documents = self._documents.with_materials(documents, case.spec, case.assets)
         package = open_evidence(case, posted_evidence(self._store, case.job_id), self._keys.hpke)
-        shown = package if isinstance(package, NotShown) else Shown(package=package, named=self._named(package, case))
-        decided = decide(case, papers, shown, self._keys.hpke, self._terms.roots)
-        if isinstance(decided, Deferral):
-            return MayNot(decided.reason, decided.lasting)
+        shown = (
+            package
+            if isinstance(package, EvidenceUnavailable)
+            else EvidenceShown(package=package, named=self._named(package, case))
+        )
+        decided = decide(case, documents, shown, self._keys.hpke, self._policy.roots)
+        if isinstance(decided, Defer):
+            return decided
         if decided.decision.outcome is Outcome.ACCEPTED and case.slot.status is Status.QUOTED:
             head = self._head(case.at)
             if (wait := time_to_release(case.spec, case.at, head)) is not None:
@@ -199,24 +211,24 @@ class Node:
         self._journal.decide(decided, enclave_key)
         self._unkept.append(decided.detail.canonical())
         outcome, grade = decided.decision.outcome, decided.decision.grade
-        words = ", ".join(finding.reason for finding in decided.detail.findings) or "nothing to object"
-        said = "SIMULATED evidence" if grade == Grade.SIMULATED else "evidence"
-        _log.info("job %s: decided %s on %s: %s", case.job_id, outcome.name.lower(), said, words)
+        reasons = ", ".join(finding.reason for finding in decided.detail.findings) or "no finding"
+        kind = "SIMULATED evidence" if grade == Grade.SIMULATED else "evidence"
+        _log.info("job %s: decided %s on %s: %s", case.job_id, outcome.name.lower(), kind, reasons)
         return None
 
-    def _named(self, package: EvidencePackage, case: Case) -> Block | None:
-        # Only blocks that could pass are asked for: the number comes from whoever wrote the evidence.
+    def _named(self, package: EvidencePackage, case: AppraisalInput) -> Block | None:
+        # Only blocks that could pass are asked for: the number comes from the evidence, which is not trusted.
         if not case.matched.number <= package.block_number <= case.quoted.number:
             return None
         return self._chain.block(package.block_number)
 
-    def _case(self, record: JobRecord, view: ViewReader) -> Case:
+    def _case(self, record: JobRecord, view: ViewReader) -> AppraisalInput:
         spec = record.spec
         if record.evidence_hash is None or record.quoted is None:
             raise AssertionError("a case takes a quote")
         committee, index = self._seat(spec.epoch, view)
-        return Case(
-            place=self.place,
+        return AppraisalInput(
+            market=self.market,
             job_id=record.job_id,
             spec=spec,
             at=view.block,
@@ -228,7 +240,7 @@ class Node:
             assets=self._assets(spec, view),
             committee=committee,
             index=index,
-            grade_floor=self._terms.grade_floor,
+            grade_floor=self._policy.grade_floor,
         )
 
     def _seat(self, epoch: int, view: ViewReader) -> tuple[Committee, int]:
@@ -256,7 +268,7 @@ class Node:
 
     # --- releasing --------------------------------------------------------------------------------------------
 
-    def _release(self, record: JobRecord, case: Case, own: OwnDecision | None) -> MayNot | None:
+    def _release(self, record: JobRecord, case: AppraisalInput, own: OwnDecision | None) -> Defer | None:
         quorum = record.quorum
         if quorum is None:
             raise AssertionError("a release takes a quorum")
@@ -266,21 +278,21 @@ class Node:
         at_head = AtHead(block=head, slot=view.job(record.spec.request_hash), states=states)
         verdict = judge(record.spec, own.decision if own else None, quorum, case.slot, at_head)
         match verdict:
-            case May():
+            case Allow():
                 if own is None:
                     raise AssertionError("no release without an own decision")
-                papers = self._papers.gather(self.place, case.committee, case.index, case.assets)
-                release = seal_release(case, own.decision, own.enclave_key, papers, self._keys)
+                documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
+                release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
                 self._journal.promise(record.job_id, "release", release.canonical())
                 _log.info("job %s: released %d shares, sealed to the enclave", record.job_id, len(release.shares))
                 return None
-            case MustStop(findings):
+            case Stop(findings):
                 body = StopRecord(stop=stop_of(case, findings), findings=findings)
                 self._journal.promise(record.job_id, "stop", body.canonical())
-                words = ", ".join(finding.reason for finding in findings)
-                _log.info("job %s: promised never to release: %s", record.job_id, words)
+                reasons = ", ".join(finding.reason for finding in findings)
+                _log.info("job %s: promised never to release: %s", record.job_id, reasons)
                 return None
-            case MayNot():
+            case Defer():
                 return verdict
 
     def _keep_details(self) -> None:
@@ -293,23 +305,23 @@ class Node:
                 return
             self._unkept.popleft()
 
-    # --- what others may ask ----------------------------------------------------------------------------------
+    # --- answers ----------------------------------------------------------------------------------------------
 
     def info(self) -> NodeInfo:
         """Who this node is, and the lowest grade that it accepts."""
         return NodeInfo(
             signer=self._keys.signer.address,
             hpke_public_key=HexBytes(self._keys.hpke.public.raw),
-            chain_id=self.place.chain_id,
-            market=self.place.market,
-            grade_floor=self._terms.grade_floor,
+            chain_id=self.market.chain_id,
+            market=self.market.address,
+            grade_floor=self._policy.grade_floor,
         )
 
     def status(self, job_id: JobId) -> NodeStatus:
-        """What this node decided and did about one job, from the journal alone: asking costs no chain read."""
+        """What this node decided and did about one job, from the journal alone, without a read of the chain."""
         record = self._journal.job(job_id)
         if record is None:
-            reason = self._journal.unreadable(job_id) or "no final block tells of this job"
+            reason = self._journal.unreadable(job_id) or "no final block has this job"
             return NodeStatus(job_id=job_id, state="unknown", reason=reason[:4096])
         pause = self._pauses.get(job_id)
         reason = pause.reason if pause is not None else ""
@@ -332,28 +344,28 @@ class Node:
         own = self._journal.own_decision(record.job_id, record.evidence_hash, record.spec.epoch)
         if own is None:
             return None
-        digest = own.decision.digest(self.place.chain_id, self.place.market)
+        digest = own.decision.digest(self.market.chain_id, self.market.address)
         return SignedDecision(
             decision=own.decision,
-            index=self._place_in(record.spec.epoch),
+            index=self._index_in(record.spec.epoch),
             signature=self._keys.signer.sign(digest),
             detail=own.detail,
         )
 
     def _signed_stop(self, record: StopRecord) -> SignedStop:
-        digest = record.stop.digest(self.place.chain_id, self.place.market)
+        digest = record.stop.digest(self.market.chain_id, self.market.address)
         return SignedStop(
             stop=record.stop,
-            index=self._place_in(record.stop.epoch),
+            index=self._index_in(record.stop.epoch),
             signature=self._keys.signer.sign(digest),
             findings=record.findings,
         )
 
-    def _place_in(self, epoch: int) -> int:
+    def _index_in(self, epoch: int) -> int:
         members = self._committees[epoch].members
-        return next(place for place, member in enumerate(members) if member.signer == self._keys.signer.address)
+        return next(index for index, member in enumerate(members) if member.signer == self._keys.signer.address)
 
 
-def _place_of(error: BaseException) -> str:
+def _raised_at(error: BaseException) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{frame.name}:{frame.lineno}"

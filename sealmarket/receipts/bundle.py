@@ -1,7 +1,7 @@
-"""The proof bundle: everything that one job left behind, in one file, for a reader who trusts nobody.
+"""The proof bundle: all public documents of one job in one file, for a reader who trusts no party of the job.
 
-A consumer saves it next to the result. It holds no secret: evidence that identifies hardware goes in only when one of
-the parties adds it. What it says is checked by :mod:`sealmarket.receipts.verify`, never believed.
+A consumer saves it next to the result. It holds no secret. Evidence that identifies hardware is in it only when one of
+the parties adds it. :mod:`sealmarket.receipts.verify` checks every claim in it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SentShare(Shape, frozen=True, kw_only=True):
 
 
 class ReleaseProof(Shape, frozen=True, kw_only=True):
-    """A node's signed word that it released, without the ciphertexts."""
+    """A node's signed statement of what it released, without the ciphertexts."""
 
     index: U8
     sent: tuple[SentShare, ...]
@@ -59,14 +59,14 @@ class ReleaseProof(Shape, frozen=True, kw_only=True):
 
 
 class SignedSettlement(Shape, frozen=True, kw_only=True):
-    """The enclave's last word, signed."""
+    """The enclave's signed settlement."""
 
     settlement: Settlement
     signature: HexBytes
 
 
-class Witness(Shape, frozen=True, kw_only=True):
-    """Where on the chain something about the job stands."""
+class EventRef(Shape, frozen=True, kw_only=True):
+    """The place of one of the job's events on the chain."""
 
     name: str
     block_number: int
@@ -75,7 +75,7 @@ class Witness(Shape, frozen=True, kw_only=True):
 
 
 class ProofBundle(Shape, frozen=True, kw_only=True):
-    """A whole job. ``receipt`` and ``result`` are the canonical documents' bytes, named by their hashes."""
+    """One settled job. ``receipt`` and ``result`` are the canonical documents' bytes, named by their hashes."""
 
     version: Literal["sealmarket/proof/1"] = "sealmarket/proof/1"
     book: AddressBook
@@ -91,7 +91,7 @@ class ProofBundle(Shape, frozen=True, kw_only=True):
     receipt: HexBytes
     result: HexBytes | None = None
     settlement: SignedSettlement | None = None
-    witnesses: tuple[Witness, ...] = ()
+    events: tuple[EventRef, ...] = ()
 
     @property
     def committee(self) -> Committee | None:
@@ -124,7 +124,7 @@ def read_proof(path: Path) -> ProofBundle:
 def gather_proof(
     chain: Chain, store: Store, job_id: JobId, *, evidence: EvidencePackage | None = None, at: Block | None = None
 ) -> ProofBundle:
-    """Collect what a settled job left on the chain, in the store and with the nodes.
+    """Collect the documents of a settled job from chain, store and nodes.
 
     Raises:
         ProofInvalid: the job has no result (yet).
@@ -136,7 +136,7 @@ def gather_proof(
     seals = tuple(published_seal(chain, use, record.at) for use in record.spec.assets)
     policies = tuple(decode_canonical(PolicyDocument, store.document(seal.policy_hash)) for seal in seals)
     committee = next((known for known in chain.book.committees if known.epoch == record.spec.epoch), None)
-    # A node that is down says nothing; whether enough of them spoke is for the reader of the proof.
+    # A node that is down is left out. The reader of the proof counts signatures.
     with Nodes() as nodes:
         statuses = nodes.statuses(committee.members if committee else (), job_id)
     result = store.find_document(record.settled.result_hash)
@@ -154,12 +154,12 @@ def gather_proof(
         receipt=HexBytes(store.document(record.settled.receipt_hash)),
         result=HexBytes(result) if result is not None else None,
         settlement=_settlement(store, job_id),
-        witnesses=_witnesses(record),
+        events=_events(record),
     )
 
 
 def published_seal(chain: Chain, use: AssetUse, at: Block) -> Seal:
-    """The seal of an asset's version as its publishing event told it.
+    """The seal of an asset's version, from its publishing event.
 
     Raises:
         ProofInvalid: never published, or not the seal that the job names.
@@ -183,9 +183,9 @@ def _settlement(store: Store, job_id: JobId) -> SignedSettlement | None:
     return SignedSettlement(settlement=posted.settlement, signature=posted.signature)
 
 
-def _witnesses(record: JobRecord) -> tuple[Witness, ...]:
+def _events(record: JobRecord) -> tuple[EventRef, ...]:
     return tuple(
-        Witness(
+        EventRef(
             name=type(event).__name__,
             block_number=event.at.block_number,
             block_hash=event.at.block_hash,

@@ -1,10 +1,15 @@
-"""The eight steps of :mod:`sealmarket.receipts.verify`. Pure: a bundle and what the reader trusts, to checks."""
+"""The rules of the eight steps of :mod:`sealmarket.receipts.verify`, from a bundle and a reader's context to checks.
+
+Pure. Whether policies, committee and output rules agree is decided in :mod:`sealmarket_enclave.protocol.agreement`,
+whether evidence is authentic and acceptable in :mod:`sealmarket.attestation`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.core.errors import NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, parse
 from sealmarket.attestation.core.model import Tee as EvidenceTee
 from sealmarket.attestation.core.verify import Expected, verify
@@ -18,7 +23,26 @@ from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle, ReleaseProof
-from sealmarket.receipts.verify import Check, State, Trusted, committee_of, holds, moment, same, shown, unknown
+from sealmarket.receipts.model import (
+    Check,
+    Rule,
+    State,
+    Trusted,
+    agrees,
+    committee_of,
+    holds,
+    moment,
+    same,
+    shown,
+    unknown,
+)
+from sealmarket_enclave.protocol.agreement import (
+    Document,
+    committee_differences,
+    hash_differences,
+    output_differences,
+    policy_differences,
+)
 from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical, from_builtins
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
@@ -29,29 +53,34 @@ from sealmarket_enclave.protocol.release import release_digest
 from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
 from sealmarket_enclave.sealed.result import ResultEnvelope
 
-NO_CHAIN = "no chain was asked: give --rpc and --book"
+NO_CHAIN = "no chain to compare with: give --rpc and --book"
 
 
-def _policy(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
+def _policy(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     from sealmarket.attestation.policy.rules import EvidenceRules
 
-    spec = bundle.spec
+    spec, committee = bundle.spec, committee_of(bundle, trusted)
     counts = (len(bundle.seals), len(bundle.policies))
     yield holds("every asset has its seal and policy", set(counts) == {len(spec.assets)}, len(spec.assets), counts)
     for use, seal, policy in zip(spec.assets, bundle.seals, bundle.policies, strict=False):
         name = f"asset {str(use.asset_id)[:10]}… version {use.version}"
         yield same(f"{name}: the seal is the one that the job names", use.seal_hash, seal.hash())
-        yield same(f"{name}: the policy is the one that was sealed", seal.policy_hash, policy.digest())
-        yield same(
-            f"{name}: the policy is about it", (use.asset_id, use.version), (policy.asset_id, policy.asset_version)
-        )
+        sealed = hash_differences(Document.POLICY, policy.canonical(), seal.policy_hash)
+        yield from agrees(f"{name}: the policy is the one that was sealed", sealed)
+        yield from agrees(f"{name}: the policy is about it", policy_differences(policy, use, spec.epoch))
+        if committee is not None:
+            dealt = committee_differences(policy, committee.ref)
+            yield from agrees(f"{name}: the policy names the committee of the job", dealt)
         allowed = spec.workload_digest in policy.workloads
         yield holds(
             f"{name}: the workload is allowed", allowed, spec.workload_digest, f"{len(policy.workloads)} allowed"
         )
         outside = spec.purpose & ~policy.terms.purposes
         yield holds(
-            f"{name}: the purpose is allowed", outside == 0, f"within {policy.terms.purposes:#x}", f"{spec.purpose:#x}"
+            f"{name}: the purpose is allowed",
+            bool(spec.purpose) and outside == 0,
+            f"within {policy.terms.purposes:#x}",
+            f"{spec.purpose:#x}",
         )
         yield _reached(f"{name}: the evidence reaches its grade", policy.terms.min_grade, bundle.core.grade)
         try:
@@ -60,6 +89,8 @@ def _policy(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
         except SealmarketError as error:
             root = error.message
         yield same(f"{name}: its list of allowed pairs is its terms' root", policy.terms.allow_root, root)
+    met = output_differences(spec.assets, [policy.output for policy in bundle.policies])
+    yield from agrees("the owners' output rules can hold together", met)
 
 
 def _match(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
@@ -82,34 +113,35 @@ def _match(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
 
 def _evidence(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     if trusted.facts is None:
-        yield unknown("its hash was on chain before anybody judged it", NO_CHAIN)
+        yield unknown("its hash was on chain before the decision", NO_CHAIN)
     else:
         record = trusted.facts.record
         yield same("the provider posted this hash", bundle.evidence_hash, record.evidence_hash)
         if record.quoted and record.decided:
             earlier = record.quoted.at.block_number < record.decided.at.block_number
             found = f"blocks {record.quoted.at.block_number} and {record.decided.at.block_number}"
-            yield holds("its hash was on chain before anybody judged it", earlier, "an earlier block", found)
+            yield holds("its hash was on chain before the decision", earlier, "an earlier block", found)
     package = bundle.evidence
     if package is None:
         yield unknown("the evidence itself", "it names hardware and is sealed to the parties: ask one to add it")
         return
-    yield from _shown_evidence(bundle, package)
-    yield from _judged_evidence(bundle, package, trusted)
+    yield from _disclosed_evidence(bundle, package)
+    yield from _appraised_evidence(bundle, package, trusted)
 
 
-def _shown_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterator[Check]:
+def _disclosed_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterator[Check]:
     key_hash = enclave_key_hash(package.enclave_key)
     hashed = evidence_hash(package.quote, package.enclave_signer, key_hash, package.block_hash)
     yield same("the evidence is the one that was hashed", bundle.evidence_hash, hashed)
     yield same("it names this job", bundle.job_id, package.job_id)
+    yield same("it is of the promised kind of TEE", bundle.spec.tee.name, package.tee.name)
     yield same("it names the accepted signer", bundle.core.enclave_signer, package.enclave_signer)
     yield same("it names the accepted key", bundle.core.enclave_key_hash, key_hash)
 
 
-def _judged_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Trusted) -> Iterator[Check]:
+def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Trusted) -> Iterator[Check]:
     if trusted.roots is None:
-        yield unknown("the evidence is authentic and acceptable", "no roots were given to judge it by")
+        yield unknown("the evidence is authentic and acceptable", "no trust anchors were given")
         return
     expected = Expected(
         report_data=report_data(
@@ -124,22 +156,24 @@ def _judged_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Tru
         what = f"authentic, and acceptable to the policy of asset {str(policy.asset_id)[:10]}…"
         try:
             rules = from_builtins(EvidenceRules, policy.evidence)
-            verdict = verify(
-                parse(package.quote), _endorsements(package), trusted.roots, moment(bundle, trusted), expected, rules
-            )
+            evidence = parse(package.quote)
+            endorsements = _endorsements(evidence.tee, package.collateral)
+            verdict = verify(evidence, endorsements, trusted.roots, moment(bundle, trusted), expected, rules)
         except SealmarketError as error:
-            yield Check(what, State.FAILED, "evidence that can be judged", shown(error.message))
+            yield Check(what, State.FAILED, "evidence that can be appraised", shown(error.message))
             continue
         found = "; ".join(f"{f.reason.value}: expected {f.expected}, found {f.found}" for f in verdict.findings)
         yield holds(what, verdict.accepted, "no findings", found or "none")
 
 
-def _endorsements(package: EvidencePackage) -> Endorsements:
-    if not package.collateral:
+def _endorsements(tee: EvidenceTee, collateral: str) -> Endorsements:
+    if not collateral:
         return Endorsements()
-    if package.tee.name in {"SGX", "TDX"}:
-        return Endorsements(collateral=IntelCollateral.from_json(package.collateral))
-    return Endorsements.read([package.collateral.encode()])
+    if tee in (EvidenceTee.SGX, EvidenceTee.TDX):
+        return Endorsements(collateral=IntelCollateral.from_json(collateral))
+    if tee is EvidenceTee.SNP:
+        return Endorsements.read([collateral.encode()])
+    raise NotEvidence(f"{tee.value} evidence is not supported by this version")
 
 
 def _decision(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
@@ -165,7 +199,7 @@ def _decision(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
 
 def _signatures(bundle: ProofBundle, committee: Committee) -> Iterator[Check]:
     if not bundle.decisions:
-        yield unknown("a quorum signed it", "no node showed its signature; the market counted them when it decided")
+        yield unknown("a quorum signed it", "no node disclosed its signature; the market counted them when it decided")
         return
     good = {signed.index for signed in bundle.decisions if _signed_by_member(bundle, signed.index, committee)}
     enough = len(good) >= committee.threshold
@@ -174,7 +208,7 @@ def _signatures(bundle: ProofBundle, committee: Committee) -> Iterator[Check]:
     )
     for signed in bundle.decisions:
         detail = keccak(signed.detail.canonical())
-        yield same(f"node {signed.index}: what it saw is what it signed", signed.decision.detail, detail)
+        yield same(f"node {signed.index}: its detail is the one that it signed", signed.decision.detail, detail)
 
 
 def _signed_by_member(bundle: ProofBundle, index: int, committee: Committee) -> bool:
@@ -194,7 +228,7 @@ def _signed_by_member(bundle: ProofBundle, index: int, committee: Committee) -> 
 def _release(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     committee = committee_of(bundle, trusted)
     if not bundle.releases or committee is None:
-        yield unknown("enough nodes released", "no node showed what it sent; without shares there is no result")
+        yield unknown("enough nodes released", "no node disclosed what it sent; without shares there is no result")
         return
     wanted = [use.asset_id for use in bundle.spec.assets]
     good = set()
@@ -208,7 +242,7 @@ def _release(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
         if right:
             good.add(release.index)
     if len(good) < committee.threshold:
-        yield unknown("enough nodes released", f"{len(good)} show it, {committee.threshold} are needed for a key")
+        yield unknown("enough nodes released", f"{len(good)} disclose it, {committee.threshold} are needed for a key")
     else:
         yield holds("enough nodes released", True, f"at least {committee.threshold}", len(good))
 
@@ -235,31 +269,31 @@ def _receipt(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
     except SealmarketError as error:
         yield Check("the receipt is a signed statement", State.FAILED, "one statement, one signature", error.message)
         return
-    said, spec, core = statement.predicate, bundle.spec, bundle.core
+    predicate, spec, core = statement.predicate, bundle.spec, bundle.core
     yield same("the accepted enclave signed it", core.enclave_signer, signer)
     yield same("it names its signer", signer, named)
     pairs: list[tuple[str, object, object]] = [
-        ("chain", bundle.book.chain_id, said.chain_id),
-        ("market", bundle.book.market, said.market),
-        ("job", bundle.job_id, said.job_id),
-        ("evidence", bundle.evidence_hash, said.evidence_hash),
-        ("enclave key", core.enclave_key_hash, said.enclave_key_hash),
-        ("workload", spec.workload_digest, said.workload_digest),
-        ("parameters", spec.parameters_digest, said.parameters_digest),
-        ("terms", core.terms_digest, said.terms_digest),
-        ("outcome", "completed", said.outcome),
+        ("chain", bundle.book.chain_id, predicate.chain_id),
+        ("market", bundle.book.market, predicate.market),
+        ("job", bundle.job_id, predicate.job_id),
+        ("evidence", bundle.evidence_hash, predicate.evidence_hash),
+        ("enclave key", core.enclave_key_hash, predicate.enclave_key_hash),
+        ("workload", spec.workload_digest, predicate.workload_digest),
+        ("parameters", spec.parameters_digest, predicate.parameters_digest),
+        ("terms", core.terms_digest, predicate.terms_digest),
+        ("outcome", "completed", predicate.outcome),
     ]
     for what, expected, found in pairs:
-        yield same(f"it says the right {what}", expected, found)
+        yield same(f"it names the right {what}", expected, found)
     inputs = [
         (use.asset_id, use.version, seal.content_root, seal.policy_hash)
         for use, seal in zip(spec.assets, bundle.seals, strict=False)
     ]
-    named_inputs = [(i.asset_id, i.asset_version, i.content_root, i.policy_hash) for i in said.inputs]
+    named_inputs = [(i.asset_id, i.asset_version, i.content_root, i.policy_hash) for i in predicate.inputs]
     yield same("it names exactly the job's inputs", inputs, named_inputs)
-    simulated = "simulated" in said.platform.lower() or "virtual" in said.platform.lower()
+    simulated = "simulated" in predicate.platform.lower() or "virtual" in predicate.platform.lower()
     honest = simulated == (core.grade == Grade.SIMULATED)
-    yield holds("it calls simulated evidence simulated", honest, _grade_name(core.grade), said.platform)
+    yield holds("it calls simulated evidence simulated", honest, _grade_name(core.grade), predicate.platform)
 
 
 def _result(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
@@ -283,16 +317,16 @@ def _result(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
         except SealmarketError as error:
             yield Check("it is a sealed result", State.FAILED, "a result envelope", shown(error.message))
     if bundle.settlement is None:
-        yield unknown("the enclave's last word", "not in the bundle; the market checked it when it settled")
+        yield unknown("the enclave's settlement", "not in the bundle; the market checked it when it settled")
         return
-    word, signature = bundle.settlement.settlement, bundle.settlement.signature
+    settlement, signature = bundle.settlement.settlement, bundle.settlement.signature
     try:
-        signer: object = recover(word.digest(bundle.book.chain_id, bundle.book.market), signature)
+        signer: object = recover(settlement.digest(bundle.book.chain_id, bundle.book.market), signature)
     except SignatureRefused as error:
         signer = error.message
-    yield same("the accepted enclave signed its last word", bundle.core.enclave_signer, signer)
+    yield same("the accepted enclave signed the settlement", bundle.core.enclave_signer, signer)
     wanted = (bundle.job_id, named, keccak(bundle.receipt), statement.predicate.units, True)
-    found = (word.job_id, word.result_hash, word.receipt_hash, word.units, word.last)
+    found = (settlement.job_id, settlement.result_hash, settlement.receipt_hash, settlement.units, settlement.last)
     yield same("it is for this job, result, receipt and usage", wanted, found)
 
 
@@ -320,7 +354,7 @@ def _settled(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     proven = trusted.facts.slot_proven
     if proven:
         yield holds(
-            "the slot is shown under the block hash that you named", True, trusted.facts.at.hash, "a storage proof"
+            "the slot is proven under the block hash that you named", True, trusted.facts.at.hash, "a storage proof"
         )
 
 
@@ -344,14 +378,13 @@ def settled_commitment(bundle: ProofBundle, record: JobRecord) -> bytes:
     return commitment(bundle.spec, JobId(bundle.job_id), keccak(words(*stage)))
 
 
-Checks = Callable[[ProofBundle, Trusted], Iterable[Check]]
-STEPS: tuple[tuple[str, str, Checks], ...] = (
-    ("policy", "What each owner allowed, under the seals that the job names.", _policy),
-    ("match", "Which job this is, and that the market made it.", _match),
-    ("evidence", "What the provider showed of its enclave, and when.", _evidence),
-    ("decision", "Whom the committee accepted, under which terms.", _decision),
-    ("release", "Which nodes sent their shares to that enclave.", _release),
-    ("receipt", "What the enclave testifies.", _receipt),
-    ("result", "What came out, sealed to the consumer.", _result),
-    ("settlement", "What the market recorded, and who got what.", _settled),
+STEPS: tuple[Rule, ...] = (
+    Rule("policy", "Each owner's policy, under the seal that the job names.", _policy),
+    Rule("match", "The job's id, and that this market matched the job.", _match),
+    Rule("evidence", "The evidence of the provider's enclave, and its time.", _evidence),
+    Rule("decision", "The enclave that the committee accepted, and the terms.", _decision),
+    Rule("release", "The nodes that sent their shares to that enclave.", _release),
+    Rule("receipt", "The enclave's signed statement.", _receipt),
+    Rule("result", "The result, sealed to the consumer.", _result),
+    Rule("settlement", "The hashes and amounts that the market recorded.", _settled),
 )

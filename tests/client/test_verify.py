@@ -10,15 +10,22 @@ import coincurve
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.core.evidence import Evidence
+from sealmarket.attestation.core.model import Tee as EvidenceTee
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.errors import ProofInvalid
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import EvidencePackage
+from sealmarket.receipts import steps
 from sealmarket.receipts.bundle import ProofBundle, SignedSettlement, read_proof, write_proof
+from sealmarket.receipts.model import Check, Conclusion, Report, State, Trusted
 from sealmarket.receipts.steps import settled_commitment
-from sealmarket.receipts.verify import Conclusion, Report, State, Trusted, verify_receipt
+from sealmarket.receipts.verify import verify_receipt
 from sealmarket_enclave.protocol.codec import Address, HexBytes, Wei
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.protocol.signing import sign
 from tests.client.bundles import Case
 
@@ -45,9 +52,10 @@ def _with_core(**changes: Any) -> Callable[[ProofBundle], ProofBundle]:
 def _resigned(**changes: Any) -> Callable[[ProofBundle], ProofBundle]:
     def lie(bundle: ProofBundle) -> ProofBundle:
         assert bundle.settlement is not None
-        word = replace(bundle.settlement.settlement, **changes)
+        settlement = replace(bundle.settlement.settlement, **changes)
         return replace(
-            bundle, settlement=SignedSettlement(settlement=word, signature=sign(CASE.digest(word), CASE.enclave))
+            bundle,
+            settlement=SignedSettlement(settlement=settlement, signature=sign(CASE.digest(settlement), CASE.enclave)),
         )
 
     return lie
@@ -55,8 +63,10 @@ def _resigned(**changes: Any) -> Callable[[ProofBundle], ProofBundle]:
 
 def _forged_settlement(bundle: ProofBundle) -> ProofBundle:
     assert bundle.settlement is not None
-    word = bundle.settlement.settlement
-    return replace(bundle, settlement=SignedSettlement(settlement=word, signature=sign(CASE.digest(word), STRANGER)))
+    statement = bundle.settlement.settlement
+    return replace(
+        bundle, settlement=SignedSettlement(settlement=statement, signature=sign(CASE.digest(statement), STRANGER))
+    )
 
 
 def _strangers_release(bundle: ProofBundle) -> ProofBundle:
@@ -75,8 +85,8 @@ def _one_signature_twice(bundle: ProofBundle) -> ProofBundle:
 
 def _other_detail(bundle: ProofBundle) -> ProofBundle:
     first = bundle.decisions[0]
-    told = replace(first, detail=replace(first.detail, tcb_status="Revoked"))
-    return replace(bundle, decisions=(told, *bundle.decisions[1:]))
+    claimed = replace(first, detail=replace(first.detail, tcb_status="Revoked"))
+    return replace(bundle, decisions=(claimed, *bundle.decisions[1:]))
 
 
 LIES: list[tuple[str, Callable[[ProofBundle], ProofBundle], str]] = [
@@ -107,8 +117,8 @@ LIES: list[tuple[str, Callable[[ProofBundle], ProofBundle], str]] = [
     ("a receipt that is no document", lambda b: replace(b, receipt=HexBytes(b"{}")), "receipt"),
     ("another result", lambda b: replace(b, result=HexBytes(CASE.result().canonical())), "result"),
     ("a result that is no document", lambda b: replace(b, result=HexBytes(b"{}")), "result"),
-    ("a last word by another key", _forged_settlement, "result"),
-    ("a last word for another result", _resigned(result_hash=keccak(b"x")), "result"),
+    ("a settlement signed by another key", _forged_settlement, "result"),
+    ("a settlement for another result", _resigned(result_hash=keccak(b"x")), "result"),
     ("another usage", _resigned(units=3), "result"),
 ]
 
@@ -151,8 +161,8 @@ CONTRADICTIONS: list[tuple[str, Callable[[Any], Any], str]] = [
 def test_what_the_chain_contradicts_is_refuted(lie: Callable[[Any], Any], step: str) -> None:
     bundle = CASE.bundle()
     facts = CASE.facts(bundle)
-    told = change(facts, record=lie(facts.record))
-    report = verify_receipt(bundle, Trusted(book=CASE.book, facts=told))
+    claimed = change(facts, record=lie(facts.record))
+    report = verify_receipt(bundle, Trusted(book=CASE.book, facts=claimed))
     assert step in failed(report)
 
 
@@ -160,6 +170,40 @@ def test_another_committee_on_chain_is_refuted() -> None:
     bundle = CASE.bundle()
     facts = CASE.facts(bundle, committee_hash=keccak(b"others"))
     assert failed(verify_receipt(bundle, Trusted(book=CASE.book, facts=facts))) == {"decision"}
+
+
+def _package(tee: Tee) -> EvidencePackage:
+    return EvidencePackage(
+        job_id=CASE.job_id,
+        tee=tee,
+        quote=HexBytes(b"evidence"),
+        collateral="-----BEGIN CERTIFICATE-----",
+        enclave_signer=CASE.core().enclave_signer,
+        enclave_key=HexBytes(b"enclave key"),
+        block_number=3,
+        block_hash=keccak(b"block"),
+    )
+
+
+def _evidence_checks(bundle: ProofBundle) -> dict[str, Check]:
+    report = verify_receipt(bundle, Trusted(roots=Roots.production()))
+    return {check.what: check for step in report.steps if step.name == "evidence" for check in step.checks}
+
+
+@pytest.mark.parametrize("tee", [EvidenceTee.CCA, EvidenceTee.NVIDIA, EvidenceTee.NITRO])
+def test_evidence_of_a_tee_without_a_verifier_is_refused_and_its_collateral_is_not_read_as_another_tees(
+    tee: EvidenceTee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "parse", lambda raw: Evidence(tee=tee, raw=raw))
+    checks = _evidence_checks(CASE.bundle(evidence=_package(Tee.TDX)))
+    (judged,) = (check for what, check in checks.items() if what.startswith("authentic"))
+    assert judged.state is State.FAILED
+    assert judged.found == f"{tee.value} evidence is not supported by this version"
+
+
+def test_evidence_of_another_tee_than_the_job_promises_is_refuted() -> None:
+    named = _evidence_checks(CASE.bundle(evidence=_package(Tee.CCA)))["it is of the promised kind of TEE"]
+    assert (named.state, named.expected, named.found) == (State.FAILED, "TDX", "CCA")
 
 
 def test_offline_a_true_bundle_is_consistent_and_not_proven() -> None:
@@ -195,11 +239,11 @@ def test_a_challenge_is_in_the_slot_from_then_on() -> None:
     facts = CASE.facts(bundle)
     challenger = Address(b"\x0c" * 20)
     event = JobChallenged(facts.record.matched.at, CASE.job_id, challenger, Wei(1), 0)
-    told = change(facts, record=change(facts.record, history=(event,)))
-    assert failed(verify_receipt(bundle, Trusted(book=CASE.book, facts=told))) == {"settlement"}
-    slot = change(facts.record.slot, commitment=settled_commitment(bundle, told.record))
-    told = change(told, record=change(told.record, slot=slot))
-    assert verify_receipt(bundle, Trusted(book=CASE.book, facts=told)).failures == ()
+    claimed = change(facts, record=change(facts.record, history=(event,)))
+    assert failed(verify_receipt(bundle, Trusted(book=CASE.book, facts=claimed))) == {"settlement"}
+    slot = change(facts.record.slot, commitment=settled_commitment(bundle, claimed.record))
+    claimed = change(claimed, record=change(claimed.record, slot=slot))
+    assert verify_receipt(bundle, Trusted(book=CASE.book, facts=claimed)).failures == ()
 
 
 def test_everything_simulated_says_so() -> None:

@@ -36,7 +36,7 @@ from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from sealmarket_oracle import service
 from sealmarket_oracle.documents import evidence_context
-from sealmarket_oracle.gate.inputs import AssetFacts, Place
+from sealmarket_oracle.gate.inputs import AssetFacts, MarketRef
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.release import release_info
@@ -81,13 +81,15 @@ class Committee:
         )
         posted = evidence_hash(package.quote, signer, keccak(key), named.hash)
         self.market.provider_sender.send(chain.market.quote(job.spec, posted))
-        place = self.nodes[0].place
+        market_ref = self.nodes[0].market
         envelope = EvidenceEnvelope(
             job_id=job.job_id,
             evidence_hash=posted,
             epoch=1,
             sealed=tuple(
-                HexBytes(k.public.seal(package.canonical(), evidence_context(place, job.job_id, 1, k.public.digest)))
+                HexBytes(
+                    k.public.seal(package.canonical(), evidence_context(market_ref, job.job_id, 1, k.public.digest))
+                )
                 for k in self.market.node_hpke
             ),
             signature=HexBytes(bytes(Quote(job_id=job.job_id, evidence_hash=posted).struct_hash())),
@@ -138,14 +140,14 @@ def committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Committee]:
         market.close()
 
 
-def _node(market: Market, device: VirtualTdx, folder: Path, place: int) -> Node:
-    keys = NodeKeys(Signer(market.nodes[place].secret), market.node_hpke[place])
+def _node(market: Market, device: VirtualTdx, folder: Path, index: int) -> Node:
+    keys = NodeKeys(Signer(market.nodes[index].secret), market.node_hpke[index])
     book = market.book
     journal = Journal(
-        folder / f"node-{place}.sqlite", chain_id=book.chain_id, market=book.market, signer=keys.signer.address
+        folder / f"node-{index}.sqlite", chain_id=book.chain_id, market=book.market, signer=keys.signer.address
     )
     roots = Roots.production().with_development(device.root)
-    held = service.Terms(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=60)
+    held = service.NodePolicy(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=60)
     return Node(market.chain, journal, market.backend.store(), keys, held)
 
 
@@ -181,8 +183,8 @@ def _opened(
     facts = AssetFacts(
         use=use, seal=committee.sealed.summary.seal, state=chain.at(chain.head()).asset(use.asset_id, use.version)
     )
-    place = Place(chain_id=book.chain_id, market=book.market, registry=book.registry)
-    info = release_info(place, job.job_id, facts, signed.decision, release.index + 1, enclave.hpke.public.digest)
+    market_ref = MarketRef(chain_id=book.chain_id, address=book.market, registry=book.registry)
+    info = release_info(market_ref, job.job_id, facts, signed.decision, release.index + 1, enclave.hpke.public.digest)
     (share,) = release.shares
     return open_released(enclave.hpke, committee.sealed.share_set.commitments, info, share.sealed)
 

@@ -22,7 +22,7 @@ from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, 
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data, terms_digest
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
-from sealmarket_enclave.protocol.policy import Dealing
+from sealmarket_enclave.protocol.policy import CommitteeRef
 from tests.oracle.world import (
     CONSUMER,
     LAUNCH,
@@ -226,10 +226,10 @@ def test_evidence_that_is_withheld_is_awaited_and_then_refused(how: str, world: 
         world.store.envelopes[job] = [replace(world.store.envelopes[job][0], sealed=())]
     elif how == "no package":
         from sealmarket_oracle.documents import evidence_context
-        from tests.oracle.world import PLACE
+        from tests.oracle.world import MARKET_REF
 
         publics = [keys.hpke.public for keys in world.keys]
-        world.post(package, sealed=[p.seal(b"{}", evidence_context(PLACE, job, 1, p.digest)) for p in publics])
+        world.post(package, sealed=[p.seal(b"{}", evidence_context(MARKET_REF, job, 1, p.digest)) for p in publics])
     world.chain.finalise()
     node = world.node()
     node.tick()
@@ -421,7 +421,7 @@ def test_a_consumer_in_both_sets_is_admitted(world: World) -> None:
     _expect(world.decided(world.node()), Outcome.ACCEPTED)
 
 
-# --- the papers ---------------------------------------------------------------------------------------------------
+# --- the documents ------------------------------------------------------------------------------------------------
 
 
 def test_a_share_dealt_to_another_node_shows_before_anybody_is_charged(world: World) -> None:
@@ -485,7 +485,7 @@ def test_a_job_that_names_no_asset_is_never_accepted(world: World) -> None:
     assert "no asset" in node.status(world.job_id).reason
 
 
-def test_after_a_quorum_missing_papers_are_awaited_for_good(world: World) -> None:
+def test_after_a_quorum_missing_documents_are_awaited_for_good(world: World) -> None:
     from sealmarket_oracle.release import core_of
 
     world.match(world.publish())
@@ -542,7 +542,7 @@ def test_a_share_set_of_another_asset_is_refused(world: World) -> None:
 
 
 def test_assets_of_another_epoch_are_refused(world: World) -> None:
-    world.match(world.publish(edit_policy=lambda d: replace(d, dealing=Dealing(epoch=2, threshold=2, members=3))))
+    world.match(world.publish(edit_policy=lambda d: replace(d, dealing=CommitteeRef(epoch=2, threshold=2, members=3))))
     world.quote()
     _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
 
@@ -572,7 +572,7 @@ def test_a_policy_that_names_no_measurement_is_refused(world: World) -> None:
     ("missing", "reason"),
     [("keep_policy", JobReason.POLICY_MISSING), ("keep_shares", JobReason.SHARE_MISSING)],
 )
-def test_papers_missing_from_the_store_are_awaited_and_then_refused(
+def test_documents_missing_from_the_store_are_awaited_and_then_refused(
     missing: str, reason: JobReason, world: World
 ) -> None:
     world.match(world.publish(keep_policy=missing != "keep_policy", keep_shares=missing != "keep_shares"))
@@ -663,11 +663,12 @@ def test_the_gate_itself_refuses_a_block_outside_match_and_quote(number: int, wo
     from sealmarket.chain.model import Block
     from sealmarket_enclave.protocol.numbers import BlockNumber
     from sealmarket_oracle.gate.evidence_rules import _about_block
-    from sealmarket_oracle.gate.inputs import Moment
+    from sealmarket_oracle.gate.inputs import EventBlock
 
     named = Block(BlockNumber(number), Bytes32(b"\x01" * 32), 100, ZERO_HASH)
     case: Any = SimpleNamespace(
-        matched=Moment(number=4, hash=ZERO_HASH, timestamp=90), quoted=Moment(number=20, hash=ZERO_HASH, timestamp=110)
+        matched=EventBlock(number=4, hash=ZERO_HASH, timestamp=90),
+        quoted=EventBlock(number=20, hash=ZERO_HASH, timestamp=110),
     )
     shown: Any = SimpleNamespace(named=named, package=SimpleNamespace(block_hash=named.hash, block_number=named.number))
     assert [finding.code for finding in _about_block(case, shown)] == [JobReason.BLOCK_NOT_RECENT.code]

@@ -20,7 +20,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 from sealmarket_oracle.documents import evidence_context, posted_evidence
 from sealmarket_oracle.service import Node
-from tests.oracle.world import PLACE, World
+from tests.oracle.world import MARKET_REF, World
 
 NUMBERS = (2**53 - 1, 2**53, 2**63, 2**64, 10**400, -1, 1e300, 0.5)
 """From here on RFC 8785 has no spelling, SQLite no column, JSON-RPC no block, JSON no integer."""
@@ -29,7 +29,7 @@ NUMBERS = (2**53 - 1, 2**53, 2**63, 2**64, 10**400, -1, 1e300, 0.5)
 def quote_raw(world: World, package: EvidencePackage, raw: bytes) -> JobId:
     """The provider posts the hash of a package and seals other bytes to the nodes."""
     publics = [keys.hpke.public for keys in world.keys]
-    sealed = [p.seal(raw, evidence_context(PLACE, package.job_id, 1, p.digest)) for p in publics]
+    sealed = [p.seal(raw, evidence_context(MARKET_REF, package.job_id, 1, p.digest)) for p in publics]
     world.chain.quote(package.job_id, world.hash_of(package))
     world.post(package, sealed=sealed)
     world.chain.finalise()

@@ -14,7 +14,7 @@ from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import Address, HexBytes
 from sealmarket_oracle.errors import ChainRewritten, DecisionConflict, JournalMismatch
 from sealmarket_oracle.follower import JournalReader
-from sealmarket_oracle.gate.inputs import Decided, Moment
+from sealmarket_oracle.gate.inputs import Decided, EventBlock
 from sealmarket_oracle.journal import Journal
 from tests.oracle.world import CHAIN_ID, MARKET, World
 
@@ -140,7 +140,7 @@ def test_the_seal_that_was_published_first_counts(world: World) -> None:
 def test_the_evidence_hash_and_the_quorum_that_were_told_first_count(world: World) -> None:
     asset = world.publish()
     job = world.match(asset)
-    moment = Moment(number=1, hash=world.chain.block(1).hash, timestamp=1)
+    moment = EventBlock(number=1, hash=world.chain.block(1).hash, timestamp=1)
     journal = _journal(world)
     journal.add_job(job, world.spec, moment)
     journal.add_quote(job, asset.seal.hash(), moment, 10)

@@ -1,4 +1,4 @@
-"""What a job names besides the owners' papers: whose doing it is when it cannot be had, or cannot be run.
+"""What a job names besides the owners' documents: which row applies when it is missing, or when the job cannot run.
 
 A provider quotes whatever is asked of it. What is wrong with the request or an input must end in the row that says so,
 never in a penalty of the provider, and never in an acceptance.

@@ -99,7 +99,7 @@ def test_a_node_that_accepted_and_died_is_replaced_by_one_that_comes_back(world:
 
 def test_one_node_that_accepts_everything_opens_nothing(world: World) -> None:
     _start(world, launch=OTHER_LAUNCH)
-    nodes = [world.node(place) for place in range(3)]
+    nodes = [world.node(index) for index in range(3)]
     decisions = Keeper(world).collect(nodes)
     lie = replace(
         decisions[0].decision,
@@ -117,7 +117,7 @@ def test_one_node_that_accepts_everything_opens_nothing(world: World) -> None:
 
 def test_a_false_share_is_named_and_the_others_join(world: World) -> None:
     asset = _start(world)
-    nodes = [world.node(place) for place in range(3)]
+    nodes = [world.node(index) for index in range(3)]
     Keeper(world).submit(Keeper(world).collect(nodes))
     releases = _releases(world, nodes)
     opened = [open_for_enclave(world, asset, release) for release in releases]
@@ -130,7 +130,7 @@ def test_a_false_share_is_named_and_the_others_join(world: World) -> None:
 
 def test_after_a_revocation_at_the_head_enough_nodes_stop_and_nobody_releases(world: World) -> None:
     asset = _start(world)
-    nodes = [world.node(place) for place in range(3)]
+    nodes = [world.node(index) for index in range(3)]
     Keeper(world).submit(Keeper(world).collect(nodes))
     world.chain.revoke(asset.asset_id)
     assert _releases(world, nodes) == []

@@ -23,7 +23,7 @@ from sealmarket_oracle.gate.inputs import AssetFacts
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.release import core_of, release_info
 from sealmarket_oracle.service import Node
-from tests.oracle.world import CHAIN_ID, MARKET, NOW, PLACE, Dealt, Enclave, World, terms
+from tests.oracle.world import CHAIN_ID, MARKET, MARKET_REF, NOW, Dealt, Enclave, World, terms
 
 
 def _quoted(world: World, *assets: Dealt) -> Node:
@@ -44,7 +44,7 @@ def open_for_enclave(world: World, asset: Dealt, release: Release, enclave: Encl
     use = next(use for use in world.spec.assets if use.asset_id == asset.asset_id)
     facts = AssetFacts(use=use, seal=asset.seal, state=state)
     decision = world.chain_core
-    info = release_info(PLACE, world.job_id, facts, decision, release.index + 1, enclave.hpke.public.digest)
+    info = release_info(MARKET_REF, world.job_id, facts, decision, release.index + 1, enclave.hpke.public.digest)
     sealed = next(share.sealed for share in release.shares if share.asset_id == asset.asset_id)
     return open_released(enclave.hpke, asset.share_set.commitments, info, sealed)
 

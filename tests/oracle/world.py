@@ -45,14 +45,14 @@ from sealmarket_enclave.protocol.codec import (
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec, evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
-from sealmarket_enclave.protocol.policy import Dealing, OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed import shares
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle import service
 from sealmarket_oracle.documents import evidence_context
-from sealmarket_oracle.gate.inputs import Place
+from sealmarket_oracle.gate.inputs import MarketRef
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.service import Node
@@ -60,7 +60,7 @@ from sealmarket_oracle.service import Node
 NOW = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp())
 CHAIN_ID = 31337
 MARKET, REGISTRY, COMMITTEE = (Address(bytes([n]) * 20) for n in (0xA1, 0xA2, 0xA3))
-PLACE = Place(chain_id=CHAIN_ID, market=MARKET, registry=REGISTRY)
+MARKET_REF = MarketRef(chain_id=CHAIN_ID, address=MARKET, registry=REGISTRY)
 WORKLOAD = Bytes32(b"\x77" * 32)
 OTHER_WORKLOAD = Bytes32(b"\x78" * 32)
 PARAMETERS = Bytes32(b"\x79" * 32)
@@ -141,7 +141,7 @@ def policy(
         workloads=tuple(workloads),
         terms=granted,
         output=OutputRules(media_types=("application/onnx",), max_outputs=2, max_bytes=1 << 20, bucket_bytes=1),
-        dealing=Dealing(epoch=1, threshold=committee.threshold, members=len(committee.members)),
+        dealing=CommitteeRef(epoch=1, threshold=committee.threshold, members=len(committee.members)),
         data_card=ZERO_HASH,
     )
 
@@ -315,7 +315,7 @@ class World:
         posted = posted or self.hash_of(package)
         messages = sealed or [
             keys.hpke.public.seal(
-                package.canonical(), evidence_context(PLACE, package.job_id, 1, keys.hpke.public.digest)
+                package.canonical(), evidence_context(MARKET_REF, package.job_id, 1, keys.hpke.public.digest)
             )
             for keys in self.keys
         ]
@@ -345,16 +345,16 @@ class World:
 
     # --- nodes ------------------------------------------------------------------------------------------------
 
-    def node(self, place: int = 0, *, journal: str | None = None, **options: Any) -> Node:
+    def node(self, index: int = 0, *, journal: str | None = None, **options: Any) -> Node:
         """One node of the committee; a second one with the same journal is that node after a crash."""
-        keys = self.keys[place]
+        keys = self.keys[index]
         book = Journal(
-            journal or str(self.folder / f"node-{place}.sqlite"),
+            journal or str(self.folder / f"node-{index}.sqlite"),
             chain_id=CHAIN_ID,
             market=MARKET,
             signer=keys.signer.address,
         )
-        held = service.Terms(
+        held = service.NodePolicy(
             roots=options.pop("roots", self.roots),
             grade_floor=options.pop("grade_floor", Grade.SIMULATED),
             max_head_age_seconds=options.pop("max_head_age_seconds", 3600),

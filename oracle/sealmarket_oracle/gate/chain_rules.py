@@ -1,4 +1,4 @@
-"""Gate, steps 1 and 2: what the chain alone says against a job. Pure: every node reads the same at the same block."""
+"""Gate, steps 1 and 2: rules about chain state alone. Pure. Every node finds the same at the same block."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from sealmarket.chain.model import AssetState
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import FindingNote
 from sealmarket_enclave.protocol.job import AssetUse
-from sealmarket_oracle.gate.inputs import AssetFacts, Fault, Row
+from sealmarket_oracle.gate.inputs import AssetFacts, FaultRow, Violation
 
 
 def note(reason: JobReason, subject: object, expected: object, found: object) -> FindingNote:
-    """One finding in words, with its reason's number and remedy."""
+    """One finding for people, with the number and the remedy of its reason."""
     return FindingNote(
         reason=reason.value,
         code=reason.code,
@@ -24,7 +24,7 @@ def note(reason: JobReason, subject: object, expected: object, found: object) ->
 
 
 def terms_against(use: AssetUse, state: AssetState, timestamp: int) -> Iterator[FindingNote]:
-    """What the owner's terms at one block say against using an asset (also asked again before a release).
+    """Findings against the use of an asset in its owner's terms at one block. The release asks again at the head.
 
     2a revoked; 2b tightened since the match; 2c expired.
     """
@@ -39,10 +39,10 @@ def terms_against(use: AssetUse, state: AssetState, timestamp: int) -> Iterator[
         yield note(JobReason.ASSET_EXPIRED, subject, "terms that have not expired", found)
 
 
-def chain_faults(assets: tuple[AssetFacts, ...], epoch: int, timestamp: int) -> Iterator[Fault]:
+def chain_violations(assets: tuple[AssetFacts, ...], epoch: int, timestamp: int) -> Iterator[Violation]:
     """Steps 1 and 2 for every asset of a job.
 
-    1. The seal that was published is the one that the job names, for the committee epoch of the job.
+    1. The published seal is the one that the job names, for the committee epoch of the job.
     2. The terms in force allow it: :func:`terms_against`.
     """
     for asset in assets:
@@ -50,9 +50,9 @@ def chain_faults(assets: tuple[AssetFacts, ...], epoch: int, timestamp: int) -> 
         named = asset.use.seal_hash
         if asset.seal.hash() != named or asset.state.seal_hash != named:
             found = f"published {asset.seal.hash()}, registry {asset.state.seal_hash}"
-            yield Fault(Row.INPUT, note(JobReason.SHARE_MISDEALT, subject, f"seal {named}", found))
+            yield Violation(FaultRow.INPUT, note(JobReason.SHARE_MISDEALT, subject, f"seal {named}", found))
         if asset.seal.epoch != epoch:
             found = f"shares dealt to epoch {asset.seal.epoch}"
-            yield Fault(Row.INPUT, note(JobReason.EPOCH_MISMATCH, subject, f"epoch {epoch}", found))
+            yield Violation(FaultRow.INPUT, note(JobReason.EPOCH_MISMATCH, subject, f"epoch {epoch}", found))
         for finding in terms_against(asset.use, asset.state, timestamp):
-            yield Fault(Row.TERMS, finding)
+            yield Violation(FaultRow.TERMS, finding)

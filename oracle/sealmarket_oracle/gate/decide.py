@@ -1,32 +1,34 @@
-"""The gate: may this enclave have our shares? Pure; clock, roots, papers and the view of the chain are arguments.
+"""The gate: may this enclave receive shares? Pure. Time, trust anchors, documents and chain state are arguments.
 
-Steps, each in the module that its rules fill (docs/spec/oracle.md, "The gate"):
+The steps, and the module that holds the rules of each (docs/spec/oracle.md, "The gate"):
 
- 1. seals and epoch are the job's                             rules_chain
- 2. no owner revoked, tightened or let expire                 rules_chain
- 3. each policy is the one that the shares are bound to       rules_papers
- 4. our own share opens, before anybody is charged;           rules_papers
-    the container is in the store                             rules_materials
- 5. the evidence is shown, and is what was hashed on chain    rules_evidence
- 6. it names a recent block of this chain                     rules_evidence
- 7. it is authentic                                           rules_evidence
- 8. it is about this job and these keys                       rules_evidence
- 9. it is acceptable to node, request, chain and every owner  rules_evidence
-10. purpose and workload are allowed by every owner           rules_materials
-11. workload, parameters and result key can be had, and the
-    owners' output rules can be met together                  rules_materials
-12. the host lacked nothing when it quoted                    rules_materials
-13. the pair of enclave and workload is still listed on chain rules_evidence
+ 1. seals and epoch are the job's                             chain_rules
+ 2. no owner revoked, tightened or let the terms expire       chain_rules
+ 3. each policy agrees with seal, job, committee and chain    document_rules
+ 4. this node's share opens, before a party is charged;       document_rules
+    the store has the container                               material_rules
+ 5. the evidence is disclosed, and is what is hashed on chain evidence_rules
+ 6. it names a recent block of this chain                     evidence_rules
+ 7. it is authentic                                           evidence_rules
+ 8. it is about this job and these keys                       evidence_rules
+ 9. it is acceptable to node, request, chain and every owner  evidence_rules
+10. purpose and workload are allowed by every owner           material_rules
+11. workload, parameters and result key are available, and
+    the owners' output rules can hold together                material_rules
+12. the host lacked nothing when it quoted                    material_rules
+13. the pair of enclave and workload is still listed on chain evidence_rules
 
-Everything that is wrong is named in the detail. One row of the fault table decides, the first that has a finding:
+The rules of 3, 4 and 11 that enclaves and verifiers share stand in :mod:`sealmarket_enclave.protocol.agreement`.
+
+The detail names every violation. One row of the fault table decides, the first that has a violation:
 
     terms (2) > input (1, 3, 4) > evidence withheld (5) > platform (6-9) > request (10, 11) > pair (13) > late (12)
 
-Rows in which nobody is charged come first, so that nobody pays for a job that could not have been. The platform comes
-before the request, or a provider without a working enclave could earn the fee of a refused request; and before what
-came late, where nobody is charged, or it could talk itself out of its penalty. Only the reasons of the row that decides
-are signed: they are what all honest nodes see alike. What the store lacks is awaited for half of the window, where it
-could change the row; afterwards it counts as withheld.
+Rows that charge no party come first, so that no party pays for a job that could not have run. The platform comes before
+the request, or a provider without a working enclave could earn the fee of a refused request; and before what came late,
+where no party is charged, or such a provider could avoid its penalty. Only the reasons of the deciding row are signed,
+since all honest nodes see those alike. A node waits for what the store lacks until half of the window has passed, where
+it could change the row; afterwards it counts as withheld.
 """
 
 from __future__ import annotations
@@ -41,51 +43,64 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import terms_digest
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_oracle.gate.chain_rules import chain_faults
-from sealmarket_oracle.gate.document_rules import Policy, read_policy, share_faults
+from sealmarket_oracle.gate.chain_rules import chain_violations
+from sealmarket_oracle.gate.document_rules import Policy, read_policy, share_violations
 from sealmarket_oracle.gate.evidence_rules import Appraised, appraise_evidence
-from sealmarket_oracle.gate.inputs import Case, Decided, Deferral, Fault, NotShown, Papers, Row, Shown
-from sealmarket_oracle.gate.material_rules import content_faults, late_faults, request_faults
+from sealmarket_oracle.gate.inputs import (
+    AppraisalInput,
+    Decided,
+    Defer,
+    EvidenceShown,
+    EvidenceUnavailable,
+    FaultRow,
+    JobDocuments,
+    Violation,
+)
+from sealmarket_oracle.gate.material_rules import content_violations, late_violations, request_violations
 
 _OUTCOMES = {
-    Row.TERMS: Outcome.TERMS_REFUSED,
-    Row.INPUT: Outcome.INPUT_REFUSED,
-    Row.WITHHELD: Outcome.EVIDENCE_WITHHELD,
-    Row.PLATFORM: Outcome.PLATFORM_REFUSED,
-    Row.REQUEST: Outcome.REQUEST_REFUSED,
-    Row.PAIR: Outcome.TERMS_REFUSED,
-    Row.LATE: Outcome.INPUT_REFUSED,
+    FaultRow.TERMS: Outcome.TERMS_REFUSED,
+    FaultRow.INPUT: Outcome.INPUT_REFUSED,
+    FaultRow.WITHHELD: Outcome.EVIDENCE_WITHHELD,
+    FaultRow.PLATFORM: Outcome.PLATFORM_REFUSED,
+    FaultRow.REQUEST: Outcome.REQUEST_REFUSED,
+    FaultRow.PAIR: Outcome.TERMS_REFUSED,
+    FaultRow.LATE: Outcome.INPUT_REFUSED,
 }
 
 
 def decide(
-    case: Case, papers: Papers, shown: Shown | NotShown, private: PrivateKey, roots: Roots
-) -> Decided | Deferral:
+    case: AppraisalInput,
+    documents: JobDocuments,
+    shown: EvidenceShown | EvidenceUnavailable,
+    private: PrivateKey,
+    roots: Roots,
+) -> Decided | Defer:
     """Appraise one job and its evidence at one final block. Nothing is signed or written here.
 
     ``private`` is the node's HPKE key: step 4 opens the node's own share with it and forgets what it saw.
     """
     if (reason := _not_now(case)) is not None:
-        return Deferral(reason, lasting=True)
-    faults = list(chain_faults(case.assets, case.spec.epoch, case.at.timestamp))
+        return Defer(reason, lasting=True)
+    violations = list(chain_violations(case.assets, case.spec.epoch, case.at.timestamp))
     policies: list[Policy | None] = []
     for asset in case.assets:
-        policy, found = read_policy(asset, papers, case.committee, case.spec.consumer)
+        policy, found = read_policy(asset, documents, case.committee, case.spec.consumer)
         policies.append(policy)
-        faults += found
-        faults += share_faults(case, asset, papers, private)
-        faults += content_faults(asset, papers)
-    appraised = appraise_evidence(case, shown, tuple(policies), papers, roots)
-    faults += appraised.faults
-    faults += request_faults(case, papers, policies)
-    faults += late_faults(shown)
-    deciding = _deciding(case, faults)
-    if isinstance(deciding, Deferral):
+        violations += found
+        violations += share_violations(case, asset, documents, private)
+        violations += content_violations(asset, documents)
+    appraised = appraise_evidence(case, shown, tuple(policies), documents, roots)
+    violations += appraised.violations
+    violations += request_violations(case, documents, policies)
+    violations += late_violations(shown)
+    deciding = _deciding(case, violations)
+    if isinstance(deciding, Defer):
         return deciding
-    return _decided(case, shown, appraised, faults, deciding)
+    return _decided(case, shown, appraised, violations, deciding)
 
 
-def _not_now(case: Case) -> str | None:
+def _not_now(case: AppraisalInput) -> str | None:
     """A decision takes a quote that is final on chain, an open window, and a case about one evidence hash."""
     if case.slot.status not in (Status.QUOTED, Status.ACCEPTED):
         return f"the job is {case.slot.status.name.lower()}, nothing is left to decide"
@@ -98,27 +113,31 @@ def _not_now(case: Case) -> str | None:
     return None
 
 
-def _deciding(case: Case, faults: list[Fault]) -> tuple[Fault, ...] | Deferral:
-    """The faults of the row that decides; none for an acceptance. A deferral while waiting could change the row."""
-    first = _first_row([fault for fault in faults if not fault.waits])
-    awaited = [fault for fault in faults if fault.waits and (not first or fault.row < first[0].row)]
+def _deciding(case: AppraisalInput, violations: list[Violation]) -> tuple[Violation, ...] | Defer:
+    """The violations of the row that decides; none for an acceptance. A deferral while waiting could change the row."""
+    first = _first_row([violation for violation in violations if not violation.waits])
+    awaited = [violation for violation in violations if violation.waits and (not first or violation.row < first[0].row)]
     if not awaited:
         return first
     if case.at.timestamp <= case.patient_until or case.slot.status is Status.ACCEPTED:
-        missing = "; ".join(f"{fault.note.reason}: {fault.note.found}" for fault in awaited)
-        return Deferral(f"waiting for the store until {case.patient_until}: {missing}")
+        missing = "; ".join(f"{violation.note.reason}: {violation.note.found}" for violation in awaited)
+        return Defer(f"waiting for the store until {case.patient_until}: {missing}")
     return _first_row(awaited)
 
 
-def _first_row(faults: list[Fault]) -> tuple[Fault, ...]:
-    row = min((fault.row for fault in faults), default=None)
-    return tuple(fault for fault in faults if fault.row is row)
+def _first_row(violations: list[Violation]) -> tuple[Violation, ...]:
+    row = min((violation.row for violation in violations), default=None)
+    return tuple(violation for violation in violations if violation.row is row)
 
 
 def _decided(
-    case: Case, shown: Shown | NotShown, appraised: Appraised, faults: list[Fault], deciding: tuple[Fault, ...]
+    case: AppraisalInput,
+    shown: EvidenceShown | EvidenceUnavailable,
+    appraised: Appraised,
+    violations: list[Violation],
+    deciding: tuple[Violation, ...],
 ) -> Decided:
-    detail = _detail(case, shown, appraised, faults)
+    detail = _detail(case, shown, appraised, violations)
     signer, key_hash, grade, expiry = ZERO_ADDRESS, ZERO_HASH, 0, case.decide_by
     outcome = _OUTCOMES[deciding[0].row] if deciding else Outcome.ACCEPTED
     if not deciding:
@@ -133,29 +152,31 @@ def _decided(
         epoch=case.spec.epoch,
         outcome=outcome,
         grade=grade,
-        reasons=reason_bits({fault.note.code for fault in deciding}),
+        reasons=reason_bits({violation.note.code for violation in deciding}),
         expiry=expiry,
         detail=keccak(detail.canonical()),
     )
     return Decided(decision, detail)
 
 
-def _enclave(shown: Shown | NotShown, appraised: Appraised) -> tuple[Address, Bytes32, int]:
-    if isinstance(shown, NotShown) or appraised.report is None:
+def _enclave(shown: EvidenceShown | EvidenceUnavailable, appraised: Appraised) -> tuple[Address, Bytes32, int]:
+    if isinstance(shown, EvidenceUnavailable) or appraised.report is None:
         raise AssertionError("an acceptance without an authentic report: the steps above let it through")
     package = shown.package
     return package.enclave_signer, keccak(package.enclave_key), int(Grade[appraised.report.grade.name])
 
 
-def _detail(case: Case, shown: Shown | NotShown, appraised: Appraised, faults: list[Fault]) -> DecisionDetail:
+def _detail(
+    case: AppraisalInput, shown: EvidenceShown | EvidenceUnavailable, appraised: Appraised, violations: list[Violation]
+) -> DecisionDetail:
     report = appraised.report
-    collateral = keccak(shown.package.collateral.encode()) if isinstance(shown, Shown) else ZERO_HASH
+    collateral = keccak(shown.package.collateral.encode()) if isinstance(shown, EvidenceShown) else ZERO_HASH
     return DecisionDetail(
         block_number=case.at.number,
         block_hash=case.at.hash,
         tcb_status=report.tcb.status.value if report is not None else "",
         advisories=report.tcb.advisories if report is not None else (),
         collateral_digest=collateral,
-        findings=tuple(dict.fromkeys(fault.note for fault in faults)),
+        findings=tuple(dict.fromkeys(violation.note for violation in violations)),
         warnings=appraised.warnings,
     )

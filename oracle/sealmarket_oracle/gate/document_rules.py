@@ -1,7 +1,7 @@
-"""Gate, steps 3 and 4: the owner's papers. Is the policy the one that the shares are bound to, does our share open?
+"""Gate, steps 3 and 4: does the policy agree with seal, job, committee and chain, and does this node's share open?
 
-Pure. A share that is opened here is looked at and let go: nothing secret leaves this module but through
-:func:`open_own_share`, which the release calls again at its own moment.
+Pure. Which fields must agree is decided in :mod:`sealmarket_enclave.protocol.agreement`. The share is opened to test
+it and dropped. Nothing secret leaves this module except through :func:`open_own_share`, which the release calls again.
 """
 
 from __future__ import annotations
@@ -9,61 +9,72 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.policy.rules import EvidenceRules, check_rules
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.reasons import JobReason
+from sealmarket_enclave.protocol.agreement import (
+    Difference,
+    Document,
+    committee_differences,
+    hash_differences,
+    member_differences,
+    policy_differences,
+    share_set_differences,
+    size_differences,
+    terms_differences,
+)
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode_canonical, from_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.policy import PolicyDocument
-from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.shares import Share, ShareSet, open_share
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.chain_rules import note
-from sealmarket_oracle.gate.inputs import AssetFacts, Case, Fault, Papers, Place, Row
+from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, FaultRow, JobDocuments, MarketRef, Violation
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One asset's policy, read: the document, and its evidence rules as a typed shape."""
+    """The policy of one asset: the document, and its evidence rules as a typed shape."""
 
     document: PolicyDocument
     rules: EvidenceRules
 
 
 def read_policy(
-    asset: AssetFacts, papers: Papers, committee: Committee, consumer: Address
-) -> tuple[Policy | None, list[Fault]]:
-    """Step 3. The policy of one asset, or everything that speaks against it.
+    asset: AssetFacts, documents: JobDocuments, committee: Committee, consumer: Address
+) -> tuple[Policy | None, list[Violation]]:
+    """Step 3. The policy of one asset, and its violations.
 
-    3a the document is there, and is the one that the seal names; 3b it follows the schema, and its evidence rules are
-    usable; 3c it is about this asset and version; 3d it was dealt to this committee; 3e the terms on chain are no
-    looser than its own; 3f the consumer is among those whom the policy admits, whatever the set on chain says now.
+    3a the store has the document that the seal names; 3b it follows the schema, and its evidence rules are usable;
+    3c it is about this asset, version and epoch; 3d threshold and size are the committee's; 3e the terms on chain allow
+    nothing more; 3f the consumer is in the policy's own set, whatever the set on chain is now.
     """
-    raw = papers.policies.get(asset.seal.policy_hash)
+    raw = documents.policies.get(asset.seal.policy_hash)
     subject = asset.use.asset_id
     if raw is None:
         finding = note(JobReason.POLICY_MISSING, subject, f"document {asset.seal.policy_hash}", "nothing in the store")
-        return None, [Fault(Row.INPUT, finding, waits=True)]
-    if keccak(raw) != asset.seal.policy_hash:
-        return None, [_invalid(asset, f"document {asset.seal.policy_hash}", f"document {keccak(raw)}")]
+        return None, [Violation(FaultRow.INPUT, finding, waits=True)]
+    for other in hash_differences(Document.POLICY, raw, asset.seal.policy_hash):
+        return None, [_disagrees(asset, other)]
     try:
         policy = parsed_policy(raw)
     except (MalformedDocument, AttestationError) as error:
         return None, [_invalid(asset, "a policy document of version 1", error.message)]
-    faults = [_invalid(asset, *difference) for difference in _contradictions(policy.document, asset, committee)]
-    faults += _consumer_faults(policy.document.terms.consumer_root, asset, papers, consumer)
-    return policy, faults
+    violations = [_disagrees(asset, difference) for difference in _differences(policy.document, asset, committee)]
+    violations += _consumer_violations(policy.document.terms.consumer_root, asset, documents, consumer)
+    return policy, violations
 
 
 @lru_cache(maxsize=256)
 def parsed_policy(raw: bytes) -> Policy:
-    """A policy document, read. Remembered, as the same few come with every job; what is refused is read again.
+    """Parse a policy document. Cached, since many jobs use the same ones; a refusal is not cached.
 
     Raises:
         MalformedDocument, InvalidRules: 3b.
@@ -75,113 +86,95 @@ def parsed_policy(raw: bytes) -> Policy:
 
 
 @lru_cache(maxsize=256)
-def _parsed_share_set(raw: bytes, root: Bytes32) -> ShareSet:
-    return ShareSet.load(raw, root)
+def _parsed_share_set(raw: bytes) -> ShareSet:
+    return decode_canonical(ShareSet, raw)
 
 
-def _invalid(asset: AssetFacts, expected: object, found: object) -> Fault:
-    return Fault(Row.INPUT, note(JobReason.POLICY_INVALID, asset.use.asset_id, expected, str(found)[:1000]))
+def _invalid(asset: AssetFacts, expected: object, found: object) -> Violation:
+    return Violation(FaultRow.INPUT, note(JobReason.POLICY_INVALID, asset.use.asset_id, expected, str(found)[:1000]))
 
 
-def _contradictions(document: PolicyDocument, asset: AssetFacts, committee: Committee) -> Iterator[tuple[str, str]]:
-    subject, used = (document.asset_id, document.asset_version), (asset.use.asset_id, asset.use.version)
-    if subject != used:
-        yield f"a policy for {used[0]} version {used[1]}", f"for {subject[0]} version {subject[1]}"
-    dealt = (document.dealing.epoch, document.dealing.threshold, document.dealing.members)
-    seated = (committee.epoch, committee.threshold, len(committee.members))
-    if dealt != seated:
-        yield "epoch {}, {} of {} nodes".format(*seated), "dealt to epoch {}, {} of {} nodes".format(*dealt)
-    yield from _looser(asset.state.terms, document.terms)
+def _disagrees(asset: AssetFacts, difference: Difference) -> Violation:
+    field = f"{difference.document}: {difference.field}"
+    return _invalid(asset, f"{field} {difference.expected}", difference.found)
 
 
-def _looser(chain: Terms, policy: Terms) -> Iterator[tuple[str, str]]:
-    """Where the terms on chain allow what the policy does not: loosening takes a new version with new shares."""
-    for name in ("expiry", "max_uses", "budget", "per_job_cap"):
-        allowed, found = getattr(policy, name), getattr(chain, name)
-        if found > allowed:
-            yield f"{name} of at most {int(allowed)}", f"{int(found)} on chain"
-    if chain.purposes & ~policy.purposes:
-        yield f"purposes within {policy.purposes:#x}", f"{chain.purposes:#x} on chain"
-    if chain.min_grade < policy.min_grade:
-        yield f"grade {policy.min_grade.name} or better", f"{chain.min_grade.name} on chain"
-    if chain.token != policy.token:
-        yield f"token {policy.token}", f"{chain.token} on chain"
-    if chain.follows_committees and not policy.follows_committees:
-        yield "no other committee", "follows committees, on chain"
+def _differences(policy: PolicyDocument, asset: AssetFacts, committee: Committee) -> Iterator[Difference]:
+    yield from policy_differences(policy, asset.use, committee.epoch)
+    yield from committee_differences(policy, committee.ref)
+    yield from terms_differences(asset.state.terms, policy.terms)
 
 
-def _consumer_faults(root: Bytes32, asset: AssetFacts, papers: Papers, consumer: Address) -> list[Fault]:
-    # The market proved the consumer under the root on chain; where that is the policy's, nothing is left to show.
+def _consumer_violations(
+    root: Bytes32, asset: AssetFacts, documents: JobDocuments, consumer: Address
+) -> list[Violation]:
+    # The market proved the consumer under the root on chain. Where that is the policy's root, no proof is missing.
     if root in (ZERO_HASH, asset.state.terms.consumer_root):
         return []
-    admitted = papers.lists.get(root)
+    admitted = documents.lists.get(root)
     if admitted is not None and account_leaf(consumer) in admitted:
         return []
     found = f"{asset.state.terms.consumer_root} on chain, " + ("without them" if admitted else "and no list to show it")
-    fault = _invalid(asset, f"{consumer} among the consumers under {root}", found)
-    return [Fault(fault.row, fault.note, waits=admitted is None)]
+    violation = _invalid(asset, f"{consumer} among the consumers under {root}", found)
+    return [Violation(violation.row, violation.note, waits=admitted is None)]
 
 
-def share_faults(case: Case, asset: AssetFacts, papers: Papers, private: PrivateKey) -> Iterator[Fault]:
-    """Step 4. Our own share opens and is what was committed to, before anybody is charged for anything."""
+def share_violations(
+    case: AppraisalInput, asset: AssetFacts, documents: JobDocuments, private: PrivateKey
+) -> Iterator[Violation]:
+    """Step 4. This node's share opens and matches its commitment, before a party is charged."""
     subject, root = asset.use.asset_id, asset.seal.share_root
-    raw = papers.share_sets.get(root)
+    raw = documents.share_sets.get(root)
     if raw is None:
         finding = note(JobReason.SHARE_MISSING, subject, f"share set {root}", "nothing in the store")
-        yield Fault(Row.INPUT, finding, waits=True)
+        yield Violation(FaultRow.INPUT, finding, waits=True)
         return
     try:
-        share_set = load_share_set(case.place, asset, case.committee, raw)
-        sealed = papers.sealed_shares.get(share_set.members[case.index - 1].sealed)
+        share_set = load_share_set(case.market, asset, case.committee, raw)
+        sealed = documents.sealed_shares.get(share_set.members[case.index - 1].sealed)
         if sealed is None:
             finding = note(
                 JobReason.SHARE_MISSING, subject, f"the sealed share of node {case.index}", "not in the store"
             )
-            yield Fault(Row.INPUT, finding, waits=True)
+            yield Violation(FaultRow.INPUT, finding, waits=True)
             return
         open_own_share(share_set, case.index, sealed, private)
     except ShareMisdealt as error:
         finding = note(JobReason.SHARE_MISDEALT, subject, error.expected, error.found)
-        yield Fault(Row.INPUT, finding)
+        yield Violation(FaultRow.INPUT, finding)
 
 
-def load_share_set(place: Place, asset: AssetFacts, committee: Committee, raw: bytes) -> ShareSet:
-    """The share set of one asset, held against the chain and the committee.
+def load_share_set(market: MarketRef, asset: AssetFacts, committee: Committee, raw: bytes) -> ShareSet:
+    """The share set of one asset, compared with the chain and the committee.
 
-    4a its root is the one in the seal; 4b it is about this chain, registry, asset, version, content, policy and epoch;
-    4c t of n and every member are the committee's.
+    4a its hash is the root in the seal; 4b it is about this chain, registry, asset, version, content, policy and epoch;
+    4c threshold, size and every member are the committee's.
 
     Raises:
-        ShareMisdealt: naming what differs.
+        ShareMisdealt: the first difference.
     """
+    for difference in hash_differences(Document.SHARE_SET, raw, asset.seal.share_root):
+        raise _misdealt(difference)
     try:
-        share_set = _parsed_share_set(raw, asset.seal.share_root)
+        share_set = _parsed_share_set(raw)
     except (SealedError, MalformedDocument) as error:
-        raise ShareMisdealt(f"a share set with root {asset.seal.share_root}", error.message[:1000]) from error
-    expected = {
-        "chain_id": place.chain_id,
-        "registry": place.registry,
-        "asset_id": asset.use.asset_id,
-        "asset_version": asset.use.version,
-        "content_root": asset.seal.content_root,
-        "policy_hash": asset.seal.policy_hash,
-        "epoch": committee.epoch,
-    }
-    for name, value in expected.items():
-        if (found := getattr(share_set, name)) != value:
-            raise ShareMisdealt(f"{name} {value}", found)
-    dealt = (share_set.commitments.threshold, share_set.commitments.total)
-    seated = (committee.threshold, len(committee.members))
-    if dealt != seated:
-        raise ShareMisdealt("{} of {} nodes".format(*seated), "{} of {}".format(*dealt))
-    for index, (member, seat) in enumerate(zip(share_set.members, committee.members, strict=True), 1):
-        if (member.node, member.hpke_key) != (seat.signer, keccak(seat.hpke_public_key)):
-            raise ShareMisdealt(f"node {index} to be {seat.signer}", f"{member.node} with key {member.hpke_key}")
+        raise ShareMisdealt("a share set of version 1", error.message[:1000]) from error
+    members = [(member.signer, keccak(member.hpke_public_key)) for member in committee.members]
+    for difference in chain(
+        share_set_differences(share_set, market.chain_id, asset.use, asset.seal, committee.epoch),
+        size_differences(share_set, committee.ref),
+        member_differences(share_set, market.registry, members),
+    ):
+        raise _misdealt(difference)
     return share_set
 
 
+def _misdealt(difference: Difference) -> ShareMisdealt:
+    return ShareMisdealt(f"{difference.document}: {difference.field} {difference.expected}", difference.found)
+
+
 def open_own_share(share_set: ShareSet, index: int, sealed: bytes, private: PrivateKey) -> Share:
-    """4d. Our share, opened under its context and held against its commitment.
+    """4d. This node's share, opened under its context and compared with its commitment.
 
     Raises:
         ShareMisdealt: other bytes than the set names, sealed to another key or context, or another value.

@@ -1,7 +1,7 @@
-"""Gate, steps 5 to 9 and 13: the evidence. Is it shown, about this job, authentic, and acceptable to every owner?
+"""Gate, steps 5 to 9 and 13: is the evidence disclosed, about this job, authentic, and acceptable to every owner?
 
-Pure. The time of every check is the time of the block in which the provider posted the evidence's hash, so that honest
-nodes come to the same answer whenever they look, and whatever their own clocks say.
+Pure. Every check uses the time of the block in which the provider posted the evidence's hash, so that honest nodes
+reach the same result at any time and with any clock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,15 @@ from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.document_rules import Policy
-from sealmarket_oracle.gate.inputs import AssetFacts, Case, Fault, NotShown, Papers, Row, Shown
+from sealmarket_oracle.gate.inputs import (
+    AppraisalInput,
+    AssetFacts,
+    EvidenceShown,
+    EvidenceUnavailable,
+    FaultRow,
+    JobDocuments,
+    Violation,
+)
 
 NAMED_BLOCK_MAX_AGE = 3600
 """Seconds between the block that evidence names and the block in which its hash was posted."""
@@ -47,48 +55,52 @@ _IDENTIFYING = {Reason.PLATFORM_NOT_ALLOWED, Reason.SNP_CHIP_MISMATCH, Reason.CE
 
 @dataclass(frozen=True, slots=True)
 class Appraised:
-    """What the evidence came to: the authentic report, if it is one, and all that speaks against it."""
+    """The outcome for the evidence: the authentic report, if it is one, violations, and findings that never refuse."""
 
     report: AuthenticReport | None
-    faults: tuple[Fault, ...]
+    violations: tuple[Violation, ...]
     warnings: tuple[FindingNote, ...] = ()
 
 
 def appraise_evidence(
-    case: Case, shown: Shown | NotShown, policies: tuple[Policy | None, ...], papers: Papers, roots: Roots
+    case: AppraisalInput,
+    shown: EvidenceShown | EvidenceUnavailable,
+    policies: tuple[Policy | None, ...],
+    documents: JobDocuments,
+    roots: Roots,
 ) -> Appraised:
-    """Steps 5 to 9 and 13, in order; what needs an authentic report ends where there is none.
+    """Steps 5 to 9 and 13, in order. Steps that need an authentic report are skipped without one.
 
-    5. The evidence is shown: it opens with our key, and hashes to what is on chain.
+    5. The evidence is disclosed: it opens with this node's key, and hashes to what is on chain.
     6. It names a block of this chain, from the match on, before the quote and recent to it; its key is a key.
     7. It is authentic: a chain of signatures up to a root that this node trusts.
     8. It was made for exactly this job, these keys and that block: all 64 bytes of report data.
     9. Its grade reaches what node, request, chain and policies demand, and it is acceptable to each owner's rules.
     13. The pair of enclave and workload is still on each owner's list on chain.
     """
-    if isinstance(shown, NotShown):
+    if isinstance(shown, EvidenceUnavailable):
         finding = note(JobReason.EVIDENCE_WITHHELD, "evidence", f"evidence with hash {case.evidence_hash}", shown.why)
-        return Appraised(None, (Fault(Row.WITHHELD, finding, waits=True),))
+        return Appraised(None, (Violation(FaultRow.WITHHELD, finding, waits=True),))
     package = shown.package
-    faults = [Fault(Row.PLATFORM, found) for found in _about_block(case, shown)]
-    faults += _about_key(package)
+    violations = [Violation(FaultRow.PLATFORM, found) for found in _about_block(case, shown)]
+    violations += _about_key(package)
     report, refusal = _authenticated(package, case, roots)
     warnings: list[FindingNote] = []
     if report is None:
-        faults.append(refusal)
+        violations.append(refusal)
     else:
-        faults += _about_job(case, package, report)
-        faults += _about_grade(case, report, policies)
+        violations += _about_job(case, package, report)
+        violations += _about_grade(case, report, policies)
         for asset, policy in zip(case.assets, policies, strict=True):
             if policy is not None:
-                found, said = _acceptable(case, shown, asset, policy, report)
-                faults += found
-                warnings += said
-                faults += _pair_faults(case, asset, policy, report, papers)
-    return Appraised(report, tuple(dict.fromkeys(faults)), tuple(dict.fromkeys(warnings)))
+                found, warned = _acceptable(case, shown, asset, policy, report)
+                violations += found
+                warnings += warned
+                violations += _pair_violations(case, asset, policy, report, documents)
+    return Appraised(report, tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(warnings)))
 
 
-def _about_block(case: Case, shown: Shown) -> Iterator[FindingNote]:
+def _about_block(case: AppraisalInput, shown: EvidenceShown) -> Iterator[FindingNote]:
     named, claimed = shown.named, shown.package.block_hash
     expected = f"a block of this chain from {case.matched.number} to {case.quoted.number}"
     if named is None or named.hash != claimed or named.number != shown.package.block_number:
@@ -100,14 +112,16 @@ def _about_block(case: Case, shown: Shown) -> Iterator[FindingNote]:
         yield note(JobReason.BLOCK_NOT_RECENT, "evidence", f"at most {NAMED_BLOCK_MAX_AGE} s old", f"{age} s")
 
 
-def _about_key(package: EvidencePackage) -> Iterator[Fault]:
+def _about_key(package: EvidencePackage) -> Iterator[Violation]:
     try:
         PublicKey(package.enclave_key)
     except InvalidHpkeKey as error:
         yield _platform(Finding(Reason.MALFORMED, "an HPKE public key of the enclave", error.message))
 
 
-def _authenticated(package: EvidencePackage, case: Case, roots: Roots) -> tuple[AuthenticReport | None, Fault]:
+def _authenticated(
+    package: EvidencePackage, case: AppraisalInput, roots: Roots
+) -> tuple[AuthenticReport | None, Violation]:
     now = datetime.fromtimestamp(case.quoted.timestamp, UTC)
     never = Finding(Reason.MALFORMED, "evidence", "none")
     try:
@@ -132,22 +146,28 @@ def _endorsements(tee: EvidenceTee, collateral: str) -> Endorsements:
         return Endorsements()
     if tee in (EvidenceTee.SGX, EvidenceTee.TDX):
         return Endorsements(collateral=IntelCollateral.from_json(collateral))
-    return Endorsements.read([collateral.encode()])
+    if tee is EvidenceTee.SNP:
+        return Endorsements.read([collateral.encode()])
+    raise NotEvidence(f"{tee.value} evidence is not supported by this version")
 
 
-def _about_job(case: Case, package: EvidencePackage, report: AuthenticReport) -> Iterator[Fault]:
+def _about_job(case: AppraisalInput, package: EvidencePackage, report: AuthenticReport) -> Iterator[Violation]:
     expected = expected_report_data(case, package)
     if not hmac.compare_digest(report.report_data, expected):
         subject, found = "evidence", f"report data 0x{report.report_data.hex()}"
-        yield Fault(Row.PLATFORM, note(JobReason.EVIDENCE_NOT_FOR_JOB, subject, f"report data {expected}", found))
+        yield Violation(
+            FaultRow.PLATFORM, note(JobReason.EVIDENCE_NOT_FOR_JOB, subject, f"report data {expected}", found)
+        )
 
 
-def expected_report_data(case: Case, package: EvidencePackage) -> Bytes64:
+def expected_report_data(case: AppraisalInput, package: EvidencePackage) -> Bytes64:
     """The 64 bytes that evidence for this job, these keys and this block must carry."""
     return report_data(case.job_id, package.enclave_signer, keccak(package.enclave_key), package.block_hash)
 
 
-def _about_grade(case: Case, report: AuthenticReport, policies: tuple[Policy | None, ...]) -> Iterator[Fault]:
+def _about_grade(
+    case: AppraisalInput, report: AuthenticReport, policies: tuple[Policy | None, ...]
+) -> Iterator[Violation]:
     found = Grade[report.grade.name]
     demands = {"this node": case.grade_floor, "the request": case.spec.min_grade}
     for asset, policy in zip(case.assets, policies, strict=True):
@@ -161,8 +181,8 @@ def _about_grade(case: Case, report: AuthenticReport, policies: tuple[Policy | N
 
 
 def _acceptable(
-    case: Case, shown: Shown, asset: AssetFacts, policy: Policy, report: AuthenticReport
-) -> tuple[list[Fault], list[FindingNote]]:
+    case: AppraisalInput, shown: EvidenceShown, asset: AssetFacts, policy: Policy, report: AuthenticReport
+) -> tuple[list[Violation], list[FindingNote]]:
     # Without a block of this chain its age is unknown, and the evidence is refused for that already (step 6).
     made_by = datetime.fromtimestamp(shown.named.timestamp, UTC) if shown.named is not None else None
     expected = Expected(
@@ -172,30 +192,30 @@ def _acceptable(
     )
     verdict = appraise(report, policy.rules, datetime.fromtimestamp(case.quoted.timestamp, UTC), expected)
     subject = str(asset.use.asset_id)
-    faults = [_platform(finding, subject) for finding in verdict.findings]
-    return faults, [_note(finding, subject) for finding in verdict.warnings]
+    violations = [_platform(finding, subject) for finding in verdict.findings]
+    return violations, [_note(finding, subject) for finding in verdict.warnings]
 
 
-def _pair_faults(
-    case: Case, asset: AssetFacts, policy: Policy, report: AuthenticReport, papers: Papers
-) -> Iterator[Fault]:
+def _pair_violations(
+    case: AppraisalInput, asset: AssetFacts, policy: Policy, report: AuthenticReport, documents: JobDocuments
+) -> Iterator[Violation]:
     workload = case.spec.workload_digest
     if report.measurement not in policy.rules.measurements or workload not in policy.document.workloads:
-        return  # the policy itself does not allow the pair, which is said elsewhere and is not the owner's doing
+        return  # the policy does not allow the pair: steps 9 and 10 refuse it, and it is not the owner's doing
     leaf, allow_root = allowed_leaf(case.spec.tee, report.measurement.digest(), workload), asset.state.terms.allow_root
-    listed = reduced_list(policy, allow_root) or papers.lists.get(allow_root)
+    listed = reduced_list(policy, allow_root) or documents.lists.get(allow_root)
     if allow_root == leaf or (listed is not None and leaf in listed):
         return
     found = f"not under {allow_root}" if listed is not None else f"no list to show it under {allow_root}"
     finding = note(JobReason.PAIR_NOT_ON_CHAIN, asset.use.asset_id, f"the pair {leaf}", found)
-    yield Fault(Row.PAIR, finding, waits=listed is None)
+    yield Violation(FaultRow.PAIR, finding, waits=listed is None)
 
 
 def reduced_list(policy: Policy, allow_root: Bytes32) -> frozenset[Bytes32] | None:
     """The pairs behind a root on chain, if they are the policy's own with some enclaves or workloads left out.
 
     So an owner who takes an entry off the list has to publish nothing but the new root. Tried while there are at most
-    ``MAXIMUM_REDUCTIONS`` ways; beyond, and for other lists, the store must have the leaves.
+    ``MAXIMUM_REDUCTIONS`` ways; otherwise, and for other lists, the store must have the leaves.
     """
     measurements = [(Tee[found.tee.name], found.digest()) for found in policy.rules.measurements]
     workloads = policy.document.workloads
@@ -214,8 +234,8 @@ def _subsets(entries: Sequence[T]) -> list[tuple[T, ...]]:
     return [some for size in range(len(entries), 0, -1) for some in combinations(entries, size)]
 
 
-def _platform(finding: Finding, subject: str = "evidence") -> Fault:
-    return Fault(Row.PLATFORM, _note(finding, subject))
+def _platform(finding: Finding, subject: str = "evidence") -> Violation:
+    return Violation(FaultRow.PLATFORM, _note(finding, subject))
 
 
 def _note(finding: Finding, subject: str) -> FindingNote:

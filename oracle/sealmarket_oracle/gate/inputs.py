@@ -1,6 +1,6 @@
-"""What a node holds in its hands when it decides: plain values, read at one final block or fetched from the store.
+"""The input of an appraisal and its outcomes: plain values, read at one final block or fetched from the store.
 
-Nothing here does I/O. Papers from the store are bytes that were already held against their names.
+Nothing here does I/O. Documents from the store are bytes whose hashes were already compared with their names.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from sealmarket_enclave.protocol.terms import Seal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class MarketRef:
     """One market on one chain."""
 
     chain_id: int
-    market: Address
+    address: Address
     registry: Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """A block that an event stands in. ``timestamp`` in seconds since 1970 UTC."""
+class EventBlock:
+    """The block of an event. ``timestamp`` in seconds since 1970 UTC."""
 
     number: int
     hash: Bytes32
@@ -47,19 +47,19 @@ class AssetFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One job at one final block ``at``. ``index`` is the node's place in ``committee``, counted from 1.
+class AppraisalInput:
+    """One job at one final block ``at``. ``index`` is the node's position in ``committee``, counted from 1.
 
     ``decide_by`` is the end of the time for deciding, in seconds since 1970: the same for every node.
     """
 
-    place: Place
+    market: MarketRef
     job_id: JobId
     spec: JobSpec
     at: Block
     slot: JobSlot
-    matched: Moment
-    quoted: Moment
+    matched: EventBlock
+    quoted: EventBlock
     decide_by: int
     evidence_hash: Bytes32
     assets: tuple[AssetFacts, ...]
@@ -69,13 +69,13 @@ class Case:
 
     @property
     def patient_until(self) -> int:
-        """Until then what the store lacks is awaited; after that it counts as withheld (docs/spec/oracle.md, 5)."""
+        """Until then the node waits for what the store lacks; afterwards it counts as withheld."""
         return self.quoted.timestamp + self.spec.decide_window // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Papers:
-    """What the store gave, by name: policy documents, share sets, this node's sealed shares.
+class JobDocuments:
+    """Documents of a job from the store, by name: policy documents, share sets, this node's sealed shares.
 
     ``lists`` holds the leaves behind Merkle roots (allowed pairs, admitted consumers), already held against the root.
     ``present`` names what else the store has: containers by root, workload and parameters by digest, the result key by
@@ -91,7 +91,7 @@ class Papers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class EvidenceShown:
     """Evidence that this node could open and that hashes to what is on chain. ``named`` is the block that it names.
 
     ``named`` is None when this chain has no such block.
@@ -102,14 +102,14 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class NotShown:
-    """Why there is no evidence to look at: absent, sealed to somebody else, or not what was hashed on chain."""
+class EvidenceUnavailable:
+    """Why there is no evidence to appraise: absent, sealed to another key, or not what was hashed on chain."""
 
     why: str
 
 
-class Row(IntEnum):
-    """Which kind of finding decides when several are there: the lowest. The specification explains the order."""
+class FaultRow(IntEnum):
+    """The row of the fault table of a violation. Of several the lowest decides (docs/spec/oracle.md, "The gate")."""
 
     TERMS = 1
     INPUT = 2
@@ -121,17 +121,17 @@ class Row(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One rule that is not met, and the row that it belongs to. ``waits``: it may yet be mended by waiting."""
+class Violation:
+    """One rule that is not met, and its row. ``waits``: what the store lacks now may still arrive."""
 
-    row: Row
+    row: FaultRow
     note: FindingNote
     waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Deferral:
-    """No decision now, and why. ``lasting`` when only an event on chain could change that."""
+class Defer:
+    """Neither a decision nor a release now, and why. ``lasting``: only an event on chain can change that."""
 
     reason: str
     lasting: bool = False
@@ -139,7 +139,7 @@ class Deferral:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision that is not yet written down or signed. ``decision.detail`` is the hash of ``detail``."""
+    """A decision that is not yet journaled or signed. ``decision.detail`` is the hash of ``detail``."""
 
     decision: Decision
     detail: DecisionDetail

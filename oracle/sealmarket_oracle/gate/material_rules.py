@@ -1,7 +1,7 @@
-"""Gate, steps 4 and 10 to 12: what the job names besides the owners' papers. Can it be had, and can the job be run?
+"""Gate, steps 4 and 10 to 12: is all else that the job names available, and can the job run?
 
-Pure. A provider with a working enclave quotes whatever a request names; what is wrong with the request or an input is
-said here, so that the row of the fault table applies that names whose doing it was.
+Pure. A provider with a working enclave quotes whatever a request names. Violations of the request and of inputs are
+found here, so that the row of the party that caused them applies.
 """
 
 from __future__ import annotations
@@ -10,29 +10,39 @@ from collections.abc import Iterator, Sequence
 
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import FindingNote
+from sealmarket_enclave.protocol.agreement import output_differences
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.policy import PolicyRefused, strictest
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.document_rules import Policy
-from sealmarket_oracle.gate.inputs import AssetFacts, Case, Fault, NotShown, Papers, Row, Shown
+from sealmarket_oracle.gate.inputs import (
+    AppraisalInput,
+    AssetFacts,
+    EvidenceShown,
+    EvidenceUnavailable,
+    FaultRow,
+    JobDocuments,
+    Violation,
+)
 
 
-def content_faults(asset: AssetFacts, papers: Papers) -> Iterator[Fault]:
-    """Step 4e. The store has the asset's container. It is not read here: the enclave holds it against its root."""
+def content_violations(asset: AssetFacts, documents: JobDocuments) -> Iterator[Violation]:
+    """Step 4e. The store has the asset's container. It is not read here: the enclave compares it with its root."""
     root = asset.seal.content_root
-    if root not in papers.present:
+    if root not in documents.present:
         finding = note(JobReason.CONTENT_MISSING, asset.use.asset_id, f"container {root}", "nothing in the store")
-        yield Fault(Row.INPUT, finding, waits=True)
+        yield Violation(FaultRow.INPUT, finding, waits=True)
 
 
-def request_faults(case: Case, papers: Papers, policies: Sequence[Policy | None]) -> Iterator[Fault]:
-    """Steps 10 and 11, what every owner and the enclave need of the request.
+def request_violations(
+    case: AppraisalInput, documents: JobDocuments, policies: Sequence[Policy | None]
+) -> Iterator[Violation]:
+    """Steps 10 and 11: what every owner and the enclave require of the request.
 
-    10a the purpose is one that each owner's terms and policy name; 10b the workload is in each policy; 11a workload,
-    parameters and result key can be had; 11b the result key is one; 11c the owners' output rules can be met together.
+    10a each owner's terms and policy allow the purpose; 10b each policy lists the workload; 11a workload, parameters
+    and result key are available; 11b the result key is an HPKE key; 11c the owners' output rules can hold together.
     """
     spec = case.spec
     for asset, policy in zip(case.assets, policies, strict=True):
@@ -40,55 +50,49 @@ def request_faults(case: Case, papers: Papers, policies: Sequence[Policy | None]
         allowed = asset.state.terms.purposes & (policy.document.terms.purposes if policy is not None else ~0)
         if not spec.purpose or spec.purpose & ~allowed:
             expected, found = f"purposes within {allowed:#x}", f"{spec.purpose:#x}"
-            yield Fault(Row.REQUEST, note(JobReason.PURPOSE_NOT_ALLOWED, subject, expected, found))
+            yield Violation(FaultRow.REQUEST, note(JobReason.PURPOSE_NOT_ALLOWED, subject, expected, found))
         if policy is not None and spec.workload_digest not in policy.document.workloads:
             expected = f"one of {len(policy.document.workloads)} workloads of the policy"
-            yield Fault(Row.REQUEST, note(JobReason.WORKLOAD_NOT_ALLOWED, subject, expected, spec.workload_digest))
-    yield from _named_faults(spec, papers)
+            yield Violation(
+                FaultRow.REQUEST, note(JobReason.WORKLOAD_NOT_ALLOWED, subject, expected, spec.workload_digest)
+            )
+    yield from _named_violations(spec, documents)
     known = [policy for policy in policies if policy is not None]
     if len(known) == len(policies):
-        yield from (Fault(Row.REQUEST, finding) for finding in _output_findings(spec, known))
+        yield from (Violation(FaultRow.REQUEST, finding) for finding in _output_findings(spec, known))
 
 
-def _named_faults(spec: JobSpec, papers: Papers) -> Iterator[Fault]:
+def _named_violations(spec: JobSpec, documents: JobDocuments) -> Iterator[Violation]:
     named: tuple[tuple[JobReason, str, Bytes32], ...] = (
         (JobReason.WORKLOAD_MISSING, "workload", spec.workload_digest),
         (JobReason.PARAMETERS_MISSING, "parameters", spec.parameters_digest),
         (JobReason.RESULT_KEY_MISSING, "result key", spec.result_key_hash),
     )
     for reason, what, name in named:
-        if name not in papers.present:
+        if name not in documents.present:
             finding = note(reason, what, f"{what} {name}", "nothing in the store")
-            yield Fault(Row.REQUEST, finding, waits=True)
-    if papers.result_key is not None:
+            yield Violation(FaultRow.REQUEST, finding, waits=True)
+    if documents.result_key is not None:
         try:
-            PublicKey(papers.result_key)
+            PublicKey(documents.result_key)
         except InvalidHpkeKey as error:
             finding = note(JobReason.RESULT_KEY_MISSING, "result key", "an HPKE public key", error.message[:1000])
-            yield Fault(Row.REQUEST, finding)
+            yield Violation(FaultRow.REQUEST, finding)
 
 
 def _output_findings(spec: JobSpec, policies: Sequence[Policy]) -> Iterator[FindingNote]:
-    def unmet(expected: object, found: object) -> FindingNote:
-        return note(JobReason.OUTPUT_RULES_UNMET, "output rules", expected, found)
-
-    rules = tuple(policy.document.output for policy in policies)
-    owners, least = len({use.owner for use in spec.assets}), max(rule.minimum_owners for rule in rules)
-    try:
-        strictest(rules)
-    except PolicyRefused as error:
-        yield unmet("an output that every owner allows", error.message)
-    if owners < least:
-        yield unmet(f"assets of {least} different owners", owners)
-    if any(rule.privacy != "exact" for rule in rules) or any(use.epsilon for use in spec.assets):
-        yield unmet("exact outputs, and no privacy budget spent", "differential privacy, which no runtime provides")
+    for difference in output_differences(spec.assets, [policy.document.output for policy in policies]):
+        expected = f"{difference.field}: {difference.expected}"
+        yield note(JobReason.OUTPUT_RULES_UNMET, "output rules", expected, difference.found)
 
 
-def late_faults(shown: Shown | NotShown) -> Iterator[Fault]:
-    """Step 12. The host had everything when it quoted. An enclave that was not given something cannot go on.
+def late_violations(shown: EvidenceShown | EvidenceUnavailable) -> Iterator[Violation]:
+    """Step 12. The host had everything when it quoted. An enclave that lacks something cannot run the job.
 
-    Where the thing is still missing, an earlier row says whose fault that is. Where it came meanwhile, or the store
-    shows it to us and not to the host, nobody pays: a provider is not held to a workload that it never saw.
+    If the store still lacks it, an earlier row applies. If it arrived since, or the store serves it to nodes and not to
+    the host, no party is charged: a provider is not held to a workload that it could not fetch.
     """
-    for name in shown.package.missing if isinstance(shown, Shown) else ():
-        yield Fault(Row.LATE, note(JobReason.MATERIAL_LATE, "the host", f"{name} before the quote", "not to be had"))
+    for name in shown.package.missing if isinstance(shown, EvidenceShown) else ():
+        yield Violation(
+            FaultRow.LATE, note(JobReason.MATERIAL_LATE, "the host", f"{name} before the quote", "not available to it")
+        )
