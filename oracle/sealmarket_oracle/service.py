@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.chain.interface import ChainReader, ViewReader
@@ -54,7 +54,7 @@ class StopRecord(Shape, frozen=True, kw_only=True):
 class Terms:
     """What a node was configured to hold against evidence and chain."""
 
-    roots: Roots
+    roots: TrustAnchors
     grade_floor: Grade
     max_head_age_seconds: int
 

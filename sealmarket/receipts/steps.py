@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.core.evidence import Endorsements, parse
-from sealmarket.attestation.core.model import Tee as EvidenceTee
-from sealmarket.attestation.core.verify import Expected, verify
+from sealmarket.attestation.parse import parse, parse_endorsements
+from sealmarket.attestation.policy.verify import Expected, verify
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import core_of, members_hash
 from sealmarket.chain.events import JobChallenged
@@ -33,7 +31,7 @@ NO_CHAIN = "no chain was asked: give --rpc and --book"
 
 
 def _policy(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
-    from sealmarket.attestation.policy.rules import EvidenceRules
+    from sealmarket.attestation.policy.rules import AppraisalPolicy
 
     spec = bundle.spec
     counts = (len(bundle.seals), len(bundle.policies))
@@ -55,7 +53,7 @@ def _policy(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
         )
         yield _reached(f"{name}: the evidence reaches its grade", policy.terms.min_grade, bundle.core.grade)
         try:
-            rules = from_builtins(EvidenceRules, policy.evidence)
+            rules = from_builtins(AppraisalPolicy, policy.evidence)
             root: object = allow_root(rules, policy.workloads)
         except SealmarketError as error:
             root = error.message
@@ -115,31 +113,24 @@ def _judged_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Tru
         report_data=report_data(
             bundle.job_id, package.enclave_signer, enclave_key_hash(package.enclave_key), package.block_hash
         ),
-        tee=EvidenceTee(bundle.spec.tee.name.lower()),
+        tee=bundle.spec.tee,
         collected_at=moment(bundle, trusted),
     )
-    from sealmarket.attestation.policy.rules import EvidenceRules
+    from sealmarket.attestation.policy.rules import AppraisalPolicy
 
     for policy in bundle.policies:
         what = f"authentic, and acceptable to the policy of asset {str(policy.asset_id)[:10]}…"
         try:
-            rules = from_builtins(EvidenceRules, policy.evidence)
+            rules = from_builtins(AppraisalPolicy, policy.evidence)
+            endorsements = parse_endorsements(package.tee, package.collateral)
             verdict = verify(
-                parse(package.quote), _endorsements(package), trusted.roots, moment(bundle, trusted), expected, rules
+                parse(package.quote), endorsements, trusted.roots, moment(bundle, trusted), expected, rules
             )
         except SealmarketError as error:
             yield Check(what, State.FAILED, "evidence that can be judged", shown(error.message))
             continue
         found = "; ".join(f"{f.reason.value}: expected {f.expected}, found {f.found}" for f in verdict.findings)
         yield holds(what, verdict.accepted, "no findings", found or "none")
-
-
-def _endorsements(package: EvidencePackage) -> Endorsements:
-    if not package.collateral:
-        return Endorsements()
-    if package.tee.name in {"SGX", "TDX"}:
-        return Endorsements(collateral=IntelCollateral.from_json(package.collateral))
-    return Endorsements.read([package.collateral.encode()])
 
 
 def _decision(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:

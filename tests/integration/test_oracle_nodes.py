@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import Block, Fault
 from sealmarket.chain.events import JobEnded
@@ -147,7 +147,7 @@ def _node(market: Market, device: VirtualTdx, folder: Path, place: int) -> Node:
         folder / f"node-{place}.sqlite", chain_id=book.chain_id, market=book.market, signer=keys.signer.address
     )
     twin = httpx.Client(transport=httpx.MockTransport(market.backend._handle))
-    roots = Roots.production().with_development(device.root)
+    roots = TrustAnchors.production().with_development(device.root)
     held = service.Terms(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=60)
     return Node(market.chain, journal, HttpStore(book.store, twin), keys, held)
 

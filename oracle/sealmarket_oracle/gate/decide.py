@@ -31,7 +31,7 @@ could change the row; afterwards it counts as withheld.
 
 from __future__ import annotations
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import reason_bits
 from sealmarket.protocol.transitions import Status
@@ -39,7 +39,6 @@ from sealmarket.protocol.wire import DecisionDetail
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import terms_digest
-from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.gate.chain_rules import chain_faults
 from sealmarket_oracle.gate.document_rules import Policy, read_policy, share_faults
@@ -59,7 +58,7 @@ _OUTCOMES = {
 
 
 def decide(
-    case: Case, papers: Papers, shown: Shown | NotShown, private: PrivateKey, roots: Roots
+    case: Case, papers: Papers, shown: Shown | NotShown, private: PrivateKey, roots: TrustAnchors
 ) -> Decided | Deferral:
     """Appraise one job and its evidence at one final block. Nothing is signed or written here.
 
@@ -144,7 +143,7 @@ def _enclave(shown: Shown | NotShown, appraised: Appraised) -> tuple[Address, By
     if isinstance(shown, NotShown) or appraised.report is None:
         raise AssertionError("an acceptance without an authentic report: the steps above let it through")
     package = shown.package
-    return package.enclave_signer, keccak(package.enclave_key), int(Grade[appraised.report.grade.name])
+    return package.enclave_signer, keccak(package.enclave_key), int(appraised.report.grade)
 
 
 def _detail(case: Case, shown: Shown | NotShown, appraised: Appraised, faults: list[Fault]) -> DecisionDetail:

@@ -8,8 +8,8 @@ from asn1crypto import core
 from cryptography import x509
 
 from sealmarket.attestation.amd.report import SnpTcbVersion
+from sealmarket.attestation.core.errors import refuse
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.intel.quote import refuse
 
 PRODUCTS = ("Milan", "Genoa", "Turin")
 _AMD = "1.3.6.1.4.1.3704.1."
