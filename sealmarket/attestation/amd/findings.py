@@ -5,18 +5,18 @@
 2. The guest policy: bit 17 set, no migration agent, no bit that is not known.
 3. The report comes from a privilege level that is allowed.
 4. A kind of signing key that is allowed.
-5. reported <= committed <= current TCB, part by part: a firmware that can be rolled back is not what it says.
+5. reported <= committed <= current TCB, part by part: firmware that can be rolled back proves no level.
 6. Reported, committed and launch TCB reach the generation's minimum. Rules that name minima name every
    generation that they accept.
 7. The generation is allowed; Milan as the rules say.
-8. Required mitigations are on; SMT off where demanded.
+8. Required mitigations are on; SMT off where the policy requires it.
 9. Host data, and the ID block's key, where the rules name them.
 
-Debug and the measurement as a whole are judged for every TEE alike.
+Debug and the measurement as a whole are appraised for every TEE alike.
 
 Checks considered and rejected: guest SVN and family or image ids (chosen with the ID block, whose key can
-be named), the mitigation vectors of version 5 (AMD has not said what a verifier should demand), platform
-firmware by version (the TCB's SNP part says it).
+be named), the mitigation vectors of version 5 (AMD does not specify what a verifier requires), platform
+firmware by version (the TCB's SNP part covers it).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _HWID_SIZES = {"Milan": 64, "Genoa": 64, "Turin": 8}
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What a VCEK or VLEK says: whose levels and chip it stands for, or which provider's."""
+    """The AMD extensions of a VCEK or VLEK: levels, and the chip or the provider that it is for."""
 
     kind: str
     product: str

@@ -94,8 +94,7 @@ class SnpTcbVersion:
 
 
 class SnpReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A report as its bytes say. ``signed`` is what the signature covers; TCB versions stay raw, 8 bytes
-    each."""
+    """The fields of a report. ``signed`` is what the signature covers; TCB versions stay raw, 8 bytes each."""
 
     version: int
     guest_svn: int

@@ -109,9 +109,14 @@ class CollateralStore:
         return next(iter(valid), None)
 
     def endorsements_for(self, evidence: Evidence, now: datetime) -> Endorsements:
-        """What this store holds for a piece of evidence; empty where it holds nothing."""
+        """What this store holds for a piece of evidence; empty where it holds nothing.
+
+        Raises:
+            EvidenceRefused: its TEE is not registered.
+        """
+        module = module_of(evidence.tee)
         try:
-            kind = module_of(evidence.tee).platform_kind(evidence)
+            kind = module.platform_kind(evidence)
         except (EvidenceRefused, CollateralError):
             return Endorsements()  # authenticate() names what is wrong with the evidence itself
         if kind is None:

@@ -17,9 +17,9 @@ class Reason(Enum):
     code: int
     remedy: str
 
-    def __new__(cls, word: str, code: int, remedy: str) -> Reason:
+    def __new__(cls, name: str, code: int, remedy: str) -> Reason:
         member = object.__new__(cls)
-        member._value_ = word
+        member._value_ = name
         member.code = code
         member.remedy = remedy
         return member

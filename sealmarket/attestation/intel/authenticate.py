@@ -13,7 +13,7 @@ The steps of :func:`authenticate`, which stops at the first that fails:
    identity (MRSIGNER, ISVPRODID, MISCSELECT, ATTRIBUTES) and not in debug.
 7. The attestation key signed header, descriptor and body.
 8. The TDX module is Intel's; platform, module and QE reach levels, joined to one status with its advisories.
-9. dcap-qvl, a second implementation, verifies the same bytes and says the same status. What it refuses by a
+9. dcap-qvl, a second implementation, verifies the same bytes and returns the same status. What it refuses by a
    policy of its own (debug, SEPT_VE_DISABLE, a service TD, no level, Revoked) must be visible in the proven
    bytes, and is appraised here.
 
@@ -318,9 +318,9 @@ _OPINIONS: tuple[tuple[str, str], ...] = (
 
 
 class Opinion(NamedTuple):
-    """What dcap-qvl said: a status with its advisories, or the refusal by policy that the bytes explain."""
+    """What dcap-qvl returned: a status with its advisories, or the refusal by policy that the bytes explain."""
 
-    word: str
+    outcome: str
     advisories: frozenset[str] | None
 
 
@@ -331,7 +331,7 @@ _LENGTH_AND_SIGNATURE = 4 + 64
 def _second_opinion(
     quote: Quote, raw: bytes, collateral: IntelCollateral, trusted: Trusted, joined: Joined, now: int
 ) -> str:
-    """Step 9: what dcap-qvl says of these bytes; returns its status or the policy refusal that it made."""
+    """Step 9: dcap-qvl's answer for these bytes; returns its status or the policy refusal that it made."""
     behind_signature = raw[len(quote.signed) + _LENGTH_AND_SIGNATURE : quote.length]
     parts = (trusted.root_spki, collateral.fingerprint, *quote.without_report_data, behind_signature)
     name = sha256(b"".join(parts)).digest()
@@ -341,10 +341,10 @@ def _second_opinion(
     if opinion.advisories is not None and opinion != (joined.status.value, frozenset(joined.advisories)):
         refuse(
             Reason.ENGINE_DISAGREES,
-            f"dcap-qvl to say {joined.status.value} {sorted(joined.advisories)}",
-            f"{opinion.word} {sorted(opinion.advisories)}",
+            f"dcap-qvl to return {joined.status.value} {sorted(joined.advisories)}",
+            f"{opinion.outcome} {sorted(opinion.advisories)}",
         )
-    return opinion.word
+    return opinion.outcome
 
 
 def _ask(quote: Quote, raw: bytes, collateral: IntelCollateral, trusted: Trusted, joined: Joined, now: int) -> Opinion:

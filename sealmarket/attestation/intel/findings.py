@@ -29,7 +29,7 @@ _DEBUG, _SEPT_VE_DISABLE, _MIGRATABLE = 0, 28, 29
 
 _SGX_INIT, _SGX_PROVISION_KEY, _SGX_EINITTOKEN_KEY = 0, 4, 5
 _SGX_KNOWN = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 6 | 1 << 7 | 1 << 10
-"""INIT, DEBUG (judged for every TEE alike), MODE64BIT, CET, KSS, AEX-Notify."""
+"""INIT, DEBUG (appraised for every TEE alike), MODE64BIT, CET, KSS, AEX-Notify."""
 
 
 def findings(report: AuthenticReport, rules: IntelRules, now: datetime) -> Iterator[Finding]:
