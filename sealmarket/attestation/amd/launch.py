@@ -1,6 +1,7 @@
 """The launch digest of an SEV-SNP guest, computed from what QEMU is given (SEV-SNP firmware ABI 1.58, 8.17.2).
 
-An owner who allows a measurement can compute it from the firmware, kernel, initial disk and command line. The digest is a chain over pages, in this order:
+An owner who allows a measurement can compute it from the firmware, kernel, initial disk and command line. The digest is
+a chain over pages, in this order:
 
 1. the firmware's pages, which end at 4 GiB;
 2. the sections that the firmware's own metadata names: zero pages, secrets, CPUID, kernel hashes;
