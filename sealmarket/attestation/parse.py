@@ -21,6 +21,7 @@ from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence, read_endorsement
 from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket.attestation.registry import module_of, recognise
+from sealmarket_enclave.protocol.codec import parse_json
 from sealmarket_enclave.protocol.numbers import Tee
 
 MAXIMUM_BYTES = 8 << 20
@@ -131,7 +132,7 @@ _READERS: list[Callable[[Json], Evidence | None]] = []
 
 def _recognise_json(data: bytes) -> Evidence:
     try:
-        document = msgspec.json.decode(data)
+        document = parse_json(data)
     except NOT_JSON as error:
         raise NotEvidence(f"evidence starts like JSON but is not: {error}") from error
     if isinstance(document, dict):

@@ -16,9 +16,10 @@ import httpx
 from sealmarket.attestation.core.collateral import Collateral, PlatformKind
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.core.tee import Answer
+from sealmarket.attestation.core.tee import Fetched
 from sealmarket.attestation.registry import endpoints as default_endpoints
 from sealmarket.attestation.registry import module_of
+from sealmarket.http import Answer, AnswerTooLarge, HttpClient, HttpError, is_loopback
 
 MAXIMUM_ANSWER = 4 << 20
 SECONDS = 20.0
@@ -43,9 +44,7 @@ class Fetcher:
         self, endpoints: Mapping[str, str] | None = None, transport: httpx.BaseTransport | None = None
     ) -> None:
         self.endpoints = {**default_endpoints(), **(endpoints or {})}
-        self._client = httpx.Client(
-            timeout=SECONDS, follow_redirects=False, transport=transport or httpx.HTTPTransport(retries=ATTEMPTS - 1)
-        )
+        self._client = HttpClient(seconds=SECONDS, retries=ATTEMPTS - 1, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -69,27 +68,28 @@ class Fetcher:
         """
         return module_of(evidence.tee).fetch_endorsements(evidence, self.get, self.endpoints)
 
-    def get(self, url: str, query: Mapping[str, str]) -> Answer:
+    def get(self, url: str, query: Mapping[str, str]) -> Fetched:
         """GET, bounded in size and time. Raises :class:`CollateralError`."""
-        parts = urlsplit(url)
-        if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        if urlsplit(url).scheme != "https" and not is_loopback(url):
             raise CollateralError(f"{url} is neither https nor this machine")
         try:
-            with self._client.stream("GET", url, params=dict(query)) as response:
-                body = bytearray()
-                for piece in response.iter_bytes():
-                    body += piece
-                    if len(body) > MAXIMUM_ANSWER:
-                        raise CollateralError(f"{url} answered with more than {MAXIMUM_ANSWER} bytes")
-        except httpx.HTTPError as error:
+            with self._client.ask("GET", url, limit=MAXIMUM_ANSWER, params=dict(query)) as answer:
+                if answer.status != 200:
+                    raise _refused(answer)
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                return Fetched(url=url, headers=headers, content=answer.body())
+        except AnswerTooLarge as error:
+            raise CollateralError(f"{url} answered with more than {MAXIMUM_ANSWER} bytes") from error
+        except HttpError as error:
             raise CollateralError(
-                f"{url} cannot be reached: {error}", remedy="use a PCCS, or import a bundle from another machine"
+                f"{url} cannot be reached: {error.message}",
+                remedy="use a PCCS, or import a bundle from another machine",
             ) from error
-        if response.status_code != 200:
-            wait = response.headers.get("retry-after")
-            raise CollateralError(
-                f"{url} answered {response.status_code}",
-                remedy=f"try again in {wait} s" if wait else "check the platform's identity and the endpoint",
-            )
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(url=url, headers=headers, content=bytes(body))
+
+
+def _refused(answer: Answer) -> CollateralError:
+    wait = answer.headers.get("retry-after")
+    return CollateralError(
+        f"{answer.url} answered {answer.status}",
+        remedy=f"try again in {wait} s" if wait else "check the platform's identity and the endpoint",
+    )

@@ -24,7 +24,7 @@ from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket.attestation.registry import CollateralDocument, module_of
-from sealmarket_enclave.protocol.codec import prepared
+from sealmarket_enclave.protocol.codec import parse_json, prepared
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -171,7 +171,7 @@ class CollateralStore:
             EvidenceRefused: a piece that does not hold.
         """
         try:
-            bundle = msgspec.json.decode(raw, type=prepared(Bundle))
+            bundle = parse_json(raw, prepared(Bundle))
             blobs = [bytes.fromhex(text) for text in (*bundle.certificates, *bundle.crls)]
         except (*NOT_JSON, ValueError) as error:
             raise CollateralError(f"not a collateral bundle: {error}") from error

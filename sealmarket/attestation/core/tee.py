@@ -34,15 +34,15 @@ class Anchors(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An HTTP answer of status 200: header names are in lower case."""
+class Fetched:
+    """The answer of a vendor's server with status 200. Header names are in lower case."""
 
     url: str
     headers: Mapping[str, str]
     content: bytes
 
 
-Get = Callable[[str, Mapping[str, str]], Answer]
+Get = Callable[[str, Mapping[str, str]], Fetched]
 """GET of a URL with a query, bounded in size and time. Raises :class:`CollateralError`."""
 
 

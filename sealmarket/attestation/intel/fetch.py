@@ -10,10 +10,10 @@ from cryptography import x509
 
 from sealmarket.attestation.core.collateral import PlatformKind
 from sealmarket.attestation.core.errors import CollateralError
-from sealmarket.attestation.core.tee import Answer, Get
+from sealmarket.attestation.core.tee import Fetched, Get
 from sealmarket.attestation.core.unreadable import NOT_JSON, NOT_X509
 from sealmarket.attestation.intel.collateral import IntelCollateral
-from sealmarket_enclave.protocol.codec import prepared
+from sealmarket_enclave.protocol.codec import parse_json, prepared
 
 
 class _TcbAnswer(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ def fetch_collateral(kind: PlatformKind, get: Get, endpoints: Mapping[str, str])
     )
 
 
-def _chain(answer: Answer, *names: str) -> str:
+def _chain(answer: Fetched, *names: str) -> str:
     for name in names:
         if value := answer.headers.get(name.lower()):
             return unquote(value)
@@ -73,8 +73,9 @@ def _der(content: bytes) -> bytes:
     return content
 
 
-def _decode(answer: Answer, kind: type[_TcbAnswer] | type[_IdentityAnswer]) -> _TcbAnswer | _IdentityAnswer:
+def _decode(answer: Fetched, kind: type[_TcbAnswer] | type[_IdentityAnswer]) -> _TcbAnswer | _IdentityAnswer:
     try:
-        return msgspec.json.decode(answer.content, type=prepared(kind))
+        found: _TcbAnswer | _IdentityAnswer = parse_json(answer.content, prepared(kind))
+        return found
     except NOT_JSON as error:
         raise CollateralError(f"{answer.url} answered with another shape: {error}") from error

@@ -26,7 +26,7 @@ from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket.attestation.intel.pki import PckExtension
 from sealmarket.attestation.intel.quote import SgxBody, TdBody
-from sealmarket_enclave.protocol.codec import prepared
+from sealmarket_enclave.protocol.codec import parse_json, prepared
 from sealmarket_enclave.protocol.numbers import Tee
 
 Svn = Annotated[int, Meta(ge=0, le=0xFFFF)]
@@ -146,7 +146,7 @@ _Document = TypeVar("_Document", TcbInfo, QeIdentity)
 
 def _read(text: str, kind: type[_Document], name: str) -> _Document:
     try:
-        value = msgspec.json.decode(text, type=prepared(kind))
+        value: _Document = parse_json(text, prepared(kind))
     except (*NOT_JSON, ValueError) as error:
         return refuse(Reason.ENDORSEMENT_MALFORMED, name, error)
     if value.issue_date.tzinfo is None or value.next_update.tzinfo is None:

@@ -17,7 +17,7 @@ from sealmarket.attestation.core.errors import InvalidRules
 from sealmarket.attestation.core.model import TcbStatus
 from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket.attestation.registry import Measurement, VendorRules
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, from_builtins
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, from_builtins, parse_json
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
 TeeSlug = Literal["sgx", "tdx", "snp", "cca", "nvidia", "nitro"]
@@ -96,7 +96,7 @@ def read_rules(raw: bytes) -> AppraisalPolicy:
         InvalidRules: not JSON, an unknown or absent field, or a policy that ``check_rules`` refuses.
     """
     try:
-        document = msgspec.json.decode(raw)
+        document = parse_json(raw)
         if isinstance(document, dict) and "evidence" in document:
             document = document["evidence"]
         rules = from_builtins(AppraisalPolicy, document)

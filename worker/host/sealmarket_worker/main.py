@@ -53,6 +53,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
         stop=stop,
         listeners=(listener, ProgressLog(config.state / PROGRESS)),
         settle_patience_seconds=config.settle_patience_seconds,
+        limits=config.limits,
     )
     log.warning("the %s device is virtual: its evidence is SIMULATED, no hardware", config.tee.name)
     try:

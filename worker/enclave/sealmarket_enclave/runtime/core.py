@@ -158,7 +158,12 @@ class Runtime:
             return bound, job
         try:
             workload, names = self._around.workplace.prepare(
-                job.workload, job.environment, bound.spec.workload_digest, job.parameters, len(job.assets)
+                job.workload,
+                job.environment,
+                bound.spec.workload_digest,
+                job.parameters,
+                len(job.assets),
+                bound.spec.settle_window,
             )
         except JobDoomed as doom:
             return bound, doom

@@ -48,12 +48,14 @@ class Workplace(Protocol):
         digest: Bytes32,
         parameters: Mapping[str, ParameterValue],
         asset_count: int,
+        settle_window: int,
     ) -> tuple[Prepared, tuple[str, ...]]:
         """Copy, measure and check a workload; also the name under which it takes each asset, in order.
 
         Raises:
             JobRefused: another bundle, or an edited or missing dependency.
-            JobDoomed: parameters against its schema, or another number of inputs than it takes.
+            JobDoomed: parameters against its schema, another number of inputs than it takes, or more time than a job
+                has with a settle window of that many seconds.
         """
 
     def close(self) -> None:
