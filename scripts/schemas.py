@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.toolchain import ROOT
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.protocol import book, orders, wire
 from sealmarket.protocol.schema import json_schema
 from sealmarket_enclave.protocol import job, policy, receipt, release, terms
@@ -44,10 +44,10 @@ SHAPES: dict[str, type] = {
 def schemas() -> dict[str, dict[str, Any]]:
     """Every schema by the name of its file. The policy's holds that of its evidence rules."""
     made = {name: json_schema(shape) for name, shape in SHAPES.items()}
-    rules = json_schema(EvidenceRules)
+    rules = json_schema(AppraisalPolicy)
     whole = made["policy"]
     whole["$defs"] |= rules["$defs"]
-    whole["$defs"]["PolicyDocument"]["properties"]["evidence"] = {"$ref": "#/$defs/EvidenceRules"}
+    whole["$defs"]["PolicyDocument"]["properties"]["evidence"] = {"$ref": "#/$defs/AppraisalPolicy"}
     return made
 
 

@@ -33,6 +33,7 @@ NAMES = (
     Word(r"\bStoryteller\b|\bChainLedger\b", "ProgressReporter, ProviderTransactions"),
     Word(r"\bTradeDesk\b|\bCancelling\b", "MarketExtension, OrderCancellation"),
     Word(r"\bEvidenceRules\b", "AppraisalPolicy"),
+    Word(r"\bVerdict\b", "AppraisalResult"),
     Word(r"\bTermsChanged\b|\bAssetPublished\b", "TermsTightened, VersionPublished"),
 )
 PROSE = (

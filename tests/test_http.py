@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sealmarket.attestation.collateral.fetch import Endpoints, Fetcher
+from sealmarket.attestation.collateral.fetch import Fetcher
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.rpc import Rpc
@@ -236,8 +236,8 @@ def _rpc(url: str) -> object:
 
 def _collateral(url: str, monkeypatch: pytest.MonkeyPatch) -> object:
     monkeypatch.setattr("sealmarket.attestation.collateral.fetch.SECONDS", SECONDS)
-    with Fetcher(Endpoints(amd=url)) as fetcher:
-        return fetcher.vcek("Milan", bytes(64), {})
+    with Fetcher() as fetcher:
+        return fetcher.get(f"{url}/vcek/v1/Milan/cert_chain", {})
 
 
 CLIENTS: dict[str, tuple[Callable[[str], object], tuple[type[SealmarketError], ...]]] = {

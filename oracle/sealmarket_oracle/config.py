@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import decode
@@ -41,7 +41,7 @@ class Config:
     host: str
     port: int
     profile: Literal["production", "development"]
-    roots: Roots
+    roots: TrustAnchors
     store: str
     poll_seconds: float
     max_head_age_seconds: int
@@ -103,7 +103,7 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
     )
 
 
-def _roots(files: Any, profile: str, base: Path) -> Roots:
+def _roots(files: Any, profile: str, base: Path) -> TrustAnchors:
     if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
         raise InvalidConfig("development_roots is a list of files with certificates in DER")
     if profile == "production":
@@ -112,13 +112,13 @@ def _roots(files: Any, profile: str, base: Path) -> Roots:
                 "the production profile refuses development roots: evidence under them is simulated",
                 remedy='remove development_roots, or say profile = "development"',
             )
-        return Roots.production()
+        return TrustAnchors.production()
     if not files:
         raise InvalidConfig(
             "the development profile names no development root", remedy='name one, or say profile = "production"'
         )
     try:
-        return Roots.production().with_development(*((base / name).read_bytes() for name in files))
+        return TrustAnchors.production().with_development(*((base / name).read_bytes() for name in files))
     except (OSError, AttestationError) as error:
         raise InvalidConfig(
             f"a development root cannot be used: {error}", remedy="name a certificate in DER"

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.chain.follow import Follower
@@ -65,7 +65,7 @@ class StopRecord(Shape, frozen=True, kw_only=True):
 class NodePolicy:
     """What the operator configured: trust anchors, the lowest grade, and the oldest view of the chain in seconds."""
 
-    roots: Roots
+    roots: TrustAnchors
     grade_floor: Grade
     max_head_age_seconds: int
 

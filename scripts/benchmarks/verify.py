@@ -107,12 +107,13 @@ def _cases() -> dict[str, Callable[[], tuple[Call, Call]]]:
 def _intel(tee: str, *, first: bool) -> tuple[Call, Call]:
     import dcap_qvl
 
-    from sealmarket.attestation.collateral.documents import IntelCollateral
-    from sealmarket.attestation.collateral.roots import Roots
-    from sealmarket.attestation.core.evidence import Endorsements, parse
-    from sealmarket.attestation.core.verify import UNCHECKED, Expected, verify
+    from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.attestation.core.evidence import Endorsements
     from sealmarket.attestation.intel import authenticate as intel
     from sealmarket.attestation.intel import trust as intel_trust
+    from sealmarket.attestation.intel.collateral import IntelCollateral
+    from sealmarket.attestation.parse import parse
+    from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
     from sealmarket_devices.intel_format import SgxReport
     from tests.forge.intel import IntelForge
 
@@ -124,7 +125,11 @@ def _intel(tee: str, *, first: bool) -> tuple[Call, Call]:
         quotes = [forge.sgx_quote(SgxReport(cpu_svn=svns, report_data=data)) for data in datas]
     else:
         quotes = [forge.tdx_quote(forge.td_report(report_data=data)) for data in datas]
-    text, root, roots = forge.collateral(tee), forge.root.der, Roots.production().with_development(forge.root.der)
+    text, root, roots = (
+        forge.collateral(tee),
+        forge.root.der,
+        TrustAnchors.production().with_development(forge.root.der),
+    )
     endorsements = Endorsements(collateral=IntelCollateral.from_json(text))
     engine, moment, expected = (
         dcap_qvl.QuoteCollateralV3.from_json(text),
@@ -150,15 +155,16 @@ def _snp() -> tuple[Call, Call]:
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
     from cryptography.hazmat.primitives.hashes import SHA384
 
-    from sealmarket.attestation.collateral.roots import Roots
-    from sealmarket.attestation.core.evidence import Endorsements, parse
-    from sealmarket.attestation.core.verify import UNCHECKED, Expected, verify
+    from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.attestation.core.evidence import Endorsements
+    from sealmarket.attestation.parse import parse
+    from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
     from tests.vectors import FOLDER
 
     raw = (FOLDER / "snp/TEE-Attestation-Verification-ms-genoa-v3.report.bin").read_bytes()
     files = ["snp/ms-genoa-v3.vcek.der", "snp/go-sev-guest-ask_ark_genoa.pem"]
     endorsements = Endorsements.read((FOLDER / name).read_bytes() for name in files)
-    now, expected, roots = datetime(2026, 6, 1, tzinfo=UTC), Expected(report_data=UNCHECKED), Roots.production()
+    now, expected, roots = datetime(2026, 6, 1, tzinfo=UTC), Expected(report_data=UNCHECKED), TrustAnchors.production()
     verdict = verify(parse(raw), endorsements, roots, now, expected)
     if not verdict.authentic:
         raise RuntimeError(f"the SNP report does not verify: {verdict.reasons}")

@@ -9,8 +9,7 @@ import msgspec
 
 from scripts.demo_story.story import DAY, Story
 from scripts.toolchain import VENV
-from sealmarket.attestation.core.model import Grade
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.client import DraftTerms, PolicyDraft
 from sealmarket_enclave.protocol.codec import canonical_json, to_builtins
 from sealmarket_enclave.protocol.policy import OutputRules
@@ -39,7 +38,7 @@ def prepare(story: Story) -> Path:
 
 
 def _draft(story: Story) -> PolicyDraft:
-    rules = EvidenceRules(measurements=(story.measurement,), platforms="any", lowest_grade=Grade.SIMULATED)
+    rules = AppraisalPolicy(measurements=(story.measurement,), platforms="any", lowest_grade="simulated")
     return PolicyDraft(
         title="My table",
         evidence=to_builtins(rules),

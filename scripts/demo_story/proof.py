@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scripts.demo_story.story import Story, StoryBroken
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.receipts.facts import chain_facts
 from sealmarket.receipts.model import Conclusion, Trusted
@@ -27,7 +27,7 @@ def prove(story: Story) -> None:
         evidence = story.cast.insurer.evidence(job_id, story.result_key)
         bundle = gather_proof(market.chain, story.cast.store, job_id, evidence=evidence)
         write_proof(path, bundle)
-        roots = Roots.production().with_development(market.root_file.read_bytes())
+        roots = TrustAnchors.production().with_development(market.root_file.read_bytes())
         facts = chain_facts(market.chain, job_id, at=market.chain.final().hash)
         report = verify_receipt(bundle, Trusted(book=market.book, facts=facts, roots=roots))
     rows = [

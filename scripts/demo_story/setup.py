@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.toolchain import ROOT
-from sealmarket.attestation.core.model import TdxMeasurement
+from sealmarket.attestation.intel.measurement import TdxMeasurement
 from sealmarket.client import Consumer, MarketApi, Owner, Provider, Store
 from sealmarket.workloads.fetch import fetch_wheels, lock_environment
 from sealmarket_devices.driver import expected_measurement

@@ -21,9 +21,8 @@ from scripts.demo_story.data import TARGET, Part
 from scripts.demo_story.money import Money
 from scripts.demo_story.score import auc
 from scripts.toolchain import ROOT
-from sealmarket.attestation.core.model import Grade as EvidenceGrade
-from sealmarket.attestation.core.model import TdxMeasurement
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.intel.measurement import TdxMeasurement
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.client import AssetWish, DraftTerms, JobLimits, PolicyDraft, SealedAsset, create_result_key
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.protocol.transitions import Status
@@ -116,7 +115,7 @@ def seal_and_publish(story: Story) -> None:
 def draft_of(story: Story, name: str) -> PolicyDraft:
     """A hospital's policy: this enclave, this workload, these prices; what leaves is a model of both hospitals."""
     part = story.parts[name]
-    rules = EvidenceRules(measurements=(story.measurement,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+    rules = AppraisalPolicy(measurements=(story.measurement,), platforms="any", lowest_grade="simulated")
     now = story.market.chain.head().timestamp
     return PolicyDraft(
         title=f"{NAMES[name]}: outpatient visits",

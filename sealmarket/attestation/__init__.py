@@ -1,6 +1,12 @@
 """Evidence from trusted hardware: is it authentic, and is it acceptable?
 
-Bytes -> :func:`sealmarket.attestation.core.evidence.parse` -> :func:`sealmarket.attestation.core.verify.authenticate`
--> :func:`sealmarket.attestation.core.verify.appraise` -> verdict. Roots, time and collateral are arguments; only
-``fetch`` talks to the network. This package holds nothing else: import the modules by name.
+    core         vocabulary, interface of a TEE, what all vendors share
+    intel, amd   one package per vendor, independent of each other
+    registry     the table of TEEs: the only importer of the vendors' packages
+    parse        bytes -> evidence
+    collateral   trust anchors; the store of endorsements; ``fetch``, the one module that talks to the network
+    policy       the appraisal policy; ``verify`` (authenticate, appraise); EAR; simulate; forecast
+
+Each line imports only lines above it. Trust anchors, time and endorsements are arguments. This module holds nothing
+else: import the modules by name.
 """

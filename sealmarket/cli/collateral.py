@@ -1,32 +1,29 @@
-"""Keep the vendor's collateral: what is here, what is due, and bundles for machines without network."""
+"""Store vendors' collateral: what is stored, what is due, and bundles for machines without network."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sealmarket.attestation.amd.report import read_report
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.fetch import Endpoints, Fetcher, kds_request
-from sealmarket.attestation.collateral.roots import Roots
-from sealmarket.attestation.collateral.store import (
-    CollateralStore,
-    PlatformKind,
-    default_store,
-    kind_of_quote,
-)
+from sealmarket.attestation.collateral.fetch import Fetcher
+from sealmarket.attestation.collateral.fetch import pccs as pccs_endpoints
+from sealmarket.attestation.collateral.store import CollateralStore, default_store
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.collateral import PlatformKind
 from sealmarket.attestation.core.errors import CollateralError
-from sealmarket.attestation.core.evidence import parse
-from sealmarket.attestation.core.model import Tee
-from sealmarket.cli.evidence import TeeChoice, read_time
+from sealmarket.attestation.core.evidence import Evidence
+from sealmarket.attestation.parse import parse
+from sealmarket.attestation.registry import MODULES, CollateralDocument, module_of
+from sealmarket.cli.evidence import read_time
+from sealmarket_enclave.protocol.numbers import Tee
 
 app = typer.Typer(no_args_is_help=True, help="Keep the vendor's collateral for machines with and without network.")
 
+_BY_KIND = tuple(tee.slug for tee, module in MODULES.items() if module.issues_by_kind)
 _Store = Annotated[Path | None, typer.Option(help="The collateral store; by default the user's own.")]
 _At = Annotated[str | None, typer.Option(help="As of this ISO 8601 time.")]
 
@@ -47,7 +44,7 @@ def status(
     kept = _open(store)
     rows = [
         {
-            "tee": entry.kind.tee.value,
+            "tee": entry.kind.tee.slug,
             "fmspc": entry.kind.fmspc,
             "ca": entry.kind.ca,
             "evaluation": entry.evaluation_number,
@@ -73,47 +70,49 @@ def status(
 def fetch(
     evidence: Annotated[Path | None, typer.Argument(help="Evidence that says which platform it is about.")] = None,
     fmspc: Annotated[str | None, typer.Option(help="The platform's FMSPC in hex, instead of evidence.")] = None,
-    tee: Annotated[TeeChoice, typer.Option(help="With --fmspc: sgx or tdx.")] = TeeChoice.TDX,
+    tee: Annotated[str, typer.Option(metavar="|".join(_BY_KIND), help="With --fmspc.")] = Tee.TDX.slug,
     ca: Annotated[str, typer.Option(help="With --fmspc: platform or processor.")] = "platform",
     pccs: Annotated[str | None, typer.Option(help="Ask this PCCS instead of Intel.")] = None,
     amd: Annotated[str | None, typer.Option(help="Ask this mirror instead of AMD's KDS.")] = None,
     store: _Store = None,
 ) -> None:
     """Fetch collateral for a platform and keep it; without arguments, refresh what is due."""
-    kept, endpoints = _open(store), Endpoints.pccs(pccs) if pccs else Endpoints()
-    with Fetcher(replace(endpoints, amd=amd) if amd else endpoints) as fetcher:
-        if evidence is not None and (found := parse(evidence.read_bytes())).tee is Tee.SNP:
-            _fetch_snp(found.raw, fetcher, kept)
-            return
-        kinds: list[PlatformKind] = []
+    kept = _open(store)
+    endpoints = {**(pccs_endpoints(pccs) if pccs else {}), **({"amd": amd} if amd else {})}
+    kinds: list[PlatformKind] = []
+    with Fetcher(endpoints) as fetcher:
         if evidence is not None:
-            kinds = [kind_of_quote(parse(evidence.read_bytes()))]
+            found = parse(evidence.read_bytes())
+            kind = module_of(found.tee).platform_kind(found)
+            if kind is None:
+                _fetch_for(found, fetcher, kept)
+                return
+            kinds = [kind]
         elif fmspc is not None:
-            if ca not in ("platform", "processor") or tee not in (TeeChoice.SGX, TeeChoice.TDX):
-                raise typer.BadParameter("--ca is platform or processor, --tee is sgx or tdx")
-            kinds = [PlatformKind(Tee(tee.value), fmspc.lower(), "platform" if ca == "platform" else "processor")]
+            if ca not in ("platform", "processor") or tee not in _BY_KIND:
+                raise typer.BadParameter(f"--ca is platform or processor, --tee is {' or '.join(_BY_KIND)}")
+            kinds = [PlatformKind(Tee.from_slug(tee), fmspc.lower(), "platform" if ca == "platform" else "processor")]
         problems = kept.refresh(fetcher.collateral, datetime.now(UTC), kinds)
     for problem in problems:
         typer.echo(f"not refreshed: {problem}", err=True)
     raise typer.Exit(1 if problems else 0)
 
 
-def _fetch_snp(raw: bytes, fetcher: Fetcher, kept: CollateralStore) -> None:
-    """The VCEK of the report's chip at its reported TCB, with AMD's chain and revocation list."""
-    product, chip, levels = kds_request(read_report(raw))
-    found = fetcher.vcek(product, chip, levels)
-    for certificate in found.certificates:
-        kept.put_certificate(certificate)
-    for crl in found.crls:
-        kept.put_crl(crl)
-    typer.echo(f"{len(found.certificates)} certificates and {len(found.crls)} revocation lists kept for {product}")
+def _fetch_for(evidence: Evidence, fetcher: Fetcher, kept: CollateralStore) -> None:
+    """The certificates of the machine that made this evidence, with the vendor's chain and revocation list."""
+    found = fetcher.endorsements(evidence)
+    kept.put_all(found)
+    typer.echo(
+        f"{len(found.certificates)} certificates and {len(found.crls)} revocation lists stored"
+        f" for the machine of this {evidence.tee.slug} evidence"
+    )
 
 
 @app.command("export")
 def export_command(
     file: Annotated[Path, typer.Argument(help="Where to write the bundle.")], store: _Store = None
 ) -> None:
-    """Write everything that is kept into one file."""
+    """Write everything that is stored into one file."""
     file.write_bytes(_open(store).export_bundle())
 
 
@@ -123,16 +122,16 @@ def import_command(
     store: _Store = None,
     development_root: Annotated[Path | None, typer.Option(help="Also trust this DER root (simulated).")] = None,
 ) -> None:
-    """Prove and keep what a file brings, all of it or nothing."""
-    roots = Roots.production()
+    """Prove and store the contents of a file, all of it or nothing."""
+    anchors = TrustAnchors.production()
     if development_root is not None:
-        roots = roots.with_development(development_root.read_bytes())
-    kept = CollateralStore(_open(store).folder, roots)
+        anchors = anchors.with_development(development_root.read_bytes())
+    kept = CollateralStore(_open(store).folder, anchors)
     raw = file.read_bytes()
     if b'"sealmarket/collateral-bundle/' in raw[:200]:
         taken = kept.import_bundle(raw)
     else:
-        kept.put(IntelCollateral.from_json(raw))
+        kept.put(CollateralDocument.from_json(raw))
         taken = 1
     typer.echo(f"{taken} kept")
 
@@ -141,7 +140,9 @@ def import_command(
 def forecast(
     newer: Annotated[Path, typer.Argument(help="Newer collateral (QuoteCollateralV3 JSON).")],
     evidence: Annotated[list[Path], typer.Argument(help="The last evidence of each running platform.")],
-    policy: Annotated[Path | None, typer.Option(help="Rules that decide; else the built-in strict ones.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="The policy that decides; by default the built-in strict one.")
+    ] = None,
     at: _At = None,
     store: _Store = None,
 ) -> None:
@@ -158,12 +159,14 @@ def forecast(
             raise CollateralError(f"no collateral in use is kept for {path}", remedy="import or fetch it first")
         running.append(Running(name=path.name, evidence=found, collateral=collateral))
     rules = read_rules(policy.read_bytes()) if policy else None
-    outlooks = look_ahead(running, IntelCollateral.from_json(newer.read_bytes()), Roots.production(), now, rules)
+    outlooks = look_ahead(
+        running, CollateralDocument.from_json(newer.read_bytes()), TrustAnchors.production(), now, rules
+    )
     for outlook in outlooks:
         before = outlook.before.status.value if outlook.before else "not authentic"
         after = outlook.after.status.value if outlook.after else "not authentic"
-        word = "falls out" if outlook.falls_out else "stays as it is"
+        change = "falls out" if outlook.falls_out else "stays as it is"
         until = f", at the latest on {outlook.last_day.isoformat()}" if outlook.last_day else ""
         reasons = ", ".join(reason.value for reason in outlook.reasons)
-        typer.echo(f"{outlook.name}: {before} -> {after}, {word}{until} {reasons}".rstrip())
+        typer.echo(f"{outlook.name}: {before} -> {after}, {change}{until} {reasons}".rstrip())
     raise typer.Exit(1 if any(outlook.falls_out for outlook in outlooks) else 0)

@@ -12,28 +12,38 @@ from typing import Annotated, Any
 
 import typer
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.roots import Roots, self_signed_roots
 from sealmarket.attestation.collateral.store import CollateralStore, default_store
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors, self_signed_roots
 from sealmarket.attestation.core.errors import CollateralError, NotEvidence
-from sealmarket.attestation.core.evidence import Endorsements, Evidence, parse
-from sealmarket.attestation.core.model import Finding, Grade, Tee, Verdict
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.findings import Finding
+from sealmarket.attestation.core.model import AppraisalResult
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.core.verify import UNCHECKED, Expected, verify
-from sealmarket.attestation.policy.rules import EvidenceRules, read_rules
+from sealmarket.attestation.parse import parse
+from sealmarket.attestation.policy.rules import AppraisalPolicy, read_rules
+from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
+from sealmarket.attestation.registry import MODULES, module_of
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 app = typer.Typer(no_args_is_help=True, help="Verify evidence of trusted hardware, or show what it claims.")
 
 ACCEPTED, REFUSED, NOT_EVIDENCE = 0, 1, 2
 
 
-class TeeChoice(StrEnum):
-    """``--tee``."""
+AUTO = "auto"
+_TEES = (AUTO, *(tee.slug for tee in MODULES))
 
-    AUTO = "auto"
-    SGX = "sgx"
-    TDX = "tdx"
-    SNP = "snp"
+
+def _read_tee(text: str) -> Tee | None:
+    """A registered TEE by name; None for ``auto``, whatever the evidence is."""
+    if text not in _TEES:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(_TEES)}")
+    return None if text == AUTO else Tee.from_slug(text)
+
+
+_TeeOption = Annotated[
+    Tee | None, typer.Option(parser=_read_tee, metavar="|".join(_TEES), help="What the evidence must be.")
+]
 
 
 class RootsChoice(StrEnum):
@@ -68,9 +78,9 @@ def _read(path: Path) -> bytes:
         raise typer.Exit(NOT_EVIDENCE) from error
 
 
-def _parse(path: Path, tee: TeeChoice, as_json: bool = False) -> Evidence:
+def _parse(path: Path, tee: Tee | None, as_json: bool = False) -> Evidence:
     try:
-        return parse(_read(path), None if tee is TeeChoice.AUTO else Tee(tee.value))
+        return parse(_read(path), tee)
     except NotEvidence as error:
         if as_json:
             typer.echo(json.dumps(_nothing(error), indent=2))
@@ -79,7 +89,7 @@ def _parse(path: Path, tee: TeeChoice, as_json: bool = False) -> Evidence:
 
 
 def _nothing(error: NotEvidence) -> dict[str, Any]:
-    """The answer about bytes that are no evidence: the same fields, and nothing known."""
+    """The answer about bytes that are no evidence: the same fields, all empty."""
     finding = Finding(Reason.MALFORMED, "evidence of a supported TEE", error.message, error.remedy)
     return {
         "tee": None,
@@ -98,21 +108,23 @@ def _nothing(error: NotEvidence) -> dict[str, Any]:
 @app.command("verify")
 def verify_command(
     file: Annotated[Path, typer.Argument(help="Raw evidence, hex, base64, or an agent's JSON.")],
-    tee: Annotated[TeeChoice, typer.Option(help="What the evidence must be.")] = TeeChoice.AUTO,
+    tee: _TeeOption = None,
     collateral: Annotated[Path | None, typer.Option(help="Intel collateral (QuoteCollateralV3 JSON).")] = None,
     endorsement: Annotated[
         list[Path] | None, typer.Option(help="Certificates, chains or CRLs, DER or PEM; repeat in any order.")
     ] = None,
     nonce: Annotated[str | None, typer.Option(help="Report data must be this, filled with zeros.")] = None,
     report_data: Annotated[str | None, typer.Option(help="Report data must be this, all 64 bytes.")] = None,
-    policy: Annotated[Path | None, typer.Option(help="Evidence rules, or a policy that holds them.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="An appraisal policy, or a policy document that holds one.")
+    ] = None,
     at: Annotated[str | None, typer.Option(help="Verify as of this ISO 8601 time.")] = None,
-    roots: Annotated[RootsChoice, typer.Option(help="Which roots to trust.")] = RootsChoice.PRODUCTION,
+    roots: Annotated[RootsChoice, typer.Option(help="Which trust anchors to use.")] = RootsChoice.PRODUCTION,
     event_log: Annotated[Path | None, typer.Option(help="An event log to replay against the RTMRs.")] = None,
     collected_at: Annotated[str | None, typer.Option(help="When the evidence was collected.")] = None,
     store: Annotated[Path | None, typer.Option(help="The collateral store to look in.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
-    ear: Annotated[Path | None, typer.Option(help="Write the verdict as a signed EAR (JWT) here.")] = None,
+    ear: Annotated[Path | None, typer.Option(help="Write the result as a signed EAR (JWT) here.")] = None,
     ear_key: Annotated[Path | None, typer.Option(help="The P-256 key (PEM) that signs the EAR.")] = None,
 ) -> None:
     """Is this evidence authentic and acceptable? Exit 0 accepted, 1 refused, 2 not evidence at all."""
@@ -130,11 +142,11 @@ def verify_command(
         collected_at=read_time(collected_at) if collected_at else None,
     )
     chosen = CollateralStore(store) if store else default_store()
-    verdict = _decide(evidence, collateral, endorsement or [], roots, now, expected, rules, chosen)
+    result = _decide(evidence, collateral, endorsement or [], roots, now, expected, rules, chosen)
     if ear is not None:
-        _write_ear(verdict, ear, ear_key, now, rules)
-    typer.echo(json.dumps(verdict.as_json(), indent=2) if as_json else say(verdict))
-    raise typer.Exit(ACCEPTED if verdict.accepted else REFUSED)
+        _write_ear(result, ear, ear_key, now, rules)
+    typer.echo(json.dumps(result.as_json(), indent=2) if as_json else say(result))
+    raise typer.Exit(ACCEPTED if result.accepted else REFUSED)
 
 
 def _decide(
@@ -144,56 +156,55 @@ def _decide(
     choice: RootsChoice,
     now: datetime,
     expected: Expected,
-    rules: EvidenceRules | None,
+    rules: AppraisalPolicy | None,
     store: CollateralStore,
-) -> Verdict:
-    """Endorsements that cannot be read are a refusal: nothing vouches for the evidence then."""
+) -> AppraisalResult:
+    """Endorsements that cannot be read are a refusal: without them the evidence cannot be authenticated."""
     try:
         endorsements = store.endorsements_for(evidence, now)
         if collateral is not None:
-            endorsements = replace(endorsements, collateral=IntelCollateral.from_json(_read(collateral)))
+            endorsements = endorsements.and_also(module_of(evidence.tee).read_endorsements(_read(collateral)))
         endorsements = endorsements.with_files(_read(path) for path in endorsement)
     except CollateralError as error:
         finding = Finding(Reason.ENDORSEMENT_MALFORMED, "endorsements that can be read", error.message)
-        return Verdict(tee=evidence.tee, report=None, findings=(finding,))
-    roots, note = Roots.production(), tuple[str, ...]()
+        return AppraisalResult(tee=evidence.tee, report=None, findings=(finding,))
+    anchors, note = TrustAnchors.production(), tuple[str, ...]()
     if choice is RootsChoice.DEVELOPMENT:
-        roots, note = _development(roots, endorsements)
-    verdict = verify(evidence, endorsements, roots, now, expected, rules)
-    return replace(verdict, notes=(*verdict.notes, *note))
+        anchors, note = _development(anchors, endorsements)
+    result = verify(evidence, endorsements, anchors, now, expected, rules)
+    return replace(result, notes=(*result.notes, *note))
 
 
-def _development(roots: Roots, endorsements: Endorsements) -> tuple[Roots, tuple[str, ...]]:
-    """Development roots are named by the caller: self-signed certificates among the endorsements or
-    collateral."""
-    named = self_signed_roots(roots, endorsements.certificates)
+def _development(anchors: TrustAnchors, endorsements: Endorsements) -> tuple[TrustAnchors, tuple[str, ...]]:
+    """The caller names development roots as self-signed certificates among the endorsements or collateral."""
+    named = self_signed_roots(anchors, endorsements.certificates)
     if named or endorsements.collateral is None:
-        return roots.with_development(*named), ()
-    chain = Endorsements.read([endorsements.collateral.tcb_info_issuer_chain.encode()]).certificates
-    named = self_signed_roots(roots, chain)
+        return anchors.with_development(*named), ()
+    named = self_signed_roots(anchors, endorsements.collateral.certificates())
     note = ("development root taken from the collateral file",) if named else ()
-    return roots.with_development(*named), note
+    return anchors.with_development(*named), note
 
 
-def _write_ear(verdict: Verdict, path: Path, key: Path | None, now: datetime, rules: EvidenceRules | None) -> None:
-    from sealmarket.attestation.core.ear import load_key, sign_ear
+def _write_ear(
+    result: AppraisalResult, path: Path, key: Path | None, now: datetime, rules: AppraisalPolicy | None
+) -> None:
+    from sealmarket.attestation.policy.ear import load_key, sign_ear
 
     if key is None:
         raise typer.BadParameter("--ear needs --ear-key, the verifier's P-256 key in PEM")
-    path.write_text(sign_ear(verdict, load_key(_read(key)), now, rules) + "\n")
+    path.write_text(sign_ear(result, load_key(_read(key)), now, rules) + "\n")
 
 
-def say(verdict: Verdict) -> str:
-    """The answer for people: verdict first, then each reason with what was expected, found, and what to
-    do."""
-    word = "ACCEPTED" if verdict.accepted else "REFUSED"
-    grade = verdict.grade.value.upper() if verdict.grade is Grade.SIMULATED else verdict.grade
-    lines = [f"{word}: {verdict.tee.value} evidence, {'authentic' if verdict.authentic else 'NOT authentic'}"]
-    if verdict.tcb is not None:
-        lines.append(f"  grade {grade}, TCB {verdict.tcb.status.value}, advisories {list(verdict.tcb.advisories)}")
-        lines.append(f"  measurement {verdict.claims['measurement_digest']}")
-        lines.append(f"  report data {verdict.claims['report_data']}")
-    for title, findings in (("refused", verdict.findings), ("warning", verdict.warnings)):
+def say(result: AppraisalResult) -> str:
+    """The answer for people: accepted or refused, then each reason with expected, found and remedy."""
+    outcome = "ACCEPTED" if result.accepted else "REFUSED"
+    lines = [f"{outcome}: {result.tee.slug} evidence, {'authentic' if result.authentic else 'NOT authentic'}"]
+    if result.tcb is not None and result.grade is not None:
+        grade = "SIMULATED" if result.grade is Grade.SIMULATED else result.grade.slug
+        lines.append(f"  grade {grade}, TCB {result.tcb.status.value}, advisories {list(result.tcb.advisories)}")
+        lines.append(f"  measurement {result.claims['measurement_digest']}")
+        lines.append(f"  report data {result.claims['report_data']}")
+    for title, findings in (("refused", result.findings), ("warning", result.warnings)):
         for finding in findings:
             lines += [
                 f"  {title}: {finding.reason.value}",
@@ -201,22 +212,22 @@ def say(verdict: Verdict) -> str:
                 f"    found      {finding.found}",
                 f"    what to do {finding.remedy}",
             ]
-    lines += [f"  note: {note}" for note in verdict.notes]
+    lines += [f"  note: {note}" for note in result.notes]
     return "\n".join(lines)
 
 
 @app.command("show")
 def show_command(
     file: Annotated[Path, typer.Argument(help="Raw evidence, hex, base64, or an agent's JSON.")],
-    tee: Annotated[TeeChoice, typer.Option(help="What the evidence must be.")] = TeeChoice.AUTO,
+    tee: _TeeOption = None,
 ) -> None:
     """Show what evidence claims, as JSON. Nothing is verified."""
-    from sealmarket.attestation.core.verify import unverified_claims
+    from sealmarket.attestation.policy.verify import unverified_claims
 
     evidence = _parse(file, tee)
     shown: dict[str, Any] = {
         "verified": False,
-        "tee": evidence.tee.value,
+        "tee": evidence.tee.slug,
         "source": evidence.source,
         "claims": unverified_claims(evidence),
     }

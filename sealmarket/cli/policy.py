@@ -1,4 +1,4 @@
-"""Check, explain and try out the evidence rules of a policy."""
+"""Check, explain and try out an appraisal policy."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sealmarket.attestation.policy.explain import explain
 from sealmarket.attestation.policy.rules import read_rules, rules_schema
 from sealmarket.attestation.policy.simulate import read_cases, simulate
 
-app = typer.Typer(no_args_is_help=True, help="Check, explain and try out the evidence rules of a policy.")
+app = typer.Typer(no_args_is_help=True, help="Check, explain and try out an appraisal policy.")
 
-_PolicyFile = Annotated[Path, typer.Argument(help="Evidence rules, or a policy document that holds them.")]
+_PolicyFile = Annotated[Path, typer.Argument(help="An appraisal policy, or a policy document that holds one.")]
 
 
 @app.command()
 def check(file: _PolicyFile) -> None:
-    """Are these rules usable? Exit 0, or 1 with what is wrong and what to do."""
+    """Is this policy usable? Exit 0, or 1 with what is wrong and what to do."""
     rules = read_rules(file.read_bytes())
-    typer.echo(f"usable: {len(rules.measurements)} measurement(s), lowest grade {rules.lowest_grade.value}")
+    typer.echo(f"usable: {len(rules.measurements)} measurement(s), lowest grade {rules.lowest_grade}")
 
 
 @app.command("explain")
 def explain_command(file: _PolicyFile) -> None:
-    """Say in words what these rules demand, and what they leave open."""
+    """Print as sentences what the policy requires, and what it leaves open."""
     for line in explain(read_rules(file.read_bytes())):
         typer.echo(f"- {line}")
 
@@ -38,17 +38,17 @@ def simulate_command(
     cases: Annotated[list[Path], typer.Argument(help="JSON lists of past evidence (see the documentation).")],
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """Run rules over past evidence: what would they have refused, and by which rule? Exit 0 if nothing."""
+    """Run a policy over past evidence: what would it have refused, and by which rule? Exit 0 if nothing."""
     rules = read_rules(file.read_bytes())
     outcomes = [simulate(rules, case) for path in cases for case in read_cases(path)]
-    refused = [outcome for outcome in outcomes if not outcome.verdict.accepted]
-    by_rule = Counter(reason.value for o in refused for reason in o.verdict.reasons)
+    refused = [outcome for outcome in outcomes if not outcome.result.accepted]
+    by_rule = Counter(reason.value for o in refused for reason in o.result.reasons)
     if as_json:
         answer = {
             "evidence": len(outcomes),
             "refused": len(refused),
             "by_rule": dict(by_rule.most_common()),
-            "outcomes": [{"name": o.name, **o.verdict.as_json()} for o in outcomes],
+            "outcomes": [{"name": o.name, **o.result.as_json()} for o in outcomes],
         }
         typer.echo(json.dumps(answer, indent=2))
     else:
@@ -56,11 +56,11 @@ def simulate_command(
         for rule, count in by_rule.most_common():
             typer.echo(f"  {count:5} by {rule}")
         for outcome in refused:
-            typer.echo(f"  {outcome.name}: {', '.join(r.value for r in outcome.verdict.reasons)}")
+            typer.echo(f"  {outcome.name}: {', '.join(r.value for r in outcome.result.reasons)}")
     raise typer.Exit(1 if refused else 0)
 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of evidence rules."""
+    """Print the JSON Schema of an appraisal policy."""
     typer.echo(json.dumps(rules_schema(), indent=2))

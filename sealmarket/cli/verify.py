@@ -89,9 +89,9 @@ def _read(receipt: str, book: Path | None, rpc: str | None, at: str | None) -> t
 
 
 def _roots(development: list[Path]) -> Any:
-    from sealmarket.attestation.collateral.roots import Roots
+    from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 
-    roots = Roots.production()
+    roots = TrustAnchors.production()
     return roots.with_development(*(path.read_bytes() for path in development)) if development else roots
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from sealmarket.attestation.policy.rules import EvidenceRules, check_rules
+from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.protocol import merkle
 from sealmarket.protocol.book import Committee
@@ -29,7 +29,7 @@ from sealmarket_enclave.protocol.codec import (
     from_builtins,
     to_builtins,
 )
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee, Timestamp
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, Timestamp
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 
@@ -62,9 +62,9 @@ class PolicyDraft(Shape, frozen=True, kw_only=True):
     output: OutputRules
     data_card: dict[str, Any]
 
-    def rules(self) -> EvidenceRules:
+    def rules(self) -> AppraisalPolicy:
         """The evidence rules, strictly read. Raises :class:`MalformedDocument`, :class:`InvalidRules`."""
-        rules = from_builtins(EvidenceRules, self.evidence)
+        rules = from_builtins(AppraisalPolicy, self.evidence)
         check_rules(rules)
         return rules
 
@@ -79,8 +79,8 @@ def policy_document(
         InvalidRules, MalformedDocument: evidence rules that are none, or that accept nothing.
     """
     rules = draft.rules()
-    if rules.lowest_grade.value != draft.terms.min_grade:
-        raise PolicyMismatch("terms.minGrade", rules.lowest_grade.value, draft.terms.min_grade)
+    if rules.lowest_grade != draft.terms.min_grade:
+        raise PolicyMismatch("terms.minGrade", rules.lowest_grade, draft.terms.min_grade)
     return PolicyDocument(
         asset_id=asset_id,
         asset_version=version,
@@ -94,20 +94,20 @@ def policy_document(
     )
 
 
-def allow_root(rules: EvidenceRules, workloads: Iterable[Bytes32]) -> Bytes32:
+def allow_root(rules: AppraisalPolicy, workloads: Iterable[Bytes32]) -> Bytes32:
     """The root over every allowed pair of measurement and workload."""
     return merkle.root(allowed_pairs(rules, workloads))
 
 
-def allowed_pairs(rules: EvidenceRules, workloads: Iterable[Bytes32]) -> list[Bytes32]:
+def allowed_pairs(rules: AppraisalPolicy, workloads: Iterable[Bytes32]) -> list[Bytes32]:
     """The leaves of the allow-list, one for each pair of measurement and workload."""
     return [
-        allowed_leaf(Tee[measurement.tee.name], measurement.digest(), workload)
+        allowed_leaf(measurement.tee, measurement.digest(), workload)
         for measurement, workload in product(rules.measurements, workloads)
     ]
 
 
-def _terms(draft: PolicyDraft, rules: EvidenceRules) -> Terms:
+def _terms(draft: PolicyDraft, rules: AppraisalPolicy) -> Terms:
     terms = draft.terms
     purposes = 0
     for name in terms.purposes:
@@ -118,7 +118,7 @@ def _terms(draft: PolicyDraft, rules: EvidenceRules) -> Terms:
         expiry=terms.expiry,
         max_uses=terms.max_uses,
         purposes=purposes,
-        min_grade=Grade[terms.min_grade.upper()],
+        min_grade=Grade.from_slug(terms.min_grade),
         budget=terms.budget,
         per_job_cap=terms.per_job_cap,
         allow_root=allow_root(rules, draft.workloads),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain import Block
 from sealmarket.client.jobs import JobRecord
 from sealmarket.protocol.book import AddressBook, Committee
@@ -85,7 +85,7 @@ class Trusted:
 
     book: AddressBook | None = None
     facts: ChainFacts | None = None
-    roots: Roots | None = None
+    roots: TrustAnchors | None = None
 
 
 @dataclass(frozen=True, slots=True)

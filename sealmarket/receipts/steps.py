@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.core.errors import NotEvidence
-from sealmarket.attestation.core.evidence import Endorsements, parse
-from sealmarket.attestation.core.model import Tee as EvidenceTee
-from sealmarket.attestation.core.verify import Expected, verify
+from sealmarket.attestation.parse import parse, parse_endorsements
+from sealmarket.attestation.policy.verify import Expected, verify
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import core_of, members_hash
 from sealmarket.chain.events import JobChallenged
@@ -57,7 +54,7 @@ NO_CHAIN = "no chain to compare with: give --rpc and --book"
 
 
 def _policy(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
-    from sealmarket.attestation.policy.rules import EvidenceRules
+    from sealmarket.attestation.policy.rules import AppraisalPolicy
 
     spec, committee = bundle.spec, committee_of(bundle, trusted)
     counts = (len(bundle.seals), len(bundle.policies))
@@ -84,7 +81,7 @@ def _policy(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
         )
         yield _reached(f"{name}: the evidence reaches its grade", policy.terms.min_grade, bundle.core.grade)
         try:
-            rules = from_builtins(EvidenceRules, policy.evidence)
+            rules = from_builtins(AppraisalPolicy, policy.evidence)
             root: object = allow_root(rules, policy.workloads)
         except SealmarketError as error:
             root = error.message
@@ -147,33 +144,24 @@ def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: 
         report_data=report_data(
             bundle.job_id, package.enclave_signer, enclave_key_hash(package.enclave_key), package.block_hash
         ),
-        tee=EvidenceTee(bundle.spec.tee.name.lower()),
+        tee=bundle.spec.tee,
         collected_at=moment(bundle, trusted),
     )
-    from sealmarket.attestation.policy.rules import EvidenceRules
+    from sealmarket.attestation.policy.rules import AppraisalPolicy
 
     for policy in bundle.policies:
         what = f"authentic, and acceptable to the policy of asset {str(policy.asset_id)[:10]}…"
         try:
-            rules = from_builtins(EvidenceRules, policy.evidence)
-            evidence = parse(package.quote)
-            endorsements = _endorsements(evidence.tee, package.collateral)
-            verdict = verify(evidence, endorsements, trusted.roots, moment(bundle, trusted), expected, rules)
+            rules = from_builtins(AppraisalPolicy, policy.evidence)
+            endorsements = parse_endorsements(package.tee, package.collateral)
+            verdict = verify(
+                parse(package.quote), endorsements, trusted.roots, moment(bundle, trusted), expected, rules
+            )
         except SealmarketError as error:
             yield Check(what, State.FAILED, "evidence that can be appraised", shown(error.message))
             continue
         found = "; ".join(f"{f.reason.value}: expected {f.expected}, found {f.found}" for f in verdict.findings)
         yield holds(what, verdict.accepted, "no findings", found or "none")
-
-
-def _endorsements(tee: EvidenceTee, collateral: str) -> Endorsements:
-    if not collateral:
-        return Endorsements()
-    if tee in (EvidenceTee.SGX, EvidenceTee.TDX):
-        return Endorsements(collateral=IntelCollateral.from_json(collateral))
-    if tee is EvidenceTee.SNP:
-        return Endorsements.read([collateral.encode()])
-    raise NotEvidence(f"{tee.value} evidence is not supported by this version")
 
 
 def _decision(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:

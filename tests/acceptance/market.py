@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scripts.demo_story.setup import prepare_image
-from sealmarket.attestation.core.model import Grade as EvidenceGrade
-from sealmarket.attestation.core.model import TdxMeasurement
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.intel.measurement import TdxMeasurement
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain import Chain, Fault, Mined
 from sealmarket.chain.contracts import AssetOffer, Deal
 from sealmarket.chain.events import JobMatched
@@ -138,7 +137,7 @@ class Rehearsal:
 
     def draft(self, owner: str, **changes: object) -> PolicyDraft:
         """What an owner allows: this enclave, the honest workload, and the one that reaches for everything."""
-        rules = EvidenceRules(measurements=(self.measurement,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+        rules = AppraisalPolicy(measurements=(self.measurement,), platforms="any", lowest_grade="simulated")
         terms: dict[str, object] = {
             "price": PRICES[owner],
             "expiry": self.chain.head().timestamp + 30 * DAY,

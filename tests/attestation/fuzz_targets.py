@@ -17,7 +17,6 @@ Target = Callable[[bytes], object]
 def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     """Each parser with the exceptions that it may raise."""
     from sealmarket.attestation.amd.report import read_report
-    from sealmarket.attestation.collateral.documents import IntelCollateral
     from sealmarket.attestation.core.errors import (
         AttestationError,
         CollateralError,
@@ -26,11 +25,13 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
         InvalidRules,
         NotEvidence,
     )
-    from sealmarket.attestation.core.evidence import Endorsements, parse
+    from sealmarket.attestation.core.evidence import Endorsements
+    from sealmarket.attestation.intel.collateral import IntelCollateral
     from sealmarket.attestation.intel.eventlog import read_event_log
     from sealmarket.attestation.intel.pki import read_chain
     from sealmarket.attestation.intel.quote import read_quote
     from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
+    from sealmarket.attestation.parse import parse
     from sealmarket.attestation.policy.rules import read_rules
 
     return {

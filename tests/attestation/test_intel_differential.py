@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import EvidenceRefused
-from sealmarket.attestation.core.evidence import parse
 from sealmarket.attestation.core.model import TcbStatus
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.intel import authenticate as intel
+from sealmarket.attestation.parse import parse
 from sealmarket_devices import intel_collateral as genuine
 from tests.attestation.support import NOW, endorse, forge_roots
 from tests.forge.intel import IntelForge
@@ -39,7 +39,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intel, "_second_opinion", lambda *_: "not asked")
 
 
-def ours(raw: bytes, collateral: bytes, now: int, roots: Roots) -> tuple[str, Any]:
+def ours(raw: bytes, collateral: bytes, now: int, roots: TrustAnchors) -> tuple[str, Any]:
     try:
         report = intel.authenticate(parse(raw), endorse(collateral), roots, datetime.fromtimestamp(now, UTC))
     except EvidenceRefused as refusal:
@@ -75,7 +75,7 @@ def test_every_quote_with_every_collateral_gets_the_same_answer(entry: dict[str,
         windows = {v["pinned_time"] for e in ENTRIES for v in e["verifications"] if v["collateral"] == name}
         for pinned in windows:
             for now in (pinned - 20 * 86400, pinned, pinned + 2):
-                mine = ours(raw, collateral, now, Roots.production())
+                mine = ours(raw, collateral, now, TrustAnchors.production())
                 other = theirs(raw, collateral, now)
                 assert agree(mine, other), (name, now, mine, other)
 

@@ -1,4 +1,4 @@
-"""Every SGX and TDX entry of the vector folder gives the manifest's verdict at its pinned time."""
+"""Every SGX and TDX entry of the vector folder gives the manifest's result at its pinned time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import NotEvidence
-from sealmarket.attestation.core.evidence import Endorsements, parse
-from sealmarket.attestation.core.model import Grade, TcbStatus, Tee
+from sealmarket.attestation.core.evidence import Endorsements
+from sealmarket.attestation.core.model import TcbStatus
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.core.verify import verify
+from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.eventlog import read_event_log, replay_against
 from sealmarket.attestation.intel.quote import TdBody, read_quote
-from sealmarket.attestation.policy.rules import EvidenceRules, IntelRules
+from sealmarket.attestation.intel.rules import IntelRules
+from sealmarket.attestation.parse import parse
+from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.attestation.policy.verify import verify
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.attestation.support import ANYTHING, endorse
 from tests.vectors import first, manifest, vector
 
@@ -43,21 +46,21 @@ def _name(case: tuple[dict[str, Any], dict[str, Any]]) -> str:
 def test_a_quote_from_hardware_gets_the_expected_verdict(case: tuple[dict[str, Any], dict[str, Any]]) -> None:
     entry, check = case
     now = datetime.fromtimestamp(check["pinned_time"], UTC)
-    evidence = parse(vector(entry["file"]), Tee(entry["tee"]))
+    evidence = parse(vector(entry["file"]), Tee.from_slug(entry["tee"]))
 
-    verdict = verify(evidence, endorse(vector(check["collateral"])), Roots.production(), now, ANYTHING)
+    result = verify(evidence, endorse(vector(check["collateral"])), TrustAnchors.production(), now, ANYTHING)
 
     if "error" in check["verdict"]:
         wanted = next(reason for text, reason in REASON_OF.items() if text in check["verdict"]["error"])
-        assert wanted in verdict.reasons
-        assert not verdict.accepted
+        assert wanted in result.reasons
+        assert not result.accepted
         return
-    assert verdict.grade is Grade.HARDWARE
-    assert verdict.tcb is not None
-    assert verdict.tcb.status.value == check["verdict"]["status"]
-    assert set(verdict.tcb.advisories) == set(check["verdict"]["advisories"])
-    assert verdict.accepted == (verdict.tcb.status is TcbStatus.UP_TO_DATE)
-    claims = verdict.claims
+    assert result.grade is Grade.HARDWARE
+    assert result.tcb is not None
+    assert result.tcb.status.value == check["verdict"]["status"]
+    assert set(result.tcb.advisories) == set(check["verdict"]["advisories"])
+    assert result.accepted == (result.tcb.status is TcbStatus.UP_TO_DATE)
+    claims = result.claims
     assert claims["ppid"] == entry["ppid"]
     assert claims["platform_instance_id"] == entry["platform_instance_id"]
     assert claims["report_data"] == entry["report_data"]
@@ -69,10 +72,10 @@ def test_rules_that_name_status_and_advisories_accept_an_outdated_platform() -> 
     now = datetime.fromtimestamp(check["pinned_time"], UTC)
     evidence = parse(vector(entry["file"]))
     endorsements = endorse(vector(check["collateral"]))
-    strict = verify(evidence, endorsements, Roots.production(), now, ANYTHING)
+    strict = verify(evidence, endorsements, TrustAnchors.production(), now, ANYTHING)
     assert strict.report is not None
 
-    rules = EvidenceRules(
+    rules = AppraisalPolicy(
         measurements=(strict.report.measurement,),
         platforms="any",
         intel=IntelRules(
@@ -80,7 +83,7 @@ def test_rules_that_name_status_and_advisories_accept_an_outdated_platform() -> 
             advisories_allowed=tuple(check["verdict"]["advisories"]),
         ),
     )
-    named = verify(evidence, endorsements, Roots.production(), now, ANYTHING, rules)
+    named = verify(evidence, endorsements, TrustAnchors.production(), now, ANYTHING, rules)
 
     assert strict.reasons == (Reason.TCB_STATUS_TOO_LOW, Reason.ADVISORY_NOT_ALLOWED)
     assert named.reasons == (Reason.EVIDENCE_AGE_UNKNOWN,)
@@ -107,11 +110,15 @@ def test_intels_sample_under_a_root_of_the_same_name_is_refused(kind: str) -> No
     )
     evidence = parse(vector(f"{kind}/{SAMPLES}quote.dat"))
 
-    verdict = verify(
-        evidence, Endorsements(collateral=collateral), Roots.production(), datetime(2024, 1, 1, tzinfo=UTC), ANYTHING
+    result = verify(
+        evidence,
+        Endorsements(collateral=collateral),
+        TrustAnchors.production(),
+        datetime(2024, 1, 1, tzinfo=UTC),
+        ANYTHING,
     )
 
-    assert verdict.reasons == (Reason.UNTRUSTED_ROOT,)
+    assert result.reasons == (Reason.UNTRUSTED_ROOT,)
 
 
 def test_an_event_log_from_hardware_replays_to_the_registers_of_its_quote() -> None:
@@ -130,18 +137,18 @@ def test_azures_tdx_evidence_is_authentic_and_refused_by_name_only(version: str)
     entry = first(e for e in QUOTES if e["file"] == "tdx/trustee-az-td-quote.bin")
     check = entry["verifications"][0]
 
-    verdict = verify(
+    result = verify(
         evidence,
         endorse(vector(check["collateral"])),
-        Roots.production(),
+        TrustAnchors.production(),
         datetime.fromtimestamp(check["pinned_time"], UTC),
         ANYTHING,
     )
 
     assert evidence.source == "azure"
     assert evidence.runtime_data is not None
-    assert verdict.authentic
-    assert Reason.SEPT_VE_DISABLE in verdict.reasons
+    assert result.authentic
+    assert Reason.SEPT_VE_DISABLE in result.reasons
 
 
 def test_azures_tdreport_alone_is_not_evidence() -> None:

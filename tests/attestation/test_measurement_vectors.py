@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sealmarket.attestation.core.model import (
-    Bytes4,
-    Bytes8,
-    Bytes16,
-    Measurement,
-    SgxMeasurement,
-    SnpMeasurement,
-    TdxMeasurement,
-)
+from sealmarket.attestation.amd.measurement import SnpMeasurement
+from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16
+from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
+from sealmarket.attestation.registry import Measurement
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak
 

@@ -12,9 +12,11 @@ import pytest
 
 from sealmarket.attestation.core import model
 from sealmarket.attestation.core.errors import AttestationError
-from sealmarket.attestation.core.model import AuthenticReport, Finding, Grade, Platform, Tcb, TcbStatus, Tee
+from sealmarket.attestation.core.findings import Finding
+from sealmarket.attestation.core.model import AuthenticReport, Platform, Tcb, TcbStatus
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 ROOT = Path(model.__file__).parents[3]
 MAKERS = {"core/model.py", "intel/authenticate.py", "amd/authenticate.py"}

@@ -11,14 +11,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
 from sealmarket.attestation.core.errors import AttestationError, EventLogMalformed, EvidenceRefused, NotEvidence
-from sealmarket.attestation.core.evidence import Endorsements, parse
-from sealmarket.attestation.core.verify import unverified_claims, verify
+from sealmarket.attestation.core.evidence import Endorsements
+from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.eventlog import read_event_log
 from sealmarket.attestation.intel.quote import read_quote
 from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
+from sealmarket.attestation.parse import parse
 from sealmarket.attestation.policy.rules import read_rules
+from sealmarket.attestation.policy.verify import unverified_claims, verify
 from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots
 from tests.forge.intel import IntelForge
 from tests.vectors import vector
@@ -78,10 +79,10 @@ def test_an_edited_quote_is_refused_in_a_typed_way_or_is_the_same_evidence(quote
         evidence = parse(data)
     except NotEvidence:
         return
-    verdict = verify(evidence, ENDORSED, ROOTS, NOW, ANYTHING)
-    if verdict.authentic:
+    result = verify(evidence, ENDORSED, ROOTS, NOW, ANYTHING)
+    if result.authentic:
         # What remains authentic differs at most behind its own end or in a signature's other form.
-        assert verdict.report is not None
+        assert result.report is not None
         inner = read_quote(evidence.raw)
         assert inner.signed in quote
 
@@ -95,8 +96,8 @@ def test_edited_collateral_never_changes_what_is_accepted(part: str, edits: obje
         changed = IntelCollateral.from_json(json.dumps({**parts, part: text}))
     except AttestationError:
         return
-    verdict = verify(parse(QUOTES[0]), Endorsements(collateral=changed), ROOTS, NOW, ANYTHING)
-    if verdict.accepted:
+    result = verify(parse(QUOTES[0]), Endorsements(collateral=changed), ROOTS, NOW, ANYTHING)
+    if result.accepted:
         # PEM allows text between certificates; hex allows a prefix and either case. The signed bytes are the same.
         assert part.endswith("chain") or text.lower().removeprefix("0x") == parts[part].lower()
 
@@ -122,11 +123,11 @@ def test_edited_certificates_are_refused_in_a_typed_way(part: str, position: int
     collateral = ENDORSED if part == "quote" else endorse(json.dumps({**parts, part: chain}))
     raw = FORGE.tdx_quote(chain=chain.encode()) if part == "quote" else QUOTES[0]
 
-    verdict = verify(parse(raw), collateral, ROOTS, NOW, ANYTHING)
+    result = verify(parse(raw), collateral, ROOTS, NOW, ANYTHING)
 
     # The root at the end of a chain is known by its key alone; the one that is used comes with the TCB info.
     last = at == len(blocks) - 1 and part != "tcb_info_issuer_chain"
-    assert not verdict.authentic or der == original or last
+    assert not result.authentic or der == original or last
 
 
 @quick
@@ -135,9 +136,9 @@ def test_edited_revocation_lists_are_refused_in_a_typed_way(part: str, edits: ob
     parts = json.loads(COLLATERAL)
     der = edit(bytes.fromhex(parts[part]), edits)  # type: ignore[arg-type]
 
-    verdict = verify(parse(QUOTES[0]), endorse(json.dumps({**parts, part: der.hex()})), ROOTS, NOW, ANYTHING)
+    result = verify(parse(QUOTES[0]), endorse(json.dumps({**parts, part: der.hex()})), ROOTS, NOW, ANYTHING)
 
-    assert not verdict.authentic or der.hex() == parts[part]
+    assert not result.authentic or der.hex() == parts[part]
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from sealmarket.attestation.core.errors import AttestationError, InvalidRules
-from sealmarket.attestation.core.model import Grade
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.policy.explain import explain
-from sealmarket.attestation.policy.rules import EvidenceRules, read_rules, rules_schema
+from sealmarket.attestation.policy.rules import AppraisalPolicy, read_rules, rules_schema
 from sealmarket.attestation.policy.simulate import read_cases, simulate
 from sealmarket_enclave.protocol.codec import canonical_json
 from tests.attestation.support import NOW, report_of
@@ -28,7 +27,7 @@ MEASUREMENT: dict[str, Any] = {
 SMALLEST: dict[str, Any] = {"measurements": [MEASUREMENT], "platforms": "any"}
 
 
-def read(document: Any) -> EvidenceRules:
+def read(document: Any) -> AppraisalPolicy:
     return read_rules(json.dumps(document).encode())
 
 
@@ -73,7 +72,7 @@ def test_the_smallest_rules_are_the_strictest() -> None:
 
     assert rules.intel.lowest_tcb_status.value == "UpToDate"
     assert rules.intel.advisories_allowed == ()
-    assert rules.lowest_grade.value == "hardware"
+    assert rules.lowest_grade == "hardware"
     assert rules.intel.sept_ve_disable == "required"
     assert read({"title": "a policy", "evidence": SMALLEST}) == rules
 
@@ -83,8 +82,8 @@ def test_rules_have_one_canonical_spelling_and_a_schema() -> None:
 
     assert read_rules(canonical_json(rules)) == rules
     schema = rules_schema()
-    assert schema["$defs"]["EvidenceRules"]["additionalProperties"] is False
-    assert set(schema["$defs"]["EvidenceRules"]["required"]) == {"measurements", "platforms"}
+    assert schema["$defs"]["AppraisalPolicy"]["additionalProperties"] is False
+    assert set(schema["$defs"]["AppraisalPolicy"]["required"]) == {"measurements", "platforms"}
 
 
 def test_what_rules_leave_open_is_said_aloud() -> None:
@@ -116,15 +115,15 @@ def test_simulation_shows_what_would_have_been_refused_and_by_which_rule(tmp_pat
     common = {"at": NOW.isoformat(), "collateral": "collateral.json", "developmentRoots": ["root.pem"]}
     cases = tmp_path / "cases.json"
     cases.write_text(json.dumps([{"evidence": name, **common} for name in ("good.bin", "debug.bin")]))
-    rules = EvidenceRules(
+    rules = AppraisalPolicy(
         measurements=tuple(report_of(forge, q).measurement for q in (quote, debug)),
         platforms="any",
-        lowest_grade=Grade.SIMULATED,
+        lowest_grade="simulated",
     )
 
     outcomes = [simulate(rules, case) for case in read_cases(cases)]
 
-    assert [o.verdict.reasons for o in outcomes] == [(), (Reason.DEBUG,)]
+    assert [o.result.reasons for o in outcomes] == [(), (Reason.DEBUG,)]
     cases.write_text('[{"evidence": "good.bin"}]')
     with pytest.raises(AttestationError, match=r"cases\.json"):
         read_cases(cases)

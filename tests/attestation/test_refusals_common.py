@@ -16,15 +16,24 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sealmarket.attestation.collateral.roots import Roots
-from sealmarket.attestation.core.ear import EarRefused, read_ear, sign_ear
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import AttestationError, EvidenceRefused, NotEvidence
-from sealmarket.attestation.core.evidence import Evidence, parse
-from sealmarket.attestation.core.model import Grade, Tee
+from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.core.verify import UNCHECKED, Expected, appraise, authenticate, duplicates, inspect, verify
 from sealmarket.attestation.intel.quote import read_quote
-from sealmarket.attestation.policy.rules import Custody, EvidenceRules, PlatformRule
+from sealmarket.attestation.parse import parse
+from sealmarket.attestation.policy.ear import EarRefused, read_ear, sign_ear
+from sealmarket.attestation.policy.rules import AppraisalPolicy, Custody, PlatformRule
+from sealmarket.attestation.policy.verify import (
+    UNCHECKED,
+    Expected,
+    appraise,
+    authenticate,
+    duplicates,
+    inspect,
+    verify,
+)
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots, forged, report_of
 from tests.forge.intel import IntelForge
 from tests.vectors import first, manifest, vector
@@ -37,14 +46,14 @@ def forge() -> IntelForge:
     return IntelForge(NOW)
 
 
-def rules_for(forge: IntelForge, quote: bytes, **changes: object) -> EvidenceRules:
+def rules_for(forge: IntelForge, quote: bytes, **changes: object) -> AppraisalPolicy:
     measurement = report_of(forge, quote).measurement
     fields: dict[str, object] = {
         "measurements": (measurement,),
         "platforms": "any",
-        "lowest_grade": Grade.SIMULATED,
+        "lowest_grade": "simulated",
     }
-    return EvidenceRules(**{**fields, **changes})  # type: ignore[arg-type]
+    return AppraisalPolicy(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 # 1 to 4: report data.
@@ -134,15 +143,19 @@ def test_6_a_quote_from_an_8000_byte_buffer_has_the_same_name_without_it() -> No
     quote = read_quote(raw)
 
     def name(data: bytes) -> bytes:
-        return authenticate(parse(data), endorsements, Roots.production(), now).evidence_digest
+        return authenticate(parse(data), endorsements, TrustAnchors.production(), now).evidence_digest
 
     assert len(raw) == 8000
     assert quote.length < 8000
     assert name(raw) == name(raw[: quote.length])
     stuffed = raw[:-1] + b"\x01"
-    assert verify(parse(stuffed), endorsements, Roots.production(), now, ANYTHING).reasons == (Reason.TRAILING_BYTES,)
+    assert verify(parse(stuffed), endorsements, TrustAnchors.production(), now, ANYTHING).reasons == (
+        Reason.TRAILING_BYTES,
+    )
     longer = raw + b"\0"
-    assert verify(parse(longer), endorsements, Roots.production(), now, ANYTHING).reasons == (Reason.ZERO_PADDING,)
+    assert verify(parse(longer), endorsements, TrustAnchors.production(), now, ANYTHING).reasons == (
+        Reason.ZERO_PADDING,
+    )
 
 
 @pytest.mark.parametrize("which", [{"quote"}, {"qe"}, {"quote", "qe"}])
@@ -191,20 +204,20 @@ def test_7_a_quote_cut_anywhere_is_refused(forge: IntelForge, kind: str) -> None
 def test_8_evidence_under_a_development_root_is_refused_in_production(forge: IntelForge) -> None:
     quote, collateral = forge.tdx_quote(), endorse(forge.collateral())
 
-    verdict = verify(parse(quote), collateral, Roots.production(), NOW, ANYTHING)
+    result = verify(parse(quote), collateral, TrustAnchors.production(), NOW, ANYTHING)
 
-    assert verdict.reasons == (Reason.UNTRUSTED_ROOT,)
-    assert verdict.grade is None
+    assert result.reasons == (Reason.UNTRUSTED_ROOT,)
+    assert result.grade is None
 
 
 def test_8_simulated_evidence_is_refused_by_rules_that_do_not_name_it(forge: IntelForge) -> None:
     quote = forge.tdx_quote(forge.td_report(report_data=JOB))
-    rules = rules_for(forge, quote, lowest_grade=Grade.HARDWARE)
+    rules = rules_for(forge, quote, lowest_grade="hardware")
 
-    verdict = forged(forge, quote, rules=rules, expected=Expected(report_data=JOB))
+    result = forged(forge, quote, rules=rules, expected=Expected(report_data=JOB))
 
-    assert verdict.reasons == (Reason.GRADE_TOO_LOW,)
-    assert any("SIMULATED" in note for note in verdict.notes)
+    assert result.reasons == (Reason.GRADE_TOO_LOW,)
+    assert any("SIMULATED" in note for note in result.notes)
     assert inspect(report_of(forge, quote), NOW, ANYTHING).reasons == (Reason.GRADE_TOO_LOW,)
 
 
@@ -212,18 +225,19 @@ def test_8_a_cached_proof_does_not_outlive_the_trust_in_its_root(forge: IntelFor
     quote, collateral = forge.tdx_quote(), endorse(forge.collateral())
 
     assert verify(parse(quote), collateral, forge_roots(forge), NOW, ANYTHING).accepted
-    assert verify(parse(quote), collateral, Roots.production(), NOW, ANYTHING).reasons == (Reason.UNTRUSTED_ROOT,)
+    assert verify(parse(quote), collateral, TrustAnchors.production(), NOW, ANYTHING).reasons == (
+        Reason.UNTRUSTED_ROOT,
+    )
 
 
 def test_8_a_vendors_root_cannot_be_named_a_development_root() -> None:
     collateral = json.loads(vector("tdx/dcap-qvl-tdx_quote_collateral.json"))
     root = endorse(json.dumps(collateral)).collateral
     assert root is not None
-    from sealmarket.attestation.intel.pki import read_chain
 
-    der = read_chain(root.tcb_info_issuer_chain, "chain")[-1].public_bytes(Encoding.DER)
+    der = root.certificates()[-1].public_bytes(Encoding.DER)
     with pytest.raises(AttestationError, match="cannot also be a development root"):
-        Roots.production().with_development(der)
+        TrustAnchors.production().with_development(der)
 
 
 def test_9_another_tee_than_promised_is_refused(forge: IntelForge) -> None:
@@ -241,16 +255,16 @@ def test_10_a_machine_that_is_not_named_is_refused(forge: IntelForge) -> None:
     quote = forge.tdx_quote(forge.td_report(report_data=JOB))
     digest = report_of(forge, quote).platform.digest(Tee.TDX)
     assert digest is not None
-    stranger = PlatformRule(tee=Tee.TDX, digest=type(digest)(b"\x01" * 32))
+    stranger = PlatformRule(tee="tdx", digest=type(digest)(b"\x01" * 32))
     expected = Expected(report_data=JOB)
 
     def reasons(*platforms: PlatformRule, custody: Custody = Custody.UNKNOWN) -> tuple[Reason, ...]:
         rules = rules_for(forge, quote, platforms=platforms, lowest_custody=custody)
         return forged(forge, quote, expected=expected, rules=rules).reasons
 
-    named = PlatformRule(tee=Tee.TDX, digest=digest, custody=Custody.TENANT)
+    named = PlatformRule(tee="tdx", digest=digest, custody=Custody.TENANT)
     assert reasons(stranger) == (Reason.PLATFORM_NOT_ALLOWED,)
-    assert reasons(PlatformRule(tee=Tee.SNP, digest=digest)) == (Reason.PLATFORM_NOT_ALLOWED,)
+    assert reasons(PlatformRule(tee="snp", digest=digest)) == (Reason.PLATFORM_NOT_ALLOWED,)
     assert reasons(named, custody=Custody.AUDITED) == (Reason.CUSTODY_TOO_LOW,)
     assert reasons(stranger, named, custody=Custody.TENANT) == ()
 
@@ -271,7 +285,7 @@ def test_11_two_pieces_of_genuine_evidence_from_one_machine_are_told() -> None:
     pieces = [parse(vector(name)) for name in names]
     check = entry["verifications"][0]
     now = datetime.fromtimestamp(check["pinned_time"], UTC)
-    reports = [authenticate(p, endorse(vector(check["collateral"])), Roots.production(), now) for p in pieces]
+    reports = [authenticate(p, endorse(vector(check["collateral"])), TrustAnchors.production(), now) for p in pieces]
 
     same = reports[0].platform.identity == reports[1].platform.identity
     assert [f.reason for f in duplicates(reports)] == ([Reason.PLATFORM_DUPLICATE] if same else [])
@@ -377,24 +391,24 @@ def test_a_measurement_that_differs_in_one_field_is_refused(forge: IntelForge) -
         {"mr_owner": b"\x01" * 48},
     ):
         other = forge.tdx_quote(forge.td_report(report_data=JOB, **changed))
-        verdict = forged(forge, other, rules=rules, expected=Expected(report_data=JOB))
-        assert verdict.reasons == (Reason.MEASUREMENT_NOT_ALLOWED,)
+        result = forged(forge, other, rules=rules, expected=Expected(report_data=JOB))
+        assert result.reasons == (Reason.MEASUREMENT_NOT_ALLOWED,)
 
 
 def test_runtime_data_that_the_report_does_not_commit_to_is_refused(forge: IntelForge) -> None:
     evidence = Evidence(tee=Tee.TDX, raw=forge.tdx_quote(), runtime_data=b"{}")
 
-    verdict = verify(evidence, endorse(forge.collateral()), forge_roots(forge), NOW, ANYTHING)
+    result = verify(evidence, endorse(forge.collateral()), forge_roots(forge), NOW, ANYTHING)
 
-    assert verdict.reasons == (Reason.HCL_MISMATCH,)
+    assert result.reasons == (Reason.HCL_MISMATCH,)
 
 
 def test_everything_that_is_wrong_is_named_at_once(forge: IntelForge) -> None:
     quote = forge.tdx_quote(forge.td_report(td_attributes=0b10001 | 1 << 29, report_data=JOB))
     good = forge.tdx_quote()
-    rules = rules_for(forge, good, lowest_grade=Grade.HARDWARE)
+    rules = rules_for(forge, good, lowest_grade="hardware")
 
-    verdict = forged(
+    result = forged(
         forge,
         quote,
         forge.collateral(status="OutOfDate", advisories=("INTEL-SA-00001",)),
@@ -402,7 +416,7 @@ def test_everything_that_is_wrong_is_named_at_once(forge: IntelForge) -> None:
         expected=Expected(report_data=bytes(64), tee=Tee.SGX),
     )
 
-    assert set(verdict.reasons) == {
+    assert set(result.reasons) == {
         Reason.TEE_MISMATCH,
         Reason.GRADE_TOO_LOW,
         Reason.DEBUG,
@@ -414,7 +428,7 @@ def test_everything_that_is_wrong_is_named_at_once(forge: IntelForge) -> None:
         Reason.PROFILING,
         Reason.MIGRATABLE,
     }
-    assert all(finding.remedy and finding.expected and finding.found for finding in verdict.findings)
+    assert all(finding.remedy and finding.expected and finding.found for finding in result.findings)
 
 
 def test_good_evidence_is_accepted(forge: IntelForge) -> None:
@@ -422,10 +436,10 @@ def test_good_evidence_is_accepted(forge: IntelForge) -> None:
     rules = rules_for(forge, quote)
     report = report_of(forge, quote)
 
-    verdict = appraise(report, rules, NOW, Expected(report_data=JOB, tee=Tee.TDX, collected_at=NOW))
+    result = appraise(report, rules, NOW, Expected(report_data=JOB, tee=Tee.TDX, collected_at=NOW))
 
-    assert verdict.accepted
-    assert verdict.grade is Grade.SIMULATED
+    assert result.accepted
+    assert result.grade is Grade.SIMULATED
 
 
 def test_every_refusal_of_the_list_that_concerns_intel_or_any_tee_has_a_test_by_its_number() -> None:

@@ -12,18 +12,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import NotEvidence
-from sealmarket.attestation.core.evidence import Endorsements, Evidence, parse
-from sealmarket.attestation.core.model import Grade, Tee, Verdict
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.model import AppraisalResult
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.core.verify import UNCHECKED, Expected, appraise, authenticate, verify
 from sealmarket.attestation.intel import authenticate as intel
-from sealmarket.attestation.policy.rules import EvidenceRules, IntelRules, PlatformFlag, TdAttribute
+from sealmarket.attestation.intel.collateral import IntelCollateral
+from sealmarket.attestation.intel.rules import IntelRules, PlatformFlag, TdAttribute
+from sealmarket.attestation.parse import parse
+from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.attestation.policy.verify import UNCHECKED, Expected, appraise, authenticate, verify
 from sealmarket_devices import intel_collateral as genuine
 from sealmarket_devices.intel_format import SgxReport, sign_raw
 from sealmarket_devices.pki import Authority, Validity, certify, revocation_list
+from sealmarket_enclave.protocol.numbers import Tee
 from tests.attestation.support import ANYTHING, NOW, endorse, forge_roots, forged, report_of
 from tests.forge.intel import IntelForge, intel_root_name, malleate, new_key
 from tests.vectors import first, manifest, vector
@@ -41,12 +44,12 @@ def reasons(forge: IntelForge, quote: bytes, collateral: str | None = None) -> t
     return forged(forge, quote, collateral).reasons
 
 
-def under(forge: IntelForge, quote: bytes, intel: IntelRules, collateral: str | None = None) -> Verdict:
-    """The verdict under rules that differ from the strict ones in their Intel part only."""
-    rules = EvidenceRules(
+def under(forge: IntelForge, quote: bytes, intel: IntelRules, collateral: str | None = None) -> AppraisalResult:
+    """The result under rules that differ from the strict ones in their Intel part only."""
+    rules = AppraisalPolicy(
         measurements=(report_of(forge, quote, collateral).measurement,),
         platforms="any",
-        lowest_grade=Grade.SIMULATED,
+        lowest_grade="simulated",
         intel=intel,
     )
     return forged(forge, quote, collateral, rules=rules, expected=Expected(report_data=UNCHECKED, collected_at=NOW))
@@ -131,16 +134,16 @@ def test_21_a_root_of_the_same_name_is_refused() -> None:
     lookalike = IntelForge(NOW, root_name=intel_root_name())
     evidence, collateral = parse(lookalike.tdx_quote()), endorse(lookalike.collateral())
 
-    assert verify(evidence, collateral, Roots.production(), NOW, ANYTHING).reasons == (Reason.UNTRUSTED_ROOT,)
+    assert verify(evidence, collateral, TrustAnchors.production(), NOW, ANYTHING).reasons == (Reason.UNTRUSTED_ROOT,)
 
 
 def test_21_a_quote_under_another_root_than_its_collateral_is_refused(forge: IntelForge) -> None:
     other = IntelForge(NOW)
     roots = forge_roots(forge).with_development(other.root.certificate.public_bytes(Encoding.DER))
 
-    verdict = verify(parse(other.tdx_quote()), endorse(forge.collateral()), roots, NOW, ANYTHING)
+    result = verify(parse(other.tdx_quote()), endorse(forge.collateral()), roots, NOW, ANYTHING)
 
-    assert verdict.reasons == (Reason.UNTRUSTED_ROOT,)
+    assert result.reasons == (Reason.UNTRUSTED_ROOT,)
 
 
 def test_22_collateral_signed_by_a_pck_leaf_is_refused(forge: IntelForge) -> None:
@@ -262,16 +265,16 @@ def test_23_the_same_document_spelled_otherwise_is_refused(forge: IntelForge) ->
 
 @pytest.mark.parametrize("days", [16, 31, 400])
 def test_23_expired_collateral_is_refused(forge: IntelForge, days: int) -> None:
-    verdict = forged(forge, forge.tdx_quote(), now=NOW + days * DAY)
+    result = forged(forge, forge.tdx_quote(), now=NOW + days * DAY)
 
-    assert verdict.reasons == (Reason.ENDORSEMENT_EXPIRED,)
+    assert result.reasons == (Reason.ENDORSEMENT_EXPIRED,)
 
 
 @pytest.mark.parametrize("days", [16, 400])
 def test_23_collateral_from_the_future_is_refused(forge: IntelForge, days: int) -> None:
-    verdict = forged(forge, forge.tdx_quote(), now=NOW - days * DAY)
+    result = forged(forge, forge.tdx_quote(), now=NOW - days * DAY)
 
-    assert verdict.reasons == (Reason.ENDORSEMENT_FUTURE,)
+    assert result.reasons == (Reason.ENDORSEMENT_FUTURE,)
 
 
 @pytest.mark.parametrize("part", ["tcb", "identity"])
@@ -389,11 +392,11 @@ def test_28_a_worse_status_than_the_rules_name_is_refused(forge: IntelForge, sta
 
 
 def test_28_an_outdated_quoting_enclave_is_an_outdated_platform(forge: IntelForge) -> None:
-    verdict = forged(forge, forge.tdx_quote(), forge.collateral(qe_status="OutOfDate"))
+    result = forged(forge, forge.tdx_quote(), forge.collateral(qe_status="OutOfDate"))
 
-    assert verdict.reasons == (Reason.TCB_STATUS_TOO_LOW,)
-    assert verdict.tcb is not None
-    assert verdict.tcb.status.value == "OutOfDate"
+    assert result.reasons == (Reason.TCB_STATUS_TOO_LOW,)
+    assert result.tcb is not None
+    assert result.tcb.status.value == "OutOfDate"
 
 
 def test_28_an_outdated_quoting_enclave_of_an_sgx_platform_is_refused(forge: IntelForge) -> None:
@@ -408,15 +411,15 @@ def test_28_a_td_launched_on_an_outdated_tcb_is_refused_though_a_newer_one_runs_
     collateral = forge.collateral(tcb={"tcbLevels": [*levels, {**levels[0], **older}]})
     launched, now = bytes([5, 1, 2]) + bytes(13), genuine.TEE_TCB_SVN
 
-    def verdict(launch: bytes, current: bytes) -> Verdict:
+    def result(launch: bytes, current: bytes) -> AppraisalResult:
         report = forge.td_report_15(tee_tcb_svn=launch, tee_tcb_svn2=current)
         return forged(forge, forge.tdx_quote(report, version=5), collateral)
 
-    advised = verdict(launched, now)
+    advised = result(launched, now)
     assert advised.tcb is not None
     assert (advised.tcb.status.value, advised.reasons) == ("TDRelaunchAdvised", (Reason.TCB_STATUS_TOO_LOW,))
-    assert verdict(launched, launched).reasons == (Reason.TCB_STATUS_TOO_LOW,)
-    assert verdict(now, now).accepted
+    assert result(launched, launched).reasons == (Reason.TCB_STATUS_TOO_LOW,)
+    assert result(now, now).accepted
 
 
 def test_28_an_outdated_tdx_module_is_an_outdated_platform(forge: IntelForge) -> None:
@@ -612,9 +615,9 @@ def test_33_each_byte_of_what_is_signed_counts(forge: IntelForge, version: int) 
                 parse(bytes(changed))
             continue
         evidence = parse(bytes(changed))
-        tee = evidence.tee.value.upper()
-        verdict = verify(evidence, endorse(forge.collateral(tee)), forge_roots(forge), NOW, ANYTHING)
-        assert not verdict.authentic, offset
+        tee = evidence.tee.name
+        result = verify(evidence, endorse(forge.collateral(tee)), forge_roots(forge), NOW, ANYTHING)
+        assert not result.authentic, offset
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
@@ -631,13 +634,13 @@ def test_34_the_pck_chain_may_come_from_elsewhere_and_is_proven_the_same(forge: 
     chain = (forge.pck.certificate, forge.root.certificate, forge.pck_ca.certificate)
     stranger = forge.new_pck().certificate
 
-    def verdict(*certificates: Any) -> Verdict:
+    def result(*certificates: Any) -> AppraisalResult:
         endorsements = Endorsements(collateral=collateral, certificates=certificates)
         return verify(quote, endorsements, forge_roots(forge), NOW, ANYTHING)
 
-    assert verdict(*chain).accepted
-    assert verdict(chain[0]).reasons == (Reason.PCK_MISSING,)
-    assert verdict(stranger, *chain[1:]).reasons == (Reason.QE_REPORT_SIGNATURE,)
+    assert result(*chain).accepted
+    assert result(chain[0]).reasons == (Reason.PCK_MISSING,)
+    assert result(stranger, *chain[1:]).reasons == (Reason.QE_REPORT_SIGNATURE,)
 
 
 @pytest.mark.parametrize("kind", [0, 4, 6, 7, 65535])
@@ -735,16 +738,16 @@ def test_platform_features_that_the_rules_refuse_are_refused() -> None:
     evidence = parse(vector("tdx/dcap-qvl-tdx_quote.bin"))
     check = entry["verifications"][0]
     now = datetime.fromtimestamp(check["pinned_time"], UTC)
-    report = authenticate(evidence, endorse(vector(check["collateral"])), Roots.production(), now)
-    rules = EvidenceRules(
+    report = authenticate(evidence, endorse(vector(check["collateral"])), TrustAnchors.production(), now)
+    rules = AppraisalPolicy(
         measurements=(report.measurement,),
         platforms="any",
         intel=IntelRules(platform_flags_refused=(PlatformFlag.SMT, PlatformFlag.CACHED_KEYS)),
     )
 
-    verdict = appraise(report, rules, now, Expected(report_data=UNCHECKED, collected_at=now))
+    result = appraise(report, rules, now, Expected(report_data=UNCHECKED, collected_at=now))
 
-    assert verdict.reasons == (Reason.PLATFORM_CONFIGURATION, Reason.PLATFORM_CONFIGURATION)
+    assert result.reasons == (Reason.PLATFORM_CONFIGURATION, Reason.PLATFORM_CONFIGURATION)
 
 
 # The public record.
@@ -772,9 +775,9 @@ def test_collateral_without_certificates_is_refused(forge: IntelForge) -> None:
 
 
 def test_no_collateral_is_a_refusal(forge: IntelForge) -> None:
-    verdict = verify(parse(forge.tdx_quote()), Endorsements(), forge_roots(forge), NOW, ANYTHING)
+    result = verify(parse(forge.tdx_quote()), Endorsements(), forge_roots(forge), NOW, ANYTHING)
 
-    assert verdict.reasons == (Reason.ENDORSEMENT_MISSING,)
+    assert result.reasons == (Reason.ENDORSEMENT_MISSING,)
 
 
 def test_a_known_platform_is_not_trusted_for_what_it_did_not_sign(forge: IntelForge) -> None:

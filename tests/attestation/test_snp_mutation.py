@@ -94,7 +94,7 @@ LEAF = [
     ("!= int(turin):", "== 99:", "structure_of_another_generation"),
 ]
 RULES = [
-    ("    yield from _revocation(body, rules.snp)\n", "", "missing_list"),
+    ("    yield from _revocation(body, rules)\n", "", "missing_list"),
     ("    if not policy >> POLICY_RESERVED_ONE & 1:\n", "    if False:\n", "unknown_policy_bits"),
     ("    if policy >> POLICY_MIGRATE_MA & 1:\n", "    if False:\n", "unknown_policy_bits"),
     ("    if unknown := policy >> POLICY_KNOWN_BITS:\n", "    if unknown := 0:\n", "unknown_policy_bits"),

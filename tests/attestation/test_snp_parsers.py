@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from sealmarket.attestation.amd.authenticate import authenticate
 from sealmarket.attestation.amd.report import REPORT_SIZE, SnpTcbVersion, read_report
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.core.model import Tee
 from sealmarket_devices.amd_format import AmdReport, TcbLevels
+from sealmarket_enclave.protocol.numbers import Tee
 from tests.forge.amd import AmdForge
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ def test_any_bytes_are_a_report_or_refused(raw: bytes) -> None:
 def test_a_report_changed_anywhere_is_never_authentic(offset: int, patch: bytes) -> None:
     original = evidence()
     raw = original[:offset] + patch + original[offset + len(patch) :]
-    roots = Roots.production().with_development(forge().ark.der)
+    roots = TrustAnchors.production().with_development(forge().ark.der)
     try:
         authenticate(Evidence(tee=Tee.SNP, raw=raw), endorsements(), roots, NOW)
     except EvidenceRefused:
@@ -62,7 +62,7 @@ def test_a_report_changed_anywhere_is_never_authentic(offset: int, patch: bytes)
 def test_a_vcek_changed_anywhere_is_never_trusted(offset: int, patch: bytes) -> None:
     der = forge().vcek.der
     changed = der[:offset] + patch + der[offset + len(patch) :]
-    roots = Roots.production().with_development(forge().ark.der)
+    roots = TrustAnchors.production().with_development(forge().ark.der)
     try:
         given_ = Endorsements.read([changed, forge().ask.der, forge().ark.der])
         authenticate(Evidence(tee=Tee.SNP, raw=evidence()), given_, roots, NOW)

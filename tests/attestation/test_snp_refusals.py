@@ -9,16 +9,18 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from sealmarket.attestation.amd.authenticate import SnpBody, authenticate
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.amd.rules import Mitigation, SnpRules, SnpTcb
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.core.model import AuthenticReport, Grade, Tee
+from sealmarket.attestation.core.model import AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.core.verify import UNCHECKED, Expected, appraise, verify
-from sealmarket.attestation.policy.rules import EvidenceRules, Mitigation, PlatformRule, SnpRules, SnpTcb
+from sealmarket.attestation.policy.rules import AppraisalPolicy, PlatformRule
+from sealmarket.attestation.policy.verify import UNCHECKED, Expected, appraise, verify
 from sealmarket_devices.amd_format import AMD_OID, VLEK, TcbLevels, leaf_extensions
 from sealmarket_devices.pki import Authority, Validity, certify, distinguished_name
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.forge.amd import AmdForge, big_endian, n_minus_s, rsa_key, with_tcb
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -42,11 +44,11 @@ def prove(
     crls: tuple[bytes, ...] = (),
     *,
     now: datetime = NOW,
-    roots: Roots | None = None,
+    roots: TrustAnchors | None = None,
 ) -> AuthenticReport:
     """Authenticate under the forge's root, with its endorsements unless others are given."""
     endorsements = Endorsements.read([*(certificates or forge.endorsements()), *crls])
-    trusted = roots or Roots.production().with_development(forge.ark.der)
+    trusted = roots or TrustAnchors.production().with_development(forge.ark.der)
     return authenticate(Evidence(tee=Tee.SNP, raw=report), endorsements, trusted, now)
 
 
@@ -57,15 +59,15 @@ def refusal(*arguments: Any, **settings: Any) -> Reason:
     return caught.value.finding.reason
 
 
-def rules_for(report: AuthenticReport, **snp: Any) -> EvidenceRules:
+def rules_for(report: AuthenticReport, **snp: Any) -> AppraisalPolicy:
     """Rules that the report meets but for what a test changes."""
     settings = {"revocation": "required", "milan": "accept", **snp}
-    return EvidenceRules(
-        measurements=(report.measurement,), platforms="any", lowest_grade=Grade.SIMULATED, snp=SnpRules(**settings)
+    return AppraisalPolicy(
+        measurements=(report.measurement,), platforms="any", lowest_grade="simulated", snp=SnpRules(**settings)
     )
 
 
-def findings(forge: AmdForge, report: bytes, rules: EvidenceRules | None = None, **snp: Any) -> list[Reason]:
+def findings(forge: AmdForge, report: bytes, rules: AppraisalPolicy | None = None, **snp: Any) -> list[Reason]:
     """Everything that the rules refuse about authentic evidence."""
     proven = prove(forge, report, crls=(forge.crl(),))
     expected = Expected(report_data=UNCHECKED, collected_at=NOW)
@@ -146,25 +148,25 @@ def test_reserved_flags_are_refused(forge: AmdForge) -> None:
 
 
 def test_a_verifier_without_a_time_zone_refuses(forge: AmdForge) -> None:
-    roots = Roots.production().with_development(forge.ark.der)
+    roots = TrustAnchors.production().with_development(forge.ark.der)
     evidence = Evidence(tee=Tee.SNP, raw=forge.evidence())
     endorsements = Endorsements.read(forge.endorsements())
     naive = NOW.replace(tzinfo=None)
-    verdict = verify(evidence, endorsements, roots, naive, Expected(report_data=UNCHECKED))
-    assert verdict.reasons == (Reason.CLOCK_MISSING,)
+    result = verify(evidence, endorsements, roots, naive, Expected(report_data=UNCHECKED))
+    assert result.reasons == (Reason.CLOCK_MISSING,)
 
 
 # 8: roots.
 
 
 def test_development_evidence_is_refused_by_production_roots(forge: AmdForge) -> None:
-    assert refusal(forge, forge.evidence(), roots=Roots.production()) is Reason.UNTRUSTED_ROOT
+    assert refusal(forge, forge.evidence(), roots=TrustAnchors.production()) is Reason.UNTRUSTED_ROOT
 
 
 def test_another_root_of_the_same_name_is_refused(forge: AmdForge) -> None:
     impostor = AmdForge(NOW, keys={"ark": rsa_key("impostor")})
     assert impostor.ark.certificate.subject == forge.ark.certificate.subject
-    trusted = Roots.production().with_development(forge.ark.der)
+    trusted = TrustAnchors.production().with_development(forge.ark.der)
     assert refusal(impostor, impostor.evidence(), roots=trusted) is Reason.UNTRUSTED_ROOT
 
 
@@ -278,8 +280,8 @@ def test_a_vcek_without_a_hwid_is_refused(forge: AmdForge) -> None:
 
 def test_a_masked_chip_is_refused_by_rules_that_name_platforms(forge: AmdForge) -> None:
     proven = prove(forge, forge.evidence(chip_id=bytes(64)), crls=(forge.crl(),))
-    rule = PlatformRule(tee=Tee.SNP, digest=Bytes32(bytes(32)))
-    rules = EvidenceRules(measurements=(proven.measurement,), platforms=(rule,), lowest_grade=Grade.SIMULATED)
+    rule = PlatformRule(tee="snp", digest=Bytes32(bytes(32)))
+    rules = AppraisalPolicy(measurements=(proven.measurement,), platforms=(rule,), lowest_grade="simulated")
     expected = Expected(report_data=UNCHECKED, collected_at=NOW)
     assert appraise(proven, rules, NOW, expected).reasons == (Reason.PLATFORM_UNIDENTIFIED,)
 
@@ -309,7 +311,7 @@ def test_an_intermediate_signed_without_pss_is_refused(forge: AmdForge) -> None:
 
 def test_an_intermediate_with_a_short_key_is_refused(forge: AmdForge) -> None:
     weak = AmdForge(NOW, keys={"ask": rsa.generate_private_key(65537, 2048)})
-    trusted = Roots.production().with_development(forge.ark.der)
+    trusted = TrustAnchors.production().with_development(forge.ark.der)
     assert refusal(weak, weak.evidence(), roots=trusted) is Reason.CHAIN_INVALID
 
 
@@ -457,9 +459,9 @@ def test_milan_warns_and_can_be_refused(forges: dict[str, AmdForge]) -> None:
     assert findings(forge, forge.evidence(), milan="refuse") == [Reason.GENERATION_NOT_ALLOWED]
     proven = prove(forge, forge.evidence(), crls=(forge.crl(),))
     expected = Expected(report_data=UNCHECKED, collected_at=NOW)
-    verdict = appraise(proven, rules_for(proven, milan="warn"), NOW, expected)
-    assert verdict.accepted
-    assert [w.reason for w in verdict.warnings] == [Reason.GENERATION_NOT_ALLOWED]
+    result = appraise(proven, rules_for(proven, milan="warn"), NOW, expected)
+    assert result.accepted
+    assert [w.reason for w in result.warnings] == [Reason.GENERATION_NOT_ALLOWED]
 
 
 def test_a_generation_that_is_not_listed_is_refused(forge: AmdForge) -> None:
@@ -511,9 +513,9 @@ def test_a_missing_list_is_refused_by_default_and_warned_of_where_rules_say_so(f
     proven = prove(forge, forge.evidence())
     expected = Expected(report_data=UNCHECKED, collected_at=NOW)
     assert appraise(proven, rules_for(proven), NOW, expected).reasons == (Reason.CRL_INVALID,)
-    verdict = appraise(proven, rules_for(proven, revocation="warn"), NOW, expected)
-    assert verdict.accepted
-    assert [w.reason for w in verdict.warnings] == [Reason.CRL_INVALID]
+    result = appraise(proven, rules_for(proven, revocation="warn"), NOW, expected)
+    assert result.accepted
+    assert [w.reason for w in result.warnings] == [Reason.CRL_INVALID]
 
 
 @pytest.mark.parametrize("role", ["vcek", "ask", "ark"])

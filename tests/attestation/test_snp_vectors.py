@@ -1,4 +1,4 @@
-"""Evidence from AMD hardware gives the verdict that its manifest expects; the whole manifest is covered."""
+"""Evidence from AMD hardware gives the result that its manifest expects; the whole manifest is covered."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealmarket.attestation.amd.authenticate import SnpBody
 from sealmarket.attestation.amd.certificates import check_revocation, find_chain
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.amd.rules import SnpRules, SnpTcb
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import EvidenceRefused, NotEvidence
-from sealmarket.attestation.core.evidence import Endorsements, parse
-from sealmarket.attestation.core.model import Grade, Tee, Verdict
+from sealmarket.attestation.core.evidence import Endorsements
+from sealmarket.attestation.core.model import AppraisalResult
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.core.verify import UNCHECKED, Expected, appraise, authenticate, verify
-from sealmarket.attestation.policy.rules import EvidenceRules, SnpRules, SnpTcb
+from sealmarket.attestation.parse import parse
+from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.attestation.policy.verify import UNCHECKED, Expected, appraise, authenticate, verify
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.forge.amd import n_minus_s
 from tests.vectors import manifest, vector
 
@@ -75,11 +78,13 @@ def pinned(entry: dict[str, Any]) -> datetime:
     return max(LISTS_HOLD, start + timedelta(days=2))
 
 
-def judge(entry: dict[str, Any], *, now: datetime | None = None, rules: EvidenceRules | None = None) -> Verdict:
+def judge(
+    entry: dict[str, Any], *, now: datetime | None = None, rules: AppraisalPolicy | None = None
+) -> AppraisalResult:
     moment = now or pinned(entry)
     leaves = [entry["endorsement"]] if entry.get("endorsement") else []
     given = endorsements(*leaves, lists=moment == LISTS_HOLD)
-    return verify(parse(vector(entry["file"]), Tee.SNP), given, Roots.production(), moment, ANYTHING, rules)
+    return verify(parse(vector(entry["file"]), Tee.SNP), given, TrustAnchors.production(), moment, ANYTHING, rules)
 
 
 # Refusals.
@@ -89,7 +94,7 @@ def judge(entry: dict[str, Any], *, now: datetime | None = None, rules: Evidence
 def test_a_forged_vcek_is_refused(entry: dict[str, Any]) -> None:
     report = parse(vector(AZURE_V2))
     with pytest.raises(EvidenceRefused) as caught:
-        authenticate(report, endorsements(entry["file"]), Roots.production(), LISTS_HOLD)
+        authenticate(report, endorsements(entry["file"]), TrustAnchors.production(), LISTS_HOLD)
     assert caught.value.finding.reason is Reason.CHAIN_INVALID
 
 
@@ -97,29 +102,29 @@ def test_a_genuine_report_with_the_vcek_of_another_chip_is_refused() -> None:
     report = parse(vector(MILAN_V3))
     same_levels = entry_of("snp/trustee-az-milan-v3-v0json.report.bin")["endorsement"]
     with pytest.raises(EvidenceRefused) as caught:
-        authenticate(report, endorsements(same_levels), Roots.production(), LISTS_HOLD)
+        authenticate(report, endorsements(same_levels), TrustAnchors.production(), LISTS_HOLD)
     assert caught.value.finding.reason is Reason.SNP_CHIP_MISMATCH
 
 
 def test_a_genuine_report_without_its_vcek_is_not_verified_by_its_neighbours() -> None:
     entry = entry_of(WITHOUT_ENDORSEMENT)
-    without = verify(parse(vector(entry["file"])), endorsements(), Roots.production(), LISTS_HOLD, ANYTHING)
+    without = verify(parse(vector(entry["file"])), endorsements(), TrustAnchors.production(), LISTS_HOLD, ANYTHING)
     assert without.reasons == (Reason.ENDORSEMENT_MISSING,)
     neighbour = entry_of(AZURE_V2)["endorsement"]
     with pytest.raises(EvidenceRefused) as caught:
-        authenticate(parse(vector(entry["file"])), endorsements(neighbour), Roots.production(), LISTS_HOLD)
+        authenticate(parse(vector(entry["file"])), endorsements(neighbour), TrustAnchors.production(), LISTS_HOLD)
     assert caught.value.finding.reason is Reason.SNP_CHIP_MISMATCH
 
 
 def test_an_expired_vlek_is_refused() -> None:
-    verdict = judge(entry_of(AWS_VLEK), now=datetime(2026, 1, 1, tzinfo=UTC))
-    assert verdict.reasons == (Reason.ENDORSEMENT_EXPIRED,)
+    result = judge(entry_of(AWS_VLEK), now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert result.reasons == (Reason.ENDORSEMENT_EXPIRED,)
 
 
 def test_amds_revoked_intermediate_is_refused() -> None:
     given = endorsements(entry_of(GENOA_V3)["endorsement"], lists=True)
     assert {entry.serial_number for crl in given.crls for entry in crl} == {0x20001}
-    chain = find_chain("vcek", "Genoa", given.certificates, Roots.production())
+    chain = find_chain("vcek", "Genoa", given.certificates, TrustAnchors.production())
     assert chain.ask_serial == 0x20002
     assert check_revocation(chain, given.crls, LISTS_HOLD)
     with pytest.raises(EvidenceRefused) as caught:
@@ -131,17 +136,17 @@ def test_amds_list_that_ran_out_is_refused() -> None:
     entry = entry_of(MILAN_V3)
     given = endorsements(entry["endorsement"], lists=True)
     with pytest.raises(EvidenceRefused) as caught:
-        authenticate(parse(vector(MILAN_V3)), given, Roots.production(), datetime(2026, 9, 1, tzinfo=UTC))
+        authenticate(parse(vector(MILAN_V3)), given, TrustAnchors.production(), datetime(2026, 9, 1, tzinfo=UTC))
     assert caught.value.finding.reason is Reason.CRL_INVALID
 
 
 def test_an_old_milan_is_below_a_minimum_of_today() -> None:
     entry = entry_of(AZURE_V2)
     proven = authenticate(
-        parse(vector(AZURE_V2)), endorsements(entry["endorsement"], lists=True), Roots.production(), LISTS_HOLD
+        parse(vector(AZURE_V2)), endorsements(entry["endorsement"], lists=True), TrustAnchors.production(), LISTS_HOLD
     )
     floor = SnpTcb(generation="Milan", bootloader=4, tee=0, snp=0x18, microcode=0xDB)
-    rules = EvidenceRules(
+    rules = AppraisalPolicy(
         measurements=(proven.measurement,),
         platforms="any",
         snp=SnpRules(minimum_tcb=(floor,), mitigations_required=()),
@@ -159,16 +164,16 @@ def test_a_genuine_report_changed_anywhere_is_refused(offset: int) -> None:
         changed = parse(bytes(report))
     except NotEvidence:
         return
-    verdict = verify(changed, endorsements(entry["endorsement"]), Roots.production(), pinned(entry), ANYTHING)
-    assert not verdict.authentic
+    result = verify(changed, endorsements(entry["endorsement"]), TrustAnchors.production(), pinned(entry), ANYTHING)
+    assert not result.authentic
 
 
 def test_runtime_data_that_the_report_does_not_commit_to_is_refused() -> None:
     raw = bytearray(bytes(entry_bytes("snp/trustee-az-snp-vtpm-evidence-genoa.json")))
     raw[1236 + 10] ^= 1
     given = endorsements(entry_of(GENOA_V3)["endorsement"])
-    verdict = verify(parse(bytes(raw)), given, Roots.production(), LISTS_HOLD, ANYTHING)
-    assert verdict.reasons == (Reason.HCL_MISMATCH,)
+    result = verify(parse(bytes(raw)), given, TrustAnchors.production(), LISTS_HOLD, ANYTHING)
+    assert result.reasons == (Reason.HCL_MISMATCH,)
 
 
 def entry_bytes(bundle: str) -> bytes:
@@ -181,19 +186,19 @@ def entry_bytes(bundle: str) -> bytes:
 
 @pytest.mark.parametrize("entry", evidence_files())
 def test_a_genuine_report_gives_its_expected_verdict(entry: dict[str, Any]) -> None:
-    verdict = judge(entry)
+    result = judge(entry)
     if entry["file"] == WITHOUT_ENDORSEMENT:
-        assert not verdict.authentic
+        assert not result.authentic
         return
-    assert verdict.authentic
-    assert verdict.grade is Grade.HARDWARE
-    assert list(verdict.reasons) == REFUSED.get(entry["file"], [])
+    assert result.authentic
+    assert result.grade is Grade.HARDWARE
+    assert list(result.reasons) == REFUSED.get(entry["file"], [])
 
 
 @pytest.mark.parametrize("entry", [p for p in evidence_files() if p.id != WITHOUT_ENDORSEMENT])
 def test_a_genuine_report_reads_as_the_manifest_says(entry: dict[str, Any]) -> None:
     given = endorsements(entry["endorsement"])
-    proven = authenticate(parse(vector(entry["file"])), given, Roots.production(), pinned(entry))
+    proven = authenticate(parse(vector(entry["file"])), given, TrustAnchors.production(), pinned(entry))
     assert isinstance(proven.body, SnpBody)
     report = proven.body.report
     assert report.version == entry["report_version"]
@@ -212,21 +217,23 @@ def test_an_azure_bundle_gives_its_expected_verdict(file: str) -> None:
         with pytest.raises(NotEvidence):
             parse(raw)
         return
-    verdict = verify(parse(raw), endorsements(lists=True), Roots.production(), LISTS_HOLD, ANYTHING)
-    assert verdict.authentic
-    assert verdict.reasons == ()
+    result = verify(parse(raw), endorsements(lists=True), TrustAnchors.production(), LISTS_HOLD, ANYTHING)
+    assert result.authentic
+    assert result.reasons == ()
 
 
 def test_the_other_form_of_a_genuine_signature_has_the_same_name() -> None:
     raw, entry = vector(TURIN_V5), entry_of(TURIN_V5)
     given = endorsements(entry["endorsement"])
-    first, second = (authenticate(parse(r), given, Roots.production(), pinned(entry)) for r in (raw, n_minus_s(raw)))
+    first, second = (
+        authenticate(parse(r), given, TrustAnchors.production(), pinned(entry)) for r in (raw, n_minus_s(raw))
+    )
     assert first.evidence_digest == second.evidence_digest
 
 
 def test_a_turin_vcek_without_a_report_chains_to_its_root() -> None:
     given = endorsements("snp/sev-vcek_turin.der")
-    chain = find_chain("vcek", "Turin", given.certificates, Roots.production())
+    chain = find_chain("vcek", "Turin", given.certificates, TrustAnchors.production())
     assert chain.leaf.hwid == bytes.fromhex("1e550a8ee5cf9f4d")
     assert chain.grade is Grade.HARDWARE
 

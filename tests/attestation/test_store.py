@@ -12,17 +12,21 @@ from typing import Any
 import httpx
 import pytest
 
+from sealmarket.attestation.amd.fetch import kds_request
 from sealmarket.attestation.amd.report import read_report
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.fetch import Endpoints, Fetcher, kds_request
-from sealmarket.attestation.collateral.roots import Roots
-from sealmarket.attestation.collateral.store import CollateralStore, PlatformKind, kind_of_quote
+from sealmarket.attestation.collateral.fetch import Fetcher, pccs
+from sealmarket.attestation.collateral.store import CollateralStore
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.collateral import PlatformKind
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
-from sealmarket.attestation.core.evidence import parse
-from sealmarket.attestation.core.model import TcbStatus, Tee
+from sealmarket.attestation.core.model import TcbStatus
 from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.intel.collateral import IntelCollateral
+from sealmarket.attestation.intel.platform import platform_kind
 from sealmarket.attestation.intel.trust import trust_collateral
+from sealmarket.attestation.parse import parse
 from sealmarket.attestation.policy.forecast import Running, forecast
+from sealmarket_enclave.protocol.numbers import Tee
 from tests.attestation.support import NOW, endorse, forge_roots
 from tests.forge.intel import IntelForge
 from tests.vectors import vector
@@ -41,7 +45,7 @@ def store(tmp_path: Path, forge: IntelForge) -> CollateralStore:
 
 
 def kind(forge: IntelForge) -> PlatformKind:
-    return kind_of_quote(parse(forge.tdx_quote()))
+    return platform_kind(parse(forge.tdx_quote()))
 
 
 def fresh(forge: IntelForge, number: int = 20, **settings: Any) -> IntelCollateral:
@@ -123,7 +127,7 @@ def test_the_newest_valid_evaluation_is_served(store: CollateralStore, forge: In
 
     endorsements = store.endorsements_for(parse(forge.tdx_quote()), NOW)
 
-    assert endorsements.collateral is not None
+    assert isinstance(endorsements.collateral, IntelCollateral)
     assert json.loads(endorsements.collateral.tcb_info)["tcbEvaluationDataNumber"] == 21
 
 
@@ -144,7 +148,7 @@ def test_a_bundle_carries_everything_to_another_machine(
 ) -> None:
     store.put(fresh(forge))
     store.put_certificate(forge.pck.certificate)
-    elsewhere = CollateralStore(tmp_path / "elsewhere", store.roots)
+    elsewhere = CollateralStore(tmp_path / "elsewhere", store.anchors)
 
     assert elsewhere.import_bundle(store.export_bundle()) == 2
     assert elsewhere.export_bundle() == store.export_bundle()
@@ -154,7 +158,7 @@ def test_a_bundle_with_one_false_piece_brings_nothing(
     store: CollateralStore, forge: IntelForge, tmp_path: Path
 ) -> None:
     store.put(fresh(forge))
-    elsewhere = CollateralStore(tmp_path / "elsewhere", Roots.production())
+    elsewhere = CollateralStore(tmp_path / "elsewhere", TrustAnchors.production())
     bundle = json.loads(store.export_bundle())
 
     with pytest.raises(EvidenceRefused):
@@ -224,7 +228,7 @@ def test_a_server_can_withhold_but_not_lie(store: CollateralStore, forge: IntelF
 
 
 def test_an_endpoint_without_tls_is_refused(forge: IntelForge) -> None:
-    fetcher = Fetcher(Endpoints.pccs("http://pccs.example"), transport=pcs(forge))
+    fetcher = Fetcher(pccs("http://pccs.example"), transport=pcs(forge))
 
     with fetcher, pytest.raises(CollateralError, match="neither https"):
         fetcher.collateral(kind(forge))

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from sealmarket.attestation.core.ear import read_ear
+from sealmarket.attestation.policy.ear import read_ear
 from sealmarket.cli.main import main
 from tests.attestation.support import NOW, report_of
 from tests.forge.intel import IntelForge
@@ -130,12 +130,11 @@ def test_every_form_of_the_same_evidence_gets_the_same_answer(
 
 
 def test_a_policy_decides_where_it_is_given(capsys: pytest.CaptureFixture[str], files: Path, forge: IntelForge) -> None:
-    from sealmarket.attestation.core.model import Grade
-    from sealmarket.attestation.policy.rules import EvidenceRules
+    from sealmarket.attestation.policy.rules import AppraisalPolicy
     from sealmarket_enclave.protocol.codec import canonical_json
 
     measurement = report_of(forge, (files / "quote.bin").read_bytes()).measurement
-    rules = EvidenceRules(measurements=(measurement,), platforms="any", lowest_grade=Grade.SIMULATED)
+    rules = AppraisalPolicy(measurements=(measurement,), platforms="any", lowest_grade="simulated")
     (files / "policy.json").write_bytes(canonical_json(rules))
     arguments = (*DEVELOPMENT, files / "root.pem", "--policy", files / "policy.json")
 
@@ -234,4 +233,4 @@ def test_rules_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "policy", "schema")
 
     assert code == 0
-    assert "EvidenceRules" in json.loads(out)["$defs"]
+    assert "AppraisalPolicy" in json.loads(out)["$defs"]

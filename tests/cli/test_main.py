@@ -29,7 +29,7 @@ def test_a_refusal_is_one_line_with_its_remedy(capsys: pytest.CaptureFixture[str
     code, out, err = run(capsys, "policy", "check", str(rules))
 
     assert (code, out) == (1, "")
-    assert err.startswith("error: not evidence rules")
+    assert err.startswith("error: not an appraisal policy")
     assert "what to do" in err
 
 
@@ -46,7 +46,7 @@ def test_naming_the_groups_loads_none_of_them() -> None:
         "import sys\n"
         "from sealmarket.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'web3', 'dcap_qvl', 'fastapi', 'sealmarket.attestation.core.verify'} & set(sys.modules)\n"
+        "heavy = {'web3', 'dcap_qvl', 'fastapi', 'sealmarket.attestation.policy.verify'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
     )
 

@@ -8,8 +8,7 @@ from typing import Any
 import coincurve
 from msgspec.structs import replace
 
-from sealmarket.attestation.core.model import Grade as EvidenceGrade
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain import Block, JobSlot
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import members_hash
@@ -72,7 +71,7 @@ DETAIL = DecisionDetail(
 
 def policy(asset: AssetId, committee: Committee) -> PolicyDocument:
     """A policy that allows the job."""
-    rules = EvidenceRules(measurements=(MEASUREMENT,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+    rules = AppraisalPolicy(measurements=(MEASUREMENT,), platforms="any", lowest_grade="simulated")
     draft = PolicyDraft(
         title="rows",
         evidence=to_builtins(rules),

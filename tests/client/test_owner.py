@@ -10,8 +10,7 @@ from eth_account import Account
 from msgspec.structs import replace
 
 from sealmarket.attestation.core.errors import InvalidRules
-from sealmarket.attestation.core.model import Grade as EvidenceGrade
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import DraftTerms, Owner, PolicyDraft, SealedAsset
@@ -57,7 +56,7 @@ DATA = b"a,b\n1,2\n" * 50
 
 
 def draft(**changes: Any) -> PolicyDraft:
-    rules = EvidenceRules(measurements=(MEASUREMENT,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+    rules = AppraisalPolicy(measurements=(MEASUREMENT,), platforms="any", lowest_grade="simulated")
     base = PolicyDraft(
         title="rows",
         evidence=to_builtins(rules),

@@ -10,9 +10,8 @@ import coincurve
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.evidence import Evidence
-from sealmarket.attestation.core.model import Tee as EvidenceTee
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.errors import ProofInvalid
 from sealmarket.protocol.decisions import Outcome
@@ -186,13 +185,13 @@ def _package(tee: Tee) -> EvidencePackage:
 
 
 def _evidence_checks(bundle: ProofBundle) -> dict[str, Check]:
-    report = verify_receipt(bundle, Trusted(roots=Roots.production()))
+    report = verify_receipt(bundle, Trusted(roots=TrustAnchors.production()))
     return {check.what: check for step in report.steps if step.name == "evidence" for check in step.checks}
 
 
-@pytest.mark.parametrize("tee", [EvidenceTee.CCA, EvidenceTee.NVIDIA, EvidenceTee.NITRO])
+@pytest.mark.parametrize("tee", [Tee.CCA, Tee.NVIDIA, Tee.NITRO])
 def test_evidence_of_a_tee_without_a_verifier_is_refused_and_its_collateral_is_not_read_as_another_tees(
-    tee: EvidenceTee, monkeypatch: pytest.MonkeyPatch
+    tee: Tee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps, "parse", lambda raw: Evidence(tee=tee, raw=raw))
     checks = _evidence_checks(CASE.bundle(evidence=_package(Tee.TDX)))

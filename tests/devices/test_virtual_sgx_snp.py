@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.roots import Roots
-from sealmarket.attestation.core.evidence import Endorsements, parse
-from sealmarket.attestation.core.model import Grade, Measurement, Verdict
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.evidence import Endorsements
+from sealmarket.attestation.core.model import AppraisalResult
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.core.verify import Expected, verify
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.intel.collateral import IntelCollateral
+from sealmarket.attestation.parse import parse
+from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.attestation.policy.verify import Expected, verify
+from sealmarket.attestation.registry import Measurement
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_devices.measure import LaunchMeasurement, measure_image
 from sealmarket_devices.measurements import sgx_measurement, snp_measurement, tdx_measurement
+from sealmarket_enclave.protocol.numbers import Grade
 from tests.devices.conftest import device_process, interpreter, tell, told_bytes
 
 REPORT_DATA = bytes(range(64))
@@ -30,7 +33,7 @@ TYPED: dict[str, Callable[[LaunchMeasurement], Measurement]] = {
 
 def judge(
     tee: str, evidence: bytes, device: VirtualDevice, allowed: Measurement, *, production: bool = False
-) -> Verdict:
+) -> AppraisalResult:
     """The production verifier's verdict, with the device's root as a development root unless told otherwise."""
     text = device.endorsements()
     if tee == "snp":
@@ -38,8 +41,8 @@ def judge(
     else:
         endorsements = Endorsements(collateral=IntelCollateral.from_json(text))
     now = datetime.now(UTC)
-    roots = Roots.production() if production else Roots.production().with_development(device.root())
-    rules = EvidenceRules(measurements=(allowed,), platforms="any", lowest_grade=Grade.SIMULATED)
+    roots = TrustAnchors.production() if production else TrustAnchors.production().with_development(device.root())
+    rules = AppraisalPolicy(measurements=(allowed,), platforms="any", lowest_grade="simulated")
     return verify(parse(evidence), endorsements, roots, now, Expected(report_data=REPORT_DATA), rules)
 
 

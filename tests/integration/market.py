@@ -15,8 +15,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from msgspec.structs import replace
 
-from sealmarket.attestation.core.model import Grade as EvidenceGrade
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain import Chain, Enclave, Sender
 from sealmarket.chain.contracts import AssetOffer, Deal
 from sealmarket.chain.deploy import Settings, deploy
@@ -83,7 +82,7 @@ MEASUREMENT = tdx_measurement(LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x
 
 def draft(bundle: Bundle, expiry: int, *, price: int = 1000) -> PolicyDraft:
     """A policy that allows one virtual enclave and one workload."""
-    rules = EvidenceRules(measurements=(MEASUREMENT,), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+    rules = AppraisalPolicy(measurements=(MEASUREMENT,), platforms="any", lowest_grade="simulated")
     return PolicyDraft(
         title="rows",
         evidence=to_builtins(rules),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import Block, Fault
 from sealmarket.chain.events import JobEnded
@@ -134,7 +134,7 @@ def committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Committee]:
     folder = tmp_path_factory.mktemp("committee")
     with Supervisor(folder) as programs:
         chain = chains.anvil(programs, "--block-time", "0.25")
-        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 320, 60))
+        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 60, 60))
         device = VirtualTdx(folder / "device", lambda: datetime.now(UTC))
         yield Committee(market, [_node(market, device, folder, n) for n in range(3)], device, market.ready())
         market.close()
@@ -146,7 +146,7 @@ def _node(market: Market, device: VirtualTdx, folder: Path, index: int) -> Node:
     journal = Journal(
         folder / f"node-{index}.sqlite", chain_id=book.chain_id, market=book.market, signer=keys.signer.address
     )
-    roots = Roots.production().with_development(device.root)
+    roots = TrustAnchors.production().with_development(device.root)
     held = service.NodePolicy(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=60)
     return Node(market.chain, journal, market.backend.store(), keys, held)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.merkle import account_leaf, allowed_leaf
@@ -173,13 +173,13 @@ def test_the_host_cannot_replay_another_jobs_evidence(world: World) -> None:
 
 @pytest.mark.parametrize("who", ["request", "chain", "policy", "node", "evidence rules"])
 def test_simulated_evidence_is_refused_when_hardware_is_demanded_by(who: str, world: World) -> None:
-    from sealmarket.attestation.core.model import Grade as EvidenceGrade
+    from sealmarket_enclave.protocol.numbers import Grade
 
     hardware = terms(min_grade=Grade.HARDWARE)
     asset = world.publish(
         policy_terms=hardware if who == "policy" else None,
         chain_terms=hardware if who in ("chain", "policy") else None,
-        evidence=rules(lowest_grade=EvidenceGrade.HARDWARE) if who == "evidence rules" else None,
+        evidence=rules(lowest_grade="hardware") if who == "evidence rules" else None,
     )
     world.match(asset, min_grade=Grade.HARDWARE if who == "request" else Grade.SIMULATED)
     world.quote()
@@ -190,15 +190,14 @@ def test_simulated_evidence_is_refused_when_hardware_is_demanded_by(who: str, wo
 def test_a_production_node_trusts_no_development_root(world: World) -> None:
     world.match(world.publish())
     world.quote()
-    node = world.node(roots=Roots.production(), grade_floor=Grade.HARDWARE)
+    node = world.node(roots=TrustAnchors.production(), grade_floor=Grade.HARDWARE)
     _expect(world.decided(node), Outcome.PLATFORM_REFUSED, Reason.UNTRUSTED_ROOT)
 
 
 def test_a_public_detail_does_not_name_the_machine(world: World) -> None:
-    from sealmarket.attestation.core.model import Tee as EvidenceTee
     from sealmarket.attestation.policy.rules import PlatformRule
 
-    named = PlatformRule(tee=EvidenceTee.TDX, digest=Bytes32(b"\x01" * 32))
+    named = PlatformRule(tee="tdx", digest=Bytes32(b"\x01" * 32))
     world.match(world.publish(evidence=rules(platforms=(named,))))
     world.quote()
     node = world.node()

@@ -16,9 +16,8 @@ from typing import Any
 import coincurve
 from msgspec.structs import replace
 
-from sealmarket.attestation.collateral.roots import Roots
-from sealmarket.attestation.core.model import Grade as EvidenceGrade
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Block
@@ -123,14 +122,14 @@ def terms(**changes: Any) -> Terms:
     return replace(base, **changes)
 
 
-def rules(**changes: Any) -> EvidenceRules:
+def rules(**changes: Any) -> AppraisalPolicy:
     """Evidence rules that accept the default enclave."""
-    base = EvidenceRules(measurements=(tdx_measurement(LAUNCH),), platforms="any", lowest_grade=EvidenceGrade.SIMULATED)
+    base = AppraisalPolicy(measurements=(tdx_measurement(LAUNCH),), platforms="any", lowest_grade="simulated")
     return replace(base, **changes)
 
 
 def policy(
-    asset: AssetId, granted: Terms, evidence: EvidenceRules, workloads: Sequence[Bytes32], committee: Committee
+    asset: AssetId, granted: Terms, evidence: AppraisalPolicy, workloads: Sequence[Bytes32], committee: Committee
 ) -> PolicyDocument:
     """The document of an asset's first version."""
     return PolicyDocument(
@@ -177,7 +176,7 @@ class World:
         self.result_key = bytes(PrivateKey.generate().public.raw)
         self.store.put_document(self.result_key)
         self.store.blobs |= {("workloads", WORKLOAD), ("workloads", OTHER_WORKLOAD)}
-        self.roots = Roots.production().with_development(device.root)
+        self.roots = TrustAnchors.production().with_development(device.root)
         self.provider = coincurve.PrivateKey()
         self.enclave = Enclave()
         self.time = float(NOW)
@@ -193,7 +192,7 @@ class World:
         *,
         policy_terms: Terms | None = None,
         chain_terms: Terms | None = None,
-        evidence: EvidenceRules | None = None,
+        evidence: AppraisalPolicy | None = None,
         workloads: Sequence[Bytes32] = (WORKLOAD,),
         committee: Committee | None = None,
         edit_policy: Callable[[PolicyDocument], PolicyDocument] = lambda document: document,

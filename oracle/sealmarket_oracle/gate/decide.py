@@ -33,7 +33,7 @@ it could change the row; afterwards it counts as withheld.
 
 from __future__ import annotations
 
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import reason_bits
 from sealmarket.protocol.transitions import Status
@@ -41,7 +41,6 @@ from sealmarket.protocol.wire import DecisionDetail
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import terms_digest
-from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.gate.chain_rules import chain_violations
 from sealmarket_oracle.gate.document_rules import Policy, read_policy, share_violations
@@ -74,7 +73,7 @@ def decide(
     documents: JobDocuments,
     shown: EvidenceShown | EvidenceUnavailable,
     private: PrivateKey,
-    roots: Roots,
+    roots: TrustAnchors,
 ) -> Decided | Defer:
     """Appraise one job and its evidence at one final block. Nothing is signed or written here.
 
@@ -163,7 +162,7 @@ def _enclave(shown: EvidenceShown | EvidenceUnavailable, appraised: Appraised) -
     if isinstance(shown, EvidenceUnavailable) or appraised.report is None:
         raise AssertionError("an acceptance without an authentic report: the steps above let it through")
     package = shown.package
-    return package.enclave_signer, keccak(package.enclave_key), int(Grade[appraised.report.grade.name])
+    return package.enclave_signer, keccak(package.enclave_key), int(appraised.report.grade)
 
 
 def _detail(

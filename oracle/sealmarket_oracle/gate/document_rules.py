@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import chain
 
 from sealmarket.attestation.core.errors import AttestationError
-from sealmarket.attestation.policy.rules import EvidenceRules, check_rules
+from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.reasons import JobReason
@@ -44,7 +44,7 @@ class Policy:
     """The policy of one asset: the document, and its evidence rules as a typed shape."""
 
     document: PolicyDocument
-    rules: EvidenceRules
+    rules: AppraisalPolicy
 
 
 def read_policy(
@@ -80,7 +80,7 @@ def parsed_policy(raw: bytes) -> Policy:
         MalformedDocument, InvalidRules: 3b.
     """
     document = decode_canonical(PolicyDocument, raw)
-    rules = from_builtins(EvidenceRules, document.evidence)
+    rules = from_builtins(AppraisalPolicy, document.evidence)
     check_rules(rules)
     return Policy(document, rules)
 

@@ -13,14 +13,13 @@ from datetime import UTC, datetime
 from itertools import combinations, product
 from typing import TypeVar
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused, NotEvidence
-from sealmarket.attestation.core.evidence import Endorsements, parse
-from sealmarket.attestation.core.model import AuthenticReport, Finding
-from sealmarket.attestation.core.model import Tee as EvidenceTee
+from sealmarket.attestation.core.findings import Finding
+from sealmarket.attestation.core.model import AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.core.verify import Expected, appraise, authenticate
+from sealmarket.attestation.parse import parse, parse_endorsements
+from sealmarket.attestation.policy.verify import Expected, appraise, authenticate
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.reasons import JobReason
@@ -28,7 +27,7 @@ from sealmarket.protocol.wire import EvidencePackage, FindingNote
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes64
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data
-from sealmarket_enclave.protocol.numbers import Grade, Tee
+from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_oracle.gate.chain_rules import note
@@ -67,7 +66,7 @@ def appraise_evidence(
     shown: EvidenceShown | EvidenceUnavailable,
     policies: tuple[Policy | None, ...],
     documents: JobDocuments,
-    roots: Roots,
+    roots: TrustAnchors,
 ) -> Appraised:
     """Steps 5 to 9 and 13, in order. Steps that need an authentic report are skipped without one.
 
@@ -120,7 +119,7 @@ def _about_key(package: EvidencePackage) -> Iterator[Violation]:
 
 
 def _authenticated(
-    package: EvidencePackage, case: AppraisalInput, roots: Roots
+    package: EvidencePackage, case: AppraisalInput, roots: TrustAnchors
 ) -> tuple[AuthenticReport | None, Violation]:
     now = datetime.fromtimestamp(case.quoted.timestamp, UTC)
     never = Finding(Reason.MALFORMED, "evidence", "none")
@@ -129,26 +128,17 @@ def _authenticated(
         if evidence.source != "raw":
             finding = Finding(Reason.NON_CANONICAL, "the device's own bytes", f"an encoding of them: {evidence.source}")
             return None, _platform(finding)
-        promised = EvidenceTee(case.spec.tee.name.lower())
-        if package.tee != case.spec.tee or evidence.tee is not promised:
-            return None, _platform(Finding(Reason.TEE_MISMATCH, promised.value, evidence.tee.value))
-        return authenticate(evidence, _endorsements(evidence.tee, package.collateral), roots, now), _platform(never)
+        promised = case.spec.tee
+        if package.tee != promised or evidence.tee != promised:
+            return None, _platform(Finding(Reason.TEE_MISMATCH, promised.slug, evidence.tee.slug))
+        endorsements = parse_endorsements(evidence.tee, package.collateral)
+        return authenticate(evidence, endorsements, roots, now), _platform(never)
     except NotEvidence as error:
         return None, _platform(Finding(Reason.UNSUPPORTED_FORMAT, "evidence of a supported TEE", error.message))
     except CollateralError as error:
         return None, _platform(Finding(Reason.ENDORSEMENT_MALFORMED, "the vendor's collateral", error.message))
     except EvidenceRefused as error:
         return None, _platform(error.finding)
-
-
-def _endorsements(tee: EvidenceTee, collateral: str) -> Endorsements:
-    if not collateral:
-        return Endorsements()
-    if tee in (EvidenceTee.SGX, EvidenceTee.TDX):
-        return Endorsements(collateral=IntelCollateral.from_json(collateral))
-    if tee is EvidenceTee.SNP:
-        return Endorsements.read([collateral.encode()])
-    raise NotEvidence(f"{tee.value} evidence is not supported by this version")
 
 
 def _about_job(case: AppraisalInput, package: EvidencePackage, report: AuthenticReport) -> Iterator[Violation]:
@@ -168,7 +158,7 @@ def expected_report_data(case: AppraisalInput, package: EvidencePackage) -> Byte
 def _about_grade(
     case: AppraisalInput, report: AuthenticReport, policies: tuple[Policy | None, ...]
 ) -> Iterator[Violation]:
-    found = Grade[report.grade.name]
+    found = report.grade
     demands = {"this node": case.grade_floor, "the request": case.spec.min_grade}
     for asset, policy in zip(case.assets, policies, strict=True):
         demands[f"the terms of {asset.use.asset_id}"] = asset.state.terms.min_grade
@@ -187,7 +177,7 @@ def _acceptable(
     made_by = datetime.fromtimestamp(shown.named.timestamp, UTC) if shown.named is not None else None
     expected = Expected(
         report_data=expected_report_data(case, shown.package),
-        tee=EvidenceTee(case.spec.tee.name.lower()),
+        tee=case.spec.tee,
         collected_at=made_by,
     )
     verdict = appraise(report, policy.rules, datetime.fromtimestamp(case.quoted.timestamp, UTC), expected)
@@ -217,7 +207,7 @@ def reduced_list(policy: Policy, allow_root: Bytes32) -> frozenset[Bytes32] | No
     So an owner who takes an entry off the list has to publish nothing but the new root. Tried while there are at most
     ``MAXIMUM_REDUCTIONS`` ways; otherwise, and for other lists, the store must have the leaves.
     """
-    measurements = [(Tee[found.tee.name], found.digest()) for found in policy.rules.measurements]
+    measurements = [(found.tee, found.digest()) for found in policy.rules.measurements]
     workloads = policy.document.workloads
     if (1 << len(measurements)) * (1 << len(workloads)) > MAXIMUM_REDUCTIONS:
         tries: Iterable[tuple[Sequence[tuple[Tee, Bytes32]], Sequence[Bytes32]]] = [(measurements, workloads)]

@@ -37,14 +37,15 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from sealmarket.attestation.amd.certificates import Chain, check_revocation, find_chain, load_der
 from sealmarket.attestation.amd.leaf import Leaf
 from sealmarket.attestation.amd.report import SnpReport, SnpTcbVersion, read_report
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.amd.rules import Mitigation
+from sealmarket.attestation.core.errors import refuse
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.core.model import _MAKER, AuthenticReport, Platform, Tcb, TcbStatus, Tee
+from sealmarket.attestation.core.model import _MAKER, AuthenticReport, Platform, Tcb, TcbStatus
+from sealmarket.attestation.core.pki import check_windows, seconds
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.intel.pki import check_windows, seconds
-from sealmarket.attestation.intel.quote import refuse
-from sealmarket.attestation.policy.rules import Mitigation
+from sealmarket.attestation.core.tee import Anchors
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.numbers import Tee
 
 POLICY_SMT, POLICY_RESERVED_ONE, POLICY_MIGRATE_MA, POLICY_DEBUG = 16, 17, 18, 19
 POLICY_KNOWN_BITS = 26
@@ -79,7 +80,7 @@ class SnpBody:
         }
 
 
-def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, now: datetime) -> AuthenticReport:
+def authenticate(evidence: Evidence, endorsements: Endorsements, anchors: Anchors, now: datetime) -> AuthenticReport:
     """Prove an SEV-SNP report. See the module's steps.
 
     Raises:
@@ -90,7 +91,7 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, n
     # 2. Chain under a pinned root of the product that the CPUID names.
     product = _product(report)
     certificates = (*endorsements.certificates, *load_der(evidence.certificates))
-    chain = find_chain(report.key_name, product, certificates, roots, _wanted(report, product))
+    chain = find_chain(report.key_name, product, certificates, anchors, _wanted(report, product))
     # 3. Validity at this moment.
     check_windows(chain.windows, seconds(now))
     # 4. Revocation.

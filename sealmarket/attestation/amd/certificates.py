@@ -36,13 +36,12 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from sealmarket.attestation.amd.leaf import PRODUCTS, Leaf, read_leaf
-from sealmarket.attestation.collateral.roots import Roots, spki_sha256
 from sealmarket.attestation.core.cache import ProvenCache
-from sealmarket.attestation.core.errors import EvidenceRefused
-from sealmarket.attestation.core.model import Grade, Tee
+from sealmarket.attestation.core.errors import EvidenceRefused, refuse
+from sealmarket.attestation.core.pki import Window, certificate_window, common_name, seconds, spki_sha256
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.intel.pki import Window, certificate_window, common_name, seconds
-from sealmarket.attestation.intel.quote import refuse
+from sealmarket.attestation.core.tee import Anchors
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 LEAF_NAMES = {"vcek": "SEV-VCEK", "vlek": "SEV-VLEK"}
 _RSA_BITS = 4096
@@ -89,7 +88,7 @@ class _Read:
 class _Found:
     chain: Chain
     certificates: tuple[x509.Certificate, ...]
-    roots: Roots
+    anchors: Anchors
 
 
 _found: ProvenCache[_Found] = ProvenCache(256)
@@ -116,7 +115,7 @@ def load_der(raw: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
 
 
 def find_chain(
-    kind: str, product: str | None, certificates: Sequence[x509.Certificate], roots: Roots, want: Leaf | None = None
+    kind: str, product: str | None, certificates: Sequence[x509.Certificate], anchors: Anchors, want: Leaf | None = None
 ) -> Chain:
     """Prove a chain for a leaf of this kind and product, out of certificates in any order.
 
@@ -124,7 +123,7 @@ def find_chain(
         kind: ``vcek`` or ``vlek``, as the report says.
         product: as the report's CPUID says; None for reports of version 2, which do not.
         certificates: everything that was supplied.
-        roots: what may vouch.
+        anchors: the trusted roots.
         want: prefer a leaf with these levels and chip where several are there.
 
     Raises:
@@ -132,16 +131,16 @@ def find_chain(
     """
     # The same certificates (as objects, which do not change and which the answer keeps alive) give the same chain.
     flat = () if want is None else (want.kind, want.product, *want.tcb.as_tuple(), want.hwid, want.csp)
-    name = (kind, product, id(roots), *flat, *map(id, certificates))
+    name = (kind, product, id(anchors), *flat, *map(id, certificates))
     found = _found.get(name)
     if found is None:
-        chain = _search(kind, product, certificates, roots, want)
-        found = _found.put(name, _Found(chain, tuple(certificates), roots))
+        chain = _search(kind, product, certificates, anchors, want)
+        found = _found.put(name, _Found(chain, tuple(certificates), anchors))
     return found.chain
 
 
 def _search(
-    kind: str, product: str | None, certificates: Sequence[x509.Certificate], roots: Roots, want: Leaf | None
+    kind: str, product: str | None, certificates: Sequence[x509.Certificate], anchors: Anchors, want: Leaf | None
 ) -> Chain:
     if len(certificates) > _MAXIMUM_CERTIFICATES:
         refuse(Reason.ENDORSEMENT_MALFORMED, f"at most {_MAXIMUM_CERTIFICATES} certificates", len(certificates))
@@ -153,7 +152,7 @@ def _search(
     candidates = ((leaf, ask, ark) for leaf in leaves for ask, ark in _issuers(leaf, known))
     for leaf, ask, ark in islice(candidates, _MAXIMUM_ATTEMPTS):
         try:
-            return prove_chain(kind, product, leaf, ask, ark, roots)
+            return prove_chain(kind, product, leaf, ask, ark, anchors)
         except EvidenceRefused as error:
             refusal = refusal or error
     if refusal is not None:
@@ -163,19 +162,19 @@ def _search(
     )
 
 
-def prove_chain(kind: str, product: str | None, leaf: _Read, ask: _Read, ark: _Read, roots: Roots) -> Chain:
+def prove_chain(kind: str, product: str | None, leaf: _Read, ask: _Read, ark: _Read, anchors: Anchors) -> Chain:
     """Prove one chain by the module's rules; remembered by the fingerprints of all three.
 
     Raises:
         EvidenceRefused: the first rule that fails.
     """
-    grade = roots.grade_of(Tee.SNP, ark.spki)
+    grade = anchors.grade_of(Tee.SNP, ark.spki)
     if grade is None:
         refuse(Reason.UNTRUSTED_ROOT, "a pinned AMD root key", f"{ark.name} {ark.spki.hex()}")
     named = _product_of(kind, leaf, ask, ark, grade)
     if product is not None and named != product:
         refuse(Reason.SNP_PRODUCT_MISMATCH, f"a {product} chain, as the report's CPUID says", named)
-    words = (kind.encode(), grade.value.encode(), leaf.fingerprint, ask.fingerprint, ark.fingerprint)
+    words = (kind.encode(), grade.slug.encode(), leaf.fingerprint, ask.fingerprint, ark.fingerprint)
     name = sha256(b"|".join(words)).digest()
     return _chains.get(name) or _chains.put(name, _prove(kind, named, leaf, ask, ark, grade))
 

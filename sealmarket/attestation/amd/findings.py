@@ -1,53 +1,53 @@
-"""What evidence rules refuse about an SNP report, each thing at once.
+"""AMD SEV-SNP reports: acceptable? Everything that the policy refuses, at once.
 
-1. A list of the root's that does not revoke the intermediate was held against it, unless rules let that be
-   a warning.
+1. A revocation list of the root's that does not revoke the intermediate was checked, unless the policy makes its
+   absence a warning.
 2. The guest policy: bit 17 set, no migration agent, no bit that is not known.
 3. The report comes from a privilege level that is allowed.
 4. A kind of signing key that is allowed.
-5. reported <= committed <= current TCB, part by part: a firmware that can be rolled back is not what it says.
+5. reported <= committed <= current TCB, part by part: firmware that can be rolled back proves no level.
 6. Reported, committed and launch TCB reach the generation's minimum. Rules that name minima name every
    generation that they accept.
 7. The generation is allowed; Milan as the rules say.
-8. Required mitigations are on; SMT off where demanded.
+8. Required mitigations are on; SMT off where the policy requires it.
 9. Host data, and the ID block's key, where the rules name them.
 
-Debug and the measurement as a whole are judged for every TEE alike.
+Debug and the measurement as a whole are appraised for every TEE alike.
 
 Checks considered and rejected: guest SVN and family or image ids (chosen with the ID block, whose key can
-be named), the mitigation vectors of version 5 (AMD has not said what a verifier should demand), platform
-firmware by version (the TCB's SNP part says it).
+be named), the mitigation vectors of version 5 (AMD does not specify what a verifier requires), platform
+firmware by version (the TCB's SNP part covers it).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from sealmarket.attestation.amd.authenticate import POLICY_KNOWN_BITS, POLICY_MIGRATE_MA, POLICY_RESERVED_ONE, SnpBody
+from sealmarket.attestation.amd.measurement import SnpMeasurement
 from sealmarket.attestation.amd.report import SnpTcbVersion
-from sealmarket.attestation.core.model import AuthenticReport, Finding, Severity, SnpMeasurement
+from sealmarket.attestation.amd.rules import SnpRules
+from sealmarket.attestation.core.findings import Finding, Severity
+from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.policy.rules import EvidenceRules, SnpRules
 
 _PLATFORM_SMT = 0
 _NO_MIGRATION_AGENT = b"\xff" * 32
 
 
-def findings(report: AuthenticReport, rules: EvidenceRules, now: datetime) -> Iterator[Finding]:
-    """What the rules refuse about an SNP report; AMD dates nothing that ``now`` would be held against."""
-    del now
+def findings(report: AuthenticReport, rules: SnpRules, allowed: Sequence[MeasurementTuple]) -> Iterator[Finding]:
+    """What the rules refuse about an SNP report. AMD dates no level, so no rule depends on the time."""
     body = report.body
     assert isinstance(body, SnpBody)
-    yield from _revocation(body, rules.snp)
+    yield from _revocation(body, rules)
     yield from _guest_policy(body)
-    yield from _signer(body, rules.snp)
+    yield from _signer(body, rules)
     yield from _tcb_order(body)
-    yield from _minimum_tcb(report, body, rules.snp)
-    yield from _generation(report, rules.snp)
-    yield from _mitigations(report, body, rules.snp)
-    yield from _launch_choices(report, body, rules)
+    yield from _minimum_tcb(report, body, rules)
+    yield from _generation(report, rules)
+    yield from _mitigations(report, body, rules)
+    yield from _launch_choices(report, body, rules, allowed)
 
 
 def _revocation(body: SnpBody, rules: SnpRules) -> Iterator[Finding]:
@@ -123,19 +123,21 @@ def _mitigations(report: AuthenticReport, body: SnpBody, rules: SnpRules) -> Ite
         yield Finding(Reason.MITIGATION_MISSING, "SMT off", "on")
 
 
-def _launch_choices(report: AuthenticReport, body: SnpBody, rules: EvidenceRules) -> Iterator[Finding]:
+def _launch_choices(
+    report: AuthenticReport, body: SnpBody, rules: SnpRules, allowed: Sequence[MeasurementTuple]
+) -> Iterator[Finding]:
     raw = body.report
     found = report.measurement
     assert isinstance(found, SnpMeasurement)
     same_code = [
         m
-        for m in rules.measurements
+        for m in allowed
         if isinstance(m, SnpMeasurement) and (m.launch_digest, m.policy) == (found.launch_digest, found.policy)
     ]
     if same_code and all(m.host_data != found.host_data for m in same_code):
         wanted = " or ".join(sorted({m.host_data.hex() for m in same_code}))
         yield Finding(Reason.SNP_HOST_DATA, f"host data {wanted}", found.host_data.hex())
-    keys = rules.snp.id_key_digests
+    keys = rules.id_key_digests
     if keys and raw.id_key_digest not in keys:
         wanted = " or ".join(key.hex() for key in keys)
         yield Finding(Reason.SNP_ID_BLOCK, f"an ID block signed by {wanted}", raw.id_key_digest.hex())

@@ -1,7 +1,7 @@
 """The launch digest of an SEV-SNP guest, computed from what QEMU is given (SEV-SNP firmware ABI 1.58, 8.17.2).
 
-An owner who allows a measurement can make it from the firmware, kernel, initial disk and command line instead
-of taking somebody's word for 48 bytes. The digest is a chain over pages, in this order:
+An owner who allows a measurement can compute it from the firmware, kernel, initial disk and command line. The digest is
+a chain over pages, in this order:
 
 1. the firmware's pages, which end at 4 GiB;
 2. the sections that the firmware's own metadata names: zero pages, secrets, CPUID, kernel hashes;
@@ -194,7 +194,7 @@ def _entries(data: bytes) -> Iterator[tuple[UUID, bytes]]:
 
 
 def _hash_page(guest: Guest, offset: int) -> bytes:
-    """The page in which QEMU tells the firmware the hashes of what it will load."""
+    """The page in which QEMU passes the firmware the hashes of what it will load."""
     hashed = (guest.command_line.encode() + b"\0", guest.initial_disk, guest.kernel or b"")
     entries = b"".join(
         name.bytes_le + struct.pack("<H", 50) + sha256(value).digest()

@@ -8,8 +8,8 @@ from asn1crypto import core
 from cryptography import x509
 
 from sealmarket.attestation.amd.report import SnpTcbVersion
+from sealmarket.attestation.core.errors import refuse
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.intel.quote import refuse
 
 PRODUCTS = ("Milan", "Genoa", "Turin")
 _AMD = "1.3.6.1.4.1.3704.1."
@@ -20,7 +20,7 @@ _HWID_SIZES = {"Milan": 64, "Genoa": 64, "Turin": 8}
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What a VCEK or VLEK says: whose levels and chip it stands for, or which provider's."""
+    """The AMD extensions of a VCEK or VLEK: levels, and the chip or the provider that it is for."""
 
     kind: str
     product: str

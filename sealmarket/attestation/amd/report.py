@@ -18,9 +18,10 @@ from typing import Any
 
 import msgspec
 
-from sealmarket.attestation.core.model import Bytes8, SnpMeasurement
+from sealmarket.attestation.amd.measurement import SnpMeasurement
+from sealmarket.attestation.core.errors import refuse
+from sealmarket.attestation.core.model import Bytes8
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.intel.quote import refuse
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48
 
 REPORT_SIZE = 0x4A0
@@ -93,8 +94,7 @@ class SnpTcbVersion:
 
 
 class SnpReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A report as its bytes say. ``signed`` is what the signature covers; TCB versions stay raw, 8 bytes
-    each."""
+    """The fields of a report. ``signed`` is what the signature covers; TCB versions stay raw, 8 bytes each."""
 
     version: int
     guest_svn: int

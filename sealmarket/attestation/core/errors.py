@@ -1,34 +1,33 @@
-"""What can go wrong between bytes and a verdict.
+"""Errors of evidence verification, from bytes to an appraisal result.
 
 SealmarketError
 └── AttestationError
-    ├── NotEvidence          no TEE's evidence starts like this
-    ├── EvidenceRefused      evidence, but not authentic: carries the first failing step as a finding
-    ├── InvalidRules         evidence rules that would let everything pass, or that contradict themselves
-    ├── CollateralError      vendor collateral that cannot be read, fetched or kept
+    ├── NotEvidence          bytes that no registered TEE recognises
+    ├── EvidenceRefused      evidence that is not authentic; carries the first failing step as a finding
+    ├── InvalidRules         an appraisal policy that accepts everything, accepts nothing, or contradicts itself
+    ├── CollateralError      vendor collateral that cannot be read, fetched or stored
     └── EventLogMalformed    an event log that cannot be replayed
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
+from sealmarket.attestation.core.findings import Finding
+from sealmarket.attestation.core.reasons import Reason
 from sealmarket_enclave.protocol.errors import SealmarketError
-
-if TYPE_CHECKING:
-    from sealmarket.attestation.core.model import Finding
 
 
 class AttestationError(SealmarketError):
-    """Evidence could not be taken as it is."""
+    """The root of this package's errors."""
 
 
 class NotEvidence(AttestationError):
-    """These bytes are not evidence of any supported TEE."""
+    """These bytes are not evidence of any registered TEE."""
 
 
 class EvidenceRefused(AttestationError):
-    """Evidence is not authentic: {reason}: expected {expected}, found {found}."""
+    """Evidence is not authentic; ``finding`` is the first step that failed, and the message spells it."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(
@@ -39,7 +38,7 @@ class EvidenceRefused(AttestationError):
 
 
 class InvalidRules(AttestationError):
-    """Evidence rules are not usable as written."""
+    """An appraisal policy is not usable as written."""
 
 
 class CollateralError(AttestationError):
@@ -48,3 +47,12 @@ class CollateralError(AttestationError):
 
 class EventLogMalformed(AttestationError):
     """An event log cannot be replayed."""
+
+
+def refuse(reason: Reason, expected: object, found: object) -> NoReturn:
+    """Stop: this finding is the first step that failed.
+
+    Raises:
+        EvidenceRefused: always.
+    """
+    raise EvidenceRefused(Finding(reason, str(expected), str(found)))

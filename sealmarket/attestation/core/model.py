@@ -1,17 +1,9 @@
-"""The words of attestation, and the interface that every TEE module fills.
+"""The vocabulary of attestation: what is proven about evidence, and the answer to a relying party.
 
-A TEE module (``intel``, ``snp``, and later ``cca``, ``nvidia``, ``nitro``) offers two functions::
-
-    def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, now: datetime) ->
-    AuthenticReport def findings(report: AuthenticReport, rules: EvidenceRules, now: datetime) ->
-    Iterator[Finding]
-
-``authenticate`` runs numbered steps, stops at the first that fails with
-:class:`~sealmarket.attestation.core.errors.EvidenceRefused`, and is the only maker of an :class:`AuthenticReport`
-(it passes ``maker=_MAKER``). It judges nothing that a policy may judge: a debug TD under Intel's root is
-authentic, and refused afterwards. ``findings`` yields everything about this TEE that the rules refuse; what
-is common to all TEEs (grade, measurement, platform, generation, age, report data) is held by
-``verify.appraise``. Neither does I/O or reads a clock.
+RATS (RFC 9334) names the roles. A device is the *attester*; this package is the *verifier*; an oracle node or an
+owner is the *relying party*. Evidence and endorsements come in; an :class:`AppraisalResult` goes out.
+An :class:`AuthenticReport` is made only by the ``authenticate`` of a TEE's module
+(:mod:`sealmarket.attestation.core.tee`), which passes ``maker=_MAKER``.
 """
 
 from __future__ import annotations
@@ -19,47 +11,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any, Protocol
 
 from sealmarket.attestation.core.errors import AttestationError
+from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64, HexBytes, Shape
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak, words
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 _MAKER = object()
-"""Shown by TEE modules when they make a report; a test holds that nothing else names it."""
+"""Passed by TEE modules when they make a report; a test holds that nothing else names it."""
 
 MEASUREMENT_DOMAIN = keccak(b"sealmarket/measurement/v1")
 PLATFORM_DOMAIN = keccak(b"sealmarket/platform/v1")
 
 
-class Tee(StrEnum):
-    """A kind of trusted hardware."""
-
-    SGX = "sgx"
-    TDX = "tdx"
-    SNP = "snp"
-    CCA = "cca"
-    NVIDIA = "nvidia"
-    NITRO = "nitro"
-
-
-class Grade(StrEnum):
-    """What stands behind evidence, decided by the root that its chain ends in and by nothing else."""
-
-    SIMULATED = "simulated"
-    HARDWARE = "hardware"
-
-    @property
-    def rank(self) -> int:
-        """Higher is stronger."""
-        return 1 if self is Grade.HARDWARE else 0
-
-
 class TcbStatus(StrEnum):
-    """Intel's words, best first, in Intel's order of severity; ``NotRated`` where the vendor publishes
-    none."""
+    """Intel's terms, best first, in Intel's order of severity; ``NotRated`` where the vendor publishes none."""
 
     UP_TO_DATE = "UpToDate"
     SW_HARDENING_NEEDED = "SWHardeningNeeded"
@@ -100,120 +70,23 @@ class Bytes16(HexBytes):
     length = 16
 
 
-def _digest(tee: Tee, *fields: bytes) -> Bytes32:
-    """keccak(domain, keccak(tee), keccak(fields in order)): all fields have fixed lengths, so no two tuples
-    meet."""
-    return keccak(words(MEASUREMENT_DOMAIN, keccak(tee.value.encode()), keccak(b"".join(fields))))
+def measurement_digest(tee: Tee, *fields: bytes) -> Bytes32:
+    """keccak(domain, keccak(slug), keccak(fields in order)).
+
+    All fields have fixed lengths, so no two tuples have the same digest.
+    """
+    return keccak(words(MEASUREMENT_DOMAIN, keccak(tee.slug.encode()), keccak(b"".join(fields))))
 
 
-class TdxMeasurement(Shape, frozen=True, kw_only=True, tag_field="tee", tag="tdx"):
-    """What a trust domain is, as the TDX module reports it (TDX module ABI, TDINFO)."""
+class MeasurementTuple(Protocol):
+    """What runs inside the TEE, as a typed tuple: each vendor's package defines its own."""
 
-    mr_td: Bytes48
-    rtmr0: Bytes48
-    rtmr1: Bytes48
-    rtmr2: Bytes48
-    rtmr3: Bytes48
-    mr_config_id: Bytes48
-    mr_owner: Bytes48
-    mr_owner_config: Bytes48
-    td_attributes: Bytes8
-    xfam: Bytes8
-
-    tee = Tee.TDX
+    @property
+    def tee(self) -> Tee:
+        """The TEE whose report it is taken from."""
 
     def digest(self) -> Bytes32:
         """The measurement's part of the market's allow-list leaf."""
-        return _digest(
-            Tee.TDX,
-            self.mr_td,
-            self.rtmr0,
-            self.rtmr1,
-            self.rtmr2,
-            self.rtmr3,
-            self.mr_config_id,
-            self.mr_owner,
-            self.mr_owner_config,
-            self.td_attributes,
-            self.xfam,
-        )
-
-
-class SgxMeasurement(Shape, frozen=True, kw_only=True, tag_field="tee", tag="sgx"):
-    """What an enclave is, as its REPORT says (Intel SDM vol. 3D, 38.15). ``attributes`` is flags and XFRM."""
-
-    mr_enclave: Bytes32
-    mr_signer: Bytes32
-    isv_prod_id: int
-    isv_svn: int
-    misc_select: Bytes4
-    attributes: Bytes16
-    config_id: Bytes64
-    config_svn: int
-
-    tee = Tee.SGX
-
-    def digest(self) -> Bytes32:
-        """The measurement's part of the market's allow-list leaf."""
-        numbers = b"".join(n.to_bytes(2, "little") for n in (self.isv_prod_id, self.isv_svn, self.config_svn))
-        return _digest(
-            Tee.SGX,
-            self.mr_enclave,
-            self.mr_signer,
-            self.misc_select,
-            self.attributes,
-            self.config_id,
-            numbers,
-        )
-
-
-class SnpMeasurement(Shape, frozen=True, kw_only=True, tag_field="tee", tag="snp"):
-    """What a guest is, as the SNP firmware reports it (SEV-SNP ABI, ATTESTATION_REPORT)."""
-
-    launch_digest: Bytes48
-    policy: Bytes8
-    host_data: Bytes32
-    vmpl: int
-
-    tee = Tee.SNP
-
-    def digest(self) -> Bytes32:
-        """The measurement's part of the market's allow-list leaf."""
-        return _digest(Tee.SNP, self.launch_digest, self.policy, self.host_data, self.vmpl.to_bytes(4, "little"))
-
-
-Measurement = TdxMeasurement | SgxMeasurement | SnpMeasurement
-
-
-class Severity(Enum):
-    """Whether a finding refuses, or is only said."""
-
-    REFUSAL = "refusal"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One rule that was not met: which, what it wanted, what was there, what to do."""
-
-    reason: Reason
-    expected: str
-    found: str
-    remedy: str = ""
-    severity: Severity = Severity.REFUSAL
-
-    def __post_init__(self) -> None:
-        if not self.remedy:
-            object.__setattr__(self, "remedy", self.reason.remedy)
-
-    def as_json(self) -> dict[str, str]:
-        """``{"reason", "expected", "found", "remedy"}``."""
-        return {
-            "reason": self.reason.value,
-            "expected": self.expected,
-            "found": self.found,
-            "remedy": self.remedy,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +106,7 @@ class Tcb:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """Which machine signed: ``identity`` is PPID (Intel) or CHIP_ID (AMD), None where the evidence masks it.
+    """The machine that signed: ``identity`` is PPID (Intel) or CHIP_ID (AMD), None where the evidence masks it.
 
     ``generation`` is the CPU generation by name where the evidence shows it ("Milan", "Genoa", ...).
     """
@@ -242,18 +115,17 @@ class Platform:
     generation: str | None = None
 
     def digest(self, tee: Tee) -> Bytes32 | None:
-        """The name under which rules list this machine, so that a public policy does not publish its
-        identity."""
+        """The name under which policies list this machine, so that a public policy does not publish its identity."""
         if self.identity is None:
             return None
-        return keccak(words(PLATFORM_DOMAIN, keccak(tee.value.encode()), keccak(self.identity)))
+        return keccak(words(PLATFORM_DOMAIN, keccak(tee.slug.encode()), keccak(self.identity)))
 
 
 class Body(Protocol):
-    """What only one TEE's module understands: parsed fields, typed for its own ``findings``."""
+    """The parsed fields that only one TEE's module reads, typed for its own ``findings``."""
 
     def claims(self) -> Mapping[str, Any]:
-        """Everything a person may want to see, as JSON values with stable names."""
+        """Everything that a person may want to see, as JSON values with stable names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +139,7 @@ class AuthenticReport:
 
     tee: Tee
     grade: Grade
-    measurement: Measurement
+    measurement: MeasurementTuple
     report_data: bytes
     evidence_digest: Bytes32
     tcb: Tcb
@@ -299,8 +171,8 @@ class AuthenticReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """The answer: ``findings`` are all refusals at once, ``warnings`` and ``notes`` are only said."""
+class AppraisalResult:
+    """The verifier's answer: ``findings`` are all refusals at once; ``warnings`` and ``notes`` never refuse."""
 
     tee: Tee
     report: AuthenticReport | None
@@ -325,12 +197,12 @@ class Verdict:
 
     @property
     def claims(self) -> Mapping[str, Any]:
-        """The report's claims; nothing is claimed by what is not authentic."""
+        """The report's claims; empty where the evidence is not authentic."""
         return self.report.claims() if self.report else {}
 
     @property
     def accepted(self) -> bool:
-        """Authentic, and nothing refused."""
+        """Whether the evidence is authentic and nothing refuses it."""
         return self.authentic and not self.findings
 
     @property
@@ -341,10 +213,10 @@ class Verdict:
     def as_json(self) -> dict[str, Any]:
         """The command's answer (see ``sealmarket evidence verify --json``)."""
         return {
-            "tee": self.tee.value,
+            "tee": self.tee.slug,
             "authentic": self.authentic,
             "verdict": "accepted" if self.accepted else "refused",
-            "grade": self.grade.value if self.grade else None,
+            "grade": self.grade.slug if self.grade else None,
             "tcb_status": self.tcb.status.value if self.tcb else None,
             "advisories": list(self.tcb.advisories) if self.tcb else [],
             "claims": dict(self.claims),

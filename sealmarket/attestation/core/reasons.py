@@ -1,6 +1,6 @@
-"""Why evidence is refused: one typed word for each rule, with a number that never changes.
+"""Why evidence is refused: one typed reason for each rule, with a number that never changes.
 
-The word goes to people and JSON, the number to signed decisions and to the chain. Numbers are grouped: 1-29
+The name goes to people and JSON, the number to signed decisions and to the chain. Numbers are grouped: 1-29
 any TEE (and 210-219), 30-79 Intel, 80-119 AMD, 120-149 Arm, 150-179 NVIDIA, 180-199 Nitro, 200-209 Azure. From 220
 on they are the market's own: :mod:`sealmarket.protocol.reasons`.
 Retired numbers stay retired.
@@ -12,15 +12,14 @@ from enum import Enum
 
 
 class Reason(Enum):
-    """One rule that evidence failed. ``value`` is its word, ``code`` its stable number, ``remedy`` what to
-    do."""
+    """One rule that evidence failed. ``value`` is its name, ``code`` its stable number, ``remedy`` what to do."""
 
     code: int
     remedy: str
 
-    def __new__(cls, word: str, code: int, remedy: str) -> Reason:
+    def __new__(cls, name: str, code: int, remedy: str) -> Reason:
         member = object.__new__(cls)
-        member._value_ = word
+        member._value_ = name
         member.code = code
         member.remedy = remedy
         return member
@@ -118,3 +117,4 @@ class Reason(Enum):
     # Any TEE, continued.
     PLATFORM_DUPLICATE = "platform_duplicate", 210, "count each machine once"
     CLOCK_MISSING = "clock_missing", 211, "give the time of verification with its zone"
+    TEE_UNSUPPORTED = "tee_unsupported", 212, "use a TEE that this version verifies, or a version that verifies it"

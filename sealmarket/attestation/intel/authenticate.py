@@ -13,7 +13,7 @@ The steps of :func:`authenticate`, which stops at the first that fails:
    identity (MRSIGNER, ISVPRODID, MISCSELECT, ATTRIBUTES) and not in debug.
 7. The attestation key signed header, descriptor and body.
 8. The TDX module is Intel's; platform, module and QE reach levels, joined to one status with its advisories.
-9. dcap-qvl, a second implementation, verifies the same bytes and says the same status. What it refuses by a
+9. dcap-qvl, a second implementation, verifies the same bytes and returns the same status. What it refuses by a
    policy of its own (debug, SEPT_VE_DISABLE, a service TD, no level, Revoked) must be visible in the proven
    bytes, and is appraised here.
 
@@ -36,19 +36,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.attestation.core.cache import ProvenCache
-from sealmarket.attestation.core.errors import CollateralError, EventLogMalformed
+from sealmarket.attestation.core.errors import CollateralError, EventLogMalformed, refuse
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.core.model import _MAKER, AuthenticReport, Grade, Platform, Tcb, TcbStatus
+from sealmarket.attestation.core.model import _MAKER, AuthenticReport, Platform, Tcb, TcbStatus
+from sealmarket.attestation.core.pki import check_windows, common_name
 from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.core.tee import Anchors
+from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.eventlog import RegisterMismatch, replay_against
 from sealmarket.attestation.intel.pki import (
     ROLE_PCK,
     PckExtension,
-    check_windows,
-    common_name,
     raw_key,
     verify_raw,
 )
@@ -59,7 +58,6 @@ from sealmarket.attestation.intel.quote import (
     TdBody,
     read_quote,
     read_sgx_body,
-    refuse,
 )
 from sealmarket.attestation.intel.tcb import (
     Joined,
@@ -72,6 +70,7 @@ from sealmarket.attestation.intel.tcb import (
 )
 from sealmarket.attestation.intel.trust import PckIdentity, Trusted, trust_collateral, trust_pck_pem
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.numbers import Grade
 
 
 def forget() -> None:
@@ -123,7 +122,7 @@ class IntelBody:
         }
 
 
-def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, now: datetime) -> AuthenticReport:
+def authenticate(evidence: Evidence, endorsements: Endorsements, anchors: Anchors, now: datetime) -> AuthenticReport:
     """Prove an SGX or TDX quote. See the module's steps.
 
     Raises:
@@ -133,7 +132,7 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, roots: Roots, n
     quote = read_quote(evidence.raw)
     # 2. Collateral under a pinned root.
     collateral = _collateral(endorsements)
-    trusted = trust_collateral(collateral, quote.tee, roots)
+    trusted = trust_collateral(collateral, quote.tee, anchors)
     # 3. Validity at this moment.
     moment = int(now.timestamp())
     if not trusted.valid_from <= moment <= trusted.valid_to:
@@ -197,7 +196,7 @@ def _report(body: IntelBody, trusted: Trusted, joined: Joined, now: datetime) ->
 
 
 def _replay(evidence: Evidence, quote: Quote) -> tuple[RegisterMismatch, ...] | None:
-    """Hold an event log that came along against the proven registers; None when there is none."""
+    """Compare the evidence's event log with the proven registers; None when there is none."""
     if evidence.event_log is None or not isinstance(quote.body, TdBody):
         return None
     m = quote.body.measurement
@@ -208,9 +207,14 @@ def _replay(evidence: Evidence, quote: Quote) -> tuple[RegisterMismatch, ...] | 
 
 
 def _collateral(endorsements: Endorsements) -> IntelCollateral:
-    if endorsements.collateral is None:
-        refuse(Reason.ENDORSEMENT_MISSING, "Intel collateral for this platform", "none")
-    return endorsements.collateral
+    found = endorsements.collateral
+    if not isinstance(found, IntelCollateral):
+        refuse(
+            Reason.ENDORSEMENT_MISSING,
+            "Intel collateral for this platform",
+            "none" if found is None else found.tee.slug,
+        )
+    return found
 
 
 def _pck(
@@ -314,9 +318,9 @@ _OPINIONS: tuple[tuple[str, str], ...] = (
 
 
 class Opinion(NamedTuple):
-    """What dcap-qvl said: a status with its advisories, or the refusal by policy that the bytes explain."""
+    """What dcap-qvl returned: a status with its advisories, or the refusal by policy that the bytes explain."""
 
-    word: str
+    outcome: str
     advisories: frozenset[str] | None
 
 
@@ -327,7 +331,7 @@ _LENGTH_AND_SIGNATURE = 4 + 64
 def _second_opinion(
     quote: Quote, raw: bytes, collateral: IntelCollateral, trusted: Trusted, joined: Joined, now: int
 ) -> str:
-    """Step 9: what dcap-qvl says of these bytes; returns its status or the policy refusal that it made."""
+    """Step 9: dcap-qvl's answer for these bytes; returns its status or the policy refusal that it made."""
     behind_signature = raw[len(quote.signed) + _LENGTH_AND_SIGNATURE : quote.length]
     parts = (trusted.root_spki, collateral.fingerprint, *quote.without_report_data, behind_signature)
     name = sha256(b"".join(parts)).digest()
@@ -337,10 +341,10 @@ def _second_opinion(
     if opinion.advisories is not None and opinion != (joined.status.value, frozenset(joined.advisories)):
         refuse(
             Reason.ENGINE_DISAGREES,
-            f"dcap-qvl to say {joined.status.value} {sorted(joined.advisories)}",
-            f"{opinion.word} {sorted(opinion.advisories)}",
+            f"dcap-qvl to return {joined.status.value} {sorted(joined.advisories)}",
+            f"{opinion.outcome} {sorted(opinion.advisories)}",
         )
-    return opinion.word
+    return opinion.outcome
 
 
 def _ask(quote: Quote, raw: bytes, collateral: IntelCollateral, trusted: Trusted, joined: Joined, now: int) -> Opinion:

@@ -1,5 +1,4 @@
-"""Intel SGX and TDX reports: acceptable? Everything about the platform and the TD or enclave that rules
-refuse.
+"""Intel SGX and TDX reports: acceptable? Everything about the platform and the TD or enclave that the policy refuses.
 
 Checks considered and rejected: the SVNs in a v3 quote's header (informational, unsigned by hardware
 policy), XFAM (part of the measurement tuple), MRSEAM (the module's identity and level are proven by TCB
@@ -11,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from sealmarket.attestation.core.model import AuthenticReport, Finding, TcbStatus
+from sealmarket.attestation.core.findings import Finding
+from sealmarket.attestation.core.model import AuthenticReport, TcbStatus
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.intel.authenticate import IntelBody
 from sealmarket.attestation.intel.quote import TRANSPORT_SIZES, SgxBody, TdBody
-from sealmarket.attestation.policy.rules import EvidenceRules, IntelRules, TdAttribute
+from sealmarket.attestation.intel.rules import IntelRules, TdAttribute
 
 _TD_BITS = {
     TdAttribute.LASS: 27,
@@ -29,22 +29,22 @@ _DEBUG, _SEPT_VE_DISABLE, _MIGRATABLE = 0, 28, 29
 
 _SGX_INIT, _SGX_PROVISION_KEY, _SGX_EINITTOKEN_KEY = 0, 4, 5
 _SGX_KNOWN = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 6 | 1 << 7 | 1 << 10
-"""INIT, DEBUG (judged for every TEE alike), MODE64BIT, CET, KSS, AEX-Notify."""
+"""INIT, DEBUG (appraised for every TEE alike), MODE64BIT, CET, KSS, AEX-Notify."""
 
 
-def findings(report: AuthenticReport, rules: EvidenceRules, now: datetime) -> Iterator[Finding]:
+def findings(report: AuthenticReport, rules: IntelRules, now: datetime) -> Iterator[Finding]:
     """What the rules refuse about an Intel report."""
     body = report.body
     assert isinstance(body, IntelBody)
-    yield from _tcb(report, rules.intel, now)
-    yield from _evaluation(report, rules.intel)
-    for flag in rules.intel.platform_flags_refused:
+    yield from _tcb(report, rules, now)
+    yield from _evaluation(report, rules)
+    for flag in rules.platform_flags_refused:
         if flag.value in body.pck.flags:
             yield Finding(Reason.PLATFORM_CONFIGURATION, f"{flag.value} off", "on")
-    yield from _padding(body, rules.intel)
+    yield from _padding(body, rules)
     inner = body.quote.body
     if isinstance(inner, TdBody):
-        yield from _td(inner, rules.intel)
+        yield from _td(inner, rules)
         for mismatch in body.replay or ():
             yield Finding(
                 Reason.RTMR_REPLAY,

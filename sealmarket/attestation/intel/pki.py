@@ -1,8 +1,8 @@
 """Intel's certificates, CRLs and raw signatures: each checked once, kept by fingerprint.
 
 Chains are Root CA -> PCK Platform or Processor CA -> PCK leaf, and Root CA -> TCB signing. A certificate
-serves one purpose, told by its common name: "Intel SGX TCB Signing" signs collateral and nothing else does.
-Under a development root the same words are expected at the end of the name ("Sealmarket DEVELOPMENT SGX TCB
+serves one purpose, which its common name states: "Intel SGX TCB Signing" signs collateral and nothing else does.
+Under a development root the same text is expected at the end of the name ("Sealmarket DEVELOPMENT SGX TCB
 Signing").
 """
 
@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -23,13 +21,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.oid import ExtensionOID, NameOID, ObjectIdentifier, SignatureAlgorithmOID
+from cryptography.x509.oid import ExtensionOID, ObjectIdentifier, SignatureAlgorithmOID
 
-from sealmarket.attestation.core.errors import EvidenceRefused
-from sealmarket.attestation.core.model import Finding, Grade
+from sealmarket.attestation.core.errors import refuse
+from sealmarket.attestation.core.pki import Window, common_name, seconds
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_X509, touch
-from sealmarket.attestation.intel.quote import refuse
+from sealmarket_enclave.protocol.numbers import Grade
 
 ROLE_PCK = ("SGX PCK Certificate",)
 ROLE_PCK_CA = ("SGX PCK Platform CA", "SGX PCK Processor CA")
@@ -39,41 +37,6 @@ _ECDSA_SHA256 = ECDSA(SHA256())
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _KNOWN_CRITICAL = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
 _MAXIMUM_CHAIN = 4
-
-
-class Window(NamedTuple):
-    """When one signed thing holds, in Unix seconds, both ends included."""
-
-    name: str
-    start: int
-    end: int
-
-
-def check_windows(windows: Sequence[Window], now: int) -> None:
-    """Refuse at the first thing that is not yet, or no longer, valid."""
-    for window in windows:
-        if now < window.start:
-            refuse(Reason.ENDORSEMENT_FUTURE, f"{window.name} signed before {_say(now)}", _say(window.start))
-        if now > window.end:
-            refuse(
-                Reason.ENDORSEMENT_EXPIRED,
-                f"{window.name} valid at {_say(now)}",
-                f"expired {_say(window.end)}",
-            )
-
-
-def _say(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def seconds(moment: datetime) -> int:
-    """Unix seconds of a moment with a zone."""
-    return int(moment.timestamp())
-
-
-def certificate_window(certificate: x509.Certificate, name: str) -> Window:
-    """A certificate's validity."""
-    return Window(name, seconds(certificate.not_valid_before_utc), seconds(certificate.not_valid_after_utc))
 
 
 def read_chain(pem: str, name: str) -> tuple[x509.Certificate, ...]:
@@ -100,12 +63,6 @@ def key_of(certificate: x509.Certificate, name: str) -> EllipticCurvePublicKey:
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         return refuse(Reason.CHAIN_INVALID, f"{name}: a P-256 key", type(key).__name__)
     return key
-
-
-def common_name(certificate: x509.Certificate) -> str:
-    """The subject's one common name, or an empty string."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if len(names) == 1 else ""
 
 
 def check_role(certificate: x509.Certificate, roles: Sequence[str], grade: Grade, reason: Reason) -> None:
@@ -305,6 +262,4 @@ def read_pck_extension(certificate: x509.Certificate) -> PckExtension:
             flags=frozenset(name for i, name in names.items() if i in flags and _value(flags[i], 0x01) != b"\x00"),
         )
     except (x509.ExtensionNotFound, *NOT_X509, KeyError, IndexError) as error:
-        raise EvidenceRefused(
-            Finding(Reason.PCK_EXTENSION, "the SGX extension of Intel's PCK profile", repr(error))
-        ) from error
+        refuse(Reason.PCK_EXTENSION, "the SGX extension of Intel's PCK profile", repr(error))

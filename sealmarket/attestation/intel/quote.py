@@ -1,19 +1,21 @@
 """The layout of SGX quotes v3 and TDX quotes v4 and v5 (Intel DCAP quote generation library, appendix A).
 
 All integers are little-endian; ECDSA values are raw 64-byte ``r||s`` and ``x||y``, big-endian. Every length
-is held against what is there: a quote is read to its last byte or refused. Nothing here is proven.
+is checked against the bytes present: a quote is read to its last byte or refused. Nothing here is proven.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from struct import Struct
-from typing import Any, NoReturn
+from typing import Any
 
-from sealmarket.attestation.core.errors import EvidenceRefused
-from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16, Finding, SgxMeasurement, TdxMeasurement, Tee
+from sealmarket.attestation.core.errors import refuse
+from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16
 from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64
+from sealmarket_enclave.protocol.numbers import Tee
 
 HEADER_SIZE = 48
 SGX_BODY_SIZE = 384
@@ -25,15 +27,10 @@ PCK_CHAIN_PEM = 5
 QE_REPORT_CERTIFICATION = 6
 
 TRANSPORT_SIZES = frozenset({5006, 8000})
-"""Sizes of the fixed buffers that genuine platforms hand quotes out in, filled with zeros."""
+"""Sizes of the fixed, zero-filled buffers in which genuine platforms return quotes."""
 
 _HEADER = Struct("<HHI2s2s16s20s")
 _DESCRIPTOR = Struct("<HI")
-
-
-def refuse(reason: Reason, expected: object, found: object) -> NoReturn:
-    """Stop: this finding is the first step that failed."""
-    raise EvidenceRefused(Finding(reason, str(expected), str(found)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +105,7 @@ class TdBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """A quote taken apart.
+    """The fields of a quote.
 
     ``signed`` is header, descriptor and body: what the attestation key signed. ``padding`` counts zero
     bytes behind the quote's own end. ``certification`` is the inner certification data,
@@ -157,7 +154,7 @@ class _Reader:
 
 
 def read_quote(raw: bytes) -> Quote:
-    """Take a quote apart.
+    """Read a quote.
 
     Raises:
         EvidenceRefused: truncated, not of the layout, of an unsupported version or key type, or followed by

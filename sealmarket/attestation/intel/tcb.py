@@ -19,12 +19,15 @@ from typing import Annotated, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta
 
-from sealmarket.attestation.core.model import TcbStatus, Tee
+from sealmarket.attestation.core.errors import refuse
+from sealmarket.attestation.core.model import TcbStatus
+from sealmarket.attestation.core.pki import Window, seconds
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.intel.pki import PckExtension, Window, seconds
-from sealmarket.attestation.intel.quote import SgxBody, TdBody, refuse
+from sealmarket.attestation.intel.pki import PckExtension
+from sealmarket.attestation.intel.quote import SgxBody, TdBody
 from sealmarket_enclave.protocol.codec import parse_json, prepared
+from sealmarket_enclave.protocol.numbers import Tee
 
 Svn = Annotated[int, Meta(ge=0, le=0xFFFF)]
 HexText = Annotated[str, Meta(pattern=r"^([0-9a-fA-F]{2})*$", max_length=256)]

@@ -1,6 +1,6 @@
 """Intel's endorsements, proven: collateral and PCK chains up to a pinned root, each once per fingerprint.
 
-What is kept is independent of time: every validity travels along as a window and is checked at each use.
+Cached results do not depend on time: every validity is kept as a window and is checked at each use.
 """
 
 from __future__ import annotations
@@ -14,20 +14,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.roots import Roots, spki_sha256
 from sealmarket.attestation.core.cache import ProvenCache
-from sealmarket.attestation.core.errors import CollateralError
-from sealmarket.attestation.core.model import Grade, Tee
+from sealmarket.attestation.core.errors import CollateralError, refuse
+from sealmarket.attestation.core.pki import Window, certificate_window, spki_sha256
 from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.core.tee import Anchors
+from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.pki import (
     ROLE_PCK,
     ROLE_PCK_CA,
     ROLE_TCB_SIGNING,
     Crl,
     PckExtension,
-    Window,
-    certificate_window,
     check_leaf_is_not_authority,
     check_link,
     check_role,
@@ -37,7 +35,6 @@ from sealmarket.attestation.intel.pki import (
     read_pck_extension,
     verify_raw,
 )
-from sealmarket.attestation.intel.quote import refuse
 from sealmarket.attestation.intel.tcb import (
     QeIdentity,
     TcbInfo,
@@ -45,6 +42,7 @@ from sealmarket.attestation.intel.tcb import (
     read_qe_identity,
     read_tcb_info,
 )
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,27 +89,27 @@ def forget_platforms() -> None:
     _leaves.clear()
 
 
-def trust_collateral(collateral: IntelCollateral, tee: Tee, roots: Roots) -> Trusted:
-    """Prove collateral for a TEE under the given roots.
+def trust_collateral(collateral: IntelCollateral, tee: Tee, anchors: Anchors) -> Trusted:
+    """Prove collateral for a TEE under the given anchors.
 
     Raises:
         EvidenceRefused: a chain, a CRL, a signature, a signer's purpose or a document's kind is not right.
     """
     known = _collaterals.get(collateral.fingerprint)
-    trusted = known or _prove(collateral, roots, tee)
-    # Roots belong to the caller and not to the proof: they are asked anew each time.
-    if roots.grade_of(tee, trusted.root_spki) is not trusted.grade:
-        refuse(Reason.UNTRUSTED_ROOT, f"a trusted root for {tee.value}", trusted.root_spki.hex())
+    trusted = known or _prove(collateral, anchors, tee)
+    # Anchors belong to the caller and not to the proof: they are asked anew each time.
+    if anchors.grade_of(tee, trusted.root_spki) is not trusted.grade:
+        refuse(Reason.UNTRUSTED_ROOT, f"a trusted root for {tee.slug}", trusted.root_spki.hex())
     _check_kind(trusted, tee)
     return known or _collaterals.put(collateral.fingerprint, trusted)
 
 
-def _prove(collateral: IntelCollateral, roots: Roots, tee: Tee) -> Trusted:
+def _prove(collateral: IntelCollateral, anchors: Anchors, tee: Tee) -> Trusted:
     tcb_chain = read_chain(collateral.tcb_info_issuer_chain, "TCB info issuer chain")
     qe_chain = read_chain(collateral.qe_identity_issuer_chain, "QE identity issuer chain")
     crl_chain = read_chain(collateral.pck_crl_issuer_chain, "PCK CRL issuer chain")
     root = tcb_chain[-1]
-    root_spki, grade = trust_root(root, tee, roots)
+    root_spki, grade = trust_root(root, tee, anchors)
     root_crl = read_crl(bytes.fromhex(collateral.root_ca_crl.removeprefix("0x")), root, "root CA CRL")
     windows = [certificate_window(root, "Intel root CA"), root_crl.window]
     for chain, name in (
@@ -149,14 +147,14 @@ def _spki(certificate: x509.Certificate) -> bytes:
         return refuse(Reason.CHAIN_INVALID, "a certificate with a readable key", error)
 
 
-def trust_root(root: x509.Certificate, tee: Tee, roots: Roots) -> tuple[bytes, Grade]:
+def trust_root(root: x509.Certificate, tee: Tee, anchors: Anchors) -> tuple[bytes, Grade]:
     """Hold a root against the pins, by key and not by name; it must be its own issuer."""
     spki = _spki(root)
-    grade = roots.grade_of(tee, spki)
+    grade = anchors.grade_of(tee, spki)
     if grade is None:
         return refuse(
             Reason.UNTRUSTED_ROOT,
-            f"a trusted root for {tee.value}",
+            f"a trusted root for {tee.slug}",
             f"{root.subject.rfc4514_string()} {spki.hex()}",
         )
     check_link(root, root, "root")

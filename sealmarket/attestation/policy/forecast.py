@@ -1,4 +1,4 @@
-"""What newer collateral will do to platforms that run today: who falls out, by which rule, and when.
+"""The effect of newer collateral on platforms that run today: which are refused, by which rule, and from when.
 
 Intel publishes a TCB recovery weeks before old collateral runs out. A platform that is accepted under the
 collateral in use and refused under the newer one can be served at the longest until the old one expires.
@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.collateral import Collateral
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.core.model import Tcb, Verdict
+from sealmarket.attestation.core.model import AppraisalResult, Tcb
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.core.verify import UNCHECKED, Expected, verify
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Running:
 
     name: str
     evidence: Evidence
-    collateral: IntelCollateral
+    collateral: Collateral
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +42,12 @@ class Outlook:
 
 def forecast(
     running: Iterable[Running],
-    newer: IntelCollateral,
-    roots: Roots,
+    newer: Collateral,
+    anchors: TrustAnchors,
     now: datetime,
-    rules: EvidenceRules | None = None,
+    rules: AppraisalPolicy | None = None,
 ) -> tuple[Outlook, ...]:
-    """Hold each platform against the collateral in use and against the newer one.
+    """Verify each platform's evidence under the collateral in use and under the newer one.
 
     ``now`` must lie in the validity of both: the question is the platform's level, not the clock.
     """
@@ -55,14 +55,14 @@ def forecast(
     outlooks = []
     for platform in running:
         before, after = (
-            verify(platform.evidence, Endorsements(collateral=c), roots, now, expected, rules)
+            verify(platform.evidence, Endorsements(collateral=c), anchors, now, expected, rules)
             for c in (platform.collateral, newer)
         )
         outlooks.append(_outlook(platform.name, before, after))
     return tuple(outlooks)
 
 
-def _outlook(name: str, before: Verdict, after: Verdict) -> Outlook:
+def _outlook(name: str, before: AppraisalResult, after: AppraisalResult) -> Outlook:
     return Outlook(
         name=name,
         before=before.tcb,

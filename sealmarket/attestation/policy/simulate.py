@@ -1,4 +1,4 @@
-"""Rules against past evidence: what they would have refused, before they are published.
+"""A policy against past evidence: what it would have refused, before it is published.
 
 A case file is a JSON list of ``{"evidence", "at", "collateral", "endorsements", "eventLog", "reportData",
 "collectedAt", "developmentRoots"}``: paths beside the file, ISO 8601 times, hex. ``evidence`` and ``at``
@@ -16,14 +16,15 @@ import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Meta
 
-from sealmarket.attestation.collateral.documents import IntelCollateral
-from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import AttestationError
-from sealmarket.attestation.core.evidence import Endorsements, Evidence, parse
-from sealmarket.attestation.core.model import Verdict
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.model import AppraisalResult
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.core.verify import UNCHECKED, Expected, verify
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.parse import parse
+from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
+from sealmarket.attestation.registry import module_of
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -44,17 +45,17 @@ class Case:
     name: str
     evidence: Evidence
     endorsements: Endorsements
-    roots: Roots
+    anchors: TrustAnchors
     at: datetime
     expected: Expected
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the rules say of one case."""
+    """The result of one case under the policy."""
 
     name: str
-    verdict: Verdict
+    result: AppraisalResult
 
 
 def read_cases(path: Path) -> tuple[Case, ...]:
@@ -70,20 +71,22 @@ def _case(folder: Path, entry: _Entry) -> Case:
     evidence = parse((folder / entry.evidence).read_bytes())
     if entry.event_log is not None:
         evidence = replace(evidence, event_log=(folder / entry.event_log).read_bytes())
-    collateral = IntelCollateral.from_json((folder / entry.collateral).read_bytes()) if entry.collateral else None
-    files = [(folder / name).read_bytes() for name in entry.endorsements]
+    endorsements = Endorsements.read((folder / name).read_bytes() for name in entry.endorsements)
+    if entry.collateral:
+        carried = module_of(evidence.tee).read_endorsements((folder / entry.collateral).read_bytes())
+        endorsements = endorsements.and_also(carried)
     roots = Endorsements.read((folder / name).read_bytes() for name in entry.development_roots).certificates
     data = bytes.fromhex(entry.report_data.removeprefix("0x")) if entry.report_data else UNCHECKED
     return Case(
         name=entry.evidence,
         evidence=evidence,
-        endorsements=Endorsements.read(files, collateral),
-        roots=Roots.production().with_development(*(root.public_bytes(Encoding.DER) for root in roots)),
+        endorsements=endorsements,
+        anchors=TrustAnchors.production().with_development(*(root.public_bytes(Encoding.DER) for root in roots)),
         at=entry.at,
         expected=Expected(report_data=data, collected_at=entry.collected_at or entry.at),
     )
 
 
-def simulate(rules: EvidenceRules, case: Case) -> Outcome:
-    """One case under the rules, as of its own time."""
-    return Outcome(case.name, verify(case.evidence, case.endorsements, case.roots, case.at, case.expected, rules))
+def simulate(rules: AppraisalPolicy, case: Case) -> Outcome:
+    """One case under a policy, as of its own time."""
+    return Outcome(case.name, verify(case.evidence, case.endorsements, case.anchors, case.at, case.expected, rules))

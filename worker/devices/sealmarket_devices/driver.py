@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sealmarket.attestation.core.model import TdxMeasurement
+from sealmarket.attestation.intel.measurement import TdxMeasurement
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_devices.measure import measure_image
 from sealmarket_devices.measurements import tdx_measurement

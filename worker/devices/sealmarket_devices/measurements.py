@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 
-from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16, SgxMeasurement, SnpMeasurement, TdxMeasurement
+from sealmarket.attestation.amd.measurement import SnpMeasurement
+from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16
+from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
 from sealmarket_devices.measure import LaunchMeasurement, extend_register
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sealmarket.attestation.core.model import SgxMeasurement, SnpMeasurement, TdxMeasurement
+from sealmarket.attestation.amd.measurement import SnpMeasurement
+from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
 from sealmarket_devices.measure import LaunchMeasurement, measure_image
 from sealmarket_devices.measurements import sgx_measurement, snp_measurement, tdx_measurement
 from sealmarket_enclave.protocol.codec import to_builtins

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated, NewType
+from typing import Annotated, NewType, Self
 
 from msgspec import Meta
 
@@ -21,16 +21,39 @@ AssetId = NewType("AssetId", Bytes32)
 BlockNumber = NewType("BlockNumber", int)
 
 
-class Tee(IntEnum):
+class Named(IntEnum):
+    """A number on chain that documents and people spell in lower case: ``slug``."""
+
+    @property
+    def slug(self) -> str:
+        """The spelling in JSON, on command lines and in messages."""
+        return self.name.lower()
+
+    @classmethod
+    def from_slug(cls, slug: str) -> Self:
+        """The member that is spelled so.
+
+        Raises:
+            ValueError: none is; other cases and blanks are not taken.
+        """
+        for member in cls:
+            if member.slug == slug:
+                return member
+        raise ValueError(f"{slug!r} is none of {', '.join(member.slug for member in cls)}")
+
+
+class Tee(Named):
     """The kind of trusted execution environment that an offer promises. Numbers are on chain."""
 
     SGX = 1
     TDX = 2
     SNP = 3
     CCA = 4
+    NVIDIA = 5
+    NITRO = 6
 
 
-class Grade(IntEnum):
+class Grade(Named):
     """How much stands behind evidence: a vendor's hardware root, or a development root. Numbers are on chain."""
 
     SIMULATED = 1

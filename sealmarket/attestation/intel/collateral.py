@@ -1,7 +1,7 @@
 """Intel collateral as it travels: nine signed parts in the JSON of ``dcap-qvl``'s ``QuoteCollateralV3``.
 
 The texts of TCB info and QE identity are kept as served, since the signatures cover those exact bytes.
-Nothing here is checked beyond shape; ``intel_trust`` proves it. Caches are keyed by the fingerprint of all
+Nothing here is checked beyond shape; :mod:`.trust` proves it. Caches are keyed by the fingerprint of all
 parts: Intel reissued its TCB signing certificate under the same serial in 2025, and PCK CRL numbers never
 change.
 """
@@ -13,11 +13,14 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from cryptography import x509
 from msgspec import Meta
 
 from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket_enclave.protocol.codec import parse_json, prepared
+from sealmarket_enclave.protocol.numbers import Tee
 
 if TYPE_CHECKING:
     from dcap_qvl import QuoteCollateralV3
@@ -61,6 +64,15 @@ class IntelCollateral(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         if parts["pck_certificate_chain"] is None:
             del parts["pck_certificate_chain"]
         return msgspec.json.encode(parts)
+
+    @property
+    def tee(self) -> Tee:
+        """SGX or TDX, as the head of TCB info says, unproven."""
+        return Tee.SGX if '"SGX"' in self.tcb_info[:200] else Tee.TDX
+
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """The chain of the TCB signer. Raises :class:`CollateralError`."""
+        return Endorsements.read([self.tcb_info_issuer_chain.encode()]).certificates
 
     @cached_property
     def fingerprint(self) -> bytes:

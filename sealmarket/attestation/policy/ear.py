@@ -1,7 +1,6 @@
-"""Verdicts as EAT attestation results: EAR in a JWT signed by the verifier (RFC 9711; draft-fv-rats-ear).
+"""Appraisal results as EAT attestation results: EAR in a JWT signed by the verifier (RFC 9711; draft-fv-rats-ear).
 
-Our profile of it: ES256 only, the key known to the reader beforehand. :func:`read_ear` takes the algorithm
-from no
+Our profile of it: ES256 only, the key known to the reader beforehand. :func:`read_ear` takes the algorithm from no
 header: ``alg`` must say ES256, and a header with a key of its own (``jwk``, ``x5c``, ``jku``, ``kid`` is
 ignored) is refused, so neither ``none`` nor a shared-secret algorithm nor an attacker's key can pass.
 """
@@ -27,10 +26,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sealmarket.attestation.core.errors import AttestationError
-from sealmarket.attestation.core.model import TcbStatus, Verdict
+from sealmarket.attestation.core.model import AppraisalResult, TcbStatus
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_JSON, NOT_X509
-from sealmarket.attestation.policy.rules import EvidenceRules
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket_enclave.protocol.codec import canonical_json, parse_json
 from sealmarket_enclave.protocol.hashing import sha256
 
@@ -52,15 +51,14 @@ class EarRefused(AttestationError):
     """An attestation result is not taken: {why}."""
 
 
-def trust_vector(verdict: Verdict) -> dict[str, int]:
-    """AR4SI values of a verdict: 2-31 affirming, 32-95 warning, 96-127 contraindicated, 99 when signatures
-    fail."""
+def trust_vector(result: AppraisalResult) -> dict[str, int]:
+    """AR4SI values of a result: 2-31 affirming, 32-95 warning, 96-127 contraindicated, 99 when signatures fail."""
     names = ("instance-identity", "configuration", "executables", "hardware", "runtime-opaque")
-    if verdict.report is None:
+    if result.report is None:
         return dict.fromkeys(names, _CRYPTO_FAILED)
-    reasons = set(verdict.reasons)
-    unchecked = "measurement unchecked" in verdict.notes
-    status = verdict.report.tcb.status
+    reasons = set(result.reasons)
+    unchecked = "measurement unchecked" in result.notes
+    status = result.report.tcb.status
     hardware = _GENUINE if status in (TcbStatus.UP_TO_DATE, TcbStatus.NOT_RATED) else _UNSAFE_HARDWARE
     if status in (TcbStatus.REVOKED, TcbStatus.NO_LEVEL) or Reason.GRADE_TOO_LOW in reasons:
         hardware = _CONTRAINDICATED_HARDWARE
@@ -70,28 +68,28 @@ def trust_vector(verdict: Verdict) -> dict[str, int]:
     elif Reason.CUSTODY_TOO_LOW in reasons:
         identity = _UNTRUSTWORTHY_INSTANCE
     executables = _UNRECOGNISED_RUNTIME if unchecked or Reason.MEASUREMENT_NOT_ALLOWED in reasons else _APPROVED
-    debug = verdict.report.debug
+    debug = result.report.debug
     configuration = _UNSUPPORTABLE if debug else _UNSAFE_CONFIGURATION if reasons else _SAFE_CONFIGURATION
     values = (identity, configuration, executables, hardware, _VISIBLE if debug else _ENCRYPTED)
     return dict(zip(names, values, strict=True))
 
 
-def ear_claims(verdict: Verdict, now: datetime, rules: EvidenceRules | None) -> dict[str, Any]:
+def ear_claims(result: AppraisalResult, now: datetime, rules: AppraisalPolicy | None) -> dict[str, Any]:
     """The claims set. The status is never better than the worst value of the vector."""
-    vector = trust_vector(verdict)
+    vector = trust_vector(result)
     worst = max(vector.values())
     status = _AFFIRMING if worst < 32 else _WARNING if worst < 96 else _CONTRAINDICATED
-    if verdict.findings and status == _AFFIRMING:
+    if result.findings and status == _AFFIRMING:
         status = _CONTRAINDICATED
     policy = f"sha256:{sha256(canonical_json(rules)).hex()}" if rules else "sealmarket:strict:measurement-unchecked"
-    answer = verdict.as_json()
+    answer = result.as_json()
     return {
         "eat_profile": PROFILE,
         "iat": int(now.timestamp()),
         "exp": int((now + LIFETIME).timestamp()),
         "ear.verifier-id": {"developer": "sealmarket", "build": f"sealmarket {version('sealmarket')}"},
         "submods": {
-            verdict.tee.value: {
+            result.tee.slug: {
                 "ear.status": status,
                 "ear.trustworthiness-vector": vector,
                 "ear.appraisal-policy-id": policy,
@@ -113,10 +111,12 @@ def load_key(pem: bytes) -> EllipticCurvePrivateKey:
     return key
 
 
-def sign_ear(verdict: Verdict, key: EllipticCurvePrivateKey, now: datetime, rules: EvidenceRules | None) -> str:
-    """The verdict as a JWT (``application/eat+jwt``), valid for five minutes."""
+def sign_ear(
+    result: AppraisalResult, key: EllipticCurvePrivateKey, now: datetime, rules: AppraisalPolicy | None
+) -> str:
+    """The result as a JWT (``application/eat+jwt``), valid for five minutes."""
     header = _encode(msgspec.json.encode({"alg": "ES256", "typ": "eat+jwt"}))
-    signed = f"{header}.{_encode(canonical_json(ear_claims(verdict, now, rules)))}"
+    signed = f"{header}.{_encode(canonical_json(ear_claims(result, now, rules)))}"
     r, s = decode_dss_signature(key.sign(signed.encode(), ECDSA(SHA256())))
     return f"{signed}.{_encode(r.to_bytes(32) + min(s, _P256_ORDER - s).to_bytes(32))}"
 

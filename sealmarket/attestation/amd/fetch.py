@@ -1,0 +1,47 @@
+"""A chip's certificate with its chain and CRL from AMD's key distribution service (57230, VCEK specification).
+
+They arrive unproven: a server can withhold, never forge.
+"""
+
+from __future__ import annotations
+
+from sealmarket.attestation.amd.report import SnpReport, SnpTcbVersion
+from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.evidence import Endorsements
+from sealmarket.attestation.core.tee import Get
+
+
+def fetch_endorsements(report: SnpReport, get: Get, server: str) -> Endorsements:
+    """The VCEK of the report's chip at its reported TCB, with AMD's chain and revocation list.
+
+    Raises:
+        CollateralError: unreachable, refused, too large, or a report that AMD's server has no VCEK for.
+    """
+    product, chip_id, levels = kds_request(report)
+    base = f"{server}/vcek/v1/{product}"
+    query = {name: f"{level:02d}" for name, level in levels.items()}
+    leaf = get(f"{base}/{chip_id.hex()}", query).content
+    return Endorsements.read([leaf, get(f"{base}/cert_chain", {}).content, get(f"{base}/crl", {}).content])
+
+
+def kds_request(report: SnpReport) -> tuple[str, bytes, dict[str, int]]:
+    """What to ask AMD for: product, chip and the levels of the *reported* TCB (never the current one).
+
+    Raises:
+        CollateralError: the report hides its chip, is signed by a VLEK, or does not name its CPU (version 2).
+    """
+    if report.key_name != "vcek" or not any(report.chip_id):
+        raise CollateralError(
+            "AMD's server knows only VCEKs of chips that are shown",
+            remedy="take the VLEK or VCEK from the host's certificate table and pass it as an endorsement",
+        )
+    if report.cpuid is None:
+        raise CollateralError("a report of version 2 does not name its CPU", remedy="pass the VCEK as an endorsement")
+    family, model, _ = report.cpuid
+    product = "Turin" if family == 0x1A else "Milan" if model < 0x10 else "Genoa"
+    turin = product == "Turin"
+    levels = SnpTcbVersion.read(report.reported_tcb, turin=turin)
+    query = {"blSPL": levels.bootloader, "teeSPL": levels.tee, "snpSPL": levels.snp, "ucodeSPL": levels.microcode}
+    if turin:
+        query["fmcSPL"] = levels.fmc
+    return product, report.chip_id[:8] if turin else report.chip_id, query

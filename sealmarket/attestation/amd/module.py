@@ -1,0 +1,75 @@
+"""SEV-SNP as a row of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from sealmarket.attestation.amd.explain import explain
+from sealmarket.attestation.amd.measurement import SnpMeasurement
+from sealmarket.attestation.amd.rules import SnpRules
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.findings import Finding
+from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
+from sealmarket.attestation.core.tee import Anchors, Get, TeeModule
+from sealmarket_enclave.protocol.codec import Shape
+from sealmarket_enclave.protocol.numbers import Tee
+
+ARK_MILAN_SPKI = bytes.fromhex("9f056bee44377e29308cb5ffa895bdfb62d18881fa6bed8d6f075b0204089cb9")
+ARK_GENOA_SPKI = bytes.fromhex("429a69c9422aa258ee4d8db5fcda9c6470ef15f8cd5a9cebd6cbc7d90b863831")
+ARK_TURIN_SPKI = bytes.fromhex("4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08")
+
+_ALGORITHM_AT, _ECDSA_P384_SHA384 = 0x34, 1
+
+
+class SnpModule(TeeModule):
+    """Guests: attestation reports."""
+
+    tee = Tee.SNP
+    pins = frozenset({ARK_MILAN_SPKI, ARK_GENOA_SPKI, ARK_TURIN_SPKI})
+    measurement = SnpMeasurement
+    section = "snp"
+    without_policy = SnpRules(revocation="warn")
+    endpoints = MappingProxyType({"amd": "https://kdsintf.amd.com"})
+
+    def recognises(self, data: bytes) -> bool:
+        algorithm = data[_ALGORITHM_AT : _ALGORITHM_AT + 4]
+        version = int.from_bytes(data[:4], "little")
+        return 2 <= version <= 15 and algorithm == _ECDSA_P384_SHA384.to_bytes(4, "little")
+
+    def authenticate(
+        self, evidence: Evidence, endorsements: Endorsements, anchors: Anchors, now: datetime
+    ) -> AuthenticReport:
+        from sealmarket.attestation.amd.authenticate import authenticate
+
+        return authenticate(evidence, endorsements, anchors, now)
+
+    def findings(
+        self, report: AuthenticReport, rules: Shape | None, allowed: Sequence[MeasurementTuple], now: datetime
+    ) -> Iterator[Finding]:
+        from sealmarket.attestation.amd.findings import findings
+
+        del now
+        return findings(report, _section(rules), allowed)
+
+    def claims(self, evidence: Evidence) -> dict[str, Any]:
+        from sealmarket.attestation.amd.authenticate import unverified_claims
+
+        return unverified_claims(evidence)
+
+    def explain(self, rules: Shape | None) -> Iterator[str]:
+        return explain(_section(rules))
+
+    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
+        from sealmarket.attestation.amd.fetch import fetch_endorsements
+        from sealmarket.attestation.amd.report import read_report
+
+        return fetch_endorsements(read_report(evidence.raw), get, endpoints["amd"])
+
+
+def _section(rules: Shape | None) -> SnpRules:
+    if not isinstance(rules, SnpRules):
+        raise TypeError(f"expected SnpRules, found {type(rules).__name__}")
+    return rules

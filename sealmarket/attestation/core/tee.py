@@ -1,0 +1,136 @@
+"""The interface of a TEE: what a vendor's package implements and the registry lists.
+
+``authenticate`` runs numbered steps, stops at the first that fails with
+:class:`~sealmarket.attestation.core.errors.EvidenceRefused`, and is the only maker of an authentic report. It judges
+nothing that a policy may judge: a debug TD under Intel's root is authentic, and appraisal refuses it. ``findings``
+yields everything about this TEE that its part of the policy refuses; what is common to all TEEs (grade, measurement,
+platform, age, report data) is appraised by :func:`sealmarket.attestation.policy.verify.appraise`. Neither does I/O or
+reads a clock. Methods import the package's heavy modules when they are called, so that a verifier of one TEE loads one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
+
+from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKind
+from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.findings import Finding
+from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
+from sealmarket_enclave.protocol.codec import Shape
+from sealmarket_enclave.protocol.numbers import Grade, Tee
+
+
+class Anchors(Protocol):
+    """The trust anchors of one verification."""
+
+    def grade_of(self, tee: Tee, spki: bytes) -> Grade | None:
+        """The grade of evidence of ``tee`` under a root with this SPKI hash; None when the root is not trusted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """The answer of a vendor's server with status 200. Header names are in lower case."""
+
+    url: str
+    headers: Mapping[str, str]
+    content: bytes
+
+
+Get = Callable[[str, Mapping[str, str]], Fetched]
+"""GET of a URL with a query, bounded in size and time. Raises :class:`CollateralError`."""
+
+
+class TeeModule(ABC):
+    """One TEE.
+
+    Attributes:
+        tee: its number and name.
+        pins: SPKI hashes of the vendor's roots.
+        measurement: the shape of its measurement tuple; a document names it by the tag ``tee.slug``.
+        section: the field of the appraisal policy that holds the vendor's rules; empty if it has none.
+        without_policy: the vendor's rules for inspection, where no policy is given; None for their defaults.
+        issues_by_kind: whether the vendor issues collateral by kind of platform.
+        endpoints: the vendor's servers by name.
+    """
+
+    tee: ClassVar[Tee]
+    pins: ClassVar[frozenset[bytes]]
+    measurement: ClassVar[type[Shape]]
+    section: ClassVar[str] = ""
+    without_policy: ClassVar[Shape | None] = None
+    issues_by_kind: ClassVar[bool] = False
+    endpoints: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+    @abstractmethod
+    def recognises(self, data: bytes) -> bool:
+        """Whether raw bytes start like this TEE's evidence. At most one module recognises any bytes."""
+
+    @abstractmethod
+    def authenticate(
+        self, evidence: Evidence, endorsements: Endorsements, anchors: Anchors, now: datetime
+    ) -> AuthenticReport:
+        """Prove evidence up to a trust anchor.
+
+        Raises:
+            EvidenceRefused: the first step that failed, as a finding.
+        """
+
+    @abstractmethod
+    def findings(
+        self, report: AuthenticReport, rules: Shape | None, allowed: Sequence[MeasurementTuple], now: datetime
+    ) -> Iterator[Finding]:
+        """What the vendor's rules refuse; ``rules`` is the policy's section, ``allowed`` its measurements."""
+
+    @abstractmethod
+    def claims(self, evidence: Evidence) -> dict[str, Any]:
+        """What evidence claims, without any proof.
+
+        Raises:
+            EvidenceRefused: it does not follow its layout.
+        """
+
+    @abstractmethod
+    def explain(self, rules: Shape | None) -> Iterator[str]:
+        """One sentence for each of the vendor's rules, and for each thing that they leave open."""
+
+    def read_endorsements(self, raw: bytes) -> Endorsements:
+        """Endorsements from a file or from an evidence package: by default certificates and CRLs.
+
+        Raises:
+            CollateralError: the bytes cannot be read.
+        """
+        return Endorsements.read([raw])
+
+    def platform_kind(self, evidence: Evidence) -> PlatformKind | None:
+        """The kind of platform that the vendor issues collateral for; None if it issues none by kind.
+
+        Raises:
+            CollateralError, EvidenceRefused: the evidence does not show it.
+        """
+        del evidence
+        return None
+
+    def describe(self, collateral: Collateral, anchors: Anchors) -> Entry:
+        """Prove collateral and state what it is for.
+
+        Raises:
+            EvidenceRefused: it does not hold under the anchors.
+        """
+        del anchors
+        raise CollateralError(f"{self.tee.slug} has no collateral by kind of platform, found {collateral!r:.80}")
+
+    def fetch_collateral(self, kind: PlatformKind, get: Get, endpoints: Mapping[str, str]) -> Collateral:
+        """Fetch collateral of a kind of platform. Raises :class:`CollateralError`."""
+        del get, endpoints
+        raise CollateralError(f"{kind.tee.slug} has no collateral by kind of platform", remedy="pass evidence instead")
+
+    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
+        """Fetch what the vendor signed about the machine that made this evidence. Raises :class:`CollateralError`."""
+        del evidence, get, endpoints
+        raise CollateralError(f"no server answers for {self.tee.slug} evidence", remedy="pass endorsements as files")

@@ -1,0 +1,55 @@
+"""What Intel's collateral is for: the kind of platform that a quote shows, and that proven collateral names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from cryptography import x509
+
+from sealmarket.attestation.core.collateral import Entry, PlatformKind
+from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.evidence import Evidence
+from sealmarket.attestation.core.pki import common_name
+from sealmarket.attestation.core.tee import Anchors
+from sealmarket.attestation.intel.collateral import IntelCollateral
+from sealmarket.attestation.intel.pki import read_chain, read_pck_extension
+from sealmarket.attestation.intel.quote import PCK_CHAIN_PEM, read_quote
+from sealmarket.attestation.intel.trust import Trusted, trust_collateral
+
+
+def platform_kind(evidence: Evidence) -> PlatformKind:
+    """The collateral that a quote needs, as its PCK certificate says, unproven.
+
+    Raises:
+        EvidenceRefused: not a quote, or a PCK chain that cannot be read.
+        CollateralError: a quote without a PCK chain.
+    """
+    quote = read_quote(evidence.raw)
+    if quote.certification_type != PCK_CHAIN_PEM:
+        raise CollateralError("the quote carries no PCK chain", remedy="name --fmspc and --ca yourself")
+    leaf = read_chain(quote.certification.rstrip(b"\0").decode("ascii", "replace"), "PCK chain")[0]
+    issuer = leaf.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    processor = bool(issuer) and str(issuer[0].value).endswith("Processor CA")
+    fmspc = read_pck_extension(leaf).fmspc.hex()
+    return PlatformKind(quote.tee, fmspc, "processor" if processor else "platform")
+
+
+def describe(collateral: IntelCollateral, anchors: Anchors) -> Entry:
+    """Prove collateral and state what it is for.
+
+    Raises:
+        EvidenceRefused: it does not hold under the anchors.
+    """
+    trusted: Trusted = trust_collateral(collateral, collateral.tee, anchors)
+    return Entry(
+        kind=PlatformKind(
+            collateral.tee,
+            trusted.tcb_info.fmspc.lower(),
+            "processor" if common_name(trusted.authority).endswith("Processor CA") else "platform",
+        ),
+        collateral=collateral,
+        issued=datetime.fromtimestamp(trusted.valid_from, UTC),
+        expires=datetime.fromtimestamp(trusted.valid_to, UTC),
+        evaluation_number=min(trusted.tcb_info.tcb_evaluation_data_number, trusted.qe_identity.evaluation_number),
+        grade=trusted.grade,
+    )

@@ -1,0 +1,216 @@
+"""Recognise a file's bytes as evidence of a registered TEE.
+
+:func:`parse` takes raw evidence, hex, base64, or the JSON that common agents emit (Azure's guests, dstack,
+Trustee), and finds the TEE through the registry. It judges nothing: its result is as untrusted as the file.
+Certificates inside a bundle are kept apart and count only if they end in a pinned root.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sealmarket.attestation.core.errors import CollateralError, NotEvidence
+from sealmarket.attestation.core.evidence import Endorsements, Evidence, read_endorsement
+from sealmarket.attestation.core.unreadable import NOT_JSON
+from sealmarket.attestation.registry import module_of, recognise
+from sealmarket_enclave.protocol.codec import parse_json
+from sealmarket_enclave.protocol.numbers import Tee
+
+MAXIMUM_BYTES = 8 << 20
+"""A whole evidence file; the longest genuine ones are event logs of 256 KiB in JSON."""
+
+_HEX = re.compile(rb"\s*(?:0[xX])?((?:[0-9a-fA-F]{2}\s*)+)")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_\-\s]+=*\s*")
+
+
+def parse(data: bytes, tee: Tee | None = None) -> Evidence:
+    """Recognise a file's bytes as evidence.
+
+    Args:
+        data: raw evidence, hex, base64, or an agent's JSON.
+        tee: what it must be, or None to take what it says.
+
+    Raises:
+        NotEvidence: nothing supported starts like this, or it is of another TEE than asked for.
+    """
+    if len(data) > MAXIMUM_BYTES:
+        raise NotEvidence(f"evidence is at most {MAXIMUM_BYTES} bytes, found {len(data)}")
+    evidence = _recognise(data)
+    if tee is not None and evidence.tee is not tee:
+        raise NotEvidence(f"expected {tee.slug} evidence, found {evidence.tee.slug}")
+    return evidence
+
+
+def parse_endorsements(tee: Tee, text: str) -> Endorsements:
+    """The endorsements that an evidence package holds as text; none where the text is empty.
+
+    Raises:
+        CollateralError: the TEE's module cannot read them.
+        EvidenceRefused: the TEE is not registered.
+    """
+    module = module_of(tee)
+    return module.read_endorsements(text.encode()) if text else Endorsements()
+
+
+def _recognise(data: bytes) -> Evidence:
+    if (raw := _recognise_raw(data)) is not None:
+        return raw
+    if data.lstrip()[:1] == b"{":
+        return _recognise_json(data)
+    for name, decoder in (("hex", _from_hex), ("base64", _from_base64)):
+        inner = decoder(data)
+        if inner is None:
+            continue
+        if (raw := _recognise_raw(inner)) is not None:
+            return replace(raw, source=name)
+        if inner.lstrip()[:1] == b"{":
+            return replace(_recognise_json(inner), source=name)
+    raise NotEvidence(
+        f"{len(data)} bytes that start with {data[:8].hex()} are not evidence of any supported TEE",
+        remedy="pass an SGX or TDX quote, an SEV-SNP report, or the JSON of an agent that holds one",
+    )
+
+
+def _recognise_raw(data: bytes) -> Evidence | None:
+    if data[:4] == b"HCLA":
+        return _from_hcl(data)
+    tee = recognise(data)
+    return None if tee is None else Evidence(tee=tee, raw=data)
+
+
+def _from_hex(data: bytes) -> bytes | None:
+    match = _HEX.fullmatch(data)
+    return bytes.fromhex(b"".join(match[1].split()).decode()) if match else None
+
+
+def _from_base64(data: bytes) -> bytes | None:
+    if not _BASE64.fullmatch(data):
+        return None
+    text = b"".join(data.split()).replace(b"-", b"+").replace(b"_", b"/").rstrip(b"=")
+    try:
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        return None
+
+
+# Azure's paravisor report: a 32-byte header, 1184 bytes of hardware report, then the runtime data that the
+# report data commits to.
+_HCL_HEADER, _HCL_REPORT, _HCL_DATA = 32, 1184, 1236
+_HCL_REPORTS = {2: Tee.SNP}
+
+
+def _from_hcl(data: bytes) -> Evidence:
+    if len(data) < _HCL_DATA:
+        raise NotEvidence(f"an HCL report has at least {_HCL_DATA} bytes, found {len(data)}")
+    report_type = int.from_bytes(data[1224:1228], "little")
+    length = int.from_bytes(data[1232:1236], "little")
+    runtime = data[_HCL_DATA : _HCL_DATA + length]
+    if len(runtime) != length:
+        raise NotEvidence(f"the HCL report's runtime data has {length} bytes, found {len(runtime)}")
+    report = data[_HCL_HEADER : _HCL_HEADER + _HCL_REPORT]
+    if report_type in _HCL_REPORTS:
+        return Evidence(tee=_HCL_REPORTS[report_type], raw=report, runtime_data=runtime, source="azure")
+    if report_type == 4:
+        raise NotEvidence(
+            "this HCL report holds a TDREPORT, which only its own machine can check",
+            remedy="send the agent's whole evidence, with the td_quote made from it",
+        )
+    raise NotEvidence(f"an HCL report holds type 2 (SNP) or 4 (TDX), found {report_type}")
+
+
+Json = Mapping[str, Any]
+_READERS: list[Callable[[Json], Evidence | None]] = []
+
+
+def _recognise_json(data: bytes) -> Evidence:
+    try:
+        document = parse_json(data)
+    except NOT_JSON as error:
+        raise NotEvidence(f"evidence starts like JSON but is not: {error}") from error
+    if isinstance(document, dict):
+        for reader in _READERS:
+            if (evidence := reader(document)) is not None:
+                return evidence
+    fields = sorted(map(str, document))[:8] if isinstance(document, dict) else []
+    raise NotEvidence(
+        f"no agent writes JSON with the fields {fields}",
+        remedy="pass the JSON of Azure's agent, dstack or Trustee, or the raw evidence in it",
+    )
+
+
+def _blob(value: object, name: str) -> bytes:
+    """Bytes as agents write them: a list of numbers, hex, or base64 of either alphabet."""
+    if isinstance(value, list):
+        try:
+            return bytes(value)
+        except (TypeError, ValueError) as error:
+            raise NotEvidence(f"{name} is not a list of bytes") from error
+    if isinstance(value, str):
+        text = value.encode()
+        for decoder in (_from_hex, _from_base64):
+            if (found := decoder(text)) is not None:
+                return found
+    raise NotEvidence(f"{name} is neither hex, base64 nor a list of bytes")
+
+
+def _certificates(value: object, name: str) -> tuple[bytes, ...]:
+    raw = value.encode() if isinstance(value, str) and "-----BEGIN" in value else _blob(value, name)
+    try:
+        found, _ = read_endorsement(raw)
+    except CollateralError as error:
+        raise NotEvidence(f"{name} holds no certificate: {error}") from error
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
+
+
+def _azure(document: Json) -> Evidence | None:
+    hcl = document.get("hcl_report", document.get("report"))
+    if hcl is None:
+        return None
+    data = _blob(hcl, "hcl_report")
+    if data[:4] != b"HCLA":
+        return None
+    if "td_quote" in document:
+        length = int.from_bytes(data[1232:1236], "little")
+        runtime = data[_HCL_DATA : _HCL_DATA + length]
+        inner = _recognise_raw(_blob(document["td_quote"], "td_quote"))
+        if inner is None:
+            raise NotEvidence("td_quote is not a TDX quote")
+        return replace(inner, runtime_data=runtime, source="azure")
+    certificates = _certificates(document["vcek"], "vcek") if "vcek" in document else ()
+    return replace(_from_hcl(data), certificates=certificates, source="azure")
+
+
+def _quote_and_log(document: Json) -> Evidence | None:
+    """dstack's ``{"quote", "event_log", ...}`` and Trustee's ``{"quote", "cc_eventlog", ...}``."""
+    if "quote" not in document or isinstance(document["quote"], dict):
+        return None
+    inner = _recognise_raw(_blob(document["quote"], "quote"))
+    if inner is None:
+        raise NotEvidence("the JSON's quote is not evidence of a supported TEE")
+    if document.get("cc_eventlog") is not None:
+        return replace(inner, event_log=_blob(document["cc_eventlog"], "cc_eventlog"), source="trustee")
+    log = document.get("event_log")
+    if isinstance(log, str):
+        return replace(inner, event_log=log.encode(), source="dstack")
+    return replace(inner, source="trustee")
+
+
+def _trustee_envelope(document: Json) -> Evidence | None:
+    """Trustee's KBS envelope: ``{"primary_evidence": {...}}`` or ``{"tee", "evidence"}``."""
+    inner = document.get("primary_evidence", document.get("evidence"))
+    if isinstance(inner, str) and inner.lstrip()[:1] == "{":
+        return _recognise_json(inner.encode())
+    if isinstance(inner, dict) and not ("primary_evidence" in inner or "evidence" in inner):
+        return _recognise_json(msgspec.json.encode(inner))
+    return None
+
+
+_READERS += [_azure, _quote_and_log, _trustee_envelope]

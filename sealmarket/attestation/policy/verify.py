@@ -1,0 +1,247 @@
+"""Verification for every TEE: :func:`authenticate` (authentic?), then :func:`appraise` (acceptable?).
+
+A relying party, such as an oracle node, calls them so::
+
+    evidence = parse(raw, Tee.TDX)
+    endorsements = parse_endorsements(Tee.TDX, collateral_json)
+    anchors = TrustAnchors.production()
+    report = authenticate(evidence, endorsements, anchors, now)
+    expected = Expected(report_data=report_data, tee=Tee.TDX, collected_at=block_time)
+    result = appraise(report, policy, now, expected)
+    result.accepted, result.findings, result.warnings
+
+``parse`` raises NotEvidence, ``authenticate`` EvidenceRefused. ``TrustAnchors.with_development(root_der)`` also trusts
+a simulated device. ``verify`` does both steps and turns a refusal of the first into a result with one finding.
+``report.measurement.digest()`` is the measurement's part of the market's leaf; ``report.evidence_digest`` names the
+evidence in a replay cache.
+
+The rules that hold for every TEE, in :func:`appraise`, which names everything that is wrong at once:
+
+1. The evidence is of the TEE that was promised.
+2. The grade of its root is not below the policy's.
+3. It is not in debug, whatever the policy says.
+4. All 64 bytes of report data are the expected ones.
+5. The measurement is one of the allowed tuples, all fields of it.
+6. The platform is named by the policy, in custody at least as strong as it says, unless it says "any".
+7. It is no older than the policy allows. A matched report data bounds the age by itself: it commits to what
+   its verifier chose.
+8. The rules of this TEE's own module hold.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from hashlib import sha256
+from typing import Any, Literal, cast
+
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.errors import EvidenceRefused, refuse
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.findings import Finding, Severity
+from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.core.tee import Anchors, TeeModule
+from sealmarket.attestation.policy.rules import AppraisalPolicy, Custody, GradeSlug, check_rules
+from sealmarket.attestation.registry import module_of
+from sealmarket_enclave.protocol.codec import Shape
+from sealmarket_enclave.protocol.numbers import Grade, Tee
+
+_CLOCK_SKEW = timedelta(seconds=60)
+
+
+class Unchecked(Enum):
+    """Passed explicitly by a caller that has no report data to expect."""
+
+    UNCHECKED = "unchecked"
+
+
+UNCHECKED: Literal[Unchecked.UNCHECKED] = Unchecked.UNCHECKED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What the relying party knows of this session: the report data, the promised TEE, the time of collection.
+
+    ``report_data`` is all 64 bytes, or ``UNCHECKED``. ``collected_at`` is a time at which the evidence existed
+    already (its block's time), None if unknown.
+    """
+
+    report_data: bytes | Literal[Unchecked.UNCHECKED]
+    tee: Tee | None = None
+    collected_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.report_data is not UNCHECKED and len(self.report_data) != 64:
+            raise ValueError(f"expected report data is 64 bytes, found {len(self.report_data)}")
+
+
+def section(rules: AppraisalPolicy, module: TeeModule) -> Shape | None:
+    """The part of the policy that holds this TEE's own rules; None if the TEE has none."""
+    return getattr(rules, module.section) if module.section else None
+
+
+def authenticate(evidence: Evidence, endorsements: Endorsements, anchors: Anchors, now: datetime) -> AuthenticReport:
+    """Prove evidence up to a trust anchor.
+
+    Raises:
+        EvidenceRefused: the first step that failed, as a finding.
+    """
+    if now.tzinfo is None:
+        refuse(Reason.CLOCK_MISSING, "the time of verification with its zone", now.isoformat())
+    report = module_of(evidence.tee).authenticate(evidence, endorsements, anchors, now)
+    if evidence.runtime_data is not None:
+        wanted = sha256(evidence.runtime_data).digest() + bytes(32)
+        if report.report_data != wanted:
+            refuse(Reason.HCL_MISMATCH, f"report data {wanted.hex()}", report.report_data.hex())
+    return report
+
+
+def appraise(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expected: Expected) -> AppraisalResult:
+    """Appraise an authentic report against a policy; name everything that the policy refuses.
+
+    Raises:
+        InvalidRules: the policy is not usable as written.
+    """
+    check_rules(rules)
+    return _appraise(report, rules, section(rules, module_of(report.tee)), now, expected, ())
+
+
+def inspect(
+    report: AuthenticReport, now: datetime, expected: Expected, lowest_grade: Grade = Grade.HARDWARE
+) -> AppraisalResult:
+    """Appraise a report against the built-in strict rules where no policy is given.
+
+    The result's notes name what is unchecked.
+    """
+    rules = AppraisalPolicy(
+        measurements=(report.measurement,),
+        platforms="any",
+        lowest_grade=cast("GradeSlug", lowest_grade.slug),
+    )
+    module = module_of(report.tee)
+    own = module.without_policy or section(rules, module)
+    notes = ["measurement unchecked", "platform unchecked"]
+    if expected.collected_at is None and expected.report_data is UNCHECKED:
+        notes.append("age unchecked")
+        expected = Expected(report_data=UNCHECKED, tee=expected.tee, collected_at=now)
+    return _appraise(report, rules, own, now, expected, tuple(notes))
+
+
+def verify(
+    evidence: Evidence,
+    endorsements: Endorsements,
+    anchors: TrustAnchors,
+    now: datetime,
+    expected: Expected,
+    rules: AppraisalPolicy | None = None,
+) -> AppraisalResult:
+    """Authenticate and appraise; evidence that is not authentic gives a result with the finding that stopped it.
+
+    ``simulated`` evidence passes without a policy if ``anchors`` hold a development root.
+    """
+    try:
+        report = authenticate(evidence, endorsements, anchors, now)
+    except EvidenceRefused as refusal:
+        return AppraisalResult(tee=evidence.tee, report=None, findings=(refusal.finding,))
+    if rules is not None:
+        return appraise(report, rules, now, expected)
+    return inspect(report, now, expected, Grade.SIMULATED if anchors.development else Grade.HARDWARE)
+
+
+def _appraise(
+    report: AuthenticReport,
+    rules: AppraisalPolicy,
+    own: Shape | None,
+    now: datetime,
+    expected: Expected,
+    notes: tuple[str, ...],
+) -> AppraisalResult:
+    if expected.report_data is UNCHECKED:
+        notes = (*notes, "report data unchecked")
+    if report.grade is Grade.SIMULATED:
+        notes = (*notes, "SIMULATED evidence: no hardware stands behind it")
+    of_this_tee = module_of(report.tee).findings(report, own, rules.measurements, now)
+    found = [*_common(report, rules, now, expected), *of_this_tee]
+    return AppraisalResult(
+        tee=report.tee,
+        report=report,
+        findings=tuple(f for f in found if f.severity is Severity.REFUSAL),
+        warnings=tuple(f for f in found if f.severity is Severity.WARNING),
+        notes=notes,
+    )
+
+
+def _common(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expected: Expected) -> Iterator[Finding]:
+    if expected.tee is not None and report.tee is not expected.tee:
+        yield Finding(Reason.TEE_MISMATCH, expected.tee.slug, report.tee.slug)
+    if report.grade < Grade.from_slug(rules.lowest_grade):
+        yield Finding(Reason.GRADE_TOO_LOW, rules.lowest_grade, report.grade.slug)
+    if report.debug:
+        yield Finding(Reason.DEBUG, "debug off", "debug on")
+    if expected.report_data is not UNCHECKED and not hmac.compare_digest(report.report_data, expected.report_data):
+        yield Finding(Reason.REPORT_DATA_MISMATCH, expected.report_data.hex(), report.report_data.hex())
+    if report.measurement not in rules.measurements:
+        yield Finding(
+            Reason.MEASUREMENT_NOT_ALLOWED,
+            f"one of {len(rules.measurements)} allowed measurements",
+            str(report.measurement.digest()),
+        )
+    yield from _platform(report, rules)
+    yield from _age(rules, now, expected)
+
+
+def _platform(report: AuthenticReport, rules: AppraisalPolicy) -> Iterator[Finding]:
+    if rules.platforms == "any":
+        return
+    digest = report.platform.digest(report.tee)
+    if digest is None:
+        yield Finding(Reason.PLATFORM_UNIDENTIFIED, "evidence that names its platform", "a masked identity")
+        return
+    rule = next((p for p in rules.platforms if p.tee == report.tee.slug and p.digest == digest), None)
+    custody = rule.custody if rule else Custody.UNKNOWN
+    if rule is None:
+        yield Finding(Reason.PLATFORM_NOT_ALLOWED, f"one of {len(rules.platforms)} named platforms", str(digest))
+    elif custody.rank < rules.lowest_custody.rank:
+        yield Finding(Reason.CUSTODY_TOO_LOW, rules.lowest_custody.value, custody.value)
+
+
+def _age(rules: AppraisalPolicy, now: datetime, expected: Expected) -> Iterator[Finding]:
+    if expected.collected_at is None:
+        if expected.report_data is UNCHECKED:
+            yield Finding(Reason.EVIDENCE_AGE_UNKNOWN, f"at most {rules.maximum_age_seconds} s old", "unknown")
+        return
+    age = now - expected.collected_at
+    if age > timedelta(seconds=rules.maximum_age_seconds):
+        yield Finding(
+            Reason.EVIDENCE_STALE,
+            f"at most {rules.maximum_age_seconds} s old",
+            f"{int(age.total_seconds())} s",
+        )
+    elif age < -_CLOCK_SKEW:
+        yield Finding(Reason.EVIDENCE_STALE, "collected in the past", f"{int(-age.total_seconds())} s in the future")
+
+
+def duplicates(reports: Iterable[AuthenticReport]) -> tuple[Finding, ...]:
+    """Machines that appear more than once where each counts once, and machines whose identity is masked."""
+    seen = Counter((report.tee, report.platform.identity) for report in reports)
+    return tuple(
+        Finding(Reason.PLATFORM_DUPLICATE, f"each {tee.slug} platform once", f"{identity.hex()} {count} times")
+        if identity is not None
+        else Finding(Reason.PLATFORM_UNIDENTIFIED, f"{tee.slug} evidence that names its platform", f"{count} masked")
+        for (tee, identity), count in seen.items()
+        if count > 1 or identity is None
+    )
+
+
+def unverified_claims(evidence: Evidence) -> dict[str, Any]:
+    """What evidence claims, without any proof: for display, never for a decision.
+
+    Raises:
+        EvidenceRefused: it does not follow its layout, or its TEE is not registered.
+    """
+    return module_of(evidence.tee).claims(evidence)
