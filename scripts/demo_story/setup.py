@@ -12,11 +12,12 @@ from scripts.toolchain import ROOT
 from sealmarket.attestation.core.model import TdxMeasurement
 from sealmarket.client import Consumer, Owner, Provider, Store
 from sealmarket.workloads.fetch import fetch_wheels, lock_environment
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_devices.driver import expected_measurement
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.protocol.numbers import Tee
-from sealmarket_enclave.workload.bundle import LOCK, read_bundle
+from sealmarket_enclave.workload.bundle import LOCK
 from sealmarket_localnet.market import LocalMarket, Purse
 from sealmarket_worker.image import base_interpreter, build_image, image_arguments
 

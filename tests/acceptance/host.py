@@ -21,7 +21,7 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.terms import Seal
-from sealmarket_enclave.runtime.channel import Channel, Evidence, FromEnclave, Load, host_side
+from sealmarket_enclave.runtime.channel import Channel, Evidence, FromEnclave, Load
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.image import base_interpreter, image_arguments
 from sealmarket_worker.jobrun import Workshop
@@ -29,7 +29,7 @@ from sealmarket_worker.journal import JobEntry, JobState, Journal
 from sealmarket_worker.materials import Intake
 from sealmarket_worker.nodes import Nodes
 from sealmarket_worker.progress import JobProgress
-from sealmarket_worker.session import EnclaveSession, Outcome, Shares
+from sealmarket_worker.session import EnclaveSession, Outcome, Shares, host_side
 from sealmarket_worker.transactions import ChainLedger, Ledger
 from tests.acceptance.market import Rehearsal, until
 

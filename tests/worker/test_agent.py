@@ -16,13 +16,14 @@ from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket.sealing.results import open_result
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId
 from sealmarket_enclave.runtime.errors import WorkloadFailed
-from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
+from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_worker.errors import JournalConflict
 from sealmarket_worker.journal import JobState
 from sealmarket_worker.session import Outcome as EnclaveWord

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from sealmarket.receipts.envelope import opened
+from sealmarket.sealing.results import open_result
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_devices.measure import measure_image
 from sealmarket_enclave.protocol.codec import Bytes32, decode
-from sealmarket_enclave.protocol.receipt import Envelope, opened
-from sealmarket_enclave.runtime.channel import host_side
-from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
+from sealmarket_enclave.protocol.receipt import Envelope
+from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_worker.errors import EnclaveLost, EnclaveRefused
 from sealmarket_worker.image import base_interpreter, build_image, image_arguments
-from sealmarket_worker.session import EnclaveSession
+from sealmarket_worker.session import EnclaveSession, host_side
 from tests.enclave.runtime.twins import load_of
 from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
 

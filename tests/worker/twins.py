@@ -18,7 +18,9 @@ from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, PostedResult, Problem
+from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket.store.blobs import Store
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_devices.client import DeviceUnreachable
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -26,8 +28,7 @@ from sealmarket_enclave.protocol.job import JobSpec, enclave_key_hash, terms_dig
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.signing import sign
-from sealmarket_enclave.sealed.contexts import EvidenceInfo
-from sealmarket_enclave.workload.bundle import pack, read_bundle
+from sealmarket_enclave.workload.bundle import pack
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.jobrun import Workshop
 from sealmarket_worker.journal import Journal

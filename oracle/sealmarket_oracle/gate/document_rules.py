@@ -15,6 +15,7 @@ from sealmarket.attestation.policy.rules import EvidenceRules, check_rules
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.reasons import JobReason
+from sealmarket.sealing.shares import open_share
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode_canonical, from_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
@@ -22,7 +23,7 @@ from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_enclave.sealed.shares import Share, ShareSet, open_share
+from sealmarket_enclave.sealed.shares import Share, ShareSet
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.inputs import AssetFacts, Case, Fault, Papers, Place, Row

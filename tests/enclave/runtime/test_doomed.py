@@ -11,15 +11,17 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from sealmarket.receipts.envelope import opened
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Bytes32, MicroEpsilon
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, report_data
 from sealmarket_enclave.protocol.numbers import FailureCause
-from sealmarket_enclave.protocol.receipt import Envelope, opened
+from sealmarket_enclave.protocol.receipt import Envelope
 from sealmarket_enclave.runtime.channel import Deliver, Evidence, Part, Refused, ShareReport
 from sealmarket_enclave.runtime.errors import Code, JobRefused
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_enclave.workload.bundle import pack, read_bundle
+from sealmarket_enclave.workload.bundle import pack
 from tests.enclave.runtime.test_runtime import failure_of, refusal, run_with
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin, deliver, load_of, loaded, serve
 from tests.enclave.scene import CHAIN_ID, MANIFEST, MARKET, Scene, write_workload

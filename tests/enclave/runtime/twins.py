@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.runtime.bundle import BundleWorkplace, Ran, SandboxJob
@@ -28,11 +29,11 @@ from sealmarket_enclave.runtime.channel import (
     Stage,
     Want,
     enclave_side,
-    host_side,
 )
 from sealmarket_enclave.runtime.core import Runtime, Surroundings
 from sealmarket_enclave.runtime.errors import JobRefused
-from sealmarket_enclave.workload.bundle import pack, read_bundle
+from sealmarket_enclave.workload.bundle import pack
+from sealmarket_worker.session import host_side
 from tests.enclave.scene import CHAIN_ID, MARKET, Scene
 
 

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealmarket.sealing.results import open_result
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.sealed.errors import ChunkAltered, InvalidOutputs, NotOpened, SealedError, TrailingBytes
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.outputs import decode_outputs, encode_outputs
-from sealmarket_enclave.sealed.result import ResultEnvelope, open_result, seal_result
+from sealmarket_enclave.sealed.result import ResultEnvelope, seal_result
 
 KEY = PrivateKey(b"\x05" * 96)
 MARKET = Address(b"\x06" * 20)

@@ -8,9 +8,8 @@ from typing import Protocol
 
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_enclave.protocol.numbers import Tee
-from sealmarket_enclave.runtime.channel import host_side
 from sealmarket_worker.image import image_arguments
-from sealmarket_worker.session import EnclaveSession
+from sealmarket_worker.session import EnclaveSession, host_side
 
 
 class Driver(Protocol):

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.runtime.channel import Evidence
-from sealmarket_enclave.sealed.contexts import EvidenceInfo
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 

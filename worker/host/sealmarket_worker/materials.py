@@ -21,6 +21,7 @@ from sealmarket.chain import Block
 from sealmarket.client.errors import ClientError
 from sealmarket.protocol.book import AddressBook
 from sealmarket.store.blobs import Store
+from sealmarket.workloads.wheels import install
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.terms import Seal
@@ -28,7 +29,7 @@ from sealmarket_enclave.runtime.channel import Load
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import ContainerError
 from sealmarket_enclave.workload.bundle import Bundle, pack
-from sealmarket_enclave.workload.environment import Environment, install
+from sealmarket_enclave.workload.environment import Environment
 from sealmarket_enclave.workload.errors import WorkloadError
 from sealmarket_worker.errors import InputMissing
 

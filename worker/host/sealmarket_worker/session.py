@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import msgspec
 
 from sealmarket.protocol.wire import PostedResult
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
@@ -139,6 +142,11 @@ class EnclaveSession:
         if not isinstance(message, kind):
             raise EnclaveLost(f"it sent {type(message).__name__} in place of {kind.__name__}")
         return message
+
+
+def host_side(stream: socket.socket) -> Channel[FromEnclave]:
+    """The host's end."""
+    return Channel(stream, msgspec.msgpack.Decoder(FromEnclave))
 
 
 def key_hash_of(evidence: Evidence) -> Bytes32:

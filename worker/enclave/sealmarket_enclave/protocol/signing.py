@@ -48,20 +48,6 @@ def recover(digest: Bytes32, signature: bytes) -> Address:
     return address_of(key)
 
 
-def require_signer(digest: Bytes32, signature: bytes, expected: Address, what: str) -> None:
-    """Refuse a signature that is not ``expected``'s.
-
-    Raises:
-        SignatureRefused: as :func:`recover`, or by somebody else.
-    """
-    found = recover(digest, signature)
-    if found != expected:
-        raise SignatureRefused(
-            f"{what} must be signed by {expected.checksum}, found {found.checksum}",
-            remedy="sign with that account, on this chain and market",
-        )
-
-
 def personal_digest(message: bytes) -> Bytes32:
     """What EIP-191 ``personal_sign`` signs: for words that no contract reads."""
     return keccak(b"\x19Ethereum Signed Message:\n" + str(len(message)).encode() + message)

@@ -192,8 +192,3 @@ def _plain(value: object) -> bytes:
 def enclave_side(stream: socket.socket) -> Channel[FromHost]:
     """The enclave's end."""
     return Channel(stream, msgspec.msgpack.Decoder(FromHost))
-
-
-def host_side(stream: socket.socket) -> Channel[FromEnclave]:
-    """The host's end."""
-    return Channel(stream, msgspec.msgpack.Decoder(FromEnclave))

@@ -4,7 +4,6 @@ away.
 
 from sealmarket_enclave.sandbox.model import (
     STRICT,
-    WITHOUT_LANDLOCK,
     FailureKind,
     Layer,
     Outputs,
@@ -12,11 +11,10 @@ from sealmarket_enclave.sandbox.model import (
     SandboxUnavailable,
     WorkloadFailed,
 )
-from sealmarket_enclave.sandbox.runner import StartedWorkload, probe, run_workload
+from sealmarket_enclave.sandbox.runner import StartedWorkload, probe
 
 __all__ = [
     "STRICT",
-    "WITHOUT_LANDLOCK",
     "FailureKind",
     "Layer",
     "Outputs",
@@ -25,5 +23,4 @@ __all__ = [
     "StartedWorkload",
     "WorkloadFailed",
     "probe",
-    "run_workload",
 ]

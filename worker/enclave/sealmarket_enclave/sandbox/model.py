@@ -44,11 +44,6 @@ class SandboxProfile:
 STRICT = SandboxProfile(required=frozenset(Layer) - {Layer.LANDLOCK_TCP, Layer.LANDLOCK_SCOPE})
 """What production demands. TCP and signals are denied by seccomp too, so an older Landlock is enough."""
 
-WITHOUT_LANDLOCK = SandboxProfile(
-    required=STRICT.required - {Layer.LANDLOCK_FILES},
-)
-"""For development on kernels without Landlock: a workload could then read this user's files."""
-
 
 class FailureKind(StrEnum):
     """All that leaves about a workload's failure."""

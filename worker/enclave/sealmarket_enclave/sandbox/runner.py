@@ -15,7 +15,7 @@ Rules (docs/spec/workload.md, "Sandbox"):
    all that this workload ever says.
 5. After that the child is the workload: what comes is bounded while it is read, parsed strictly, and held
    against the declared names and sizes. Only a :class:`FailureKind` tells of a failure.
-6. The child is dead when :func:`run_workload` returns, however it returns.
+6. The child is dead when :class:`StartedWorkload` is closed.
 """
 
 from __future__ import annotations
@@ -151,19 +151,6 @@ class StartedWorkload:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def run_workload(
-    bundle_dir: Path,
-    environment_dir: Path,
-    manifest: Manifest,
-    inputs: Mapping[str, Input],
-    parameters: Mapping[str, Value],
-    profile: SandboxProfile = STRICT,
-) -> Outputs:
-    """Start a workload and run it at once; arguments and errors as for :class:`StartedWorkload`."""
-    with StartedWorkload(bundle_dir, environment_dir, manifest, inputs, parameters, profile) as started:
-        return started.run(inputs)
 
 
 def probe(profile: SandboxProfile = STRICT) -> tuple[Layer, ...]:

@@ -136,17 +136,6 @@ class WrongAsset(ContainerError):
         self.got, self.expected = (got, got_version), (expected, expected_version)
 
 
-class InputTooLarge(ContainerError):
-    """the plaintext takes {got} bytes, at most {limit} fit"""
-
-    def __init__(self, got: int, limit: int) -> None:
-        super().__init__(
-            f"the plaintext takes {got} bytes, at most {limit} fit",
-            remedy="run the job on a worker with more memory, or split the asset",
-        )
-        self.got, self.limit = got, limit
-
-
 class SourceLengthChanged(ContainerError):
     """the source gave {got} bytes, expected {expected}"""
 
