@@ -6,7 +6,8 @@ from scripts.demo_story.story import Story, StoryBroken
 from sealmarket.attestation.collateral.roots import Roots
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.receipts.facts import chain_facts
-from sealmarket.receipts.verify import Conclusion, Trusted, verify_receipt
+from sealmarket.receipts.model import Conclusion, Trusted
+from sealmarket.receipts.verify import verify_receipt
 
 _MARKS = {"ok": "[green]ok[/]", "failed": "[red]failed[/]", "unknown": "[yellow]unknown[/]"}
 

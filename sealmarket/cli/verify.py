@@ -12,7 +12,8 @@ from sealmarket.cli._options import AsJson, Usage, hash_option
 from sealmarket.client.books import load_book
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle, gather_proof, read_proof
-from sealmarket.receipts.verify import ChainFacts, Conclusion, Report, State, Trusted, verify_receipt
+from sealmarket.receipts.model import ChainFacts, Conclusion, Report, State, Trusted
+from sealmarket.receipts.verify import verify_receipt
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.numbers import JobId
 

@@ -30,7 +30,7 @@ from sealmarket_enclave.protocol.codec import (
     to_builtins,
 )
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee, Timestamp
-from sealmarket_enclave.protocol.policy import Dealing, OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 
 PurposeName = Literal["train", "fine_tune", "infer", "query"]
@@ -89,7 +89,7 @@ def policy_document(
         workloads=draft.workloads,
         terms=_terms(draft, rules),
         output=draft.output,
-        dealing=Dealing(epoch=committee.epoch, threshold=committee.threshold, members=len(committee.members)),
+        dealing=committee.ref,
         data_card=data_card,
     )
 

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from sealmarket_enclave.protocol.codec import Address, HexBytes, Shape
 from sealmarket_enclave.protocol.numbers import U32, Positive8
+from sealmarket_enclave.protocol.policy import CommitteeRef
 
 
 class FinalityRule(Shape, frozen=True, kw_only=True):
@@ -38,6 +39,11 @@ class Committee(Shape, frozen=True, kw_only=True):
     epoch: U32
     threshold: Positive8
     members: Annotated[tuple[Member, ...], Meta(min_length=1)]
+
+    @property
+    def ref(self) -> CommitteeRef:
+        """Epoch and size, as policies and share sets name them."""
+        return CommitteeRef(epoch=self.epoch, threshold=self.threshold, members=len(self.members))
 
     @property
     def refusal_threshold(self) -> int:

@@ -1,25 +1,25 @@
-"""Reading from the chain what :mod:`sealmarket.receipts.verify` needs, at one block."""
+"""Reads from the chain, at one block, what :mod:`sealmarket.receipts.steps` compares a bundle with."""
 
 from __future__ import annotations
 
 from sealmarket.chain import Block, Chain, NodeDistrusted
 from sealmarket.chain.proof import mapping_slot, proven_slot
 from sealmarket.client.jobs import JobRecord, read_job
-from sealmarket.receipts.verify import ChainFacts
+from sealmarket.receipts.model import ChainFacts
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
 
-SLOTS_PLACE = 0
-"""Where the market keeps its jobs: the first variable in its storage (docs/spec/contracts.md)."""
+SLOTS_INDEX = 0
+"""The storage slot of the market's mapping of jobs: its first variable (docs/spec/contracts.md)."""
 _STATUS_BITS, _DEADLINE_BITS = 8, 40
 
 
 def chain_facts(chain: Chain, job_id: JobId, *, at: Bytes32 | None = None) -> ChainFacts:
-    """What the chain says of a job.
+    """The chain's record of a job at one block.
 
     Args:
-        at: a block hash that the reader trusts, from elsewhere. The job's slot is then proven under it; without one
-            the newest final block is taken at the node's word.
+        at: a block hash that the reader trusts from another source. The job's slot is then proven under it. Without
+            one the newest final block counts as the node names it.
 
     Raises:
         JobNotFound: no such job up to that block.
@@ -42,10 +42,10 @@ def chain_facts(chain: Chain, job_id: JobId, *, at: Bytes32 | None = None) -> Ch
 
 
 def _prove(chain: Chain, record: JobRecord, block: Block) -> None:
-    slot = mapping_slot(record.spec.request_hash, SLOTS_PLACE)
+    slot = mapping_slot(record.spec.request_hash, SLOTS_INDEX)
     value = proven_slot(chain.rpc, block.hash, chain.book.market, slot)
-    told = record.slot
-    packed = int(told.status) | told.deadline << _STATUS_BITS
-    packed |= int.from_bytes(told.commitment) << (_STATUS_BITS + _DEADLINE_BITS)
+    claimed = record.slot
+    packed = int(claimed.status) | claimed.deadline << _STATUS_BITS
+    packed |= int.from_bytes(claimed.commitment) << (_STATUS_BITS + _DEADLINE_BITS)
     if value != packed:
         raise NodeDistrusted("job's slot", hex(value), hex(packed))

@@ -1,10 +1,15 @@
-"""The eight steps of :mod:`sealmarket.receipts.verify`. Pure: a bundle and what the reader trusts, to checks."""
+"""The rules of the eight steps of :mod:`sealmarket.receipts.verify`, from a bundle and a reader's context to checks.
+
+Pure. Whether policies, committee and output rules agree is decided in :mod:`sealmarket_enclave.protocol.agreement`,
+whether evidence is authentic and acceptable in :mod:`sealmarket.attestation`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 from sealmarket.attestation.collateral.documents import IntelCollateral
+from sealmarket.attestation.core.errors import NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, parse
 from sealmarket.attestation.core.model import Tee as EvidenceTee
 from sealmarket.attestation.core.verify import Expected, verify
@@ -19,7 +24,26 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle, ReleaseProof
 from sealmarket.receipts.envelope import opened
-from sealmarket.receipts.verify import Check, State, Trusted, committee_of, holds, moment, same, shown, unknown
+from sealmarket.receipts.model import (
+    Check,
+    Rule,
+    State,
+    Trusted,
+    agrees,
+    committee_of,
+    holds,
+    moment,
+    same,
+    shown,
+    unknown,
+)
+from sealmarket_enclave.protocol.agreement import (
+    Document,
+    committee_differences,
+    hash_differences,
+    output_differences,
+    policy_differences,
+)
 from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical, from_builtins
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
@@ -33,26 +57,31 @@ from sealmarket_enclave.sealed.result import ResultEnvelope
 NO_CHAIN = "no chain was asked: give --rpc and --book"
 
 
-def _policy(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
+def _policy(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     from sealmarket.attestation.policy.rules import EvidenceRules
 
-    spec = bundle.spec
+    spec, committee = bundle.spec, committee_of(bundle, trusted)
     counts = (len(bundle.seals), len(bundle.policies))
     yield holds("every asset has its seal and policy", set(counts) == {len(spec.assets)}, len(spec.assets), counts)
     for use, seal, policy in zip(spec.assets, bundle.seals, bundle.policies, strict=False):
         name = f"asset {str(use.asset_id)[:10]}… version {use.version}"
         yield same(f"{name}: the seal is the one that the job names", use.seal_hash, seal.hash())
-        yield same(f"{name}: the policy is the one that was sealed", seal.policy_hash, policy.digest())
-        yield same(
-            f"{name}: the policy is about it", (use.asset_id, use.version), (policy.asset_id, policy.asset_version)
-        )
+        sealed = hash_differences(Document.POLICY, policy.canonical(), seal.policy_hash)
+        yield from agrees(f"{name}: the policy is the one that was sealed", sealed)
+        yield from agrees(f"{name}: the policy is about it", policy_differences(policy, use, spec.epoch))
+        if committee is not None:
+            dealt = committee_differences(policy, committee.ref)
+            yield from agrees(f"{name}: the policy names the committee of the job", dealt)
         allowed = spec.workload_digest in policy.workloads
         yield holds(
             f"{name}: the workload is allowed", allowed, spec.workload_digest, f"{len(policy.workloads)} allowed"
         )
         outside = spec.purpose & ~policy.terms.purposes
         yield holds(
-            f"{name}: the purpose is allowed", outside == 0, f"within {policy.terms.purposes:#x}", f"{spec.purpose:#x}"
+            f"{name}: the purpose is allowed",
+            bool(spec.purpose) and outside == 0,
+            f"within {policy.terms.purposes:#x}",
+            f"{spec.purpose:#x}",
         )
         yield _reached(f"{name}: the evidence reaches its grade", policy.terms.min_grade, bundle.core.grade)
         try:
@@ -61,6 +90,8 @@ def _policy(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
         except SealmarketError as error:
             root = error.message
         yield same(f"{name}: its list of allowed pairs is its terms' root", policy.terms.allow_root, root)
+    met = output_differences(spec.assets, [policy.output for policy in bundle.policies])
+    yield from agrees("the owners' output rules can hold together", met)
 
 
 def _match(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
@@ -104,6 +135,7 @@ def _shown_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterator[C
     hashed = evidence_hash(package.quote, package.enclave_signer, key_hash, package.block_hash)
     yield same("the evidence is the one that was hashed", bundle.evidence_hash, hashed)
     yield same("it names this job", bundle.job_id, package.job_id)
+    yield same("it is of the promised kind of TEE", bundle.spec.tee.name, package.tee.name)
     yield same("it names the accepted signer", bundle.core.enclave_signer, package.enclave_signer)
     yield same("it names the accepted key", bundle.core.enclave_key_hash, key_hash)
 
@@ -125,9 +157,9 @@ def _judged_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Tru
         what = f"authentic, and acceptable to the policy of asset {str(policy.asset_id)[:10]}…"
         try:
             rules = from_builtins(EvidenceRules, policy.evidence)
-            verdict = verify(
-                parse(package.quote), _endorsements(package), trusted.roots, moment(bundle, trusted), expected, rules
-            )
+            evidence = parse(package.quote)
+            endorsements = _endorsements(evidence.tee, package.collateral)
+            verdict = verify(evidence, endorsements, trusted.roots, moment(bundle, trusted), expected, rules)
         except SealmarketError as error:
             yield Check(what, State.FAILED, "evidence that can be judged", shown(error.message))
             continue
@@ -135,12 +167,14 @@ def _judged_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Tru
         yield holds(what, verdict.accepted, "no findings", found or "none")
 
 
-def _endorsements(package: EvidencePackage) -> Endorsements:
-    if not package.collateral:
+def _endorsements(tee: EvidenceTee, collateral: str) -> Endorsements:
+    if not collateral:
         return Endorsements()
-    if package.tee.name in {"SGX", "TDX"}:
-        return Endorsements(collateral=IntelCollateral.from_json(package.collateral))
-    return Endorsements.read([package.collateral.encode()])
+    if tee in (EvidenceTee.SGX, EvidenceTee.TDX):
+        return Endorsements(collateral=IntelCollateral.from_json(collateral))
+    if tee is EvidenceTee.SNP:
+        return Endorsements.read([collateral.encode()])
+    raise NotEvidence(f"{tee.value} evidence is not supported by this version")
 
 
 def _decision(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
@@ -345,14 +379,13 @@ def settled_commitment(bundle: ProofBundle, record: JobRecord) -> bytes:
     return commitment(bundle.spec, JobId(bundle.job_id), keccak(words(*stage)))
 
 
-Checks = Callable[[ProofBundle, Trusted], Iterable[Check]]
-STEPS: tuple[tuple[str, str, Checks], ...] = (
-    ("policy", "What each owner allowed, under the seals that the job names.", _policy),
-    ("match", "Which job this is, and that the market made it.", _match),
-    ("evidence", "What the provider showed of its enclave, and when.", _evidence),
-    ("decision", "Whom the committee accepted, under which terms.", _decision),
-    ("release", "Which nodes sent their shares to that enclave.", _release),
-    ("receipt", "What the enclave testifies.", _receipt),
-    ("result", "What came out, sealed to the consumer.", _result),
-    ("settlement", "What the market recorded, and who got what.", _settled),
+STEPS: tuple[Rule, ...] = (
+    Rule("policy", "What each owner allowed, under the seals that the job names.", _policy),
+    Rule("match", "Which job this is, and that the market made it.", _match),
+    Rule("evidence", "What the provider showed of its enclave, and when.", _evidence),
+    Rule("decision", "Whom the committee accepted, under which terms.", _decision),
+    Rule("release", "Which nodes sent their shares to that enclave.", _release),
+    Rule("receipt", "What the enclave testifies.", _receipt),
+    Rule("result", "What came out, sealed to the consumer.", _result),
+    Rule("settlement", "What the market recorded, and who got what.", _settled),
 )

@@ -22,7 +22,7 @@ from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import DecisionDetail, SignedDecision
 from sealmarket.receipts.bundle import ProofBundle, ReleaseProof, SentShare, SignedSettlement
-from sealmarket.receipts.verify import ChainFacts
+from sealmarket.receipts.model import ChainFacts
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.codec import (

@@ -10,15 +10,22 @@ import coincurve
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.attestation.core.evidence import Evidence
+from sealmarket.attestation.core.model import Tee as EvidenceTee
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.errors import ProofInvalid
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import EvidencePackage
+from sealmarket.receipts import steps
 from sealmarket.receipts.bundle import ProofBundle, SignedSettlement, read_proof, write_proof
+from sealmarket.receipts.model import Check, Conclusion, Report, State, Trusted
 from sealmarket.receipts.steps import settled_commitment
-from sealmarket.receipts.verify import Conclusion, Report, State, Trusted, verify_receipt
+from sealmarket.receipts.verify import verify_receipt
 from sealmarket_enclave.protocol.codec import Address, HexBytes, Wei
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.protocol.signing import sign
 from tests.client.bundles import Case
 
@@ -160,6 +167,40 @@ def test_another_committee_on_chain_is_refuted() -> None:
     bundle = CASE.bundle()
     facts = CASE.facts(bundle, committee_hash=keccak(b"others"))
     assert failed(verify_receipt(bundle, Trusted(book=CASE.book, facts=facts))) == {"decision"}
+
+
+def _package(tee: Tee) -> EvidencePackage:
+    return EvidencePackage(
+        job_id=CASE.job_id,
+        tee=tee,
+        quote=HexBytes(b"evidence"),
+        collateral="-----BEGIN CERTIFICATE-----",
+        enclave_signer=CASE.core().enclave_signer,
+        enclave_key=HexBytes(b"enclave key"),
+        block_number=3,
+        block_hash=keccak(b"block"),
+    )
+
+
+def _evidence_checks(bundle: ProofBundle) -> dict[str, Check]:
+    report = verify_receipt(bundle, Trusted(roots=Roots.production()))
+    return {check.what: check for step in report.steps if step.name == "evidence" for check in step.checks}
+
+
+@pytest.mark.parametrize("tee", [EvidenceTee.CCA, EvidenceTee.NVIDIA, EvidenceTee.NITRO])
+def test_evidence_of_a_tee_without_a_verifier_is_refused_and_its_collateral_is_not_read_as_another_tees(
+    tee: EvidenceTee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "parse", lambda raw: Evidence(tee=tee, raw=raw))
+    checks = _evidence_checks(CASE.bundle(evidence=_package(Tee.TDX)))
+    (judged,) = (check for what, check in checks.items() if what.startswith("authentic"))
+    assert judged.state is State.FAILED
+    assert judged.found == f"{tee.value} evidence is not supported by this version"
+
+
+def test_evidence_of_another_tee_than_the_job_promises_is_refuted() -> None:
+    named = _evidence_checks(CASE.bundle(evidence=_package(Tee.CCA)))["it is of the promised kind of TEE"]
+    assert (named.state, named.expected, named.found) == (State.FAILED, "TDX", "CCA")
 
 
 def test_offline_a_true_bundle_is_consistent_and_not_proven() -> None:

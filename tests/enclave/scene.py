@@ -31,8 +31,7 @@ from sealmarket_enclave.protocol.codec import (
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Parameters, parameters_digest, terms_digest
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
-from sealmarket_enclave.protocol.policy import Dealing as PolicyDealing
-from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_hash
 from sealmarket_enclave.protocol.signing import address_of, personal_digest, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -199,7 +198,7 @@ class Scene:
             workloads=(self.workload_digest,),
             terms=_terms(),
             output=rules or self.rules,
-            dealing=PolicyDealing(epoch=policy_epoch, threshold=threshold, members=len(self.nodes)),
+            dealing=CommitteeRef(epoch=policy_epoch, threshold=threshold, members=len(self.nodes)),
             data_card=ZERO_HASH,
         )
         committee = [(node.signer, node.hpke.public) for node in self.nodes]

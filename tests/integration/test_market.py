@@ -23,8 +23,9 @@ from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket.receipts.bundle import gather_proof, read_proof, write_proof
-from sealmarket.receipts.facts import SLOTS_PLACE, chain_facts
-from sealmarket.receipts.verify import Conclusion, Trusted, verify_receipt
+from sealmarket.receipts.facts import SLOTS_INDEX, chain_facts
+from sealmarket.receipts.model import Conclusion, Trusted
+from sealmarket.receipts.verify import verify_receipt
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
@@ -278,7 +279,7 @@ def test_a_whole_job_is_confirmed_by_the_chain_and_proven_under_a_block_hash(
 def test_a_proof_under_another_hash_is_refused(market: Market, settled: JobId) -> None:
     with pytest.raises(SealmarketError):
         chain_facts(market.chain, settled, at=keccak(b"a block that never was"))
-    slot = mapping_slot(read_job(market.chain, settled).spec.request_hash, SLOTS_PLACE)
+    slot = mapping_slot(read_job(market.chain, settled).spec.request_hash, SLOTS_INDEX)
     final = market.chain.final()
     assert proven_slot(market.chain.rpc, final.hash, market.book.market, slot) > 0
     assert proven_slot(market.chain.rpc, final.hash, market.book.market, keccak(b"never written")) == 0

@@ -22,7 +22,7 @@ from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, 
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data, terms_digest
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
-from sealmarket_enclave.protocol.policy import Dealing
+from sealmarket_enclave.protocol.policy import CommitteeRef
 from tests.oracle.world import (
     CONSUMER,
     LAUNCH,
@@ -540,7 +540,7 @@ def test_a_share_set_of_another_asset_is_refused(world: World) -> None:
 
 
 def test_assets_of_another_epoch_are_refused(world: World) -> None:
-    world.match(world.publish(edit_policy=lambda d: replace(d, dealing=Dealing(epoch=2, threshold=2, members=3))))
+    world.match(world.publish(edit_policy=lambda d: replace(d, dealing=CommitteeRef(epoch=2, threshold=2, members=3))))
     world.quote()
     _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
 

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.protocol.agreement import terms_differences
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import JobId, Tee
-from sealmarket_enclave.protocol.policy import Dealing, OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_oracle.errors import PromiseConflict
 from sealmarket_oracle.gate.document_rules import Policy
-from sealmarket_oracle.gate.document_rules import _looser as looser
 from sealmarket_oracle.gate.evidence_rules import reduced_list
 from sealmarket_oracle.journal import Journal
 from tests.oracle.world import CHAIN_ID, LAUNCH, MARKET, OTHER_LAUNCH, rules, terms
@@ -69,7 +69,7 @@ def _policy(workloads: list[Bytes32]) -> Policy:
         workloads=tuple(workloads),
         terms=terms(),
         output=OutputRules(media_types=("a/b",), max_outputs=1, max_bytes=1, bucket_bytes=1),
-        dealing=Dealing(epoch=1, threshold=2, members=3),
+        dealing=CommitteeRef(epoch=1, threshold=2, members=3),
         data_card=Bytes32(bytes(32)),
     )
     return Policy(document, rules(measurements=(tdx_measurement(LAUNCH), tdx_measurement(OTHER_LAUNCH))))
@@ -120,4 +120,4 @@ def test_terms_pass_as_a_projection_only_where_none_of_them_is_looser(
         and chain.purposes & policy.purposes == chain.purposes
         and (policy.follows_committees or not chain.follows_committees)
     )
-    assert (not list(looser(chain, policy))) == tighter
+    assert (not list(terms_differences(chain, policy))) == tighter

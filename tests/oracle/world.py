@@ -45,7 +45,7 @@ from sealmarket_enclave.protocol.codec import (
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec, evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
-from sealmarket_enclave.protocol.policy import Dealing, OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed.hpke import PrivateKey
@@ -142,7 +142,7 @@ def policy(
         workloads=tuple(workloads),
         terms=granted,
         output=OutputRules(media_types=("application/onnx",), max_outputs=2, max_bytes=1 << 20, bucket_bytes=1),
-        dealing=Dealing(epoch=1, threshold=committee.threshold, members=len(committee.members)),
+        dealing=CommitteeRef(epoch=1, threshold=committee.threshold, members=len(committee.members)),
         data_card=ZERO_HASH,
     )
 

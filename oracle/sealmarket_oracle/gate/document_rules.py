@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.policy.rules import EvidenceRules, check_rules
@@ -16,11 +17,21 @@ from sealmarket.protocol.book import Committee
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.sealing.shares import open_share
+from sealmarket_enclave.protocol.agreement import (
+    Difference,
+    Document,
+    committee_differences,
+    hash_differences,
+    member_differences,
+    policy_differences,
+    share_set_differences,
+    size_differences,
+    terms_differences,
+)
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode_canonical, from_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.policy import PolicyDocument
-from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.shares import Share, ShareSet
@@ -51,13 +62,13 @@ def read_policy(
     if raw is None:
         finding = note(JobReason.POLICY_MISSING, subject, f"document {asset.seal.policy_hash}", "nothing in the store")
         return None, [Fault(Row.INPUT, finding, waits=True)]
-    if keccak(raw) != asset.seal.policy_hash:
-        return None, [_invalid(asset, f"document {asset.seal.policy_hash}", f"document {keccak(raw)}")]
+    for other in hash_differences(Document.POLICY, raw, asset.seal.policy_hash):
+        return None, [_disagrees(asset, other)]
     try:
         policy = parsed_policy(raw)
     except (MalformedDocument, AttestationError) as error:
         return None, [_invalid(asset, "a policy document of version 1", error.message)]
-    faults = [_invalid(asset, *difference) for difference in _contradictions(policy.document, asset, committee)]
+    faults = [_disagrees(asset, difference) for difference in _differences(policy.document, asset, committee)]
     faults += _consumer_faults(policy.document.terms.consumer_root, asset, papers, consumer)
     return policy, faults
 
@@ -76,39 +87,23 @@ def parsed_policy(raw: bytes) -> Policy:
 
 
 @lru_cache(maxsize=256)
-def _parsed_share_set(raw: bytes, root: Bytes32) -> ShareSet:
-    return ShareSet.load(raw, root)
+def _parsed_share_set(raw: bytes) -> ShareSet:
+    return decode_canonical(ShareSet, raw)
 
 
 def _invalid(asset: AssetFacts, expected: object, found: object) -> Fault:
     return Fault(Row.INPUT, note(JobReason.POLICY_INVALID, asset.use.asset_id, expected, str(found)[:1000]))
 
 
-def _contradictions(document: PolicyDocument, asset: AssetFacts, committee: Committee) -> Iterator[tuple[str, str]]:
-    subject, used = (document.asset_id, document.asset_version), (asset.use.asset_id, asset.use.version)
-    if subject != used:
-        yield f"a policy for {used[0]} version {used[1]}", f"for {subject[0]} version {subject[1]}"
-    dealt = (document.dealing.epoch, document.dealing.threshold, document.dealing.members)
-    seated = (committee.epoch, committee.threshold, len(committee.members))
-    if dealt != seated:
-        yield "epoch {}, {} of {} nodes".format(*seated), "dealt to epoch {}, {} of {} nodes".format(*dealt)
-    yield from _looser(asset.state.terms, document.terms)
+def _disagrees(asset: AssetFacts, difference: Difference) -> Fault:
+    field = f"{difference.document}: {difference.field}"
+    return _invalid(asset, f"{field} {difference.expected}", difference.found)
 
 
-def _looser(chain: Terms, policy: Terms) -> Iterator[tuple[str, str]]:
-    """Where the terms on chain allow what the policy does not: loosening takes a new version with new shares."""
-    for name in ("expiry", "max_uses", "budget", "per_job_cap"):
-        allowed, found = getattr(policy, name), getattr(chain, name)
-        if found > allowed:
-            yield f"{name} of at most {int(allowed)}", f"{int(found)} on chain"
-    if chain.purposes & ~policy.purposes:
-        yield f"purposes within {policy.purposes:#x}", f"{chain.purposes:#x} on chain"
-    if chain.min_grade < policy.min_grade:
-        yield f"grade {policy.min_grade.name} or better", f"{chain.min_grade.name} on chain"
-    if chain.token != policy.token:
-        yield f"token {policy.token}", f"{chain.token} on chain"
-    if chain.follows_committees and not policy.follows_committees:
-        yield "no other committee", "follows committees, on chain"
+def _differences(policy: PolicyDocument, asset: AssetFacts, committee: Committee) -> Iterator[Difference]:
+    yield from policy_differences(policy, asset.use, committee.epoch)
+    yield from committee_differences(policy, committee.ref)
+    yield from terms_differences(asset.state.terms, policy.terms)
 
 
 def _consumer_faults(root: Bytes32, asset: AssetFacts, papers: Papers, consumer: Address) -> list[Fault]:
@@ -155,30 +150,24 @@ def load_share_set(place: Place, asset: AssetFacts, committee: Committee, raw: b
     Raises:
         ShareMisdealt: naming what differs.
     """
+    for difference in hash_differences(Document.SHARE_SET, raw, asset.seal.share_root):
+        raise _misdealt(difference)
     try:
-        share_set = _parsed_share_set(raw, asset.seal.share_root)
+        share_set = _parsed_share_set(raw)
     except (SealedError, MalformedDocument) as error:
-        raise ShareMisdealt(f"a share set with root {asset.seal.share_root}", error.message[:1000]) from error
-    expected = {
-        "chain_id": place.chain_id,
-        "registry": place.registry,
-        "asset_id": asset.use.asset_id,
-        "asset_version": asset.use.version,
-        "content_root": asset.seal.content_root,
-        "policy_hash": asset.seal.policy_hash,
-        "epoch": committee.epoch,
-    }
-    for name, value in expected.items():
-        if (found := getattr(share_set, name)) != value:
-            raise ShareMisdealt(f"{name} {value}", found)
-    dealt = (share_set.commitments.threshold, share_set.commitments.total)
-    seated = (committee.threshold, len(committee.members))
-    if dealt != seated:
-        raise ShareMisdealt("{} of {} nodes".format(*seated), "{} of {}".format(*dealt))
-    for index, (member, seat) in enumerate(zip(share_set.members, committee.members, strict=True), 1):
-        if (member.node, member.hpke_key) != (seat.signer, keccak(seat.hpke_public_key)):
-            raise ShareMisdealt(f"node {index} to be {seat.signer}", f"{member.node} with key {member.hpke_key}")
+        raise ShareMisdealt("a share set of version 1", error.message[:1000]) from error
+    members = [(member.signer, keccak(member.hpke_public_key)) for member in committee.members]
+    for difference in chain(
+        share_set_differences(share_set, place.chain_id, asset.use, asset.seal, committee.epoch),
+        size_differences(share_set, committee.ref),
+        member_differences(share_set, place.registry, members),
+    ):
+        raise _misdealt(difference)
     return share_set
+
+
+def _misdealt(difference: Difference) -> ShareMisdealt:
+    return ShareMisdealt(f"{difference.document}: {difference.field} {difference.expected}", difference.found)
 
 
 def open_own_share(share_set: ShareSet, index: int, sealed: bytes, private: PrivateKey) -> Share:

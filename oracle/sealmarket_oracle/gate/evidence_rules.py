@@ -132,7 +132,9 @@ def _endorsements(tee: EvidenceTee, collateral: str) -> Endorsements:
         return Endorsements()
     if tee in (EvidenceTee.SGX, EvidenceTee.TDX):
         return Endorsements(collateral=IntelCollateral.from_json(collateral))
-    return Endorsements.read([collateral.encode()])
+    if tee is EvidenceTee.SNP:
+        return Endorsements.read([collateral.encode()])
+    raise NotEvidence(f"{tee.value} evidence is not supported by this version")
 
 
 def _about_job(case: Case, package: EvidencePackage, report: AuthenticReport) -> Iterator[Fault]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import FindingNote
+from sealmarket_enclave.protocol.agreement import output_differences
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.policy import PolicyRefused, strictest
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_oracle.gate.chain_rules import note
@@ -69,19 +69,9 @@ def _named_faults(spec: JobSpec, papers: Papers) -> Iterator[Fault]:
 
 
 def _output_findings(spec: JobSpec, policies: Sequence[Policy]) -> Iterator[FindingNote]:
-    def unmet(expected: object, found: object) -> FindingNote:
-        return note(JobReason.OUTPUT_RULES_UNMET, "output rules", expected, found)
-
-    rules = tuple(policy.document.output for policy in policies)
-    owners, least = len({use.owner for use in spec.assets}), max(rule.minimum_owners for rule in rules)
-    try:
-        strictest(rules)
-    except PolicyRefused as error:
-        yield unmet("an output that every owner allows", error.message)
-    if owners < least:
-        yield unmet(f"assets of {least} different owners", owners)
-    if any(rule.privacy != "exact" for rule in rules) or any(use.epsilon for use in spec.assets):
-        yield unmet("exact outputs, and no privacy budget spent", "differential privacy, which no runtime provides")
+    for difference in output_differences(spec.assets, [policy.document.output for policy in policies]):
+        expected = f"{difference.field}: {difference.expected}"
+        yield note(JobReason.OUTPUT_RULES_UNMET, "output rules", expected, difference.found)
 
 
 def late_faults(shown: Shown | NotShown) -> Iterator[Fault]:

@@ -41,8 +41,8 @@ class OutputRules(Shape, frozen=True, kw_only=True):
     privacy: Literal["exact", "dp"] = "exact"
 
 
-class Dealing(Shape, frozen=True, kw_only=True):
-    """The committee to whom the key was dealt: ``threshold`` of ``members`` in ``epoch``."""
+class CommitteeRef(Shape, frozen=True, kw_only=True):
+    """A committee by its epoch and size: ``threshold`` of ``members`` nodes."""
 
     epoch: U32
     threshold: Positive8
@@ -60,7 +60,7 @@ class PolicyDocument(Shape, frozen=True, kw_only=True):
     workloads: Annotated[tuple[Bytes32, ...], Meta(min_length=1)]
     terms: Terms
     output: OutputRules
-    dealing: Dealing
+    dealing: CommitteeRef
     data_card: Bytes32
 
     def digest(self) -> Bytes32:

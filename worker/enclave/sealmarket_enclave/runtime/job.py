@@ -11,7 +11,8 @@ Rules, in order (docs/spec/enclave.md, "Loading"):
 3. Each seal hashes to the word that the specification holds for its asset.
 4. Each policy document hashes to its seal's policy hash (refused); it is one, of that asset and version (doomed).
 5. Each share set hashes to its seal's share root (refused); it is one, of that chain, asset, version, content, policy;
-   its epoch is the job's, its threshold and size are the policy's (doomed).
+   its epoch is the job's, its threshold and size are the policy's (doomed). Rules 4, 5 and 8 stand in
+   :mod:`sealmarket_enclave.protocol.agreement`.
 6. The result key hashes to the word in the specification (refused), and is an HPKE key (doomed).
 7. The parameters, under their salt, hash to the word in the specification (refused).
 8. The owners' output rules leave an output that all of them allow; there are as many different owners as each demands;
@@ -26,17 +27,26 @@ Considered and rejected: whether the owners allow this workload and measurement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from sealmarket_enclave.protocol.agreement import (
+    Difference,
+    Document,
+    hash_differences,
+    output_differences,
+    policy_differences,
+    share_set_differences,
+    size_differences,
+)
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape, canonical_json, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Parameters, parameters_digest, terms_digest
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Tee
-from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, PolicyRefused, strictest
+from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, strictest
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Load
 from sealmarket_enclave.runtime.errors import Code, JobDoomed, JobRefused
@@ -159,70 +169,46 @@ def _bound(load: Load, tee: Tee) -> BoundJob:
 def _asset(bound: BoundJob, place: int, raw_policy: bytes | None, raw_shares: bytes | None) -> LoadedAsset:
     use, seal, name = bound.spec.assets[place], bound.seals[place], f"asset {place}"
     # Both are held against their names before either is read: another document is the host's, whatever the other says.
-    for raw, word, code, what in (
-        (raw_policy, seal.policy_hash, Code.POLICY_MISMATCH, "policy"),
-        (raw_shares, seal.share_root, Code.SHARES_MISMATCH, "share set"),
+    for document, raw, named in (
+        (Document.POLICY, raw_policy, seal.policy_hash),
+        (Document.SHARE_SET, raw_shares, seal.share_root),
     ):
         if raw is not None:
-            _require(keccak(raw), word, code, f"{name}: the {what}'s hash")
+            _refuse(place, hash_differences(document, raw, named))
     policy = _policy(place, bound.spec, raw_policy) if raw_policy is not None else None
     shares = _shares(place, bound, raw_shares) if raw_shares is not None else None
     if policy is None or shares is None:
         raise _absent(f"{name}: the {'policy' if policy is None else 'share set'}")
-    for what, found, wanted in (
-        ("threshold", shares.commitments.threshold, policy.dealing.threshold),
-        ("number of members", shares.commitments.total, policy.dealing.members),
-    ):
-        _blame(place, found, wanted, Code.SHARES_MISMATCH, f"the share set's {what}")
+    _blame(place, size_differences(shares, policy.dealing))
     return LoadedAsset(use=use, seal=seal, policy=policy, share_set=shares)
 
 
 def _policy(place: int, spec: JobSpec, raw: bytes) -> PolicyDocument:
-    use = spec.assets[place]
-    try:
-        policy = decode_canonical(PolicyDocument, raw)
-    except MalformedDocument as error:
-        raise _owners_fault(place, Code.POLICY_MISMATCH, f"policy: {error.message}") from error
-    _blame(place, policy.asset_id, use.asset_id, Code.POLICY_MISMATCH, "the policy's asset")
-    _blame(place, policy.asset_version, use.version, Code.POLICY_MISMATCH, "the policy's asset version")
-    _blame(place, policy.dealing.epoch, spec.epoch, Code.EPOCH_MISMATCH, "the epoch of the policy's dealing")
+    policy = _read(place, Document.POLICY, PolicyDocument, raw)
+    _blame(place, policy_differences(policy, spec.assets[place], spec.epoch))
     return policy
 
 
 def _shares(place: int, bound: BoundJob, raw: bytes) -> ShareSet:
     use, seal = bound.spec.assets[place], bound.seals[place]
-    try:
-        shares = ShareSet.load(raw, seal.share_root)
-    except (ShareError, MalformedDocument) as error:
-        raise _owners_fault(place, Code.SHARES_MISMATCH, f"share set: {error.message}") from error
-    expected = {
-        "chain": (shares.chain_id, bound.chain_id),
-        "asset": (shares.asset_id, use.asset_id),
-        "version": (shares.asset_version, use.version),
-        "content root": (shares.content_root, seal.content_root),
-        "policy": (shares.policy_hash, seal.policy_hash),
-    }
-    for what, (found, wanted) in expected.items():
-        _blame(place, found, wanted, Code.SHARES_MISMATCH, f"the share set's {what}")
-    _blame(place, shares.epoch, bound.spec.epoch, Code.EPOCH_MISMATCH, "the epoch of its dealing")
+    shares = _read(place, Document.SHARE_SET, ShareSet, raw)
+    _blame(place, share_set_differences(shares, bound.chain_id, use, seal, bound.spec.epoch))
     return shares
 
 
-def _rules(spec: JobSpec, assets: tuple[LoadedAsset, ...]) -> OutputRules:
+def _read(place: int, document: Document, kind: type[T], raw: bytes) -> T:
     try:
-        rules = strictest(tuple(asset.policy.output for asset in assets))
-    except PolicyRefused as error:
-        raise JobDoomed(Code.OUTPUT_RULES, error.message, error.remedy, FailureCause.WORKLOAD) from error
-    owners = len({use.owner for use in spec.assets})
-    if owners < rules.minimum_owners:
-        message = f"an owner demands data of {rules.minimum_owners} different owners, found {owners}"
-        remedy = "request a job over assets of more owners"
-        raise JobDoomed(Code.TOO_FEW_OWNERS, message, remedy, FailureCause.WORKLOAD)
-    if rules.privacy != "exact" or any(use.epsilon for use in spec.assets):
-        message = "differential privacy is demanded, and this runtime has no mechanism for it"
-        remedy = "choose a runtime that adds noise itself"
-        raise JobDoomed(Code.PRIVACY_UNSUPPORTED, message, remedy, FailureCause.WORKLOAD)
-    return rules
+        return decode_canonical(kind, raw)
+    except (ShareError, MalformedDocument) as error:
+        raise _owners_fault(place, _CODES[document], f"{document}: {error.message}") from error
+
+
+def _rules(spec: JobSpec, assets: tuple[LoadedAsset, ...]) -> OutputRules:
+    rules = tuple(asset.policy.output for asset in assets)
+    for difference in output_differences(spec.assets, rules):
+        code = _OUTPUT_CODES.get(difference.field, Code.OUTPUT_RULES)
+        raise JobDoomed(code, str(difference), _ANOTHER_REQUEST, FailureCause.WORKLOAD)
+    return strictest(rules)
 
 
 def _parameters(raw: bytes | None, spec: JobSpec) -> Mapping[str, ParameterValue]:
@@ -258,9 +244,30 @@ def _owners_fault(place: int, code: Code, message: str) -> JobDoomed:
     return JobDoomed(code, f"asset {place}: {message}", remedy, FailureCause.INPUT, place)
 
 
-def _blame(place: int, found: object, expected: object, code: Code, what: str) -> None:
-    if found != expected:
-        raise _owners_fault(place, code, f"{what} is {_show(found)}, expected {_show(expected)}")
+def _blame(place: int, differences: Iterable[Difference]) -> None:
+    """The first difference between an owner's documents makes the job unrunnable, by that owner's doing."""
+    for difference in differences:
+        raise _owners_fault(place, _code(difference), str(difference))
+
+
+def _refuse(place: int, differences: Iterable[Difference]) -> None:
+    """The first difference from what the chain names is the host's."""
+    for difference in differences:
+        raise JobRefused(_code(difference), f"asset {place}: {difference}", _FETCH)
+
+
+def _code(difference: Difference) -> Code:
+    return _EPOCHS.get(difference.field, _CODES[difference.document])
+
+
+_CODES = {Document.POLICY: Code.POLICY_MISMATCH, Document.SHARE_SET: Code.SHARES_MISMATCH}
+_EPOCHS = {"epoch": Code.EPOCH_MISMATCH, "dealing.epoch": Code.EPOCH_MISMATCH}
+_OUTPUT_CODES = {
+    "minimum_owners": Code.TOO_FEW_OWNERS,
+    "privacy": Code.PRIVACY_UNSUPPORTED,
+    "epsilon": Code.PRIVACY_UNSUPPORTED,
+}
+_ANOTHER_REQUEST = "request a job whose owners' output rules agree, over as many owners as each demands"
 
 
 _FETCH = "fetch what the chain names for this job, and start a new enclave"

@@ -1,0 +1,159 @@
+"""What a verification is made of: the reader's context, checks, steps, and the report. Pure.
+
+:mod:`sealmarket.receipts.steps` writes its rules with the functions at the end; :mod:`sealmarket.receipts.verify` runs
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sealmarket.attestation.collateral.roots import Roots
+from sealmarket.chain import Block
+from sealmarket.client.jobs import JobRecord
+from sealmarket.protocol.book import AddressBook, Committee
+from sealmarket.receipts.bundle import ProofBundle
+from sealmarket_enclave.protocol.agreement import Difference
+from sealmarket_enclave.protocol.codec import Bytes32
+
+
+class State(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Conclusion(StrEnum):
+    """What all checks together amount to."""
+
+    REFUTED = "refuted"
+    CONSISTENT = "consistent, not proven"
+    CONFIRMED = "confirmed by the chain"
+    PROVEN = "proven"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison and its outcome."""
+
+    what: str
+    state: State
+    expected: str = ""
+    found: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the verification, with a sentence that says what it is about."""
+
+    number: int
+    name: str
+    about: str
+    checks: tuple[Check, ...]
+
+    @property
+    def state(self) -> State:
+        """The worst of its checks."""
+        states = {check.state for check in self.checks}
+        return next((state for state in (State.FAILED, State.UNKNOWN) if state in states), State.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFacts:
+    """What the chain says, at one block. ``final``: the block counts by the address book's rule.
+
+    ``quoted_at`` is the time of the block with the evidence hash. ``slot_proven``: the job's slot was shown under the
+    hash that the reader named; otherwise the node's answer is all there is.
+    """
+
+    record: JobRecord
+    at: Block
+    final: bool
+    committee_hash: Bytes32
+    quoted_at: int
+    slot_proven: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trusted:
+    """The reader's context: address book, chain facts and trust anchors. What is absent leaves checks unknown."""
+
+    book: AddressBook | None = None
+    facts: ChainFacts | None = None
+    roots: Roots | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All steps of one verification."""
+
+    job_id: Bytes32
+    steps: tuple[Step, ...]
+    conclusion: Conclusion
+    simulated: bool
+    block: Block | None
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """Everything that failed."""
+        return tuple(check for step in self.steps for check in step.checks if check.state is State.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One step as it stands in the table of steps: its name, what it is about, and the function that checks."""
+
+    name: str
+    about: str
+    checks: Callable[[ProofBundle, Trusted], Iterable[Check]]
+
+
+# --- what the rules are written with --------------------------------------------------------------------------
+
+
+def same(what: str, expected: object, found: object) -> Check:
+    """Whether two values are equal."""
+    state = State.OK if expected == found else State.FAILED
+    return Check(what, state, shown(expected), shown(found))
+
+
+def holds(what: str, condition: bool, expected: object, found: object) -> Check:
+    """Whether a condition holds."""
+    return Check(what, State.OK if condition else State.FAILED, shown(expected), shown(found))
+
+
+def agrees(what: str, differences: Iterable[Difference]) -> Iterator[Check]:
+    """One failed check for each difference; one check that holds where there is none."""
+    found = tuple(differences)
+    for difference in found:
+        field = f"{difference.document}: {difference.field}"
+        yield Check(what, State.FAILED, shown(f"{field} {difference.expected}"), shown(difference.found))
+    if not found:
+        yield Check(what, State.OK, "no difference", "none")
+
+
+def unknown(what: str, why: str) -> Check:
+    """What could not be checked, and why."""
+    return Check(what, State.UNKNOWN, "", why)
+
+
+def shown(value: object) -> str:
+    """A value for people, at most a line."""
+    return str(value)[:300]
+
+
+def committee_of(bundle: ProofBundle, trusted: Trusted) -> Committee | None:
+    """The committee of the job's epoch: by the reader's address book if there is one, else by the bundle's."""
+    book = trusted.book or bundle.book
+    return next((known for known in book.committees if known.epoch == bundle.spec.epoch), None)
+
+
+def moment(bundle: ProofBundle, trusted: Trusted) -> datetime:
+    """When evidence was judged: the time of the block with its hash; without a chain, the time of the match."""
+    seconds = trusted.facts.quoted_at if trusted.facts else bundle.spec.matched_at
+    return datetime.fromtimestamp(seconds, UTC)
