@@ -17,13 +17,14 @@ from sealmarket.chain.events import AssetPublished
 from sealmarket.client import Store, signing
 from sealmarket.client.nodes import Nodes as HttpNodes
 from sealmarket_devices.client import VirtualDevice
+from sealmarket_devices.driver import image_arguments
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Channel, Evidence, FromEnclave, Load
 from sealmarket_worker.agent import Agent
-from sealmarket_worker.image import base_interpreter, image_arguments
+from sealmarket_worker.image import base_interpreter
 from sealmarket_worker.jobrun import Workshop
 from sealmarket_worker.journal import JobEntry, JobState, Journal
 from sealmarket_worker.materials import Intake

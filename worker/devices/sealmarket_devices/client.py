@@ -1,8 +1,8 @@
 """The host's side of a virtual TEE device: launch an image, fetch the endorsements of its evidence.
 
-DriverError
-├── DeviceUnreachable     nothing listens there, or it stopped
-└── DeviceRefused         the device said no, and why
+DriverError (:mod:`sealmarket_worker.drivers.interface`)
+├── DeviceUnreachable     no device listens at the path, or it stopped
+└── DeviceRefused         the device refused, with its reason
 """
 
 from __future__ import annotations
@@ -18,13 +18,9 @@ import msgspec
 
 from sealmarket_devices import wire
 from sealmarket_devices.measure import LaunchMeasurement
-from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_worker.drivers.interface import DriverError
 
 T = TypeVar("T", bound=wire.Message)
-
-
-class DriverError(SealmarketError):
-    """A TEE could not be used."""
 
 
 class DeviceUnreachable(DriverError):

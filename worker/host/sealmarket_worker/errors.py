@@ -4,6 +4,8 @@
     └── HostError
         ├── ConfigInvalid
         ├── ImageIncomplete        the running environment lacks a file that the enclave needs
+        ├── DependencyMismatch     an installed distribution is not of the locked version
+        ├── UnknownKind            the enclave has no such kind of job
         ├── EnclaveRefused         the enclave stopped, with its own code
         ├── EnclaveLost            the enclave's process or its device is gone
         ├── InputMissing           something that this host itself needs for the job cannot be had, or not in time
@@ -35,6 +37,28 @@ class ImageIncomplete(HostError):
     def __init__(self, what: str) -> None:
         super().__init__(f"the enclave image lacks {what}", remedy="install the worker as its lock file says")
         self.what = what
+
+
+class DependencyMismatch(HostError):
+    """{name} is installed in version {found}, the enclave's lock names {expected}"""
+
+    def __init__(self, name: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"{name} is installed in version {found}, the enclave's lock names {expected}",
+            remedy=f"install {name}=={expected}; with another version the measurement is not the one that owners allow",
+        )
+        self.name, self.found, self.expected = name, found, expected
+
+
+class UnknownKind(HostError):
+    """the enclave has no kind of job {kind}, expected one of {known}"""
+
+    def __init__(self, kind: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f"the enclave has no kind of job {kind!r}, expected one of {', '.join(known)}",
+            remedy="name one of these kinds, or install the release that has it",
+        )
+        self.kind, self.known = kind, known
 
 
 class EnclaveRefused(HostError):

@@ -31,7 +31,6 @@ from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
 from sealmarket.store.blobs import Store
-from sealmarket_devices.client import DriverError
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode_canonical, to_builtins
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
@@ -40,7 +39,7 @@ from sealmarket_enclave.protocol.release import SignedComplaint
 from sealmarket_enclave.runtime.channel import Evidence
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_worker.committee import committee_of
-from sealmarket_worker.driver import Driver
+from sealmarket_worker.drivers.interface import Driver, DriverError
 from sealmarket_worker.errors import EnclaveLost, InputMissing, JobOver
 from sealmarket_worker.evidence import package, sealed_envelope
 from sealmarket_worker.journal import JobEntry, JobState, Journal

@@ -17,7 +17,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_enclave.runtime.errors import FrameRefused, HostLost
+from sealmarket_enclave.runtime.errors import FrameRefused, HostLost, OutOfOrder
 
 MAX_FRAME = 80 << 20
 MAX_PART = 4 << 20
@@ -128,6 +128,7 @@ FromHost = Load | Deliver | Part
 FromEnclave = Evidence | ShareReport | Want | Stage | ResultPart | Finished | Refused
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 
 class Channel(Generic[T]):
@@ -163,6 +164,13 @@ class Channel(Generic[T]):
             return self._decoder.decode(body)
         except (msgspec.MsgspecError, SealmarketError, UnicodeDecodeError, RecursionError) as error:
             raise FrameRefused(f"not a message of this side: {error}", remedy="use this release's worker") from error
+
+    def expect(self, kind: type[M]) -> M:
+        """Wait for one frame of a kind. Raises as :meth:`receive`, and :class:`OutOfOrder` for another kind."""
+        message = self.receive()
+        if not isinstance(message, kind):
+            raise OutOfOrder(type(message).__name__, kind.__name__)
+        return message
 
     def close(self) -> None:
         """Close this side."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.runtime.channel import MAX_PART, Channel, FromHost, Part, Want
-from sealmarket_enclave.runtime.errors import Code, HostFault, InputFailed, InputFault, OutOfOrder, WorkloadFailed
+from sealmarket_enclave.runtime.errors import Code, HostFault, InputFailed, InputFault, WorkloadFailed
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import ContainerError
 from sealmarket_enclave.sealed.header import HEADER_BYTES, Header
@@ -103,9 +103,7 @@ def _copy(channel: Channel[FromHost], root: Bytes32, limit: int, memory: io.File
 
 def _part(channel: Channel[FromHost], root: Bytes32, offset: int, length: int) -> bytes:
     channel.send(Want(content_root=root, offset=offset, length=length))
-    answer = channel.receive()
-    if not isinstance(answer, Part):
-        raise OutOfOrder(type(answer).__name__, "Part")
+    answer = channel.expect(Part)
     if len(answer.data) != length:
         message = f"{len(answer.data)} bytes came for {length} at offset {offset} of container {root}"
         raise HostFault(Code.CONTAINER_WITHHELD, message)

@@ -27,7 +27,7 @@ from sealmarket_enclave.sealed.errors import NotOpened, ShareError, WrongKey
 from sealmarket_enclave.sealed.shares import Share, join, open_released
 
 
-class ReleaseDesk:
+class ShareCollector:
     """The shares of one job, by asset and index."""
 
     def __init__(self, job: LoadedJob, keys: EnclaveKeys, evidence_hash: Bytes32) -> None:
@@ -59,9 +59,9 @@ class ReleaseDesk:
         named = [(asset.use.asset_id, asset.use.version) for asset in self._job.assets]
         once = list(dict.fromkeys(named))
         in_order = [share.asset_id for share in release.shares] == [asset_id for asset_id, _ in once]
-        for place, asset in enumerate(self._job.assets):
-            sealed = release.shares[once.index(named[place])].sealed if in_order else None
-            self._take_share(place, asset, node, sealed, sent)
+        for position, asset in enumerate(self._job.assets):
+            sealed = release.shares[once.index(named[position])].sealed if in_order else None
+            self._take_share(position, asset, node, sealed, sent)
 
     def report(self) -> ShareReport:
         """What is held and missing, with every complaint so far."""
@@ -72,27 +72,29 @@ class ReleaseDesk:
     def join_keys(self) -> list[bytes]:
         """Every asset's data key, in order. Raises :class:`InputFailed` when right shares do not join (rule 3)."""
         keys = []
-        for place, (asset, held) in enumerate(zip(self._job.assets, self._held, strict=True)):
+        for position, (asset, held) in enumerate(zip(self._job.assets, self._held, strict=True)):
             try:
                 keys.append(join(held.values(), asset.share_set.commitments))
             except WrongKey as error:
-                raise InputFailed(place, InputFault.KEY_DOES_NOT_JOIN) from error
+                raise InputFailed(position, InputFault.KEY_DOES_NOT_JOIN) from error
             finally:
                 held.clear()
         return keys
 
-    def _take_share(self, place: int, asset: LoadedAsset, node: Address, sealed: bytes | None, sent: Bytes32) -> None:
+    def _take_share(
+        self, position: int, asset: LoadedAsset, node: Address, sealed: bytes | None, sent: Bytes32
+    ) -> None:
         try:
             index = asset.share_set.index_of(node)
         except ShareError:
             return
-        if index in self._held[place]:
+        if index in self._held[position]:
             return
         try:
             if sealed is None:
                 raise NotOpened("a share that was not sent")
             context = self._context(asset, index)
-            self._held[place][index] = open_released(self._keys.hpke, asset.share_set.commitments, context, sealed)
+            self._held[position][index] = open_released(self._keys.hpke, asset.share_set.commitments, context, sealed)
         except (NotOpened, ShareError):
             self._complain(asset, node, index, sent)
 
