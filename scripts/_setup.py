@@ -67,7 +67,7 @@ def run_alone() -> None:
     """Set up; what goes wrong ends the program with its remedy instead of a traceback."""
     try:
         prepare()
-    except (SetupFailed, toolchain.ToolMissing) as error:
+    except (SetupFailed, toolchain.ProgramNotFound) as error:
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:
         sys.exit("\nset-up interrupted; run the same command again to go on")

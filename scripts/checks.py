@@ -60,6 +60,7 @@ def checks(*, long: bool, pytest_arguments: Sequence[str]) -> list[Check]:
         ),
         Check(name="types", title="Python types, strict", command=_tool("mypy", "--no-error-summary")),
         Check(name="imports", title="Imports point one way", command=_tool("lint-imports", "--no-cache")),
+        Check(name="words", title="Replaced words stay out", command=[sys.executable, "-P", "-m", "scripts.words"]),
         Check(
             name="solhint",
             title="Solidity lint",

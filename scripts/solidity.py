@@ -13,21 +13,18 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from scripts import toolchain
 from scripts.toolchain import NODE_MODULES, ROOT
+from sealmarket.operate.bytecode import CONTRACTS, Compiled, CompilerChoice, code_of
 from sealmarket_enclave.protocol.errors import SealmarketError
 
-CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "TradeDesk")
 OURS, THEIRS = "project/contracts", "npm"
 _PREFIX = "@openzeppelin/contracts"
 _IMPORT = re.compile(r'^\s*import\b[^;"\']*["\']([^"\']+)["\']\s*;', re.MULTILINE)
 WRAPPER = Path(__file__).with_name("solc_stdin.mjs")
-CompilerChoice = Literal["auto", "native", "npm"]
 
 
 class NotCompiled(SealmarketError):
@@ -36,42 +33,6 @@ class NotCompiled(SealmarketError):
     def __init__(self, why: str, remedy: str = "run `scripts/setup`, then try again") -> None:
         super().__init__(f"the contracts could not be compiled again: {why}", remedy=remedy)
         self.why = why
-
-
-@dataclass(frozen=True, slots=True)
-class Immutable:
-    """One value that the constructor writes into the code: its name in the source, and the bytes where it goes."""
-
-    name: str
-    places: tuple[tuple[int, int], ...]
-    """Begin and length of each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """The runtime code of one contract, zeros where its immutables go."""
-
-    runtime: bytes
-    immutables: tuple[Immutable, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """All contracts of a market; ``source`` says where the code comes from."""
-
-    source: str
-    codes: Mapping[str, Code]
-    named: bool = True
-    """Whether the immutables have their names; the library's own copy knows their numbers only."""
-
-
-def carried() -> Compiled:
-    """What the library carries and deploys; nothing is compiled."""
-    codes = {}
-    for name in CONTRACTS:
-        document = json.loads(resources.files("sealmarket.chain").joinpath("abi", f"{name}.json").read_bytes())
-        codes[name] = _code(document["deployedBytecode"], document.get("immutableReferences", {}), {})
-    return Compiled("the bytecode that the library carries", codes, named=False)
 
 
 def compile_again(choice: CompilerChoice = "auto") -> Compiled:
@@ -92,7 +53,7 @@ def compile_again(choice: CompilerChoice = "auto") -> Compiled:
     codes = {}
     for name in CONTRACTS:
         made = output["contracts"][f"{OURS}/{name}.sol"][name]["evm"]["deployedBytecode"]
-        codes[name] = _code(made["object"], made.get("immutableReferences", {}), names)
+        codes[name] = code_of(made["object"], made.get("immutableReferences", {}), names)
     return Compiled(f"{title} over {len(given['sources'])} sources", codes)
 
 
@@ -224,14 +185,6 @@ def _native(version: str) -> Path:
 
 
 # --- output -------------------------------------------------------------------------------------------------
-
-
-def _code(runtime: str, references: Mapping[str, Any], names: Mapping[str, str]) -> Code:
-    immutables = (
-        Immutable(names.get(number, f"#{number}"), tuple((place["start"], place["length"]) for place in places))
-        for number, places in sorted(references.items(), key=lambda pair: int(pair[0]))
-    )
-    return Code(bytes.fromhex(runtime.removeprefix("0x")), tuple(immutables))
 
 
 def _names_of_immutables(output: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ not say: throw them away, start at the deployment block, and they are the same a
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from sealmarket.chain.events import (
     JobStopped,
     OtherEvent,
     TermsChanged,
+    UnreadableLog,
 )
 from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.model import Block, EventRef
@@ -36,6 +38,8 @@ from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode, from_builtins, to_builtins
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.terms import Seal, Terms
+
+log = logging.getLogger(__name__)
 
 MAX_BLOCKS_PER_READ = 2000
 
@@ -157,6 +161,8 @@ class Index:
         match event:
             case AssetPublished() | TermsChanged() | AssetRevoked():
                 _apply_to_assets(connection, event)
+            case UnreadableLog():
+                _leave_alone(connection, event)
             case OtherEvent():
                 _apply_to_orders(connection, event)
             case JobMatched():
@@ -208,6 +214,8 @@ class Index:
         **facts: Any,
     ) -> None:
         row = connection.execute("SELECT facts FROM jobs WHERE job_id = ?", (event.job_id,)).fetchone()
+        if row is None and _is_unreadable(connection, event.job_id):
+            return
         if row is None:
             raise NotFound(f"an event of job {event.job_id}, which was never matched", remedy="index from deployment")
         known = json.loads(row["facts"]) | facts
@@ -234,6 +242,18 @@ class Index:
             **facts,
         }
         return from_builtins(JobView, shape)
+
+
+def _leave_alone(connection: sqlite3.Connection, event: UnreadableLog) -> None:
+    """Remember the job or asset that a log does not read of: what is told of it later is left alone as well."""
+    why = f"{event.name} in block {event.at.block_number} does not read: {event.reason}"
+    log.warning("%s is left alone: %s", event.subject or "one log", why)
+    if event.subject is not None:
+        connection.execute("INSERT OR IGNORE INTO unreadable (subject, reason) VALUES (?, ?)", (event.subject, why))
+
+
+def _is_unreadable(connection: sqlite3.Connection, subject: Bytes32) -> bool:
+    return connection.execute("SELECT 1 FROM unreadable WHERE subject = ?", (subject,)).fetchone() is not None
 
 
 def _apply_to_assets(connection: sqlite3.Connection, event: AssetPublished | TermsChanged | AssetRevoked) -> None:

@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scripts import toolchain
-from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, RpcRefused
-from sealmarket.chain.rpc import Rpc, quantity
+from sealmarket.chain.rpc import Rpc
+from sealmarket.operate.inspect import FINALIZED
 from sealmarket.protocol.book import FinalityRule
-from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_localnet import processes
 from sealmarket_localnet.processes import LOOPBACK, Process, Supervisor
+from sealmarket_localnet.programs import (
+    ProgramNotFound,
+    anvil_binary,
+    ganache_command,
+    hardhat_command,
+    hardhat_folder,
+    node_environment,
+)
 
 CHAIN_ID = 31337
 START_SECONDS = 60.0
@@ -23,19 +29,9 @@ BLOCK_SECONDS = 1.0
 DEPTH = 2
 """Blocks that must follow where a local chain has no finality of its own: as many as Anvil is asked for."""
 
-FINALIZED = FinalityRule(kind="finalized")
 DEEP = FinalityRule(kind="depth", depth=DEPTH)
 LOCAL = ("anvil", "hardhat", "ganache")
 _DEVELOPMENT_WORDS = " ".join(["test"] * 11 + ["junk"])
-_SAMPLE_BLOCKS = 20
-
-
-class UnsuitableChain(SealmarketError):
-    """the chain at {url} cannot carry a market as asked: {why}"""
-
-    def __init__(self, url: str, why: str, remedy: str) -> None:
-        super().__init__(f"the chain at {url} cannot carry a market as asked: {why}", remedy=remedy)
-        self.url, self.why = url, why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +50,7 @@ class Chain:
 def anvil(programs: Supervisor, *options: str, name: str = "anvil", port: int = 0) -> Chain:
     """Anvil's native binary: a block each second, final after two (`--slots-in-an-epoch 1`)."""
     command = [
-        str(toolchain.anvil_binary()),
+        str(anvil_binary()),
         "--host",
         LOOPBACK,
         "--port",
@@ -74,7 +70,7 @@ def hardhat(
 
     No two blocks share a second there: with less than one between them its clock would run ahead of everybody's.
     """
-    command = toolchain.hardhat_command("node", "--hostname", LOOPBACK, "--port", str(port))
+    command = hardhat_command("node", "--hostname", LOOPBACK, "--port", str(port))
     chain = _started(programs, "hardhat", name, [*command, *options], r"server at http://(\S+?)/?\s")
     rpc = Rpc(chain.url)
     try:
@@ -89,7 +85,7 @@ def hardhat(
 def ganache(programs: Supervisor, *options: str, name: str = "ganache", block_time: float = BLOCK_SECONDS) -> Chain:
     """Ganache, mining by interval; it has no finality of its own, so it is read with an explicit depth."""
     port = str(processes.free_port())
-    command = toolchain.ganache_command("--server.host", LOOPBACK, "--server.port", port)
+    command = ganache_command("--server.host", LOOPBACK, "--server.port", port)
     fixed = ("--chain.chainId", str(CHAIN_ID), "--wallet.mnemonic", _DEVELOPMENT_WORDS)
     defaults = ("--miner.blockTime", f"{block_time:g}", "--wallet.defaultBalance", "10000")
     words = [*command, *fixed, *_unless_given(defaults, options), *options]
@@ -105,12 +101,12 @@ def start(
 ) -> Chain:
     """Start the local chain of this name, with a block every so many seconds.
 
-    Where there is no Anvil for this machine Hardhat's node takes its place, and ``said`` is told.
+    Where there is no Anvil for this machine, Hardhat's node takes its place, and ``said`` is called with a note.
     """
     if kind == "anvil":
         try:
-            toolchain.anvil_binary()
-        except toolchain.ToolMissing as missing:
+            anvil_binary()
+        except ProgramNotFound as missing:
             said(f"there is no Anvil for this machine ({missing.looked}), so Hardhat's node takes its place")
             kind = "hardhat"
     if kind == "anvil":
@@ -122,84 +118,14 @@ def start(
     raise ValueError(f"no local chain is named {kind}; there are {', '.join(LOCAL)}")
 
 
-def parse_finality(text: str) -> FinalityRule:
-    """``finalized`` or ``depth:N``. Raises ``ValueError``."""
-    kind, _, depth = text.partition(":")
-    if kind == "finalized" and not depth:
-        return FINALIZED
-    if kind == "depth" and depth.isdecimal() and int(depth) > 0:
-        return FinalityRule(kind="depth", depth=int(depth))
-    raise ValueError(f"{text!r} is no finality rule: expected `finalized` or `depth:N` with N of at least 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
-    """What was found of a chain that somebody else runs."""
-
-    url: str
-    chain_id: int
-    block_seconds: float
-    """Between two blocks, on average lately."""
-    final_seconds: float
-    """How long a block waits, about, until it counts by the rule."""
-    gas_price: int
-    finality: FinalityRule
-
-
-def inspect(url: str, finality: FinalityRule) -> Remote:
-    """Ask a chain what it is, and whether it can be read by this rule.
-
-    Raises:
-        UnsuitableChain: it names no final block, or it does not move.
-        ChainUnavailable: nobody answers there.
-    """
-    rpc = Rpc(url)
-    try:
-        chain_id = quantity(rpc.call("eth_chainId"), "chain id")
-        number, newest = _block(rpc, "latest")
-        sample = max(0, number - _SAMPLE_BLOCKS)
-        _, earlier = _block(rpc, hex(sample))
-        block_seconds = (newest - earlier) / max(1, number - sample)
-        if finality.kind == "depth":
-            final_seconds = block_seconds * finality.depth
-        else:
-            final_seconds = float(newest - _finalized(rpc, url))
-        return Remote(
-            url=url,
-            chain_id=chain_id,
-            block_seconds=block_seconds,
-            final_seconds=final_seconds,
-            gas_price=quantity(rpc.call("eth_gasPrice"), "gas price"),
-            finality=finality,
-        )
-    finally:
-        rpc.close()
-
-
-def _finalized(rpc: Rpc, url: str) -> int:
-    try:
-        return _block(rpc, "finalized")[1]
-    except (RpcRefused, NodeDistrusted, ChainUnavailable) as error:
-        why, remedy = f"it names no finalized block ({error})", "name a depth that you trust: `--finality depth:N`"
-        raise UnsuitableChain(url, why, remedy) from error
-
-
-def _block(rpc: Rpc, tag: str) -> tuple[int, int]:
-    """Number and timestamp."""
-    found = rpc.call("eth_getBlockByNumber", tag, False)
-    if not isinstance(found, dict):
-        raise NodeDistrusted(f"block {tag}", "a block", found)
-    return quantity(found.get("number"), "number"), quantity(found.get("timestamp"), "timestamp")
-
-
 def _started(programs: Supervisor, kind: str, name: str, command: Sequence[str], pattern: str) -> Chain:
     process = programs.start(
         name,
         command,
         ready=processes.says(pattern),
         timeout=START_SECONDS,
-        env=toolchain.node_environment(),
-        cwd=toolchain.ROOT,
+        env=node_environment(),
+        cwd=hardhat_folder() if kind == "hardhat" else None,
     )
     finality = FINALIZED if kind == "anvil" else DEEP
     return Chain(process=process, url=f"http://{process.answer[1]}", name=kind, finality=finality)

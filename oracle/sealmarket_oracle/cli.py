@@ -11,6 +11,7 @@ app = typer.Typer(
     help="Run a key oracle node: it verifies evidence for itself and holds one share of each key.",
     no_args_is_help=True,
 )
+_MAXIMUM_STATUS = 8 << 20
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="The node's TOML file (docs/spec/oracle.md).")]
 
 
@@ -53,15 +54,18 @@ def status(
 
     Example: sealmarket oracle status http://127.0.0.1:8451 --job 0x…
     """
-    import httpx
+    from sealmarket.http import HttpClient, HttpError
 
+    client = HttpClient(seconds=10.0, base=url)
     paths = [f"/v1/jobs/{job}"] if job else ["/v1/node", "/healthz"]
     try:
         for path in paths:
-            response = httpx.get(url.rstrip("/") + path, timeout=10.0)
-            typer.echo(response.text)
-            if response.status_code >= 400:
-                raise typer.Exit(1)
-    except httpx.HTTPError as error:
-        typer.echo(f"{url} does not answer: {type(error).__name__} (check the URL, and that the node runs)", err=True)
+            with client.ask("GET", url.rstrip("/") + path, limit=_MAXIMUM_STATUS) as answer:
+                typer.echo(answer.body().decode("utf-8", "replace"))
+                if answer.status >= 400:
+                    raise typer.Exit(1)
+    except HttpError as error:
+        typer.echo(f"{url} does not answer: {error.message} (check the URL, and that the node runs)", err=True)
         raise typer.Exit(1) from error
+    finally:
+        client.close()

@@ -6,6 +6,8 @@ node with :class:`ChainRewritten` rather than decide on two histories at once.
 
 from __future__ import annotations
 
+import logging
+
 from sealmarket.chain.errors import NodeDistrusted
 from sealmarket.chain.events import (
     AssetPublished,
@@ -17,6 +19,7 @@ from sealmarket.chain.events import (
     JobQuoted,
     JobSettled,
     JobStopped,
+    UnreadableLog,
 )
 from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.model import Block, EventRef
@@ -24,6 +27,8 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_oracle.errors import ChainRewritten
 from sealmarket_oracle.gate.inputs import Moment
 from sealmarket_oracle.journal import Journal
+
+_log = logging.getLogger("sealmarket.oracle")
 
 SPAN = 1000
 """Blocks that are read and written down at once."""
@@ -87,12 +92,22 @@ class Follower:
                 self._journal.add_quorum(event.job_id, event.core)
             case JobStopped() | JobSettled() | JobFailed() | JobEnded():
                 self._journal.end_job(event.job_id)
+            case UnreadableLog():
+                self._keep_unreadable(event)
             case _:
                 pass  # terms and revocations are read from the state at a block, never from events
 
     def _keep_quote(self, event: JobQuoted, moment: Moment) -> None:
         record = self._journal.job(event.job_id)
+        if record is None and self._journal.unreadable(event.job_id) is not None:
+            return  # its match does not read, so this node has no part in it
         if record is None:
             raise NodeDistrusted(f"history of job {event.job_id}", "a match before the quote", "a quote alone")
         decide_by = event.deadline or moment.timestamp + record.spec.decide_window
         self._journal.add_quote(event.job_id, event.evidence_hash, moment, decide_by)
+
+    def _keep_unreadable(self, event: UnreadableLog) -> None:
+        why = f"{event.name} in block {event.at.block_number} does not read: {event.reason}"
+        _log.warning("%s is left alone: %s", event.subject or "one log", why)
+        if event.subject is not None:
+            self._journal.add_unreadable(event.subject, why)

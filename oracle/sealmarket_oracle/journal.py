@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS decisions (
 CREATE TABLE IF NOT EXISTS promises (
     job_id BLOB PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('release', 'stop')), body BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS unreadable (subject BLOB PRIMARY KEY, reason TEXT NOT NULL) STRICT;
 """
 
 
@@ -178,6 +179,17 @@ class Journal:
             self._db.execute(
                 "UPDATE jobs SET quorum = ? WHERE job_id = ? AND quorum IS NULL", (core.canonical(), bytes(job_id))
             )
+
+    def add_unreadable(self, subject: Bytes32, reason: str) -> None:
+        """The chain told something of this job or asset that does not read; the first reason is kept."""
+        with self.writing():
+            query = "INSERT INTO unreadable VALUES (?, ?) ON CONFLICT DO NOTHING"
+            self._db.execute(query, (bytes(subject), reason))
+
+    def unreadable(self, subject: Bytes32) -> str | None:
+        """Why a job or asset does not read; None for one that does."""
+        row = self._one("SELECT reason FROM unreadable WHERE subject = ?", bytes(subject))
+        return row[0] if row else None
 
     def end_job(self, job_id: JobId) -> None:
         """Nothing is left to do for a job."""

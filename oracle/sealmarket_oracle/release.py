@@ -4,10 +4,11 @@ Rules (docs/spec/oracle.md, "Release and stop"):
 
 1. This node accepted, and wrote so down: same evidence, same enclave keys, same terms.
 2. A quorum's acceptance with exactly this core is at a final block, and the job is still accepted at the head.
-3. Nothing at the head of the chain speaks against it: no owner revoked, tightened or let expire, the time to settle
-   has not passed, the committee stands.
-4. If the owners' terms do speak against it, the node promises instead that it has not released and never will
-   (:class:`Stop`). Either promise excludes the other for good; the journal holds that.
+3. Nothing at the head of the chain speaks against it: no owner revoked, tightened or let expire, the first half of
+   the settle window has not passed (the second is the enclave's), the committee stands.
+4. If the owners' terms do speak against it, or the half has passed while the job can still be settled, the node
+   promises instead that it has not released and never will (:class:`Stop`). Either promise excludes the other for
+   good; the journal holds that.
 
 A share is in memory in the clear between :func:`open_own_share` and the seal to the enclave, and nowhere else.
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 
 from sealmarket.chain.model import AssetState, Block, JobSlot
 from sealmarket.protocol.decisions import Decision, Outcome, Stop
-from sealmarket.protocol.reasons import reason_bits
+from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import FindingNote
 from sealmarket.sealing.shares import release_share
@@ -29,10 +30,11 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_hash
 from sealmarket_enclave.protocol.signing import personal_digest
+from sealmarket_enclave.protocol.windows import after_release, last_release
 from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_oracle.errors import ShareMisdealt
-from sealmarket_oracle.gate.chain_rules import terms_against
+from sealmarket_oracle.gate.chain_rules import note, terms_against
 from sealmarket_oracle.gate.document_rules import load_share_set, open_own_share
 from sealmarket_oracle.gate.inputs import AssetFacts, Case, Papers, Place
 from sealmarket_oracle.keys import NodeKeys
@@ -53,7 +55,7 @@ class MayNot:
 
 @dataclass(frozen=True, slots=True)
 class MustStop:
-    """The owners' terms at the head speak against it: promise never to release."""
+    """The owners' terms at the head, or the time, speak against it: promise never to release."""
 
     findings: tuple[FindingNote, ...]
 
@@ -90,11 +92,24 @@ def judge(
         return MustStop(findings)
     if head.block.timestamp > head.slot.deadline:
         return MayNot(f"the time to settle passed at {head.slot.deadline}", lasting=True)
+    latest = last_release(head.slot.deadline, spec.settle_window)
+    if head.block.timestamp > latest:
+        expected, found = f"a release until {latest}", f"the newest block is of {head.block.timestamp}"
+        return MustStop((note(JobReason.TIME_TO_RELEASE_PASSED, "settle window", expected, found),))
     if own is None:
         return MayNot("a quorum accepted; this node has not appraised the evidence yet")
     if core_of(own) != core_of(quorum):
         return MayNot(f"this node decided otherwise: {own.outcome.name.lower()}")
     return May()
+
+
+def time_to_release(spec: JobSpec, final: Block, head: Block) -> MayNot | None:
+    """Why a job is not accepted yet: blocks become final so late that a release would come after the window's half."""
+    late, first_half = head.timestamp - final.timestamp, spec.settle_window - after_release(spec.settle_window)
+    if late < first_half:
+        return None
+    window = f"half of a settle window of {spec.settle_window} s"
+    return MayNot(f"the newest block is {late} s ahead of the final one, and {window} leaves no time for a release")
 
 
 def against_release(spec: JobSpec, head: AtHead) -> Iterable[FindingNote]:

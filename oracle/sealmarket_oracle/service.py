@@ -21,7 +21,8 @@ from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.chain.interface import ChainReader, ViewReader
 from sealmarket.chain.model import Block
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.decisions import Stop
+from sealmarket.protocol.decisions import Outcome, Stop
+from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, NodeStatus, SignedDecision, SignedStop
 from sealmarket_enclave.protocol.codec import HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -29,13 +30,13 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.documents import PapersDesk, open_evidence
-from sealmarket_oracle.errors import NotOnCommittee, StaleChain
+from sealmarket_oracle.errors import NotOnCommittee, StaleChain, StoreUnavailable
 from sealmarket_oracle.follower import Follower
 from sealmarket_oracle.gate.decide import decide
 from sealmarket_oracle.gate.inputs import AssetFacts, Case, Deferral, NotShown, Place, Shown
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
 from sealmarket_oracle.keys import NodeKeys
-from sealmarket_oracle.release import AtHead, May, MayNot, MustStop, judge, seal_release, stop_of
+from sealmarket_oracle.release import AtHead, May, MayNot, MustStop, judge, seal_release, stop_of, time_to_release
 from sealmarket_oracle.store import Store
 
 _log = logging.getLogger("sealmarket.oracle")
@@ -163,13 +164,22 @@ class Node:
         own = self._journal.own_decision(record.job_id, case.evidence_hash, record.spec.epoch)
         waits = None
         if own is None:
-            waits = self._decide(case)
+            waits = self._decide_or_wait(record, case)
             own = self._journal.own_decision(record.job_id, case.evidence_hash, record.spec.epoch)
         if record.quorum is not None:
             return self._release(record, case, own)
         return waits or MayNot("waiting for a quorum's decision on chain")
 
     # --- deciding ---------------------------------------------------------------------------------------------
+
+    def _decide_or_wait(self, record: JobRecord, case: Case) -> MayNot | None:
+        try:
+            return self._decide(case)
+        except StoreUnavailable as error:
+            # A promise to stop takes no paper, and a store that is away must not keep a job from its end.
+            if record.quorum is None:
+                raise
+            return MayNot(error.message)
 
     def _decide(self, case: Case) -> MayNot | None:
         papers = self._papers.gather(self.place, case.committee, case.index, case.assets)
@@ -179,6 +189,10 @@ class Node:
         decided = decide(case, papers, shown, self._keys.hpke, self._terms.roots)
         if isinstance(decided, Deferral):
             return MayNot(decided.reason, decided.lasting)
+        if decided.decision.outcome is Outcome.ACCEPTED and case.slot.status is Status.QUOTED:
+            head = self._head(case.at)
+            if (wait := time_to_release(case.spec, case.at, head)) is not None:
+                return wait
         enclave_key = package.enclave_key if isinstance(package, EvidencePackage) else b""
         self._journal.decide(decided, enclave_key)
         self._unkept.append(decided.detail.canonical())
@@ -293,7 +307,8 @@ class Node:
         """What this node decided and did about one job, from the journal alone: asking costs no chain read."""
         record = self._journal.job(job_id)
         if record is None:
-            return NodeStatus(job_id=job_id, state="unknown", reason="no final block tells of this job")
+            reason = self._journal.unreadable(job_id) or "no final block tells of this job"
+            return NodeStatus(job_id=job_id, state="unknown", reason=reason[:4096])
         pause = self._pauses.get(job_id)
         reason = pause.reason if pause is not None else ""
         decision = self._signed_decision(record)

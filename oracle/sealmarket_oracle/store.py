@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal, Protocol
-from urllib.parse import urlsplit
 
 import httpx
 
+from sealmarket.http import AnswerTooLarge, HttpClient, HttpError
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.wire import EvidenceEnvelope, LeafList
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
@@ -19,9 +20,12 @@ from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import StoreUnavailable
 
+_log = logging.getLogger("sealmarket.oracle")
+
 MAXIMUM_DOCUMENT = 8 << 20
 MAXIMUM_EVIDENCE = 32 << 20
-TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+REQUEST_SECONDS = 10.0
+"""For a whole request: the store holds the thread that decides no longer than this."""
 
 BlobKind = Literal["containers", "workloads"]
 """What is too large for a node to read. The store is asked whether it has it; the enclave reads and checks it."""
@@ -52,11 +56,11 @@ class Store(Protocol):
 class HttpStore:
     """A store by its base URL."""
 
-    def __init__(self, url: str, client: httpx.Client | None = None) -> None:
+    def __init__(
+        self, url: str, *, seconds: float = REQUEST_SECONDS, transport: httpx.BaseTransport | None = None
+    ) -> None:
         self._url = url.rstrip("/")
-        # A proxy from the environment has no business between us and a store on this machine.
-        local = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
-        self._http = client or httpx.Client(timeout=TIMEOUT, trust_env=not local, follow_redirects=False)
+        self._http = HttpClient(seconds=seconds, base=self._url, transport=transport)
 
     def document(self, name: Bytes32) -> bytes | None:
         """As :meth:`Store.document`; bytes of another hash count as no answer."""
@@ -66,8 +70,15 @@ class HttpStore:
         return raw
 
     def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
-        """As :meth:`Store.evidence`."""
-        raw = self._get(f"/v1/evidence/{job_id}", MAXIMUM_EVIDENCE)
+        """As :meth:`Store.evidence`. A list that is too long counts as empty: it grows by its provider's hand alone."""
+        path = f"/v1/evidence/{job_id}"
+        try:
+            raw = self._fetch(path, MAXIMUM_EVIDENCE)
+        except AnswerTooLarge as error:
+            _log.warning("job %s: its evidence counts as withheld: %s", job_id, error.message)
+            return ()
+        except HttpError as error:
+            raise _no_answer(path, error) from error
         if raw is None:
             return ()
         try:
@@ -92,8 +103,9 @@ class HttpStore:
         """As :meth:`Store.has`, by a HEAD."""
         path = f"/v1/{kind}/{name}"
         try:
-            status = self._http.head(self._url + path).status_code
-        except httpx.HTTPError as error:
+            with self._http.ask("HEAD", self._url + path, limit=0) as answer:
+                status = answer.status
+        except HttpError as error:
             raise _no_answer(path, error) from error
         if status not in (200, 404):
             raise StoreUnavailable(f"the store answers {path} with HTTP {status}")
@@ -117,12 +129,14 @@ class HttpStore:
 
     def keep(self, document: bytes) -> None:
         """As :meth:`Store.keep`."""
+        url = f"{self._url}/v1/documents/{keccak(document)}"
         try:
-            response = self._http.put(f"{self._url}/v1/documents/{keccak(document)}", content=document)
-        except httpx.HTTPError as error:
-            raise StoreUnavailable(f"the store does not take documents: {type(error).__name__}") from error
-        if not response.is_success:
-            raise StoreUnavailable(f"the store answers a document with HTTP {response.status_code}")
+            with self._http.ask("PUT", url, limit=0, content=document) as answer:
+                taken, status = answer.is_success, answer.status
+        except HttpError as error:
+            raise StoreUnavailable(f"the store does not take documents: {error.message}") from error
+        if not taken:
+            raise StoreUnavailable(f"the store answers a document with HTTP {status}")
 
     def close(self) -> None:
         """Close the connections."""
@@ -130,23 +144,21 @@ class HttpStore:
 
     def _get(self, path: str, limit: int) -> bytes | None:
         try:
-            with self._http.stream("GET", self._url + path) as response:
-                if response.status_code == 404:
-                    return None
-                if response.status_code != 200:
-                    raise StoreUnavailable(f"the store answers {path} with HTTP {response.status_code}")
-                body = bytearray()
-                for part in response.iter_bytes():
-                    body += part
-                    if len(body) > limit:
-                        raise StoreUnavailable(f"the store sends more than {limit} bytes for {path}")
-                return bytes(body)
-        except httpx.HTTPError as error:
+            return self._fetch(path, limit)
+        except HttpError as error:
             raise _no_answer(path, error) from error
 
+    def _fetch(self, path: str, limit: int) -> bytes | None:
+        with self._http.ask("GET", self._url + path, limit=limit) as answer:
+            if answer.status == 404:
+                return None
+            if answer.status != 200:
+                raise StoreUnavailable(f"the store answers {path} with HTTP {answer.status}")
+            return answer.body()
 
-def _no_answer(path: str, error: httpx.HTTPError) -> StoreUnavailable:
-    return StoreUnavailable(f"the store does not answer {path}: {type(error).__name__}", remedy="it is asked again")
+
+def _no_answer(path: str, error: HttpError) -> StoreUnavailable:
+    return StoreUnavailable(f"the store does not answer {path}: {error.message}", remedy="it is asked again")
 
 
 class MemoryStore:

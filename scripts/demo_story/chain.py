@@ -13,10 +13,10 @@ from scripts.demo_story.money import Money
 from sealmarket.chain.model import Account
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.client.accounts import load_account
+from sealmarket.operate.inspect import FINALIZED, UnsuitableChain, inspect, parse_finality
 from sealmarket.protocol.book import FinalityRule
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
 from sealmarket_localnet import chains
-from sealmarket_localnet.chains import UnsuitableChain
 from sealmarket_localnet.market import ETHER, LocalMarket, Purse, coin
 from sealmarket_localnet.processes import Supervisor
 
@@ -71,7 +71,7 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error("--key-file is for a chain that somebody else runs; local ones have accounts with coin")
     if options.block_time is not None and not 0 < options.block_time <= 60:
         parser.error("--block-time: expected seconds, above 0 and up to 60")
-    if options.chain != "anvil" and options.finality == chains.FINALIZED:
+    if options.chain != "anvil" and options.finality == FINALIZED:
         parser.error(f"{options.chain} has no finality of its own; name a depth: --finality depth:N")
 
 
@@ -88,12 +88,12 @@ def choose(options: argparse.Namespace, programs: Supervisor, said: Callable[[st
         AccountFileRefused, ChainUnavailable, ProcessError: as they say.
     """
     if is_url(options.chain):
-        return _foreign(options.chain, options.finality or chains.FINALIZED, options.key_file)
+        return _foreign(options.chain, options.finality or FINALIZED, options.key_file)
     block_time = chains.BLOCK_SECONDS if options.block_time is None else options.block_time
     notes: list[str] = []
     chain = chains.start(programs, options.chain, block_time=block_time, said=notes.append)
     finality = options.finality or chain.finality
-    if chain.name != "anvil" and finality == chains.FINALIZED:
+    if chain.name != "anvil" and finality == FINALIZED:
         finality = chain.finality
     for note in notes:
         said(note)
@@ -107,7 +107,7 @@ def choose(options: argparse.Namespace, programs: Supervisor, said: Callable[[st
 
 def _foreign(url: str, finality: FinalityRule, key_file: Path) -> Ground:
     account = load_account(key_file)
-    found = chains.inspect(url, finality)
+    found = inspect(url, finality)
     price = found.gas_price * _PRICE_MARGIN
     money = Money(unit=FOREIGN_UNIT, gas=GAS_OF_A_PURSE * price)
     needed = PURSES * money.purse + GAS_OF_DEPLOYMENT * price
@@ -166,6 +166,6 @@ def _account(market: LocalMarket, purse: Purse) -> Account:
 
 def _rule(text: str) -> FinalityRule:
     try:
-        return chains.parse_finality(text)
+        return parse_finality(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error

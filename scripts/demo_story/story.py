@@ -160,7 +160,7 @@ def limits(story: Story) -> JobLimits:
         min_grade=Grade.SIMULATED,
         quote_window=120 + more,
         decide_window=120 + more,
-        settle_window=300 + more,
+        settle_window=1200 + more,
         challenge_window=60,
     )
 

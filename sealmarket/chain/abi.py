@@ -194,16 +194,19 @@ def snake(name: str) -> str:
 def decode(parameters: Sequence[Parameter], raw: bytes, where: str) -> Fields:
     """Values by (snake case) name; unnamed ones by position. Bytes become :class:`HexBytes` of their length.
 
+    A string is words for people, chosen by whoever called the contract: bytes of it that are no text are shown as
+    escapes. Nothing may rest on one.
+
     Raises:
         AbiMismatch: the bytes are not this type's one encoding.
     """
     from eth_abi.abi import decode as abi_decode  # as above
     from eth_abi.exceptions import DecodingError
 
-    kinds = [part.canonical for part in parameters]
+    kinds = [part.canonical.replace("string", "bytes") for part in parameters]
     try:
         values = abi_decode(kinds, raw)
-    except (DecodingError, OverflowError, UnicodeDecodeError) as error:
+    except (DecodingError, OverflowError) as error:
         raise AbiMismatch(where, f"answer does not decode: {error}") from error
     named = zip(parameters, values, strict=True)
     return {snake(part.name) or str(place): _raise(part, value) for place, (part, value) in enumerate(named)}
@@ -219,6 +222,8 @@ def _raise(parameter: Parameter, value: Any) -> Any:
         return {snake(part.name): _raise(part, entry) for part, entry in named}
     if parameter.kind == "address":
         return Address.parse(value.lower())
+    if parameter.kind == "string":
+        return value.decode("utf-8", "backslashreplace")
     if parameter.kind == "bytes32":
         return Bytes32(value)
     if parameter.kind.startswith("bytes"):

@@ -5,7 +5,8 @@
    read goes by number, and the block at that number is compared before and after.
 3. Final is what the address book's rule says: the ``finalized`` tag, or an explicit depth.
 4. Logs are taken only from these contracts, from blocks that are in the chain, in order, and never removed ones; a
-   job's specification is hashed again and must give the job's id.
+   job's specification is hashed again and must give the job's id. A log that does not read is an
+   :class:`~sealmarket.chain.events.UnreadableLog` among the others: it concerns its own asset or job.
 """
 
 from __future__ import annotations
@@ -20,14 +21,22 @@ from msgspec import structs
 from sealmarket.chain import abi, decoding
 from sealmarket.chain.contracts import CommitteeContract, MarketContract, RegistryContract
 from sealmarket.chain.errors import (
-    AbiMismatch,
+    AnswerTooLong,
     BlockGone,
     ChainUnavailable,
     NodeDistrusted,
     RpcRefused,
     WrongChain,
 )
-from sealmarket.chain.events import AssetPublished, ChainEvent, JobDecided, JobEnded, JobMatched, TermsChanged
+from sealmarket.chain.events import (
+    AssetPublished,
+    ChainEvent,
+    JobDecided,
+    JobEnded,
+    JobMatched,
+    TermsChanged,
+    UnreadableLog,
+)
 from sealmarket.chain.model import Block, EventRef, Fault
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity
@@ -35,7 +44,6 @@ from sealmarket.chain.view import View
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from sealmarket_enclave.protocol.terms import Terms
 
@@ -178,16 +186,8 @@ class Chain:
 
     def _events(self, first: int, last: int) -> list[ChainEvent]:
         _ = self.chain_id
-        logs = self.rpc.call(
-            "eth_getLogs",
-            {
-                "fromBlock": hex(first),
-                "toBlock": hex(last),
-                "address": [entry.checksum for entry in (self.book.registry, self.book.committee, self.book.market)],
-            },
-        )
-        if not isinstance(logs, list):
-            raise NodeDistrusted("logs", "a list", type(logs).__name__)
+        ours = [entry.checksum for entry in (self.book.registry, self.book.committee, self.book.market)]
+        logs = self._logs_of({"address": ours}, first, last)
         refs = [_reference(log) for log in logs]
         if any(not first <= ref.block_number <= last for ref in refs):
             raise NodeDistrusted("logs", f"blocks {first} to {last}", "logs of other blocks")
@@ -230,8 +230,17 @@ class Chain:
         return self._completed([event for _, event in found])
 
     def _logs(self, address: Address, topics: list[str | None], first: int, last: int) -> list[Any]:
-        query = {"fromBlock": hex(first), "toBlock": hex(last), "address": address.checksum, "topics": topics}
-        logs = self.rpc.call("eth_getLogs", query)
+        return self._logs_of({"address": address.checksum, "topics": topics}, first, last)
+
+    def _logs_of(self, query: dict[str, object], first: int, last: int) -> list[Any]:
+        try:
+            logs = self.rpc.call("eth_getLogs", {**query, "fromBlock": hex(first), "toBlock": hex(last)})
+        except AnswerTooLong:
+            # Anybody may fill blocks with logs: ask for half as many blocks, down to one.
+            if first >= last:
+                raise
+            middle = (first + last) // 2
+            return self._logs_of(query, first, middle) + self._logs_of(query, middle + 1, last)
         if not isinstance(logs, list):
             raise NodeDistrusted("logs", "a list", type(logs).__name__)
         return logs
@@ -251,25 +260,38 @@ class Chain:
 
     def _complete(self, event: ChainEvent, later: list[ChainEvent]) -> ChainEvent:
         if isinstance(event, JobDecided):
-            core = structs.replace(event.core, epoch=self._epoch_of(event.job_id, event.at))
+            epoch = self._epoch_of(event.job_id, event.at)
+            if epoch is None:
+                return UnreadableLog(event.at, "Market", "JobDecided", event.job_id, "the job's match does not read")
+            core = structs.replace(event.core, epoch=epoch)
             ends = (other for other in later if isinstance(other, JobEnded) and other.job_id == event.job_id)
             turned = any(end.at.transaction == event.at.transaction and end.row is Fault.TERMS_REFUSED for end in ends)
             return replace(event, core=core, outcome=Outcome.TERMS_REFUSED if turned else event.outcome)
         if changed := decoding.allow_root_of(event):
             asset_id, version, terms_version, root = changed
-            terms = structs.replace(self._terms_before(asset_id, version, event.at), allow_root=root)
+            before = self._terms_before(asset_id, version, event.at)
+            if before is None:
+                why = "the asset's terms do not read"
+                return UnreadableLog(event.at, "AssetRegistry", "AllowListReplaced", asset_id, why)
+            terms = structs.replace(before, allow_root=root)
             return TermsChanged(event.at, asset_id, version, terms_version, terms)
         return event
 
-    def _epoch_of(self, job_id: Bytes32, at: EventRef) -> int:
+    def _epoch_of(self, job_id: Bytes32, at: EventRef) -> int | None:
+        """The committee epoch of a job; None when its match does not read."""
         for event in self._about("Market", "JobMatched", job_id, at):
             if isinstance(event, JobMatched):
                 return event.spec.epoch
+            if isinstance(event, UnreadableLog):
+                return None
         raise NodeDistrusted("logs", f"the match of job {job_id} before its decision", "none")
 
-    def _terms_before(self, asset_id: Bytes32, version: int, at: EventRef) -> Terms:
+    def _terms_before(self, asset_id: Bytes32, version: int, at: EventRef) -> Terms | None:
+        """The terms of a version up to an event; None when a log of them does not read."""
         terms: Terms | None = None
         for event in self._about("AssetRegistry", None, asset_id, at):
+            if isinstance(event, UnreadableLog):
+                return None
             changed = decoding.allow_root_of(event)
             if isinstance(event, AssetPublished | TermsChanged) and event.version == version:
                 terms = event.terms
@@ -300,10 +322,7 @@ class Chain:
             ref = _reference(log)
             topics = [Bytes32(data(topic, "topic")) for topic in log.get("topics", [])]
             raw = data(log.get("data"), "log data")
-            try:
-                event = decoding.event(self.book, contract, topics, raw, ref)
-            except (AbiMismatch, MalformedDocument) as error:
-                raise AbiMismatch(f"a log of {contract} in block {ref.block_number}", str(error)) from error
+            event = decoding.event(self.book, contract, topics, raw, ref)
             if event is not None:
                 yield ref, event
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sealmarket.chain import abi
-from sealmarket.chain.errors import NodeDistrusted
+from sealmarket.chain.errors import AbiMismatch, NodeDistrusted
 from sealmarket.chain.events import (
     AssetPublished,
     AssetRevoked,
@@ -24,6 +24,7 @@ from sealmarket.chain.events import (
     JobStopped,
     OtherEvent,
     TermsChanged,
+    UnreadableLog,
     Withdrawn,
 )
 from sealmarket.chain.model import EventRef, Fault, Payout
@@ -31,6 +32,7 @@ from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, Uint, Wei
+from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -40,20 +42,33 @@ UNKNOWN_EPOCH = 0
 
 
 def event(book: AddressBook, contract: str, topics: Sequence[Bytes32], raw: bytes, at: EventRef) -> ChainEvent | None:
-    """One log as an event; None for a log of another release of the contracts.
+    """One log as an event, :class:`UnreadableLog` when it is not what its topic says; None for an unknown topic.
 
     Raises:
-        AbiMismatch, MalformedDocument: a log that is not what its topic says.
         NodeDistrusted: a job whose specification does not hash to its id.
     """
     entry = abi.load(contract).events.get(topics[0]) if topics else None
     if entry is None:
         return None
+    try:
+        return _read(book, contract, entry, topics, raw, at)
+    except (AbiMismatch, MalformedDocument, ValueError) as error:
+        return UnreadableLog(at, contract, entry.name, _subject(entry, topics), str(error)[:500])
+
+
+def _read(
+    book: AddressBook, contract: str, entry: abi.Entry, topics: Sequence[Bytes32], raw: bytes, at: EventRef
+) -> ChainEvent:
     fields = abi.decode_log(entry, topics, raw)
     reader = _READERS.get(entry.name)
     if reader is None:
         return OtherEvent(at, contract, entry.name, dict(fields))
     return reader(book, fields, at)
+
+
+def _subject(entry: abi.Entry, topics: Sequence[Bytes32]) -> Bytes32 | None:
+    first = next((part.name for part in entry.inputs if part.indexed), "")
+    return topics[1] if first in ("jobId", "assetId") and len(topics) > 1 else None
 
 
 def allow_root_of(found: ChainEvent) -> tuple[AssetId, int, int, Bytes32] | None:

@@ -3,7 +3,8 @@
     SealmarketError
     └── ChainError
         ├── ChainUnavailable        nobody answers, or the answer is "later": try again
-        │   └── NotMined            a transaction was sent and is not in a block yet
+        │   ├── NotMined            a transaction was sent and is not in a block yet
+        │   └── AnswerTooLong       more than a caller takes: ask for less at a time
         ├── NodeDistrusted          the node answers, and the answer contradicts itself or the address book
         │   ├── WrongChain
         │   └── BlockGone           a block that was read is no longer part of the chain
@@ -48,6 +49,16 @@ class NotMined(ChainUnavailable):
             remedy="it may still be mined: look it up before sending anything again",
         )
         self.transaction, self.seconds = transaction, seconds
+
+
+class AnswerTooLong(ChainUnavailable):
+    """the chain at {url} answers with more than {limit} bytes"""
+
+    def __init__(self, url: str, limit: int) -> None:
+        ChainError.__init__(
+            self, f"the chain at {url} answers with more than {limit} bytes", remedy="ask for fewer blocks at a time"
+        )
+        self.url, self.limit = url, limit
 
 
 class NodeDistrusted(ChainError):

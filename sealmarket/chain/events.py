@@ -196,6 +196,20 @@ class OtherEvent(_Event):
     fields: dict[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableLog(_Event):
+    """A log of these contracts that does not read, or rests on one that does not: it concerns its subject alone.
+
+    ``subject`` is the job or asset that it is about, None where it names neither. Who follows the chain goes on with
+    the next event, and leaves that job or asset alone.
+    """
+
+    contract: str
+    name: str
+    subject: Bytes32 | None
+    reason: str
+
+
 ChainEvent: TypeAlias = (
     AssetPublished
     | TermsChanged
@@ -213,4 +227,5 @@ ChainEvent: TypeAlias = (
     | Withdrawn
     | EpochAnnounced
     | OtherEvent
+    | UnreadableLog
 )

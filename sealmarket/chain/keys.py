@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from sealmarket.chain.errors import DevelopmentKeyRefused
-from sealmarket.chain.rpc import is_loopback
+from sealmarket.http import is_loopback
 from sealmarket_enclave.protocol.codec import Address
 
 DEVELOPMENT_CHAIN_IDS = frozenset({31337, 1337})

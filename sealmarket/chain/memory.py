@@ -24,6 +24,7 @@ from sealmarket.chain.events import (
     JobSettled,
     JobStopped,
     TermsChanged,
+    UnreadableLog,
 )
 from sealmarket.chain.model import Account, AssetState, Block, EventRef, Fault, JobSlot
 from sealmarket.protocol.book import AddressBook
@@ -299,6 +300,10 @@ class MemoryChain:
     def end(self, job_id: JobId, status: Status, row: Fault = Fault.NONE) -> EventRef:
         """A job ends in another way: expired, cancelled, matured."""
         return self._step(job_id, status, lambda at: [JobEnded(at, job_id, status, row)])
+
+    def tell_unreadable(self, contract: str, name: str, subject: Bytes32 | None) -> EventRef:
+        """A log that does not read."""
+        return self._mine(lambda _state, at: [UnreadableLog(at, contract, name, subject, "the twin was told so")])
 
     def set_committee(self, epoch: int, members_hash: Bytes32) -> None:
         """What :meth:`MemoryView.committee_hash` answers from the next block on."""

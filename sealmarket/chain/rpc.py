@@ -1,25 +1,31 @@
-"""JSON-RPC over HTTP through web3's provider: one request at a time, with errors told apart by what a caller can do.
+"""JSON-RPC over the HTTP boundary: one request at a time, with errors told apart by what a caller can do.
 
-Only the transport is web3's. Reads are a dozen methods, each pinned to a block, and what a node answers is checked here
-before it is used; web3's own retries are off, since the callers know what may be asked twice.
+web3 spells requests; :mod:`sealmarket.http` and :func:`require_shallow` bound the answers. Reads are a dozen methods,
+each pinned to a block, and what a node answers is checked here before it is used. Nothing is retried here, since the
+callers know what may be asked twice. Words in an answer may hold bytes that are no text: those are written out.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import json
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, RpcRefused
+import msgspec
+
+from sealmarket.chain.errors import AnswerTooLong, ChainUnavailable, NodeDistrusted, RpcRefused
+from sealmarket.http import AnswerTooLarge, HttpClient, HttpError
+from sealmarket_enclave.protocol.codec import require_shallow
 
 if TYPE_CHECKING:
-    import requests
-    from requests.adapters import BaseAdapter
-    from web3 import HTTPProvider
+    import httpx
+    from web3.providers import JSONBaseProvider
 
 TIMEOUT_SECONDS = 20.0
+"""For a whole request."""
+MAXIMUM_ANSWER = 64 << 20
+"""Bytes of an answer; the logs of one full block are far fewer."""
 _RETRY_CODES = {-32005, -32002, 429}
 """Rate limited, resource unavailable, too many requests: later, not no."""
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,63})", re.IGNORECASE)
@@ -32,82 +38,72 @@ class Rpc:
     def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self.url = url
         self._timeout = timeout
+        self._http = HttpClient(seconds=timeout, base=url)
 
     # web3 takes a second to import: whoever only reads types, files or proofs of this package does without it.
 
     @cached_property
-    def _session(self) -> requests.Session:
-        import requests
+    def _json_rpc(self) -> JSONBaseProvider:
+        from web3.providers import JSONBaseProvider
 
-        session = requests.Session()
-        # A proxy from the environment has no business between us and a node on this machine.
-        session.trust_env = not is_loopback(self.url)
-        return session
-
-    @cached_property
-    def _provider(self) -> HTTPProvider:
-        from web3 import HTTPProvider
-
-        return HTTPProvider(
-            self.url,
-            request_kwargs={"timeout": self._timeout},
-            session=self._session,
-            exception_retry_configuration=None,
-        )
+        return JSONBaseProvider()
 
     def call(self, method: str, *params: object) -> Any:
         """The result of one method.
 
         Raises:
             ChainUnavailable: no answer, a broken one, or "later".
+            AnswerTooLong: more than ``MAXIMUM_ANSWER`` bytes.
             RpcRefused: the node answered with an error.
         """
-        from requests import RequestException
-        from web3.exceptions import Web3Exception
         from web3.types import RPCEndpoint
 
-        try:
-            answer: object = self._provider.make_request(RPCEndpoint(method), list(params))
-        except (RequestException, Web3Exception, ValueError) as error:
-            raise ChainUnavailable(self.url, _why(error)) from error
+        request = self._json_rpc.encode_rpc_request(RPCEndpoint(method), list(params))
+        answer = self._read(self._post(request))
         if not isinstance(answer, dict):
             raise ChainUnavailable(self.url, "not a JSON-RPC answer")
         problem = answer.get("error")
         if isinstance(problem, dict):
-            code, detail = int(problem.get("code", 0)), str(problem.get("message", ""))
+            code, detail = problem.get("code"), _text(problem.get("message", ""))[:500]
             if code in _RETRY_CODES:
                 raise ChainUnavailable(self.url, detail)
-            raise RpcRefused(method, code, detail[:500], problem.get("data"))
+            raise RpcRefused(method, code if isinstance(code, int) else 0, detail, problem.get("data"))
         if "result" not in answer:
             raise ChainUnavailable(self.url, "an answer without a result")
         return answer["result"]
 
-    def mount(self, adapter: BaseAdapter) -> None:
+    def _post(self, request: bytes) -> bytes:
+        headers = {"content-type": "application/json"}
+        try:
+            with self._http.ask("POST", self.url, limit=MAXIMUM_ANSWER, content=request, headers=headers) as answer:
+                if not answer.is_success:
+                    raise ChainUnavailable(self.url, f"HTTP {answer.status}")
+                return answer.body()
+        except AnswerTooLarge as error:
+            raise AnswerTooLong(self.url, error.limit) from error
+        except HttpError as error:
+            raise ChainUnavailable(self.url, error.message) from error
+
+    def _read(self, raw: bytes) -> object:
+        try:
+            require_shallow(raw)
+            return json.loads(raw.decode("utf-8", "replace"))  # msgspec takes no half characters
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise ChainUnavailable(self.url, f"not JSON: {str(error)[:200]}") from error
+
+    def mount(self, transport: httpx.BaseTransport) -> None:
         """Send requests elsewhere: to a twin of a node."""
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, adapter)
+        self._http.close()
+        self._http = HttpClient(seconds=self._timeout, transport=transport)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._session.close()
+        self._http.close()
 
 
-def _why(error: BaseException) -> str:
-    """The innermost error: what libraries wrap around it tells their story, not the caller's."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return f"{type(error).__name__}: {error}"
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL names this machine by its loopback interface."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _text(value: object) -> str:
+    """Words of a node, with half characters written out: journals and terminals take nothing else."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def quantity(value: object, what: str) -> int:

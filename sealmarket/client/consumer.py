@@ -44,6 +44,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_enclave.workload.manifest import Value
+from sealmarket_enclave.workload.timing import require_time
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -152,11 +153,13 @@ class Consumer:
 
         Raises:
             ParametersRefused: not what the workload's schema takes.
+            WindowTooShort: the workload may take longer than the settle window leaves, so no enclave would run it.
             RequestInvalid: assets that do not fit each other or the limits.
             StoreUnavailable, ChainUnavailable: nothing is posted then; do it again.
         """
         bundle = workload if isinstance(workload, Bundle) else read_bundle(workload)
         values = complete_parameters(bundle, parameters, len(assets))
+        require_time(bundle.manifest, limits.settle_window)
         shown = Parameters(salt=Bytes32(secrets.token_bytes(32)), values=values)
         head = self._chain.head()
         public = bytes(result_key.public.raw)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import httpx
 
 from sealmarket.client.errors import NotInStore, StoreRefused, StoreUnavailable
+from sealmarket.http import Answer, AnswerTooLarge, EncodedAnswer, HttpClient, NoAnswer
 from sealmarket.protocol.wire import Problem
 from sealmarket_enclave.protocol.codec import Shape, canonical_json, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 MAX_JSON = 8 << 20
 TIMEOUT_SECONDS = 30.0
+TRANSFER_PACE = 128 << 10
+"""Bytes per second that a large transfer has to keep up, beyond the time of a request."""
 _LATER = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -25,35 +28,29 @@ class Http:
 
     def __init__(self, base: str, *, timeout: float = TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None):
         self.base = base.rstrip("/")
-        self._client = httpx.Client(
-            timeout=timeout, transport=transport, trust_env=not _is_local(self.base), follow_redirects=False
-        )
+        self._client = HttpClient(seconds=timeout, base=self.base, transport=transport)
 
-    def get(self, path: str, *, what: str, limit: int = MAX_JSON) -> bytes:
+    def get(self, path: str, *, what: str, limit: int = MAX_JSON, pace: int | None = None) -> bytes:
         """The body of a GET, at most ``limit`` bytes.
 
         Raises:
             NotInStore, StoreRefused, StoreUnavailable.
         """
-        return b"".join(self.stream(path, what=what, limit=limit))
+        with self._sent("GET", path, what, limit=limit, pace=pace) as answer:
+            return answer.body()
 
     def stream(self, path: str, *, what: str, limit: int) -> Iterator[bytes]:
-        """The body of a GET piece by piece, at most ``limit`` bytes of it."""
-        seen = 0
-        with self._sent("GET", path, what) as response:
-            for piece in response.iter_bytes():
-                seen += len(piece)
-                if seen > limit:
-                    raise StoreRefused(what, f"the answer is longer than {limit} bytes", "ask another server")
-                yield piece
+        """The body of a GET piece by piece, at most ``limit`` bytes of it; it has to keep up ``TRANSFER_PACE``."""
+        with self._sent("GET", path, what, limit=limit, pace=TRANSFER_PACE) as answer:
+            yield from answer.pieces()
 
     def send(self, method: str, path: str, body: bytes | Iterable[bytes] | Shape, *, what: str) -> bytes:
         """Send a body (a shape goes as canonical JSON); returns the answer's."""
         json = isinstance(body, Shape)
         content = canonical_json(body) if isinstance(body, Shape) else body
         headers = {"content-type": "application/json" if json else "application/octet-stream"}
-        with self._sent(method, path, what, content, headers) as response:
-            return response.read()
+        with self._sent(method, path, what, content, headers, pace=TRANSFER_PACE) as answer:
+            return answer.body()
 
     def read(self, path: str, kind: type[T], *, what: str) -> T:
         """A document of a known shape. Raises :class:`StoreRefused` for one of another shape."""
@@ -72,32 +69,37 @@ class Http:
         what: str,
         content: bytes | Iterable[bytes] | None = None,
         headers: dict[str, str] | None = None,
-    ) -> Iterator[httpx.Response]:
+        *,
+        limit: int = MAX_JSON,
+        pace: int | None = None,
+    ) -> Iterator[Answer]:
         try:
-            with self._client.stream(method, self.base + path, content=content, headers=headers) as response:
-                if not response.is_success:
-                    self._refuse(response, what, path)
-                yield response
-        except httpx.HTTPError as error:
-            raise StoreUnavailable(self.base, f"{type(error).__name__}: {error}") from error
+            with self._client.ask(
+                method, self.base + path, limit=limit, pace=pace, content=content, headers=headers
+            ) as answer:
+                if not answer.is_success:
+                    self._refuse(answer, what, path)
+                yield answer
+        except NoAnswer as error:
+            raise StoreUnavailable(self.base, error.detail) from error
+        except AnswerTooLarge as error:
+            raise StoreRefused(what, f"the answer is longer than {error.limit} bytes", "ask another server") from error
+        except EncodedAnswer as error:
+            raise StoreRefused(what, error.message, error.remedy) from error
 
-    def _refuse(self, response: httpx.Response, what: str, path: str) -> None:
-        body = response.read()
+    def _refuse(self, answer: Answer, what: str, path: str) -> None:
+        body = answer.error_body()
         try:
             problem = decode(Problem, body)
         except MalformedDocument:
-            problem = Problem(title=f"HTTP {response.status_code}", detail=body[:200].decode("utf-8", "replace"))
+            problem = Problem(title=f"HTTP {answer.status}", detail=body[:200].decode("utf-8", "replace"))
         said = ": ".join(part for part in (problem.title, problem.detail) if part)
-        if response.status_code == 404:
+        if answer.status == 404:
             raise NotInStore(what, path.rsplit("/", 1)[-1])
-        if response.status_code in _LATER:
-            raise StoreUnavailable(self.base, f"HTTP {response.status_code}, {said}")
+        if answer.status in _LATER:
+            raise StoreUnavailable(self.base, f"HTTP {answer.status}, {said}")
         raise StoreRefused(what, said, problem.remedy)
 
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
-
-
-def _is_local(url: str) -> bool:
-    return httpx.URL(url).host in {"127.0.0.1", "localhost", "::1"}

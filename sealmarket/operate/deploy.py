@@ -33,10 +33,10 @@ from sealmarket.chain.keys import refuse_publicly_known
 from sealmarket.chain.model import Windows
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.client.accounts import load_account
+from sealmarket.operate.inspect import Remote, inspect, parse_finality
 from sealmarket.protocol.book import Committee, FinalityRule, Member
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_localnet import chains
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     account = load_account(options.key_file)
-    found = chains.inspect(options.rpc, options.finality)
+    found = inspect(options.rpc, options.finality)
     refuse_publicly_known(
         Address.parse(account.address.lower()), chain_id=found.chain_id, url=options.rpc, development=False
     )
@@ -122,7 +122,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _tell_account(bill: Bill, url: str, account: LocalAccount, found: chains.Remote) -> None:
+def _tell_account(bill: Bill, url: str, account: LocalAccount, found: Remote) -> None:
     rpc = Rpc(url)
     try:
         owned = quantity(rpc.call("eth_getBalance", account.address, "latest"), "balance")
@@ -131,7 +131,7 @@ def _tell_account(bill: Bill, url: str, account: LocalAccount, found: chains.Rem
     bill.say(f"{account.address} pays; it has {_coins(owned)} coins, gas costs {found.gas_price / GWEI:g} gwei")
 
 
-def _dry_run(bill: Bill, options: argparse.Namespace, account: LocalAccount, found: chains.Remote) -> int:
+def _dry_run(bill: Bill, options: argparse.Namespace, account: LocalAccount, found: Remote) -> int:
     rpc = Rpc(options.rpc)
     try:
         nonce = quantity(rpc.call("eth_getTransactionCount", account.address, "pending"), "nonce")
@@ -234,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _rule(text: str) -> FinalityRule:
     try:
-        return chains.parse_finality(text)
+        return parse_finality(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

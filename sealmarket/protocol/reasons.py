@@ -140,6 +140,12 @@ class JobReason(Enum):
         Outcome.INPUT_REFUSED,
         "have everything that the job names in the store before it is matched, and request again",
     )
+    TIME_TO_RELEASE_PASSED = (
+        "time_to_release_passed",
+        242,
+        Outcome.REQUEST_REFUSED,
+        "request again, with a settle window of more than twice what the chain takes to make a block final",
+    )
 
 
 _BY_CODE = {reason.code: reason for reason in JobReason}

@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from sealmarket.client.errors import NotInStore, StoreLied, StoreRefused
-from sealmarket.client.http import Http
+from sealmarket.client.http import TRANSFER_PACE, Http
 from sealmarket.protocol import merkle
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.orders import Acknowledgement
@@ -29,7 +29,15 @@ from sealmarket.protocol.wire import (
     SignedComputeOrder,
     SignedRequest,
 )
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, canonical_json, from_builtins
+from sealmarket_enclave.protocol.codec import (
+    Address,
+    Bytes32,
+    HexBytes,
+    Shape,
+    canonical_json,
+    from_builtins,
+    parse_json,
+)
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
@@ -125,7 +133,7 @@ class Store:
 
     def container(self, root: Bytes32, *, limit: int = 1 << 30) -> bytes:
         """A container in memory, at most ``limit`` bytes; the caller opens it, which verifies it."""
-        return self._http.get(f"/v1/containers/{root}", what="container", limit=limit)
+        return self._http.get(f"/v1/containers/{root}", what="container", limit=limit, pace=TRANSFER_PACE)
 
     def _container(self, root: Bytes32) -> Iterator[bytes]:
         return self._http.stream(f"/v1/containers/{root}", what="container", limit=MAX_CONTAINER)
@@ -137,7 +145,7 @@ class Store:
 
     def workload(self, digest: Bytes32) -> Bundle:
         """A workload by digest, measured again. Raises :class:`NotInStore`, :class:`StoreLied`."""
-        raw = self._http.get(f"/v1/workloads/{digest}", what="workload", limit=MAX_WORKLOAD)
+        raw = self._http.get(f"/v1/workloads/{digest}", what="workload", limit=MAX_WORKLOAD, pace=TRANSFER_PACE)
         try:
             bundle = unpack(raw)
         except (WorkloadError, MalformedDocument) as error:
@@ -235,7 +243,7 @@ class Store:
         """The assets that the backend has indexed, as it describes them; read the chain before relying on one."""
         raw = self._http.get("/v1/assets", what="assets")
         try:
-            return from_builtins(tuple[dict[str, object], ...], msgspec.json.decode(raw))
+            return from_builtins(tuple[dict[str, object], ...], parse_json(raw))
         except (msgspec.MsgspecError, MalformedDocument) as error:
             raise StoreRefused("assets", str(error), "the server speaks another version") from error
 

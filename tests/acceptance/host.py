@@ -27,6 +27,7 @@ from sealmarket_worker.agent import Agent
 from sealmarket_worker.image import base_interpreter
 from sealmarket_worker.jobrun import Workshop
 from sealmarket_worker.journal import JobEntry, JobState, Journal
+from sealmarket_worker.limits import OperatorLimits
 from sealmarket_worker.materials import Intake
 from sealmarket_worker.nodes import Nodes
 from sealmarket_worker.progress import JobProgress
@@ -106,6 +107,7 @@ class Host:
         image: Path | None = None,
         ledger: Callable[[Ledger], Ledger] = lambda honest: honest,
         nodes: Callable[[Nodes], Nodes] = lambda honest: honest,
+        limits: OperatorLimits | None = None,
     ) -> None:
         purse, book = rehearsal.market.purses["host"], rehearsal.market.book
         self.rehearsal = rehearsal
@@ -133,6 +135,7 @@ class Host:
             listeners=(self.said.append,),
             poll_seconds=0.1,
             settle_patience_seconds=5.0,
+            limits=limits or OperatorLimits(),
         )
         self._thread = threading.Thread(target=Agent(shop, sender.address).run, daemon=True)
 

@@ -28,7 +28,7 @@ from sealmarket_worker.journal import JobState
 from sealmarket_worker.session import EnclaveSession, Outcome
 from tests.acceptance import workloads
 from tests.acceptance.host import Bent, BentDriver, Host
-from tests.acceptance.market import OWNERS, PENALTY, PRICES, Rehearsal, changes, names_of, until
+from tests.acceptance.market import OWNERS, PENALTY, PRICES, WINDOWS, Rehearsal, changes, names_of, until
 
 OWED = sum(PRICES.values())
 Change = Callable[[Load, Rehearsal, Path], Load]
@@ -271,7 +271,7 @@ class _Keeps(Bent):
 
 def _close_overdue(rehearsal: Rehearsal, *jobs: JobId) -> list[JobRecord]:
     """Let the time to settle pass, and wait until the keeper has closed the jobs."""
-    rehearsal.pass_time(301)
+    rehearsal.pass_time(WINDOWS["settle_window"] + 1)
     return [rehearsal.reach_status(job, Status.EXPIRED) for job in jobs]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.events import OtherEvent
@@ -124,6 +125,32 @@ def test_a_silent_node_loses_nothing_that_was_read(chain: MemoryChain) -> None:
     with pytest.raises(ChainUnavailable):
         index.advance()
     assert index.job(job_id).status == "matched"
+
+
+def test_a_log_that_does_not_read_holds_up_no_other_job(chain: MemoryChain, caplog: pytest.LogCaptureFixture) -> None:
+    unread = replace(spec(), purpose=2).job_id(chain.chain_id, BOOK.market)
+    chain.tell_unreadable("AssetRegistry", "VersionPublished", ASSET)
+    chain.tell_unreadable("Market", "JobMatched", unread)
+    chain.tell_unreadable("Market", "FeesClaimed", None)
+    chain.match(replace(spec(), purpose=2))
+    chain._events[-1].clear()  # its match is the log that did not read
+    chain.quote(unread, EVIDENCE)
+    job_id = chain.match(spec())
+    chain.finalise()
+    index = index_of(chain)
+    assert index.job(job_id).status == "matched"
+    with pytest.raises(NotFound):
+        index.job(unread)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+
+
+def test_a_step_of_a_job_that_was_never_told_of_is_still_refused(chain: MemoryChain) -> None:
+    job_id = chain.match(spec())
+    chain._events[-1].clear()
+    chain.quote(job_id, EVIDENCE)
+    chain.finalise()
+    with pytest.raises(NotFound, match="never matched"):
+        index_of(chain)
 
 
 def test_a_job_is_followed_to_its_end(chain: MemoryChain) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import msgspec
-import requests
-from requests.adapters import BaseAdapter
 
 from sealmarket.chain import Chain
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
@@ -74,22 +72,11 @@ class Node:
         return {"jsonrpc": "2.0", "id": body["id"], **envelope}
 
 
-class Wire(BaseAdapter):
+def wire(handle: Callable[[dict[str, Any]], dict[str, Any]]) -> httpx.MockTransport:
     """What stands where the network would be: a function from request to answer, which may raise instead."""
-
-    def __init__(self, handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        super().__init__()
-        self._handle = handle
-
-    def send(self, request: requests.PreparedRequest, *_args: object, **_options: object) -> requests.Response:
-        """One request."""
-        response = requests.Response()
-        response.status_code = 200
-        response.raw = io.BytesIO(msgspec.json.encode(self._handle(msgspec.json.decode(request.body or b""))))
-        return response
-
-    def close(self) -> None:
-        """Nothing is held."""
+    return httpx.MockTransport(
+        lambda request: httpx.Response(200, content=msgspec.json.encode(handle(msgspec.json.decode(request.content))))
+    )
 
 
 def error(code: int, message: str, data: object = None) -> dict[str, Any]:
@@ -100,5 +87,5 @@ def error(code: int, message: str, data: object = None) -> dict[str, Any]:
 def chain(node: Node, book: AddressBook = BOOK) -> Chain:
     """A chain read through that node."""
     made = Chain(book, "http://node.twin")
-    made.rpc.mount(Wire(node.handle))
+    made.rpc.mount(wire(node.handle))
     return made

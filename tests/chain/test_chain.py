@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
-import requests
+from eth_abi.abi import encode as abi_encode
 from msgspec.structs import replace
 
 from sealmarket.chain import (
@@ -20,14 +21,15 @@ from sealmarket.chain import (
     WrongChain,
     abi,
 )
-from sealmarket.chain.events import AssetRevoked, JobMatched
+from sealmarket.chain.errors import AnswerTooLong
+from sealmarket.chain.events import AssetPublished, AssetRevoked, JobDecided, JobMatched, TermsChanged, UnreadableLog
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, Tee
-from tests.chain.node import BOOK, CHAIN_ID, MARKET, REGISTRY, Node, Wire, chain, error
+from tests.chain.node import BOOK, CHAIN_ID, MARKET, REGISTRY, Node, chain, error, wire
 
 ASSET = keccak(b"asset")
 TRANSACTION = keccak(b"transaction")
@@ -240,6 +242,121 @@ def test_a_match_carries_the_whole_job() -> None:
     assert (told.job_id, told.spec, told.fees_held, told.compute_order) == (job_id, SPEC, 7, ORDER)
 
 
+def published(location: bytes, *, grade: int = 1, number: int = 5, index: int = 0) -> dict[str, Any]:
+    """The log of a publication, with bytes that no client of ours would send."""
+    entry = abi.load("AssetRegistry").events[Bytes32.parse(topic("AssetRegistry", "VersionPublished"))]
+    rest = [part for part in entry.inputs if not part.indexed]
+    seal = (ASSET, ASSET, ASSET, 1)
+    terms = (bytes(20), 1, 99, 1, 1, grade, 0, 0, ASSET, bytes(32), False)
+    kinds = [part.canonical.replace("string", "bytes") for part in rest]
+    data = abi_encode(kinds, [seal, terms, location])
+    topics = [str(entry.topic), str(ASSET), "0x" + bytes(31).hex() + "07", "0x" + (1).to_bytes(32).hex()]
+    return log(REGISTRY, topics, data, number, index)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [(b"\xff\xfe", "\\xff\\xfe"), (b"\xed\xa0\x80", "\\xed\\xa0\\x80"), (b"https://\xc3\xa4", "https://ä")],
+)
+def test_a_location_that_is_no_text_is_shown_in_escapes(location: bytes, shown: str) -> None:
+    _, reader = node(eth_getLogs=[published(location)])
+    (told,) = reader.events(1, 10)
+    assert isinstance(told, AssetPublished)
+    assert told.location == shown
+    assert told.location.encode()
+
+
+def cut(whole: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A log of the same topic that does not read."""
+    return {**whole, "data": whole["data"][:-64], **changes}
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        cut(published(b"x", number=4)),
+        published(b"x", grade=9, number=4),
+        cut(matched(keccak(b"job")), blockNumber="0x4"),
+    ],
+)
+def test_a_log_that_does_not_read_concerns_its_own_subject_and_the_others_are_told(spoilt: dict[str, Any]) -> None:
+    spoilt["blockHash"] = str(keccak(b"4 0"))
+    _, reader = node(eth_getLogs=[spoilt, revoked()])
+    unreadable, told = reader.events(1, 10)
+    assert isinstance(unreadable, UnreadableLog)
+    assert str(unreadable.subject) == spoilt["topics"][1]
+    assert unreadable.reason
+    assert isinstance(told, AssetRevoked)
+
+
+def replaced() -> dict[str, Any]:
+    data = b"".join(word.to_bytes(32) for word in (1, 2)) + ASSET
+    return log(REGISTRY, [topic("AssetRegistry", "AllowListReplaced"), str(ASSET)], data, number=6)
+
+
+def test_terms_that_rest_on_a_log_that_does_not_read_do_not_read_either() -> None:
+    _, reader = node(eth_getLogs=[published(b"x"), replaced()])
+    assert isinstance(reader.events(1, 10)[1], TermsChanged)
+    _, reader = node(eth_getLogs=[cut(published(b"x")), replaced(), revoked(7)])
+    told = reader.events(1, 10)
+    assert [type(event) for event in told] == [UnreadableLog, UnreadableLog, AssetRevoked]
+
+
+def decided(job_id: Bytes32) -> dict[str, Any]:
+    entry = abi.load("Market").events[Bytes32.parse(topic("Market", "JobDecided"))]
+    rest = [part for part in entry.inputs if not part.indexed]
+    core: dict[str, object] = {
+        "evidence_hash": ASSET,
+        "enclave_signer": bytes(20),
+        "enclave_key_hash": ASSET,
+        "terms_digest": ASSET,
+    }
+    core |= {"outcome": 2, "grade": 0, "reasons": 1, "expiry": 9}
+    values: dict[str, object] = {"core": core}
+    return log(MARKET, [str(entry.topic), str(job_id)], abi.encode(rest, [values.get(p.name, 0) for p in rest], "x"), 6)
+
+
+def test_a_decision_on_a_job_whose_match_does_not_read_does_not_read_either() -> None:
+    job_id = SPEC.job_id(CHAIN_ID, MARKET)
+    _, reader = node(eth_getLogs=[matched(job_id), decided(job_id)])
+    assert isinstance(reader.events(1, 10)[1], JobDecided)
+    _, reader = node(eth_getLogs=[cut(matched(job_id)), decided(job_id)])
+    assert [type(event) for event in reader.events(1, 10)] == [UnreadableLog, UnreadableLog]
+
+
+def test_logs_that_are_too_many_for_one_answer_are_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = [published(bytes(2_000), number=number) for number in (3, 4, 8)]
+
+    def within(query: dict[str, Any]) -> list[dict[str, Any]]:
+        first, last = int(query["fromBlock"], 16), int(query["toBlock"], 16)
+        return [entry for entry in logs if first <= int(entry["blockNumber"], 16) <= last]
+
+    made, reader = node(eth_getLogs=within)
+    monkeypatch.setattr("sealmarket.chain.rpc.MAXIMUM_ANSWER", 8_000)
+    assert [event.at.block_number for event in reader.events(1, 10)] == [3, 4, 8]
+    assert sum(method == "eth_getLogs" for method, _ in made.asked) > 3
+    monkeypatch.setattr("sealmarket.chain.rpc.MAXIMUM_ANSWER", 1_000)
+    with pytest.raises(AnswerTooLong, match="more than 1000 bytes"):
+        reader.events(3, 3)
+
+
+def test_words_of_a_node_that_are_half_characters_are_written_out() -> None:
+    made = Chain(BOOK, "http://node.twin")
+    raw = b'{"jsonrpc":"2.0","id":0,"error":{"code":"x","message":"no: \\ud800 \xff","data":{}}}'
+    made.rpc.mount(httpx.MockTransport(lambda _request: httpx.Response(200, content=raw)))
+    with pytest.raises(RpcRefused, match="no: ") as refused:
+        made.rpc.call("eth_chainId")
+    assert str(refused.value).encode()
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[" * 200_000, b"7", b"null", b'{"result":' + b"9" * 10_000 + b"}"])
+def test_an_answer_that_is_no_json_rpc_is_unavailable(raw: bytes) -> None:
+    made = Chain(BOOK, "http://node.twin")
+    made.rpc.mount(httpx.MockTransport(lambda _request: httpx.Response(200, content=raw)))
+    with pytest.raises(ChainUnavailable):
+        made.rpc.call("eth_chainId")
+
+
 def test_later_is_told_from_no() -> None:
     _, reader = node(eth_getLogs=error(-32005, "limit exceeded"))
     with pytest.raises(ChainUnavailable):
@@ -254,9 +371,9 @@ def test_silence_is_unavailable() -> None:
     reader = chain(made)
 
     def silent(_body: dict[str, Any]) -> dict[str, Any]:
-        raise requests.ConnectTimeout("no answer")
+        raise httpx.ConnectTimeout("no answer")
 
-    reader.rpc.mount(Wire(silent))
+    reader.rpc.mount(wire(silent))
     with pytest.raises(ChainUnavailable, match="nothing is lost by trying again"):
         reader.head()
 

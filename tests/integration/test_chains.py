@@ -10,13 +10,15 @@ from urllib.request import Request, urlopen
 import pytest
 from msgspec.structs import replace
 
-from scripts import solidity, verification
 from scripts.demo_story import chain as ground
 from sealmarket.chain import Reverted, Sender
 from sealmarket.chain.deploy import contract_address, write_book
 from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS
 from sealmarket.chain.model import Windows
 from sealmarket.client import read_job
+from sealmarket.operate import bytecode, verify
+from sealmarket.operate import deploy as deployment
+from sealmarket.operate.inspect import inspect
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_localnet import chains
@@ -51,7 +53,7 @@ def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with Supervisor(folder) as programs:
         chain = chains.start(programs, request.param, block_time=0.25)
         assert chain.name == request.param
-        made = Market(chain.url, folder, chain.finality, Windows(60, 60, 60, 60))
+        made = Market(chain.url, folder, chain.finality, Windows(60, 60, 320, 60))
         yield made
         made.close()
 
@@ -69,8 +71,6 @@ def test_a_publicly_known_key_does_not_pay_for_a_chain_that_is_named_by_its_addr
     key.write_text(DEVELOPMENT_KEY)
     key.chmod(0o600)
     committee.write_bytes(market.committee.canonical())
-    from sealmarket.operate import deploy as deployment
-
     words = ["--rpc", market.rpc_url, "--key-file", str(key), "--finality", "depth:2", "--backend", "http://b"]
     assert deployment.main([*words, "--committee", str(committee), "--out", str(tmp_path / "market.json")]) == 1
     assert "publicly known" in capsys.readouterr().err
@@ -81,7 +81,7 @@ def test_code_that_is_not_the_market_is_found_out(market: Market) -> None:
     """The address book of an attacker: the real market, but another registry's address."""
     book = replace(market.book, registry=contract_address(market.book.market, 1))
     chain = type(market.chain)(book, market.rpc_url)
-    report = verification.verify(chain, solidity.carried(), chain.final())
+    report = verify.verify(chain, bytecode.carried(), chain.final())
     chain.close()
     assert not report.verified
     assert ("AssetRegistry", "code") in {(found.contract, found.what) for found in report.findings if not found.holds}
@@ -92,10 +92,10 @@ def test_a_deployed_market_is_what_the_library_carries(
 ) -> None:
     book = tmp_path / "market.json"
     write_book(book, market.book)
-    assert verification.main([str(book), "--rpc", market.rpc_url, "--compiler", "none", "--json"]) == 0
+    assert verify.main([str(book), "--rpc", market.rpc_url, "--compiler", "none", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["verified"]
-    assert {finding["contract"] for finding in told["findings"]} == set(solidity.CONTRACTS)
+    assert {finding["contract"] for finding in told["findings"]} == set(bytecode.CONTRACTS)
 
 
 def test_a_match_counts_once_it_is_final_by_the_rule_of_the_address_book(market: Market) -> None:
@@ -114,8 +114,6 @@ def test_a_fresh_account_deploys_to_the_addresses_that_were_foretold(
     market: Market, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from eth_account import Account
-
-    from sealmarket.operate import deploy as deployment
 
     account = Account.create()
     sender = Sender(market.chain, development_account(5), development=True)
@@ -148,6 +146,6 @@ def test_a_fresh_account_deploys_to_the_addresses_that_were_foretold(
 
 
 def test_a_chain_is_known_by_its_address(market: Market) -> None:
-    found = chains.inspect(market.rpc_url, market.book.finality)
+    found = inspect(market.rpc_url, market.book.finality)
     assert found.chain_id == chains.CHAIN_ID
     assert ground.is_url(market.rpc_url)

@@ -46,7 +46,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     folder = tmp_path_factory.mktemp("market")
     with Supervisor(folder) as programs:
         chain = chains.anvil(programs, "--block-time", "0.25")
-        market = Market(chain.url, folder, chain.finality, Windows(60, 60, 60, 60))
+        market = Market(chain.url, folder, chain.finality, Windows(60, 60, 320, 60))
         yield market
         assert_conserved(market.chain)
         market.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
+from sealmarket.chain.calls import Call
 from sealmarket.chain.deploy import deploy, write_book
-from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, OtherEvent, TermsChanged
+from sealmarket.chain.events import AssetPublished, JobDecided, JobEnded, JobMatched, OtherEvent, TermsChanged
 from sealmarket.chain.model import Windows
 from sealmarket.chain.proof import ProofRefused, mapping_slot, proven_slot
 from sealmarket.cli.main import main
@@ -26,6 +28,8 @@ from sealmarket.receipts.bundle import gather_proof, read_proof, write_proof
 from sealmarket.receipts.facts import SLOTS_INDEX, chain_facts
 from sealmarket.receipts.model import Conclusion, Trusted
 from sealmarket.receipts.verify import verify_receipt
+from sealmarket_backend.index import Index
+from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
@@ -52,7 +56,7 @@ def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("market")
     with Supervisor(folder) as programs:
         chain = request.param(programs)
-        market = Market(chain.url, folder, chain.finality, Windows(60, 60, 60, 60))
+        market = Market(chain.url, folder, chain.finality, Windows(60, 60, 320, 60))
         yield market
         market.close()
 
@@ -75,6 +79,38 @@ def quoted(market: Market, job: JobRecord) -> JobRecord:
 
 def now(market: Market, job_id: JobId) -> JobRecord:
     return read_job(market.chain, job_id, market.chain.head())
+
+
+class NoText(Call):
+    """A publication whose location is no text: what no client of ours sends."""
+
+    @property
+    def data(self) -> bytes:
+        return Call(self.contract, self.to, self.function, self.arguments).data.replace(b"a mark", b"\xff\xfemark")
+
+
+def test_a_location_that_is_no_text_halts_nobody(market: Market, sealed: SealedAsset) -> None:
+    before = market.chain.head()
+    call = market.chain.registry.publish(keccak(b"salt"), sealed.seal, sealed.terms, "a mark")
+    mined = market.anybody.send(NoText(call.contract, call.to, call.function, call.arguments))
+    (told,) = mined.events
+    assert isinstance(told, AssetPublished)
+    assert told.location == "\\xff\\xfemark"
+    job_id = market.match(market.request(sealed))
+    assert job_id in {getattr(event, "job_id", None) for event in market.chain.events(before.number, _final(market))}
+    assert market.chain.about_asset(told.asset_id, market.chain.final()) == [told]
+    index = Index(Database(None), market.chain, start=market.book.deployed_at)
+    index.advance()
+    assert index.job(job_id).status == "matched"
+    assert index.asset(told.asset_id, 1).seal == sealed.seal
+
+
+def _final(market: Market) -> int:
+    """The newest final block, once what is now the newest block is final."""
+    head = market.chain.head().number
+    while (final := market.chain.final().number) < head:
+        time.sleep(0.05)
+    return final
 
 
 def test_a_publicly_known_key_is_refused_unless_its_caller_started_the_chain(market: Market) -> None:

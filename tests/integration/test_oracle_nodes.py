@@ -134,7 +134,7 @@ def committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Committee]:
     folder = tmp_path_factory.mktemp("committee")
     with Supervisor(folder) as programs:
         chain = chains.anvil(programs, "--block-time", "0.25")
-        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 60, 60))
+        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 320, 60))
         device = VirtualTdx(folder / "device", lambda: datetime.now(UTC))
         yield Committee(market, [_node(market, device, folder, n) for n in range(3)], device, market.ready())
         market.close()
@@ -146,10 +146,10 @@ def _node(market: Market, device: VirtualTdx, folder: Path, place: int) -> Node:
     journal = Journal(
         folder / f"node-{place}.sqlite", chain_id=book.chain_id, market=book.market, signer=keys.signer.address
     )
-    twin = httpx.Client(transport=httpx.MockTransport(market.backend._handle))
+    twin = httpx.MockTransport(market.backend._handle)
     roots = Roots.production().with_development(device.root)
     held = service.Terms(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=60)
-    return Node(market.chain, journal, HttpStore(book.store, twin), keys, held)
+    return Node(market.chain, journal, HttpStore(book.store, transport=twin), keys, held)
 
 
 def test_a_measurement_that_is_not_allowed_costs_the_provider_and_nobody_else(committee: Committee) -> None:

@@ -490,10 +490,12 @@ def test_after_a_quorum_missing_papers_are_awaited_for_good(world: World) -> Non
 
     world.match(world.publish())
     world.quote()
-    world.accept(core_of(world.decided(world.node(1))))
+    accepter = world.decided(world.node(1))
+    world.chain.mine(1, seconds=200)
+    world.accept(core_of(accepter))
     kept = dict(world.store.documents)
     world.store.documents.clear()
-    world.chain.mine(3, seconds=190)
+    world.chain.mine(3, seconds=95)
     late = world.node(0)
     late.tick()
     assert late.status(world.job_id).decision is None

@@ -174,7 +174,7 @@ def test_a_provider_without_a_working_enclave_cannot_talk_itself_out_by_what_it_
 
 
 def _store(answer: Callable[[httpx.Request], httpx.Response]) -> HttpStore:
-    return HttpStore("http://store", httpx.Client(transport=httpx.MockTransport(answer)))
+    return HttpStore("http://store", transport=httpx.MockTransport(answer))
 
 
 @pytest.mark.parametrize("status", [204, 301, 403, 429, 500, 503])

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.chain.errors import ChainUnavailable
+from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedDecision, SignedStop
 from sealmarket_enclave.protocol.codec import HexBytes
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.signing import recover
 from sealmarket_enclave.sealed.errors import WrongShare
@@ -157,3 +158,28 @@ def test_one_job_with_broken_papers_does_not_hold_up_the_others(world: World) ->
     node = world.node(0)
     assert world.decided(node, good).outcome is Outcome.ACCEPTED
     assert node.status(broken).decision is None
+
+
+def test_a_log_that_does_not_read_stops_no_node_and_no_other_job(world: World) -> None:
+    asset = world.publish()
+    unread = world.match(asset)
+    world.chain._events[-1].clear()
+    world.chain.tell_unreadable("Market", "JobMatched", unread)
+    world.chain.tell_unreadable("AssetRegistry", "VersionPublished", None)
+    world.chain.quote(unread, keccak(b"evidence"))
+    job = world.match(asset, purpose=1)
+    world.quote(job)
+    node = world.node()
+    assert world.decided(node, job).outcome is Outcome.ACCEPTED
+    status = node.status(unread)
+    assert (status.state, status.decision) == ("unknown", None)
+    assert "JobMatched" in status.reason
+
+
+def test_a_quote_without_any_word_of_its_match_still_stops_the_node(world: World) -> None:
+    job = world.match(world.publish())
+    world.chain._events[-1].clear()
+    world.chain.quote(job, keccak(b"evidence"))
+    world.chain.finalise()
+    with pytest.raises(NodeDistrusted, match="a match before the quote"):
+        world.node().tick()

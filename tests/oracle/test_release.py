@@ -130,6 +130,46 @@ def test_what_speaks_against_it_at_the_head_stops_the_release(what: str, reason:
     assert recover(digest, status.stop.signature) == world.keys[0].signer.address
 
 
+def test_nothing_is_released_in_the_second_half_of_the_settle_window(world: World) -> None:
+    node = _quoted(world)
+    _accept(world, world.decided(node))
+    world.chain.mine(1, seconds=301)
+    status = _after(world, node)
+    assert (status.state, status.release) == ("stopped", None)
+    assert status.stop is not None
+    assert reason_codes(status.stop.stop.reasons) == (JobReason.TIME_TO_RELEASE_PASSED.code,)
+    assert "settle window of more than twice" in status.stop.findings[0].remedy
+
+
+def test_a_node_that_accepted_nothing_stops_a_job_in_the_second_half_as_well(world: World) -> None:
+    node = _quoted(world)
+    decision = world.decided(node)
+    world.store.fall_silent()
+    blind = world.node(1)
+    assert _after(world, blind).decision is None
+    _accept(world, decision)
+    world.chain.mine(1, seconds=301)
+    assert _after(world, blind).state == "stopped"
+
+
+def test_after_the_settle_window_there_is_nothing_left_to_promise(world: World) -> None:
+    node = _quoted(world)
+    _accept(world, world.decided(node))
+    world.chain.mine(1, seconds=601)
+    status = _after(world, node)
+    assert (status.state, status.release, status.stop) == ("decided", None, None)
+
+
+def test_nothing_is_accepted_while_finality_lags_by_half_of_the_settle_window(world: World) -> None:
+    node = _quoted(world)
+    world.chain.mine(1, seconds=300)
+    status = _after(world, node)
+    assert status.decision is None
+    assert "ahead of the final one" in status.reason
+    world.chain.mine(1)
+    assert world.decided(node).outcome is Outcome.ACCEPTED
+
+
 def test_a_node_that_stopped_never_releases(world: World) -> None:
     asset = world.publish()
     node = _quoted(world, asset)

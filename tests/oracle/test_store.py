@@ -20,7 +20,7 @@ JOB = JobId(Bytes32(b"\x01" * 32))
 
 
 def _store(answer: Callable[[httpx.Request], httpx.Response]) -> HttpStore:
-    return HttpStore("http://store", httpx.Client(transport=httpx.MockTransport(answer)))
+    return HttpStore("http://store", transport=httpx.MockTransport(answer))
 
 
 def test_a_document_of_another_hash_is_no_answer() -> None:

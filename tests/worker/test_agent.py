@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,20 +13,24 @@ import msgspec
 import pytest
 
 from sealmarket.chain import ChainUnavailable
-from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.decisions import Outcome, Stop
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket.protocol.wire import EvidenceEnvelope, SignedStop
 from sealmarket.sealing.results import open_result
 from sealmarket.store.blobs import Store
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, decode
+from sealmarket.workloads.folders import read_bundle
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Uint, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId
+from sealmarket_enclave.protocol.signing import sign
 from sealmarket_enclave.runtime.errors import WorkloadFailed
 from sealmarket_enclave.sealed.result import ResultEnvelope
+from sealmarket_enclave.workload.timing import BYTES_PER_SECOND
 from sealmarket_worker.errors import JournalConflict
 from sealmarket_worker.journal import JobState
+from sealmarket_worker.limits import OperatorLimits
 from sealmarket_worker.session import Outcome as EnclaveWord
 from tests.enclave.runtime.twins import EnclaveTwin
 from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
@@ -122,6 +127,13 @@ def test_a_job_that_is_accepted_although_it_was_marked_is_never_run(host: HostTw
     assert host.driver.sandbox.jobs == []
 
 
+def test_a_log_that_does_not_read_holds_up_no_job(host: HostTwin) -> None:
+    host.chain.tell_unreadable("AssetRegistry", "VersionPublished", Bytes32(bytes(32)))
+    host.match()
+    host.run()
+    assert len(host.ledger.quotes) == 1
+
+
 def test_a_store_that_is_down_costs_no_quote(host: HostTwin) -> None:
     def away_until_quoted(path: str, raw: bytes) -> bytes | None:
         if path.startswith("/v1/workloads/") and not host.ledger.quotes:
@@ -197,6 +209,144 @@ def test_a_doomed_job_that_is_accepted_all_the_same_ends_with_the_enclaves_word(
     assert (posted.failure.cause, posted.failure.asset_index) == (FailureCause.INPUT, 1)
     assert host.driver.sandbox.loaded == []
     host.close()
+
+
+def test_a_doomed_job_ends_without_a_single_release(scene: Scene, tmp_path: Path) -> None:
+    """Its window may be too short to wait for one."""
+    scene.reseal(1, policy_epoch=2)
+    host = HostTwin(scene, tmp_path / "host")
+    host.nodes.down = {0, 1, 2}
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    [posted] = host.ledger.finished
+    assert posted.failure is not None
+    host.close()
+
+
+# --- beyond the operator's limits -------------------------------------------------------------------------------
+
+OWED = 201
+LIMITS = {
+    "stake": (OperatorLimits(max_stake={ZERO_ADDRESS: OWED - 1}), "max_stake"),
+    "token": (OperatorLimits(max_stake={Address(b"\x01" * 20): 1 << 100}), "max_stake"),
+    "window": (OperatorLimits(min_settle_window=601), "min_settle_window"),
+    "inputs": (OperatorLimits(max_input_bytes=1), "max_input_bytes"),
+}
+
+
+@pytest.mark.parametrize("what", LIMITS)
+def test_a_job_beyond_the_operators_limits_is_quoted_without_its_workload(host: HostTwin, what: str) -> None:
+    limits, named = LIMITS[what]
+    host.shop = replace(host.shop, limits=limits)
+    assert sum(use.price for use in host.scene.spec.assets) + host.scene.spec.penalty == OWED
+    _refused_for_what_is_missing(host, host.scene.workload_digest)
+    assert named in host.messages()
+    assert host.driver.sandbox.loaded == []
+
+
+def test_a_job_within_every_limit_is_run(host: HostTwin) -> None:
+    limits = OperatorLimits(max_stake={ZERO_ADDRESS: OWED}, min_settle_window=600, max_input_bytes=1 << 20)
+    host.shop = replace(host.shop, limits=limits)
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+
+
+def test_an_input_that_does_not_fit_and_takes_too_long_to_read_is_beyond_the_limits(host: HostTwin) -> None:
+    manifest = read_bundle(host.scene.bundle).manifest
+    limits, room = OperatorLimits(max_input_bytes=1 << 60), manifest.limits.memory_bytes
+    size = 181 * BYTES_PER_SECOND
+    assert "in half of 600 s" in str(limits.against_inputs(host.scene.spec, manifest, size))
+    assert limits.against_inputs(host.scene.spec, manifest, size - BYTES_PER_SECOND) is None
+    assert limits.against_inputs(host.scene.spec, manifest, room) is None
+
+
+# --- nodes that promise never to release ------------------------------------------------------------------------
+
+
+def _promise(host: HostTwin, place: int, reason: int = 242, signer: int | None = None) -> SignedStop:
+    job_id = host.scene.spec.job_id(CHAIN_ID, MARKET)
+    reasons = reason_bits([reason])
+    stop = Stop(job_id=job_id, evidence_hash=host.ledger.quotes[0], epoch=1, reasons=reasons)
+    key = host.scene.nodes[place if signer is None else signer].signing
+    return SignedStop(stop=stop, index=place, signature=sign(stop.digest(CHAIN_ID, MARKET), key), findings=())
+
+
+def _stopping(host: HostTwin, promises: Callable[[HostTwin], dict[int, SignedStop]]) -> JobId:
+    """Run a job whose nodes promise to stop once it is accepted; its time to settle is over if nobody ends it."""
+    host.nodes.down = {0, 1, 2}
+
+    def tick() -> None:
+        if status(host) is Status.ACCEPTED:
+            host.nodes.stopping = promises(host)
+            host.nodes.down = {0, 1, 2} - host.nodes.stopping.keys()
+            host.chain.mine(seconds=20)
+        else:
+            host.decide_when_quoted()
+
+    host.on_tick = tick
+    job_id = host.match()
+    host.run()
+    return job_id
+
+
+@pytest.mark.parametrize(
+    "promises",
+    [
+        lambda host: {0: _promise(host, 0)},
+        lambda host: {0: _promise(host, 0), 1: _promise(host, 1, reason=225)},
+        lambda host: {0: _promise(host, 0), 1: _promise(host, 1, signer=2)},
+        lambda host: {0: _promise(host, 0), 1: _promise(host, 0)},
+    ],
+    ids=["one", "of different reasons", "one forged", "one twice"],
+)
+def test_too_few_promises_to_stop_are_not_posted(
+    host: HostTwin, promises: Callable[[HostTwin], dict[int, SignedStop]]
+) -> None:
+    job_id = _stopping(host, promises)
+    assert host.ledger.stopped == []
+    assert "its time is over" in host.journal.job(job_id).reason
+
+
+def test_a_host_posts_the_promises_that_end_its_job_itself(host: HostTwin) -> None:
+    job_id = _stopping(host, lambda host: {0: _promise(host, 0), 2: _promise(host, 2)})
+    [stops] = host.ledger.stopped
+    assert [stop.index for stop in stops] == [0, 2]
+    assert "time_to_release_passed" in host.journal.job(job_id).reason
+
+
+# --- a job that is over on chain keeps no place -----------------------------------------------------------------
+
+
+def _ends_while_it_computes(host: HostTwin, end: Callable[[JobId], object]) -> str:
+    """Why the host gave up a job whose workload would have gone on for ever."""
+    job_id, going_on = host.match(), threading.Event()
+
+    def run(inputs: object) -> dict[str, bytes]:
+        end(job_id)
+        host.chain.finalise()
+        assert going_on.wait(20), "nobody freed the place"
+        return {}
+
+    host.driver.sandbox.during = run
+    working = threading.Thread(target=host.run)
+    working.start()
+    working.join(15)
+    assert not working.is_alive()
+    going_on.set()
+    entry = host.journal.job(job_id)
+    assert entry.state is JobState.GIVEN_UP
+    return entry.reason
+
+
+def test_a_job_that_is_stopped_on_chain_while_its_workload_runs_frees_its_place(host: HostTwin) -> None:
+    reason = _ends_while_it_computes(host, lambda job: host.chain.stop(job, host.ledger.quotes[0], Uint(1)))
+    assert "the job is stopped" in reason
+
+
+def test_a_job_whose_time_to_settle_is_over_frees_its_place_though_nobody_has_closed_it(host: HostTwin) -> None:
+    assert "past its time to settle" in _ends_while_it_computes(host, lambda _job: host.chain.mine(seconds=601))
 
 
 def test_an_address_book_with_another_committee_than_the_chains_is_refused(host: HostTwin) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from sealmarket_devices.driver import image_arguments
 from sealmarket_devices.measure import measure_image
 from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_worker.cli import app
 from sealmarket_worker.config import load_config
@@ -54,6 +55,10 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         ({"tee": "trustzone"}, "trustzone"),
         ({"book": "other.json"}, "other.json"),
         ({"development_chain": "yes"}, "development_chain"),
+        ({"limits.max_stakes": "1"}, "max_stakes"),
+        ({"limits.min_settle_window": -1}, "min_settle_window"),
+        ({"limits.max_stake.0x1": "1"}, "limits.max_stake"),
+        ({f"limits.max_stake.0x{'00' * 20}": "half"}, "whole amount"),
     ],
 )
 def test_a_configuration_with_a_fault_is_refused_by_name(
@@ -61,6 +66,13 @@ def test_a_configuration_with_a_fault_is_refused_by_name(
 ) -> None:
     with pytest.raises(ConfigInvalid, match=named):
         load_config(write(**values))
+
+
+def test_limits_are_read_by_token_with_half_of_the_memory_for_inputs(write: Callable[..., Path]) -> None:
+    token = Address(bytes(20))
+    limits = load_config(write(**{f"limits.max_stake.{token}": "5", "limits.min_settle_window": 60})).limits
+    assert (limits.max_stake, limits.min_settle_window) == ({token: 5}, 60)
+    assert 0 < limits.max_input_bytes == load_config(write()).limits.max_input_bytes
 
 
 def test_a_key_file_that_others_can_read_is_refused(write: Callable[..., Path], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from sealmarket.chain import Reverted
+from sealmarket.chain import Enclave, Reverted
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.events import JobQuoted
 from sealmarket.chain.memory import MemoryChain
@@ -17,7 +17,7 @@ from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Membe
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, PostedResult, Problem
+from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, PostedResult, Problem, SignedStop
 from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket.store.blobs import Store
 from sealmarket.workloads.folders import read_bundle
@@ -101,6 +101,7 @@ class LedgerTwin:
     chain: MemoryChain
     quotes: list[Bytes32] = field(default_factory=list)
     finished: list[PostedResult] = field(default_factory=list)
+    stopped: list[Sequence[SignedStop]] = field(default_factory=list)
 
     def quote(self, spec: JobSpec, evidence_hash: Bytes32) -> None:
         job_id = spec.job_id(CHAIN_ID, MARKET)
@@ -113,6 +114,11 @@ class LedgerTwin:
     def finish(self, spec: JobSpec, evidence_hash: Bytes32, enclave_key_hash: Bytes32, posted: PostedResult) -> None:
         self.finished.append(posted)
         settle(self.chain, posted)
+
+    def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
+        self.stopped.append(stops)
+        self.chain.stop(spec.job_id(CHAIN_ID, MARKET), enclave.evidence_hash, stops[0].stop.reasons)
+        self.chain.finalise()
 
 
 def settle(chain: MemoryChain, posted: PostedResult) -> None:
@@ -130,6 +136,7 @@ class NodesTwin:
         self._scene, self._chain, self._store = scene, chain, store
         self.down: set[int] = set()
         self.lying: set[int] = set()
+        self.stopping: dict[int, SignedStop] = {}
         self.outcome = Outcome.ACCEPTED
         self.reasons = Uint(0)
         self.seen: list[EvidencePackage] = []
@@ -147,6 +154,8 @@ class NodesTwin:
     def _status(self, place: int, job_id: JobId) -> NodeStatus | None:
         if place in self.down:
             return None
+        if place in self.stopping:
+            return NodeStatus(job_id=job_id, state="stopped", reason="", stop=self.stopping[place])
         package = self.package(place)
         quoted = next(e for e in self._chain.events(0, self._chain.head().number) if isinstance(e, JobQuoted))
         spoil = 0 if place in self.lying else None

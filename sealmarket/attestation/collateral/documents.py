@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket_enclave.protocol.codec import prepared
+from sealmarket_enclave.protocol.codec import parse_json, prepared
 
 if TYPE_CHECKING:
     from dcap_qvl import QuoteCollateralV3
@@ -48,7 +48,8 @@ class IntelCollateral(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             CollateralError: not JSON, or a part is absent, unknown or of the wrong form.
         """
         try:
-            return msgspec.json.decode(raw, type=prepared(cls))
+            found: IntelCollateral = parse_json(raw, prepared(cls))
+            return found
         except NOT_JSON as error:
             raise CollateralError(
                 f"not Intel collateral: {error}", remedy="pass the JSON of dcap-qvl's QuoteCollateralV3"

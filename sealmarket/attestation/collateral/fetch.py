@@ -23,7 +23,8 @@ from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.core.model import Tee
 from sealmarket.attestation.core.unreadable import NOT_JSON, NOT_X509
-from sealmarket_enclave.protocol.codec import prepared
+from sealmarket.http import Answer, AnswerTooLarge, HttpClient, HttpError, is_loopback
+from sealmarket_enclave.protocol.codec import parse_json, prepared
 
 MAXIMUM_ANSWER = 4 << 20
 SECONDS = 20.0
@@ -66,9 +67,7 @@ class Fetcher:
 
     def __init__(self, endpoints: Endpoints | None = None, transport: httpx.BaseTransport | None = None) -> None:
         self.endpoints = endpoints or Endpoints()
-        self._client = httpx.Client(
-            timeout=SECONDS, follow_redirects=False, transport=transport or httpx.HTTPTransport(retries=ATTEMPTS - 1)
-        )
+        self._client = HttpClient(seconds=SECONDS, retries=ATTEMPTS - 1, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -115,31 +114,39 @@ class Fetcher:
             [leaf, self._get(f"{base}/cert_chain", {}).content, self._get(f"{base}/crl", {}).content]
         )
 
-    def _get(self, url: str, query: Mapping[str, str]) -> httpx.Response:
-        parts = urlsplit(url)
-        if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+    def _get(self, url: str, query: Mapping[str, str]) -> _Fetched:
+        if urlsplit(url).scheme != "https" and not is_loopback(url):
             raise CollateralError(f"{url} is neither https nor this machine")
         try:
-            with self._client.stream("GET", url, params=dict(query)) as response:
-                body = bytearray()
-                for piece in response.iter_bytes():
-                    body += piece
-                    if len(body) > MAXIMUM_ANSWER:
-                        raise CollateralError(f"{url} answered with more than {MAXIMUM_ANSWER} bytes")
-        except httpx.HTTPError as error:
+            with self._client.ask("GET", url, limit=MAXIMUM_ANSWER, params=dict(query)) as answer:
+                if answer.status != 200:
+                    raise _refused(answer)
+                return _Fetched(url, answer.headers, answer.body())
+        except AnswerTooLarge as error:
+            raise CollateralError(f"{url} answered with more than {MAXIMUM_ANSWER} bytes") from error
+        except HttpError as error:
             raise CollateralError(
-                f"{url} cannot be reached: {error}", remedy="use a PCCS, or import a bundle from another machine"
+                f"{url} cannot be reached: {error.message}",
+                remedy="use a PCCS, or import a bundle from another machine",
             ) from error
-        if response.status_code != 200:
-            wait = response.headers.get("retry-after")
-            raise CollateralError(
-                f"{url} answered {response.status_code}",
-                remedy=f"try again in {wait} s" if wait else "check the platform's identity and the endpoint",
-            )
-        return httpx.Response(200, headers=response.headers, content=bytes(body), request=response.request)
 
 
-def _chain(response: httpx.Response, *names: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    url: str
+    headers: Mapping[str, str]
+    content: bytes
+
+
+def _refused(answer: Answer) -> CollateralError:
+    wait = answer.headers.get("retry-after")
+    return CollateralError(
+        f"{answer.url} answered {answer.status}",
+        remedy=f"try again in {wait} s" if wait else "check the platform's identity and the endpoint",
+    )
+
+
+def _chain(response: _Fetched, *names: str) -> str:
     for name in names:
         if value := response.headers.get(name):
             return unquote(value)
@@ -160,11 +167,12 @@ def _der(content: bytes) -> bytes:
     return content
 
 
-def _decode(response: httpx.Response, kind: type[_TcbAnswer] | type[_IdentityAnswer]) -> _TcbAnswer | _IdentityAnswer:
+def _decode(response: _Fetched, kind: type[_TcbAnswer] | type[_IdentityAnswer]) -> _TcbAnswer | _IdentityAnswer:
     try:
-        return msgspec.json.decode(response.content, type=prepared(kind))
+        found: _TcbAnswer | _IdentityAnswer = parse_json(response.content, prepared(kind))
+        return found
     except NOT_JSON as error:
-        raise CollateralError(f"{response.request.url} answered with another shape: {error}") from error
+        raise CollateralError(f"{response.url} answered with another shape: {error}") from error
 
 
 def kds_request(report: SnpReport) -> tuple[str, bytes, dict[str, int]]:

@@ -29,7 +29,7 @@ from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket.attestation.intel.pki import common_name, read_chain, read_pck_extension
 from sealmarket.attestation.intel.quote import PCK_CHAIN_PEM, read_quote
 from sealmarket.attestation.intel.trust import Trusted, trust_collateral
-from sealmarket_enclave.protocol.codec import prepared
+from sealmarket_enclave.protocol.codec import parse_json, prepared
 
 REFRESH_BEFORE = timedelta(days=7)
 """How long before its end collateral is due: a vendor's outage has to last this long to be felt."""
@@ -220,7 +220,7 @@ class CollateralStore:
             EvidenceRefused: a piece that does not hold.
         """
         try:
-            bundle = msgspec.json.decode(raw, type=prepared(Bundle))
+            bundle = parse_json(raw, prepared(Bundle))
             blobs = [bytes.fromhex(text) for text in (*bundle.certificates, *bundle.crls)]
         except (*NOT_JSON, ValueError) as error:
             raise CollateralError(f"not a collateral bundle: {error}") from error

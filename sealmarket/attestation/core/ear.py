@@ -31,7 +31,7 @@ from sealmarket.attestation.core.model import TcbStatus, Verdict
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_JSON, NOT_X509
 from sealmarket.attestation.policy.rules import EvidenceRules
-from sealmarket_enclave.protocol.codec import canonical_json
+from sealmarket_enclave.protocol.codec import canonical_json, parse_json
 from sealmarket_enclave.protocol.hashing import sha256
 
 PROFILE = "tag:github.com,2023:veraison/ear"
@@ -132,7 +132,7 @@ def read_ear(token: str, key: EllipticCurvePublicKey, now: datetime) -> dict[str
     if len(parts) != 3:
         raise EarRefused(f"a signed token has three parts, found {len(parts)}")
     try:
-        header = msgspec.json.decode(_decode(parts[0]), type=dict[str, Any])
+        header = parse_json(_decode(parts[0]), dict[str, Any])
         signature = _decode(parts[2])
         if header.get("alg") != "ES256" or set(header) - {"alg", "typ", "kid"}:
             raise EarRefused(f"expected a header with alg ES256 and no key, found {header}")
@@ -140,7 +140,7 @@ def read_ear(token: str, key: EllipticCurvePublicKey, now: datetime) -> dict[str
             raise EarRefused(f"an ES256 signature is 64 bytes, found {len(signature)}")
         encoded = encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
         key.verify(encoded, f"{parts[0]}.{parts[1]}".encode(), ECDSA(SHA256()))
-        claims = msgspec.json.decode(_decode(parts[1]), type=dict[str, Any])
+        claims: dict[str, Any] = parse_json(_decode(parts[1]), dict[str, Any])
     except InvalidSignature as error:
         raise EarRefused("the signature is not the verifier's") from error
     except (*NOT_JSON, binascii.Error, UnicodeEncodeError) as error:

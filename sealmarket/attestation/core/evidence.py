@@ -24,6 +24,7 @@ from sealmarket.attestation.collateral.documents import IntelCollateral
 from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.model import Tee
 from sealmarket.attestation.core.unreadable import NOT_JSON, NOT_X509
+from sealmarket_enclave.protocol.codec import parse_json
 
 MAXIMUM_BYTES = 8 << 20
 """A whole evidence file; the longest genuine ones are event logs of 256 KiB in JSON."""
@@ -211,7 +212,7 @@ _READERS: list[Callable[[Json], Evidence | None]] = []
 
 def _recognise_json(data: bytes) -> Evidence:
     try:
-        document = msgspec.json.decode(data)
+        document = parse_json(data)
     except NOT_JSON as error:
         raise NotEvidence(f"evidence starts like JSON but is not: {error}") from error
     if isinstance(document, dict):

@@ -19,7 +19,7 @@ import msgspec
 
 from sealmarket.attestation.core.errors import EventLogMalformed
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket_enclave.protocol.codec import prepared
+from sealmarket_enclave.protocol.codec import parse_json, prepared
 
 EV_NO_ACTION = 3
 _SHA384 = 0x000C
@@ -125,7 +125,7 @@ class _DstackEvent(msgspec.Struct, frozen=True):
 
 def _read_dstack(data: bytes) -> Iterator[Event]:
     try:
-        events = msgspec.json.decode(data, type=prepared(list[_DstackEvent]))
+        events = parse_json(data, prepared(list[_DstackEvent]))
         digests = [bytes.fromhex(event.digest) for event in events]
     except (*NOT_JSON, ValueError) as error:
         raise EventLogMalformed(f"not a dstack event log: {error}") from error

@@ -24,7 +24,7 @@ from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket.attestation.intel.pki import PckExtension, Window, seconds
 from sealmarket.attestation.intel.quote import SgxBody, TdBody, refuse
-from sealmarket_enclave.protocol.codec import prepared
+from sealmarket_enclave.protocol.codec import parse_json, prepared
 
 Svn = Annotated[int, Meta(ge=0, le=0xFFFF)]
 HexText = Annotated[str, Meta(pattern=r"^([0-9a-fA-F]{2})*$", max_length=256)]
@@ -143,7 +143,7 @@ _Document = TypeVar("_Document", TcbInfo, QeIdentity)
 
 def _read(text: str, kind: type[_Document], name: str) -> _Document:
     try:
-        value = msgspec.json.decode(text, type=prepared(kind))
+        value: _Document = parse_json(text, prepared(kind))
     except (*NOT_JSON, ValueError) as error:
         return refuse(Reason.ENDORSEMENT_MALFORMED, name, error)
     if value.issue_date.tzinfo is None or value.next_update.tzinfo is None:

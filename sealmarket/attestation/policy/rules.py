@@ -16,7 +16,7 @@ from msgspec import Meta
 from sealmarket.attestation.core.errors import InvalidRules
 from sealmarket.attestation.core.model import Grade, Measurement, TcbStatus, Tee
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, HexBytes, Shape, from_builtins
+from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, HexBytes, Shape, from_builtins, parse_json
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
 Advisory = Annotated[str, Meta(pattern=r"^(INTEL-SA-|AMD-SB-|CVE-)[0-9-]+$", max_length=32)]
@@ -174,7 +174,7 @@ def read_rules(raw: bytes) -> EvidenceRules:
         InvalidRules: not JSON, an unknown or absent field, or rules that ``check_rules`` refuses.
     """
     try:
-        document = msgspec.json.decode(raw)
+        document = parse_json(raw)
         if isinstance(document, dict) and "evidence" in document:
             document = document["evidence"]
         rules = from_builtins(EvidenceRules, document)

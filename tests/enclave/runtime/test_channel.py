@@ -79,3 +79,21 @@ def test_what_is_sent_arrives_in_order(parts: list[bytes]) -> None:
         thread.join()
         enclave.send(Want(content_root=b"r", offset=1, length=2))
         assert host.receive() == Want(content_root=b"r", offset=1, length=2)
+
+
+def test_a_conversation_that_is_hung_up_ends_for_whoever_waits_in_it() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        host, ended = host_side(ours), threading.Event()
+
+        def wait() -> None:
+            with pytest.raises(HostLost):
+                host.receive()
+            ended.set()
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        host.hang_up()
+        host.hang_up()
+        waiting.join(10)
+        assert ended.is_set()

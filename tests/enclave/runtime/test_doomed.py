@@ -198,6 +198,11 @@ def _a_result_key_that_is_no_key(scene: Scene) -> Changes:
     return {"spec": spec.canonical(), "job_id": spec.job_id(CHAIN_ID, MARKET), "result_key": b"no key"}
 
 
+def _too_little_time(scene: Scene) -> Changes:
+    spec = msgspec.structs.replace(scene.spec, settle_window=2 * (20 + 17 + 120) - 1)
+    return {"spec": spec.canonical(), "job_id": spec.job_id(CHAIN_ID, MARKET)}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -208,6 +213,7 @@ def _a_result_key_that_is_no_key(scene: Scene) -> Changes:
         _parameters_outside_the_schema,
         _fewer_inputs_than_the_workload_takes,
         _a_result_key_that_is_no_key,
+        _too_little_time,
     ],
     ids=lambda wrong: wrong.__name__.strip("_").replace("_", " "),
 )

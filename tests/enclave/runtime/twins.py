@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +68,8 @@ class SandboxTwin:
     seen: dict[str, bytes] = field(default_factory=dict)
     dependency: str = ""
     refusal: JobRefused | None = None
+    during: Callable[[Mapping[str, bytearray]], object] = lambda _inputs: None
+    """What happens while it runs."""
     open: int = 0
     may_load: threading.Event = field(default_factory=threading.Event)
     """Cleared by a test that wants a workload to be still loading."""
@@ -105,6 +107,7 @@ class StartedTwin:
         twin.inputs = inputs
         twin.seen = {name: bytes(data) for name, data in inputs.items()}
         twin.dependency = (self.job.environment / "tiny" / "__init__.py").read_text()
+        twin.during(inputs)
         if isinstance(twin.outputs, Exception):
             raise twin.outputs
         rows = sum(data.count(b"\n") for data in twin.seen.values())

@@ -133,6 +133,15 @@ def test_a_workload_that_has_loaded_has_its_whole_time_for_its_data(tmp_path: Pa
         assert json.loads(workload.run({"rows": b"a,b\n"}).files["said.json"]) == 4
 
 
+def test_what_a_workload_was_waited_for_while_it_loaded_is_not_there_for_its_data(tmp_path: Path) -> None:
+    nap = "threading.Event().wait(1.2)"
+    with started(tmp_path, f"{nap}\nreturn say(1)", f"import threading\n{nap}", wall_seconds=2) as workload:
+        workload.loaded()
+        with pytest.raises(WorkloadFailed) as failed:
+            workload.run({"rows": b"a,b\n"})
+    assert failed.value.kind is FailureKind.OUT_OF_TIME
+
+
 def test_other_inputs_than_the_ones_it_was_started_for_are_refused(tmp_path: Path) -> None:
     with started(tmp_path, "return say(1)") as workload, pytest.raises(ValueError, match="expected inputs"):
         workload.run({"columns": b""})

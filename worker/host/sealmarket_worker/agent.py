@@ -10,7 +10,7 @@ import logging
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from sealmarket.chain import ChainError
-from sealmarket.chain.events import AssetPublished, JobMatched
+from sealmarket.chain.events import AssetPublished, JobMatched, UnreadableLog
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_worker.jobrun import JobRun, Workshop
@@ -67,6 +67,9 @@ class Agent:
         if final.number < first:
             return
         told = chain.events(first, final.number)
+        for event in told:
+            if isinstance(event, UnreadableLog):
+                log.warning("%s of %s does not read and is left alone: %s", event.name, event.subject, event.reason)
         seals = [event.seal for event in told if isinstance(event, AssetPublished)]
         matched = [
             (event.job_id, event.spec, int(event.at.block_number))

@@ -11,26 +11,40 @@ driver = "virtual"              # how enclaves are launched: an installed driver
 tee = "tdx"
 max_jobs = 2
 development_chain = false       # true only where this machine started the chain: allows publicly known keys
+
+[limits]                        # a job beyond them is quoted and declined, at no cost to this provider
+min_settle_window = 0           # seconds
+max_input_bytes = 0             # all containers of a job together; 0: half of this machine's memory
+
+[limits.max_stake]              # by token, in its smallest unit; without a token here, no limit
+"0x0000000000000000000000000000000000000000" = "500000000000000000"
 """
 
 from __future__ import annotations
 
 import stat
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import decode
+from sealmarket_enclave.protocol.codec import Address, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_worker.errors import ConfigInvalid
+from sealmarket_worker.limits import OperatorLimits, half_of_memory
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+
+
+class _Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    max_stake: dict[str, str] = {}
+    min_settle_window: Annotated[int, msgspec.Meta(ge=0)] = 0
+    max_input_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +61,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     development_chain: bool = False
     store: str = ""
     settle_patience_seconds: float = 20.0
+    limits: _Limits = _Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +81,7 @@ class WorkerConfig:
     development_chain: bool = False
     store: str = ""
     settle_patience_seconds: float = 20.0
+    limits: OperatorLimits = field(default_factory=OperatorLimits)
 
     @property
     def store_url(self) -> str:
@@ -122,4 +138,18 @@ def load_config(path: Path) -> WorkerConfig:
         development_chain=file.development_chain,
         store=file.store,
         settle_patience_seconds=file.settle_patience_seconds,
+        limits=_limits(path, file.limits),
+    )
+
+
+def _limits(path: Path, said: _Limits) -> OperatorLimits:
+    try:
+        stakes = {Address.parse(token): int(amount) for token, amount in said.max_stake.items()}
+    except (MalformedDocument, ValueError) as error:
+        detail = f"limits.max_stake: {error}, expected a token's address and a whole amount, both in quotes"
+        raise ConfigInvalid(path, detail) from error
+    return OperatorLimits(
+        max_stake=stakes,
+        min_settle_window=said.min_settle_window,
+        max_input_bytes=said.max_input_bytes or half_of_memory(),
     )

@@ -6,8 +6,9 @@ Steps; the journal's state stands where a crash would find it:
    time, or is false, is marked: the job is quoted all the same, and the nodes say whose fault it is.
 2. Launch an enclave and take its evidence, over a block that is final now.
 3. ``quoting``: post the evidence hash, once. ``quoted`` when that is final; then post the evidence, sealed to nodes.
-4. Wait for the committee. Take releases from whichever nodes answer, until the enclave holds enough right shares.
-5. Serve ciphertext; take the enclave's signed word. ``finished`` when it is in the journal.
+4. Wait for the committee. Ask the enclave at once whether the job can run at all. Take releases from whichever nodes
+   answer, until the enclave holds enough right shares; or post their promises never to release, once enough say so.
+5. Serve ciphertext while the job is open on chain; take the enclave's signed word. ``finished``: the journal has it.
 6. Upload ciphertext, envelope and receipt, post the result; settle ourselves if nobody else does. ``done`` when final.
 
 A job that ends in another way is given up, with the reason in the journal and in the story.
@@ -20,18 +21,19 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from sealmarket.chain import BlockGone, ChainReader, ChainUnavailable, JobSlot, Reverted, RpcRefused
+from sealmarket.chain import BlockGone, ChainReader, ChainUnavailable, Enclave, JobSlot, Reverted, RpcRefused
 from sealmarket.chain.events import JobQuoted
 from sealmarket.client.errors import ClientError, NotInStore, StoreLied, StoreRefused, StoreUnavailable
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import NodeStatus
 from sealmarket.store.blobs import Store
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode_canonical, to_builtins
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical, to_builtins
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
@@ -43,11 +45,13 @@ from sealmarket_worker.drivers.interface import Driver, DriverError
 from sealmarket_worker.errors import EnclaveLost, InputMissing, JobOver
 from sealmarket_worker.evidence import package, sealed_envelope
 from sealmarket_worker.journal import JobEntry, JobState, Journal
-from sealmarket_worker.materials import Intake, Materials
-from sealmarket_worker.nodes import Nodes, releases_of
+from sealmarket_worker.limits import OperatorLimits
+from sealmarket_worker.materials import Intake, Materials, nothing
+from sealmarket_worker.nodes import Nodes, releases_of, stops_of
 from sealmarket_worker.progress import Listener, StageName, Storyteller
 from sealmarket_worker.session import EnclaveSession, Outcome, key_hash_of
 from sealmarket_worker.transactions import Ledger
+from sealmarket_worker.watch import Watch
 from sealmarket_worker.why import why_over
 
 _T = TypeVar("_T")
@@ -85,6 +89,7 @@ class Workshop:
     poll_seconds: float = 0.3
     settle_patience_seconds: float = 20.0
     prepare_share_of_window: float = 0.5
+    limits: OperatorLimits = field(default_factory=OperatorLimits)
 
 
 class JobRun:
@@ -126,8 +131,8 @@ class JobRun:
         session, evidence = self._patiently(lambda: self._launch(materials), slot.deadline, DriverError, EnclaveLost)
         with session:
             self._quote(entry, evidence, committee, materials)
-            self._collect(entry, session, committee)
-            outcome = self._finish(session, materials)
+            self._collect(entry, session, committee, evidence)
+            outcome = self._finish(entry, session, materials)
         # On a full disk the word is kept in memory and written as soon as there is room.
         deadline = self._slot(entry).deadline
         self._patiently(lambda: self._shop.journal.finished(self._job_id, outcome), deadline, sqlite3.OperationalError)
@@ -149,6 +154,8 @@ class JobRun:
             if seal is None:
                 raise InputMissing(f"the seal of asset {use.asset_id}", "the chain published none with that hash")
             seals.append(seal)
+        if (why := self._shop.limits.against_terms(entry.spec)) is not None:
+            return self._declined(nothing(entry.spec, tuple(seals)), why)
         gathering, told = self._shop.intake.gathering(entry.spec, tuple(seals)), ""
         while (materials := gathering.turn()).missing:
             lacking = "; ".join(materials.missing.values())
@@ -159,7 +166,18 @@ class JobRun:
                 self._story.note("it is quoted without; the oracle nodes say whose fault that is")
                 break
             self._pause()
-        return materials
+        return self._within_limits(materials)
+
+    def _within_limits(self, materials: Materials) -> Materials:
+        size = sum(path.stat().st_size for path in materials.containers.values())
+        if materials.bundle is None:
+            return materials
+        why = self._shop.limits.against_inputs(materials.spec, materials.bundle.manifest, size)
+        return materials if why is None else self._declined(materials, why)
+
+    def _declined(self, materials: Materials, why: str) -> Materials:
+        self._story.note(f"beyond this host's limits, and quoted without its workload: {why}")
+        return materials.declined(why)
 
     def _quote(self, entry: JobEntry, evidence: Evidence, committee: Committee, materials: Materials) -> None:
         evidence_hash = Bytes32(evidence.evidence_hash)
@@ -190,7 +208,11 @@ class JobRun:
         quotes = (event for event in told if isinstance(event, JobQuoted) and event.job_id == self._job_id)
         return next((event.evidence_hash for event in quotes), None)
 
-    def _collect(self, entry: JobEntry, session: EnclaveSession, committee: Committee) -> None:
+    def _collect(self, entry: JobEntry, session: EnclaveSession, committee: Committee, evidence: Evidence) -> None:
+        slot = self._wait_for(entry, lambda slot: slot.status is not Status.QUOTED, self._head)
+        # A job that can never run ends now: its window may be too short to wait for finality and releases.
+        if slot.status is Status.ACCEPTED and not session.deliver(()).missing:
+            return
         slot = self._wait_for(entry, lambda slot: slot.status is not Status.QUOTED)
         if slot.status is not Status.ACCEPTED:
             raise JobOver(self._why(entry, slot.status), "accepted")
@@ -198,7 +220,8 @@ class JobRun:
         delivered: set[Bytes32] = set()
         complaints: set[SignedComplaint] = set()
         while True:
-            fresh = self._fresh_releases(committee, delivered)
+            statuses = self._shop.nodes.statuses(committee.members, self._job_id)
+            fresh = self._fresh_releases(statuses, delivered)
             if fresh:
                 shares = session.deliver(fresh)
                 self._complain(shares.complaints, complaints)
@@ -207,11 +230,26 @@ class JobRun:
             slot = self._slot(entry)
             if slot.status is not Status.ACCEPTED:
                 raise JobOver(self._why(entry, slot.status), "accepted")
+            self._stop(entry, statuses, committee, evidence)
             self._require_time(slot.deadline, "releases of enough oracle nodes")
             self._pause()
 
-    def _fresh_releases(self, committee: Committee, delivered: set[Bytes32]) -> Sequence[bytes]:
-        found = releases_of(self._shop.nodes.statuses(committee.members, self._job_id))
+    def _stop(
+        self, entry: JobEntry, statuses: Sequence[NodeStatus | None], committee: Committee, evidence: Evidence
+    ) -> None:
+        """Post the nodes' promises, once there are enough: who waits for somebody else to do it may pay for that."""
+        evidence_hash = Bytes32(evidence.evidence_hash)
+        stops = stops_of(statuses, committee, self._shop.chain.book, self._job_id, evidence_hash)
+        if not stops or self._head(entry).status is not Status.ACCEPTED:
+            return
+        enclave = Enclave(evidence_hash, Address(evidence.signer), key_hash_of(evidence))
+        try:
+            self._shop.ledger.stop(entry.spec, enclave, stops, committee)
+        except (Reverted, RpcRefused, *_LATER) as error:
+            self._story.note(f"the nodes' promises to stop are not on chain yet: {error}")
+
+    def _fresh_releases(self, statuses: Sequence[NodeStatus | None], delivered: set[Bytes32]) -> Sequence[bytes]:
+        found = releases_of(statuses)
         fresh = [raw for raw in found if keccak(raw) not in delivered]
         delivered.update(keccak(raw) for raw in fresh)
         return fresh
@@ -224,10 +262,29 @@ class JobRun:
             with (self._shop.state / "complaints.jsonl").open("a") as log:
                 log.write(json.dumps(to_builtins(complaint)) + "\n")
 
-    def _finish(self, session: EnclaveSession, materials: Materials) -> Outcome:
-        outcome = session.finish(materials.containers, lambda stage: self._story.begin(_STAGES[stage]))
+    def _finish(self, entry: JobEntry, session: EnclaveSession, materials: Materials) -> Outcome:
+        with Watch(lambda: self._why_useless(entry), session.hang_up, self._shop.poll_seconds) as watch:
+            try:
+                outcome = session.finish(materials.containers, lambda stage: self._story.begin(_STAGES[stage]))
+            except EnclaveLost as error:
+                if watch.why is None:
+                    raise
+                raise JobOver(watch.why, "accepted") from error
         self._story.end()
         return outcome
+
+    def _why_useless(self, entry: JobEntry) -> str | None:
+        """Why nothing that an enclave could still say would count; None while it would, or the chain is silent."""
+        chain = self._shop.chain
+        try:
+            slot, now = chain.at(chain.final()).job(entry.spec.request_hash), chain.head().timestamp
+        except (ChainUnavailable, BlockGone):
+            return None
+        if slot.status not in (Status.QUOTED, Status.ACCEPTED):
+            return slot.status.name.lower()
+        if slot.status is Status.ACCEPTED and now > slot.deadline:
+            return f"past its time to settle, which ended at {slot.deadline}"
+        return None
 
     # --- step 6 -----------------------------------------------------------------------------------------------------
 
@@ -267,7 +324,7 @@ class JobRun:
 
     def _hand_in(self, entry: JobEntry, outcome: Outcome) -> None:
         # The backend may lag behind the chain; after a while the host settles without it.
-        until = time.monotonic() + self._shop.settle_patience_seconds
+        until = time.monotonic() + self._patience(entry)
         while time.monotonic() < until and self._head(entry).status is Status.ACCEPTED:
             try:
                 self._shop.store.post_result(outcome.posted)
@@ -277,8 +334,13 @@ class JobRun:
             else:
                 return
 
+    def _patience(self, entry: JobEntry) -> float:
+        """Seconds for others to take a step that this host can take itself: at most a quarter of what is left."""
+        left = self._head(entry).deadline - self._patiently(self._shop.chain.head, None).timestamp
+        return min(self._shop.settle_patience_seconds, max(0, left) / 4)
+
     def _settled_soon(self, entry: JobEntry) -> bool:
-        until = time.monotonic() + self._shop.settle_patience_seconds
+        until = time.monotonic() + self._patience(entry)
         while time.monotonic() < until:
             if self._head(entry).status is not Status.ACCEPTED:
                 return True
@@ -299,8 +361,14 @@ class JobRun:
         chain = self._shop.chain
         return self._patiently(lambda: chain.at(chain.head()).job(entry.spec.request_hash), None)
 
-    def _wait_for(self, entry: JobEntry, arrived: Callable[[JobSlot], bool]) -> JobSlot:
-        while not arrived(slot := self._slot(entry)):
+    def _wait_for(
+        self,
+        entry: JobEntry,
+        arrived: Callable[[JobSlot], bool],
+        read: Callable[[JobEntry], JobSlot] | None = None,
+    ) -> JobSlot:
+        """Wait at the newest final block, or wherever ``read`` looks."""
+        while not arrived(slot := (read or self._slot)(entry)):
             self._require_time(slot.deadline + _GRACE_SECONDS, f"the end of {slot.status.name.lower()}")
             self._pause()
         return slot

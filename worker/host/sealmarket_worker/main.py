@@ -57,6 +57,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
         stop=stop,
         listeners=(listener, ProgressLog(config.state / PROGRESS)),
         settle_patience_seconds=config.settle_patience_seconds,
+        limits=config.limits,
     )
     if factory.simulated:
         log.warning("the driver %s gives SIMULATED %s evidence, no hardware", config.driver, config.tee.name)

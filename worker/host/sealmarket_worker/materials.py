@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,6 +54,11 @@ class Materials:
     containers: dict[Bytes32, Path]
     missing: dict[Bytes32, str]
 
+    def declined(self, why: str) -> Materials:
+        """The same, without the workload and with it marked: this host runs none for this job."""
+        missing = {**self.missing, self.spec.workload_digest: why}
+        return replace(self, bundle=None, environment=None, missing=missing)
+
     def load(self, book: AddressBook, block: Block) -> Load:
         """What the enclave is given, with the final block that it names in its evidence."""
         return Load(
@@ -71,6 +76,12 @@ class Materials:
             block_number=block.number,
             block_hash=block.hash,
         )
+
+
+def nothing(spec: JobSpec, seals: tuple[Seal, ...]) -> Materials:
+    """The materials of a job for which nothing was fetched."""
+    nil = (None,) * len(seals)
+    return Materials(spec, seals, nil, nil, None, None, None, None, {}, {})
 
 
 class Intake:

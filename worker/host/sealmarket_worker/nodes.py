@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from sealmarket.protocol.book import Member
-from sealmarket.protocol.wire import NodeStatus
+from sealmarket.protocol.book import AddressBook, Committee, Member
+from sealmarket.protocol.wire import NodeStatus, SignedStop
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
 
 class Nodes(Protocol):
@@ -20,3 +22,26 @@ class Nodes(Protocol):
 def releases_of(statuses: Iterable[NodeStatus | None]) -> list[bytes]:
     """The releases among them, as canonical JSON; the enclave checks them."""
     return [status.release.canonical() for status in statuses if status is not None and status.release is not None]
+
+
+def stops_of(
+    statuses: Iterable[NodeStatus | None], committee: Committee, book: AddressBook, job_id: JobId, evidence: Bytes32
+) -> tuple[SignedStop, ...]:
+    """Promises never to release that end the job together; none while there are too few that say the same."""
+    promises: dict[int, dict[int, SignedStop]] = {}
+    for signed in (status.stop for status in statuses if status is not None and status.stop is not None):
+        about_this = (signed.stop.job_id, signed.stop.evidence_hash) == (job_id, evidence)
+        if about_this and signed.stop.epoch == committee.epoch and _by_member(signed, committee, book):
+            promises.setdefault(int(signed.stop.reasons), {})[int(signed.index)] = signed
+    enough = (found for found in promises.values() if len(found) >= committee.refusal_threshold)
+    return tuple(next(enough, {}).values())
+
+
+def _by_member(signed: SignedStop, committee: Committee, book: AddressBook) -> bool:
+    if signed.index >= len(committee.members):
+        return False
+    try:
+        signer = recover(signed.stop.digest(book.chain_id, book.market), signed.signature)
+    except SignatureRefused:
+        return False
+    return signer == committee.members[signed.index].signer

@@ -97,6 +97,10 @@ class EnclaveSession:
             for descriptor in files.values():
                 os.close(descriptor)
 
+    def hang_up(self) -> None:
+        """End the enclave from any thread: the step that waits for it raises :class:`EnclaveLost`."""
+        self._channel.hang_up()
+
     def close(self) -> None:
         """End the enclave by closing its channel."""
         self._channel.close()

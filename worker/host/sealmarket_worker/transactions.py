@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from sealmarket.chain import Chain, Enclave, Sender
-from sealmarket.protocol.wire import PostedResult
+from sealmarket.protocol.book import Committee
+from sealmarket.protocol.wire import PostedResult, SignedStop
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 
@@ -18,6 +20,9 @@ class Ledger(Protocol):
 
     def finish(self, spec: JobSpec, evidence_hash: Bytes32, enclave_key_hash: Bytes32, posted: PostedResult) -> None:
         """Post what the enclave signed, a settlement or a failure."""
+
+    def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
+        """End an accepted job that enough nodes promise never to release for."""
 
 
 class ChainLedger:
@@ -38,3 +43,7 @@ class ChainLedger:
             self._sender.send(market.settle(spec, enclave, posted.settlement, posted.signature))
         elif posted.failure is not None:
             self._sender.send(market.fail(spec, enclave, posted.failure, posted.signature))
+
+    def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
+        """As :meth:`Ledger.stop`."""
+        self._sender.send(self._chain.market.stop(spec, enclave, stops, committee))

@@ -6,12 +6,16 @@ Bytes are lower-case ``0x`` hex, money is a decimal string, documents are RFC 87
 
 from __future__ import annotations
 
+import math
 import re
 import threading
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 import rfc8785
+from Crypto.Hash import keccak
 
 from sealmarket_enclave.protocol.errors import MalformedDocument, NotCanonical
 
@@ -69,10 +73,8 @@ class Address(HexBytes):
     @property
     def checksum(self) -> str:
         """The EIP-55 spelling, for people and for web3."""
-        from sealmarket_enclave.protocol.hashing import keccak
-
         digits = self.hex()
-        nibbles = keccak(digits.encode()).hex()
+        nibbles = keccak.new(digest_bits=256, data=digits.encode()).hexdigest()
         return "0x" + "".join(d.upper() if int(n, 16) >= 8 else d for d, n in zip(digits, nibbles, strict=False))
 
 
@@ -119,6 +121,18 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 T = TypeVar("T")
 
+LARGEST_INTEGER = (1 << 53) - 1
+"""RFC 8785 spells integers up to this, either side of zero; larger numbers travel as decimal strings."""
+MAXIMUM_NESTING = 64
+"""Arrays and objects inside each other. What the interpreter itself takes depends on its settings, which libraries
+change (py_ecc, by eth_account, to a hundred thousand): beyond a few ten thousand levels the process ends."""
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_UNSPELLABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+_UNREADABLE = (*_UNSPELLABLE, TypeError)
+"""What spelling and reading raise on a value that has no place in a document."""
+
 
 def _to_wire(value: object) -> object:
     if isinstance(value, HexBytes):
@@ -163,33 +177,105 @@ def to_builtins(value: object) -> Any:
 
 
 def canonical_json(value: object) -> bytes:
-    """RFC 8785 bytes of a document: sorted keys, no spaces, one spelling of each value."""
-    return rfc8785.dumps(to_builtins(value))
+    """RFC 8785 bytes of a document: sorted keys, no spaces, one spelling of each value.
+
+    Raises:
+        NotCanonical: a value without such a spelling: an integer beyond 2**53 - 1, NaN, half a character.
+    """
+    try:
+        return rfc8785.dumps(to_builtins(value))
+    except _UNSPELLABLE as error:
+        raise NotCanonical(f"no canonical spelling: {_shown(error)}") from error
+
+
+def parse_json(raw: bytes | str, kind: Any = Any, hook: Callable[[type, Any], Any] | None = None) -> Any:
+    """JSON of bounded nesting as a value of a type: bytes from elsewhere are read by this, or checked by the next.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError: not JSON, nested deeper than ``MAXIMUM_NESTING``, of another type.
+    """
+    require_shallow(raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw)
+    return msgspec.json.decode(raw, type=kind, dec_hook=hook)
+
+
+def require_shallow(raw: bytes) -> None:
+    """Raise ``msgspec.DecodeError`` for JSON that is nested deeper than ``MAXIMUM_NESTING``."""
+    if raw.count(b"[") + raw.count(b"{") <= MAXIMUM_NESTING:
+        return
+    brackets = _STRING.sub(b"", raw).translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(MAXIMUM_NESTING):
+        brackets = brackets.replace(b"[]", b"")  # each time one level less, from the innermost
+    if brackets:
+        raise msgspec.DecodeError(f"nested deeper than {MAXIMUM_NESTING}, or brackets without their counterpart")
 
 
 def decode(kind: type[T], raw: bytes | str) -> T:
-    """Read a document of a known shape from JSON.
+    """Read a document of a known shape from JSON. What is read always has a canonical spelling.
 
     Raises:
-        MalformedDocument: not JSON, an unknown or absent field, or a value of the wrong form.
+        MalformedDocument: not JSON, an unknown or absent field, or a value of the wrong form or without a spelling.
     """
+    known = prepared(kind)
     try:
-        return msgspec.json.decode(raw, type=prepared(kind), dec_hook=_from_wire)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedDocument(f"not a {kind.__name__}: {error}") from error
+        value: T = parse_json(raw, known, _from_wire)
+        _require_spelling(value)
+    except _UNREADABLE as error:
+        raise MalformedDocument(f"not a {_name(kind)}: {_shown(error)}") from error
+    return value
 
 
 def decode_canonical(kind: type[T], raw: bytes) -> T:
     """As :func:`decode`, and the bytes must be the document's one canonical spelling."""
     value = decode(kind, raw)
     if canonical_json(value) != raw:
-        raise NotCanonical(f"a {kind.__name__} must be RFC 8785 canonical JSON without duplicate keys")
+        raise NotCanonical(f"a {_name(kind)} must be RFC 8785 canonical JSON without duplicate keys")
     return value
 
 
 def from_builtins(kind: type[T], value: object) -> T:
-    """Read a document of a known shape from plain dicts and lists. Raises :class:`MalformedDocument`."""
+    """Read a document of a known shape from plain dicts and lists. Raises as :func:`decode`."""
+    known = prepared(kind)
     try:
-        return msgspec.convert(value, type=prepared(kind), dec_hook=_from_wire)
-    except msgspec.MsgspecError as error:
-        raise MalformedDocument(f"not a {kind.__name__}: {error}") from error
+        made = msgspec.convert(value, type=known, dec_hook=_from_wire)
+        _require_spelling(made)
+    except _UNREADABLE as error:
+        raise MalformedDocument(f"not a {_name(kind)}: {_shown(error)}") from error
+    return made
+
+
+def _require_spelling(value: object, levels: int = MAXIMUM_NESTING) -> None:
+    """Refuse what RFC 8785 cannot spell, wherever it is in a value that was read."""
+    match value:
+        case HexBytes() | Uint() | bool() | None:
+            pass
+        case str():
+            value.encode()
+        case int() if abs(value) > LARGEST_INTEGER:
+            raise ValueError(f"an integer beyond 2**53 - 1, of {value.bit_length()} bits")
+        case float() if not math.isfinite(value):
+            raise ValueError(f"the number {value}")
+        case _:
+            for part in _parts(value):
+                if not levels:
+                    raise ValueError(f"nested deeper than {MAXIMUM_NESTING}")
+                _require_spelling(part, levels - 1)
+
+
+def _parts(value: object) -> Iterable[object]:
+    match value:
+        case msgspec.Struct():
+            return (getattr(value, name) for name in value.__struct_fields__)
+        case Mapping():
+            return chain.from_iterable(value.items())
+        case list() | tuple() | set() | frozenset():
+            return value
+        case _:
+            return ()
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind))
+
+
+def _shown(error: Exception) -> str:
+    return str(error).encode("utf-8", "backslashreplace").decode()[:300]

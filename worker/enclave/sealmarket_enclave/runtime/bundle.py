@@ -24,8 +24,9 @@ from sealmarket_enclave.runtime.job import ParameterValue, Unrunnable
 from sealmarket_enclave.runtime.outputs import DeclaredOutput
 from sealmarket_enclave.workload.bundle import unpack
 from sealmarket_enclave.workload.environment import take
-from sealmarket_enclave.workload.errors import BundleError, EnvironmentRefused, ParametersRefused
+from sealmarket_enclave.workload.errors import BundleError, EnvironmentRefused, ParametersRefused, WindowTooShort
 from sealmarket_enclave.workload.manifest import Manifest
+from sealmarket_enclave.workload.timing import require_time
 
 _PREFIX = "job-"
 _LOCK = "in-use"
@@ -141,6 +142,7 @@ class BundleWorkplace:
         digest: Bytes32,
         parameters: Mapping[str, ParameterValue],
         asset_count: int,
+        settle_window: int,
     ) -> tuple[PreparedBundle, tuple[str, ...]] | Unrunnable:
         """See :class:`~sealmarket_enclave.runtime.workplace.Workplace`."""
         folder = self._private_folder()
@@ -157,6 +159,10 @@ class BundleWorkplace:
             names = read.manifest.input_names(asset_count)
         except ParametersRefused as error:
             return _unrunnable(Code.INPUTS_MISMATCH, error)
+        try:
+            require_time(read.manifest, settle_window)
+        except WindowTooShort as error:
+            return _unrunnable(Code.WINDOW_TOO_SHORT, error)
         try:
             read.environment.interpreter.require_current()
             take(Path(environment), read.environment, folder / "environment")
@@ -196,7 +202,7 @@ def _refused(code: Code, error: Exception) -> JobRefused:
     return JobRefused(code, message, getattr(error, "remedy", "") or "give the enclave the workload that the job names")
 
 
-def _unrunnable(code: Code, error: ParametersRefused) -> Unrunnable:
+def _unrunnable(code: Code, error: ParametersRefused | WindowTooShort) -> Unrunnable:
     return Unrunnable(code, error.message, error.remedy, FailureCause.WORKLOAD)
 
 

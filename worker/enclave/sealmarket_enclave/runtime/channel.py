@@ -10,6 +10,7 @@ bytes, since their hashes are what both sides compare. The host sends only :data
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import Generic, Literal, TypeVar
@@ -171,6 +172,11 @@ class Channel(Generic[T]):
         if not isinstance(message, kind):
             raise OutOfOrder(type(message).__name__, kind.__name__)
         return message
+
+    def hang_up(self) -> None:
+        """End the conversation from any thread: whoever waits in :meth:`receive` gets :class:`HostLost`."""
+        with contextlib.suppress(OSError):  # it is over already
+            self._stream.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close this side."""

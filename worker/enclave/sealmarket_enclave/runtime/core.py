@@ -97,7 +97,12 @@ class Runtime:
         if isinstance(job, Unrunnable):
             return bound, job
         prepared = self._environment.workplace.prepare(
-            job.workload, job.environment, bound.spec.workload_digest, job.parameters, len(job.assets)
+            job.workload,
+            job.environment,
+            bound.spec.workload_digest,
+            job.parameters,
+            len(job.assets),
+            bound.spec.settle_window,
         )
         if isinstance(prepared, Unrunnable):
             return bound, prepared

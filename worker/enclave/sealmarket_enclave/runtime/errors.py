@@ -36,6 +36,7 @@ class Code(StrEnum):
     WORKLOAD_MISMATCH = "workload_mismatch"
     ENVIRONMENT_MISMATCH = "environment_mismatch"
     INPUTS_MISMATCH = "inputs_mismatch"
+    WINDOW_TOO_SHORT = "window_too_short"
     OUTPUT_RULES = "output_rules"
     TOO_FEW_OWNERS = "too_few_owners"
     PRIVACY_UNSUPPORTED = "privacy_unsupported"

@@ -168,7 +168,8 @@ class _Child:
     ) -> None:
         self._process, self._pipe, self._limits = process, pipe, limits
         self._go, self._inputs = go, inputs
-        self._deadline = time.monotonic() + limits.wall_seconds
+        self._left = float(limits.wall_seconds)
+        self._deadline = time.monotonic() + self._left
         self._buffer = bytearray()
         self._late = False
         self._cpu = 0.0
@@ -193,25 +194,28 @@ class _Child:
 
     def loaded(self) -> bool:
         """Whether it says that it waits for its inputs (rule 4). What it says instead stays to be read."""
-        self._read_until(1, 1, time.monotonic() + self._limits.wall_seconds)
+        started = time.monotonic()
+        self._read_until(1, 1, started + self._left)
+        # Whoever holds the shares waits: what is waited for here is not there for computing.
+        self._left = max(0.0, self._left - (time.monotonic() - started))
         if self._buffer[:1] != launcher.LOADED:
             return False
         del self._buffer[:1]
         return True
 
     def begin(self, inputs: Mapping[str, Input] | None) -> None:
-        """Fill the input files, close them to any change, and let the workload go; its time counts from now.
+        """Fill the input files, close them to any change, and let the workload go for what is left of its time.
 
         None for a workload that did not load: it gets nothing, and ends.
         """
-        self._deadline = time.monotonic() + self._limits.wall_seconds
+        self._deadline = time.monotonic() + self._left
         if inputs is None:
             return
         if inputs.keys() != self._inputs.keys():
             raise ValueError(f"expected inputs {sorted(self._inputs)}, found {sorted(inputs)}")
         for name, data in inputs.items():
             _fill(self._inputs[name], data)
-        self._deadline = time.monotonic() + self._limits.wall_seconds
+        self._deadline = time.monotonic() + self._left
         with contextlib.suppress(BrokenPipeError):  # it ended already, and says how
             os.write(self._go, b"g")
 

@@ -16,7 +16,8 @@
         │   ├── FileAltered
         │   ├── WheelRefused
         │   └── InterpreterMismatch
-        └── ParametersRefused
+        ├── ParametersRefused
+        └── WindowTooShort
 
 The first line of each docstring is the message's pattern.
 """
@@ -172,3 +173,15 @@ class ParametersRefused(WorkloadError):
             remedy="correct the job's parameters after the workload's schema",
         )
         self.name, self.got, self.expected = name, got, expected
+
+
+class WindowTooShort(WorkloadError):
+    """a settle window of {got} s leaves this workload too little time, expected at least {expected} s"""
+
+    def __init__(self, got: int, expected: int) -> None:
+        super().__init__(
+            f"a settle window of {got} s leaves this workload too little time, expected at least {expected} s",
+            remedy="ask for a longer settle window, or declare less wall_seconds, memory_bytes and max_bytes in "
+            "workload.toml (its digest changes)",
+        )
+        self.got, self.expected = got, expected

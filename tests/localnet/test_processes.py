@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -109,7 +108,7 @@ def test_killing_the_supervisors_process_leaves_no_descendant(tmp_path: Path) ->
     demo = f"""
 import signal, sys
 from pathlib import Path
-from scripts import processes
+from sealmarket_localnet import processes
 programs = processes.Supervisor(Path({str(tmp_path)!r}))
 for name in ("one", "two"):
     family = processes.says(r"family (\\d+) (\\d+)")
@@ -117,10 +116,7 @@ for name in ("one", "two"):
     print(found.answer[1], found.answer[2], flush=True)
 signal.pause()
 """
-    root = str(Path(processes.__file__).parents[1])
-    with subprocess.Popen(
-        python(demo), stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root}
-    ) as story:
+    with subprocess.Popen(python(demo), stdout=subprocess.PIPE, text=True) as story:
         assert story.stdout is not None
         descendants = [int(word) for _ in range(2) for word in story.stdout.readline().split()]
         assert len(descendants) == 4

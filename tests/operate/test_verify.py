@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from scripts import solidity, verification
-from scripts.solidity import CONTRACTS, Code, Compiled, Immutable
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Block
+from sealmarket.operate import bytecode, verify
+from sealmarket.operate.bytecode import CONTRACTS, Code, Compiled, Immutable
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.eip712 import domain_separator
@@ -87,7 +87,7 @@ class Twin:
 
 def failed(twin: Twin, compiled: Compiled = COMPILED) -> set[tuple[str, str]]:
     """What differs."""
-    report = verification.verify(twin, compiled, BLOCK)  # type: ignore[arg-type]
+    report = verify.verify(twin, compiled, BLOCK)  # type: ignore[arg-type]
     assert report.verified == all(finding.holds for finding in report.findings)
     return {(finding.contract, finding.what) for finding in report.findings if not finding.holds}
 
@@ -147,7 +147,7 @@ def test_a_book_with_an_oracle_node_exchanged_is_found() -> None:
 
 
 def test_a_report_without_findings_verifies_nothing() -> None:
-    assert not verification.Report(1, 1, "", ()).verified
+    assert not verify.Report(1, 1, "", ()).verified
 
 
 def test_what_was_deployed_as_compiled_is_verified() -> None:
@@ -155,7 +155,7 @@ def test_what_was_deployed_as_compiled_is_verified() -> None:
 
 
 def test_the_library_carries_code_for_each_contract_of_a_market() -> None:
-    found = solidity.carried()
+    found = bytecode.carried()
     assert set(found.codes) == set(CONTRACTS)
     for code in found.codes.values():
         assert all(not any(code.runtime[at : at + n]) for entry in code.immutables for at, n in entry.places)

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from scripts import toolchain
 from scripts.demo_story import chain as ground
 from scripts.demo_story.money import Money
 from sealmarket.chain.errors import RpcRefused
+from sealmarket.operate import inspect
+from sealmarket.operate.inspect import UnsuitableChain
 from sealmarket_localnet import chains
-from sealmarket_localnet.chains import UnsuitableChain
+from sealmarket_localnet.programs import ProgramNotFound
 
 
 def options(*words: str) -> argparse.Namespace:
@@ -75,7 +76,7 @@ class Node:
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> Callable[[Node], None]:
     def use(node: Node) -> None:
-        for module in (chains, ground):
+        for module in (inspect, ground):
             monkeypatch.setattr(module, "Rpc", lambda _url: node)
 
     return use
@@ -84,8 +85,8 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Callable[[Node], None]:
 def test_a_chain_that_names_no_final_block_needs_an_explicit_depth(node: Callable[[Node], None]) -> None:
     node(Node(final=None))
     with pytest.raises(UnsuitableChain, match=r"no finalized block.*depth:N"):
-        chains.inspect("http://n", chains.FINALIZED)
-    assert chains.inspect("http://n", chains.DEEP).final_seconds == 24
+        inspect.inspect("http://n", inspect.FINALIZED)
+    assert inspect.inspect("http://n", chains.DEEP).final_seconds == 24
 
 
 def test_an_account_with_too_little_coin_is_told_before_anything_is_sent(
@@ -115,9 +116,9 @@ def test_a_chain_of_somebody_elses_is_played_for_small_coin_and_with_patience(
 
 def test_where_there_is_no_anvil_hardhats_node_takes_its_place_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> Path:
-        raise toolchain.ToolMissing("anvil", "everywhere")
+        raise ProgramNotFound("anvil", "everywhere")
 
-    monkeypatch.setattr(toolchain, "anvil_binary", missing)
+    monkeypatch.setattr(chains, "anvil_binary", missing)
     monkeypatch.setattr(chains, "hardhat", lambda _programs, *, block_time: ("hardhat", block_time))
     said: list[str] = []
     assert chains.start(None, "anvil", block_time=2, said=said.append) == ("hardhat", 2)  # type: ignore[arg-type, comparison-overlap]
@@ -125,5 +126,5 @@ def test_where_there_is_no_anvil_hardhats_node_takes_its_place_and_it_is_said(mo
 
 
 def test_finality_rules_are_read() -> None:
-    assert chains.parse_finality("finalized") == chains.FINALIZED
-    assert chains.parse_finality("depth:12").depth == 12
+    assert inspect.parse_finality("finalized") == inspect.FINALIZED
+    assert inspect.parse_finality("depth:12").depth == 12

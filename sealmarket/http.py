@@ -1,0 +1,303 @@
+"""The one HTTP boundary: whatever this product asks of a server is bounded here, in bytes and in time.
+
+1. Only the identity encoding is asked for and taken, so that no answer grows after it has left the wire.
+2. A body is counted while it arrives, an error's body too; the caller names the most that it takes.
+3. A request has one deadline for all of it: connecting, TLS, sending, headers, body. A server that sends a byte now
+   and then gains nothing by it. A large transfer may add a pace, in bytes per second, that it has to keep up.
+4. Redirects are not followed, and what is on this machine is not asked through a proxy.
+
+Looking up a host's name is the operating system's, with its own time limit.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpcore
+import httpx
+
+from sealmarket_enclave.protocol.errors import SealmarketError
+
+MAXIMUM_ERROR_BODY = 64 << 10
+"""Bytes that are read of an error's body."""
+_MAXIMUM_ADDRESSES = 4
+
+
+class HttpError(SealmarketError):
+    """A server gave no answer that can be taken."""
+
+
+class NoAnswer(HttpError):
+    """{url} gives no answer: {detail}"""
+
+    def __init__(self, url: str, detail: str) -> None:
+        super().__init__(f"{url} gives no answer: {detail}", remedy="check the URL, and that the server runs")
+        self.url, self.detail = url, detail
+
+
+class DeadlineExceeded(NoAnswer):
+    """{url} gives no answer: it was not complete after {seconds} s"""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        super().__init__(url, f"it was not complete after {seconds:g} s")
+        self.remedy = "try again, or ask another server: this one is overloaded, or holds its callers up"
+
+
+class AnswerTooLarge(HttpError):
+    """{url} answers with more than {limit} bytes"""
+
+    def __init__(self, url: str, limit: int) -> None:
+        super().__init__(f"{url} answers with more than {limit} bytes", remedy="ask for less, or ask another server")
+        self.url, self.limit = url, limit
+
+
+class EncodedAnswer(HttpError):
+    """{url} answers with the content encoding {encoding}, which was not asked for"""
+
+    def __init__(self, url: str, encoding: str) -> None:
+        super().__init__(
+            f"{url} answers with the content encoding {encoding[:80]!r}, which was not asked for",
+            remedy="ask another server, or turn compression off in the proxy before this one",
+        )
+        self.url, self.encoding = url, encoding
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and headers, with the body still on the wire. ``limit`` is the most that is read of it."""
+
+    url: str
+    status: int
+    headers: httpx.Headers
+    limit: int
+    _response: httpx.Response
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is one of 200 to 299."""
+        return 200 <= self.status < 300
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body as it arrives. Raises :class:`EncodedAnswer`, :class:`AnswerTooLarge`."""
+        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise EncodedAnswer(self.url, encoding)
+        seen = 0
+        for piece in self._response.iter_bytes():
+            seen += len(piece)
+            if seen > self.limit:
+                raise AnswerTooLarge(self.url, self.limit)
+            yield piece
+
+    def body(self) -> bytes:
+        """The whole body. Raises as :meth:`pieces`."""
+        whole = bytearray()
+        for piece in self.pieces():
+            whole += piece
+        return bytes(whole)
+
+    def error_body(self) -> bytes:
+        """The beginning of an error's body; empty when it cannot be taken."""
+        whole = bytearray()
+        try:
+            for piece in self.pieces():
+                whole += piece
+                if len(whole) >= MAXIMUM_ERROR_BODY:
+                    break
+        except (AnswerTooLarge, EncodedAnswer):
+            pass  # the status says what matters
+        return bytes(whole[:MAXIMUM_ERROR_BODY])
+
+
+class HttpClient:
+    """Connections to servers. Threads may share it.
+
+    Args:
+        seconds: for a whole request.
+        base: a URL of the server, to choose a proxy of the environment by; None takes none.
+        retries: how often a connection that cannot be made is tried again.
+        transport: for tests, what stands where the network would be.
+    """
+
+    def __init__(
+        self,
+        *,
+        seconds: float,
+        base: str | None = None,
+        retries: int = 0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._seconds = seconds
+        self._client = httpx.Client(
+            transport=transport or _Transport(proxy=_proxy_of(base) if base else None, retries=retries),
+            headers={"accept-encoding": "identity"},
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    @contextmanager
+    def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        limit: int,
+        pace: int | None = None,
+        content: bytes | Iterable[bytes] | None = None,
+        headers: dict[str, str] | None = None,
+        params: dict[str, str] | None = None,
+    ) -> Iterator[Answer]:
+        """One request; the answer's body is read inside the ``with``.
+
+        Args:
+            limit: bytes of body.
+            pace: bytes per second. Each byte that moves adds its time to the deadline; None adds none.
+
+        Raises:
+            NoAnswer, DeadlineExceeded, AnswerTooLarge, EncodedAnswer.
+        """
+        deadline = _Deadline(self._seconds, pace)
+        timeouts = dict.fromkeys(("connect", "read", "write"), deadline) | {"pool": self._seconds}
+        try:
+            with self._client.stream(
+                method, url, content=content, headers=headers, params=params, extensions={"timeout": timeouts}
+            ) as response:
+                yield Answer(url, response.status_code, response.headers, limit, response)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            if isinstance(error, httpx.TimeoutException) or deadline.left <= 0:
+                raise DeadlineExceeded(url, self._seconds) from error
+            raise NoAnswer(url, f"{type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL names this machine by its loopback interface."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _proxy_of(url: str) -> str | None:
+    # A proxy from the environment has no business between us and a server on this machine.
+    parts = urlsplit(url)
+    if is_loopback(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+# --- the deadline, below httpcore -------------------------------------------------------------------------------
+
+
+class _Deadline(float):
+    """The timeout of every step of one request. httpcore hands it down unread; the network stream asks what is left."""
+
+    _end: float
+    _pace: int | None
+
+    def __new__(cls, seconds: float, pace: int | None) -> _Deadline:
+        made = super().__new__(cls, seconds)
+        made._end, made._pace = time.monotonic() + seconds, pace
+        return made
+
+    @property
+    def left(self) -> float:
+        return self._end - time.monotonic()
+
+    def moved(self, size: int) -> None:
+        if self._pace:
+            self._end += size / self._pace
+
+
+def _left(timeout: float | None) -> float | None:
+    if not isinstance(timeout, _Deadline):
+        return timeout
+    if (left := timeout.left) <= 0:
+        raise httpcore.ReadTimeout("the request's time is up")
+    return left
+
+
+def _moved(timeout: float | None, size: int) -> None:
+    if isinstance(timeout, _Deadline):
+        timeout.moved(size)
+
+
+class _Stream(httpcore.NetworkStream):
+    """A stream whose every step has what is left of the request's time."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        piece = self._stream.read(max_bytes, _left(timeout))
+        _moved(timeout, len(piece))
+        return piece
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        # Small pieces: the stream below starts its clock anew for each part of a buffer that it gets rid of.
+        for start in range(0, len(buffer), 1 << 16):
+            piece = buffer[start : start + (1 << 16)]
+            self._stream.write(piece, _left(timeout))
+            _moved(timeout, len(piece))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Network(httpcore.SyncBackend):
+    """Connections by TCP, with the deadline for all addresses of a host together."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.NetworkStream:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(str(error)) from error
+        problem: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in list(dict.fromkeys(str(entry[4][0]) for entry in found))[:_MAXIMUM_ADDRESSES]:
+            try:
+                return _Stream(super().connect_tcp(address, port, _left(timeout), local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                problem = error
+        raise problem
+
+
+class _Transport(httpx.HTTPTransport):
+    """httpx's transport over :class:`_Network`. httpx has no public way to name one; without it nothing starts."""
+
+    def __init__(self, *, proxy: str | None, retries: int) -> None:
+        super().__init__(proxy=proxy, retries=retries)
+        if not isinstance(getattr(self._pool, "_network_backend", None), httpcore.NetworkBackend):
+            raise RuntimeError("this release of httpx or httpcore has no network backend to bound: install another")
+        self._pool._network_backend = _Network()  # noqa: SLF001

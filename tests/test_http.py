@@ -1,0 +1,287 @@
+"""The HTTP boundary against servers that mean ill: each is refused in time, in few bytes, with a type of its own."""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sealmarket.attestation.collateral.fetch import Endpoints, Fetcher
+from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.chain.errors import ChainUnavailable
+from sealmarket.chain.rpc import Rpc
+from sealmarket.client import http as client_http
+from sealmarket.client.errors import NotInStore, StoreRefused, StoreUnavailable
+from sealmarket.http import (
+    MAXIMUM_ERROR_BODY,
+    AnswerTooLarge,
+    DeadlineExceeded,
+    EncodedAnswer,
+    HttpClient,
+    NoAnswer,
+    is_loopback,
+)
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_oracle import errors as oracle_errors
+from sealmarket_oracle.store import HttpStore
+
+pytestmark = pytest.mark.loopback
+SECONDS = 0.6
+"""The deadline of the clients here."""
+SOON = 5.0
+"""What a busy machine may add to it."""
+NAME = Bytes32(bytes(32))
+OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\n"
+Behaviour = Callable[[socket.socket], None]
+
+
+class Server:
+    """Takes connections, reads a request's head and hands each to one behaviour. ``heads`` is what was asked."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.behave: Behaviour = lambda _connection: None
+        self.heads: list[bytes] = []
+        self.closing = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while not self.closing.is_set():
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                self.heads.append(connection.recv(1 << 16))
+                self.behave(connection)
+            except OSError:
+                pass  # the client has gone, which is what it should do
+
+    def close(self) -> None:
+        self.closing.set()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client() -> Iterator[HttpClient]:
+    made = HttpClient(seconds=SECONDS)
+    yield made
+    made.close()
+
+
+def get(client: HttpClient, url: str, *, limit: int = 1000, pace: int | None = None) -> bytes:
+    with client.ask("GET", url, limit=limit, pace=pace) as answer:
+        return answer.body()
+
+
+def bomb(connection: socket.socket) -> None:
+    body = gzip.compress(gzip.compress(bytes(1 << 24)))
+    connection.sendall(OK + b"content-encoding: gzip, gzip\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+
+def drip(head: bytes) -> Behaviour:
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(head)
+        for _ in range(600):
+            connection.sendall(b"x")
+            time.sleep(0.05)
+
+    return behave
+
+
+def flood(head: bytes) -> Behaviour:
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(head)
+        for _ in range(1 << 10):
+            connection.sendall(bytes(1 << 20))
+
+    return behave
+
+
+def hang(_connection: socket.socket) -> None:
+    time.sleep(SECONDS + 2 * SOON)
+
+
+DRIPS = {
+    "a body": drip(OK + b"content-length: 1000000\r\n\r\n"),
+    "a body in chunks": drip(OK + b"transfer-encoding: chunked\r\n\r\n"),
+    "headers": drip(OK + b"x-long: "),
+    "a status line": drip(b"HTTP/1.1 200 "),
+    "nothing": hang,
+}
+
+
+@pytest.mark.parametrize("what", DRIPS)
+def test_a_server_that_drips_is_left_at_the_deadline(what: str, server: Server, client: HttpClient) -> None:
+    server.behave = DRIPS[what]
+    begun = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match=r"not complete after 0\.6 s"):
+        get(client, server.url, limit=1 << 20)
+    assert time.monotonic() - begun < SECONDS + SOON
+
+
+def test_a_server_that_takes_no_body_is_left_at_the_deadline(server: Server, client: HttpClient) -> None:
+    server.behave = hang
+    begun = time.monotonic()
+    with pytest.raises(NoAnswer), client.ask("PUT", server.url, limit=10, content=bytes(64 << 20)):
+        pass
+    assert time.monotonic() - begun < SECONDS + SOON
+
+
+def test_a_compressed_answer_is_refused_and_was_not_asked_for(server: Server, client: HttpClient) -> None:
+    server.behave = bomb
+    with pytest.raises(EncodedAnswer, match="gzip"):
+        get(client, server.url, limit=1 << 30)
+    assert b"accept-encoding: identity\r\n" in server.heads[0].lower()
+
+
+@pytest.mark.parametrize("head", [OK + b"\r\n", OK + b"content-length: 999999999\r\n\r\n"])
+def test_an_answer_without_end_is_refused_at_its_limit(head: bytes, server: Server, client: HttpClient) -> None:
+    server.behave = flood(head)
+    with pytest.raises(AnswerTooLarge, match="more than 1000 bytes"):
+        get(client, server.url)
+
+
+def test_an_errors_body_is_read_up_to_a_bound(server: Server, client: HttpClient) -> None:
+    server.behave = flood(b"HTTP/1.1 500 no\r\n\r\n")
+    with client.ask("GET", server.url, limit=1 << 30) as answer:
+        assert answer.status == 500
+        assert len(answer.error_body()) == MAXIMUM_ERROR_BODY
+
+
+def test_a_transfer_that_keeps_its_pace_may_take_longer(server: Server, client: HttpClient) -> None:
+    def steady(connection: socket.socket) -> None:
+        connection.sendall(OK + b"content-length: 30000\r\n\r\n")
+        for _ in range(30):
+            connection.sendall(bytes(1000))
+            time.sleep(0.05)
+
+    server.behave = steady
+    with pytest.raises(DeadlineExceeded):
+        get(client, server.url, limit=30_000)
+    assert get(client, server.url, limit=30_000, pace=2_000) == bytes(30_000)
+    server.behave = DRIPS["a body"]
+    with pytest.raises(DeadlineExceeded):
+        get(client, server.url, limit=1 << 20, pace=2_000)
+
+
+def test_a_redirect_is_an_answer_and_not_followed(server: Server, client: HttpClient) -> None:
+    server.behave = lambda connection: connection.sendall(
+        b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"
+    )
+    with client.ask("GET", server.url, limit=10) as answer:
+        assert answer.status == 302
+    assert len(server.heads) == 1
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://[::1", "http://" + "a" * 70 + ".invalid", "ftp://x"])
+def test_a_url_that_leads_nowhere_is_no_answer(url: str, client: HttpClient) -> None:
+    with pytest.raises(NoAnswer):
+        get(client, url)
+
+
+@pytest.mark.parametrize(
+    ("url", "ours"),
+    [("http://localhost:1", True), ("http://127.0.0.9", True), ("http://[::1]:2", True), ("http://10.0.0.1", False)],
+)
+def test_what_is_on_this_machine_is_known_by_its_host(url: str, ours: bool) -> None:
+    assert is_loopback(url) is ours
+
+
+# --- each client says it in its own words ------------------------------------------------------------------------
+
+
+def _oracle(url: str) -> object:
+    return HttpStore(url, seconds=SECONDS).document(NAME)
+
+
+def _oracle_head(url: str) -> object:
+    return HttpStore(url, seconds=SECONDS).has("containers", NAME)
+
+
+def _oracle_put(url: str) -> object:
+    HttpStore(url, seconds=SECONDS).keep(b"document")
+    return None
+
+
+def _client(url: str) -> object:
+    return client_http.Http(url, timeout=SECONDS).get("/v1/documents/x", what="document", limit=1000)
+
+
+def _client_post(url: str) -> object:
+    return client_http.Http(url, timeout=SECONDS).send("POST", "/v1/requests", b"{}", what="request")
+
+
+def _rpc(url: str) -> object:
+    return Rpc(url, timeout=SECONDS).call("eth_chainId")
+
+
+def _collateral(url: str, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr("sealmarket.attestation.collateral.fetch.SECONDS", SECONDS)
+    with Fetcher(Endpoints(amd=url)) as fetcher:
+        return fetcher.vcek("Milan", bytes(64), {})
+
+
+CLIENTS: dict[str, tuple[Callable[[str], object], tuple[type[SealmarketError], ...]]] = {
+    "a node reads a document": (_oracle, (oracle_errors.StoreUnavailable,)),
+    "a node asks for a blob": (_oracle_head, (oracle_errors.StoreUnavailable,)),
+    "a node keeps a document": (_oracle_put, (oracle_errors.StoreUnavailable,)),
+    "a client reads": (_client, (StoreUnavailable, StoreRefused)),
+    "a client posts": (_client_post, (StoreUnavailable, StoreRefused)),
+    "anybody reads the chain": (_rpc, (ChainUnavailable,)),
+}
+
+
+READS_A_BODY = CLIENTS.keys() - {"a node asks for a blob", "a node keeps a document"}
+
+
+@pytest.mark.parametrize(
+    ("who", "what"),
+    [
+        *((who, what) for who in sorted(CLIENTS) for what in ("headers", "nothing")),
+        *((who, what) for who in sorted(READS_A_BODY) for what in ("a body", "a bomb")),
+    ],
+)
+def test_every_client_is_out_in_time_with_its_own_error(who: str, what: str, server: Server) -> None:
+    server.behave = bomb if what == "a bomb" else DRIPS[what]
+    call, errors = CLIENTS[who]
+    importlib.import_module("web3")  # takes seconds on a busy machine, and is none of the request's
+    begun = time.monotonic()
+    with pytest.raises(errors):
+        call(server.url)
+    assert time.monotonic() - begun < SECONDS + SOON
+
+
+@pytest.mark.parametrize("what", ["a body", "a bomb"])
+def test_a_vendors_server_is_bounded_too(what: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.behave = bomb if what == "a bomb" else DRIPS[what]
+    with pytest.raises(CollateralError):
+        _collateral(server.url, monkeypatch)
+
+
+def test_a_client_reads_little_of_a_long_error_and_still_says_what_it_is(server: Server) -> None:
+    server.behave = flood(b"HTTP/1.1 404 no\r\n\r\n")
+    with pytest.raises(NotInStore):
+        _client(server.url)
+    server.behave = flood(b"HTTP/1.1 500 no\r\n\r\n")
+    with pytest.raises(StoreUnavailable, match="HTTP 500"):
+        _client(server.url)
