@@ -30,9 +30,9 @@ from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.signing import sign
 from sealmarket_enclave.workload.bundle import pack
 from sealmarket_worker.agent import Agent
-from sealmarket_worker.jobrun import Workshop
+from sealmarket_worker.jobrun import HostContext
 from sealmarket_worker.journal import Journal
-from sealmarket_worker.materials import Intake
+from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import JobProgress
 from sealmarket_worker.session import EnclaveSession
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin
@@ -95,7 +95,7 @@ class StoreTwin(httpx.BaseTransport):
 
 
 @dataclass
-class LedgerTwin:
+class TransactionsTwin:
     """The provider's transactions on the chain in memory."""
 
     chain: MemoryChain
@@ -226,7 +226,7 @@ class HostTwin:
         self.store.fill(scene)
         self.driver = DriverTwin(folder / "scratch")
         self.nodes = NodesTwin(scene, self.chain, self.store)
-        self.ledger = LedgerTwin(self.chain)
+        self.transactions = TransactionsTwin(self.chain)
         self.events: list[JobProgress] = []
         self.on_tick: Callable[[], None] = self.decide_when_quoted
         self.start()
@@ -236,13 +236,13 @@ class HostTwin:
         self.stop = TickingStop(self)
         self.journal = Journal(self.folder / "journal.sqlite")
         store = Store("http://store", transport=self.store)
-        self.shop = Workshop(
+        self.context = HostContext(
             chain=self.chain,
-            ledger=self.ledger,
+            transactions=self.transactions,
             store=store,
             nodes=self.nodes,
             driver=self.driver,
-            intake=Intake(store, self.folder, self.scene.wheels),
+            materials=MaterialStore(store, self.folder, self.scene.wheels),
             journal=self.journal,
             sign=self._sign,
             state=self.folder,
@@ -268,7 +268,7 @@ class HostTwin:
 
     def run(self) -> None:
         """Work in this thread until nothing is open, or the host was stopped."""
-        agent = Agent(self.shop, self.scene.spec.provider, max_jobs=1)
+        agent = Agent(self.context, self.scene.spec.provider, max_jobs=1)
         agent.turn()
         agent.join()
 

@@ -16,11 +16,11 @@ from sealmarket_worker.config import WorkerConfig
 from sealmarket_worker.drivers.installed import driver_named
 from sealmarket_worker.drivers.interface import DriverSettings
 from sealmarket_worker.image import base_interpreter, build_image
-from sealmarket_worker.jobrun import Workshop
+from sealmarket_worker.jobrun import HostContext
 from sealmarket_worker.journal import Journal
-from sealmarket_worker.materials import Intake
+from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import Listener, ProgressLog
-from sealmarket_worker.transactions import ChainLedger
+from sealmarket_worker.transactions import ChainTransactions
 
 PROGRESS = "progress.jsonl"
 JOURNAL = "journal.sqlite"
@@ -44,13 +44,13 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
     factory = driver_named(config.driver, config.tee)
     image = config.image or build_image(config.state / "image")
     settings = DriverSettings(tee=config.tee, device=config.device, image=image, interpreter=base_interpreter())
-    shop = Workshop(
+    host = HostContext(
         chain=chain,
-        ledger=ChainLedger(chain, sender),
+        transactions=ChainTransactions(chain, sender),
         store=store,
         nodes=nodes,
         driver=factory.open(settings),
-        intake=Intake(store, config.state, config.wheels),
+        materials=MaterialStore(store, config.state, config.wheels),
         journal=journal,
         sign=lambda quote: signing.sign(account, config.book, quote),
         state=config.state,
@@ -63,7 +63,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
         log.warning("the driver %s gives SIMULATED %s evidence, no hardware", config.driver, config.tee.name)
     try:
         ready()
-        Agent(shop, sender.address, max_jobs=config.max_jobs).run()
+        Agent(host, sender.address, max_jobs=config.max_jobs).run()
     finally:
         nodes.close()
         store.close()

@@ -84,16 +84,16 @@ def nothing(spec: JobSpec, seals: tuple[Seal, ...]) -> Materials:
     return Materials(spec, seals, nil, nil, None, None, None, None, {}, {})
 
 
-class Intake:
+class MaterialStore:
     """Fetches from the store into ``state``. Ciphertext and environments are kept for the next job."""
 
     def __init__(self, store: Store, state: Path, wheels: Path) -> None:
         self._store, self._state, self._wheels = store, state, wheels
         self._installing = threading.Lock()
 
-    def gathering(self, spec: JobSpec, seals: tuple[Seal, ...]) -> Gathering:
+    def fetcher(self, spec: JobSpec, seals: tuple[Seal, ...]) -> MaterialFetcher:
         """Begin with a job."""
-        return Gathering(self, self._store, spec, seals)
+        return MaterialFetcher(self, self._store, spec, seals)
 
     def container(self, root: Bytes32) -> Path:
         """A container on this disk, held against its root. Raises :class:`ClientError`, ``OSError``."""
@@ -132,15 +132,15 @@ class Intake:
         return target
 
 
-class Gathering:
-    """One job's materials, bit by bit: each :meth:`turn` asks for what is missing still."""
+class MaterialFetcher:
+    """One job's materials, bit by bit: each :meth:`poll` asks for what is missing still."""
 
-    def __init__(self, intake: Intake, store: Store, spec: JobSpec, seals: tuple[Seal, ...]) -> None:
-        self._intake, self._store, self._spec, self._seals = intake, store, spec, seals
+    def __init__(self, materials: MaterialStore, store: Store, spec: JobSpec, seals: tuple[Seal, ...]) -> None:
+        self._held, self._store, self._spec, self._seals = materials, store, spec, seals
         self._found: dict[tuple[str, Bytes32], object] = {}
         self._hopeless: dict[Bytes32, str] = {}
 
-    def turn(self) -> Materials:
+    def poll(self) -> Materials:
         """Everything that can be had now.
 
         Raises:
@@ -167,11 +167,11 @@ class Gathering:
         policies = tuple(document(seal.policy_hash) for seal in self._seals)
         share_sets = tuple(document(seal.share_root) for seal in self._seals)
         result_key = document(spec.result_key_hash)
-        environment = self._intake.environment(bundle.environment) if bundle is not None else None
+        environment = self._held.environment(bundle.environment) if bundle is not None else None
         containers: dict[Bytes32, Path] = {}
         for root in {seal.content_root for seal in self._seals} - self._hopeless.keys():
             try:
-                path = had("container", root, lambda root=root: self._intake.container(root))  # type: ignore[misc]
+                path = had("container", root, lambda root=root: self._held.container(root))  # type: ignore[misc]
             except OSError as error:
                 # No room for it here. Fetching it again and again would not make any.
                 self._hopeless[root] = missing[root] = f"container {root}: {error.strerror or error}"

@@ -53,7 +53,7 @@ class ProgressLog:
             log.warning("%s cannot be written: %s", self._path.name, error)
 
 
-class Storyteller:
+class ProgressReporter:
     """Tells the stages of one job in order; each begins where the one before ended."""
 
     def __init__(self, job_id: JobId, listeners: tuple[Listener, ...]) -> None:
