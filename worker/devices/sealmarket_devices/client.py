@@ -53,8 +53,7 @@ class LaunchedEnclave:
 
 
 class VirtualDevice:
-    """A connection to a virtual device's control socket; usable as a context manager, by one thread at a
-    time."""
+    """A connection to a virtual device's control socket; usable as a context manager, by one thread at a time."""
 
     def __init__(self, path: Path, *, timeout: float = 60.0) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -93,13 +92,11 @@ class VirtualDevice:
         return LaunchedEnclave(info.id, info.pid, ours, measured)
 
     def endorsements(self) -> str:
-        """What goes with this device's evidence: Intel collateral as JSON, or AMD certificates and CRLs as
-        PEM."""
+        """What goes with this device's evidence: Intel collateral as JSON, or AMD certificates and CRLs as PEM."""
         return self._ask(wire.Collateral(), wire.Endorsements).text
 
     def root(self) -> bytes:
-        """The development root, DER: a verifier that is told to trust it grades the evidence
-        ``simulated``."""
+        """The development root, DER: a verifier that trusts it grades the evidence ``simulated``."""
         return self._ask(wire.Root(), wire.RootCertificate).der
 
     def enclaves(self) -> tuple[wire.EnclaveInfo, ...]:

@@ -81,8 +81,7 @@ class _Enclave:
 
 
 class Device:
-    """A device that listens on ``socket_path``. ``debug`` shows the enclaves' output, and their evidence says
-    so."""
+    """A device that listens on ``socket_path``. ``debug`` shows the enclaves' output, and their evidence says so."""
 
     def __init__(self, tee: VirtualTee, store: TreeStore, socket_path: Path, *, debug: bool = False) -> None:
         self._tee = tee

@@ -1,6 +1,6 @@
 """The worker's agent: follow the chain for jobs of this provider, and carry each to its end.
 
-What it works on comes from the chain at final blocks, never from the backend's word. It may be killed at any moment:
+What it works on comes from the chain at final blocks, never from the backend. It may be killed at any moment:
 the journal says what to do at the next start.
 """
 
@@ -42,7 +42,7 @@ class Agent:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def turn(self) -> None:
-        """Read what final blocks told since the last turn, and start what is not running. Raises ``ChainError``."""
+        """Read the final blocks since the last turn, and start what is not running. Raises ``ChainError``."""
         self._follow()
         for job_id, future in list(self._running.items()):
             if future.done():
@@ -66,14 +66,14 @@ class Agent:
         first = journal.cursor(chain.book.deployed_at - 1) + 1
         if final.number < first:
             return
-        told = chain.events(first, final.number)
-        for event in told:
+        events = chain.events(first, final.number)
+        for event in events:
             if isinstance(event, UnreadableLog):
                 log.warning("%s of %s does not read and is left alone: %s", event.name, event.subject, event.reason)
-        seals = [event.seal for event in told if isinstance(event, AssetPublished)]
+        seals = [event.seal for event in events if isinstance(event, AssetPublished)]
         matched = [
             (event.job_id, event.spec, int(event.at.block_number))
-            for event in told
+            for event in events
             if isinstance(event, JobMatched)
             and event.spec.provider == self._provider
             and event.spec.tee == self._host.driver.tee

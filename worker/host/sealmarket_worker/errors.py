@@ -8,7 +8,7 @@
         ├── UnknownKind            the enclave has no such kind of job
         ├── EnclaveRefused         the enclave stopped, with its own code
         ├── EnclaveLost            the enclave's process or its device is gone
-        ├── InputMissing           something that this host itself needs for the job cannot be had, or not in time
+        ├── InputMissing           something that this host itself needs for the job is not available, or not in time
         ├── JobOver                the job ended or left the state that the host waits in
         └── JournalConflict        a journal entry is not in the state that a step starts from
 
@@ -80,11 +80,11 @@ class EnclaveLost(HostError):
 
 
 class InputMissing(HostError):
-    """{what} cannot be had: {detail}"""
+    """{what} is not available: {detail}"""
 
     def __init__(self, what: str, detail: str) -> None:
         super().__init__(
-            f"{what} cannot be had: {detail}",
+            f"{what} is not available: {detail}",
             remedy="see what this host lacks, and try again while the job's window is open",
         )
         self.what = what

@@ -37,7 +37,7 @@ def sealed_envelope(
     result_key: bytes | None,
     signature: HexBytes,
 ) -> EvidenceEnvelope:
-    """The package for every member, in order, and for the consumer's result key if that is to be had and is one.
+    """The package for every member, in order, and for the consumer's result key if that is available and is one.
 
     ``signature`` is the provider's over the EIP-712 ``Quote``.
     """

@@ -2,16 +2,16 @@
 
 Steps; the journal's state stands where a crash would find it:
 
-1. ``matched``: gather and check everything that the job names, for a share of the quote window. What cannot be had in
-   time, or is false, is marked: the job is quoted all the same, and the nodes say whose fault it is.
+1. ``matched``: gather and check everything that the job names, for a share of the quote window. What is not available
+   in time, or is false, is marked: the job is quoted all the same, and the nodes say whose fault it is.
 2. Launch an enclave and take its evidence, over a block that is final now.
 3. ``quoting``: post the evidence hash, once. ``quoted`` when that is final; then post the evidence, sealed to nodes.
 4. Wait for the committee. Ask the enclave at once whether the job can run at all. Take releases from whichever nodes
    answer, until the enclave holds enough right shares; or post their promises never to release, once enough say so.
-5. Serve ciphertext while the job is open on chain; take the enclave's signed word. ``finished``: the journal has it.
-6. Upload ciphertext, envelope and receipt, post the result; settle ourselves if nobody else does. ``done`` when final.
+5. Serve ciphertext while the job is open on chain; take what the enclave signed. ``finished``: the journal has it.
+6. Upload ciphertext, envelope and receipt, post the result; settle if no other party does. ``done`` when final.
 
-A job that ends in another way is given up, with the reason in the journal and in the story.
+A job that ends in another way is given up, with the reason in the journal and in the progress log.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _T = TypeVar("_T")
 _LATER = (ChainUnavailable, BlockGone, StoreUnavailable, NotInStore, StoreLied)
 _FINISHED = frozenset({Status.SETTLED, Status.MATURED, Status.CHALLENGED, Status.FAILED})
 _GRACE_SECONDS = 120
-"""How long past its deadline a job may stay unclosed before the host stops waiting for whoever closes it."""
+"""How long past its deadline a job may stay unclosed before the host stops waiting for the closing transaction."""
 _STAGES: dict[str, StageName] = {
     "importing": "load",
     "opening": "open",
@@ -156,11 +156,11 @@ class JobRun:
             seals.append(seal)
         if (why := self._host.limits.against_terms(entry.spec)) is not None:
             return self._declined(nothing(entry.spec, tuple(seals)), why)
-        fetcher, told = self._host.materials.fetcher(entry.spec, tuple(seals)), ""
+        fetcher, reported = self._host.materials.fetcher(entry.spec, tuple(seals)), ""
         while (materials := fetcher.poll()).missing:
             lacking = "; ".join(materials.missing.values())
-            if lacking != told:
-                told = lacking
+            if lacking != reported:
+                reported = lacking
                 self._progress.note(lacking)
             if self._is_over(latest):
                 self._progress.note("it is quoted without; the oracle nodes say whose fault that is")
@@ -206,8 +206,8 @@ class JobRun:
                 raise
 
     def _quoted_as(self, entry: JobEntry) -> Bytes32 | None:
-        told = self._host.chain.events(entry.matched_block, self._host.chain.head().number)
-        quotes = (event for event in told if isinstance(event, JobQuoted) and event.job_id == self._job_id)
+        events = self._host.chain.events(entry.matched_block, self._host.chain.head().number)
+        quotes = (event for event in events if isinstance(event, JobQuoted) and event.job_id == self._job_id)
         return next((event.evidence_hash for event in quotes), None)
 
     def _collect(self, entry: JobEntry, session: EnclaveSession, committee: Committee, evidence: Evidence) -> None:
@@ -256,8 +256,8 @@ class JobRun:
         delivered.update(keccak(raw) for raw in fresh)
         return fresh
 
-    def _complain(self, told: Sequence[SignedComplaint], known: set[SignedComplaint]) -> None:
-        for complaint in set(told) - known:
+    def _complain(self, reported: Sequence[SignedComplaint], known: set[SignedComplaint]) -> None:
+        for complaint in set(reported) - known:
             known.add(complaint)
             node = complaint.complaint.node.checksum
             self._progress.note(f"node {node} released a false share; it is left out, under the enclave's signature")
@@ -377,17 +377,17 @@ class JobRun:
 
     def _patiently(self, step: Callable[[], _T], deadline: int | None, *also: type[Exception]) -> _T:
         """Do something that may have to wait for others; ``deadline`` is in the chain's time."""
-        told = ""
+        reported = ""
         later: tuple[type[Exception], ...] = (*_LATER, *also)
         while True:
             try:
                 return step()
             except later as error:
-                if str(error) != told:
-                    told = str(error)
-                    self._progress.note(told)
+                if str(error) != reported:
+                    reported = str(error)
+                    self._progress.note(reported)
                 if deadline is not None:
-                    self._require_time(deadline, told)
+                    self._require_time(deadline, reported)
             self._pause()
 
     def _require_time(self, deadline: int, what: str) -> None:

@@ -1,4 +1,4 @@
-"""What a host must remember across a crash: the jobs it works for, how far it came, and the enclave's word.
+"""What a host must remember across a crash: the jobs it works for, how far it came, and what the enclave signed.
 
 States::
 
@@ -52,7 +52,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobEntry:
-    """One job in the journal. ``outcome`` is there once the enclave gave its word."""
+    """One job in the journal. ``outcome`` is there once the enclave has signed the end."""
 
     job_id: JobId
     spec: JobSpec
@@ -90,7 +90,7 @@ class Journal:
         return int(row[0]) if row else default
 
     def advance(self, block: int, seals: list[Seal], matched: list[tuple[JobId, JobSpec, int]]) -> None:
-        """Note what final blocks told, together with how far they were read."""
+        """Record the events of final blocks, together with how far they were read."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -150,7 +150,7 @@ class Journal:
         self._move(job_id, (JobState.QUOTING,), JobState.QUOTED, "")
 
     def finished(self, job_id: JobId, outcome: Outcome) -> None:
-        """``quoted -> finished``: the enclave's word and everything that goes with it."""
+        """``quoted -> finished``: what the enclave signed and everything that goes with it."""
         self._move(
             job_id,
             (JobState.QUOTED,),
@@ -163,11 +163,11 @@ class Journal:
         )
 
     def done(self, job_id: JobId) -> None:
-        """``finished -> done``: the chain has the enclave's word. The result's ciphertext is kept by the store."""
+        """``finished -> done``: the chain has what the enclave signed. The result's ciphertext is kept by the store."""
         self._move(job_id, (JobState.FINISHED,), JobState.DONE, "container = NULL")
 
     def give_up(self, job_id: JobId, reason: str) -> None:
-        """Whatever is not over ``-> given_up``, with the reason in words."""
+        """Whatever is not over ``-> given_up``, with the reason."""
         open_states = (JobState.MATCHED, JobState.QUOTING, JobState.QUOTED, JobState.FINISHED)
         self._move(job_id, open_states, JobState.GIVEN_UP, "reason = ?", reason)
 

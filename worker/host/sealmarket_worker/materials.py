@@ -1,8 +1,7 @@
 """Gather everything that a job names, and check it without any key, before an enclave is started.
 
-What is missing or false is the fault of whoever named it, and for the oracle nodes to say at the decision. So a host
-quotes all the same, with what it lacks marked: the enclave never goes on with such a job, and no honest node accepts
-it.
+What is missing or false is the fault of the party that named it, and the oracle nodes decide so. The host quotes the
+job all the same, with what it lacks marked: the enclave does not go on with it, and no honest node accepts it.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _T = TypeVar("_T")
 class Materials:
     """A job with what it names, checked as far as one can without a key; None for what is in ``missing``.
 
-    ``missing`` holds, by the name under which the job knows it, why something could not be had.
+    ``missing`` holds, by the name under which the job knows it, why it is not available.
     """
 
     spec: JobSpec
@@ -112,7 +111,7 @@ class MaterialStore:
         """The installed wheels; the enclave takes its own copy and checks every byte of it.
 
         Raises:
-            InputMissing: this host cannot provide it, which is its own matter.
+            InputMissing: this host cannot provide it.
         """
         name = hashlib.sha256(environment.canonical()).hexdigest()
         target = self._state / "environments" / name
@@ -141,7 +140,7 @@ class MaterialFetcher:
         self._hopeless: dict[Bytes32, str] = {}
 
     def poll(self) -> Materials:
-        """Everything that can be had now.
+        """Everything that is available now.
 
         Raises:
             InputMissing: the workload is there, and this host cannot provide its environment.

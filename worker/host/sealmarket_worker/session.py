@@ -1,4 +1,4 @@
-"""The host's side of one enclave: give it a job, take evidence, deliver releases, serve ciphertext, take its word."""
+"""The host's side of one enclave: load a job, take evidence, deliver releases, serve ciphertext, take what it signs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The enclave's signed word, with what belongs into the store. ``container`` is None after a failure."""
+    """What the enclave signed, with what belongs into the store. ``container`` is None after a failure."""
 
     posted: PostedResult
     receipt: bytes
@@ -77,7 +77,7 @@ class EnclaveSession:
         return Shares(report.needed, complaints)
 
     def finish(self, containers: Mapping[Bytes32, Path], on_stage: Callable[[str], None]) -> Outcome:
-        """Serve ciphertext until the enclave has given its word. ``containers`` by content root."""
+        """Serve ciphertext until the enclave has signed the end. ``containers`` by content root."""
         result = bytearray()
         files: dict[Bytes32, int] = {}
         try:
@@ -128,7 +128,7 @@ class EnclaveSession:
         try:
             self._channel.send(message)
         except HostLost as error:
-            # It may have said why before it went.
+            # It may have sent the reason before it ended.
             self._receive()
             raise EnclaveLost(error.message) from error
 

@@ -44,7 +44,7 @@ def recover(digest: Bytes32, signature: bytes) -> Address:
             signature[:64] + bytes([signature[64] - 27]), digest, hasher=None
         )
     except ValueError as error:
-        raise SignatureRefused("nobody signed this: the signature is not a point on the curve") from error
+        raise SignatureRefused("the signature is not a point on the curve, so no account made it") from error
     return address_of(key)
 
 

@@ -1,11 +1,11 @@
-"""Why an enclave stops, as typed codes: the only words about a failure that leave it.
+"""Why an enclave stops, as typed codes: all that leaves it about a failure.
 
 EnclaveError
 ├── ChannelError
 │   ├── HostLost            the host closed the channel
 │   ├── FrameRefused        a frame is too long, or is not a message
 │   └── OutOfOrder          a message that this state does not take
-├── JobRefused              what the host handed over is not the job that it names
+├── JobRefused              what the host passed is not the job that it names
 ├── HostFault               the host altered or withheld bytes after the quote
 ├── InputFailed             an asset is wrong under its owner's own commitments: signed, never blamed on the host
 └── WorkloadFailed          the workload did not deliver what the owners' rules allow: signed
@@ -60,7 +60,7 @@ class EnclaveError(SealmarketError):
 
 
 class ChannelError(EnclaveError):
-    """The channel between host and enclave is of no use any more."""
+    """The channel between host and enclave cannot be used any more."""
 
 
 class HostLost(ChannelError):
@@ -80,7 +80,7 @@ class OutOfOrder(ChannelError):
 
 
 class JobRefused(EnclaveError):
-    """What the host handed over is not the job that it names."""
+    """What the host passed is not the job that it names."""
 
     def __init__(self, code: Code, message: str, remedy: str) -> None:
         super().__init__(message, remedy=remedy)
@@ -88,7 +88,7 @@ class JobRefused(EnclaveError):
 
 
 class HostFault(EnclaveError):
-    """The host altered or withheld bytes after the quote. No signature blames anybody else for it."""
+    """The host altered or withheld bytes after the quote. No signature blames another party for it."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message, remedy="serve the container that the job names, whole; check it before quoting")

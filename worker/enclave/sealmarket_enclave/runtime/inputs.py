@@ -1,6 +1,6 @@
 """Read sealed containers through the host: whole, in fixed order, and checked before a byte of plaintext exists.
 
-Whose fault it is must not rest on the host's word. So the whole ciphertext is copied into enclave memory first and
+Whose fault it is must not rest on what the host says. So the whole ciphertext is copied into enclave memory first and
 held against its root there. Up to then, everything wrong is the host's. Afterwards the very bytes that the owner
 committed to are in hand, and whatever does not open is the owner's. A container for which there is no room is checked
 as it comes and kept nowhere: its length is in the header that the root covers, so that the request is to blame for it.
@@ -43,7 +43,7 @@ def read_container(channel: Channel[FromHost], root: Bytes32, limit: int) -> io.
     return memory
 
 
-def open_container(memory: io.FileIO, place: int, root: Bytes32, asset: tuple[Bytes32, int], key: bytes) -> bytearray:
+def open_container(memory: io.FileIO, index: int, root: Bytes32, asset: tuple[Bytes32, int], key: bytes) -> bytearray:
     """Decrypt a container that :func:`read_container` checked.
 
     Raises:
@@ -57,7 +57,7 @@ def open_container(memory: io.FileIO, place: int, root: Bytes32, asset: tuple[By
             plaintext += chunk
     except ContainerError as error:
         wipe(plaintext)
-        raise InputFailed(place, InputFault.CONTENT_DOES_NOT_OPEN) from error
+        raise InputFailed(index, InputFault.CONTENT_DOES_NOT_OPEN) from error
     return plaintext
 
 

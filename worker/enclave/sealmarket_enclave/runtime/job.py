@@ -1,4 +1,4 @@
-"""Hold what the host handed over against the job specification. Pure.
+"""Compare what the host passed with the job specification. Pure.
 
 What is not what the specification names is the host's: *refused*, and nothing is quoted. What is exactly what it
 names, and still cannot make a job, is the owner's or the consumer's: the job is *unrunnable*. The enclave quotes, so
@@ -8,13 +8,13 @@ Rules, in order (docs/spec/enclave.md, "Loading"):
 
 1. The specification is canonical, and its EIP-712 digest under chain and market is the job id that the host named.
 2. The specification promises this kind of TEE.
-3. Each seal hashes to the word that the specification holds for its asset.
+3. Each seal hashes to the value that the specification holds for its asset.
 4. Each policy document hashes to its seal's policy hash (refused); it is one, of that asset and version (unrunnable).
 5. Each share set hashes to its seal's share root (refused); it is one, of that chain, asset, version, content, policy;
    its epoch is the job's, its threshold and size are the policy's (unrunnable). Rules 4, 5 and 8 stand in
    :mod:`sealmarket_enclave.protocol.agreement`.
-6. The result key hashes to the word in the specification (refused), and is an HPKE key (unrunnable).
-7. The parameters, under their salt, hash to the word in the specification (refused).
+6. The result key hashes to the value in the specification (refused), and is an HPKE key (unrunnable).
+7. The parameters, under their salt, hash to the value in the specification (refused).
 8. The owners' output rules leave an output that all of them allow; there are as many different owners as each demands;
    none demands differential privacy, for which this runtime has no mechanism, and the job spends no privacy budget
    (unrunnable).
@@ -246,7 +246,7 @@ def _result_key(raw: bytes | None, spec: JobSpec) -> PublicKey | Unrunnable:
 
 
 def _absent(what: str) -> Unrunnable:
-    message = f"{what} was not handed over when the job was loaded"
+    message = f"{what} was not passed when the job was loaded"
     remedy = "put everything that the job names into the store, and request again"
     return Unrunnable(Code.MATERIAL_MISSING, message, remedy, None)
 

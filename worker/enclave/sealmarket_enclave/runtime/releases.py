@@ -1,9 +1,9 @@
-"""Collect released shares until every data key joins. A wrong share is its node's fault, and says so under signature.
+"""Collect released shares until every data key joins. A wrong share is its node's fault: a signed complaint says so.
 
 Rules (docs/spec/enclave.md, "Shares"):
 
 1. A release counts only when a member of every asset's committee signed it, for this job and this evidence. Anything
-   else is dropped without a word: whoever brought it may have made it.
+   else is dropped without an answer: the host may have made it.
 2. A signed release must hold one share for each asset, in the job's order, which opens under the context that the
    enclave builds by itself and matches its commitment. If not: a complaint, signed by the attested key, and that
    node's share is left out.
@@ -46,7 +46,7 @@ class ShareCollector:
         return max(0, *needs, 0)
 
     def take(self, raw: bytes) -> None:
-        """Look at one release (rules 1 and 2). Never raises for what the host brought."""
+        """Look at one release (rules 1 and 2). Never raises for what the host delivered."""
         try:
             release = decode_canonical(Release, raw)
             sent = release_hash(release.job_id, release.evidence_hash, release.index, release.shares)
@@ -70,7 +70,7 @@ class ShareCollector:
         return ShareReport(held=tuple(sorted(right)), needed=self.missing, complaints=complaints)
 
     def join_keys(self) -> list[bytes]:
-        """Every asset's data key, in order. Raises :class:`InputFailed` when right shares do not join (rule 3)."""
+        """Every asset's data key, in order. Raises :class:`InputFailed` for right shares that do not join (rule 3)."""
         keys = []
         for position, (asset, held) in enumerate(zip(self._job.assets, self._held, strict=True)):
             try:

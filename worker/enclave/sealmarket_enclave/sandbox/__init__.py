@@ -1,6 +1,4 @@
-"""The sandbox in which a workload runs: a child process from which everything but its inputs has been taken
-away.
-"""
+"""The sandbox in which a workload runs: a child process from which everything but its inputs has been taken away."""
 
 from sealmarket_enclave.sandbox.model import (
     STRICT,

@@ -29,9 +29,7 @@ class Layer(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxProfile:
-    """Which layers must be in force. A profile without seccomp or limits is refused: it would confine
-    nothing.
-    """
+    """Which layers must be in force. A profile without seccomp or limits is refused: it would confine nothing."""
 
     required: frozenset[Layer]
 

@@ -185,7 +185,7 @@ class ContainerReader:
         self._leaves = leaves
 
     def open_chunks(self, key: bytes) -> Iterator[memoryview]:
-        """Yield the plaintext in order; each view is valid until the next. Verifies first if nobody has.
+        """Yield the plaintext in order; each view is valid until the next. Verifies first where that was not done.
 
         Each chunk is read once more and held against the leaf that :meth:`verify` saw, so a host that swaps
         the file in between is noticed before a byte of the chunk is used.

@@ -8,7 +8,7 @@ Rules (docs/spec/shares.md):
    share's salt travels with the share; the key's salt is public (the key has 256 bits of entropy).
 3. The :class:`ShareSet` is content-addressed: ``share root = Keccak-256(canonical JSON)``, and that root is
    on chain. Sealed shares are stored under the Keccak-256 of their bytes, which the set lists.
-4. Whoever opens a share checks it against the commitment at once; whoever joins checks the key as well.
+4. A share is checked against its commitment when it is opened, the key when it is joined.
    Shares that match but do not join are the owner's fault (:class:`WrongKey`), a share that does not match is
    its node's or dealer's (:class:`WrongShare`).
 """

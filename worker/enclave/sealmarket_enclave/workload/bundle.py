@@ -114,7 +114,7 @@ def pack(bundle: Bundle) -> bytes:
 
 
 def unpack(raw: bytes) -> Bundle:
-    """Read an archive that anybody may have written. Compare the digest afterwards (:meth:`Bundle.require`).
+    """Read an archive that any party may have written. Compare the digest afterwards (:meth:`Bundle.require`).
 
     Raises:
         InvalidArchive: no archive, cut short, extended, or not the one spelling of its content.

@@ -8,8 +8,9 @@ Rules (docs/spec/workload.md, "Environment"):
 2. A wheel is used only if ``requirements.lock`` names its hash.
 3. An installed environment holds exactly the listed files with the listed hashes.
 4. :func:`take` copies while it hashes, into a directory of the verifier's own: what was checked is what is
-   imported, whatever happens to the host's copy later. :func:`verify` alone leaves that gap open to whoever
-   can write there.
+   imported, whatever happens to the host's copy later.
+
+:mod:`sealmarket.workloads.wheels` lists and unpacks wheels (rules 1 and 2), outside any enclave.
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ Answer = Quoted | Extended | Refused
 
 
 class DevicePlatform:
-    """The quote channel of a virtual device, as a
-    :class:`~sealmarket_enclave.runtime.platforms.interface.Platform`.
-    """
+    """The quote channel of a virtual device, as a :class:`~sealmarket_enclave.runtime.platforms.interface.Platform`."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
