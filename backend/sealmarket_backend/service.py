@@ -10,6 +10,7 @@ from typing import Any
 from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.signatures import require_signer
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
@@ -27,7 +28,7 @@ from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.signing import SignatureRefused, require_signer
+from sealmarket_enclave.protocol.signing import SignatureRefused
 
 log = logging.getLogger(__name__)
 

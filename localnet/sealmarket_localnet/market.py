@@ -28,7 +28,7 @@ from sealmarket.chain import Chain, Sender
 from sealmarket.chain.deploy import FINAL_SECONDS, Deployed, Settings, deploy, write_book
 from sealmarket.chain.model import Windows
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket_devices.driver import VirtualTdxDevice
+from sealmarket_devices.client import VirtualDevice
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket_localnet.processes import LOOPBACK, Process, Ready, Supervisor, answers, free_port, says
 
@@ -189,7 +189,7 @@ class LocalMarket:
              "--socket", self.device_socket],
             says("Ready"),
         )  # fmt: skip
-        with VirtualTdxDevice(self.device_socket) as device:
+        with VirtualDevice(self.device_socket) as device:
             self.root_file.write_bytes(device.root())
         return process
 
@@ -204,6 +204,7 @@ class LocalMarket:
             "key": str(provider.key_file),
             "state": str(self.folder / name),
             "image": str(image or ""),
+            "driver": "virtual",
             "device": str(self.device_socket),
             "wheels": str(wheels),
         }

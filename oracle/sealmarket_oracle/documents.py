@@ -11,6 +11,7 @@ from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket.service.errors import AnswerTooLong
 from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, decode_canonical
@@ -19,7 +20,6 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec, evidence_hash
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
-from sealmarket_enclave.sealed.contexts import EvidenceInfo
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import ShareMisdealt

@@ -24,6 +24,7 @@ from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import FindingNote
+from sealmarket.sealing.shares import release_share
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
@@ -33,7 +34,6 @@ from sealmarket_enclave.protocol.signing import personal_digest
 from sealmarket_enclave.protocol.windows import after_release, last_release
 from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.hpke import PublicKey
-from sealmarket_enclave.sealed.shares import release_share
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.chain_rules import note, terms_against
 from sealmarket_oracle.gate.document_rules import load_share_set, open_own_share

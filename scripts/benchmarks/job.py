@@ -32,10 +32,10 @@ from scripts.demo_story.data import parts
 from scripts.demo_story.money import Money
 from scripts.demo_story.story import PARAMETERS, Story, StoryBroken
 from sealmarket.client import AssetWish
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.wheels import install
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.workload.bundle import read_bundle
-from sealmarket_enclave.workload.environment import install
 from sealmarket_localnet import chains
 from sealmarket_localnet.market import LocalMarket
 from sealmarket_localnet.processes import ProcessError, Supervisor

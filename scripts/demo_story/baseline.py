@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from scripts.demo_story.setup import PreparedWorkload
-from sealmarket_enclave.sandbox.runner import run_workload
-from sealmarket_enclave.workload.bundle import read_bundle
-from sealmarket_enclave.workload.environment import install
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.trial import run_workload
+from sealmarket.workloads.wheels import install
 
 
 def train_alone(workload: PreparedWorkload, rows: bytes, parameters: Mapping[str, object]) -> bytes:

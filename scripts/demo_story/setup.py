@@ -12,13 +12,16 @@ from scripts.toolchain import ROOT
 from sealmarket.attestation.intel.measurement import TdxMeasurement
 from sealmarket.client import Consumer, MarketApi, Owner, Provider, Store
 from sealmarket.workloads.fetch import fetch_wheels, lock_environment
-from sealmarket_devices.driver import expected_measurement
+from sealmarket.workloads.folders import read_bundle
+from sealmarket_devices import measure
+from sealmarket_devices.driver import image_arguments
+from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.protocol.numbers import Tee
-from sealmarket_enclave.workload.bundle import LOCK, read_bundle
+from sealmarket_enclave.workload.bundle import LOCK
 from sealmarket_localnet.market import LocalMarket, Purse
-from sealmarket_worker.image import base_interpreter, build_image, image_arguments
+from sealmarket_worker.image import base_interpreter, build_image
 
 WHEELS = ROOT / "build" / "wheels"
 """Kept from run to run, since they are downloaded once; one folder for each lock and interpreter."""
@@ -70,7 +73,7 @@ def prepare_image(folder: Path) -> tuple[Path, TdxMeasurement]:
 
 def measure_image(image: Path) -> TdxMeasurement:
     """What a quote of an enclave with this image will say, computed without a device."""
-    return expected_measurement(image, base_interpreter(), image_arguments(Tee.TDX))
+    return tdx_measurement(measure.measure_image(image, base_interpreter(), image_arguments(Tee.TDX)))
 
 
 def altered_image(image: Path, folder: Path) -> Path:

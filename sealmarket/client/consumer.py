@@ -23,8 +23,11 @@ from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.orders import Acknowledgement, AssetLimit, Purpose, Request
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage, SignedRequest
+from sealmarket.sealing.contexts import EvidenceInfo
+from sealmarket.sealing.results import open_result
 from sealmarket.service.errors import ItemNotFound
 from sealmarket.store.blobs import STORE, Store, digest_of
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
     ZERO_HASH,
@@ -38,11 +41,10 @@ from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, evidence_hash
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
-from sealmarket_enclave.sealed.contexts import EvidenceInfo
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
-from sealmarket_enclave.workload.bundle import Bundle, read_bundle
+from sealmarket_enclave.sealed.result import ResultEnvelope
+from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_enclave.workload.manifest import Value
 from sealmarket_enclave.workload.timing import require_time
 

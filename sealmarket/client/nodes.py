@@ -10,13 +10,13 @@ from typing import Self
 import httpx
 
 from sealmarket.protocol.book import AddressBook, Committee, Member
+from sealmarket.protocol.signatures import require_signer
 from sealmarket.protocol.wire import NodeStatus, SignedDecision
 from sealmarket.service.connection import Connection
 from sealmarket.service.errors import ContentMismatch, ServiceError
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.signing import require_signer
 
 log = logging.getLogger(__name__)
 

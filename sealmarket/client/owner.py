@@ -33,6 +33,7 @@ from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import AssetOrder, asset_id
 from sealmarket.protocol.wire import SignedAssetOrder
+from sealmarket.sealing import shares
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
@@ -50,7 +51,6 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import U32, AssetId
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.terms import Seal, Terms
-from sealmarket_enclave.sealed import shares
 from sealmarket_enclave.sealed.container import ContainerReader, seal
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.signatures import require_signer
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.eip712 import TypedShape
-from sealmarket_enclave.protocol.signing import require_signer
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

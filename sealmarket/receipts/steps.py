@@ -20,6 +20,7 @@ from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle, ReleaseProof
+from sealmarket.receipts.envelope import opened
 from sealmarket.receipts.model import (
     Check,
     Rule,
@@ -45,7 +46,7 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
 from sealmarket_enclave.protocol.job import enclave_key_hash, evidence_hash, report_data, terms_digest
 from sealmarket_enclave.protocol.numbers import Grade, JobId
-from sealmarket_enclave.protocol.receipt import Statement, opened, signing_hash
+from sealmarket_enclave.protocol.receipt import Statement, signing_hash
 from sealmarket_enclave.protocol.release import release_digest
 from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
 from sealmarket_enclave.sealed.result import ResultEnvelope

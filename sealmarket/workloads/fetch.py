@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sealmarket.workloads.errors import FetchFailed
+from sealmarket.workloads.folders import read_bundle, read_files
+from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, MANIFEST, read_bundle, read_files, require_entry_point
-from sealmarket_enclave.workload.environment import Environment, build
-from sealmarket_enclave.workload.errors import BundleFileMissing, FetchFailed
+from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, MANIFEST, require_entry_point
+from sealmarket_enclave.workload.environment import Environment
+from sealmarket_enclave.workload.errors import BundleFileMissing
 from sealmarket_enclave.workload.manifest import parse_manifest
 
 

@@ -18,21 +18,22 @@ from sealmarket.chain.follow import Cursor
 from sealmarket.client import Store, signing
 from sealmarket.client.nodes import Nodes as HttpNodes
 from sealmarket_devices.client import VirtualDevice
+from sealmarket_devices.driver import image_arguments
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.terms import Seal
-from sealmarket_enclave.runtime.channel import Channel, Evidence, FromEnclave, Load, host_side
+from sealmarket_enclave.runtime.channel import Channel, Evidence, FromEnclave, Load
 from sealmarket_worker.agent import Agent
-from sealmarket_worker.image import base_interpreter, image_arguments
-from sealmarket_worker.jobrun import Workshop
+from sealmarket_worker.image import base_interpreter
+from sealmarket_worker.jobrun import HostContext
 from sealmarket_worker.journal import JobEntry, JobState, Journal
 from sealmarket_worker.limits import OperatorLimits
-from sealmarket_worker.materials import Intake
+from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.nodes import Nodes
 from sealmarket_worker.progress import JobProgress
-from sealmarket_worker.session import EnclaveSession, Outcome, Shares
-from sealmarket_worker.transactions import ChainLedger, Ledger
+from sealmarket_worker.session import EnclaveSession, Outcome, Shares, host_side
+from sealmarket_worker.transactions import ChainTransactions, ProviderTransactions
 from tests.acceptance.market import Rehearsal, until
 
 
@@ -105,7 +106,7 @@ class Host:
         bent: Bent | None = None,
         *,
         image: Path | None = None,
-        ledger: Callable[[Ledger], Ledger] = lambda honest: honest,
+        transactions: Callable[[ProviderTransactions], ProviderTransactions] = lambda honest: honest,
         nodes: Callable[[Nodes], Nodes] = lambda honest: honest,
         limits: OperatorLimits | None = None,
     ) -> None:
@@ -117,18 +118,18 @@ class Host:
         self.driver = BentDriver(rehearsal.market.device_socket, image or rehearsal.image, bent or Bent())
         self.nodes = HttpNodes()
         self.stop = threading.Event()
-        self.intake = Intake(self.store, folder, rehearsal.workload.wheels)
+        self.materials = MaterialStore(self.store, folder, rehearsal.workload.wheels)
         sender: Sender = purse.sender
         # Jobs that were matched before this host came are another's.
         final = rehearsal.chain.final()
         self.journal.advance(Cursor(final.number, final.hash), self._seals(rehearsal), [])
-        shop = Workshop(
+        host = HostContext(
             chain=rehearsal.chain,
-            ledger=ledger(ChainLedger(rehearsal.chain, sender)),
+            transactions=transactions(ChainTransactions(rehearsal.chain, sender)),
             store=self.store,
             nodes=nodes(self.nodes),
             driver=self.driver,
-            intake=self.intake,
+            materials=self.materials,
             journal=self.journal,
             sign=lambda quote: signing.sign(purse.account, book, quote),
             state=folder,
@@ -138,7 +139,7 @@ class Host:
             settle_patience_seconds=5.0,
             limits=limits or OperatorLimits(),
         )
-        self._thread = threading.Thread(target=Agent(shop, sender.address).run, daemon=True)
+        self._thread = threading.Thread(target=Agent(host, sender.address).run, daemon=True)
 
     @staticmethod
     def _seals(rehearsal: Rehearsal) -> list[Seal]:

@@ -14,6 +14,7 @@ import pytest
 from sealmarket.chain import Fault, Reverted
 from sealmarket.client.jobs import JobRecord
 from sealmarket.protocol.transitions import Status
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec, evidence_hash
@@ -21,7 +22,7 @@ from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import sign
 from sealmarket_enclave.runtime.channel import Evidence, Load
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_enclave.workload.bundle import pack, read_bundle
+from sealmarket_enclave.workload.bundle import pack
 from sealmarket_worker.errors import EnclaveRefused
 from sealmarket_worker.journal import JobState
 from sealmarket_worker.session import EnclaveSession, Outcome

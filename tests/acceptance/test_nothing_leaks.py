@@ -23,8 +23,8 @@ from sealmarket.client import SealedAsset
 from sealmarket.client.keyfile import KeyKind, read_key_file
 from sealmarket.client.owner import KEY
 from sealmarket.protocol.transitions import Status
+from sealmarket.sealing.shares import open_share
 from sealmarket_devices.client import VirtualDevice
-from sealmarket_enclave.sealed.shares import open_share
 from sealmarket_localnet.market import NODES, LocalMarket
 from sealmarket_localnet.processes import Process, Ready, Supervisor
 from sealmarket_oracle import keys as node_keys

@@ -17,9 +17,9 @@ from sealmarket.client import AssetWish, consumer
 from sealmarket.client.consumer import RequestHandle
 from sealmarket.client.jobs import JobRecord
 from sealmarket.protocol.transitions import Status
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.workload.bundle import read_bundle
 from sealmarket_enclave.workload.errors import WindowTooShort
 from sealmarket_localnet.market import ETHER
 from sealmarket_worker.limits import OperatorLimits

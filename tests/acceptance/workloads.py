@@ -6,8 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_enclave.workload.bundle import read_bundle
 from tests.enclave.scene import write_workload
 
 MANIFEST = """\

@@ -11,7 +11,7 @@ import pytest
 
 from sealmarket.chain.deploy import write_book
 from sealmarket.client import create_result_key
-from sealmarket_enclave.workload.environment import build
+from sealmarket.workloads.wheels import build
 from tests.cli.test_market_commands import ID, run
 from tests.client.bundles import Case
 from tests.enclave.workload.bundles import bundle

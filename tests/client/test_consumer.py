@@ -22,6 +22,8 @@ from sealmarket.protocol.orders import Purpose, Request
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
 from sealmarket.service.errors import ContentMismatch
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec, Settlement
@@ -31,8 +33,7 @@ from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import seal_result
-from sealmarket_enclave.workload.bundle import Bundle, read_bundle
-from sealmarket_enclave.workload.environment import build
+from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_enclave.workload.errors import ParametersRefused, WindowTooShort
 from tests.client.bundles import Case
 from tests.client.test_owner import BOOK

@@ -21,15 +21,16 @@ from sealmarket.client.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.orders import asset_id
+from sealmarket.sealing.shares import open_share
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.policy import OutputRules
-from sealmarket_enclave.sealed import shares
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import RootMismatch, ShareRootMismatch
 from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.sealed.shares import join
 from tests.client.bundles import MEASUREMENT, WORKLOAD
 
 NODES = [PrivateKey.generate() for _ in range(3)]
@@ -166,12 +167,12 @@ def test_plaintext_and_key_are_in_no_file_but_the_key_file(sealed: SealedAsset) 
 def test_what_was_sealed_opens_with_the_shares_of_enough_nodes(owner: Owner, sealed: SealedAsset) -> None:
     again = SealedAsset.load(sealed.folder)
     opened = [
-        shares.open_share(NODES[i], again.share_set, i + 1, (sealed.folder / f"share-{i + 1}.bin").read_bytes())
+        open_share(NODES[i], again.share_set, i + 1, (sealed.folder / f"share-{i + 1}.bin").read_bytes())
         for i in (0, 2)
     ]
-    key = shares.join(opened, again.share_set.commitments)
+    key = join(opened, again.share_set.commitments)
     with again.container.open("rb") as file:
-        assert ContainerReader(file, again.seal.content_root).read_all(key, limit=1 << 20) == DATA
+        assert b"".join(ContainerReader(file, again.seal.content_root).open_chunks(key)) == DATA
     assert again.asset_id == asset_id(BOOK.chain_id, BOOK.registry, owner.address, again.summary.salt)
 
 

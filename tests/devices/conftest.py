@@ -23,8 +23,8 @@ WORKER = Path(__file__).resolve().parents[2] / "worker"
 ENTRY = """
 import json, os, sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import platform_client
-channel, tee = platform_client.attach()
+from sealmarket_enclave.runtime.platforms import device
+channel, tee = device.attach()
 lines = channel.makefile("rw", encoding="utf-8")
 for line in lines:
     name, *rest = json.loads(line)
@@ -69,7 +69,14 @@ def write_image(folder: Path, *, extra: bytes = b"payload") -> Path:
     folder.mkdir(parents=True)
     (folder / "__main__.py").write_text(ENTRY)
     (folder / "payload.bin").write_bytes(extra)
-    shutil.copyfile(WORKER / "enclave/sealmarket_enclave/runtime/platform.py", folder / "platform_client.py")
+    for name in (
+        "__init__",
+        "runtime/__init__",
+        *(f"runtime/platforms/{n}" for n in ("__init__", "interface", "device")),
+    ):
+        target = folder / "sealmarket_enclave" / f"{name}.py"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(WORKER / "enclave" / target.relative_to(folder), target)
     source = Path(msgspec.__file__).parent
     shutil.copytree(source, folder / "msgspec", ignore=shutil.ignore_patterns("__pycache__", "*.pyi"))
     return folder

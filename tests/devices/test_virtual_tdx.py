@@ -16,9 +16,9 @@ from cryptography import x509
 
 from sealmarket_devices import wire
 from sealmarket_devices.client import DeviceRefused, DeviceUnreachable, VirtualDevice
-from sealmarket_devices.driver import expected_measurement
 from sealmarket_devices.measure import ImageRefused, command_digest, extend_register, image_files, measure_image
-from sealmarket_enclave.runtime import platform
+from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.runtime.platforms import device as platform
 from tests.devices.conftest import (
     Launch,
     device_process,
@@ -193,7 +193,7 @@ def test_a_quote_verifies_under_the_development_root(tdx: VirtualDevice, launch:
     quote = told_bytes(launch(image, interpreter(), ["--mode", "test"]), "quote", REPORT_DATA.hex())
     assert verify(quote, tdx).status == "UpToDate"
     report = dcap_qvl.Quote.parse(quote).report
-    expected = expected_measurement(image, interpreter(), ["--mode", "test"])
+    expected = tdx_measurement(measure_image(image, interpreter(), ["--mode", "test"]))
     assert report.report_data == REPORT_DATA
     assert (report.mr_td, report.rt_mr0, report.rt_mr1) == (expected.mr_td, expected.rtmr0, expected.rtmr1)
     assert (report.rt_mr2, report.rt_mr3) == (bytes(48), bytes(48))

@@ -15,6 +15,9 @@ from pathlib import Path
 import coincurve
 import msgspec
 
+from sealmarket.sealing.shares import Dealing, deal, generate_key, open_share, release_share
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.wheels import build, install
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
     ZERO_HASH,
@@ -35,9 +38,8 @@ from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed.container import seal
 from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey
-from sealmarket_enclave.sealed.shares import Dealing, ShareSet, deal, generate_key, open_share, release_share
-from sealmarket_enclave.workload.bundle import read_bundle
-from sealmarket_enclave.workload.environment import Environment, build, install
+from sealmarket_enclave.sealed.shares import ShareSet
+from sealmarket_enclave.workload.environment import Environment
 
 CHAIN_ID = 31337
 MARKET = Address(b"\x11" * 20)

@@ -27,6 +27,8 @@ from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.decisions import Decision, Outcome, Stop
 from sealmarket.protocol.wire import DecisionDetail, SignedComputeOrder, SignedDecision, SignedStop
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.wheels import build
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint, Wei, decode, to_builtins
@@ -46,8 +48,7 @@ from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import seal_result
-from sealmarket_enclave.workload.bundle import Bundle, read_bundle
-from sealmarket_enclave.workload.environment import build
+from sealmarket_enclave.workload.bundle import Bundle
 from tests.enclave.workload.bundles import bundle
 
 ETHER = 10**18

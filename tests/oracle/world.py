@@ -27,6 +27,7 @@ from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.orders import Purpose, Quote
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.sealing import shares
 from sealmarket.store.memory import MemoryStore
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
@@ -47,8 +48,8 @@ from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
-from sealmarket_enclave.sealed import shares
 from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.sealed.shares import ShareSet
 from sealmarket_oracle import service
 from sealmarket_oracle.documents import evidence_context
 from sealmarket_oracle.gate.inputs import MarketRef
@@ -99,7 +100,7 @@ class Dealt:
     owner: Address
     seal: Seal
     policy: PolicyDocument
-    share_set: shares.ShareSet
+    share_set: ShareSet
     key: bytes
 
 

@@ -37,8 +37,8 @@ from sealmarket_enclave.protocol.numbers import AssetId, FailureCause, Grade
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.runtime.channel import Load
-from sealmarket_enclave.runtime.errors import JobDoomed, JobRefused
-from sealmarket_enclave.runtime.job import LoadedJob, check_load
+from sealmarket_enclave.runtime.errors import JobRefused
+from sealmarket_enclave.runtime.job import LoadedJob, Unrunnable, check_load
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.shares import Commitments, ShareMember, ShareSet
 from sealmarket_oracle.errors import ShareMisdealt
@@ -195,7 +195,7 @@ def enclave(job: Job) -> list[tuple[object, ...]]:
         return [("refused", None, error.message)]
     if isinstance(found, LoadedJob):
         return []
-    assert isinstance(found, JobDoomed)
+    assert isinstance(found, Unrunnable)
     return [(found.cause, found.index, found.message)]
 
 

@@ -8,8 +8,9 @@ from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealmarket.protocol.signatures import require_signer
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.signing import SignatureRefused, recover, require_signer, sign
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover, sign
 
 KEY = coincurve.PrivateKey(b"\x07" * 32)
 DIGEST = Bytes32(b"\x42" * 32)

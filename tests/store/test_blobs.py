@@ -11,13 +11,13 @@ from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.wire import Problem
 from sealmarket.service.errors import ContentMismatch, ItemNotFound, ServiceRefused, ServiceUnavailable
 from sealmarket.store.blobs import Store
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.sealed.container import seal
-from sealmarket_enclave.workload.bundle import read_bundle
-from sealmarket_enclave.workload.environment import build
 from tests.enclave.workload.bundles import bundle
 
 NAME = keccak(b"document")

@@ -17,15 +17,16 @@ from sealmarket.protocol.decisions import Outcome, Stop
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidenceEnvelope, SignedStop
+from sealmarket.sealing.results import open_result
 from sealmarket.store.blobs import Store
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Uint, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId
 from sealmarket_enclave.protocol.signing import sign
 from sealmarket_enclave.runtime.errors import WorkloadFailed
-from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
-from sealmarket_enclave.workload.bundle import read_bundle
+from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.workload.timing import BYTES_PER_SECOND
 from sealmarket_worker.errors import JournalConflict
 from sealmarket_worker.journal import JobState
@@ -66,7 +67,7 @@ def test_missing_wheels_are_reported_and_nothing_is_quoted(host: HostTwin) -> No
     job_id = host.match()
     host.run()
     assert "environment" in host.journal.job(job_id).reason
-    assert host.ledger.quotes == []
+    assert host.transactions.quotes == []
 
 
 # --- what cannot be had is quoted with a mark, and left to the nodes --------------------------------------------
@@ -90,7 +91,7 @@ def _refused_for_what_is_missing(host: HostTwin, name: Bytes32) -> None:
     host.nodes.reasons = Uint(reason_bits([JobReason.MATERIAL_LATE.code]))
     job_id = host.match()
     host.run()
-    assert len(host.ledger.quotes) == 1
+    assert len(host.transactions.quotes) == 1
     assert host.nodes.package(0).missing == (name,)
     entry = host.journal.job(job_id)
     assert entry.state is JobState.GIVEN_UP
@@ -130,12 +131,12 @@ def test_a_log_that_does_not_read_holds_up_no_job(host: HostTwin) -> None:
     host.chain.tell_unreadable("AssetRegistry", "VersionPublished", Bytes32(bytes(32)))
     host.match()
     host.run()
-    assert len(host.ledger.quotes) == 1
+    assert len(host.transactions.quotes) == 1
 
 
 def test_a_store_that_is_down_costs_no_quote(host: HostTwin) -> None:
     def away_until_quoted(path: str, raw: bytes) -> bytes | None:
-        if path.startswith("/v1/workloads/") and not host.ledger.quotes:
+        if path.startswith("/v1/workloads/") and not host.transactions.quotes:
             raise httpx.ConnectError("away")
         return raw
 
@@ -153,7 +154,7 @@ def test_a_container_for_which_this_disk_has_no_room_is_quoted_and_marked(
     host.nodes.outcome = Outcome.INPUT_REFUSED
     host.match()
     host.run()
-    assert len(host.ledger.quotes) == 1
+    assert len(host.transactions.quotes) == 1
     roots = {asset.seal.content_root for asset in host.scene.assets}
     assert set(host.nodes.package(0).missing) == roots
     assert "No space left" in host.messages()
@@ -165,7 +166,7 @@ def test_a_result_key_that_is_no_key_is_quoted_and_evidence_is_sealed_to_the_nod
     host.nodes.outcome = Outcome.REQUEST_REFUSED
     host.match()
     host.run()
-    assert len(host.ledger.quotes) == 1
+    assert len(host.transactions.quotes) == 1
     [raw] = [blob for path, blob in host.store.blobs.items() if path.startswith("/v1/evidence/")]
     assert decode(EvidenceEnvelope, raw).consumer == b""
     assert host.nodes.package(0).missing == ()
@@ -203,7 +204,7 @@ def test_a_doomed_job_that_is_accepted_all_the_same_ends_with_the_enclaves_word(
     job_id = host.match()
     host.run()
     assert host.journal.job(job_id).state is JobState.DONE
-    [posted] = host.ledger.finished
+    [posted] = host.transactions.finished
     assert posted.failure is not None
     assert (posted.failure.cause, posted.failure.asset_index) == (FailureCause.INPUT, 1)
     assert host.driver.sandbox.loaded == []
@@ -218,7 +219,7 @@ def test_a_doomed_job_ends_without_a_single_release(scene: Scene, tmp_path: Path
     job_id = host.match()
     host.run()
     assert host.journal.job(job_id).state is JobState.DONE
-    [posted] = host.ledger.finished
+    [posted] = host.transactions.finished
     assert posted.failure is not None
     host.close()
 
@@ -237,7 +238,7 @@ LIMITS = {
 @pytest.mark.parametrize("what", LIMITS)
 def test_a_job_beyond_the_operators_limits_is_quoted_without_its_workload(host: HostTwin, what: str) -> None:
     limits, named = LIMITS[what]
-    host.shop = replace(host.shop, limits=limits)
+    host.context = replace(host.context, limits=limits)
     assert sum(use.price for use in host.scene.spec.assets) + host.scene.spec.penalty == OWED
     _refused_for_what_is_missing(host, host.scene.workload_digest)
     assert named in host.messages()
@@ -246,7 +247,7 @@ def test_a_job_beyond_the_operators_limits_is_quoted_without_its_workload(host: 
 
 def test_a_job_within_every_limit_is_run(host: HostTwin) -> None:
     limits = OperatorLimits(max_stake={ZERO_ADDRESS: OWED}, min_settle_window=600, max_input_bytes=1 << 20)
-    host.shop = replace(host.shop, limits=limits)
+    host.context = replace(host.context, limits=limits)
     job_id = host.match()
     host.run()
     assert host.journal.job(job_id).state is JobState.DONE
@@ -267,7 +268,7 @@ def test_an_input_that_does_not_fit_and_takes_too_long_to_read_is_beyond_the_lim
 def _promise(host: HostTwin, place: int, reason: int = 242, signer: int | None = None) -> SignedStop:
     job_id = host.scene.spec.job_id(CHAIN_ID, MARKET)
     reasons = reason_bits([reason])
-    stop = Stop(job_id=job_id, evidence_hash=host.ledger.quotes[0], epoch=1, reasons=reasons)
+    stop = Stop(job_id=job_id, evidence_hash=host.transactions.quotes[0], epoch=1, reasons=reasons)
     key = host.scene.nodes[place if signer is None else signer].signing
     return SignedStop(stop=stop, index=place, signature=sign(stop.digest(CHAIN_ID, MARKET), key), findings=())
 
@@ -304,13 +305,13 @@ def test_too_few_promises_to_stop_are_not_posted(
     host: HostTwin, promises: Callable[[HostTwin], dict[int, SignedStop]]
 ) -> None:
     job_id = _stopping(host, promises)
-    assert host.ledger.stopped == []
+    assert host.transactions.stopped == []
     assert "its time is over" in host.journal.job(job_id).reason
 
 
 def test_a_host_posts_the_promises_that_end_its_job_itself(host: HostTwin) -> None:
     job_id = _stopping(host, lambda host: {0: _promise(host, 0), 2: _promise(host, 2)})
-    [stops] = host.ledger.stopped
+    [stops] = host.transactions.stopped
     assert [stop.index for stop in stops] == [0, 2]
     assert "time_to_release_passed" in host.journal.job(job_id).reason
 
@@ -340,7 +341,7 @@ def _ends_while_it_computes(host: HostTwin, end: Callable[[JobId], object]) -> s
 
 
 def test_a_job_that_is_stopped_on_chain_while_its_workload_runs_frees_its_place(host: HostTwin) -> None:
-    reason = _ends_while_it_computes(host, lambda job: host.chain.stop(job, host.ledger.quotes[0], Uint(1)))
+    reason = _ends_while_it_computes(host, lambda job: host.chain.stop(job, host.transactions.quotes[0], Uint(1)))
     assert "the job is stopped" in reason
 
 
@@ -353,7 +354,7 @@ def test_an_address_book_with_another_committee_than_the_chains_is_refused(host:
     job_id = host.match()
     host.run()
     assert "committee" in host.journal.job(job_id).reason
-    assert host.ledger.quotes == []
+    assert host.transactions.quotes == []
 
 
 def test_jobs_of_other_providers_are_left_alone(host: HostTwin) -> None:
@@ -382,7 +383,7 @@ def test_a_job_that_is_cancelled_before_the_quote_is_not_quoted(host: HostTwin) 
     host.chain.end(job_id, Status.CANCELLED)
     host.chain.finalise()
     host.run()
-    assert host.ledger.quotes == []
+    assert host.transactions.quotes == []
     assert "cancelled" in host.journal.job(job_id).reason
 
 
@@ -476,19 +477,19 @@ def test_an_enclave_that_dies_after_its_quote_ends_the_job_on_this_host(host: Ho
     entry = host.journal.job(job_id)
     assert entry.state is JobState.GIVEN_UP
     assert "the enclave is gone" in entry.reason
-    assert len(host.ledger.quotes) == 1
+    assert len(host.transactions.quotes) == 1
 
 
 def test_a_host_that_restarts_after_the_quote_does_not_quote_again(host: HostTwin) -> None:
     host.on_tick = host.stop.set
     job_id = host.match()
     host.run()
-    assert len(host.ledger.quotes) == 1
+    assert len(host.transactions.quotes) == 1
     host.journal.close()
     host.start()
     host.run()
     assert host.journal.job(job_id).state is JobState.GIVEN_UP
-    assert len(host.ledger.quotes) == 1
+    assert len(host.transactions.quotes) == 1
 
 
 def test_a_host_that_restarts_before_the_quote_starts_afresh(host: HostTwin) -> None:
@@ -562,7 +563,7 @@ def test_a_whole_job_ends_settled_with_everything_in_the_store(host: HostTwin) -
     entry = host.journal.job(job_id)
     assert entry.state is JobState.DONE, entry.reason
     assert status(host) is Status.SETTLED
-    [posted] = host.ledger.finished
+    [posted] = host.transactions.finished
     assert posted.settlement is not None
     raw = host.store.blobs[f"/v1/documents/{posted.settlement.result_hash}"]
     envelope = decode(ResultEnvelope, raw)
@@ -576,11 +577,11 @@ def test_a_whole_job_ends_settled_with_everything_in_the_store(host: HostTwin) -
 
 def test_the_keeper_settles_and_the_host_does_not_pay_for_it(host: HostTwin) -> None:
     host.store.on_result = lambda posted: settle(host.chain, posted)
-    host.shop = replace(host.shop, settle_patience_seconds=5.0)
+    host.context = replace(host.context, settle_patience_seconds=5.0)
     job_id = host.match()
     host.run()
     assert host.journal.job(job_id).state is JobState.DONE
-    assert host.ledger.finished == []
+    assert host.transactions.finished == []
 
 
 def test_a_failure_that_the_enclave_signed_is_posted(host: HostTwin) -> None:
@@ -602,7 +603,7 @@ def test_nothing_on_disk_or_in_the_store_holds_a_row_of_the_data(host: HostTwin)
 
 
 def test_a_full_disk_delays_the_job_and_loses_nothing(host: HostTwin) -> None:
-    host.journal = host.shop.journal
+    host.journal = host.context.journal
     refusals = [sqlite3.OperationalError("database or disk is full")] * 3
     write = host.journal.finished
 
@@ -625,7 +626,7 @@ def test_a_full_disk_delays_the_job_and_loses_nothing(host: HostTwin) -> None:
 def test_an_answer_lost_while_quoting_costs_neither_the_job_nor_a_second_quote(
     sent: bool, host: HostTwin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = host.ledger.quote
+    honest = host.transactions.quote
     lost: list[Bytes32] = []
 
     def quote(spec: JobSpec, evidence_hash: Bytes32) -> None:
@@ -636,8 +637,8 @@ def test_an_answer_lost_while_quoting_costs_neither_the_job_nor_a_second_quote(
             raise ChainUnavailable("http://chain", "it restarts")
         honest(spec, evidence_hash)
 
-    monkeypatch.setattr(host.ledger, "quote", quote)
+    monkeypatch.setattr(host.transactions, "quote", quote)
     job_id = host.match()
     host.run()
     assert host.journal.job(job_id).state is JobState.DONE
-    assert host.ledger.quotes == lost
+    assert host.transactions.quotes == lost

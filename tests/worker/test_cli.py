@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from sealmarket.chain.follow import Cursor
+from sealmarket_devices.driver import image_arguments
 from sealmarket_devices.measure import measure_image
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_worker.cli import app
 from sealmarket_worker.config import load_config
 from sealmarket_worker.errors import ConfigInvalid
@@ -110,7 +111,7 @@ def test_status_tells_each_job_and_why_it_was_given_up(write: Callable[..., Path
 
 def test_measure_prints_what_an_owner_puts_into_a_policy(image: Path) -> None:
     said = json.loads(CliRunner().invoke(app, ["image", "measure", str(image)]).stdout)
-    expected = tdx_measurement(measure_image(image, base_interpreter(), ("tdx",)))
+    expected = tdx_measurement(measure_image(image, base_interpreter(), image_arguments(Tee.TDX)))
     assert said["digest"] == str(expected.digest())
     assert said["grade"] == "simulated"
 
@@ -118,12 +119,13 @@ def test_measure_prints_what_an_owner_puts_into_a_policy(image: Path) -> None:
 def test_measure_of_a_kind_without_a_virtual_device_is_refused(image: Path) -> None:
     failed = CliRunner().invoke(app, ["image", "measure", str(image), "--tee", "cca"])
     assert isinstance(failed.exception, ConfigInvalid)
+    assert "cca" in str(failed.exception)
 
 
 def test_an_image_holds_no_bytecode_no_tests_and_nothing_that_only_clients_need(image: Path) -> None:
     files = {path.relative_to(image).as_posix() for path in image.rglob("*") if path.is_file()}
     assert {"__main__.py", "sealmarket_enclave/runtime/core.py", "sealmarket_enclave/sandbox/launcher.py"} <= files
-    assert all(name.endswith((".py", ".so")) for name in files)
+    assert all(name.endswith((".py", ".so", "/lock.txt", "/py.typed")) for name in files)
     absent = ("sealmarket/", "sealmarket_worker/", "sealmarket_devices/", "httpx")
     assert not [name for name in files if name.startswith(absent) or "SelfTest" in name]
 

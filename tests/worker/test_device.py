@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from sealmarket.receipts.envelope import opened
+from sealmarket.sealing.results import open_result
 from sealmarket_devices.client import VirtualDevice
+from sealmarket_devices.driver import image_arguments
 from sealmarket_devices.measure import measure_image
 from sealmarket_enclave.protocol.codec import Bytes32, decode
-from sealmarket_enclave.protocol.receipt import Envelope, opened
-from sealmarket_enclave.runtime.channel import host_side
-from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
+from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_enclave.protocol.receipt import Envelope
+from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_worker.errors import EnclaveLost, EnclaveRefused
-from sealmarket_worker.image import base_interpreter, build_image, image_arguments
-from sealmarket_worker.session import EnclaveSession
+from sealmarket_worker.image import base_interpreter, build_image
+from sealmarket_worker.session import EnclaveSession, host_side
 from tests.enclave.runtime.twins import load_of
 from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
 
@@ -51,7 +54,9 @@ def test_an_edited_dependency_is_refused_by_the_real_process(device_socket: Path
 
 def test_the_same_tree_gives_the_same_image(image: Path, tmp_path: Path) -> None:
     again = build_image(tmp_path / "again")
-    assert measure_image(again, base_interpreter(), ("tdx",)) == measure_image(image, base_interpreter(), ("tdx",))
+    assert measure_image(again, base_interpreter(), image_arguments(Tee.TDX)) == measure_image(
+        image, base_interpreter(), image_arguments(Tee.TDX)
+    )
 
 
 def test_a_whole_job_runs_in_a_measured_process_with_the_real_sandbox(

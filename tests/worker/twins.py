@@ -18,7 +18,9 @@ from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, PostedResult, Problem, SignedStop
+from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket.store.blobs import Store
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_devices.client import DeviceUnreachable
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -26,12 +28,11 @@ from sealmarket_enclave.protocol.job import JobSpec, enclave_key_hash, terms_dig
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.signing import sign
-from sealmarket_enclave.sealed.contexts import EvidenceInfo
-from sealmarket_enclave.workload.bundle import pack, read_bundle
+from sealmarket_enclave.workload.bundle import pack
 from sealmarket_worker.agent import Agent
-from sealmarket_worker.jobrun import Workshop
+from sealmarket_worker.jobrun import HostContext
 from sealmarket_worker.journal import Journal
-from sealmarket_worker.materials import Intake
+from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import JobProgress
 from sealmarket_worker.session import EnclaveSession
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin
@@ -94,7 +95,7 @@ class StoreTwin(httpx.BaseTransport):
 
 
 @dataclass
-class LedgerTwin:
+class TransactionsTwin:
     """The provider's transactions on the chain in memory."""
 
     chain: MemoryChain
@@ -225,7 +226,7 @@ class HostTwin:
         self.store.fill(scene)
         self.driver = DriverTwin(folder / "scratch")
         self.nodes = NodesTwin(scene, self.chain, self.store)
-        self.ledger = LedgerTwin(self.chain)
+        self.transactions = TransactionsTwin(self.chain)
         self.events: list[JobProgress] = []
         self.on_tick: Callable[[], None] = self.decide_when_quoted
         self.start()
@@ -235,13 +236,13 @@ class HostTwin:
         self.stop = TickingStop(self)
         self.journal = Journal(self.folder / "journal.sqlite")
         store = Store("http://store", transport=self.store)
-        self.shop = Workshop(
+        self.context = HostContext(
             chain=self.chain,
-            ledger=self.ledger,
+            transactions=self.transactions,
             store=store,
             nodes=self.nodes,
             driver=self.driver,
-            intake=Intake(store, self.folder, self.scene.wheels),
+            materials=MaterialStore(store, self.folder, self.scene.wheels),
             journal=self.journal,
             sign=self._sign,
             state=self.folder,
@@ -267,7 +268,7 @@ class HostTwin:
 
     def run(self) -> None:
         """Work in this thread until nothing is open, or the host was stopped."""
-        agent = Agent(self.shop, self.scene.spec.provider, max_jobs=1)
+        agent = Agent(self.context, self.scene.spec.provider, max_jobs=1)
         agent.turn()
         agent.join()
 

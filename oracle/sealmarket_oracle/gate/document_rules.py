@@ -16,6 +16,7 @@ from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.reasons import JobReason
+from sealmarket.sealing.shares import open_share
 from sealmarket_enclave.protocol.agreement import (
     Difference,
     Document,
@@ -33,7 +34,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_enclave.sealed.shares import Share, ShareSet, open_share
+from sealmarket_enclave.sealed.shares import Share, ShareSet
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, FaultRow, JobDocuments, MarketRef, Violation

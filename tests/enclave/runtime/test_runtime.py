@@ -8,17 +8,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sealmarket.receipts.envelope import opened
+from sealmarket.sealing.results import open_result
 from sealmarket_enclave.protocol.codec import Address, Bytes32, decode, decode_canonical
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Failure, Settlement, enclave_key_hash, evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Tee
-from sealmarket_enclave.protocol.receipt import Envelope, Statement, opened, signing_hash
+from sealmarket_enclave.protocol.receipt import Envelope, Statement, signing_hash
 from sealmarket_enclave.protocol.release import SignedComplaint
 from sealmarket_enclave.protocol.signing import recover
 from sealmarket_enclave.runtime.channel import Deliver, Evidence, Refused, ShareReport, Stage, Want
 from sealmarket_enclave.runtime.errors import Code, HostLost, JobRefused, WorkloadFailed
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_enclave.sealed.result import ResultEnvelope, open_result
+from sealmarket_enclave.sealed.result import ResultEnvelope
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin, deliver, load_of, loaded, serve
 from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.runtime.bundle import BundleWorkplace, Ran, SandboxJob
@@ -28,11 +29,12 @@ from sealmarket_enclave.runtime.channel import (
     Stage,
     Want,
     enclave_side,
-    host_side,
 )
-from sealmarket_enclave.runtime.core import Runtime, Surroundings
+from sealmarket_enclave.runtime.core import EnclaveEnvironment, Runtime
 from sealmarket_enclave.runtime.errors import JobRefused
-from sealmarket_enclave.workload.bundle import pack, read_bundle
+from sealmarket_enclave.runtime.kinds import batch
+from sealmarket_enclave.workload.bundle import pack
+from sealmarket_worker.session import host_side
 from tests.enclave.scene import CHAIN_ID, MARKET, Scene
 
 
@@ -139,19 +141,19 @@ class EnclaveTwin:
         ours, theirs = socket.socketpair()
         ours.settimeout(20)
         self.socket, self.host = ours, host_side(ours)
-        around = Surroundings(
+        environment = EnclaveEnvironment(
             platform=self.platform,
             tee=tee,
             platform_name="twin (simulated)",
             workplace=BundleWorkplace(scratch, self.sandbox),
         )
         self._theirs = theirs
-        self.thread = threading.Thread(target=self._run, args=(around,), daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(environment,), daemon=True)
         self.thread.start()
 
-    def _run(self, around: Surroundings) -> None:
+    def _run(self, environment: EnclaveEnvironment) -> None:
         with self._theirs:
-            Runtime(enclave_side(self._theirs), around).run()
+            Runtime(enclave_side(self._theirs), environment, batch.serve).run()
 
     def close(self) -> None:
         self.socket.close()

@@ -7,7 +7,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from sealmarket_enclave.sandbox import STRICT, Outputs, SandboxProfile, run_workload
+from sealmarket.workloads.trial import run_workload
+from sealmarket_enclave.sandbox import STRICT, Outputs, SandboxProfile
 from sealmarket_enclave.workload.manifest import InputSlot, Limits, Manifest, Output
 
 PRELUDE = """

@@ -17,7 +17,6 @@ from sealmarket_enclave.sealed.container import ContainerReader, Sealed, seal
 from sealmarket_enclave.sealed.errors import (
     ChunkAltered,
     ContainerError,
-    InputTooLarge,
     InvalidHeader,
     NotAContainer,
     RootMismatch,
@@ -79,7 +78,7 @@ def test_bytes_after_the_last_chunk_are_refused() -> None:
     with pytest.raises(TrailingBytes):
         ContainerReader(io.BytesIO(raw + b"\0"), made.content_root).verify()
     with pytest.raises(TrailingBytes):
-        ContainerReader(io.BytesIO(raw + b"\0"), made.content_root).read_all(KEY, limit=10)
+        next(ContainerReader(io.BytesIO(raw + b"\0"), made.content_root).open_chunks(KEY))
 
 
 @given(st.data())
@@ -174,16 +173,10 @@ def test_a_file_swapped_between_verifying_and_opening_is_noticed_before_its_chun
     assert refusal.value.index == 0
 
 
-def test_read_all_returns_nothing_under_a_false_root() -> None:
+def test_no_plaintext_is_returned_under_a_false_root() -> None:
     raw, _ = sealed(b"rows")
     with pytest.raises(RootMismatch):
-        ContainerReader(io.BytesIO(raw), bytes(32)).read_all(KEY, limit=10)
-
-
-def test_an_input_that_does_not_fit_is_refused_before_it_is_read() -> None:
-    raw, made = sealed(b"rows!")
-    with pytest.raises(InputTooLarge):
-        ContainerReader(io.BytesIO(raw[:HEADER_BYTES]), made.content_root).read_all(KEY, limit=4)
+        next(ContainerReader(io.BytesIO(raw), bytes(32)).open_chunks(KEY))
 
 
 @pytest.mark.parametrize(("offset", "replacement", "error"), [
@@ -246,12 +239,10 @@ def test_what_was_sealed_opens_again(length: int, pad_to: int | None) -> None:
     raw, made = sealed(data, pad_to)
     assert len(raw) == made.container_length
     assert open_all(raw, made.content_root) == data
-    assert ContainerReader(io.BytesIO(raw), made.content_root).read_all(KEY, limit=len(raw)) == data
 
 
-def test_read_all_takes_a_source_that_cannot_seek() -> None:
-    data = pattern(2 * SIZE)
-    raw, made = sealed(data)
+def test_a_container_is_verified_from_a_source_that_cannot_seek() -> None:
+    raw, made = sealed(pattern(2 * SIZE))
 
     class Pipe(io.RawIOBase):
         def __init__(self) -> None:
@@ -263,7 +254,9 @@ def test_read_all_takes_a_source_that_cannot_seek() -> None:
         def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
             return self._inner.readinto(memoryview(buffer)[:1000])
 
-    assert ContainerReader(Pipe(), made.content_root).read_all(KEY, limit=len(raw)) == data
+    ContainerReader(Pipe(), made.content_root).verify()
+    with pytest.raises(RootMismatch):
+        ContainerReader(Pipe(), bytes(32)).verify()
 
 
 def test_memory_does_not_grow_with_the_container(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.sealed.contexts import EvidenceInfo, ResultInfo
+from sealmarket_enclave.sealed.contexts import ResultInfo
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey, NotOpened
-from sealmarket_enclave.sealed.hpke import OVERHEAD_BYTES, PRIVATE_KEY_BYTES, PUBLIC_KEY_BYTES, PrivateKey, PublicKey
+from sealmarket_enclave.sealed.hpke import PRIVATE_KEY_BYTES, PUBLIC_KEY_BYTES, PrivateKey, PublicKey
 
+OVERHEAD_BYTES = 1120 + 16
 NODE = PrivateKey(b"\x07" * PRIVATE_KEY_BYTES)
 INFO = EvidenceInfo(
     chain_id=1,

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealmarket.sealing.results import open_result
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.sealed.errors import ChunkAltered, InvalidOutputs, NotOpened, SealedError, TrailingBytes
+from sealmarket_enclave.sealed.errors import InvalidOutputs, NotOpened, RootMismatch, SealedError, TrailingBytes
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.outputs import decode_outputs, encode_outputs
-from sealmarket_enclave.sealed.result import ResultEnvelope, open_result, seal_result
+from sealmarket_enclave.sealed.result import ResultEnvelope, seal_result
 
 KEY = PrivateKey(b"\x05" * 96)
 MARKET = Address(b"\x06" * 20)
@@ -63,7 +64,7 @@ def test_a_result_cut_short_or_extended_is_refused() -> None:
 
 def test_the_container_or_root_of_another_result_does_not_fit() -> None:
     envelope, container = seal(OUTPUTS)
-    with pytest.raises(ChunkAltered):
+    with pytest.raises(RootMismatch):
         opened(ENVELOPE, container)
     with pytest.raises(NotOpened):
         opened(msgspec.structs.replace(ENVELOPE, content_root=envelope.content_root), container)

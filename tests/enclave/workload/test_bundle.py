@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from sealmarket.workloads.fetch import lock_environment
+from sealmarket.workloads.folders import read_bundle, read_files
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.workload import bundle as bundles
-from sealmarket_enclave.workload.bundle import digest, pack, read_bundle, read_files, unpack
+from sealmarket_enclave.workload.bundle import pack, unpack
 from sealmarket_enclave.workload.errors import (
     BundleError,
     BundleFileMissing,
@@ -143,36 +144,36 @@ def test_an_archive_in_another_order_is_refused(tree: Path) -> None:
 
 def test_an_archive_holds_the_same_bundle(tree: Path) -> None:
     raw = pack(read_bundle(tree))
-    assert unpack(raw).digest == digest(tree)
+    assert unpack(raw).digest == read_bundle(tree).digest
     assert pack(unpack(raw)) == raw
 
 
 def test_any_change_of_content_name_or_executable_bit_changes_the_digest(tree: Path) -> None:
-    seen = {digest(tree)}
+    seen = {read_bundle(tree).digest}
     (tree / "code/job.py").write_text("run = print\n")
-    seen.add(digest(tree))
+    seen.add(read_bundle(tree).digest)
     (tree / "code/job.py").chmod(0o755)
-    seen.add(digest(tree))
+    seen.add(read_bundle(tree).digest)
     (tree / "code/more.py").write_text("")
-    seen.add(digest(tree))
+    seen.add(read_bundle(tree).digest)
     (tree / "code/more.py").rename(tree / "code/other.py")
-    seen.add(digest(tree))
+    seen.add(read_bundle(tree).digest)
     (tree / "workload.toml").write_text((tree / "workload.toml").read_text().replace("= 5", "= 6"))
-    seen.add(digest(tree))
+    seen.add(read_bundle(tree).digest)
     assert len(seen) == 6
 
 
 def test_time_stamps_owner_bits_and_empty_folders_do_not_change_the_digest(tree: Path) -> None:
-    before = digest(tree)
+    before = read_bundle(tree).digest
     os.utime(tree / "code/job.py", (0, 0))
     (tree / "code/job.py").chmod(0o600)
     (tree / "empty").mkdir()
-    assert digest(tree) == before
+    assert read_bundle(tree).digest == before
 
 
 def test_what_was_read_is_what_is_written_whatever_happens_to_the_directory(tree: Path, tmp_path: Path) -> None:
     read = read_bundle(tree)
     (tree / "code/job.py").write_text("import os\n")
     read.write(tmp_path / "private")
-    assert digest(tmp_path / "private") == read.digest
+    assert read_bundle(tmp_path / "private").digest == read.digest
     assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700

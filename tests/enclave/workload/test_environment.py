@@ -9,18 +9,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sealmarket.workloads.errors import WheelNotLocked
 from sealmarket.workloads.fetch import lock_environment
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.wheels import build, install
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode_canonical
 from sealmarket_enclave.protocol.hashing import sha256
-from sealmarket_enclave.workload.bundle import BundleFile, DigestManifest, ListedFile, read_bundle
-from sealmarket_enclave.workload.environment import Environment, Interpreter, Wheel, build, install, take, verify
+from sealmarket_enclave.workload.bundle import BundleFile, DigestManifest, ListedFile
+from sealmarket_enclave.workload.environment import Environment, Interpreter, Wheel, take
 from sealmarket_enclave.workload.errors import (
     EnvironmentRefused,
     FileAltered,
     InterpreterMismatch,
     ListedFileMissing,
     UnlistedFile,
-    WheelNotLocked,
     WheelRefused,
 )
 from sealmarket_enclave.workload.manifest import parse_manifest
@@ -104,10 +106,8 @@ def test_a_file_that_no_wheel_lists_is_refused(installed: Path, environment: Env
     (installed / name).parent.mkdir(exist_ok=True)
     (installed / name).write_bytes(b"")
     with pytest.raises(UnlistedFile) as refusal:
-        verify(installed, environment)
-    assert refusal.value.path == name
-    with pytest.raises(UnlistedFile):
         take(installed, environment, installed / "../p")
+    assert refusal.value.path == name
     assert not (installed / "../p" / name).exists()
 
 
@@ -118,17 +118,17 @@ def test_a_link_in_an_environment_is_refused_even_to_the_right_content(
     (installed / "dep/data.txt").unlink()
     (installed / "dep/data.txt").symlink_to(tmp_path / "copy")
     with pytest.raises(UnlistedFile, match="a link"):
-        verify(installed, environment)
+        take(installed, environment, tmp_path / "private")
 
 
-def test_an_altered_or_missing_file_is_named(installed: Path, environment: Environment) -> None:
+def test_an_altered_or_missing_file_is_named(installed: Path, environment: Environment, tmp_path: Path) -> None:
     (installed / "dep/data.txt").write_bytes(b"rowz")
     with pytest.raises(FileAltered) as altered:
-        verify(installed, environment)
+        take(installed, environment, tmp_path / "altered")
     assert altered.value.path == "dep/data.txt"
     (installed / "dep/data.txt").unlink()
     with pytest.raises(ListedFileMissing) as missing:
-        verify(installed, environment)
+        take(installed, environment, tmp_path / "missing")
     assert missing.value.path == "dep/data.txt"
 
 
@@ -137,7 +137,6 @@ def test_an_edit_after_taking_does_not_reach_what_was_taken(
 ) -> None:
     take(installed, environment, tmp_path / "private")
     (installed / "dep/__init__.py").write_bytes(b"ANSWER = 41\n")
-    verify(tmp_path / "private", environment)
     assert (tmp_path / "private/dep/__init__.py").read_bytes() == FILES["dep/__init__.py"]
 
 
@@ -169,9 +168,8 @@ def test_a_locked_bundle_installs_and_verifies(wheels: Path, tmp_path: Path) -> 
     assert lock_environment(made, wheels) == locked
     read = read_bundle(made)
     install(read.environment, wheels, tmp_path / "env")
-    verify(tmp_path / "env", read.environment)
     take(tmp_path / "env", read.environment, tmp_path / "private")
-    verify(tmp_path / "private", read.environment)
+    take(tmp_path / "private", read.environment, tmp_path / "again")
 
 
 def vector() -> dict[str, str]:

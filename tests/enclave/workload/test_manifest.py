@@ -1,6 +1,4 @@
-"""workload.toml: unknown, missing and contradictory fields are refused by name, and parameters obey the
-schema.
-"""
+"""workload.toml: unknown, missing and contradictory fields are refused by name, and parameters obey the schema."""
 
 from __future__ import annotations
 

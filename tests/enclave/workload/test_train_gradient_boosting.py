@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from sealmarket.workloads.fetch import lock_environment
-from sealmarket_enclave.sandbox import FailureKind, WorkloadFailed, run_workload
-from sealmarket_enclave.workload.bundle import read_bundle, read_files
-from sealmarket_enclave.workload.environment import install, take
+from sealmarket.workloads.folders import read_bundle, read_files
+from sealmarket.workloads.trial import run_workload
+from sealmarket.workloads.wheels import install
+from sealmarket_enclave.sandbox import FailureKind, WorkloadFailed
+from sealmarket_enclave.workload.environment import take
 from sealmarket_enclave.workload.errors import ParametersRefused
 from sealmarket_enclave.workload.manifest import parse_manifest
 

@@ -1,8 +1,8 @@
 """The host's side of a virtual TEE device: launch an image, fetch the endorsements of its evidence.
 
-DriverError
-├── DeviceUnreachable     nothing listens there, or it stopped
-└── DeviceRefused         the device said no, and why
+DriverError (:mod:`sealmarket_worker.drivers.interface`)
+├── DeviceUnreachable     no device listens at the path, or it stopped
+└── DeviceRefused         the device refused, with its reason
 """
 
 from __future__ import annotations
@@ -18,13 +18,9 @@ import msgspec
 
 from sealmarket_devices import wire
 from sealmarket_devices.measure import LaunchMeasurement
-from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_worker.drivers.interface import DriverError
 
 T = TypeVar("T", bound=wire.Message)
-
-
-class DriverError(SealmarketError):
-    """A TEE could not be used."""
 
 
 class DeviceUnreachable(DriverError):
@@ -57,8 +53,7 @@ class LaunchedEnclave:
 
 
 class VirtualDevice:
-    """A connection to a virtual device's control socket; usable as a context manager, by one thread at a
-    time."""
+    """A connection to a virtual device's control socket; usable as a context manager, by one thread at a time."""
 
     def __init__(self, path: Path, *, timeout: float = 60.0) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -97,13 +92,11 @@ class VirtualDevice:
         return LaunchedEnclave(info.id, info.pid, ours, measured)
 
     def endorsements(self) -> str:
-        """What goes with this device's evidence: Intel collateral as JSON, or AMD certificates and CRLs as
-        PEM."""
+        """What goes with this device's evidence: Intel collateral as JSON, or AMD certificates and CRLs as PEM."""
         return self._ask(wire.Collateral(), wire.Endorsements).text
 
     def root(self) -> bytes:
-        """The development root, DER: a verifier that is told to trust it grades the evidence
-        ``simulated``."""
+        """The development root, DER: a verifier that trusts it grades the evidence ``simulated``."""
         return self._ask(wire.Root(), wire.RootCertificate).der
 
     def enclaves(self) -> tuple[wire.EnclaveInfo, ...]:

@@ -31,7 +31,7 @@ from sealmarket_devices.launch import spawn
 from sealmarket_devices.measure import ENTRY_POINT, LaunchMeasurement, command_digest, launch_environment
 from sealmarket_devices.trees import TreeStore, command_line
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_enclave.runtime import platform
+from sealmarket_enclave.runtime.platforms import device as platform
 
 _MAX_CONNECTIONS = 64
 _MAX_ENCLAVES = 64
@@ -81,8 +81,7 @@ class _Enclave:
 
 
 class Device:
-    """A device that listens on ``socket_path``. ``debug`` shows the enclaves' output, and their evidence says
-    so."""
+    """A device that listens on ``socket_path``. ``debug`` shows the enclaves' output, and their evidence says so."""
 
     def __init__(self, tee: VirtualTee, store: TreeStore, socket_path: Path, *, debug: bool = False) -> None:
         self._tee = tee

@@ -1,19 +1,75 @@
-"""Drive the virtual TDX device, and turn what it measured into the tuple that a policy lists."""
+"""The driver ``virtual``: a host reaches a virtual device on its own machine. Its evidence is simulated and says so."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from sealmarket.attestation.intel.measurement import TdxMeasurement
+from sealmarket.attestation.registry import Measurement
 from sealmarket_devices.client import VirtualDevice
-from sealmarket_devices.measure import measure_image
-from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_devices.measure import LaunchMeasurement, measure_image
+from sealmarket_devices.measurements import sgx_measurement, snp_measurement, tdx_measurement
+from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_worker.drivers.interface import DriverSettings
+from sealmarket_worker.image import enclave_arguments
+from sealmarket_worker.session import EnclaveSession, host_side
 
-VirtualTdxDevice = VirtualDevice
-"""The control connection is the same for every virtual device; the evidence differs."""
+PLATFORM = "virtual"
+"""The name under which an enclave finds its side of the device."""
+
+_MEASUREMENTS: Mapping[Tee, Callable[[LaunchMeasurement], Measurement]] = {
+    Tee.SGX: sgx_measurement,
+    Tee.SNP: snp_measurement,
+    Tee.TDX: tdx_measurement,
+}
 
 
-def expected_measurement(image: Path, interpreter: Path, arguments: Sequence[str] = ()) -> TdxMeasurement:
-    """What the quote of such a launch will say, computed without a device."""
-    return tdx_measurement(measure_image(image, interpreter, arguments))
+def image_arguments(tee: Tee) -> tuple[str, ...]:
+    """What an enclave on a virtual device is started with."""
+    return enclave_arguments(tee, PLATFORM)
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualDriver:
+    """One virtual device. Raises :class:`~sealmarket_worker.drivers.interface.DriverError`."""
+
+    settings: DriverSettings
+
+    @property
+    def tee(self) -> Tee:
+        """The kind of its evidence."""
+        return self.settings.tee
+
+    def launch(self) -> EnclaveSession:
+        """Start an enclave for one job."""
+        with VirtualDevice(self.settings.device) as device:
+            launched = device.launch(self.settings.image, self.settings.interpreter, image_arguments(self.tee))
+        return EnclaveSession(host_side(launched.channel))
+
+    def endorsements(self) -> str:
+        """The collateral under the device's development root."""
+        with VirtualDevice(self.settings.device) as device:
+            return device.endorsements()
+
+
+class VirtualDriverFactory:
+    """What the entry point ``virtual`` of the group ``sealmarket.drivers`` names."""
+
+    simulated = True
+    tees = frozenset(_MEASUREMENTS)
+
+    def open(self, settings: DriverSettings) -> VirtualDriver:
+        """The driver of one virtual device."""
+        return VirtualDriver(settings)
+
+    def expected_measurement(self, tee: Tee, image: Path, interpreter: Path) -> Measurement:
+        """What the evidence of such an enclave will say, computed without a device.
+
+        Raises:
+            VirtualMeasurementError: the image or the interpreter cannot be measured.
+        """
+        return _MEASUREMENTS[tee](measure_image(image, interpreter, image_arguments(tee)))
+
+
+VIRTUAL = VirtualDriverFactory()

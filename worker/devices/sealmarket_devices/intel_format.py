@@ -104,8 +104,7 @@ class TdReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PckExtension:
-    """What the SGX extension of a PCK certificate says about a platform (Intel PCK certificate profile
-    1.5)."""
+    """What the SGX extension of a PCK certificate says about a platform (Intel PCK certificate profile 1.5)."""
 
     ppid: bytes
     component_svns: bytes

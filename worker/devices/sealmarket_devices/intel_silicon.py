@@ -1,5 +1,4 @@
-"""The simulated silicon behind the virtual SGX and TDX devices: a development root, a platform, a quoting
-enclave.
+"""The simulated silicon behind the virtual SGX and TDX devices: development root, platform, quoting enclave.
 
 Keys live in the state folder with mode 0600. The measured values come from the device, which measured them
 itself; nothing here takes a claim from a caller.
@@ -60,8 +59,7 @@ class IntelSilicon:
 
     @property
     def root(self) -> bytes:
-        """The development root certificate, DER: what a verifier must be told to trust, and production
-        refuses."""
+        """The development root certificate, DER: verifiers trust it only by configuration, production never."""
         return self.hierarchy.root.der
 
     def collateral(self) -> str:

@@ -2,13 +2,11 @@
 
 The rules, which ``docs/spec/virtual-device.md`` states in bytes:
 
-1. The image is a directory of regular files. A link, a special file, bytecode, a name that is not UTF-8 or
-that
+1. The image is a directory of regular files. A link, a special file, bytecode, a name that is not UTF-8 or that
    collides with another after NFC, an image without ``__main__.py``: refused.
 2. Image digest = SHA-384 over the RFC 8785 manifest (path in NFC, executable bit, SHA-256 of each file).
-3. Runtime digest = the same over the interpreter's binary, its shared library and its standard library,
-without
-   what is never copied (bytecode, site-packages, tests).
+3. Runtime digest = the same over the interpreter's binary, its shared library and its standard library, without what
+   is never copied (bytecode, site-packages, tests).
 4. Command digest = the same over the interpreter's flags, the arguments and the fixed environment.
 
 The device measures its own private copy, so a file that is edited after the measurement changes nothing.
@@ -104,8 +102,7 @@ def measure_image(image: Path, interpreter: Path, arguments: Sequence[str] = ())
 
 
 def extend_register(register: bytes, digest: bytes) -> bytes:
-    """A TDX runtime register after one extension: SHA-384 over the old value and the digest, 48 bytes
-    each."""
+    """A TDX runtime register after one extension: SHA-384 over the old value and the digest, 48 bytes each."""
     if len(register) != 48 or len(digest) != 48:
         raise VirtualMeasurementError(f"a register takes 48 bytes, found {len(register)} and {len(digest)}")
     return hashlib.sha384(register + digest).digest()
@@ -156,8 +153,7 @@ def image_files(image: Path) -> Iterator[SourceFile]:
 
 
 def runtime_files(interpreter: Path) -> Iterator[SourceFile]:
-    """Rule 3: the interpreter's binary, shared library and standard library, laid out as ``bin`` and
-    ``lib``."""
+    """Rule 3: the interpreter's binary, shared library and standard library, laid out as ``bin`` and ``lib``."""
     binary = interpreter.resolve(strict=False)
     if not binary.is_file():
         raise InterpreterRefused(f"no interpreter at {interpreter}", remedy="name a CPython 3.11+ binary")

@@ -1,8 +1,7 @@
-"""How the virtual devices place a launch's digests in each TEE's measurement, and the constants that they
-report.
+"""Where the virtual devices place a launch's digests in each TEE's measurement, and the constants that they report.
 
-A client turns the digests of :func:`sealmarket_devices.measure.measure_image` into the typed
-tuple that a policy lists; the device uses the same functions for what it reports.
+A client turns the digests of :func:`sealmarket_devices.measure.measure_image` into the typed tuple that a policy
+lists; the device uses the same functions for what it reports.
 """
 
 from __future__ import annotations
@@ -46,8 +45,7 @@ def mr_enclave(launch: LaunchMeasurement) -> bytes:
 
 
 def initial_rtmrs(launch: LaunchMeasurement) -> tuple[bytes, bytes, bytes, bytes]:
-    """The four runtime registers at launch: the interpreter in 0, the command in 1, nothing yet in 2 and
-    3."""
+    """The four runtime registers at launch: the interpreter in 0, the command in 1, nothing yet in 2 and 3."""
     return (
         extend_register(ZERO_REGISTER, launch.runtime),
         extend_register(ZERO_REGISTER, launch.command),

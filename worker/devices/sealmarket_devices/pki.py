@@ -1,5 +1,4 @@
-"""A small certificate authority for development roots: certificates, revocation lists, and their keys on
-disk."""
+"""A small certificate authority for development roots: certificates, revocation lists, and their keys on disk."""
 
 from __future__ import annotations
 
@@ -46,8 +45,7 @@ class Validity:
 
 
 def distinguished_name(common_name: str, organisation: str = ORGANISATION) -> x509.Name:
-    """A subject that says ``DEVELOPMENT`` in its organisation, whatever the vendor's profile calls the
-    role."""
+    """A subject that says ``DEVELOPMENT`` in its organisation, whatever the vendor's profile calls the role."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
@@ -68,8 +66,7 @@ def certify(
     serial: int | None = None,
     pss: bool = False,
 ) -> x509.Certificate:
-    """Issue a certificate: an authority when ``path_length`` is given, a leaf otherwise; self-signed without
-    issuer."""
+    """Issue a certificate: an authority when ``path_length`` is given, a leaf otherwise; self-signed without issuer."""
     is_authority = path_length is not None
     issuer_key = issuer.key.public_key() if issuer else public_key
     builder = (

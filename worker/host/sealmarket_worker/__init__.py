@@ -1,1 +1,1 @@
-"""The worker: enclave (measured), host (untrusted), drivers, virtual TEE devices."""
+"""The untrusted host of a worker: follows the market, runs each job in an enclave, posts what the enclave signs."""

@@ -1,7 +1,7 @@
 """The worker's agent: follow the chain for jobs of this provider, and carry each to its end.
 
-What it works on comes from the chain at final blocks, never from the backend. It may be killed at any moment: the
-journal says what to do at the next start.
+What it works on comes from the chain at final blocks, never from the backend. It may be killed at any moment:
+the journal says what to do at the next start.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sealmarket.chain.events import AssetPublished, JobMatched, UnreadableLog
 from sealmarket.chain.follow import Cursor, EventRange, Follower, Rewound
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.numbers import JobId, Tee
-from sealmarket_worker.jobrun import JobRun, Workshop
+from sealmarket_worker.jobrun import HostContext, JobRun
 from sealmarket_worker.journal import JobState, Journal
 
 log = logging.getLogger(__name__)
@@ -23,23 +23,23 @@ _OPEN = (JobState.MATCHED, JobState.QUOTING, JobState.QUOTED, JobState.FINISHED)
 
 
 class Agent:
-    """Runs until ``shop.stop`` is set. ``provider`` is the account whose jobs these are."""
+    """Runs until ``host.stop`` is set. ``provider`` is the account whose jobs these are."""
 
-    def __init__(self, shop: Workshop, provider: Address, *, max_jobs: int = 2) -> None:
-        self._shop, self._provider = shop, provider
+    def __init__(self, host: HostContext, provider: Address, *, max_jobs: int = 2) -> None:
+        self._host, self._provider = host, provider
         self._pool = ThreadPoolExecutor(max_workers=max_jobs, thread_name_prefix="job")
         self._running: dict[JobId, Future[None]] = {}
-        self._follower = Follower(shop.chain, JobReader(shop.journal, provider, shop.driver.tee))
+        self._follower = Follower(host.chain, JobReader(host.journal, provider, host.driver.tee))
 
     def run(self) -> None:
         """Follow, start, wait; until asked to stop."""
         try:
-            while not self._shop.stop.is_set():
+            while not self._host.stop.is_set():
                 try:
                     self.turn()
                 except ChainError as error:
                     log.warning("the chain cannot be read now: %s", error)
-                self._shop.stop.wait(self._shop.poll_seconds)
+                self._host.stop.wait(self._host.poll_seconds)
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -52,10 +52,10 @@ class Agent:
                 if (error := future.exception()) is not None:
                     # A job must never end in silence, and never take the others with it.
                     log.error("job %s stopped on an unforeseen error: %r", job_id, error)
-                    self._shop.journal.give_up(job_id, f"unforeseen: {type(error).__name__}")
-        for entry in self._shop.journal.jobs(*_OPEN):
+                    self._host.journal.give_up(job_id, f"unforeseen: {type(error).__name__}")
+        for entry in self._host.journal.jobs(*_OPEN):
             if entry.job_id not in self._running:
-                self._running[entry.job_id] = self._pool.submit(JobRun(self._shop, entry.job_id).run)
+                self._running[entry.job_id] = self._pool.submit(JobRun(self._host, entry.job_id).run)
 
     def join(self) -> None:
         """Wait until every job that was started is over on this host, and let go of the threads."""

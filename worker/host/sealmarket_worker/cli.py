@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import tempfile
 import threading
 from pathlib import Path
@@ -18,6 +17,7 @@ app.add_typer(image_app, name="image")
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The worker's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+KindName = Annotated[str, typer.Option("--kind", help="The kind of job that the image is for.")]
 TeeName = Annotated[str, typer.Option("--tee", help="The kind of TEE: sgx, tdx, snp or cca.")]
 
 
@@ -72,14 +72,16 @@ def status(config: ConfigFile, as_json: AsJson = False) -> None:
 
 
 @image_app.command("build")
-def image_build(target: Annotated[Path, typer.Argument(help="Folder to write; replaced if it is there.")]) -> None:
-    """Assemble the enclave image from the installed release.
+def image_build(
+    target: Annotated[Path, typer.Argument(help="Folder to write; replaced if it is there.")], kind: KindName = "batch"
+) -> None:
+    """Assemble the enclave image of a kind of job from the installed release.
 
-    Example: sealmarket worker image build ./image
+    Example: sealmarket worker image build ./image --kind batch
     """
     from sealmarket_worker.image import build_image
 
-    typer.echo(str(build_image(target.absolute())))
+    typer.echo(str(build_image(target.absolute(), kind)))
 
 
 @image_app.command("measure")
@@ -87,24 +89,21 @@ def image_measure(
     image: Annotated[Path | None, typer.Argument(help="An image; built from the installed release if absent.")] = None,
     interpreter: Annotated[Path | None, typer.Option(help="The interpreter; this one if absent.")] = None,
     tee: TeeName = "tdx",
+    kind: KindName = "batch",
+    driver: Annotated[str, typer.Option(help="The driver that launches it.")] = "virtual",
 ) -> None:
     """Print what the evidence of such an enclave will say, and its digest for an allow-list. Needs no device.
 
     Example: sealmarket worker image measure > measurement.json
     """
-    from sealmarket_worker.measure import expected_measurement, measurement_document
+    from sealmarket_worker.config import tee_named
+    from sealmarket_worker.drivers.installed import driver_named
+    from sealmarket_worker.image import base_interpreter, build_image
+    from sealmarket_worker.measure import measurement_document
 
-    folder = Path(tempfile.mkdtemp()) if image is None else None
-    try:
-        measured = expected_measurement(tee, image or _built(folder), interpreter)
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-    typer.echo(json.dumps(measurement_document(measured), indent=2))
-
-
-def _built(folder: Path | None) -> Path:
-    from sealmarket_worker.image import build_image
-
-    assert folder is not None
-    return build_image(folder / "image")
+    wanted = tee_named(tee)
+    factory = driver_named(driver, wanted)
+    with tempfile.TemporaryDirectory() as folder:
+        built = image or build_image(Path(folder) / "image", kind)
+        measured = factory.expected_measurement(wanted, built, interpreter or base_interpreter())
+    typer.echo(json.dumps(measurement_document(measured, factory), indent=2))

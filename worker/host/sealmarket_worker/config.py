@@ -4,9 +4,10 @@ rpc = "http://127.0.0.1:8545"
 book = "book.json"              # the address book of the market
 key = "provider.key"            # the provider's account: 32 bytes of hex, mode 0600
 state = "state"                 # journal, image, environments, containers
-device = "tdx.sock"             # the control socket of the (virtual) TEE device
+device = "tdx.sock"             # how the driver reaches the TEE; for `virtual` the device's control socket
 wheels = "wheels"               # wheels from which environments are installed
 image = ""                      # the enclave image; "" assembles the installed release's
+driver = "virtual"              # how enclaves are launched: an installed driver
 tee = "tdx"
 max_jobs = 2
 development_chain = false       # true only where this machine started the chain: allows publicly known keys
@@ -54,6 +55,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     device: str
     wheels: str
     image: str = ""
+    driver: str = "virtual"
     tee: str = "tdx"
     max_jobs: int = 2
     development_chain: bool = False
@@ -73,6 +75,7 @@ class WorkerConfig:
     device: Path
     wheels: Path
     image: Path | None = None
+    driver: str = "virtual"
     tee: Tee = Tee.TDX
     max_jobs: int = 2
     development_chain: bool = False
@@ -99,6 +102,14 @@ class WorkerConfig:
         return account
 
 
+def tee_named(name: str, where: object = "--tee") -> Tee:
+    """The kind of TEE of that name, in lower case. Raises :class:`ConfigInvalid`, naming ``where``."""
+    names = {tee.name.lower(): tee for tee in Tee}
+    if name not in names:
+        raise ConfigInvalid(where, f"tee is {name!r}, expected one of {', '.join(names)}")
+    return names[name]
+
+
 def load_config(path: Path) -> WorkerConfig:
     """Read a configuration. Raises :class:`ConfigInvalid`, naming the field."""
     try:
@@ -106,11 +117,9 @@ def load_config(path: Path) -> WorkerConfig:
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigInvalid(path, str(error)) from error
     here = path.absolute().parent
+    tee = tee_named(file.tee, path)
     try:
-        tee = Tee[file.tee.upper()]
         book = decode(AddressBook, (here / file.book).read_bytes())
-    except KeyError as error:
-        raise ConfigInvalid(path, f"tee is {file.tee!r}, expected one of sgx, tdx, snp, cca") from error
     except (OSError, MalformedDocument) as error:
         raise ConfigInvalid(path, f"no address book at {file.book}: {error}") from error
     if not 1 <= file.max_jobs <= 64:
@@ -123,6 +132,7 @@ def load_config(path: Path) -> WorkerConfig:
         device=here / file.device,
         wheels=here / file.wheels,
         image=here / file.image if file.image else None,
+        driver=file.driver,
         tee=tee,
         max_jobs=file.max_jobs,
         development_chain=file.development_chain,

@@ -4,9 +4,11 @@
     └── HostError
         ├── ConfigInvalid
         ├── ImageIncomplete        the running environment lacks a file that the enclave needs
+        ├── DependencyMismatch     an installed distribution is not of the locked version
+        ├── UnknownKind            the enclave has no such kind of job
         ├── EnclaveRefused         the enclave stopped, with its own code
         ├── EnclaveLost            the enclave's process or its device is gone
-        ├── InputMissing           something that this host itself needs for the job cannot be had, or not in time
+        ├── InputMissing           something that this host itself needs for the job is not available, or not in time
         ├── JobOver                the job ended or left the state that the host waits in
         └── JournalConflict        a journal entry is not in the state that a step starts from
 
@@ -37,6 +39,28 @@ class ImageIncomplete(HostError):
         self.what = what
 
 
+class DependencyMismatch(HostError):
+    """{name} is installed in version {found}, the enclave's lock names {expected}"""
+
+    def __init__(self, name: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"{name} is installed in version {found}, the enclave's lock names {expected}",
+            remedy=f"install {name}=={expected}; with another version the measurement is not the one that owners allow",
+        )
+        self.name, self.found, self.expected = name, found, expected
+
+
+class UnknownKind(HostError):
+    """the enclave has no kind of job {kind}, expected one of {known}"""
+
+    def __init__(self, kind: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f"the enclave has no kind of job {kind!r}, expected one of {', '.join(known)}",
+            remedy="name one of these kinds, or install the release that has it",
+        )
+        self.kind, self.known = kind, known
+
+
 class EnclaveRefused(HostError):
     """the enclave refused ({code}): {message}"""
 
@@ -56,11 +80,11 @@ class EnclaveLost(HostError):
 
 
 class InputMissing(HostError):
-    """{what} cannot be had: {detail}"""
+    """{what} is not available: {detail}"""
 
     def __init__(self, what: str, detail: str) -> None:
         super().__init__(
-            f"{what} cannot be had: {detail}",
+            f"{what} is not available: {detail}",
             remedy="see what this host lacks, and try again while the job's window is open",
         )
         self.what = what

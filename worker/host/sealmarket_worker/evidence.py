@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.runtime.channel import Evidence
-from sealmarket_enclave.sealed.contexts import EvidenceInfo
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 
@@ -37,7 +37,7 @@ def sealed_envelope(
     result_key: bytes | None,
     signature: HexBytes,
 ) -> EvidenceEnvelope:
-    """The package for every member, in order, and for the consumer's result key if that is to be had and is one.
+    """The package for every member, in order, and for the consumer's result key if that is available and is one.
 
     ``signature`` is the provider's over the EIP-712 ``Quote``.
     """

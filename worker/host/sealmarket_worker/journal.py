@@ -1,4 +1,4 @@
-"""What a host must remember across a crash: the jobs it works for, how far it came, and the enclave's word.
+"""What a host must remember across a crash: the jobs it works for, how far it came, and what the enclave signed.
 
 States::
 
@@ -55,7 +55,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobEntry:
-    """One job in the journal. ``outcome`` is there once the enclave gave its word."""
+    """One job in the journal. ``outcome`` is there once the enclave has signed the end."""
 
     job_id: JobId
     spec: JobSpec
@@ -98,7 +98,7 @@ class Journal:
             self._db.execute("DELETE FROM chain_cursor")
 
     def advance(self, end: Cursor, seals: list[Seal], matched: list[tuple[JobId, JobSpec, int]]) -> None:
-        """Record seals and jobs of final blocks, together with how far the chain was read."""
+        """Record the events of final blocks, together with how far they were read."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -158,7 +158,7 @@ class Journal:
         self._move(job_id, (JobState.QUOTING,), JobState.QUOTED, "")
 
     def finished(self, job_id: JobId, outcome: Outcome) -> None:
-        """``quoted -> finished``: the enclave's word and everything that goes with it."""
+        """``quoted -> finished``: what the enclave signed and everything that goes with it."""
         self._move(
             job_id,
             (JobState.QUOTED,),
@@ -171,11 +171,11 @@ class Journal:
         )
 
     def done(self, job_id: JobId) -> None:
-        """``finished -> done``: the chain has the enclave's word. The result's ciphertext is kept by the store."""
+        """``finished -> done``: the chain has what the enclave signed. The result's ciphertext is kept by the store."""
         self._move(job_id, (JobState.FINISHED,), JobState.DONE, "container = NULL")
 
     def give_up(self, job_id: JobId, reason: str) -> None:
-        """Whatever is not over ``-> given_up``, with the reason in words."""
+        """Whatever is not over ``-> given_up``, with the reason."""
         open_states = (JobState.MATCHED, JobState.QUOTING, JobState.QUOTED, JobState.FINISHED)
         self._move(job_id, open_states, JobState.GIVEN_UP, "reason = ?", reason)
 

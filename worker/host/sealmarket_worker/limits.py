@@ -1,8 +1,8 @@
 """What an operator risks on one job. Pure.
 
 The market matches whatever fits an order, and asks no host. A job beyond its operator's limits is therefore quoted,
-with its workload named as missing: no honest node accepts such a job, and nobody pays but the fees of the nodes'
-signatures (docs/spec/oracle.md, step 12). Not to quote would cost the penalty.
+with its workload named as missing: no honest node accepts such a job, and only the fees of the nodes'
+signatures are paid (docs/spec/oracle.md, step 12). Not to quote would cost the penalty.
 """
 
 from __future__ import annotations

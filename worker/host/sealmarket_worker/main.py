@@ -13,13 +13,14 @@ from sealmarket.client.nodes import Nodes
 from sealmarket.store.blobs import Store
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.config import WorkerConfig
-from sealmarket_worker.driver import VirtualDriver
+from sealmarket_worker.drivers.installed import driver_named
+from sealmarket_worker.drivers.interface import DriverSettings
 from sealmarket_worker.image import base_interpreter, build_image
-from sealmarket_worker.jobrun import Workshop
+from sealmarket_worker.jobrun import HostContext
 from sealmarket_worker.journal import Journal
-from sealmarket_worker.materials import Intake
+from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import Listener, ProgressLog
-from sealmarket_worker.transactions import ChainLedger
+from sealmarket_worker.transactions import ChainTransactions
 
 PROGRESS = "progress.jsonl"
 JOURNAL = "journal.sqlite"
@@ -31,7 +32,8 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
     """Run a host until ``stop`` is set. ``ready`` is called once it follows the chain.
 
     Raises:
-        ConfigInvalid: a key file that others can read.
+        ConfigInvalid: a key file that others can read, or a TEE that the driver does not have.
+        DriverMissing: the driver is not installed.
         ChainError: the chain is another one, or the account is a publicly known one.
     """
     config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -39,14 +41,16 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
     chain = Chain(config.book, config.rpc)
     sender = Sender(chain, account, development=config.development_chain)
     store, nodes, journal = Store(config.store_url), Nodes(), Journal(config.state / JOURNAL)
+    factory = driver_named(config.driver, config.tee)
     image = config.image or build_image(config.state / "image")
-    shop = Workshop(
+    settings = DriverSettings(tee=config.tee, device=config.device, image=image, interpreter=base_interpreter())
+    host = HostContext(
         chain=chain,
-        ledger=ChainLedger(chain, sender),
+        transactions=ChainTransactions(chain, sender),
         store=store,
         nodes=nodes,
-        driver=VirtualDriver(config.tee, config.device, image, base_interpreter()),
-        intake=Intake(store, config.state, config.wheels),
+        driver=factory.open(settings),
+        materials=MaterialStore(store, config.state, config.wheels),
         journal=journal,
         sign=lambda quote: signing.sign(account, config.book, quote),
         state=config.state,
@@ -55,10 +59,11 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
         settle_patience_seconds=config.settle_patience_seconds,
         limits=config.limits,
     )
-    log.warning("the %s device is virtual: its evidence is SIMULATED, no hardware", config.tee.name)
+    if factory.simulated:
+        log.warning("the driver %s gives SIMULATED %s evidence, no hardware", config.driver, config.tee.name)
     try:
         ready()
-        Agent(shop, sender.address, max_jobs=config.max_jobs).run()
+        Agent(host, sender.address, max_jobs=config.max_jobs).run()
     finally:
         nodes.close()
         store.close()

@@ -1,8 +1,7 @@
 """Gather everything that a job names, and check it without any key, before an enclave is started.
 
-What is missing or false is the fault of whoever named it, and for the oracle nodes to say at the decision. So a host
-quotes all the same, with what it lacks marked: the enclave never goes on with such a job, and no honest node accepts
-it.
+What is missing or false is the fault of the party that named it, and the oracle nodes decide so. The host quotes the
+job all the same, with what it lacks marked: the enclave does not go on with it, and no honest node accepts it.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from sealmarket.chain import Block
 from sealmarket.protocol.book import AddressBook
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
+from sealmarket.workloads.wheels import install
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.terms import Seal
@@ -28,7 +28,7 @@ from sealmarket_enclave.runtime.channel import Load
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import ContainerError
 from sealmarket_enclave.workload.bundle import Bundle, pack
-from sealmarket_enclave.workload.environment import Environment, install
+from sealmarket_enclave.workload.environment import Environment
 from sealmarket_enclave.workload.errors import WorkloadError
 from sealmarket_worker.errors import InputMissing
 
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 class Materials:
     """A job with what it names, checked as far as one can without a key; None for what is in ``missing``.
 
-    ``missing`` holds, by the name under which the job knows it, why something could not be had.
+    ``missing`` holds, by the name under which the job knows it, why it is not available.
     """
 
     spec: JobSpec
@@ -83,16 +83,16 @@ def nothing(spec: JobSpec, seals: tuple[Seal, ...]) -> Materials:
     return Materials(spec, seals, nil, nil, None, None, None, None, {}, {})
 
 
-class Intake:
+class MaterialStore:
     """Fetches from the store into ``state``. Ciphertext and environments are kept for the next job."""
 
     def __init__(self, store: Store, state: Path, wheels: Path) -> None:
         self._store, self._state, self._wheels = store, state, wheels
         self._installing = threading.Lock()
 
-    def gathering(self, spec: JobSpec, seals: tuple[Seal, ...]) -> Gathering:
+    def fetcher(self, spec: JobSpec, seals: tuple[Seal, ...]) -> MaterialFetcher:
         """Begin with a job."""
-        return Gathering(self, self._store, spec, seals)
+        return MaterialFetcher(self, self._store, spec, seals)
 
     def container(self, root: Bytes32) -> Path:
         """A container on this disk, held against its root. Raises :class:`ServiceError`, ``OSError``."""
@@ -111,7 +111,7 @@ class Intake:
         """The installed wheels; the enclave takes its own copy and checks every byte of it.
 
         Raises:
-            InputMissing: this host cannot provide it, which is its own matter.
+            InputMissing: this host cannot provide it.
         """
         name = hashlib.sha256(environment.canonical()).hexdigest()
         target = self._state / "environments" / name
@@ -131,16 +131,16 @@ class Intake:
         return target
 
 
-class Gathering:
-    """One job's materials, bit by bit: each :meth:`turn` asks for what is missing still."""
+class MaterialFetcher:
+    """One job's materials, bit by bit: each :meth:`poll` asks for what is missing still."""
 
-    def __init__(self, intake: Intake, store: Store, spec: JobSpec, seals: tuple[Seal, ...]) -> None:
-        self._intake, self._store, self._spec, self._seals = intake, store, spec, seals
+    def __init__(self, materials: MaterialStore, store: Store, spec: JobSpec, seals: tuple[Seal, ...]) -> None:
+        self._held, self._store, self._spec, self._seals = materials, store, spec, seals
         self._found: dict[tuple[str, Bytes32], object] = {}
         self._hopeless: dict[Bytes32, str] = {}
 
-    def turn(self) -> Materials:
-        """Everything that can be had now.
+    def poll(self) -> Materials:
+        """Everything that is available now.
 
         Raises:
             InputMissing: the workload is there, and this host cannot provide its environment.
@@ -166,11 +166,11 @@ class Gathering:
         policies = tuple(document(seal.policy_hash) for seal in self._seals)
         share_sets = tuple(document(seal.share_root) for seal in self._seals)
         result_key = document(spec.result_key_hash)
-        environment = self._intake.environment(bundle.environment) if bundle is not None else None
+        environment = self._held.environment(bundle.environment) if bundle is not None else None
         containers: dict[Bytes32, Path] = {}
         for root in {seal.content_root for seal in self._seals} - self._hopeless.keys():
             try:
-                path = had("container", root, lambda root=root: self._intake.container(root))  # type: ignore[misc]
+                path = had("container", root, lambda root=root: self._held.container(root))  # type: ignore[misc]
             except OSError as error:
                 # No room for it here. Fetching it again and again would not make any.
                 self._hopeless[root] = missing[root] = f"container {root}: {error.strerror or error}"

@@ -1,4 +1,4 @@
-"""What a host tells about its work, for people and programs: one event for each beginning and end of a stage."""
+"""The progress of a host's work, for people and programs: one event for each beginning and end of a stage."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class ProgressLog:
             log.warning("%s cannot be written: %s", self._path.name, error)
 
 
-class Storyteller:
-    """Tells the stages of one job in order; each begins where the one before ended."""
+class ProgressReporter:
+    """Reports the stages of one job in order; each begins where the one before ended."""
 
     def __init__(self, job_id: JobId, listeners: tuple[Listener, ...]) -> None:
         self._job_id, self._listeners = str(job_id), listeners
@@ -65,25 +65,25 @@ class Storyteller:
         """End the stage before, and begin the next."""
         self.end()
         self._stage, self._started = stage, time.monotonic()
-        self._tell(stage, "started", message)
+        self._report(stage, "started", message)
 
     def end(self, message: str = "") -> None:
         """The stage is done."""
         if self._stage is not None:
-            self._tell(self._stage, "done", message, time.monotonic() - self._started)
+            self._report(self._stage, "done", message, time.monotonic() - self._started)
             self._stage = None
 
     def fail(self, message: str) -> None:
         """The stage failed, and with it the job on this host."""
         seconds = time.monotonic() - self._started if self._stage else None
-        self._tell(self._stage or "settle", "failed", message, seconds)
+        self._report(self._stage or "settle", "failed", message, seconds)
         self._stage = None
 
     def note(self, message: str) -> None:
-        """Something worth telling within a stage."""
-        self._tell(self._stage or "match", "note", message)
+        """A remark within a stage."""
+        self._report(self._stage or "match", "note", message)
 
-    def _tell(
+    def _report(
         self,
         stage: StageName,
         state: Literal["started", "done", "failed", "note"],

@@ -1,12 +1,15 @@
-"""The host's side of one enclave: give it a job, take evidence, deliver releases, serve ciphertext, take its word."""
+"""The host's side of one enclave: load a job, take evidence, deliver releases, serve ciphertext, take what it signs."""
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import msgspec
 
 from sealmarket.protocol.wire import PostedResult
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
@@ -45,7 +48,7 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The enclave's signed word, with what belongs into the store. ``container`` is None after a failure."""
+    """What the enclave signed, with what belongs into the store. ``container`` is None after a failure."""
 
     posted: PostedResult
     receipt: bytes
@@ -74,7 +77,7 @@ class EnclaveSession:
         return Shares(report.needed, complaints)
 
     def finish(self, containers: Mapping[Bytes32, Path], on_stage: Callable[[str], None]) -> Outcome:
-        """Serve ciphertext until the enclave has given its word. ``containers`` by content root."""
+        """Serve ciphertext until the enclave has signed the end. ``containers`` by content root."""
         result = bytearray()
         files: dict[Bytes32, int] = {}
         try:
@@ -125,7 +128,7 @@ class EnclaveSession:
         try:
             self._channel.send(message)
         except HostLost as error:
-            # It may have said why before it went.
+            # It may have sent the reason before it ended.
             self._receive()
             raise EnclaveLost(error.message) from error
 
@@ -143,6 +146,11 @@ class EnclaveSession:
         if not isinstance(message, kind):
             raise EnclaveLost(f"it sent {type(message).__name__} in place of {kind.__name__}")
         return message
+
+
+def host_side(stream: socket.socket) -> Channel[FromEnclave]:
+    """The host's end."""
+    return Channel(stream, msgspec.msgpack.Decoder(FromEnclave))
 
 
 def key_hash_of(evidence: Evidence) -> Bytes32:

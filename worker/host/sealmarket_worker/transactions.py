@@ -1,4 +1,4 @@
-"""What a host does on chain. :class:`ChainLedger` is the real one; tests have a twin."""
+"""What a host does on chain. :class:`ChainTransactions` is the real one; tests have a twin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 
 
-class Ledger(Protocol):
+class ProviderTransactions(Protocol):
     """The provider's transactions. Each returns when it is in a block; raises ``ChainError``."""
 
     def quote(self, spec: JobSpec, evidence_hash: Bytes32) -> None:
@@ -25,18 +25,18 @@ class Ledger(Protocol):
         """End an accepted job that enough nodes promise never to release for."""
 
 
-class ChainLedger:
+class ChainTransactions:
     """Sends from the provider's account."""
 
     def __init__(self, chain: Chain, sender: Sender) -> None:
         self._chain, self._sender = chain, sender
 
     def quote(self, spec: JobSpec, evidence_hash: Bytes32) -> None:
-        """As :meth:`Ledger.quote`."""
+        """As :meth:`ProviderTransactions.quote`."""
         self._sender.send(self._chain.market.quote(spec, evidence_hash))
 
     def finish(self, spec: JobSpec, evidence_hash: Bytes32, enclave_key_hash: Bytes32, posted: PostedResult) -> None:
-        """As :meth:`Ledger.finish`."""
+        """As :meth:`ProviderTransactions.finish`."""
         enclave = Enclave(evidence_hash, posted.enclave_signer, enclave_key_hash)
         market = self._chain.market
         if posted.settlement is not None:
@@ -45,5 +45,5 @@ class ChainLedger:
             self._sender.send(market.fail(spec, enclave, posted.failure, posted.signature))
 
     def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
-        """As :meth:`Ledger.stop`."""
+        """As :meth:`ProviderTransactions.stop`."""
         self._sender.send(self._chain.market.stop(spec, enclave, stops, committee))

@@ -1,4 +1,4 @@
-"""Why a job ended as it did, in words, from what the chain told."""
+"""Why a job ended as it did, from the events on chain."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class JobSpec(TypedShape, frozen=True, kw_only=True):
 
 
 class Settlement(TypedShape, frozen=True, kw_only=True):
-    """The enclave's word for its result: the hash of the sealed ciphertext, and the usage."""
+    """What the enclave signs about its result: the hash of the sealed ciphertext, and the usage."""
 
     EIP712: ClassVar[str] = "Settlement(bytes32 jobId,bytes32 resultHash,bytes32 receiptHash,uint32 units,bool last)"
 
@@ -99,7 +99,7 @@ class Settlement(TypedShape, frozen=True, kw_only=True):
 
 
 class Failure(TypedShape, frozen=True, kw_only=True):
-    """The enclave's word for what went wrong after acceptance, and whose it was."""
+    """What the enclave signs about a failure after acceptance, and whose it was."""
 
     EIP712: ClassVar[str] = "Failure(bytes32 jobId,uint8 cause,uint8 assetIndex,uint32 units,bytes32 receiptHash)"
 

@@ -4,9 +4,8 @@ It holds the evidence rules, the workloads, the terms and the output rules. What
 (:class:`.terms.Terms`). An enclave or workload must be allowed by the policy under which the
 shares were made *and* by the terms in force on chain, so a change on chain can only tighten.
 
-The ``evidence`` part is the document of ``sealmarket.attestation.policy.rules.AppraisalPolicy``. Its reader is whoever
-verifies evidence: the oracle nodes, the owner who writes it, the auditor. An enclave has no use for it, and stays
-small by not reading it.
+The ``evidence`` part is the document of ``sealmarket.attestation.policy.rules.AppraisalPolicy``. Its readers are
+the verifiers of evidence: the oracle nodes, the owner who writes it, the auditor. An enclave does not read it.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, canonical_json, decode_canonical
-from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 
@@ -101,24 +100,3 @@ def envelope(statement: Statement, signer: Address, signature: HexBytes) -> Enve
         payload=base64.b64encode(statement.canonical()).decode(),
         signatures=({"keyid": str(signer), "sig": base64.b64encode(signature).decode()},),
     )
-
-
-def opened(env: Envelope) -> tuple[Statement, Address, bytes]:
-    """The statement, the signer that it names, and the signature; the caller recovers the signer and compares.
-
-    Raises:
-        MalformedDocument: not one signature, another payload type, or a payload that is not canonical.
-    """
-    if env.payload_type != PAYLOAD_TYPE or len(env.signatures) != 1:
-        raise MalformedDocument("a receipt is one in-toto statement with one signature")
-    entry = env.signatures[0]
-    try:
-        payload = base64.b64decode(env.payload, validate=True)
-        signature = base64.b64decode(entry["sig"], validate=True)
-        signer = Address.parse(entry["keyid"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise MalformedDocument(f"the receipt's envelope is malformed: {error}") from error
-    statement = decode_canonical(Statement, payload)
-    if statement.type_ != STATEMENT_TYPE or statement.predicate_type != PREDICATE_TYPE:
-        raise MalformedDocument(f"expected a {PREDICATE_TYPE} statement, found {statement.predicate_type}")
-    return statement, signer, signature

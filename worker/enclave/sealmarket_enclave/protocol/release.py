@@ -1,7 +1,7 @@
 """What an oracle node releases to an enclave, and what the enclave says of a share that is not the one dealt.
 
-A complaint names the node's signed release, so a node that the enclave wrongs can show what it sent. Nobody is slashed
-by it: what HPKE hid cannot be shown to a contract. It leaves the node out of the job, and is counted.
+A complaint names the node's signed release, so a node that the enclave wrongs can show what it sent. It slashes
+no node: what HPKE hid cannot be shown to a contract. It leaves the node out of the job, and is counted.
 """
 
 from __future__ import annotations

@@ -44,22 +44,8 @@ def recover(digest: Bytes32, signature: bytes) -> Address:
             signature[:64] + bytes([signature[64] - 27]), digest, hasher=None
         )
     except ValueError as error:
-        raise SignatureRefused("nobody signed this: the signature is not a point on the curve") from error
+        raise SignatureRefused("the signature is not a point on the curve, so no account made it") from error
     return address_of(key)
-
-
-def require_signer(digest: Bytes32, signature: bytes, expected: Address, what: str) -> None:
-    """Refuse a signature that is not ``expected``'s.
-
-    Raises:
-        SignatureRefused: as :func:`recover`, or by somebody else.
-    """
-    found = recover(digest, signature)
-    if found != expected:
-        raise SignatureRefused(
-            f"{what} must be signed by {expected.checksum}, found {found.checksum}",
-            remedy="sign with that account, on this chain and market",
-        )
 
 
 def personal_digest(message: bytes) -> Bytes32:

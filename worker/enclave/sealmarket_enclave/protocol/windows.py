@@ -1,7 +1,7 @@
 """How the settle window is divided: its first half is for finality and release, its second for the enclave.
 
-The window is the consumer's choice, and a provider whose job does not end within it pays with its stake. So both halves
-are held by whoever can see them: an oracle node releases nothing in the second half, and an enclave runs no workload
+The window is the consumer's choice, and a provider whose job does not end within it pays with its stake. So two
+parties hold the halves: an oracle node releases nothing in the second half, and an enclave runs no workload
 that could take longer than it (docs/spec/enclave.md, "Time").
 """
 

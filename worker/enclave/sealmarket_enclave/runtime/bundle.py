@@ -19,8 +19,8 @@ from typing import Protocol
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import FailureCause
-from sealmarket_enclave.runtime.errors import Code, JobDoomed, JobRefused, WorkloadFailed
-from sealmarket_enclave.runtime.job import ParameterValue
+from sealmarket_enclave.runtime.errors import Code, JobRefused, WorkloadFailed
+from sealmarket_enclave.runtime.job import ParameterValue, Unrunnable
 from sealmarket_enclave.runtime.outputs import DeclaredOutput
 from sealmarket_enclave.workload.bundle import unpack
 from sealmarket_enclave.workload.environment import take
@@ -143,7 +143,7 @@ class BundleWorkplace:
         parameters: Mapping[str, ParameterValue],
         asset_count: int,
         settle_window: int,
-    ) -> tuple[PreparedBundle, tuple[str, ...]]:
+    ) -> tuple[PreparedBundle, tuple[str, ...]] | Unrunnable:
         """See :class:`~sealmarket_enclave.runtime.workplace.Workplace`."""
         folder = self._private_folder()
         try:
@@ -154,15 +154,15 @@ class BundleWorkplace:
         try:
             complete = read.manifest.check_parameters(parameters)
         except ParametersRefused as error:
-            raise _doomed(Code.PARAMETERS_REFUSED, error) from error
+            return _unrunnable(Code.PARAMETERS_REFUSED, error)
         try:
             names = read.manifest.input_names(asset_count)
         except ParametersRefused as error:
-            raise _doomed(Code.INPUTS_MISMATCH, error) from error
+            return _unrunnable(Code.INPUTS_MISMATCH, error)
         try:
             require_time(read.manifest, settle_window)
         except WindowTooShort as error:
-            raise _doomed(Code.WINDOW_TOO_SHORT, error) from error
+            return _unrunnable(Code.WINDOW_TOO_SHORT, error)
         try:
             read.environment.interpreter.require_current()
             take(Path(environment), read.environment, folder / "environment")
@@ -202,8 +202,8 @@ def _refused(code: Code, error: Exception) -> JobRefused:
     return JobRefused(code, message, getattr(error, "remedy", "") or "give the enclave the workload that the job names")
 
 
-def _doomed(code: Code, error: ParametersRefused | WindowTooShort) -> JobDoomed:
-    return JobDoomed(code, error.message, error.remedy, FailureCause.WORKLOAD)
+def _unrunnable(code: Code, error: ParametersRefused | WindowTooShort) -> Unrunnable:
+    return Unrunnable(code, error.message, error.remedy, FailureCause.WORKLOAD)
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_enclave.runtime.errors import FrameRefused, HostLost
+from sealmarket_enclave.runtime.errors import FrameRefused, HostLost, OutOfOrder
 
 MAX_FRAME = 80 << 20
 MAX_PART = 4 << 20
@@ -33,8 +33,8 @@ class Load(Message, frozen=True, kw_only=True, tag="load"):
     """The job and everything that its specification names, once, first.
 
     Lists are in the order of the specification's assets. ``workload`` is the bundle's archive; ``environment`` is
-    a folder with its installed wheels, which the enclave copies while it checks them. None is what the host could not
-    get: the enclave quotes all the same, and never goes further.
+    a folder with its installed wheels, which the enclave copies while it checks them. None stands for what the
+    host could not get: the enclave quotes all the same, and never goes further.
     """
 
     chain_id: int
@@ -105,7 +105,7 @@ class ResultPart(Message, frozen=True, kw_only=True, tag="result_part"):
 
 
 class Finished(Message, frozen=True, kw_only=True, tag="finished"):
-    """The enclave's signed word. Exactly one of ``settlement`` and ``failure`` is there, as canonical JSON.
+    """The enclave's signed statement. Exactly one of ``settlement`` and ``failure`` is there, as canonical JSON.
 
     ``receipt`` is the canonical envelope; ``result`` the canonical :class:`ResultEnvelope` of a completed job.
     """
@@ -118,7 +118,7 @@ class Finished(Message, frozen=True, kw_only=True, tag="finished"):
 
 
 class Refused(Message, frozen=True, kw_only=True, tag="refused"):
-    """The enclave stops, unsigned: a typed code, and words that hold no data of any asset."""
+    """The enclave stops, unsigned: a typed code, and a text that holds no data of any asset."""
 
     code: str
     message: str
@@ -129,6 +129,7 @@ FromHost = Load | Deliver | Part
 FromEnclave = Evidence | ShareReport | Want | Stage | ResultPart | Finished | Refused
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 
 class Channel(Generic[T]):
@@ -139,7 +140,7 @@ class Channel(Generic[T]):
         self._encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 
     def send(self, message: Message) -> None:
-        """Send one frame. Raises :class:`HostLost` when nobody reads."""
+        """Send one frame. Raises :class:`HostLost` when the other side is gone."""
         body = self._encoder.encode(message)
         if len(body) > MAX_FRAME:
             raise FrameRefused(f"a frame takes at most {MAX_FRAME} bytes, found {len(body)}", remedy="send less")
@@ -165,8 +166,15 @@ class Channel(Generic[T]):
         except (msgspec.MsgspecError, SealmarketError, UnicodeDecodeError, RecursionError) as error:
             raise FrameRefused(f"not a message of this side: {error}", remedy="use this release's worker") from error
 
+    def expect(self, kind: type[M]) -> M:
+        """Wait for one frame of a kind. Raises as :meth:`receive`, and :class:`OutOfOrder` for another kind."""
+        message = self.receive()
+        if not isinstance(message, kind):
+            raise OutOfOrder(type(message).__name__, kind.__name__)
+        return message
+
     def hang_up(self) -> None:
-        """End the conversation from any thread: whoever waits in :meth:`receive` gets :class:`HostLost`."""
+        """Close the connection from any thread: a thread in :meth:`receive` gets :class:`HostLost`."""
         with contextlib.suppress(OSError):  # it is over already
             self._stream.shutdown(socket.SHUT_RDWR)
 
@@ -198,8 +206,3 @@ def _plain(value: object) -> bytes:
 def enclave_side(stream: socket.socket) -> Channel[FromHost]:
     """The enclave's end."""
     return Channel(stream, msgspec.msgpack.Decoder(FromHost))
-
-
-def host_side(stream: socket.socket) -> Channel[FromEnclave]:
-    """The host's end."""
-    return Channel(stream, msgspec.msgpack.Decoder(FromEnclave))

@@ -1,12 +1,11 @@
-"""Why an enclave stops, as typed codes: the only words about a failure that leave it.
+"""Why an enclave stops, as typed codes: all that leaves it about a failure.
 
 EnclaveError
 ├── ChannelError
 │   ├── HostLost            the host closed the channel
 │   ├── FrameRefused        a frame is too long, or is not a message
 │   └── OutOfOrder          a message that this state does not take
-├── JobRefused              what the host handed over is not the job that it names
-├── JobDoomed               the job can never run, and neither host nor platform is why: quoted, and said at delivery
+├── JobRefused              what the host passed is not the job that it names
 ├── HostFault               the host altered or withheld bytes after the quote
 ├── InputFailed             an asset is wrong under its owner's own commitments: signed, never blamed on the host
 └── WorkloadFailed          the workload did not deliver what the owners' rules allow: signed
@@ -17,7 +16,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_enclave.protocol.numbers import FailureCause
 
 
 class Code(StrEnum):
@@ -62,7 +60,7 @@ class EnclaveError(SealmarketError):
 
 
 class ChannelError(EnclaveError):
-    """The channel between host and enclave is of no use any more."""
+    """The channel between host and enclave cannot be used any more."""
 
 
 class HostLost(ChannelError):
@@ -82,27 +80,15 @@ class OutOfOrder(ChannelError):
 
 
 class JobRefused(EnclaveError):
-    """What the host handed over is not the job that it names."""
+    """What the host passed is not the job that it names."""
 
     def __init__(self, code: Code, message: str, remedy: str) -> None:
         super().__init__(message, remedy=remedy)
         self.code = code
 
 
-class JobDoomed(EnclaveError):
-    """The job can never run, through no fault of host or platform.
-
-    ``cause`` and ``index`` are what a signature can blame, since whoever has the job's documents comes to the same end;
-    None where the enclave has only its host's word, that something was not to be had.
-    """
-
-    def __init__(self, code: Code, message: str, remedy: str, cause: FailureCause | None, index: int = 0) -> None:
-        super().__init__(message, remedy=remedy)
-        self.code, self.cause, self.index = code, cause, index
-
-
 class HostFault(EnclaveError):
-    """The host altered or withheld bytes after the quote. No signature blames anybody else for it."""
+    """The host altered or withheld bytes after the quote. No signature blames another party for it."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message, remedy="serve the container that the job names, whole; check it before quoting")

@@ -1,6 +1,6 @@
 """Read sealed containers through the host: whole, in fixed order, and checked before a byte of plaintext exists.
 
-Whose fault it is must not rest on the host's word. So the whole ciphertext is copied into enclave memory first and
+Whose fault it is must not rest on what the host says. So the whole ciphertext is copied into enclave memory first and
 held against its root there. Up to then, everything wrong is the host's. Afterwards the very bytes that the owner
 committed to are in hand, and whatever does not open is the owner's. A container for which there is no room is checked
 as it comes and kept nowhere: its length is in the header that the root covers, so that the request is to blame for it.
@@ -14,7 +14,7 @@ from typing import Any
 
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.runtime.channel import MAX_PART, Channel, FromHost, Part, Want
-from sealmarket_enclave.runtime.errors import Code, HostFault, InputFailed, InputFault, OutOfOrder, WorkloadFailed
+from sealmarket_enclave.runtime.errors import Code, HostFault, InputFailed, InputFault, WorkloadFailed
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import ContainerError
 from sealmarket_enclave.sealed.header import HEADER_BYTES, Header
@@ -43,7 +43,7 @@ def read_container(channel: Channel[FromHost], root: Bytes32, limit: int) -> io.
     return memory
 
 
-def open_container(memory: io.FileIO, place: int, root: Bytes32, asset: tuple[Bytes32, int], key: bytes) -> bytearray:
+def open_container(memory: io.FileIO, index: int, root: Bytes32, asset: tuple[Bytes32, int], key: bytes) -> bytearray:
     """Decrypt a container that :func:`read_container` checked.
 
     Raises:
@@ -57,7 +57,7 @@ def open_container(memory: io.FileIO, place: int, root: Bytes32, asset: tuple[By
             plaintext += chunk
     except ContainerError as error:
         wipe(plaintext)
-        raise InputFailed(place, InputFault.CONTENT_DOES_NOT_OPEN) from error
+        raise InputFailed(index, InputFault.CONTENT_DOES_NOT_OPEN) from error
     return plaintext
 
 
@@ -103,9 +103,7 @@ def _copy(channel: Channel[FromHost], root: Bytes32, limit: int, memory: io.File
 
 def _part(channel: Channel[FromHost], root: Bytes32, offset: int, length: int) -> bytes:
     channel.send(Want(content_root=root, offset=offset, length=length))
-    answer = channel.receive()
-    if not isinstance(answer, Part):
-        raise OutOfOrder(type(answer).__name__, "Part")
+    answer = channel.expect(Part)
     if len(answer.data) != length:
         message = f"{len(answer.data)} bytes came for {length} at offset {offset} of container {root}"
         raise HostFault(Code.CONTAINER_WITHHELD, message)

@@ -1,35 +1,34 @@
-"""Hold what the host handed over against the job specification. Pure.
+"""Compare what the host passed with the job specification. Pure.
 
 What is not what the specification names is the host's: *refused*, and nothing is quoted. What is exactly what it
-names, and still cannot make a job, is the owner's or the consumer's: the job is *doomed*. The enclave quotes, so that
-the oracle nodes can say whose fault it is, remembers why, and goes no further.
+names, and still cannot make a job, is the owner's or the consumer's: the job is *unrunnable*. The enclave quotes, so
+that the oracle nodes can say whose fault it is, remembers why, and goes no further.
 
 Rules, in order (docs/spec/enclave.md, "Loading"):
 
 1. The specification is canonical, and its EIP-712 digest under chain and market is the job id that the host named.
 2. The specification promises this kind of TEE.
-3. Each seal hashes to the word that the specification holds for its asset.
-4. Each policy document hashes to its seal's policy hash (refused); it is one, of that asset and version (doomed).
+3. Each seal hashes to the value that the specification holds for its asset.
+4. Each policy document hashes to its seal's policy hash (refused); it is one, of that asset and version (unrunnable).
 5. Each share set hashes to its seal's share root (refused); it is one, of that chain, asset, version, content, policy;
-   its epoch is the job's, its threshold and size are the policy's (doomed). Rules 4, 5 and 8 stand in
+   its epoch is the job's, its threshold and size are the policy's (unrunnable). Rules 4, 5 and 8 stand in
    :mod:`sealmarket_enclave.protocol.agreement`.
-6. The result key hashes to the word in the specification (refused), and is an HPKE key (doomed).
-7. The parameters, under their salt, hash to the word in the specification (refused).
+6. The result key hashes to the value in the specification (refused), and is an HPKE key (unrunnable).
+7. The parameters, under their salt, hash to the value in the specification (refused).
 8. The owners' output rules leave an output that all of them allow; there are as many different owners as each demands;
    none demands differential privacy, for which this runtime has no mechanism, and the job spends no privacy budget
-   (doomed).
+   (unrunnable).
 
-Of several reasons a job is doomed for an input first, since nobody is charged for that; then for what is absent; then
-for the request. So a host that leaves something out cannot have a consumer charged.
+Of several reasons an input counts first, since no party is charged for that; then what is absent; then the
+request. So a host that leaves something out cannot have a consumer charged.
 
 Considered and rejected: whether the owners allow this workload and measurement. The oracle nodes decide that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 from sealmarket_enclave.protocol.agreement import (
@@ -49,7 +48,7 @@ from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Tee
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, strictest
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Load
-from sealmarket_enclave.runtime.errors import Code, JobDoomed, JobRefused
+from sealmarket_enclave.runtime.errors import Code, JobRefused
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey, ShareError
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
@@ -57,7 +56,6 @@ from sealmarket_enclave.sealed.shares import ShareSet
 MAX_ASSETS = 64
 ParameterValue = str | int | float | bool
 T = TypeVar("T", bound=Shape)
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +86,21 @@ class BoundJob:
         return terms_digest(self.spec.assets, self.seals)
 
 
+@dataclass(frozen=True, slots=True)
+class Unrunnable:
+    """Why a job can never run, through no fault of host or platform.
+
+    ``cause`` and ``index`` (of the asset) are what a signature can blame, since every reader of the job's documents
+    comes to the same end. ``cause`` is None where the enclave has only its host's statement that something is absent.
+    """
+
+    code: Code
+    message: str
+    remedy: str
+    cause: FailureCause | None
+    index: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedJob:
     """A job after every rule above. Only :func:`check_load` makes one."""
@@ -101,27 +114,24 @@ class LoadedJob:
     environment: str
 
 
-def check_load(load: Load, tee: Tee) -> tuple[BoundJob, LoadedJob | JobDoomed]:
+def check_load(load: Load, tee: Tee) -> tuple[BoundJob, LoadedJob | Unrunnable]:
     """Apply rules 1 to 8. Raises :class:`JobRefused` with the first that the host broke."""
     bound = _bound(load, tee)
-    dooms: list[JobDoomed] = []
-
-    def checked(check: Callable[[], R]) -> R | None:
-        try:
-            return check()
-        except JobDoomed as doom:
-            dooms.append(doom)
-            return None
-
     given = zip(load.policies, load.share_sets, strict=True)
-    found = [checked(partial(_asset, bound, place, *raw)) for place, raw in enumerate(given)]
-    assets = tuple(asset for asset in found if asset is not None)
-    result_key = checked(lambda: _result_key(load.result_key, bound.spec))
-    parameters = checked(lambda: _parameters(load.parameters, bound.spec))
-    workload = checked(lambda: _given(load.workload, "the workload"))
-    rules = checked(lambda: _rules(bound.spec, assets)) if len(assets) == len(found) else None
-    if rules is None or result_key is None or parameters is None or workload is None:
-        return bound, min(dooms, key=_precedence)
+    found = [_asset(bound, index, *raw) for index, raw in enumerate(given)]
+    assets = tuple(asset for asset in found if isinstance(asset, LoadedAsset))
+    result_key = _result_key(load.result_key, bound.spec)
+    parameters = _parameters(load.parameters, bound.spec)
+    workload = load.workload if load.workload is not None else _absent("the workload")
+    rules = _rules(bound.spec, assets) if len(assets) == len(found) else None
+    everything = (*found, result_key, parameters, workload, rules)
+    reasons = [reason for reason in everything if isinstance(reason, Unrunnable)]
+    if reasons:
+        return bound, min(reasons, key=_precedence)
+    assert isinstance(rules, OutputRules)
+    assert isinstance(parameters, Mapping)
+    assert isinstance(result_key, PublicKey)
+    assert isinstance(workload, bytes)
     job = LoadedJob(
         bound=bound,
         assets=assets,
@@ -134,8 +144,8 @@ def check_load(load: Load, tee: Tee) -> tuple[BoundJob, LoadedJob | JobDoomed]:
     return bound, job
 
 
-def _precedence(doom: JobDoomed) -> int:
-    return (FailureCause.INPUT, None, FailureCause.WORKLOAD).index(doom.cause)
+def _precedence(reason: Unrunnable) -> int:
+    return (FailureCause.INPUT, None, FailureCause.WORKLOAD).index(reason.cause)
 
 
 def _bound(load: Load, tee: Tee) -> BoundJob:
@@ -151,9 +161,9 @@ def _bound(load: Load, tee: Tee) -> BoundJob:
         if len(given) != count:
             raise JobRefused(Code.SEAL_MISMATCH, f"expected {count} {what}, found {len(given)}", _FETCH)
     seals = []
-    for place, (use, raw) in enumerate(zip(spec.assets, load.seals, strict=True)):
-        seal = _document(Seal, raw, Code.SEAL_MISMATCH, f"asset {place}: seal")
-        _require(seal.hash(), use.seal_hash, Code.SEAL_MISMATCH, f"asset {place}: the seal's hash")
+    for index, (use, raw) in enumerate(zip(spec.assets, load.seals, strict=True)):
+        seal = _document(Seal, raw, Code.SEAL_MISMATCH, f"asset {index}: seal")
+        _require(seal.hash(), use.seal_hash, Code.SEAL_MISMATCH, f"asset {index}: the seal's hash")
         seals.append(seal)
     return BoundJob(
         spec=spec,
@@ -166,94 +176,96 @@ def _bound(load: Load, tee: Tee) -> BoundJob:
     )
 
 
-def _asset(bound: BoundJob, place: int, raw_policy: bytes | None, raw_shares: bytes | None) -> LoadedAsset:
-    use, seal, name = bound.spec.assets[place], bound.seals[place], f"asset {place}"
+def _asset(bound: BoundJob, index: int, raw_policy: bytes | None, raw_shares: bytes | None) -> LoadedAsset | Unrunnable:
+    use, seal, name = bound.spec.assets[index], bound.seals[index], f"asset {index}"
     # Both are held against their names before either is read: another document is the host's, whatever the other says.
     for document, raw, named in (
         (Document.POLICY, raw_policy, seal.policy_hash),
         (Document.SHARE_SET, raw_shares, seal.share_root),
     ):
         if raw is not None:
-            _refuse(place, hash_differences(document, raw, named))
-    policy = _policy(place, bound.spec, raw_policy) if raw_policy is not None else None
-    shares = _shares(place, bound, raw_shares) if raw_shares is not None else None
-    if policy is None or shares is None:
-        raise _absent(f"{name}: the {'policy' if policy is None else 'share set'}")
-    _blame(place, size_differences(shares, policy.dealing))
-    return LoadedAsset(use=use, seal=seal, policy=policy, share_set=shares)
+            _refuse(index, hash_differences(document, raw, named))
+    policy = _policy(index, bound.spec, raw_policy) if raw_policy is not None else _absent(f"{name}: the policy")
+    shares = _shares(index, bound, raw_shares) if raw_shares is not None else _absent(f"{name}: the share set")
+    reasons = [reason for reason in (policy, shares) if isinstance(reason, Unrunnable)]
+    if reasons:
+        return min(reasons, key=_precedence)
+    assert isinstance(policy, PolicyDocument)
+    assert isinstance(shares, ShareSet)
+    blame = _blame(index, size_differences(shares, policy.dealing))
+    return blame or LoadedAsset(use=use, seal=seal, policy=policy, share_set=shares)
 
 
-def _policy(place: int, spec: JobSpec, raw: bytes) -> PolicyDocument:
-    policy = _read(place, Document.POLICY, PolicyDocument, raw)
-    _blame(place, policy_differences(policy, spec.assets[place], spec.epoch))
-    return policy
+def _policy(index: int, spec: JobSpec, raw: bytes) -> PolicyDocument | Unrunnable:
+    policy = _read(index, Document.POLICY, PolicyDocument, raw)
+    if isinstance(policy, Unrunnable):
+        return policy
+    return _blame(index, policy_differences(policy, spec.assets[index], spec.epoch)) or policy
 
 
-def _shares(place: int, bound: BoundJob, raw: bytes) -> ShareSet:
-    use, seal = bound.spec.assets[place], bound.seals[place]
-    shares = _read(place, Document.SHARE_SET, ShareSet, raw)
-    _blame(place, share_set_differences(shares, bound.chain_id, use, seal, bound.spec.epoch))
-    return shares
+def _shares(index: int, bound: BoundJob, raw: bytes) -> ShareSet | Unrunnable:
+    use, seal = bound.spec.assets[index], bound.seals[index]
+    shares = _read(index, Document.SHARE_SET, ShareSet, raw)
+    if isinstance(shares, Unrunnable):
+        return shares
+    return _blame(index, share_set_differences(shares, bound.chain_id, use, seal, bound.spec.epoch)) or shares
 
 
-def _read(place: int, document: Document, kind: type[T], raw: bytes) -> T:
+def _read(index: int, document: Document, kind: type[T], raw: bytes) -> T | Unrunnable:
     try:
         return decode_canonical(kind, raw)
     except (ShareError, MalformedDocument) as error:
-        raise _owners_fault(place, _CODES[document], f"{document}: {error.message}") from error
+        return _owners_fault(index, _CODES[document], f"{document}: {error.message}")
 
 
-def _rules(spec: JobSpec, assets: tuple[LoadedAsset, ...]) -> OutputRules:
+def _rules(spec: JobSpec, assets: tuple[LoadedAsset, ...]) -> OutputRules | Unrunnable:
     rules = tuple(asset.policy.output for asset in assets)
     for difference in output_differences(spec.assets, rules):
         code = _OUTPUT_CODES.get(difference.field, Code.OUTPUT_RULES)
-        raise JobDoomed(code, str(difference), _ANOTHER_REQUEST, FailureCause.WORKLOAD)
+        return Unrunnable(code, str(difference), _ANOTHER_REQUEST, FailureCause.WORKLOAD)
     return strictest(rules)
 
 
-def _parameters(raw: bytes | None, spec: JobSpec) -> Mapping[str, ParameterValue]:
-    document = _document(Parameters, _given(raw, "the parameters"), Code.PARAMETERS_MISMATCH, "parameters")
+def _parameters(raw: bytes | None, spec: JobSpec) -> Mapping[str, ParameterValue] | Unrunnable:
+    if raw is None:
+        return _absent("the parameters")
+    document = _document(Parameters, raw, Code.PARAMETERS_MISMATCH, "parameters")
     digest = parameters_digest(document.salt, canonical_json(document.values))
     _require(digest, spec.parameters_digest, Code.PARAMETERS_MISMATCH, "the parameters' digest")
     return document.values
 
 
-def _result_key(raw: bytes | None, spec: JobSpec) -> PublicKey:
-    given = _given(raw, "the result key")
-    _require(keccak(given), spec.result_key_hash, Code.RESULT_KEY_MISMATCH, "the result key's hash")
-    try:
-        return PublicKey(given)
-    except InvalidHpkeKey as error:
-        raise JobDoomed(Code.RESULT_KEY_MISMATCH, error.message, error.remedy, FailureCause.WORKLOAD) from error
-
-
-def _given(raw: bytes | None, what: str) -> bytes:
+def _result_key(raw: bytes | None, spec: JobSpec) -> PublicKey | Unrunnable:
     if raw is None:
-        raise _absent(what)
-    return raw
+        return _absent("the result key")
+    _require(keccak(raw), spec.result_key_hash, Code.RESULT_KEY_MISMATCH, "the result key's hash")
+    try:
+        return PublicKey(raw)
+    except InvalidHpkeKey as error:
+        return Unrunnable(Code.RESULT_KEY_MISMATCH, error.message, error.remedy, FailureCause.WORKLOAD)
 
 
-def _absent(what: str) -> JobDoomed:
-    message = f"{what} was not handed over when the job was loaded"
+def _absent(what: str) -> Unrunnable:
+    message = f"{what} was not passed when the job was loaded"
     remedy = "put everything that the job names into the store, and request again"
-    return JobDoomed(Code.MATERIAL_MISSING, message, remedy, None)
+    return Unrunnable(Code.MATERIAL_MISSING, message, remedy, None)
 
 
-def _owners_fault(place: int, code: Code, message: str) -> JobDoomed:
+def _owners_fault(index: int, code: Code, message: str) -> Unrunnable:
     remedy = "the owner must publish a version whose documents agree"
-    return JobDoomed(code, f"asset {place}: {message}", remedy, FailureCause.INPUT, place)
+    return Unrunnable(code, f"asset {index}: {message}", remedy, FailureCause.INPUT, index)
 
 
-def _blame(place: int, differences: Iterable[Difference]) -> None:
+def _blame(index: int, differences: Iterable[Difference]) -> Unrunnable | None:
     """The first difference between an owner's documents makes the job unrunnable, by that owner's doing."""
-    for difference in differences:
-        raise _owners_fault(place, _code(difference), str(difference))
+    first = next(iter(differences), None)
+    return None if first is None else _owners_fault(index, _code(first), str(first))
 
 
-def _refuse(place: int, differences: Iterable[Difference]) -> None:
+def _refuse(index: int, differences: Iterable[Difference]) -> None:
     """The first difference from what the chain names is the host's."""
     for difference in differences:
-        raise JobRefused(_code(difference), f"asset {place}: {difference}", _FETCH)
+        raise JobRefused(_code(difference), f"asset {index}: {difference}", _FETCH)
 
 
 def _code(difference: Difference) -> Code:

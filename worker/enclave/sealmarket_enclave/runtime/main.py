@@ -1,4 +1,4 @@
-"""Where an enclave image starts: take the two sockets, build the surroundings, serve one job, end."""
+"""Where an enclave starts: take the two sockets, build the environment, serve one job, end."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from pathlib import Path
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.runtime.bundle import BundleWorkplace
 from sealmarket_enclave.runtime.channel import enclave_side
-from sealmarket_enclave.runtime.core import Runtime, Surroundings
-from sealmarket_enclave.runtime.platform import attach
+from sealmarket_enclave.runtime.core import EnclaveEnvironment, Runtime, Serve
+from sealmarket_enclave.runtime.platforms.table import platform_entry
 from sealmarket_enclave.runtime.sandboxed import StrictSandbox
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run as an enclave of a virtual device. ``arguments`` is the kind of TEE, which is measured with the image."""
-    stream, platform = attach()
-    tee = Tee[arguments[0].upper()]
-    # Beside the device's private copy of this image: memory, and gone with the device.
+def main(arguments: Sequence[str], serve: Serve) -> None:
+    """Run as an enclave.
+
+    Args:
+        arguments: the kind of TEE and the name of the platform; both are measured.
+        serve: the flow of the kind of job that this image is for.
+    """
+    tee_name, platform_name = arguments
+    tee, entry = Tee[tee_name.upper()], platform_entry(platform_name)
+    stream, platform = entry.attach()
+    # Beside the device's private copy of this image: memory, and removed with the device.
     scratch = Path(sys.argv[0]).resolve().parent.parent / "jobs"
-    around = Surroundings(
+    environment = EnclaveEnvironment(
         platform=platform,
         tee=tee,
-        platform_name=f"virtual {tee.name} device (simulated)",
+        platform_name=entry.title(tee),
         workplace=BundleWorkplace(scratch, StrictSandbox()),
     )
-    Runtime(enclave_side(stream), around).run()
+    Runtime(enclave_side(stream), environment, serve).run()

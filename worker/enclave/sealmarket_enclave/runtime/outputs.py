@@ -1,6 +1,6 @@
 """What may leave: the owners' rules, enforced by the runtime on what the workload returned. Pure.
 
-Every refusal is a kind without data: a workload must not be able to say anything through its failures.
+Every refusal is a kind without data: a workload must not be able to signal through its failures.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ def units_up(seconds: float, max_units: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
-    """What every receipt of one job says alike."""
+class ReceiptSigner:
+    """Signs how one job ended: the receipt, and the settlement or failure that contracts read."""
 
     job: BoundJob
     keys: EnclaveKeys
@@ -47,7 +47,7 @@ class Witness:
     platform: str
 
     def settle(self, result: ResultEnvelope, units: int, sandbox: Sequence[str]) -> Finished:
-        """The signed word for a sealed result."""
+        """The signed settlement for a sealed result. ``sandbox`` names the layers that were in force."""
         digests = {KECCAK: result.hash.hex(), CONTENT_ROOT: result.content_root.hex()}
         receipt = self._receipt(Subject(name=RESULT_SUBJECT, digest=digests), "completed", units, sandbox)
         settlement = Settlement(
@@ -63,7 +63,7 @@ class Witness:
         )
 
     def fail(self, cause: FailureCause, asset_index: int, units: int, sandbox: Sequence[str]) -> Finished:
-        """The signed word for a failure after acceptance. ``asset_index`` is 0 for the workload's."""
+        """The signed failure after acceptance. ``asset_index`` is 0 for the workload's."""
         outcome: Literal["input_failed", "workload_failed"] = (
             "input_failed" if cause is FailureCause.INPUT else "workload_failed"
         )

@@ -1,9 +1,9 @@
-"""Collect released shares until every data key joins. A wrong share is its node's fault, and says so under signature.
+"""Collect released shares until every data key joins. A wrong share is its node's fault: a signed complaint says so.
 
 Rules (docs/spec/enclave.md, "Shares"):
 
 1. A release counts only when a member of every asset's committee signed it, for this job and this evidence. Anything
-   else is dropped without a word: whoever brought it may have made it.
+   else is dropped without an answer: the host may have made it.
 2. A signed release must hold one share for each asset, in the job's order, which opens under the context that the
    enclave builds by itself and matches its commitment. If not: a complaint, signed by the attested key, and that
    node's share is left out.
@@ -27,7 +27,7 @@ from sealmarket_enclave.sealed.errors import NotOpened, ShareError, WrongKey
 from sealmarket_enclave.sealed.shares import Share, join, open_released
 
 
-class ReleaseDesk:
+class ShareCollector:
     """The shares of one job, by asset and index."""
 
     def __init__(self, job: LoadedJob, keys: EnclaveKeys, evidence_hash: Bytes32) -> None:
@@ -46,7 +46,7 @@ class ReleaseDesk:
         return max(0, *needs, 0)
 
     def take(self, raw: bytes) -> None:
-        """Look at one release (rules 1 and 2). Never raises for what the host brought."""
+        """Look at one release (rules 1 and 2). Never raises for what the host delivered."""
         try:
             release = decode_canonical(Release, raw)
             sent = release_hash(release.job_id, release.evidence_hash, release.index, release.shares)
@@ -59,9 +59,9 @@ class ReleaseDesk:
         named = [(asset.use.asset_id, asset.use.version) for asset in self._job.assets]
         once = list(dict.fromkeys(named))
         in_order = [share.asset_id for share in release.shares] == [asset_id for asset_id, _ in once]
-        for place, asset in enumerate(self._job.assets):
-            sealed = release.shares[once.index(named[place])].sealed if in_order else None
-            self._take_share(place, asset, node, sealed, sent)
+        for position, asset in enumerate(self._job.assets):
+            sealed = release.shares[once.index(named[position])].sealed if in_order else None
+            self._take_share(position, asset, node, sealed, sent)
 
     def report(self) -> ShareReport:
         """What is held and missing, with every complaint so far."""
@@ -70,29 +70,31 @@ class ReleaseDesk:
         return ShareReport(held=tuple(sorted(right)), needed=self.missing, complaints=complaints)
 
     def join_keys(self) -> list[bytes]:
-        """Every asset's data key, in order. Raises :class:`InputFailed` when right shares do not join (rule 3)."""
+        """Every asset's data key, in order. Raises :class:`InputFailed` for right shares that do not join (rule 3)."""
         keys = []
-        for place, (asset, held) in enumerate(zip(self._job.assets, self._held, strict=True)):
+        for position, (asset, held) in enumerate(zip(self._job.assets, self._held, strict=True)):
             try:
                 keys.append(join(held.values(), asset.share_set.commitments))
             except WrongKey as error:
-                raise InputFailed(place, InputFault.KEY_DOES_NOT_JOIN) from error
+                raise InputFailed(position, InputFault.KEY_DOES_NOT_JOIN) from error
             finally:
                 held.clear()
         return keys
 
-    def _take_share(self, place: int, asset: LoadedAsset, node: Address, sealed: bytes | None, sent: Bytes32) -> None:
+    def _take_share(
+        self, position: int, asset: LoadedAsset, node: Address, sealed: bytes | None, sent: Bytes32
+    ) -> None:
         try:
             index = asset.share_set.index_of(node)
         except ShareError:
             return
-        if index in self._held[place]:
+        if index in self._held[position]:
             return
         try:
             if sealed is None:
                 raise NotOpened("a share that was not sent")
             context = self._context(asset, index)
-            self._held[place][index] = open_released(self._keys.hpke, asset.share_set.commitments, context, sealed)
+            self._held[position][index] = open_released(self._keys.hpke, asset.share_set.commitments, context, sealed)
         except (NotOpened, ShareError):
             self._complain(asset, node, index, sent)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_enclave.runtime.job import ParameterValue
+from sealmarket_enclave.runtime.job import ParameterValue, Unrunnable
 from sealmarket_enclave.runtime.outputs import DeclaredOutput
 
 
@@ -49,13 +49,14 @@ class Workplace(Protocol):
         parameters: Mapping[str, ParameterValue],
         asset_count: int,
         settle_window: int,
-    ) -> tuple[Prepared, tuple[str, ...]]:
+    ) -> tuple[Prepared, tuple[str, ...]] | Unrunnable:
         """Copy, measure and check a workload; also the name under which it takes each asset, in order.
+
+        :class:`Unrunnable` for parameters against its schema, another number of inputs than it takes, or more time than
+        a job has with a settle window of that many seconds.
 
         Raises:
             JobRefused: another bundle, or an edited or missing dependency.
-            JobDoomed: parameters against its schema, another number of inputs than it takes, or more time than a job
-                has with a settle window of that many seconds.
         """
 
     def close(self) -> None:

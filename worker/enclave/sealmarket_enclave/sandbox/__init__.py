@@ -1,10 +1,7 @@
-"""The sandbox in which a workload runs: a child process from which everything but its inputs has been taken
-away.
-"""
+"""The sandbox in which a workload runs: a child process from which everything but its inputs has been taken away."""
 
 from sealmarket_enclave.sandbox.model import (
     STRICT,
-    WITHOUT_LANDLOCK,
     FailureKind,
     Layer,
     Outputs,
@@ -12,11 +9,10 @@ from sealmarket_enclave.sandbox.model import (
     SandboxUnavailable,
     WorkloadFailed,
 )
-from sealmarket_enclave.sandbox.runner import StartedWorkload, probe, run_workload
+from sealmarket_enclave.sandbox.runner import StartedWorkload, probe
 
 __all__ = [
     "STRICT",
-    "WITHOUT_LANDLOCK",
     "FailureKind",
     "Layer",
     "Outputs",
@@ -25,5 +21,4 @@ __all__ = [
     "StartedWorkload",
     "WorkloadFailed",
     "probe",
-    "run_workload",
 ]

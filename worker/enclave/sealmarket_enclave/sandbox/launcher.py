@@ -1,4 +1,4 @@
-"""The sandboxed process: confine itself, then load the workload, run it once, hand over its outputs.
+"""The sandboxed process: confine itself, then load the workload, run it once, write its outputs.
 
 Started as ``interpreter -P -s -S -B launcher.py SETTINGS_FD`` with a cleared environment: ``-I`` without its
 ``-E``, since the only ``PYTHON*`` variable there is ours, a fixed hash seed, without which no run could be

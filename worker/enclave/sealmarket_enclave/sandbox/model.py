@@ -29,9 +29,7 @@ class Layer(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxProfile:
-    """Which layers must be in force. A profile without seccomp or limits is refused: it would confine
-    nothing.
-    """
+    """Which layers must be in force. A profile without seccomp or limits is refused: it would confine nothing."""
 
     required: frozenset[Layer]
 
@@ -43,11 +41,6 @@ class SandboxProfile:
 
 STRICT = SandboxProfile(required=frozenset(Layer) - {Layer.LANDLOCK_TCP, Layer.LANDLOCK_SCOPE})
 """What production demands. TCP and signals are denied by seccomp too, so an older Landlock is enough."""
-
-WITHOUT_LANDLOCK = SandboxProfile(
-    required=STRICT.required - {Layer.LANDLOCK_FILES},
-)
-"""For development on kernels without Landlock: a workload could then read this user's files."""
 
 
 class FailureKind(StrEnum):

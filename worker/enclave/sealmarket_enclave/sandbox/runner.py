@@ -1,5 +1,4 @@
-"""The runtime's side of the sandbox: start the child, give it the inputs, take the outputs, trust nothing it
-says.
+"""The runtime's side of the sandbox: start the child, give it the inputs, take the outputs, trust none of its messages.
 
 Rules (docs/spec/workload.md, "Sandbox"):
 
@@ -14,8 +13,8 @@ Rules (docs/spec/workload.md, "Sandbox"):
 4. The second says that the workload has loaded its modules. Until then it gets no data; what comes in its place is
    all that this workload ever says.
 5. After that the child is the workload: what comes is bounded while it is read, parsed strictly, and held
-   against the declared names and sizes. Only a :class:`FailureKind` tells of a failure.
-6. The child is dead when :func:`run_workload` returns, however it returns.
+   against the declared names and sizes. Of a failure only a :class:`FailureKind` leaves.
+6. The child is dead when :class:`StartedWorkload` is closed.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ Input = bytes | bytearray | memoryview
 class StartedWorkload:
     """A workload in its sandbox, loading its modules, before there is any input: usable as a context manager.
 
-    Loading takes as long as training sometimes, and needs no data: whoever waits for keys lets it happen meanwhile.
+    Loading takes as long as training sometimes, and needs no data: it happens while the enclave waits for keys.
     The thread that makes it must live until it is closed, since the child ends with it.
 
     Args:
@@ -130,7 +129,7 @@ class StartedWorkload:
         try:
             child.begin(inputs if self._loaded else None)
         except OSError:
-            # It has mapped its input for writing, which it can do to nobody's harm but this.
+            # It has mapped its input for writing: the input cannot be sealed, and the workload gets no data.
             raise WorkloadFailed(FailureKind.FORBIDDEN_CALL, layers, child.end(grace=0)) from None
         bound = sum(output.max_bytes for output in self._manifest.outputs) + _FRAMING_BYTES
         message, failure = child.message(bound)
@@ -151,19 +150,6 @@ class StartedWorkload:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def run_workload(
-    bundle_dir: Path,
-    environment_dir: Path,
-    manifest: Manifest,
-    inputs: Mapping[str, Input],
-    parameters: Mapping[str, Value],
-    profile: SandboxProfile = STRICT,
-) -> Outputs:
-    """Start a workload and run it at once; arguments and errors as for :class:`StartedWorkload`."""
-    with StartedWorkload(bundle_dir, environment_dir, manifest, inputs, parameters, profile) as started:
-        return started.run(inputs)
 
 
 def probe(profile: SandboxProfile = STRICT) -> tuple[Layer, ...]:
@@ -209,7 +195,7 @@ class _Child:
         """Whether it says that it waits for its inputs (rule 4). What it says instead stays to be read."""
         started = time.monotonic()
         self._read_until(1, 1, started + self._left)
-        # Whoever holds the shares waits: what is waited for here is not there for computing.
+        # The settle window runs: time spent here is not available for computing.
         self._left = max(0.0, self._left - (time.monotonic() - started))
         if self._buffer[:1] != launcher.LOADED:
             return False
@@ -325,10 +311,10 @@ def _child(
             "limits": {"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds},
             "required": sorted(profile.required),
         }
-        told = _memory_file(stack)
-        _fill(told, json.dumps(settings).encode())
+        settings_file = _memory_file(stack)
+        _fill(settings_file, json.dumps(settings).encode())
         try:
-            process = _start([told, theirs, waits, *readable.values()], told, limits)
+            process = _start([settings_file, theirs, waits, *readable.values()], settings_file, limits)
         finally:
             os.close(theirs)
             os.close(waits)
@@ -337,11 +323,11 @@ def _child(
         yield child
 
 
-def _start(descriptors: list[int], told: int, limits: Limits) -> subprocess.Popen[bytes]:
+def _start(descriptors: list[int], settings_file: int, limits: Limits) -> subprocess.Popen[bytes]:
     interpreter = os.path.realpath(sys.executable)
     threads = str(limits.threads)
     return subprocess.Popen(
-        [interpreter, "-P", "-s", "-S", "-B", str(_LAUNCHER), str(told)],
+        [interpreter, "-P", "-s", "-S", "-B", str(_LAUNCHER), str(settings_file)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -370,14 +356,14 @@ def _memory_file(stack: ExitStack) -> int:
 
 
 def _read_only(stack: ExitStack, descriptor: int) -> int:
-    """The same file, opened so that whoever holds this descriptor can only read."""
+    """The same file, opened so that the holder of this descriptor can only read."""
     opened = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     stack.callback(os.close, opened)
     return opened
 
 
 def _fill(descriptor: int, data: Input) -> None:
-    """Write a memory file; nobody can change it any more (rule 2)."""
+    """Write a memory file and seal it against any change (rule 2)."""
     view = memoryview(data).cast("B")
     while len(view):
         view = view[os.write(descriptor, view) :]

@@ -7,13 +7,11 @@ Rules (docs/spec/container.md):
 2. Associated data of a chunk: domain, asset id, asset version, index, last flag, header digest. A chunk
    moved, dropped, repeated, or taken from another sealing does not open.
 3. The content root covers every ciphertext byte and the header. Anybody can check it without the key, and a
-   reader hands out no plaintext of a chunk whose leaf is not in a root that it has checked, except
-   :meth:`read_all`, which checks the root before it returns anything.
+   reader hands out no plaintext of a chunk whose leaf is not in a root that it has checked.
 4. In a padded container the stream is ``u64(length) || data || zeros`` up to a multiple of the bucket: the
    true length is encrypted, and the header tells only the bucket.
 
-Memory is bounded by a few chunks and 32 bytes a chunk, whatever the container's length (:meth:`read_all`
-returns the whole plaintext, within a limit that its caller sets).
+Memory is bounded by a few chunks and 32 bytes a chunk, whatever the container's length.
 """
 
 from __future__ import annotations
@@ -32,7 +30,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.sealed.errors import (
     ChunkAltered,
-    InputTooLarge,
     InvalidHeader,
     RootMismatch,
     SourceLengthChanged,
@@ -188,7 +185,7 @@ class ContainerReader:
         self._leaves = leaves
 
     def open_chunks(self, key: bytes) -> Iterator[memoryview]:
-        """Yield the plaintext in order; each view is valid until the next. Verifies first if nobody has.
+        """Yield the plaintext in order; each view is valid until the next. Verifies first where that was not done.
 
         Each chunk is read once more and held against the leaf that :meth:`verify` saw, so a host that swaps
         the file in between is noticed before a byte of the chunk is used.
@@ -206,33 +203,6 @@ class ContainerReader:
                 raise ChunkAltered(index)
             yield strip.take(opener.open(index, chunk))
         strip.finish()
-
-    def read_all(self, key: bytes, *, limit: int) -> bytearray:
-        """Verify and decrypt in one pass, from any source, and return the whole plaintext if all of it is
-        right.
-
-        Raises:
-            InputTooLarge: before anything is read, when the plaintext stream takes more than ``limit`` bytes.
-            Truncated, TrailingBytes, ChunkAltered, RootMismatch: as above; nothing is returned.
-        """
-        if self.header.stream_length > limit:
-            raise InputTooLarge(self.header.stream_length, limit)
-        opener, tree = _Opener(key, self.header, self._digest), RootBuilder()
-        plaintext = bytearray(self.header.stream_length)
-        with memoryview(plaintext) as room:
-            for index, chunk in self._chunks():
-                tree.add(leaf_digest(index, chunk))
-                start = index * self.header.chunk_size
-                opener.open_into(index, chunk, room[start : start + len(chunk) - TAG_BYTES])
-            self._require_end()
-            self._require_root(tree)
-            strip = _Strip(self.header)
-            length = len(strip.take(room))
-            strip.finish()
-        if self.header.padded:
-            del plaintext[:_LENGTH_BYTES]
-        del plaintext[length:]
-        return plaintext
 
     def _chunks(self) -> Iterator[tuple[int, memoryview]]:
         if self._start is not None:
@@ -265,15 +235,12 @@ class _Opener:
 
     def open(self, index: int, chunk: memoryview) -> memoryview:
         view = self._plain[: len(chunk) - TAG_BYTES]
-        self.open_into(index, chunk, view)
-        return view
-
-    def open_into(self, index: int, chunk: memoryview, view: memoryview) -> None:
         aad = _aad(self._prefix, index, index == self._last, self._digest)
         try:
             self._cipher.decrypt_into(_nonce(index), chunk, aad, view)
         except InvalidTag:
             raise ChunkAltered(index) from None
+        return view
 
 
 class _Padded:

@@ -1,5 +1,7 @@
 """What each HPKE message is bound to: one shape per purpose, its canonical JSON is the HPKE ``info``.
 
+Here are the purposes that an enclave seals or opens; :mod:`sealmarket.sealing.contexts` has the others.
+
 A message sealed for one purpose, job, asset, index or key does not open for another: the opener rebuilds the
 context from what it knows by itself, never from the message (docs/spec/shares.md, "Contexts"). The
 ``purpose`` tag separates the domains and carries the version.
@@ -18,28 +20,11 @@ ChainId = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Index = Annotated[int, Meta(ge=1, le=255)]
 
 
-class ShareInfo(Shape, frozen=True, kw_only=True, tag_field="purpose", tag="sealmarket/sealed-share/1"):
-    """Owner to oracle node: the share of one node for one asset version.
-
-    ``commitments`` is the digest of the :class:`~sealmarket_enclave.sealed.shares.Commitments`; ``threshold`` and
-    ``total`` are t and n; ``hpke_key`` is the Keccak-256 of the node's public key.
-    """
-
-    chain_id: ChainId
-    registry: Address
-    asset_id: Bytes32
-    asset_version: U32
-    content_root: Bytes32
-    policy_hash: Bytes32
-    epoch: U32
-    threshold: Index
-    total: Index
-    index: Index
-    commitments: Bytes32
-    hpke_key: Bytes32
+class Context(Shape, frozen=True, kw_only=True, tag_field="purpose"):
+    """What one HPKE message is bound to. Each purpose is a subclass with a tag of its own."""
 
 
-class ReleaseInfo(Shape, frozen=True, kw_only=True, tag_field="purpose", tag="sealmarket/sealed-release/1"):
+class ReleaseInfo(Context, frozen=True, kw_only=True, tag="sealmarket/sealed-release/1"):
     """Oracle node to enclave: the share, released for one job and one piece of evidence.
 
     ``enclave_key`` is the digest of the enclave's HPKE public key, ``terms_digest`` the digest of the
@@ -58,7 +43,7 @@ class ReleaseInfo(Shape, frozen=True, kw_only=True, tag_field="purpose", tag="se
     enclave_key: Bytes32
 
 
-class ResultInfo(Shape, frozen=True, kw_only=True, tag_field="purpose", tag="sealmarket/sealed-result/1"):
+class ResultInfo(Context, frozen=True, kw_only=True, tag="sealmarket/sealed-result/1"):
     """Enclave to consumer: the key of the result's container. ``result_key`` is the public key's digest."""
 
     chain_id: ChainId
@@ -66,16 +51,3 @@ class ResultInfo(Shape, frozen=True, kw_only=True, tag_field="purpose", tag="sea
     job_id: Bytes32
     content_root: Bytes32
     result_key: Bytes32
-
-
-class EvidenceInfo(Shape, frozen=True, kw_only=True, tag_field="purpose", tag="sealmarket/sealed-evidence/1"):
-    """Provider to oracle node: evidence, which may identify hardware. ``hpke_key`` is the node key's digest."""
-
-    chain_id: ChainId
-    market: Address
-    job_id: Bytes32
-    epoch: U32
-    hpke_key: Bytes32
-
-
-Context = ShareInfo | ReleaseInfo | ResultInfo | EvidenceInfo

@@ -136,24 +136,13 @@ class WrongAsset(ContainerError):
         self.got, self.expected = (got, got_version), (expected, expected_version)
 
 
-class InputTooLarge(ContainerError):
-    """the plaintext takes {got} bytes, at most {limit} fit"""
-
-    def __init__(self, got: int, limit: int) -> None:
-        super().__init__(
-            f"the plaintext takes {got} bytes, at most {limit} fit",
-            remedy="run the job on a worker with more memory, or split the asset",
-        )
-        self.got, self.limit = got, limit
-
-
 class SourceLengthChanged(ContainerError):
     """the source gave {got} bytes, expected {expected}"""
 
     def __init__(self, got: int, expected: int) -> None:
         super().__init__(
             f"the source gave {got} bytes, expected {expected}",
-            remedy="seal a file that nobody writes to; delete what was written so far",
+            remedy="seal a file that no program writes to; delete what was written so far",
         )
         self.got, self.expected = got, expected
 
@@ -249,7 +238,7 @@ class InvalidHpkeKey(HpkeError):
     def __init__(self, kind: str, got: object, expected: int) -> None:
         super().__init__(
             f"an HPKE {kind} key takes {expected} bytes, found {got}",
-            remedy="use a key of KEM MLKEM768_X25519 as `hpke.generate` makes it",
+            remedy="use a key of KEM MLKEM768_X25519",
         )
         self.kind, self.got, self.expected = kind, got, expected
 

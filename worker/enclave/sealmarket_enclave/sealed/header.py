@@ -37,9 +37,7 @@ HEADER_BYTES = _LAYOUT.size
 
 
 def chunks_for(stream_length: int, chunk_size: int) -> int:
-    """How many chunks a plaintext stream takes. Empty data takes one empty chunk, so that it is
-    authenticated.
-    """
+    """How many chunks a plaintext stream takes. Empty data takes one empty chunk, so that it is authenticated."""
     return max(1, -(-stream_length // chunk_size))
 
 

@@ -1,5 +1,4 @@
-"""HPKE (RFC 9180, base mode) with ML-KEM-768 + X25519, HKDF-SHA-256 and AES-256-GCM: one suite, nothing to
-choose.
+"""HPKE (RFC 9180, base mode) with ML-KEM-768 + X25519, HKDF-SHA-256 and AES-256-GCM: one suite.
 
 Wire forms: a public key is ``ML-KEM-768 encapsulation key (1184) || X25519 public key (32)``, a private key
 is ``ML-KEM-768 seed (64) || X25519 private key (32)``, a message is ``encapsulated secret || ciphertext ||
@@ -32,7 +31,6 @@ _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _MLKEM_PUBLIC, _MLKEM_SEED, _X25519 = 1184, 64, 32
 PUBLIC_KEY_BYTES = _MLKEM_PUBLIC + _X25519
 PRIVATE_KEY_BYTES = _MLKEM_SEED + _X25519
-OVERHEAD_BYTES = KEM.MLKEM768_X25519.enc_length() + 16
 
 
 class PublicKeyBytes(HexBytes):
@@ -68,7 +66,7 @@ class PublicKey:
         """Encrypt to this key, bound to ``context``.
 
         Raises:
-            InvalidHpkeKey: a key that gives no shared secret (an X25519 point of small order), made to do harm.
+            InvalidHpkeKey: a key that gives no shared secret (an X25519 point of small order).
         """
         try:
             return _SUITE.encrypt(plaintext, self._key, info=context.canonical())

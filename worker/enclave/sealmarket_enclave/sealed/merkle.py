@@ -51,9 +51,7 @@ class RootBuilder:
         self.count += 1
 
     def root(self, header: bytes) -> Bytes32:
-        """The content root of the leaves so far under this header digest (rule 3). There is at least one
-        leaf.
-        """
+        """The content root of the leaves so far under this header digest (rule 3). There is at least one leaf."""
         digests = [digest for _, digest in self._peaks]
         top = digests.pop()
         while digests:

@@ -20,11 +20,10 @@ from typing import Literal
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.sealed.container import KEY_BYTES, ContainerReader, seal
+from sealmarket_enclave.sealed.container import KEY_BYTES, seal
 from sealmarket_enclave.sealed.contexts import ResultInfo
-from sealmarket_enclave.sealed.errors import NotOpened
-from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey
-from sealmarket_enclave.sealed.outputs import decode_outputs, encode_outputs
+from sealmarket_enclave.sealed.hpke import PublicKey
+from sealmarket_enclave.sealed.outputs import encode_outputs
 
 
 class ResultEnvelope(Shape, frozen=True, kw_only=True):
@@ -59,35 +58,11 @@ def seal_result(
     key, sink = secrets.token_bytes(KEY_BYTES), io.BytesIO()
     source = io.BytesIO(encode_outputs(outputs))
     made = seal(source, sink, key, asset_id=job_id, asset_version=0, pad_to=bucket)
-    info = _info(chain_id, market, job_id, made.content_root, result_key)
+    info = result_info(chain_id, market, job_id, made.content_root, result_key)
     sealed_key = HexBytes(result_key.seal(key, info))
     return ResultEnvelope(job_id=job_id, content_root=made.content_root, sealed_key=sealed_key), sink.getvalue()
 
 
-def open_result(
-    envelope: ResultEnvelope,
-    container: bytes,
-    private: PrivateKey,
-    *,
-    chain_id: int,
-    market: Address,
-    job_id: JobId,
-) -> dict[str, bytes]:
-    """Open a sealed result whose envelope's hash is the one on chain.
-
-    Raises:
-        NotOpened: sealed to another key, or for another job or content.
-        ContainerError: the container is altered, or another one.
-        InvalidOutputs: the enclave wrote something that is no set of outputs.
-    """
-    if envelope.job_id != job_id:
-        raise NotOpened(f"job {envelope.job_id}")
-    info = _info(chain_id, market, job_id, envelope.content_root, private.public)
-    key = private.open(envelope.sealed_key, info)
-    reader = ContainerReader(io.BytesIO(container), envelope.content_root)
-    reader.require_asset(job_id, 0)
-    return decode_outputs(reader.read_all(key, limit=len(container)))
-
-
-def _info(chain_id: int, market: Address, job_id: JobId, root: Bytes32, key: PublicKey) -> ResultInfo:
+def result_info(chain_id: int, market: Address, job_id: JobId, root: Bytes32, key: PublicKey) -> ResultInfo:
+    """The context that the key of a result's container is bound to (rule 2)."""
     return ResultInfo(chain_id=chain_id, market=market, job_id=job_id, content_root=root, result_key=key.digest)

@@ -8,7 +8,7 @@ Rules (docs/spec/shares.md):
    share's salt travels with the share; the key's salt is public (the key has 256 bits of entropy).
 3. The :class:`ShareSet` is content-addressed: ``share root = Keccak-256(canonical JSON)``, and that root is
    on chain. Sealed shares are stored under the Keccak-256 of their bytes, which the set lists.
-4. Whoever opens a share checks it against the commitment at once; whoever joins checks the key as well.
+4. A share is checked against its commitment when it is opened, the key when it is joined.
    Shares that match but do not join are the owner's fault (:class:`WrongKey`), a share that does not match is
    its node's or dealer's (:class:`WrongShare`).
 """
@@ -16,8 +16,7 @@ Rules (docs/spec/shares.md):
 from __future__ import annotations
 
 import hmac
-import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,25 +25,24 @@ from Crypto.Protocol.SecretSharing import Shamir
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape, decode_canonical
 from sealmarket_enclave.protocol.hashing import keccak, sha256
 from sealmarket_enclave.protocol.numbers import U32
-from sealmarket_enclave.sealed.contexts import ChainId, Context, Index, ReleaseInfo, ShareInfo
+from sealmarket_enclave.sealed.contexts import ChainId, Context, Index, ReleaseInfo
 from sealmarket_enclave.sealed.errors import (
     DuplicateShare,
     InvalidSharing,
-    NotOpened,
     ShareRootMismatch,
     TooFewShares,
     WrongKey,
     WrongShare,
 )
-from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey
+from sealmarket_enclave.sealed.hpke import PrivateKey
 
 SHARE_DOMAIN = b"sealmarket/share-commitment/1"
 KEY_DOMAIN = b"sealmarket/key-commitment/1"
 KEY_BYTES = 32
 MIN_THRESHOLD = 2
 MAX_TOTAL = 255
-_HALF = KEY_BYTES // 2
-_SALT_BYTES = 32
+HALF_BYTES = KEY_BYTES // 2
+SALT_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +65,8 @@ class Share:
     @classmethod
     def decode(cls, index: int, raw: bytes) -> Share:
         """Read 64 bytes; raises :class:`InvalidSharing` for another length."""
-        if len(raw) != KEY_BYTES + _SALT_BYTES:
-            raise InvalidSharing("share length", len(raw), KEY_BYTES + _SALT_BYTES)
+        if len(raw) != KEY_BYTES + SALT_BYTES:
+            raise InvalidSharing("share length", len(raw), KEY_BYTES + SALT_BYTES)
         return cls(index, raw[:KEY_BYTES], raw[KEY_BYTES:])
 
 
@@ -81,17 +79,12 @@ class Commitments(Shape, frozen=True, kw_only=True):
     shares: tuple[Bytes32, ...]
 
     def __post_init__(self) -> None:
-        _require_sharing(self.threshold, len(self.shares))
+        require_sharing(self.threshold, len(self.shares))
 
     @property
     def total(self) -> int:
         """n: how many shares were dealt."""
         return len(self.shares)
-
-    @property
-    def digest(self) -> Bytes32:
-        """Keccak-256 of the canonical JSON; each sealed share is bound to it."""
-        return keccak(self.canonical())
 
     def check_share(self, share: Share) -> None:
         """Raise :class:`InvalidSharing` for an index out of range, :class:`WrongShare` for another value."""
@@ -146,12 +139,6 @@ class ShareSet(Shape, frozen=True, kw_only=True):
         """The share root: Keccak-256 of the canonical JSON (rule 3)."""
         return keccak(self.canonical())
 
-    def context(self, index: int) -> ShareInfo:
-        """The context under which the share of ``index`` was sealed."""
-        if not 1 <= index <= len(self.members):
-            raise InvalidSharing("index", index, f"1 to {len(self.members)}")
-        return _share_info(self, self.commitments, index, self.members[index - 1].hpke_key)
-
     def index_of(self, node: bytes) -> int:
         """The index of a node by its signing address; raises :class:`InvalidSharing` for a stranger."""
         for index, member in enumerate(self.members, 1):
@@ -172,51 +159,9 @@ class ShareSet(Shape, frozen=True, kw_only=True):
         return decode_canonical(cls, raw)
 
 
-class Dealing(Shape, frozen=True, kw_only=True):
-    """What a dealing is for: the fields that every sealed share is bound to."""
-
-    chain_id: ChainId
-    registry: Address
-    asset_id: Bytes32
-    asset_version: U32
-    content_root: Bytes32
-    policy_hash: Bytes32
-    epoch: U32
-
-
-def generate_key() -> bytes:
-    """A fresh 32-byte data key."""
-    return secrets.token_bytes(KEY_BYTES)
-
-
 def key_commitment(key: bytes, salt: bytes) -> Bytes32:
     """SHA-256 over domain, salt and key (rule 2)."""
     return sha256(KEY_DOMAIN + salt + key)
-
-
-def split(key: bytes, threshold: int, total: int) -> tuple[tuple[Share, ...], Commitments]:
-    """Split a 32-byte key so that any ``threshold`` of ``total`` shares join.
-
-    Raises:
-        InvalidSharing: a threshold below 2 or above the total, a total above 255, or a key of another length.
-    """
-    if len(key) != KEY_BYTES:
-        raise InvalidSharing("key length", len(key), KEY_BYTES)
-    _require_sharing(threshold, total)
-    left = Shamir.split(threshold, total, key[:_HALF], ssss=False)
-    right = Shamir.split(threshold, total, key[_HALF:], ssss=False)
-    shares = tuple(
-        Share(index, low + high, secrets.token_bytes(_SALT_BYTES))
-        for (index, low), (_, high) in zip(left, right, strict=True)
-    )
-    salt = Bytes32(secrets.token_bytes(_SALT_BYTES))
-    commitments = Commitments(
-        threshold=threshold,
-        key_salt=salt,
-        key=key_commitment(key, salt),
-        shares=tuple(share.commitment for share in shares),
-    )
-    return shares, commitments
 
 
 def join(shares: Iterable[Share], commitments: Commitments) -> bytes:
@@ -236,84 +181,32 @@ def join(shares: Iterable[Share], commitments: Commitments) -> bytes:
     if len(checked) < commitments.threshold:
         raise TooFewShares(len(checked), commitments.threshold)
     used = [checked[index] for index in sorted(checked)][: commitments.threshold]
-    left = Shamir.combine([(share.index, share.value[:_HALF]) for share in used], ssss=False)
-    right = Shamir.combine([(share.index, share.value[_HALF:]) for share in used], ssss=False)
+    left = Shamir.combine([(share.index, share.value[:HALF_BYTES]) for share in used], ssss=False)
+    right = Shamir.combine([(share.index, share.value[HALF_BYTES:]) for share in used], ssss=False)
     key = bytes(left + right)
     commitments.check_key(key)
     return key
 
 
-def deal(
-    key: bytes, threshold: int, committee: Sequence[tuple[Address, PublicKey]], dealing: Dealing
-) -> tuple[ShareSet, tuple[bytes, ...]]:
-    """Split a key and seal each share to its node. Returns the share set, and the sealed shares by position.
-
-    ``committee`` names each node's signing address and HPKE key, in index order.
-    """
-    shares, commitments = split(key, threshold, len(committee))
-    sealed = tuple(
-        hpke.seal(share.encode(), _share_info(dealing, commitments, share.index, hpke.digest))
-        for share, (_, hpke) in zip(shares, committee, strict=True)
-    )
-    members = tuple(
-        ShareMember(node=node, hpke_key=hpke.digest, sealed=keccak(message))
-        for message, (node, hpke) in zip(sealed, committee, strict=True)
-    )
-    fields = {name: getattr(dealing, name) for name in dealing.__struct_fields__}
-    return ShareSet(commitments=commitments, members=members, **fields), sealed
+def open_released(private: PrivateKey, commitments: Commitments, context: ReleaseInfo, sealed: bytes) -> Share:
+    """The enclave opens a released share. Raises as :func:`open_committed`."""
+    return open_committed(private, commitments, context.index, context, sealed)
 
 
-def open_share(private: PrivateKey, share_set: ShareSet, index: int, sealed: bytes) -> Share:
-    """An oracle node opens its own share, before anyone is charged.
+def open_committed(private: PrivateKey, commitments: Commitments, index: int, context: Context, sealed: bytes) -> Share:
+    """Open a sealed share and compare it with its commitment.
 
     Raises:
-        NotOpened: sealed to another key or under another context than the share set's, or altered.
+        NotOpened: sealed to another key or under another context, or altered.
         WrongShare: opens, but is not what the owner committed to.
     """
-    context = share_set.context(index)
-    if private.public.digest != context.hpke_key:
-        raise NotOpened("another member of the committee")
-    return _open(private, share_set.commitments, index, sealed, context)
-
-
-def release_share(share: Share, enclave: PublicKey, context: ReleaseInfo) -> bytes:
-    """An oracle node seals its share to an attested enclave. The context must name that key and that index."""
-    if context.enclave_key != enclave.digest:
-        raise InvalidSharing("release's enclave key", enclave.digest, context.enclave_key)
-    if context.index != share.index:
-        raise InvalidSharing("release's index", share.index, context.index)
-    return enclave.seal(share.encode(), context)
-
-
-def open_released(private: PrivateKey, commitments: Commitments, context: ReleaseInfo, sealed: bytes) -> Share:
-    """The enclave opens a released share. Raises as :func:`open_share`."""
-    return _open(private, commitments, context.index, sealed, context)
-
-
-def _open(private: PrivateKey, commitments: Commitments, index: int, sealed: bytes, context: Context) -> Share:
     share = Share.decode(index, private.open(sealed, context))
     commitments.check_share(share)
     return share
 
 
-def _share_info(dealing: Dealing | ShareSet, commitments: Commitments, index: int, key: Bytes32) -> ShareInfo:
-    return ShareInfo(
-        chain_id=dealing.chain_id,
-        registry=dealing.registry,
-        asset_id=dealing.asset_id,
-        asset_version=dealing.asset_version,
-        content_root=dealing.content_root,
-        policy_hash=dealing.policy_hash,
-        epoch=dealing.epoch,
-        threshold=commitments.threshold,
-        total=commitments.total,
-        index=index,
-        commitments=commitments.digest,
-        hpke_key=key,
-    )
-
-
-def _require_sharing(threshold: int, total: int) -> None:
+def require_sharing(threshold: int, total: int) -> None:
+    """Raise :class:`InvalidSharing` unless 2 <= t <= n <= 255."""
     if not MIN_THRESHOLD <= total <= MAX_TOTAL:
         raise InvalidSharing("number of members", total, f"{MIN_THRESHOLD} to {MAX_TOTAL}")
     if not MIN_THRESHOLD <= threshold <= total:

@@ -1,4 +1,4 @@
-"""A workload bundle: a directory, read once into memory, and the digest that owners allow.
+"""A workload bundle in memory, its archive, and the digest that owners allow.
 
 ``digest = SHA-256(RFC 8785 manifest)``; the manifest lists every file (path, executable bit, SHA-256), the
 entry point, the declared interpreter and the limits (docs/spec/workload.md, "Digest"). Same tree, same
@@ -24,7 +24,7 @@ from sealmarket_enclave.workload.errors import (
     InvalidArchive,
 )
 from sealmarket_enclave.workload.manifest import Limits, Manifest, parse_manifest
-from sealmarket_enclave.workload.tree import check_collisions, check_path, open_plain, walk
+from sealmarket_enclave.workload.tree import check_collisions, check_path
 
 MANIFEST = "workload.toml"
 LOCK = "requirements.lock"
@@ -103,36 +103,6 @@ class Bundle:
                 out.write(file.data)
 
 
-def read_files(directory: Path) -> dict[str, BundleFile]:
-    """Read a bundle's directory into memory.
-
-    Raises:
-        ForbiddenEntry, PathCollision: a link, a special file, a path trick, bytecode or a native library.
-        BundleTooLarge: more than 4,096 files or 64 MiB.
-    """
-    files: dict[str, BundleFile] = {}
-    total = 0
-    for path, mode in walk(directory):
-        _require_room(len(files) + 1, total)
-        with os.fdopen(open_plain(directory / path, path), "rb") as source:
-            data = source.read(MAX_BYTES - total + 1)
-        total += len(data)
-        _require_room(len(files) + 1, total)
-        files[path] = BundleFile(bool(mode & 0o100), data)
-    check_files(files)
-    return files
-
-
-def read_bundle(directory: Path) -> Bundle:
-    """Read and check a whole, locked bundle.
-
-    Raises:
-        BundleError: naming what is wrong with it.
-        MalformedDocument: an ``environment.json`` that is not canonical.
-    """
-    return _bundle(read_files(directory))
-
-
 def pack(bundle: Bundle) -> bytes:
     """One file that holds a bundle: the same bytes for the same digest (docs/spec/workload.md, "Archive")."""
     parts = [ARCHIVE_MAGIC, len(bundle.files).to_bytes(4, "big")]
@@ -144,11 +114,11 @@ def pack(bundle: Bundle) -> bytes:
 
 
 def unpack(raw: bytes) -> Bundle:
-    """Read an archive that anybody may have written. Compare the digest afterwards (:meth:`Bundle.require`).
+    """Read an archive that any party may have written. Compare the digest afterwards (:meth:`Bundle.require`).
 
     Raises:
         InvalidArchive: no archive, cut short, extended, or not the one spelling of its content.
-        BundleError, MalformedDocument: as :func:`read_bundle`.
+        BundleError, MalformedDocument: as :func:`bundle_of`.
     """
     view, at = memoryview(raw), len(ARCHIVE_MAGIC)
     if raw[:at] != ARCHIVE_MAGIC:
@@ -170,10 +140,10 @@ def unpack(raw: bytes) -> Bundle:
         executable, path = number(1), bytes(take(number(2))).decode("utf-8", "surrogateescape")
         data = bytes(take(number(8)))
         total += len(data)
-        _require_room(len(files) + 1, total)
+        require_room(len(files) + 1, total)
         files[path] = BundleFile(bool(executable), data)
     check_files(files)
-    bundle = _bundle(files)
+    bundle = bundle_of(files)
     if pack(bundle) != raw:
         raise InvalidArchive("another spelling of its content", "sorted, unique paths and nothing after the last file")
     return bundle
@@ -188,7 +158,8 @@ def check_files(files: dict[str, BundleFile]) -> None:
     check_collisions(files)
 
 
-def _bundle(files: dict[str, BundleFile]) -> Bundle:
+def bundle_of(files: dict[str, BundleFile]) -> Bundle:
+    """A whole, locked bundle from its files. Raises :class:`BundleError`, :class:`MalformedDocument`."""
     for needed in (MANIFEST, LOCK, ENVIRONMENT):
         if needed not in files:
             raise BundleFileMissing(needed)
@@ -197,7 +168,8 @@ def _bundle(files: dict[str, BundleFile]) -> Bundle:
     return Bundle(manifest, decode_canonical(Environment, files[ENVIRONMENT].data), files)
 
 
-def _require_room(count: int, total: int) -> None:
+def require_room(count: int, total: int) -> None:
+    """Raise :class:`BundleTooLarge` for more than 4,096 files or 64 MiB."""
     if count > MAX_FILES:
         raise BundleTooLarge("number of files", count, MAX_FILES)
     if total > MAX_BYTES:
@@ -209,8 +181,3 @@ def require_entry_point(manifest: Manifest, files: dict[str, BundleFile]) -> Non
     module = manifest.entry_point.partition(":")[0].replace(".", "/")
     if not any(f"{CODE}/{module}{suffix}" in files for suffix in (".py", "/__init__.py")):
         raise BundleFileMissing(f"{CODE}/{module}.py")
-
-
-def digest(directory: Path) -> Bytes32:
-    """The digest of the bundle in a directory."""
-    return read_bundle(directory).digest

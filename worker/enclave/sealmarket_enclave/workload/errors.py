@@ -14,10 +14,8 @@
         │   ├── UnlistedFile
         │   ├── ListedFileMissing
         │   ├── FileAltered
-        │   ├── WheelNotLocked
         │   ├── WheelRefused
-        │   ├── InterpreterMismatch
-        │   └── FetchFailed
+        │   └── InterpreterMismatch
         ├── ParametersRefused
         └── WindowTooShort
 
@@ -147,17 +145,6 @@ class FileAltered(EnvironmentRefused):
         self.path, self.expected, self.found = path, expected, found
 
 
-class WheelNotLocked(EnvironmentRefused):
-    """{filename} has SHA-256 {found}, which the lock does not name"""
-
-    def __init__(self, filename: str, found: bytes) -> None:
-        super().__init__(
-            f"{filename} has SHA-256 {found.hex()}, which the lock does not name",
-            remedy="download the wheels again with the bundle's requirements.lock, or lock the bundle again",
-        )
-        self.filename, self.found = filename, found
-
-
 class WheelRefused(EnvironmentRefused):
     """{filename} holds {path}: {got}"""
 
@@ -175,17 +162,6 @@ class InterpreterMismatch(EnvironmentRefused):
             remedy="run it with that interpreter, or lock the bundle again with this one (its digest changes)",
         )
         self.expected, self.got = expected, got
-
-
-class FetchFailed(EnvironmentRefused):
-    """the wheels could not be downloaded: {got}"""
-
-    def __init__(self, got: str) -> None:
-        super().__init__(
-            f"the wheels could not be downloaded: {got}",
-            remedy="check the network and that every requirement has a wheel for this interpreter, then try again",
-        )
-        self.got = got
 
 
 class ParametersRefused(WorkloadError):

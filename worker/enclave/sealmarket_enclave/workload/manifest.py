@@ -24,9 +24,7 @@ Value = str | int | float | bool
 
 
 class InputSlot(Shape, frozen=True, kw_only=True):
-    """One kind of input. ``minimum`` to ``maximum`` assets fill it, in the job's order; only the last slot
-    varies.
-    """
+    """One kind of input. ``minimum`` to ``maximum`` assets fill it, in the job's order; only the last slot varies."""
 
     name: Name
     media_type: MediaType

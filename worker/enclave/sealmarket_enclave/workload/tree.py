@@ -49,9 +49,7 @@ def check_path(path: str) -> None:
 
 
 def check_collisions(paths: Iterable[str]) -> None:
-    """Raise :class:`PathCollision` for two paths that some file system takes for one (rule 3), folders
-    included.
-    """
+    """Raise :class:`PathCollision` for two paths that some file system takes for one (rule 3), folders included."""
     seen: dict[str, str] = {}
     files = set(paths)
     for path in sorted(files):
@@ -67,9 +65,7 @@ def check_collisions(paths: Iterable[str]) -> None:
 
 
 def walk(root: Path) -> Iterator[tuple[str, int]]:
-    """Each regular file under ``root``: its path and mode, checked by rules 1 and 2. Order is the file
-    system's.
-    """
+    """Each regular file under ``root``: its path and mode, checked by rules 1 and 2. Order is the file system's."""
     pending = [""]
     while pending:
         folder = pending.pop()

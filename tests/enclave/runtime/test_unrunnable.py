@@ -1,6 +1,6 @@
 """Jobs that can never run, through no fault of the platform: quoted, so that the nodes can say whose it is; never run.
 
-Releases are handed over all the same, as a corrupt committee might: no share of a doomed job is opened, and no
+Releases are handed over all the same, as a corrupt committee might: no share of a unrunnable job is opened, and no
 plaintext comes into being.
 """
 
@@ -11,15 +11,17 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from sealmarket.receipts.envelope import opened
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Bytes32, MicroEpsilon
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, report_data
 from sealmarket_enclave.protocol.numbers import FailureCause
-from sealmarket_enclave.protocol.receipt import Envelope, opened
+from sealmarket_enclave.protocol.receipt import Envelope
 from sealmarket_enclave.runtime.channel import Deliver, Evidence, Part, Refused, ShareReport
 from sealmarket_enclave.runtime.errors import Code, JobRefused
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_enclave.workload.bundle import pack, read_bundle
+from sealmarket_enclave.workload.bundle import pack
 from tests.enclave.runtime.test_runtime import failure_of, refusal, run_with
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin, deliver, load_of, loaded, serve
 from tests.enclave.scene import CHAIN_ID, MANIFEST, MARKET, Scene, write_workload
@@ -44,7 +46,7 @@ ABSENT = ("policies", "share_sets", "parameters", "result_key", "workload")
 
 
 @pytest.mark.parametrize("what", ABSENT)
-def test_a_machine_that_cannot_confine_a_workload_quotes_nothing_for_a_doomed_job_either(
+def test_a_machine_that_cannot_confine_a_workload_quotes_nothing_for_a_unrunnable_job_either(
     what: str, scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin
 ) -> None:
     sandbox.refusal = JobRefused(Code.SANDBOX_UNAVAILABLE, "no seccomp", "use another kernel")
@@ -92,7 +94,7 @@ def test_an_absent_workload_cannot_be_brought_in_later(scene: Scene, enclave: En
     assert refusal(enclave).code == Code.OUT_OF_ORDER
 
 
-def test_a_doomed_job_takes_nothing_but_a_delivery(scene: Scene, enclave: EnclaveTwin) -> None:
+def test_a_unrunnable_job_takes_nothing_but_a_delivery(scene: Scene, enclave: EnclaveTwin) -> None:
     loaded(scene, enclave, **_without("policies")(scene))
     enclave.host.send(Part(data=b""))
     assert refusal(enclave).code == Code.OUT_OF_ORDER
@@ -259,7 +261,7 @@ def test_an_altered_container_is_the_hosts_fault_though_there_is_no_room_for_it(
     assert ran.refused.code in (Code.CONTAINER_ALTERED, Code.CONTAINER_WITHHELD)
 
 
-def test_shares_for_another_enclave_end_a_doomed_job_as_well_since_none_is_looked_at(
+def test_shares_for_another_enclave_end_a_unrunnable_job_as_well_since_none_is_looked_at(
     scene: Scene, enclave: EnclaveTwin
 ) -> None:
     _dealing_of_another_epoch(scene)

@@ -1,12 +1,8 @@
-"""The enclave's side of its TEE: evidence over 64 bytes, and runtime registers where the platform has them.
+"""The platform ``virtual``: an enclave under a virtual device.
 
-Under a virtual device the enclave finds two sockets when it starts: descriptor 3 leads to the untrusted host,
-descriptor 4 to the device. :func:`attach` takes both and closes them to everything that the enclave starts
-later, so that a workload can reach neither. Each message is one msgpack map in one packet.
-
-    PlatformError
-    ├── PlatformRefused       the platform answered that it will not do this
-    └── PlatformLost          the platform does not answer any more
+The enclave finds two sockets when it starts: descriptor 3 leads to the untrusted host, descriptor 4 to the device.
+:func:`attach` takes both and closes them to everything that the enclave starts later, so that a workload can reach
+neither. Each message is one msgpack map in one packet.
 """
 
 from __future__ import annotations
@@ -16,9 +12,10 @@ import os
 import resource
 import socket
 import threading
-from typing import Protocol
 
 import msgspec
+
+from sealmarket_enclave.runtime.platforms.interface import PlatformLost, PlatformRefused
 
 CHANNEL_FD = 3
 QUOTE_FD = 4
@@ -58,7 +55,7 @@ class Extended(Message, frozen=True, kw_only=True, tag="extended"):
 
 
 class Refused(Message, frozen=True, kw_only=True, tag="refused"):
-    """Why the platform will not."""
+    """Why the platform refused."""
 
     message: str
 
@@ -67,31 +64,8 @@ Request = QuoteRequest | ExtendRequest
 Answer = Quoted | Extended | Refused
 
 
-class PlatformError(Exception):
-    """The platform did not do what the enclave asked."""
-
-
-class PlatformRefused(PlatformError):
-    """The platform refused: {message}."""
-
-
-class PlatformLost(PlatformError):
-    """The platform closed its channel or answered with something else."""
-
-
-class Platform(Protocol):
-    """What the runtime needs of a TEE."""
-
-    def quote(self, report_data: bytes) -> bytes:
-        """Evidence over 64 bytes. Raises :class:`PlatformError`."""
-
-    def extend(self, index: int, digest: bytes) -> bytes:
-        """Extend a runtime register by a 48-byte digest and return its new value. Raises
-        :class:`PlatformError`."""
-
-
 class DevicePlatform:
-    """A :class:`Platform` behind the quote channel of a virtual device."""
+    """The quote channel of a virtual device, as a :class:`~sealmarket_enclave.runtime.platforms.interface.Platform`."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel

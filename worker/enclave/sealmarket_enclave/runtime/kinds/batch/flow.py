@@ -1,0 +1,125 @@
+"""A batch job, from its quote to its signed end.
+
+States: ``quoted -> opening -> computing -> sealing -> finished``. The steps go on from those of
+:mod:`sealmarket_enclave.runtime.core`:
+
+4. Releases are collected until every data key can be joined. Meanwhile the workload loads its modules.
+5. Every container is read whole and checked before any is opened.
+6. The workload runs in the sandbox; the owners' rules decide what leaves.
+7. The result is sealed to the consumer, and the enclave signs the settlement. A failure of an input or of the workload
+   is signed in its place.
+
+What leaves after step 4 is ciphertext, a hash, a typed code or a fixed text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sealmarket_enclave.protocol.numbers import FailureCause
+from sealmarket_enclave.runtime.channel import MAX_PART, Channel, Deliver, Finished, FromHost, ResultPart, Stage
+from sealmarket_enclave.runtime.core import EnclaveEnvironment, Work
+from sealmarket_enclave.runtime.errors import InputFailed, WorkloadFailed
+from sealmarket_enclave.runtime.inputs import open_container, read_container, wipe
+from sealmarket_enclave.runtime.outputs import check_declared, enforce
+from sealmarket_enclave.runtime.receipts import ReceiptSigner, units_up
+from sealmarket_enclave.runtime.releases import ShareCollector
+from sealmarket_enclave.sealed.errors import InvalidOutputs
+from sealmarket_enclave.sealed.result import seal_result
+
+
+def serve(channel: Channel[FromHost], environment: EnclaveEnvironment, work: Work, signer: ReceiptSigner) -> None:
+    """Carry a quoted job to its signed end.
+
+    Raises:
+        HostFault, OutOfOrder, JobRefused: the job ends unsigned.
+    """
+    _BatchJob(channel, environment, work, signer).run()
+
+
+class _BatchJob:
+    def __init__(
+        self, channel: Channel[FromHost], environment: EnclaveEnvironment, work: Work, signer: ReceiptSigner
+    ) -> None:
+        self._channel, self._clock, self._signer = channel, environment.clock, signer
+        self._job, self._workload, self._input_names = work.job, work.workload, work.input_names
+
+    def run(self) -> None:
+        """Steps 4 to 7."""
+        # The committee takes seconds, and so does loading: no data is there yet, and none is needed for it.
+        self._workload.start()
+        shares = self._collect()
+        # No key is joined, and nothing opened, for a workload that still loads.
+        self._channel.send(Stage(name="importing"))
+        self._workload.loaded()
+        try:
+            inputs = self._open(shares.join_keys())
+        except InputFailed as error:
+            self._channel.send(self._signer.fail(FailureCause.INPUT, error.index, 0, ()))
+        except WorkloadFailed:
+            self._channel.send(self._signer.fail(FailureCause.WORKLOAD, 0, 0, ()))
+        else:
+            self._channel.send(self._compute(inputs))
+
+    def _collect(self) -> ShareCollector:
+        shares = ShareCollector(self._job, self._signer.keys, self._signer.evidence_hash)
+        while shares.missing:
+            for release in self._channel.expect(Deliver).releases:
+                shares.take(release)
+            self._channel.send(shares.report())
+        return shares
+
+    def _open(self, keys: list[bytes]) -> dict[str, bytearray]:
+        self._channel.send(Stage(name="opening"))
+        room = self._workload.max_input_bytes
+        sealed = []
+        try:
+            for asset in self._job.assets:
+                memory = read_container(self._channel, asset.seal.content_root, room)
+                sealed.append(memory)
+                room -= memory.seek(0, 2)
+                memory.seek(0)
+            opened = {}
+            for index, (asset, memory) in enumerate(zip(self._job.assets, sealed, strict=True)):
+                named = (asset.use.asset_id, asset.use.version)
+                opened[self._input_names[index]] = open_container(
+                    memory, index, asset.seal.content_root, named, keys[index]
+                )
+            return opened
+        finally:
+            for memory in sealed:
+                memory.close()
+
+    def _compute(self, inputs: dict[str, bytearray]) -> Finished:
+        self._channel.send(Stage(name="computing"))
+        rules, workload, started = self._job.rules, self._workload, self._clock()
+        try:
+            check_declared(workload.outputs, rules)
+            outputs = workload.run(inputs)
+            enforce(outputs, workload.outputs, rules)
+        except (WorkloadFailed, InvalidOutputs):
+            return self._signer.fail(FailureCause.WORKLOAD, 0, self._units(started), workload.layers)
+        finally:
+            for plaintext in inputs.values():
+                wipe(plaintext)
+        return self._seal(outputs, self._units(started))
+
+    def _seal(self, outputs: Mapping[str, bytes], units: int) -> Finished:
+        self._channel.send(Stage(name="sealing"))
+        bound = self._job.bound
+        envelope, container = seal_result(
+            outputs,
+            self._job.result_key,
+            chain_id=bound.chain_id,
+            market=bound.market,
+            job_id=bound.job_id,
+            bucket=self._job.rules.bucket_bytes,
+        )
+        view = memoryview(container)
+        while view:
+            self._channel.send(ResultPart(data=bytes(view[:MAX_PART])))
+            view = view[MAX_PART:]
+        return self._signer.settle(envelope, units, self._workload.layers)
+
+    def _units(self, started: float) -> int:
+        return units_up(self._clock() - started, self._job.bound.spec.max_units)
