@@ -86,7 +86,7 @@ def checks(*, long: bool, pytest_arguments: Sequence[str]) -> list[Check]:
         Check(
             name="pytest",
             title="Python tests",
-            command=[sys.executable, "-P", "-m", "pytest", *_pytest_options(long), *pytest_arguments],
+            command=[sys.executable, "-P", "-m", "pytest", *pytest_options(long), *pytest_arguments],
             fast=False,
             shown=True,
         ),
@@ -97,7 +97,7 @@ def _tool(name: str, *arguments: str) -> list[str]:
     return [str(BIN / name), *arguments]
 
 
-def _pytest_options(long: bool) -> list[str]:
+def pytest_options(long: bool) -> list[str]:
     processes = min(os.cpu_count() or 1, MOST_TEST_PROCESSES)
     # A file's tests share what they started, so a file is dealt whole.
     options = ["--numprocesses", str(processes), "--dist", "loadfile"]

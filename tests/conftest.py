@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
 
 TESTS = Path(__file__).resolve().parent
 ACROSS_PROCESSES = (TESTS / "integration", TESTS / "acceptance")
@@ -30,3 +34,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(0))
             if not config.getoption("--long"):
                 item.add_marker(pytest.mark.skip(reason="the long tier runs with --long"))
+
+
+LOST_WORKER = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController, error: object | None) -> None:
+    """Remember a worker that was killed: what was left to it has not run."""
+    if error is not None:
+        node.config.stash[LOST_WORKER] = str(node.gateway.id)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that lost a worker, also when no test was running there."""
+    if LOST_WORKER in session.config.stash and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which worker was lost, and what usually kills one."""
+    if LOST_WORKER in config.stash:
+        terminalreporter.write_line(
+            f"worker {config.stash[LOST_WORKER]} was killed (out of memory?): tests that were left to it did not run"
+        )
