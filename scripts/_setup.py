@@ -170,7 +170,8 @@ def _python_part() -> None:
     with _step(f"{count} Python packages, by hash"):
         _run("uv pip", [*uv, *verb, *common, "--require-hashes"], NETWORK_REMEDY)
     with _step("The four distributions of this repository"):
-        editables = _each("--editable", [ROOT / folder for folder in DISTRIBUTIONS])
+        # By relative paths: in an absolute one, uv takes what follows a `#` for a comment.
+        editables = _each("--editable", DISTRIBUTIONS)
         command = [*uv, "install", "--offline", "--no-deps", "--no-build-isolation", "--python", str(PYTHON)]
         _run("uv pip install", [*command, *editables], "Read the log above: a pyproject.toml is at fault.")
 
@@ -200,8 +201,8 @@ def _count_packages(lock: Path) -> int:
     return sum("==" in line and not line.startswith((" ", "#")) for line in lock.read_text().splitlines())
 
 
-def _each(option: str, paths: Sequence[Path]) -> list[str]:
-    return [word for path in paths for word in (option, str(path))]
+def _each(option: str, values: Sequence[Path | str]) -> list[str]:
+    return [word for value in values for word in (option, str(value))]
 
 
 # --- saying, running, locking -------------------------------------------------------------------------------
@@ -229,6 +230,7 @@ def _run(step: str, command: Sequence[str], remedy: str, environment: dict[str, 
     # Somebody's active environment or Python path must not decide what is installed where.
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "NODE_OPTIONS"):
         env.pop(name, None)
+    env |= toolchain.cache_environment(env)
     BUILD.mkdir(exist_ok=True)
     with LOG.open("a") as log:
         log.write(f"$ {' '.join(command)}\n")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scripts import toolchain
-from scripts.toolchain import NODE_MODULES, ROOT
+from scripts.toolchain import BUILD, NODE_MODULES, ROOT
 from sealmarket.protocol.errors import SealmarketError
 
 CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "TradeDesk")
@@ -110,6 +110,9 @@ def compile_sources(
     configuration = _configuration()
     given = standard_input(configuration["settings"], wanted)
     version = configuration["version"]
+    # py-solc-x keeps compilers in the home directory unless told otherwise, and fails at import where it cannot.
+    os.environ.setdefault("SOLCX_BINARY_PATH", str(BUILD / "solc"))
+    (BUILD / "solc").mkdir(parents=True, exist_ok=True)
     from solcx import compile_standard
     from solcx.exceptions import SolcError
 

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ BUILD = ROOT / "build"
 """What the scripts make and may make again: compiled contracts, caches, logs."""
 OLDEST_NODE = (22, 13)
 # Hardhat asks nobody anything, and reports nothing to anybody.
+CACHES = {"XDG_CACHE_HOME": ".cache", "XDG_DATA_HOME": ".local/share", "npm_config_cache": ".npm"}
+"""Where pip, uv, Hardhat and npm keep what they can get again: variable, and folder below the home directory."""
 QUIET = {"HARDHAT_DISABLE_TELEMETRY_PROMPT": "true", "NO_UPDATE_NOTIFIER": "1"}
 
 
@@ -83,7 +86,28 @@ def node_environment(base: dict[str, str] | None = None) -> dict[str, str]:
     """The environment for a Node program: this Node comes first on the PATH, and nothing asks or reports."""
     environment = dict(os.environ if base is None else base)
     environment["PATH"] = os.pathsep.join([str(node().node.parent), environment.get("PATH", os.defpath)])
-    return environment | QUIET
+    return environment | cache_environment(environment) | QUIET
+
+
+def cache_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """Variables that lead the tools' caches and data into `build`, for those whose own folder cannot be written.
+
+    A home directory that is absent or read-only stops nothing; settings in it (`.npmrc`, `pip.conf`) are still read.
+    """
+    home = Path(base.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - unlike pathlib's it never raises
+    moved = {}
+    for variable, own in CACHES.items():
+        if not _can_be_written(Path(base.get(variable) or home / own)):
+            folder = BUILD / "home" / own
+            folder.mkdir(parents=True, exist_ok=True)
+            moved[variable] = str(folder)
+    return moved
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether the folder, or the nearest one above it that is there, takes new files."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    return folder.is_absolute() and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def npm_command(*arguments: str) -> list[str]:
