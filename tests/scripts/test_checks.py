@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_a_check_beside_the_others_runs_while_they_do(tmp_path: Path, capfd: pyt
 
 
 def test_a_run_that_is_broken_off_leaves_nothing_running_beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = []
+    begun: list[subprocess.Popen[bytes]] = []
 
     def interrupted(runner: Runner, one: Check, headline: str) -> Outcome:
         while not runner._running:
