@@ -108,8 +108,8 @@ def _tool(name: str, *arguments: str) -> list[str]:
 
 def pytest_options(long: bool) -> list[str]:
     processes = min(os.cpu_count() or 1, MOST_TEST_PROCESSES)
-    # A file's tests share what they started, so a file is dealt whole.
-    options = ["--numprocesses", str(processes), "--dist", "loadfile"]
+    # A file's tests share what they started, so a file is dealt whole, and in the order of tests/conftest.py.
+    options = ["--numprocesses", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
     return [*options, "--long", "--cov", "--cov-report=term:skip-covered"] if long else options
 
 

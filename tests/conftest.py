@@ -23,9 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the long tier unless asked for; let tests across processes reach loopback, with more time."""
+    """Skip the long tier unless asked for; let tests across processes reach loopback, with more time.
+
+    These come first: they wait for chains more than they compute, and a long file that begins last runs alone.
+    """
+    items.sort(key=lambda item: not _is_across(item))
     for item in items:
-        across = any(item.path.is_relative_to(folder) for folder in ACROSS_PROCESSES)
+        across = _is_across(item)
         if across or item.get_closest_marker("loopback"):
             item.add_marker(pytest.mark.allow_hosts(LOOPBACK))
         if across and item.get_closest_marker("timeout") is None:
@@ -34,6 +38,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(0))
             if not config.getoption("--long"):
                 item.add_marker(pytest.mark.skip(reason="the long tier runs with --long"))
+
+
+def _is_across(item: pytest.Item) -> bool:
+    return any(item.path.is_relative_to(folder) for folder in ACROSS_PROCESSES)
 
 
 LOST_WORKER = pytest.StashKey[str]()
