@@ -1,6 +1,6 @@
 """Every check that a change can break, each with its time; all run, then one verdict.
 
-Those that compile contracts run one after the other beside the rest, and are told of when they are over.
+Those that read or compile the contracts run one after the other beside the rest, and are told of when they are over.
 
 scripts/test                    everything; further words go to pytest (`scripts/test tests/sealed -k chunk`)
 scripts/test --fast             without the tests: format, lint, types, imports, Solidity linter, ABIs
@@ -71,6 +71,7 @@ def checks(*, long: bool, pytest_arguments: Sequence[str]) -> list[Check]:
             name="solhint",
             title="Solidity lint",
             command=toolchain.solhint_command("--disc", "--noPoster", "--max-warnings", "0", *contracts),
+            beside=True,
         ),
         Check(
             name="abi",
