@@ -42,6 +42,8 @@ class Check:
     """Whether its output is shown as it comes, or only when it fails."""
     beside: bool = False
     """Whether it runs beside the others: it uses one core for long."""
+    after: str = ""
+    """The check that builds what this one reads, and that it waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +70,15 @@ def checks(*, long: bool, pytest_arguments: Sequence[str]) -> list[Check]:
         Check(name="types", title="Python types, strict", command=_tool("mypy", "--no-error-summary")),
         Check(name="imports", title="Imports point one way", command=_tool("lint-imports", "--no-cache")),
         Check(
-            name="solhint",
-            title="Solidity lint",
-            command=toolchain.solhint_command("--disc", "--noPoster", "--max-warnings", "0", *contracts),
-            beside=True,
-        ),
-        Check(
             name="abi",
             title="ABIs as the contracts say",
             command=[sys.executable, "-P", "-m", "scripts.abi", "--check"],
+            beside=True,
+        ),
+        Check(
+            name="solhint",
+            title="Solidity lint",
+            command=toolchain.solhint_command("--disc", "--noPoster", "--max-warnings", "0", *contracts),
             beside=True,
         ),
         Check(
@@ -99,6 +101,7 @@ def checks(*, long: bool, pytest_arguments: Sequence[str]) -> list[Check]:
             command=[sys.executable, "-P", "-m", "pytest", *pytest_options(long), *pytest_arguments],
             fast=False,
             shown=True,
+            after="abi",
         ),
     ]
 
@@ -115,7 +118,7 @@ def pytest_options(long: bool) -> list[str]:
 
 
 class Runner:
-    """Runs checks. Inside :meth:`beside`, those that ask for it run in a thread of their own, one after the other."""
+    """Runs checks. Inside :meth:`beside`, the ones given there run in a thread of their own, one after the other."""
 
     def __init__(self) -> None:
         self._started: dict[str, Future[Outcome]] = {}
@@ -123,9 +126,9 @@ class Runner:
 
     @contextmanager
     def beside(self, chosen: Sequence[Check]) -> Iterator[None]:
-        """Start what runs beside the others; whatever still runs when the block ends is ended."""
+        """Start these beside the others; whatever still runs when the block ends is ended."""
         pool = ThreadPoolExecutor(max_workers=1)
-        self._started = {check.name: pool.submit(self._execute, check) for check in chosen if check.beside}
+        self._started = {check.name: pool.submit(self._execute, check) for check in chosen}
         try:
             yield
         finally:
@@ -134,8 +137,8 @@ class Runner:
                 process.terminate()
 
     def is_over(self, check: Check) -> bool:
-        """Whether a check was begun beside the others, and has ended."""
-        return check.name in self._started and self._started[check.name].done()
+        """Whether a check that was begun beside the others has ended."""
+        return self._started[check.name].done()
 
     def run(self, check: Check, headline: str) -> Outcome:
         """Run one check, or wait for it; a quiet one that fails says then what it had to say."""
@@ -170,21 +173,20 @@ class Runner:
 
 
 def run_all(chosen: Sequence[Check]) -> list[Outcome]:
-    """Run all checks and tell of each; those that run beside the others as soon as one of them leaves a pause."""
+    """Run all checks and tell of each; of those that run beside the others, between two of these."""
     width = max(len(check.title) for check in chosen) + 4
     headlines = {
         check.name: f"[{place}/{len(chosen)}] {check.title} ".ljust(width + 6, ".")
         for place, check in enumerate(chosen, start=1)
     }
-    waiting = [check for check in chosen if check.beside]
+    beside = [check for check in chosen if check.beside]
     runner, outcomes = Runner(), []
-    with runner.beside(chosen):
-        for check in chosen:
-            if check not in waiting:
-                outcomes.append(runner.run(check, headlines[check.name]))
-            while waiting and runner.is_over(waiting[0]):
-                outcomes.append(runner.run(waiting[0], headlines[waiting.pop(0).name]))
-        outcomes += [runner.run(check, headlines[check.name]) for check in waiting]
+    with runner.beside(beside):
+        for check in [check for check in chosen if not check.beside]:
+            while beside and (runner.is_over(beside[0]) or check.after in [waiting.name for waiting in beside]):
+                outcomes.append(runner.run(beside[0], headlines[beside.pop(0).name]))
+            outcomes.append(runner.run(check, headlines[check.name]))
+        outcomes += [runner.run(check, headlines[check.name]) for check in beside]
     return outcomes
 
 
