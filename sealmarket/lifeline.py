@@ -10,7 +10,7 @@ child holds a line to its parent. There are two ways to attach it:
 On Linux the kernel keeps the line (`PR_SET_PDEATHSIG`). Three things about it are easy to miss:
 
 1. It is sent when the *thread* that created the child ends. Start children from a thread that lives as long
-   as the process (`scripts/processes.py` keeps one for that).
+   as the process (`sealmarket_localnet.processes` keeps one for that).
 2. It is not inherited. A child that starts children of its own attaches each of them again.
 3. A parent that died before the line was attached sends nothing: hence the look at `getppid()` afterwards.
 
