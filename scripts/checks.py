@@ -1,6 +1,6 @@
 """Every check that a change can break, each with its time; all run, then one verdict.
 
-Those that read or compile the contracts run one after the other beside the rest, and are told of when they are over.
+Those that read or compile the contracts run one after the other beside the rest, and are reported once they have ended.
 
 scripts/test                    everything; further words go to pytest (`scripts/test tests/enclave/sealed -k chunk`)
 scripts/test --fast             without the tests: format, lint, types, imports, Solidity linter, ABIs
@@ -174,7 +174,7 @@ class Runner:
 
 
 def run_all(chosen: Sequence[Check]) -> list[Outcome]:
-    """Run all checks and tell of each; of those that run beside the others, between two of these."""
+    """Run all checks and report each; those that run beside the others, between two of these."""
     width = max(len(check.title) for check in chosen) + 4
     headlines = {
         check.name: f"[{place}/{len(chosen)}] {check.title} ".ljust(width + 6, ".")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sealmarket_backend.database import Database
+from sealmarket_backend.tables import Database
 
 
 @pytest.fixture

@@ -127,7 +127,9 @@ def test_a_silent_node_loses_nothing_that_was_read(chain: MemoryChain, index: In
     assert index.job(job_id).status == "matched"
 
 
-def test_a_log_that_does_not_read_holds_up_no_other_job(chain: MemoryChain, index: Index, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_that_does_not_read_holds_up_no_other_job(
+    chain: MemoryChain, index: Index, caplog: pytest.LogCaptureFixture
+) -> None:
     unread = replace(spec(), purpose=2).job_id(chain.chain_id, BOOK.market)
     chain.tell_unreadable("AssetRegistry", "VersionPublished", ASSET)
     chain.tell_unreadable("Market", "JobMatched", unread)

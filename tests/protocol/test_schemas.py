@@ -3,8 +3,8 @@
 import pytest
 
 from scripts import schemas
-from sealmarket.protocol.codec import Shape
 from sealmarket.protocol.schema import json_schema
+from sealmarket_enclave.protocol.codec import Shape
 
 
 def test_the_published_schemas_are_those_of_the_shapes() -> None:
