@@ -3,7 +3,9 @@ import { defineConfig } from "hardhat/config";
 
 // The compiler is the locked npm package, by absolute path: nothing is downloaded at build time.
 const require = createRequire(import.meta.url);
-const soljson = require.resolve("solc/soljson.js");
+const installed = require.resolve("solc/soljson.js");
+// Hardhat imports this path as an address, in which a few characters of a folder's name mean something else.
+const soljson = /[#?%]/.test(installed) ? "/proc/self/cwd/node_modules/solc/soljson.js" : installed;
 const compiler = { version: require("solc/package.json").version, path: soljson };
 
 // How hard the Solidity tests try: `default` on every change, the others in the long tier.

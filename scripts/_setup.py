@@ -65,6 +65,7 @@ def run_module(module: str, arguments: Sequence[str] = ()) -> None:
 
 def run_alone() -> None:
     """Set up; what goes wrong ends the program with its remedy instead of a traceback."""
+    os.environ.update(toolchain.cache_environment(os.environ))
     try:
         prepare()
     except (SetupFailed, toolchain.ProgramNotFound) as error:
@@ -170,7 +171,8 @@ def _python_part() -> None:
     with _step(f"{count} Python packages, by hash"):
         _run("uv pip", [*uv, *verb, *common, "--require-hashes"], NETWORK_REMEDY)
     with _step("The distributions of this repository"):
-        editables = _each("--editable", [ROOT / folder for folder in DISTRIBUTIONS])
+        # By relative paths: in an absolute one, uv takes what follows a `#` for a comment.
+        editables = _each("--editable", DISTRIBUTIONS)
         command = [*uv, "install", "--offline", "--no-deps", "--no-build-isolation", "--python", str(PYTHON)]
         _run("uv pip install", [*command, *editables], "Read the log above: a pyproject.toml is at fault.")
 
@@ -200,8 +202,8 @@ def _count_packages(lock: Path) -> int:
     return sum("==" in line and not line.startswith((" ", "#")) for line in lock.read_text().splitlines())
 
 
-def _each(option: str, paths: Sequence[Path]) -> list[str]:
-    return [word for path in paths for word in (option, str(path))]
+def _each(option: str, values: Sequence[Path | str]) -> list[str]:
+    return [word for value in values for word in (option, str(value))]
 
 
 # --- saying, running, locking -------------------------------------------------------------------------------

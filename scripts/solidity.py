@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts import toolchain
-from scripts.toolchain import NODE_MODULES, ROOT
+from scripts.toolchain import BUILD, NODE_MODULES, ROOT
 from sealmarket.operate.bytecode import CONTRACTS, Compiled, CompilerChoice, code_of
 from sealmarket_enclave.protocol.errors import SealmarketError
 
@@ -71,6 +71,9 @@ def compile_sources(
     configuration = _configuration()
     given = standard_input(configuration["settings"], wanted)
     version = configuration["version"]
+    # py-solc-x keeps compilers in the home directory unless told otherwise, and fails at import where it cannot.
+    os.environ.setdefault("SOLCX_BINARY_PATH", str(BUILD / "solc"))
+    (BUILD / "solc").mkdir(parents=True, exist_ok=True)
     from solcx import compile_standard
     from solcx.exceptions import SolcError
 

@@ -10,11 +10,14 @@ child holds a line to its parent. There are two ways to attach it:
 On Linux the kernel keeps the line (`PR_SET_PDEATHSIG`). Three things about it are easy to miss:
 
 1. It is sent when the *thread* that created the child ends. Start children from a thread that lives as long
-   as the process (`scripts/processes.py` keeps one for that).
+   as the process (`sealmarket_localnet.processes` keeps one for that).
 2. It is not inherited. A child that starts children of its own attaches each of them again.
 3. A parent that died before the line was attached sends nothing: hence the look at `getppid()` afterwards.
 
 Elsewhere the shim stays beside the program, watches the parent, and kills the program when it is gone.
+
+A program starts with SIGINT and SIGTERM in their default state, so that these end it: what is started in the
+background (``nohup``, ``&`` in a script) ignores SIGINT, and a child inherits that.
 
 Standard library only: the shim runs as `python -I -S lifeline.py`, without any installed package.
 """
@@ -31,6 +34,7 @@ from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1
 WATCH_SECONDS = 0.2
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_PARENT_GONE = 113
 """The shim's exit status when its parent was gone before the program could start."""
 
@@ -78,13 +82,21 @@ def _die_with(parent: int) -> None:
 def _become(parent: int, command: Sequence[str]) -> None:
     """Attach the line and turn into the program: the kernel keeps the line across `exec`."""
     bind_to_parent(parent)
+    _heed_signals()
     os.execvp(command[0], list(command))  # noqa: S606 - a list, never a shell
+
+
+def _heed_signals() -> None:
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
 
 
 def _stay_beside(parent: int, command: Sequence[str]) -> int:
     """Run the program as a child, kill it when `parent` ends; its exit status as a shell gives it."""
+    _heed_signals()
     child = subprocess.Popen(list(command))
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING_SIGNALS:
         signal.signal(number, lambda received, _frame: child.send_signal(received))
     while os.getppid() == parent:
         try:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
 
 TESTS = Path(__file__).resolve().parent
 ACROSS_PROCESSES = (TESTS / "integration", TESTS / "acceptance")
@@ -19,9 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the long tier unless asked for; let tests across processes reach loopback, with more time."""
+    """Skip the long tier unless asked for; let tests across processes reach loopback, with more time.
+
+    These come first: they wait for chains more than they compute, and a long file that begins last runs alone.
+    """
+    items.sort(key=lambda item: not _is_across(item))
     for item in items:
-        across = any(item.path.is_relative_to(folder) for folder in ACROSS_PROCESSES)
+        across = _is_across(item)
         if across or item.get_closest_marker("loopback"):
             item.add_marker(pytest.mark.allow_hosts(LOOPBACK))
         if across and item.get_closest_marker("timeout") is None:
@@ -30,3 +38,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(0))
             if not config.getoption("--long"):
                 item.add_marker(pytest.mark.skip(reason="the long tier runs with --long"))
+
+
+def _is_across(item: pytest.Item) -> bool:
+    return any(item.path.is_relative_to(folder) for folder in ACROSS_PROCESSES)
+
+
+LOST_WORKER = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController, error: object | None) -> None:
+    """Remember a worker that was killed: what was left to it has not run."""
+    if error is not None:
+        node.config.stash[LOST_WORKER] = str(node.gateway.id)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that lost a worker, also when no test was running there."""
+    if LOST_WORKER in session.config.stash and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which worker was lost, and what usually kills one."""
+    if LOST_WORKER in config.stash:
+        terminalreporter.write_line(
+            f"worker {config.stash[LOST_WORKER]} was killed (out of memory?): tests that were left to it did not run"
+        )

@@ -15,6 +15,8 @@ from sealmarket import lifeline
 
 WAIT_SECONDS = 10
 FOREVER = "import signal; signal.pause()"
+ATTENTIVE = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"
+"""A program started in the background ignores SIGINT until it asks for it, as does all that it starts."""
 
 
 def is_alive(pid: int) -> bool:
@@ -42,6 +44,7 @@ def start_family(levels: int, way: str) -> tuple[subprocess.Popen[str], list[int
     member = f"""
 import os, subprocess, sys
 from sealmarket import lifeline
+{ATTENTIVE}
 levels, parent = int(sys.argv[1]), int(sys.argv[2])
 if {way!r} == "bind" and parent:
     lifeline.bind_to_parent(parent)
@@ -66,9 +69,13 @@ if levels:
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_descendant_survives_its_ancestor(way: str, ending: signal.Signals) -> None:
     first, descendants = start_family(3, way)
-    with first:
+    try:
         assert all(map(is_alive, descendants))
         first.send_signal(ending)
+        assert first.wait(WAIT_SECONDS) == -ending
+    finally:
+        first.kill()
+        first.communicate()
     for pid in descendants:
         wait_until_dead(pid)
 
@@ -96,6 +103,26 @@ def test_an_attached_program_has_the_id_of_the_process_that_was_started() -> Non
         assert process.communicate()[0] == f"{process.pid}\n"
 
 
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("way", ["_become", "_stay_beside"])
+def test_a_program_heeds_a_signal_that_its_starter_ignores(way: str, ignored: signal.Signals) -> None:
+    program = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    starter = f"""
+import os, signal, sys
+from sealmarket import lifeline
+signal.signal({ignored:d}, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [{ignored:d}])
+sys.exit(lifeline.{way}(os.getppid(), [sys.executable, "-c", {program!r}]))
+"""
+    with subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, text=True) as shim:
+        assert shim.stdout is not None
+        os.kill(int(shim.stdout.readline()), ignored)
+        try:
+            assert shim.wait(WAIT_SECONDS) in (-ignored, 128 + ignored)
+        finally:
+            shim.kill()
+
+
 def test_without_the_kernels_help_the_shim_watches_the_parent() -> None:
     shim = f"""
 import os, sys
@@ -119,4 +146,8 @@ subprocess.Popen([sys.executable, "-c", {shim!r}, str(os.getpid())])
 
 
 def test_the_shim_passes_on_the_exit_status_where_it_stays() -> None:
-    assert lifeline._stay_beside(os.getppid(), [sys.executable, "-c", "raise SystemExit(7)"]) == 7
+    shim = (
+        "import os, sys; from sealmarket import lifeline; sys.exit(lifeline._stay_beside(os.getppid(), sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", shim, sys.executable, "-c", "raise SystemExit(7)"], check=False)
+    assert done.returncode == 7

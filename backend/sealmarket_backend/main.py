@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import uvicorn
@@ -26,18 +27,19 @@ def serve(book: AddressBook, rpc: str, state: Path, key_file: Path, *, port: int
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     account = load_account(key_file, os.environ.get("SEALMARKET_PASSPHRASE"))
-    chain = Chain(book, rpc)
-    sender = Sender(chain, account, development=development)
-    state.mkdir(parents=True, exist_ok=True)
-    served = Backend(chain, sender, state)
+    with closing(Chain(book, rpc)) as chain:
+        sender = Sender(chain, account, development=development)
+        state.mkdir(parents=True, exist_ok=True)
+        with Backend(chain, sender, state) as served:
+            _serve(served, port)
+
+
+def _serve(served: Backend, port: int) -> None:
     config = uvicorn.Config(create_app(served), host="127.0.0.1", port=port, log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     _announce(server)
     served.start()
-    try:
-        server.run()
-    finally:
-        served.stop()
+    server.run()
 
 
 def _announce(server: uvicorn.Server) -> None:

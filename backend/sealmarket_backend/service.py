@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.client.nodes import Nodes
@@ -39,8 +40,8 @@ class Backend:
     def __init__(self, chain: Chain, sender: Sender, folder: Path, *, pause: float = 0.5) -> None:
         self.chain = chain
         self.addresses = chain.book
-        self._database = Database(folder / "backend.sqlite")
         self.blobs = Blobs(folder / "blobs")
+        self._database = Database(folder / "backend.sqlite")
         self.orders = OrderBook(self._database, chain.book, is_contract=chain.has_code)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
         self._nodes = Nodes()
@@ -63,6 +64,14 @@ class Backend:
             self._thread.join(timeout=30)
         self._nodes.close()
         self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def wake(self) -> None:
         """Something changed: take the next turn at once."""

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 from sealmarket.chain.follow import Cursor
 from sealmarket.protocol.decisions import Decision
@@ -93,20 +94,35 @@ class Journal:
         """Open or make the journal. Raises :class:`JournalMismatch` when it is another node's, market's or chain's."""
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+            self._require_identity(("chain", str(chain_id)), ("market", str(market)), ("signer", str(signer)))
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _require_identity(self, *expected: tuple[str, str]) -> None:
         with self.writing():
-            for name, value in (("chain", str(chain_id)), ("market", str(market)), ("signer", str(signer))):
+            for name, value in expected:
                 self._db.execute("INSERT INTO identity VALUES (?, ?) ON CONFLICT DO NOTHING", (name, value))
                 found = self._one("SELECT value FROM identity WHERE name = ?", name)[0]
                 if found != value:
                     raise JournalMismatch(name, value, found)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, once the present transaction has ended."""
         with self._lock:
             self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @contextmanager
     def writing(self) -> Iterator[None]:

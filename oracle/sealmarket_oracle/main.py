@@ -6,6 +6,8 @@ import ctypes
 import logging
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -27,8 +29,13 @@ STORE_SECONDS = 10.0
 _log = logging.getLogger("sealmarket.oracle")
 
 
-def build(config: Config) -> Node:
-    """A node as configured. Raises :class:`OracleError` for keys or a journal that are not this node's."""
+@contextmanager
+def build(config: Config) -> Iterator[Node]:
+    """A node as configured; its journal and connections are closed with the block.
+
+    Raises:
+        OracleError: keys or a journal that are not this node's.
+    """
     keys = key_files.load(config.signer_key, config.hpke_key)
     config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     journal = Journal(
@@ -40,7 +47,12 @@ def build(config: Config) -> Node:
     policy = NodePolicy(
         roots=config.roots, grade_floor=config.grade_floor, max_head_age_seconds=config.max_head_age_seconds
     )
-    return Node(Chain(config.book, config.rpc), journal, Store(config.store, timeout=STORE_SECONDS), keys, policy)
+    with (
+        journal,
+        closing(Chain(config.book, config.rpc)) as chain,
+        closing(Store(config.store, timeout=STORE_SECONDS)) as store,
+    ):
+        yield Node(chain, journal, store, keys, policy)
 
 
 def serve(path: Path | None) -> None:
@@ -49,7 +61,11 @@ def serve(path: Path | None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     config = load(path)
     _keep_memory_private()
-    node = build(config)
+    with build(config) as node:
+        _serve(node, config)
+
+
+def _serve(node: Node, config: Config) -> None:
     if config.grade_floor is Grade.SIMULATED:
         _log.warning(
             "DEVELOPMENT profile: this node accepts SIMULATED evidence, behind which no hardware stands (%d roots)",

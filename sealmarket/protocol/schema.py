@@ -5,6 +5,7 @@ A schema says less than the reader: the one canonical spelling, hashes and signa
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import msgspec
@@ -15,6 +16,10 @@ from sealmarket_enclave.protocol.codec import HexBytes, Uint
 def json_schema(*kinds: type) -> dict[str, Any]:
     """JSON Schema (2020-12) of shapes: one document, its root the first of them."""
     (root, *_), components = msgspec.json.schema_components(kinds, schema_hook=_spelling, ref_template="#/$defs/{name}")
+    # Python 3.13 strips a docstring's indentation when it compiles, older ones keep it.
+    for component in components.values():
+        if "description" in component:
+            component["description"] = inspect.cleandoc(component["description"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": components}
 
 

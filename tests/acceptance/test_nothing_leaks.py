@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +96,7 @@ def _files(rehearsal: Rehearsal, began: float) -> Iterator[Path]:
                     status = path.lstat()
                 except OSError:
                     continue
-                if path.is_file() and not path.is_symlink() and max(status.st_mtime, status.st_ctime) >= began:
+                if stat.S_ISREG(status.st_mode) and max(status.st_mtime, status.st_ctime) >= began:
                     yield path
 
 

@@ -29,47 +29,47 @@ def no_contract(_account: Address) -> bool:
     return False
 
 
-def orders(database: Database | None = None) -> OrderBook:
-    return OrderBook(database or Database(None), BOOK, is_contract=no_contract)
+def orders(database: Database) -> OrderBook:
+    return OrderBook(database, BOOK, is_contract=no_contract)
 
 
-def test_a_request_signed_by_somebody_else_is_rejected() -> None:
+def test_a_request_signed_by_somebody_else_is_rejected(database: Database) -> None:
     with pytest.raises(Rejected, match="expected a signature by"):
-        orders().add_request(signed_request(key=STRANGER), NOW)
+        orders(database).add_request(signed_request(key=STRANGER), NOW)
 
 
-def test_a_request_signed_for_another_market_is_rejected() -> None:
+def test_a_request_signed_for_another_market_is_rejected(database: Database) -> None:
     from msgspec.structs import replace
 
     made = request()
     elsewhere = signature(made, CONSUMER, replace(BOOK, market=Address(b"\x0d" * 20)))
     with pytest.raises(Rejected):
-        orders().add_request(replace(signed_request(), signature=elsewhere), NOW)
+        orders(database).add_request(replace(signed_request(), signature=elsewhere), NOW)
 
 
-def test_a_sponsor_who_did_not_sign_pays_for_nothing() -> None:
+def test_a_sponsor_who_did_not_sign_pays_for_nothing(database: Database) -> None:
     with pytest.raises(Rejected):
-        orders().add_request(signed_request(payer=account(OWNER)), NOW)
+        orders(database).add_request(signed_request(payer=account(OWNER)), NOW)
 
 
-def test_an_expired_order_is_rejected() -> None:
+def test_an_expired_order_is_rejected(database: Database) -> None:
     with pytest.raises(Rejected, match="expired"):
-        orders().add_compute_order(compute(expiry=NOW), NOW)
+        orders(database).add_compute_order(compute(expiry=NOW), NOW)
 
 
-def test_a_request_without_assets_is_rejected() -> None:
+def test_a_request_without_assets_is_rejected(database: Database) -> None:
     with pytest.raises(Rejected, match="at least one asset"):
-        orders().add_request(signed_request(assets=()), NOW)
+        orders(database).add_request(signed_request(assets=()), NOW)
 
 
-def test_an_asset_order_by_another_than_the_owner_is_rejected() -> None:
+def test_an_asset_order_by_another_than_the_owner_is_rejected(database: Database) -> None:
     with pytest.raises(Rejected):
-        orders().add_asset_order(asset_order(key=STRANGER), account(OWNER), NOW)
+        orders(database).add_asset_order(asset_order(key=STRANGER), account(OWNER), NOW)
 
 
-def test_an_account_cannot_fill_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_cannot_fill_the_book(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
     monkeypatch.setattr(book_module, "MAX_OPEN_ORDERS_PER_ACCOUNT", 2)
-    book = orders()
+    book = orders(database)
     for salt in (1, 2):
         book.add_request(signed_request(expiry=NOW + salt), NOW)
     with pytest.raises(Rejected, match="open orders already"):
@@ -77,13 +77,13 @@ def test_an_account_cannot_fill_the_book(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(book.open_requests()) == 2
 
 
-def test_an_unknown_request_is_not_found() -> None:
+def test_an_unknown_request_is_not_found(database: Database) -> None:
     with pytest.raises(NotFound):
-        orders().request_state(request().struct_hash())
+        orders(database).request_state(request().struct_hash())
 
 
-def test_what_expired_leaves_the_book_and_says_so() -> None:
-    book = orders()
+def test_what_expired_leaves_the_book_and_says_so(database: Database) -> None:
+    book = orders(database)
     key = book.add_request(signed_request(), NOW)
     book.add_compute_order(compute(), NOW)
     book.add_asset_order(asset_order(), account(OWNER), NOW)
@@ -98,36 +98,37 @@ def test_what_expired_leaves_the_book_and_says_so() -> None:
     )
 
 
-def test_an_account_whose_orders_expired_may_post_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_whose_orders_expired_may_post_again(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
     monkeypatch.setattr(book_module, "MAX_OPEN_ORDERS_PER_ACCOUNT", 1)
-    book = orders()
+    book = orders(database)
     book.add_compute_order(compute(), NOW)
     book.close_expired(NOW + 1000)
     book.add_compute_order(compute(expiry=NOW + 2000), NOW + 1000)
     assert len(book.open_compute_orders()) == 1
 
 
-def test_a_contract_wallets_request_waits_for_the_chain_to_judge_it() -> None:
-    book = OrderBook(Database(None), BOOK, is_contract=lambda _account: True)
+def test_a_contract_wallets_request_waits_for_the_chain_to_judge_it(database: Database) -> None:
+    book = OrderBook(database, BOOK, is_contract=lambda _account: True)
     assert book.add_request(signed_request(key=STRANGER), NOW) == request().struct_hash()
 
 
 def test_an_accepted_order_is_there_after_a_restart(tmp_path: Path) -> None:
-    first = Database(tmp_path / "backend.sqlite")
-    key = orders(first).add_request(signed_request(), NOW)
-    again = orders(Database(tmp_path / "backend.sqlite"))  # the first was never closed: as after a crash
-    assert again.request_state(key).state == "open"
-    assert again.open_requests() == [signed_request()]
+    with Database(tmp_path / "backend.sqlite") as first:
+        key = orders(first).add_request(signed_request(), NOW)
+        with Database(tmp_path / "backend.sqlite") as second:  # the first is still open: as after a crash
+            again = orders(second)
+            assert again.request_state(key).state == "open"
+            assert again.open_requests() == [signed_request()]
 
 
-def test_posting_an_order_twice_is_the_same_as_once() -> None:
-    book = orders()
+def test_posting_an_order_twice_is_the_same_as_once(database: Database) -> None:
+    book = orders(database)
     assert book.add_request(signed_request(), NOW) == book.add_request(signed_request(), NOW)
     assert len(book.open_requests()) == 1
 
 
-def test_an_open_request_says_why_it_waits() -> None:
-    book = orders()
+def test_an_open_request_says_why_it_waits(database: Database) -> None:
+    book = orders(database)
     key = book.add_request(signed_request(), NOW)
     book.explain(key, ("no provider offers compute yet: wait for one",))
     assert book.request_state(key).explanation == ("no provider offers compute yet: wait for one",)

@@ -94,20 +94,20 @@ def chain() -> MemoryChain:
     return MemoryChain(BOOK)
 
 
-def index_of(chain: MemoryChain) -> Index:
-    made = Index(Database(None), chain, start=0)
-    made.advance()
-    return made
+@pytest.fixture
+def index(chain: MemoryChain, database: Database) -> Index:
+    """An index that has read nothing yet."""
+    return Index(database, chain, start=0)
 
 
-def test_what_is_not_final_is_not_there(chain: MemoryChain) -> None:
+def test_what_is_not_final_is_not_there(chain: MemoryChain, index: Index) -> None:
     job_id = chain.match(spec())
+    index.advance()
     with pytest.raises(NotFound):
-        index_of(chain).job(job_id)
+        index.job(job_id)
 
 
-def test_what_a_reorganisation_took_back_was_never_there(chain: MemoryChain) -> None:
-    index = Index(Database(None), chain, start=0)
+def test_what_a_reorganisation_took_back_was_never_there(chain: MemoryChain, index: Index) -> None:
     job_id = chain.match(spec())
     index.advance()
     chain.reorganise(1)
@@ -117,17 +117,19 @@ def test_what_a_reorganisation_took_back_was_never_there(chain: MemoryChain) -> 
         index.job(job_id)
 
 
-def test_a_silent_node_loses_nothing_that_was_read(chain: MemoryChain) -> None:
+def test_a_silent_node_loses_nothing_that_was_read(chain: MemoryChain, index: Index) -> None:
     job_id = chain.match(spec())
     chain.finalise()
-    index = index_of(chain)
+    index.advance()
     chain.fall_silent()
     with pytest.raises(ChainUnavailable):
         index.advance()
     assert index.job(job_id).status == "matched"
 
 
-def test_a_log_that_does_not_read_holds_up_no_other_job(chain: MemoryChain, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_that_does_not_read_holds_up_no_other_job(
+    chain: MemoryChain, index: Index, caplog: pytest.LogCaptureFixture
+) -> None:
     unread = replace(spec(), purpose=2).job_id(chain.chain_id, BOOK.market)
     chain.tell_unreadable("AssetRegistry", "VersionPublished", ASSET)
     chain.tell_unreadable("Market", "JobMatched", unread)
@@ -137,23 +139,23 @@ def test_a_log_that_does_not_read_holds_up_no_other_job(chain: MemoryChain, capl
     chain.quote(unread, EVIDENCE)
     job_id = chain.match(spec())
     chain.finalise()
-    index = index_of(chain)
+    index.advance()
     assert index.job(job_id).status == "matched"
     with pytest.raises(NotFound):
         index.job(unread)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
 
 
-def test_a_step_of_a_job_that_was_never_told_of_is_still_refused(chain: MemoryChain) -> None:
+def test_a_step_of_a_job_that_was_never_told_of_is_still_refused(chain: MemoryChain, index: Index) -> None:
     job_id = chain.match(spec())
     chain._events[-1].clear()
     chain.quote(job_id, EVIDENCE)
     chain.finalise()
     with pytest.raises(NotFound, match="never matched"):
-        index_of(chain)
+        index.advance()
 
 
-def test_a_job_is_followed_to_its_end(chain: MemoryChain) -> None:
+def test_a_job_is_followed_to_its_end(chain: MemoryChain, index: Index) -> None:
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     job_id = chain.match(spec())
     chain.quote(job_id, EVIDENCE)
@@ -161,7 +163,7 @@ def test_a_job_is_followed_to_its_end(chain: MemoryChain) -> None:
     settlement = Settlement(job_id=job_id, result_hash=RESULT, receipt_hash=RECEIPT, units=3, last=True)
     chain.settle(settlement)
     chain.finalise()
-    index = index_of(chain)
+    index.advance()
     view = index.job(job_id)
     assert (view.status, view.evidence_hash, view.result_hash, view.units) == ("settled", EVIDENCE, RESULT, 3)
     assert view.decision is not None
@@ -175,36 +177,39 @@ def test_a_job_is_followed_to_its_end(chain: MemoryChain) -> None:
     assert (index.job(job_id).status, index.job(job_id).deadline, index.unfinished()) == ("matured", 0, [])
 
 
-def test_an_acceptance_that_the_chain_turned_around_is_a_refusal(chain: MemoryChain) -> None:
+def test_an_acceptance_that_the_chain_turned_around_is_a_refusal(chain: MemoryChain, index: Index) -> None:
     job_id = chain.match(spec())
     chain.quote(job_id, EVIDENCE)
     chain.decide(core(job_id), outcome=Outcome.TERMS_REFUSED)
     chain.finalise()
-    assert index_of(chain).job(job_id).status == "refused"
+    index.advance()
+    assert index.job(job_id).status == "refused"
 
 
-def test_a_refusal_keeps_its_reasons(chain: MemoryChain) -> None:
+def test_a_refusal_keeps_its_reasons(chain: MemoryChain, index: Index) -> None:
     job_id = chain.match(spec())
     chain.quote(job_id, EVIDENCE)
     chain.decide(core(job_id, Outcome.REQUEST_REFUSED))
     chain.finalise()
-    assert index_of(chain).job(job_id).reasons == 1 << 220
+    index.advance()
+    assert index.job(job_id).reasons == 1 << 220
 
 
-def test_tightened_terms_and_revocation_show_on_the_asset(chain: MemoryChain) -> None:
+def test_tightened_terms_and_revocation_show_on_the_asset(chain: MemoryChain, index: Index) -> None:
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     chain.tighten(ASSET, 1, indexed(price=Wei(99)).terms)
     chain.revoke(ASSET)
     chain.finalise()
-    asset = index_of(chain).asset(ASSET, 1)
+    index.advance()
+    asset = index.asset(ASSET, 1)
     assert (asset.terms.price, asset.terms_version, asset.revoked) == (99, 2, True)
 
 
-def test_cancelled_orders_leave_the_book_by_their_signers_word_only(chain: MemoryChain) -> None:
-    database = Database(None)
+def test_cancelled_orders_leave_the_book_by_their_signers_word_only(
+    chain: MemoryChain, database: Database, index: Index
+) -> None:
     book = OrderBook(database, BOOK, is_contract=lambda _account: False)
     asked, order = book.add_request(signed_request(), NOW), book.add_compute_order(compute(), NOW)
-    index = Index(database, chain, start=0)
 
     def tell(name: str, **fields: object) -> None:
         chain._mine(lambda _state, at: [OtherEvent(at, "Market", name, fields)])
@@ -218,10 +223,10 @@ def test_cancelled_orders_leave_the_book_by_their_signers_word_only(chain: Memor
     assert (book.open_compute_orders(), book.request_state(asked).state) == ([], "cancelled")
 
 
-def test_jobs_are_found_by_provider_consumer_and_status(chain: MemoryChain) -> None:
+def test_jobs_are_found_by_provider_consumer_and_status(chain: MemoryChain, index: Index) -> None:
     job_id = chain.match(spec())
     chain.finalise()
-    index = index_of(chain)
+    index.advance()
     assert [view.job_id for view in index.jobs(provider=account(PROVIDER), status=Status.MATCHED)] == [job_id]
     assert [view.job_id for view in index.jobs(consumer=account(CONSUMER))] == [job_id]
     assert index.jobs(provider=account(STRANGER)) == []
@@ -229,9 +234,8 @@ def test_jobs_are_found_by_provider_consumer_and_status(chain: MemoryChain) -> N
 
 
 def test_a_rewritten_final_block_empties_the_index_and_opens_its_orders_again(
-    chain: MemoryChain, caplog: pytest.LogCaptureFixture
+    chain: MemoryChain, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = Database(None)
     book = OrderBook(database, BOOK, is_contract=lambda _account: False)
     asked = book.add_request(signed_request(), NOW)
     index = Index(database, chain, start=0)
@@ -250,8 +254,9 @@ def test_a_rewritten_final_block_empties_the_index_and_opens_its_orders_again(
     assert "was final as" in caplog.text
 
 
-def test_an_index_goes_on_from_its_stored_cursor(chain: MemoryChain, monkeypatch: pytest.MonkeyPatch) -> None:
-    database = Database(None)
+def test_an_index_goes_on_from_its_stored_cursor(
+    chain: MemoryChain, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job_id = chain.match(spec())
     chain.finalise()
     Index(database, chain, start=0).advance()
@@ -271,14 +276,16 @@ def test_an_index_goes_on_from_its_stored_cursor(chain: MemoryChain, monkeypatch
     assert seen == [2]
 
 
-def test_an_index_built_again_from_events_is_the_same(chain: MemoryChain) -> None:
-    followed = Index(Database(None), chain, start=0)
+def test_an_index_built_again_from_events_is_the_same(chain: MemoryChain, index: Index) -> None:
     job_id = chain.match(spec())
     for _ in range(3):
-        followed.advance()
+        index.advance()
         chain.mine()
     chain.quote(job_id, EVIDENCE)
     chain.end(job_id, Status.EXPIRED, Fault.COMMITTEE_SILENT)
     chain.finalise()
-    followed.advance()
-    assert index_of(chain).jobs() == followed.jobs()
+    index.advance()
+    with Database(None) as empty:
+        again = Index(empty, chain, start=0)
+        again.advance()
+        assert again.jobs() == index.jobs()

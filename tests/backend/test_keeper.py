@@ -102,8 +102,8 @@ class Contract:
 NO_STAKE = Reverted("InsufficientStake", {}, "the stake does not cover the job", "stake more")
 
 
-def keeper_of(contract: Contract, computes: list[int], *offers: SignedAssetOrder) -> Keeper:
-    chain, database = MemoryChain(BOOK), Database(None)
+def keeper_of(database: Database, contract: Contract, computes: list[int], *offers: SignedAssetOrder) -> Keeper:
+    chain = MemoryChain(BOOK)
     chain.market = MarketContract(BOOK.market, BOOK.chain_id)  # type: ignore[attr-defined]
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     chain.finalise()
@@ -117,25 +117,25 @@ def keeper_of(contract: Contract, computes: list[int], *offers: SignedAssetOrder
     return Keeper(chain, contract, database, book, index, Nodes())  # type: ignore[arg-type]
 
 
-def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one() -> None:
+def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one(database: Database) -> None:
     contract = Contract({1: NO_STAKE})
-    keeper_of(contract, [1, 40]).turn()
+    keeper_of(database, contract, [1, 40]).turn()
     assert contract.matched == [(40, 0)]
 
 
-def test_many_offers_without_stake_only_take_more_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_offers_without_stake_only_take_more_turns(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
     monkeypatch.setattr(keeper_module, "MOST_OFFERS_TRIED", 2)
     contract = Contract(dict.fromkeys((1, 2, 3, 4, 5), NO_STAKE))
-    keeper = keeper_of(contract, [1, 2, 3, 4, 5, 40])
+    keeper = keeper_of(database, contract, [1, 2, 3, 4, 5, 40])
     for _ in range(3):
         keeper.turn()
     assert contract.tried == [1, 2, 3, 4, 5, 40]
     assert contract.matched == [(40, 0)]
 
 
-def test_an_offer_gets_its_stake_and_is_tried_again() -> None:
+def test_an_offer_gets_its_stake_and_is_tried_again(database: Database) -> None:
     contract = Contract({1: NO_STAKE})
-    keeper = keeper_of(contract, [1])
+    keeper = keeper_of(database, contract, [1])
     keeper.turn()
     contract.refused.clear()
     keeper.turn()
@@ -150,8 +150,10 @@ def test_an_offer_gets_its_stake_and_is_tried_again() -> None:
     ],
     ids=["used up", "cancelled with all others"],
 )
-def test_an_owners_dead_offer_leaves_the_standing_terms(why: Callable[[SignedAssetOrder], Reverted]) -> None:
+def test_an_owners_dead_offer_leaves_the_standing_terms(
+    why: Callable[[SignedAssetOrder], Reverted], database: Database
+) -> None:
     offer = asset_order(expiry=LATER)
     contract = Contract({int(offer.order.price): why(offer)})
-    keeper_of(contract, [40], offer).turn()
+    keeper_of(database, contract, [40], offer).turn()
     assert contract.matched == [(40, 0)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from scripts.abi import ARTIFACTS
 from scripts.toolchain import ROOT
 from sealmarket.chain import abi
 from sealmarket.chain.rpc import Rpc
@@ -18,7 +19,7 @@ from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 
 VECTORS = ROOT / "docs/spec/vectors"
-ARTIFACT = ROOT / "build/artifacts/contracts/testing/Hashes.sol/Hashes.json"
+ARTIFACT = ARTIFACTS / "testing/Hashes.sol/Hashes.json"
 WHOLE = {
     "Request": "ofRequest",
     "ComputeOrder": "ofCompute",
@@ -73,7 +74,7 @@ class Hashes:
 @pytest.fixture(scope="module")
 def hashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hashes]:
     if not ARTIFACT.is_file():
-        pytest.skip("the contracts are not built here: run `scripts/test --only solidity` first")
+        pytest.skip("the contracts are not built here: run `scripts/test --only abi` first")
     with Supervisor(tmp_path_factory.mktemp("chain")) as programs:
         yield Hashes(chains.anvil(programs).url)
 

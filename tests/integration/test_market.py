@@ -99,10 +99,11 @@ def test_a_location_that_is_no_text_halts_nobody(market: Market, sealed: SealedA
     job_id = market.match(market.request(sealed))
     assert job_id in {getattr(event, "job_id", None) for event in market.chain.events(before.number, _final(market))}
     assert market.chain.about_asset(told.asset_id, market.chain.final()) == [told]
-    index = Index(Database(None), market.chain, start=market.book.deployed_at)
-    index.advance()
-    assert index.job(job_id).status == "matched"
-    assert index.asset(told.asset_id, 1).seal == sealed.seal
+    with Database(None) as database:
+        index = Index(database, market.chain, start=market.book.deployed_at)
+        index.advance()
+        assert index.job(job_id).status == "matched"
+        assert index.asset(told.asset_id, 1).seal == sealed.seal
 
 
 def _final(market: Market) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,20 +133,23 @@ class Committee:
 @pytest.fixture(scope="module")
 def committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Committee]:
     folder = tmp_path_factory.mktemp("committee")
-    with Supervisor(folder) as programs:
+    with Supervisor(folder) as programs, ExitStack() as opened:
         chain = chains.anvil(programs, "--block-time", "0.25")
-        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 60, 60))
+        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 320, 60))
+        opened.callback(market.close)
         device = VirtualTdx(folder / "device", lambda: datetime.now(UTC))
-        yield Committee(market, [_node(market, device, folder, n) for n in range(3)], device, market.ready())
-        market.close()
+        journals = [opened.enter_context(_journal(market, folder, n)) for n in range(3)]
+        nodes = [_node(market, device, journal, n) for n, journal in enumerate(journals)]
+        yield Committee(market, nodes, device, market.ready())
 
 
-def _node(market: Market, device: VirtualTdx, folder: Path, index: int) -> Node:
+def _journal(market: Market, folder: Path, index: int) -> Journal:
+    book, signer = market.book, Signer(market.nodes[index].secret).address
+    return Journal(folder / f"node-{index}.sqlite", chain_id=book.chain_id, market=book.market, signer=signer)
+
+
+def _node(market: Market, device: VirtualTdx, journal: Journal, index: int) -> Node:
     keys = NodeKeys(Signer(market.nodes[index].secret), market.node_hpke[index])
-    book = market.book
-    journal = Journal(
-        folder / f"node-{index}.sqlite", chain_id=book.chain_id, market=book.market, signer=keys.signer.address
-    )
     roots = TrustAnchors.production().with_development(device.root)
     held = service.NodePolicy(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=60)
     return Node(market.chain, journal, market.backend.store(), keys, held)

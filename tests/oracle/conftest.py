@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> VirtualTdx:
 
 
 @pytest.fixture
-def world(device: VirtualTdx, tmp_path: Path) -> World:
+def world(device: VirtualTdx, tmp_path: Path) -> Iterator[World]:
     """A fresh market."""
-    return World(device, tmp_path)
+    with closing(World(device, tmp_path)) as made:
+        yield made

@@ -19,10 +19,6 @@ from sealmarket_oracle.journal import Journal
 from tests.oracle.world import CHAIN_ID, MARKET, World
 
 
-def _journal(world: World, name: str = "node-0.sqlite") -> Journal:
-    return Journal(world.folder / name, chain_id=CHAIN_ID, market=MARKET, signer=world.keys[0].signer.address)
-
-
 @pytest.mark.parametrize(
     ("chain_id", "market", "signer"),
     [(1, MARKET, None), (CHAIN_ID, Address(bytes(20)), None), (CHAIN_ID, MARKET, Address(b"\x01" * 20))],
@@ -30,7 +26,7 @@ def _journal(world: World, name: str = "node-0.sqlite") -> Journal:
 def test_a_journal_of_another_node_market_or_chain_is_refused(
     chain_id: int, market: Address, signer: Address | None, world: World
 ) -> None:
-    _journal(world).close()
+    world.journal().close()
     with pytest.raises(JournalMismatch):
         Journal(
             world.folder / "node-0.sqlite",
@@ -49,7 +45,7 @@ def test_a_second_decision_on_one_piece_of_evidence_is_refused(world: World) -> 
     assert signed is not None
     other = Decided(replace(decision, outcome=Outcome.PLATFORM_REFUSED), signed.detail)
     with pytest.raises(DecisionConflict):
-        _journal(world).decide(other, b"")
+        world.journal().decide(other, b"")
 
 
 def test_a_decision_stands_though_the_terms_change_afterwards(world: World) -> None:
@@ -69,19 +65,19 @@ def test_a_decision_is_on_disk_before_it_can_be_signed(world: World, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(signer, "sign", lambda *_: pytest.fail("signed before it was written down"))
         world.node().tick()
-    held = _journal(world).own_decision(world.job_id, world.hash_of_posted(), 1)
+    held = world.journal().own_decision(world.job_id, world.hash_of_posted(), 1)
     assert held is not None
     assert held.decision.outcome is Outcome.ACCEPTED
 
 
 def test_the_journal_is_written_through_to_the_disk(world: World, tmp_path: Path) -> None:
-    journal = _journal(world)
+    journal = world.journal()
     assert journal._one("PRAGMA synchronous")[0] == 2
     assert journal._one("PRAGMA journal_mode")[0] == "wal"
 
 
 def test_what_was_read_and_the_cursor_are_written_together(world: World) -> None:
-    journal = _journal(world)
+    journal = world.journal()
 
     def half() -> None:
         with journal.writing():
@@ -106,7 +102,7 @@ def test_a_final_block_that_changed_is_refused(world: World) -> None:
 
 
 def test_a_chain_node_that_is_behind_is_refused_and_may_catch_up(world: World) -> None:
-    journal = _journal(world)
+    journal = world.journal()
     follower = Follower(world.chain, JournalReader(journal))
     follower.advance()
     world.chain.mine(3)
@@ -131,7 +127,7 @@ def test_a_restarted_node_goes_on_where_it_was(world: World) -> None:
 
 def test_the_seal_that_was_published_first_counts(world: World) -> None:
     asset = world.publish()
-    journal = _journal(world)
+    journal = world.journal()
     journal.add_seal(asset.asset_id, 1, asset.seal)
     journal.add_seal(asset.asset_id, 1, replace(asset.seal, content_root=asset.seal.policy_hash))
     assert journal.seal(asset.asset_id, 1) == asset.seal
@@ -141,7 +137,7 @@ def test_the_evidence_hash_and_the_quorum_that_were_told_first_count(world: Worl
     asset = world.publish()
     job = world.match(asset)
     moment = EventBlock(number=1, hash=world.chain.block(1).hash, timestamp=1)
-    journal = _journal(world)
+    journal = world.journal()
     journal.add_job(job, world.spec, moment)
     journal.add_quote(job, asset.seal.hash(), moment, 10)
     journal.add_quote(job, asset.seal.policy_hash, moment, 20)
@@ -154,6 +150,6 @@ def test_the_enclaves_key_is_kept_beside_a_refusal_too(world: World) -> None:
     world.match(world.publish(), purpose=0)
     world.quote()
     decision = world.decided(world.node())
-    held = _journal(world).own_decision(world.job_id, decision.evidence_hash, 1)
+    held = world.journal().own_decision(world.job_id, decision.evidence_hash, 1)
     assert held is not None
     assert held.enclave_key == HexBytes(world.enclave.hpke.public.raw)

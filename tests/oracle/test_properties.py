@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -42,12 +43,12 @@ def test_the_first_promise_for_a_job_stands_under_every_order_and_crash(
     steps: list[tuple[str, JobId, bytes]],
 ) -> None:
     first: dict[JobId, tuple[str, bytes]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        journal = _journal(Path(folder) / "journal")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+        journal = opened.enter_context(_journal(Path(folder) / "journal"))
         for kind, job, body in steps:
             if kind == "crash":
                 journal.close()
-                journal = _journal(Path(folder) / "journal")
+                journal = opened.enter_context(_journal(Path(folder) / "journal"))
                 continue
             try:
                 held = journal.promise(job, "release" if kind == "release" else "stop", body)
@@ -57,7 +58,6 @@ def test_the_first_promise_for_a_job_stands_under_every_order_and_crash(
                 assert first.setdefault(job, (kind, body)) == (kind, held)
         for job in JOBS:
             assert journal.promised(job) == first.get(job)
-        journal.close()
 
 
 def _policy(workloads: list[Bytes32]) -> Policy:

@@ -279,16 +279,11 @@ def test_a_share_that_vanished_from_the_store_is_not_released_wrongly(world: Wor
 # --- the promise --------------------------------------------------------------------------------------------------
 
 
-def _journal(world: World) -> Journal:
-    signer = world.keys[0].signer.address
-    return Journal(world.folder / "promises.sqlite", chain_id=CHAIN_ID, market=MARKET, signer=signer)
-
-
 @pytest.mark.parametrize(("first", "second"), [("release", "stop"), ("stop", "release")])
 def test_release_and_stop_exclude_each_other_across_a_crash(first: Any, second: Any, world: World) -> None:
     job = world.match(world.publish())
-    _journal(world).promise(job, first, b"{}")
-    reopened = _journal(world)
+    world.journal("promises.sqlite").promise(job, first, b"{}")
+    reopened = world.journal("promises.sqlite")
     with pytest.raises(PromiseConflict):
         reopened.promise(job, second, b"{}")
     assert reopened.promised(job) == (first, b"{}")

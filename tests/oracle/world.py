@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -184,6 +185,11 @@ class World:
         self.spec: JobSpec
         self.job_id: JobId
         self.chain_core: Decision
+        self._opened = ExitStack()
+
+    def close(self) -> None:
+        """Close every journal that was opened here."""
+        self._opened.close()
 
     # --- parties ----------------------------------------------------------------------------------------------
 
@@ -348,12 +354,7 @@ class World:
     def node(self, index: int = 0, *, journal: str | None = None, **options: Any) -> Node:
         """One node of the committee; a second one with the same journal is that node after a crash."""
         keys = self.keys[index]
-        book = Journal(
-            journal or str(self.folder / f"node-{index}.sqlite"),
-            chain_id=CHAIN_ID,
-            market=MARKET,
-            signer=keys.signer.address,
-        )
+        book = self.journal(journal or f"node-{index}.sqlite", index)
         held = service.NodePolicy(
             roots=options.pop("roots", self.roots),
             grade_floor=options.pop("grade_floor", Grade.SIMULATED),
@@ -368,6 +369,12 @@ class World:
 
         chain = options.pop("chain", self.chain)
         return Node(chain, book, store, keys, held, clock=lambda: self.time, monotonic=monotonic, **options)
+
+    def journal(self, name: str = "node-0.sqlite", place: int = 0) -> Journal:
+        """A journal of one node, in this market's folder, closed with the market."""
+        signer = self.keys[place].signer.address
+        opened = Journal(self.folder / name, chain_id=CHAIN_ID, market=MARKET, signer=signer)
+        return self._opened.enter_context(opened)
 
     def decided(self, node: Node, job_id: JobId | None = None) -> Decision:
         """What a node decides on its next look."""

@@ -115,6 +115,37 @@ def test_a_second_set_up_waits_for_the_first_and_finds_the_work_done(
     _setup.prepare()
 
 
+def test_a_home_that_cannot_be_written_leads_the_caches_into_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toolchain, "BUILD", tmp_path / "build")
+    (tmp_path / "home").write_text("no folder, for root as for anybody")
+    for home in (str(tmp_path / "home"), "relative"):
+        moved = toolchain.cache_environment({"HOME": home})
+        assert moved.keys() == toolchain.CACHES.keys()
+        assert all(Path(folder).is_dir() for folder in moved.values())
+        assert all(Path(folder).is_relative_to(tmp_path / "build") for folder in moved.values())
+
+
+def test_caches_that_can_be_written_stay_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    own = {variable: str(tmp_path / "mine" / name) for variable, name in toolchain.CACHES.items()}
+    assert toolchain.cache_environment(own | {"HOME": str(tmp_path / "home")}) == {}
+    assert toolchain.cache_environment({"HOME": str(tmp_path)}) == {}
+
+
+def test_the_distributions_are_installed_by_paths_that_say_nothing_to_uv(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for lock in ("bootstrap", "node"):
+        (checkout / f"requirements/{lock}.txt").write_text("a==1 \\\n")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(_setup, "_run", lambda _step, command, _remedy: commands.append(command))
+    _setup._python_part()
+    named = [word for before, word in zip(commands[-1], commands[-1][1:], strict=False) if before == "--editable"]
+    assert named == list(_setup.DISTRIBUTIONS), "an absolute path may hold a #, which uv takes for a comment"
+
+
 def test_an_old_node_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for version, found in [("v22.12.9", False), ("v22.13.0", True), ("nonsense", False)]:
         home = tmp_path / version

@@ -98,10 +98,9 @@ def test_status_tells_each_job_and_why_it_was_given_up(write: Callable[..., Path
     config = load_config(write())
     spec = Scene(_folder(tmp_path / "job")).spec
     job_id: JobId = spec.job_id(CHAIN_ID, MARKET)
-    journal = Journal(config.state / "journal.sqlite")
-    journal.advance(Cursor(7, keccak(b"block 7")), [], [(job_id, spec, 5)])
-    journal.give_up(job_id, "the container cannot be had")
-    journal.close()
+    with Journal(config.state / "journal.sqlite") as journal:
+        journal.advance(Cursor(7, keccak(b"block 7")), [], [(job_id, spec, 5)])
+        journal.give_up(job_id, "the container cannot be had")
     said = CliRunner().invoke(app, ["status", "--config", str(write()), "--json"])
     assert json.loads(said.stdout) == [
         {"jobId": str(job_id), "state": "given_up", "reason": "the container cannot be had"}

@@ -56,11 +56,8 @@ def status(config: ConfigFile, as_json: AsJson = False) -> None:
     from sealmarket_worker.journal import Journal
     from sealmarket_worker.main import JOURNAL
 
-    journal = Journal(load_config(config).state / JOURNAL)
-    try:
+    with Journal(load_config(config).state / JOURNAL) as journal:
         jobs = journal.jobs()
-    finally:
-        journal.close()
     if as_json:
         rows = [{"jobId": str(job.job_id), "state": job.state.value, "reason": job.reason} for job in jobs]
         typer.echo(json.dumps(rows))

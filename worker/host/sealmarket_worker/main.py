@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 from sealmarket.chain import Chain, Sender
 from sealmarket.client import signing
@@ -38,37 +39,35 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
     """
     config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     account = config.account()
-    chain = Chain(config.book, config.rpc)
-    sender = Sender(chain, account, development=config.development_chain)
-    store, nodes, journal = Store(config.store_url), Nodes(), Journal(config.state / JOURNAL)
     factory = driver_named(config.driver, config.tee)
-    image = config.image or build_image(config.state / "image")
-    settings = DriverSettings(tee=config.tee, device=config.device, image=image, interpreter=base_interpreter())
-    host = HostContext(
-        chain=chain,
-        transactions=ChainTransactions(chain, sender),
-        store=store,
-        nodes=nodes,
-        driver=factory.open(settings),
-        materials=MaterialStore(store, config.state, config.wheels),
-        journal=journal,
-        sign=lambda quote: signing.sign(account, config.book, quote),
-        state=config.state,
-        stop=stop,
-        listeners=(listener, ProgressLog(config.state / PROGRESS)),
-        settle_patience_seconds=config.settle_patience_seconds,
-        limits=config.limits,
-    )
-    if factory.simulated:
-        log.warning("the driver %s gives SIMULATED %s evidence, no hardware", config.driver, config.tee.name)
-    try:
+    with (
+        closing(Chain(config.book, config.rpc)) as chain,
+        Journal(config.state / JOURNAL) as journal,
+        closing(Store(config.store_url)) as store,
+        closing(Nodes()) as nodes,
+    ):
+        sender = Sender(chain, account, development=config.development_chain)
+        image = config.image or build_image(config.state / "image")
+        settings = DriverSettings(tee=config.tee, device=config.device, image=image, interpreter=base_interpreter())
+        host = HostContext(
+            chain=chain,
+            transactions=ChainTransactions(chain, sender),
+            store=store,
+            nodes=nodes,
+            driver=factory.open(settings),
+            materials=MaterialStore(store, config.state, config.wheels),
+            journal=journal,
+            sign=lambda quote: signing.sign(account, config.book, quote),
+            state=config.state,
+            stop=stop,
+            listeners=(listener, ProgressLog(config.state / PROGRESS)),
+            settle_patience_seconds=config.settle_patience_seconds,
+            limits=config.limits,
+        )
+        if factory.simulated:
+            log.warning("the driver %s gives SIMULATED %s evidence, no hardware", config.driver, config.tee.name)
         ready()
         Agent(host, sender.address, max_jobs=config.max_jobs).run()
-    finally:
-        nodes.close()
-        store.close()
-        journal.close()
-        chain.close()
 
 
 def stop_on_signals(stop: threading.Event) -> None:
