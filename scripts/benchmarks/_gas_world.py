@@ -10,7 +10,7 @@ import coincurve
 
 from sealmarket.chain import abi
 from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import AssetOffer, Deal, MarketContract, Receipt, RegistryContract
+from sealmarket.chain.contracts import AssetOffer, MarketContract, Match, RegistryContract, SettledResult
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Enclave, Windows
 from sealmarket.chain.rpc import Rpc, quantity
@@ -141,7 +141,7 @@ class World:
 
     def mature(self, job: Job) -> int:
         """Mature a settled job."""
-        return self._send(self.market.mature(self._spec(job), Receipt.of(self._settlement(job))))
+        return self._send(self.market.mature(self._spec(job), SettledResult.of(self._settlement(job))))
 
     def match_batch(self, jobs: Sequence[Job]) -> int:
         """Match many in one transaction."""
@@ -318,7 +318,7 @@ class World:
     def _match_call(self, job: Job) -> Call:
         offers = zip(job.owners, job.orders, strict=True)
         return self.market.match(
-            Deal(
+            Match(
                 request=SignedRequest(
                     request=job.request,
                     signature=self._sign(job.consumer, job.request),

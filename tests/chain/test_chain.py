@@ -22,7 +22,14 @@ from sealmarket.chain import (
     abi,
 )
 from sealmarket.chain.errors import AnswerTooLong
-from sealmarket.chain.events import AssetPublished, AssetRevoked, JobDecided, JobMatched, TermsChanged, UnreadableLog
+from sealmarket.chain.events import (
+    AssetRevoked,
+    JobDecided,
+    JobMatched,
+    TermsTightened,
+    UnreadableLog,
+    VersionPublished,
+)
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32
@@ -237,7 +244,7 @@ def published(location: bytes, *, grade: int = 1, number: int = 5, index: int = 
 def test_a_location_that_is_no_text_is_shown_in_escapes(location: bytes, shown: str) -> None:
     _, reader = node(eth_getLogs=[published(location)])
     (told,) = reader.events(1, 10)
-    assert isinstance(told, AssetPublished)
+    assert isinstance(told, VersionPublished)
     assert told.location == shown
     assert told.location.encode()
 
@@ -272,7 +279,7 @@ def replaced() -> dict[str, Any]:
 
 def test_terms_that_rest_on_a_log_that_does_not_read_do_not_read_either() -> None:
     _, reader = node(eth_getLogs=[published(b"x"), replaced()])
-    assert isinstance(reader.events(1, 10)[1], TermsChanged)
+    assert isinstance(reader.events(1, 10)[1], TermsTightened)
     _, reader = node(eth_getLogs=[cut(published(b"x")), replaced(), revoked(7)])
     told = reader.events(1, 10)
     assert [type(event) for event in told] == [UnreadableLog, UnreadableLog, AssetRevoked]

@@ -148,6 +148,7 @@ class Scene:
             result_key_hash=keccak(self.consumer_key.public.raw),
             tee=self.tee,
             compute_price=Wei(10),
+            penalty=Wei(1),
             max_units=5,
         )
 
