@@ -8,13 +8,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from statistics import median_low
 from typing import Any
 
 from sealmarket.chain.errors import FeeAboveLimit, RpcRefused
 from sealmarket.chain.rpc import Rpc, quantity
+from sealmarket_enclave.protocol.errors import MalformedDocument
 
 GWEI = 10**9
 DEFAULT_MAX_FEE = 1_000 * GWEI
@@ -34,6 +37,25 @@ class FeeLimits:
 
     max_fee: int = DEFAULT_MAX_FEE
     priority_fee: int | None = None
+
+
+def parse_fee(text: str) -> int:
+    """Wei for one gas: ``1500`` is in wei, ``1.5gwei`` in billions of them. Exact, never a float.
+
+    Raises:
+        MalformedDocument: neither of the two.
+    """
+    found = re.fullmatch(r"([0-9]{1,30})|([0-9]{1,20}(?:\.[0-9]{1,9})?) ?gwei", text)
+    if not found:
+        raise MalformedDocument(f"{text[:80]!r} is no fee", remedy="write 30gwei, or 1500 for wei")
+    return int(found[1]) if found[1] else int(Decimal(found[2]) * GWEI)
+
+
+def parse_limits(max_fee: str | None, priority_fee: str | None) -> FeeLimits:
+    """Limits as people write them; what is absent or empty has its default. Raises :class:`MalformedDocument`."""
+    return FeeLimits(
+        parse_fee(max_fee) if max_fee else DEFAULT_MAX_FEE, parse_fee(priority_fee) if priority_fee else None
+    )
 
 
 def suggest(rpc: Rpc, limits: FeeLimits) -> Fees:

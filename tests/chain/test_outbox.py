@@ -38,7 +38,7 @@ def deposit(ledger: Ledger, folder: Path, amount: int = 5, **options: Any) -> Mi
     return sending.send(chain.market.deposit(ZERO_ADDRESS, Wei(amount)))
 
 
-def in_a_process(work: Callable[[], None]) -> int | None:
+def in_a_process(work: Callable[[], object]) -> int | None:
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
     process.join(timeout=30)
@@ -56,7 +56,7 @@ def killed_at_broadcast(folder: Path, *, after: bool) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
 
     ledger.answers["eth_sendRawTransaction"] = take
-    assert in_a_process(lambda: deposit(ledger, folder) and None) == -signal.SIGKILL
+    assert in_a_process(lambda: deposit(ledger, folder)) == -signal.SIGKILL
     return got.read_text() if after else ""
 
 

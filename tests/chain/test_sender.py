@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +54,7 @@ def test_a_transaction_that_another_came_before_is_asked_for_its_reason_and_name
     sending, call = staking(ledger)
     with pytest.raises(Reverted, match="paused") as refused:
         sending.send(call)
-    assert refused.value.transaction in refused.value.remedy
+    assert str(refused.value.transaction) in refused.value.remedy
     ledger.answers["eth_call"] = "0x"
     with pytest.raises(Reverted, match="no longer says why"):
         sending.send(call)
@@ -71,7 +72,7 @@ def test_a_node_that_names_another_transaction_is_distrusted_and_ours_is_named()
 def test_a_fee_above_the_limit_is_refused_before_anything_is_signed() -> None:
     ledger = Ledger(base_fee=100 * GWEI)
     sending, call = staking(ledger, sending=Sending(limits=FeeLimits(max_fee=50 * GWEI)))
-    with pytest.raises(FeeAboveLimit, match="101 gwei .* the limit is 50 gwei; nothing was sent"):
+    with pytest.raises(FeeAboveLimit, match=r"101 gwei .* the limit is 50 gwei; nothing was sent"):
         sending.send(call)
     ledger.base_fee = None
     ledger.answers["eth_gasPrice"] = hex(51 * GWEI)
@@ -109,7 +110,7 @@ def test_a_refused_transaction_is_named_and_its_nonce_serves_the_next_try() -> N
     ledger = Ledger()
     ledger.answers["eth_sendRawTransaction"] = error(-32000, "insufficient funds for gas * price + value")
     sending, call = staking(ledger)
-    with pytest.raises(SendRefused, match="would not take transaction 0x.*insufficient funds"):
+    with pytest.raises(SendRefused, match=r"would not take transaction 0x.*insufficient funds"):
         sending.send(call)
     ledger.answers["eth_sendRawTransaction"] = ledger.take
     sending.send(call)
@@ -349,7 +350,7 @@ def test_a_stuck_transaction_is_replaced_by_one_that_offers_an_eighth_more(base:
     sending.send(call)
     offers = [offer.get("most", offer.get("gasPrice", 0)) for offer in ledger.offers]
     assert len(offers) > 1
-    assert all(after >= before * 9 // 8 for before, after in zip(offers, offers[1:], strict=False))
+    assert all(after >= before * 9 // 8 for before, after in itertools.pairwise(offers))
     assert ledger.paid() == [FIRST_NONCE]
 
 
