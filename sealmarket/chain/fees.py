@@ -21,7 +21,7 @@ from sealmarket_enclave.protocol.errors import MalformedDocument
 
 GWEI = 10**9
 DEFAULT_MAX_FEE = 1_000 * GWEI
-"""Wei for one gas, tip included, where nobody sets a limit."""
+"""Wei for one gas, tip included, where no limit is set."""
 _HISTORY_BLOCKS = 20
 _PERCENTILE = 50.0
 _BUMP = (9, 8)

@@ -62,8 +62,8 @@ def landed(chain: Chain, transaction: Bytes32) -> Landed | None:
     if receipt.get("blockNumber") is None:
         return None  # some nodes tell of pending ones so
     block = chain.block(BlockNumber(quantity(receipt["blockNumber"], "receipt's block")))
-    told = str(receipt.get("blockHash")).lower()
-    return Landed(transaction, receipt, block) if told == str(block.hash) else None
+    named_block = str(receipt.get("blockHash")).lower()
+    return Landed(transaction, receipt, block) if named_block == str(block.hash) else None
 
 
 def known(chain: Chain, transaction: Bytes32) -> bool:
@@ -101,9 +101,9 @@ def taken(chain: Chain, account: Address, nonce: int) -> Taken | None:
 
 def _read(chain: Chain, account: Address, nonce: int, number: int) -> Taken:
     block = chain.block(BlockNumber(number))
-    told = chain.rpc.call("eth_getBlockByNumber", hex(number), True)
-    listed = told.get("transactions") if isinstance(told, dict) else None
-    if not isinstance(listed, list) or str(told.get("hash")).lower() != str(block.hash):
+    whole = chain.rpc.call("eth_getBlockByNumber", hex(number), True)
+    listed = whole.get("transactions") if isinstance(whole, dict) else None
+    if not isinstance(listed, list) or str(whole.get("hash")).lower() != str(block.hash):
         raise NodeDistrusted(f"block {number}", f"the transactions of {block.hash}", "something else")
     held = [one for one in listed if isinstance(one, dict)]
     return Taken(

@@ -8,10 +8,10 @@ Each signed transaction is written here before any node sees it::
 A ``mined`` one goes back to ``pending`` when a reorganisation takes its block away. Choosing a nonce, signing and
 writing the row are one transaction of the database, so no two processes sign the same nonce for two things.
 
-``told`` says that whoever sent it has learnt its end. Whoever wants the same before that gets this one.
+``reported`` says that the caller who sent it has learnt its end. A caller who wants the same before that gets this one.
 
 A session is one open outbox. It holds a lock on a file of its own until its process ends, however that ends; so others
-see which pending rows nobody waits for any more.
+see which pending rows have no caller that waits.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 CREATE TABLE IF NOT EXISTS sent (
     hash TEXT PRIMARY KEY, nonce INTEGER NOT NULL, intent TEXT NOT NULL, what TEXT NOT NULL, fields TEXT NOT NULL,
     raw TEXT NOT NULL, state TEXT NOT NULL, claim TEXT NOT NULL, made INTEGER NOT NULL,
-    told INTEGER NOT NULL DEFAULT 0, final INTEGER NOT NULL DEFAULT 0
+    reported INTEGER NOT NULL DEFAULT 0, final INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS by_nonce ON sent (nonce);
 CREATE INDEX IF NOT EXISTS by_intent ON sent (intent);
@@ -142,7 +142,7 @@ class Outbox:
     # --- writing ------------------------------------------------------------------------------------------------
 
     def adopt(self, intent: Bytes32) -> Entry | None:
-        """Claim a transaction that does this, whose end nobody was told and nobody waits for."""
+        """Claim a transaction that does this, whose end is not reported and that no caller waits for."""
         with self._writing():
             return self._adopt(intent)
 
@@ -174,12 +174,12 @@ class Outbox:
         with self._writing():
             self._insert(entry)
 
-    def mined(self, entry: Entry, *, final: bool, told: bool) -> None:
-        """It is in a block; others of its nonce are replaced. ``told``: whoever sent it learns so now."""
+    def mined(self, entry: Entry, *, final: bool, reported: bool) -> None:
+        """It is in a block; others of its nonce are replaced. ``reported``: its caller learns so now."""
         with self._writing():
             self._db.execute("UPDATE sent SET state = 'replaced' WHERE nonce = ?", (entry.nonce,))
-            change = "UPDATE sent SET state = 'mined', told = max(told, ?), final = ? WHERE hash = ?"
-            self._db.execute(change, (told, final, str(entry.hash)))
+            change = "UPDATE sent SET state = 'mined', reported = max(reported, ?), final = ? WHERE hash = ?"
+            self._db.execute(change, (reported, final, str(entry.hash)))
             newest = "SELECT hash FROM sent WHERE state <> 'pending' ORDER BY nonce DESC LIMIT ?"
             done = f"DELETE FROM sent WHERE state <> 'pending' AND hash NOT IN ({newest})"  # noqa: S608 - ours
             self._db.execute(done, (KEPT,))
@@ -190,7 +190,7 @@ class Outbox:
             self._db.execute("UPDATE sent SET state = ? WHERE hash = ?", (state, str(entry.hash)))
 
     def release(self, entry: Entry) -> None:
-        """Nobody here waits for it any more: the next one who wants the same goes on with it."""
+        """No caller here waits for it any more: the next one who wants the same goes on with it."""
         with self._writing():
             self._db.execute("UPDATE sent SET claim = '' WHERE nonce = ?", (entry.nonce,))
 
@@ -225,7 +225,7 @@ class Outbox:
     # --- inside a transaction -----------------------------------------------------------------------------------
 
     def _adopt(self, intent: Bytes32) -> Entry | None:
-        for row in self._rows("state IN ('pending', 'mined') AND told = 0 AND intent = ?", str(intent)):
+        for row in self._rows("state IN ('pending', 'mined') AND reported = 0 AND intent = ?", str(intent)):
             if not self._session.holds(row["claim"]):
                 self._db.execute("UPDATE sent SET claim = ? WHERE nonce = ?", (self._session.name, row["nonce"]))
                 return replace(_entry(row), resumed=True)
@@ -307,7 +307,7 @@ def _end_session(handle: int, path: Path) -> None:
 
 
 def _require_private(folder: Path) -> None:
-    """Whoever may write here could hide a payment, and have it made twice."""
+    """An account that may write here could hide a payment, and have it made twice."""
     found = folder.stat()
     if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
         raise OutboxUnusable(str(folder), "other accounts of this machine may write there")

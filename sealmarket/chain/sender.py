@@ -3,7 +3,7 @@
 1. The call is simulated first; a revert becomes :class:`Reverted` with its reason in words, and nothing is sent.
 2. Gas is estimated, with a margin; :mod:`fees` reads what the chain asks, within limits.
 3. The signed transaction is in the :mod:`outbox` before a node sees it. From then on it is pending, mined or replaced:
-   no error of a node ends that, and whoever wants the same again gets this one until its end has been told.
+   no error of a node ends that, and a caller who wants the same again gets this one until its end was reported.
 4. Its receipt is waited for, in a block that the chain still has; meanwhile it is handed in again where a node forgot
    it, replaced by one that offers more where it is stuck, and what its nonce waits for is filled.
 5. A transaction that reverts in its block is simulated there again, for its reason.
@@ -79,7 +79,7 @@ IN_MEMORY = Sending()
 class Mined:
     """A transaction in a block. ``cost`` is what its gas cost, in wei.
 
-    ``resumed``: it was sent by an earlier call that never told its end, and nothing was sent now.
+    ``resumed``: it was sent by an earlier call that never reported its end, and nothing was sent now.
     """
 
     transaction: Bytes32
@@ -292,7 +292,7 @@ class Sender:
     def _await(self, entry: Entry, *, final: bool = False) -> Mined:
         try:
             found = self._land(entry, final)
-            self._outbox.mined(self._member(entry, found), final=final, told=True)
+            self._outbox.mined(self._member(entry, found), final=final, reported=True)
         finally:
             self._outbox.release(entry)
         if entry.resumed:
@@ -396,7 +396,7 @@ class Sender:
     # --- healing ------------------------------------------------------------------------------------------------
 
     def _heal(self) -> None:
-        """Look after what no block has, whoever signed it; now and then."""
+        """Look after what no block has, of other processes too; now and then."""
         now = time.monotonic()
         if now < self._healed + HEAL_SECONDS:
             return
@@ -416,7 +416,7 @@ class Sender:
         if found is None:
             self._outbox.mark(entry, State.PENDING)
         elif found.block.number <= self._chain.final().number:
-            self._outbox.mined(entry, final=True, told=False)
+            self._outbox.mined(entry, final=True, reported=False)
 
     def _settle(self, entry: Entry) -> None:
         if not known(self._chain, entry.hash):
@@ -424,7 +424,7 @@ class Sender:
             self._remind(entry)
             self._require_not_replaced(entry)
         elif landed(self._chain, entry.hash):
-            self._outbox.mined(entry, final=False, told=False)
+            self._outbox.mined(entry, final=False, reported=False)
 
     # --- reading ------------------------------------------------------------------------------------------------
 

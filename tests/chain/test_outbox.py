@@ -192,7 +192,7 @@ def test_what_is_done_with_is_forgotten_one_day_and_what_is_pending_never(
     for nonce in range(10):
         outbox.add(entry(nonce))
         if nonce:
-            outbox.mined(entry(nonce), final=True, told=True)
+            outbox.mined(entry(nonce), final=True, reported=True)
     assert [one.nonce for one in outbox.pending()] == [0]
     assert [nonce for nonce in range(1, 10) if outbox.find(entry(nonce).hash)] == [7, 8, 9]
 
