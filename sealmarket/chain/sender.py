@@ -337,13 +337,15 @@ class Sender:
         if mined > entry.nonce:
             self._require_not_replaced(entry)
             return
-        if not known(self._chain, (newest := self._outbox.family(entry)[-1]).hash):
-            self._remind(newest)
-        elif watch.stuck(self._chain.head().number):
-            if mined < entry.nonce:
-                self._fill(mined)
-            else:
-                self._offer_more(newest)
+        newest = self._outbox.family(entry)[-1]
+        held = known(self._chain, newest.hash)
+        refused = not held and not self._remind(newest)
+        if not watch.stuck(self._chain.head().number):
+            return
+        if mined < entry.nonce:
+            self._fill(mined)
+        elif held or (refused and count(self._chain, self.address, "pending") <= entry.nonce):
+            self._offer_more(newest)  # never over a transaction of another program, which would be lost
 
     def _require_not_replaced(self, entry: Entry) -> None:
         gone = self._taken(entry.nonce)
@@ -353,12 +355,14 @@ class Sender:
             self._outbox.mark(one, State.REPLACED)
         raise Replaced(str(entry.hash), entry.nonce, gone.by or f"an authorisation in block {gone.block.number}")
 
-    def _remind(self, entry: Entry) -> None:
-        """Hand it in again: its nonce lets it count once."""
+    def _remind(self, entry: Entry) -> bool:
+        """Hand it in again: its nonce lets it count once. Whether the node takes it."""
         try:
             self._chain.rpc.call("eth_sendRawTransaction", entry.raw)
         except RpcRefused as error:
             log.info("the node does not take transaction %s again: %s", entry.hash, error.detail)
+            return False
+        return True
 
     def _offer_more(self, entry: Entry) -> None:
         """Replace a stuck transaction, within the limit; the first of the two to be mined counts."""

@@ -62,10 +62,10 @@ class Ledger(Node):
         """The nonces of everything that counts."""
         return [one["nonce_"] for held in self.blocks.values() for one in held]
 
-    def foreign(self, nonce: int) -> None:
+    def foreign(self, nonce: int, price: int = GWEI) -> None:
         """A transaction of the same account, from another machine."""
         signed = self.account.sign_transaction(
-            {"to": self.account.address, "value": 7, "gas": 21000, "gasPrice": GWEI, "nonce": nonce, "chainId": 31337}
+            {"to": self.account.address, "value": 7, "gas": 21000, "gasPrice": price, "nonce": nonce, "chainId": 31337}
         )
         self.take("0x" + bytes(signed.raw_transaction).hex())
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import rlp
 from eth_account import Account
 from msgspec.structs import replace
 
@@ -352,6 +353,40 @@ def test_a_stuck_transaction_is_replaced_by_one_that_offers_an_eighth_more(base:
     assert len(offers) > 1
     assert all(after >= before * 9 // 8 for before, after in itertools.pairwise(offers))
     assert ledger.paid() == [FIRST_NONCE]
+
+
+def test_a_transaction_that_the_pool_dropped_for_its_fee_offers_more() -> None:
+    """Anvil and full pools drop what falls below the base fee, and do not take it back."""
+    ledger = Ledger()
+
+    def dropped() -> None:
+        ledger.pool.clear()
+        ledger.base_fee = 9 * GWEI
+        ledger.answers["eth_sendRawTransaction"] = lambda raw: (
+            ledger.take(raw) if most_of(raw) >= 9 * GWEI else error(-32000, "max fee per gas less than block base fee")
+        )
+
+    sending, call = staking(ledger, pause=meanwhile(ledger, dropped))
+    sending.send(call)
+    assert ledger.paid() == [FIRST_NONCE]
+
+
+def most_of(raw: str) -> int:
+    return int.from_bytes(rlp.decode(bytes.fromhex(raw[4:]))[3])
+
+
+def test_a_pending_transaction_of_another_machine_is_never_replaced() -> None:
+    ledger = Ledger()
+
+    def taken_elsewhere() -> None:
+        ledger.pool.clear()
+        ledger.foreign(FIRST_NONCE, price=4 * GWEI)
+        ledger.least_fee = 5 * GWEI
+
+    sending, call = staking(ledger, pause=meanwhile(ledger, taken_elsewhere), timeout=0.3)
+    with pytest.raises(NotMined):
+        sending.send(call)
+    assert len(ledger.offers) == 2, "ours and theirs"
 
 
 def test_a_stuck_transaction_is_not_replaced_beyond_the_limit(caplog: pytest.LogCaptureFixture) -> None:
