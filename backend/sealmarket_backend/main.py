@@ -10,26 +10,39 @@ from pathlib import Path
 
 import uvicorn
 
-from sealmarket.chain import Chain, Sender
+from sealmarket.chain import Chain, FeeLimits, Sender, Sending
 from sealmarket.client.accounts import load_account
 from sealmarket.protocol.book import AddressBook
 from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend
 
+OUTBOX = "outbox"
+DEFAULT_FEES = FeeLimits()
 
-def serve(book: AddressBook, rpc: str, state: Path, key_file: Path, *, port: int, development: bool) -> None:
+
+def serve(
+    book: AddressBook,
+    rpc: str,
+    state: Path,
+    key_file: Path,
+    *,
+    port: int,
+    development: bool,
+    fees: FeeLimits = DEFAULT_FEES,
+) -> None:
     """Keep and serve a market until interrupted. The passphrase of an encrypted key is ``SEALMARKET_PASSPHRASE``.
 
     Raises:
         AccountFileRefused: a key file that others can read, or that holds no key.
-        ChainError: the chain is another one, or the account is a publicly known one.
+        ChainError: the chain is another one, the account is a publicly known one, or its outbox is damaged.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     account = load_account(key_file, os.environ.get("SEALMARKET_PASSPHRASE"))
     with closing(Chain(book, rpc)) as chain:
-        sender = Sender(chain, account, development=development)
         state.mkdir(parents=True, exist_ok=True)
+        sender = Sender(chain, account, development=development, sending=Sending(state / OUTBOX, fees))
+        sender.recover()
         with Backend(chain, sender, state) as served:
             _serve(served, port)
 
