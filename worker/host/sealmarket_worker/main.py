@@ -11,6 +11,7 @@ from contextlib import closing
 from sealmarket.chain import Chain, Sender
 from sealmarket.client import signing
 from sealmarket.client.nodes import Nodes
+from sealmarket.serving.lock import only_process
 from sealmarket.store.blobs import Store
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.config import WorkerConfig
@@ -36,11 +37,12 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
         ConfigInvalid: a key file that others can read, or a TEE that the driver does not have.
         DriverMissing: the driver is not installed.
         ChainError: the chain is another one, or the account is a publicly known one.
+        StateInUse: another process runs on the state folder.
     """
-    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     account = config.account()
     factory = driver_named(config.driver, config.tee)
     with (
+        only_process(config.state),
         closing(Chain(config.book, config.rpc)) as chain,
         Journal(config.state / JOURNAL) as journal,
         closing(Store(config.store_url)) as store,
