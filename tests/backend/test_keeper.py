@@ -20,7 +20,18 @@ from sealmarket_backend.keeper import Keeper, quorum
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.numbers import JobId
-from tests.backend.orders import ASSET, BOOK, COMMITTEE, OWNER, account, asset_order, compute, indexed, signed_request
+from tests.backend.orders import (
+    ASSET,
+    BOOK,
+    COMMITTEE,
+    OWNER,
+    account,
+    asset_order,
+    compute,
+    indexed,
+    keys_only,
+    signed_request,
+)
 
 LATER = 1 << 40
 
@@ -107,7 +118,7 @@ def keeper_of(database: Database, contract: Contract, computes: list[int], *offe
     chain.market = MarketContract(BOOK.market, BOOK.chain_id)  # type: ignore[attr-defined]
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     chain.finalise()
-    book = OrderBook(database, BOOK, is_contract=lambda _account: False)
+    book = OrderBook(database, keys_only())
     for price in computes:
         book.add_compute_order(compute(price=Wei(price), expiry=LATER), 0)
     for offer in offers:
