@@ -10,18 +10,22 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.signatures import Signatures
-from sealmarket_backend.tables import Database
+from sealmarket_backend.tables import Database, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters
 
+T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
 _EXPIRY = {"requests": "$.request.expiry", "compute_orders": "$.order.expiry", "asset_orders": "$.order.expiry"}
 """Where each table's documents say until when they hold."""
+_FIELD = "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), ?) END"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +109,12 @@ class OrderBook:
     def open_requests(self) -> list[SignedRequest]:
         """Requests that wait for a match, oldest first."""
         rows = self._database.rows("SELECT body FROM requests WHERE state = 'open' ORDER BY sequence")
-        return [decode(SignedRequest, row["body"]) for row in rows]
+        return list(readable(rows, partial(_body, SignedRequest)))
 
     def open_compute_orders(self) -> list[SignedComputeOrder]:
         """Offers of providers, oldest first."""
         rows = self._database.rows("SELECT body FROM compute_orders WHERE state = 'open' ORDER BY sequence")
-        return [decode(SignedComputeOrder, row["body"]) for row in rows]
+        return list(readable(rows, partial(_body, SignedComputeOrder)))
 
     def open_asset_orders(self, asset_id: Bytes32, version: int) -> list[SignedAssetOrder]:
         """Offers for one version of an asset, oldest first."""
@@ -119,7 +123,7 @@ class OrderBook:
             asset_id,
             version,
         )
-        return [decode(SignedAssetOrder, row["body"]) for row in rows]
+        return list(readable(rows, partial(_body, SignedAssetOrder)))
 
     def close_expired(self, now: int) -> None:
         """``open -> expired`` for what no match can use any more, so that it neither counts nor costs a look."""
@@ -127,7 +131,7 @@ class OrderBook:
             for table, path in _EXPIRY.items():
                 connection.execute(
                     f"UPDATE {table} SET state = 'expired' WHERE state = 'open'"  # noqa: S608 - the tables are ours
-                    " AND CAST(json_extract(CAST(body AS TEXT), ?) AS INTEGER) <= ?",
+                    f" AND CAST({_FIELD} AS INTEGER) <= ?",
                     (path, now),
                 )
 
@@ -187,10 +191,14 @@ def _require_new_salt(
     """One order a salt for contracts: what one of them accepts may be more than it meant to sign."""
     found = connection.execute(
         f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {key_column} != ?"  # noqa: S608 - ours
-        " AND json_extract(CAST(body AS TEXT), ?) = ?",
+        f" AND {_FIELD} = ?",
         (account, key, _EXPIRY[table].replace("expiry", "salt"), str(salt)),
     ).fetchone()
     if found:
         raise Rejected(
             f"{account.checksum} has an open order with salt {salt} already", remedy="cancel it, or use another salt"
         )
+
+
+def _body(kind: type[T], row: sqlite3.Row) -> T:
+    return decode(kind, row["body"])

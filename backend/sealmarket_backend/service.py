@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.chain.erc1271 import contract_accepts
-from sealmarket.client.nodes import Nodes
+from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
@@ -52,7 +52,7 @@ class Backend:
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
         self.orders = OrderBook(self._database, self._signatures)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
-        self._nodes = Nodes()
+        self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(chain, sender, self._database, self.orders, self.index, self._nodes)
         self._pause = pause
         self._due = threading.Event()

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from sealmarket.chain import Chain, Sender
 from sealmarket.client import signing
-from sealmarket.client.nodes import Nodes
+from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
 from sealmarket.serving.lock import only_process
 from sealmarket.store.blobs import Store
 from sealmarket_worker.agent import Agent
@@ -46,7 +46,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
         closing(Chain(config.book, config.rpc)) as chain,
         Journal(config.state / JOURNAL) as journal,
         closing(Store(config.store_url)) as store,
-        closing(Nodes()) as nodes,
+        closing(Nodes(patience=POLL_PATIENCE_SECONDS)) as nodes,
     ):
         sender = Sender(chain, account, development=config.development_chain)
         image = config.image or build_image(config.state / "image")
