@@ -95,7 +95,7 @@ def _store(app: FastAPI, backend: Backend) -> None:
         @app.put(f"/v1/{kind}/{{name}}", status_code=201, name=f"put {kind}")
         async def put(name: str, request: Request) -> Response:
             wanted = Bytes32.parse(name)
-            with backend.blobs.incoming(kind) as incoming:
+            with backend.blobs.incoming(kind, peer_in(request.scope)) as incoming:
                 async for piece in request.stream():
                     incoming.write(piece)
                 await run_in_threadpool(backend.blobs.keep, incoming, wanted)

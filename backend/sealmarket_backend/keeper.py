@@ -159,7 +159,15 @@ class Keeper:
         signed = [answer.decision for answer in answers if answer and answer.decision]
         chosen = quorum(committee, [one for one in signed if self._holds(one, view, committee)])
         if chosen:
+            self._keep_details(chosen)
             self._sender.send(self._chain.market.decide(view.spec, chosen, committee))
+
+    def _keep_details(self, chosen: Sequence[SignedDecision]) -> None:
+        """Decisions name their details to whoever reads the chain, and no table here does."""
+        with self._database.write() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO kept (name) VALUES (?)", [(signed.decision.detail,) for signed in chosen]
+            )
 
     def _holds(self, signed: SignedDecision, view: JobView, committee: Committee) -> bool:
         """Whether a decision is about this job and by the node that it names; the contract checks the same."""

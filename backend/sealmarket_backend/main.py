@@ -20,6 +20,7 @@ from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
 from sealmarket_backend.api import create_app
 from sealmarket_backend.blobs import LIMITS
+from sealmarket_backend.ledger import PREFIX, StoreLimits
 from sealmarket_backend.service import Backend
 
 
@@ -33,10 +34,11 @@ def serve(book: AddressBook, rpc: str, state: Path, key_file: Path, *, port: int
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    store = from_environment(StoreLimits(), prefix=PREFIX)
     account = load_account(key_file, os.environ.get("SEALMARKET_PASSPHRASE"))
     with closing(Chain(book, rpc)) as chain:
         sender = Sender(chain, account, development=development)
-        with only_process(state), Backend(chain, sender, state) as served:
+        with only_process(state), Backend(chain, sender, state, store=store) as served:
             _serve(served, port)
 
 

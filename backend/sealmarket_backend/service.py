@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,9 @@ from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
+from sealmarket_backend.ledger import Ledger, StoreLimits
 from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
@@ -35,6 +38,7 @@ from sealmarket_enclave.protocol.numbers import JobId
 
 UNREADABLE_CHAIN = ("the chain cannot be read just now", "try again later; the operator's log says why")
 """For strangers: an error of the chain may name its endpoint, and that a key."""
+SWEEP_SECONDS = 3600.0
 MOST_ENVELOPES = 16
 """How many evidence packages one job may have."""
 
@@ -44,11 +48,19 @@ log = logging.getLogger(__name__)
 class Backend:
     """Everything that the API serves. ``folder`` None keeps the tables in memory; blobs always need a folder."""
 
-    def __init__(self, chain: Chain, sender: Sender, folder: Path, *, pause: float = 0.5) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        sender: Sender,
+        folder: Path,
+        *,
+        pause: float = 0.5,
+        store: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
+    ) -> None:
         self.chain = chain
         self.addresses = chain.book
-        self.blobs = Blobs(folder / "blobs")
         self._database = Database(folder / "backend.sqlite")
+        self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder))
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
         self.orders = OrderBook(self._database, self._signatures)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
@@ -58,6 +70,7 @@ class Backend:
         self._due = threading.Event()
         self._stopped = threading.Event()
         self._trouble = ""
+        self._next_sweep = 0.0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
 
     def start(self) -> None:
@@ -86,8 +99,13 @@ class Backend:
         self._due.set()
 
     def health(self) -> dict[str, Any]:
-        """Whether the keeper works, up to which block it has read, and what keeps it from working."""
-        return {"ok": not self._trouble, "block": self.index.position(), "trouble": self._trouble}
+        """Whether the keeper works, up to which block it has read, what keeps it from working, and the store's room."""
+        return {
+            "ok": not self._trouble,
+            "block": self.index.position(),
+            "trouble": self._trouble,
+            "store": self.blobs.ledger.health(),
+        }
 
     def add_asset_order(self, signed: SignedAssetOrder, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept an owner's offer. Raises :class:`Rejected`, or :class:`NotFound` for an unknown asset."""
@@ -190,6 +208,7 @@ class Backend:
             try:
                 self._keeper.turn()
                 self._trouble = ""
+                self._sweep_in_time()
             except ChainError as error:
                 self._trouble = UNREADABLE_CHAIN[0]
                 log.warning("the keeper waits: %s", error)
@@ -198,3 +217,9 @@ class Backend:
                 self._trouble = "the keeper failed; its log says how"
                 log.exception("the keeper failed and goes on")
             self._due.wait(self._pause)
+
+    def _sweep_in_time(self) -> None:
+        """Sweep the store after a turn, when the index is known to be up to date."""
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_SECONDS
+            sweep(self._database, self.blobs)

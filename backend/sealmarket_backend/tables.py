@@ -23,6 +23,7 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+_ROWS_AT_ONCE = 256
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
     request_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
@@ -62,6 +63,12 @@ CREATE TABLE IF NOT EXISTS envelopes (
 );
 CREATE TABLE IF NOT EXISTS results (job_id BLOB PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS acknowledgements (job_id BLOB PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS uploads (
+    kind TEXT NOT NULL, name BLOB NOT NULL, peer TEXT NOT NULL, bytes INTEGER NOT NULL, stored_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+CREATE INDEX IF NOT EXISTS uploads_by_age ON uploads (stored_at);
+CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY);
 """
 
 
@@ -111,6 +118,17 @@ class Database:
         """All rows of a query."""
         with self._lock:
             return self._connection.execute(query, values).fetchall()
+
+    def each(self, query: str, *values: object) -> Iterator[sqlite3.Row]:
+        """The rows of a query, some at a time: for tables that may be larger than memory."""
+        with self._lock:
+            cursor = self._connection.execute(query, values)
+        while some := self._some(cursor):
+            yield from some
+
+    def _some(self, cursor: sqlite3.Cursor) -> list[sqlite3.Row]:
+        with self._lock:
+            return cursor.fetchmany(_ROWS_AT_ONCE)
 
     def row(self, query: str, *values: object) -> sqlite3.Row | None:
         """The first row of a query, or None."""
