@@ -163,7 +163,7 @@ class Keeper:
             self._sender.send(self._chain.market.decide(view.spec, chosen, committee))
 
     def _keep_details(self, chosen: Sequence[SignedDecision]) -> None:
-        """Decisions name their details to whoever reads the chain, and no table here does."""
+        """Readers of the chain look for the details of decisions, which no table here names."""
         with self._database.write() as connection:
             connection.executemany(
                 "INSERT OR IGNORE INTO kept (name) VALUES (?)", [(signed.decision.detail,) for signed in chosen]

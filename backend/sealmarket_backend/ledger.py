@@ -125,7 +125,7 @@ class Ledger:
         return since, [(row["kind"], Bytes32(row["name"])) for row in rows]
 
     def adopt(self, files: Iterable[tuple[str, Bytes32, int]]) -> None:
-        """Record files that no row names, as from before there was a ledger. They count for nobody's quota."""
+        """Record files that no row names, as from before there was a ledger. They count for no peer's quota."""
         with self._database.write() as connection:
             for kind, name, size in files:
                 added = connection.execute(

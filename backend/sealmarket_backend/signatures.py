@@ -1,6 +1,6 @@
 """Who signed: an account's key, or its contract (ERC-1271), which costs a call of the chain and so is rationed.
 
-Nothing counts as signed before this check, so nobody can use up the quota of an account that is not theirs.
+Nothing counts as signed before this check, so a stranger cannot use up the quota of an account.
 """
 
 from __future__ import annotations

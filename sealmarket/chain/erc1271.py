@@ -24,7 +24,7 @@ def contract_accepts(chain: Chain, signer: Address, digest: Bytes32, signature: 
     """Ask the signer's contract at the newest block; false where there is none, or where it refuses.
 
     Raises:
-        ChainError: the chain cannot be read, so that nobody knows.
+        ChainError: the chain cannot be read, so it is not known.
     """
     block = chain.head()
     if len(signature) > MOST_SIGNATURE_BYTES or not chain.code(signer, block):

@@ -29,14 +29,14 @@ POLL_PATIENCE_SECONDS = 1.0
 """For callers that ask again and again: how long one call waits."""
 _AT_ONCE, _MOST_ASKED = 4, 64
 _SLOW_SECONDS = 30.0
-"""How long nobody waits for a node that kept a caller waiting."""
+"""How long no caller waits for a node that kept one waiting."""
 
 
 class Nodes:
     """Nodes by their URLs in the address book, each asked by threads of its own.
 
     A caller waits for at most ``patience`` seconds, and not at all for a node that was slow of late: its answer is
-    there at a later call. So one node that holds its askers up costs nobody else more than that once in a while.
+    there at a later call. So a node that answers slowly costs a caller its patience once in a while, and no more.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The connections of one listener: how many, how many a peer, and how long each may wait without a request.
 
 A connection goes ``heading -> busy -> idle -> heading``. A newcomer beyond a limit takes the place of the oldest
-connection that never sent a request, else of the oldest idle one; where all are busy it is told to come later. So who
+connection that never sent a request, else of the oldest idle one; where all are busy it is refused with 503. So who
 opens connections and says nothing displaces its own, and who asks at once is answered.
 """
 

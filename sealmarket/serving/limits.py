@@ -39,7 +39,7 @@ class ServerLimits:
     """Of requests that change something (any method but GET and HEAD)."""
     write_burst: int = 200
     shutdown_seconds: float = 10.0
-    """For requests under way when the program is told to stop."""
+    """For requests under way when the program has to stop."""
     trusted_proxies: tuple[str, ...] = ()
     """Socket addresses whose ``X-Forwarded-For`` names the peer; none by default. Separated by commas."""
 

@@ -55,7 +55,7 @@ def test_unsigned_orders_in_a_contracts_name_are_refused_and_use_up_nothing_of_i
     assert len(book.open_compute_orders()) == 1
 
 
-def test_a_peer_that_has_contracts_asked_too_often_is_told_to_wait_and_others_are_not(
+def test_a_peer_that_has_contracts_asked_too_often_has_to_wait_and_others_do_not(
     book: OrderBook, wallet: Wallet
 ) -> None:
     forged = signed_request(key=STRANGER)

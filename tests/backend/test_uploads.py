@@ -71,7 +71,7 @@ def test_an_uploader_who_hangs_up_leaves_nothing(found: Served, backend: Backend
 
 
 @pytest.mark.loopback
-def test_more_uploads_at_once_than_a_peer_may_have_are_told_to_wait(found: Served) -> None:
+def test_more_uploads_at_once_than_a_peer_may_have_have_to_wait(found: Served) -> None:
     with found.sent(stalled()), found.sent(stalled()):
         time.sleep(0.15)
         refused = put(found, b"x")
@@ -79,7 +79,7 @@ def test_more_uploads_at_once_than_a_peer_may_have_are_told_to_wait(found: Serve
 
 
 @pytest.mark.loopback
-def test_a_peer_that_used_up_its_quota_is_told_so_with_507(found: Served) -> None:
+def test_a_peer_that_used_up_its_quota_gets_507_and_the_reason(found: Served) -> None:
     assert [put(found, bytes([n])).status_code for n in range(4)] == [201, 201, 201, 507]
     assert "may put 16384" in put(found, b"more").json()["detail"]
 

@@ -121,7 +121,7 @@ def test_a_node_that_accepts_simulated_evidence_must_name_the_root(installed: In
     assert "names no development root" in started.stderr
 
 
-def test_a_second_process_on_a_nodes_state_is_refused_and_told_which_runs(installed: Installed) -> None:
+def test_a_second_process_on_a_nodes_state_is_refused_and_names_the_first(installed: Installed) -> None:
     first = installed.start()
     second = subprocess.run(
         [*COMMAND, "run", "--config", installed.config], check=False, capture_output=True, text=True, timeout=60

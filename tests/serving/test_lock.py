@@ -13,7 +13,7 @@ from sealmarket.serving.errors import StateInUse
 from sealmarket.serving.lock import only_process
 
 
-def test_a_second_process_on_one_state_folder_is_refused_and_told_which_runs(tmp_path: Path) -> None:
+def test_a_second_process_on_one_state_folder_is_refused_and_names_the_first(tmp_path: Path) -> None:
     code = (
         "import pathlib, sys; from sealmarket.serving.lock import only_process\n"
         "with only_process(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"

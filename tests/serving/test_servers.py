@@ -78,7 +78,7 @@ def test_of_all_connections_the_largest_peers_make_room() -> None:
 
 
 @pytest.mark.loopback
-def test_where_every_connection_is_busy_the_next_is_told_to_come_later() -> None:
+def test_where_every_connection_is_busy_the_next_has_to_come_later() -> None:
     with running(ServerLimits(connections=2)) as found, ExitStack() as held:
         for _ in range(2):
             held.enter_context(found.sent(HEAD + b"10\r\n\r\n"))
@@ -143,7 +143,7 @@ def test_a_reader_that_takes_nothing_of_an_answer_loses_the_connection() -> None
 
 
 @pytest.mark.loopback
-def test_too_many_requests_are_told_when_to_come_back() -> None:
+def test_too_many_requests_get_a_time_to_come_back() -> None:
     with running(ServerLimits(requests_per_second=0.5, request_burst=2)) as found:
         answers = [found.get() for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
