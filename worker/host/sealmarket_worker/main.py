@@ -10,7 +10,8 @@ from contextlib import closing
 
 from sealmarket.chain import Chain, Sender, Sending
 from sealmarket.client import signing
-from sealmarket.client.nodes import Nodes
+from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
+from sealmarket.serving.lock import only_process
 from sealmarket.store.blobs import Store
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.config import WorkerConfig
@@ -37,15 +38,16 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
         ConfigInvalid: a key file that others can read, or a TEE that the driver does not have.
         DriverMissing: the driver is not installed.
         ChainError: the chain is another one, the account is a publicly known one, or its outbox is damaged.
+        StateInUse: another process runs on the state folder.
     """
-    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     account = config.account()
     factory = driver_named(config.driver, config.tee)
     with (
+        only_process(config.state),
         closing(Chain(config.book, config.rpc)) as chain,
         Journal(config.state / JOURNAL) as journal,
         closing(Store(config.store_url)) as store,
-        closing(Nodes()) as nodes,
+        closing(Nodes(patience=POLL_PATIENCE_SECONDS)) as nodes,
     ):
         sending = Sending(config.state / OUTBOX, config.fees)
         sender = Sender(chain, account, development=config.development_chain, sending=sending)
