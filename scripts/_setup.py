@@ -164,7 +164,7 @@ def _python_part() -> None:
     if toolchain.system_node() is None:
         locks.append(requirements / "node.txt")
     uv = [str(PYTHON.with_name("uv")), "pip"]
-    # An environment that somebody else made keeps what it has besides; our own is held to the lock exactly.
+    # An environment that the set-up did not create keeps its other packages; our own holds exactly the lock.
     verb = ["install", "--no-deps", *_each("--requirement", locks)] if foreign else ["sync", *map(str, locks)]
     common = ["--python", str(PYTHON), "--compile-bytecode"]
     count = sum(_count_packages(lock) for lock in locks)
@@ -228,7 +228,7 @@ def _step(what: str) -> Iterator[None]:
 def _run(step: str, command: Sequence[str], remedy: str, environment: dict[str, str] | None = None) -> None:
     """Run one command of the set-up; its output goes to the log, whose end is quoted when it fails."""
     env = dict(os.environ if environment is None else environment)
-    # Somebody's active environment or Python path must not decide what is installed where.
+    # The caller's active environment or Python path must not decide what is installed where.
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "NODE_OPTIONS"):
         env.pop(name, None)
     BUILD.mkdir(exist_ok=True)

@@ -47,9 +47,9 @@ def write_forge_output(folder: Path) -> None:
         "ast": source["ast"],
         "id": source["id"],
     }
-    place = folder / "out" / f"{NAME}.sol"
-    place.mkdir(parents=True)
-    (place / f"{NAME}.json").write_text(json.dumps(document))
+    target = folder / "out" / f"{NAME}.sol"
+    target.mkdir(parents=True)
+    (target / f"{NAME}.json").write_text(json.dumps(document))
 
 
 def _code(made: dict[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def seal(
         f"sealed as asset {sealed.asset_id} version {sealed.version} in {out}",
         f"  ciphertext  {sealed.seal.content_root}  ({sealed.summary.container_length} bytes)",
         f"  policy      {sealed.seal.policy_hash}",
-        f"  data key    {out / 'data.key'}: keep it, nobody can make another",
+        f"  data key    {out / 'data.key'}: keep it, it cannot be made again",
         f"next: sealmarket owner publish {out}",
     ]
     answer(sealed.summary, lines, as_json)
@@ -97,7 +97,7 @@ def publish(
     sealed = SealedAsset.load(folder)
     with market(book, rpc) as (chain, store, api):
         mined = Owner(chain, load_key(key_file), store, api, development=development).publish(sealed)
-    told = {
+    payload = {
         "assetId": str(sealed.asset_id),
         "version": sealed.version,
         "transaction": str(mined.transaction),
@@ -109,7 +109,7 @@ def publish(
         f"  in block {mined.block.number}, transaction {mined.transaction}",
         f"  price {coins(sealed.terms.price)} a use, at most {sealed.terms.max_uses} uses",
     ]
-    answer(told, lines, as_json)
+    answer(payload, lines, as_json)
 
 
 @app.command()
@@ -166,13 +166,13 @@ def revoke(
     asset_id = AssetId(hash_option(asset))
     with market(book, rpc) as (chain, store, api):
         mined = Owner(chain, load_key(key_file), store, api, development=development).revoke(asset_id, version)
-    told = {
+    payload = {
         "assetId": str(asset_id),
         "version": version,
         "block": mined.block.number,
         "transaction": str(mined.transaction),
     }
-    answer(told, [f"revoked in block {mined.block.number}; running jobs that were released before go on"], as_json)
+    answer(payload, [f"revoked in block {mined.block.number}; running jobs that were released before go on"], as_json)
 
 
 @app.command()
@@ -192,8 +192,8 @@ def earnings(
         owner = Owner(chain, load_key(key_file), store, api, development=development)
         free = owner.earnings(ZERO_ADDRESS)
         mined = owner.withdraw(ZERO_ADDRESS, free) if withdraw and free else None
-    told = {"free": str(int(free)), "withdrawn": mined is not None}
-    answer(told, [f"{coins(free)} {'withdrawn' if mined else 'to withdraw'}"], as_json)
+    payload = {"free": str(int(free)), "withdrawn": mined is not None}
+    answer(payload, [f"{coins(free)} {'withdrawn' if mined else 'to withdraw'}"], as_json)
 
 
 @app.command("policy-schema")
