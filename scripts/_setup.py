@@ -50,7 +50,7 @@ VENV_REMEDY = "On Debian and Ubuntu: `apt install python3-venv`. Elsewhere, inst
 
 
 class SetupFailed(RuntimeError):
-    """{step} failed: {detail}. {remedy}"""
+    """A step of the set-up failed."""
 
     def __init__(self, step: str, detail: str, remedy: str) -> None:
         super().__init__(f"{step} failed: {detail}\n{remedy}")

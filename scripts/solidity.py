@@ -28,7 +28,7 @@ WRAPPER = Path(__file__).with_name("solc_stdin.mjs")
 
 
 class NotCompiled(SealmarketError):
-    """the contracts could not be compiled again: {why}"""
+    """The contracts could not be compiled again."""
 
     def __init__(self, why: str, remedy: str = "run `scripts/setup`, then try again") -> None:
         super().__init__(f"the contracts could not be compiled again: {why}", remedy=remedy)

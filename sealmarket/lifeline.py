@@ -40,7 +40,7 @@ EXIT_PARENT_GONE = 113
 
 
 class ParentGone(RuntimeError):
-    """The parent process {expected} has ended: the parent is now {got}. Start this from a living process."""
+    """The process that started this one has ended before the lifeline was attached."""
 
     def __init__(self, expected: int, got: int) -> None:
         self.expected, self.got, self.remedy = expected, got, "Start this from a living process."
