@@ -79,7 +79,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 def _perform(console: StoryConsole, programs: Supervisor, folder: Path, options: argparse.Namespace) -> Story:
     console.title(
-        "Sealmarket: two hospitals, one insurer, and no one else who sees a row",
+        "Sealmarket: two hospitals, one insurer, and no other party sees a row",
         "Everything below is real: contracts, cryptography, processes, quotes in Intel's format.",
         "Only the silicon is not: a virtual TDX device with a development root stands in for it,",
         "and everything that it signs says [bold yellow]SIMULATED[/].",
