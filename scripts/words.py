@@ -42,7 +42,7 @@ PROSE = (
     Word(r"\b[Nn]obody\b", "the actor: `no party`, `no node`, `only the owner`"),
     Word(r"\b[Ww]hoever\b", "the actor: `the party that`"),
     Word(r"\b([Ss]ome|[Aa]ny|[Ee]very)body\b", "the actor: `another account`, `every party`, `no node`"),
-    Word(r"[’']s word\b|\bsigned word\b", "statement, claim, signature"),
+    Word(r"'s word\b|\bsigned word\b", "statement, claim, signature"),
     Word(r"\bhand(s|ed|ing)? over\b", "passes, sends"),
     Word(r"\b[Cc]ould not be found out\b", "could not be checked"),
     Word(r"\b[Tt]o be had\b", "available"),

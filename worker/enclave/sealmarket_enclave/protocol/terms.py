@@ -1,6 +1,6 @@
 """What a version of an asset is, and the terms that the registry enforces for it.
 
-A set of counterparts is a Merkle root (OpenZeppelin's sorted pairs, double-hashed leaves); the zero root is every party.
+A set of counterparts is a Merkle root (OpenZeppelin's sorted pairs, double-hashed leaves); the zero root admits all.
 """
 
 from __future__ import annotations
