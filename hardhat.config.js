@@ -33,7 +33,7 @@ export default defineConfig({
         settings: {
           // Shanghai is the newest version that every supported local chain runs (Ganache stops there).
           evmVersion: "shanghai",
-          // As high as lets the market deploy: with its desk, its creation code must stay below 49,152 bytes.
+          // As high as lets the market deploy: with its extension, its creation code must stay below 49,152 bytes.
           optimizer: { enabled: true, runs: 1_000 },
           viaIR: true,
           // No metadata hash: the same source gives the same bytecode in any folder.

@@ -19,9 +19,9 @@ contract AssetRegistry is IAssetRegistry {
         Revoked
     }
 
-    /// Five words when published for anyone: each slot is one that a match reads or writes as a whole.
+    /// Five storage slots when any consumer is allowed; a match reads or writes each slot as a whole.
     struct Version {
-        // Owner and the rules that stand or fall together.
+        // Owner, and the rules that change together.
         address owner;
         uint40 expiry;
         uint32 purposes;

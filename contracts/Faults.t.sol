@@ -17,7 +17,7 @@ import {
     JobKey,
     JobSpec,
     Outcome,
-    Receipt,
+    SettledResult,
     Status
 } from "./types/Jobs.sol";
 
@@ -227,41 +227,41 @@ contract FaultsTest is Fixture {
     function test_only_the_accepted_enclave_settles_within_units_and_window() public {
         JobSpec memory spec = _accepted(1);
         bytes32 jobId = _jobId(spec);
-        Receipt memory receipt = _receipt(UNITS);
-        bytes memory forged = _sign(PROVIDER_KEY, TypedData.settlementHash(jobId, receipt));
-        _refuseSettle(spec, _enclave(), receipt, forged, IJobs.WrongEnclave.selector);
+        SettledResult memory result = _result(UNITS);
+        bytes memory forged = _sign(PROVIDER_KEY, TypedData.settlementHash(jobId, result));
+        _refuseSettle(spec, _enclave(), result, forged, IJobs.WrongEnclave.selector);
         Enclave memory own = Enclave(EVIDENCE, provider, KEYS);
-        _refuseSettle(spec, own, receipt, forged, IJobs.WrongCommitment.selector);
-        receipt.units = UNITS + 1;
-        bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, receipt));
-        _refuseSettle(spec, _enclave(), receipt, signature, IJobs.TooManyUnits.selector);
-        receipt.units = 1;
-        _refuseSettle(spec, _enclave(), receipt, signature, IJobs.WrongEnclave.selector);
-        signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, receipt));
+        _refuseSettle(spec, own, result, forged, IJobs.WrongCommitment.selector);
+        result.units = UNITS + 1;
+        bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, result));
+        _refuseSettle(spec, _enclave(), result, signature, IJobs.TooManyUnits.selector);
+        result.units = 1;
+        _refuseSettle(spec, _enclave(), result, signature, IJobs.WrongEnclave.selector);
+        signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, result));
         vm.warp(block.timestamp + 801);
-        _refuseSettle(spec, _enclave(), receipt, signature, IJobs.TooLate.selector);
+        _refuseSettle(spec, _enclave(), result, signature, IJobs.TooLate.selector);
     }
 
     function _refuseSettle(
         JobSpec memory spec,
         Enclave memory enclave,
-        Receipt memory receipt,
+        SettledResult memory result,
         bytes memory signature,
         bytes4 expected
     ) private {
-        _refuse(abi.encodeCall(IJobs.settle, (_key(spec), _bargain(spec), enclave, receipt, signature, "")), expected);
+        _refuse(abi.encodeCall(IJobs.settle, (_key(spec), _bargain(spec), enclave, result, signature, "")), expected);
     }
 
     function test_a_job_settles_once() public {
         JobSpec memory spec = _settled(1, 5);
         bytes32 jobId = _jobId(spec);
-        bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, _receipt(5)));
-        _refuseSettle(spec, _enclave(), _receipt(5), signature, IJobs.UnexpectedStatus.selector);
-        market.acknowledge(_key(spec), _bargain(spec), _receipt(5), _acknowledgement(jobId));
-        _refuseSettle(spec, _enclave(), _receipt(5), signature, IJobs.UnexpectedStatus.selector);
+        bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, _result(5)));
+        _refuseSettle(spec, _enclave(), _result(5), signature, IJobs.UnexpectedStatus.selector);
+        market.acknowledge(_key(spec), _bargain(spec), _result(5), _acknowledgement(jobId));
+        _refuseSettle(spec, _enclave(), _result(5), signature, IJobs.UnexpectedStatus.selector);
         vm.warp(block.timestamp + 901);
         _refuse(
-            abi.encodeCall(IJobs.mature, (_key(spec), _bargain(spec), _receipt(5))), IJobs.UnexpectedStatus.selector
+            abi.encodeCall(IJobs.mature, (_key(spec), _bargain(spec), _result(5))), IJobs.UnexpectedStatus.selector
         );
     }
 
@@ -289,7 +289,7 @@ contract FaultsTest is Fixture {
     }
 
     function _refuseOpening(JobKey memory key, Bargain memory bargain, bytes4 expected) private {
-        _refuse(abi.encodeCall(IJobs.settle, (key, bargain, _enclave(), _receipt(0), "", "")), expected);
+        _refuse(abi.encodeCall(IJobs.settle, (key, bargain, _enclave(), _result(0), "", "")), expected);
     }
 
     function test_a_quote_for_another_provider_window_or_bargain_is_refused() public {
@@ -309,9 +309,9 @@ contract FaultsTest is Fixture {
 
     function test_the_credit_matures_by_the_window_alone() public {
         JobSpec memory spec = _settled(2, UNITS);
-        _refuse(abi.encodeCall(IJobs.mature, (_key(spec), _bargain(spec), _receipt(UNITS))), IJobs.TooEarly.selector);
+        _refuse(abi.encodeCall(IJobs.mature, (_key(spec), _bargain(spec), _result(UNITS))), IJobs.TooEarly.selector);
         vm.warp(block.timestamp + 901);
-        market.mature(_key(spec), _bargain(spec), _receipt(UNITS));
+        market.mature(_key(spec), _bargain(spec), _result(UNITS));
         _assertStatus(spec, Status.Matured);
         _assertMoney(ESCROW + 2 * FEE, int256(uint256(COMPUTE + UNIT * UNITS)), 0, 2 * PRICE);
         assertEq(market.accountOf(address(0), provider).settled, 1, "counter");
@@ -323,11 +323,11 @@ contract FaultsTest is Fixture {
             _sign(PROVIDER_KEY, TypedData.acknowledgementHash(_jobId(spec), keccak256("result")));
         _refuse(
             provider,
-            abi.encodeCall(IJobs.acknowledge, (_key(spec), _bargain(spec), _receipt(5), forged)),
+            abi.encodeCall(IJobs.acknowledge, (_key(spec), _bargain(spec), _result(5), forged)),
             IOrders.BadSignature.selector
         );
         vm.prank(consumer);
-        market.acknowledge(_key(spec), _bargain(spec), _receipt(5), "");
+        market.acknowledge(_key(spec), _bargain(spec), _result(5), "");
         _assertStatus(spec, Status.Matured);
     }
 
@@ -337,17 +337,17 @@ contract FaultsTest is Fixture {
         JobSpec memory spec = _settled(1, 5);
         _refuse(
             provider,
-            abi.encodeCall(IJobs.challenge, (_key(spec), _bargain(spec), _receipt(5))),
+            abi.encodeCall(IJobs.challenge, (_key(spec), _bargain(spec), _result(5))),
             IOrders.NotRequestParty.selector
         );
         _refuse(
             consumer,
-            abi.encodeCall(IJobs.challenge, (_key(spec), _bargain(spec), _receipt(6))),
+            abi.encodeCall(IJobs.challenge, (_key(spec), _bargain(spec), _result(6))),
             IJobs.WrongCommitment.selector
         );
         vm.warp(block.timestamp + 901);
         _refuse(
-            consumer, abi.encodeCall(IJobs.challenge, (_key(spec), _bargain(spec), _receipt(5))), IJobs.TooLate.selector
+            consumer, abi.encodeCall(IJobs.challenge, (_key(spec), _bargain(spec), _result(5))), IJobs.TooLate.selector
         );
     }
 
@@ -355,7 +355,7 @@ contract FaultsTest is Fixture {
         spec = _settled(2, units);
         jobId = _jobId(spec);
         vm.prank(consumer);
-        market.challenge(_key(spec), _bargain(spec), _receipt(units));
+        market.challenge(_key(spec), _bargain(spec), _result(units));
         _assertStatus(spec, Status.Challenged);
     }
 
@@ -364,16 +364,16 @@ contract FaultsTest is Fixture {
             _nodeSignatures(TypedData.challengeAnswerHash(jobId, keccak256("result"), available), 2);
         bytes memory crossed = abi.encodeCall(
             IJobs.answerChallenge,
-            (_key(spec), _bargain(spec), _receipt(units), consumer, !available, _members(), signatures)
+            (_key(spec), _bargain(spec), _result(units), consumer, !available, _members(), signatures)
         );
         _refuse(crossed, IJobs.WrongNode.selector);
         bytes memory elsewhere = abi.encodeCall(
             IJobs.answerChallenge,
-            (_key(spec), _bargain(spec), _receipt(units), sponsor, available, _members(), signatures)
+            (_key(spec), _bargain(spec), _result(units), sponsor, available, _members(), signatures)
         );
         _refuse(elsewhere, IJobs.WrongCommitment.selector);
         market.answerChallenge(
-            _key(spec), _bargain(spec), _receipt(units), consumer, available, _members(), signatures
+            _key(spec), _bargain(spec), _result(units), consumer, available, _members(), signatures
         );
     }
 
@@ -397,11 +397,11 @@ contract FaultsTest is Fixture {
     function test_an_unanswered_challenge_pays_the_provider_and_returns_the_bond() public {
         (JobSpec memory spec,) = _challenged(5);
         _refuse(
-            abi.encodeCall(IJobs.closeChallenge, (_key(spec), _bargain(spec), _receipt(5), consumer)),
+            abi.encodeCall(IJobs.closeChallenge, (_key(spec), _bargain(spec), _result(5), consumer)),
             IJobs.TooEarly.selector
         );
         vm.warp(block.timestamp + 701);
-        market.closeChallenge(_key(spec), _bargain(spec), _receipt(5), consumer);
+        market.closeChallenge(_key(spec), _bargain(spec), _result(5), consumer);
         uint256 earned = COMPUTE + 5 * UNIT;
         _assertMoney(2 * PRICE + earned + 2 * FEE, int256(earned), 0, 2 * PRICE);
     }

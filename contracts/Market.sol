@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {TradeDesk} from "./TradeDesk.sol";
+import {MarketExtension} from "./MarketExtension.sol";
 import {IJobs} from "./interfaces/IJobs.sol";
 import {ILedger} from "./interfaces/ILedger.sol";
 import {Closing} from "./market/Closing.sol";
@@ -13,10 +13,10 @@ import {TokenFee, Windows} from "./types/Money.sol";
 
 /// @title The market
 /// @dev Answers everything in IMarket. The steps that every job takes are here, so that they cost least; all other
-/// calls are passed to the TradeDesk, whose code runs in this contract's storage.
+/// calls are passed to the MarketExtension, whose code runs in this contract's storage.
 contract Market is Matching, Verdicts, Settling, Closing {
-    /// See {IMarket-desk}.
-    address public immutable desk;
+    /// See {IMarket-extension}.
+    address public immutable extension;
 
     /// @dev Registry and committee are deployed first, with this contract's address-to-be: each must name it.
     constructor(Parameters memory parameters, Windows memory minimums, TokenFee[] memory tokens)
@@ -25,16 +25,16 @@ contract Market is Matching, Verdicts, Settling, Closing {
     {
         _checkServes(parameters.registry.market());
         _checkServes(parameters.committee.market());
-        desk = address(new TradeDesk(address(this), parameters));
+        extension = address(new MarketExtension(address(this), parameters));
         for (uint256 i = 0; i < tokens.length; ++i) {
             _admit(tokens[i].token, tokens[i].fee);
         }
     }
 
-    /// Carry a call out with the desk's code, and answer as it does.
+    /// Run a call with the extension's code, and return or revert as it does.
     // solhint-disable-next-line no-complex-fallback
     fallback() external payable {
-        address target = desk;
+        address target = extension;
         // solhint-disable-next-line no-inline-assembly
         assembly {
             calldatacopy(0, 0, calldatasize())

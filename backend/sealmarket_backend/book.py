@@ -17,7 +17,7 @@ from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
-from sealmarket_enclave.protocol.job import Parameters
+from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
@@ -47,12 +47,13 @@ class OrderBook:
         """Accept a request. Posting it twice is the same as once.
 
         Raises:
-            Rejected: out of date, without assets, or not signed by its consumer and payer.
+            Rejected: out of date, with too few or too many assets, or not signed by its consumer and payer.
         """
         request = signed.request
         self._require_current(request.expiry, now)
-        if not request.assets:
-            raise Rejected("a request names at least one asset", remedy="choose an asset")
+        count = len(request.assets)
+        if not 1 <= count <= MAX_ASSETS:
+            raise Rejected(f"a request names 1 to {MAX_ASSETS} assets, found {count}", remedy="choose other assets")
         self._require_signature(request, signed.signature, request.consumer)
         if request.payer != request.consumer:
             self._require_signature(request, signed.payer_signature, request.payer)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealmarket.chain.events import (
-    AssetPublished,
     AssetRevoked,
     ChainEvent,
     JobDecided,
@@ -25,8 +24,9 @@ from sealmarket.chain.events import (
     JobSettled,
     JobStopped,
     OtherEvent,
-    TermsChanged,
+    TermsTightened,
     UnreadableLog,
+    VersionPublished,
 )
 from sealmarket.chain.follow import Cursor, EventRange, Follower, Rewound
 from sealmarket.chain.interface import ChainReader
@@ -174,7 +174,7 @@ class Index:
 
     def _apply(self, connection: sqlite3.Connection, event: ChainEvent, time: int) -> None:
         match event:
-            case AssetPublished() | TermsChanged() | AssetRevoked():
+            case VersionPublished() | TermsTightened() | AssetRevoked():
                 _apply_to_assets(connection, event)
             case UnreadableLog():
                 _leave_alone(connection, event)
@@ -271,9 +271,9 @@ def _is_unreadable(connection: sqlite3.Connection, subject: Bytes32) -> bool:
     return connection.execute("SELECT 1 FROM unreadable WHERE subject = ?", (subject,)).fetchone() is not None
 
 
-def _apply_to_assets(connection: sqlite3.Connection, event: AssetPublished | TermsChanged | AssetRevoked) -> None:
+def _apply_to_assets(connection: sqlite3.Connection, event: VersionPublished | TermsTightened | AssetRevoked) -> None:
     match event:
-        case AssetPublished():
+        case VersionPublished():
             connection.execute(
                 "INSERT OR REPLACE INTO assets (asset_id, version, owner, seal, terms, terms_version)"
                 " VALUES (?, ?, ?, ?, ?, 1)",
@@ -285,7 +285,7 @@ def _apply_to_assets(connection: sqlite3.Connection, event: AssetPublished | Ter
                     canonical_json(event.terms),
                 ),
             )
-        case TermsChanged():
+        case TermsTightened():
             connection.execute(
                 "UPDATE assets SET terms = ?, terms_version = ? WHERE asset_id = ? AND version = ?",
                 (canonical_json(event.terms), event.terms_version, event.asset_id, event.version),

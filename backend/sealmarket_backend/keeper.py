@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from sealmarket.chain import Chain, ChainError, Reverted, Sender
 from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import AssetOffer, Deal, Receipt, core_of
+from sealmarket.chain.contracts import AssetOffer, Match, SettledResult, core_of
 from sealmarket.chain.model import Enclave
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.book import Committee
@@ -132,7 +132,7 @@ class Keeper:
 
     def _match_call(self, proposal: Proposal) -> Call:
         offers = tuple(AssetOffer(order=order) for order in proposal.offers)
-        return self._chain.market.match(Deal(request=proposal.request, compute=proposal.compute, offers=offers))
+        return self._chain.market.match(Match(request=proposal.request, compute=proposal.compute, offers=offers))
 
     def _job(self, view: JobView, now: int) -> None:
         slot = self._chain.at(self._chain.head()).job(view.request_hash)
@@ -201,7 +201,7 @@ class Keeper:
     def _acknowledge(self, view: JobView) -> None:
         signed = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
         if signed and view.result_hash and self._acknowledges(signed, view.result_hash):
-            self._sender.send(self._chain.market.acknowledge(view.spec, _receipt(view), signed.signature))
+            self._sender.send(self._chain.market.acknowledge(view.spec, _settled_result(view), signed.signature))
 
     @staticmethod
     def _acknowledges(signed: SignedAcknowledgement, result_hash: Bytes32) -> bool:
@@ -215,7 +215,7 @@ class Keeper:
             case Status.QUOTED | Status.ACCEPTED:
                 self._sender.send(market.close(view.spec, _enclave(view)))
             case Status.SETTLED:
-                self._sender.send(market.mature(view.spec, _receipt(view)))
+                self._sender.send(market.mature(view.spec, _settled_result(view)))
             case _:
                 return
 
@@ -273,5 +273,5 @@ def _enclave(view: JobView) -> Enclave:
     return Enclave(evidence_hash, view.decision.enclave_signer, view.decision.enclave_key_hash)
 
 
-def _receipt(view: JobView) -> Receipt:
-    return Receipt(view.result_hash or ZERO_HASH, view.receipt or ZERO_HASH, view.units)
+def _settled_result(view: JobView) -> SettledResult:
+    return SettledResult(view.result_hash or ZERO_HASH, view.receipt or ZERO_HASH, view.units)

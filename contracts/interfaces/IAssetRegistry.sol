@@ -8,8 +8,8 @@ import {AssetLimit} from "../types/Orders.sol";
 /// @notice Within a version, terms only tighten; loosening is a new version with new shares. What holds for a job is
 /// the conjunction of the policy under which the shares were made and the terms recorded here: the market enforces
 /// what the chain can check, the oracle nodes the rest (allow-list, policy).
-/// @dev Trust: the market named at deployment moves uses and budget and nothing else. Nobody but the owner can touch
-/// an asset's terms; nobody at all can loosen them. No role can transfer, pause or delete an asset.
+/// @dev Trust: the market named at deployment moves uses and budget and nothing else. Only the owner can change an
+/// asset's terms, and no caller can loosen them. No role can transfer, pause or delete an asset.
 interface IAssetRegistry {
     /// @notice A version came into force; `location` is a hint where the sealed container may be found.
     event VersionPublished(
@@ -59,7 +59,7 @@ interface IAssetRegistry {
 
     /// @notice Record a new asset and its version 1; the caller becomes its owner.
     /// @param salt Any value that the creator has not used before.
-    /// @param location A hint for readers, kept in the event only; nothing rests on it.
+    /// @param location A hint for readers, kept in the event only; no check depends on it.
     /// @return assetId keccak256(abi.encode(keccak256("sealmarket/asset/1"), chainId, registry, creator, salt)).
     function publish(bytes32 salt, Seal calldata seal, Terms calldata terms, string calldata location)
         external
@@ -78,7 +78,7 @@ interface IAssetRegistry {
     /// @notice Replace the terms in force by tighter ones, with effect on every later acceptance and release.
     /// @dev Tighter or equal in each of: price (not lower), expiry, maxUses, purposes, minGrade, budget, perJobCap,
     /// followsCommittees. Sets may be replaced but not emptied: nodes hold the conjunction with the policy, so that a
-    /// superset root admits nobody new. The token stays.
+    /// superset root admits no new party. The token cannot change.
     function tighten(bytes32 assetId, uint32 version, Terms calldata terms) external;
 
     /// @notice Replace the root of allowed (measurement, workload) leaves; as `tighten` with that one field.
@@ -101,7 +101,8 @@ interface IAssetRegistry {
         bytes32[] calldata proof
     ) external returns (Reservation memory);
 
-    /// @notice Give back what a job took and was not accepted with. Market only; never fails for a claim that stands.
+    /// @notice Give back the use and budget of a job that was not accepted. Market only; never fails for a claim that
+    /// the market took.
     function release(AssetClaim[] calldata claims) external;
 
     /// @notice Whether the terms that a job was matched under are still in force: unchanged, not revoked, not expired.

@@ -10,7 +10,7 @@ import {
     JobKey,
     JobSpec,
     Payout,
-    Receipt,
+    SettledResult,
     Status
 } from "../types/Jobs.sol";
 import {Match} from "../types/Orders.sol";
@@ -34,35 +34,42 @@ import {IAssetRegistry} from "./IAssetRegistry.sol";
 ///   Settled  --acknowledge, or mature when overdue-> Matured   None
 ///   Settled  --challenge (consumer, payer)-------> Challenged
 ///   Challenged --answerChallenge, available------> Matured     None
-///   Challenged --answerChallenge, not to be had--> Expired     ResultWithheld
+///   Challenged --answerChallenge, unavailable----> Expired     ResultWithheld
 ///   Challenged --closeChallenge, overdue---------> Matured     None
 /// Each transition except `mature`, `close` and `closeChallenge` must come by the deadline of the state it leaves;
 /// those three only after it. The end states are Matured, Refused, Stopped, Failed, Expired, Cancelled.
 ///
-/// Money, with O the owners' prices, C the flat compute price, U = unitPrice * maxUnits, u = unitPrice * units used,
-/// P the penalty, F the oracle fees set aside, f those used:
-///   at match   the payer's balance gives O + C + U + F, the provider's stake gives O + P
-///   fault                 payer gets        provider gets   stake gets   owners     burned
-///   NoQuote               all               0               O            0          P
-///   PlatformRefused       all - f           0               O            0          P
-///   EvidenceWithheld      all - f           0               O            0          P
-///   RequestRefused        all - f - fee     fee             O + P        0          0
-///   TermsRefused          all - f           0               O + P        0          0
-///   InputRefused          all - f           0               O + P        0          0
-///   CommitteeSilent       all               0               O + P        0          0
-///   Withdrawn             all               0               O + P        0          0
-///   (accepted: what was set aside for fees and not used returns to the payer)
-///   StoppedBeforeRelease  O + C + U         0               O + P        0          0
-///   InputFailed           its O + C + U     0               O + P        others' O  0
-///   WorkloadFailed        U - u             C + u           O + P        O          0
-///   ProviderSilent        O + C + U         0               0            O          P
-///   settled               U - u             C + u, matured  O + P        O          0
-///   ResultWithheld        O + C + u         0               0            (paid)     P - fees of the answer
+/// The fault table. libraries/FaultTable.sol is the same table, and the only code that divides a job's money.
+/// O: the owners' prices. o: the price of an asset that failed. C: the flat compute price. U = unitPrice * maxUnits.
+/// u = unitPrice * units reported. P: the penalty. F: the oracle fees set aside. f: those that a decision used. R: the
+/// fee of a refused request. B: the bond of an answered challenge. a: the fees of its answer. p: the smaller of a and P.
+/// At the match the payer's balance locks O + C + U + F and the provider's stake locks O + P. At acceptance F - f
+/// returns to the payer. At settlement the payer gets U - u and the owners get O.
+///   fault                 payer gets             provider gets  stake gets  burned  owners get  counter  uses
+///   before acceptance, of O + C + U + F - f and O + P:
+///   NoQuote               O + C + U + F          0              O           P       0           expired  return
+///   PlatformRefused       O + C + U + F - f      0              O           P       0           refused  return
+///   RequestRefused        O + C + U + F - f - R  R              O + P       0       0           -        return
+///   TermsRefused          O + C + U + F - f      0              O + P       0       0           -        return
+///   InputRefused          O + C + U + F - f      0              O + P       0       0           -        return
+///   EvidenceWithheld      O + C + U + F - f      0              O           P       0           refused  return
+///   CommitteeSilent       O + C + U + F          0              O + P       0       0           -        return
+///   Withdrawn             O + C + U + F          0              O + P       0       0           -        return
+///   after acceptance, of O + C + U and O + P:
+///   StoppedBeforeRelease  O + C + U              0              O + P       0       0           -        stay
+///   InputFailed           C + U + o              0              O + P       0       O - o       failed   stay
+///   WorkloadFailed        U - u                  C + u          O + P       0       O           failed   stay
+///   ProviderSilent        O + C + U              0              0           P       O           expired  stay
+///   after settlement, of C + u, O + P and B:
+///   None                  0                      C + u + B - a  O + P       0       -           settled  stay
+///   ResultWithheld        O + C + u              0              0           P - p   -           expired  stay
+/// R is at most O + C + U. B and a are 0 unless the committee answered a challenge: the signers get a, and under
+/// ResultWithheld the challenger gets B + p - a. Without an answer the bond returns to the challenger whole.
 /// @dev The job is one slot, keyed by the request hash: status, deadline, and a commitment to (job id, provider, decide
 /// window, bargain, stage). Later steps pass the JobKey, the Bargain (a quote only its hash) and what the stage added,
 /// all of which follow from the JobSpec; nothing else is stored. Trust: the registry and the committee
-/// named at deployment. The guardian may pause new matches and nothing else. Liveness only: somebody submits; every
-/// state has a way out that needs no party but the clock and anyone to call.
+/// named at deployment. The guardian may pause new matches and nothing else. Liveness only: a
+/// transaction is sent for each step; from every state that is no end, anyone can end the job after its deadline.
 interface IJobs {
     /// @notice A job was made, one more under the compute order with this hashStruct. `feesHeld` is what the payer set
     /// aside for oracle signatures.
@@ -96,7 +103,7 @@ interface IJobs {
     /// end came after settling.
     event JobEnded(bytes32 indexed jobId, Status status, Fault fault, bytes32 evidenceHash, Payout payout);
     event MatchingPaused(bool paused);
-    /// @notice An entry of a batch failed with `reason` (revert data); the others stand.
+    /// @notice An entry of a batch failed with `reason` (revert data); the others took effect.
     event BatchEntryFailed(uint256 indexed index, bytes reason);
 
     /// @notice The guardian has paused new matches.
@@ -130,7 +137,7 @@ interface IJobs {
     error UnknownOutcome(uint8 got, uint8 highest);
     /// @notice Exactly the quorum's number of signatures is taken, each is paid.
     error WrongSignatureCount(uint256 got, uint256 expected);
-    /// @notice Signatures stand by strictly rising member index, of members that exist and were not removed.
+    /// @notice Signatures are in strictly rising order of member index, of members that exist and were not removed.
     error BadSignerIndex(uint8 got, uint256 position);
     /// @notice The signature at `index` is not that member's.
     error WrongNode(uint8 index, address got, address expected);
@@ -181,7 +188,7 @@ interface IJobs {
         JobKey calldata key,
         Bargain calldata bargain,
         Enclave calldata enclave,
-        Receipt calldata receipt,
+        SettledResult calldata result,
         bytes calldata enclaveSignature,
         bytes calldata acknowledgement
     ) external;
@@ -203,28 +210,28 @@ interface IJobs {
     /// @notice Withdraw a job before it was quoted. Consumer or payer.
     function cancel(JobKey calldata key, Bargain calldata bargain) external;
 
-    /// @notice Say that the result arrived: pays the provider. Anyone, with the consumer's signature over
+    /// @notice Confirm that the result arrived: pays the provider. Anyone, with the consumer's signature over
     /// Acknowledgement(jobId, resultHash), which may be empty when the consumer calls.
     function acknowledge(
         JobKey calldata key,
         Bargain calldata bargain,
-        Receipt calldata receipt,
+        SettledResult calldata result,
         bytes calldata signature
     ) external;
 
     /// @notice Pay the provider of a settled job whose challenge window has passed. Anyone.
-    function mature(JobKey calldata key, Bargain calldata bargain, Receipt calldata receipt) external;
+    function mature(JobKey calldata key, Bargain calldata bargain, SettledResult calldata result) external;
 
-    /// @notice Claim, against a bond from the caller's free balance, that the result's ciphertext is not to be had.
+    /// @notice Claim, against a bond from the caller's free balance, that the result's ciphertext is unavailable.
     /// Consumer or payer.
-    function challenge(JobKey calldata key, Bargain calldata bargain, Receipt calldata receipt) external;
+    function challenge(JobKey calldata key, Bargain calldata bargain, SettledResult calldata result) external;
 
     /// @notice Answer a challenge: ChallengeAnswer(jobId, resultHash, available), t signatures if available, else
     /// max(t, n - t + 1). If available the bond, less the answer's fees, goes to the provider.
     function answerChallenge(
         JobKey calldata key,
         Bargain calldata bargain,
-        Receipt calldata receipt,
+        SettledResult calldata result,
         address challenger,
         bool available,
         Members calldata members,
@@ -235,7 +242,7 @@ interface IJobs {
     function closeChallenge(
         JobKey calldata key,
         Bargain calldata bargain,
-        Receipt calldata receipt,
+        SettledResult calldata result,
         address challenger
     ) external;
 

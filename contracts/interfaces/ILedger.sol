@@ -8,8 +8,8 @@ import {Members} from "../types/Committees.sol";
 /// @title Deposits, stakes, credits and oracle fees, per token and holder
 /// @notice One slot per (token, holder). Conservation, per token: deposits - withdrawals = free + staked + unbonding
 /// + locked in jobs + unclaimed oracle fees + burned, where what was burned is the sum of JobEnded's `burned`: it stays
-/// here and belongs to nobody. A free balance falls only by its holder's call or by a job its
-/// holder signed; a stake only by a job its holder signed.
+/// in the contract and no call can move it. A free balance falls only by its holder's call or by a job that its holder
+/// signed; a stake only by a job its holder signed.
 /// @dev Trust: admitted tokens do not rebase and do not charge on transfer. The first is kept out by the deployment's
 /// list; the second is refused by balance check. A token that reverts or blocks holds up only its own withdrawals.
 interface ILedger {
@@ -45,7 +45,7 @@ interface ILedger {
     error InsufficientStake(address token, address holder, uint256 got, uint256 needed);
     /// @notice Nothing unbonds, or it is not ready (readyAt 0: nothing).
     error NotUnbonded(uint256 timestamp, uint40 readyAt);
-    /// @notice The receiver refused the coin; the balance stands, withdraw to another address.
+    /// @notice The receiver refused the coin; the balance is unchanged; withdraw to another address.
     error CoinTransferFailed(address to, uint256 amount);
     /// @notice No job has used this epoch with this token.
     error FeeBookNotOpened(uint32 epoch, address token);
@@ -56,8 +56,8 @@ interface ILedger {
     /// @notice Deposit for another.
     function depositFor(address token, address holder, uint256 amount) external payable;
 
-    /// @notice Deposit with an ERC-2612 permit in place of an approval. A permit that somebody has already submitted
-    /// does no harm: the allowance decides.
+    /// @notice Deposit with an ERC-2612 permit in place of an approval. A permit that was already submitted is no
+    /// error: the allowance decides.
     function depositWithPermit(address token, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
 
     /// @notice Take free balance out, to any address.

@@ -8,15 +8,15 @@ import {IOrders} from "./IOrders.sol";
 /// @title The market: orders, jobs, and the ledger that they move
 /// @dev No proxy, no owner. EIP-712 domain: name "Sealmarket", version "1", the live chain id, this contract.
 interface IMarket is ILedger, IOrders, IJobs {
-    /// @notice Run several calls as the caller; one that fails is reported and does not spoil the others.
+    /// @notice Run several calls as the caller; one that fails is reported and does not revert the others.
     /// @param calls ABI-encoded calls of this contract. No coin can be sent along.
     /// @return succeeded Whether each call went through.
     function batch(bytes[] calldata calls) external returns (bool[] memory succeeded);
 
-    /// @notice Stop or resume new matches. Guardian only; running jobs are out of its reach.
+    /// @notice Stop or resume new matches. Guardian only; running jobs are not affected.
     function setPaused(bool paused) external;
 
-    /// @notice Take note that an epoch's removed members are now those in `removed`. Committee contract only.
+    /// @notice Record that an epoch's removed members are now those in `removed`. Committee contract only.
     function noteRemoved(uint32 epoch, uint16 removed) external;
 
     /// @notice Who may pause new matches.
@@ -24,5 +24,5 @@ interface IMarket is ILedger, IOrders, IJobs {
 
     /// @notice The contract whose code answers all calls but matchJob, quote, decide, settle, close and batch, in this
     /// one's storage; created with this one and fixed for good.
-    function desk() external view returns (address);
+    function extension() external view returns (address);
 }

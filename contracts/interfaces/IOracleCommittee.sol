@@ -25,7 +25,7 @@ interface IOracleCommittee {
     error KeyCountMismatch(uint256 got, uint256 expected);
     /// @notice The threshold is 1 to the number of members.
     error BadThreshold(uint8 got, uint256 members);
-    /// @notice A signer or key hash is zero or stands twice; `index` is the later place.
+    /// @notice A signer or key hash is zero or occurs twice; `index` is that of the second occurrence.
     error BadMember(uint256 index, address signer, bytes32 hpkeKeyHash);
     /// @notice No such epoch.
     error UnknownEpoch(uint32 epoch);

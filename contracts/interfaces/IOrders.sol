@@ -30,7 +30,7 @@ interface IOrders {
     error OrderFilled(bytes32 orderHash, uint256 used, uint32 volume);
     /// @notice The request has had its job, or was cancelled.
     error RequestUsed(bytes32 requestHash);
-    /// @notice `party` is not in the set that `root` stands for.
+    /// @notice `party` is not in the set that `root` commits to.
     error NotInSet(address party, bytes32 root);
     /// @notice Only the consumer or the payer may do this.
     error NotRequestParty(address got, address consumer, address payer);

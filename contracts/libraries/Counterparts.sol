@@ -3,10 +3,10 @@ pragma solidity ^0.8.27;
 
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 
-/// @title Sets of parties behind one word
+/// @title Sets of parties, each committed to by one bytes32
 library Counterparts {
-    /// @notice Whether `party` is in the set: root 0 is everybody, else a sorted-pair Merkle root over the leaves
-    /// keccak256(bytes.concat(keccak256(abi.encode(party)))).
+    /// @notice Whether `party` is in the set: root 0 contains every party, any other is a sorted-pair Merkle root over
+    /// the leaves keccak256(bytes.concat(keccak256(abi.encode(party)))).
     function includes(bytes32 root, address party, bytes32[] calldata proof) internal pure returns (bool) {
         if (root == 0) return true;
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(party))));

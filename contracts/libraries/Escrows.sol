@@ -6,17 +6,22 @@ import {Bargain} from "../types/Jobs.sol";
 
 /// @notice What a job locks, from its bargain alone.
 struct Escrow {
-    /// Sum of the owners' prices.
+    /// O: the sum of the owners' prices. The payer and the provider's stake have locked it once each.
     uint256 owners;
-    /// Flat compute price.
+    /// C: the flat compute price, locked by the payer.
     uint256 compute;
-    /// Price of all units that the job may meter.
+    /// U: the price of all units that the job may meter, locked by the payer.
     uint256 metered;
+    /// P: the penalty, locked by the provider's stake.
+    uint256 penalty;
+    /// Bit i is set for every asset i of the job.
+    uint256 everyOwner;
 }
 
 /// @title The arithmetic of a job's money
 library Escrows {
-    /// @dev No overflow: sums of at most 17 numbers below 2^128, and a product of 128 and 32 bits.
+    /// @notice What the job locks.
+    /// @dev No overflow: sums of at most 16 numbers below 2^128, and a product of 128 and 32 bits.
     function lockedBy(Bargain calldata bargain) internal pure returns (Escrow memory escrow) {
         unchecked {
             AssetClaim[] calldata claims = bargain.claims;
@@ -24,28 +29,23 @@ library Escrows {
                 escrow.owners += claims[i].price;
             }
             escrow.compute = bargain.computePrice;
-            escrow.metered = uint256(bargain.unitPrice) * bargain.maxUnits;
+            escrow.metered = priceOf(bargain, bargain.maxUnits);
+            escrow.penalty = bargain.penalty;
+            escrow.everyOwner = (1 << claims.length) - 1;
         }
     }
 
-    /// @notice All that the payer locked but the oracle fees.
-    function total(Escrow memory escrow) internal pure returns (uint256) {
+    /// @notice The price of `units`.
+    function priceOf(Bargain calldata bargain, uint32 units) internal pure returns (uint256) {
         unchecked {
-            return escrow.owners + escrow.compute + escrow.metered;
-        }
-    }
-
-    /// @notice What the provider's stake locks.
-    function stake(Escrow memory escrow, Bargain calldata bargain) internal pure returns (uint256) {
-        unchecked {
-            return escrow.owners + bargain.penalty;
+            return uint256(bargain.unitPrice) * units;
         }
     }
 
     /// @notice What the provider earns for `units`.
     function earned(Bargain calldata bargain, uint32 units) internal pure returns (uint256) {
         unchecked {
-            return bargain.computePrice + uint256(bargain.unitPrice) * units;
+            return bargain.computePrice + priceOf(bargain, units);
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-/// @notice Oracle fees of one (epoch, token) in one word: fee (64 bits), members (8), threshold (8), then 16 bits
+/// @notice Oracle fees of one (epoch, token) in one uint256: fee (64 bits), members (8), threshold (8), then 16 bits
 /// for each member's unclaimed signatures.
 type FeeBook is uint256;
 
@@ -34,7 +34,7 @@ library FeeBooks {
         return uint8(FeeBook.unwrap(book) >> 72);
     }
 
-    /// @notice Signatures that refuse or stop: so many that the rest can accept no more, and no fewer than accept.
+    /// @notice Signatures that refuse or stop: enough that the other members cannot accept, and at least the threshold.
     function refusingQuorum(FeeBook book) internal pure returns (uint256) {
         unchecked {
             // The threshold is never above the number of members.
@@ -71,7 +71,7 @@ library FeeBooks {
         updated = FeeBook.wrap(word);
     }
 
-    /// @notice Set a member's counter to 0 and say what it was.
+    /// @notice Set a member's counter to 0 and return its old value.
     function claim(FeeBook book, uint256 index) internal pure returns (FeeBook updated, uint256 counted) {
         counted = unclaimed(book, index);
         updated = FeeBook.wrap(FeeBook.unwrap(book) - (counted << _shift(index)));

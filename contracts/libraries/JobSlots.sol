@@ -3,7 +3,7 @@ pragma solidity ^0.8.27;
 
 import {Status} from "../types/Jobs.sol";
 
-/// @notice A job in one word: status (8 bits), deadline of the window that it waits in (40), and a commitment to
+/// @notice A job in one uint256: status (8 bits), deadline of its current window (40), and a commitment to
 /// everything else (208): finding another opening of it means inverting 208 bits.
 type JobSlot is uint256;
 

@@ -4,11 +4,11 @@ pragma solidity ^0.8.27;
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
-/// @title Signatures of people: ECDSA first, the signer's own contract (ERC-1271) second
-/// @dev ECDSA refuses the zero signer and high s. ECDSA first is cheaper, and keeps accounts whole that have both a
-/// key and code.
+/// @title Signatures of accounts: ECDSA first, the signer's own contract (ERC-1271) second
+/// @dev ECDSA refuses the zero signer and high s. ECDSA first is cheaper, and an account that has both a key and
+/// code can still sign with its key.
 library Signatures {
-    /// Bounds what a signer's contract can burn of a batch's gas.
+    /// Bounds the gas that a signer's contract can use of a batch.
     uint256 internal constant ERC1271_GAS = 400_000;
 
     /// @notice Whether `signature` over `digest` is `signer`'s.

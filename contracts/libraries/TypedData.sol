@@ -2,15 +2,15 @@
 pragma solidity ^0.8.27;
 
 import {AssetClaim, AssetUse} from "../types/Assets.sol";
-import {Bargain, Decision, Enclave, FailureReport, JobSpec, Receipt} from "../types/Jobs.sol";
+import {Bargain, Decision, Enclave, FailureReport, JobSpec, SettledResult} from "../types/Jobs.sol";
 import {AssetLimit, AssetOrder, ComputeOrder, Request} from "../types/Orders.sol";
 
-/// @title EIP-712 hashes of everything that anybody signs
+/// @title EIP-712 hashes of all signed documents
 /// @dev A struct of values is one word per field, in calldata and in memory alike, and that is also how EIP-712 encodes
-/// it. So documents in calldata are copied as they lie, behind their type hash, and those in memory are hashed where
-/// they lie: the word in front is lent to the type hash, the word of a closing array to the array's hash, and both are
-/// put back. Encoding field by field would cost ten times as much. Words are hashed as they come, dirty upper bits
-/// included; that makes another hash, which nobody has signed and no job was made from.
+/// it. Documents in calldata are therefore copied unchanged behind their type hash. Documents in memory are hashed in
+/// place: the type hash overwrites the word before the struct, the array's hash the word of a closing array, and both
+/// words are restored afterwards. Encoding field by field would cost ten times as much. Words are hashed with dirty
+/// upper bits, if any: the hash then differs from every hash that was signed or that a job was made from.
 /* solhint-disable no-inline-assembly */
 library TypedData {
     bytes32 internal constant DOMAIN_TYPEHASH =
@@ -107,7 +107,7 @@ library TypedData {
         assembly ("memory-safe") {
             place := order
         }
-        // The last field stands where a closing array would.
+        // The last field takes the position of a closing array.
         return _hashCopied(place, 11, COMPUTE_ORDER_TYPEHASH, bytes32(order.salt));
     }
 
@@ -196,9 +196,9 @@ library TypedData {
     }
 
     /// @notice The settlement that ends a job: `last` is true, since a job settles once.
-    function settlementHash(bytes32 jobId, Receipt memory receipt) internal pure returns (bytes32) {
+    function settlementHash(bytes32 jobId, SettledResult memory result) internal pure returns (bytes32) {
         return keccak256(
-            abi.encode(SETTLEMENT_TYPEHASH, jobId, receipt.resultHash, receipt.receiptHash, receipt.units, true)
+            abi.encode(SETTLEMENT_TYPEHASH, jobId, result.resultHash, result.receiptHash, result.units, true)
         );
     }
 
@@ -216,7 +216,7 @@ library TypedData {
         return keccak256(abi.encode(CHALLENGE_ANSWER_TYPEHASH, jobId, resultHash, available));
     }
 
-    /// @notice What the stages of a job add to its commitment: their words as they lie, behind no type hash.
+    /// @notice What the stages of a job add to its commitment: the hash of their words, without a type hash.
     function hashStage(Enclave calldata enclave) internal pure returns (bytes32) {
         uint256 place;
         assembly ("memory-safe") {
@@ -225,10 +225,10 @@ library TypedData {
         return _hashWords(place, 3);
     }
 
-    function hashStage(Receipt calldata receipt) internal pure returns (bytes32) {
+    function hashStage(SettledResult calldata result) internal pure returns (bytes32) {
         uint256 place;
         assembly ("memory-safe") {
-            place := receipt
+            place := result
         }
         return _hashWords(place, 3);
     }

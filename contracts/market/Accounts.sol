@@ -47,9 +47,9 @@ abstract contract Accounts is MarketState {
             account.free += uint88(paid);
             account.staked += uint88(stakeReturned);
             if (tally == Tally.Settled && account.settled != type(uint24).max) account.settled += 1;
-            if (tally == Tally.Refused && account.refused != type(uint16).max) account.refused += 1;
-            if (tally == Tally.Expired && account.expired != type(uint16).max) account.expired += 1;
-            if (tally == Tally.Failed && account.failed != type(uint8).max) account.failed += 1;
+            else if (tally == Tally.Refused && account.refused != type(uint16).max) account.refused += 1;
+            else if (tally == Tally.Expired && account.expired != type(uint16).max) account.expired += 1;
+            else if (tally == Tally.Failed && account.failed != type(uint8).max) account.failed += 1;
         }
         _accounts[token][provider] = account;
     }

@@ -2,12 +2,12 @@
 pragma solidity ^0.8.27;
 
 import {Escrows} from "../libraries/Escrows.sol";
+import {FaultTable} from "../libraries/FaultTable.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Bargain, Enclave, Fault, JobKey, Payout, Status} from "../types/Jobs.sol";
-import {Tally} from "../types/Money.sol";
 import {Endings} from "./Endings.sol";
 
-/// @title The way out of a job that nobody takes a step of
+/// @title How a job ends whose next step is overdue
 abstract contract Closing is Endings {
     /// See {IJobs-close}.
     function close(JobKey calldata key, Bargain calldata bargain, Enclave calldata enclave) external {
@@ -15,25 +15,16 @@ abstract contract Closing is Endings {
         bytes32 evidenceHash = enclave.evidenceHash;
         if (status == Status.Matched) {
             _checkOverdue(key, bargain, status, 0);
-            _undo(key, bargain, Status.Expired, Fault.NoQuote, 0);
+            _carryOut(Fault.NoQuote, key, bargain, 0, _undecided(Fault.NoQuote, bargain));
         } else if (status == Status.Quoted) {
             _checkOverdue(key, bargain, status, evidenceHash);
-            _undo(key, bargain, Status.Expired, Fault.CommitteeSilent, evidenceHash);
+            Payout memory payout = _undecided(Fault.CommitteeSilent, bargain);
+            _carryOut(Ending(Fault.CommitteeSilent, evidenceHash), key, bargain, payout);
         } else {
             _checkOverdue(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
-            _slash(key, bargain, evidenceHash);
+            Payout memory payout =
+                FaultTable.afterAcceptance(Fault.ProviderSilent, Escrows.lockedBy(bargain), 0, 0, 0);
+            _carryOut(Ending(Fault.ProviderSilent, evidenceHash), key, bargain, payout);
         }
-    }
-
-    /// After acceptance: the owners are paid from the stake of the provider that went silent.
-    function _slash(JobKey calldata key, Bargain calldata bargain, bytes32 evidenceHash) private {
-        Payout memory payout;
-        payout.refunded = uint128(Escrows.total(Escrows.lockedBy(bargain)));
-        payout.burned = bargain.penalty;
-        (payout.ownersPaid,) = _payOwners(bargain, type(uint256).max);
-
-        _credit(bargain.token, bargain.payer, payout.refunded);
-        _releaseProvider(bargain.token, key.provider, 0, 0, Tally.Expired);
-        _end(key, Status.Expired, Fault.ProviderSilent, evidenceHash, payout);
     }
 }

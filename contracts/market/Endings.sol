@@ -2,67 +2,66 @@
 pragma solidity ^0.8.27;
 
 import {IJobs} from "../interfaces/IJobs.sol";
-import {Escrow, Escrows} from "../libraries/Escrows.sol";
+import {Escrows} from "../libraries/Escrows.sol";
+import {FaultTable} from "../libraries/FaultTable.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {AssetClaim} from "../types/Assets.sol";
-import {Bargain, Enclave, Fault, JobKey, Payout, Receipt, Status} from "../types/Jobs.sol";
-import {Tally} from "../types/Money.sol";
+import {Bargain, Enclave, Fault, JobKey, Payout, SettledResult} from "../types/Jobs.sol";
 import {JobBook} from "./JobBook.sol";
 
-/// @title What several ways out of a job have in common
+/// @title How every job ends: by one row of the fault table
+/// @dev The compiler copies `_carryOut` for each constant fault, which saves gas and costs code. Only the common rows
+/// (`None`, `NoQuote`) pass a constant; the others pass an Ending, through memory, and share one copy.
 abstract contract Endings is JobBook {
-    /// Pay the provider and give its stake back.
-    function _mature(JobKey calldata key, Bargain calldata bargain, uint32 units) internal {
-        _maturePaying(key, bargain, units, 0);
+    struct Ending {
+        Fault fault;
+        bytes32 evidenceHash;
     }
 
-    /// As `_mature`, with `extra` from a lost challenge.
-    function _maturePaying(JobKey calldata key, Bargain calldata bargain, uint32 units, uint256 extra) internal {
-        uint256 stake = Escrows.stake(Escrows.lockedBy(bargain), bargain);
-        _endMatured(key, bargain.token, Escrows.earned(bargain, units) + extra, stake);
-    }
-
-    function _endMatured(JobKey calldata key, address token, uint256 paid, uint256 stake) internal {
-        Payout memory payout;
-        payout.paid = uint128(paid);
-        payout.stakeReturned = uint128(stake);
-        _releaseProvider(token, key.provider, paid, stake, Tally.Settled);
-        _end(key, Status.Matured, Fault.None, 0, payout);
-    }
-
-    /// Before acceptance: everything goes back, but for the penalty of a provider that never quoted.
-    function _undo(
+    /// Carry out a row: the one place where the end of a job moves money.
+    function _carryOut(
+        Fault fault,
         JobKey calldata key,
         Bargain calldata bargain,
-        Status status,
-        Fault fault,
-        bytes32 evidenceHash
+        bytes32 evidenceHash,
+        Payout memory payout
     ) internal {
-        Escrow memory escrow = Escrows.lockedBy(bargain);
-        bool providersFault = fault == Fault.NoQuote;
-        Payout memory payout;
-        payout.refunded = uint128(Escrows.total(escrow) + _bookOf(bargain.epoch, bargain.token).reserve());
-        payout.burned = providersFault ? bargain.penalty : 0;
-        payout.stakeReturned = uint128(Escrows.stake(escrow, bargain) - payout.burned);
-
-        _registry.release(bargain.claims);
-        _credit(bargain.token, bargain.payer, payout.refunded);
-        Tally tally = providersFault ? Tally.Expired : Tally.None;
-        _releaseProvider(bargain.token, key.provider, 0, payout.stakeReturned, tally);
-        _end(key, status, fault, evidenceHash, payout);
+        address token = bargain.token;
+        if (FaultTable.returnsUses(fault)) _registry.release(bargain.claims);
+        _credit(token, bargain.payer, payout.refunded);
+        if (payout.ownersPaid != 0) _payOwners(bargain, payout.ownersPaid);
+        _releaseProvider(token, key.provider, payout.paid, payout.stakeReturned, FaultTable.tallyOf(fault));
+        _end(key, FaultTable.statusOf(fault), fault, evidenceHash, payout);
     }
 
-    /// Credit each owner its price, but that of asset `except`.
-    /// @return paid Bitmap of the assets whose owners were credited. @return sum What they were credited.
-    function _payOwners(Bargain calldata bargain, uint256 except) internal returns (uint16 paid, uint256 sum) {
+    function _carryOut(Ending memory ending, JobKey calldata key, Bargain calldata bargain, Payout memory payout)
+        internal
+    {
+        _carryOut(ending.fault, key, bargain, ending.evidenceHash, payout);
+    }
+
+    /// The payout of a job that ends before a decision: no signature has used the fees that were set aside.
+    function _undecided(Fault fault, Bargain calldata bargain) internal view returns (Payout memory) {
+        uint256 fees = _bookOf(bargain.epoch, bargain.token).reserve();
+        return FaultTable.beforeAcceptance(fault, Escrows.lockedBy(bargain), fees, 0);
+    }
+
+    /// Pay the provider of a settled job that no answered challenge concerns.
+    function _mature(JobKey calldata key, Bargain calldata bargain, uint256 owners, uint256 earned) internal {
+        Payout memory payout = FaultTable.afterSettlement(Fault.None, owners, bargain.penalty, earned, 0, 0);
+        _carryOut(Fault.None, key, bargain, 0, payout);
+    }
+
+    /// Credit the price of each asset in the bitmap to its owner.
+    /// @return sum What they were credited.
+    function _payOwners(Bargain calldata bargain, uint256 assets) internal returns (uint256 sum) {
         AssetClaim[] calldata claims = bargain.claims;
         address token = bargain.token;
         for (uint256 i = 0; i < claims.length; ++i) {
-            if (i == except) continue;
+            if (assets & (1 << i) == 0) continue;
             uint128 price = claims[i].price;
             _credit(token, claims[i].owner, price);
-            paid |= uint16(1 << i);
             sum += price;
         }
     }
@@ -75,10 +74,10 @@ abstract contract Endings is JobBook {
     function _checkAcknowledged(
         address consumer,
         bytes32 jobId,
-        Receipt calldata receipt,
+        SettledResult calldata result,
         bytes calldata signature
     ) internal view {
-        bytes32 digest = _digest(TypedData.acknowledgementHash(jobId, receipt.resultHash));
+        bytes32 digest = _digest(TypedData.acknowledgementHash(jobId, result.resultHash));
         _checkSignature(consumer, digest, signature);
     }
 

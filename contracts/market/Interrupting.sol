@@ -3,14 +3,14 @@ pragma solidity ^0.8.27;
 
 import {IJobs} from "../interfaces/IJobs.sol";
 import {IOrders} from "../interfaces/IOrders.sol";
-import {Escrow, Escrows} from "../libraries/Escrows.sol";
+import {Escrows} from "../libraries/Escrows.sol";
+import {FaultTable} from "../libraries/FaultTable.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
 import {Bargain, Enclave, FailureReport, Fault, JobKey, Payout, Status} from "../types/Jobs.sol";
-import {Tally} from "../types/Money.sol";
 import {Endings} from "./Endings.sol";
 
-/// @title Ends before a result: withdrawn, stopped by the committee, failed by the enclave's word
+/// @title Ends before a result: withdrawal, stop by the committee, failure signed by the enclave
 abstract contract Interrupting is Endings {
     uint8 private constant CAUSE_INPUT = 1;
     uint8 private constant CAUSE_WORKLOAD = 2;
@@ -21,7 +21,7 @@ abstract contract Interrupting is Endings {
             revert IOrders.NotRequestParty(msg.sender, bargain.consumer, bargain.payer);
         }
         _checkTimely(key, bargain, Status.Matched, 0);
-        _undo(key, bargain, Status.Cancelled, Fault.Withdrawn, 0);
+        _carryOut(Ending(Fault.Withdrawn, 0), key, bargain, _undecided(Fault.Withdrawn, bargain));
     }
 
     /// See {IJobs-stop}.
@@ -38,15 +38,10 @@ abstract contract Interrupting is Endings {
         uint256 required = _bookOf(bargain.epoch, bargain.token).refusingQuorum();
         uint256 signers = _checkQuorum(bargain.epoch, members, signatures, required, digest);
 
-        Escrow memory escrow = Escrows.lockedBy(bargain);
-        Payout memory payout;
-        payout.refunded = uint128(Escrows.total(escrow));
-        payout.stakeReturned = uint128(Escrows.stake(escrow, bargain));
-        _credit(bargain.token, bargain.payer, payout.refunded);
-        _releaseProvider(bargain.token, key.provider, 0, payout.stakeReturned, Tally.None);
-
         emit IJobs.JobStopped(key.jobId, enclave.evidenceHash, reasons, signers);
-        _end(key, Status.Stopped, Fault.StoppedBeforeRelease, enclave.evidenceHash, payout);
+        Payout memory payout =
+            FaultTable.afterAcceptance(Fault.StoppedBeforeRelease, Escrows.lockedBy(bargain), 0, 0, 0);
+        _carryOut(Ending(Fault.StoppedBeforeRelease, enclave.evidenceHash), key, bargain, payout);
     }
 
     /// See {IJobs-fail}.
@@ -60,25 +55,25 @@ abstract contract Interrupting is Endings {
         _checkTimely(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
         _checkEnclave(enclave, TypedData.failureHash(key.jobId, report), enclaveSignature);
         _checkUnits(report.units, bargain.maxUnits);
-        if (report.cause != CAUSE_INPUT && report.cause != CAUSE_WORKLOAD) revert IJobs.UnknownCause(report.cause);
-        bool inputFailed = report.cause == CAUSE_INPUT;
-        uint256 failed = inputFailed ? report.assetIndex : type(uint256).max;
-        if (inputFailed && failed >= bargain.claims.length) {
-            revert IJobs.NoSuchAsset(report.assetIndex, bargain.claims.length);
-        }
-
-        Escrow memory escrow = Escrows.lockedBy(bargain);
-        uint256 owed = inputFailed ? escrow.owners - bargain.claims[failed].price : escrow.owners;
-        Payout memory payout;
-        payout.paid = inputFailed ? 0 : uint128(Escrows.earned(bargain, report.units));
-        payout.refunded = uint128(Escrows.total(escrow) - owed - payout.paid);
-        payout.stakeReturned = uint128(Escrows.stake(escrow, bargain));
-        (payout.ownersPaid,) = _payOwners(bargain, failed);
-        _credit(bargain.token, bargain.payer, payout.refunded);
-        _releaseProvider(bargain.token, key.provider, payout.paid, payout.stakeReturned, Tally.Failed);
+        (Fault fault, Payout memory payout) = _rowOf(report, bargain);
 
         emit IJobs.JobFailed(key.jobId, report.cause, report.assetIndex, report.units, report.receiptHash);
-        Fault fault = inputFailed ? Fault.InputFailed : Fault.WorkloadFailed;
-        _end(key, Status.Failed, fault, enclave.evidenceHash, payout);
+        _carryOut(Ending(fault, enclave.evidenceHash), key, bargain, payout);
+    }
+
+    /// The row of a reported cause.
+    function _rowOf(FailureReport calldata report, Bargain calldata bargain)
+        private
+        pure
+        returns (Fault fault, Payout memory payout)
+    {
+        (uint8 cause, uint8 failed, uint256 assets) = (report.cause, report.assetIndex, bargain.claims.length);
+        if (cause != CAUSE_INPUT && cause != CAUSE_WORKLOAD) revert IJobs.UnknownCause(cause);
+        if (cause == CAUSE_INPUT && failed >= assets) revert IJobs.NoSuchAsset(failed, assets);
+        fault = cause == CAUSE_INPUT ? Fault.InputFailed : Fault.WorkloadFailed;
+        uint256 price = cause == CAUSE_INPUT ? bargain.claims[failed].price : 0;
+        uint256 used = Escrows.priceOf(bargain, report.units);
+        uint256 owner = cause == CAUSE_INPUT ? 1 << failed : 0;
+        payout = FaultTable.afterAcceptance(fault, Escrows.lockedBy(bargain), used, owner, price);
     }
 }

@@ -80,7 +80,7 @@ abstract contract JobBook is OracleFees {
     }
 
     /// Check one member's signature; `before` are those already seen, with lower indices.
-    /// @return bit The member's place in the bitmap.
+    /// @return bit The member's bit in the bitmap.
     function _checkNode(
         uint256 removed,
         Members calldata members,
@@ -103,7 +103,7 @@ abstract contract JobBook is OracleFees {
         if (got < least) revert IJobs.GradeTooLow(got, least);
     }
 
-    /// What a slot commits to. All that a quote has to know stands beside the bargain's hash.
+    /// What a slot commits to. All that a quote needs is named beside the bargain's hash.
     function _commit(bytes32 jobId, address provider, uint32 decideWindow, bytes32 bargainHash, bytes32 stage)
         internal
         pure

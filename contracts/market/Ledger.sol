@@ -11,7 +11,7 @@ import {Members} from "../types/Committees.sol";
 import {Unbonding} from "../types/Money.sol";
 import {OracleFees} from "./OracleFees.sol";
 
-/// @title What people do with their own money: deposits, stakes, withdrawals, claimed fees
+/// @title Deposits, stakes, withdrawals and claimed fees of account holders
 abstract contract Ledger is OracleFees {
     using SafeERC20 for IERC20;
 
@@ -31,7 +31,7 @@ abstract contract Ledger is OracleFees {
         external
     {
         if (token == address(0) || !_tokens[token].admitted) revert ILedger.TokenNotAdmitted(token);
-        // Whoever saw the permit may have submitted it first; then the allowance stands already.
+        // Another sender may have submitted the permit first; the allowance is then already in place.
         // solhint-disable-next-line no-empty-blocks
         try IERC20Permit(token).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
         _deposit(token, msg.sender, amount);
@@ -110,8 +110,8 @@ abstract contract Ledger is OracleFees {
         emit ILedger.Deposited(token, holder, msg.sender, amount);
     }
 
-    /// Credited is what was asked for, and only if exactly that arrived: a token that charges on transfer, or that
-    /// enters the ledger again from inside the transfer, does not add up and is refused.
+    /// The amount is credited only if exactly that amount arrived: a token that charges on transfer, or that reenters
+    /// the ledger during the transfer, fails this check.
     function _pull(address token, uint256 amount) private returns (uint256 held) {
         uint256 before = IERC20(token).balanceOf(address(this));
         IERC20(token).safeTransferFrom(msg.sender, address(this), amount);

@@ -9,7 +9,7 @@ import {TypedData} from "../libraries/TypedData.sol";
 import {Quorum} from "../types/Committees.sol";
 import {Account, Unbonding} from "../types/Money.sol";
 
-/// @notice What a deployment fixes for good.
+/// @notice Parameters that the deployment fixes for good.
 struct Parameters {
     IAssetRegistry registry;
     IOracleCommittee committee;
@@ -21,10 +21,10 @@ struct Parameters {
 }
 
 /// @title The market's storage and its fixed parameters
-/// @dev The market's code is more than one contract may hold, so it stands in two: Market, which others call and which
-/// takes the steps that every job takes, and TradeDesk, which Market created and whose code it runs in its own storage
-/// for everything else. Both begin with this contract and add no storage, so that a slot means the same to both.
-/// Neither can be replaced.
+/// @dev The market's code exceeds the size limit of one contract, so it is split in two. Market is called by others and
+/// has the steps that every job takes. Market creates MarketExtension and runs its code, in Market's storage, for all
+/// other calls. Both inherit this contract first and add no storage, so that a slot means the same to both. Neither can
+/// be replaced.
 abstract contract MarketState {
     struct Token {
         bool admitted;
@@ -59,7 +59,7 @@ abstract contract MarketState {
         _separator = TypedData.domainSeparator(market);
     }
 
-    /// What is signed. After a fork of the chain, signatures made for the other branch mean nothing here.
+    /// The digest that is signed. After a fork of the chain, signatures made for the other branch are invalid here.
     function _digest(bytes32 structHash) internal view returns (bytes32) {
         bytes32 separator = block.chainid == _chainId ? _separator : TypedData.domainSeparator(address(this));
         return TypedData.toDigest(separator, structHash);

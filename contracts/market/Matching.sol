@@ -11,11 +11,11 @@ import {Windows} from "../types/Money.sol";
 import {AssetLimit, AssetOffer, AssetOrder, ComputeOrder, Match, Request} from "../types/Orders.sol";
 import {OrderBook} from "./OrderBook.sol";
 
-/// @title From signed orders to a job
+/// @title Making a job of signed orders
 abstract contract Matching is OrderBook {
-    /// A volume that stands for "as often as the terms allow".
+    /// A volume that means "as often as the terms allow".
     uint32 internal constant UNCOUNTED = type(uint32).max;
-    /// Most assets of one job: bounds what its end has to pay out.
+    /// Most assets of one job: bounds the gas of its end. `sealmarket_enclave.protocol.job.MAX_ASSETS` is the same number.
     uint256 internal constant MAX_ASSETS = 16;
     uint32 internal constant MAX_WINDOW = 30 days;
 
@@ -24,7 +24,7 @@ abstract contract Matching is OrderBook {
     uint32 private immutable _MIN_SETTLE;
     uint32 private immutable _MIN_CHALLENGE;
 
-    /// Which committee a job's assets lead to.
+    /// The committee epoch that follows from a job's assets.
     struct EpochChoice {
         uint32 highest;
         // Epoch of the assets that do not follow; 0 if all do.

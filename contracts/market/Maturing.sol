@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {Escrows} from "../libraries/Escrows.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {Bargain, JobKey, Receipt, Status} from "../types/Jobs.sol";
+import {Bargain, JobKey, SettledResult, Status} from "../types/Jobs.sol";
 import {Endings} from "./Endings.sol";
 
-/// @title How a settled job's provider is paid: by the consumer's word, or by the clock
+/// @title Payment of a settled job's provider: by the consumer's acknowledgement, or after the challenge window
 abstract contract Maturing is Endings {
     /// See {IJobs-acknowledge}.
     function acknowledge(
         JobKey calldata key,
         Bargain calldata bargain,
-        Receipt calldata receipt,
+        SettledResult calldata result,
         bytes calldata signature
     ) external {
-        _checkTimely(key, bargain, Status.Settled, TypedData.hashStage(receipt));
-        if (msg.sender != bargain.consumer) _checkAcknowledged(bargain.consumer, key.jobId, receipt, signature);
-        _mature(key, bargain, receipt.units);
+        _checkTimely(key, bargain, Status.Settled, TypedData.hashStage(result));
+        if (msg.sender != bargain.consumer) _checkAcknowledged(bargain.consumer, key.jobId, result, signature);
+        _mature(key, bargain, Escrows.lockedBy(bargain).owners, Escrows.earned(bargain, result.units));
     }
 
     /// See {IJobs-mature}.
-    function mature(JobKey calldata key, Bargain calldata bargain, Receipt calldata receipt) external {
-        _checkOverdue(key, bargain, Status.Settled, TypedData.hashStage(receipt));
-        _mature(key, bargain, receipt.units);
+    function mature(JobKey calldata key, Bargain calldata bargain, SettledResult calldata result) external {
+        _checkOverdue(key, bargain, Status.Settled, TypedData.hashStage(result));
+        _mature(key, bargain, Escrows.lockedBy(bargain).owners, Escrows.earned(bargain, result.units));
     }
 }

@@ -7,9 +7,9 @@ import {FeeBook, FeeBooks} from "../libraries/FeeBooks.sol";
 import {Epoch, Members, Quorum} from "../types/Committees.sol";
 import {Accounts} from "./Accounts.sol";
 
-/// @title What oracle nodes are owed: a fixed fee for each signature that the chain used
+/// @title Oracle fees: a fixed amount for each signature that the market used
 /// @dev Counting signatures in one shared slot per (epoch, token) costs a job one write, where crediting each node
-/// would cost one per signature. The slot also holds what a job must know of its committee and fee.
+/// would cost one per signature. The slot also holds the fee and the committee's sizes.
 abstract contract OracleFees is Accounts {
     /// Open the book of an epoch and token, if this is their first job.
     function _openBook(uint32 epoch, address token) internal returns (FeeBook book) {

@@ -5,7 +5,7 @@ import {IOrders} from "../interfaces/IOrders.sol";
 import {Counterparts} from "../libraries/Counterparts.sol";
 import {JobBook} from "./JobBook.sol";
 
-/// @title Which signed orders still count
+/// @title Validity and volume of signed orders
 abstract contract OrderBook is JobBook {
     /// Check an order with a volume and count one job under it.
     function _countOrder(address signer, bytes32 orderHash, uint32 volume) internal {

@@ -9,7 +9,7 @@ import {Status} from "../types/Jobs.sol";
 import {Account, Unbonding} from "../types/Money.sol";
 import {OracleFees} from "./OracleFees.sol";
 
-/// @title What anybody may read
+/// @title Views
 abstract contract Readings is OracleFees {
     /// See {ILedger-accountOf}.
     function accountOf(address token, address holder) external view returns (Account memory) {

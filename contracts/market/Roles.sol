@@ -4,7 +4,7 @@ pragma solidity ^0.8.27;
 import {IJobs} from "../interfaces/IJobs.sol";
 import {MarketState} from "./MarketState.sol";
 
-/// @title The two callers that may do what others may not, and all that they may
+/// @title The calls of the guardian and of the committee contract
 abstract contract Roles is MarketState {
     /// See {IMarket-setPaused}.
     function setPaused(bool paused_) external {

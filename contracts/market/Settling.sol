@@ -3,36 +3,37 @@ pragma solidity ^0.8.27;
 
 import {IJobs} from "../interfaces/IJobs.sol";
 import {Escrows} from "../libraries/Escrows.sol";
+import {FaultTable} from "../libraries/FaultTable.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {Bargain, Enclave, JobKey, Receipt, Status} from "../types/Jobs.sol";
+import {Bargain, Enclave, JobKey, SettledResult, Status} from "../types/Jobs.sol";
 import {Endings} from "./Endings.sol";
 
-/// @title The enclave's testimony, by which a job pays
+/// @title Settlement by the enclave's signature
 abstract contract Settling is Endings {
     /// See {IJobs-settle}.
     function settle(
         JobKey calldata key,
         Bargain calldata bargain,
         Enclave calldata enclave,
-        Receipt calldata receipt,
+        SettledResult calldata result,
         bytes calldata enclaveSignature,
         bytes calldata acknowledgement
     ) external {
         bytes32 bargainHash = _checkTimely(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
-        (bytes32 jobId, address token) = (key.jobId, bargain.token);
-        (uint32 units, uint32 maxUnits) = (receipt.units, bargain.maxUnits);
-        _checkEnclave(enclave, TypedData.settlementHash(jobId, receipt), enclaveSignature);
-        _checkUnits(units, maxUnits);
+        (bytes32 jobId, uint32 units) = (key.jobId, result.units);
+        _checkEnclave(enclave, TypedData.settlementHash(jobId, result), enclaveSignature);
+        _checkUnits(units, bargain.maxUnits);
         bool acknowledged = acknowledgement.length != 0;
-        if (acknowledged) _checkAcknowledged(bargain.consumer, jobId, receipt, acknowledgement);
+        if (acknowledged) _checkAcknowledged(bargain.consumer, jobId, result, acknowledgement);
 
-        uint256 refunded = uint256(bargain.unitPrice) * (maxUnits - units);
-        _credit(token, bargain.payer, refunded);
-        (, uint256 owners) = _payOwners(bargain, type(uint256).max);
-        _enter(key, bargainHash, Status.Settled, bargain.challengeWindow, TypedData.hashStage(receipt));
-        uint256 earned = Escrows.earned(bargain, units);
+        uint256 metered = Escrows.priceOf(bargain, bargain.maxUnits);
+        (uint256 refunded, uint256 payable_) =
+            FaultTable.settlement(bargain.computePrice, metered, Escrows.priceOf(bargain, units));
+        _credit(bargain.token, bargain.payer, refunded);
+        uint256 owners = _payOwners(bargain, type(uint256).max);
+        _enter(key, bargainHash, Status.Settled, bargain.challengeWindow, TypedData.hashStage(result));
 
-        emit IJobs.JobSettled(jobId, receipt.resultHash, receipt.receiptHash, units, refunded, earned);
-        if (acknowledged) _endMatured(key, token, earned, owners + bargain.penalty);
+        emit IJobs.JobSettled(jobId, result.resultHash, result.receiptHash, units, refunded, payable_);
+        if (acknowledged) _mature(key, bargain, owners, payable_);
     }
 }

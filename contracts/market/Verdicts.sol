@@ -3,7 +3,8 @@ pragma solidity ^0.8.27;
 
 import {IJobs} from "../interfaces/IJobs.sol";
 import {ILedger} from "../interfaces/ILedger.sol";
-import {Escrow, Escrows} from "../libraries/Escrows.sol";
+import {Escrows} from "../libraries/Escrows.sol";
+import {FaultTable} from "../libraries/FaultTable.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
@@ -17,10 +18,9 @@ import {
     Payout,
     Status
 } from "../types/Jobs.sol";
-import {Tally} from "../types/Money.sol";
 import {Endings} from "./Endings.sol";
 
-/// @title Evidence and what the committee says of it
+/// @title The provider's quote and the committee's decision
 abstract contract Verdicts is Endings {
     /// See {IJobs-quote}.
     function quote(JobKey calldata key, bytes32 bargainHash, bytes32 evidenceHash, bytes calldata signature) external {
@@ -52,48 +52,20 @@ abstract contract Verdicts is Endings {
         uint256 signers = _checkDecision(key.jobId, epoch, core, members, signatures);
 
         uint256 unspent = book.reserve() - _oweFees(epoch, token, book, signers);
-        if (outcome != Outcome.Accepted) {
-            emit IJobs.JobDecided(key.jobId, core, signers, 0, 0);
-            _refuse(key, bargain, core.evidenceHash, _faultOf(outcome), unspent, _requestFee(book, outcome));
-        } else if (!_registry.stand(bargain.claims)) {
-            // An acceptance counts only under the terms of the match; else it is carried out as a refusal by them.
-            emit IJobs.JobDecided(key.jobId, core, signers, 0, 0);
-            _refuse(key, bargain, core.evidenceHash, Fault.TermsRefused, unspent, 0);
-        } else {
+        bool accepted = outcome == Outcome.Accepted;
+        // An acceptance counts only under the terms of the match; under other terms it is carried out as TermsRefused.
+        if (accepted && _registry.stand(bargain.claims)) {
             bytes32 stage = keccak256(abi.encode(core.evidenceHash, core.enclaveSigner, core.enclaveKeyHash));
             uint40 deadline = _enter(key, bargainHash, Status.Accepted, bargain.settleWindow, stage);
             _credit(token, bargain.payer, unspent);
             emit IJobs.JobDecided(key.jobId, core, signers, deadline, unspent);
+            return;
         }
-    }
-
-    /// The refusing rows of the fault table. `unspent` is what oracle signatures did not take of the fees held.
-    function _refuse(
-        JobKey calldata key,
-        Bargain calldata bargain,
-        bytes32 evidenceHash,
-        Fault fault,
-        uint256 unspent,
-        uint256 requestFee
-    ) private {
-        Escrow memory escrow = Escrows.lockedBy(bargain);
-        uint256 locked = Escrows.total(escrow);
-        bool providersFault = fault == Fault.PlatformRefused || fault == Fault.EvidenceWithheld;
-        Payout memory payout;
-        payout.paid = uint128(requestFee < locked ? requestFee : locked);
-        payout.refunded = uint128(locked + unspent - payout.paid);
-        payout.burned = providersFault ? bargain.penalty : 0;
-        payout.stakeReturned = uint128(Escrows.stake(escrow, bargain) - payout.burned);
-
-        _registry.release(bargain.claims);
-        _credit(bargain.token, bargain.payer, payout.refunded);
-        Tally tally = providersFault ? Tally.Refused : Tally.None;
-        _releaseProvider(bargain.token, key.provider, payout.paid, payout.stakeReturned, tally);
-        _end(key, Status.Refused, fault, evidenceHash, payout);
-    }
-
-    function _requestFee(FeeBook book, Outcome outcome) private view returns (uint256) {
-        return outcome == Outcome.RequestRefused ? uint256(book.fee()) * _requestFeeFactor : 0;
+        emit IJobs.JobDecided(key.jobId, core, signers, 0, 0);
+        Fault fault = accepted ? Fault.TermsRefused : _faultOf(outcome);
+        uint256 requestFee = uint256(book.fee()) * _requestFeeFactor;
+        Payout memory payout = FaultTable.beforeAcceptance(fault, Escrows.lockedBy(bargain), unspent, requestFee);
+        _carryOut(fault, key, bargain, core.evidenceHash, payout);
     }
 
     function _checkCore(DecisionCore calldata core, uint8 minGrade) private view returns (Outcome outcome) {

@@ -2,14 +2,16 @@
 pragma solidity ^0.8.27;
 
 import {Escrow, Escrows} from "../libraries/Escrows.sol";
+import {FaultTable} from "../libraries/FaultTable.sol";
 import {FeeBook, FeeBooks} from "../libraries/FeeBooks.sol";
 import {JobSlot, JobSlots} from "../libraries/JobSlots.sol";
 import {MAX_MEMBERS} from "../types/Committees.sol";
-import {Bargain, Status} from "../types/Jobs.sol";
+import {Bargain, Fault, Payout, Status} from "../types/Jobs.sol";
+import {Ending, Rows} from "./Rows.sol";
 
-/// @title What holds of the packed words and of the unchecked sums, for every value and not for some
-/// @dev Run by Halmos (`python -m scripts.symbolic`); a violated assertion is a counterexample. A precondition that
-/// does not hold returns, and each check is over all that is left.
+/// @title Properties of packed words, unchecked sums and the fault table, proven for all values
+/// @dev Run by Halmos (`python -m scripts.symbolic`); a violated assertion is a counterexample. A check
+/// returns early on values outside its precondition.
 contract Arithmetic {
     function check_a_slot_tells_what_it_was_made_of(uint8 status, uint40 deadline, uint208 commitment) external pure {
         if (status > uint8(type(Status).max)) return;
@@ -66,7 +68,7 @@ contract Arithmetic {
         assert(updated.members() == book.members() && updated.threshold() == book.threshold());
     }
 
-    /// Whoever accepts and whoever refuses have a member in common, who would have signed both.
+    /// An accepting and a refusing quorum share a member, which would have signed both.
     function check_no_two_quorums_decide_differently(uint64 fee, uint8 members, uint8 threshold) external pure {
         if (members == 0 || members > MAX_MEMBERS || threshold == 0 || threshold > members) return;
         FeeBook book = FeeBooks.open(fee, members, threshold);
@@ -76,17 +78,41 @@ contract Arithmetic {
         assert(book.reserve() == refusing * fee && book.reserve() >= uint256(threshold) * fee);
     }
 
-    /// What the payer locked is what payer, provider and owners get, whatever is metered.
-    function check_what_is_locked_is_what_is_paid_out(Bargain calldata bargain, uint32 units) external pure {
+    /// An escrow holds what the bargain names, and a settlement divides the compute price.
+    function check_an_escrow_is_what_the_bargain_locks(Bargain calldata bargain, uint32 units) external pure {
         if (units > bargain.maxUnits) return;
         Escrow memory escrow = Escrows.lockedBy(bargain);
         uint256 owners;
         for (uint256 i = 0; i < bargain.claims.length; ++i) {
             owners += bargain.claims[i].price;
         }
-        assert(escrow.owners == owners);
-        assert(Escrows.stake(escrow, bargain) == owners + bargain.penalty);
-        uint256 returned = uint256(bargain.unitPrice) * (bargain.maxUnits - units);
-        assert(Escrows.total(escrow) == owners + Escrows.earned(bargain, units) + returned);
+        assert(escrow.owners == owners && escrow.penalty == bargain.penalty);
+        assert(escrow.everyOwner == (1 << bargain.claims.length) - 1);
+        (uint256 refunded, uint256 payable_) =
+            FaultTable.settlement(escrow.compute, escrow.metered, Escrows.priceOf(bargain, units));
+        assert(refunded == uint256(bargain.unitPrice) * (bargain.maxUnits - units));
+        assert(payable_ == Escrows.earned(bargain, units));
+        assert(refunded + payable_ == escrow.compute + escrow.metered);
+    }
+
+    /// Every row pays out what the job holds, for all amounts that accounts can hold.
+    function check_every_row_pays_out_what_the_job_holds(uint8 row, uint88[9] calldata amounts) external pure {
+        if (row > uint8(type(Fault).max)) return;
+        Ending memory end;
+        end.fault = Fault(row);
+        // Two assets; where an input failed, it is the second one.
+        end.escrow = Escrow(amounts[0], amounts[1], amounts[2], amounts[3], 3);
+        if (Rows.reportsUnits(end.fault)) end.used = amounts[4];
+        if (Rows.beforeAcceptance(end.fault)) (end.feesLeft, end.requestFee) = (amounts[5], amounts[6]);
+        if (Rows.afterSettlement(end.fault)) (end.bondLeft, end.answerFees) = (amounts[7], amounts[8]);
+        if (end.fault == Fault.InputFailed) (end.failedOwner, end.failedPrice) = (2, amounts[8]);
+        if (end.used > end.escrow.metered || end.failedPrice > end.escrow.owners) return;
+
+        Payout memory made = Rows.rowOf(end);
+        assert(made.ownersPaid != 2);
+        uint256 owners;
+        if (made.ownersPaid == 3) owners = end.escrow.owners;
+        if (made.ownersPaid == 1) owners = end.escrow.owners - end.failedPrice;
+        assert(Rows.moneyOut(end, made, owners) == Rows.moneyIn(end));
     }
 }

@@ -22,7 +22,7 @@ import {
     JobSpec,
     Outcome,
     Payout,
-    Receipt,
+    SettledResult,
     Status,
     Tee
 } from "../types/Jobs.sol";
@@ -61,7 +61,7 @@ abstract contract Fixture is Assertions {
     OracleCommittee internal committee;
     PlainToken internal plain;
     OddToken internal odd;
-    /// Token in which deals are made; tests may change it before making one.
+    /// Token of the jobs; tests may change it before a match.
     address internal token;
 
     address internal consumer = vm.addr(CONSUMER_KEY);
@@ -99,7 +99,7 @@ abstract contract Fixture is Assertions {
         return Parameters(registry, committee, 1 days, REQUEST_FEE_FACTOR, guardian);
     }
 
-    /// A call that must be refused with this error, whatever its arguments.
+    /// A call that must revert with this error; the error's arguments are not compared.
     function _refuse(address from, address to, bytes memory data, bytes4 expected) internal {
         if (from != address(0)) vm.prank(from);
         // solhint-disable-next-line avoid-low-level-calls
@@ -304,7 +304,7 @@ abstract contract Fixture is Assertions {
 
     // ---- steps ----
 
-    /// Match, and read the JobSpec from the event, as everybody else does.
+    /// Match, and read the JobSpec from the event, as other readers do.
     function _match(Match memory deal) internal returns (JobSpec memory spec, bytes32 jobId) {
         vm.recordLogs();
         jobId = market.matchJob(deal);
@@ -341,7 +341,7 @@ abstract contract Fixture is Assertions {
         }
     }
 
-    /// What was burned since logs were last read, as the events tell it.
+    /// What was burned since logs were last read, by the events.
     function _burned() internal returns (uint256 burned) {
         Vm.Log[] memory logs = vm.getRecordedLogs();
         for (uint256 i = 0; i < logs.length; ++i) {
@@ -435,16 +435,16 @@ abstract contract Fixture is Assertions {
         return Enclave(0, address(0), 0);
     }
 
-    function _receipt(uint32 units) internal pure returns (Receipt memory) {
-        return Receipt(keccak256("result"), keccak256("receipt"), units);
+    function _result(uint32 units) internal pure returns (SettledResult memory) {
+        return SettledResult(keccak256("result"), keccak256("receipt"), units);
     }
 
     function _settle(JobSpec memory spec, uint32 units, bool acknowledged) internal {
         bytes32 jobId = _jobId(spec);
-        Receipt memory receipt = _receipt(units);
+        SettledResult memory result = _result(units);
         bytes memory acknowledgement = acknowledged ? _acknowledgement(jobId) : bytes("");
-        bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, receipt));
-        market.settle(_key(spec), _bargain(spec), _enclave(), receipt, signature, acknowledgement);
+        bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, result));
+        market.settle(_key(spec), _bargain(spec), _enclave(), result, signature, acknowledgement);
     }
 
     function _acknowledgement(bytes32 jobId) internal view returns (bytes memory) {
@@ -458,7 +458,7 @@ abstract contract Fixture is Assertions {
         );
     }
 
-    // ---- jobs that have come so far ----
+    // ---- jobs in each state ----
 
     function _matched(uint256 assets) internal returns (JobSpec memory spec) {
         (spec,) = _match(_deal(assets));

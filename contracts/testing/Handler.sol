@@ -12,8 +12,8 @@ import {AssetLimit, Match} from "../types/Orders.sol";
 import {Fixture} from "./Fixture.sol";
 import {vm} from "./Vm.sol";
 
-/// @title Everybody at once: random steps of random jobs, and what they should add up to
-/// @dev Keeps what a reader of the events would know of each job, and no balance: those are compared.
+/// @title Random steps of random jobs by all parties, and the sums that must hold
+/// @dev Keeps what a reader of the events knows of each job, and no balance: balances are compared.
 contract Handler is Fixture {
     uint256 private constant ASSETS = 3;
     uint32 private constant MAX_USES = 6;
@@ -206,7 +206,7 @@ contract Handler is Fixture {
         if (!found) return;
         JobSpec memory spec = job.spec;
         uint32 units = job.units;
-        _does(consumer, abi.encodeCall(IJobs.acknowledge, (_key(spec), _bargain(spec), _receipt(units), "")));
+        _does(consumer, abi.encodeCall(IJobs.acknowledge, (_key(spec), _bargain(spec), _result(units), "")));
     }
 
     function challenge(uint256 which) external {
@@ -215,7 +215,7 @@ contract Handler is Fixture {
         JobSpec memory spec = job.spec;
         uint32 units = job.units;
         address challenger = which % 2 == 0 ? spec.payer : spec.consumer;
-        if (!_does(challenger, abi.encodeCall(IJobs.challenge, (_key(spec), _bargain(spec), _receipt(units))))) return;
+        if (!_does(challenger, abi.encodeCall(IJobs.challenge, (_key(spec), _bargain(spec), _result(units))))) return;
         job.challenger = challenger;
         ++reached["challenge"];
     }
@@ -232,7 +232,7 @@ contract Handler is Fixture {
             (
                 _key(spec),
                 _bargain(spec),
-                _receipt(job.units),
+                _result(job.units),
                 job.challenger,
                 available,
                 _members(),
@@ -344,9 +344,9 @@ contract Handler is Fixture {
         if (status == Status.Matched) market.close(_key(spec), _bargain(spec), _noEnclave());
         if (status == Status.Quoted) market.close(_key(spec), _bargain(spec), _evidenceOnly());
         if (status == Status.Accepted) market.close(_key(spec), _bargain(spec), _enclave());
-        if (status == Status.Settled) market.mature(_key(spec), _bargain(spec), _receipt(job.units));
+        if (status == Status.Settled) market.mature(_key(spec), _bargain(spec), _result(job.units));
         if (status == Status.Challenged) market.closeChallenge(
-            _key(spec), _bargain(spec), _receipt(job.units), job.challenger
+            _key(spec), _bargain(spec), _result(job.units), job.challenger
         );
         _gone += _burned();
     }

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.27;
 
 import {TypedData} from "../libraries/TypedData.sol";
-import {Bargain, Decision, FailureReport, JobSpec, Receipt} from "../types/Jobs.sol";
+import {Bargain, Decision, FailureReport, JobSpec, SettledResult} from "../types/Jobs.sol";
 import {AssetOrder, ComputeOrder, Request} from "../types/Orders.sol";
 
 /// @title The hashes of documents, to be called with what tests hold in memory
@@ -43,8 +43,8 @@ contract Hashes {
         return TypedData.stopHash(jobId, evidenceHash, epoch, reasons);
     }
 
-    function ofSettlement(bytes32 jobId, Receipt calldata receipt) external pure returns (bytes32) {
-        return TypedData.settlementHash(jobId, receipt);
+    function ofSettlement(bytes32 jobId, SettledResult calldata result) external pure returns (bytes32) {
+        return TypedData.settlementHash(jobId, result);
     }
 
     function ofFailure(bytes32 jobId, FailureReport calldata report) external pure returns (bytes32) {

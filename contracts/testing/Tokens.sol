@@ -6,7 +6,7 @@ import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20P
 
 import {ILedger} from "../interfaces/ILedger.sol";
 
-/// @title A token as it should be
+/// @title A token without surprises
 contract PlainToken is ERC20Permit {
     constructor() ERC20("Plain", "PLN") ERC20Permit("Plain") {}
 
@@ -15,7 +15,7 @@ contract PlainToken is ERC20Permit {
     }
 }
 
-/// @title A token that misbehaves on transfer in the way it is told to
+/// @title A token that misbehaves on transfer in a chosen way
 contract OddToken is PlainToken {
     enum Way {
         Plain,
@@ -49,7 +49,7 @@ contract OddToken is PlainToken {
     }
 }
 
-/// @title Whom the odd token calls in the middle of a transfer
+/// @title The contract that the odd token calls during a transfer
 contract Accomplice {
     OddToken private immutable _token;
     bool private _busy;

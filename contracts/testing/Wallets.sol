@@ -4,7 +4,7 @@ pragma solidity ^0.8.27;
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
-/// @title A smart-contract wallet with one key, or that answers something else
+/// @title A smart-contract wallet with one key; it can also return invalid answers
 contract Wallet is IERC1271 {
     enum Answer {
         Check,
@@ -52,7 +52,7 @@ contract Wallet is IERC1271 {
     }
 }
 
-/// @title A receiver that does not want coin
+/// @title A receiver that refuses coin
 contract Refuser {
     uint256 private _nothing;
 }

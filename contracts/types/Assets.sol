@@ -13,7 +13,7 @@ struct Seal {
     uint32 epoch;
 }
 
-/// @notice The terms that the chain enforces; the full terms stand in the policy document.
+/// @notice The terms that the chain enforces; the policy document holds the full terms.
 struct Terms {
     /// Token of the price; address(0) is the chain's own coin.
     address token;
@@ -63,7 +63,7 @@ struct AssetClaim {
     uint64 epsilon;
 }
 
-/// @notice What the registry tells the market about a version whose use it has just reserved.
+/// @notice What the registry returns to the market for a version of which it has just reserved a use.
 struct Reservation {
     address owner;
     bytes32 sealHash;

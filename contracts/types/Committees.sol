@@ -29,7 +29,7 @@ struct Epoch {
 struct Quorum {
     /// As in Epoch; never 0 once kept.
     uint184 membersHash;
-    /// As in Epoch; told by the committee as it changes.
+    /// As in Epoch; the committee contract updates it when it changes.
     uint16 removed;
 }
 

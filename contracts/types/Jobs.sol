@@ -3,7 +3,7 @@ pragma solidity ^0.8.27;
 
 import {AssetClaim, AssetUse} from "./Assets.sol";
 
-/// @notice How far evidence reaches: `Simulated` stands on a development root, `Hardware` on a vendor's.
+/// @notice The trust anchor of evidence: a development root for `Simulated`, a vendor's root for `Hardware`.
 enum Grade {
     None,
     Simulated,
@@ -30,7 +30,7 @@ enum Outcome {
     EvidenceWithheld
 }
 
-/// @notice Where a job stands. Transitions are drawn in IJobs.
+/// @notice The state of a job. IJobs draws the transitions.
 enum Status {
     None,
     Matched,
@@ -46,7 +46,7 @@ enum Status {
     Cancelled
 }
 
-/// @notice The row of the fault table by which a job's money moved.
+/// @notice The row of the fault table (libraries/FaultTable.sol) by which a job ended.
 enum Fault {
     None,
     NoQuote,
@@ -64,7 +64,7 @@ enum Fault {
     Withdrawn
 }
 
-/// @notice Everything that a job is. EIP-712 type `JobSpec`; its digest is the job id.
+/// @notice The whole specification of a job. EIP-712 type `JobSpec`; its digest is the job id.
 struct JobSpec {
     /// hashStruct of the request; also the key of the job's slot.
     bytes32 requestHash;
@@ -93,7 +93,7 @@ struct JobSpec {
     AssetUse[] assets;
 }
 
-/// @notice Which job a step is about, and what its quote needs to know of it.
+/// @notice Names the job of a step, with what a quote needs of the JobSpec.
 struct JobKey {
     /// hashStruct of the request; the key of the job's slot.
     bytes32 requestHash;
@@ -104,7 +104,7 @@ struct JobKey {
 }
 
 /// @notice What the steps after the quote need of a JobSpec: the money, the windows, the assets. EIP-712 type
-/// `Bargain`, which nobody signs: its hash is part of what the job's slot commits to.
+/// `Bargain`. It is not signed: the job's slot commits to its hash.
 struct Bargain {
     address consumer;
     address payer;
@@ -158,7 +158,7 @@ struct Decision {
 }
 
 /// @notice What the enclave signed at the end of its work.
-struct Receipt {
+struct SettledResult {
     /// Hash of the result's ciphertext.
     bytes32 resultHash;
     bytes32 receiptHash;
@@ -176,7 +176,7 @@ struct FailureReport {
     bytes32 receiptHash;
 }
 
-/// @notice Who got what at a job's end; with the JobSpec this is every balance that moved.
+/// @notice The amounts that a job's end moved; with the JobSpec they give every balance that changed.
 struct Payout {
     /// To the payer's free balance.
     uint128 refunded;
@@ -184,7 +184,7 @@ struct Payout {
     uint128 paid;
     /// Back to the provider's stake.
     uint128 stakeReturned;
-    /// Out of circulation for good.
+    /// Stays in the market for good; no call can move it.
     uint128 burned;
     /// Bit i: the owner of asset i was credited its price in this transaction.
     uint16 ownersPaid;

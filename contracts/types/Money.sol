@@ -13,9 +13,9 @@ struct Account {
     uint24 settled;
     /// Refused through the provider's fault: its platform, or evidence that it withheld.
     uint16 refused;
-    /// Never quoted, never settled, or settled without handing over the result.
+    /// Never quoted, never settled, or settled with the result unavailable.
     uint16 expired;
-    /// Ended by a failure that the enclave signed; nobody's fault in particular.
+    /// Ended by a failure that the enclave signed; no party is at fault.
     uint8 failed;
 }
 
@@ -34,7 +34,7 @@ struct TokenFee {
     uint64 fee;
 }
 
-/// @notice Stake on its way out.
+/// @notice Stake that unbonds.
 struct Unbonding {
     uint88 amount;
     uint40 readyAt;

@@ -86,7 +86,7 @@ struct AssetOffer {
     bytes32[] termsProof;
 }
 
-/// @notice Everything that makes a job; anyone may submit it. `offers` stand in the order of `request.assets`.
+/// @notice The signed orders that make a job; anyone may submit it. `offers` follow the order of `request.assets`.
 struct Match {
     Request request;
     bytes consumerSignature;

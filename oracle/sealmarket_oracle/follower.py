@@ -10,7 +10,6 @@ import logging
 
 from sealmarket.chain.errors import NodeDistrusted
 from sealmarket.chain.events import (
-    AssetPublished,
     ChainEvent,
     JobDecided,
     JobEnded,
@@ -20,6 +19,7 @@ from sealmarket.chain.events import (
     JobSettled,
     JobStopped,
     UnreadableLog,
+    VersionPublished,
 )
 from sealmarket.chain.follow import Cursor, EventRange, Rewound
 from sealmarket.chain.model import Block
@@ -57,7 +57,7 @@ class JournalReader:
 
     def _keep(self, event: ChainEvent, block: EventBlock) -> None:
         match event:
-            case AssetPublished():
+            case VersionPublished():
                 self._journal.add_seal(event.asset_id, event.version, event.seal)
             case JobMatched():
                 self._journal.add_job(event.job_id, event.spec, block)

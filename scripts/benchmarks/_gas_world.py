@@ -10,13 +10,13 @@ import coincurve
 
 from sealmarket.chain import abi
 from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import AssetOffer, Deal, MarketContract, Receipt, RegistryContract
+from sealmarket.chain.contracts import AssetOffer, MarketContract, Match, RegistryContract, SettledResult
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Enclave, Windows
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.protocol.book import Committee, Member
 from sealmarket.protocol.decisions import Decision, Outcome
-from sealmarket.protocol.orders import Acknowledgement, AssetLimit, AssetOrder, ComputeOrder, Quote, Request, asset_id
+from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Quote, Request, asset_id
 from sealmarket.protocol.wire import (
     DecisionDetail,
     SignedAssetOrder,
@@ -37,9 +37,10 @@ from sealmarket_enclave.protocol.codec import (
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement
-from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, Grade, JobId, Seconds, Tee, Timestamp
+from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, Grade, JobId, Timestamp
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
+from tests import samples
 
 ETHER = 10**18
 PRICE = Wei(1_234_567_890_123_456_789)
@@ -140,7 +141,7 @@ class World:
 
     def mature(self, job: Job) -> int:
         """Mature a settled job."""
-        return self._send(self.market.mature(self._spec(job), Receipt.of(self._settlement(job))))
+        return self._send(self.market.mature(self._spec(job), SettledResult.of(self._settlement(job))))
 
     def match_batch(self, jobs: Sequence[Job]) -> int:
         """Match many in one transaction."""
@@ -247,51 +248,32 @@ class World:
         )
 
     def _request(self, consumer: Party, assets: Sequence[AssetId]) -> Request:
-        window = Seconds(3600)
-        return Request(
+        limits = [
+            samples.asset_limit(asset_id=asset, max_price=PRICE, epsilon=MicroEpsilon(234_567)) for asset in assets
+        ]
+        return samples.request(
+            *limits,
             consumer=consumer.address,
-            payer=consumer.address,
-            token=ZERO_ADDRESS,
             workload_digest=self._word(),
             parameters_digest=self._word(),
             result_key_hash=self._word(),
-            purpose=U32(1),
-            tee=Tee.TDX,
             min_grade=Grade.HARDWARE,
-            providers=ZERO_HASH,
             max_compute_price=COMPUTE,
             max_unit_price=UNIT,
             max_units=U32(UNITS),
-            quote_window=window,
-            decide_window=window,
-            settle_window=window,
-            challenge_window=window,
+            **dict.fromkeys(samples.WINDOWS, 3600),
             expiry=self._later(),
             salt=self._salt(),
-            assets=tuple(
-                AssetLimit(
-                    asset_id=asset,
-                    version=U32(1),
-                    terms_version=U32(1),
-                    max_price=PRICE,
-                    epsilon=MicroEpsilon(234_567),
-                )
-                for asset in assets
-            ),
         )
 
     def _compute(self, provider: Party) -> ComputeOrder:
-        return ComputeOrder(
+        return samples.compute_order(
             provider=provider.address,
-            token=ZERO_ADDRESS,
-            tee=Tee.TDX,
             grade=Grade.HARDWARE,
             price=COMPUTE,
             unit_price=UNIT,
             penalty=PENALTY,
-            volume=U32(100),
             expiry=self._later(),
-            consumers=ZERO_HASH,
             salt=self._salt(),
         )
 
@@ -336,7 +318,7 @@ class World:
     def _match_call(self, job: Job) -> Call:
         offers = zip(job.owners, job.orders, strict=True)
         return self.market.match(
-            Deal(
+            Match(
                 request=SignedRequest(
                     request=job.request,
                     signature=self._sign(job.consumer, job.request),
@@ -400,41 +382,13 @@ class World:
     def _spec_of(self, job: Job, matched_at: Timestamp) -> JobSpec:
         request = job.request
         parts = zip(request.assets, job.owners, job.seals, strict=True)
-        return JobSpec(
-            request_hash=request.struct_hash(),
-            consumer=request.consumer,
-            payer=request.payer,
-            provider=job.compute.provider,
-            token=request.token,
-            workload_digest=request.workload_digest,
-            parameters_digest=request.parameters_digest,
-            result_key_hash=request.result_key_hash,
-            purpose=request.purpose,
-            tee=request.tee,
-            min_grade=request.min_grade,
-            epoch=U32(1),
-            compute_price=job.compute.price,
-            unit_price=job.compute.unit_price,
-            max_units=request.max_units,
-            penalty=job.compute.penalty,
-            matched_at=matched_at,
-            quote_window=request.quote_window,
-            decide_window=request.decide_window,
-            settle_window=request.settle_window,
-            challenge_window=request.challenge_window,
-            assets=tuple(
-                AssetUse(
-                    asset_id=limit.asset_id,
-                    owner=owner.address,
-                    version=limit.version,
-                    terms_version=limit.terms_version,
-                    seal_hash=seal.hash(),
-                    price=PRICE,
-                    epsilon=limit.epsilon,
-                )
-                for limit, owner, seal in parts
-            ),
-        )
+        uses = [
+            samples.asset_use(
+                asset_id=limit.asset_id, owner=owner.address, seal_hash=seal.hash(), price=PRICE, epsilon=limit.epsilon
+            )
+            for limit, owner, seal in parts
+        ]
+        return samples.job_of(request, job.compute, uses, matched_at=matched_at)
 
     # --- the chain --------------------------------------------------------------------------------------------
 

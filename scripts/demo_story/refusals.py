@@ -13,7 +13,7 @@ from pathlib import Path
 from scripts.demo_story import setup
 from scripts.demo_story.story import NAMES, PARAMETERS, Story, StoryBroken, draft_of, limits, signed
 from sealmarket.chain import Fault
-from sealmarket.chain.contracts import AssetOffer, Deal
+from sealmarket.chain.contracts import AssetOffer, Match
 from sealmarket.client import AssetWish, RequestHandle, SealedAsset
 from sealmarket.client.errors import JobEndedOtherwise
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
@@ -149,7 +149,7 @@ def _submit(story: Story, attempt: Attempt) -> RequestHandle:
     insurer = story.parties.insurer
     wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in attempt.assets]
     handle = insurer.request(attempt.workload, PARAMETERS, wishes, limits(story), story.result_key, post=False)
-    deal = Deal(
+    deal = Match(
         request=handle.signed, compute=_offer(story, attempt.provider), offers=tuple(AssetOffer() for _ in wishes)
     )
     story.parties.purses["insurer"].sender.send(story.market.chain.market.match(deal))

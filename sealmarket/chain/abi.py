@@ -23,8 +23,8 @@ S = TypeVar("S", bound=Shape)
 Fields = dict[str, Any]
 
 CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market")
-RAISING = (*CONTRACTS, "TradeDesk")
-"""Whose errors a caller may see: the market runs part of its code at its desk."""
+RAISING = (*CONTRACTS, "MarketExtension")
+"""Whose errors a caller may see: the market runs part of its code at its extension."""
 _ARRAY = re.compile(r"^(.*)\[(\d*)\]$")
 
 

@@ -42,7 +42,7 @@ class AssetOffer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deal:
+class Match:
     """Everything that makes a job; anyone may submit it. ``offers`` stand in the order of the request's assets."""
 
     request: SignedRequest
@@ -53,7 +53,7 @@ class Deal:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class SettledResult:
     """What the enclave signed at the end, as the market takes it."""
 
     result_hash: Bytes32
@@ -61,7 +61,7 @@ class Receipt:
     units: int
 
     @classmethod
-    def of(cls, settlement: Settlement) -> Receipt:
+    def of(cls, settlement: Settlement) -> SettledResult:
         """From the signed settlement."""
         return cls(settlement.result_hash, settlement.receipt_hash, settlement.units)
 
@@ -119,7 +119,7 @@ class MarketContract(Contract):
 
     # --- jobs -------------------------------------------------------------------------------------------------
 
-    def match(self, deal: Deal) -> Call:
+    def match(self, deal: Match) -> Call:
         """Make a job of signed orders."""
         request, compute = deal.request, deal.compute
         return self._call(
@@ -167,7 +167,9 @@ class MarketContract(Contract):
         self, spec: JobSpec, enclave: Enclave, settlement: Settlement, signature: bytes, acknowledgement: bytes = b""
     ) -> Call:
         """Settle by the enclave's signature; with the consumer's acknowledgement the provider is paid at once."""
-        return self._call("settle", *self._opening(spec), enclave, Receipt.of(settlement), signature, acknowledgement)
+        return self._call(
+            "settle", *self._opening(spec), enclave, SettledResult.of(settlement), signature, acknowledgement
+        )
 
     def fail(self, spec: JobSpec, enclave: Enclave, failure: Failure, signature: bytes) -> Call:
         """End a job by the failure that the enclave signed."""
@@ -181,22 +183,22 @@ class MarketContract(Contract):
         """Withdraw a job before it was quoted. Consumer or payer."""
         return self._call("cancel", *self._opening(spec))
 
-    def acknowledge(self, spec: JobSpec, receipt: Receipt, signature: bytes = b"") -> Call:
+    def acknowledge(self, spec: JobSpec, result: SettledResult, signature: bytes = b"") -> Call:
         """Say that the result arrived: pays the provider."""
-        return self._call("acknowledge", *self._opening(spec), receipt, signature)
+        return self._call("acknowledge", *self._opening(spec), result, signature)
 
-    def mature(self, spec: JobSpec, receipt: Receipt) -> Call:
+    def mature(self, spec: JobSpec, result: SettledResult) -> Call:
         """Pay the provider of a settled job whose challenge window has passed."""
-        return self._call("mature", *self._opening(spec), receipt)
+        return self._call("mature", *self._opening(spec), result)
 
-    def challenge(self, spec: JobSpec, receipt: Receipt) -> Call:
+    def challenge(self, spec: JobSpec, result: SettledResult) -> Call:
         """Claim, against a bond, that the ciphertext is not available. Consumer or payer."""
-        return self._call("challenge", *self._opening(spec), receipt)
+        return self._call("challenge", *self._opening(spec), result)
 
     def answer_challenge(
         self,
         spec: JobSpec,
-        receipt: Receipt,
+        result: SettledResult,
         challenger: Address,
         available: bool,
         answers: Sequence[SignedChallengeAnswer],
@@ -209,7 +211,7 @@ class MarketContract(Contract):
         """
         key, bargain = self._opening(spec)
         for given in answers:
-            subject, expected = (given.answer.job_id, given.answer.result_hash), (key.job_id, receipt.result_hash)
+            subject, expected = (given.answer.job_id, given.answer.result_hash), (key.job_id, result.result_hash)
             if subject != expected:
                 detail = f"the answer of member {given.index} is about {subject}, expected {expected}"
                 raise AbiMismatch("Market.answerChallenge", detail)
@@ -218,11 +220,11 @@ class MarketContract(Contract):
         chosen = sorted(agreeing.items())[:needed]
         signatures = [_signature(index, ZERO_HASH, given.signature) for index, given in chosen]
         members = members_of(committee)
-        return self._call("answerChallenge", key, bargain, receipt, challenger, available, members, signatures)
+        return self._call("answerChallenge", key, bargain, result, challenger, available, members, signatures)
 
-    def close_challenge(self, spec: JobSpec, receipt: Receipt, challenger: Address) -> Call:
+    def close_challenge(self, spec: JobSpec, result: SettledResult, challenger: Address) -> Call:
         """End a challenge that the committee left unanswered: the provider is paid, the bond returns. Anyone."""
-        return self._call("closeChallenge", *self._opening(spec), receipt, challenger)
+        return self._call("closeChallenge", *self._opening(spec), result, challenger)
 
     def _opening(self, spec: JobSpec) -> tuple[JobKey, Bargain]:
         return JobKey.of(spec, spec.job_id(self._chain_id, self.address)), Bargain.of(spec)

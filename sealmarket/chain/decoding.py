@@ -8,7 +8,6 @@ from typing import Any
 from sealmarket.chain import abi
 from sealmarket.chain.errors import AbiMismatch, NodeDistrusted
 from sealmarket.chain.events import (
-    AssetPublished,
     AssetRevoked,
     ChainEvent,
     ChallengeAnswered,
@@ -23,8 +22,9 @@ from sealmarket.chain.events import (
     JobSettled,
     JobStopped,
     OtherEvent,
-    TermsChanged,
+    TermsTightened,
     UnreadableLog,
+    VersionPublished,
     Withdrawn,
 )
 from sealmarket.chain.model import EventRef, Fault, Payout
@@ -86,12 +86,12 @@ def places(bits: int) -> tuple[int, ...]:
 
 def _published(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     seal, terms = abi.to_shape(Seal, f["seal"]), abi.to_shape(Terms, f["terms"])
-    return AssetPublished(at, AssetId(f["asset_id"]), f["owner"], f["version"], seal, terms, f["location"])
+    return VersionPublished(at, AssetId(f["asset_id"]), f["owner"], f["version"], seal, terms, f["location"])
 
 
 def _tightened(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     terms = abi.to_shape(Terms, f["terms"])
-    return TermsChanged(at, AssetId(f["asset_id"]), f["version"], f["terms_version"], terms)
+    return TermsTightened(at, AssetId(f["asset_id"]), f["version"], f["terms_version"], terms)
 
 
 def _revoked(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:

@@ -24,7 +24,7 @@ class _Event:
 
 
 @dataclass(frozen=True, slots=True)
-class AssetPublished(_Event):
+class VersionPublished(_Event):
     """A version of an asset is in the registry. ``location`` is its owner's hint where to fetch it; unchecked."""
 
     asset_id: AssetId
@@ -36,7 +36,7 @@ class AssetPublished(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TermsChanged(_Event):
+class TermsTightened(_Event):
     """The owner tightened the terms of one version, or replaced its allow-list."""
 
     asset_id: AssetId
@@ -131,7 +131,7 @@ class JobEnded(_Event):
 
     job_id: JobId
     status: Status
-    row: Fault
+    fault: Fault
     evidence_hash: Bytes32 = ZERO_HASH
     payout: Payout = NO_PAYOUT
 
@@ -211,8 +211,8 @@ class UnreadableLog(_Event):
 
 
 ChainEvent: TypeAlias = (
-    AssetPublished
-    | TermsChanged
+    VersionPublished
+    | TermsTightened
     | AssetRevoked
     | JobMatched
     | JobQuoted

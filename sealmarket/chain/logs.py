@@ -20,13 +20,13 @@ from msgspec import structs
 from sealmarket.chain import abi, decoding
 from sealmarket.chain.errors import AnswerTooLong, BlockGone, NodeDistrusted, RpcRefused
 from sealmarket.chain.events import (
-    AssetPublished,
     ChainEvent,
     JobDecided,
     JobEnded,
     JobMatched,
-    TermsChanged,
+    TermsTightened,
     UnreadableLog,
+    VersionPublished,
 )
 from sealmarket.chain.model import Block, EventRef, Fault
 from sealmarket.chain.rpc import Rpc, data, quantity
@@ -139,7 +139,7 @@ class LogReader:
             if before is None:
                 why = "the asset's terms cannot be decoded"
                 return UnreadableLog(event.at, "AssetRegistry", "AllowListReplaced", asset_id, why)
-            return TermsChanged(event.at, asset_id, version, terms_version, structs.replace(before, allow_root=root))
+            return TermsTightened(event.at, asset_id, version, terms_version, structs.replace(before, allow_root=root))
         return event
 
     def _complete_decision(self, event: JobDecided, later: list[ChainEvent]) -> ChainEvent:
@@ -147,7 +147,7 @@ class LogReader:
         if epoch is None:
             return UnreadableLog(event.at, "Market", "JobDecided", event.job_id, "the job's match cannot be decoded")
         ends = (other for other in later if isinstance(other, JobEnded) and other.job_id == event.job_id)
-        turned = any(end.at.transaction == event.at.transaction and end.row is Fault.TERMS_REFUSED for end in ends)
+        turned = any(end.at.transaction == event.at.transaction and end.fault is Fault.TERMS_REFUSED for end in ends)
         core = structs.replace(event.core, epoch=epoch)
         return replace(event, core=core, outcome=Outcome.TERMS_REFUSED if turned else event.outcome)
 
@@ -167,7 +167,7 @@ class LogReader:
             if isinstance(event, UnreadableLog):
                 return None
             changed = decoding.allow_root_of(event)
-            if isinstance(event, AssetPublished | TermsChanged) and event.version == version:
+            if isinstance(event, VersionPublished | TermsTightened) and event.version == version:
                 terms = event.terms
             elif terms is not None and changed and changed[1] == version:
                 terms = structs.replace(terms, allow_root=changed[3])

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
 from sealmarket.chain.events import (
-    AssetPublished,
     AssetRevoked,
     ChainEvent,
     JobDecided,
@@ -24,8 +23,9 @@ from sealmarket.chain.events import (
     JobQuoted,
     JobSettled,
     JobStopped,
-    TermsChanged,
+    TermsTightened,
     UnreadableLog,
+    VersionPublished,
 )
 from sealmarket.chain.model import Account, AssetState, Block, EventRef, Fault, JobSlot
 from sealmarket.protocol.book import AddressBook
@@ -221,7 +221,7 @@ class MemoryChain:
                 uses_taken=0,
                 budget_taken=MicroEpsilon(0),
             )
-            return [AssetPublished(at, asset_id, owner, version, seal, terms, location)]
+            return [VersionPublished(at, asset_id, owner, version, seal, terms, location)]
 
         return self._mine(change)
 
@@ -232,7 +232,7 @@ class MemoryChain:
             old = state.assets[asset_id, version]
             new = replace(old, terms=terms, terms_version=old.terms_version + 1)
             state.assets[asset_id, version] = new
-            return [TermsChanged(at, asset_id, version, new.terms_version, terms)]
+            return [TermsTightened(at, asset_id, version, new.terms_version, terms)]
 
         return self._mine(change)
 
@@ -303,9 +303,9 @@ class MemoryChain:
             lambda at: [JobFailed(at, f.job_id, int(f.cause), f.asset_index, f.units, f.receipt_hash)],
         )
 
-    def end(self, job_id: JobId, status: Status, row: Fault = Fault.NONE) -> EventRef:
+    def end(self, job_id: JobId, status: Status, fault: Fault = Fault.NONE) -> EventRef:
         """A job ends in another way: expired, cancelled, matured."""
-        return self._step(job_id, status, lambda at: [JobEnded(at, job_id, status, row)])
+        return self._step(job_id, status, lambda at: [JobEnded(at, job_id, status, fault)])
 
     def tell_unreadable(self, contract: str, name: str, subject: Bytes32 | None) -> EventRef:
         """A log that does not read."""

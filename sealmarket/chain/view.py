@@ -63,9 +63,9 @@ class View:
         """Whether the guardian has paused new matches."""
         return bool(self._value("paused"))
 
-    def desk(self) -> Address:
+    def extension(self) -> Address:
         """The contract that the market created and whose code it runs for orders and money."""
-        return Address(self._value("desk"))
+        return Address(self._value("extension"))
 
     # --- money ------------------------------------------------------------------------------------------------
 

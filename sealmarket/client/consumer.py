@@ -39,7 +39,7 @@ from sealmarket_enclave.protocol.codec import (
 )
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import Parameters, evidence_hash
+from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters, evidence_hash
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
@@ -157,9 +157,10 @@ class Consumer:
         Raises:
             ParametersRefused: not what the workload's schema takes.
             WindowTooShort: the workload may take longer than the settle window leaves, so no enclave would run it.
-            RequestInvalid: assets that do not fit each other or the limits.
+            RequestInvalid: too few or too many assets, or assets that do not fit each other or the limits.
             ServiceUnavailable, ChainUnavailable: nothing is posted then; do it again.
         """
+        _check_count(assets)
         bundle = workload if isinstance(workload, Bundle) else read_bundle(workload)
         values = complete_parameters(bundle, parameters, len(assets))
         require_time(bundle.manifest, limits.settle_window)
@@ -339,13 +340,18 @@ class Consumer:
         consumer's account.
         """
         record = read_job(self._chain, job_id)
-        if record.settled is None or record.receipt is None:
+        if record.settled is None or record.settled_result is None:
             raise _ended(record)
         if on_chain:
-            return self._sender.send(self._chain.market.acknowledge(record.spec, record.receipt))
+            return self._sender.send(self._chain.market.acknowledge(record.spec, record.settled_result))
         statement = Acknowledgement(job_id=job_id, result_hash=record.settled.result_hash)
         self._api.jobs.post_acknowledgement(statement, sign(self._account, self._chain.book, statement))
         return None
+
+
+def _check_count(assets: Sequence[AssetWish]) -> None:
+    if not 1 <= len(assets) <= MAX_ASSETS:
+        raise RequestInvalid(f"a job uses 1 to {MAX_ASSETS} assets, found {len(assets)}", "choose other assets")
 
 
 def complete_parameters(bundle: Bundle, parameters: Mapping[str, object], asset_count: int) -> dict[str, Value]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import Block, Chain, Enclave, Fault, JobSlot, Payout
-from sealmarket.chain.contracts import Receipt
+from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.events import (
     ChainEvent,
     JobDecided,
@@ -67,11 +67,11 @@ class JobRecord:
         return Enclave(core.evidence_hash, core.enclave_signer, core.enclave_key_hash)
 
     @property
-    def receipt(self) -> Receipt | None:
-        """What the enclave signed at the end."""
-        return (
-            Receipt(self.settled.result_hash, self.settled.receipt_hash, self.settled.units) if self.settled else None
-        )
+    def settled_result(self) -> SettledResult | None:
+        """What the enclave signed at the end, as the market takes it; None before the job settles."""
+        if self.settled is None:
+            return None
+        return SettledResult(self.settled.result_hash, self.settled.receipt_hash, self.settled.units)
 
     @property
     def reasons(self) -> Uint:
@@ -83,7 +83,7 @@ class JobRecord:
     @property
     def fault(self) -> Fault:
         """The row of the fault table by which the job ended; none while it runs or when it went well."""
-        return self.ended.row if self.ended else Fault.NONE
+        return self.ended.fault if self.ended else Fault.NONE
 
     @property
     def payout(self) -> Payout | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 CompilerChoice = Literal["auto", "native", "npm"]
 """Which compiler makes the code again: a native solc, npm's, or the native one where it is available."""
-CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "TradeDesk")
+CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "MarketExtension")
 
 
 @dataclass(frozen=True, slots=True)

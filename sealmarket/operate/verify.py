@@ -1,9 +1,9 @@
 """Compare a market on a chain with these sources: `scripts/verify_deployment market.json --rpc URL`.
 
 1. The contracts are compiled again, independently of the deployer.
-2. The code at each address of the address book, and of the desk that the market names, is the compiled one; only the
-   bytes of immutables may differ, and those of one immutable must hold one value.
-3. The immutables say what they should: registry, committee and desk name this market, the market names them, the
+2. The code at each address of the address book, and of the extension that the market names, is the compiled one. Only
+   the bytes of immutables may differ, and all bytes of one immutable must hold one value.
+3. The immutables hold what they should: registry, committee and extension name this market, the market names them, the
    signing domain is of this chain and this market.
 4. The chain stores the committee that the address book names, to whose keys owners seal their shares.
 
@@ -30,8 +30,8 @@ from sealmarket_enclave.protocol.eip712 import domain_separator
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 VERIFIED, DIFFERS, UNKNOWN = 0, 1, 2
-DESK_NONCE = 1
-"""A contract's first creation: the market makes its desk in its constructor."""
+EXTENSION_NONCE = 1
+"""A contract's first creation: the market makes its extension in its constructor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def verify(chain: Chain, compiled: Compiled, block: Block) -> Report:
         "AssetRegistry": book.registry,
         "OracleCommittee": book.committee,
         "Market": book.market,
-        "TradeDesk": contract_address(book.market, DESK_NONCE),
+        "MarketExtension": contract_address(book.market, EXTENSION_NONCE),
     }
     findings: list[Finding] = []
     for name, address in places.items():
@@ -89,8 +89,8 @@ def _expected(book: AddressBook, places: Mapping[str, Address]) -> dict[str, dic
         "_separator": bytes(domain_separator(book.chain_id, book.market)),
     }
     market = {"market": _word(book.market)}
-    desk = {"desk": _word(places["TradeDesk"])}
-    return {"AssetRegistry": market, "OracleCommittee": market, "Market": shared | desk, "TradeDesk": shared}
+    extension = {"extension": _word(places["MarketExtension"])}
+    return {"AssetRegistry": market, "OracleCommittee": market, "Market": shared | extension, "MarketExtension": shared}
 
 
 def _word(address: Address) -> bytes:

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from sealmarket.chain import Block, Chain
-from sealmarket.chain.events import AssetPublished
+from sealmarket.chain.events import VersionPublished
 from sealmarket.client.errors import ProofInvalid
 from sealmarket.client.jobs import JobRecord, read_job
 from sealmarket.client.nodes import Nodes, signed_decisions
@@ -165,7 +165,7 @@ def published_seal(chain: Chain, use: AssetUse, at: Block) -> Seal:
         ProofInvalid: never published, or not the seal that the job names.
     """
     for event in chain.about_asset(use.asset_id, at):
-        if isinstance(event, AssetPublished) and event.version == use.version:
+        if isinstance(event, VersionPublished) and event.version == use.version:
             if event.seal.hash() != use.seal_hash:
                 raise ProofInvalid(f"asset {use.asset_id} was published with seal {event.seal.hash()}")
             return event.seal

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from sealmarket.chain import Sender
-from sealmarket.chain.events import AssetPublished
+from sealmarket.chain.events import VersionPublished
 from sealmarket.chain.follow import Cursor
 from sealmarket.client import Store, signing
 from sealmarket.client.nodes import Nodes as HttpNodes
@@ -144,7 +144,7 @@ class Host:
     @staticmethod
     def _seals(rehearsal: Rehearsal) -> list[Seal]:
         told = rehearsal.chain.events(rehearsal.market.book.deployed_at, rehearsal.chain.final().number)
-        return [event.seal for event in told if isinstance(event, AssetPublished)]
+        return [event.seal for event in told if isinstance(event, VersionPublished)]
 
     def __enter__(self) -> Self:
         self._thread.start()

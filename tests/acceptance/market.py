@@ -17,7 +17,7 @@ from scripts.demo_story.setup import prepare_image
 from sealmarket.attestation.intel.measurement import TdxMeasurement
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain import Chain, Fault, Mined
-from sealmarket.chain.contracts import AssetOffer, Deal
+from sealmarket.chain.contracts import AssetOffer, Match
 from sealmarket.chain.events import JobMatched
 from sealmarket.client import (
     AssetWish,
@@ -195,7 +195,7 @@ class Rehearsal:
         address = self.market.purses[provider].address
         compute = next(order for order in self.api.orders.compute_orders() if order.order.provider == address)
         offers = tuple(AssetOffer() for _ in handle.request.assets)
-        deal = Deal(request=handle.signed, compute=compute, offers=offers)
+        deal = Match(request=handle.signed, compute=compute, offers=offers)
         mined = self.market.purses["consumer"].sender.send(self.chain.market.match(deal))
         self.settle_block(mined)
         if post_parameters:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from sealmarket.chain import Fault, Reverted
-from sealmarket.chain.contracts import AssetOffer, Deal
+from sealmarket.chain.contracts import AssetOffer, Match
 from sealmarket.chain.events import JobDecided
 from sealmarket.client import SealedAsset
 from sealmarket.client.nodes import node_status
@@ -104,7 +104,7 @@ def test_a_match_with_an_edited_price_is_refused_by_the_contract(rehearsal: Rehe
     handle = rehearsal.request(post=False)
     compute = rehearsal.api.orders.compute_orders()[0]
     cheaper = msgspec.structs.replace(compute, order=msgspec.structs.replace(compute.order, price=Wei(1)))
-    deal = Deal(request=handle.signed, compute=cheaper, offers=tuple(AssetOffer() for _ in handle.request.assets))
+    deal = Match(request=handle.signed, compute=cheaper, offers=tuple(AssetOffer() for _ in handle.request.assets))
     with pytest.raises(Reverted):
         rehearsal.market.purses["consumer"].sender.send(rehearsal.chain.market.match(deal))
 

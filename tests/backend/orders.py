@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import coincurve
 
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
-from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request
+from sealmarket.protocol.orders import AssetOrder, Request
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket_backend.index import IndexedAsset
 from sealmarket_enclave.protocol.codec import (
@@ -19,9 +21,10 @@ from sealmarket_enclave.protocol.codec import (
     Wei,
 )
 from sealmarket_enclave.protocol.eip712 import TypedShape
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
+from sealmarket_enclave.protocol.numbers import AssetId, Grade
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
+from tests import samples
 
 NOW = 1_700_000_000
 CONSUMER, PROVIDER, OWNER, STRANGER = (coincurve.PrivateKey(bytes([n]) * 32) for n in (1, 2, 3, 4))
@@ -60,32 +63,10 @@ def signature(word: TypedShape, key: coincurve.PrivateKey, book: AddressBook = B
     return sign(word.digest(book.chain_id, book.market), key)
 
 
-def request(**changes: object) -> Request:
+def request(**changes: Any) -> Request:
     """A request that the other defaults here satisfy."""
-    limit = AssetLimit(asset_id=ASSET, version=1, terms_version=1, max_price=Wei(100), epsilon=MicroEpsilon(0))
-    base: dict[str, object] = {
-        "consumer": account(CONSUMER),
-        "payer": account(CONSUMER),
-        "token": ZERO_ADDRESS,
-        "workload_digest": Bytes32(b"\x01" * 32),
-        "parameters_digest": Bytes32(b"\x02" * 32),
-        "result_key_hash": Bytes32(b"\x03" * 32),
-        "purpose": 1,
-        "tee": Tee.TDX,
-        "min_grade": Grade.SIMULATED,
-        "providers": ZERO_HASH,
-        "max_compute_price": Wei(50),
-        "max_unit_price": Wei(5),
-        "max_units": 10,
-        "quote_window": 60,
-        "decide_window": 60,
-        "settle_window": 60,
-        "challenge_window": 60,
-        "expiry": NOW + 1000,
-        "salt": Uint(0),
-        "assets": (limit,),
-    }
-    return Request(**{**base, **changes})  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"consumer": account(CONSUMER), **dict.fromkeys(samples.WINDOWS, 60)}
+    return samples.request(samples.asset_limit(asset_id=ASSET), **(fields | changes))
 
 
 def signed_request(key: coincurve.PrivateKey = CONSUMER, **changes: object) -> SignedRequest:
@@ -96,20 +77,7 @@ def signed_request(key: coincurve.PrivateKey = CONSUMER, **changes: object) -> S
 
 def compute(key: coincurve.PrivateKey = PROVIDER, **changes: object) -> SignedComputeOrder:
     """A provider's signed offer."""
-    base: dict[str, object] = {
-        "provider": account(PROVIDER),
-        "token": ZERO_ADDRESS,
-        "tee": Tee.TDX,
-        "grade": Grade.SIMULATED,
-        "price": Wei(40),
-        "unit_price": Wei(1),
-        "penalty": Wei(10),
-        "volume": 100,
-        "expiry": NOW + 1000,
-        "consumers": ZERO_HASH,
-        "salt": Uint(0),
-    }
-    order = ComputeOrder(**{**base, **changes})  # type: ignore[arg-type]
+    order = samples.compute_order(**({"provider": account(PROVIDER)} | changes))
     return SignedComputeOrder(order=order, signature=signature(order, key))
 
 

@@ -9,6 +9,7 @@ from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.job import MAX_ASSETS
 from tests.backend.orders import (
     ASSET,
     BOOK,
@@ -57,9 +58,11 @@ def test_an_expired_order_is_rejected(database: Database) -> None:
         orders(database).add_compute_order(compute(expiry=NOW), NOW)
 
 
-def test_a_request_without_assets_is_rejected(database: Database) -> None:
-    with pytest.raises(Rejected, match="at least one asset"):
-        orders(database).add_request(signed_request(assets=()), NOW)
+@pytest.mark.parametrize("count", [0, MAX_ASSETS + 1])
+def test_a_request_with_too_few_or_too_many_assets_is_rejected(database: Database, count: int) -> None:
+    assets = signed_request().request.assets[:1] * count
+    with pytest.raises(Rejected, match=f"1 to {MAX_ASSETS} assets, found {count}"):
+        orders(database).add_request(signed_request(assets=assets), NOW)
 
 
 def test_an_asset_order_by_another_than_the_owner_is_rejected(database: Database) -> None:

@@ -15,9 +15,10 @@ from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.index import Index
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Uint, Wei
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement
-from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, Wei
+from sealmarket_enclave.protocol.job import JobSpec, Settlement
+from sealmarket_enclave.protocol.numbers import JobId
+from tests import samples
 from tests.backend.orders import (
     ASSET,
     BOOK,
@@ -37,39 +38,9 @@ EVIDENCE, RESULT, RECEIPT = (Bytes32(bytes([n]) * 32) for n in (0xE1, 0xE2, 0xE3
 
 
 def spec() -> JobSpec:
-    asked = request()
-    use = AssetUse(
-        asset_id=ASSET,
-        owner=account(OWNER),
-        version=1,
-        terms_version=1,
-        seal_hash=indexed().seal.hash(),
-        price=Wei(80),
-        epsilon=MicroEpsilon(0),
-    )
-    return JobSpec(
-        request_hash=asked.struct_hash(),
-        consumer=asked.consumer,
-        payer=asked.payer,
-        provider=account(PROVIDER),
-        token=asked.token,
-        workload_digest=asked.workload_digest,
-        parameters_digest=asked.parameters_digest,
-        result_key_hash=asked.result_key_hash,
-        purpose=1,
-        tee=Tee.TDX,
-        min_grade=Grade.SIMULATED,
-        epoch=1,
-        compute_price=Wei(40),
-        unit_price=Wei(1),
-        max_units=10,
-        penalty=Wei(10),
-        matched_at=0,
-        quote_window=60,
-        decide_window=61,
-        settle_window=62,
-        challenge_window=63,
-        assets=(use,),
+    use = samples.asset_use(asset_id=ASSET, owner=account(OWNER), seal_hash=indexed().seal.hash(), price=Wei(80))
+    return samples.job_of(
+        request(), compute().order, (use,), matched_at=0, **dict(zip(samples.WINDOWS, range(60, 64), strict=True))
     )
 
 

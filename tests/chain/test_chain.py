@@ -22,42 +22,25 @@ from sealmarket.chain import (
     abi,
 )
 from sealmarket.chain.errors import AnswerTooLong
-from sealmarket.chain.events import AssetPublished, AssetRevoked, JobDecided, JobMatched, TermsChanged, UnreadableLog
+from sealmarket.chain.events import (
+    AssetRevoked,
+    JobDecided,
+    JobMatched,
+    TermsTightened,
+    UnreadableLog,
+    VersionPublished,
+)
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.numbers import Grade, Tee
+from tests import samples
 from tests.chain.node import BOOK, CHAIN_ID, MARKET, REGISTRY, Node, chain, error, wire
 
 ASSET = keccak(b"asset")
 TRANSACTION = keccak(b"transaction")
 ORDER = keccak(b"compute order")
-SPEC = JobSpec(
-    request_hash=keccak(b"request"),
-    consumer=Address(b"\x0c" * 20),
-    payer=Address(b"\x0c" * 20),
-    provider=Address(b"\x0d" * 20),
-    token=ZERO_ADDRESS,
-    workload_digest=ZERO_HASH,
-    parameters_digest=ZERO_HASH,
-    result_key_hash=ZERO_HASH,
-    purpose=1,
-    tee=Tee.TDX,
-    min_grade=Grade.SIMULATED,
-    epoch=1,
-    compute_price=Wei(1),
-    unit_price=Wei(0),
-    max_units=0,
-    penalty=Wei(1),
-    matched_at=5,
-    quote_window=5,
-    decide_window=5,
-    settle_window=5,
-    challenge_window=5,
-    assets=(),
-)
+SPEC = samples.job()
 
 
 def topic(contract: str, name: str) -> str:
@@ -261,7 +244,7 @@ def published(location: bytes, *, grade: int = 1, number: int = 5, index: int = 
 def test_a_location_that_is_no_text_is_shown_in_escapes(location: bytes, shown: str) -> None:
     _, reader = node(eth_getLogs=[published(location)])
     (told,) = reader.events(1, 10)
-    assert isinstance(told, AssetPublished)
+    assert isinstance(told, VersionPublished)
     assert told.location == shown
     assert told.location.encode()
 
@@ -296,7 +279,7 @@ def replaced() -> dict[str, Any]:
 
 def test_terms_that_rest_on_a_log_that_does_not_read_do_not_read_either() -> None:
     _, reader = node(eth_getLogs=[published(b"x"), replaced()])
-    assert isinstance(reader.events(1, 10)[1], TermsChanged)
+    assert isinstance(reader.events(1, 10)[1], TermsTightened)
     _, reader = node(eth_getLogs=[cut(published(b"x")), replaced(), revoked(7)])
     told = reader.events(1, 10)
     assert [type(event) for event in told] == [UnreadableLog, UnreadableLog, AssetRevoked]

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain import BlockGone, ChainReader, ChainUnavailable, Fault, Reverted
-from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, TermsChanged
+from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, TermsTightened
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
@@ -96,7 +96,7 @@ def test_terms_change_from_their_block_on(twin: MemoryChain) -> None:
     twin.tighten(ASSET, 1, replace(TERMS, max_uses=4))
     assert twin.at(before).asset(ASSET, 1).terms_version == 1
     assert twin.at(twin.head()).asset(ASSET, 1).terms.max_uses == 4
-    assert isinstance(twin.events(2, 2)[0], TermsChanged)
+    assert isinstance(twin.events(2, 2)[0], TermsTightened)
     twin.revoke(ASSET)
     assert twin.at(twin.head()).asset(ASSET, 1).revoked
 
@@ -109,5 +109,5 @@ def test_an_acceptance_under_changed_terms_ends_as_a_refusal(twin: MemoryChain) 
     assert isinstance(decided, JobDecided)
     assert isinstance(ended, JobEnded)
     assert decided.core.detail == ZERO_HASH
-    assert (decided.outcome, ended.row) == (Outcome.TERMS_REFUSED, Fault.TERMS_REFUSED)
+    assert (decided.outcome, ended.fault) == (Outcome.TERMS_REFUSED, Fault.TERMS_REFUSED)
     assert twin.at(twin.head()).job(SPEC.request_hash).status is Status.REFUSED

@@ -25,19 +25,17 @@ from sealmarket.receipts.model import ChainFacts
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.codec import (
-    ZERO_ADDRESS,
     ZERO_HASH,
     Address,
     Bytes32,
     HexBytes,
-    MicroEpsilon,
     Uint,
     Wei,
     to_builtins,
 )
 from sealmarket_enclave.protocol.hashing import keccak, words
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement, terms_digest
-from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, Grade, JobId, Tee
+from sealmarket_enclave.protocol.job import JobSpec, Settlement, terms_digest
+from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, Grade, JobId
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.receipt import (
     ReceiptInput,
@@ -52,6 +50,7 @@ from sealmarket_enclave.protocol.signing import address_of, personal_digest, sig
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope, seal_result
+from tests import samples
 
 CHAIN_ID = 31337
 REGISTRY, COMMITTEE, MARKET = (Address(bytes([n]) * 20) for n in (1, 2, 3))
@@ -117,38 +116,17 @@ class Case:
         self.job_id = self.spec.job_id(CHAIN_ID, MARKET)
 
     def _spec(self, asset: AssetId) -> JobSpec:
-        use = AssetUse(
-            asset_id=asset,
-            owner=Address(b"\x0a" * 20),
-            version=1,
-            terms_version=1,
-            seal_hash=self.seal.hash(),
-            price=Wei(10),
-            epsilon=MicroEpsilon(0),
-        )
-        return JobSpec(
-            request_hash=keccak(b"request"),
-            consumer=Address(b"\x0c" * 20),
-            payer=Address(b"\x0c" * 20),
-            provider=Address(b"\x0d" * 20),
-            token=ZERO_ADDRESS,
+        use = samples.asset_use(asset_id=asset, seal_hash=self.seal.hash())
+        return samples.job(
+            use,
             workload_digest=WORKLOAD,
             parameters_digest=PARAMETERS,
             result_key_hash=keccak(self.result_key.public.raw),
-            purpose=1,
-            tee=Tee.TDX,
-            min_grade=Grade.SIMULATED,
-            epoch=1,
             compute_price=Wei(7),
             unit_price=Wei(2),
-            max_units=5,
             penalty=Wei(3),
-            matched_at=1_700_000_000,
-            quote_window=60,
-            decide_window=60,
-            settle_window=60,
-            challenge_window=60,
-            assets=(use,),
+            max_units=5,
+            **dict.fromkeys(samples.WINDOWS, 60),
         )
 
     def digest(self, word: Any) -> Bytes32:

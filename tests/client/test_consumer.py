@@ -26,7 +26,7 @@ from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Wei
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec, Settlement
+from sealmarket_enclave.protocol.job import MAX_ASSETS, JobSpec, Settlement
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.protocol.signing import recover
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -115,6 +115,13 @@ class Stage:
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path)
+
+
+@pytest.mark.parametrize("count", [0, MAX_ASSETS + 1])
+def test_too_few_or_too_many_assets_are_not_asked_for(stage: Stage, count: int) -> None:
+    with pytest.raises(RequestInvalid, match=f"1 to {MAX_ASSETS} assets, found {count}"):
+        stage.ask(wishes=WISHES[:1] * count)
+    assert stage.backend.posted == {}
 
 
 def test_a_revoked_asset_is_not_asked_for(stage: Stage) -> None:

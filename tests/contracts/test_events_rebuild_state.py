@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from scripts.benchmarks._gas_world import NO_DETAIL, Job, World
 from sealmarket.chain import abi
 from sealmarket.chain.bargain import commitment
-from sealmarket.chain.contracts import CommitteeContract, Receipt, members_hash
+from sealmarket.chain.contracts import CommitteeContract, SettledResult, members_hash
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Enclave
 from sealmarket.chain.proof import mapping_slot
@@ -59,14 +59,14 @@ class BusyWorld(World):
         for answer in (True, False):
             job = self._accepted()
             self.settle(job, acknowledged=False)
-            receipt = Receipt.of(self._settlement(job))
-            self._send(self.market.challenge(self._spec(job), receipt), job.consumer)
-            said = ChallengeAnswer(job_id=self._job_id(job), result_hash=receipt.result_hash, available=answer)
+            result = SettledResult.of(self._settlement(job))
+            self._send(self.market.challenge(self._spec(job), result), job.consumer)
+            said = ChallengeAnswer(job_id=self._job_id(job), result_hash=result.result_hash, available=answer)
             words = [
                 SignedChallengeAnswer(answer=said, index=U8(index), signature=self._sign(node, said))
                 for index, node in enumerate(self.nodes)
             ]
-            challenged = (self._spec(job), receipt, job.consumer.address)
+            challenged = (self._spec(job), result, job.consumer.address)
             self._send(self.market.answer_challenge(*challenged, answer, words, self.committee))
 
     def _failing(self) -> None:
@@ -95,15 +95,15 @@ class BusyWorld(World):
             self.decide(job, Outcome.ACCEPTED)
         for job in (settled, unanswered):
             self.settle(job, acknowledged=False)
-        receipt = Receipt.of(self._settlement(unanswered))
-        self._send(self.market.challenge(self._spec(unanswered), receipt), unanswered.consumer)
+        result = SettledResult.of(self._settlement(unanswered))
+        self._send(self.market.challenge(self._spec(unanswered), result), unanswered.consumer)
         self.pass_time(7200)
         self.close(unquoted)
         only_evidence = Enclave(undecided.evidence, ZERO_ADDRESS, ZERO_HASH)
         self._send(self.market.close(self._spec(undecided), only_evidence))
         self.close(unsettled)
         self.mature(settled)
-        self._send(self.market.close_challenge(self._spec(unanswered), receipt, unanswered.consumer.address))
+        self._send(self.market.close_challenge(self._spec(unanswered), result, unanswered.consumer.address))
 
     def _beside(self) -> None:
         for step in ("matched", "quoted", "accepted", "settled"):

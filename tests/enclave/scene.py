@@ -40,6 +40,7 @@ from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
 from sealmarket_enclave.workload.environment import Environment
+from tests import samples
 
 CHAIN_ID = 31337
 MARKET = Address(b"\x11" * 20)
@@ -139,29 +140,16 @@ class Scene:
 
     @property
     def spec(self) -> JobSpec:
-        return JobSpec(
-            request_hash=Bytes32(b"\x01" * 32),
-            consumer=Address(b"\xc0" * 20),
-            payer=Address(b"\xc0" * 20),
+        return samples.job(
+            *(asset.use for asset in self.assets),
             provider=address_of(PROVIDER_KEY.public_key),
-            token=ZERO_ADDRESS,
             workload_digest=self.workload_digest,
             parameters_digest=parameters_digest(self.parameters.salt, canonical_json(self.parameters.values)),
             result_key_hash=keccak(self.consumer_key.public.raw),
-            purpose=1,
             tee=self.tee,
-            min_grade=Grade.SIMULATED,
-            epoch=1,
             compute_price=Wei(10),
-            unit_price=Wei(1),
-            max_units=5,
             penalty=Wei(1),
-            matched_at=1_700_000_000,
-            quote_window=600,
-            decide_window=600,
-            settle_window=600,
-            challenge_window=600,
-            assets=tuple(asset.use for asset in self.assets),
+            max_units=5,
         )
 
     def use_twice(self) -> None:
@@ -214,15 +202,8 @@ class Scene:
         dealt, sealed_shares = deal(key, 2, committee, dealing)
         share_set = mangle(dealt) if callable(mangle) else dealt
         sealed = Seal(content_root=made.content_root, share_root=share_set.root, policy_hash=policy.digest(), epoch=1)
-        use = AssetUse(
-            asset_id=asset_id,
-            owner=Address(bytes([0xA0 + place]) * 20),
-            version=1,
-            terms_version=1,
-            seal_hash=sealed.hash(),
-            price=Wei(100),
-            epsilon=MicroEpsilon(0),
-        )
+        owner = Address(bytes([0xA0 + place]) * 20)
+        use = samples.asset_use(asset_id=asset_id, owner=owner, seal_hash=sealed.hash(), price=Wei(100))
         return SealedAsset(use, sealed, policy, share_set, dealt, sealed_shares, sink.getvalue())
 
     def release(

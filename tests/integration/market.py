@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain import Chain, Enclave, Sender
-from sealmarket.chain.contracts import AssetOffer, Deal
+from sealmarket.chain.contracts import AssetOffer, Match
 from sealmarket.chain.deploy import Settings, deploy
 from sealmarket.chain.events import JobMatched
 from sealmarket.chain.model import Windows
@@ -170,7 +170,7 @@ class Market:
         """Anybody matches the request with the provider's order."""
         compute = decode(SignedComputeOrder, self.backend.posted["compute-orders"][-1])
         offers = tuple(AssetOffer() for _ in handle.request.assets)
-        mined = self.anybody.send(self.chain.market.match(Deal(request=handle.signed, compute=compute, offers=offers)))
+        mined = self.anybody.send(self.chain.market.match(Match(request=handle.signed, compute=compute, offers=offers)))
         return next(event.job_id for event in mined.events if isinstance(event, JobMatched))
 
     def decision(self, spec: JobSpec, keys: EnclaveKeys, evidence: Bytes32, **changes: object) -> Decision:

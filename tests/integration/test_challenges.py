@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from sealmarket.chain import AbiMismatch, Fault, Reverted, Sender
-from sealmarket.chain.contracts import Receipt
+from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.events import ChallengeAnswered, JobChallenged, JobEnded
 from sealmarket.chain.model import Windows
 from sealmarket.chain.sender import Mined
@@ -36,7 +36,7 @@ class Challenged:
     """A settled job that its consumer challenged."""
 
     spec: JobSpec
-    receipt: Receipt
+    result: SettledResult
     bond: int
     by: Address
 
@@ -77,10 +77,10 @@ def settled(market: Market, sealed: SealedAsset) -> JobSpec:
 
 @pytest.fixture
 def job(market: Market, consumer: Sender, settled: JobSpec) -> Challenged:
-    receipt = Receipt(RESULT, RECEIPT, 0)
-    mined = consumer.send(market.chain.market.challenge(settled, receipt))
+    result = SettledResult(RESULT, RECEIPT, 0)
+    mined = consumer.send(market.chain.market.challenge(settled, result))
     told = next(event for event in mined.events if isinstance(event, JobChallenged))
-    return Challenged(settled, receipt, int(told.bond), told.challenger)
+    return Challenged(settled, result, int(told.bond), told.challenger)
 
 
 def answers(
@@ -99,7 +99,7 @@ def answers(
 def answer(market: Market, job: Challenged, available: bool, said: list[SignedChallengeAnswer]) -> Mined:
     """Submit it; anybody may."""
     return market.anybody.send(
-        market.chain.market.answer_challenge(job.spec, job.receipt, job.by, available, said, market.committee)
+        market.chain.market.answer_challenge(job.spec, job.result, job.by, available, said, market.committee)
     )
 
 
@@ -135,7 +135,7 @@ def let_the_window_pass(market: Market) -> None:
 
 def test_a_stranger_cannot_challenge(market: Market, settled: JobSpec) -> None:
     with pytest.raises(Reverted) as refused:
-        market.anybody.send(market.chain.market.challenge(settled, Receipt(RESULT, RECEIPT, 0)))
+        market.anybody.send(market.chain.market.challenge(settled, SettledResult(RESULT, RECEIPT, 0)))
     assert refused.value.name == "NotRequestParty"
 
 
@@ -154,7 +154,7 @@ def test_nodes_that_disagree_answer_nothing(market: Market, job: Challenged) -> 
 
 def test_an_answer_signed_for_the_other_word_is_refused(market: Market, job: Challenged) -> None:
     call = market.chain.market.answer_challenge(
-        job.spec, job.receipt, job.by, False, answers(market, job, False, False), market.committee
+        job.spec, job.result, job.by, False, answers(market, job, False, False), market.committee
     )
     turned = type(call)(call.contract, call.to, call.function, (*call.arguments[:4], True, *call.arguments[5:]))
     with pytest.raises(Reverted) as refused:
@@ -169,7 +169,7 @@ def test_an_answer_about_another_result_is_not_sent(market: Market, job: Challen
 
 
 def test_the_bond_returns_to_its_challenger_and_to_nobody_else(market: Market, job: Challenged) -> None:
-    thief = Challenged(job.spec, job.receipt, job.bond, market.anybody.address)
+    thief = Challenged(job.spec, job.result, job.bond, market.anybody.address)
     with pytest.raises(Reverted) as refused:
         answer(market, thief, False, answers(market, job, False, False))
     assert refused.value.name == "WrongCommitment"
@@ -177,7 +177,7 @@ def test_the_bond_returns_to_its_challenger_and_to_nobody_else(market: Market, j
 
 def test_a_challenge_is_not_closed_while_the_committee_may_answer(market: Market, job: Challenged) -> None:
     with pytest.raises(Reverted) as refused:
-        market.anybody.send(market.chain.market.close_challenge(job.spec, job.receipt, job.by))
+        market.anybody.send(market.chain.market.close_challenge(job.spec, job.result, job.by))
     assert refused.value.name == "TooEarly"
 
 
@@ -203,7 +203,7 @@ def test_a_result_that_is_not_to_be_had_refunds_the_payer_out_of_the_stake(marke
     before, conserved = fortunes(market), assert_conserved(market.chain)
     mined = answer(market, job, False, answers(market, job, False, True, False))
     ended = next(event for event in mined.events if isinstance(event, JobEnded))
-    assert (ended.status, ended.row) == (Status.EXPIRED, Fault.RESULT_WITHHELD)
+    assert (ended.status, ended.fault) == (Status.EXPIRED, Fault.RESULT_WITHHELD)
     # The penalty pays the answer as far as it goes, the bond the rest; the owners keep their prices.
     assert moved(market, before) == {"consumer": OWNERS + COMPUTE + job.bond + PENALTY - 2 * fee(market)}
     after = assert_conserved(market.chain)
@@ -215,7 +215,7 @@ def test_an_unanswered_challenge_is_closed_with_the_provider_paid_and_the_bond_b
 ) -> None:
     before = fortunes(market)
     let_the_window_pass(market)
-    market.anybody.send(market.chain.market.close_challenge(job.spec, job.receipt, job.by))
+    market.anybody.send(market.chain.market.close_challenge(job.spec, job.result, job.by))
     assert status(market, job) is Status.MATURED
     assert moved(market, before) == {"consumer": job.bond, "provider": COMPUTE, "stake": OWNERS + PENALTY}
     assert_conserved(market.chain)

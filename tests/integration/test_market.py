@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
 from sealmarket.chain.calls import Call
 from sealmarket.chain.deploy import deploy, write_book
-from sealmarket.chain.events import AssetPublished, JobDecided, JobEnded, JobMatched, OtherEvent, TermsChanged
+from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, OtherEvent, TermsTightened, VersionPublished
 from sealmarket.chain.model import Windows
 from sealmarket.chain.proof import ProofRefused, mapping_slot, proven_slot
 from sealmarket.cli.main import main
@@ -94,7 +94,7 @@ def test_a_location_that_is_no_text_halts_nobody(market: Market, sealed: SealedA
     call = market.chain.registry.publish(keccak(b"salt"), sealed.seal, sealed.terms, "a mark")
     mined = market.anybody.send(NoText(call.contract, call.to, call.function, call.arguments))
     (told,) = mined.events
-    assert isinstance(told, AssetPublished)
+    assert isinstance(told, VersionPublished)
     assert told.location == "\\xff\\xfemark"
     job_id = market.match(market.request(sealed))
     assert job_id in {getattr(event, "job_id", None) for event in market.chain.events(before.number, _final(market))}
@@ -157,7 +157,7 @@ def test_a_refused_job_returns_the_money_and_says_the_reason(market: Market, quo
     )
     mined = market.anybody.send(market.chain.market.decide(quoted.spec, market.signed(decision), market.committee))
     ended = next(event for event in mined.events if isinstance(event, JobEnded))
-    assert ended.row is Fault.REQUEST_REFUSED
+    assert ended.fault is Fault.REQUEST_REFUSED
     assert ended.payout.stake_returned == 2 * 1000 + 700
     with pytest.raises(JobEndedOtherwise, match="workload_not_allowed"):
         market.consumer.wait(quoted.job_id, timeout=20)
@@ -184,7 +184,7 @@ def test_terms_cannot_be_loosened(market: Market, sealed: SealedAsset) -> None:
 def test_a_new_allow_list_comes_with_the_whole_terms(market: Market, sealed: SealedAsset) -> None:
     root = sealed.terms.allow_root
     mined = market.owner.replace_allow_list(sealed.asset_id, 1, [root])
-    changed = next(event for event in mined.events if isinstance(event, TermsChanged))
+    changed = next(event for event in mined.events if isinstance(event, TermsTightened))
     state = market.chain.at(market.chain.head()).asset(sealed.asset_id, 1)
     assert (changed.terms, changed.terms_version) == (state.terms, state.terms_version)
 

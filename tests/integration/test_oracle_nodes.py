@@ -162,7 +162,7 @@ def test_a_measurement_that_is_not_allowed_costs_the_provider_and_nobody_else(co
     assert decision.outcome is Outcome.PLATFORM_REFUSED
     assert reason_codes(decision.reasons) == (Reason.MEASUREMENT_NOT_ALLOWED.code,)
     ended = committee.ended(job)
-    assert ended.row == Fault.PLATFORM_REFUSED
+    assert ended.fault == Fault.PLATFORM_REFUSED
     assert ended.payout.burned == job.spec.penalty
 
 
@@ -209,5 +209,5 @@ def test_a_revocation_after_acceptance_stops_the_job_and_harms_nobody(committee:
     )
     committee.market.anybody.send(chain.market.stop(job.spec, accepted, stops, committee.market.committee))
     ended = committee.ended(job)
-    assert ended.row == Fault.STOPPED_BEFORE_RELEASE
+    assert ended.fault == Fault.STOPPED_BEFORE_RELEASE
     assert ended.payout.burned == 0

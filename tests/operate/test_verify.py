@@ -20,8 +20,8 @@ from sealmarket_enclave.protocol.numbers import BlockNumber
 from tests.chain.node import BOOK
 
 BLOCK = Block(number=BlockNumber(7), hash=Bytes32(bytes(32)), timestamp=1, parent=Bytes32(bytes(32)))
-DESK = contract_address(BOOK.market, 1)
-PLACES = dict(zip(CONTRACTS, (BOOK.registry, BOOK.committee, BOOK.market, DESK), strict=True))
+EXTENSION = contract_address(BOOK.market, 1)
+PLACES = dict(zip(CONTRACTS, (BOOK.registry, BOOK.committee, BOOK.market, EXTENSION), strict=True))
 
 
 def word(address: Address) -> bytes:
@@ -31,7 +31,7 @@ def word(address: Address) -> bytes:
 VALUES: dict[str, bytes] = {
     "market": word(BOOK.market),
     "owner": word(Address(b"\x0a" * 20)),
-    "desk": word(DESK),
+    "extension": word(EXTENSION),
     "_registry": word(BOOK.registry),
     "_committee": word(BOOK.committee),
     "_chainId": BOOK.chain_id.to_bytes(32),
@@ -40,8 +40,8 @@ VALUES: dict[str, bytes] = {
 NAMES = {
     "AssetRegistry": ("market",),
     "OracleCommittee": ("owner", "market"),
-    "Market": ("desk", "_registry", "_committee", "_chainId", "_separator"),
-    "TradeDesk": ("_registry", "_committee", "_chainId", "_separator"),
+    "Market": ("extension", "_registry", "_committee", "_chainId", "_separator"),
+    "MarketExtension": ("_registry", "_committee", "_chainId", "_separator"),
 }
 
 
@@ -117,8 +117,8 @@ def test_code_that_ends_within_its_last_immutable_is_found(name: str) -> None:
 
 def test_a_market_without_its_desk_is_found() -> None:
     twin = Twin()
-    del twin.codes[DESK]
-    assert failed(twin) == {("TradeDesk", "code")}
+    del twin.codes[EXTENSION]
+    assert failed(twin) == {("MarketExtension", "code")}
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ from sealmarket_enclave.protocol.codec import (
     to_builtins,
 )
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, evidence_hash, report_data
+from sealmarket_enclave.protocol.job import JobSpec, evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.signing import address_of, sign
@@ -57,6 +57,7 @@ from sealmarket_oracle.gate.inputs import MarketRef
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.service import Node
+from tests import samples
 
 NOW = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp())
 CHAIN_ID = 31337
@@ -246,43 +247,21 @@ class World:
     def match(self, *assets: Dealt, keep_parameters: bool = True, **changes: Any) -> JobId:
         """A job over assets, matched in the next block."""
         head = self.chain.head()
-        uses = tuple(
-            AssetUse(
-                asset_id=a.asset_id,
-                owner=a.owner,
-                version=1,
-                terms_version=1,
-                seal_hash=a.seal.hash(),
-                price=Wei(10),
-                epsilon=MicroEpsilon(0),
-            )
-            for a in assets
-        )
-        base = JobSpec(
-            request_hash=Bytes32(keccak(b"request %d" % head.number)),
-            consumer=CONSUMER,
-            payer=CONSUMER,
-            provider=address_of(self.provider.public_key),
-            token=ZERO_ADDRESS,
-            workload_digest=WORKLOAD,
-            parameters_digest=PARAMETERS,
-            result_key_hash=keccak(self.result_key),
-            purpose=int(Purpose.TRAIN),
-            tee=Tee.TDX,
-            min_grade=Grade.SIMULATED,
-            epoch=1,
-            compute_price=Wei(5),
-            unit_price=Wei(0),
-            max_units=0,
-            penalty=Wei(5),
-            matched_at=head.timestamp + 1,
-            quote_window=600,
-            decide_window=600,
-            settle_window=600,
-            challenge_window=600,
-            assets=uses,
-        )
-        self.spec = replace(base, **changes)
+        uses = [samples.asset_use(asset_id=a.asset_id, owner=a.owner, seal_hash=a.seal.hash()) for a in assets]
+        fields: dict[str, Any] = {
+            "request_hash": keccak(b"request %d" % head.number),
+            "consumer": CONSUMER,
+            "provider": address_of(self.provider.public_key),
+            "workload_digest": WORKLOAD,
+            "parameters_digest": PARAMETERS,
+            "result_key_hash": keccak(self.result_key),
+            "compute_price": Wei(5),
+            "unit_price": Wei(0),
+            "max_units": 0,
+            "penalty": Wei(5),
+            "matched_at": head.timestamp + 1,
+        }
+        self.spec = samples.job(*uses, **(fields | changes))
         if keep_parameters:
             self.store.parameters[self.spec.request_hash] = PARAMETERS
         self.job_id = self.chain.match(self.spec)

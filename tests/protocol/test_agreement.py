@@ -32,7 +32,7 @@ from sealmarket_enclave.protocol.agreement import (
 )
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, MicroEpsilon, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Parameters, parameters_digest
+from sealmarket_enclave.protocol.job import JobSpec, Parameters, parameters_digest
 from sealmarket_enclave.protocol.numbers import AssetId, FailureCause, Grade
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -45,6 +45,7 @@ from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.document_rules import load_share_set, read_policy
 from sealmarket_oracle.gate.inputs import AssetFacts, JobDocuments, MarketRef
 from sealmarket_oracle.gate.material_rules import request_violations
+from tests import samples
 from tests.client.bundles import CHAIN_ID, MARKET, REGISTRY, Case
 from tests.client.bundles import policy as policy_for
 
@@ -101,15 +102,8 @@ class Job:
             policy = edit("policy", _same)(_policy(asset))
             shares = edit("share set", _same)(replace(_share_set(asset, content), policy_hash=policy.digest()))
             seal = Seal(content_root=content, share_root=shares.root, policy_hash=policy.digest(), epoch=1)
-            use = AssetUse(
-                asset_id=asset,
-                owner=Address(bytes([0xA0 + number]) * 20),
-                version=1,
-                terms_version=1,
-                seal_hash=seal.hash(),
-                price=policy.terms.price,
-                epsilon=MicroEpsilon(0),
-            )
+            owner = Address(bytes([0xA0 + number]) * 20)
+            use = samples.asset_use(asset_id=asset, owner=owner, seal_hash=seal.hash(), price=policy.terms.price)
             self.policies.append(policy)
             self.share_sets.append(shares)
             self.seals.append(seal)

@@ -12,7 +12,15 @@ from sealmarket.receipts.envelope import opened
 from sealmarket.sealing.results import open_result
 from sealmarket_enclave.protocol.codec import Address, Bytes32, decode, decode_canonical
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import Failure, Settlement, enclave_key_hash, evidence_hash, report_data
+from sealmarket_enclave.protocol.job import (
+    MAX_ASSETS,
+    AssetUse,
+    Failure,
+    Settlement,
+    enclave_key_hash,
+    evidence_hash,
+    report_data,
+)
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Tee
 from sealmarket_enclave.protocol.receipt import Envelope, Statement, signing_hash
 from sealmarket_enclave.protocol.release import SignedComplaint
@@ -62,6 +70,19 @@ def parameters_under_another_salt(scene: Scene) -> dict[str, object]:
     return {"parameters": msgspec.structs.replace(scene.parameters, salt=Bytes32(b"\x06" * 32)).canonical()}
 
 
+def one_asset_too_many(scene: Scene) -> dict[str, object]:
+    return with_assets(scene, scene.spec.assets[:1] * (MAX_ASSETS + 1))
+
+
+def no_assets(scene: Scene) -> dict[str, object]:
+    return with_assets(scene, ())
+
+
+def with_assets(scene: Scene, assets: tuple[AssetUse, ...]) -> dict[str, object]:
+    spec = msgspec.structs.replace(scene.spec, assets=assets)
+    return {"spec": spec.canonical(), "job_id": spec.job_id(CHAIN_ID, MARKET)}
+
+
 def swapped_seals(scene: Scene) -> dict[str, object]:
     return {"seals": tuple(asset.seal.canonical() for asset in reversed(scene.assets))}
 
@@ -86,6 +107,8 @@ def share_set_of_the_other_asset(scene: Scene) -> dict[str, object]:
         (edited_spec, Code.JOB_MISMATCH),
         (spec_with_other_result_key, Code.JOB_MISMATCH),
         (spec_not_canonical, Code.SPEC_MALFORMED),
+        (one_asset_too_many, Code.SPEC_MALFORMED),
+        (no_assets, Code.SPEC_MALFORMED),
         (other_chain, Code.JOB_MISMATCH),
         (other_result_key, Code.RESULT_KEY_MISMATCH),
         (other_parameters, Code.PARAMETERS_MISMATCH),

@@ -10,7 +10,7 @@ import logging
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from sealmarket.chain import ChainError
-from sealmarket.chain.events import AssetPublished, JobMatched, UnreadableLog
+from sealmarket.chain.events import JobMatched, UnreadableLog, VersionPublished
 from sealmarket.chain.follow import Cursor, EventRange, Follower, Rewound
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.numbers import JobId, Tee
@@ -78,7 +78,7 @@ class JobReader:
         for event in read.events:
             if isinstance(event, UnreadableLog):
                 log.warning("%s of %s does not read and is left alone: %s", event.name, event.subject, event.reason)
-        seals = [event.seal for event in read.events if isinstance(event, AssetPublished)]
+        seals = [event.seal for event in read.events if isinstance(event, VersionPublished)]
         matched = [
             (event.job_id, event.spec, int(event.at.block_number))
             for event in read.events

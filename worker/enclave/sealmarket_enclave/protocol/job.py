@@ -39,6 +39,10 @@ class AssetUse(TypedShape, frozen=True, kw_only=True):
     epsilon: MicroEpsilon
 
 
+MAX_ASSETS = 16
+"""Most assets of one job. The market refuses more: the gas of a job's end grows with them."""
+
+
 class Parameters(Shape, frozen=True, kw_only=True):
     """A job's parameters with the salt of their digest. The host sees them: what is secret goes in as an asset."""
 

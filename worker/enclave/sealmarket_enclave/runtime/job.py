@@ -43,7 +43,7 @@ from sealmarket_enclave.protocol.agreement import (
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape, canonical_json, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Parameters, parameters_digest, terms_digest
+from sealmarket_enclave.protocol.job import MAX_ASSETS, AssetUse, JobSpec, Parameters, parameters_digest, terms_digest
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Tee
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, strictest
 from sealmarket_enclave.protocol.terms import Seal
@@ -53,7 +53,6 @@ from sealmarket_enclave.sealed.errors import InvalidHpkeKey, ShareError
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
 
-MAX_ASSETS = 64
 ParameterValue = str | int | float | bool
 T = TypeVar("T", bound=Shape)
 

@@ -8,8 +8,8 @@ import {Status} from "../types/Jobs.sol";
 import {Request} from "../types/Orders.sol";
 import {JobBook} from "./JobBook.sol";
 
-/// @title Taking back what was signed
-abstract contract Cancelling is JobBook {
+/// @title Cancellation of orders and requests
+abstract contract OrderCancellation is JobBook {
     /// See {IOrders-cancelOrder}.
     function cancelOrder(bytes32 orderHash) external {
         _used[msg.sender][orderHash] = type(uint256).max;

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {Escrow} from "./libraries/Escrows.sol";
+import {FaultTable} from "./libraries/FaultTable.sol";
+import {Assertions} from "./testing/Assertions.sol";
+import {Ending, Rows} from "./testing/Rows.sol";
+import {vm} from "./testing/Vm.sol";
+import {Fault, Payout, Status} from "./types/Jobs.sol";
+import {Tally} from "./types/Money.sol";
+
+/// @title The fault table by itself: each row's amounts, and that each row pays out exactly what the job holds
+contract FaultTableTest is Assertions {
+    uint256 private constant FAULTS = uint256(type(Fault).max) + 1;
+    uint256 private constant ASSETS = 3;
+
+    /// What an external call gives for a row that reverts.
+    function rowOf(Ending memory ending) external pure returns (Payout memory) {
+        return Rows.rowOf(ending);
+    }
+
+    // ---- refusals ----
+
+    function test_a_row_that_pays_more_than_the_job_holds_reverts() public {
+        Ending memory ending = _example(Fault.WorkloadFailed);
+        ending.used = ending.escrow.metered + 1;
+        vm.expectRevert();
+        this.rowOf(ending);
+    }
+
+    // ---- conservation ----
+
+    function testFuzz_every_row_pays_out_what_the_job_holds(
+        uint80[3] memory prices,
+        uint80[8] memory amounts,
+        uint8 failed
+    ) public pure {
+        for (uint256 i = 0; i < FAULTS; ++i) {
+            Fault fault = Fault(i);
+            Ending memory ending = _ending(fault, prices, amounts, failed % ASSETS);
+            Payout memory row = Rows.rowOf(ending);
+            uint256 owners = _sumOf(prices, row.ownersPaid);
+            assertEq(Rows.moneyOut(ending, row, owners), Rows.moneyIn(ending), "money out of a row");
+        }
+    }
+
+    function testFuzz_a_settlement_divides_the_compute_price(uint80 compute, uint80 metered, uint80 used) public pure {
+        (uint256 refunded, uint256 payable_) = FaultTable.settlement(compute, metered, bound(used, 0, metered));
+        assertEq(refunded + payable_, uint256(compute) + metered, "money out of a settlement");
+    }
+
+    // ---- the rows ----
+
+    /// O = 600, C = 50, U = 40, u = 15, P = 70; F - f = 9 before acceptance; request fee 8; bond 30, answer fees 11.
+    /// Asset 1, whose price is 200, is the one that fails.
+    function test_each_row_pays_what_the_documentation_says() public pure {
+        _assertRow(Fault.None, [uint256(0), 65 + 19, 670, 0, 0]);
+        _assertRow(Fault.NoQuote, [uint256(699), 0, 600, 70, 0]);
+        _assertRow(Fault.PlatformRefused, [uint256(699), 0, 600, 70, 0]);
+        _assertRow(Fault.RequestRefused, [uint256(691), 8, 670, 0, 0]);
+        _assertRow(Fault.TermsRefused, [uint256(699), 0, 670, 0, 0]);
+        _assertRow(Fault.InputRefused, [uint256(699), 0, 670, 0, 0]);
+        _assertRow(Fault.EvidenceWithheld, [uint256(699), 0, 600, 70, 0]);
+        _assertRow(Fault.CommitteeSilent, [uint256(699), 0, 670, 0, 0]);
+        _assertRow(Fault.StoppedBeforeRelease, [uint256(690), 0, 670, 0, 0]);
+        _assertRow(Fault.InputFailed, [uint256(290), 0, 670, 0, 5]);
+        _assertRow(Fault.WorkloadFailed, [uint256(25), 65, 670, 0, 7]);
+        _assertRow(Fault.ProviderSilent, [uint256(690), 0, 0, 70, 7]);
+        _assertRow(Fault.ResultWithheld, [uint256(665), 0, 0, 70 - 11, 0]);
+        _assertRow(Fault.Withdrawn, [uint256(699), 0, 670, 0, 0]);
+    }
+
+    function test_each_row_names_its_end_state_its_counter_and_whether_uses_return() public pure {
+        _assertEffects(Fault.None, Status.Matured, Tally.Settled, false);
+        _assertEffects(Fault.NoQuote, Status.Expired, Tally.Expired, true);
+        _assertEffects(Fault.PlatformRefused, Status.Refused, Tally.Refused, true);
+        _assertEffects(Fault.RequestRefused, Status.Refused, Tally.None, true);
+        _assertEffects(Fault.TermsRefused, Status.Refused, Tally.None, true);
+        _assertEffects(Fault.InputRefused, Status.Refused, Tally.None, true);
+        _assertEffects(Fault.EvidenceWithheld, Status.Refused, Tally.Refused, true);
+        _assertEffects(Fault.CommitteeSilent, Status.Expired, Tally.None, true);
+        _assertEffects(Fault.StoppedBeforeRelease, Status.Stopped, Tally.None, false);
+        _assertEffects(Fault.InputFailed, Status.Failed, Tally.Failed, false);
+        _assertEffects(Fault.WorkloadFailed, Status.Failed, Tally.Failed, false);
+        _assertEffects(Fault.ProviderSilent, Status.Expired, Tally.Expired, false);
+        _assertEffects(Fault.ResultWithheld, Status.Expired, Tally.Expired, false);
+        _assertEffects(Fault.Withdrawn, Status.Cancelled, Tally.None, true);
+    }
+
+    function test_a_refused_request_costs_no_more_than_the_payer_locked() public pure {
+        Ending memory ending = _example(Fault.RequestRefused);
+        ending.requestFee = 1_000;
+        Payout memory row = Rows.rowOf(ending);
+        assertEq(row.paid, 690, "provider");
+        assertEq(row.refunded, 9, "payer: the fees that no signature used");
+    }
+
+    function test_the_challenger_pays_for_an_answer_what_the_penalty_does_not_cover() public pure {
+        Ending memory ending = _example(Fault.ResultWithheld);
+        assertEq(_bondReturned(ending), 30, "bond, covered penalty");
+        ending.escrow.penalty = 4;
+        assertEq(_bondReturned(ending), 30 - 7, "bond, uncovered penalty");
+        Payout memory row = Rows.rowOf(ending);
+        assertEq(row.burned, 0, "burned");
+    }
+
+    /// @param expected Payer, provider, stake returned, burned, bitmap of the owners paid.
+    function _assertRow(Fault fault, uint256[5] memory expected) private pure {
+        Payout memory got = Rows.rowOf(_example(fault));
+        assertEq(got.refunded, expected[0], "payer");
+        assertEq(got.paid, expected[1], "provider");
+        assertEq(got.stakeReturned, expected[2], "stake");
+        assertEq(got.burned, expected[3], "burned");
+        assertEq(got.ownersPaid, expected[4], "owners");
+    }
+
+    function _assertEffects(Fault fault, Status status, Tally tally, bool usesReturn) private pure {
+        assertEq(uint256(FaultTable.statusOf(fault)), uint256(status), "status");
+        assertEq(uint256(FaultTable.tallyOf(fault)), uint256(tally), "counter");
+        assertTrue(FaultTable.returnsUses(fault) == usesReturn, "uses");
+        assertTrue(Rows.beforeAcceptance(fault) == usesReturn, "uses return before acceptance, and only then");
+    }
+
+    function _example(Fault fault) private pure returns (Ending memory) {
+        return _ending(fault, [uint80(100), 200, 300], [uint80(50), 40, 15, 70, 9, 8, 19, 11], 1);
+    }
+
+    /// What a job of three assets holds when it reaches a row, within what the market guarantees there.
+    function _ending(Fault fault, uint80[3] memory prices, uint80[8] memory amounts, uint256 failed)
+        private
+        pure
+        returns (Ending memory ending)
+    {
+        ending.fault = fault;
+        ending.escrow = Escrow(_sumOf(prices, 7), amounts[0], amounts[1], amounts[3], 7);
+        if (Rows.reportsUnits(fault)) ending.used = bound(amounts[2], 0, amounts[1]);
+        if (Rows.beforeAcceptance(fault)) (ending.feesLeft, ending.requestFee) = (amounts[4], amounts[5]);
+        if (Rows.afterSettlement(fault)) (ending.bondLeft, ending.answerFees) = (amounts[6], amounts[7]);
+        if (fault == Fault.InputFailed) (ending.failedOwner, ending.failedPrice) = (1 << failed, prices[failed]);
+    }
+
+    function _bondReturned(Ending memory ending) private pure returns (uint256) {
+        return FaultTable.bondReturned(ending.escrow.penalty, ending.bondLeft, ending.answerFees);
+    }
+
+    function _sumOf(uint80[3] memory prices, uint256 assets) private pure returns (uint256 sum) {
+        for (uint256 i = 0; i < ASSETS; ++i) {
+            if (assets & (1 << i) != 0) sum += prices[i];
+        }
+    }
+}

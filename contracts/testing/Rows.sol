@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.27;
+
+import {Escrow} from "../libraries/Escrows.sol";
+import {FaultTable} from "../libraries/FaultTable.sol";
+import {Fault, Payout} from "../types/Jobs.sol";
+
+/// @notice A job at its end: the row, what the job holds, and what the row depends on.
+struct Ending {
+    Fault fault;
+    Escrow escrow;
+    uint256 used;
+    uint256 feesLeft;
+    uint256 requestFee;
+    uint256 failedOwner;
+    uint256 failedPrice;
+    uint256 bondLeft;
+    uint256 answerFees;
+}
+
+/// @title When each row of the fault table applies, and the money on both sides of it
+/// @dev Written apart from the table, so that fuzzing and Halmos compare two statements of the same rule.
+library Rows {
+    function afterSettlement(Fault fault) internal pure returns (bool) {
+        return fault == Fault.None || fault == Fault.ResultWithheld;
+    }
+
+    function beforeAcceptance(Fault fault) internal pure returns (bool) {
+        return !afterSettlement(fault) && fault != Fault.StoppedBeforeRelease && fault != Fault.InputFailed
+            && fault != Fault.WorkloadFailed && fault != Fault.ProviderSilent;
+    }
+
+    /// Whether the enclave has reported units when the row applies.
+    function reportsUnits(Fault fault) internal pure returns (bool) {
+        return afterSettlement(fault) || fault == Fault.InputFailed || fault == Fault.WorkloadFailed;
+    }
+
+    /// The row, by the function of its phase.
+    function rowOf(Ending memory end) internal pure returns (Payout memory) {
+        Escrow memory held = end.escrow;
+        if (beforeAcceptance(end.fault)) {
+            return FaultTable.beforeAcceptance(end.fault, held, end.feesLeft, end.requestFee);
+        }
+        if (!afterSettlement(end.fault)) {
+            return FaultTable.afterAcceptance(end.fault, held, end.used, end.failedOwner, end.failedPrice);
+        }
+        uint256 earned = held.compute + end.used;
+        return FaultTable.afterSettlement(
+            end.fault, held.owners, held.penalty, earned, end.bondLeft, end.answerFees
+        );
+    }
+
+    /// Everything that the job holds when the row applies.
+    function moneyIn(Ending memory end) internal pure returns (uint256) {
+        Escrow memory held = end.escrow;
+        uint256 stake = held.owners + held.penalty;
+        if (afterSettlement(end.fault)) return held.compute + end.used + stake + end.bondLeft + end.answerFees;
+        return held.owners + held.compute + held.metered + end.feesLeft + stake;
+    }
+
+    /// Everything that the row pays out, burns or returns, the signers and the challenger of an answered challenge
+    /// included. `owners` is the sum of the prices of the assets in `row.ownersPaid`.
+    function moneyOut(Ending memory end, Payout memory row, uint256 owners) internal pure returns (uint256) {
+        uint256 out = uint256(row.refunded) + row.paid + row.stakeReturned + row.burned + owners;
+        if (afterSettlement(end.fault)) out += end.answerFees;
+        if (end.fault != Fault.ResultWithheld) return out;
+        return out + FaultTable.bondReturned(end.escrow.penalty, end.bondLeft, end.answerFees);
+    }
+}

@@ -1,0 +1,76 @@
+"""The fault table is printed in the interface and in the specification, and tested in Solidity: all three agree."""
+
+from __future__ import annotations
+
+import re
+
+from scripts.toolchain import ROOT
+from sealmarket.chain.model import Fault
+from sealmarket.protocol.transitions import TRANSITIONS
+
+INTERFACE = ROOT / "contracts/interfaces/IJobs.sol"
+SPECIFICATION = ROOT / "docs/spec/contracts.md"
+TESTS = ROOT / "contracts/FaultTable.t.sol"
+EXAMPLE = {"O": 600, "o": 200, "C": 50, "U": 40, "u": 15, "P": 70, "F": 9, "f": 0, "R": 8, "B": 30, "a": 11, "p": 11}
+"""The amounts of `FaultTable.t.sol`."""
+OWNERS = {0: {"0", "-"}, 5: {"O - o"}, 7: {"O"}}
+"""Bitmap of the owners paid of three, of which the second fails -> how the tables print it."""
+Row = tuple[str, ...]
+
+
+def of_interface() -> dict[str, Row]:
+    """Fault -> payer, provider, stake, burned, owners, counter, uses; as the interface prints them."""
+    lines = INTERFACE.read_text().splitlines()
+    table = (re.split(r"\s{2,}", line.removeprefix("///").strip()) for line in lines if line.startswith("///   "))
+    return {cells[0]: tuple(cells[1:]) for cells in table if len(cells) == 8 and cells[0] != "fault"}
+
+
+def of_specification() -> dict[str, tuple[str, Row]]:
+    """Fault -> end state, and the same columns; as the specification prints them."""
+    found = {}
+    for line in SPECIFICATION.read_text().splitlines():
+        cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
+        if len(cells) == 9 and cells[1] in {end.name.title() for end in {row.after for row in TRANSITIONS}}:
+            amounts = (cell or "-" for cell in cells[2:8])
+            found[cells[0]] = (cells[1], (*amounts, cells[8].removesuffix(" taken")))
+    return found
+
+
+def of_tests() -> dict[str, list[int]]:
+    """Fault -> payer, provider, stake, burned, bitmap of the owners paid; as the Solidity tests expect them."""
+    pattern = r"_assertRow\(Fault\.(\w+), \[uint256\((\d+)\), ([\d +-]+), ([\d +-]+), ([\d +-]+), ([\d +-]+)\]\)"
+    return {name: [_value(cell) for cell in cells] for name, *cells in re.findall(pattern, TESTS.read_text())}
+
+
+def _value(expression: str) -> int:
+    """A sum of numbers and symbols; "-" alone is nothing."""
+    total, sign = 0, 1
+    for word in expression.split():
+        if word in "+-":
+            sign = -1 if word == "-" else 1
+        else:
+            total += sign * (int(word) if word.isdigit() else EXAMPLE[word])
+    return total
+
+
+def test_interface_specification_and_tests_have_every_row() -> None:
+    names = {fault.name.replace("_", "") for fault in Fault}
+    for table in (of_interface(), of_specification(), of_tests()):
+        assert {name.upper() for name in table} == names
+
+
+def test_interface_and_specification_print_the_same_rows() -> None:
+    assert of_interface() == {name: row for name, (_, row) in of_specification().items()}
+
+
+def test_the_specification_names_the_end_states_of_the_transitions() -> None:
+    drawn = {row.fault: row.after.name.title() for row in TRANSITIONS if row.fault}
+    assert {name: status for name, (status, _) in of_specification().items()} == drawn
+
+
+def test_the_solidity_tests_expect_the_amounts_that_the_tables_print() -> None:
+    expected = of_tests()
+    for name, (*amounts, owners, _counter, _uses) in of_interface().items():
+        *numbers, bitmap = expected[name]
+        assert [_value(amount) for amount in amounts] == numbers, name
+        assert owners in OWNERS[bitmap], name
