@@ -103,7 +103,7 @@ class LocalMarket:
         account: LocalAccount = Account.from_key(bank_key or DEVELOPMENT_BANK)
         said("three oracle nodes make their keys")
         settings = _settings(_make_nodes(folder), finality, signature_fee)
-        said("the contracts go on the chain")
+        said("the contracts are deployed")
         wait = FINAL_SECONDS + patience
         book = deploy(rpc, account, settings, development=development, report=deployed, final_within=wait)
         book_file = folder / "market.json"

@@ -172,7 +172,9 @@ def revoke(
         "block": mined.block.number,
         "transaction": str(mined.transaction),
     }
-    answer(payload, [f"revoked in block {mined.block.number}; running jobs that were released before go on"], as_json)
+    answer(
+        payload, [f"revoked in block {mined.block.number}; jobs whose shares were released before continue"], as_json
+    )
 
 
 @app.command()

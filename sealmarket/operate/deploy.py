@@ -2,7 +2,7 @@
 
 The addresses follow from the deploying account and its next nonce, so a fresh account has the same market on every
 chain. The deployer and its first nonce are written beside the address book before anything is sent: after an
-interruption, the same command goes on, and sends nothing twice.
+interruption, the same command continues, and sends nothing twice.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Bill:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Deploy, or go on with a deployment; 0 when the market is on the chain and final, 1 when a step was refused."""
+    """Deploy, or continue a deployment; 0 when the market is on the chain and final, 1 when a step was refused."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -204,7 +204,7 @@ def _committee(path: Path, threshold: int | None) -> Committee:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/deploy",
-        description="Put a market on a chain, or go on with a deployment that was interrupted.",
+        description="Put a market on a chain, or continue a deployment that was interrupted.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -24,7 +24,7 @@ class Outcome(IntEnum):
 class Decision(TypedShape, frozen=True, kw_only=True):
     """What one oracle node decided. All fields but ``detail`` are the core that honest nodes share.
 
-    ``reasons`` is a bit set of :class:`sealmarket.protocol.reasons.Reason`; ``detail`` hashes this node's own
+    ``reasons`` is a bit set of :class:`sealmarket.protocol.reasons.JobReason`; ``detail`` hashes this node's own
     :class:`DecisionDetail` (block, collateral, findings in words).
     """
 
