@@ -1,6 +1,6 @@
 """The set-up that every script runs first, on Python 3.11+ with venv and a network to PyPI and npm.
 
-The steps, each of which is skipped while what it depends on is unchanged (a stamp in `.venv` says so):
+The steps, each of which is skipped while what it depends on is unchanged (a stamp in `.venv` records it):
 
 1. a virtual environment in `.venv`
 2. the Python packages of `requirements/*.txt`, every file checked against its hash
@@ -10,7 +10,7 @@ The steps, each of which is skipped while what it depends on is unchanged (a sta
 Nothing is compiled: the library carries the contracts' ABIs and bytecode, which `scripts/test` holds against a build
 of the sources.
 
-Standard library only. What it says goes to the error stream, so that a script's own output stays clean.
+Standard library only. Its messages go to the error stream, so that a script's own output stays clean.
 """
 
 from __future__ import annotations

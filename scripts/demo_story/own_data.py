@@ -66,7 +66,7 @@ def show_commands(story: Story, environment: Path) -> None:
         [
             ("market page", f"{book.backend}/"),
             ("chain", story.market.rpc),
-            *((f"oracle node {n}", f"{m.url}/v1/node") for n, m in enumerate(book.committees[0].members, 1)),
+            *((f"oracle node {n}", f"{m.url}/v1/node") for n, m in enumerate(book.committees[0].members)),
             ("address book", str(story.market.book_file)),
             ("logs", str(story.market.programs.logs)),
         ],

@@ -237,7 +237,7 @@ def _show_signers(story: Story, record: JobRecord) -> None:
     decision = record.decision
     if decision is None or record.decided is None:
         raise StoryBroken("an accepted job without a decision")
-    nodes = " and ".join(str(index + 1) for index in record.decided.signers)
+    nodes = " and ".join(map(str, record.decided.signers))
     story.console.say(
         f"[dim]signed by nodes {nodes}; grade [bold yellow]{Grade(decision.grade).name}[/]: "
         "a development root stands behind it, no hardware[/]",
