@@ -1,4 +1,4 @@
-"""Compile the contracts again, apart from Hardhat: to hold what is on a chain against these sources.
+"""Compile the contracts again, independently of Hardhat, to compare what is on a chain with these sources.
 
 The compiler's newer pipeline numbers what it reads, so the input has to be the one that was built from: every
 contract but the tests, under the names that Hardhat gives them, with the settings of `hardhat.config.js`. A native

@@ -1,4 +1,4 @@
-"""The arithmetic of the contracts for every value there is: Halmos over `contracts/testing/Arithmetic.sol`.
+"""The arithmetic of the contracts for every value: Halmos over `contracts/testing/Arithmetic.sol`.
 
     python -m scripts.symbolic              every check
     python -m scripts.symbolic --function check_a_claim_empties_one_counter
