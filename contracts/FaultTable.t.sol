@@ -15,7 +15,7 @@ contract FaultTableTest is Assertions {
     uint256 private constant ASSETS = 3;
 
     /// What an external call gives for a row that reverts.
-    function rowOf(Ending memory ending) external pure returns (Payout memory) {
+    function rowOf(Ending calldata ending) external pure returns (Payout memory) {
         return Rows.rowOf(ending);
     }
 
@@ -97,9 +97,9 @@ contract FaultTableTest is Assertions {
 
     function test_the_challenger_pays_for_an_answer_what_the_penalty_does_not_cover() public pure {
         Ending memory ending = _example(Fault.ResultWithheld);
-        assertEq(_bondReturned(ending), 30, "bond, covered penalty");
+        assertEq(Rows.bondReturned(ending), 30, "bond, covered penalty");
         ending.escrow.penalty = 4;
-        assertEq(_bondReturned(ending), 30 - 7, "bond, uncovered penalty");
+        assertEq(Rows.bondReturned(ending), 30 - 7, "bond, uncovered penalty");
         Payout memory row = Rows.rowOf(ending);
         assertEq(row.burned, 0, "burned");
     }
@@ -132,15 +132,12 @@ contract FaultTableTest is Assertions {
         returns (Ending memory ending)
     {
         ending.fault = fault;
-        ending.escrow = Escrow(_sumOf(prices, 7), amounts[0], amounts[1], amounts[3], 7);
+        ending.escrow = Escrow(_sumOf(prices, 7), amounts[0], amounts[1], amounts[3]);
+        ending.paid = 7;
         if (Rows.reportsUnits(fault)) ending.used = bound(amounts[2], 0, amounts[1]);
         if (Rows.beforeAcceptance(fault)) (ending.feesLeft, ending.requestFee) = (amounts[4], amounts[5]);
         if (Rows.afterSettlement(fault)) (ending.bondLeft, ending.answerFees) = (amounts[6], amounts[7]);
-        if (fault == Fault.InputFailed) (ending.failedOwner, ending.failedPrice) = (1 << failed, prices[failed]);
-    }
-
-    function _bondReturned(Ending memory ending) private pure returns (uint256) {
-        return FaultTable.bondReturned(ending.escrow.penalty, ending.bondLeft, ending.answerFees);
+        if (fault == Fault.InputFailed) (ending.paid, ending.failedPrice) = (7 & ~(1 << failed), prices[failed]);
     }
 
     function _sumOf(uint80[3] memory prices, uint256 assets) private pure returns (uint256 sum) {

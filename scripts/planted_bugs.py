@@ -72,17 +72,35 @@ BUGS = (
     Bug(
         "stake-kept",
         "market/Endings.sol",
-        "_releaseProvider(token, key.provider, paid, stake, Tally.Settled);",
-        "_releaseProvider(token, key.provider, paid, 0, Tally.Settled);",
+        "_releaseProvider(token, key.provider, payout.paid, payout.stakeReturned, FaultTable.tallyOf(fault));",
+        "_releaseProvider(token, key.provider, payout.paid, 0, FaultTable.tallyOf(fault));",
     ),
-    Bug("closing-keeps-uses", "market/Endings.sol", "_registry.release(bargain.claims);"),
+    Bug("ending-keeps-uses", "market/Endings.sol", "_registry.release(bargain.claims);"),
     Bug("any-enclave", "market/Endings.sol", "got != enclave.enclaveSigner", "got == address(0)"),
     Bug("units-unbounded", "market/Endings.sol", "got > most", "false"),
     Bug("below-quorum", "market/Verdicts.sol", "book.threshold()", "book.threshold() - 1"),
     Bug("old-decision", "market/Verdicts.sol", "block.timestamp > core.expiry", "core.expiry == 0"),
-    Bug("terms-ignored", "market/Verdicts.sol", "!_registry.stand(bargain.claims)", "false"),
-    Bug("refusal-keeps-uses", "market/Verdicts.sol", "_registry.release(bargain.claims);"),
-    Bug("penalty-forgiven", "market/Verdicts.sol", "payout.burned = providersFault ? bargain.penalty : 0;"),
+    Bug("terms-ignored", "market/Verdicts.sol", "_registry.stand(bargain.claims)", "true"),
+    Bug(
+        "refusal-keeps-uses",
+        "libraries/FaultTable.sol",
+        "(RETURNING >> uint8(fault)) & 1 != 0",
+        "fault == Fault.NoQuote || fault == Fault.CommitteeSilent || fault == Fault.Withdrawn",
+    ),
+    Bug(
+        "penalty-forgiven",
+        "libraries/FaultTable.sol",
+        "if (fault == Fault.PlatformRefused)      return (all,       0,        owners, penalty);",
+        "if (fault == Fault.PlatformRefused) return (all, 0, whole, 0);",
+    ),
+    Bug("request-fee-unbounded", "libraries/FaultTable.sol", "requestFee < locked ? requestFee : locked", "requestFee"),
+    Bug("unmetered-units-kept", "libraries/FaultTable.sol", "metered - used", "metered - metered"),
+    Bug(
+        "answer-paid-twice",
+        "libraries/FaultTable.sol",
+        "bondLeft + fromPenalty",
+        "bondLeft + answerFees",
+    ),
     Bug(
         "foreign-evidence",
         "market/Verdicts.sol",
@@ -90,8 +108,9 @@ BUGS = (
     ),
     Bug(
         "owners-unpaid-by-silence",
-        "market/Closing.sol",
-        "(payout.ownersPaid,) = _payOwners(bargain, type(uint256).max);",
+        "libraries/FaultTable.sol",
+        "return /* Fault.ProviderSilent */               (all,                0,        0,      penalty, paid);",
+        "return (all, 0, 0, penalty, 0);",
     ),
     Bug(
         "cancel-by-anyone",
@@ -102,8 +121,8 @@ BUGS = (
     Bug(
         "failed-input-paid",
         "market/Interrupting.sol",
-        "(payout.ownersPaid,) = _payOwners(bargain, failed);",
-        "(payout.ownersPaid,) = _payOwners(bargain, type(uint256).max);",
+        "every & ~(1 << failed)",
+        "every",
     ),
     Bug("acknowledged-by-anyone", "market/Maturing.sol", "msg.sender != bargain.consumer", "msg.sender == address(0)"),
     Bug("free-challenge", "market/Challenges.sol", "_take(bargain.token, msg.sender, bond);"),
@@ -184,7 +203,7 @@ def copy_with_all(folder: Path) -> None:
         text = planted(((n, bug) for n, bug in enumerate(BUGS, start=1) if bug.file == name), path.read_text())
         up = "../" * (len(Path(name).parts) - 1) or "./"
         path.write_text(text.replace("\nimport ", f'\nimport {{Planted}} from "{up}Planted.sol";\nimport ', 1))
-    for path in (*contracts.glob("*.sol"), *contracts.glob("market/*.sol")):
+    for path in contracts.rglob("*.sol"):
         # The switch reads the block: what was pure no longer is.
         path.write_text(re.sub(r"\bpure\b", "view", path.read_text()))
 

@@ -42,7 +42,7 @@ import {IAssetRegistry} from "./IAssetRegistry.sol";
 /// The fault table. libraries/FaultTable.sol is the same table, and the only code that divides a job's money.
 /// O: the owners' prices. o: the price of an asset that failed. C: the flat compute price. U = unitPrice * maxUnits.
 /// u = unitPrice * units reported. P: the penalty. F: the oracle fees set aside. f: those that a decision used. R: the
-/// fee of a refused request. B: the bond of an answered challenge. a: the fees of its answer. p: the smaller of a and P.
+/// fee of a refused request. B: the bond of an answered challenge. a: the fees of its answer. p: the smaller of a, P.
 /// At the match the payer's balance locks O + C + U + F and the provider's stake locks O + P. At acceptance F - f
 /// returns to the payer. At settlement the payer gets U - u and the owners get O.
 ///   fault                 payer gets             provider gets  stake gets  burned  owners get  counter  uses

@@ -14,8 +14,6 @@ struct Escrow {
     uint256 metered;
     /// P: the penalty, locked by the provider's stake.
     uint256 penalty;
-    /// Bit i is set for every asset i of the job.
-    uint256 everyOwner;
 }
 
 /// @title The arithmetic of a job's money
@@ -31,7 +29,13 @@ library Escrows {
             escrow.compute = bargain.computePrice;
             escrow.metered = priceOf(bargain, bargain.maxUnits);
             escrow.penalty = bargain.penalty;
-            escrow.everyOwner = (1 << claims.length) - 1;
+        }
+    }
+
+    /// @notice A bit for each asset of the job: bit i for asset i.
+    function everyAsset(Bargain calldata bargain) internal pure returns (uint256) {
+        unchecked {
+            return (1 << bargain.claims.length) - 1;
         }
     }
 

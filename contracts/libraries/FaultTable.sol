@@ -6,10 +6,11 @@ import {Tally} from "../types/Money.sol";
 import {Escrow} from "./Escrows.sol";
 
 /// @title The fault table: how the end of a job divides what the job holds
-/// @dev The only place that decides it: `Endings._carryOut` carries out a row and adds nothing to it. IJobs and
+/// @dev The only place that decides it: market/Endings.sol carries out a row and adds nothing to it. IJobs and
 /// docs/spec/contracts.md print the same rows; FaultTable.t.sol checks that each row pays out exactly what the job
-/// holds. To change who pays for a fault, change its row. One function for each of the three phases, since a job holds
-/// other money in each; O, C, U, u, P, F and f are as in IJobs.
+/// holds. To change who pays for a fault, change its row. There is one function for each phase of a job, since a job
+/// holds other money in each. O, C, U, u, P, F, f, B and a are as in IJobs. Sums are unchecked: each amount was in an
+/// account, which holds less than 2^88.
 library FaultTable {
     /// End state of each row, a byte each; a constant costs a job less than a chain of comparisons.
     uint256 private constant STATUSES = (uint256(Status.Matured) << (8 * uint256(Fault.None)))
@@ -35,6 +36,11 @@ library FaultTable {
         | (uint256(Tally.Failed) << (8 * uint256(Fault.WorkloadFailed)))
         | (uint256(Tally.Expired) << (8 * uint256(Fault.ProviderSilent)))
         | (uint256(Tally.Expired) << (8 * uint256(Fault.ResultWithheld)));
+    /// Rows that give back uses and privacy budget, a bit each: those before acceptance.
+    uint256 private constant RETURNING = (1 << uint256(Fault.NoQuote)) | (1 << uint256(Fault.PlatformRefused))
+        | (1 << uint256(Fault.RequestRefused)) | (1 << uint256(Fault.TermsRefused))
+        | (1 << uint256(Fault.InputRefused)) | (1 << uint256(Fault.EvidenceWithheld))
+        | (1 << uint256(Fault.CommitteeSilent)) | (1 << uint256(Fault.Withdrawn));
 
     /// @notice The rows of a job that was not accepted: it holds O + C + U, `feesLeft` = F - f, and the stake O + P.
     /// @param requestFee What `RequestRefused` pays to the provider, if the payer locked that much.
@@ -49,16 +55,14 @@ library FaultTable {
     }
 
     /// @notice The rows of a job that was accepted and did not settle: it holds O + C + U and the stake O + P.
-    /// @param used u. @param failedOwner Bit of the asset that failed; 0 if none did. @param failedPrice Its price.
-    function afterAcceptance(
-        Fault fault,
-        Escrow memory held,
-        uint256 used,
-        uint256 failedOwner,
-        uint256 failedPrice
-    ) internal pure returns (Payout memory payout) {
+    /// @param used u. @param paid Bit of each asset that did not fail. @param failedPrice o; 0 if no asset failed.
+    function afterAcceptance(Fault fault, Escrow memory held, uint256 used, uint256 paid, uint256 failedPrice)
+        internal
+        pure
+        returns (Payout memory payout)
+    {
         (uint256 payer, uint256 provider, uint256 stake, uint256 burned, uint256 owners) =
-            _afterAcceptance(fault, held, used, held.everyOwner & ~failedOwner, failedPrice);
+            _afterAcceptance(fault, held, used, paid, failedPrice);
         _set(payout, payer, provider, stake, burned, owners);
     }
 
@@ -68,29 +72,34 @@ library FaultTable {
         pure
         returns (uint256 refunded, uint256 payable_)
     {
-        return (metered - used, compute + used);
+        refunded = metered - used;
+        unchecked {
+            payable_ = compute + used;
+        }
     }
 
-    /// @notice The rows of a job that settled: it holds `earned` = C + u, the stake O + P, and what an answered
-    /// challenge left of its bond, `bondLeft` = B - a; 0 without an answer.
-    /// @param answerFees a
-    function afterSettlement(
-        Fault fault,
-        uint256 owners,
-        uint256 penalty,
-        uint256 earned,
-        uint256 bondLeft,
-        uint256 answerFees
-    ) internal pure returns (Payout memory payout) {
-        (uint256 payer, uint256 provider, uint256 stake, uint256 burned) =
-            _afterSettlement(fault, owners, penalty, earned, bondLeft, answerFees);
-        _set(payout, payer, provider, stake, burned, 0);
+    /// @notice Row `None`: a settled job matures. It holds `earned` = C + u, the stake O + P, and what an answered
+    /// challenge left of its bond, `bondLeft` = B - a; 0 without an answer. No other party gets anything.
+    function matured(uint256 owners, uint256 penalty, uint256 earned, uint256 bondLeft)
+        internal
+        pure
+        returns (uint256 provider, uint256 stake)
+    {
+        unchecked {
+            return (earned + bondLeft, owners + penalty);
+        }
     }
 
-    /// @notice What the challenger gets back under `ResultWithheld`: the bond, less the fees of the answer that the
-    /// penalty does not cover.
-    function bondReturned(uint256 penalty, uint256 bondLeft, uint256 answerFees) internal pure returns (uint256) {
-        return bondLeft + _feesFromPenalty(penalty, answerFees);
+    /// @notice Row `ResultWithheld`, of the same money. The penalty pays the fees of the answer, a, as far as it goes.
+    /// @return payout All but the bond. @return bondReturned What the challenger gets back of its bond.
+    function withheld(uint256 owners, uint256 penalty, uint256 earned, uint256 bondLeft, uint256 answerFees)
+        internal
+        pure
+        returns (Payout memory payout, uint256 bondReturned)
+    {
+        uint256 fromPenalty = answerFees < penalty ? answerFees : penalty;
+        _set(payout, owners + earned, 0, 0, penalty - fromPenalty, 0);
+        return (payout, bondLeft + fromPenalty);
     }
 
     /// @notice The end state of a row.
@@ -103,13 +112,10 @@ library FaultTable {
         return Tally(uint8(TALLIES >> _at(fault)));
     }
 
-    /// @notice Whether a row gives back the uses and the privacy budget that the match took: the rows before acceptance.
+    /// @notice Whether a row gives back the uses and the privacy budget that the match took.
     function returnsUses(Fault fault) internal pure returns (bool) {
-        return (fault >= Fault.NoQuote && fault <= Fault.CommitteeSilent) || fault == Fault.Withdrawn;
+        return (RETURNING >> uint8(fault)) & 1 != 0;
     }
-
-    // Unchecked sums: each amount was in an account, which holds less than 2^88. The differences are of a smaller and a
-    // larger amount in each row. FaultTable.t.sol and testing/Arithmetic.sol hold both.
 
     function _beforeAcceptance(Fault fault, Escrow memory held, uint256 feesLeft, uint256 requestFee)
         private
@@ -135,7 +141,6 @@ library FaultTable {
         }
     }
 
-    /// `paid` are the owners of the assets that did not fail.
     function _afterAcceptance(Fault fault, Escrow memory held, uint256 used, uint256 paid, uint256 failedPrice)
         private
         pure
@@ -156,31 +161,8 @@ library FaultTable {
         }
     }
 
-    function _afterSettlement(
-        Fault fault,
-        uint256 owners,
-        uint256 penalty,
-        uint256 earned,
-        uint256 bondLeft,
-        uint256 answerFees
-    ) private pure returns (uint256 payer, uint256 provider, uint256 stake, uint256 burned) {
-        unchecked {
-            uint256 whole = owners + penalty;
-            uint256 rest = penalty - _feesFromPenalty(penalty, answerFees);
-
-            //                                               payer            provider           stake   burned
-            if (fault == Fault.None)                 return (0,               earned + bondLeft, whole,  0);
-            return /* Fault.ResultWithheld */               (owners + earned, 0,                 0,      rest);
-        }
-    }
-
     function _at(Fault fault) private pure returns (uint256) {
         return 8 * uint256(fault);
-    }
-
-    /// The penalty pays the answer of a challenge as far as it goes.
-    function _feesFromPenalty(uint256 penalty, uint256 answerFees) private pure returns (uint256) {
-        return answerFees < penalty ? answerFees : penalty;
     }
 
     /// No cast truncates: each amount was in an account, which holds less than 2^88.

@@ -46,13 +46,17 @@ abstract contract Challenges is Endings {
 
         uint256 fees = _oweFees(bargain.epoch, bargain.token, book, signers);
         uint256 bondLeft = _bondOf(bargain.epoch, bargain.token) - fees;
-        uint256 bondReturned = available ? 0 : FaultTable.bondReturned(bargain.penalty, bondLeft, fees);
-        _credit(bargain.token, challenger, bondReturned);
-        emit IJobs.ChallengeAnswered(key.jobId, available, signers, fees, bondReturned);
-        Fault fault = available ? Fault.None : Fault.ResultWithheld;
+        if (available) {
+            emit IJobs.ChallengeAnswered(key.jobId, true, signers, fees, 0);
+            _matureMetered(key, bargain, result.units, bondLeft);
+            return;
+        }
         (uint256 owners, uint256 earned) = (Escrows.lockedBy(bargain).owners, Escrows.earned(bargain, result.units));
-        Payout memory payout = FaultTable.afterSettlement(fault, owners, bargain.penalty, earned, bondLeft, fees);
-        _carryOut(Ending(fault, 0), key, bargain, payout);
+        (Payout memory payout, uint256 bondReturned) =
+            FaultTable.withheld(owners, bargain.penalty, earned, bondLeft, fees);
+        _credit(bargain.token, challenger, bondReturned);
+        emit IJobs.ChallengeAnswered(key.jobId, false, signers, fees, bondReturned);
+        _carryOut(Ending(Fault.ResultWithheld, 0), key, bargain, payout);
     }
 
     /// See {IJobs-closeChallenge}.
@@ -67,7 +71,7 @@ abstract contract Challenges is Endings {
 
         _credit(bargain.token, challenger, bond);
         emit IJobs.ChallengeAnswered(key.jobId, true, 0, 0, bond);
-        _mature(key, bargain, Escrows.lockedBy(bargain).owners, Escrows.earned(bargain, result.units));
+        _matureMetered(key, bargain, result.units, 0);
     }
 
     /// What `Challenged` adds to the commitment.

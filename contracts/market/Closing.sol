@@ -22,8 +22,9 @@ abstract contract Closing is Endings {
             _carryOut(Ending(Fault.CommitteeSilent, evidenceHash), key, bargain, payout);
         } else {
             _checkOverdue(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
+            uint256 every = Escrows.everyAsset(bargain);
             Payout memory payout =
-                FaultTable.afterAcceptance(Fault.ProviderSilent, Escrows.lockedBy(bargain), 0, 0, 0);
+                FaultTable.afterAcceptance(Fault.ProviderSilent, Escrows.lockedBy(bargain), 0, every, 0);
             _carryOut(Ending(Fault.ProviderSilent, evidenceHash), key, bargain, payout);
         }
     }

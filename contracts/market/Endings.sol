@@ -11,8 +11,8 @@ import {Bargain, Enclave, Fault, JobKey, Payout, SettledResult} from "../types/J
 import {JobBook} from "./JobBook.sol";
 
 /// @title How every job ends: by one row of the fault table
-/// @dev The compiler copies `_carryOut` for each constant fault, which saves gas and costs code. Only the common rows
-/// (`None`, `NoQuote`) pass a constant; the others pass an Ending, through memory, and share one copy.
+/// @dev The compiler copies `_carryOut` for each constant fault, which saves gas and costs code. Only `NoQuote` passes
+/// a constant; the other rows pass an Ending, through memory, and share one copy. `None` has code of its own.
 abstract contract Endings is JobBook {
     struct Ending {
         Fault fault;
@@ -47,10 +47,20 @@ abstract contract Endings is JobBook {
         return FaultTable.beforeAcceptance(fault, Escrows.lockedBy(bargain), fees, 0);
     }
 
-    /// Pay the provider of a settled job that no answered challenge concerns.
-    function _mature(JobKey calldata key, Bargain calldata bargain, uint256 owners, uint256 earned) internal {
-        Payout memory payout = FaultTable.afterSettlement(Fault.None, owners, bargain.penalty, earned, 0, 0);
-        _carryOut(Fault.None, key, bargain, 0, payout);
+    /// Carry out row `None`, which every job takes that goes well: as `_carryOut`, without what the row does not move.
+    function _mature(JobKey calldata key, address token, uint256 provider, uint256 stake) internal {
+        _releaseProvider(token, key.provider, provider, stake, FaultTable.tallyOf(Fault.None));
+        Payout memory payout;
+        (payout.paid, payout.stakeReturned) = (uint128(provider), uint128(stake));
+        _end(key, FaultTable.statusOf(Fault.None), Fault.None, 0, payout);
+    }
+
+    /// As `_mature`, for a job whose units are `units` and of whose challenge the answer left `bondLeft`.
+    function _matureMetered(JobKey calldata key, Bargain calldata bargain, uint32 units, uint256 bondLeft) internal {
+        uint256 earned = Escrows.earned(bargain, units);
+        (uint256 provider, uint256 stake) =
+            FaultTable.matured(Escrows.lockedBy(bargain).owners, bargain.penalty, earned, bondLeft);
+        _mature(key, bargain.token, provider, stake);
     }
 
     /// Credit the price of each asset in the bitmap to its owner.

@@ -73,7 +73,8 @@ abstract contract Interrupting is Endings {
         fault = cause == CAUSE_INPUT ? Fault.InputFailed : Fault.WorkloadFailed;
         uint256 price = cause == CAUSE_INPUT ? bargain.claims[failed].price : 0;
         uint256 used = Escrows.priceOf(bargain, report.units);
-        uint256 owner = cause == CAUSE_INPUT ? 1 << failed : 0;
-        payout = FaultTable.afterAcceptance(fault, Escrows.lockedBy(bargain), used, owner, price);
+        uint256 every = Escrows.everyAsset(bargain);
+        uint256 paid = cause == CAUSE_INPUT ? every & ~(1 << failed) : every;
+        payout = FaultTable.afterAcceptance(fault, Escrows.lockedBy(bargain), used, paid, price);
     }
 }

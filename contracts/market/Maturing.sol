@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {Escrows} from "../libraries/Escrows.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Bargain, JobKey, SettledResult, Status} from "../types/Jobs.sol";
 import {Endings} from "./Endings.sol";
@@ -17,12 +16,12 @@ abstract contract Maturing is Endings {
     ) external {
         _checkTimely(key, bargain, Status.Settled, TypedData.hashStage(result));
         if (msg.sender != bargain.consumer) _checkAcknowledged(bargain.consumer, key.jobId, result, signature);
-        _mature(key, bargain, Escrows.lockedBy(bargain).owners, Escrows.earned(bargain, result.units));
+        _matureMetered(key, bargain, result.units, 0);
     }
 
     /// See {IJobs-mature}.
     function mature(JobKey calldata key, Bargain calldata bargain, SettledResult calldata result) external {
         _checkOverdue(key, bargain, Status.Settled, TypedData.hashStage(result));
-        _mature(key, bargain, Escrows.lockedBy(bargain).owners, Escrows.earned(bargain, result.units));
+        _matureMetered(key, bargain, result.units, 0);
     }
 }

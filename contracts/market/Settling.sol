@@ -34,6 +34,8 @@ abstract contract Settling is Endings {
         _enter(key, bargainHash, Status.Settled, bargain.challengeWindow, TypedData.hashStage(result));
 
         emit IJobs.JobSettled(jobId, result.resultHash, result.receiptHash, units, refunded, payable_);
-        if (acknowledged) _mature(key, bargain, owners, payable_);
+        if (!acknowledged) return;
+        (uint256 provider, uint256 stake) = FaultTable.matured(owners, bargain.penalty, payable_, 0);
+        _mature(key, bargain.token, provider, stake);
     }
 }

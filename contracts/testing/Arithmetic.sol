@@ -87,7 +87,7 @@ contract Arithmetic {
             owners += bargain.claims[i].price;
         }
         assert(escrow.owners == owners && escrow.penalty == bargain.penalty);
-        assert(escrow.everyOwner == (1 << bargain.claims.length) - 1);
+        assert(Escrows.everyAsset(bargain) == (1 << bargain.claims.length) - 1);
         (uint256 refunded, uint256 payable_) =
             FaultTable.settlement(escrow.compute, escrow.metered, Escrows.priceOf(bargain, units));
         assert(refunded == uint256(bargain.unitPrice) * (bargain.maxUnits - units));
@@ -101,11 +101,12 @@ contract Arithmetic {
         Ending memory end;
         end.fault = Fault(row);
         // Two assets; where an input failed, it is the second one.
-        end.escrow = Escrow(amounts[0], amounts[1], amounts[2], amounts[3], 3);
+        end.escrow = Escrow(amounts[0], amounts[1], amounts[2], amounts[3]);
+        end.paid = 3;
         if (Rows.reportsUnits(end.fault)) end.used = amounts[4];
         if (Rows.beforeAcceptance(end.fault)) (end.feesLeft, end.requestFee) = (amounts[5], amounts[6]);
         if (Rows.afterSettlement(end.fault)) (end.bondLeft, end.answerFees) = (amounts[7], amounts[8]);
-        if (end.fault == Fault.InputFailed) (end.failedOwner, end.failedPrice) = (2, amounts[8]);
+        if (end.fault == Fault.InputFailed) (end.paid, end.failedPrice) = (1, amounts[8]);
         if (end.used > end.escrow.metered || end.failedPrice > end.escrow.owners) return;
 
         Payout memory made = Rows.rowOf(end);

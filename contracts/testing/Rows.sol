@@ -12,7 +12,8 @@ struct Ending {
     uint256 used;
     uint256 feesLeft;
     uint256 requestFee;
-    uint256 failedOwner;
+    /// Bit of each asset that did not fail.
+    uint256 paid;
     uint256 failedPrice;
     uint256 bondLeft;
     uint256 answerFees;
@@ -42,12 +43,22 @@ library Rows {
             return FaultTable.beforeAcceptance(end.fault, held, end.feesLeft, end.requestFee);
         }
         if (!afterSettlement(end.fault)) {
-            return FaultTable.afterAcceptance(end.fault, held, end.used, end.failedOwner, end.failedPrice);
+            return FaultTable.afterAcceptance(end.fault, held, end.used, end.paid, end.failedPrice);
         }
-        uint256 earned = held.compute + end.used;
-        return FaultTable.afterSettlement(
-            end.fault, held.owners, held.penalty, earned, end.bondLeft, end.answerFees
-        );
+        if (end.fault == Fault.ResultWithheld) return withheld(end);
+        (uint256 provider, uint256 stake) =
+            FaultTable.matured(held.owners, held.penalty, held.compute + end.used, end.bondLeft);
+        return Payout(0, uint128(provider), uint128(stake), 0, 0);
+    }
+
+    function withheld(Ending memory end) internal pure returns (Payout memory row) {
+        uint256 earned = end.escrow.compute + end.used;
+        (row,) = FaultTable.withheld(end.escrow.owners, end.escrow.penalty, earned, end.bondLeft, end.answerFees);
+    }
+
+    /// What the challenger gets back of its bond.
+    function bondReturned(Ending memory end) internal pure returns (uint256 returned) {
+        (, returned) = FaultTable.withheld(0, end.escrow.penalty, 0, end.bondLeft, end.answerFees);
     }
 
     /// Everything that the job holds when the row applies.
@@ -64,6 +75,6 @@ library Rows {
         uint256 out = uint256(row.refunded) + row.paid + row.stakeReturned + row.burned + owners;
         if (afterSettlement(end.fault)) out += end.answerFees;
         if (end.fault != Fault.ResultWithheld) return out;
-        return out + FaultTable.bondReturned(end.escrow.penalty, end.bondLeft, end.answerFees);
+        return out + bondReturned(end);
     }
 }
