@@ -1,6 +1,6 @@
 """The set-up that every script runs first, on Python 3.11+ with venv and a network to PyPI and npm.
 
-The steps, each of which is skipped while what it depends on is unchanged (a stamp in `.venv` says so):
+The steps, each of which is skipped while what it depends on is unchanged (a stamp in `.venv` records it):
 
 1. a virtual environment in `.venv`
 2. the Python packages of `requirements/*.txt`, every file checked against its hash
@@ -10,7 +10,7 @@ The steps, each of which is skipped while what it depends on is unchanged (a sta
 Nothing is compiled: the library carries the contracts' ABIs and bytecode, which `scripts/test` holds against a build
 of the sources.
 
-Standard library only. What it says goes to the error stream, so that a script's own output stays clean.
+Standard library only. Its messages go to the error stream, so that a script's own output stays clean.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ VENV_REMEDY = "On Debian and Ubuntu: `apt install python3-venv`. Elsewhere, inst
 
 
 class SetupFailed(RuntimeError):
-    """{step} failed: {detail}. {remedy}"""
+    """A step of the set-up failed."""
 
     def __init__(self, step: str, detail: str, remedy: str) -> None:
         super().__init__(f"{step} failed: {detail}\n{remedy}")
@@ -164,7 +164,7 @@ def _python_part() -> None:
     if toolchain.system_node() is None:
         locks.append(requirements / "node.txt")
     uv = [str(PYTHON.with_name("uv")), "pip"]
-    # An environment that somebody else made keeps what it has besides; our own is held to the lock exactly.
+    # An environment that the set-up did not create keeps its other packages; our own holds exactly the lock.
     verb = ["install", "--no-deps", *_each("--requirement", locks)] if foreign else ["sync", *map(str, locks)]
     common = ["--python", str(PYTHON), "--compile-bytecode"]
     count = sum(_count_packages(lock) for lock in locks)
@@ -228,7 +228,7 @@ def _step(what: str) -> Iterator[None]:
 def _run(step: str, command: Sequence[str], remedy: str, environment: dict[str, str] | None = None) -> None:
     """Run one command of the set-up; its output goes to the log, whose end is quoted when it fails."""
     env = dict(os.environ if environment is None else environment)
-    # Somebody's active environment or Python path must not decide what is installed where.
+    # The caller's active environment or Python path must not decide what is installed where.
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "NODE_OPTIONS"):
         env.pop(name, None)
     BUILD.mkdir(exist_ok=True)

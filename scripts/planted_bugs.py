@@ -29,7 +29,7 @@ from scripts.toolchain import ROOT
 @dataclass(frozen=True, slots=True)
 class Bug:
     """One bug: in ``file`` (under `contracts/`), a whole expression or statement that stands there once, and what
-    stands in its place while the bug is on (nothing, for a statement that is left out)."""
+    replaces it while the bug is planted (nothing, for a statement that is left out)."""
 
     name: str
     file: str

@@ -1,4 +1,4 @@
-"""Compile the contracts again, apart from Hardhat: to hold what is on a chain against these sources.
+"""Compile the contracts again, independently of Hardhat, to compare what is on a chain with these sources.
 
 The compiler's newer pipeline numbers what it reads, so the input has to be the one that was built from: every
 contract but the tests, under the names that Hardhat gives them, with the settings of `hardhat.config.js`. A native
@@ -28,7 +28,7 @@ WRAPPER = Path(__file__).with_name("solc_stdin.mjs")
 
 
 class NotCompiled(SealmarketError):
-    """the contracts could not be compiled again: {why}"""
+    """The contracts could not be compiled again."""
 
     def __init__(self, why: str, remedy: str = "run `scripts/setup`, then try again") -> None:
         super().__init__(f"the contracts could not be compiled again: {why}", remedy=remedy)
@@ -71,7 +71,7 @@ def compile_sources(
     configuration = _configuration()
     given = standard_input(configuration["settings"], wanted)
     version = configuration["version"]
-    # py-solc-x keeps compilers in the home directory unless told otherwise, and fails at import where it cannot.
+    # py-solc-x keeps compilers in the home directory by default, and fails at import where it cannot.
     os.environ.setdefault("SOLCX_BINARY_PATH", str(BUILD / "solc"))
     (BUILD / "solc").mkdir(parents=True, exist_ok=True)
     from solcx import compile_standard
@@ -137,7 +137,7 @@ def _found(imported: str, name: str, path: Path, theirs: str) -> tuple[str, Path
 
 
 def _configuration() -> dict[str, Any]:
-    """Version and settings of `hardhat.config.js`, as Node reads it: there is one place that says them."""
+    """Version and settings of `hardhat.config.js`, as Node reads it: the only file that states them."""
     script = (
         'import config from "./hardhat.config.js"; const [one] = config.solidity.compilers;'
         "console.log(JSON.stringify({version: one.version, settings: one.settings}));"
@@ -167,8 +167,8 @@ def _compiler(choice: CompilerChoice, version: str, folder: Path) -> tuple[str, 
     if not (package / "soljson.js").is_file():
         raise NotCompiled(f"{package} has no compiler")
     program = folder / "solc"
-    words = " ".join(f"'{word}'" for word in (str(toolchain.node().node), str(WRAPPER), str(package)))
-    program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    command = " ".join(f"'{part}'" for part in (str(toolchain.node().node), str(WRAPPER), str(package)))
+    program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     program.chmod(0o700)
     return "npm's solc", program
 
@@ -184,7 +184,7 @@ def _native(version: str) -> Path:
         return Path(solcx.install.get_executable(version))
     except (SolcInstallationError, requests.RequestException, OSError, ValueError) as error:
         remedy = "leave the choice to `auto`: npm's compiler gives the same code"
-        raise NotCompiled(f"no native solc {version} is to be had: {error}", remedy) from error
+        raise NotCompiled(f"no native solc {version} is available: {error}", remedy) from error
 
 
 # --- output -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The arithmetic of the contracts for every value there is: Halmos over `contracts/testing/Arithmetic.sol`.
+"""The arithmetic of the contracts for every value: Halmos over `contracts/testing/Arithmetic.sol`.
 
     python -m scripts.symbolic              every check
     python -m scripts.symbolic --function check_a_claim_empties_one_counter
@@ -47,9 +47,9 @@ def write_forge_output(folder: Path) -> None:
         "ast": source["ast"],
         "id": source["id"],
     }
-    place = folder / "out" / f"{NAME}.sol"
-    place.mkdir(parents=True)
-    (place / f"{NAME}.json").write_text(json.dumps(document))
+    target = folder / "out" / f"{NAME}.sol"
+    target.mkdir(parents=True)
+    (target / f"{NAME}.json").write_text(json.dumps(document))
 
 
 def _code(made: dict[str, Any]) -> dict[str, Any]:

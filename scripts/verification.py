@@ -1,4 +1,4 @@
-"""Hold a market on a chain against these sources, compiled again: `scripts/verify_deployment`."""
+"""Compare a market on a chain with these sources, compiled again: `scripts/verify_deployment`."""
 
 from __future__ import annotations
 

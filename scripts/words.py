@@ -34,12 +34,17 @@ NAMES = (
     Word(r"\bTradeDesk\b|\bCancelling\b", "MarketExtension, OrderCancellation"),
     Word(r"\bEvidenceRules\b", "AppraisalPolicy"),
     Word(r"\bVerdict\b", "AppraisalResult"),
+    Word(r"\bTeller\b|\bas (ground|stage|yours|solo)\b", "StoryConsole; chain, setup, own_data, baseline"),
     Word(r"\bTermsChanged\b|\bAssetPublished\b", "TermsTightened, VersionPublished"),
 )
 PROSE = (
     Word(r"\b[Tt]old\b", "name who says what to whom: `payload`, `reported`, `notified`"),
     Word(r"\b[Nn]obody\b", "the actor: `no party`, `no node`, `only the owner`"),
     Word(r"\b[Ww]hoever\b", "the actor: `the party that`"),
+    Word(r"\b([Ss]ome|[Aa]ny|[Ee]very)body\b", "the actor: `another account`, `every party`, `no node`"),
+    Word(r"'s word\b|\bsigned word\b", "statement, claim, signature"),
+    Word(r"\bhand(s|ed|ing)? over\b", "passes, sends"),
+    Word(r"\b[Cc]ould not be found out\b", "could not be checked"),
     Word(r"\b[Tt]o be had\b", "available"),
     Word(r"\bhand(s|ed)? (it|them) (back|over|in)\b", "returns, passes, submits"),
     Word(r"\bgives? away\b", "reveals"),

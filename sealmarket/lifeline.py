@@ -1,6 +1,6 @@
 """A child process that ends when the process that started it ends, whatever ended that one.
 
-A process group lets a parent stop its children, but a parent that is killed with SIGKILL stops nobody. So the
+A process group lets a parent stop its children, but a parent that is killed with SIGKILL stops none of them. So the
 child holds a line to its parent. There are two ways to attach it:
 
 - a Python program calls `bind_to_parent(parent)` first thing in its `main`;
@@ -40,7 +40,7 @@ EXIT_PARENT_GONE = 113
 
 
 class ParentGone(RuntimeError):
-    """The parent process {expected} has ended: the parent is now {got}. Start this from a living process."""
+    """The process that started this one has ended before the lifeline was attached."""
 
     def __init__(self, expected: int, got: int) -> None:
         self.expected, self.got, self.remedy = expected, got, "Start this from a living process."

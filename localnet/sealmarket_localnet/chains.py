@@ -1,7 +1,7 @@
 """The chains that a market runs on here: Anvil, Hardhat's node and Ganache, started under a supervisor, or any URL.
 
 Anvil has finality of its own; the two others do not, so they mine by interval, and a block counts on them once an
-explicit depth of blocks follows it. The rule goes into the address book, and from there to everybody who reads it.
+explicit depth of blocks follows it. The rule goes into the address book, and from there to every program that reads it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEPTH = 2
 
 DEEP = FinalityRule(kind="depth", depth=DEPTH)
 LOCAL = ("anvil", "hardhat", "ganache")
-_DEVELOPMENT_WORDS = " ".join(["test"] * 11 + ["junk"])
+_DEVELOPMENT_MNEMONIC = " ".join(["test"] * 11 + ["junk"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,8 @@ def anvil(programs: Supervisor, *options: str, name: str = "anvil", port: int = 
         str(CHAIN_ID),
     ]
     defaults = ("--slots-in-an-epoch", "1", "--block-time", f"{BLOCK_SECONDS:g}", "--hardfork", "shanghai")
-    words = [*command, *_unless_given(defaults, options), *options]
-    return _started(programs, "anvil", name, words, r"Listening on (\S+)")
+    arguments = [*command, *_unless_given(defaults, options), *options]
+    return _started(programs, "anvil", name, arguments, r"Listening on (\S+)")
 
 
 def hardhat(
@@ -68,7 +68,7 @@ def hardhat(
 ) -> Chain:
     """Hardhat's node, mining by interval; it has no finality of its own, so it is read with an explicit depth.
 
-    No two blocks share a second there: with less than one between them its clock would run ahead of everybody's.
+    No two blocks share a second there: with less than one between them its clock would run ahead of all others.
     """
     command = hardhat_command("node", "--hostname", LOOPBACK, "--port", str(port))
     chain = _started(programs, "hardhat", name, [*command, *options], r"server at http://(\S+?)/?\s")
@@ -86,10 +86,10 @@ def ganache(programs: Supervisor, *options: str, name: str = "ganache", block_ti
     """Ganache, mining by interval; it has no finality of its own, so it is read with an explicit depth."""
     port = str(processes.free_port())
     command = ganache_command("--server.host", LOOPBACK, "--server.port", port)
-    fixed = ("--chain.chainId", str(CHAIN_ID), "--wallet.mnemonic", _DEVELOPMENT_WORDS)
+    fixed = ("--chain.chainId", str(CHAIN_ID), "--wallet.mnemonic", _DEVELOPMENT_MNEMONIC)
     defaults = ("--miner.blockTime", f"{block_time:g}", "--wallet.defaultBalance", "10000")
-    words = [*command, *fixed, *_unless_given(defaults, options), *options]
-    return _started(programs, "ganache", name, words, r"RPC Listening on (\S+)")
+    arguments = [*command, *fixed, *_unless_given(defaults, options), *options]
+    return _started(programs, "ganache", name, arguments, r"RPC Listening on (\S+)")
 
 
 def start(
@@ -101,13 +101,13 @@ def start(
 ) -> Chain:
     """Start the local chain of this name, with a block every so many seconds.
 
-    Where there is no Anvil for this machine, Hardhat's node takes its place, and ``said`` is called with a note.
+    Where there is no Anvil for this machine, Hardhat's node is started, and ``said`` is called with a note.
     """
     if kind == "anvil":
         try:
             anvil_binary()
         except ProgramNotFound as missing:
-            said(f"there is no Anvil for this machine ({missing.looked}), so Hardhat's node takes its place")
+            said(f"there is no Anvil for this machine ({missing.looked}): Hardhat's node is started instead")
             kind = "hardhat"
     if kind == "anvil":
         return anvil(programs, "--block-time", f"{block_time:g}")
@@ -134,4 +134,4 @@ def _started(programs: Supervisor, kind: str, name: str, command: Sequence[str],
 def _unless_given(defaults: Sequence[str], options: Sequence[str]) -> list[str]:
     """The default options (name and value by turns) that the caller did not set."""
     pairs = zip(defaults[::2], defaults[1::2], strict=True)
-    return [word for name, value in pairs if name not in options for word in (name, value)]
+    return [part for name, value in pairs if name not in options for part in (name, value)]

@@ -103,7 +103,7 @@ class LocalMarket:
         account: LocalAccount = Account.from_key(bank_key or DEVELOPMENT_BANK)
         said("three oracle nodes make their keys")
         settings = _settings(_make_nodes(folder), finality, signature_fee)
-        said("the contracts go on the chain")
+        said("the contracts are deployed")
         wait = FINAL_SECONDS + patience
         book = deploy(rpc, account, settings, development=development, report=deployed, final_within=wait)
         book_file = folder / "market.json"
@@ -135,7 +135,7 @@ class LocalMarket:
 
     @property
     def device_socket(self) -> Path:
-        """Where the virtual device listens. Short, since socket paths may have 107 bytes only."""
+        """The virtual device's Unix socket. A short path, since socket paths may have 107 bytes only."""
         return self.folder / "tdx.sock"
 
     def purse(self, name: str) -> Purse:
@@ -162,11 +162,11 @@ class LocalMarket:
             answers(f"{self.book.backend}/healthz"),
         )  # fmt: skip
 
-    def start_node(self, place: int) -> Process:
+    def start_node(self, index: int) -> Process:
         """Start one oracle node of the committee."""
-        folder = self.folder / f"oracle-{place}"
+        folder = self.folder / f"oracle-{index}"
         config = folder / "node.toml"
-        url = self.book.committees[0].members[place].url
+        url = self.book.committees[0].members[index].url
         if not config.exists():
             settings = {
                 "rpc": self.rpc,
@@ -178,7 +178,7 @@ class LocalMarket:
             }
             config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
         return self._party(
-            f"oracle-{place}", ["-m", "sealmarket_oracle", "run", "--config", config], answers(f"{url}/v1/node")
+            f"oracle-{index}", ["-m", "sealmarket_oracle", "run", "--config", config], answers(f"{url}/v1/node")
         )
 
     def start_device(self) -> Process:
@@ -209,16 +209,16 @@ class LocalMarket:
             "wheels": str(wheels),
         }
         config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
-        words: list[str | Path] = ["-m", "sealmarket_worker", "run", "--config", config]
-        return self._party(name, words, says("Ready"))
+        arguments: list[str | Path] = ["-m", "sealmarket_worker", "run", "--config", config]
+        return self._party(name, arguments, says("Ready"))
 
     @property
     def root_file(self) -> Path:
         """The device's development root certificate (DER)."""
         return self.folder / "development-root.der"
 
-    def _party(self, name: str, words: list[str | Path], ready: Ready) -> Process:
-        command: list[str | os.PathLike[str]] = [sys.executable, *words]
+    def _party(self, name: str, arguments: list[str | Path], ready: Ready) -> Process:
+        command: list[str | os.PathLike[str]] = [sys.executable, *arguments]
         self.parties[name] = self.programs.start(name, command, ready=ready, timeout=60, env=_environment())
         return self.parties[name]
 

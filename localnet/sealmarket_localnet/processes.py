@@ -12,9 +12,10 @@ this process is killed with SIGKILL the kernel ends them. A program's own childr
 Errors:
 
     ProcessError
-    ├── ProgramMissing     the program is not there
-    ├── DiedEarly          it ended before it was ready; quotes the end of its log
-    └── NotReadyInTime     it runs, but the readiness condition never held; quotes likewise
+    ├── ProgramMissing
+    ├── DiedEarly
+    ├── DiedMeanwhile
+    └── NotReadyInTime
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ Ready = Callable[["Process"], Answer]
 
 
 class ProcessError(RuntimeError):
-    """A program that this process started, or wanted to start, did not do its part."""
+    """A program could not be started, ended early or was not ready in time."""
 
     remedy = "Read the log named above."
 
 
 class ProgramMissing(ProcessError):
-    """{name}: there is no program {path}."""
+    """The program to start does not exist."""
 
     remedy = "Run `scripts/setup`."
 
@@ -67,7 +68,7 @@ class ProgramMissing(ProcessError):
 
 
 class DiedEarly(ProcessError):
-    """{name} ended with status {status} before it was ready. Its log {log} ends:\\n{tail}"""
+    """A program ended before it was ready; quotes the end of its log."""
 
     def __init__(self, name: str, status: int, log: Path, tail: str) -> None:
         super().__init__(f"{name} ended with status {status} before it was ready. Its log {log} ends:\n{tail}")
@@ -75,7 +76,7 @@ class DiedEarly(ProcessError):
 
 
 class DiedMeanwhile(ProcessError):
-    """{name} ended with status {status} while it was needed. Its log {log} ends:\\n{tail}"""
+    """A program ended while it was needed; quotes the end of its log."""
 
     def __init__(self, name: str, status: int, log: Path, tail: str) -> None:
         super().__init__(f"{name} ended with status {status} while it was needed. Its log {log} ends:\n{tail}")
@@ -83,7 +84,7 @@ class DiedMeanwhile(ProcessError):
 
 
 class NotReadyInTime(ProcessError):
-    """{name} was not ready after {seconds} s. Its log {log} ends:\\n{tail}"""
+    """A program runs, but its readiness condition did not hold in time; quotes the end of its log."""
 
     def __init__(self, name: str, seconds: float, log: Path, tail: str) -> None:
         super().__init__(f"{name} was not ready after {seconds:g} s. Its log {log} ends:\n{tail}")
@@ -145,7 +146,7 @@ class Process:
                 deadline, pause = time.monotonic() + grace, threading.Event()
                 while self._peek() is None and time.monotonic() < deadline:
                     pause.wait(POLL_SECONDS)
-            # The leader is not reaped yet, so the group's id cannot have passed to somebody else.
+            # The leader is not reaped yet, so the group's id cannot have passed to another process.
             os.killpg(self.pid, signal.SIGKILL)
             return self._popen.wait()
 
@@ -192,18 +193,18 @@ class Supervisor:
         `env` replaces the environment. Raises ProgramMissing, DiedEarly or NotReadyInTime; a program that did
         not become ready is stopped before the error is raised.
         """
-        words = [os.fspath(word) for word in command]
-        if shutil.which(words[0], path=(env or os.environ).get("PATH")) is None:
-            raise ProgramMissing(name, words[0])
+        arguments = [os.fspath(argument) for argument in command]
+        if shutil.which(arguments[0], path=(env or os.environ).get("PATH")) is None:
+            raise ProgramMissing(name, arguments[0])
         log = self.logs / f"{name}.log"
         log.write_bytes(b"")
-        process = Process(name, _spawn(words, log, env, cwd), log)
+        process = Process(name, _spawn(arguments, log, env, cwd), log)
         self.processes.append(process)
         if ready is not None:
             try:
                 process.answer = process.wait_until(ready, timeout)
                 if process.status is not None:
-                    # Somebody else gave the answer: a program that was at this address before.
+                    # Another program answered: one that held this address before.
                     raise DiedEarly(name, process.status, log, process.tail())
             except BaseException:
                 process.stop()
@@ -230,13 +231,15 @@ _starter_lock = threading.Lock()
 _starter: threading.Thread | None = None
 
 
-def _spawn(words: Sequence[str], log: Path, env: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
+def _spawn(
+    command: Sequence[str], log: Path, env: Mapping[str, str] | None, cwd: Path | None
+) -> subprocess.Popen[bytes]:
     """Start a program from the starter thread: the kernel ends a child with the thread that made it."""
 
     def start() -> subprocess.Popen[bytes]:
         with log.open("ab") as sink:
             return subprocess.Popen(
-                lifeline.attached(words),
+                lifeline.attached(command),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
@@ -300,7 +303,7 @@ def answers(url: str, status: int = 200) -> Ready:
 def free_port() -> int:
     """A port of 127.0.0.1 that was free just now, for programs that cannot choose one by themselves.
 
-    Prefer `--port 0` and `says`: between this answer and its use, somebody else may take the port.
+    Prefer `--port 0` and `says`: between this answer and its use, another program may take the port.
     """
     while True:
         # Below what kernels give to connections on their own, which would take it at any moment.

@@ -27,7 +27,7 @@ QUIET = {"HARDHAT_DISABLE_TELEMETRY_PROMPT": "true", "NO_UPDATE_NOTIFIER": "1"}
 
 
 class ProgramNotFound(RuntimeError):
-    """{tool} was not found: looked at {looked}. {remedy}"""
+    """A program that a chain runs in is not installed; names what was searched."""
 
     def __init__(self, tool: str, looked: str, remedy: str = "In a checkout, run `scripts/setup` first.") -> None:
         super().__init__(f"{tool} was not found: looked at {looked}. {remedy}")

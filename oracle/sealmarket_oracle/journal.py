@@ -198,7 +198,7 @@ class Journal:
             )
 
     def add_unreadable(self, subject: Bytes32, reason: str) -> None:
-        """The chain told something of this job or asset that does not read; the first reason is kept."""
+        """A log of this job or asset is unreadable; the first reason is kept."""
         with self.writing():
             query = "INSERT INTO unreadable VALUES (?, ?) ON CONFLICT DO NOTHING"
             self._db.execute(query, (bytes(subject), reason))

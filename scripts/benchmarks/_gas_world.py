@@ -1,4 +1,4 @@
-"""A market on a fresh Anvil for measuring: deterministic parties that sign for themselves, transactions by anybody."""
+"""A market on a fresh Anvil for measuring: deterministic parties that sign for themselves; any account sends."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ RECEIPT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Somebody with a key."""
+    """A party with a key."""
 
     key: coincurve.PrivateKey
     address: Address
@@ -83,7 +83,7 @@ class World:
     """Contracts, committee, parties. Every method that sends returns the gas that it took."""
 
     def __init__(self, url: str, *, members: int = 3, threshold: int = 2) -> None:
-        """Deploy to an Anvil that nobody else uses."""
+        """Deploy to an Anvil that no other program uses."""
         self._rpc = Rpc(url)
         self._count = 0
         self._rpc.call("evm_setIntervalMining", 0)
@@ -178,7 +178,7 @@ class World:
         self._rpc.call("evm_mine")
 
     def job(self, *, assets: int) -> Job:
-        """Fresh parties with money, fresh assets, signed by nobody yet."""
+        """Fresh parties with money, fresh assets; nothing is signed yet."""
         owners = tuple(self._party() for _ in range(assets))
         consumer, provider = self._party(), self._party()
         self._send(self.market.deposit(ZERO_ADDRESS, Wei(100 * ETHER), consumer.address), value=100 * ETHER)
@@ -199,7 +199,7 @@ class World:
         )
 
     def _deploy(self) -> tuple[Address, Address]:
-        registry, committee, market = (contract_address(self.sender, place) for place in range(3))
+        registry, committee, market = (contract_address(self.sender, nonce) for nonce in range(3))
         hashes = [keccak(member.hpke_public_key) for member in self.committee.members]
         signers = [node.address for node in self.nodes]
         windows = Windows(quote=60, decide=60, settle=60, challenge=60)
@@ -371,7 +371,7 @@ class World:
         return self._spec(job).job_id(self.chain_id, self.market.address)
 
     def _matched(self, jobs: Sequence[Job], gas: int) -> int:
-        """Read the block's time, the one thing in a JobSpec that nobody knew before."""
+        """Read the block's time, the one field of a JobSpec that no party knew before."""
         matched_at = Timestamp(self._time())
         for job in jobs:
             job.spec = self._spec_of(job, matched_at)

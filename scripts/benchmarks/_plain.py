@@ -1,4 +1,4 @@
-"""The peer of a job: the same training on the same rows, by an interpreter that nobody confines or measures.
+"""The peer of a job: the same training on the same rows, by an interpreter without sandbox or measuring.
 
 Started as ``interpreter -P -s -S -B _plain.py SETTINGS.json``, as the sandbox starts a workload, so that neither side
 has an advantage. Standard library only. It loads its modules, says ``loaded``, and waits for a line, as a workload in
@@ -22,7 +22,7 @@ def main() -> None:
     entry = getattr(importlib.import_module(module), function)
     print("loaded", flush=True)
     if not sys.stdin.readline():
-        return  # nobody waits for it any more
+        return  # the benchmark has ended
     began = time.perf_counter()
     inputs = {name: memoryview(Path(path).read_bytes()) for name, path in settings["inputs"].items()}
     for name, content in entry(inputs, settings["parameters"]).items():

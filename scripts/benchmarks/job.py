@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts.benchmarks import _plain
-from scripts.demo_story import setup as stage
-from scripts.demo_story import story
-from scripts.demo_story.console import Teller
+from scripts.demo_story import setup, story
+from scripts.demo_story.console import StoryConsole
 from scripts.demo_story.data import parts
 from scripts.demo_story.money import Money
 from scripts.demo_story.story import PARAMETERS, Story, StoryBroken
@@ -45,9 +44,9 @@ TARGET = 1.05
 BLOCK_SECONDS = 2.0
 """Long enough that a workload has loaded its modules before its data may be opened, as on any public chain."""
 TRAINING = PARAMETERS | {"n_estimators": 400}
-"""Twice the trees of the demo: long enough beside the machine's own unrest, and short for a training run."""
+"""Twice the trees of the demo: long beside the noise of the machine, and short for a training run."""
 STAGES = ("match", "prepare", "quote", "decision", "release", "load", "open", "compute", "seal", "settle")
-"""In their order; `prepare`, `load` and `open` are told beside those that have stable names in the issue tracker."""
+"""In their order."""
 SEALED_WORK = ("open", "compute", "seal")
 WAIT_SECONDS = 600.0
 POLL_SECONDS = 0.2
@@ -69,7 +68,7 @@ class Pair:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, tell; 1 when a job takes more than the target allows, 2 when nothing could be measured."""
+    """Measure and report; 1 when a job takes more than the target allows, 2 when nothing could be measured."""
     parser = argparse.ArgumentParser(prog="scripts/bench job", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"jobs and plain runs, by turns ({PAIRS})")
@@ -85,14 +84,14 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps({"bench": "job", "results": results}))
     else:
-        _tell(results, options.pairs)
+        _report(results, options.pairs)
     return 0 if results[0]["ratio"] <= TARGET else 1
 
 
 def _measure(folder: Path, count: int) -> list[Pair]:
     pairs = []
     with Supervisor(folder / "logs") as programs:
-        world = _raise(programs, folder)
+        world = _start_market(programs, folder)
         for number in range(1, count + 1):
             pair = _pair(world, folder / f"pair-{number}")
             said = f"pair {number}: job {pair.job:.2f} s, plain {pair.plain:.2f} s, ratio {pair.job / pair.plain:.3f}"
@@ -101,30 +100,30 @@ def _measure(folder: Path, count: int) -> list[Pair]:
     return pairs
 
 
-def _raise(programs: Supervisor, folder: Path) -> Story:
+def _start_market(programs: Supervisor, folder: Path) -> Story:
     """The market of the demo, with both assets published and the worker up."""
     chain = chains.start(programs, "anvil", block_time=BLOCK_SECONDS, said=lambda note: print(note, file=sys.stderr))
     market = LocalMarket.start(programs, folder, chain.url, finality=chain.finality)
-    image, measurement = stage.prepare_image(folder / "image")
-    told = Story(
-        tell=Teller(quiet=True, fast=True),
+    image, measurement = setup.prepare_image(folder / "image")
+    demo = Story(
+        console=StoryConsole(quiet=True, fast=True),
         market=market,
         folder=folder,
         parts=parts(),
-        workload=stage.prepare_workload(story.WORKLOAD, folder / "workload"),
+        workload=setup.prepare_workload(story.WORKLOAD, folder / "workload"),
         image=image,
         measurement=measurement,
-        cast=stage.gather(market),
+        parties=setup.create_parties(market),
         result_key=story.result_key(folder),
         money=Money(),
         patience=0.0,
     )
-    story.seal_and_publish(told)
-    story.offer_compute(told)
-    bundle = read_bundle(told.workload.folder)
+    story.seal_and_publish(demo)
+    story.offer_compute(demo)
+    bundle = read_bundle(demo.workload.folder)
     bundle.write(folder / "plain")
-    install(bundle.environment, told.workload.wheels, folder / "environment")
-    return told
+    install(bundle.environment, demo.workload.wheels, folder / "environment")
+    return demo
 
 
 # --- one pair -----------------------------------------------------------------------------------------------
@@ -133,31 +132,31 @@ def _raise(programs: Supervisor, folder: Path) -> Story:
 def _pair(world: Story, folder: Path) -> Pair:
     """The job, then the plain run; neither runs, nor loads, while the other is timed."""
     folder.mkdir()
-    insurer = world.cast.insurer
+    insurer = world.parties.insurer
     insurer.deposit(world.money.deposit)
     began = time.monotonic()
     wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in world.sealed.values()]
     handle = insurer.request(world.workload.folder, TRAINING, wishes, story.limits(world), world.result_key)
     job_id = insurer.wait_match(handle, timeout=WAIT_SECONDS)
     matched = time.monotonic() - began
-    _told(world, job_id, lambda event: event["stage"] == "settle")
+    _progress(world, job_id, lambda event: event["stage"] == "settle")
     with _plain_process(world, folder) as plain:
         # It loads while the settlement becomes final.
         insurer.wait(job_id, timeout=WAIT_SECONDS)
-        told = _told(world, job_id, lambda event: event["stage"] == "settle" and event["state"] == "done")
+        events = _progress(world, job_id, lambda event: event["stage"] == "settle" and event["state"] == "done")
         outputs = insurer.open_result(job_id, world.result_key)
         insurer.acknowledge(job_id)
         insurer.withdraw()
         seconds = _run_plainly(plain, folder, outputs)
-    stages = {event["stage"]: float(event["seconds"]) for event in told if event["state"] == "done"}
+    stages = {event["stage"]: float(event["seconds"]) for event in events if event["state"] == "done"}
     return Pair({"match": matched, **stages}, seconds)
 
 
 Event = Mapping[str, Any]
 
 
-def _told(world: Story, job_id: JobId, awaited: Callable[[Event], bool]) -> list[Event]:
-    """What the worker's log tells of a job, once it tells what is awaited."""
+def _progress(world: Story, job_id: JobId, awaited: Callable[[Event], bool]) -> list[Event]:
+    """The events of a job in the worker's log, once the awaited one is among them."""
     log = world.folder / "worker" / "progress.jsonl"
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
@@ -168,16 +167,16 @@ def _told(world: Story, job_id: JobId, awaited: Callable[[Event], bool]) -> list
         if any(map(awaited, events)):
             return events
         time.sleep(POLL_SECONDS)
-    raise StoryBroken(f"the worker does not tell the end of job {job_id}: {log}")
+    raise StoryBroken(f"the worker's log has no end of job {job_id}: {log}")
 
 
 @contextmanager
 def _plain_process(world: Story, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """The same training in a plain process that has begun to load its modules."""
     bundle = read_bundle(world.workload.folder)
-    slots = bundle.manifest.input_names(len(stage.HOSPITALS))
+    slots = bundle.manifest.input_names(len(setup.HOSPITALS))
     inputs = {}
-    for slot, name in zip(slots, stage.HOSPITALS, strict=True):
+    for slot, name in zip(slots, setup.HOSPITALS, strict=True):
         inputs[slot] = str(folder / slot)
         (folder / slot).write_bytes(world.parts[name].csv())
     settings = {
@@ -214,21 +213,21 @@ def _run_plainly(process: subprocess.Popen[str], folder: Path, expected: Mapping
     """Seconds that a plain process takes from its rows to its files, which must be the job's own."""
     assert process.stdout is not None
     process.stdout.readline()  # it has loaded
-    told, trouble = process.communicate("go\n")
+    answer, trouble = process.communicate("go\n")
     if process.returncode != 0:
         raise StoryBroken(f"the plain run failed: {trouble[-1000:]}")
     for name, content in expected.items():
         if (folder / name).read_bytes() != content:
             raise StoryBroken(f"{name} of the plain run is not the job's: the two did not do the same work")
-    return float(told)
+    return float(answer)
 
 
-# --- telling ------------------------------------------------------------------------------------------------
+# --- reporting ------------------------------------------------------------------------------------------------
 
 
 def _results(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     job, plain = (statistics.median(values) for values in ([p.job for p in pairs], [p.plain for p in pairs]))
-    # Each pair is one ratio: what slowed both of a pair down does not count.
+    # Each pair is one ratio: a load that slows both sides of a pair cancels out.
     ratio = statistics.median(pair.job / pair.plain for pair in pairs)
     results = [_result("job_vs_plain", job, "the same training, plainly", plain, ratio, TARGET)]
     for name in STAGES:
@@ -250,13 +249,13 @@ def _result(
     }
 
 
-def _tell(results: Sequence[Mapping[str, Any]], pairs: int) -> None:
+def _report(results: Sequence[Mapping[str, Any]], pairs: int) -> None:
     first = results[0]
     print(f"Medians of {pairs} jobs and {pairs} plain runs, by turns, in fresh processes (software mode, no TEE)\n")
     print(f"{'opening, computing and sealing in the enclave':50}{first['value']:9.3f} s")
     print(f"{first['beside']:50}{first['beside_value']:9.3f} s")
-    verdict = "ok" if first["ratio"] <= TARGET else "TOO SLOW"
-    print(f"{'ratio, the median of the pairs':50}{first['ratio']:9.3f}   target <= {TARGET}: {verdict}\n")
+    outcome = "ok" if first["ratio"] <= TARGET else "TOO SLOW"
+    print(f"{'ratio, the median of the pairs':50}{first['ratio']:9.3f}   target <= {TARGET}: {outcome}\n")
     print(f"Where a job's time goes (a block each {BLOCK_SECONDS:g} s, final after two; waits for blocks included)\n")
     for result in results[1:]:
         print(f"  {result['name']:48}{result['value']:9.3f} s")

@@ -1,4 +1,4 @@
-"""Verifications of evidence per second and core, beside the bare checks that nobody can avoid.
+"""Verifications of evidence per second and core, beside the bare checks that no verifier can avoid.
 
 `verify_sgx`, `verify_tdx`: parse, authenticate and appraise quotes of a known platform, each over report data
 of its own, beside dcap-qvl alone on the same quotes and collateral. `verify_snp`: a report of a known chip

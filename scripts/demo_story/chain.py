@@ -1,4 +1,4 @@
-"""Which chain the story is played on: one that we start, or one that somebody else runs."""
+"""The chain that the story runs on: one that the demo starts, or an existing one by its URL."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """A chain to play on."""
+class DemoChain:
+    """A chain that the story runs on."""
 
     url: str
     about: str
-    """What it is and when its blocks count, in a sentence."""
+    """Its name, block time and finality, for people."""
     finality: FinalityRule
     money: Money = field(default_factory=Money)
     patience: float = 0.0
     """Seconds that everything which waits for final blocks may take longer than on a chain of our own."""
     bank_key: str | None = None
-    """Whose coin fills the purses; None on a chain that we started, which has rich accounts that everybody knows."""
+    """Whose coin fills the purses; None on a chain that we started, where the accounts with coin are publicly known."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     if options.chain not in chains.LOCAL:
         parser.error(f"--chain {options.chain}: expected {', '.join(chains.LOCAL)}, or http://… or https://…")
     if options.key_file is not None:
-        parser.error("--key-file is for a chain that somebody else runs; local ones have accounts with coin")
+        parser.error("--key-file is for an existing chain; local ones have accounts with coin")
     if options.block_time is not None and not 0 < options.block_time <= 60:
         parser.error("--block-time: expected seconds, above 0 and up to 60")
     if options.chain != "anvil" and options.finality == FINALIZED:
@@ -80,12 +80,12 @@ def is_url(chain: str) -> bool:
     return urlsplit(chain).scheme in {"http", "https"}
 
 
-def choose(options: argparse.Namespace, programs: Supervisor, said: Callable[[str], None]) -> Ground:
-    """Start the chain that was asked for, or look at the one that runs already.
+def choose(options: argparse.Namespace, programs: Supervisor, notify: Callable[[str], None]) -> DemoChain:
+    """Start the chosen local chain, or inspect the existing one.
 
     Raises:
         UnsuitableChain: it has no final blocks, or the account has too little coin.
-        AccountFileRefused, ChainUnavailable, ProcessError: as they say.
+        AccountFileRefused, ChainUnavailable, ProcessError: the account, the node or a program.
     """
     if is_url(options.chain):
         return _foreign(options.chain, options.finality or FINALIZED, options.key_file)
@@ -96,16 +96,16 @@ def choose(options: argparse.Namespace, programs: Supervisor, said: Callable[[st
     if chain.name != "anvil" and finality == FINALIZED:
         finality = chain.finality
     for note in notes:
-        said(note)
-    return Ground(
+        notify(note)
+    return DemoChain(
         url=chain.url,
-        about=f"{chain.name.capitalize()}, a block each {block_time:g} s; what counts: {finality.describe()}",
+        about=f"{chain.name.capitalize()}, a block each {block_time:g} s; final: {finality.describe()}",
         finality=finality,
         patience=max(0.0, block_time - 1) * max(finality.depth, chains.DEPTH) * _FINAL_WAITS,
     )
 
 
-def _foreign(url: str, finality: FinalityRule, key_file: Path) -> Ground:
+def _foreign(url: str, finality: FinalityRule, key_file: Path) -> DemoChain:
     account = load_account(key_file)
     found = inspect(url, finality)
     price = found.gas_price * _PRICE_MARGIN
@@ -116,12 +116,12 @@ def _foreign(url: str, finality: FinalityRule, key_file: Path) -> Ground:
         raise UnsuitableChain(
             url,
             f"{account.address} has {coin(owned)} coins, and the story needs {coin(needed)} at present gas prices",
-            "give that account more, or wait for lower prices; what is left is handed back at the end",
+            "give that account more, or wait for lower prices; what is left returns to it at the end",
         )
-    return Ground(
+    return DemoChain(
         url=url,
         about=f"Chain {found.chain_id} at {url}, a block each {found.block_seconds:.1f} s; "
-        f"what counts: {finality.describe()}, about {found.final_seconds:.0f} s behind",
+        f"final: {finality.describe()}, about {found.final_seconds:.0f} s behind",
         finality=finality,
         money=money,
         patience=_FINAL_WAITS * (found.final_seconds + found.block_seconds),
@@ -137,8 +137,8 @@ def _balance(url: str, address: str) -> int:
         rpc.close()
 
 
-def hand_back(market: LocalMarket) -> int:
-    """Return what is left to the bank, out of the market and out of the purses; returns how much, in wei."""
+def return_coin(market: LocalMarket) -> int:
+    """Send all coin that is left in the market and in the purses to the bank; returns how much, in wei."""
     chain, contract = market.chain, market.chain.market
     for purse in market.purses.values():
         if staked := _account(market, purse).staked:

@@ -1,4 +1,4 @@
-"""How the story reaches its reader: a terminal for people, or silence until one JSON document for machines."""
+"""The output of the story: text on a terminal, or nothing until the one JSON document."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ READING_SECONDS = 2.5
 _BAR = 40
 
 
-class Teller:
-    """Tells acts, steps, tables and pictures. ``quiet`` shows nothing, ``fast`` does not pause between acts."""
+class StoryConsole:
+    """Prints acts, steps, tables and charts. ``quiet`` shows nothing, ``fast`` does not pause between acts."""
 
     def __init__(self, *, quiet: bool = False, fast: bool = False, record: bool = False) -> None:
-        self.console = Console(quiet=quiet, record=record, highlight=False, width=None if not record else 100)
+        self.terminal = Console(quiet=quiet, record=record, highlight=False, width=None if not record else 100)
         self._fast = fast or quiet
         self._act = 0
         self.seconds: dict[str, float] = {}
@@ -31,25 +31,25 @@ class Teller:
 
     def title(self, headline: str, *lines: str) -> None:
         """The opening."""
-        self.console.print()
+        self.terminal.print()
         body = "\n".join((f"[bold]{headline}[/]", "", *lines))
-        self.console.print(Panel(body, border_style="cyan", padding=(1, 2)))
+        self.terminal.print(Panel(body, border_style="cyan", padding=(1, 2)))
 
     def act(self, headline: str, *lines: str) -> None:
         """A new act: what happens now, and why."""
         self.pause()
         self._act += 1
-        self.console.print(f"\n[bold cyan]{self._act}. {headline}[/]")
+        self.terminal.print(f"\n[bold cyan]{self._act}. {headline}[/]")
         if lines:
             self.say(" ".join(lines))
 
     def say(self, text: str, *, indent: int = 3) -> None:
-        """A sentence or more within an act, wrapped under its own beginning."""
-        self.console.print(Padding(Text.from_markup(text), (0, 0, 0, indent)))
+        """A sentence or more within an act, indented."""
+        self.terminal.print(Padding(Text.from_markup(text), (0, 0, 0, indent)))
 
     def pause(self) -> None:
         """Time to read."""
-        if not self._fast and self.console.is_terminal:
+        if not self._fast and self.terminal.is_terminal:
             time.sleep(READING_SECONDS)
 
     @contextmanager
@@ -59,7 +59,7 @@ class Teller:
         Yields a function that changes what the spinner says.
         """
         began = time.monotonic()
-        with self.console.status(f"{text} …") as status:
+        with self.terminal.status(f"{text} …") as status:
             yield lambda now: status.update(f"{text}: {now} …")
         took = time.monotonic() - began
         self.seconds[name] = round(took, 3)
@@ -68,14 +68,14 @@ class Teller:
     def _done(self, text: str, took: float) -> None:
         row = Table.grid(padding=(0, 1))
         row.add_row("  ", "[green]✓[/]", f"{text} [dim]({took:.1f} s)[/]")
-        self.console.print(row)
+        self.terminal.print(row)
 
     @contextmanager
     def progress(self, name: str, text: str, total: int) -> Iterator[Callable[[int], None]]:
         """Work of known size, with a bar. Yields a function that takes how much more is done."""
         began = time.monotonic()
         columns = (TextColumn("   {task.description}"), BarColumn(_BAR), TaskProgressColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.console, transient=True) as bars:
+        with Progress(*columns, console=self.terminal, transient=True) as bars:
             task = bars.add_task(text, total=total)
             yield lambda more: bars.advance(task, more)
         took = time.monotonic() - began
@@ -87,24 +87,24 @@ class Teller:
     ) -> None:
         """A table; ``right`` names the columns that hold numbers."""
         made = Table(title=title, title_justify="left", title_style="bold", border_style="dim", padding=(0, 1))
-        for place, head in enumerate(heads):
-            made.add_column(head, justify="right" if place in right else "left", overflow="fold")
+        for index, head in enumerate(heads):
+            made.add_column(head, justify="right" if index in right else "left", overflow="fold")
         for row in rows:
             made.add_row(*row)
-        self.console.print()
-        self.console.print(made)
+        self.terminal.print()
+        self.terminal.print(made)
 
     def bars(self, title: str, rows: Sequence[tuple[str, float, str]], *, low: float, high: float) -> None:
-        """A picture of a few numbers between ``low`` and ``high``: name, value, colour."""
-        self.console.print(f"\n[bold]{title}[/]")
+        """A bar chart of numbers between ``low`` and ``high``: name, value, colour."""
+        self.terminal.print(f"\n[bold]{title}[/]")
         width = max(len(name) for name, _, _ in rows)
         for name, value, colour in rows:
             full = round((min(max(value, low), high) - low) / (high - low) * _BAR * 8)
             blocks = "█" * (full // 8) + ("", *"▏▎▍▌▋▊▉")[full % 8]
-            self.console.print(
+            self.terminal.print(
                 Text.assemble(f"   {name:<{width}}  ", (f"{blocks:<{_BAR + 1}}", colour), f" {value:.4f}")
             )
-        self.console.print(f"   {'':<{width}}  [dim]{low:<{_BAR - 6}.2f}{high:>8.2f}[/]")
+        self.terminal.print(f"   {'':<{width}}  [dim]{low:<{_BAR - 6}.2f}{high:>8.2f}[/]")
 
     def refusal(self, headline: str, rows: Sequence[tuple[str, str]]) -> None:
         """A refusal, in full."""
@@ -113,16 +113,16 @@ class Teller:
         body.add_column(overflow="fold")
         for name, value in rows:
             body.add_row(name, value)
-        self.console.print(Panel(body, title=f"[bold red]{headline}[/]", title_align="left", border_style="red"))
+        self.terminal.print(Panel(body, title=f"[bold red]{headline}[/]", title_align="left", border_style="red"))
 
     def commands(self, headline: str, lines: Sequence[str]) -> None:
         """Commands to copy: never wrapped, so that a terminal's own wrapping keeps each in one piece."""
-        self.console.print(f"\n[bold]{headline}[/]")
+        self.terminal.print(f"\n[bold]{headline}[/]")
         for line in lines:
-            self.console.print(f"   {line}", soft_wrap=True, markup=False)
+            self.terminal.print(f"   {line}", soft_wrap=True, markup=False)
 
     def picture(self, path: Path) -> None:
-        """Keep what was told as a picture (SVG), in whatever monospaced font its reader has: nothing is fetched."""
+        """Save what was printed as an SVG, in the viewer's monospaced font: nothing is fetched."""
         path.write_text(
-            re.sub(r"@font-face \{.*?\}\s*", "", self.console.export_svg(title="scripts/demo"), flags=re.DOTALL)
+            re.sub(r"@font-face \{.*?\}\s*", "", self.terminal.export_svg(title="scripts/demo"), flags=re.DOTALL)
         )

@@ -2,7 +2,7 @@
 
 20,190 person-years of 10 columns (public domain, shipped with statsmodels; Newhouse 1999). There is no person id.
 Consecutive rows with equal covariates are one run, most likely one person over several years; runs are dealt whole,
-by a hash of their index, so that nobody is in two places and everybody who repeats this gets the same parts.
+by a hash of their index, so that no person is in two parts and each repetition gives the same parts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import util
 from pathlib import Path
 
 TARGET = "frequent"
-"""1 for somebody who saw a doctor four times or more in the year, about a quarter of all; else 0."""
+"""1 for a person with four or more outpatient visits in the year, about a quarter of all; else 0."""
 
 FREQUENT_VISITS = 4
 _SHARES = (("hospital_a", 0.35), ("hospital_b", 0.70), ("insurer", 1.0))

@@ -47,5 +47,5 @@ class Money:
 
     @property
     def purse(self) -> int:
-        """What everybody is given to begin with."""
+        """What each party's purse holds to begin with."""
         return 35 * self.unit + self.gas

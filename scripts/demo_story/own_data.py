@@ -21,7 +21,7 @@ def prepare(story: Story) -> Path:
 
     Returns the script of shell variables that the commands below rely on.
     """
-    folder = story.folder / "yours"
+    folder = story.folder / "own-data"
     folder.mkdir(mode=0o700)
     you = story.market.purse("you")
     (folder / "policy.json").write_bytes(msgspec.json.format(canonical_json(_draft(story)), indent=2))
@@ -53,26 +53,26 @@ def _draft(story: Story) -> PolicyDraft:
         output=OutputRules(
             media_types=("application/json", "application/onnx"), max_outputs=2, max_bytes=5 << 20, bucket_bytes=1 << 16
         ),
-        data_card={"note": "say here what the columns mean: nobody can write a workload for data they cannot picture"},
+        data_card={"note": "describe the columns here: consumers choose or write a workload by this description"},
     )
 
 
-def tell(story: Story, environment: Path) -> None:
-    """Say what runs where, and the commands for a file of the reader's own."""
+def show_commands(story: Story, environment: Path) -> None:
+    """Print what runs at which address, and the commands for a file of the reader's own."""
     book, folder = story.market.book, environment.parent
-    story.tell.table(
+    story.console.table(
         "Still running; Ctrl-C ends it",
         ("what", "where"),
         [
             ("market page", f"{book.backend}/"),
             ("chain", story.market.rpc),
-            *((f"oracle node {n}", f"{m.url}/v1/node") for n, m in enumerate(book.committees[0].members, 1)),
+            *((f"oracle node {n}", f"{m.url}/v1/node") for n, m in enumerate(book.committees[0].members)),
             ("address book", str(story.market.book_file)),
             ("logs", str(story.market.programs.logs)),
         ],
     )
     price = coin(story.money.compute_price)
-    story.tell.commands(
+    story.console.commands(
         "Your own data: any CSV with a header line and numbers below it, 50 rows or more",
         [
             f". {environment}",

@@ -1,4 +1,4 @@
-"""The last act: an auditor checks the whole job from its proof bundle, and trusts nobody for it."""
+"""The last act: an auditor verifies the whole job from its proof bundle, and trusts no party."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def prove(story: Story) -> None:
     """Write the consumer's proof bundle, and verify it as an auditor would, under a block hash named by the reader."""
     if story.job is None:
         raise StoryBroken("there is no job to prove")
-    story.tell.act(
+    story.console.act(
         "An auditor checks it all afterwards",
         "One file holds what the job left behind. The auditor knows the market's address, one block hash, and the root",
-        "that the evidence has to end in; nothing in the file is believed.",
+        "that the evidence has to end in; nothing in the file is trusted.",
     )
     job_id, market = story.job.job_id, story.market
     path = story.folder / f"{str(job_id)[2:14]}{SUFFIX}"
-    with story.tell.step("proof", "Policies, evidence, decisions, releases, receipt and settlement are walked"):
-        evidence = story.cast.insurer.evidence(job_id, story.result_key)
-        bundle = gather_proof(market.chain, story.cast.store, job_id, evidence=evidence)
+    with story.console.step("proof", "Policies, evidence, decisions, releases, receipt and settlement are checked"):
+        evidence = story.parties.insurer.evidence(job_id, story.result_key)
+        bundle = gather_proof(market.chain, story.parties.store, job_id, evidence=evidence)
         write_proof(path, bundle)
         roots = TrustAnchors.production().with_development(market.root_file.read_bytes())
         facts = chain_facts(market.chain, job_id, at=market.chain.final().hash)
@@ -34,13 +34,13 @@ def prove(story: Story) -> None:
         (f"{step.number}. {step.name}", _MARKS[step.state.value], step.about, str(len(step.checks)))
         for step in report.steps
     ]
-    story.tell.table(
+    story.console.table(
         f"sealmarket verify {path.name}: {report.conclusion.value}"
         + (", evidence SIMULATED" if report.simulated else ""),
         ("step", "", "what it is about", "checks"),
         rows,
         right=(3,),
     )
-    story.told["verified"] = {"conclusion": report.conclusion.value, "simulated": report.simulated}
+    story.facts["verified"] = {"conclusion": report.conclusion.value, "simulated": report.simulated}
     if report.conclusion is not Conclusion.PROVEN or not report.simulated:
         raise StoryBroken(f"expected a proven, simulated job, found {report.conclusion.value}: {report.failures}")

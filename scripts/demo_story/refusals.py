@@ -1,7 +1,7 @@
-"""Three jobs that must not run: each holds on chain, each is refused by the committee, each is paid for by the table.
+"""Three jobs that must not run: each is valid on chain, refused by the committee, and paid by the fault table.
 
-All three are matched around the backend, straight at the contract: the chain checks what it can by itself, and whether
-an enclave and a workload may open the data is for the oracle nodes to say.
+All three are matched around the backend, straight at the contract: the chain checks what it can by itself, and the
+oracle nodes decide whether an enclave and a workload may open the data.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.demo_story import setup as stage
+from scripts.demo_story import setup
 from scripts.demo_story.story import NAMES, PARAMETERS, Story, StoryBroken, draft_of, limits, signed
 from sealmarket.chain import Fault
 from sealmarket.chain.contracts import AssetOffer, Match
@@ -30,7 +30,7 @@ REQUEST_FEE_FACTOR = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One job that must be refused. ``meddle`` happens between match and decision; ``changes`` is the money, in wei."""
+    """One job that must be refused. ``after_match`` runs between match and decision; ``changes`` is in wei."""
 
     title: str
     rule: str
@@ -43,41 +43,41 @@ class Attempt:
     found: str
     table: str
     changes: dict[str, int]
-    meddle: Callable[[], object] = lambda: None
+    after_match: Callable[[], object] = lambda: None
 
 
 def refuse_all(story: Story) -> None:
-    """Match all three, and hold each refusal and each coin against the fault table."""
-    story.tell.act(
+    """Match all three, and compare each refusal and each coin with the fault table."""
+    story.console.act(
         "Three jobs that must not run",
         "Each is matched straight at the contract, around the backend. The chain cannot know what is wrong with them;",
         "the oracle nodes do.",
     )
-    with story.tell.step("refuse_stage", "Another workload, another enclave, and an asset that will be withdrawn"):
+    with story.console.step("refuse_setup", "Another workload, another enclave, and an asset that will be withdrawn"):
         attempts = (_workload(story), _enclave(story), _revoked(story))
     before = story.balances()
-    with story.tell.step("refuse_match", "All three are matched; one asset is withdrawn right afterwards"):
+    with story.console.step("refuse_match", "All three are matched; one asset is withdrawn right afterwards"):
         handles = [_submit(story, attempt) for attempt in attempts]
-        jobs = [_matched(story, handle) for handle in handles]
+        jobs = [_wait_match(story, handle) for handle in handles]
     for attempt, job_id in zip(attempts, jobs, strict=True):
-        with story.tell.step(f"refuse_{attempt.reason}", attempt.title):
-            story.refused[attempt.reason] = _refused(story, job_id)
-        _tell(story, attempt, story.refused[attempt.reason])
+        with story.console.step(f"refuse_{attempt.reason}", attempt.title):
+            story.refused[attempt.reason] = _wait_refused(story, job_id)
+        _show(story, attempt, story.refused[attempt.reason])
     after = story.balances()
     for name in before:
         due = sum(attempt.changes.get(name, 0) for attempt in attempts)
         if after[name] - before[name] != due:
             raise StoryBroken(f"{name} changed by {after[name] - before[name]}, and the fault table says {due}")
-    story.told["refused"] = {reason: str(record.job_id) for reason, record in story.refused.items()}
+    story.facts["refused"] = {reason: str(record.job_id) for reason, record in story.refused.items()}
 
 
 def _signatures(story: Story) -> int:
-    """What the oracle nodes earn for a refusal, out of the escrow whoever is at fault."""
+    """What the oracle nodes earn for a refusal, out of the escrow whichever party is at fault."""
     return REFUSING_SIGNATURES * story.money.signature_fee
 
 
 def _workload(story: Story) -> Attempt:
-    altered = stage.altered_workload(story.workload, story.folder / "altered-workload")
+    altered = setup.altered_workload(story.workload, story.folder / "altered-workload")
     fee = REQUEST_FEE_FACTOR * story.money.signature_fee
     return Attempt(
         title="The insurer changes one line of the workload, so that it carries rows out",
@@ -86,7 +86,7 @@ def _workload(story: Story) -> Attempt:
         fault=Fault.REQUEST_REFUSED,
         workload=altered.folder,
         assets=tuple(story.sealed.values()),
-        provider=story.cast.provider.address,
+        provider=story.parties.provider.address,
         expected=f"workload {story.workload.digest}",
         found=f"workload {altered.digest}",
         table="the request's fault: the consumer gets a refund less a fixed fee, which the provider earns",
@@ -96,13 +96,13 @@ def _workload(story: Story) -> Attempt:
 
 def _enclave(story: Story) -> Attempt:
     """A provider whose enclave has one line more than the one that was allowed."""
-    image = stage.altered_image(story.image, story.folder / "altered-image")
-    rogue = story.cast.rogue
+    image = setup.altered_image(story.image, story.folder / "altered-image")
+    rogue = story.parties.rogue
     rogue.stake(story.money.stake)
     rogue.offer(
         tee=Tee.TDX, grade=Grade.SIMULATED, price=story.money.compute_price, penalty=story.money.penalty, volume=1
     )
-    story.market.start_worker(story.cast.purses["rogue"], story.workload.wheels, name="rogue", image=image)
+    story.market.start_worker(story.parties.purses["rogue"], story.workload.wheels, name="rogue", image=image)
     return Attempt(
         title="A provider runs an enclave with one line more than the one that was allowed",
         rule="the enclave must be one that every owner allowed when the key shares were made",
@@ -112,7 +112,7 @@ def _enclave(story: Story) -> Attempt:
         assets=tuple(story.sealed.values()),
         provider=rogue.address,
         expected=f"measurement {story.measurement.digest()}",
-        found=f"measurement {stage.measure_image(image).digest()}",
+        found=f"measurement {setup.measure_image(image).digest()}",
         table="the platform's fault: the consumer gets a refund, the provider's penalty is burned",
         changes={"insurer": -_signatures(story), "rogue": -story.money.penalty},
     )
@@ -120,7 +120,7 @@ def _enclave(story: Story) -> Attempt:
 
 def _revoked(story: Story) -> Attempt:
     """Hospital B publishes a second file, and withdraws it between match and decision."""
-    owner = story.cast.hospitals[1]
+    owner = story.parties.hospitals[1]
     sealed = owner.seal(
         story.parts["hospital_b"].csv(),
         draft_of(story, "hospital_b"),
@@ -129,57 +129,57 @@ def _revoked(story: Story) -> Attempt:
     )
     owner.publish(sealed)
     return Attempt(
-        title="Hospital B withdraws an asset after it was matched, before anybody decided",
+        title="Hospital B withdraws an asset after it was matched, before any node decided",
         rule="an owner can revoke at any block, with effect on every later acceptance and release",
         reason="asset_revoked",
         fault=Fault.TERMS_REFUSED,
         workload=story.workload.folder,
         assets=(story.sealed["hospital_a"], sealed),
-        provider=story.cast.provider.address,
+        provider=story.parties.provider.address,
         expected=f"asset {sealed.asset_id} on sale",
         found="revoked",
-        table="nobody's fault: the consumer gets a refund, the provider is unharmed",
+        table="no party's fault: the consumer gets a refund, the provider is unharmed",
         changes={"insurer": -_signatures(story)},
-        meddle=lambda: owner.revoke(sealed.asset_id, sealed.version),
+        after_match=lambda: owner.revoke(sealed.asset_id, sealed.version),
     )
 
 
 def _submit(story: Story, attempt: Attempt) -> RequestHandle:
     """Sign a request, and submit its match to the contract."""
-    insurer = story.cast.insurer
+    insurer = story.parties.insurer
     wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in attempt.assets]
     handle = insurer.request(attempt.workload, PARAMETERS, wishes, limits(story), story.result_key, post=False)
     deal = Match(
         request=handle.signed, compute=_offer(story, attempt.provider), offers=tuple(AssetOffer() for _ in wishes)
     )
-    story.cast.purses["insurer"].sender.send(story.market.chain.market.match(deal))
-    attempt.meddle()
+    story.parties.purses["insurer"].sender.send(story.market.chain.market.match(deal))
+    attempt.after_match()
     return handle
 
 
-def _matched(story: Story, handle: RequestHandle) -> JobId:
+def _wait_match(story: Story, handle: RequestHandle) -> JobId:
     """Wait until a match is final, and show its parameters."""
-    job_id = story.cast.insurer.wait_match(handle, timeout=60 + story.patience)
-    story.cast.store.post_parameters(handle.request_hash, handle.parameters)
+    job_id = story.parties.insurer.wait_match(handle, timeout=60 + story.patience)
+    story.parties.store.post_parameters(handle.request_hash, handle.parameters)
     return job_id
 
 
 def _offer(story: Story, provider: Address) -> SignedComputeOrder:
-    return next(signed for signed in story.cast.api.orders.compute_orders() if signed.order.provider == provider)
+    return next(signed for signed in story.parties.api.orders.compute_orders() if signed.order.provider == provider)
 
 
-def _refused(story: Story, job_id: JobId) -> JobRecord:
+def _wait_refused(story: Story, job_id: JobId) -> JobRecord:
     try:
-        story.cast.insurer.wait(job_id, timeout=180 + story.patience)
+        story.parties.insurer.wait(job_id, timeout=180 + story.patience)
     except JobEndedOtherwise:
         return read_job(story.market.chain, job_id)
     raise StoryBroken(f"job {job_id} ran, and must not have")
 
 
-def _tell(story: Story, attempt: Attempt, record: JobRecord) -> None:
+def _show(story: Story, attempt: Attempt, record: JobRecord) -> None:
     reasons = reasons_in_words(record.reasons)
     money = [f"{NAMES[name]} {signed(change)}" for name, change in attempt.changes.items()]
-    story.tell.refusal(
+    story.console.refusal(
         "Refused by the committee: " + ", ".join(reason.word.replace("_", " ") for reason in reasons),
         [
             ("rule", attempt.rule),
@@ -190,8 +190,8 @@ def _tell(story: Story, attempt: Attempt, record: JobRecord) -> None:
             ("money", f"{', '.join(money)} (oracle signatures: {coin(_signatures(story))})"),
         ],
     )
-    words = {reason.word for reason in reasons}
-    if record.status is not Status.REFUSED or words != {attempt.reason} or record.fault is not attempt.fault:
+    found = {reason.word for reason in reasons}
+    if record.status is not Status.REFUSED or found != {attempt.reason} or record.fault is not attempt.fault:
         raise StoryBroken(
-            f"expected {attempt.reason}, found {record.status.name}, {record.fault.name}, {sorted(words)}"
+            f"expected {attempt.reason}, found {record.status.name}, {record.fault.name}, {sorted(found)}"
         )

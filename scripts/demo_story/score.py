@@ -11,7 +11,7 @@ from scripts.demo_story.data import Part
 
 
 def auc(model: bytes, test: Part) -> float:
-    """The chance that the model ranks somebody who needs care often above somebody who does not; 0.5 is guessing."""
+    """The chance that the model ranks a person who needs care often above one who does not; 0.5 is guessing."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     rows = np.asarray([row[1:] for row in test.rows], dtype=np.float32)
     outputs = session.run(None, {session.get_inputs()[0].name: rows})

@@ -1,4 +1,4 @@
-"""The stage of the story: a chain, a market, and the six parties, each with its own account and folder."""
+"""The setup of the story: the workload, the enclave image, and the parties, each with its own account."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def measure_image(image: Path) -> TdxMeasurement:
 
 
 def altered_image(image: Path, folder: Path) -> Path:
-    """The same image with a line added to its entry point: another enclave, whatever the line does."""
+    """The same image with a line added to its entry point: its measurement is another one."""
     shutil.copytree(image, folder)
     entry = folder / "__main__.py"
     entry.chmod(0o644)
@@ -86,8 +86,8 @@ def altered_image(image: Path, folder: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
-    """Who takes part. Each has an account of its own; nobody shares a key with anybody."""
+class Parties:
+    """The parties of the story. Each has an account of its own; no two share a key."""
 
     hospitals: tuple[Owner, Owner]
     insurer: Consumer
@@ -101,14 +101,14 @@ class Cast:
 HOSPITALS = ("hospital_a", "hospital_b")
 
 
-def gather(market: LocalMarket) -> Cast:
-    """Give everybody an account with coin."""
+def create_parties(market: LocalMarket) -> Parties:
+    """Give each party an account with coin."""
     store, api = Store(market.book.store), MarketApi(market.book.backend)
     names = (*HOSPITALS, "insurer", "provider", "rogue")
-    with ThreadPoolExecutor() as side_by_side:
-        purses = dict(zip(names, side_by_side.map(market.purse, names), strict=True))
+    with ThreadPoolExecutor() as executor:
+        purses = dict(zip(names, executor.map(market.purse, names), strict=True))
     first, second = (Owner(market.chain, purses[name].account, store, api) for name in HOSPITALS)
-    return Cast(
+    return Parties(
         hospitals=(first, second),
         insurer=Consumer(market.chain, purses["insurer"].account, store, api),
         provider=Provider(market.chain, purses["provider"].account, api),

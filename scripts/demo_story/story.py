@@ -1,8 +1,8 @@
 """The story: two hospitals sell the use of their patient data to an insurer who never sees a row of it.
 
-Each act is a function over one :class:`Story`; nothing in it is pretended except the silicon, which is a virtual TDX
-device with a root of its own. The story fails, loudly, where reality differs from what it tells: when the pooled
-model does not beat each hospital's own, when money is missing, when the refusal is not one.
+Each act is a function over one :class:`Story`; only the silicon is simulated, by a virtual TDX
+device with a root of its own. The story fails where a result differs from what the text claims: when the pooled model
+does not beat each hospital's own, when money is missing, when a job that must be refused runs.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.demo_story import setup as stage
+from scripts.demo_story import setup
 from scripts.demo_story.baseline import train_alone
-from scripts.demo_story.console import Teller
+from scripts.demo_story.console import StoryConsole
 from scripts.demo_story.data import TARGET, Part
 from scripts.demo_story.money import Money
 from scripts.demo_story.score import auc
@@ -53,21 +53,21 @@ BUCKET_BYTES = 1 << 16
 
 
 class StoryBroken(AssertionError):
-    """Reality differs from what the story tells."""
+    """A result differs from what the story claims."""
 
 
 @dataclass(slots=True)
 class Story:
-    """What is known as the story goes on."""
+    """The state of the story: each act adds what it finds."""
 
-    tell: Teller
+    console: StoryConsole
     market: LocalMarket
     folder: Path
     parts: dict[str, Part]
-    workload: stage.PreparedWorkload
+    workload: setup.PreparedWorkload
     image: Path
     measurement: TdxMeasurement
-    cast: stage.Cast
+    parties: setup.Parties
     result_key: PrivateKey
     money: Money
     patience: float
@@ -76,36 +76,37 @@ class Story:
     sealed: dict[str, SealedAsset] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, bytes] = field(default_factory=dict)
-    alone: dict[str, Future[bytes]] = field(default_factory=dict)
+    baselines: dict[str, Future[bytes]] = field(default_factory=dict)
     """What each hospital makes of its own rows, trained beside the market while that waits for blocks."""
     job: JobRecord | None = None
     refused: dict[str, JobRecord] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the JSON document names beside scores and times."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     def balances(self) -> dict[str, int]:
         """What each party owns inside the market: free and staked, in wei."""
         head = self.market.chain.at(self.market.chain.head())
-        names = (*stage.HOSPITALS, "insurer", "provider", "rogue")
-        accounts = {name: head.account(ZERO_ADDRESS, self.cast.purses[name].address) for name in names}
+        names = (*setup.HOSPITALS, "insurer", "provider", "rogue")
+        accounts = {name: head.account(ZERO_ADDRESS, self.parties.purses[name].address) for name in names}
         return {name: account.free + account.staked for name, account in accounts.items()}
 
 
 def seal_and_publish(story: Story) -> None:
     """Each hospital encrypts its rows at home, splits the key over the oracle nodes, and publishes its terms."""
-    story.tell.act(
+    story.console.act(
         "Two hospitals seal their data and publish their terms",
         "Rows are encrypted at home. The key is split 2 of 3: no single oracle node can open anything.",
         f"Allowed: this one enclave ({str(story.measurement.digest())[:12]}…) with this one workload "
         f"({str(story.workload.digest)[:12]}…).",
     )
-    for name, owner in zip(stage.HOSPITALS, story.cast.hospitals, strict=True):
+    for name, owner in zip(setup.HOSPITALS, story.parties.hospitals, strict=True):
         rows = story.parts[name]
-        with story.tell.step(f"seal_{name}", f"{NAMES[name]} seals {len(rows.rows):,} rows and publishes them"):
+        with story.console.step(f"seal_{name}", f"{NAMES[name]} seals {len(rows.rows):,} rows and publishes them"):
             sealed = owner.seal(rows.csv(), draft_of(story, name), story.folder / name, confirm_unencrypted_key=True)
             owner.publish(sealed)
         story.sealed[name] = sealed
-        story.tell.say(
+        story.console.say(
             f"[dim]left the house: ciphertext {str(sealed.seal.content_root)[:14]}…, three sealed shares, a policy; "
             f"price {coin(story.money.prices[name])} a use[/]",
             indent=5,
@@ -141,18 +142,20 @@ def draft_of(story: Story, name: str) -> PolicyDraft:
 
 def offer_compute(story: Story) -> None:
     """A provider stakes, and offers an enclave."""
-    provider = story.cast.provider
-    with story.tell.step("offer", f"A provider stakes {coin(story.money.stake)} and offers a TDX enclave (SIMULATED)"):
+    provider = story.parties.provider
+    with story.console.step(
+        "offer", f"A provider stakes {coin(story.money.stake)} and offers a TDX enclave (SIMULATED)"
+    ):
         provider.stake(story.money.stake)
         provider.offer(
             tee=Tee.TDX, grade=Grade.SIMULATED, price=story.money.compute_price, penalty=story.money.penalty, volume=100
         )
-    with story.tell.step("worker", "Its worker starts and follows the market"):
-        story.market.start_worker(story.cast.purses["provider"], story.workload.wheels)
+    with story.console.step("worker", "Its worker starts and follows the market"):
+        story.market.start_worker(story.parties.purses["provider"], story.workload.wheels)
 
 
 def limits(story: Story) -> JobLimits:
-    """What the insurer pays at most and waits for. Short windows, so that nobody waits long for an end."""
+    """What the insurer pays at most and waits for. Short windows, so that no party waits long for an end."""
     more = round(story.patience)
     return JobLimits(
         max_compute_price=story.money.compute_price,
@@ -166,34 +169,34 @@ def limits(story: Story) -> JobLimits:
 
 def train_at_home(story: Story, pool: ThreadPoolExecutor) -> None:
     """Each hospital trains on its own rows, outside the market: what pooling has to beat."""
-    for name in stage.HOSPITALS:
-        story.alone[name] = pool.submit(train_alone, story.workload, story.parts[name].csv(), PARAMETERS)
+    for name in setup.HOSPITALS:
+        story.baselines[name] = pool.submit(train_alone, story.workload, story.parts[name].csv(), PARAMETERS)
 
 
 def request(story: Story) -> JobId:
     """The insurer pays in, signs one request over both assets, and waits for the match."""
-    insurer = story.cast.insurer
+    insurer = story.parties.insurer
     total = sum(story.money.prices.values()) + story.money.compute_price
-    story.tell.act(
+    story.console.act(
         "The insurer asks for one model, trained on both",
         "A signed request: this workload, these two assets, at most these prices, the result sealed to my key.",
     )
-    with story.tell.step("deposit", f"The insurer deposits {coin(story.money.deposit)}"):
+    with story.console.step("deposit", f"The insurer deposits {coin(story.money.deposit)}"):
         insurer.deposit(story.money.deposit)
     story.before = story.balances()
     wishes = [AssetWish(asset_id=sealed.asset_id) for sealed in story.sealed.values()]
-    with story.tell.step(
+    with story.console.step(
         "match", f"The market matches it: {coin(total)} and fees in escrow, the provider's stake locked"
     ):
         handle = insurer.request(story.workload.folder, PARAMETERS, wishes, limits(story), story.result_key)
         job_id = insurer.wait_match(handle, timeout=120 + story.patience)
-    story.tell.say(f"[dim]job {job_id}[/]", indent=5)
+    story.console.say(f"[dim]job {job_id}[/]", indent=5)
     return job_id
 
 
 def attest_and_compute(story: Story, job_id: JobId) -> None:
-    """Evidence hash on chain, three verdicts, shares released, training, settlement: followed as it happens."""
-    story.tell.act(
+    """Evidence hash on chain, three decisions, shares released, training, settlement: followed as it happens."""
+    story.console.act(
         "An enclave proves itself, and only then gets the keys",
         "Its quote names this job and its own fresh keys; the hash goes on chain before any oracle node looks.",
     )
@@ -203,10 +206,10 @@ def attest_and_compute(story: Story, job_id: JobId) -> None:
         Status.SETTLED: ("compute", "Shares are released, the model is trained in a sandbox, sealed, and settled"),
     }
     for status, (name, text) in steps.items():
-        with story.tell.step(name, text):
+        with story.console.step(name, text):
             record = _reach(story, job_id, status)
         if status is Status.ACCEPTED:
-            _tell_verdicts(story, record)
+            _show_signers(story, record)
     story.job = record
 
 
@@ -230,37 +233,37 @@ def _because(record: JobRecord) -> str:
     return "; ".join(f"{reason.word}: {reason.remedy}" for reason in reasons_in_words(record.reasons))
 
 
-def _tell_verdicts(story: Story, record: JobRecord) -> None:
+def _show_signers(story: Story, record: JobRecord) -> None:
     decision = record.decision
     if decision is None or record.decided is None:
         raise StoryBroken("an accepted job without a decision")
-    places = " and ".join(str(place + 1) for place in record.decided.signers)
-    story.tell.say(
-        f"[dim]signed by nodes {places}; grade [bold yellow]{Grade(decision.grade).name}[/]: "
+    nodes = " and ".join(map(str, record.decided.signers))
+    story.console.say(
+        f"[dim]signed by nodes {nodes}; grade [bold yellow]{Grade(decision.grade).name}[/]: "
         "a development root stands behind it, no hardware[/]",
         indent=5,
     )
 
 
 def open_and_score(story: Story) -> None:
-    """The insurer opens the result and scores it on people of its own, beside each hospital's own model."""
+    """The insurer opens the result and scores it on its own people, beside each hospital's own model."""
     if story.job is None:
         raise StoryBroken("there is no job yet")
-    story.tell.act(
+    story.console.act(
         "The insurer opens the sealed model",
         "Only its result key opens it. It is scored on the insurer's own people, whom no model has seen.",
     )
-    with story.tell.step("open", "The result is fetched, opened, and acknowledged: the provider is paid"):
-        story.outputs = story.cast.insurer.open_result(story.job.job_id, story.result_key)
-        story.cast.insurer.acknowledge(story.job.job_id)
+    with story.console.step("open", "The result is fetched, opened, and acknowledged: the provider is paid"):
+        story.outputs = story.parties.insurer.open_result(story.job.job_id, story.result_key)
+        story.parties.insurer.acknowledge(story.job.job_id)
         story.job = _reach(story, story.job.job_id, Status.MATURED)
-    with story.tell.step("solo", "Meanwhile each hospital trained the same workload on its own rows, at home"):
-        for name, model in story.alone.items():
+    with story.console.step("baseline", "Meanwhile each hospital trained the same workload on its own rows, at home"):
+        for name, model in story.baselines.items():
             story.scores[name] = auc(model.result(), story.parts["insurer"])
     story.scores["pooled"] = auc(story.outputs["model.onnx"], story.parts["insurer"])
     low = min(story.scores.values()) - 0.02
     high = max(story.scores.values()) + 0.005
-    story.tell.bars(
+    story.console.bars(
         "Who will need a doctor often? Area under the ROC curve, on people whom no model has seen",
         [
             ("Hospital A alone", story.scores["hospital_a"], "blue"),
@@ -270,7 +273,7 @@ def open_and_score(story: Story) -> None:
         low=round(low, 2),
         high=round(high, 2),
     )
-    for name in stage.HOSPITALS:
+    for name in setup.HOSPITALS:
         if story.scores["pooled"] <= story.scores[name]:
             raise StoryBroken(f"pooled {story.scores['pooled']:.4f} does not beat {name} {story.scores[name]:.4f}")
 
@@ -285,17 +288,17 @@ def count_money(story: Story) -> None:
     ]
     fees = sum(story.before.values()) - sum(after.values())
     rows.append(("Oracle nodes, for their signatures", coin(0), coin(fees), signed(fees)))
-    story.tell.act("Everybody is paid, exactly")
-    story.tell.table("Inside the market, in coins", ("", "before", "after", "change"), rows, right=(1, 2, 3))
-    for name in stage.HOSPITALS:
+    story.console.act("Each party is paid, exactly")
+    story.console.table("Inside the market, in coins", ("", "before", "after", "change"), rows, right=(1, 2, 3))
+    for name in setup.HOSPITALS:
         if after[name] - story.before[name] != story.money.prices[name]:
             raise StoryBroken(f"{name} got {after[name] - story.before[name]}, expected {story.money.prices[name]}")
     if after["provider"] - story.before["provider"] != story.money.compute_price or fees <= 0:
         raise StoryBroken("the provider or the oracle nodes were not paid as agreed")
-    story.told["balances"] = {
+    story.facts["balances"] = {
         name: {"before": str(story.before[name]), "after": str(after[name])} for name in story.before
     }
-    story.tell.table(
+    story.console.table(
         "Who learned what",
         ("", "rows of A", "rows of B", "the model", "that the job ran"),
         [
@@ -304,7 +307,7 @@ def count_money(story: Story) -> None:
             ("Insurer", "no", "no", "yes", "yes"),
             ("Provider", "sizes", "sizes", "its size", "yes"),
             ("Each oracle node", "no", "no", "no", "yes"),
-            ("Everybody else", "no", "no", "no", "yes"),
+            ("All others", "no", "no", "no", "yes"),
         ],
     )
 

@@ -137,7 +137,7 @@ class MarketContract(Contract):
         )
 
     def quote(self, spec: JobSpec, evidence_hash: Bytes32, signature: bytes = b"") -> Call:
-        """Post the evidence hash; ``signature`` is the provider's over ``Quote`` when somebody else sends."""
+        """Post the evidence hash; ``signature`` is the provider's over ``Quote`` when another account sends."""
         key, bargain = self._opening(spec)
         return self._call("quote", key, bargain.struct_hash(), evidence_hash, signature)
 

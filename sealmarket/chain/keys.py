@@ -1,4 +1,4 @@
-"""Keys that everybody knows: the accounts of the development mnemonics that Anvil, Hardhat and Ganache print.
+"""Publicly known keys: the accounts of the development mnemonics that Anvil, Hardhat and Ganache print.
 
 They are refused on every chain but one that this very program's starter has started, on this machine, under a
 development chain id. That program says so by passing ``development=True``; nothing on the chain can claim it.

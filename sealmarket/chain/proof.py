@@ -50,7 +50,7 @@ _BRANCH, _SHORT = 17, 2
 
 
 class ProofRefused(NodeDistrusted):
-    """the node's proof of {what} is {found}, expected {expected}"""
+    """A node's proof is incomplete, or does not lead to the hash that it is checked against."""
 
     def __init__(self, what: str, expected: object, found: object) -> None:
         super().__init__(f"proof of {what}", expected, found)

@@ -110,7 +110,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ),
     "OrderFilled": ("order {order_hash} is filled or cancelled ({used} of {volume})", "sign a new one"),
     "RequestUsed": ("request {request_hash} has had its job, or was cancelled", "sign a new one with another salt"),
-    "NotInSet": ("{party} is not in the set {root}", "match with somebody who is, and send the proof along"),
+    "NotInSet": ("{party} is not in the set {root}", "match with a party that is, and send its proof along"),
     "NotRequestParty": (
         "only the consumer {consumer} or the payer {payer} may do this, not {got}",
         "send it from one of these accounts",
@@ -184,7 +184,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "take the members from the address book or from the announcement",
     ),
     "WrongEnclave": ("{got} signed this, the accepted enclave is {expected}", "post what that enclave signed"),
-    "TooManyUnits": ("the enclave metered {got} units, the job allows {most}", "nothing: the enclave's word stands"),
+    "TooManyUnits": (
+        "the enclave metered {got} units, the job allows {most}",
+        "nothing: the enclave's metering is final",
+    ),
     "UnknownCause": ("{got} is no cause of failure", "use 1 (input) or 2 (workload)"),
     "NoSuchAsset": ("the job has {assets} assets, none at place {index}", "name one that it has"),
     # --- libraries

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BookFile = Annotated[
     Path,
     typer.Option(
-        "--book", envvar="SEALMARKET_BOOK", help="The market's address book (from whoever deployed it).", exists=True
+        "--book", envvar="SEALMARKET_BOOK", help="The market's address book (from its deployer).", exists=True
     ),
 ]
 RpcUrl = Annotated[str, typer.Option("--rpc", envvar="SEALMARKET_RPC", help="A node of the chain, by URL.")]
@@ -42,7 +42,7 @@ KeyFile = Annotated[
     ),
 ]
 PassphraseFile = Annotated[
-    Path | None, typer.Option("--passphrase-file", help="Where the passphrase stands; asked for otherwise.")
+    Path | None, typer.Option("--passphrase-file", help="A file with the passphrase; asked for otherwise.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 OwnChain = Annotated[
@@ -70,7 +70,7 @@ COIN = 10**18
 
 
 class Usage(SealmarketError):
-    """Something on the command line is not as it must be."""
+    """The command was called wrongly."""
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def coins(value: int) -> str:
 
 
 def choice(text: str, *choices: str) -> str:
-    """One of some words."""
+    """One of the choices."""
     if text not in choices:
         raise Usage(f"{text!r} is none of {', '.join(choices)}", remedy="name one of them")
     return text
@@ -149,7 +149,7 @@ def account_option(text: str) -> Address:
 
 
 def answer(value: Any, lines: list[str], as_json: bool) -> None:
-    """Say the result: JSON for programs, lines for people."""
+    """Print the result: JSON for programs, lines for people."""
     if as_json:
         typer.echo(json.dumps(to_builtins(value), indent=2, default=str))
     else:
@@ -158,7 +158,7 @@ def answer(value: Any, lines: list[str], as_json: bool) -> None:
 
 
 class _Party(Protocol):
-    """Whoever has an account in the market's ledger: consumer, provider."""
+    """A party with an account in the market's ledger: consumer, provider."""
 
     @property
     def address(self) -> Address: ...
@@ -167,8 +167,8 @@ class _Party(Protocol):
 
 
 def withdraw_free(chain: Chain, party: _Party, as_json: bool) -> None:
-    """Take out what no job has locked, and say how much that was."""
+    """Take out what no job has locked, and print the amount."""
     free = chain.at(chain.head()).account(ZERO_ADDRESS, party.address).free
     mined = party.withdraw(free) if free else None
-    told = {"free": str(int(free)), "withdrawn": mined is not None}
-    answer(told, [f"{coins(free)} withdrawn" if mined else "nothing is free"], as_json)
+    payload = {"free": str(int(free)), "withdrawn": mined is not None}
+    answer(payload, [f"{coins(free)} withdrawn" if mined else "nothing is free"], as_json)

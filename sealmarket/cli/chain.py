@@ -1,4 +1,4 @@
-"""Look at a market on its chain: where it is, what is final, who has what."""
+"""Read a market on its chain: its contracts, the final block, the balance of an account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sealmarket.cli._options import AsJson, BookFile, RpcUrl, account_option, an
 from sealmarket.client.books import load_book
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, to_builtins
 
-app = typer.Typer(no_args_is_help=True, help="Look at a market on its chain.")
+app = typer.Typer(no_args_is_help=True, help="Read a market on its chain.")
 
 
 @app.command()
@@ -26,7 +26,7 @@ def status(book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
         view = chain.at(final)
         known = {c.epoch: view.committee_hash(c.epoch) == members_hash(c) for c in chain.book.committees}
         paused = view.paused()
-    told = {
+    payload = {
         "chainId": chain.book.chain_id,
         "head": {"number": head.number, "hash": str(head.hash)},
         "final": {"number": final.number, "hash": str(final.hash)},
@@ -42,7 +42,7 @@ def status(book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
             for epoch, right in known.items()
         ),
     ]
-    answer(told, lines, as_json)
+    answer(payload, lines, as_json)
     raise typer.Exit(0 if all(known.values()) else 1)
 
 
@@ -79,5 +79,5 @@ def account(
     with market(book, rpc) as (chain, *_):
         head = chain.head()
         found = chain.at(head).account(ZERO_ADDRESS, address)
-    told = {"free": str(int(found.free)), "staked": str(int(found.staked)), "block": head.number}
-    answer(told, [f"free {coins(found.free)}, staked {coins(found.staked)} (block {head.number})"], as_json)
+    payload = {"free": str(int(found.free)), "staked": str(int(found.staked)), "block": head.number}
+    answer(payload, [f"free {coins(found.free)}, staked {coins(found.staked)} (block {head.number})"], as_json)

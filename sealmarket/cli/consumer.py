@@ -87,8 +87,8 @@ def deposit(
         mined = Consumer(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         ).deposit(wanted)
-    told = {"deposited": str(int(wanted)), "block": mined.block.number}
-    answer(told, [f"deposited {coins(wanted)} in block {mined.block.number}"], as_json)
+    payload = {"deposited": str(int(wanted)), "block": mined.block.number}
+    answer(payload, [f"deposited {coins(wanted)} in block {mined.block.number}"], as_json)
 
 
 @app.command()
@@ -161,11 +161,11 @@ def request(
         consumer = Consumer(chain, load_key(key_file), store, api, development=development)
         handle = consumer.request(bundle, values, wishes, limits, secret, purpose=wanted)
         job = consumer.wait_match(handle, timeout=wait) if wait else None
-    told = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None}
+    payload = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None}
     lines = [f"request {handle.request_hash} is in the book"]
     if job:
         lines += [f"job {job} is matched", f"next: sealmarket consumer status {job}"]
-    answer(told, lines, as_json)
+    answer(payload, lines, as_json)
 
 
 @app.command()
@@ -176,7 +176,7 @@ def status(job: _Job, book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> N
     """
     with market(book, rpc) as (chain, *_):
         record = read_job(chain, JobId(hash_option(job)))
-    answer(_told(record), _lines(record), as_json)
+    answer(_payload(record), _lines(record), as_json)
 
 
 @app.command()
@@ -187,7 +187,9 @@ def result(
     key_file: KeyFile,
     result_key: Annotated[Path, typer.Option("--result-key", help="Your result key file.", exists=True)],
     out: Annotated[Path, typer.Option("--out", help="A folder for the outputs and the proof.")],
-    acknowledge: Annotated[bool, typer.Option("--acknowledge", help="Say that it arrived: pays the provider.")] = False,
+    acknowledge: Annotated[
+        bool, typer.Option("--acknowledge", help="Confirm that it arrived, which pays the provider.")
+    ] = False,
     with_evidence: Annotated[
         bool, typer.Option("--with-evidence", help="Put the evidence into the proof; it names the provider's hardware.")
     ] = False,
@@ -221,12 +223,12 @@ def result(
         write_proof(proof, gather_proof(chain, store, job_id, evidence=evidence))
         if acknowledge:
             consumer.acknowledge(job_id)
-    told = {"outputs": {name: len(data) for name, data in outputs.items()}, "proof": str(proof)}
+    payload = {"outputs": {name: len(data) for name, data in outputs.items()}, "proof": str(proof)}
     lines = [f"{out / name}  {len(data)} bytes" for name, data in outputs.items()]
-    answer(told, [*lines, f"next: sealmarket verify {proof} --book {book} --rpc {rpc}"], as_json)
+    answer(payload, [*lines, f"next: sealmarket verify {proof} --book {book} --rpc {rpc}"], as_json)
 
 
-def _told(record: JobRecord) -> dict[str, Any]:
+def _payload(record: JobRecord) -> dict[str, Any]:
     return {
         "jobId": str(record.job_id),
         "status": record.status.name.lower(),

@@ -4,7 +4,7 @@ A group is a module of this package that holds ``app`` (a ``typer.Typer``), or a
 in the group ``sealmarket.cli``. The first line of a module's docstring is its help. A module whose app has
 one command of the module's own name is that command (``sealmarket verify RECEIPT``), not a group.
 
-Errors that Sealmarket raises on purpose are told in one line with their remedy, and end with exit code 1.
+Errors that Sealmarket raises on purpose are printed in one line with their remedy, and end with exit code 1.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ app = typer.Typer(
     cls=_Groups,
     no_args_is_help=True,
     add_completion=False,
-    help="Sealmarket: sell the use of data that nobody ever sees.",
+    help="Sealmarket: sell the use of data without showing it.",
     pretty_exceptions_enable=False,
 )
 
@@ -100,7 +100,7 @@ def _version(wanted: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
-    """Sealmarket: sell the use of data that nobody ever sees."""
+    """Sealmarket: sell the use of data without showing it."""
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -76,7 +76,7 @@ def seal(
         f"sealed as asset {sealed.asset_id} version {sealed.version} in {out}",
         f"  ciphertext  {sealed.seal.content_root}  ({sealed.summary.container_length} bytes)",
         f"  policy      {sealed.seal.policy_hash}",
-        f"  data key    {out / 'data.key'}: keep it, nobody can make another",
+        f"  data key    {out / 'data.key'}: keep it, it cannot be made again",
         f"next: sealmarket owner publish {out}",
     ]
     answer(sealed.summary, lines, as_json)
@@ -104,7 +104,7 @@ def publish(
         mined = Owner(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         ).publish(sealed)
-    told = {
+    payload = {
         "assetId": str(sealed.asset_id),
         "version": sealed.version,
         "transaction": str(mined.transaction),
@@ -116,7 +116,7 @@ def publish(
         f"  in block {mined.block.number}, transaction {mined.transaction}",
         f"  price {coins(sealed.terms.price)} a use, at most {sealed.terms.max_uses} uses",
     ]
-    answer(told, lines, as_json)
+    answer(payload, lines, as_json)
 
 
 @app.command()
@@ -181,13 +181,15 @@ def revoke(
         mined = Owner(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         ).revoke(asset_id, version)
-    told = {
+    payload = {
         "assetId": str(asset_id),
         "version": version,
         "block": mined.block.number,
         "transaction": str(mined.transaction),
     }
-    answer(told, [f"revoked in block {mined.block.number}; running jobs that were released before go on"], as_json)
+    answer(
+        payload, [f"revoked in block {mined.block.number}; jobs whose shares were released before continue"], as_json
+    )
 
 
 @app.command()
@@ -211,8 +213,8 @@ def earnings(
         )
         free = owner.earnings(ZERO_ADDRESS)
         mined = owner.withdraw(ZERO_ADDRESS, free) if withdraw and free else None
-    told = {"free": str(int(free)), "withdrawn": mined is not None}
-    answer(told, [f"{coins(free)} {'withdrawn' if mined else 'to withdraw'}"], as_json)
+    payload = {"free": str(int(free)), "withdrawn": mined is not None}
+    answer(payload, [f"{coins(free)} {'withdrawn' if mined else 'to withdraw'}"], as_json)
 
 
 @app.command("policy-schema")

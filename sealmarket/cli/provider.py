@@ -41,8 +41,8 @@ def balance(
     """
     with market(book, rpc) as (chain, _, api):
         found = Provider(chain, load_key(key_file), api, development=development).balances()
-    told = {"free": str(int(found.free)), "staked": str(int(found.staked))}
-    answer(told, [f"free {coins(found.free)}, staked {coins(found.staked)}"], as_json)
+    payload = {"free": str(int(found.free)), "staked": str(int(found.staked))}
+    answer(payload, [f"free {coins(found.free)}, staked {coins(found.staked)}"], as_json)
 
 
 @app.command()
@@ -65,8 +65,10 @@ def stake(
         _, mined = Provider(
             chain, load_key(key_file), api, development=development, sending=sending(max_fee, priority_fee)
         ).stake(wanted)
-    told = {"staked": str(int(wanted)), "block": mined.block.number}
-    answer(told, [f"staked {coins(wanted)} in block {mined.block.number}", "next: sealmarket provider offer"], as_json)
+    payload = {"staked": str(int(wanted)), "block": mined.block.number}
+    answer(
+        payload, [f"staked {coins(wanted)} in block {mined.block.number}", "next: sealmarket provider offer"], as_json
+    )
 
 
 @app.command()
@@ -134,9 +136,9 @@ def unstake(
             chain, load_key(key_file), api, development=development, sending=sending(max_fee, priority_fee)
         )
         mined = provider.finish_unstake() if wanted is None else provider.unstake(wanted)
-    told = {"unbonding": None if wanted is None else str(int(wanted)), "block": mined.block.number}
+    payload = {"unbonding": None if wanted is None else str(int(wanted)), "block": mined.block.number}
     what = "what had unbonded is free" if wanted is None else f"{coins(wanted)} began to unbond"
-    answer(told, [f"{what} (block {mined.block.number})"], as_json)
+    answer(payload, [f"{what} (block {mined.block.number})"], as_json)
 
 
 @app.command()

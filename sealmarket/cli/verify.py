@@ -58,7 +58,7 @@ def verify(
     trusted = Trusted(book=load_book(book) if book else None, facts=facts, roots=_roots(development_root or []))
     report = verify_receipt(bundle, trusted)
     if as_json:
-        typer.echo(json.dumps(_told(report), indent=2))
+        typer.echo(json.dumps(_payload(report), indent=2))
     else:
         for line in _lines(report):
             typer.echo(line)
@@ -95,7 +95,7 @@ def _roots(development: list[Path]) -> Any:
     return roots.with_development(*(path.read_bytes() for path in development)) if development else roots
 
 
-def _told(report: Report) -> dict[str, Any]:
+def _payload(report: Report) -> dict[str, Any]:
     return {
         "job": str(report.job_id),
         "conclusion": report.conclusion.value,

@@ -19,7 +19,7 @@ _MAX_BYTES = 1 << 16
 
 
 class AccountFileRefused(ClientError):
-    """{path} is no account file: {detail}"""
+    """The file holds no account that can be read."""
 
     def __init__(self, path: Path, detail: str, remedy: str) -> None:
         super().__init__(f"{path} is no account file: {detail}", remedy=remedy)

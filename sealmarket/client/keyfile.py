@@ -42,7 +42,7 @@ class KeyFileUnconfirmed(KeyFileError):
 
 
 class KeyFileExists(KeyFileError):
-    """{path} exists, and a key file is never overwritten"""
+    """The path exists; a key file is never overwritten."""
 
     def __init__(self, path: object) -> None:
         super().__init__(
@@ -53,7 +53,7 @@ class KeyFileExists(KeyFileError):
 
 
 class KeyFilePermissions(KeyFileError):
-    """{path} has mode {got}, expected {expected}"""
+    """Other users of the machine may read the key file."""
 
     def __init__(self, path: object, got: str, expected: str) -> None:
         super().__init__(
@@ -64,7 +64,7 @@ class KeyFilePermissions(KeyFileError):
 
 
 class KeyFileMalformed(KeyFileError):
-    """{path} is not a key file for {expected}: {got}"""
+    """The file is not a key file of this purpose."""
 
     def __init__(self, path: object, got: str, expected: str) -> None:
         super().__init__(
@@ -75,7 +75,7 @@ class KeyFileMalformed(KeyFileError):
 
 
 class WrongPassphrase(KeyFileError):
-    """{path} does not open with this passphrase"""
+    """The key file does not open with this passphrase."""
 
     def __init__(self, path: object) -> None:
         super().__init__(

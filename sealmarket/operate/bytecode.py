@@ -15,11 +15,11 @@ CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "MarketExtension")
 
 @dataclass(frozen=True, slots=True)
 class Immutable:
-    """One value that the constructor writes into the code: its name in the source, and the bytes where it goes."""
+    """One value that the constructor writes into the code: its name in the source, and the byte ranges that hold it."""
 
     name: str
     places: tuple[tuple[int, int], ...]
-    """Begin and length of each."""
+    """Offset and length of each, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def carried() -> Compiled:
 def code_of(runtime: str, references: Mapping[str, Any], names: Mapping[str, str]) -> Code:
     """Runtime code from a compiler's hex and its references to immutables; ``names`` maps their numbers."""
     immutables = (
-        Immutable(names.get(number, f"#{number}"), tuple((place["start"], place["length"]) for place in places))
+        Immutable(names.get(number, f"#{number}"), tuple((at["start"], at["length"]) for at in places))
         for number, places in sorted(references.items(), key=lambda pair: int(pair[0]))
     )
     return Code(bytes.fromhex(runtime.removeprefix("0x")), tuple(immutables))

@@ -1,8 +1,8 @@
 """Put a market on a chain: `scripts/deploy`.
 
 The addresses follow from the deploying account and its next nonce, so a fresh account has the same market on every
-chain. Where a deployment began is written beside the address book before anything is sent: after an interruption,
-the same command goes on, and sends nothing twice.
+chain. The deployer and its first nonce are written beside the address book before anything is sent: after an
+interruption, the same command continues, and sends nothing twice.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Bill:
     cost: int = 0
 
     def add(self, part: Deployed) -> None:
-        """Note one part, and tell it."""
+        """Add one part to the bill, and print it."""
         mined = part.mined
         entry: dict[str, Any] = {"name": part.name, "address": part.address.checksum}
         if mined is None:
@@ -87,7 +87,7 @@ class Bill:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Deploy, or go on with a deployment; 0 when the market is on the chain and final, 1 when something said no."""
+    """Deploy, or continue a deployment; 0 when the market is on the chain and final, 1 when a step was refused."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
     progress = out.with_suffix(".progress.json")
     bill = Bill(quiet=options.json)
     bill.say(f"Chain {found.chain_id} at {found.url}; a block counts by this rule: {settings.finality.describe()}")
-    _tell_account(bill, options.rpc, account, found)
+    _print_account(bill, options.rpc, account, found)
     if options.dry_run:
         return _dry_run(bill, options, account, found)
     _protect(out, progress, found.chain_id)
@@ -129,12 +129,12 @@ def _run(options: argparse.Namespace) -> int:
     bill.say(f"In all {bill.gas:,} gas, {_coins(bill.cost)} coins. The market is final; its address book is {out}")
     bill.say(f"Next: scripts/verify_deployment {out} --rpc {options.rpc}")
     if options.json:
-        told = {"gas": bill.gas, "cost": str(bill.cost), "parts": bill.parts}
-        print(json.dumps({"ok": True, **told, "out": str(out), "book": msgspec.json.decode(book.canonical())}))
+        costs = {"gas": bill.gas, "cost": str(bill.cost), "parts": bill.parts}
+        print(json.dumps({"ok": True, **costs, "out": str(out), "book": msgspec.json.decode(book.canonical())}))
     return 0
 
 
-def _tell_account(bill: Bill, url: str, account: LocalAccount, found: Remote) -> None:
+def _print_account(bill: Bill, url: str, account: LocalAccount, found: Remote) -> None:
     rpc = Rpc(url)
     try:
         owned = quantity(rpc.call("eth_getBalance", account.address, "latest"), "balance")
@@ -150,12 +150,14 @@ def _dry_run(bill: Bill, options: argparse.Namespace, account: LocalAccount, fou
     finally:
         rpc.close()
     deployer = Address.parse(account.address.lower())
-    places = {name: contract_address(deployer, nonce + place).checksum for place, name in enumerate(PARTS)}
-    for name, address in places.items():
+    addresses = {name: contract_address(deployer, nonce + index).checksum for index, name in enumerate(PARTS)}
+    for name, address in addresses.items():
         bill.say(f"  {name:16} {address}  would be here")
     bill.say("Nothing was sent.")
     if options.json:
-        print(json.dumps({"ok": True, "dryRun": True, "chainId": found.chain_id, "nonce": nonce, "addresses": places}))
+        print(
+            json.dumps({"ok": True, "dryRun": True, "chainId": found.chain_id, "nonce": nonce, "addresses": addresses})
+        )
     return 0
 
 
@@ -168,7 +170,7 @@ def _protect(out: Path, progress: Path, chain_id: int) -> None:
     raise DeploymentFailed(
         "the start",
         f"{out} is an address book already, and there is no {progress.name} of the same deployment beside it",
-        "name another file with --out; an address book that is lost is a market that nobody finds",
+        "name another file with --out; an address book that is lost means a market that no client finds",
     )
 
 
@@ -214,7 +216,7 @@ def _committee(path: Path, threshold: int | None) -> Committee:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/deploy",
-        description="Put a market on a chain, or go on with a deployment that was interrupted.",
+        description="Put a market on a chain, or continue a deployment that was interrupted.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

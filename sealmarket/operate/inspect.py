@@ -1,4 +1,4 @@
-"""Ask a chain that somebody else runs what it is, and whether a market on it can be read by a finality rule."""
+"""Inspect an existing chain: its id, block times and gas price, and whether it can be read by a finality rule."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAMPLE_BLOCKS = 20
 
 
 class UnsuitableChain(SealmarketError):
-    """the chain at {url} cannot carry a market as asked: {why}"""
+    """A chain lacks what a market on it needs, or does not fit the finality rule."""
 
     def __init__(self, url: str, why: str, remedy: str) -> None:
         super().__init__(f"the chain at {url} cannot carry a market as asked: {why}", remedy=remedy)
@@ -33,14 +33,14 @@ def parse_finality(text: str) -> FinalityRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """What was found of a chain that somebody else runs."""
+    """What was found of an existing chain."""
 
     url: str
     chain_id: int
     block_seconds: float
     """Between two blocks, on average lately."""
     final_seconds: float
-    """How long a block waits, about, until it counts by the rule."""
+    """About how long a block waits until it is final by the rule."""
     gas_price: int
     finality: FinalityRule
 
@@ -50,7 +50,7 @@ def inspect(url: str, finality: FinalityRule) -> Remote:
 
     Raises:
         UnsuitableChain: it names no final block, or it does not move.
-        ChainUnavailable: nobody answers there.
+        ChainUnavailable: no node answers there.
     """
     rpc = Rpc(url)
     try:

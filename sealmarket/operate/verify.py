@@ -1,13 +1,13 @@
-"""Hold a market on a chain against these sources: `scripts/verify_deployment market.json --rpc URL`.
+"""Compare a market on a chain with these sources: `scripts/verify_deployment market.json --rpc URL`.
 
-1. The contracts are compiled again, apart from whoever deployed them.
+1. The contracts are compiled again, independently of the deployer.
 2. The code at each address of the address book, and of the extension that the market names, is the compiled one. Only
    the bytes of immutables may differ, and all bytes of one immutable must hold one value.
 3. The immutables hold what they should: registry, committee and extension name this market, the market names them, the
    signing domain is of this chain and this market.
 4. The chain stores the committee that the address book names, to whose keys owners seal their shares.
 
-Exit status: 0 verified, 1 something differs, 2 it could not be found out.
+Exit status: 0 verified, 1 something differs, 2 it could not be checked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EXTENSION_NONCE = 1
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was held against another."""
+    """One comparison of the chain with the sources."""
 
     contract: str
     what: str
@@ -47,7 +47,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was found."""
+    """All findings about one deployment."""
 
     chain_id: int
     block: int
@@ -133,7 +133,7 @@ def _immutables(
         yield Finding(name, what, holds, shown, "" if holds else _shown(word))
     for what, word in values.items():
         if named and what not in expected:
-            # Settings of the deployer's choice: told, for the reader to judge.
+            # Settings of the deployer's choice: reported for the reader to judge.
             yield Finding(name, what, True, _shown(word))
 
 
@@ -154,7 +154,7 @@ def differing(found: bytes, code: Code) -> int | None:
         for start, length in immutable.places:
             masked[start : start + length] = code.runtime[start : start + length]
     pairs = enumerate(zip(masked, code.runtime, strict=True))
-    return next((place for place, (one, other) in pairs if one != other), None)
+    return next((index for index, (one, other) in pairs if one != other), None)
 
 
 def _shown(word: bytes) -> str:
@@ -169,15 +169,15 @@ def _shown(word: bytes) -> str:
 
 
 def main(arguments: Sequence[str], compile_again: Callable[[CompilerChoice], Compiled] | None = None) -> int:
-    """Verify a deployment; the exit status is the verdict.
+    """Verify a deployment; the exit status is the outcome.
 
-    ``compile_again`` compiles the sources with the compiler of this name. Without it, the deployment is held against
-    the bytecode that this library carries.
+    ``compile_again`` compiles the sources with the compiler of this name. Without it, the deployment is compared
+    with the bytecode that this library carries.
     """
     parser = argparse.ArgumentParser(
         prog="scripts/verify_deployment",
-        description="Hold a market on a chain against these sources.",
-        epilog="exit status: 0 verified, 1 something differs, 2 it could not be found out",
+        description="Compare a market on a chain with these sources.",
+        epilog="exit status: 0 verified, 1 something differs, 2 it could not be checked",
     )
     parser.add_argument("book", type=Path, help="the market's address book")
     parser.add_argument("--rpc", required=True, metavar="URL", help="a node of the chain that you trust")
@@ -191,12 +191,12 @@ def main(arguments: Sequence[str], compile_again: Callable[[CompilerChoice], Com
     except (SealmarketError, OSError) as error:
         if options.json:
             print(json.dumps({"verified": False, "error": str(error)}))
-        print(f"could not be found out: {error}", file=sys.stderr)
+        print(f"could not be checked: {error}", file=sys.stderr)
         return UNKNOWN
     if options.json:
         findings = [asdict(finding) for finding in report.findings]
-        told = {"chainId": report.chain_id, "block": report.block, "compiled": report.source, "findings": findings}
-        print(json.dumps({"verified": report.verified, **told}))
+        summary = {"chainId": report.chain_id, "block": report.block, "compiled": report.source, "findings": findings}
+        print(json.dumps({"verified": report.verified, **summary}))
     else:
         _print(report)
     return VERIFIED if report.verified else DIFFERS
@@ -229,5 +229,5 @@ def _print(report: Report) -> None:
         line = f"  {mark:8}{finding.contract:16} {finding.what:20} {finding.found}"
         print(line if finding.holds else f"{line}\n{'':28}expected: {finding.expected}")
     bad = sum(not finding.holds for finding in report.findings)
-    verdict = "VERIFIED: these sources run there" if report.verified else f"NOT VERIFIED: {bad} differ"
-    print(f"\n{verdict}")
+    outcome = "VERIFIED: these sources run there" if report.verified else f"NOT VERIFIED: {bad} differ"
+    print(f"\n{outcome}")

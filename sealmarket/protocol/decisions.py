@@ -24,7 +24,7 @@ class Outcome(IntEnum):
 class Decision(TypedShape, frozen=True, kw_only=True):
     """What one oracle node decided. All fields but ``detail`` are the core that honest nodes share.
 
-    ``reasons`` is a bit set of :class:`sealmarket.protocol.reasons.Reason`; ``detail`` hashes this node's own
+    ``reasons`` is a bit set of :class:`sealmarket.protocol.reasons.JobReason`; ``detail`` hashes this node's own
     :class:`DecisionDetail` (block, collateral, findings in words).
     """
 
@@ -47,7 +47,7 @@ class Decision(TypedShape, frozen=True, kw_only=True):
 
 
 class Stop(TypedShape, frozen=True, kw_only=True):
-    """A node's word that it has not released its share for this job and never will."""
+    """A node's statement that it has not released its share for this job and never will."""
 
     EIP712: ClassVar[str] = "Stop(bytes32 jobId,bytes32 evidenceHash,uint32 epoch,uint256 reasons)"
 
@@ -58,7 +58,7 @@ class Stop(TypedShape, frozen=True, kw_only=True):
 
 
 class ChallengeAnswer(TypedShape, frozen=True, kw_only=True):
-    """A node's word on whether a challenged ciphertext is to be had."""
+    """A node's statement whether a challenged ciphertext is available."""
 
     EIP712: ClassVar[str] = "ChallengeAnswer(bytes32 jobId,bytes32 resultHash,bool available)"
 

@@ -1,6 +1,6 @@
 """What people sign: requests, compute orders, asset orders; and the terms that the registry enforces.
 
-A set of counterparts is a Merkle root (OpenZeppelin's sorted pairs, double-hashed leaves); the zero root is anybody.
+A set of counterparts is a Merkle root (OpenZeppelin's sorted pairs, double-hashed leaves); the zero root admits all.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class AssetOrder(TypedShape, frozen=True, kw_only=True):
 
 
 def asset_id(chain_id: int, registry: Address, creator: Address, salt: Bytes32) -> AssetId:
-    """The id of an asset: it commits to chain, registry, creator and salt, so nobody can squat on it."""
+    """The id of an asset: it commits to chain, registry, creator and salt, so no other account can claim it."""
     return AssetId(keccak(words(_ASSET_DOMAIN, chain_id, registry, creator, salt)))
 
 
@@ -120,7 +120,7 @@ class Purpose(IntEnum):
 
 
 class Quote(TypedShape, frozen=True, kw_only=True):
-    """The provider's word for an evidence hash, when somebody else submits it."""
+    """The provider's signature over an evidence hash, when another account submits it."""
 
     EIP712: ClassVar[str] = "Quote(bytes32 jobId,bytes32 evidenceHash)"
 
@@ -129,7 +129,7 @@ class Quote(TypedShape, frozen=True, kw_only=True):
 
 
 class Acknowledgement(TypedShape, frozen=True, kw_only=True):
-    """The consumer's word that they hold the result."""
+    """The consumer's statement that they hold the result."""
 
     EIP712: ClassVar[str] = "Acknowledgement(bytes32 jobId,bytes32 resultHash)"
 

@@ -10,7 +10,7 @@ def require_signer(digest: Bytes32, signature: bytes, expected: Address, what: s
     """Refuse a signature that is not ``expected``'s.
 
     Raises:
-        SignatureRefused: as :func:`recover`, or by somebody else.
+        SignatureRefused: as :func:`recover`, or by another account.
     """
     found = recover(digest, signature)
     if found != expected:

@@ -53,8 +53,8 @@ class EvidenceEnvelope(Shape, frozen=True, kw_only=True):
     """An evidence package for every node of a committee, in the order of its members.
 
     ``sealed[i]`` is the HPKE ciphertext for member i, ``consumer`` the one for the consumer's result key: a party to
-    the job may see which hardware ran it. ``signature`` is the provider's, over the EIP-712 ``Quote``, so that nobody
-    else can fill the store in their name.
+    the job may see which hardware ran it. ``signature`` is the provider's, over the EIP-712 ``Quote``, so that no
+    other party can fill the store in their name.
     """
 
     version: Literal["sealmarket/evidence-envelope/1"] = "sealmarket/evidence-envelope/1"
@@ -94,7 +94,7 @@ class DecisionDetail(Shape, frozen=True, kw_only=True):
 
 
 class SignedDecision(Shape, frozen=True, kw_only=True):
-    """A node's decision as anybody may submit it. ``index`` is the node's place in its committee."""
+    """A node's decision, which any account may submit. ``index`` is the node's index in its committee."""
 
     decision: Decision
     index: U8
@@ -112,7 +112,7 @@ class SignedStop(Shape, frozen=True, kw_only=True):
 
 
 class SignedChallengeAnswer(Shape, frozen=True, kw_only=True):
-    """A node's word on a challenged result, under its place in the committee."""
+    """A node's statement on a challenged result; ``index`` is the node's index in its committee."""
 
     answer: ChallengeAnswer
     index: U8
@@ -163,14 +163,14 @@ class SignedAssetOrder(Shape, frozen=True, kw_only=True):
 
 
 class SignedAcknowledgement(Shape, frozen=True, kw_only=True):
-    """The consumer's word that they hold the result; it pays the provider at once."""
+    """The consumer's statement that they hold the result; it pays the provider at once."""
 
     acknowledgement: Acknowledgement
     signature: HexBytes
 
 
 class PostedResult(Shape, frozen=True, kw_only=True):
-    """What a provider posts at the end: the enclave's signed word, the receipt and where the ciphertext is.
+    """What a provider posts at the end: the enclave's signed statement, the receipt and where the ciphertext is.
 
     ``result`` names the sealed container in the store; None when the enclave signed a failure.
     """

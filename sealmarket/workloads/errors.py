@@ -11,7 +11,7 @@ from sealmarket_enclave.workload.errors import EnvironmentRefused
 
 
 class WheelNotLocked(EnvironmentRefused):
-    """{filename} has SHA-256 {found}, which the lock does not name"""
+    """A wheel is not one of those that the lock names."""
 
     def __init__(self, filename: str, found: bytes) -> None:
         super().__init__(
@@ -22,7 +22,7 @@ class WheelNotLocked(EnvironmentRefused):
 
 
 class FetchFailed(EnvironmentRefused):
-    """the wheels could not be downloaded: {got}"""
+    """The wheels of a lock could not be downloaded."""
 
     def __init__(self, got: str) -> None:
         super().__init__(

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 from msgspec.structs import replace
 
-from scripts.demo_story import chain as ground
+from scripts.demo_story.chain import is_url
 from sealmarket.chain import Reverted, Sender
 from sealmarket.chain.deploy import contract_address, write_book
 from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS
@@ -148,4 +148,4 @@ def test_a_fresh_account_deploys_to_the_addresses_that_were_foretold(
 def test_a_chain_is_known_by_its_address(market: Market) -> None:
     found = inspect(market.rpc_url, market.book.finality)
     assert found.chain_id == chains.CHAIN_ID
-    assert ground.is_url(market.rpc_url)
+    assert is_url(market.rpc_url)

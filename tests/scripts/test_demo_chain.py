@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripts.demo_story import chain as ground
+from scripts.demo_story import chain
 from scripts.demo_story.money import Money
 from sealmarket.chain.errors import RpcRefused
 from sealmarket.operate import inspect
@@ -20,9 +20,9 @@ from sealmarket_localnet.programs import ProgramNotFound
 
 def options(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    ground.add_options(parser)
+    chain.add_options(parser)
     found = parser.parse_args(words)
-    ground.check_options(parser, found)
+    chain.check_options(parser, found)
     return found
 
 
@@ -76,7 +76,7 @@ class Node:
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> Callable[[Node], None]:
     def use(node: Node) -> None:
-        for module in (inspect, ground):
+        for module in (inspect, chain):
             monkeypatch.setattr(module, "Rpc", lambda _url: node)
 
     return use
@@ -98,7 +98,7 @@ def test_an_account_with_too_little_coin_is_told_before_anything_is_sent(
     node(Node(final=36, balance=10**15))
     chosen = options("--chain", "http://n", "--key-file", str(key))
     with pytest.raises(UnsuitableChain, match=r"has 0\.001 coins"):
-        ground.choose(chosen, None, print)  # type: ignore[arg-type]
+        chain.choose(chosen, None, print)  # type: ignore[arg-type]
 
 
 def test_a_chain_of_somebody_elses_is_played_for_small_coin_and_with_patience(
@@ -108,13 +108,13 @@ def test_a_chain_of_somebody_elses_is_played_for_small_coin_and_with_patience(
     key.write_text("11" * 32)
     key.chmod(0o600)
     node(Node(final=36, balance=10**18))
-    found = ground.choose(options("--chain", "http://n", "--key-file", str(key)), None, print)  # type: ignore[arg-type]
+    found = chain.choose(options("--chain", "http://n", "--key-file", str(key)), None, print)  # type: ignore[arg-type]
     assert found.bank_key == "0x" + "11" * 32
     assert found.money.stake < Money().stake / 1000
     assert found.patience > 64 * 12
 
 
-def test_where_there_is_no_anvil_hardhats_node_takes_its_place_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_anvil_hardhats_node_is_started_and_a_note_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> Path:
         raise ProgramNotFound("anvil", "everywhere")
 
@@ -122,7 +122,7 @@ def test_where_there_is_no_anvil_hardhats_node_takes_its_place_and_it_is_said(mo
     monkeypatch.setattr(chains, "hardhat", lambda _programs, *, block_time: ("hardhat", block_time))
     said: list[str] = []
     assert chains.start(None, "anvil", block_time=2, said=said.append) == ("hardhat", 2)  # type: ignore[arg-type, comparison-overlap]
-    assert "Hardhat's node takes its place" in said[0]
+    assert "Hardhat's node is started instead" in said[0]
 
 
 def test_finality_rules_are_read() -> None:

@@ -51,7 +51,7 @@ CPU_SIGNATURES = {"EPYC-Milan": 0x00A00F11, "EPYC-Genoa": 0x00A10F10, "EPYC-Turi
 
 
 class LaunchNotMeasurable(SealmarketError):
-    """A launch digest cannot be computed: {what the firmware lacks}."""
+    """A launch digest cannot be computed from this firmware."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

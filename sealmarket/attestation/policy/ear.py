@@ -48,7 +48,7 @@ _SAFE_CONFIGURATION, _UNSAFE_CONFIGURATION, _UNSUPPORTABLE = 2, 32, 96
 
 
 class EarRefused(AttestationError):
-    """An attestation result is not taken: {why}."""
+    """An attestation result is not accepted."""
 
 
 def trust_vector(result: AppraisalResult) -> dict[str, int]:

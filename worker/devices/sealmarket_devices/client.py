@@ -24,11 +24,11 @@ T = TypeVar("T", bound=wire.Message)
 
 
 class DeviceUnreachable(DriverError):
-    """No virtual device answers at {path}."""
+    """No virtual device answers at the socket's path."""
 
 
 class DeviceRefused(DriverError):
-    """The device refused: {message}."""
+    """The device refused a request; the message is its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class DeviceError(SealmarketError):
 
 
 class LaunchRefused(DeviceError):
-    """A launch is refused: {what is wrong with the request}."""
+    """A request to launch an enclave is refused."""
 
 
 class GuestTee(Protocol):

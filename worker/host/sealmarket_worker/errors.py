@@ -1,18 +1,16 @@
 """What can go wrong on a host.
 
-    SealmarketError
-    └── HostError
-        ├── ConfigInvalid
-        ├── ImageIncomplete        the running environment lacks a file that the enclave needs
-        ├── DependencyMismatch     an installed distribution is not of the locked version
-        ├── UnknownKind            the enclave has no such kind of job
-        ├── EnclaveRefused         the enclave stopped, with its own code
-        ├── EnclaveLost            the enclave's process or its device is gone
-        ├── InputMissing           something that this host itself needs for the job is not available, or not in time
-        ├── JobOver                the job ended or left the state that the host waits in
-        └── JournalConflict        a journal entry is not in the state that a step starts from
-
-The first line of each docstring is the message's pattern.
+SealmarketError
+└── HostError
+    ├── ConfigInvalid
+    ├── ImageIncomplete
+    ├── DependencyMismatch
+    ├── UnknownKind
+    ├── EnclaveRefused
+    ├── EnclaveLost
+    ├── InputMissing
+    ├── JobOver
+    └── JournalConflict
 """
 
 from __future__ import annotations
@@ -25,14 +23,14 @@ class HostError(SealmarketError):
 
 
 class ConfigInvalid(HostError):
-    """the worker's configuration {path}: {detail}"""
+    """The worker's configuration cannot be used."""
 
     def __init__(self, path: object, detail: str, remedy: str = "correct the file; see `sealmarket worker run --help`"):
         super().__init__(f"the worker's configuration {path}: {detail}", remedy=remedy)
 
 
 class ImageIncomplete(HostError):
-    """the enclave image lacks {what}"""
+    """The running environment lacks a file that the enclave needs."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"the enclave image lacks {what}", remedy="install the worker as its lock file says")
@@ -40,7 +38,7 @@ class ImageIncomplete(HostError):
 
 
 class DependencyMismatch(HostError):
-    """{name} is installed in version {found}, the enclave's lock names {expected}"""
+    """An installed distribution is not of the version that the enclave's lock names."""
 
     def __init__(self, name: str, found: str, expected: str) -> None:
         super().__init__(
@@ -51,7 +49,7 @@ class DependencyMismatch(HostError):
 
 
 class UnknownKind(HostError):
-    """the enclave has no kind of job {kind}, expected one of {known}"""
+    """The enclave has no such kind of job."""
 
     def __init__(self, kind: str, known: tuple[str, ...]) -> None:
         super().__init__(
@@ -62,7 +60,7 @@ class UnknownKind(HostError):
 
 
 class EnclaveRefused(HostError):
-    """the enclave refused ({code}): {message}"""
+    """The enclave stopped; ``code`` is its own."""
 
     def __init__(self, code: str, message: str, remedy: str) -> None:
         super().__init__(f"the enclave refused ({code}): {message}", remedy=remedy)
@@ -70,7 +68,7 @@ class EnclaveRefused(HostError):
 
 
 class EnclaveLost(HostError):
-    """the enclave is gone: {detail}"""
+    """The enclave's process or its device is gone."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(
@@ -80,7 +78,7 @@ class EnclaveLost(HostError):
 
 
 class InputMissing(HostError):
-    """{what} is not available: {detail}"""
+    """Something that this host itself needs for the job is not available, or not in time."""
 
     def __init__(self, what: str, detail: str) -> None:
         super().__init__(
@@ -91,7 +89,7 @@ class InputMissing(HostError):
 
 
 class JobOver(HostError):
-    """the job is {status}, expected {expected}"""
+    """The job ended, or left the state that the host waits in."""
 
     def __init__(self, status: str, expected: str) -> None:
         super().__init__(f"the job is {status}, expected {expected}", remedy="read the decision's reasons on chain")
@@ -99,7 +97,7 @@ class JobOver(HostError):
 
 
 class JournalConflict(HostError):
-    """job {job_id} is {found} in the journal, expected {expected}"""
+    """A journal entry is not in the state that a step starts from."""
 
     def __init__(self, job_id: object, found: str, expected: str) -> None:
         super().__init__(

@@ -245,7 +245,7 @@ class JobRun:
     def _stop(
         self, entry: JobEntry, statuses: Sequence[NodeStatus | None], committee: Committee, evidence: Evidence
     ) -> None:
-        """Post the nodes' promises, once there are enough: who waits for somebody else to do it may pay for that."""
+        """Post the nodes' promises, once there are enough: a host that waits for another party to post them may pay."""
         evidence_hash = Bytes32(evidence.evidence_hash)
         stops = stops_of(statuses, committee, self._host.chain.book, self._job_id, evidence_hash)
         if not stops or self._head(entry).status is not Status.ACCEPTED:
@@ -309,7 +309,7 @@ class JobRun:
             try:
                 self._patiently(lambda: self._finish_on_chain(entry, outcome), deadline, RpcRefused)
             except Reverted:
-                # Somebody may have been quicker; the chain says.
+                # Another party may have been quicker; the chain shows it.
                 if self._head(entry).status not in _FINISHED:
                     raise
         slot = self._wait_for(entry, lambda slot: slot.status is not Status.ACCEPTED)

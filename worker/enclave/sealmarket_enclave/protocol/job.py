@@ -1,8 +1,8 @@
 """One job: its specification, what is signed about it, and what its enclave proves.
 
 ``jobId`` is the EIP-712 digest of the :class:`JobSpec`, so a contract, an enclave, a wallet library and a reader with
-pen and paper all compute the same one. An enclave recomputes it from the specification that its host hands over, and
-puts it into its report data: a host that edits anything gets evidence for another job.
+pen and paper all compute the same one. An enclave recomputes it from the specification that its host passes, and puts
+it into its report data: a host that edits anything gets evidence for another job.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class ReleasedShare(Shape, frozen=True, kw_only=True):
 
 
 class Release(Shape, frozen=True, kw_only=True):
-    """What a node hands over after acceptance. ``signature`` is over :func:`release_hash`."""
+    """What a node sends after acceptance. ``signature`` is over :func:`release_hash`."""
 
     version: Literal["sealmarket/release/1"] = "sealmarket/release/1"
     job_id: JobId

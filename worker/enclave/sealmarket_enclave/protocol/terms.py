@@ -1,6 +1,6 @@
 """What a version of an asset is, and the terms that the registry enforces for it.
 
-A set of counterparts is a Merkle root (OpenZeppelin's sorted pairs, double-hashed leaves); the zero root is anybody.
+A set of counterparts is a Merkle root (OpenZeppelin's sorted pairs, double-hashed leaves); the zero root admits all.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Seal(Shape, frozen=True, kw_only=True):
 class Terms(Shape, frozen=True, kw_only=True):
     """The projection of a policy that the registry enforces. Roots of zero mean: no root, see each field.
 
-    ``allow_root`` must not be zero: an empty allow-list allows nothing. A zero ``consumer_root`` is anybody.
+    ``allow_root`` must not be zero: an empty allow-list allows nothing. A zero ``consumer_root`` is every consumer.
     ``budget`` and ``per_job_cap`` of zero mean that no differentially private job is sold.
     """
 

@@ -72,7 +72,7 @@ class FrameRefused(ChannelError):
 
 
 class OutOfOrder(ChannelError):
-    """{got} arrived while the enclave expects {expected}"""
+    """A message that the enclave does not expect in its state."""
 
     def __init__(self, got: str, expected: str) -> None:
         super().__init__(f"{got} arrived while the enclave expects {expected}", remedy="start a new enclave")
@@ -96,7 +96,7 @@ class HostFault(EnclaveError):
 
 
 class InputFailed(EnclaveError):
-    """Asset {index} is wrong under its owner's own commitments: {fault}"""
+    """An asset is wrong under its owner's own commitments: the owner's fault."""
 
     def __init__(self, index: int, fault: InputFault) -> None:
         super().__init__(f"asset {index} is wrong under its owner's own commitments: {fault}")
@@ -104,7 +104,7 @@ class InputFailed(EnclaveError):
 
 
 class WorkloadFailed(EnclaveError):
-    """The workload failed: {kind}"""
+    """The workload ended without a result; ``kind`` says how."""
 
     def __init__(self, kind: str, layers: tuple[str, ...] = ()) -> None:
         super().__init__(f"the workload failed: {kind}")

@@ -69,7 +69,7 @@ _REMEDIES = {
 
 
 class WorkloadFailed(SealmarketError):
-    """the workload failed: {kind}"""
+    """The workload ended without a result; ``kind`` says how, without its data."""
 
     def __init__(self, kind: FailureKind, layers: tuple[Layer, ...], cpu_seconds: float) -> None:
         super().__init__(f"the workload failed: {kind.value}", remedy=_REMEDIES[kind])
@@ -77,7 +77,7 @@ class WorkloadFailed(SealmarketError):
 
 
 class SandboxUnavailable(SealmarketError):
-    """this machine has no {missing}, which the sandbox profile requires"""
+    """This machine lacks a layer that the sandbox profile requires."""
 
     def __init__(self, missing: frozenset[Layer], detail: str) -> None:
         names = ", ".join(sorted(missing)) or "working sandbox"

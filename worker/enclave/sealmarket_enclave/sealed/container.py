@@ -6,8 +6,8 @@ Rules (docs/spec/container.md):
    is ever used twice under one key; the nonce of a chunk is its index.
 2. Associated data of a chunk: domain, asset id, asset version, index, last flag, header digest. A chunk
    moved, dropped, repeated, or taken from another sealing does not open.
-3. The content root covers every ciphertext byte and the header. Anybody can check it without the key, and a
-   reader hands out no plaintext of a chunk whose leaf is not in a root that it has checked.
+3. The content root covers every ciphertext byte and the header. Any party can check it without the key, and a
+   reader returns no plaintext of a chunk whose leaf is not in a root that it has checked.
 4. In a padded container the stream is ``u64(length) || data || zeros`` up to a multiple of the bucket: the
    true length is encrypted, and the header tells only the bucket.
 

@@ -11,7 +11,6 @@
         │   ├── ChunkAltered
         │   ├── RootMismatch
         │   ├── WrongAsset
-        │   ├── InputTooLarge
         │   └── SourceLengthChanged
         ├── InvalidOutputs
         ├── ShareError
@@ -21,17 +20,11 @@
         │   ├── WrongShare
         │   ├── WrongKey
         │   └── ShareRootMismatch
-        ├── HpkeError
-        │   ├── InvalidHpkeKey
-        │   └── NotOpened
-        └── KeyFileError
-            ├── KeyFileUnconfirmed
-            ├── KeyFileExists
-            ├── KeyFilePermissions
-            ├── KeyFileMalformed
-            └── WrongPassphrase
+        └── HpkeError
+            ├── InvalidHpkeKey
+            └── NotOpened
 
-The first line of each docstring is the message's pattern. No message holds a key, a share or plaintext.
+No message holds a key, a share or plaintext.
 """
 
 from __future__ import annotations
@@ -48,7 +41,7 @@ class ContainerError(SealedError):
 
 
 class NotAContainer(ContainerError):
-    """this is not a sealed container: it starts with {got}, expected {expected}"""
+    """The bytes do not begin as a sealed container does."""
 
     def __init__(self, got: bytes, expected: bytes) -> None:
         super().__init__(
@@ -59,7 +52,7 @@ class NotAContainer(ContainerError):
 
 
 class UnsupportedVersion(ContainerError):
-    """container version {got} is not supported, expected {expected}"""
+    """The container is of a version that this release does not read."""
 
     def __init__(self, got: int, expected: int) -> None:
         super().__init__(
@@ -70,7 +63,7 @@ class UnsupportedVersion(ContainerError):
 
 
 class InvalidHeader(ContainerError):
-    """the container header's {field} is {got}, expected {expected}"""
+    """A field of the container's header is outside its limits."""
 
     def __init__(self, field: str, got: object, expected: object) -> None:
         super().__init__(
@@ -81,7 +74,7 @@ class InvalidHeader(ContainerError):
 
 
 class Truncated(ContainerError):
-    """the container ends inside {where}: {got} bytes found, expected {expected}"""
+    """The container ends before its header says."""
 
     def __init__(self, where: str, got: int, expected: int) -> None:
         super().__init__(
@@ -92,7 +85,7 @@ class Truncated(ContainerError):
 
 
 class TrailingBytes(ContainerError):
-    """bytes follow the last chunk, expected the container to end after {expected} bytes"""
+    """Bytes follow the container's last chunk."""
 
     def __init__(self, expected: int) -> None:
         super().__init__(
@@ -103,7 +96,7 @@ class TrailingBytes(ContainerError):
 
 
 class ChunkAltered(ContainerError):
-    """chunk {index} is not what was sealed for this asset, version and position"""
+    """A chunk does not authenticate for its asset, version and position."""
 
     def __init__(self, index: int) -> None:
         super().__init__(
@@ -114,7 +107,7 @@ class ChunkAltered(ContainerError):
 
 
 class RootMismatch(ContainerError):
-    """the content root is {found}, expected {expected}"""
+    """The container is not the one of the expected content root."""
 
     def __init__(self, expected: bytes, found: bytes) -> None:
         super().__init__(
@@ -125,7 +118,7 @@ class RootMismatch(ContainerError):
 
 
 class WrongAsset(ContainerError):
-    """the container is of asset {got} version {n}, expected {expected} version {m}"""
+    """The container is of another asset or version."""
 
     def __init__(self, got: bytes, got_version: int, expected: bytes, expected_version: int) -> None:
         super().__init__(
@@ -137,7 +130,7 @@ class WrongAsset(ContainerError):
 
 
 class SourceLengthChanged(ContainerError):
-    """the source gave {got} bytes, expected {expected}"""
+    """The data changed its length while it was sealed."""
 
     def __init__(self, got: int, expected: int) -> None:
         super().__init__(
@@ -148,7 +141,7 @@ class SourceLengthChanged(ContainerError):
 
 
 class InvalidOutputs(SealedError):
-    """an output's {field} is {got}, expected {expected}"""
+    """A workload's outputs are not named bytes within the format's limits."""
 
     def __init__(self, field: str, got: object, expected: object) -> None:
         super().__init__(
@@ -163,7 +156,7 @@ class ShareError(SealedError):
 
 
 class InvalidSharing(ShareError):
-    """a sharing's {field} is {got}, expected {expected}"""
+    """The parameters of a sharing do not fit each other."""
 
     def __init__(self, field: str, got: object, expected: object) -> None:
         super().__init__(
@@ -174,7 +167,7 @@ class InvalidSharing(ShareError):
 
 
 class TooFewShares(ShareError):
-    """{got} shares are too few, expected {expected}"""
+    """Fewer shares than the threshold."""
 
     def __init__(self, got: int, expected: int) -> None:
         super().__init__(
@@ -185,7 +178,7 @@ class TooFewShares(ShareError):
 
 
 class DuplicateShare(ShareError):
-    """two shares have index {index}, expected distinct indices"""
+    """Two shares of one index."""
 
     def __init__(self, index: int) -> None:
         super().__init__(
@@ -196,7 +189,7 @@ class DuplicateShare(ShareError):
 
 
 class WrongShare(ShareError):
-    """the share of index {index} does not match its commitment: {found}, expected {expected}"""
+    """A share does not match its commitment."""
 
     def __init__(self, index: int, expected: bytes, found: bytes) -> None:
         super().__init__(
@@ -207,7 +200,7 @@ class WrongShare(ShareError):
 
 
 class WrongKey(ShareError):
-    """the shares match but the joined key does not: {found}, expected {expected}"""
+    """Shares that match their commitments join to another key."""
 
     def __init__(self, expected: bytes, found: bytes) -> None:
         super().__init__(
@@ -218,7 +211,7 @@ class WrongKey(ShareError):
 
 
 class ShareRootMismatch(ShareError):
-    """the share set's root is {found}, expected {expected}"""
+    """The share set is not the one of the expected root."""
 
     def __init__(self, expected: bytes, found: bytes) -> None:
         super().__init__(
@@ -233,7 +226,7 @@ class HpkeError(SealedError):
 
 
 class InvalidHpkeKey(HpkeError):
-    """an HPKE {kind} key takes {expected} bytes, found {got}"""
+    """An HPKE key of the wrong length."""
 
     def __init__(self, kind: str, got: object, expected: int) -> None:
         super().__init__(
@@ -244,7 +237,7 @@ class InvalidHpkeKey(HpkeError):
 
 
 class NotOpened(HpkeError):
-    """a message for {purpose} does not open with this key and this context"""
+    """An HPKE message that was sealed to another key or for another context, or was altered."""
 
     def __init__(self, purpose: str) -> None:
         super().__init__(

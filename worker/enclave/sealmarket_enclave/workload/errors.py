@@ -1,25 +1,23 @@
 """What can be wrong with a workload.
 
-    SealmarketError
-    └── WorkloadError
-        ├── BundleError
-        │   ├── ForbiddenEntry
-        │   ├── PathCollision
-        │   ├── BundleTooLarge
-        │   ├── BundleFileMissing
-        │   ├── InvalidManifest
-        │   ├── InvalidArchive
-        │   └── DigestMismatch
-        ├── EnvironmentRefused
-        │   ├── UnlistedFile
-        │   ├── ListedFileMissing
-        │   ├── FileAltered
-        │   ├── WheelRefused
-        │   └── InterpreterMismatch
-        ├── ParametersRefused
-        └── WindowTooShort
-
-The first line of each docstring is the message's pattern.
+SealmarketError
+└── WorkloadError
+    ├── BundleError
+    │   ├── ForbiddenEntry
+    │   ├── PathCollision
+    │   ├── BundleTooLarge
+    │   ├── BundleFileMissing
+    │   ├── InvalidManifest
+    │   ├── InvalidArchive
+    │   └── DigestMismatch
+    ├── EnvironmentRefused
+    │   ├── UnlistedFile
+    │   ├── ListedFileMissing
+    │   ├── FileAltered
+    │   ├── WheelRefused
+    │   └── InterpreterMismatch
+    ├── ParametersRefused
+    └── WindowTooShort
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ class BundleError(WorkloadError):
 
 
 class ForbiddenEntry(BundleError):
-    """{path} is {got}, expected {expected}"""
+    """The bundle has an entry that is no plain file under a plain name."""
 
     def __init__(self, path: str, got: str, expected: str) -> None:
         super().__init__(
@@ -47,7 +45,7 @@ class ForbiddenEntry(BundleError):
 
 
 class PathCollision(BundleError):
-    """{first} and {second} are one path on some file systems, expected distinct paths"""
+    """Two paths of the bundle are one path on some file systems."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(
@@ -58,7 +56,7 @@ class PathCollision(BundleError):
 
 
 class BundleTooLarge(BundleError):
-    """the bundle's {what} is {got}, expected at most {expected}"""
+    """The bundle exceeds a limit of its format."""
 
     def __init__(self, what: str, got: int, expected: int) -> None:
         super().__init__(
@@ -69,7 +67,7 @@ class BundleTooLarge(BundleError):
 
 
 class BundleFileMissing(BundleError):
-    """the bundle has no {path}"""
+    """The bundle lacks a file that each bundle has."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"the bundle has no {path}", remedy="see docs/spec/workload.md for what a bundle holds")
@@ -77,7 +75,7 @@ class BundleFileMissing(BundleError):
 
 
 class InvalidManifest(BundleError):
-    """workload.toml's {field} is {got}, expected {expected}"""
+    """A field of workload.toml is not as the format requires."""
 
     def __init__(self, field: str, got: object, expected: object) -> None:
         super().__init__(
@@ -88,7 +86,7 @@ class InvalidManifest(BundleError):
 
 
 class InvalidArchive(BundleError):
-    """the workload's archive has {got}, expected {expected}"""
+    """The workload's archive is malformed."""
 
     def __init__(self, got: object, expected: object) -> None:
         super().__init__(
@@ -98,7 +96,7 @@ class InvalidArchive(BundleError):
 
 
 class DigestMismatch(BundleError):
-    """the workload's digest is {found}, expected {expected}"""
+    """The workload is not the one of the expected digest."""
 
     def __init__(self, expected: bytes, found: bytes) -> None:
         super().__init__(
@@ -113,7 +111,7 @@ class EnvironmentRefused(WorkloadError):
 
 
 class UnlistedFile(EnvironmentRefused):
-    """the environment holds {path}, which no locked wheel lists"""
+    """The environment holds a file that no locked wheel lists."""
 
     def __init__(self, path: str, got: str = "a file") -> None:
         super().__init__(
@@ -124,7 +122,7 @@ class UnlistedFile(EnvironmentRefused):
 
 
 class ListedFileMissing(EnvironmentRefused):
-    """the environment lacks {path}, which a locked wheel lists"""
+    """The environment lacks a file that a locked wheel lists."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
@@ -135,7 +133,7 @@ class ListedFileMissing(EnvironmentRefused):
 
 
 class FileAltered(EnvironmentRefused):
-    """{path} has SHA-256 {found}, expected {expected}"""
+    """A file of the environment is not the one that its wheel lists."""
 
     def __init__(self, path: str, expected: bytes, found: bytes) -> None:
         super().__init__(
@@ -146,7 +144,7 @@ class FileAltered(EnvironmentRefused):
 
 
 class WheelRefused(EnvironmentRefused):
-    """{filename} holds {path}: {got}"""
+    """A wheel holds an entry that an environment must not have."""
 
     def __init__(self, filename: str, path: str, got: str) -> None:
         super().__init__(f"{filename} holds {path!r}: {got}", remedy="choose another version of this dependency")
@@ -154,7 +152,7 @@ class WheelRefused(EnvironmentRefused):
 
 
 class InterpreterMismatch(EnvironmentRefused):
-    """the environment was locked for {expected}, this is {got}"""
+    """The environment was locked for another interpreter."""
 
     def __init__(self, expected: object, got: object) -> None:
         super().__init__(
@@ -165,7 +163,7 @@ class InterpreterMismatch(EnvironmentRefused):
 
 
 class ParametersRefused(WorkloadError):
-    """parameter {name} is {got}, expected {expected}"""
+    """A parameter does not fit the workload's schema."""
 
     def __init__(self, name: str, got: object, expected: object) -> None:
         super().__init__(
@@ -176,7 +174,7 @@ class ParametersRefused(WorkloadError):
 
 
 class WindowTooShort(WorkloadError):
-    """a settle window of {got} s leaves this workload too little time, expected at least {expected} s"""
+    """The settle window leaves the workload less time than it declares."""
 
     def __init__(self, got: int, expected: int) -> None:
         super().__init__(

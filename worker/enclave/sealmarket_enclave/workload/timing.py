@@ -9,7 +9,7 @@ from sealmarket_enclave.workload.manifest import Manifest
 BYTES_PER_SECOND = 64 << 20
 """At which inputs are read, checked and opened, and outputs sealed: a fraction of what one core does."""
 FIXED_SECONDS = 120
-"""For handing over shares, starting, ending, uploading, and for the last transaction to get into a block."""
+"""For passing shares, starting, ending, uploading, and for the last transaction to get into a block."""
 
 
 def seconds_for_bytes(size: int) -> int:

@@ -1,4 +1,4 @@
-"""Reading a directory that somebody else wrote: plain files under plain names, or nothing.
+"""Reading a directory of untrusted origin: plain files under plain names, or nothing.
 
 Rules (docs/spec/workload.md, "Tree"):
 
