@@ -4,14 +4,14 @@
     └── ChainError
         ├── ChainUnavailable
         │   ├── NotMined
+        │   ├── Replaced
+        │   ├── FeeAboveLimit
         │   └── AnswerTooLong
         ├── NodeDistrusted
         │   ├── WrongChain
         │   └── BlockGone
         ├── RpcRefused
         │   └── SendRefused
-        ├── Replaced
-        ├── FeeAboveLimit
         ├── OutboxUnusable
         ├── AbiMismatch
         ├── Reverted
@@ -129,22 +129,24 @@ class SendRefused(RpcRefused):
         self.transaction = transaction
 
 
-class Replaced(ChainError):
+class Replaced(ChainUnavailable):
     """Another transaction of the account took the nonce, in a final block: this one can never count."""
 
     def __init__(self, transaction: str, nonce: int, by: object) -> None:
-        super().__init__(
+        ChainError.__init__(
+            self,
             f"transaction {transaction} was replaced: nonce {nonce} went to {by}",
             remedy="if that was not you, another program uses this account; nothing of the replaced one happened",
         )
         self.transaction, self.nonce, self.by = transaction, nonce, by
 
 
-class FeeAboveLimit(ChainError):
+class FeeAboveLimit(ChainUnavailable):
     """The chain asks more for gas than is allowed. Nothing was signed."""
 
     def __init__(self, asked: int, limit: int) -> None:
-        super().__init__(
+        ChainError.__init__(
+            self,
             f"the chain asks {asked / 10**9:g} gwei for one gas, the limit is {limit / 10**9:g} gwei; nothing was sent",
             remedy="wait until the chain is cheaper, or allow more: --max-fee, or max_fee in a configuration",
         )

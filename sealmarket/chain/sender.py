@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,8 +172,16 @@ class Sender:
             raise NotMined(str(transaction), 0.0, "it was not sent by this account's outbox")
         return self._await(entry, final=final)
 
-    def recover(self) -> None:
-        """Hand in again what an earlier process signed and no block has. Nothing new is signed."""
+    def recover(self, *, perishable: Collection[str] = ()) -> None:
+        """Hand in again what an earlier process signed and no block has. Nothing new is signed.
+
+        Call it before anything is sent. ``perishable`` names calls (``Market.quote``) that an earlier process made for
+        something that ended with it: where no node has them they stay unsent, and the next transaction takes the nonce.
+        """
+        for entry in self._outbox.pending():
+            if entry.what in perishable and not self._has(entry):
+                log.warning("%s: transaction %s of before is given up, no node has it", entry.what, entry.hash)
+                self._outbox.mark(entry, State.REFUSED)
         self._healed = float("-inf")
         self._heal()
 

@@ -98,6 +98,27 @@ def test_another_transaction_after_a_crash_comes_behind_the_one_that_was_signed(
     assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
 
 
+def test_what_lost_its_sense_with_its_process_is_not_handed_in_and_its_nonce_is_taken(folder: Path) -> None:
+    """The quote of an enclave that died with its host: only one of the two quotes can ever count."""
+    killed_at_broadcast(folder, after=False)
+    ledger = Ledger()
+    sending, chain = sender(ledger, sending=Sending(folder))
+    sending.recover(perishable=("Market.deposit",))
+    assert not ledger.pool
+    sending.send(chain.market.deposit(ZERO_ADDRESS, Wei(6)))
+    assert ledger.paid() == [FIRST_NONCE]
+
+
+def test_what_a_node_has_is_not_given_up(folder: Path) -> None:
+    raw = killed_at_broadcast(folder, after=True)
+    ledger = Ledger()
+    ledger.take(raw)
+    sending, chain = sender(ledger, sending=Sending(folder))
+    sending.recover(perishable=("Market.deposit",))
+    sending.send(chain.market.deposit(ZERO_ADDRESS, Wei(6)))
+    assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
+
+
 def test_two_processes_of_one_account_never_sign_one_nonce_for_two_things(folder: Path) -> None:
     def ten(of: int) -> None:
         ledger = Ledger()

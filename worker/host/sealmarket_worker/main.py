@@ -27,6 +27,8 @@ from sealmarket_worker.transactions import ChainTransactions
 PROGRESS = "progress.jsonl"
 JOURNAL = "journal.sqlite"
 OUTBOX = "outbox"
+QUOTE = "Market.quote"
+"""Only the enclave that made the evidence can do the job of its quote, and no enclave outlives its host."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
     ):
         sending = Sending(config.state / OUTBOX, config.fees)
         sender = Sender(chain, account, development=config.development_chain, sending=sending)
-        sender.recover()
+        sender.recover(perishable=(QUOTE,))
         image = config.image or build_image(config.state / "image")
         settings = DriverSettings(tee=config.tee, device=config.device, image=image, interpreter=base_interpreter())
         host = HostContext(
