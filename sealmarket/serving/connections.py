@@ -78,6 +78,12 @@ class Connections:
         if one := self._open.get(endpoint):
             one.abort()
 
+    async def flush(self, endpoint: Endpoint, seconds: float) -> None:
+        """Wait until a reader took what was written, at most so long. Raises TimeoutError, or for a stall."""
+        if one := self._open.get(endpoint):
+            async with asyncio.timeout(seconds):
+                await one.flush(self.limits.stall_seconds)
+
     def _largest(self) -> Iterable[Guarded]:
         return max(self._peers.values(), key=len, default={}).values()
 
@@ -97,6 +103,8 @@ class Guarded(asyncio.Protocol):
         self._connections, self._inner = connections, inner
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
         self.endpoint: Endpoint = (UNKNOWN_PEER, 0)
         self.peer = UNKNOWN_PEER
         self.state = State.NEW
@@ -130,16 +138,33 @@ class Guarded(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._leave()
+        self._writable.set()
         if self._transport is not None:
             self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Pass on that the reader is slow."""
+        self._writable.clear()
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
         """Pass on that the reader goes on."""
+        self._writable.set()
         self._inner.resume_writing()
+
+    async def flush(self, stall_seconds: float) -> None:
+        """Wait until little is left to write. Raises TimeoutError where the reader takes nothing for so long."""
+        left = self._unwritten()
+        while not self._writable.is_set():
+            try:
+                await asyncio.wait_for(self._writable.wait(), stall_seconds)
+            except TimeoutError:
+                if self._unwritten() >= left:
+                    raise
+                left = self._unwritten()
+
+    def _unwritten(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport else 0
 
     def enter(self, state: State, seconds: float | None) -> None:
         """Be in a state, for at most so many seconds."""

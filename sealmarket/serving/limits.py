@@ -27,7 +27,7 @@ class ServerLimits:
     body_bytes: int = 64 << 10
     """Of one request; a route may take less."""
     body_seconds: float = 30.0
-    """A body has this long, and a second more for each ``body_pace`` bytes that came."""
+    """A body, and an answer, has this long, and a second more for each ``body_pace`` bytes of it."""
     body_pace: int = 16 << 10
     stall_seconds: float = 15.0
     """The longest pause between two pieces of a body, and between two pieces that a reader takes of an answer."""

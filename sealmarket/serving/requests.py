@@ -75,7 +75,8 @@ class _Exchange:
         self._connections, self._limits = connections, connections.limits
         self.endpoint = endpoint
         self._began = asyncio.get_running_loop().time()
-        self._received = 0
+        self._answer_began = 0.0
+        self._received = self._sent = 0
         self._whole = self._started = self._cut = False
         self._refusal: tuple[int, str, float] | None = None
 
@@ -104,9 +105,12 @@ class _Exchange:
         """A piece of the answer, which its reader has to take in time."""
         if self._refusal is not None and not self._started:
             return
-        self._started = True
+        if not self._started:
+            self._started, self._answer_began = True, asyncio.get_running_loop().time()
+        self._sent += len(message.get("body", b""))
         try:
-            await asyncio.wait_for(self._send(message), self._limits.stall_seconds)
+            await self._send(message)
+            await self._connections.flush(self.endpoint, self._time_left(self._answer_began, self._sent))
         except TimeoutError:
             self._cut = True
             self._connections.abort(self.endpoint)
@@ -137,9 +141,11 @@ class _Exchange:
     def _patience(self) -> float | None:
         if self._whole:
             return None
-        limits = self._limits
-        end = self._began + limits.body_seconds + self._received / limits.body_pace
-        return max(0.0, min(limits.stall_seconds, end - asyncio.get_running_loop().time()))
+        return min(self._limits.stall_seconds, self._time_left(self._began, self._received))
+
+    def _time_left(self, began: float, size: int) -> float:
+        end = began + self._limits.body_seconds + size / self._limits.body_pace
+        return max(0.0, end - asyncio.get_running_loop().time())
 
 
 def _announced(headers: MutableMapping[bytes, bytes]) -> int:

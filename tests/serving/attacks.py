@@ -26,10 +26,16 @@ class Served:
 
     url: str
     connections: Connections
+    server: uvicorn.Server
+    thread: threading.Thread
 
     @property
     def address(self) -> tuple[str, int]:
         return "127.0.0.1", int(self.url.rsplit(":", 1)[1])
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(self.address, timeout=5)
@@ -52,11 +58,11 @@ def served(app: Any, limits: ServerLimits) -> Iterator[Served]:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
+        found = Served(url_of(listener), connections, server, thread)
         try:
-            yield Served(url_of(listener), connections)
+            yield found
         finally:
-            server.should_exit = True
-            thread.join(10)
+            found.stop()
 
 
 def read_to_end(one: socket.socket) -> bytes:

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI, Request
@@ -64,7 +65,7 @@ def test_1100_idle_connections_silence_nobody() -> None:
             held.enter_context(found.connect())
         began = time.monotonic()
         assert found.get().status_code == 200
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < ServerLimits().header_seconds / 2
         assert len(found.connections) <= ServerLimits().connections_per_peer
 
 
@@ -140,6 +141,38 @@ def test_a_reader_that_takes_nothing_of_an_answer_loses_the_connection() -> None
         one.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(1)
         assert len(found.connections) == 0
+
+
+@pytest.mark.loopback
+def test_a_reader_that_takes_an_answer_a_little_at_a_time_loses_the_connection() -> None:
+    limits = replace(QUICK, body_pace=64 << 20)
+    with running(limits) as found, found.connect() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(20):
+            one.recv(4096)
+            time.sleep(0.1)
+        assert len(found.connections) == 0
+
+
+@pytest.mark.loopback
+def test_an_answer_in_progress_outlasts_the_time_between_requests() -> None:
+    with running(replace(QUICK, idle_seconds=0.2, stall_seconds=0.5, body_seconds=20)) as found, found.connect() as one:
+        one.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        taken = 0
+        while piece := one.recv(1 << 20):
+            taken += len(piece)
+            time.sleep(0.03)
+        assert taken > 32 << 20
+
+
+@pytest.mark.loopback
+def test_a_server_that_has_to_stop_waits_for_no_request_longer_than_its_bound() -> None:
+    with running(ServerLimits(shutdown_seconds=1)) as found, found.sent(HEAD + b"60000\r\n\r\nfirst"):
+        time.sleep(0.2)
+        began = time.monotonic()
+        found.stop()
+        assert time.monotonic() - began < 4
 
 
 @pytest.mark.loopback
