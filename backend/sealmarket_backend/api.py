@@ -6,6 +6,7 @@ what people sign and what readers verify does not rest on it.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from typing import Annotated, Any, TypeVar
@@ -25,9 +26,10 @@ from sealmarket.protocol.wire import (
     SignedComputeOrder,
     SignedRequest,
 )
+from sealmarket.serving.requests import peer_in
 from sealmarket_backend.blobs import Kind
-from sealmarket_backend.errors import BackendError, TooLarge
-from sealmarket_backend.service import Backend
+from sealmarket_backend.errors import BackendError, TooLarge, TooMany
+from sealmarket_backend.service import UNREADABLE_CHAIN, Backend
 from sealmarket_backend.web import market_page
 from sealmarket_enclave.protocol.codec import Address, Bytes32, decode, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
@@ -40,6 +42,7 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",
 }
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 def create_app(backend: Backend) -> FastAPI:
@@ -71,8 +74,12 @@ def _errors(app: FastAPI) -> None:
         status = error.status if isinstance(error, BackendError) else 422
         if not isinstance(error, (BackendError, MalformedDocument)):
             status = 503
-        problem = Problem(title=type(error).__name__, detail=error.message[:4096], remedy=error.remedy[:4096])
-        return JSONResponse(to_builtins(problem), status_code=status, media_type="application/problem+json")
+        detail, remedy = (error.message, error.remedy) if status != 503 else UNREADABLE_CHAIN
+        if status == 503:
+            log.warning("a request is answered with 503: %s", error)
+        problem = Problem(title=type(error).__name__, detail=detail[:4096], remedy=remedy[:4096])
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooMany) else None
+        return JSONResponse(to_builtins(problem), status, headers, media_type="application/problem+json")
 
     def no_room(_request: Request, error: Exception) -> JSONResponse:
         remedy = "nothing was kept of it; try again when the operator has made room"
@@ -88,7 +95,7 @@ def _store(app: FastAPI, backend: Backend) -> None:
         @app.put(f"/v1/{kind}/{{name}}", status_code=201, name=f"put {kind}")
         async def put(name: str, request: Request) -> Response:
             wanted = Bytes32.parse(name)
-            with backend.blobs.incoming(kind) as incoming:
+            with backend.blobs.incoming(kind, peer_in(request.scope)) as incoming:
                 async for piece in request.stream():
                     incoming.write(piece)
                 await run_in_threadpool(backend.blobs.keep, incoming, wanted)
@@ -107,7 +114,7 @@ def _orders(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/requests", status_code=201)
     async def post_request(request: Request) -> Response:
         signed = await _body(SignedRequest, request)
-        key = await run_in_threadpool(backend.orders.add_request, signed, _now())
+        key = await run_in_threadpool(backend.orders.add_request, signed, _now(), peer_in(request.scope))
         backend.wake()
         return _answer({"requestHash": str(key)}, 201)
 
@@ -120,7 +127,7 @@ def _orders(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/compute-orders", status_code=201)
     async def post_compute_order(request: Request) -> Response:
         signed = await _body(SignedComputeOrder, request)
-        key = await run_in_threadpool(backend.orders.add_compute_order, signed, _now())
+        key = await run_in_threadpool(backend.orders.add_compute_order, signed, _now(), peer_in(request.scope))
         backend.wake()
         return _answer({"orderHash": str(key)}, 201)
 
@@ -131,7 +138,7 @@ def _orders(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/asset-orders", status_code=201)
     async def post_asset_order(request: Request) -> Response:
         signed = await _body(SignedAssetOrder, request)
-        key = await run_in_threadpool(backend.add_asset_order, signed, _now())
+        key = await run_in_threadpool(backend.add_asset_order, signed, _now(), peer_in(request.scope))
         backend.wake()
         return _answer({"orderHash": str(key)}, 201)
 
@@ -171,7 +178,7 @@ def _jobs(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/evidence/{job_id}", status_code=201)
     async def post_evidence(job_id: str, request: Request) -> Response:
         envelope = await _body(EvidenceEnvelope, request)
-        await run_in_threadpool(backend.add_evidence, Bytes32.parse(job_id), envelope)
+        await run_in_threadpool(backend.add_evidence, Bytes32.parse(job_id), envelope, peer_in(request.scope))
         return Response(status_code=201)
 
     @app.get("/v1/evidence/{job_id}")
@@ -181,7 +188,7 @@ def _jobs(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/results", status_code=201)
     async def post_result(request: Request) -> Response:
         posted = await _body(PostedResult, request)
-        await run_in_threadpool(backend.add_result, posted)
+        await run_in_threadpool(backend.add_result, posted, peer_in(request.scope))
         backend.wake()
         return Response(status_code=201)
 
@@ -192,7 +199,7 @@ def _jobs(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/acknowledgements", status_code=201)
     async def post_acknowledgement(request: Request) -> Response:
         signed = await _body(SignedAcknowledgement, request)
-        await run_in_threadpool(backend.add_acknowledgement, signed)
+        await run_in_threadpool(backend.add_acknowledgement, signed, peer_in(request.scope))
         backend.wake()
         return Response(status_code=201)
 

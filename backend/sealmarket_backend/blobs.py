@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -17,7 +19,9 @@ from pathlib import Path
 
 from sealmarket.protocol import merkle
 from sealmarket.protocol.wire import LeafList
+from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
+from sealmarket_backend.ledger import Ledger, Upload
 from sealmarket_enclave.protocol.codec import Bytes32, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
@@ -39,44 +43,61 @@ class Kind(StrEnum):
 LIMITS = {Kind.DOCUMENTS: 8 << 20, Kind.CONTAINERS: 64 << 30, Kind.WORKLOADS: 64 << 20, Kind.LISTS: 4 << 20}
 """The most bytes that one blob of a kind may have."""
 
+_FILE_NAME = re.compile("[0-9a-f]{64}")
+
 
 class Incoming:
     """A blob on its way in: a file without a name yet."""
 
-    def __init__(self, kind: Kind, file: io.BufferedRandom, path: Path) -> None:
+    def __init__(self, kind: Kind, file: io.BufferedRandom, path: Path, upload: Upload) -> None:
         self.kind = kind
         self.file = file
         self.path = path
+        self.upload = upload
         self._room = LIMITS[kind]
 
     def write(self, piece: bytes) -> None:
-        """Add bytes. Raises :class:`TooLarge`."""
+        """Add bytes. Raises :class:`TooLarge` and :class:`StoreFull`."""
         self._room -= len(piece)
         if self._room < 0:
             raise TooLarge(f"{self.kind} have at most {LIMITS[self.kind]} bytes each, more came")
+        self.upload.take(len(piece))
         self.file.write(piece)
 
 
 class Blobs:
     """One folder of blobs, one sub-folder for each kind."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, ledger: Ledger) -> None:
+        self._root, self.ledger = root, ledger
+        self._lock = threading.Lock()
         for folder in (*Kind, "incoming"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         for left_over in (root / "incoming").iterdir():
             left_over.unlink()
+        ledger.adopt(self._files())
+
+    def _files(self) -> Iterator[tuple[str, Bytes32, int]]:
+        for kind in Kind:
+            for path in (self._root / kind).iterdir():
+                if _FILE_NAME.fullmatch(path.name):
+                    yield kind, Bytes32(bytes.fromhex(path.name)), path.stat().st_size
 
     @contextmanager
-    def incoming(self, kind: Kind) -> Iterator[Incoming]:
-        """A place for bytes that come in; gone again unless :meth:`keep` took them."""
-        handle, name = tempfile.mkstemp(dir=self._root / "incoming")
-        path = Path(name)
-        try:
-            with os.fdopen(handle, "w+b") as file:
-                yield Incoming(kind, file, path)
-        finally:
-            path.unlink(missing_ok=True)
+    def incoming(self, kind: Kind, peer: str = UNKNOWN_PEER) -> Iterator[Incoming]:
+        """A place for a peer's bytes that come in; gone again unless :meth:`keep` took them.
+
+        Raises:
+            TooMany, StoreFull: as :meth:`Ledger.upload`.
+        """
+        with self.ledger.upload(peer) as upload:
+            handle, name = tempfile.mkstemp(dir=self._root / "incoming")
+            path = Path(name)
+            try:
+                with os.fdopen(handle, "w+b") as file:
+                    yield Incoming(kind, file, path, upload)
+            finally:
+                path.unlink(missing_ok=True)
 
     def keep(self, incoming: Incoming, name: Bytes32) -> None:
         """Give what came in its name, if the name commits to it.
@@ -89,7 +110,9 @@ class Blobs:
         incoming.file.seek(0)
         _CHECKS[incoming.kind](incoming.file, name)
         folder = self._root / incoming.kind
-        incoming.path.rename(folder / name.hex())
+        with self._lock:
+            incoming.path.rename(folder / name.hex())
+            self.ledger.keep(incoming.upload, incoming.kind, name)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -102,16 +125,28 @@ class Blobs:
             incoming.write(data)
             self.keep(incoming, name)
 
+    def remove(self, kind: Kind, name: Bytes32, since: int) -> bool:
+        """Take a blob out, unless it was put again after ``since``; whether it is gone."""
+        with self._lock:
+            if not self.ledger.drop(kind, name, since):
+                return False
+            self.file(kind, name).unlink(missing_ok=True)
+        return True
+
+    def file(self, kind: Kind, name: Bytes32) -> Path:
+        """Where a blob lies, if it is there."""
+        return self._root / kind / name.hex()
+
     def path(self, kind: Kind, name: Bytes32) -> Path:
         """Where a blob lies. Raises :class:`NotFound`."""
-        path = self._root / kind / name.hex()
+        path = self.file(kind, name)
         if not path.is_file():
             raise NotFound(f"{name} is not among the {kind}", remedy="ask its owner to put it back")
         return path
 
     def has(self, kind: Kind, name: Bytes32) -> bool:
         """Whether a blob is kept."""
-        return (self._root / kind / name.hex()).is_file()
+        return self.file(kind, name).is_file()
 
 
 def _check_document(file: io.BufferedRandom, name: Bytes32) -> None:

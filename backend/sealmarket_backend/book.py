@@ -8,21 +8,24 @@ around it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sqlite3
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
-from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.errors import NotFound, Rejected
-from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
-from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.tables import Database, readable
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters
-from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
+T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
 _EXPIRY = {"requests": "$.request.expiry", "compute_orders": "$.order.expiry", "asset_orders": "$.order.expiry"}
 """Where each table's documents say until when they hold."""
+_FIELD = "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), ?) END"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,42 +41,44 @@ class RequestState:
 class OrderBook:
     """Adds, lists and closes orders of one market."""
 
-    def __init__(self, database: Database, addresses: AddressBook, *, is_contract: Callable[[Address], bool]) -> None:
+    def __init__(self, database: Database, signatures: Signatures) -> None:
         self._database = database
-        self._addresses = addresses
-        self._is_contract = is_contract
+        self._signatures = signatures
 
-    def add_request(self, signed: SignedRequest, now: int) -> Bytes32:
-        """Accept a request. Posting it twice is the same as once.
+    def add_request(self, signed: SignedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
+        """Accept a request. Posting it twice is the same as once. ``peer`` is who sent it.
 
         Raises:
             Rejected: out of date, with too few or too many assets, or not signed by its consumer and payer.
+            TooMany: as :meth:`Signatures.require`, for every method that adds an order.
         """
         request = signed.request
         self._require_current(request.expiry, now)
         count = len(request.assets)
         if not 1 <= count <= MAX_ASSETS:
             raise Rejected(f"a request names 1 to {MAX_ASSETS} assets, found {count}", remedy="choose other assets")
-        self._require_signature(request, signed.signature, request.consumer)
+        by_contract = self._signatures.require(request, signed.signature, request.consumer, peer)
         if request.payer != request.consumer:
-            self._require_signature(request, signed.payer_signature, request.payer)
+            self._signatures.require(request, signed.payer_signature, request.payer, peer)
         key = request.struct_hash()
-        self._insert("requests", "request_hash", key, signed, request.consumer)
+        salt = request.salt if by_contract else None
+        self._insert("requests", "request_hash", key, signed, request.consumer, salt)
         return key
 
-    def add_compute_order(self, signed: SignedComputeOrder, now: int) -> Bytes32:
+    def add_compute_order(self, signed: SignedComputeOrder, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept a provider's offer. Raises :class:`Rejected`."""
         self._require_current(signed.order.expiry, now)
-        self._require_signature(signed.order, signed.signature, signed.order.provider)
+        by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer)
         key = signed.order.struct_hash()
-        self._insert("compute_orders", "order_hash", key, signed, signed.order.provider)
+        salt = signed.order.salt if by_contract else None
+        self._insert("compute_orders", "order_hash", key, signed, signed.order.provider, salt)
         return key
 
-    def add_asset_order(self, signed: SignedAssetOrder, owner: Address, now: int) -> Bytes32:
+    def add_asset_order(self, signed: SignedAssetOrder, owner: Address, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept an owner's offer beside the standing terms. Raises :class:`Rejected`."""
         order = signed.order
         self._require_current(order.expiry, now)
-        self._require_signature(order, signed.signature, owner)
+        self._signatures.require(order, signed.signature, owner, peer)
         key = order.struct_hash()
         with self._database.write() as connection:
             connection.execute(
@@ -81,6 +86,10 @@ class OrderBook:
                 " VALUES (?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM asset_orders))",
                 (key, order.asset_id, order.version, canonical_json(signed)),
             )
+            count = connection.execute(
+                "SELECT COUNT(*) FROM asset_orders WHERE asset_id = ? AND state = 'open'", (order.asset_id,)
+            ).fetchone()[0]
+            _require_room(count, f"asset {order.asset_id}")
         return key
 
     def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
@@ -101,12 +110,12 @@ class OrderBook:
     def open_requests(self) -> list[SignedRequest]:
         """Requests that wait for a match, oldest first."""
         rows = self._database.rows("SELECT body FROM requests WHERE state = 'open' ORDER BY sequence")
-        return [decode(SignedRequest, row["body"]) for row in rows]
+        return list(readable(rows, partial(_body, SignedRequest)))
 
     def open_compute_orders(self) -> list[SignedComputeOrder]:
         """Offers of providers, oldest first."""
         rows = self._database.rows("SELECT body FROM compute_orders WHERE state = 'open' ORDER BY sequence")
-        return [decode(SignedComputeOrder, row["body"]) for row in rows]
+        return list(readable(rows, partial(_body, SignedComputeOrder)))
 
     def open_asset_orders(self, asset_id: Bytes32, version: int) -> list[SignedAssetOrder]:
         """Offers for one version of an asset, oldest first."""
@@ -115,7 +124,7 @@ class OrderBook:
             asset_id,
             version,
         )
-        return [decode(SignedAssetOrder, row["body"]) for row in rows]
+        return list(readable(rows, partial(_body, SignedAssetOrder)))
 
     def close_expired(self, now: int) -> None:
         """``open -> expired`` for what no match can use any more, so that it neither counts nor costs a look."""
@@ -123,7 +132,7 @@ class OrderBook:
             for table, path in _EXPIRY.items():
                 connection.execute(
                     f"UPDATE {table} SET state = 'expired' WHERE state = 'open'"  # noqa: S608 - the tables are ours
-                    " AND CAST(json_extract(CAST(body AS TEXT), ?) AS INTEGER) <= ?",
+                    f" AND CAST({_FIELD} AS INTEGER) <= ?",
                     (path, now),
                 )
 
@@ -146,8 +155,12 @@ class OrderBook:
             explanation += ("the request expired before it was matched: sign a new one",)
         return RequestState(request_hash, row["state"], explanation, Bytes32(job_id) if job_id else None)
 
-    def _insert(self, table: str, key_column: str, key: Bytes32, body: object, account: Address) -> None:
+    def _insert(
+        self, table: str, key_column: str, key: Bytes32, body: object, account: Address, salt: Uint | None
+    ) -> None:
         with self._database.write() as connection:
+            if salt is not None:
+                _require_new_salt(connection, table, key_column, key, account, salt)
             # Table and column are ours; only values come from outside.
             connection.execute(
                 f"INSERT OR IGNORE INTO {table} ({key_column}, body, account, sequence)"  # noqa: S608
@@ -158,25 +171,35 @@ class OrderBook:
                 f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'",  # noqa: S608
                 (account,),
             ).fetchone()[0]
-            if count > MAX_OPEN_ORDERS_PER_ACCOUNT:
-                raise Rejected(
-                    f"{account.checksum} has {MAX_OPEN_ORDERS_PER_ACCOUNT} open orders already",
-                    remedy="cancel some, or wait until they are matched or expire",
-                )
+            _require_room(count, account.checksum)
 
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:
             raise Rejected(f"the order expired at {expiry}, and it is {now}", remedy="sign one that lasts longer")
 
-    def _require_signature(self, order: TypedShape, signature: bytes, signer: Address) -> None:
-        digest = order.digest(self._addresses.chain_id, self._addresses.market)
-        try:
-            found = recover(digest, signature)
-        except SignatureRefused:
-            found = None
-        if found == signer or self._is_contract(signer):
-            return  # a contract wallet's signature (ERC-1271) is checked where it counts: when the match is simulated
+
+def _require_room(count: int, whose: str) -> None:
+    if count > MAX_OPEN_ORDERS_PER_ACCOUNT:
         raise Rejected(
-            f"expected a signature by {signer.checksum}, found one by {found.checksum if found else 'no key'}",
-            remedy=f"sign for chain {self._addresses.chain_id} and market {self._addresses.market.checksum}",
+            f"{whose} has {MAX_OPEN_ORDERS_PER_ACCOUNT} open orders already",
+            remedy="cancel some, or wait until they are matched or expire",
         )
+
+
+def _require_new_salt(
+    connection: sqlite3.Connection, table: str, key_column: str, key: Bytes32, account: Address, salt: Uint
+) -> None:
+    """One order a salt for contracts: what one of them accepts may be more than it meant to sign."""
+    found = connection.execute(
+        f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {key_column} != ?"  # noqa: S608 - ours
+        f" AND {_FIELD} = ?",
+        (account, key, _EXPIRY[table].replace("expiry", "salt"), str(salt)),
+    ).fetchone()
+    if found:
+        raise Rejected(
+            f"{account.checksum} has an open order with salt {salt} already", remedy="cancel it, or use another salt"
+        )
+
+
+def _body(kind: type[T], row: sqlite3.Row) -> T:
+    return decode(kind, row["body"])

@@ -24,6 +24,12 @@ def run(
         Path, typer.Option(help="Account that pays for transactions: a keystore, or a hex key in a file of mode 0600.")
     ],
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 chooses one.")] = 8400,
+    max_fee: Annotated[
+        str | None, typer.Option(help="Most for one gas, tip included: 30gwei, or 1500 in wei (1000gwei).")
+    ] = None,
+    priority_fee: Annotated[
+        str | None, typer.Option(help="The tip for one gas; without it, what recent blocks paid.")
+    ] = None,
     development_chain: Annotated[
         bool, typer.Option(help="This chain was started by us: publicly known keys are allowed.")
     ] = False,
@@ -34,7 +40,9 @@ def run(
 
         sealmarket backend run --book market.json --rpc http://127.0.0.1:8545 --state backend --key-file keeper.key
     """
+    from sealmarket.chain.fees import parse_limits
     from sealmarket.client.books import load_book
     from sealmarket_backend.main import serve
 
-    serve(load_book(book), rpc, state, key_file, port=port, development=development_chain)
+    fees = parse_limits(max_fee, priority_fee)
+    serve(load_book(book), rpc, state, key_file, port=port, development=development_chain, fees=fees)

@@ -3,9 +3,12 @@
 BackendError
 ├── NotFound            nothing is stored under this name
 ├── Rejected            what was posted does not hold: wrong hash, wrong signature, out of date
-└── TooLarge            more bytes than this kind of thing may have
+├── TooLarge            more bytes than this kind of thing may have
+├── TooMany             more, or more often, than one peer may ask for
+└── StoreFull           the store, or this peer's part of it, has no room
 """
 
+import math
 from typing import ClassVar
 
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -33,3 +36,19 @@ class TooLarge(BackendError):
     """More bytes than this kind of thing may have."""
 
     status = 413
+
+
+class TooMany(BackendError):
+    """More, or more often, than one peer may ask for."""
+
+    status = 429
+
+    def __init__(self, message: str, wait_seconds: float) -> None:
+        self.retry_after = max(1, math.ceil(wait_seconds))
+        super().__init__(message, remedy=f"try again in {self.retry_after} s")
+
+
+class StoreFull(BackendError):
+    """The store, or this peer's part of it, has no room."""
+
+    status = 507

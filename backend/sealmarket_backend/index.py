@@ -36,7 +36,7 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import JobEvent, JobView
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.status_text import waiting_for
-from sealmarket_backend.tables import Database
+from sealmarket_backend.tables import Database, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode, from_builtins, to_builtins
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -137,7 +137,7 @@ class Index:
         given = [(column, value) for column, value in wanted if value is not None]
         where = " AND ".join(f"{column} = ?" for column, _ in given) or "1"
         query = f"SELECT * FROM jobs WHERE {where} ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - columns are ours
-        return [self._view(row) for row in self._database.rows(query, *(value for _, value in given), limit)]
+        return list(readable(self._database.rows(query, *(value for _, value in given), limit), self._view))
 
     def unfinished(self) -> list[JobView]:
         """Jobs that wait for a party's action, oldest first."""
@@ -149,7 +149,7 @@ class Index:
             Status.SETTLED,
             Status.CHALLENGED,
         )
-        return [self._view(row) for row in rows]
+        return list(readable(rows, self._view))
 
     def asset(self, asset_id: Bytes32, version: int) -> IndexedAsset:
         """One version of an asset. Raises :class:`NotFound`."""
@@ -160,7 +160,8 @@ class Index:
 
     def assets(self) -> list[IndexedAsset]:
         """Every version of every asset, newest first."""
-        return [_asset(row) for row in self._database.rows("SELECT * FROM assets ORDER BY rowid DESC LIMIT 1000")]
+        rows = self._database.rows("SELECT * FROM assets ORDER BY rowid DESC LIMIT 1000")
+        return list(readable(rows, _asset))
 
     def job_id_of(self, request_hash: Bytes32) -> Bytes32 | None:
         """The job that consumed a request, if one did."""

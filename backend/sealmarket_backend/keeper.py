@@ -11,12 +11,13 @@ What it did before a crash is on chain, so it asks the chain before it acts, and
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from sealmarket.chain import Chain, ChainError, Reverted, Sender
+from sealmarket.chain import Chain, Reverted, Sender
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import AssetOffer, Match, SettledResult, core_of
 from sealmarket.chain.model import Enclave
@@ -41,6 +42,7 @@ from sealmarket_backend.matching import AssetKey, NoMatch, Proposal, propose
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
 log = logging.getLogger(__name__)
@@ -86,8 +88,12 @@ class Keeper:
             step()
         except Reverted as error:
             log.info("%s: the contract says no for now: %s", what, error)
-        except (ChainError, NotFound) as error:
+        except SealmarketError as error:
             log.warning("%s: %s", what, error)
+        except sqlite3.Error:
+            raise  # the disk concerns every job
+        except Exception:
+            log.exception("%s failed as nothing foresaw; the others go on", what)
 
     def _match(self, signed: SignedRequest, now: int) -> None:
         request = signed.request
@@ -153,7 +159,15 @@ class Keeper:
         signed = [answer.decision for answer in answers if answer and answer.decision]
         chosen = quorum(committee, [one for one in signed if self._holds(one, view, committee)])
         if chosen:
+            self._keep_details(chosen)
             self._sender.send(self._chain.market.decide(view.spec, chosen, committee))
+
+    def _keep_details(self, chosen: Sequence[SignedDecision]) -> None:
+        """Readers of the chain look for the details of decisions, which no table here names."""
+        with self._database.write() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO kept (name) VALUES (?)", [(signed.decision.detail,) for signed in chosen]
+            )
 
     def _holds(self, signed: SignedDecision, view: JobView, committee: Committee) -> bool:
         """Whether a decision is about this job and by the node that it names; the contract checks the same."""

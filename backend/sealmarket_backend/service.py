@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from sealmarket.chain import Chain, ChainError, Sender
-from sealmarket.client.nodes import Nodes
+from sealmarket.chain.erc1271 import contract_accepts
+from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
 from sealmarket.protocol.orders import Quote
-from sealmarket.protocol.signatures import require_signer
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
@@ -20,16 +22,25 @@ from sealmarket.protocol.wire import (
     SignedAssetOrder,
     SignedRequest,
 )
+from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.blobs import Blobs
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
+from sealmarket_backend.ledger import Ledger, StoreLimits
+from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
+from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.signing import SignatureRefused
+
+UNREADABLE_CHAIN = ("the chain cannot be read just now", "try again later; the operator's log says why")
+"""For strangers: an error of the chain may name its endpoint, and that a key."""
+SWEEP_SECONDS = 3600.0
+MOST_ENVELOPES = 16
+"""How many evidence packages one job may have."""
 
 log = logging.getLogger(__name__)
 
@@ -37,19 +48,29 @@ log = logging.getLogger(__name__)
 class Backend:
     """Everything that the API serves. ``folder`` None keeps the tables in memory; blobs always need a folder."""
 
-    def __init__(self, chain: Chain, sender: Sender, folder: Path, *, pause: float = 0.5) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        sender: Sender,
+        folder: Path,
+        *,
+        pause: float = 0.5,
+        store: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
+    ) -> None:
         self.chain = chain
         self.addresses = chain.book
-        self.blobs = Blobs(folder / "blobs")
         self._database = Database(folder / "backend.sqlite")
-        self.orders = OrderBook(self._database, chain.book, is_contract=chain.has_code)
+        self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder))
+        self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
+        self.orders = OrderBook(self._database, self._signatures)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
-        self._nodes = Nodes()
+        self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(chain, sender, self._database, self.orders, self.index, self._nodes)
         self._pause = pause
         self._due = threading.Event()
         self._stopped = threading.Event()
         self._trouble = ""
+        self._next_sweep = 0.0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
 
     def start(self) -> None:
@@ -78,13 +99,18 @@ class Backend:
         self._due.set()
 
     def health(self) -> dict[str, Any]:
-        """Whether the keeper works, up to which block it has read, and what keeps it from working."""
-        return {"ok": not self._trouble, "block": self.index.position(), "trouble": self._trouble}
+        """Whether the keeper works, up to which block it has read, what keeps it from working, and the store's room."""
+        return {
+            "ok": not self._trouble,
+            "block": self.index.position(),
+            "trouble": self._trouble,
+            "store": self.blobs.ledger.health(),
+        }
 
-    def add_asset_order(self, signed: SignedAssetOrder, now: int) -> Bytes32:
+    def add_asset_order(self, signed: SignedAssetOrder, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept an owner's offer. Raises :class:`Rejected`, or :class:`NotFound` for an unknown asset."""
         asset = self.index.asset(signed.order.asset_id, signed.order.version)
-        return self.orders.add_asset_order(signed, asset.owner, now)
+        return self.orders.add_asset_order(signed, asset.owner, now, peer)
 
     def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
         """Keep a request's parameters, if they are the ones that the consumer signed.
@@ -111,18 +137,16 @@ class Backend:
             raise NotFound(f"no request {request_hash}", remedy="post it first, or wait until its match is final")
         return self.index.job(job_id).spec.parameters_digest
 
-    def add_evidence(self, job_id: Bytes32, envelope: EvidenceEnvelope) -> None:
+    def add_evidence(self, job_id: Bytes32, envelope: EvidenceEnvelope, peer: str = UNKNOWN_PEER) -> None:
         """Keep the sealed evidence of a job. Only its provider can write it.
 
         Raises:
             NotFound: no such job at a final block.
-            Rejected: not signed by the job's provider.
+            Rejected: not signed by the job's provider, or one of too many.
         """
         view = self.index.job(job_id)
         quote = Quote(job_id=JobId(job_id), evidence_hash=envelope.evidence_hash)
-        self._require_signed(
-            quote.digest(self.addresses.chain_id, self.addresses.market), envelope.signature, view.spec.provider
-        )
+        self._signatures.require(quote, envelope.signature, view.spec.provider, peer)
         if envelope.job_id != job_id:
             raise Rejected(f"expected evidence for job {job_id}, found {envelope.job_id}", remedy="post it there")
         with self._database.write() as connection:
@@ -130,13 +154,16 @@ class Backend:
                 "INSERT OR REPLACE INTO envelopes (job_id, evidence_hash, body) VALUES (?, ?, ?)",
                 (job_id, envelope.evidence_hash, canonical_json(envelope)),
             )
+            count = connection.execute("SELECT COUNT(*) FROM envelopes WHERE job_id = ?", (job_id,)).fetchone()[0]
+            if count > MOST_ENVELOPES:
+                raise Rejected(f"job {job_id} has {MOST_ENVELOPES} evidence packages", remedy="post no more of them")
 
     def evidence(self, job_id: Bytes32) -> list[EvidenceEnvelope]:
         """The sealed evidence that a job's provider posted."""
-        rows = self._database.rows("SELECT body FROM envelopes WHERE job_id = ? ORDER BY rowid LIMIT 16", job_id)
+        rows = self._database.rows("SELECT body FROM envelopes WHERE job_id = ? ORDER BY rowid", job_id)
         return [decode(EvidenceEnvelope, row["body"]) for row in rows]
 
-    def add_result(self, posted: PostedResult) -> None:
+    def add_result(self, posted: PostedResult, peer: str = UNKNOWN_PEER) -> None:
         """Keep what an enclave signed, for the keeper to settle with.
 
         Raises:
@@ -151,11 +178,7 @@ class Backend:
             raise Rejected(f"job {posted.job_id} is {view.status}, expected accepted", remedy="wait until it is final")
         if signed.job_id != posted.job_id:
             raise Rejected(f"signed for job {signed.job_id}, posted for {posted.job_id}", remedy="post it there")
-        self._require_signed(
-            signed.digest(self.addresses.chain_id, self.addresses.market),
-            posted.signature,
-            view.decision.enclave_signer,
-        )
+        self._signatures.require(signed, posted.signature, view.decision.enclave_signer, peer)
         with self._database.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO results (job_id, body) VALUES (?, ?)", (posted.job_id, canonical_json(posted))
@@ -168,25 +191,16 @@ class Backend:
             raise NotFound(f"no result of job {job_id}", remedy="its provider has not posted one yet")
         return decode(PostedResult, row["body"])
 
-    def add_acknowledgement(self, signed: SignedAcknowledgement) -> None:
+    def add_acknowledgement(self, signed: SignedAcknowledgement, peer: str = UNKNOWN_PEER) -> None:
         """Store a consumer's statement that they hold the result. Raises :class:`NotFound` and :class:`Rejected`."""
         statement = signed.acknowledgement
         view = self.index.job(statement.job_id)
-        self._require_signed(
-            statement.digest(self.addresses.chain_id, self.addresses.market), signed.signature, view.spec.consumer
-        )
+        self._signatures.require(statement, signed.signature, view.spec.consumer, peer)
         with self._database.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO acknowledgements (job_id, body) VALUES (?, ?)",
                 (statement.job_id, canonical_json(signed)),
             )
-
-    def _require_signed(self, digest: Bytes32, signature: bytes, signer: Address) -> None:
-        try:
-            require_signer(digest, signature, signer, "this")
-        except SignatureRefused as error:
-            if not self.chain.has_code(signer):
-                raise Rejected(error.message, remedy=error.remedy) from error
 
     def _keep(self) -> None:
         while not self._stopped.is_set():
@@ -194,11 +208,18 @@ class Backend:
             try:
                 self._keeper.turn()
                 self._trouble = ""
+                self._sweep_in_time()
             except ChainError as error:
-                self._trouble = str(error)
+                self._trouble = UNREADABLE_CHAIN[0]
                 log.warning("the keeper waits: %s", error)
             except Exception:
                 # A keeper that dies silently strands every job: say it loudly and take the next turn.
                 self._trouble = "the keeper failed; its log says how"
                 log.exception("the keeper failed and goes on")
             self._due.wait(self._pause)
+
+    def _sweep_in_time(self) -> None:
+        """Sweep the store after a turn, when the index is known to be up to date."""
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_SECONDS
+            sweep(self._database, self.blobs)

@@ -9,28 +9,38 @@ state it starts from in its ``WHERE``, except ``matched``, which follows the cha
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+from sealmarket_enclave.protocol.errors import SealmarketError
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_ROWS_AT_ONCE = 256
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
     request_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
     explanation TEXT NOT NULL DEFAULT '[]', job_id BLOB, sequence INTEGER NOT NULL
 );
+CREATE INDEX IF NOT EXISTS requests_of_account ON requests (account, state);
 CREATE INDEX IF NOT EXISTS open_requests ON requests (sequence) WHERE state = 'open';
 CREATE TABLE IF NOT EXISTS compute_orders (
     order_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
     sequence INTEGER NOT NULL
 );
+CREATE INDEX IF NOT EXISTS compute_orders_of_account ON compute_orders (account, state);
 CREATE TABLE IF NOT EXISTS asset_orders (
     order_hash BLOB PRIMARY KEY, asset_id BLOB NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,
     state TEXT NOT NULL DEFAULT 'open', sequence INTEGER NOT NULL
 );
+CREATE INDEX IF NOT EXISTS orders_of_asset ON asset_orders (asset_id, state);
 CREATE TABLE IF NOT EXISTS jobs (
     job_id BLOB PRIMARY KEY, request_hash BLOB NOT NULL UNIQUE, provider BLOB NOT NULL, consumer BLOB NOT NULL,
     status INTEGER NOT NULL, spec BLOB NOT NULL, facts BLOB NOT NULL DEFAULT '{}'
@@ -53,6 +63,12 @@ CREATE TABLE IF NOT EXISTS envelopes (
 );
 CREATE TABLE IF NOT EXISTS results (job_id BLOB PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS acknowledgements (job_id BLOB PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS uploads (
+    kind TEXT NOT NULL, name BLOB NOT NULL, peer TEXT NOT NULL, bytes INTEGER NOT NULL, stored_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+CREATE INDEX IF NOT EXISTS uploads_by_age ON uploads (stored_at);
+CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY);
 """
 
 
@@ -103,8 +119,28 @@ class Database:
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
+    def each(self, query: str, *values: object) -> Iterator[sqlite3.Row]:
+        """The rows of a query, some at a time: for tables that may be larger than memory."""
+        with self._lock:
+            cursor = self._connection.execute(query, values)
+        while some := self._some(cursor):
+            yield from some
+
+    def _some(self, cursor: sqlite3.Cursor) -> list[sqlite3.Row]:
+        with self._lock:
+            return cursor.fetchmany(_ROWS_AT_ONCE)
+
     def row(self, query: str, *values: object) -> sqlite3.Row | None:
         """The first row of a query, or None."""
         with self._lock:
             found: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
             return found
+
+
+def readable(rows: Iterable[sqlite3.Row], read: Callable[[sqlite3.Row], T]) -> Iterator[T]:
+    """What the rows hold; one that does not read (a damaged disk, another release's shape) concerns itself alone."""
+    for row in rows:
+        try:
+            yield read(row)
+        except (SealmarketError, ValueError, KeyError, TypeError) as error:
+            log.warning("a row is left out: %s", error)

@@ -11,8 +11,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealmarket.chain import Chain
+from sealmarket.serving.connections import Connections
+from sealmarket.serving.limits import ServerLimits, from_environment
+from sealmarket.serving.lock import only_process
+from sealmarket.serving.requests import BoundedRequests
+from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle import keys as key_files
@@ -23,6 +29,8 @@ from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, NodePolicy
 
 _PR_SET_DUMPABLE = 4
+MOST_BODY_BYTES = 1024
+"""No request to a node has a body."""
 JOURNAL_FILE = "journal.sqlite"
 STORE_SECONDS = 10.0
 """How long one request may hold the thread that decides."""
@@ -35,9 +43,15 @@ def build(config: Config) -> Iterator[Node]:
 
     Raises:
         OracleError: keys or a journal that are not this node's.
+        StateInUse: another process runs on its state folder.
     """
     keys = key_files.load(config.signer_key, config.hpke_key)
-    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with only_process(config.state), _built(config, keys) as node:
+        yield node
+
+
+@contextmanager
+def _built(config: Config, keys: key_files.NodeKeys) -> Iterator[Node]:
     journal = Journal(
         config.state / JOURNAL_FILE,
         chain_id=config.book.chain_id,
@@ -71,13 +85,23 @@ def _serve(node: Node, config: Config) -> None:
             "DEVELOPMENT profile: this node accepts SIMULATED evidence, behind which no hardware stands (%d roots)",
             len(config.roots.development),
         )
-    runner = Runner(node, config.poll_seconds)
-    runner.start()
-    _log.info("node %s serves http://%s:%d", node.info().signer, config.host, config.port)
-    try:
-        uvicorn.run(create_app(node, runner), host=config.host, port=config.port, log_level="warning", access_log=False)
-    finally:
-        runner.stop()
+    limits = from_environment(ServerLimits(body_bytes=MOST_BODY_BYTES))
+    require_descriptors(limits)
+    with closing(listen(config.host, config.port)) as listener:
+        runner = Runner(node, config.poll_seconds)
+        server = _server(node, runner, limits)
+        runner.start()
+        _log.info("node %s serves %s", node.info().signer, url_of(listener))
+        try:
+            server.run([listener])
+        finally:
+            runner.stop()
+
+
+def _server(node: Node, runner: Runner, limits: ServerLimits) -> uvicorn.Server:
+    connections = Connections(limits, H11Protocol)
+    app = BoundedRequests(create_app(node, runner), connections)
+    return uvicorn.Server(uvicorn.Config(app, **server_settings(limits, connections)))
 
 
 def _keep_memory_private() -> None:

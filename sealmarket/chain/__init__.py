@@ -15,19 +15,26 @@ from sealmarket.chain.errors import (
     ChainError,
     ChainUnavailable,
     DevelopmentKeyRefused,
+    FeeAboveLimit,
     NodeDistrusted,
     NotMined,
+    OutboxUnusable,
+    Replaced,
     Reverted,
     RpcRefused,
+    SendRefused,
     WrongChain,
 )
 from sealmarket.chain.events import ChainEvent
+from sealmarket.chain.fees import FeeLimits
 from sealmarket.chain.interface import ChainReader, ViewReader
 from sealmarket.chain.model import Account, AssetState, Block, Enclave, EventRef, Fault, JobSlot, Payout
-from sealmarket.chain.sender import Mined, Sender
+from sealmarket.chain.outbox import per_user_folder
+from sealmarket.chain.sender import IN_MEMORY, Mined, Sender, Sending
 from sealmarket.chain.view import View
 
 __all__ = [
+    "IN_MEMORY",
     "AbiMismatch",
     "Account",
     "AssetState",
@@ -42,15 +49,22 @@ __all__ = [
     "Enclave",
     "EventRef",
     "Fault",
+    "FeeAboveLimit",
+    "FeeLimits",
     "JobSlot",
     "Mined",
     "NodeDistrusted",
     "NotMined",
+    "OutboxUnusable",
     "Payout",
+    "Replaced",
     "Reverted",
     "RpcRefused",
+    "SendRefused",
     "Sender",
+    "Sending",
     "View",
     "ViewReader",
     "WrongChain",
+    "per_user_folder",
 ]

@@ -102,8 +102,8 @@ class Chain:
         """The state at one block: every read of it is pinned to that block's hash."""
         return View(self, block)
 
-    def read(self, to: Address, payload: bytes, block: Block) -> bytes:
-        """``eth_call`` pinned to a block.
+    def read(self, to: Address, payload: bytes, block: Block, *, gas: int | None = None) -> bytes:
+        """``eth_call`` pinned to a block; ``gas`` bounds what a stranger's contract may compute.
 
         Raises:
             Reverted: the contract's own refusal, in words.
@@ -111,7 +111,7 @@ class Chain:
             NodeDistrusted: an answer without content: no contract there.
         """
         _ = self.chain_id
-        asked = {"to": to.checksum, "data": "0x" + payload.hex()}
+        asked = {"to": to.checksum, "data": "0x" + payload.hex()} | ({"gas": hex(gas)} if gas else {})
         answer = data(self._pinned("eth_call", (asked,), block), "answer")
         if not answer:
             raise NodeDistrusted(f"answer of {to.checksum}", "a value of the contract", "nothing at all")

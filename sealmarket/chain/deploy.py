@@ -24,7 +24,7 @@ from sealmarket.chain.contracts import hpke_key_hash, members_hash
 from sealmarket.chain.errors import DeploymentFailed, WrongChain
 from sealmarket.chain.model import Block, Windows
 from sealmarket.chain.rpc import Rpc, quantity
-from sealmarket.chain.sender import Mined, Sender
+from sealmarket.chain.sender import IN_MEMORY, Mined, Sender, Sending
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Shape, Wei, decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -87,6 +87,7 @@ def deploy(
     progress: Path | None = None,
     report: Callable[[Deployed], None] = lambda _part: None,
     final_within: float | None = FINAL_SECONDS,
+    sending: Sending = IN_MEMORY,
 ) -> AddressBook:
     """Deploy a market, or go on with a deployment that was interrupted.
 
@@ -96,6 +97,7 @@ def deploy(
         report: called for each part once it is on the chain.
         final_within: seconds to wait until the deployment is final, so that readers of final blocks find it;
             None does not wait.
+        sending: where transactions are remembered, and the most that is paid for gas.
 
     Raises:
         DeploymentFailed: the account sent something else meanwhile, or the contracts are not what was asked for.
@@ -106,7 +108,7 @@ def deploy(
     addresses = [contract_address(begun.deployer, begun.first_nonce + place) for place in range(len(PARTS))]
     chain = Chain(_book(begun, addresses, settings, deployed_at=0), rpc_url)
     try:
-        sender = Sender(chain, account, development=development)
+        sender = Sender(chain, account, development=development, sending=sending)
         start = chain.head()
         for place, name in enumerate(PARTS):
             code = _creation(name, addresses, begun.deployer, settings)

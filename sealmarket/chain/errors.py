@@ -9,6 +9,10 @@
         │   ├── WrongChain
         │   └── BlockGone
         ├── RpcRefused
+        │   └── SendRefused
+        ├── Replaced
+        ├── FeeAboveLimit
+        ├── OutboxUnusable
         ├── AbiMismatch
         ├── Reverted
         ├── DevelopmentKeyRefused
@@ -24,8 +28,24 @@ from collections.abc import Mapping
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 
+def look_up(transaction: object) -> str:
+    """What to do about a transaction whose end is not known."""
+    return (
+        f"look it up before sending anything again, by eth_getTransactionReceipt or in an explorer ({transaction}); "
+        "the same command goes on with it and does not pay twice"
+    )
+
+
 class ChainError(SealmarketError):
-    """The chain could not be read, or a transaction was not made."""
+    """The chain could not be read, or a transaction was not made. ``transaction`` names the one that it is about."""
+
+    transaction: str | None = None
+
+    def about(self, transaction: object) -> None:
+        """Name the transaction, for errors that come up after it was signed."""
+        if self.transaction is None:
+            self.transaction = str(transaction)
+            self.remedy = f"{self.remedy}; transaction {transaction}" if self.remedy else f"transaction {transaction}"
 
 
 class ChainUnavailable(ChainError):
@@ -40,13 +60,14 @@ class ChainUnavailable(ChainError):
 
 
 class NotMined(ChainUnavailable):
-    """A transaction was sent and is not in a block yet."""
+    """A transaction was signed and handed in, and is not in a block (or not final) yet."""
 
-    def __init__(self, transaction: str, seconds: float) -> None:
+    def __init__(self, transaction: str, seconds: float, last: str = "", *, final: bool = False) -> None:
+        where = "final" if final else "in a block"
         ChainError.__init__(
             self,
-            f"transaction {transaction} is not in a block after {seconds:g} seconds",
-            remedy="it may still be mined: look it up before sending anything again",
+            f"transaction {transaction} is not {where} after {seconds:g} seconds{last and f'; {last}'}",
+            remedy=f"it may still be mined: {look_up(transaction)}",
         )
         self.transaction, self.seconds = transaction, seconds
 
@@ -94,6 +115,52 @@ class RpcRefused(ChainError):
     def __init__(self, method: str, code: int, detail: str, data: object = None) -> None:
         super().__init__(f"the node refused {method}: {detail}", remedy="read what the node says")
         self.method, self.code, self.detail, self.data = method, code, detail, data
+
+
+class SendRefused(RpcRefused):
+    """The node would not take a signed transaction, and does not know it."""
+
+    def __init__(self, transaction: str, detail: str) -> None:
+        super().__init__("eth_sendRawTransaction", 0, detail)
+        self.message = f"the node would not take transaction {transaction}: {detail}"
+        self.remedy = (
+            "mend what the node names, then do the same again: it takes the same nonce, so it can count only once"
+        )
+        self.transaction = transaction
+
+
+class Replaced(ChainError):
+    """Another transaction of the account took the nonce, in a final block: this one can never count."""
+
+    def __init__(self, transaction: str, nonce: int, by: object) -> None:
+        super().__init__(
+            f"transaction {transaction} was replaced: nonce {nonce} went to {by}",
+            remedy="if that was not you, another program uses this account; nothing of the replaced one happened",
+        )
+        self.transaction, self.nonce, self.by = transaction, nonce, by
+
+
+class FeeAboveLimit(ChainError):
+    """The chain asks more for gas than is allowed. Nothing was signed."""
+
+    def __init__(self, asked: int, limit: int) -> None:
+        super().__init__(
+            f"the chain asks {asked / 10**9:g} gwei for one gas, the limit is {limit / 10**9:g} gwei; nothing was sent",
+            remedy="wait until the chain is cheaper, or allow more: --max-fee, or max_fee in a configuration",
+        )
+        self.asked, self.limit = asked, limit
+
+
+class OutboxUnusable(ChainError):
+    """The journal of sent transactions cannot be relied on. Nothing was sent."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(
+            f"the journal of sent transactions at {path} cannot be used: {detail}",
+            remedy="mend the folder's owner and mode, or restore the file; before you remove it, look up on the chain "
+            "what became of the account's last transactions",
+        )
+        self.path, self.detail = path, detail
 
 
 class AbiMismatch(ChainError):

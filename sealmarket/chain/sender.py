@@ -1,46 +1,86 @@
-"""Sending transactions from one account, one after the other, and knowing what became of each.
+"""Sending transactions from one account, and knowing what became of each.
 
 1. The call is simulated first; a revert becomes :class:`Reverted` with its reason in words, and nothing is sent.
-2. Gas is estimated, with a margin; fees by EIP-1559 where the chain has a base fee, the gas price otherwise.
-3. The nonce is the node's pending count, or our own next one when that is higher.
-4. The receipt is waited for. A transaction that reverts in its block is simulated there again, for its reason.
+2. Gas is estimated, with a margin; :mod:`fees` reads what the chain asks, within limits.
+3. The signed transaction is in the :mod:`outbox` before a node sees it. From then on it is pending, mined or replaced:
+   no error of a node ends that, and a caller who wants the same again gets this one until its end was reported.
+4. Its receipt is waited for, in a block that the chain still has; meanwhile it is handed in again where a node forgot
+   it, replaced by one that offers more where it is stuck, and what its nonce waits for is filled.
+5. A transaction that reverts in its block is simulated there again, for its reason.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sealmarket.chain.calls import Call
-from sealmarket.chain.errors import NodeDistrusted, NotMined, Reverted, RpcRefused
+from sealmarket.chain.errors import (
+    ChainError,
+    ChainUnavailable,
+    FeeAboveLimit,
+    NodeDistrusted,
+    NotMined,
+    Replaced,
+    Reverted,
+    RpcRefused,
+    SendRefused,
+)
 from sealmarket.chain.events import ChainEvent
-from sealmarket.chain.keys import refuse_publicly_known
+from sealmarket.chain.fees import FeeLimits, Fees, raised, suggest
+from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS, refuse_publicly_known
+from sealmarket.chain.landing import Landed, Taken, count, known, landed, taken
 from sealmarket.chain.model import Block
+from sealmarket.chain.outbox import Entry, Outbox, State, open_outbox
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import quantity
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.numbers import BlockNumber
+from sealmarket_enclave.protocol.hashing import keccak
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
     from sealmarket.chain.chain import Chain
 
+log = logging.getLogger(__name__)
+
 RECEIPT_TIMEOUT_SECONDS = 120.0
 POLL_SECONDS = 0.1
+SLOWEST_POLL_SECONDS = 0.5
 RELOOK_SECONDS = 2.0
 """How often a transaction without a receipt is looked up: nodes forget what is in no block when they restart."""
+STUCK_SECONDS = 30.0
+"""After which a transaction that the node holds, while blocks go by without it, is replaced by one that offers more."""
+HEAL_SECONDS = 30.0
 _GAS_MARGIN_PERCENT = 25
-_TIP_WEI = 1_000_000_000
 _NONCE_TRIES = 3
+_HELD_ALREADY = ("already known", "known transaction", "already imported", "already exists", "alreadyknown")
+_LATER = ("in-flight transaction limit", "pool is full", "replacement")
+"""The node has no room now (a delegated account, EIP-7702, has one place), or holds another of that nonce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How to send. ``state`` is the folder of the outbox; None remembers in memory only."""
+
+    state: Path | None = None
+    limits: FeeLimits = field(default_factory=FeeLimits)
+
+
+IN_MEMORY = Sending()
 
 
 @dataclass(frozen=True, slots=True)
 class Mined:
-    """A transaction in a block. ``cost`` is what its gas cost, in wei."""
+    """A transaction in a block. ``cost`` is what its gas cost, in wei.
+
+    ``resumed``: it was sent by an earlier call that never reported its end, and nothing was sent now.
+    """
 
     transaction: Bytes32
     block: Block
@@ -48,10 +88,15 @@ class Mined:
     cost: int
     events: tuple[ChainEvent, ...]
     created: Address | None = None
+    resumed: bool = False
+
+
+class _NonceTaken(Exception):
+    """Somebody else's transaction has the nonce of one that no node took."""
 
 
 class Sender:
-    """Sends from one account. Threads may share it; they take turns up to the moment of sending."""
+    """Sends from one account. Threads may share it, and processes that name the same folder."""
 
     def __init__(
         self,
@@ -61,6 +106,7 @@ class Sender:
         development: bool = False,
         timeout: float = RECEIPT_TIMEOUT_SECONDS,
         pause: Callable[[float], None] = time.sleep,
+        sending: Sending = IN_MEMORY,
     ) -> None:
         """Raises :class:`DevelopmentKeyRefused` for a publicly known key, unless ``development`` says that the caller
         has started this chain."""
@@ -70,89 +116,117 @@ class Sender:
         self._account = account
         self._timeout = timeout
         self._pause = pause
-        self._next = 0
-        self._turn = threading.Lock()
-        self._waiting: dict[Bytes32, str] = {}
+        self._sending = sending
+        self._healed = float("-inf")
+        self._opened: Outbox | None = None
+        self._opening = threading.Lock()
 
-    def send(self, call: Call) -> Mined:
-        """Send one call and wait until it is in a block.
+    @property
+    def _outbox(self) -> Outbox:
+        """Opened when something is sent, so that those who only read leave no file."""
+        with self._opening:
+            if self._opened is None:
+                outbox = open_outbox(self._sending.state, chain_id=self._chain.chain_id, account=self.address)
+                self._bind(outbox)
+                self._opened = outbox
+            return self._opened
+
+    def _bind(self, outbox: Outbox) -> None:
+        try:
+            first = self._chain.rpc.call("eth_getBlockByNumber", "0x0", False)
+        except RpcRefused:
+            return  # a node without its first block
+        if isinstance(first, dict) and first.get("hash"):
+            outbox.bind(str(first["hash"]).lower(), development=self._chain.chain_id in DEVELOPMENT_CHAIN_IDS)
+
+    # --- what callers do ----------------------------------------------------------------------------------------
+
+    def send(self, call: Call, *, final: bool = False) -> Mined:
+        """Send one call and wait until it is in a block; ``final``: in one that counts by the address book's rule.
 
         Raises:
             Reverted: the contract refuses; nothing was sent, or it was refused in its block.
-            NotMined: sent, and in no block in time.
-            ChainUnavailable: the node does not answer.
+            NotMined: handed in, and in no block (or not final) in time; its hash is in the error.
+            SendRefused: the node would not take it.
+            Replaced: another transaction of this account took its nonce.
+            FeeAboveLimit, ChainUnavailable: nothing was sent.
         """
-        return self.wait(self.submit(call), call)
+        return self._await(self._call(call), final=final)
 
     def submit(self, call: Call) -> Bytes32:
-        """Simulate, sign and send; returns the transaction's hash at once."""
-        return self._submit({"to": call.to.checksum, "data": "0x" + call.data.hex(), "value": call.value})
+        """Simulate, sign, write down and hand in; returns the transaction's hash at once."""
+        return self._call(call).hash
 
     def transfer(self, to: Address, amount: int) -> Mined:
         """Send native coin, in wei."""
-        return self.wait(self._submit({"to": to.checksum, "value": amount}), None)
+        return self._await(self._submit({"to": to.checksum, "value": amount}, "a transfer"))
 
     def create(self, code: bytes) -> Mined:
         """Deploy a contract from its creation code."""
-        return self.wait(self._submit({"data": "0x" + code.hex(), "value": 0}), None)
+        return self._await(self._submit({"data": "0x" + code.hex(), "value": 0}, "a creation"))
 
-    def wait(self, transaction: Bytes32, call: Call | None) -> Mined:
-        """Wait for a transaction's block and read what happened in it; sends it again where the node forgot it."""
-        begun = looked = time.monotonic()
-        while (receipt := self._chain.rpc.call("eth_getTransactionReceipt", str(transaction))) is None:
-            now = time.monotonic()
-            if now > begun + self._timeout:
-                # It may have been dropped: the next transaction takes the nonce that the node then names.
-                self._next = 0
-                self._waiting.pop(transaction, None)
-                raise NotMined(str(transaction), self._timeout)
-            if now > looked + RELOOK_SECONDS:
-                looked = now
-                self._remind(transaction)
-            self._pause(POLL_SECONDS)
-        self._waiting.pop(transaction, None)
-        return self._mined(transaction, receipt, call)
+    def wait(self, transaction: Bytes32, *, final: bool = False) -> Mined:
+        """Wait for the block of a transaction that was submitted here, and read what happened in it."""
+        entry = self._outbox.find(transaction)
+        if entry is None:
+            raise NotMined(str(transaction), 0.0, "it was not sent by this account's outbox")
+        return self._await(entry, final=final)
 
-    def _remind(self, transaction: Bytes32) -> None:
-        """Rebroadcast the signed transaction if the node does not know it any more: its nonce lets it count once."""
-        raw = self._waiting.get(transaction)
-        if raw is None or self._chain.rpc.call("eth_getTransactionByHash", str(transaction)) is not None:
-            return
-        try:
-            self._chain.rpc.call("eth_sendRawTransaction", raw)
-        except RpcRefused as error:
-            if not _nonce_taken(error):
-                raise revert_of(error) or error from error
+    def recover(self) -> None:
+        """Hand in again what an earlier process signed and no block has. Nothing new is signed."""
+        self._healed = float("-inf")
+        self._heal()
 
-    def _submit(self, body: dict[str, Any]) -> Bytes32:
-        rpc = self._chain.rpc
-        asked = {key: hex(value) if isinstance(value, int) else value for key, value in body.items()}
-        asked["from"] = self.address.checksum
-        with self._turn:
-            gas = self._estimate(asked)
-            for last in range(_NONCE_TRIES - 1, -1, -1):
-                fields: dict[str, Any] = {**body, **self._fees(), "gas": gas, "nonce": self._nonce()}
-                signed = self._account.sign_transaction({**fields, "chainId": self._chain.chain_id})
-                raw = "0x" + bytes(signed.raw_transaction).hex()
-                try:
-                    sent = rpc.call("eth_sendRawTransaction", raw)
-                except RpcRefused as error:
-                    if last and _nonce_taken(error):
-                        self._next = 0  # somebody else sends from this account: ask the node again
-                        continue
-                    # Some nodes run a transaction while taking it, and report its revert here.
-                    raise revert_of(error) or error from error
-                self._next = fields["nonce"] + 1
-                break
-        expected = Bytes32(bytes(signed.hash))
-        if str(sent).lower() != str(expected):
-            raise NodeDistrusted("transaction hash", expected, sent)
-        self._waiting[expected] = raw
-        return expected
+    def _call(self, call: Call) -> Entry:
+        body = {"to": call.to.checksum, "data": "0x" + call.data.hex(), "value": call.value}
+        return self._submit(body, call.describe())
 
-    def _nonce(self) -> int:
-        pending = self._chain.rpc.call("eth_getTransactionCount", self.address.checksum, "pending")
-        return max(self._next, quantity(pending, "nonce"))
+    # --- submitting ---------------------------------------------------------------------------------------------
+
+    def _submit(self, body: dict[str, Any], what: str) -> Entry:
+        intent = _intent(body)
+        self._heal()
+        for _ in range(_NONCE_TRIES):
+            entry = self._outbox.adopt(intent) or self._fresh(body, intent, what)
+            if entry.resumed:
+                log.warning("%s: transaction %s was sent before and is gone on with", what, entry.hash)
+            try:
+                self._hand_in(entry)
+            except _NonceTaken:
+                continue
+            except BaseException:
+                self._outbox.release(entry)
+                raise
+            return entry
+        raise SendRefused(str(entry.hash), f"its nonce {entry.nonce} is taken, and so were those before")
+
+    def _fresh(self, body: dict[str, Any], intent: Bytes32, what: str) -> Entry:
+        """Signed and written down; no node has seen it. An earlier one of the same intent may come instead."""
+        if found := self._refused_before(intent):
+            return found
+        gas = self._estimate({**_asked(body), "from": self.address.checksum})
+        fees = suggest(self._chain.rpc, self._sending.limits)
+        mined, free_from = (count(self._chain, self.address, tag) for tag in ("latest", "pending"))
+
+        def sign(nonce: int) -> Entry:
+            return self._sign({**body, **fees, "gas": gas}, nonce, intent, what)
+
+        return self._outbox.reserve(intent, mined, max(mined, free_from), sign)
+
+    def _refused_before(self, intent: Bytes32) -> Entry | None:
+        """One that a node refused and took all the same; what can never count any more is marked."""
+        for entry in self._outbox.refused(intent):
+            if known(self._chain, entry.hash):
+                self._outbox.mark(entry, State.PENDING)
+            elif (gone := taken(self._chain, self.address, entry.nonce)) is not None:
+                ours = str(entry.hash) in gone.contents
+                self._outbox.mark(entry, State.PENDING if ours else State.REPLACED)
+        return self._outbox.adopt(intent)
+
+    def _sign(self, fields: dict[str, Any], nonce: int, intent: Bytes32, what: str) -> Entry:
+        signed = self._account.sign_transaction({**fields, "nonce": nonce, "chainId": self._chain.chain_id})
+        raw = "0x" + bytes(signed.raw_transaction).hex()
+        return Entry(hash=Bytes32(bytes(signed.hash)), nonce=nonce, intent=intent, what=what, fields=fields, raw=raw)
 
     def _estimate(self, asked: dict[str, Any]) -> int:
         try:
@@ -162,54 +236,283 @@ class Sender:
             raise revert_of(error) or error from error
         return gas + gas * _GAS_MARGIN_PERCENT // 100
 
-    def _fees(self) -> dict[str, int]:
-        head = self._chain.rpc.call("eth_getBlockByNumber", "latest", False)
-        base = head.get("baseFeePerGas") if isinstance(head, dict) else None
-        if base is None:
-            return {"gasPrice": quantity(self._chain.rpc.call("eth_gasPrice"), "gas price")}
-        return {"maxFeePerGas": 2 * quantity(base, "base fee") + _TIP_WEI, "maxPriorityFeePerGas": _TIP_WEI}
+    # --- handing in ---------------------------------------------------------------------------------------------
 
-    def _mined(self, transaction: Bytes32, receipt: Any, call: Call | None) -> Mined:
-        if not isinstance(receipt, dict):
-            raise NodeDistrusted("receipt", "an object", type(receipt).__name__)
-        number = BlockNumber(quantity(receipt.get("blockNumber"), "receipt's block"))
-        if quantity(receipt.get("status"), "receipt's status") != 1:
-            raise self._reason(call, number)
-        block = self._chain.block(number)
+    def _hand_in(self, entry: Entry) -> None:
+        """Give it to the node. Returns also where the answer leaves open whether the node has it."""
+        try:
+            said = self._chain.rpc.call("eth_sendRawTransaction", entry.raw)
+        except RpcRefused as error:
+            self._not_taken(entry, error)
+        except ChainUnavailable as error:
+            log.warning("%s: no clear answer about transaction %s, waiting for it: %s", entry.what, entry.hash, error)
+        else:
+            if str(said).lower() != str(entry.hash):
+                wrong = NodeDistrusted("transaction hash", entry.hash, str(said)[:80])
+                wrong.about(entry.hash)
+                raise wrong
+
+    def _not_taken(self, entry: Entry, error: RpcRefused) -> None:
+        """Tell a refusal from an answer that only sounds like one."""
+        said = error.detail.lower()
+        if any(words in said for words in _HELD_ALREADY) or self._has(entry):
+            return
+        if _nonce_taken(said):
+            gone = None if entry.resumed else self._taken(entry.nonce)
+            if gone is not None and not self._ours(entry, gone):
+                self._outbox.mark(entry, State.REPLACED)
+                raise _NonceTaken from error
+            return
+        if any(words in said for words in _LATER):
+            return
+        self._outbox.mark(entry, State.REFUSED)
+        refusal = revert_of(error) or SendRefused(str(entry.hash), error.detail)
+        refusal.about(entry.hash)
+        raise refusal from error
+
+    def _has(self, entry: Entry) -> bool:
+        """Whether the node has it; yes where that cannot be learnt."""
+        try:
+            return known(self._chain, entry.hash)
+        except ChainError:
+            return True
+
+    def _taken(self, nonce: int) -> Taken | None:
+        try:
+            return taken(self._chain, self.address, nonce)
+        except ChainError as error:
+            log.info("who took nonce %d cannot be read: %s", nonce, error)
+            return None
+
+    def _ours(self, entry: Entry, gone: Taken) -> bool:
+        return any(str(one.hash) in gone.contents for one in self._outbox.family(entry))
+
+    # --- waiting ------------------------------------------------------------------------------------------------
+
+    def _await(self, entry: Entry, *, final: bool = False) -> Mined:
+        try:
+            found = self._land(entry, final)
+            self._outbox.mined(self._member(entry, found), final=final, reported=True)
+        finally:
+            self._outbox.release(entry)
+        if entry.resumed:
+            log.warning("transaction %s of before is in block %d; nothing was sent now", entry.hash, found.block.number)
+        try:
+            return self._mined(entry, found)
+        except ChainError as error:
+            error.about(found.transaction)
+            raise
+
+    def _land(self, entry: Entry, final: bool) -> Landed:
+        """The one of its family that is in a block."""
+        watch = _Watch(self._timeout)
+        while True:
+            try:
+                found = self._look(entry)
+                if found and (not final or self._chain.final().number >= found.block.number):
+                    return found
+                if not found and watch.due():
+                    self._tend(entry, watch)
+            except Replaced:
+                raise
+            except ChainError as error:  # a node's trouble ends no transaction
+                watch.last = error
+            if watch.over():
+                last = watch.last.message if watch.last else ""
+                raise NotMined(str(entry.hash), self._timeout, last, final=final) from watch.last
+            self._pause(watch.next_pause())
+
+    def _look(self, entry: Entry) -> Landed | None:
+        for one in reversed(self._outbox.family(entry)):
+            if found := landed(self._chain, one.hash):
+                return found
+        return None
+
+    def _member(self, entry: Entry, found: Landed) -> Entry:
+        return next(one for one in self._outbox.family(entry) if one.hash == found.transaction)
+
+    def _tend(self, entry: Entry, watch: _Watch) -> None:
+        """What a transaction without a block needs."""
+        mined = count(self._chain, self.address, "latest")
+        if mined > entry.nonce:
+            self._require_not_replaced(entry)
+            return
+        newest = self._outbox.family(entry)[-1]
+        held = known(self._chain, newest.hash)
+        refused = not held and not self._remind(newest)
+        if not watch.stuck(self._chain.head().number):
+            return
+        if mined < entry.nonce:
+            self._fill(mined)
+        elif held or (refused and count(self._chain, self.address, "pending") <= entry.nonce):
+            self._offer_more(newest)  # never over a transaction of another program, which would be lost
+
+    def _require_not_replaced(self, entry: Entry) -> None:
+        gone = self._taken(entry.nonce)
+        if gone is None or self._ours(entry, gone) or gone.block.number > self._chain.final().number:
+            return
+        for one in self._outbox.family(entry):
+            self._outbox.mark(one, State.REPLACED)
+        raise Replaced(str(entry.hash), entry.nonce, gone.by or f"an authorisation in block {gone.block.number}")
+
+    def _remind(self, entry: Entry) -> bool:
+        """Hand it in again: its nonce lets it count once. Whether the node takes it."""
+        try:
+            self._chain.rpc.call("eth_sendRawTransaction", entry.raw)
+        except RpcRefused as error:
+            log.info("the node does not take transaction %s again: %s", entry.hash, error.detail)
+            return False
+        return True
+
+    def _offer_more(self, entry: Entry) -> None:
+        """Replace a stuck transaction, within the limit; the first of the two to be mined counts."""
+        offered = {name: value for name, value in entry.fields.items() if name in _FEES}
+        fees = raised(offered, self._present(), self._sending.limits)
+        if fees is None:
+            log.warning("transaction %s is stuck, and offering more would pass the limit", entry.hash)
+            return
+        more = self._sign({**entry.fields, **fees}, entry.nonce, entry.intent, entry.what)
+        self._outbox.add(more)
+        log.warning("transaction %s is stuck; %s offers more in its place", entry.hash, more.hash)
+        self._remind(more)
+
+    def _present(self) -> Fees:
+        try:
+            return suggest(self._chain.rpc, self._sending.limits)
+        except FeeAboveLimit:
+            return {}
+
+    def _fill(self, nonce: int) -> None:
+        """Take a nonce that nothing has, and that later ones wait for, by sending nothing to ourselves."""
+        if count(self._chain, self.address, "pending") > nonce:
+            return
+        body = {"to": self.address.checksum, "value": 0}
+        fees, gas = suggest(self._chain.rpc, self._sending.limits), self._estimate({**_asked(body)})
+
+        def sign(free: int) -> Entry:
+            return self._sign({**body, **fees, "gas": gas}, free, keccak(b"fill %d" % free), "a filled gap")
+
+        if entry := self._outbox.fill(nonce, sign):
+            log.warning("nonce %d is missing; transaction %s fills it", nonce, entry.hash)
+            self._remind(entry)
+            self._outbox.release(entry)
+
+    # --- healing ------------------------------------------------------------------------------------------------
+
+    def _heal(self) -> None:
+        """Look after what no block has, of other processes too; now and then."""
+        now = time.monotonic()
+        if now < self._healed + HEAL_SECONDS:
+            return
+        self._healed = now
+        for step, rows in ((self._recheck, self._outbox.unsettled()), (self._settle, self._outbox.pending())):
+            for entry in rows:
+                try:
+                    step(entry)
+                except Replaced as error:
+                    log.warning("%s: %s", entry.what, error.message)
+                except ChainError as error:
+                    log.info("transaction %s is looked after later: %s", entry.hash, error)
+
+    def _recheck(self, entry: Entry) -> None:
+        """What was mined and is not final may have lost its block."""
+        found = landed(self._chain, entry.hash)
+        if found is None:
+            self._outbox.mark(entry, State.PENDING)
+        elif found.block.number <= self._chain.final().number:
+            self._outbox.mined(entry, final=True, reported=False)
+
+    def _settle(self, entry: Entry) -> None:
+        if not known(self._chain, entry.hash):
+            log.warning("%s: handing transaction %s in again", entry.what, entry.hash)
+            self._remind(entry)
+            self._require_not_replaced(entry)
+        elif landed(self._chain, entry.hash):
+            self._outbox.mined(entry, final=False, reported=False)
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def _mined(self, entry: Entry, found: Landed) -> Mined:
+        receipt, block = found.receipt, found.block
+        if not found.succeeded:
+            raise self._reason(entry, block.number)
         gas = quantity(receipt.get("gasUsed"), "gas used")
         price = receipt.get("effectiveGasPrice")
         made = receipt.get("contractAddress")
         return Mined(
-            transaction=transaction,
+            transaction=found.transaction,
             block=block,
             gas_used=gas,
             cost=gas * (0 if price is None else quantity(price, "gas price")),
             events=tuple(self._chain.decode_logs(receipt.get("logs", []), block)),
             created=Address.parse(made.lower()) if isinstance(made, str) else None,
+            resumed=entry.resumed,
         )
 
-    def _reason(self, call: Call | None, number: int) -> Exception:
-        if call is None:
+    def _reason(self, entry: Entry, number: int) -> ChainError:
+        asked = {**_asked({name: value for name, value in entry.fields.items() if name in _BODY})}
+        if "to" not in asked or "data" not in asked:
             said = "the contract could not be created, or the receiver refused the coin"
             return Reverted("", {}, said, "read the constructor's requirements; send coin to an account that takes it")
-        asked = {
-            "from": self.address.checksum,
-            "to": call.to.checksum,
-            "data": "0x" + call.data.hex(),
-            "value": hex(call.value),
-        }
         try:
-            self._chain.rpc.call("eth_call", asked, hex(number))
+            self._chain.rpc.call("eth_call", {**asked, "from": self.address.checksum}, hex(number))
         except RpcRefused as error:
             return revert_of(error) or error
         return Reverted(
             "",
             {},
-            f"{call.describe()} was refused in its block, and no longer says why",
+            f"{entry.what} was refused in its block, and no longer says why",
             "another transaction came first; read the present state and try again if it still makes sense",
         )
 
 
-def _nonce_taken(error: RpcRefused) -> bool:
-    said = error.detail.lower()
+_BODY = ("to", "data", "value")
+_FEES = ("gasPrice", "maxFeePerGas", "maxPriorityFeePerGas")
+
+
+class _Watch:
+    """The times of one wait."""
+
+    def __init__(self, timeout: float) -> None:
+        self._begun = self._looked = time.monotonic()
+        self._end = self._begun + timeout
+        self._every = POLL_SECONDS / 1.5
+        self._since: tuple[float, int] | None = None
+        self.last: ChainError | None = None
+
+    def over(self) -> bool:
+        return time.monotonic() > self._end
+
+    def next_pause(self) -> float:
+        self._every = min(SLOWEST_POLL_SECONDS, self._every * 1.5)
+        return self._every
+
+    def due(self) -> bool:
+        """Whether to look beyond the receipt."""
+        if time.monotonic() < self._looked + RELOOK_SECONDS:
+            return False
+        self._looked = time.monotonic()
+        return True
+
+    def stuck(self, head: int) -> bool:
+        """Whether it has been long, and blocks went by; asked again, only after as long again."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = (now, head)
+        since, seen = self._since
+        if now < since + STUCK_SECONDS or head <= seen + 1:
+            return False
+        self._since = (now, head)
+        return True
+
+
+def _asked(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: hex(value) if isinstance(value, int) else value for key, value in body.items()}
+
+
+def _intent(body: dict[str, Any]) -> Bytes32:
+    return keccak(repr([(name, body.get(name)) for name in _BODY]).encode())
+
+
+def _nonce_taken(said: str) -> bool:
     return "nonce" in said and any(word in said for word in ("too low", "already", "used", "expected"))

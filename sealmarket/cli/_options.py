@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from sealmarket.chain import Chain
+from sealmarket.chain import Chain, Sending, per_user_folder
+from sealmarket.chain.fees import parse_limits
 from sealmarket.client.books import load_book
 from sealmarket.market_api.client import MarketApi
 from sealmarket.store.blobs import Store
@@ -47,6 +48,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 OwnChain = Annotated[
     bool,
     typer.Option("--development-chain", help="You started this chain on this machine: well-known keys may be used."),
+]
+MaxFee = Annotated[
+    str | None,
+    typer.Option(
+        "--max-fee",
+        envvar="SEALMARKET_MAX_FEE",
+        help="Most for one gas, tip included: 30gwei, or 1500 in wei (1000gwei). Above it nothing is sent.",
+    ),
+]
+PriorityFee = Annotated[
+    str | None,
+    typer.Option(
+        "--priority-fee",
+        envvar="SEALMARKET_PRIORITY_FEE",
+        help="The tip for one gas: 2gwei, or 1500 in wei; without it, what recent blocks paid.",
+    ),
 ]
 
 COIN = 10**18
@@ -96,6 +113,11 @@ def amount(text: str) -> Wei:
     if not found:
         raise Usage(f"{text!r} is no amount", remedy="write 1500 for the smallest unit, or 1.5coin")
     return Wei(int(found[1]) if found[1] else int(Decimal(found[2]) * COIN))
+
+
+def sending(max_fee: str | None, priority_fee: str | None) -> Sending:
+    """How a command sends: remembered for this user, within the limits that were given."""
+    return Sending(per_user_folder(), parse_limits(max_fee, priority_fee))
 
 
 def coins(value: int) -> str:

@@ -12,8 +12,10 @@ from sealmarket.cli._options import (
     AsJson,
     BookFile,
     KeyFile,
+    MaxFee,
     OwnChain,
     PassphraseFile,
+    PriorityFee,
     RpcUrl,
     Usage,
     amount,
@@ -24,6 +26,7 @@ from sealmarket.cli._options import (
     load_key,
     market,
     read_passphrase,
+    sending,
     withdraw_free,
 )
 from sealmarket.client.consumer import (
@@ -70,6 +73,8 @@ def deposit(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -79,21 +84,35 @@ def deposit(
     """
     wanted = amount(value)
     with market(book, rpc) as (chain, store, api):
-        mined = Consumer(chain, load_key(key_file), store, api, development=development).deposit(wanted)
+        mined = Consumer(
+            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
+        ).deposit(wanted)
     payload = {"deposited": str(int(wanted)), "block": mined.block.number}
     answer(payload, [f"deposited {coins(wanted)} in block {mined.block.number}"], as_json)
 
 
 @app.command()
 def withdraw(
-    book: BookFile, rpc: RpcUrl, key_file: KeyFile, development: OwnChain = False, as_json: AsJson = False
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
+    development: OwnChain = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take out what no job has locked, to your account.
 
     Example: sealmarket consumer withdraw --book market.json --rpc URL --key-file consumer.key
     """
     with market(book, rpc) as (chain, store, api):
-        withdraw_free(chain, Consumer(chain, load_key(key_file), store, api, development=development), as_json)
+        withdraw_free(
+            chain,
+            Consumer(
+                chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
+            ),
+            as_json,
+        )
 
 
 @app.command()
@@ -176,6 +195,8 @@ def result(
     ] = False,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the result.")] = 600,
     passphrase_file: PassphraseFile = None,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -187,7 +208,9 @@ def result(
     job_id = JobId(hash_option(job))
     secret = load_result_key(result_key, passphrase=_passphrase_of(result_key, passphrase_file))
     with market(book, rpc) as (chain, store, api):
-        consumer = Consumer(chain, load_key(key_file), store, api, development=development)
+        consumer = Consumer(
+            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
+        )
         consumer.wait(job_id, timeout=wait)
         outputs = consumer.open_result(job_id, secret)
         out.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,10 @@ from sealmarket.cli._options import (
     AsJson,
     BookFile,
     KeyFile,
+    MaxFee,
     OwnChain,
     PassphraseFile,
+    PriorityFee,
     RpcUrl,
     Usage,
     amount,
@@ -22,6 +24,7 @@ from sealmarket.cli._options import (
     load_key,
     market,
     read_passphrase,
+    sending,
 )
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.owner import SUMMARY, Owner, SealedAsset
@@ -85,6 +88,8 @@ def publish(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -96,7 +101,9 @@ def publish(
         raise Usage(f"{folder} holds no sealed asset", remedy="make one with `sealmarket owner seal`")
     sealed = SealedAsset.load(folder)
     with market(book, rpc) as (chain, store, api):
-        mined = Owner(chain, load_key(key_file), store, api, development=development).publish(sealed)
+        mined = Owner(
+            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
+        ).publish(sealed)
     payload = {
         "assetId": str(sealed.asset_id),
         "version": sealed.version,
@@ -125,6 +132,8 @@ def tighten(
     purposes: Annotated[
         int | None, typer.Option(help="Fewer purposes: train 1, fine-tune 2, infer 4, query 8.")
     ] = None,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -143,7 +152,9 @@ def tighten(
         raise Usage("nothing to tighten was named", remedy="name --price, --expiry, --max-uses or --purposes")
     asset_id = AssetId(hash_option(asset))
     with market(book, rpc) as (chain, store, api):
-        owner = Owner(chain, load_key(key_file), store, api, development=development)
+        owner = Owner(
+            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
+        )
         mined = owner.tighten(asset_id, version, **changes)
         terms = chain.at(mined.block).asset(asset_id, version).terms
     answer(terms, [f"tightened in block {mined.block.number}: {', '.join(changes)}"], as_json)
@@ -156,6 +167,8 @@ def revoke(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -165,7 +178,9 @@ def revoke(
     """
     asset_id = AssetId(hash_option(asset))
     with market(book, rpc) as (chain, store, api):
-        mined = Owner(chain, load_key(key_file), store, api, development=development).revoke(asset_id, version)
+        mined = Owner(
+            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
+        ).revoke(asset_id, version)
     payload = {
         "assetId": str(asset_id),
         "version": version,
@@ -183,6 +198,8 @@ def earnings(
     rpc: RpcUrl,
     key_file: KeyFile,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take all of it out, to your account.")] = False,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -191,7 +208,9 @@ def earnings(
     Example: sealmarket owner earnings --withdraw --book market.json --rpc URL --key-file owner.key
     """
     with market(book, rpc) as (chain, store, api):
-        owner = Owner(chain, load_key(key_file), store, api, development=development)
+        owner = Owner(
+            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
+        )
         free = owner.earnings(ZERO_ADDRESS)
         mined = owner.withdraw(ZERO_ADDRESS, free) if withdraw and free else None
     payload = {"free": str(int(free)), "withdrawn": mined is not None}

@@ -10,7 +10,9 @@ from sealmarket.cli._options import (
     AsJson,
     BookFile,
     KeyFile,
+    MaxFee,
     OwnChain,
+    PriorityFee,
     RpcUrl,
     amount,
     answer,
@@ -18,6 +20,7 @@ from sealmarket.cli._options import (
     coins,
     load_key,
     market,
+    sending,
     withdraw_free,
 )
 from sealmarket.client.provider import DAY, Provider
@@ -48,6 +51,8 @@ def stake(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +62,9 @@ def stake(
     """
     wanted = amount(value)
     with market(book, rpc) as (chain, _, api):
-        _, mined = Provider(chain, load_key(key_file), api, development=development).stake(wanted)
+        _, mined = Provider(
+            chain, load_key(key_file), api, development=development, sending=sending(max_fee, priority_fee)
+        ).stake(wanted)
     payload = {"staked": str(int(wanted)), "block": mined.block.number}
     answer(
         payload, [f"staked {coins(wanted)} in block {mined.block.number}", "next: sealmarket provider offer"], as_json
@@ -114,6 +121,8 @@ def unstake(
     rpc: RpcUrl,
     key_file: KeyFile,
     value: Annotated[str | None, typer.Argument(help="How much; without, what has unbonded becomes free.")] = None,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -123,7 +132,9 @@ def unstake(
     """
     wanted = None if value is None else amount(value)
     with market(book, rpc) as (chain, _, api):
-        provider = Provider(chain, load_key(key_file), api, development=development)
+        provider = Provider(
+            chain, load_key(key_file), api, development=development, sending=sending(max_fee, priority_fee)
+        )
         mined = provider.finish_unstake() if wanted is None else provider.unstake(wanted)
     payload = {"unbonding": None if wanted is None else str(int(wanted)), "block": mined.block.number}
     what = "what had unbonded is free" if wanted is None else f"{coins(wanted)} began to unbond"
@@ -132,11 +143,21 @@ def unstake(
 
 @app.command()
 def withdraw(
-    book: BookFile, rpc: RpcUrl, key_file: KeyFile, development: OwnChain = False, as_json: AsJson = False
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
+    development: OwnChain = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take out what is free, to your account.
 
     Example: sealmarket provider withdraw --book market.json --rpc URL --key-file provider.key
     """
     with market(book, rpc) as (chain, _, api):
-        withdraw_free(chain, Provider(chain, load_key(key_file), api, development=development), as_json)
+        withdraw_free(
+            chain,
+            Provider(chain, load_key(key_file), api, development=development, sending=sending(max_fee, priority_fee)),
+            as_json,
+        )

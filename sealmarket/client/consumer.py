@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sealmarket.chain import Block, Chain, Mined, Sender
+from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Sender, Sending
 from sealmarket.client.errors import JobEndedOtherwise, RequestInvalid, WaitedTooLong
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
@@ -109,12 +109,16 @@ class Consumer:
         *,
         development: bool = False,
         pause: Callable[[float], None] = time.sleep,
+        sending: Sending = IN_MEMORY,
     ) -> None:
-        """``development``: the caller has started this chain, so its well-known keys may be used."""
+        """``development``: the caller has started this chain, so its well-known keys may be used.
+
+        ``sending``: where transactions are remembered, and the most that is paid for gas.
+        """
         self._chain = chain
         self._account = account
         self._store, self._api = store, api
-        self._sender = Sender(chain, account, development=development)
+        self._sender = Sender(chain, account, development=development, sending=sending)
         self._pause = pause
 
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Self
 
 import httpx
@@ -23,17 +25,31 @@ log = logging.getLogger(__name__)
 NODE = "oracle node"
 """How errors name the service."""
 _TIMEOUT_SECONDS = 5.0
-_AT_ONCE = 16
+POLL_PATIENCE_SECONDS = 1.0
+"""For callers that ask again and again: how long one call waits."""
+_AT_ONCE, _MOST_ASKED = 4, 64
+_SLOW_SECONDS = 30.0
+"""How long no caller waits for a node that kept one waiting."""
 
 
 class Nodes:
-    """Nodes by their URLs in the address book. They are asked side by side, so a silent one does not delay others."""
+    """Nodes by their URLs in the address book, each asked by threads of its own.
 
-    def __init__(self, *, timeout: float = _TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None) -> None:
-        self._timeout = timeout
+    A caller waits for at most ``patience`` seconds, and not at all for a node that was slow of late: its answer is
+    there at a later call. So a node that answers slowly costs a caller its patience once in a while, and no more.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float = _TIMEOUT_SECONDS,
+        patience: float | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._timeout, self._patience = timeout, timeout + 1 if patience is None else patience
         self._transport = transport
-        self._connections: dict[str, Connection] = {}
-        self._pool = ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="nodes")
+        self._nodes: dict[str, _Node] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -43,25 +59,76 @@ class Nodes:
 
     def statuses(self, members: Sequence[Member], job_id: Bytes32) -> list[NodeStatus | None]:
         """What each member says of a job, in their order and unchecked; None from one that did not answer properly."""
-        for member in members:
-            if member.url not in self._connections:
-                self._connections[member.url] = Connection(
-                    member.url, service=NODE, timeout=self._timeout, transport=self._transport
-                )
-        return list(self._pool.map(lambda member: self._ask(member.url, job_id), members))
+        nodes = [self._node(member.url) for member in members]
+        asked = [node.ask(job_id) for node in nodes]
+        wait([one for node, one in zip(nodes, asked, strict=True) if one and not node.is_slow()], self._patience)
+        return [node.take(job_id, one) if one else None for node, one in zip(nodes, asked, strict=True)]
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for connection in self._connections.values():
-            connection.close()
+        for node in self._nodes.values():
+            node.close()
 
-    def _ask(self, url: str, job_id: Bytes32) -> NodeStatus | None:
-        try:
-            status = _status(self._connections[url], job_id)
-        except ServiceError as error:
-            log.info("node %s does not answer for job %s: %s", url, job_id, error)
+    def _node(self, url: str) -> _Node:
+        with self._lock:
+            if url not in self._nodes:
+                connection = Connection(url, service=NODE, timeout=self._timeout, transport=self._transport)
+                self._nodes[url] = _Node(connection, self._patience)
+            return self._nodes[url]
+
+
+class _Node:
+    """One node: the questions that it was asked, and whether it is worth waiting for."""
+
+    def __init__(self, connection: Connection, patience: float) -> None:
+        self._connection, self._patience = connection, patience
+        self._pool = ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="node")
+        self._asked: dict[Bytes32, Future[NodeStatus | None]] = {}
+        self._slow_until = 0.0
+        self._lock = threading.Lock()
+
+    def ask(self, job_id: Bytes32) -> Future[NodeStatus | None] | None:
+        """The question about a job, which may be under way already; None while there are too many."""
+        with self._lock:
+            if job_id not in self._asked:
+                if len(self._asked) >= _MOST_ASKED:
+                    self._asked = {job: asked for job, asked in self._asked.items() if not asked.done()}
+                if len(self._asked) >= _MOST_ASKED:
+                    return None
+                self._asked[job_id] = self._pool.submit(self._ask, job_id)
+            return self._asked[job_id]
+
+    def take(self, job_id: Bytes32, asked: Future[NodeStatus | None]) -> NodeStatus | None:
+        """The answer to a question, if it is there."""
+        if not asked.done():
+            self._slow_until = time.monotonic() + _SLOW_SECONDS
             return None
+        with self._lock:
+            if self._asked.get(job_id) is asked:
+                del self._asked[job_id]
+        return None if asked.cancelled() else asked.result()
+
+    def is_slow(self) -> bool:
+        """Whether it kept a caller waiting of late."""
+        return time.monotonic() < self._slow_until
+
+    def close(self) -> None:
+        """Close the connection; questions under way end with their deadline."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._connection.close()
+
+    def _ask(self, job_id: Bytes32) -> NodeStatus | None:
+        began = time.monotonic()
+        try:
+            status = _status(self._connection, job_id)
+        except ServiceError as error:
+            log.info("node %s does not answer for job %s: %s", self._connection.base, job_id, error)
+            return None
+        except Exception:
+            log.exception("node %s answers for job %s what nothing foresaw", self._connection.base, job_id)
+            return None
+        if time.monotonic() - began < self._patience:
+            self._slow_until = 0.0
         return status if status.job_id == job_id else None
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from sealmarket.chain import Chain, Mined, Sender
+from sealmarket.chain import IN_MEMORY, Chain, Mined, Sender, Sending
 from sealmarket.chain.calls import Call
 from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import PolicyDraft, policy_document
@@ -140,13 +140,23 @@ class Owner:
     """One owner's account on one market."""
 
     def __init__(
-        self, chain: Chain, account: LocalAccount, store: Store, api: MarketApi, *, development: bool = False
+        self,
+        chain: Chain,
+        account: LocalAccount,
+        store: Store,
+        api: MarketApi,
+        *,
+        development: bool = False,
+        sending: Sending = IN_MEMORY,
     ) -> None:
-        """``development``: the caller has started this chain, so its well-known keys may be used."""
+        """``development``: the caller has started this chain, so its well-known keys may be used.
+
+        ``sending``: where transactions are remembered, and the most that is paid for gas.
+        """
         self._chain = chain
         self._account = account
         self._store, self._api = store, api
-        self._sender = Sender(chain, account, development=development)
+        self._sender = Sender(chain, account, development=development, sending=sending)
 
     @property
     def address(self) -> Address:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sealmarket.chain import Account, Chain, Mined, Sender
+from sealmarket.chain import IN_MEMORY, Account, Chain, Mined, Sender, Sending
 from sealmarket.client.owner import new_salt
 from sealmarket.client.signing import sign
 from sealmarket.market_api.client import MarketApi
@@ -23,12 +23,23 @@ NOTHING = Wei(0)
 class Provider:
     """One provider's account on one market."""
 
-    def __init__(self, chain: Chain, account: LocalAccount, api: MarketApi, *, development: bool = False) -> None:
-        """``development``: the caller has started this chain, so its well-known keys may be used."""
+    def __init__(
+        self,
+        chain: Chain,
+        account: LocalAccount,
+        api: MarketApi,
+        *,
+        development: bool = False,
+        sending: Sending = IN_MEMORY,
+    ) -> None:
+        """``development``: the caller has started this chain, so its well-known keys may be used.
+
+        ``sending``: where transactions are remembered, and the most that is paid for gas.
+        """
         self._chain = chain
         self._account = account
         self._api = api
-        self._sender = Sender(chain, account, development=development)
+        self._sender = Sender(chain, account, development=development, sending=sending)
 
     @property
     def address(self) -> Address:

@@ -29,9 +29,12 @@ from sealmarket.chain.deploy import (
     write_book,
 )
 from sealmarket.chain.errors import DeploymentFailed
+from sealmarket.chain.fees import parse_limits
 from sealmarket.chain.keys import refuse_publicly_known
 from sealmarket.chain.model import Windows
+from sealmarket.chain.outbox import per_user_folder
 from sealmarket.chain.rpc import Rpc, quantity
+from sealmarket.chain.sender import Sending
 from sealmarket.client.accounts import load_account
 from sealmarket.operate.inspect import Remote, inspect, parse_finality
 from sealmarket.protocol.book import Committee, FinalityRule, Member
@@ -112,7 +115,16 @@ def _run(options: argparse.Namespace) -> int:
         return _dry_run(bill, options, account, found)
     _protect(out, progress, found.chain_id)
     patience = FINAL_SECONDS + _FINAL_WAITS * (found.final_seconds + found.block_seconds)
-    book = deploy(options.rpc, account, settings, progress=progress, report=bill.add, final_within=patience)
+    sending = Sending(per_user_folder(), parse_limits(options.max_fee, options.priority_fee))
+    book = deploy(
+        options.rpc,
+        account,
+        settings,
+        progress=progress,
+        report=bill.add,
+        final_within=patience,
+        sending=sending,
+    )
     write_book(out, book)
     bill.say(f"In all {bill.gas:,} gas, {_coins(bill.cost)} coins. The market is final; its address book is {out}")
     bill.say(f"Next: scripts/verify_deployment {out} --rpc {options.rpc}")
@@ -229,6 +241,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--fee", type=_fee, action="append", metavar="TOKEN=AMOUNT", help=text)
     add("--guardian", type=_address, metavar="ADDRESS", help="who may pause new matches (the deployer)")
     add("--committee-owner", type=_address, metavar="ADDRESS", help="who may appoint committees (the deployer)")
+    add("--max-fee", metavar="FEE", help="most for one gas, tip included: 30gwei, or 1500 in wei (1000gwei)")
+    add("--priority-fee", metavar="FEE", help="the tip for one gas (what recent blocks paid)")
     add("--dry-run", action="store_true", help="say what would be deployed where, and send nothing")
     add("--json", action="store_true", help="print one JSON document and nothing else")
     return parser

@@ -10,6 +10,7 @@ from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Membe
 from sealmarket.protocol.orders import AssetOrder, Request
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket_backend.index import IndexedAsset
+from sealmarket_backend.signatures import Signatures
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
     ZERO_HASH,
@@ -56,6 +57,11 @@ BOOK = AddressBook(
     backend="http://127.0.0.1:8400",
     committees=(COMMITTEE,),
 )
+
+
+def keys_only() -> Signatures:
+    """Signatures on a chain without contracts."""
+    return Signatures(BOOK, lambda _signer, _digest, _signature: False)
 
 
 def signature(word: TypedShape, key: coincurve.PrivateKey, book: AddressBook = BOOK) -> HexBytes:

@@ -56,7 +56,7 @@ def chain() -> MemoryChain:
 
 @pytest.fixture
 def backend(chain: MemoryChain, tmp_path: Path) -> Iterator[Backend]:
-    chain.has_code = lambda _account: False  # type: ignore[attr-defined]
+    chain.code = lambda _account, _block: b""  # type: ignore[attr-defined]
     made = Backend(chain, Silent(), tmp_path)  # type: ignore[arg-type]
     yield made
     made.stop()

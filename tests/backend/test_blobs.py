@@ -15,6 +15,8 @@ from sealmarket_backend import blobs as blobs_module
 from sealmarket_backend.api import create_app
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
+from sealmarket_backend.ledger import Ledger, StoreLimits
+from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.sealed.container import seal
@@ -23,8 +25,12 @@ DOCUMENT = b'{"a":1}'
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return Blobs(tmp_path)
+def blobs(tmp_path: Path, database: Database) -> Blobs:
+    return store(tmp_path, database)
+
+
+def store(folder: Path, database: Database) -> Blobs:
+    return Blobs(folder, Ledger(database, StoreLimits(), folder))
 
 
 def container() -> tuple[Bytes32, bytes]:
@@ -81,10 +87,10 @@ def test_nothing_of_a_rejected_blob_stays(blobs: Blobs, tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_what_a_crash_left_half_written_is_swept_away(tmp_path: Path) -> None:
-    Blobs(tmp_path)
+def test_what_a_crash_left_half_written_is_swept_away(tmp_path: Path, database: Database) -> None:
+    store(tmp_path, database)
     (tmp_path / "incoming" / "half").write_bytes(b"1")
-    Blobs(tmp_path)
+    store(tmp_path, database)
     assert not (tmp_path / "incoming" / "half").exists()
 
 

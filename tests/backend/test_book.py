@@ -20,18 +20,15 @@ from tests.backend.orders import (
     account,
     asset_order,
     compute,
+    keys_only,
     request,
     signature,
     signed_request,
 )
 
 
-def no_contract(_account: Address) -> bool:
-    return False
-
-
 def orders(database: Database) -> OrderBook:
-    return OrderBook(database, BOOK, is_contract=no_contract)
+    return OrderBook(database, keys_only())
 
 
 def test_a_request_signed_by_somebody_else_is_rejected(database: Database) -> None:
@@ -108,11 +105,6 @@ def test_an_account_whose_orders_expired_may_post_again(monkeypatch: pytest.Monk
     book.close_expired(NOW + 1000)
     book.add_compute_order(compute(expiry=NOW + 2000), NOW + 1000)
     assert len(book.open_compute_orders()) == 1
-
-
-def test_a_contract_wallets_request_waits_for_the_chain_to_judge_it(database: Database) -> None:
-    book = OrderBook(database, BOOK, is_contract=lambda _account: True)
-    assert book.add_request(signed_request(key=STRANGER), NOW) == request().struct_hash()
 
 
 def test_an_accepted_order_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from tests.backend.orders import (
     account,
     compute,
     indexed,
+    keys_only,
     request,
     signed_request,
 )
@@ -179,7 +180,7 @@ def test_tightened_terms_and_revocation_show_on_the_asset(chain: MemoryChain, in
 def test_cancelled_orders_leave_the_book_by_their_signers_word_only(
     chain: MemoryChain, database: Database, index: Index
 ) -> None:
-    book = OrderBook(database, BOOK, is_contract=lambda _account: False)
+    book = OrderBook(database, keys_only())
     asked, order = book.add_request(signed_request(), NOW), book.add_compute_order(compute(), NOW)
 
     def tell(name: str, **fields: object) -> None:
@@ -207,7 +208,7 @@ def test_jobs_are_found_by_provider_consumer_and_status(chain: MemoryChain, inde
 def test_a_rewritten_final_block_empties_the_index_and_opens_its_orders_again(
     chain: MemoryChain, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    book = OrderBook(database, BOOK, is_contract=lambda _account: False)
+    book = OrderBook(database, keys_only())
     asked = book.add_request(signed_request(), NOW)
     index = Index(database, chain, start=0)
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)

@@ -20,7 +20,18 @@ from sealmarket_backend.keeper import Keeper, quorum
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.numbers import JobId
-from tests.backend.orders import ASSET, BOOK, COMMITTEE, OWNER, account, asset_order, compute, indexed, signed_request
+from tests.backend.orders import (
+    ASSET,
+    BOOK,
+    COMMITTEE,
+    OWNER,
+    account,
+    asset_order,
+    compute,
+    indexed,
+    keys_only,
+    signed_request,
+)
 
 LATER = 1 << 40
 
@@ -107,7 +118,7 @@ def keeper_of(database: Database, contract: Contract, computes: list[int], *offe
     chain.market = MarketContract(BOOK.market, BOOK.chain_id)  # type: ignore[attr-defined]
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     chain.finalise()
-    book = OrderBook(database, BOOK, is_contract=lambda _account: False)
+    book = OrderBook(database, keys_only())
     for price in computes:
         book.add_compute_order(compute(price=Wei(price), expiry=LATER), 0)
     for offer in offers:
@@ -121,6 +132,37 @@ def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one(databa
     contract = Contract({1: NO_STAKE})
     keeper_of(database, contract, [1, 40]).turn()
     assert contract.matched == [(40, 0)]
+
+
+def test_one_bad_entry_of_each_kind_ends_no_turn(database: Database) -> None:
+    contract = Contract({})
+    keeper = keeper_of(database, contract, [40])
+    with database.write() as connection:
+        for table, key in (("requests", "request_hash"), ("compute_orders", "order_hash")):
+            connection.execute(
+                f"INSERT INTO {table} ({key}, body, account, sequence) VALUES (?, ?, ?, 0)",
+                (bytes(32), b'{"damaged', bytes(20)),
+            )
+        connection.execute(
+            "INSERT INTO jobs (job_id, request_hash, provider, consumer, status, spec) VALUES (?, ?, ?, ?, 1, ?)",
+            (bytes(32), bytes(32), bytes(20), bytes(20), b"[]"),
+        )
+    keeper.turn()
+    assert contract.matched == [(40, 0)]
+
+
+def test_a_step_that_fails_as_nothing_foresaw_ends_no_turn(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
+    contract = Contract({})
+    keeper = keeper_of(database, contract, [40])
+    keeper._orders.add_request(signed_request(expiry=LATER, salt=Uint(1)), 0)
+    send, failures = contract.send, [RuntimeError("nothing foresaw this")]
+    monkeypatch.setattr(contract, "send", lambda call: send(call) if not failures else raise_(failures.pop()))
+    keeper.turn()
+    assert contract.matched == [(40, 0)]
+
+
+def raise_(error: Exception) -> None:
+    raise error
 
 
 def test_many_offers_without_stake_only_take_more_turns(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from sealmarket.chain.deploy import write_book
+from sealmarket.chain.fees import FeeLimits, parse_fee, parse_limits
 from sealmarket.cli._options import Usage, amount, coins
 from sealmarket.cli.main import main
 from sealmarket.receipts.bundle import write_proof
+from sealmarket_enclave.protocol.errors import MalformedDocument
 from tests.client.bundles import Case
 
 ID = "0x" + "11" * 32
@@ -150,3 +152,15 @@ def test_an_offline_proof_is_consistent_and_says_that_it_is_not_proven(
 def test_an_address_book_is_shown(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said, _ = run(["chain", "book", "--book", str(book), "--json"], capsys)
     assert (code, json.loads(said)["chainId"]) == (0, 31337)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "30 GWEI", "1.0000000001gwei", "9" * 31, "١gwei"])
+def test_a_fee_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(MalformedDocument, match="write 30gwei"):
+        parse_fee(text)
+
+
+def test_a_fee_is_exact_and_what_is_absent_has_its_default() -> None:
+    assert [parse_fee(text) for text in ("1500", "30gwei", "0.000000001 gwei")] == [1500, 30 * 10**9, 1]
+    assert parse_limits(None, "") == FeeLimits()
+    assert parse_limits("2gwei", "1") == FeeLimits(2 * 10**9, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from sealmarket.client.nodes import Nodes, check_decision, signed_decisions
 from sealmarket.protocol.book import Member
 from sealmarket.protocol.wire import NodeStatus, SignedDecision
 from sealmarket.service.errors import ContentMismatch
-from sealmarket_enclave.protocol.codec import HexBytes
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused
@@ -88,6 +89,56 @@ def test_nodes_are_asked_at_the_same_time(case: Case) -> None:
         return said(case)
 
     assert Committee(case, {f"node-{n}": wait_for_the_others for n in range(3)}).asked() == [status(case)] * 3
+
+
+def asked_of(case: Case, handle: Callable[[httpx.Request], httpx.Response], **options: Any) -> Nodes:
+    return Nodes(transport=httpx.MockTransport(handle), **options)
+
+
+def members(case: Case) -> list[Member]:
+    return [replace(case.committee.members[0], url=f"http://node-{n}") for n in range(3)]
+
+
+def test_a_node_that_holds_its_askers_up_costs_a_turn_over_many_jobs_its_patience_once(case: Case) -> None:
+    go_on = threading.Event()
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "node-1":
+            go_on.wait(5)
+        return said(case, job_id=JobId(Bytes32.parse(request.url.path.rsplit("/", 1)[1])))
+
+    with asked_of(case, handle, patience=0.2) as nodes:
+        began = time.monotonic()
+        for number in range(20):
+            heard = nodes.statuses(members(case), keccak(bytes([number])))
+            assert [one is not None for one in heard][1] is False
+        assert time.monotonic() - began < 2
+        go_on.set()
+
+
+def test_an_answer_that_comes_late_is_there_at_the_next_call(case: Case) -> None:
+    go_on, answered = threading.Event(), threading.Event()
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        go_on.wait(5)
+        answered.set()
+        return said(case)
+
+    with asked_of(case, handle, patience=0.05) as nodes:
+        assert nodes.statuses(members(case)[:1], case.job_id) == [None]
+        go_on.set()
+        assert answered.wait(5)
+        deadline = time.monotonic() + 5
+        while (heard := nodes.statuses(members(case)[:1], case.job_id)) == [None] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert heard == [status(case)]
+
+
+def test_a_node_whose_answer_fails_as_nothing_foresaw_is_silent_and_the_others_are_heard(case: Case) -> None:
+    def run_out_of_memory() -> httpx.Response:
+        raise MemoryError
+
+    assert Committee(case, {"node-1": run_out_of_memory}).asked() == [status(case), None, status(case)]
 
 
 def test_a_decision_by_somebody_outside_the_committee_is_refused(case: Case) -> None:

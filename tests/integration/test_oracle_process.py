@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,3 +119,25 @@ def test_a_node_that_accepts_simulated_evidence_must_name_the_root(installed: In
     )
     assert started.returncode == 1
     assert "names no development root" in started.stderr
+
+
+def test_a_second_process_on_a_nodes_state_is_refused_and_names_the_first(installed: Installed) -> None:
+    first = installed.start()
+    second = subprocess.run(
+        [*COMMAND, "run", "--config", installed.config], check=False, capture_output=True, text=True, timeout=60
+    )
+    first.stop()
+    assert second.returncode != 0
+    assert f"process {first.pid} already runs on" in second.stderr
+
+
+def test_1100_idle_connections_to_a_node_with_1024_descriptors_do_not_silence_it(installed: Installed) -> None:
+    node = installed.start()
+    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+    host, port = installed.member.url.removeprefix("http://").split(":")
+    with ExitStack() as held:
+        for _ in range(1100):
+            held.enter_context(socket.create_connection((host, int(port)), timeout=5))
+        assert decode(Health, installed.get("/healthz")).status in ("ok", "starting")
+        assert len(list(Path(f"/proc/{node.pid}/fd").iterdir())) < 200
+    node.stop()

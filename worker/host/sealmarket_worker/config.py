@@ -10,6 +10,8 @@ image = ""                      # the enclave image; "" assembles the installed 
 driver = "virtual"              # how enclaves are launched: an installed driver
 tee = "tdx"
 max_jobs = 2
+max_fee = ""                    # most for one gas, tip included: "30gwei", or wei; "" is 1000gwei
+priority_fee = ""               # the tip; "" offers what recent blocks paid
 development_chain = false       # true only where this machine started the chain: allows publicly known keys
 
 [limits]                        # a job beyond them is quoted and declined, at no cost to this provider
@@ -30,6 +32,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from sealmarket.chain.fees import FeeLimits, parse_limits
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -61,6 +64,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     development_chain: bool = False
     store: str = ""
     settle_patience_seconds: float = 20.0
+    max_fee: str = ""
+    priority_fee: str = ""
     limits: _Limits = _Limits()
 
 
@@ -81,6 +86,7 @@ class WorkerConfig:
     development_chain: bool = False
     store: str = ""
     settle_patience_seconds: float = 20.0
+    fees: FeeLimits = field(default_factory=FeeLimits)
     limits: OperatorLimits = field(default_factory=OperatorLimits)
 
     @property
@@ -138,8 +144,16 @@ def load_config(path: Path) -> WorkerConfig:
         development_chain=file.development_chain,
         store=file.store,
         settle_patience_seconds=file.settle_patience_seconds,
+        fees=_fees(path, file),
         limits=_limits(path, file.limits),
     )
+
+
+def _fees(path: Path, file: _File) -> FeeLimits:
+    try:
+        return parse_limits(file.max_fee, file.priority_fee)
+    except MalformedDocument as error:
+        raise ConfigInvalid(path, f"max_fee, priority_fee: {error}") from error
 
 
 def _limits(path: Path, said: _Limits) -> OperatorLimits:

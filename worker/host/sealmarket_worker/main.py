@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 
-from sealmarket.chain import Chain, Sender
+from sealmarket.chain import Chain, Sender, Sending
 from sealmarket.client import signing
-from sealmarket.client.nodes import Nodes
+from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
+from sealmarket.serving.lock import only_process
 from sealmarket.store.blobs import Store
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.config import WorkerConfig
@@ -25,6 +26,7 @@ from sealmarket_worker.transactions import ChainTransactions
 
 PROGRESS = "progress.jsonl"
 JOURNAL = "journal.sqlite"
+OUTBOX = "outbox"
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +37,21 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
     Raises:
         ConfigInvalid: a key file that others can read, or a TEE that the driver does not have.
         DriverMissing: the driver is not installed.
-        ChainError: the chain is another one, or the account is a publicly known one.
+        ChainError: the chain is another one, the account is a publicly known one, or its outbox is damaged.
+        StateInUse: another process runs on the state folder.
     """
-    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     account = config.account()
     factory = driver_named(config.driver, config.tee)
     with (
+        only_process(config.state),
         closing(Chain(config.book, config.rpc)) as chain,
         Journal(config.state / JOURNAL) as journal,
         closing(Store(config.store_url)) as store,
-        closing(Nodes()) as nodes,
+        closing(Nodes(patience=POLL_PATIENCE_SECONDS)) as nodes,
     ):
-        sender = Sender(chain, account, development=config.development_chain)
+        sending = Sending(config.state / OUTBOX, config.fees)
+        sender = Sender(chain, account, development=config.development_chain, sending=sending)
+        sender.recover()
         image = config.image or build_image(config.state / "image")
         settings = DriverSettings(tee=config.tee, device=config.device, image=image, interpreter=base_interpreter())
         host = HostContext(

@@ -1,0 +1,163 @@
+"""Who put how many bytes into the store, and what there is still room for.
+
+An uploader is a peer, as the server counts it. Bytes count from the moment they arrive, so uploads under way are
+bounded too, and each blob counts a block more than its bytes, so that many empty ones are not free.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealmarket_backend.errors import StoreFull, TooMany
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Bytes32
+
+PREFIX = "SEALMARKET_STORE_"
+"""Each limit can be set in the environment: this, and its name in capitals."""
+BLOCK = 4096
+_LATER_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLimits:
+    """Sizes in bytes, times in seconds."""
+
+    total_bytes: int = 512 << 30
+    peer_bytes: int = 128 << 30
+    spare_bytes: int = 256 << 20
+    """Of the disk, which uploads never fill."""
+    uploads: int = 32
+    """At once, in all."""
+    uploads_per_peer: int = 8
+    unreferenced_seconds: int = 7 * 86400
+    """How long a blob stays that no asset, order or job names."""
+
+
+class Upload:
+    """One upload under way."""
+
+    def __init__(self, ledger: Ledger, peer: str) -> None:
+        self._ledger, self.peer = ledger, peer
+        self.taken = 0
+
+    def take(self, size: int) -> None:
+        """Count bytes before they are written. Raises :class:`StoreFull`."""
+        self._ledger.take(self.peer, size)
+        self.taken += size
+
+
+class Ledger:
+    """The store's account book, in the table ``uploads``. ``clock`` gives seconds since 1970."""
+
+    def __init__(
+        self, database: Database, limits: StoreLimits, folder: Path, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database, self.limits, self._folder, self._clock = database, limits, folder, clock
+        self._lock = threading.Lock()
+        rows = database.rows("SELECT peer, SUM(bytes) AS bytes FROM uploads GROUP BY peer")
+        self._used = Counter({str(row["peer"]): int(row["bytes"]) for row in rows})
+        self._under_way: Counter[str] = Counter()
+
+    @contextmanager
+    def upload(self, peer: str) -> Iterator[Upload]:
+        """A place for one upload. What it took is given back with the block, unless :meth:`keep` took it over.
+
+        Raises:
+            TooMany: too many uploads at once.
+            StoreFull: no room for another blob.
+        """
+        self._begin(peer)
+        made = Upload(self, peer)
+        try:
+            made.take(BLOCK)
+            yield made
+        finally:
+            self._end(made)
+
+    def take(self, peer: str, size: int) -> None:
+        """Count bytes of a peer. Raises :class:`StoreFull`."""
+        with self._lock:
+            if self._used[peer] + size > self.limits.peer_bytes:
+                raise StoreFull(
+                    f"{peer} has put {self._used[peer]} bytes here, and may put {self.limits.peer_bytes}",
+                    remedy="use another store, or wait until what no asset or job names has expired",
+                )
+            if self._free() < size:
+                raise StoreFull("the store is full", remedy="use another store, or ask its operator for room")
+            self._used[peer] += size
+
+    def keep(self, upload: Upload, kind: str, name: Bytes32) -> None:
+        """Record a blob that is on disk now. One that was there stays its first uploader's, and is new again."""
+        now = int(self._clock())
+        with self._database.write() as connection:
+            fresh = connection.execute(
+                "INSERT OR IGNORE INTO uploads (kind, name, peer, bytes, stored_at) VALUES (?, ?, ?, ?, ?)",
+                (kind, name, upload.peer, upload.taken, now),
+            ).rowcount
+            if not fresh:
+                connection.execute("UPDATE uploads SET stored_at = ? WHERE kind = ? AND name = ?", (now, kind, name))
+        if fresh:
+            upload.taken = 0
+
+    def drop(self, kind: str, name: Bytes32, since: int) -> bool:
+        """Forget a blob that was not put again after ``since``; false where it was."""
+        with self._database.write() as connection:
+            row = connection.execute(
+                "DELETE FROM uploads WHERE kind = ? AND name = ? AND stored_at <= ? RETURNING peer, bytes",
+                (kind, name, since),
+            ).fetchone()
+        if row is not None:
+            with self._lock:
+                self._used[row["peer"]] -= row["bytes"]
+        return row is not None
+
+    def expired(self) -> tuple[int, list[tuple[str, Bytes32]]]:
+        """Blobs that are old enough to go, and since when they have to be there."""
+        since = int(self._clock()) - self.limits.unreferenced_seconds
+        rows = self._database.rows("SELECT kind, name FROM uploads WHERE stored_at <= ?", since)
+        return since, [(row["kind"], Bytes32(row["name"])) for row in rows]
+
+    def adopt(self, files: Iterable[tuple[str, Bytes32, int]]) -> None:
+        """Record files that no row names, as from before there was a ledger. They count for no peer's quota."""
+        with self._database.write() as connection:
+            for kind, name, size in files:
+                added = connection.execute(
+                    "INSERT OR IGNORE INTO uploads (kind, name, peer, bytes, stored_at) VALUES (?, ?, '', ?, ?)",
+                    (kind, name, size + BLOCK, int(self._clock())),
+                ).rowcount
+                self._used[""] += (size + BLOCK) * added
+
+    def health(self) -> dict[str, int]:
+        """Bytes in use and free, for everybody to see."""
+        with self._lock:
+            return {"bytesUsed": self._used.total(), "bytesFree": max(0, self._free())}
+
+    def _free(self) -> int:
+        disk = os.statvfs(self._folder)
+        return min(
+            self.limits.total_bytes - self._used.total(), disk.f_bavail * disk.f_frsize - self.limits.spare_bytes
+        )
+
+    def _begin(self, peer: str) -> None:
+        with self._lock:
+            if self._under_way[peer] >= self.limits.uploads_per_peer:
+                raise TooMany(f"{peer} has {self._under_way[peer]} uploads under way", _LATER_SECONDS)
+            if self._under_way.total() >= self.limits.uploads:
+                raise TooMany("too many uploads are under way", _LATER_SECONDS)
+            self._under_way[peer] += 1
+
+    def _end(self, upload: Upload) -> None:
+        with self._lock:
+            self._used[upload.peer] -= upload.taken
+            self._under_way[upload.peer] -= 1
+            if not self._under_way[upload.peer]:
+                del self._under_way[upload.peer]
+            if not self._used[upload.peer]:
+                del self._used[upload.peer]

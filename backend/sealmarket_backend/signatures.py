@@ -1,0 +1,72 @@
+"""Who signed: an account's key, or its contract (ERC-1271), which costs a call of the chain and so is rationed.
+
+Nothing counts as signed before this check, so a stranger cannot use up the quota of an account.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sealmarket.protocol.book import AddressBook
+from sealmarket.serving.rates import UNKNOWN_PEER, Rates
+from sealmarket_backend.errors import Rejected, TooMany
+from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover
+
+CHECKS_PER_SECOND, CHECK_BURST = 1.0, 30
+"""How many contracts one peer may have asked."""
+CHECKS_AT_ONCE = 4
+"""By all peers: a slow chain must not hold every thread of the server."""
+
+ContractCheck = Callable[[Address, Bytes32, bytes], bool]
+
+
+class Signatures:
+    """Checks signatures of one market. ``contract_accepts`` asks a contract, and may raise ChainError."""
+
+    def __init__(self, addresses: AddressBook, contract_accepts: ContractCheck, rates: Rates | None = None) -> None:
+        self._addresses = addresses
+        self._contract_accepts = contract_accepts
+        self._rates = rates or Rates(CHECKS_PER_SECOND, CHECK_BURST)
+        self._places = threading.BoundedSemaphore(CHECKS_AT_ONCE)
+
+    def require(self, statement: TypedShape, signature: bytes, signer: Address, peer: str = UNKNOWN_PEER) -> bool:
+        """Refuse what ``signer`` did not sign; returns whether a contract answered for it.
+
+        Raises:
+            Rejected: neither that account's key nor its contract.
+            TooMany: this peer, or all together, have had too many contracts asked.
+            ChainError: the chain cannot be read.
+        """
+        digest = statement.digest(self._addresses.chain_id, self._addresses.market)
+        found = _recovered(digest, signature)
+        if found == signer:
+            return False
+        with self._place(peer):
+            if self._contract_accepts(signer, digest, signature):
+                return True
+        raise Rejected(
+            f"expected a signature by {signer.checksum}, found one by {found.checksum if found else 'no key'}",
+            remedy=f"sign for chain {self._addresses.chain_id} and market {self._addresses.market.checksum}",
+        )
+
+    @contextmanager
+    def _place(self, peer: str) -> Iterator[None]:
+        if wait := self._rates.wait_for(peer):
+            raise TooMany(f"{peer} had too many signatures checked by contracts", wait)
+        if not self._places.acquire(blocking=False):
+            raise TooMany("too many signatures are being checked by contracts", 1)
+        try:
+            yield
+        finally:
+            self._places.release()
+
+
+def _recovered(digest: Bytes32, signature: bytes) -> Address | None:
+    try:
+        return recover(digest, signature)
+    except SignatureRefused:
+        return None

@@ -1,0 +1,63 @@
+"""Takes blobs out of the store that no asset, open order or job names, directly or by a document that is named.
+
+What a text names is every 32-byte value in it, which is more than the blobs that it means: nothing is taken away that
+somebody may still look for.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from sealmarket_backend.blobs import Blobs, Kind
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Bytes32
+
+_NAME = re.compile(rb"0x([0-9a-f]{64})(?![0-9a-f])")
+_TEXTS = (
+    "SELECT body FROM requests WHERE state = 'open'",
+    "SELECT body FROM compute_orders WHERE state = 'open'",
+    "SELECT body FROM asset_orders WHERE state = 'open'",
+    "SELECT seal FROM assets",
+    "SELECT terms FROM assets",
+    "SELECT spec FROM jobs",
+    "SELECT facts FROM jobs",
+    "SELECT body FROM envelopes",
+    "SELECT body FROM results",
+)
+log = logging.getLogger(__name__)
+
+
+def sweep(database: Database, blobs: Blobs) -> int:
+    """Remove what is old enough and not named; returns how many blobs. Call it while the index is up to date."""
+    since, candidates = blobs.ledger.expired()
+    if not candidates:
+        return 0
+    named = _named(database, blobs)
+    gone = sum(blobs.remove(Kind(kind), name, since) for kind, name in candidates if name not in named)
+    if gone:
+        log.info("%d blobs that nothing names are gone after %d s", gone, blobs.ledger.limits.unreferenced_seconds)
+    return gone
+
+
+def _named(database: Database, blobs: Blobs) -> set[bytes]:
+    found = {bytes(row["name"]) for row in database.rows("SELECT name FROM kept")}
+    for query in _TEXTS:
+        for row in database.each(query):
+            found |= _names(row[0])
+    unread = list(found)
+    while unread:
+        fresh = _names(_document(blobs, unread.pop())) - found
+        found |= fresh
+        unread.extend(fresh)
+    return found
+
+
+def _document(blobs: Blobs, name: bytes) -> bytes:
+    path = blobs.file(Kind.DOCUMENTS, Bytes32(name))
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _names(text: bytes | str) -> set[bytes]:
+    raw = text.encode() if isinstance(text, str) else text
+    return {bytes.fromhex(match.decode()) for match in _NAME.findall(raw)}

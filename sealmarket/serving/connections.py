@@ -1,0 +1,160 @@
+"""The connections of one listener: how many, how many a peer, and how long each may wait without a request.
+
+A connection goes ``heading -> busy -> idle -> heading``. A newcomer beyond a limit takes the place of the oldest
+connection that never sent a request, else of the oldest idle one; where all are busy it is refused with 503. So who
+opens connections and says nothing displaces its own, and who asks at once is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from typing import Any
+
+from sealmarket.serving.limits import ServerLimits
+from sealmarket.serving.rates import UNKNOWN_PEER, peer_of
+
+Endpoint = tuple[str, int]
+_LATER = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class State(IntEnum):
+    """Where a connection stands, in the order in which it makes room for others."""
+
+    NEW = 0
+    IDLE = 1
+    HEADING = 2
+    BUSY = 3
+
+
+class Connections:
+    """Counts the connections of one listener. ``inner`` makes the protocol that reads a connection."""
+
+    def __init__(self, limits: ServerLimits, inner: Callable[..., asyncio.Protocol]) -> None:
+        self.limits = limits
+        self._inner = inner
+        self._open: dict[Endpoint, Guarded] = {}
+        self._peers: dict[str, dict[Endpoint, Guarded]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def protocol(self, **options: Any) -> asyncio.Protocol:
+        """The protocol of one connection, as a server asks for it."""
+        return Guarded(self, self._inner(**options))
+
+    def admit(self, one: Guarded) -> bool:
+        """Take a connection, if there is room or some can be made."""
+        mine = self._peers.get(one.peer, {})
+        trusted = one.endpoint[0] in self.limits.trusted_proxies
+        if not trusted and len(mine) >= self.limits.connections_per_peer and not self._make_room(mine.values()):
+            return False
+        if len(self._open) >= self.limits.connections and not self._make_room(self._largest()):
+            return False
+        self._open[one.endpoint] = self._peers.setdefault(one.peer, {})[one.endpoint] = one
+        return True
+
+    def leave(self, one: Guarded) -> None:
+        """Forget a connection."""
+        if self._open.get(one.endpoint) is one:
+            del self._open[one.endpoint]
+            del self._peers[one.peer][one.endpoint]
+            if not self._peers[one.peer]:
+                del self._peers[one.peer]
+
+    def busy(self, endpoint: Endpoint) -> None:
+        """The headers of a request are here: from now on its body has the deadlines."""
+        if one := self._open.get(endpoint):
+            one.enter(State.BUSY, None)
+
+    def rest(self, endpoint: Endpoint) -> None:
+        """A request is answered."""
+        if one := self._open.get(endpoint):
+            one.enter(State.IDLE, self.limits.idle_seconds)
+
+    def abort(self, endpoint: Endpoint) -> None:
+        """End a connection at once."""
+        if one := self._open.get(endpoint):
+            one.abort()
+
+    def _largest(self) -> Iterable[Guarded]:
+        return max(self._peers.values(), key=len, default={}).values()
+
+    @staticmethod
+    def _make_room(among: Iterable[Guarded]) -> bool:
+        oldest = min(among, key=lambda one: one.state, default=None)
+        if oldest is None or oldest.state is State.BUSY:
+            return False
+        oldest.abort()
+        return True
+
+
+class Guarded(asyncio.Protocol):
+    """One connection: passes everything on to the inner protocol, and ends what waits too long."""
+
+    def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
+        self._connections, self._inner = connections, inner
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.endpoint: Endpoint = (UNKNOWN_PEER, 0)
+        self.peer = UNKNOWN_PEER
+        self.state = State.NEW
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit a connection, or say that it is too many."""
+        assert isinstance(transport, asyncio.Transport)
+        name = transport.get_extra_info("peername")
+        if isinstance(name, tuple):
+            self.endpoint, self.peer = (str(name[0]), int(name[1])), peer_of(str(name[0]))
+        if not self._connections.admit(self):
+            transport.write(_LATER)
+            transport.close()
+            return
+        self._transport = transport
+        self.enter(State.NEW, self._connections.limits.header_seconds)
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes on; the first of a later request start its deadline."""
+        if self._transport is None:
+            return
+        if self.state is State.IDLE:
+            self.enter(State.HEADING, self._connections.limits.header_seconds)
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Pass the end on."""
+        return self._inner.eof_received() if self._transport else None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._leave()
+        if self._transport is not None:
+            self._inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Pass on that the reader is slow."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that the reader goes on."""
+        self._inner.resume_writing()
+
+    def enter(self, state: State, seconds: float | None) -> None:
+        """Be in a state, for at most so many seconds."""
+        self.state = state
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.abort) if seconds is not None else None
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._leave()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _leave(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._connections.leave(self)

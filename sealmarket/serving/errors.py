@@ -1,0 +1,53 @@
+"""Why a program does not start to serve.
+
+ServingError
+├── LimitInvalid        a limit in the environment is no number in its range
+├── AddressTaken        the address cannot be bound
+├── TooFewDescriptors   the system allows fewer open files than the limits need
+└── StateInUse          another process runs on the state folder
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sealmarket_enclave.protocol.errors import SealmarketError
+
+
+class ServingError(SealmarketError):
+    """A program cannot serve as it is configured."""
+
+
+class LimitInvalid(ServingError):
+    """A limit in the environment is no number in its range."""
+
+    def __init__(self, name: str, found: str) -> None:
+        super().__init__(f"{name} is a positive number, found {found[:40]!r}", remedy="correct it, or unset it")
+
+
+class AddressTaken(ServingError):
+    """The address cannot be bound."""
+
+    def __init__(self, host: str, port: int, detail: str) -> None:
+        super().__init__(f"cannot listen on {host}:{port}: {detail}", remedy="stop what serves there, or choose a port")
+
+
+class TooFewDescriptors(ServingError):
+    """The system allows fewer open files than the limits need."""
+
+    def __init__(self, needed: int, allowed: int) -> None:
+        super().__init__(
+            f"the limits take {needed} open files, the system allows {allowed}",
+            remedy="raise the hard limit (ulimit -Hn, LimitNOFILE=), or lower SEALMARKET_SERVER_CONNECTIONS",
+        )
+
+
+class StateInUse(ServingError):
+    """Another process runs on the state folder."""
+
+    def __init__(self, folder: Path, pid: str) -> None:
+        super().__init__(
+            f"process {pid} already runs on {folder}",
+            remedy="stop it first, or give this one a state folder of its own",
+        )
+        self.folder, self.pid = folder, pid

@@ -1,0 +1,151 @@
+"""The requests of one listener: how many a peer, how large, and how slowly their bodies may come (ASGI).
+
+An application finds out who asks with :func:`peer_in`. What it answers after a request was cut off is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from sealmarket.protocol.wire import Problem
+from sealmarket.serving.connections import Connections, Endpoint
+from sealmarket.serving.rates import UNKNOWN_PEER, Rates, forwarded_peer
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_PEER = "sealmarket.peer"
+_READING = {"GET", "HEAD"}
+
+
+def peer_in(scope: Scope) -> str:
+    """Who sent a request, as its rate is counted."""
+    found = scope.get(_PEER)
+    return found if isinstance(found, str) else UNKNOWN_PEER
+
+
+class BoundedRequests:
+    """An application behind limits."""
+
+    def __init__(self, app: App, connections: Connections) -> None:
+        limits = connections.limits
+        self._app, self._connections, self._limits = app, connections, limits
+        self._all = Rates(limits.requests_per_second, limits.request_burst)
+        self._writes = Rates(limits.writes_per_second, limits.write_burst)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        endpoint: Endpoint = tuple(scope.get("client") or (UNKNOWN_PEER, 0))
+        self._connections.busy(endpoint)
+        try:
+            await self._bounded(scope, _Exchange(receive, send, self._connections, endpoint))
+        finally:
+            self._connections.rest(endpoint)
+
+    async def _bounded(self, scope: Scope, exchange: _Exchange) -> None:
+        headers = dict(scope["headers"])
+        forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
+        peer = forwarded_peer(exchange.endpoint[0], forwarded, self._limits.trusted_proxies)
+        scope[_PEER] = peer
+        if wait := self._wait(scope["method"], peer):
+            exchange.refuse(429, f"more requests by {peer} than this server takes", wait)
+        elif _announced(headers) > self._limits.body_bytes:
+            exchange.refuse_size()
+        else:
+            await exchange.run(self._app, scope)
+        await exchange.finish()
+
+    def _wait(self, method: str, peer: str) -> float:
+        wait = self._all.wait_for(peer)
+        return wait if wait or method in _READING else self._writes.wait_for(peer)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, receive: Receive, send: Send, connections: Connections, endpoint: Endpoint) -> None:
+        self._receive, self._send = receive, send
+        self._connections, self._limits = connections, connections.limits
+        self.endpoint = endpoint
+        self._began = asyncio.get_running_loop().time()
+        self._received = 0
+        self._whole = self._started = self._cut = False
+        self._refusal: tuple[int, str, float] | None = None
+
+    async def run(self, app: App, scope: Scope) -> None:
+        """Let the application answer. What it raises because a request was cut off is no failure of its own."""
+        try:
+            await app(scope, self.receive, self.send)
+        except Exception:
+            if not self._cut:
+                raise
+
+    async def receive(self) -> Message:
+        """A piece of the body, in time and within the size; else the end of the connection."""
+        try:
+            message = await asyncio.wait_for(self._receive(), self._patience())
+        except TimeoutError:
+            return self.refuse(408, "the body came too slowly", 1)
+        if message["type"] != "http.request":
+            self._cut = True
+            return message
+        self._received += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        return self.refuse_size() if self._received > self._limits.body_bytes else message
+
+    async def send(self, message: Message) -> None:
+        """A piece of the answer, which its reader has to take in time."""
+        if self._refusal is not None and not self._started:
+            return
+        self._started = True
+        try:
+            await asyncio.wait_for(self._send(message), self._limits.stall_seconds)
+        except TimeoutError:
+            self._cut = True
+            self._connections.abort(self.endpoint)
+
+    def refuse(self, status: int, detail: str, wait: float = 0) -> Message:
+        """Cut the request off, with this answer if none began."""
+        self._cut = True
+        self._refusal = (status, detail, wait)
+        return {"type": "http.disconnect"}
+
+    def refuse_size(self) -> Message:
+        """Cut a request off for its size."""
+        return self.refuse(413, f"a body has at most {self._limits.body_bytes} bytes here")
+
+    async def finish(self) -> None:
+        """Send the refusal, if there is one and nothing was sent yet."""
+        refusal, self._refusal = self._refusal, None
+        if refusal is None or self._started:
+            return
+        status, detail, wait = refusal
+        body = Problem(title=f"HTTP {status}", detail=detail, remedy=_remedy(wait)).canonical()
+        headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+        headers += [(b"content-length", b"%d" % len(body))]
+        headers += [(b"retry-after", b"%d" % math.ceil(wait))] if wait else []
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+    def _patience(self) -> float | None:
+        if self._whole:
+            return None
+        limits = self._limits
+        end = self._began + limits.body_seconds + self._received / limits.body_pace
+        return max(0.0, min(limits.stall_seconds, end - asyncio.get_running_loop().time()))
+
+
+def _announced(headers: MutableMapping[bytes, bytes]) -> int:
+    text = headers.get(b"content-length", b"0")
+    return int(text) if text.isdigit() and len(text) < 20 else 0
+
+
+def _remedy(wait: float) -> str:
+    return f"try again in {math.ceil(wait)} s" if wait else "send less"

@@ -1,0 +1,114 @@
+"""An order in a contract's name enters after the contract accepted it, and only then counts against its quota."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from msgspec.structs import replace
+
+from sealmarket.serving.rates import Rates
+from sealmarket_backend import book as book_module
+from sealmarket_backend import signatures as signatures_module
+from sealmarket_backend.book import OrderBook
+from sealmarket_backend.errors import Rejected, TooMany
+from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
+from tests.backend.orders import BOOK, CONSUMER, NOW, STRANGER, account, compute, request, signed_request
+
+WALLET = Address(b"\x5a" * 20)
+GOOD = HexBytes(b"the wallet's own kind of signature")
+
+
+class Wallet:
+    """A contract that accepts one signature, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def accepts(self, signer: Address, _digest: Bytes32, signature: bytes) -> bool:
+        self.asked += 1
+        return (signer, signature) == (WALLET, GOOD)
+
+
+@pytest.fixture
+def wallet() -> Wallet:
+    return Wallet()
+
+
+@pytest.fixture
+def book(database: Database, wallet: Wallet) -> OrderBook:
+    return OrderBook(database, Signatures(BOOK, wallet.accepts, Rates(1, 5, clock=lambda: 0.0)))
+
+
+def test_unsigned_orders_in_a_contracts_name_are_refused_and_use_up_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, book: OrderBook
+) -> None:
+    monkeypatch.setattr(book_module, "MAX_OPEN_ORDERS_PER_ACCOUNT", 1)
+    for salt in range(3):
+        forged = replace(compute(provider=WALLET, salt=Uint(salt)), signature=HexBytes(bytes(65)))
+        with pytest.raises(Rejected, match="expected a signature by"):
+            book.add_compute_order(forged, NOW)
+    assert book.add_compute_order(replace(compute(provider=WALLET), signature=GOOD), NOW)
+    assert len(book.open_compute_orders()) == 1
+
+
+def test_a_peer_that_has_contracts_asked_too_often_has_to_wait_and_others_do_not(
+    book: OrderBook, wallet: Wallet
+) -> None:
+    forged = signed_request(key=STRANGER)
+    for _ in range(5):
+        with pytest.raises(Rejected):
+            book.add_request(forged, NOW, "192.0.2.1")
+    with pytest.raises(TooMany, match=r"192\.0\.2\.1") as refused:
+        book.add_request(forged, NOW, "192.0.2.1")
+    assert (refused.value.retry_after, wallet.asked) == (1, 5)
+    with pytest.raises(Rejected):
+        book.add_request(forged, NOW, "192.0.2.2")
+
+
+def test_contracts_that_answer_slowly_hold_up_only_so_many_threads(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    monkeypatch.setattr(signatures_module, "CHECKS_AT_ONCE", 1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> bool:
+        begun.set()
+        return not go_on.wait(5)
+
+    book = OrderBook(database, Signatures(BOOK, slow))
+    forged = signed_request(key=STRANGER)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(book.add_request, forged, NOW)
+        assert begun.wait(5)
+        with pytest.raises(TooMany, match="too many signatures"):
+            book.add_request(forged, NOW)
+        go_on.set()
+        with pytest.raises(Rejected):
+            first.result(5)
+
+
+def test_a_contract_has_one_open_order_a_salt(book: OrderBook) -> None:
+    book.add_compute_order(replace(compute(provider=WALLET), signature=GOOD), NOW)
+    with pytest.raises(Rejected, match="salt 0 already"):
+        book.add_compute_order(replace(compute(provider=WALLET, price=Wei(7)), signature=GOOD), NOW)
+    book.add_compute_order(replace(compute(provider=WALLET, salt=Uint(1)), signature=GOOD), NOW)
+    book.add_compute_order(replace(compute(provider=WALLET), signature=GOOD), NOW)
+    assert len(book.open_compute_orders()) == 2
+
+
+def test_a_sponsor_with_a_contract_is_asked_as_well(book: OrderBook) -> None:
+    sponsored = signed_request(payer=WALLET)
+    with pytest.raises(Rejected):
+        book.add_request(sponsored, NOW)
+    book.add_request(replace(sponsored, payer_signature=GOOD), NOW)
+
+
+def test_an_account_with_a_key_and_code_signs_by_its_key_without_its_contract_being_asked(
+    book: OrderBook, wallet: Wallet
+) -> None:
+    assert book.add_request(signed_request(), NOW) == request().struct_hash()
+    assert (account(CONSUMER), wallet.asked) == (request().consumer, 0)

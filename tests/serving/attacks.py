@@ -1,0 +1,78 @@
+"""A served application on loopback, and connections that misbehave."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sealmarket.serving.connections import Connections
+from sealmarket.serving.limits import ServerLimits
+from sealmarket.serving.requests import BoundedRequests
+from sealmarket.serving.start import listen, server_settings, url_of
+
+
+@dataclass
+class Served:
+    """A running server. ``body`` is what its application read of the last request."""
+
+    url: str
+    connections: Connections
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", int(self.url.rsplit(":", 1)[1])
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(self.address, timeout=5)
+
+    def sent(self, raw: bytes) -> socket.socket:
+        made = self.connect()
+        made.sendall(raw)
+        return made
+
+    def get(self, path: str = "/healthz", **options: Any) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=5, trust_env=False, **options)
+
+
+@contextmanager
+def served(app: Any, limits: ServerLimits) -> Iterator[Served]:
+    """Serve an application in a thread, as the programs do."""
+    connections = Connections(limits, H11Protocol)
+    config = uvicorn.Config(BoundedRequests(app, connections), **server_settings(limits, connections))
+    with closing(listen("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        try:
+            yield Served(url_of(listener), connections)
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def read_to_end(one: socket.socket) -> bytes:
+    """What the server answers until it hangs up; a reset counts as the end."""
+    answer = b""
+    with one:
+        try:
+            while piece := one.recv(65536):
+                answer += piece
+        except ConnectionResetError:
+            pass
+    return answer
+
+
+def seconds_until_hang_up(one: socket.socket) -> float:
+    """How long the server keeps a connection that stays silent."""
+    began = time.monotonic()
+    read_to_end(one)
+    return time.monotonic() - began

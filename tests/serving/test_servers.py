@@ -1,0 +1,219 @@
+"""Whoever opens connections, sends slowly or sends much costs themselves their connection, and nobody an answer."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from sealmarket.serving.errors import AddressTaken, LimitInvalid, TooFewDescriptors
+from sealmarket.serving.limits import ServerLimits, from_environment
+from sealmarket.serving.rates import MOST_PEERS, Rates, forwarded_peer, peer_of
+from sealmarket.serving.requests import peer_in
+from sealmarket.serving.start import listen, require_descriptors
+from tests.serving.attacks import Served, read_to_end, seconds_until_hang_up, served
+
+QUICK = ServerLimits(header_seconds=0.4, idle_seconds=0.6, body_seconds=0.6, stall_seconds=0.3, body_pace=1 << 20)
+HEAD = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: "
+
+
+def application() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/healthz")
+    async def health(request: Request) -> dict[str, str]:
+        return {"peer": peer_in(request.scope)}
+
+    @app.put("/")
+    async def put(request: Request) -> dict[str, int]:
+        return {"bytes": sum([len(piece) async for piece in request.stream()])}
+
+    @app.get("/much")
+    async def much() -> Response:
+        return Response(bytes(32 << 20))
+
+    return app
+
+
+@contextmanager
+def running(limits: ServerLimits = QUICK) -> Iterator[Served]:
+    with served(application(), limits) as found:
+        yield found
+
+
+def drip(one: socket.socket) -> None:
+    for _ in range(100):
+        one.sendall(b"x")
+        time.sleep(0.05)
+
+
+def status(answer: bytes) -> bytes:
+    return answer.split(b"\r\n")[0]
+
+
+@pytest.mark.loopback
+def test_1100_idle_connections_silence_nobody() -> None:
+    with running(ServerLimits()) as found, ExitStack() as held:
+        for _ in range(1100):
+            held.enter_context(found.connect())
+        began = time.monotonic()
+        assert found.get().status_code == 200
+        assert time.monotonic() - began < 1
+        assert len(found.connections) <= ServerLimits().connections_per_peer
+
+
+@pytest.mark.loopback
+def test_of_all_connections_the_largest_peers_make_room() -> None:
+    with running(ServerLimits(connections=8)) as found, ExitStack() as held:
+        for _ in range(20):
+            held.enter_context(found.connect())
+        assert found.get().status_code == 200
+        assert len(found.connections) <= 8
+
+
+@pytest.mark.loopback
+def test_where_every_connection_is_busy_the_next_has_to_come_later() -> None:
+    with running(ServerLimits(connections=2)) as found, ExitStack() as held:
+        for _ in range(2):
+            held.enter_context(found.sent(HEAD + b"10\r\n\r\n"))
+        time.sleep(0.2)
+        assert status(read_to_end(found.connect())) == b"HTTP/1.1 503 Service Unavailable"
+
+
+@pytest.mark.loopback
+@pytest.mark.parametrize("raw", [b"", b"GET / HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: "])
+def test_a_connection_without_whole_headers_ends_at_the_deadline(raw: bytes) -> None:
+    with running() as found:
+        assert 0.2 < seconds_until_hang_up(found.sent(raw)) < 2
+
+
+@pytest.mark.loopback
+def test_headers_that_drip_end_at_the_same_deadline() -> None:
+    with running() as found, found.sent(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ") as one:
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            drip(one)
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.loopback
+def test_headers_beyond_their_size_are_refused() -> None:
+    with running() as found:
+        assert status(read_to_end(found.sent(b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000))).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.loopback
+def test_a_body_that_stalls_is_cut_off_with_a_reason() -> None:
+    with running() as found:
+        answer = read_to_end(found.sent(HEAD + b"60000\r\n\r\nfirst"))
+        assert status(answer) == b"HTTP/1.1 408 Request Timeout"
+        assert b"the body came too slowly" in answer
+
+
+@pytest.mark.loopback
+def test_a_body_that_drips_is_cut_off_as_well() -> None:
+    with running() as found, found.sent(HEAD + b"60000\r\n\r\n") as one:
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            drip(one)
+        assert time.monotonic() - began < 3
+
+
+@pytest.mark.loopback
+def test_a_body_that_says_or_shows_that_it_is_too_large_is_refused() -> None:
+    with running(ServerLimits(body_bytes=10)) as found:
+        assert status(read_to_end(found.sent(HEAD + b"11\r\n\r\n"))).startswith(b"HTTP/1.1 413")
+        chunked = b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n" + b"x" * 11 + b"\r\n0\r\n\r\n"
+        assert status(read_to_end(found.sent(chunked))).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.loopback
+def test_a_reader_that_takes_nothing_of_an_answer_loses_the_connection() -> None:
+    with running() as found, found.connect() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(1)
+        assert len(found.connections) == 0
+
+
+@pytest.mark.loopback
+def test_too_many_requests_get_a_time_to_come_back() -> None:
+    with running(ServerLimits(requests_per_second=0.5, request_burst=2)) as found:
+        answers = [found.get() for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[2].headers["retry-after"] == "2"
+
+
+@pytest.mark.loopback
+def test_what_changes_something_has_a_rate_of_its_own() -> None:
+    with running(ServerLimits(writes_per_second=0.1, write_burst=1)) as found:
+        puts = [read_to_end(found.sent(HEAD + b"0\r\nConnection: close\r\n\r\n")) for _ in range(2)]
+        assert [status(one).split()[1] for one in puts] == [b"200", b"429"]
+        assert found.get().status_code == 200
+
+
+@pytest.mark.loopback
+def test_a_header_about_the_peer_is_believed_from_trusted_proxies_only() -> None:
+    claimed = {"x-forwarded-for": "203.0.113.9, 198.51.100.7"}
+    with running() as found:
+        assert found.get(headers=claimed).json() == {"peer": "127.0.0.1"}
+    with running(ServerLimits(trusted_proxies=("127.0.0.1",))) as found:
+        assert found.get(headers=claimed).json() == {"peer": "198.51.100.7"}
+
+
+@pytest.mark.loopback
+def test_a_connection_serves_one_request_after_another() -> None:
+    with running() as found, found.connect() as one:
+        for _ in range(2):
+            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += one.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200")
+        assert 0.3 < seconds_until_hang_up(one) < 2
+
+
+@pytest.mark.loopback
+def test_an_address_that_is_taken_is_named() -> None:
+    with listen("127.0.0.1", 0) as first, pytest.raises(AddressTaken, match=r"cannot listen on 127\.0\.0\.1"):
+        listen("127.0.0.1", first.getsockname()[1])
+
+
+def test_more_connections_than_the_system_has_descriptors_for_are_refused() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with pytest.raises(TooFewDescriptors, match=f"the system allows {hard}"):
+        require_descriptors(ServerLimits(connections=hard))
+
+
+@pytest.mark.parametrize("text", ["", "many", "-1", "0", "1e400", "nan"])
+def test_a_limit_that_is_no_number_in_range_is_refused(text: str) -> None:
+    with pytest.raises(LimitInvalid, match="SEALMARKET_SERVER_IDLE_SECONDS"):
+        from_environment(ServerLimits(), {"SEALMARKET_SERVER_IDLE_SECONDS": text})
+
+
+def test_limits_come_from_the_environment() -> None:
+    found = from_environment(
+        ServerLimits(), {"SEALMARKET_SERVER_CONNECTIONS": "9", "SEALMARKET_SERVER_TRUSTED_PROXIES": "10.0.0.1, ::1"}
+    )
+    assert (found.connections, found.trusted_proxies) == (9, ("10.0.0.1", "::1"))
+
+
+def test_a_peer_is_an_address_or_a_network_of_which_anybody_has_plenty() -> None:
+    assert peer_of("192.0.2.1") == peer_of("::ffff:192.0.2.1") == "192.0.2.1"
+    assert peer_of("2001:db8::1") == peer_of("2001:db8::ffff") == "2001:db8::/64"
+    assert peer_of("nonsense") == "unknown"
+    assert forwarded_peer("192.0.2.1", "203.0.113.9", ()) == "192.0.2.1"
+
+
+def test_peers_beyond_the_memory_of_a_rate_are_forgotten() -> None:
+    rates = Rates(1, 1, clock=lambda: 0.0)
+    assert [rates.wait_for("first"), rates.wait_for("first")] == [0.0, 1.0]
+    for number in range(MOST_PEERS):
+        rates.wait_for(str(number))
+    assert rates.wait_for("first") == 0.0
