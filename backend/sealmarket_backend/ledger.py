@@ -135,7 +135,7 @@ class Ledger:
                 self._used[""] += (size + BLOCK) * added
 
     def health(self) -> dict[str, int]:
-        """Bytes in use and free, for everybody to see."""
+        """Bytes in use and free; public."""
         with self._lock:
             return {"bytesUsed": self._used.total(), "bytesFree": max(0, self._free())}
 

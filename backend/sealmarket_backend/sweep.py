@@ -1,7 +1,7 @@
 """Takes blobs out of the store that no asset, open order or job names, directly or by a document that is named.
 
 What a text names is every 32-byte value in it, which is more than the blobs that it means: nothing is taken away that
-somebody may still look for.
+a party may still look for.
 """
 
 from __future__ import annotations

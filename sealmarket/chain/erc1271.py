@@ -1,7 +1,7 @@
 """Whether a contract accepts a signature in its own name (ERC-1271), by the rule of ``Signatures.sol``.
 
 The market tries ECDSA first, and so do callers of this module: an account with a key and code (EIP-7702) is asked for
-its contract's word only where the signature is not its key's.
+its contract's answer only where the signature is not its key's.
 """
 
 from __future__ import annotations

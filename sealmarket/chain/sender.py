@@ -92,7 +92,7 @@ class Mined:
 
 
 class _NonceTaken(Exception):
-    """Somebody else's transaction has the nonce of one that no node took."""
+    """Another program's transaction has the nonce of one that no node took."""
 
 
 class Sender:

@@ -35,7 +35,7 @@ class Rates:
 
 
 def peer_of(address: str) -> str:
-    """Who counts as one peer: an IPv4 address, or the /64 of an IPv6 address, of which anybody has plenty."""
+    """Who counts as one peer: an IPv4 address, or the /64 of an IPv6 address, of which one host has plenty."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
