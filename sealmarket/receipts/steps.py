@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealmarket.attestation.parse import parse, parse_endorsements
 from sealmarket.attestation.policy.verify import Expected, verify
+from sealmarket.attestation.raw import parse_endorsements, parse_raw
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import core_of, members_hash
 from sealmarket.chain.events import JobChallenged
@@ -155,9 +155,8 @@ def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: 
         try:
             rules = from_builtins(AppraisalPolicy, policy.evidence)
             endorsements = parse_endorsements(package.tee, package.collateral)
-            verdict = verify(
-                parse(package.quote), endorsements, trusted.roots, moment(bundle, trusted), expected, rules
-            )
+            evidence = parse_raw(package.tee, package.quote)
+            verdict = verify(evidence, endorsements, trusted.roots, moment(bundle, trusted), expected, rules)
         except SealmarketError as error:
             yield Check(what, State.FAILED, "evidence that can be appraised", shown(error.message))
             continue
