@@ -25,7 +25,6 @@ from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.document_rules import load_share_set, parsed_policy
-from sealmarket_oracle.gate.evidence_rules import multiplies_out
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, EvidenceUnavailable, JobDocuments, MarketRef
 
 _log = logging.getLogger("sealmarket.oracle")
@@ -132,12 +131,11 @@ class DocumentCache:
 
     def _lists(self, asset: AssetFacts, raw: bytes) -> dict[Bytes32, frozenset[Bytes32]]:
         try:
-            policy = parsed_policy(raw)
+            terms = parsed_policy(raw).document.terms
         except MalformedDocument:
             return {}  # the gate refuses the policy with the reason
-        terms, wanted = policy.document.terms, set()
-        # Without a change the gate computes the list, if that is not too much; with one it may (reduced_list).
-        if asset.state.terms.allow_root != terms.allow_root or not multiplies_out(policy):
+        wanted = set()
+        if asset.state.terms.allow_root != terms.allow_root:  # the gate may not need it (reduced_list)
             wanted.add(asset.state.terms.allow_root)
         if terms.consumer_root not in (ZERO_HASH, asset.state.terms.consumer_root):
             wanted.add(terms.consumer_root)

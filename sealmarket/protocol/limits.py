@@ -9,6 +9,6 @@ MAXIMUM_SHARE_SET = 128 << 10
 MAXIMUM_PARAMETERS = 256 << 10
 """Bytes of a request's parameters with their salt. Larger inputs are assets."""
 MAXIMUM_PAIRS = 4096
-"""Pairs of a policy's measurements and workloads that a node multiplies out. Beyond, it reads the list in the store."""
+"""Pairs of a policy's measurements and workloads: each node and each verifier hashes all of them."""
 MAXIMUM_PACKAGE = 6 << 20
 """Bytes of an evidence package, sealed: a quote and the vendor's collateral."""

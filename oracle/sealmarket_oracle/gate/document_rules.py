@@ -14,7 +14,7 @@ from itertools import chain
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.limits import MAXIMUM_POLICY, MAXIMUM_SHARE_SET
+from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY, MAXIMUM_SHARE_SET
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.sealing.shares import open_share
@@ -97,6 +97,8 @@ def _policy_or_reason(raw: bytes) -> Policy | str:
         check_rules(rules)
     except (MalformedDocument, AttestationError) as error:
         return error.message
+    if (pairs := len(rules.measurements) * len(document.workloads)) > MAXIMUM_PAIRS:
+        return f"a policy allows at most {MAXIMUM_PAIRS} pairs of measurement and workload, found {pairs}"
     return Policy(document, rules)
 
 

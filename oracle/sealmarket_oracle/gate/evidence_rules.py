@@ -21,7 +21,6 @@ from sealmarket.attestation.core.model import AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.policy.verify import Expected, appraise, authenticate
 from sealmarket.attestation.raw import parse_endorsements, parse_raw
-from sealmarket.protocol.limits import MAXIMUM_PAIRS
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.reasons import JobReason
@@ -197,20 +196,13 @@ def _pair_violations(
     yield Violation(FaultRow.PAIR, finding, waits=listed is None)
 
 
-def multiplies_out(policy: Policy) -> bool:
-    """Whether the policy's pairs are few enough to compute; otherwise the store must have the list."""
-    return len(policy.rules.measurements) * len(policy.document.workloads) <= MAXIMUM_PAIRS
-
-
 @lru_cache(maxsize=256)
 def reduced_list(policy: Policy, allow_root: Bytes32) -> frozenset[Bytes32] | None:
     """The pairs behind a root on chain, if they are the policy's own with some enclaves or workloads left out.
 
     So an owner who takes an entry off the list has to publish nothing but the new root. Tried while there are at most
-    ``MAXIMUM_REDUCTIONS`` ways. For other lists, and beyond ``MAXIMUM_PAIRS``, the store must have the leaves.
+    ``MAXIMUM_REDUCTIONS`` ways; otherwise, and for other lists, the store must have the leaves.
     """
-    if not multiplies_out(policy):
-        return None
     rows = _leaf_rows(policy)
     columns = range(len(policy.document.workloads))
     tries: Iterable[tuple[Sequence[Sequence[Bytes32]], Sequence[int]]] = [(rows, columns)]
