@@ -16,7 +16,7 @@ from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.protocol import merkle
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY
+from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY, MAXIMUM_POLICY_VALUES
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.orders import Purpose
 from sealmarket_enclave.protocol.codec import (
@@ -93,9 +93,19 @@ def policy_document(
         dealing=committee.ref,
         data_card=data_card,
     )
-    if (length := len(document.canonical())) > MAXIMUM_POLICY:
-        raise PolicyMismatch("length in bytes", f"at most {MAXIMUM_POLICY}", length)
+    _require_readable(document)
     return document
+
+
+def _require_readable(document: PolicyDocument) -> None:
+    raw = document.canonical()
+    bounds = (
+        ("length in bytes", MAXIMUM_POLICY, len(raw)),
+        ("number of values", MAXIMUM_POLICY_VALUES, raw.count(b",") + 1),
+    )
+    for what, most, found in bounds:
+        if found > most:
+            raise PolicyMismatch(what, f"at most {most}", found)
 
 
 def allow_root(rules: AppraisalPolicy, workloads: Iterable[Bytes32]) -> Bytes32:

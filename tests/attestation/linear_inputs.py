@@ -9,10 +9,11 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
-from sealmarket.attestation.core.certificates import pem_blocks
+from sealmarket.attestation.core.certificates import MAXIMUM_CHAIN_BYTES, pem_blocks
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.eventlog import MAXIMUM_BYTES as LOG_BYTES
@@ -95,21 +96,21 @@ def _proofs() -> None:
 def cases() -> Iterator[Callable[[], object]]:
     """Each input with its reader."""
     for raw in FILES:
-        yield lambda raw=raw: parse(raw)
-        yield lambda raw=raw: parse_raw(Tee.TDX, raw[:MAXIMUM_RAW])
+        yield partial(parse, raw)
+        yield partial(parse_raw, Tee.TDX, raw[:MAXIMUM_RAW])
     for raw in PEM:
-        yield lambda raw=raw: pem_blocks(raw)
-        yield lambda raw=raw: Endorsements.read([raw])
-        yield lambda raw=raw: read_chain(raw.decode(), "chain")
-        yield lambda raw=raw: _collateral(raw[: 64 << 10])
+        yield partial(pem_blocks, raw)
+        yield partial(Endorsements.read, [raw])
+        yield partial(read_chain, raw[:MAXIMUM_CHAIN_BYTES].decode(), "chain")
+        yield partial(_collateral, raw[:MAXIMUM_CHAIN_BYTES])
     for raw in JSON:
-        yield lambda raw=raw: require_shallow(raw)
+        yield partial(require_shallow, raw)
     for raw in LOGS:
-        yield lambda raw=raw: read_event_log(raw)
+        yield partial(read_event_log, raw)
     for name in ("a." * (1 << 19), "a" * (1 << 20), "a.a" * (1 << 18) + ":", "a:" * (1 << 19)):
-        yield lambda name=name: _manifest(name)
-    yield lambda: HexBytes.parse("0x" + "ab" * (4 << 20))
-    yield lambda: HexBytes.parse("0x" + "ab" * (4 << 20) + "g")
+        yield partial(_manifest, name)
+    yield partial(HexBytes.parse, "0x" + "ab" * (4 << 20))
+    yield partial(HexBytes.parse, "0x" + "ab" * (4 << 20) + "g")
     yield _proofs
 
 

@@ -31,6 +31,7 @@ from sealmarket_enclave.protocol.numbers import Tee
 from tests.attestation.linear_inputs import BEGIN, END, ccel
 from tests.attestation.support import NOW
 from tests.forge.intel import IntelForge
+from tests.structure.code import imports, modules
 
 FORGE = IntelForge(NOW)
 QUOTE = FORGE.tdx_quote()
@@ -132,3 +133,11 @@ def test_what_is_not_the_named_tees_own_bytes_is_not_unwrapped(data: bytes, reas
 def test_the_devices_own_bytes_are_taken_as_they_are() -> None:
     assert parse_raw(Tee.TDX, QUOTE).raw == QUOTE
     assert pem_blocks(b"text\n-----BEGIN X-----" + CHAIN.encode()) == pem_blocks(CHAIN.encode())
+
+
+def test_nodes_and_verifiers_of_receipts_read_no_wrapped_evidence() -> None:
+    readers = [
+        module for name, module in modules().items() if name.startswith(("sealmarket_oracle", "sealmarket.receipts"))
+    ]
+    assert readers
+    assert not [module.name for module in readers if "sealmarket.attestation.parse" in imports(module)]

@@ -14,7 +14,7 @@ from itertools import chain
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY, MAXIMUM_SHARE_SET
+from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY, MAXIMUM_POLICY_VALUES, MAXIMUM_SHARE_SET
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.sealing.shares import open_share
@@ -91,6 +91,8 @@ def _policy_or_reason(raw: bytes) -> Policy | str:
     """Cached, refusals too: many jobs use the same document, and each job reads it several times."""
     if len(raw) > MAXIMUM_POLICY:
         return f"a policy has at most {MAXIMUM_POLICY} bytes, found {len(raw)}"
+    if (values := raw.count(b",") + 1) > MAXIMUM_POLICY_VALUES:
+        return f"a policy has at most {MAXIMUM_POLICY_VALUES} values and commas, found {values}"
     try:
         document = decode_canonical(PolicyDocument, raw)
         rules = from_builtins(AppraisalPolicy, document.evidence)
