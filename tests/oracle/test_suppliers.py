@@ -31,7 +31,7 @@ from sealmarket.service.errors import AnswerTooLong
 from sealmarket.store.memory import MemoryStore
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, HexBytes, canonical_json
+from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, HexBytes, canonical_json, decode_canonical
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.policy import PolicyDocument
