@@ -13,6 +13,7 @@ from typing import Any, Self
 from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.chain.erc1271 import contract_accepts
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
+from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
@@ -25,7 +26,7 @@ from sealmarket.protocol.wire import (
 from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.blobs import Blobs
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.errors import NotFound, Rejected
+from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
@@ -118,7 +119,10 @@ class Backend:
         Raises:
             NotFound: no such request in the book, and no job of it at a final block.
             Rejected: they have another digest.
+            TooLarge: no node would read them.
         """
+        if (length := len(canonical_json(parameters))) > MAXIMUM_PARAMETERS:
+            raise TooLarge(f"parameters have at most {MAXIMUM_PARAMETERS} bytes, found {length}")
         expected = self._parameters_digest(request_hash)
         found = parameters_digest(parameters.salt, canonical_json(parameters.values))
         if found != expected:

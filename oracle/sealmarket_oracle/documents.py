@@ -6,9 +6,10 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Generic, TypeVar
 
-from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.protocol.book import Committee
+from sealmarket.protocol.limits import MAXIMUM_PACKAGE
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
 from sealmarket.sealing.contexts import EvidenceInfo
@@ -29,8 +30,35 @@ from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, EvidenceUn
 _log = logging.getLogger("sealmarket.oracle")
 MAXIMUM_ENVELOPES = 16
 """Envelopes that are tried for one job. Those that the provider signed come first (:func:`open_evidence`)."""
+MAXIMUM_LISTED = 256
+"""Envelopes whose signature is looked at. A store keeps what the provider signed, so it has few."""
 _CACHED_BYTES = 64 << 20
+_CACHED_LEAVES = 250_000
 _CACHED_NAMES = 10_000
+T = TypeVar("T")
+V = TypeVar("V", bytes, frozenset[Bytes32])
+
+
+class _Held(Generic[V]):
+    """Content by its name; the least recently used goes once there is more than ``limit`` (bytes, or leaves)."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._items: OrderedDict[Bytes32, V] = OrderedDict()
+
+    def get(self, name: Bytes32, find: Callable[[Bytes32], V | None]) -> V | None:
+        """What is held, or else found now and held from now on."""
+        if (held := self._items.get(name)) is not None:
+            self._items.move_to_end(name)
+            return held
+        found = find(name)
+        if found is not None:
+            self._items[name] = found
+            self._size += len(found)
+            while self._size > self._limit:
+                _, dropped = self._items.popitem(last=False)
+                self._size -= len(dropped)
+        return found
 
 
 class DocumentCache:
@@ -38,8 +66,8 @@ class DocumentCache:
 
     def __init__(self, store: NodeStore) -> None:
         self._store = store
-        self._held: OrderedDict[Bytes32, bytes] = OrderedDict()
-        self._bytes = 0
+        self._held: _Held[bytes] = _Held(_CACHED_BYTES)
+        self._leaves: _Held[frozenset[Bytes32]] = _Held(_CACHED_LEAVES)
         self._present: OrderedDict[Bytes32, None] = OrderedDict()
 
     def fetch(self, market: MarketRef, committee: Committee, index: int, assets: Sequence[AssetFacts]) -> JobDocuments:
@@ -74,9 +102,12 @@ class DocumentCache:
         present |= {root for root in roots if self._seen(root, lambda root: has("containers", root))}
         if self._seen(spec.workload_digest, lambda digest: has("workloads", digest)):
             present.add(spec.workload_digest)
-        if self._seen(request, lambda request: self._store.has_parameters(request, parameters)):
+        if self._seen(request, lambda request: bool(_unless_too_long(request, lambda _: self._posted(spec)))):
             present.add(parameters)
         return replace(documents, present=frozenset(present), result_key=result_key)
+
+    def _posted(self, spec: JobSpec) -> bool:
+        return self._store.has_parameters(spec.request_hash, spec.parameters_digest)
 
     def _seen(self, name: Bytes32, has: Callable[[Bytes32], bool]) -> bool:
         if name in self._present:
@@ -101,28 +132,30 @@ class DocumentCache:
     def _lists(self, asset: AssetFacts, raw: bytes) -> dict[Bytes32, frozenset[Bytes32]]:
         try:
             terms = parsed_policy(raw).document.terms
-        except (MalformedDocument, AttestationError):
+        except MalformedDocument:
             return {}  # the gate refuses the policy with the reason
         wanted = set()
         if asset.state.terms.allow_root != terms.allow_root:  # the gate may not need it (reduced_list)
             wanted.add(asset.state.terms.allow_root)
         if terms.consumer_root not in (ZERO_HASH, asset.state.terms.consumer_root):
             wanted.add(terms.consumer_root)
-        found = {root: self._store.find_leaves(root) for root in wanted}
+        found = {root: self._list(root) for root in wanted}
         return {root: leaves for root, leaves in found.items() if leaves is not None}
 
+    def _list(self, root: Bytes32) -> frozenset[Bytes32] | None:
+        return self._leaves.get(root, lambda root: _unless_too_long(root, self._store.find_leaves))
+
     def _document(self, name: Bytes32) -> bytes | None:
-        if (held := self._held.get(name)) is not None:
-            self._held.move_to_end(name)
-            return held
-        found = self._store.find_document(name)
-        if found is not None:
-            self._held[name] = found
-            self._bytes += len(found)
-            while self._bytes > _CACHED_BYTES:
-                _, dropped = self._held.popitem(last=False)
-                self._bytes -= len(dropped)
-        return found
+        return self._held.get(name, lambda name: _unless_too_long(name, self._store.find_document))
+
+
+def _unless_too_long(name: Bytes32, find: Callable[[Bytes32], T | None]) -> T | None:
+    """What a store has under a name. Content that is too long to read counts as absent: its author made it so."""
+    try:
+        return find(name)
+    except AnswerTooLong as error:
+        _log.warning("%s counts as absent: %s", name, error.message)
+        return None
 
 
 def posted_evidence(store: NodeStore, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
@@ -148,7 +181,8 @@ def open_evidence(
     if not envelopes:
         return EvidenceUnavailable("nothing was posted for this job")
     why = "nothing for this evidence hash and epoch"
-    for envelope in sorted(envelopes, key=lambda e: not _by_provider(case.market, case.spec, e))[:MAXIMUM_ENVELOPES]:
+    listed = envelopes[:MAXIMUM_LISTED]
+    for envelope in sorted(listed, key=lambda e: not _by_provider(case.market, case.spec, e))[:MAXIMUM_ENVELOPES]:
         about = (envelope.job_id, envelope.evidence_hash, envelope.epoch)
         if about != (case.job_id, case.evidence_hash, case.spec.epoch):
             continue
@@ -163,6 +197,8 @@ def open_evidence(
 
 
 def _open(case: AppraisalInput, sealed: bytes, private: PrivateKey) -> EvidencePackage | EvidenceUnavailable:
+    if len(sealed) > MAXIMUM_PACKAGE:
+        return EvidenceUnavailable(f"a sealed package has at most {MAXIMUM_PACKAGE} bytes, found {len(sealed)}")
     try:
         raw = private.open(sealed, evidence_context(case.market, case.job_id, case.spec.epoch, private.public.digest))
         package = decode_canonical(EvidencePackage, raw)

@@ -2,14 +2,14 @@
 
 :func:`parse` takes raw evidence, hex, base64, or the JSON that common agents emit (Azure's guests, dstack,
 Trustee), and finds the TEE through the registry. It judges nothing: its result is as untrusted as the file.
-Certificates inside a bundle are kept apart and count only if they end in a pinned root.
+Certificates inside a bundle are kept apart and count only if they end in a pinned root. Each step reads its input a
+bounded number of times. It is a convenience for people: nodes use :mod:`sealmarket.attestation.raw`.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,17 +18,18 @@ import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealmarket.attestation.core.errors import CollateralError, NotEvidence
-from sealmarket.attestation.core.evidence import Endorsements, Evidence, read_endorsement
+from sealmarket.attestation.core.evidence import Evidence, read_endorsement
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.registry import module_of, recognise
+from sealmarket.attestation.registry import recognise
 from sealmarket_enclave.protocol.codec import parse_json
 from sealmarket_enclave.protocol.numbers import Tee
 
 MAXIMUM_BYTES = 8 << 20
 """A whole evidence file; the longest genuine ones are event logs of 256 KiB in JSON."""
 
-_HEX = re.compile(rb"\s*(?:0[xX])?((?:[0-9a-fA-F]{2}\s*)+)")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_\-\s]+=*\s*")
+MAXIMUM_NUMBERS = 1 << 20
+"""Bytes that JSON writes as a list of numbers."""
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 def parse(data: bytes, tee: Tee | None = None) -> Evidence:
@@ -47,17 +48,6 @@ def parse(data: bytes, tee: Tee | None = None) -> Evidence:
     if tee is not None and evidence.tee is not tee:
         raise NotEvidence(f"expected {tee.slug} evidence, found {evidence.tee.slug}")
     return evidence
-
-
-def parse_endorsements(tee: Tee, text: str) -> Endorsements:
-    """The endorsements that an evidence package holds as text; none where the text is empty.
-
-    Raises:
-        CollateralError: the TEE's module cannot read them.
-        EvidenceRefused: the TEE is not registered.
-    """
-    module = module_of(tee)
-    return module.read_endorsements(text.encode()) if text else Endorsements()
 
 
 def _recognise(data: bytes) -> Evidence:
@@ -87,16 +77,20 @@ def _recognise_raw(data: bytes) -> Evidence | None:
 
 
 def _from_hex(data: bytes) -> bytes | None:
-    match = _HEX.fullmatch(data)
-    return bytes.fromhex(b"".join(match[1].split()).decode()) if match else None
+    """Hex digits, white space between pairs of them, ``0x`` in front or not; None for anything else and for nothing."""
+    text = data.strip()
+    digits = text[2:] if text[:2] in (b"0x", b"0X") else text
+    try:
+        return bytes.fromhex(digits.decode("ascii")) or None
+    except ValueError:
+        return None
 
 
 def _from_base64(data: bytes) -> bytes | None:
-    if not _BASE64.fullmatch(data):
-        return None
-    text = b"".join(data.split()).replace(b"-", b"+").replace(b"_", b"/").rstrip(b"=")
+    """Base64 of either alphabet, with white space and padding or not; None for anything else and for nothing."""
+    text = b"".join(data.split()).translate(_URL_SAFE).rstrip(b"=")
     try:
-        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True) or None
     except binascii.Error:
         return None
 
@@ -149,16 +143,22 @@ def _recognise_json(data: bytes) -> Evidence:
 def _blob(value: object, name: str) -> bytes:
     """Bytes as agents write them: a list of numbers, hex, or base64 of either alphabet."""
     if isinstance(value, list):
-        try:
-            return bytes(value)
-        except (TypeError, ValueError) as error:
-            raise NotEvidence(f"{name} is not a list of bytes") from error
+        return _from_numbers(value, name)
     if isinstance(value, str):
         text = value.encode()
         for decoder in (_from_hex, _from_base64):
             if (found := decoder(text)) is not None:
                 return found
     raise NotEvidence(f"{name} is neither hex, base64 nor a list of bytes")
+
+
+def _from_numbers(value: list[Any], name: str) -> bytes:
+    if len(value) > MAXIMUM_NUMBERS:
+        raise NotEvidence(f"{name} is a list of at most {MAXIMUM_NUMBERS} bytes, found {len(value)}")
+    try:
+        return bytes(value)
+    except (TypeError, ValueError) as error:
+        raise NotEvidence(f"{name} is not a list of bytes") from error
 
 
 def _certificates(value: object, name: str) -> tuple[bytes, ...]:

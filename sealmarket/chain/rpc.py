@@ -29,7 +29,7 @@ MAXIMUM_ANSWER = 64 << 20
 _RETRY_CODES = {-32005, -32002, 429}
 """Rate limited, resource unavailable, too many requests: later, not no."""
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,63})", re.IGNORECASE)
-_DATA = re.compile(r"0x(?:[0-9a-f]{2})*", re.IGNORECASE)
+_DATA = re.compile(r"0x(?:[0-9a-f]{2})*+", re.IGNORECASE)
 
 
 class Rpc:

@@ -16,6 +16,7 @@ from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.protocol import merkle
 from sealmarket.protocol.book import Committee
+from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY, MAXIMUM_POLICY_VALUES
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.orders import Purpose
 from sealmarket_enclave.protocol.codec import (
@@ -75,13 +76,13 @@ def policy_document(
     """The policy document of one version.
 
     Raises:
-        PolicyMismatch: grade of terms and of evidence rules differ.
+        PolicyMismatch: grade of terms and of evidence rules differ, or more than nodes accept.
         InvalidRules, MalformedDocument: evidence rules that are none, or that accept nothing.
     """
     rules = draft.rules()
     if rules.lowest_grade != draft.terms.min_grade:
         raise PolicyMismatch("terms.minGrade", rules.lowest_grade, draft.terms.min_grade)
-    return PolicyDocument(
+    document = PolicyDocument(
         asset_id=asset_id,
         asset_version=version,
         title=draft.title,
@@ -92,18 +93,38 @@ def policy_document(
         dealing=committee.ref,
         data_card=data_card,
     )
+    _require_readable(document)
+    return document
+
+
+def _require_readable(document: PolicyDocument) -> None:
+    raw = document.canonical()
+    bounds = (
+        ("length in bytes", MAXIMUM_POLICY, len(raw)),
+        ("number of values", MAXIMUM_POLICY_VALUES, raw.count(b",") + 1),
+    )
+    for what, most, found in bounds:
+        if found > most:
+            raise PolicyMismatch(what, f"at most {most}", found)
 
 
 def allow_root(rules: AppraisalPolicy, workloads: Iterable[Bytes32]) -> Bytes32:
-    """The root over every allowed pair of measurement and workload."""
+    """The root over every allowed pair of measurement and workload. Raises :class:`PolicyMismatch` for too many."""
     return merkle.root(allowed_pairs(rules, workloads))
 
 
 def allowed_pairs(rules: AppraisalPolicy, workloads: Iterable[Bytes32]) -> list[Bytes32]:
-    """The leaves of the allow-list, one for each pair of measurement and workload."""
+    """The leaves of the allow-list, one for each pair of measurement and workload.
+
+    Raises:
+        PolicyMismatch: more than ``MAXIMUM_PAIRS``, which no node would accept.
+    """
+    listed = tuple(workloads)
+    if (pairs := len(rules.measurements) * len(listed)) > MAXIMUM_PAIRS:
+        raise PolicyMismatch("number of allowed pairs", f"at most {MAXIMUM_PAIRS}", pairs)
     return [
         allowed_leaf(measurement.tee, measurement.digest(), workload)
-        for measurement, workload in product(rules.measurements, workloads)
+        for measurement, workload in product(rules.measurements, listed)
     ]
 
 

@@ -6,45 +6,61 @@ Used for allow-lists and sets of counterparts: any number of entries stand behin
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak, words
 from sealmarket_enclave.protocol.numbers import Tee
 
 
+@lru_cache(maxsize=4096)
 def account_leaf(account: Address) -> Bytes32:
     """The leaf of one account in a set of counterparts."""
     return keccak(keccak(words(account)))
 
 
+class Tree:
+    """The tree over a set of leaves, independent of their order: hashed once, for any number of proofs."""
+
+    def __init__(self, leaves: Iterable[Bytes32]) -> None:
+        level = sorted(set(leaves))
+        self._places = {leaf: place for place, leaf in enumerate(level)}
+        self._levels = [level]
+        while len(level) > 1:
+            level = _above(level)
+            self._levels.append(level)
+
+    @property
+    def root(self) -> Bytes32:
+        """The root; the empty set has the zero root."""
+        top = self._levels[-1]
+        return top[0] if top else ZERO_HASH
+
+    def proof(self, leaf: Bytes32) -> tuple[Bytes32, ...]:
+        """The siblings that lead from a leaf to the root.
+
+        Raises:
+            KeyError: the leaf is not in the set.
+        """
+        place = self._places.get(leaf)
+        if place is None:
+            raise KeyError(f"{leaf} is not among the {len(self._places)} leaves")
+        path = []
+        for level in self._levels[:-1]:
+            if (sibling := place ^ 1) < len(level):
+                path.append(level[sibling])
+            place //= 2
+        return tuple(path)
+
+
 def root(leaves: Iterable[Bytes32]) -> Bytes32:
-    """The root of a set of leaves, independent of their order. The empty set has the zero root."""
-    level = sorted(set(leaves))
-    if not level:
-        return ZERO_HASH
-    while len(level) > 1:
-        level = _above(level)
-    return level[0]
+    """The root of a set of leaves. The empty set has the zero root."""
+    return Tree(leaves).root
 
 
 def proof(leaves: Iterable[Bytes32], leaf: Bytes32) -> tuple[Bytes32, ...]:
-    """The siblings that lead from a leaf to the root.
-
-    Raises:
-        KeyError: the leaf is not in the set.
-    """
-    level = sorted(set(leaves))
-    if leaf not in level:
-        raise KeyError(f"{leaf} is not among the {len(level)} leaves")
-    path = []
-    index = level.index(leaf)
-    while len(level) > 1:
-        sibling = index ^ 1
-        if sibling < len(level):
-            path.append(level[sibling])
-        level = _above(level)
-        index //= 2
-    return tuple(path)
+    """One proof; for several, make one :class:`Tree`. Raises :class:`KeyError` for a leaf that is not in the set."""
+    return Tree(leaves).proof(leaf)
 
 
 def verify(root_hash: Bytes32, leaf: Bytes32, path: Sequence[Bytes32]) -> bool:

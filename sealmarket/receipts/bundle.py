@@ -33,6 +33,10 @@ from sealmarket_enclave.protocol.terms import Seal
 
 SUFFIX = ".sealproof.json"
 MAX_BYTES = 64 << 20
+MAX_VALUES = 1 << 20
+"""Values in the file, counted by its commas: 16 of the largest policies have 524,288."""
+MAX_ASSETS, MAX_MEMBERS, MAX_EVENTS = 16, 255, 1024
+"""Of one job, of one committee, of one job's history: as the market has them."""
 
 
 class SentShare(Shape, frozen=True, kw_only=True):
@@ -113,12 +117,24 @@ def write_proof(path: Path, bundle: ProofBundle) -> None:
 
 def read_proof(path: Path) -> ProofBundle:
     """Read a bundle. Raises :class:`ProofInvalid`."""
-    if path.stat().st_size > MAX_BYTES:
-        raise ProofInvalid(f"{path} is longer than {MAX_BYTES} bytes")
+    _require_at_most(MAX_BYTES, path.stat().st_size, "bytes")
+    raw = path.read_bytes()
+    _require_at_most(MAX_VALUES, raw.count(b",") + 1, "values")
     try:
-        return decode(ProofBundle, path.read_bytes())
+        bundle = decode(ProofBundle, raw)
     except MalformedDocument as error:
         raise ProofInvalid(error.message) from error
+    for most, parts in ((MAX_ASSETS, ("policies", "seals")), (MAX_MEMBERS, ("decisions", "releases"))):
+        for part in parts:
+            _require_at_most(most, len(getattr(bundle, part)), part)
+    _require_at_most(MAX_ASSETS, len(bundle.spec.assets), "assets")
+    _require_at_most(MAX_EVENTS, len(bundle.events), "events")
+    return bundle
+
+
+def _require_at_most(limit: int, found: int, what: str) -> None:
+    if found > limit:
+        raise ProofInvalid(f"it has at most {limit} {what}, found {found}")
 
 
 def gather_proof(

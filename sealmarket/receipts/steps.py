@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealmarket.attestation.parse import parse, parse_endorsements
 from sealmarket.attestation.policy.verify import Expected, verify
+from sealmarket.attestation.raw import parse_endorsements, parse_raw
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import core_of, members_hash
 from sealmarket.chain.events import JobChallenged
@@ -18,7 +18,7 @@ from sealmarket.client.jobs import JobRecord
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidencePackage
+from sealmarket.protocol.wire import EvidencePackage, SignedDecision
 from sealmarket.receipts.bundle import ProofBundle, ReleaseProof
 from sealmarket.receipts.envelope import opened
 from sealmarket.receipts.model import (
@@ -155,9 +155,8 @@ def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: 
         try:
             rules = from_builtins(AppraisalPolicy, policy.evidence)
             endorsements = parse_endorsements(package.tee, package.collateral)
-            verdict = verify(
-                parse(package.quote), endorsements, trusted.roots, moment(bundle, trusted), expected, rules
-            )
+            evidence = parse_raw(package.tee, package.quote)
+            verdict = verify(evidence, endorsements, trusted.roots, moment(bundle, trusted), expected, rules)
         except SealmarketError as error:
             yield Check(what, State.FAILED, "evidence that can be appraised", shown(error.message))
             continue
@@ -190,7 +189,7 @@ def _signatures(bundle: ProofBundle, committee: Committee) -> Iterator[Check]:
     if not bundle.decisions:
         yield unknown("a quorum signed it", "no node disclosed its signature; the market counted them when it decided")
         return
-    good = {signed.index for signed in bundle.decisions if _signed_by_member(bundle, signed.index, committee)}
+    good = _signers(bundle, committee)
     enough = len(good) >= committee.threshold
     yield holds(
         "a quorum signed it", enough, f"{committee.threshold} of {len(committee.members)}", f"{len(good)} signed"
@@ -200,18 +199,19 @@ def _signatures(bundle: ProofBundle, committee: Committee) -> Iterator[Check]:
         yield same(f"node {signed.index}: its detail is the one that it signed", signed.decision.detail, detail)
 
 
-def _signed_by_member(bundle: ProofBundle, index: int, committee: Committee) -> bool:
-    if index >= len(committee.members):
+def _signers(bundle: ProofBundle, committee: Committee) -> frozenset[int]:
+    """The members who signed the decision; each signature in the bundle is looked at once."""
+    return frozenset(signed.index for signed in bundle.decisions if _signed_by_member(bundle, signed, committee))
+
+
+def _signed_by_member(bundle: ProofBundle, signed: SignedDecision, committee: Committee) -> bool:
+    if signed.index >= len(committee.members) or core_of(signed.decision) != core_of(bundle.core):
         return False
-    for signed in bundle.decisions:
-        if signed.index == index and core_of(signed.decision) == core_of(bundle.core):
-            try:
-                signer = recover(signed.decision.digest(bundle.book.chain_id, bundle.book.market), signed.signature)
-            except SignatureRefused:
-                continue
-            if signer == committee.members[index].signer:
-                return True
-    return False
+    try:
+        signer = recover(signed.decision.digest(bundle.book.chain_id, bundle.book.market), signed.signature)
+    except SignatureRefused:
+        return False
+    return signer == committee.members[signed.index].signer
 
 
 def _release(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
@@ -220,13 +220,14 @@ def _release(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
         yield unknown("enough nodes released", "no node disclosed what it sent; without shares there is no result")
         return
     wanted = [use.asset_id for use in bundle.spec.assets]
+    accepters = _signers(bundle, committee)
     good = set()
     for release in bundle.releases:
         right = _released_by_member(bundle, release, committee)
         yield holds(f"node {release.index} signed what it sent", right, "its signature over these ciphertexts", right)
         assets = [share.asset_id for share in release.sent]
         yield same(f"node {release.index} sent a share of each asset", wanted, assets)
-        accepted = not bundle.decisions or _signed_by_member(bundle, release.index, committee)
+        accepted = not bundle.decisions or release.index in accepters
         yield holds(f"node {release.index} had accepted itself", accepted, "its own acceptance", accepted)
         if right:
             good.add(release.index)

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from sealmarket.protocol import merkle
+from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.wire import EvidenceEnvelope, LeafList, PostedResult
 from sealmarket.service.connection import TIMEOUT_SECONDS, TRANSFER_PACE, Connection
 from sealmarket.service.errors import ContentMismatch, ItemNotFound
@@ -171,9 +172,12 @@ class Store:
 
         Raises:
             ItemNotFound: they were not posted.
+            AnswerTooLong: they have more than ``MAXIMUM_PARAMETERS`` bytes.
             ContentMismatch: they are not those that the consumer signed.
         """
-        found = self._http.read(f"/v1/parameters/{request_hash}", Parameters, what="parameters")
+        found = self._http.read(
+            f"/v1/parameters/{request_hash}", Parameters, what="parameters", limit=MAXIMUM_PARAMETERS
+        )
         if (actual := digest_of(found)) != digest:
             raise ContentMismatch(STORE, "parameters", digest, actual)
         return found

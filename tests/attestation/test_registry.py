@@ -20,10 +20,11 @@ from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.parse import parse, parse_endorsements
+from sealmarket.attestation.parse import parse
 from sealmarket.attestation.policy.explain import explain
 from sealmarket.attestation.policy.rules import AppraisalPolicy, GradeSlug, TeeSlug
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, unverified_claims, verify
+from sealmarket.attestation.raw import parse_endorsements
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.attestation.toy import ToyMeasurement, ToyModule, toy_report, vendor_root

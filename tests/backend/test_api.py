@@ -10,11 +10,13 @@ import pytest
 from fastapi import FastAPI
 
 from sealmarket.chain.memory import MemoryChain
+from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.wire import EvidenceEnvelope, Problem, SignedComputeOrder
 from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend
-from sealmarket_enclave.protocol.codec import HexBytes, canonical_json, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import Parameters
 from tests.backend.orders import ASSET, BOOK, CONSUMER, OWNER, STRANGER, account, compute, indexed, signed_request
 from tests.backend.test_index import EVIDENCE, core, spec
 
@@ -69,6 +71,13 @@ def client(backend: Backend) -> Client:
 
 def problem(raw: bytes) -> Problem:
     return decode(Problem, raw)
+
+
+def test_parameters_that_no_node_would_read_are_refused(client: Client) -> None:
+    parameters = Parameters(salt=ZERO_HASH, values={"x": "y" * MAXIMUM_PARAMETERS})
+    answer = client.post(f"/v1/parameters/{ZERO_HASH}", content=canonical_json(parameters))
+    assert answer.status_code == 413
+    assert str(MAXIMUM_PARAMETERS) in problem(answer.content).detail
 
 
 def test_a_request_signed_by_somebody_else_is_a_problem_with_a_remedy(client: Client) -> None:

@@ -20,6 +20,7 @@ from sealmarket.client.errors import CommitteeMismatch, PolicyMismatch
 from sealmarket.client.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY
 from sealmarket.protocol.orders import asset_id
 from sealmarket.sealing.shares import open_share
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Wei, to_builtins
@@ -174,6 +175,14 @@ def test_what_was_sealed_opens_with_the_shares_of_enough_nodes(owner: Owner, sea
     with again.container.open("rb") as file:
         assert b"".join(ContainerReader(file, again.seal.content_root).open_chunks(key)) == DATA
     assert again.asset_id == asset_id(BOOK.chain_id, BOOK.registry, owner.address, again.summary.salt)
+
+
+def test_a_policy_that_no_node_would_read_is_refused_before_anything_is_sealed() -> None:
+    workloads = tuple(Bytes32(n.to_bytes(32, "big")) for n in range(MAXIMUM_PAIRS + 1))
+    with pytest.raises(PolicyMismatch, match=f"at most {MAXIMUM_PAIRS}"):
+        policy_document(draft(workloads=workloads), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH)
+    with pytest.raises(PolicyMismatch, match=f"at most {MAXIMUM_POLICY}"):
+        policy_document(draft(title="x" * MAXIMUM_POLICY), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH)
 
 
 def test_the_terms_allow_exactly_the_pairs_of_the_policy(sealed: SealedAsset) -> None:

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace as change
 from typing import Any
+from unittest.mock import Mock
 
 import coincurve
 import pytest
 from msgspec.structs import replace
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
-from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.errors import ProofInvalid
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts import steps
-from sealmarket.receipts.bundle import ProofBundle, SignedSettlement, read_proof, write_proof
+from sealmarket.receipts.bundle import MAX_VALUES, ProofBundle, SignedSettlement, read_proof, write_proof
 from sealmarket.receipts.model import Check, Conclusion, Report, State, Trusted
 from sealmarket.receipts.steps import settled_commitment
 from sealmarket.receipts.verify import verify_receipt
 from sealmarket_enclave.protocol.codec import Address, HexBytes, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Tee
-from sealmarket_enclave.protocol.signing import sign
+from sealmarket_enclave.protocol.signing import recover, sign
 from tests.client.bundles import Case
 
 CASE = Case()
@@ -191,9 +191,8 @@ def _evidence_checks(bundle: ProofBundle) -> dict[str, Check]:
 
 @pytest.mark.parametrize("tee", [Tee.CCA, Tee.NVIDIA, Tee.NITRO])
 def test_evidence_of_a_tee_without_a_verifier_is_refused_and_its_collateral_is_not_read_as_another_tees(
-    tee: Tee, monkeypatch: pytest.MonkeyPatch
+    tee: Tee,
 ) -> None:
-    monkeypatch.setattr(steps, "parse", lambda raw: Evidence(tee=tee, raw=raw))
     checks = _evidence_checks(CASE.bundle(evidence=_package(tee)))
     (judged,) = (check for what, check in checks.items() if what.startswith("authentic"))
     assert judged.state is State.FAILED
@@ -260,3 +259,28 @@ def test_a_file_that_is_no_bundle_is_refused(tmp_path: Any) -> None:
     path.write_text('{"version": "sealmarket/proof/1"}')
     with pytest.raises(ProofInvalid):
         read_proof(path)
+
+
+@pytest.mark.parametrize(("part", "most"), [("policies", 16), ("seals", 16), ("decisions", 255), ("releases", 255)])
+def test_a_bundle_of_more_parts_than_a_job_has_is_refused(part: str, most: int, tmp_path: Any) -> None:
+    path, bundle = tmp_path / "job.sealproof.json", CASE.bundle()
+    parts = (getattr(bundle, part) * (most + 1))[: most + 1]
+    path.write_bytes(CASE.bundle(**{part: parts}).canonical())
+    with pytest.raises(ProofInvalid, match=f"at most {most} {part}, found {most + 1}"):
+        read_proof(path)
+
+
+def test_a_bundle_of_very_many_values_is_refused_before_it_is_read(tmp_path: Any) -> None:
+    path = tmp_path / "job.sealproof.json"
+    path.write_bytes(b"[" + b"1," * MAX_VALUES + b"1]")
+    with pytest.raises(ProofInvalid, match=f"at most {MAX_VALUES} values"):
+        read_proof(path)
+
+
+def test_each_signature_in_a_bundle_is_looked_at_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = CASE.bundle()
+    again = CASE.bundle(decisions=bundle.decisions[:1] * 200, releases=bundle.releases[:1] * 200)
+    counted = Mock(side_effect=recover)
+    monkeypatch.setattr(steps, "recover", counted)
+    verify_receipt(again, Trusted())
+    assert counted.call_count <= 200 * 3 + 10

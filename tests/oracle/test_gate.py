@@ -137,7 +137,7 @@ def test_an_encoding_of_evidence_is_refused(world: World) -> None:
     job = world.match(world.publish())
     raw = world.package(job).quote
     world.quote(quote=HexBytes(raw.hex().encode()))
-    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.NON_CANONICAL)
+    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.UNSUPPORTED_FORMAT)
 
 
 @pytest.mark.parametrize("what", ["another job", "another signer", "another key", "another block", "other padding"])

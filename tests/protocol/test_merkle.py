@@ -1,5 +1,7 @@
 """Sets of any size behind one word."""
 
+from unittest.mock import Mock
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,3 +46,14 @@ def test_nobody_else_proves_anything(leaves: list[Bytes32], stranger: bytes) -> 
     leaf = merkle.account_leaf(Address(stranger))
     if leaf not in leaves:
         assert not any(merkle.verify(merkle.root(leaves), leaf, merkle.proof(leaves, other)) for other in leaves)
+
+
+def test_all_proofs_of_a_tree_hash_each_pair_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaves = [merkle.account_leaf(Address(bytes([n >> 8, n & 255]) * 10)) for n in range(1 << 10)]
+    counted = Mock(side_effect=merkle._pair)
+    monkeypatch.setattr(merkle, "_pair", counted)
+    tree = merkle.Tree(leaves)
+    proofs = [tree.proof(leaf) for leaf in leaves]
+    assert counted.call_count == len(leaves) - 1
+    assert all(len(proof) == 10 for proof in proofs)
+    assert merkle.verify(tree.root, leaves[7], proofs[7])

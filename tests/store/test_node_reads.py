@@ -7,12 +7,13 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.merkle import root
 from sealmarket.protocol.wire import LeafList
 from sealmarket.service.errors import AnswerTooLong, ServiceError
 from sealmarket.store import blobs
 from sealmarket.store.blobs import Store
-from sealmarket_enclave.protocol.codec import Bytes32, canonical_json
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.numbers import JobId
@@ -116,3 +117,10 @@ def test_parameters_of_another_digest_are_no_answer() -> None:
     with pytest.raises(ServiceError):
         _store(lambda _: httpx.Response(200, content=b"{}")).has_parameters(NAME, digest)
     assert not _store(lambda _: httpx.Response(404)).has_parameters(NAME, digest)
+
+
+def test_parameters_longer_than_a_node_reads_are_told_from_absent_ones() -> None:
+    with pytest.raises(AnswerTooLong, match=str(MAXIMUM_PARAMETERS)):
+        _store(lambda _: httpx.Response(200, content=b" " * (MAXIMUM_PARAMETERS + 1))).has_parameters(
+            ZERO_HASH, ZERO_HASH
+        )

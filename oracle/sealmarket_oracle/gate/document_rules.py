@@ -14,6 +14,7 @@ from itertools import chain
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.protocol.book import Committee
+from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY, MAXIMUM_POLICY_VALUES, MAXIMUM_SHARE_SET
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.sealing.shares import open_share
@@ -40,9 +41,9 @@ from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, FaultRow, JobDocuments, MarketRef, Violation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """The policy of one asset: the document, and its evidence rules as a typed shape."""
+    """The policy of one asset: the document, and its evidence rules as a typed shape. One object for each document."""
 
     document: PolicyDocument
     rules: AppraisalPolicy
@@ -66,29 +67,51 @@ def read_policy(
         return None, [_disagrees(asset, other)]
     try:
         policy = parsed_policy(raw)
-    except (MalformedDocument, AttestationError) as error:
+    except MalformedDocument as error:
         return None, [_invalid(asset, "a policy document of version 1", error.message)]
     violations = [_disagrees(asset, difference) for difference in _differences(policy.document, asset, committee)]
     violations += _consumer_violations(policy.document.terms.consumer_root, asset, documents, consumer)
     return policy, violations
 
 
-@lru_cache(maxsize=256)
 def parsed_policy(raw: bytes) -> Policy:
-    """Parse a policy document. Cached, since many jobs use the same ones; a refusal is not cached.
+    """Parse a policy document.
 
     Raises:
-        MalformedDocument, InvalidRules: 3b.
+        MalformedDocument: 3b.
     """
-    document = decode_canonical(PolicyDocument, raw)
-    rules = from_builtins(AppraisalPolicy, document.evidence)
-    check_rules(rules)
+    found = _policy_or_reason(raw)
+    if isinstance(found, str):
+        raise MalformedDocument(found)
+    return found
+
+
+@lru_cache(maxsize=128)
+def _policy_or_reason(raw: bytes) -> Policy | str:
+    """Cached, refusals too: many jobs use the same document, and each job reads it several times."""
+    if len(raw) > MAXIMUM_POLICY:
+        return f"a policy has at most {MAXIMUM_POLICY} bytes, found {len(raw)}"
+    if (values := raw.count(b",") + 1) > MAXIMUM_POLICY_VALUES:
+        return f"a policy has at most {MAXIMUM_POLICY_VALUES} values and commas, found {values}"
+    try:
+        document = decode_canonical(PolicyDocument, raw)
+        rules = from_builtins(AppraisalPolicy, document.evidence)
+        check_rules(rules)
+    except (MalformedDocument, AttestationError) as error:
+        return error.message
+    if (pairs := len(rules.measurements) * len(document.workloads)) > MAXIMUM_PAIRS:
+        return f"a policy allows at most {MAXIMUM_PAIRS} pairs of measurement and workload, found {pairs}"
     return Policy(document, rules)
 
 
-@lru_cache(maxsize=256)
-def _parsed_share_set(raw: bytes) -> ShareSet:
-    return decode_canonical(ShareSet, raw)
+@lru_cache(maxsize=128)
+def _share_set_or_reason(raw: bytes) -> ShareSet | str:
+    if len(raw) > MAXIMUM_SHARE_SET:
+        return f"a share set has at most {MAXIMUM_SHARE_SET} bytes, found {len(raw)}"
+    try:
+        return decode_canonical(ShareSet, raw)
+    except (SealedError, MalformedDocument) as error:
+        return error.message
 
 
 def _invalid(asset: AssetFacts, expected: object, found: object) -> Violation:
@@ -156,10 +179,9 @@ def load_share_set(market: MarketRef, asset: AssetFacts, committee: Committee, r
     """
     for difference in hash_differences(Document.SHARE_SET, raw, asset.seal.share_root):
         raise _misdealt(difference)
-    try:
-        share_set = _parsed_share_set(raw)
-    except (SealedError, MalformedDocument) as error:
-        raise ShareMisdealt("a share set of version 1", error.message[:1000]) from error
+    share_set = _share_set_or_reason(raw)
+    if isinstance(share_set, str):
+        raise ShareMisdealt("a share set of version 1", share_set[:1000])
     members = [(member.signer, keccak(member.hpke_public_key)) for member in committee.members]
     for difference in chain(
         share_set_differences(share_set, market.chain_id, asset.use, asset.seal, committee.epoch),

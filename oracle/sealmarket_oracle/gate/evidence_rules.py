@@ -10,16 +10,17 @@ import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import combinations, product
 from typing import TypeVar
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
-from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused, NotEvidence
+from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.parse import parse, parse_endorsements
 from sealmarket.attestation.policy.verify import Expected, appraise, authenticate
+from sealmarket.attestation.raw import parse_endorsements, parse_raw
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.reasons import JobReason
@@ -27,7 +28,6 @@ from sealmarket.protocol.wire import EvidencePackage, FindingNote
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes64
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data
-from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_oracle.gate.chain_rules import note
@@ -124,17 +124,12 @@ def _authenticated(
     now = datetime.fromtimestamp(case.quoted.timestamp, UTC)
     never = Finding(Reason.MALFORMED, "evidence", "none")
     try:
-        evidence = parse(package.quote)
-        if evidence.source != "raw":
-            finding = Finding(Reason.NON_CANONICAL, "the device's own bytes", f"an encoding of them: {evidence.source}")
-            return None, _platform(finding)
         promised = case.spec.tee
-        if package.tee != promised or evidence.tee != promised:
-            return None, _platform(Finding(Reason.TEE_MISMATCH, promised.slug, evidence.tee.slug))
-        endorsements = parse_endorsements(evidence.tee, package.collateral)
+        if package.tee != promised:
+            return None, _platform(Finding(Reason.TEE_MISMATCH, promised.slug, package.tee.slug))
+        evidence = parse_raw(promised, package.quote)
+        endorsements = parse_endorsements(promised, package.collateral)
         return authenticate(evidence, endorsements, roots, now), _platform(never)
-    except NotEvidence as error:
-        return None, _platform(Finding(Reason.UNSUPPORTED_FORMAT, "evidence of a supported TEE", error.message))
     except CollateralError as error:
         return None, _platform(Finding(Reason.ENDORSEMENT_MALFORMED, "the vendor's collateral", error.message))
     except EvidenceRefused as error:
@@ -201,23 +196,30 @@ def _pair_violations(
     yield Violation(FaultRow.PAIR, finding, waits=listed is None)
 
 
+@lru_cache(maxsize=256)
 def reduced_list(policy: Policy, allow_root: Bytes32) -> frozenset[Bytes32] | None:
     """The pairs behind a root on chain, if they are the policy's own with some enclaves or workloads left out.
 
     So an owner who takes an entry off the list has to publish nothing but the new root. Tried while there are at most
     ``MAXIMUM_REDUCTIONS`` ways; otherwise, and for other lists, the store must have the leaves.
     """
-    measurements = [(found.tee, found.digest()) for found in policy.rules.measurements]
-    workloads = policy.document.workloads
-    if (1 << len(measurements)) * (1 << len(workloads)) > MAXIMUM_REDUCTIONS:
-        tries: Iterable[tuple[Sequence[tuple[Tee, Bytes32]], Sequence[Bytes32]]] = [(measurements, workloads)]
-    else:
-        tries = product(_subsets(measurements), _subsets(workloads))
-    for some_measurements, some_workloads in tries:
-        leaves = {allowed_leaf(tee, digest, w) for tee, digest in some_measurements for w in some_workloads}
+    rows = _leaf_rows(policy)
+    columns = range(len(policy.document.workloads))
+    tries: Iterable[tuple[Sequence[Sequence[Bytes32]], Sequence[int]]] = [(rows, columns)]
+    if (1 << len(rows)) * (1 << len(columns)) <= MAXIMUM_REDUCTIONS:
+        tries = product(_subsets(rows), _subsets(columns))
+    for some_rows, some_columns in tries:
+        leaves = frozenset(row[column] for row in some_rows for column in some_columns)
         if merkle_root(leaves) == allow_root:
-            return frozenset(leaves)
+            return leaves
     return None
+
+
+def _leaf_rows(policy: Policy) -> list[list[Bytes32]]:
+    """The leaf of each pair, hashed once: a row for each measurement, a column for each workload."""
+    workloads = policy.document.workloads
+    digests = [(found.tee, found.digest()) for found in policy.rules.measurements]
+    return [[allowed_leaf(tee, digest, workload) for workload in workloads] for tee, digest in digests]
 
 
 def _subsets(entries: Sequence[T]) -> list[tuple[T, ...]]:

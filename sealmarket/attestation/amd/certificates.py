@@ -18,7 +18,6 @@ What time decides (validity, revocation) is checked on each use and is not part 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,12 +31,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from sealmarket.attestation.amd.leaf import PRODUCTS, Leaf, read_leaf
 from sealmarket.attestation.core.cache import ProvenCache
-from sealmarket.attestation.core.errors import EvidenceRefused, refuse
+from sealmarket.attestation.core.certificates import load_certificate
+from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused, refuse
 from sealmarket.attestation.core.pki import Window, certificate_window, common_name, seconds, spki_sha256
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.tee import Anchors
@@ -98,20 +97,15 @@ _lists: ProvenCache[_ProvenList] = ProvenCache(64)
 
 
 def load_der(raw: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
-    """Certificates that travelled with the evidence. AMD gives every VCEK the serial number 0, which the
-    parser warns about.
+    """Certificates that travelled with the evidence.
 
     Raises:
         EvidenceRefused: one of them is no certificate.
     """
-    if not raw:
-        return ()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        try:
-            return tuple(x509.load_der_x509_certificate(one) for one in raw)
-        except ValueError as error:
-            return refuse(Reason.ENDORSEMENT_MALFORMED, "DER certificates with the evidence", error)
+    try:
+        return tuple(load_certificate(one) for one in raw)
+    except CollateralError as error:
+        return refuse(Reason.ENDORSEMENT_MALFORMED, "DER certificates with the evidence", error)
 
 
 def find_chain(

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation.core.errors import AttestationError
+from sealmarket.attestation.core.certificates import load_certificate
+from sealmarket.attestation.core.errors import AttestationError, CollateralError
 from sealmarket.attestation.core.pki import spki_sha256
-from sealmarket.attestation.core.unreadable import NOT_X509
 from sealmarket.attestation.registry import pins
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
@@ -61,8 +61,8 @@ class TrustAnchors:
 
 def _load(der: bytes) -> x509.Certificate:
     try:
-        return x509.load_der_x509_certificate(der)
-    except NOT_X509 as error:
+        return load_certificate(der)
+    except CollateralError as error:
         raise AttestationError(f"a development root is a DER certificate: {error}") from error
 
 

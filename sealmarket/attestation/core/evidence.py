@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.utils import CryptographyDeprecationWarning
 
+from sealmarket.attestation.core.certificates import (
+    CERTIFICATE,
+    CRL,
+    MAXIMUM_BLOCKS,
+    MAXIMUM_FILE,
+    load_certificate,
+    load_crl,
+    pem_blocks,
+    require_at_most,
+)
 from sealmarket.attestation.core.collateral import Collateral
 from sealmarket.attestation.core.errors import CollateralError
-from sealmarket.attestation.core.unreadable import NOT_X509
 from sealmarket_enclave.protocol.numbers import Tee
 
 
@@ -46,7 +52,7 @@ class Endorsements:
         """Sort files that hold DER or PEM certificates, chains and CRLs.
 
         Raises:
-            CollateralError: a file holds neither.
+            CollateralError: a file holds neither, or there are too many.
         """
         certificates: list[x509.Certificate] = []
         crls: list[x509.CertificateRevocationList] = []
@@ -54,6 +60,7 @@ class Endorsements:
             found, lists = read_endorsement(raw)
             certificates += found
             crls += lists
+            require_at_most(MAXIMUM_BLOCKS, len(certificates) + len(crls), "certificates and CRLs in all files")
         return cls(collateral=collateral, certificates=tuple(certificates), crls=tuple(crls))
 
     def with_files(self, files: Iterable[bytes]) -> Endorsements:
@@ -69,34 +76,24 @@ class Endorsements:
         )
 
 
-_PEM = re.compile(rb"-----BEGIN (CERTIFICATE|X509 CRL)-----.+?-----END \1-----", re.DOTALL)
-
-
 def read_endorsement(raw: bytes) -> tuple[list[x509.Certificate], list[x509.CertificateRevocationList]]:
     """The certificates and CRLs of one file in DER or PEM. Raises :class:`CollateralError`."""
-    with warnings.catch_warnings():
-        # AMD gives every VCEK the serial number 0, which the parser warns about.
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        return _read_blocks(raw, list(_PEM.finditer(raw)))
+    require_at_most(MAXIMUM_FILE, len(raw), "bytes of one file of certificates and CRLs")
+    if blocks := pem_blocks(raw):
+        certificates = [load_certificate(block.pem) for block in blocks if block.label == CERTIFICATE]
+        return certificates, [load_crl(block.pem) for block in blocks if block.label == CRL]
+    return _read_der(raw)
 
 
-def _read_blocks(
-    raw: bytes, blocks: list[re.Match[bytes]]
-) -> tuple[list[x509.Certificate], list[x509.CertificateRevocationList]]:
+def _read_der(raw: bytes) -> tuple[list[x509.Certificate], list[x509.CertificateRevocationList]]:
     try:
-        if blocks:
-            certificates = [x509.load_pem_x509_certificate(b[0]) for b in blocks if b[1] == b"CERTIFICATE"]
-            return certificates, [x509.load_pem_x509_crl(b[0]) for b in blocks if b[1] == b"X509 CRL"]
-    except NOT_X509 as error:
-        raise CollateralError(f"an endorsement's PEM cannot be read: {error}") from error
-    try:
-        return [x509.load_der_x509_certificate(raw)], []
-    except NOT_X509:
-        pass  # not a certificate: a CRL is the other thing that DER may hold, tried next
-    try:
-        return [], [x509.load_der_x509_crl(raw)]
-    except NOT_X509 as error:
-        raise CollateralError(
-            f"an endorsement of {len(raw)} bytes is neither certificate nor CRL: {error}",
-            remedy="pass DER or PEM certificates, chains or CRLs",
-        ) from error
+        return [], [load_crl(raw)]
+    except CollateralError as no_crl:
+        try:
+            return [load_certificate(raw)], []
+        except CollateralError as error:
+            raise CollateralError(
+                f"an endorsement of {len(raw)} bytes is neither certificate ({error.message}) nor CRL "
+                f"({no_crl.message})",
+                remedy="pass DER or PEM certificates, chains or CRLs",
+            ) from error

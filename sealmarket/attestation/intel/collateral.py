@@ -16,6 +16,7 @@ import msgspec
 from cryptography import x509
 from msgspec import Meta
 
+from sealmarket.attestation.core.certificates import MAXIMUM_CHAIN_BYTES, MAXIMUM_CRL, require_at_most
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.core.unreadable import NOT_JSON
@@ -25,31 +26,43 @@ from sealmarket_enclave.protocol.numbers import Tee
 if TYPE_CHECKING:
     from dcap_qvl import QuoteCollateralV3
 
-_Text = Annotated[str, Meta(max_length=1 << 20)]
-_Hex = Annotated[str, Meta(pattern=r"^(0x)?([0-9a-fA-F]{2})*$", max_length=8 << 20)]
+MAXIMUM_BYTES = 4 << 20
+"""The whole JSON. Intel's has 20 to 100 KiB."""
+
+_Chain = Annotated[str, Meta(max_length=MAXIMUM_CHAIN_BYTES)]
+_Document = Annotated[str, Meta(max_length=1 << 19)]
+_HEX = r"^(0x)?[0-9a-fA-F]*$"
+_Crl = Annotated[str, Meta(pattern=_HEX, max_length=2 * MAXIMUM_CRL + 2)]
+_Signature = Annotated[str, Meta(pattern=_HEX, max_length=256)]
 
 
 class IntelCollateral(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """``QuoteCollateralV3``: issuer chains in PEM, CRLs and signatures in hex, JSON documents as served."""
 
-    pck_crl_issuer_chain: _Text
-    root_ca_crl: _Hex
-    pck_crl: _Hex
-    tcb_info_issuer_chain: _Text
-    tcb_info: _Text
-    tcb_info_signature: _Hex
-    qe_identity_issuer_chain: _Text
-    qe_identity: _Text
-    qe_identity_signature: _Hex
-    pck_certificate_chain: _Text | None = None
+    pck_crl_issuer_chain: _Chain
+    root_ca_crl: _Crl
+    pck_crl: _Crl
+    tcb_info_issuer_chain: _Chain
+    tcb_info: _Document
+    tcb_info_signature: _Signature
+    qe_identity_issuer_chain: _Chain
+    qe_identity: _Document
+    qe_identity_signature: _Signature
+    pck_certificate_chain: _Chain | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("root_ca_crl", "pck_crl", "tcb_info_signature", "qe_identity_signature"):
+            if len(getattr(self, name)) % 2:
+                raise ValueError(f"{name} is half a byte too long")
 
     @classmethod
     def from_json(cls, raw: bytes | str) -> IntelCollateral:
         """Read the JSON file.
 
         Raises:
-            CollateralError: not JSON, or a part is absent, unknown or of the wrong form.
+            CollateralError: too long, not JSON, or a part is absent, unknown or of the wrong form.
         """
+        require_at_most(MAXIMUM_BYTES, len(raw), "bytes of Intel collateral")
         try:
             found: IntelCollateral = parse_json(raw, prepared(cls))
             return found

@@ -24,7 +24,9 @@ from sealmarket_enclave.protocol.codec import parse_json, prepared
 EV_NO_ACTION = 3
 _SHA384 = 0x000C
 _SPEC_ID = b"Spec ID Event03\0"
-_MAXIMUM_EVENTS = 65536
+MAXIMUM_BYTES = 1 << 20
+"""One log. The longest genuine ones have 256 KiB."""
+MAXIMUM_RECORDS = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +65,30 @@ def read_event_log(data: bytes) -> tuple[Event, ...]:
     """The events of a CCEL or of dstack's JSON.
 
     Raises:
-        EventLogMalformed: not of either layout, without SHA-384, or longer than 65,536 events.
+        EventLogMalformed: not of either layout, without SHA-384, too long, or of too many records.
     """
+    if len(data) > MAXIMUM_BYTES:
+        raise EventLogMalformed(f"a log has at most {MAXIMUM_BYTES} bytes, found {len(data)}")
     reader = _read_dstack if data.lstrip()[:1] == b"[" else _read_ccel
-    events = []
-    for event in reader(data):
-        events.append(event)
-        if len(events) > _MAXIMUM_EVENTS:
-            raise EventLogMalformed(f"a log has at most {_MAXIMUM_EVENTS} events")
-    return tuple(events)
+    return tuple(reader(data))
+
+
+def _require_few(records: int) -> None:
+    if records > MAXIMUM_RECORDS:
+        raise EventLogMalformed(f"a log has at most {MAXIMUM_RECORDS} records, found {records} or more")
 
 
 def _read_ccel(data: bytes) -> Iterator[Event]:
     cursor = _Cursor(data)
     sizes = _algorithms(cursor)
+    zeros_from = len(data.rstrip(b"\0"))
+    records = 0
     while cursor.offset + 4 <= len(data):
         index = cursor.number(4)
-        if index == 0xFFFFFFFF:
+        if index == 0xFFFFFFFF or (index == 0 and cursor.offset >= zeros_from):
             return
-        if index == 0 and not any(data[cursor.offset :]):
-            return
+        records += 1
+        _require_few(records)
         kind, count = cursor.number(4), cursor.number(4)
         if count > len(sizes):
             raise EventLogMalformed(f"an event has {count} digests, the log names {len(sizes)} algorithms")
@@ -124,6 +130,7 @@ class _DstackEvent(msgspec.Struct, frozen=True):
 
 
 def _read_dstack(data: bytes) -> Iterator[Event]:
+    _require_few(data.count(b"{"))
     try:
         events = parse_json(data, prepared(list[_DstackEvent]))
         digests = [bytes.fromhex(event.digest) for event in events]

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 import msgspec
-from cryptography import x509
 
+from sealmarket.attestation.core.certificates import load_crl
 from sealmarket.attestation.core.collateral import PlatformKind
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.tee import Fetched, Get
-from sealmarket.attestation.core.unreadable import NOT_JSON, NOT_X509
+from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket_enclave.protocol.codec import parse_json, prepared
 
@@ -39,17 +39,18 @@ def fetch_collateral(kind: PlatformKind, get: Get, endpoints: Mapping[str, str])
     crl = get(f"{server}/sgx/certification/v4/pckcrl", {"ca": kind.ca, "encoding": "der"})
     root_crl = get(endpoints["intel_root_crl"], {}).content
     info, quoting = _decode(tcb, _TcbAnswer), _decode(identity, _IdentityAnswer)
-    return IntelCollateral(
-        pck_crl_issuer_chain=_chain(crl, "SGX-PCK-CRL-Issuer-Chain"),
-        root_ca_crl=_der(root_crl).hex(),
-        pck_crl=_der(crl.content).hex(),
-        tcb_info_issuer_chain=_chain(tcb, "TCB-Info-Issuer-Chain", "SGX-TCB-Info-Issuer-Chain"),
-        tcb_info=bytes(info.document).decode(),
-        tcb_info_signature=info.signature,
-        qe_identity_issuer_chain=_chain(identity, "SGX-Enclave-Identity-Issuer-Chain"),
-        qe_identity=bytes(quoting.document).decode(),
-        qe_identity_signature=quoting.signature,
-    )
+    parts = {
+        "pck_crl_issuer_chain": _chain(crl, "SGX-PCK-CRL-Issuer-Chain"),
+        "root_ca_crl": _der(root_crl).hex(),
+        "pck_crl": _der(crl.content).hex(),
+        "tcb_info_issuer_chain": _chain(tcb, "TCB-Info-Issuer-Chain", "SGX-TCB-Info-Issuer-Chain"),
+        "tcb_info": bytes(info.document).decode(),
+        "tcb_info_signature": info.signature,
+        "qe_identity_issuer_chain": _chain(identity, "SGX-Enclave-Identity-Issuer-Chain"),
+        "qe_identity": bytes(quoting.document).decode(),
+        "qe_identity_signature": quoting.signature,
+    }
+    return IntelCollateral.from_json(msgspec.json.encode(parts))  # what a server sends keeps to the bounds of a file
 
 
 def _chain(answer: Fetched, *names: str) -> str:
@@ -67,8 +68,8 @@ def _der(content: bytes) -> bytes:
     except ValueError:
         pass  # not hex: read as DER below
     try:
-        x509.load_der_x509_crl(content)
-    except NOT_X509 as error:
+        load_crl(content)
+    except CollateralError as error:
         raise CollateralError(f"the answer is no CRL: {error}") from error
     return content
 

@@ -8,7 +8,6 @@ Signing").
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +22,16 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtensionOID, ObjectIdentifier, SignatureAlgorithmOID
 
-from sealmarket.attestation.core.errors import refuse
+from sealmarket.attestation.core.certificates import (
+    CERTIFICATE,
+    MAXIMUM_CHAIN_BYTES,
+    Block,
+    load_certificate,
+    load_crl,
+    pem_blocks,
+    require_at_most,
+)
+from sealmarket.attestation.core.errors import CollateralError, refuse
 from sealmarket.attestation.core.pki import Window, common_name, seconds
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_X509, touch
@@ -34,7 +42,6 @@ ROLE_PCK_CA = ("SGX PCK Platform CA", "SGX PCK Processor CA")
 ROLE_TCB_SIGNING = ("SGX TCB Signing",)
 
 _ECDSA_SHA256 = ECDSA(SHA256())
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _KNOWN_CRITICAL = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
 _MAXIMUM_CHAIN = 4
 
@@ -45,13 +52,19 @@ def read_chain(pem: str, name: str) -> tuple[x509.Certificate, ...]:
     Raises:
         EvidenceRefused: none, too many, or one that cannot be read.
     """
-    blocks = _PEM.findall(pem)
-    if not 1 <= len(blocks) <= _MAXIMUM_CHAIN:
-        refuse(Reason.ENDORSEMENT_MALFORMED, f"{name}: 1 to {_MAXIMUM_CHAIN} certificates", len(blocks))
     try:
-        return tuple(touch(x509.load_pem_x509_certificate(block.encode())) for block in blocks)
-    except NOT_X509 as error:
+        chain = tuple(touch(load_certificate(block.pem)) for block in _certificates_of(pem))
+    except (CollateralError, *NOT_X509) as error:
         return refuse(Reason.ENDORSEMENT_MALFORMED, f"{name}: PEM certificates", error)
+    if not chain:
+        refuse(Reason.ENDORSEMENT_MALFORMED, f"{name}: 1 to {_MAXIMUM_CHAIN} certificates", 0)
+    return chain
+
+
+def _certificates_of(pem: str) -> list[Block]:
+    require_at_most(MAXIMUM_CHAIN_BYTES, len(pem), "bytes of a PEM chain")
+    blocks = pem_blocks(pem.encode("utf-8", "surrogatepass"), maximum=_MAXIMUM_CHAIN)
+    return [block for block in blocks if block.label == CERTIFICATE]
 
 
 def key_of(certificate: x509.Certificate, name: str) -> EllipticCurvePublicKey:
@@ -145,11 +158,10 @@ def read_crl(raw: bytes, issuer: x509.Certificate, name: str) -> Crl:
     if not raw:
         refuse(Reason.CRL_INVALID, name, "nothing")
     try:
-        crl = x509.load_pem_x509_crl(raw) if raw.startswith(b"-----") else x509.load_der_x509_crl(raw)
+        crl = load_crl(raw)
         critical = [e.oid.dotted_string for e in crl.extensions if e.critical]
-        revoked = frozenset(entry.serial_number for entry in crl)
         issued_by, start, end = crl.issuer, crl.last_update_utc, crl.next_update_utc
-    except NOT_X509 as error:
+    except (CollateralError, *NOT_X509) as error:
         refuse(Reason.CRL_INVALID, f"{name}: a CRL", error)
     if issued_by != issuer.subject:
         refuse(Reason.CRL_INVALID, f"{name} of {issuer.subject.rfc4514_string()}", issued_by.rfc4514_string())
@@ -159,7 +171,15 @@ def read_crl(raw: bytes, issuer: x509.Certificate, name: str) -> Crl:
         refuse(Reason.CRL_INVALID, f"{name} signed by {common_name(issuer)}", "a signature that does not verify")
     if end is None:
         refuse(Reason.CRL_INVALID, f"{name} with a next update", "none")
-    return Crl(revoked, Window(name, seconds(start), seconds(end)))
+    return Crl(_revoked(crl, name), Window(name, seconds(start), seconds(end)))
+
+
+def _revoked(crl: x509.CertificateRevocationList, name: str) -> frozenset[int]:
+    """The serial numbers on a list, read only once its signature is proven."""
+    try:
+        return frozenset(entry.serial_number for entry in crl)
+    except NOT_X509 as error:
+        refuse(Reason.CRL_INVALID, f"{name}: entries that can be read", error)
 
 
 def verify_raw(key: EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:

@@ -237,11 +237,9 @@ def join(ratings: Sequence[Rating]) -> Joined:
     worst = max(statuses, key=lambda status: status.severity)
     if worst is TcbStatus.OUT_OF_DATE and statuses & _CONFIGURATION:
         worst = TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED
-    advisories: list[str] = []
-    for rating in ratings:
-        advisories += [a for a in rating.advisories if a not in advisories]
+    advisories = tuple(dict.fromkeys(advisory for rating in ratings for advisory in rating.advisories))
     dates = [rating.date for rating in ratings if rating.date is not None]
-    return Joined(worst, min(dates) if dates else None, tuple(advisories))
+    return Joined(worst, min(dates) if dates else None, advisories)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 A relying party, such as an oracle node, calls them so::
 
-    evidence = parse(raw, Tee.TDX)
+    evidence = parse_raw(Tee.TDX, raw)
     endorsements = parse_endorsements(Tee.TDX, collateral_json)
     anchors = TrustAnchors.production()
     report = authenticate(evidence, endorsements, anchors, now)
@@ -10,7 +10,7 @@ A relying party, such as an oracle node, calls them so::
     result = appraise(report, policy, now, expected)
     result.accepted, result.findings, result.warnings
 
-``parse`` raises NotEvidence, ``authenticate`` EvidenceRefused. ``TrustAnchors.with_development(root_der)`` also trusts
+``parse_raw`` and ``authenticate`` raise EvidenceRefused. ``TrustAnchors.with_development(root_der)`` also trusts
 a simulated device. ``verify`` does both steps and turns a refusal of the first into a result with one finding.
 ``report.measurement.digest()`` is the measurement's part of the market's leaf; ``report.evidence_digest`` names the
 evidence in a replay cache.

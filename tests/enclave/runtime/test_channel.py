@@ -97,3 +97,23 @@ def test_a_conversation_that_is_hung_up_ends_for_whoever_waits_in_it() -> None:
         host.hang_up()
         waiting.join(10)
         assert ended.is_set()
+
+
+@pytest.mark.parametrize("depth", [1, 100, 100_000, 5_000_000])
+@pytest.mark.parametrize("container", [b"\x91", b"\x81\xa1a"])
+def test_a_frame_of_endless_nesting_is_refused(container: bytes, depth: int) -> None:
+    nested = b"\x82\xa1x" + container * depth + b"\xc0\xa4kind\xa4part"
+    with pytest.raises(FrameRefused):
+        enclave_side(_Framed(nested)).receive()  # type: ignore[arg-type]
+
+
+class _Framed:
+    """A socket that holds one frame."""
+
+    def __init__(self, body: bytes) -> None:
+        self.left = memoryview(len(body).to_bytes(4, "big") + body)
+
+    def recv_into(self, room: memoryview) -> int:
+        taken = min(len(room), len(self.left))
+        room[:taken], self.left = self.left[:taken], self.left[taken:]
+        return taken

@@ -19,7 +19,7 @@ from Crypto.Hash import keccak
 
 from sealmarket_enclave.protocol.errors import MalformedDocument, NotCanonical
 
-_HEX = re.compile(r"0x(?:[0-9a-f]{2})*")
+_HEX = re.compile(r"0x[0-9a-f]*")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}")
 
 
@@ -36,7 +36,7 @@ class HexBytes(bytes):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the one spelling: ``0x`` and lower-case digits."""
-        if not _HEX.fullmatch(text):
+        if len(text) % 2 or not _HEX.fullmatch(text):
             raise MalformedDocument(f"expected lower-case 0x hex, found {text[:80]!r}")
         return cls(bytes.fromhex(text[2:]))
 
@@ -126,7 +126,8 @@ LARGEST_INTEGER = (1 << 53) - 1
 MAXIMUM_NESTING = 64
 """Arrays and objects inside each other. What the interpreter itself takes depends on its settings, which libraries
 change (py_ecc, by eth_account, to a hundred thousand): beyond a few ten thousand levels the process ends."""
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
+"""A string, or what is left of the bytes. It matches wherever it starts, so no byte is read twice."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _UNSPELLABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
