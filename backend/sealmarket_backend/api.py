@@ -18,12 +18,12 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
+    PostedRequest,
     PostedResult,
     Problem,
     SignedAcknowledgement,
     SignedAssetOrder,
     SignedComputeOrder,
-    SignedRequest,
 )
 from sealmarket_backend.blobs import Kind
 from sealmarket_backend.errors import BackendError, TooLarge
@@ -106,8 +106,8 @@ def _store(app: FastAPI, backend: Backend) -> None:
 def _orders(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/requests", status_code=201)
     async def post_request(request: Request) -> Response:
-        signed = await _body(SignedRequest, request)
-        key = await run_in_threadpool(backend.orders.add_request, signed, _now())
+        posted = await _body(PostedRequest, request)
+        key = await run_in_threadpool(backend.orders.add_request, posted, _now())
         backend.wake()
         return _answer({"requestHash": str(key)}, 201)
 

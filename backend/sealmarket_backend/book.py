@@ -8,16 +8,17 @@ around it.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
-from sealmarket_enclave.protocol.job import Parameters
+from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
@@ -43,22 +44,33 @@ class OrderBook:
         self._addresses = addresses
         self._is_contract = is_contract
 
-    def add_request(self, signed: SignedRequest, now: int) -> Bytes32:
-        """Accept a request. Posting it twice is the same as once.
+    def add_request(self, posted: PostedRequest, now: int) -> Bytes32:
+        """Accept a request with its parameters: both are kept, or neither. Posting it twice is the same as once, also
+        after it was matched or has expired.
 
         Raises:
-            Rejected: out of date, without assets, or not signed by its consumer and payer.
+            Rejected: parameters of another digest, out of date, without assets, or not signed by its consumer and
+                payer.
         """
+        signed = posted.request
         request = signed.request
+        require_digest(posted.parameters, request.parameters_digest)
+        key = request.struct_hash()
+        if self._is_known(key):
+            return key
         self._require_current(request.expiry, now)
         if not request.assets:
             raise Rejected("a request names at least one asset", remedy="choose an asset")
         self._require_signature(request, signed.signature, request.consumer)
         if request.payer != request.consumer:
             self._require_signature(request, signed.payer_signature, request.payer)
-        key = request.struct_hash()
-        self._insert("requests", "request_hash", key, signed, request.consumer)
+        self._insert("requests", "request_hash", key, signed, request.consumer, posted.parameters)
         return key
+
+    def _is_known(self, request_hash: Bytes32) -> bool:
+        """Whether request and parameters are both kept."""
+        query = "SELECT 1 FROM requests JOIN parameters USING (request_hash) WHERE request_hash = ?"
+        return self._database.row(query, request_hash) is not None
 
     def add_compute_order(self, signed: SignedComputeOrder, now: int) -> Bytes32:
         """Accept a provider's offer. Raises :class:`Rejected`."""
@@ -85,10 +97,11 @@ class OrderBook:
     def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
         """Keep a request's parameters; their reader compares them with the digest that the consumer signed."""
         with self._database.write() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO parameters (request_hash, body) VALUES (?, ?)",
-                (request_hash, canonical_json(parameters)),
-            )
+            _keep_parameters(connection, request_hash, parameters)
+
+    def has_parameters(self, request_hash: Bytes32) -> bool:
+        """Whether a request's parameters are kept."""
+        return self._database.row("SELECT 1 FROM parameters WHERE request_hash = ?", request_hash) is not None
 
     def parameters(self, request_hash: Bytes32) -> Parameters:
         """A request's parameters. Raises :class:`NotFound`."""
@@ -145,7 +158,15 @@ class OrderBook:
             explanation += ("the request expired before it was matched: sign a new one",)
         return RequestState(request_hash, row["state"], explanation, Bytes32(job_id) if job_id else None)
 
-    def _insert(self, table: str, key_column: str, key: Bytes32, body: object, account: Address) -> None:
+    def _insert(
+        self,
+        table: str,
+        key_column: str,
+        key: Bytes32,
+        body: object,
+        account: Address,
+        parameters: Parameters | None = None,
+    ) -> None:
         with self._database.write() as connection:
             # Table and column are ours; only values come from outside.
             connection.execute(
@@ -153,6 +174,8 @@ class OrderBook:
                 f" VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table}))",
                 (key, canonical_json(body), account),
             )
+            if parameters is not None:
+                _keep_parameters(connection, key, parameters)
             count = connection.execute(
                 f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'",  # noqa: S608
                 (account,),
@@ -179,3 +202,17 @@ class OrderBook:
             f"expected a signature by {signer.checksum}, found one by {found.checksum if found else 'no key'}",
             remedy=f"sign for chain {self._addresses.chain_id} and market {self._addresses.market.checksum}",
         )
+
+
+def require_digest(parameters: Parameters, expected: Bytes32) -> None:
+    """Raise :class:`Rejected` unless these are the parameters that a consumer signed."""
+    found = parameters_digest(parameters.salt, canonical_json(parameters.values))
+    if found != expected:
+        raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
+
+
+def _keep_parameters(connection: sqlite3.Connection, request_hash: Bytes32, parameters: Parameters) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO parameters (request_hash, body) VALUES (?, ?)",
+        (request_hash, canonical_json(parameters)),
+    )

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.client.nodes import Nodes
-from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.orders import Quote, Request
 from sealmarket.protocol.signatures import require_signer
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
@@ -20,14 +20,14 @@ from sealmarket.protocol.wire import (
     SignedAssetOrder,
     SignedRequest,
 )
-from sealmarket_backend.blobs import Blobs
-from sealmarket_backend.book import OrderBook
+from sealmarket_backend.blobs import Blobs, Kind
+from sealmarket_backend.book import OrderBook, require_digest
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
-from sealmarket_enclave.protocol.job import Parameters, parameters_digest
+from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused
 
@@ -45,7 +45,9 @@ class Backend:
         self.orders = OrderBook(self._database, chain.book, is_contract=chain.has_code)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
         self._nodes = Nodes()
-        self._keeper = Keeper(chain, sender, self._database, self.orders, self.index, self._nodes)
+        self._keeper = Keeper(
+            chain, sender, self._database, self.orders, self.index, self._nodes, lacking=self._lacking
+        )
         self._pause = pause
         self._due = threading.Event()
         self._stopped = threading.Event()
@@ -86,6 +88,15 @@ class Backend:
         asset = self.index.asset(signed.order.asset_id, signed.order.version)
         return self.orders.add_asset_order(signed, asset.owner, now)
 
+    def _lacking(self, request: Request) -> tuple[str, ...]:
+        """What no host could fetch if this request were matched now, a sentence for each."""
+        wanted = (
+            ("parameters", self.orders.has_parameters(request.struct_hash())),
+            ("result key", self.blobs.has(Kind.DOCUMENTS, request.result_key_hash)),
+            ("workload", self.blobs.has(Kind.WORKLOADS, request.workload_digest)),
+        )
+        return tuple(f"the store lacks its {what}: upload it" for what, there in wanted if not there)
+
     def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
         """Keep a request's parameters, if they are the ones that the consumer signed.
 
@@ -93,10 +104,7 @@ class Backend:
             NotFound: no such request in the book, and no job of it at a final block.
             Rejected: they have another digest.
         """
-        expected = self._parameters_digest(request_hash)
-        found = parameters_digest(parameters.salt, canonical_json(parameters.values))
-        if found != expected:
-            raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
+        require_digest(parameters, self._parameters_digest(request_hash))
         self.orders.add_parameters(request_hash, parameters)
 
     def _parameters_digest(self, request_hash: Bytes32) -> Bytes32:

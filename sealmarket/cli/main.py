@@ -10,13 +10,15 @@ Errors that Sealmarket raises on purpose are told in one line with their remedy,
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -115,15 +117,31 @@ def run(commands: Callable[..., Any], arguments: list[str] | None = None, *, nam
     try:
         commands(arguments if arguments is not None else sys.argv[1:], prog_name=name)
     except SealmarketError as error:
-        typer.echo(f"error: {error.message}", err=True)
-        if error.remedy:
-            typer.echo(f"  what to do: {error.remedy}", err=True)
-        sys.exit(1)
+        _end(error.message, error.remedy)
     except OSError as error:
-        if error.filename is None:
-            raise  # no file of the caller's: a defect, to be seen whole
-        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
-        sys.exit(1)
+        # The disk, the output or the network failed: not a defect that anybody should see whole.
+        why = error.strerror or str(error) or type(error).__name__
+        _end(f"{error.filename}: {why}" if error.filename is not None else f"reading or writing failed: {why}", "")
+
+
+def _end(message: str, remedy: str) -> NoReturn:
+    """End with exit code 1 and a line for people, if anybody reads it."""
+    with suppress(OSError):
+        typer.echo(f"error: {message}", err=True)
+        if remedy:
+            typer.echo(f"  what to do: {remedy}", err=True)
+    _drop_what_cannot_be_written()
+    sys.exit(1)
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Python writes its buffers out when it ends, and would report a full disk or a closed pipe there once more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sealmarket.cli._options import (
+    AcceptCode,
     AsJson,
     BookFile,
     KeyFile,
@@ -85,6 +86,7 @@ def publish(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    accept_code: AcceptCode = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +97,7 @@ def publish(
     if not (folder / SUMMARY).is_file():
         raise Usage(f"{folder} holds no sealed asset", remedy="make one with `sealmarket owner seal`")
     sealed = SealedAsset.load(folder)
-    with market(book, rpc) as (chain, store, api):
+    with market(book, rpc, accept_code) as (chain, store, api):
         mined = Owner(chain, load_key(key_file), store, api, development=development).publish(sealed)
     told = {
         "assetId": str(sealed.asset_id),
@@ -125,6 +127,7 @@ def tighten(
     purposes: Annotated[
         int | None, typer.Option(help="Fewer purposes: train 1, fine-tune 2, infer 4, query 8.")
     ] = None,
+    accept_code: AcceptCode = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -142,7 +145,7 @@ def tighten(
     if not changes:
         raise Usage("nothing to tighten was named", remedy="name --price, --expiry, --max-uses or --purposes")
     asset_id = AssetId(hash_option(asset))
-    with market(book, rpc) as (chain, store, api):
+    with market(book, rpc, accept_code) as (chain, store, api):
         owner = Owner(chain, load_key(key_file), store, api, development=development)
         mined = owner.tighten(asset_id, version, **changes)
         terms = chain.at(mined.block).asset(asset_id, version).terms

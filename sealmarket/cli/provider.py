@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sealmarket.cli._options import (
+    AcceptCode,
     AsJson,
     BookFile,
     KeyFile,
@@ -48,6 +49,7 @@ def stake(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    accept_code: AcceptCode = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +58,7 @@ def stake(
     Example: sealmarket provider stake 10coin --book market.json --rpc URL --key-file provider.key
     """
     wanted = amount(value)
-    with market(book, rpc) as (chain, _, api):
+    with market(book, rpc, accept_code) as (chain, _, api):
         _, mined = Provider(chain, load_key(key_file), api, development=development).stake(wanted)
     told = {"staked": str(int(wanted)), "block": mined.block.number}
     answer(told, [f"staked {coins(wanted)} in block {mined.block.number}", "next: sealmarket provider offer"], as_json)
@@ -76,6 +78,7 @@ def offer(
         bool, typer.Option("--simulated", help="Your device is virtual: NO hardware stands behind its evidence.")
     ] = False,
     days: Annotated[int, typer.Option(help="How long the offer stands.", min=1, max=3650)] = 30,
+    accept_code: AcceptCode = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -87,7 +90,7 @@ def offer(
     asked, most_lost, unit = amount(price), amount(penalty), amount(unit_price)
     kind = Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()]
     grade = Grade.SIMULATED if simulated else Grade.HARDWARE
-    with market(book, rpc) as (chain, _, api):
+    with market(book, rpc, accept_code) as (chain, _, api):
         provider = Provider(chain, load_key(key_file), api, development=development)
         order = provider.offer(
             tee=kind,

@@ -6,7 +6,7 @@ import coincurve
 
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request
-from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket_backend.index import IndexedAsset
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
@@ -17,8 +17,10 @@ from sealmarket_enclave.protocol.codec import (
     MicroEpsilon,
     Uint,
     Wei,
+    canonical_json,
 )
 from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -42,6 +44,7 @@ COMMITTEE = Committee(
         for n, key in enumerate(NODES)
     ),
 )
+PARAMETERS = Parameters(salt=Bytes32(b"\x05" * 32), values={"target": "a"})
 BOOK = AddressBook(
     chain_id=31337,
     registry=Address(b"\x0a" * 20),
@@ -68,7 +71,7 @@ def request(**changes: object) -> Request:
         "payer": account(CONSUMER),
         "token": ZERO_ADDRESS,
         "workload_digest": Bytes32(b"\x01" * 32),
-        "parameters_digest": Bytes32(b"\x02" * 32),
+        "parameters_digest": parameters_digest(PARAMETERS.salt, canonical_json(PARAMETERS.values)),
         "result_key_hash": Bytes32(b"\x03" * 32),
         "purpose": 1,
         "tee": Tee.TDX,
@@ -92,6 +95,11 @@ def signed_request(key: coincurve.PrivateKey = CONSUMER, **changes: object) -> S
     """A request with its consumer's signature, or another's."""
     made = request(**changes)
     return SignedRequest(request=made, signature=signature(made, key))
+
+
+def posted_request(key: coincurve.PrivateKey = CONSUMER, **changes: object) -> PostedRequest:
+    """A signed request and its parameters, as they are posted."""
+    return PostedRequest(request=signed_request(key, **changes), parameters=PARAMETERS)
 
 
 def compute(key: coincurve.PrivateKey = PROVIDER, **changes: object) -> SignedComputeOrder:

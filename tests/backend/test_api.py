@@ -15,7 +15,7 @@ from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend
 from sealmarket_enclave.protocol.codec import HexBytes, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
-from tests.backend.orders import ASSET, BOOK, CONSUMER, OWNER, STRANGER, account, compute, indexed, signed_request
+from tests.backend.orders import ASSET, BOOK, CONSUMER, OWNER, STRANGER, account, compute, indexed, posted_request
 from tests.backend.test_index import EVIDENCE, core, spec
 
 SOON = 2**40
@@ -72,7 +72,7 @@ def problem(raw: bytes) -> Problem:
 
 
 def test_a_request_signed_by_somebody_else_is_a_problem_with_a_remedy(client: Client) -> None:
-    signed = signed_request(key=STRANGER, expiry=SOON)
+    signed = posted_request(key=STRANGER, expiry=SOON)
     answer = client.post("/v1/requests", content=canonical_json(signed))
     assert answer.status_code == 422
     assert "expected a signature by" in problem(answer.content).detail
@@ -123,7 +123,7 @@ def test_an_order_is_in_the_book_after_it_was_posted(client: Client) -> None:
     signed = compute(expiry=SOON)
     assert client.post("/v1/compute-orders", content=canonical_json(signed)).status_code == 201
     assert decode(list[SignedComputeOrder], client.get("/v1/compute-orders").content) == [signed]
-    posted = client.post("/v1/requests", content=canonical_json(signed_request(expiry=SOON)))
+    posted = client.post("/v1/requests", content=canonical_json(posted_request(expiry=SOON)))
     key = msgspec.json.decode(posted.content)["requestHash"]
     assert msgspec.json.decode(client.get(f"/v1/requests/{key}").content)["state"] == "open"
 

@@ -20,7 +20,7 @@ from sealmarket_backend.keeper import Keeper, quorum
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.numbers import JobId
-from tests.backend.orders import ASSET, BOOK, COMMITTEE, OWNER, account, asset_order, compute, indexed, signed_request
+from tests.backend.orders import ASSET, BOOK, COMMITTEE, OWNER, account, asset_order, compute, indexed, posted_request
 
 LATER = 1 << 40
 
@@ -112,9 +112,9 @@ def keeper_of(database: Database, contract: Contract, computes: list[int], *offe
         book.add_compute_order(compute(price=Wei(price), expiry=LATER), 0)
     for offer in offers:
         book.add_asset_order(offer, account(OWNER), 0)
-    book.add_request(signed_request(expiry=LATER), 0)
+    book.add_request(posted_request(expiry=LATER), 0)
     index = Index(database, chain, start=0)
-    return Keeper(chain, contract, database, book, index, Nodes())  # type: ignore[arg-type]
+    return Keeper(chain, contract, database, book, index, Nodes(), lacking=lambda _request: ())  # type: ignore[arg-type]
 
 
 def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one(database: Database) -> None:

@@ -48,6 +48,7 @@ BOOK = AddressBook(
     committee=Address(b"\x02" * 20),
     market=Address(b"\x03" * 20),
     deployed_at=0,
+    deployed_hash=keccak(b"twin 0"),
     finality=FinalityRule(kind="depth", depth=1),
     store="http://store",
     backend="http://store",
