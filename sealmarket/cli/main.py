@@ -116,32 +116,50 @@ def run(commands: Callable[..., Any], arguments: list[str] | None = None, *, nam
     warnings.filterwarnings("ignore", message="Parsed a serial number which wasn't positive")
     try:
         commands(arguments if arguments is not None else sys.argv[1:], prog_name=name)
+    except SystemExit as ended:
+        if _all_is_written() and not isinstance(ended.__context__, OSError):
+            raise
+        sys.exit(_code_behind(ended))
     except SealmarketError as error:
         _end(error.message, error.remedy)
     except OSError as error:
         # The disk, the output or the network failed: not a defect that anybody should see whole.
         why = error.strerror or str(error) or type(error).__name__
-        _end(f"{error.filename}: {why}" if error.filename is not None else f"reading or writing failed: {why}", "")
+        said = f"{error.filename}: {why}" if error.filename is not None else f"reading or writing failed: {why}"
+        _end(said, "", code=_code_behind(error))
 
 
-def _end(message: str, remedy: str) -> NoReturn:
-    """End with exit code 1 and a line for people, if anybody reads it."""
+def _end(message: str, remedy: str, *, code: int = 1) -> NoReturn:
+    """End with a line for people, if anybody reads it."""
     with suppress(OSError):
         typer.echo(f"error: {message}", err=True)
         if remedy:
             typer.echo(f"  what to do: {remedy}", err=True)
-    _drop_what_cannot_be_written()
-    sys.exit(1)
+    _all_is_written()
+    sys.exit(code)
 
 
-def _drop_what_cannot_be_written() -> None:
-    """Python writes its buffers out when it ends, and would report a full disk or a closed pipe there once more."""
+def _code_behind(error: BaseException) -> int:
+    """A wrong call stays one, also when nobody could read what was wrong with it."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(code := getattr(found, "exit_code", None), int):
+            return code
+        found = found.__context__
+    return 1
+
+
+def _all_is_written() -> bool:
+    """Write the buffers out; what cannot be written is dropped, or Python would report it once more when it ends."""
+    done = True
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except OSError:
+            done = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return done
 
 
 if __name__ == "__main__":

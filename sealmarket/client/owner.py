@@ -266,6 +266,7 @@ class Owner:
 
         Keywords are the fields of :class:`Terms`. Raises :class:`Reverted` for a change that would loosen.
         """
+        self._party.require_market()
         present = self._chain.at(self._chain.head()).asset(asset, version).terms
         return self._party.give(
             self._chain.registry.tighten(asset, version, msgspec.structs.replace(present, **changes))
@@ -296,6 +297,7 @@ class Owner:
         providers: Bytes32 = ZERO_HASH,
     ) -> AssetOrder:
         """Offer a version at another price than the standing one; signed, free, and in the book at once."""
+        self._party.require_market()
         view = self._chain.at(self._chain.head())
         token = view.asset(asset, version).terms.token
         order = AssetOrder(

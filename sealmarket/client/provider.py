@@ -57,6 +57,7 @@ class Provider:
         consumers: Bytes32 = ZERO_HASH,
     ) -> ComputeOrder:
         """Sign a compute order and put it into the book. ``valid_for`` in seconds; ``consumers`` 0 admits anyone."""
+        self._party.require_market()
         head = self._chain.head()
         order = ComputeOrder(
             provider=self.address,
