@@ -14,7 +14,8 @@ from sealmarket.client.pending import Pending, PendingRequest, pending_request
 from sealmarket.market_api import MarketApi
 from sealmarket.protocol.wire import PostedRequest
 from sealmarket_enclave.protocol.codec import decode
-from tests.client.test_consumer import BOOK, KEY, LIMITS, TERMS, WISHES, Stage
+from tests.client.test_consumer import KEY, LIMITS, TERMS, WISHES, Stage
+from tests.client.test_owner import BOOK
 
 
 def _refuse(request: httpx.Request) -> httpx.Response:

@@ -178,11 +178,18 @@ def test_what_was_given_is_taken_back_from_any_market(stage: Stage) -> None:
     assert len(Wallet.sent) == 4
 
 
+def counted(asked: list[str], name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def asking(*arguments: Any) -> Any:
+        asked.append(name)
+        return call(*arguments)
+
+    return asking
+
+
 def test_a_market_is_looked_at_once_and_with_few_reads(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     for name in ("code", "final", "block"):
-        kept = getattr(stage.chain, name)
-        monkeypatch.setattr(stage.chain, name, lambda *a, _n=name, _k=kept: (asked.append(_n), _k(*a))[1])
+        monkeypatch.setattr(stage.chain, name, counted(asked, name, getattr(stage.chain, name)))
     for _ in range(3):
         stage.consumer.deposit(Wei(5))
     assert sorted(asked) == ["block", "code", "code", "code", "code", "final"]
