@@ -86,6 +86,7 @@ class VerifiedMarket:
         self._require_beginning()
         block = self._chain.final()
         codes = codes_of(self._chain, block)
+        self._require_contracts(codes)
         if code_hash(codes) not in self._known.accepted:
             self._require_codes(codes)
         self._require_committee(block)
@@ -99,16 +100,20 @@ class VerifiedMarket:
         if found != book.deployed_hash:
             raise MarketNotVerified(what, book.deployed_hash, found, _OTHER_CHAIN)
 
-    def _require_codes(self, codes: Mapping[str, bytes]) -> None:
+    def _require_contracts(self, codes: Mapping[str, bytes]) -> None:
         for name, address in places_of(self._chain.book).items():
             if not codes[name]:
                 raise MarketNotVerified(f"code of {name}", f"a contract at {address.checksum}", "nothing", _NO_CODE)
+
+    def _require_codes(self, codes: Mapping[str, bytes]) -> None:
         for finding in _differences(self._chain, codes):
             remedy = _OTHER_CODE.format(found=code_hash(codes)) if finding.what == "code" else _OTHER_LINK
             raise MarketNotVerified(f"{finding.what} of {finding.contract}", finding.expected, finding.found, remedy)
 
     def _require_committee(self, block: Block) -> None:
-        newest = max(self._chain.book.committees, key=lambda known: known.epoch)
+        newest = max(self._chain.book.committees, key=lambda known: known.epoch, default=None)
+        if newest is None:
+            raise MarketNotVerified("committee", "one in the address book", "none", _OTHER_NODES)
         stored, ours = self._chain.at(block).committee_hash(newest.epoch), members_hash(newest)
         if stored != ours:
             raise MarketNotVerified(f"committee of epoch {newest.epoch}", ours, stored, _OTHER_NODES)

@@ -45,6 +45,7 @@ GIVING = {
         " --max-compute-price 1 --key-file account.key"
     ),
     "provider stake": "provider stake 1coin --key-file account.key",
+    "owner tighten": f"owner tighten {ID} 1 --max-uses 1 --key-file account.key",
     "provider offer": "provider offer --price 1 --penalty 1 --key-file account.key",
 }
 COMMANDS = READING | GIVING

@@ -94,6 +94,12 @@ def sealed(owner: Owner, tmp_path: Path) -> SealedAsset:
     return owner.seal(DATA, draft(), tmp_path / "sealed", confirm_unencrypted_key=True)
 
 
+def test_keys_are_dealt_to_no_book_without_oracle_nodes(chain: MemoryChain) -> None:
+    chain.book = replace(BOOK, committees=())
+    with pytest.raises(CommitteeMismatch):
+        current_committee(chain)
+
+
 def test_a_key_is_not_dealt_to_nodes_that_the_chain_does_not_know(chain: MemoryChain) -> None:
     stranger = Member(signer=Address(b"\x09" * 20), hpke_public_key=HexBytes(b"key"), url="http://evil")
     chain.book = replace(BOOK, committees=(replace(COMMITTEE, members=(stranger, *COMMITTEE.members[1:])),))

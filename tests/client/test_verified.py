@@ -100,6 +100,7 @@ ATTACKS: dict[str, tuple[Callable[[MemoryChain], None], str, str]] = {
     "no hash": (book(deployed_hash=None), "hash of block 0", "get the address book"),
     "another chain of this id": (book(deployed_hash=keccak(b"other")), "hash of block 0", "use a node"),
     "a shorter chain": (book(deployed_at=999), "no such block", "use a node"),
+    "no oracle nodes": (book(committees=()), "the committee is none", "do not rely"),
     "oracle nodes exchanged": (book(committees=(STRANGERS,)), "committee of epoch 1", "do not rely"),
 }
 GIFTS: dict[str, Callable[[Stage, Path], Any]] = {
