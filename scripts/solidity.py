@@ -18,7 +18,8 @@ from typing import Any
 
 from scripts import toolchain
 from scripts.toolchain import BUILD, NODE_MODULES, ROOT
-from sealmarket.operate.bytecode import CONTRACTS, Compiled, CompilerChoice, code_of
+from sealmarket.chain.bytecode import CONTRACTS, Compiled, code_of
+from sealmarket.operate.verify import CompilerChoice
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 OURS, THEIRS = "project/contracts", "npm"

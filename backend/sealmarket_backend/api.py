@@ -19,12 +19,12 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
+    PostedRequest,
     PostedResult,
     Problem,
     SignedAcknowledgement,
     SignedAssetOrder,
     SignedComputeOrder,
-    SignedRequest,
 )
 from sealmarket.serving.requests import peer_in
 from sealmarket_backend.blobs import Kind
@@ -113,8 +113,8 @@ def _store(app: FastAPI, backend: Backend) -> None:
 def _orders(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/requests", status_code=201)
     async def post_request(request: Request) -> Response:
-        signed = await _body(SignedRequest, request)
-        key = await run_in_threadpool(backend.orders.add_request, signed, _now(), peer_in(request.scope))
+        posted = await _body(PostedRequest, request)
+        key = await run_in_threadpool(backend.orders.add_request, posted, _now(), peer_in(request.scope))
         backend.wake()
         return _answer({"requestHash": str(key)}, 201)
 

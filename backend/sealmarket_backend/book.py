@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
+from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket.serving.rates import UNKNOWN_PEER
-from sealmarket_backend.errors import NotFound, Rejected
+from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.tables import Database, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
-from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters
+from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters, parameters_digest
 
 T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
@@ -45,14 +46,21 @@ class OrderBook:
         self._database = database
         self._signatures = signatures
 
-    def add_request(self, signed: SignedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
-        """Accept a request. Posting it twice is the same as once. ``peer`` is who sent it.
+    def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
+        """Accept a request with its parameters: both are kept, or neither. Posting it twice is the same as once, also
+        after it was matched or has expired. ``peer`` is who sent it.
 
         Raises:
-            Rejected: out of date, with too few or too many assets, or not signed by its consumer and payer.
+            Rejected: parameters of another digest, out of date, too few or too many assets, or not signed by its
+                consumer and payer.
             TooMany: as :meth:`Signatures.require`, for every method that adds an order.
         """
+        signed = posted.request
         request = signed.request
+        require_digest(posted.parameters, request.parameters_digest)
+        key = request.struct_hash()
+        if self._is_known(key):
+            return key
         self._require_current(request.expiry, now)
         count = len(request.assets)
         if not 1 <= count <= MAX_ASSETS:
@@ -60,10 +68,14 @@ class OrderBook:
         by_contract = self._signatures.require(request, signed.signature, request.consumer, peer)
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
-        key = request.struct_hash()
         salt = request.salt if by_contract else None
-        self._insert("requests", "request_hash", key, signed, request.consumer, salt)
+        self._insert("requests", "request_hash", key, signed, request.consumer, salt, posted.parameters)
         return key
+
+    def _is_known(self, request_hash: Bytes32) -> bool:
+        """Whether request and parameters are both kept."""
+        query = "SELECT 1 FROM requests JOIN parameters USING (request_hash) WHERE request_hash = ?"
+        return self._database.row(query, request_hash) is not None
 
     def add_compute_order(self, signed: SignedComputeOrder, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept a provider's offer. Raises :class:`Rejected`."""
@@ -95,10 +107,11 @@ class OrderBook:
     def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
         """Keep a request's parameters; their reader compares them with the digest that the consumer signed."""
         with self._database.write() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO parameters (request_hash, body) VALUES (?, ?)",
-                (request_hash, canonical_json(parameters)),
-            )
+            _keep_parameters(connection, request_hash, parameters)
+
+    def has_parameters(self, request_hash: Bytes32) -> bool:
+        """Whether a request's parameters are kept."""
+        return self._database.row("SELECT 1 FROM parameters WHERE request_hash = ?", request_hash) is not None
 
     def parameters(self, request_hash: Bytes32) -> Parameters:
         """A request's parameters. Raises :class:`NotFound`."""
@@ -156,7 +169,14 @@ class OrderBook:
         return RequestState(request_hash, row["state"], explanation, Bytes32(job_id) if job_id else None)
 
     def _insert(
-        self, table: str, key_column: str, key: Bytes32, body: object, account: Address, salt: Uint | None
+        self,
+        table: str,
+        key_column: str,
+        key: Bytes32,
+        body: object,
+        account: Address,
+        salt: Uint | None,
+        parameters: Parameters | None = None,
     ) -> None:
         with self._database.write() as connection:
             if salt is not None:
@@ -167,6 +187,8 @@ class OrderBook:
                 f" VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table}))",
                 (key, canonical_json(body), account),
             )
+            if parameters is not None:
+                _keep_parameters(connection, key, parameters)
             count = connection.execute(
                 f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'",  # noqa: S608
                 (account,),
@@ -203,3 +225,24 @@ def _require_new_salt(
 
 def _body(kind: type[T], row: sqlite3.Row) -> T:
     return decode(kind, row["body"])
+
+
+def require_digest(parameters: Parameters, expected: Bytes32) -> None:
+    """Return if these are the parameters that a consumer signed.
+
+    Raises:
+        TooLarge: no node would read them.
+        Rejected: they have another digest.
+    """
+    if (length := len(canonical_json(parameters))) > MAXIMUM_PARAMETERS:
+        raise TooLarge(f"parameters have at most {MAXIMUM_PARAMETERS} bytes, found {length}")
+    found = parameters_digest(parameters.salt, canonical_json(parameters.values))
+    if found != expected:
+        raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
+
+
+def _keep_parameters(connection: sqlite3.Connection, request_hash: Bytes32, parameters: Parameters) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO parameters (request_hash, body) VALUES (?, ?)",
+        (request_hash, canonical_json(parameters)),
+    )

@@ -24,6 +24,7 @@ from sealmarket.chain.model import Enclave
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.orders import Request
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     JobView,
@@ -56,14 +57,24 @@ class Keeper:
     """One turn does everything that can be done now."""
 
     def __init__(
-        self, chain: Chain, sender: Sender, database: Database, orders: OrderBook, index: Index, nodes: Nodes
+        self,
+        chain: Chain,
+        sender: Sender,
+        database: Database,
+        orders: OrderBook,
+        index: Index,
+        nodes: Nodes,
+        *,
+        lacking: Callable[[Request], tuple[str, ...]],
     ) -> None:
+        """``lacking``: what the store lacks of a request, a sentence for each; it waits until all is there."""
         self._chain = chain
         self._sender = sender
         self._database = database
         self._orders = orders
         self._index = index
         self._nodes = nodes
+        self._lacking = lacking
         self._refused: dict[Bytes32, set[Bytes32]] = {}
         """By request, the offers that could not hold since every offer had its turn."""
 
@@ -100,6 +111,9 @@ class Keeper:
         request_hash = request.struct_hash()
         if self._chain.at(self._chain.head()).job(request_hash).status != Status.NONE:
             return  # matched around us, or by us before a crash: the index will say which job
+        if lacking := self._lacking(request):
+            self._orders.explain(request_hash, lacking)
+            return
         assets: dict[AssetKey, IndexedAsset] = {}
         offers: dict[AssetKey, list[SignedAssetOrder]] = {}
         for limit in request.assets:

@@ -13,8 +13,7 @@ from typing import Any, Self
 from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.chain.erc1271 import contract_accepts
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
-from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
-from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.orders import Quote, Request
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
@@ -24,9 +23,9 @@ from sealmarket.protocol.wire import (
     SignedRequest,
 )
 from sealmarket.serving.rates import UNKNOWN_PEER
-from sealmarket_backend.blobs import Blobs
-from sealmarket_backend.book import OrderBook
-from sealmarket_backend.errors import NotFound, Rejected, TooLarge
+from sealmarket_backend.blobs import Blobs, Kind
+from sealmarket_backend.book import OrderBook, require_digest
+from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
@@ -34,7 +33,7 @@ from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
-from sealmarket_enclave.protocol.job import Parameters, parameters_digest
+from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import JobId
 
 UNREADABLE_CHAIN = ("the chain cannot be read just now", "try again later; the operator's log says why")
@@ -66,7 +65,9 @@ class Backend:
         self.orders = OrderBook(self._database, self._signatures)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
-        self._keeper = Keeper(chain, sender, self._database, self.orders, self.index, self._nodes)
+        self._keeper = Keeper(
+            chain, sender, self._database, self.orders, self.index, self._nodes, lacking=self._lacking
+        )
         self._pause = pause
         self._due = threading.Event()
         self._stopped = threading.Event()
@@ -113,6 +114,15 @@ class Backend:
         asset = self.index.asset(signed.order.asset_id, signed.order.version)
         return self.orders.add_asset_order(signed, asset.owner, now, peer)
 
+    def _lacking(self, request: Request) -> tuple[str, ...]:
+        """What no host could fetch if this request were matched now, a sentence for each."""
+        wanted = (
+            ("parameters", self.orders.has_parameters(request.struct_hash())),
+            ("result key", self.blobs.has(Kind.DOCUMENTS, request.result_key_hash)),
+            ("workload", self.blobs.has(Kind.WORKLOADS, request.workload_digest)),
+        )
+        return tuple(f"the store lacks its {what}: upload it" for what, there in wanted if not there)
+
     def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
         """Keep a request's parameters, if they are the ones that the consumer signed.
 
@@ -121,12 +131,7 @@ class Backend:
             Rejected: they have another digest.
             TooLarge: no node would read them.
         """
-        if (length := len(canonical_json(parameters))) > MAXIMUM_PARAMETERS:
-            raise TooLarge(f"parameters have at most {MAXIMUM_PARAMETERS} bytes, found {length}")
-        expected = self._parameters_digest(request_hash)
-        found = parameters_digest(parameters.salt, canonical_json(parameters.values))
-        if found != expected:
-            raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
+        require_digest(parameters, self._parameters_digest(request_hash))
         self.orders.add_parameters(request_hash, parameters)
 
     def _parameters_digest(self, request_hash: Bytes32) -> Bytes32:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from sealmarket.chain import abi
 from sealmarket.chain.chain import Chain
@@ -106,7 +107,7 @@ def deploy(
     _check(settings)
     begun = _begin(rpc_url, account, progress)
     addresses = [contract_address(begun.deployer, begun.first_nonce + place) for place in range(len(PARTS))]
-    chain = Chain(_book(begun, addresses, settings, deployed_at=0), rpc_url)
+    chain = Chain(_book(begun, addresses, settings), rpc_url)
     try:
         sender = Sender(chain, account, development=development, sending=sending)
         start = chain.head()
@@ -117,7 +118,8 @@ def deploy(
         if final_within is not None:
             _wait_until(lambda: bool(chain.code(addresses[-1], chain.final())), final_within, "it is not final yet")
         _check_result(chain, settings)
-        return _book(begun, addresses, settings, deployed_at=_first_block(chain, addresses[0], start))
+        first = chain.block(_first_block(chain, addresses[0], start))
+        return replace(chain.book, deployed_at=first.number, deployed_hash=first.hash)
     finally:
         chain.close()
 
@@ -253,14 +255,15 @@ def _first_block(chain: Chain, registry: Address, start: Block) -> int:
     return low
 
 
-def _book(begun: Progress, addresses: list[Address], settings: Settings, *, deployed_at: int) -> AddressBook:
+def _book(begun: Progress, addresses: list[Address], settings: Settings) -> AddressBook:
+    """What is known before anything is sent."""
     registry, committee, market = addresses
     return AddressBook(
         chain_id=begun.chain_id,
         registry=registry,
         committee=committee,
         market=market,
-        deployed_at=deployed_at,
+        deployed_at=0,
         finality=settings.finality,
         store=settings.store,
         backend=settings.backend,

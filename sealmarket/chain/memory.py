@@ -12,6 +12,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
+from sealmarket.chain.comparison import genuine
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
 from sealmarket.chain.events import (
     AssetRevoked,
@@ -104,6 +105,8 @@ class MemoryChain:
         self._events: list[list[ChainEvent]] = [[]]
         self._silent = False
         self._forks = 0
+        self.codes: dict[Address, bytes] = {}
+        """Code that stands in the place of the market's own."""
 
     # --- what a reader sees -----------------------------------------------------------------------------------
 
@@ -147,6 +150,11 @@ class MemoryChain:
         """The state at one block."""
         self.require(block)
         return MemoryView(self, block, self._states[block.number])
+
+    def code(self, address: Address, block: Block) -> bytes:
+        """The code at an address: the market's own, unless a test put another there."""
+        self.require(block)
+        return self.codes[address] if address in self.codes else genuine(self.book).get(address, b"")
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
         """The events from block ``first`` to ``last``, both included, in order."""

@@ -16,6 +16,7 @@ import typer
 from sealmarket.chain import Chain, Sending, per_user_folder
 from sealmarket.chain.fees import parse_limits
 from sealmarket.client.books import load_book
+from sealmarket.client.verified import VerifiedMarket
 from sealmarket.market_api.client import MarketApi
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
@@ -43,6 +44,10 @@ KeyFile = Annotated[
 ]
 PassphraseFile = Annotated[
     Path | None, typer.Option("--passphrase-file", help="A file with the passphrase; asked for otherwise.")
+]
+AcceptCode = Annotated[
+    str | None,
+    typer.Option("--accept-code", help="The hash of a custom build's code that you have verified yourself."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 OwnChain = Annotated[
@@ -74,16 +79,37 @@ class Usage(SealmarketError):
 
 
 @contextmanager
-def market(book: Path, rpc: str) -> Iterator[tuple[Chain, Store, MarketApi]]:
-    """The chain, the store and the market's API of an address book."""
+def market(book: Path, rpc: str, accept_code: str | None = None) -> Iterator[tuple[Chain, Store, MarketApi]]:
+    """The chain, the store and the market's API of an address book.
+
+    ``accept_code`` names the code of contracts that are not the library's own, which the user has verified.
+    """
+    accepted = None if accept_code is None else hash_option(accept_code)
     addresses = load_book(book)
     chain, store, api = Chain(addresses, rpc), Store(addresses.store), MarketApi(addresses.backend)
+    if accepted is not None:
+        _accept(chain, accepted)
     try:
         yield chain, store, api
     finally:
         api.close()
         store.close()
         chain.close()
+
+
+def _accept(chain: Chain, code_hash: Bytes32) -> None:
+    typer.echo(
+        f"WARNING: code {code_hash} of the contracts at {chain.book.market.checksum} is accepted on your word.\n"
+        "WARNING: whoever wrote it decides what becomes of everything that you give to it.",
+        err=True,
+    )
+    VerifiedMarket(chain).accept_code(code_hash)
+
+
+def pending_folder() -> Path:
+    """Where a call notes what may be under way: ``$SEALMARKET_HOME/pending``, or the same in the user's data folder."""
+    home = os.environ.get("SEALMARKET_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share" / "sealmarket") / "pending"
 
 
 def load_key(path: Path, passphrase_file: Path | None = None) -> LocalAccount:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sealmarket.cli._options import (
+    AcceptCode,
     AsJson,
     BookFile,
     KeyFile,
@@ -25,6 +26,7 @@ from sealmarket.cli._options import (
     hash_option,
     load_key,
     market,
+    pending_folder,
     read_passphrase,
     sending,
     withdraw_free,
@@ -33,12 +35,14 @@ from sealmarket.client.consumer import (
     AssetWish,
     Consumer,
     JobLimits,
+    RequestHandle,
     complete_parameters,
     create_result_key,
     load_result_key,
 )
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyFile as StoredKey
+from sealmarket.client.pending import pending_deposit, pending_request
 from sealmarket.protocol.orders import Purpose
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.workloads.folders import read_bundle
@@ -73,6 +77,7 @@ def deposit(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
     development: OwnChain = False,
@@ -83,10 +88,16 @@ def deposit(
     Example: sealmarket consumer deposit 10coin --book market.json --rpc URL --key-file consumer.key
     """
     wanted = amount(value)
-    with market(book, rpc) as (chain, store, api):
-        mined = Consumer(
+    with market(book, rpc, accept_code) as (chain, store, api):
+        consumer = Consumer(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
-        ).deposit(wanted)
+        )
+        pending = pending_deposit(pending_folder(), chain.book, consumer.address)
+        mined = consumer.deposit(wanted, pending=pending)
+    if mined is None:
+        said = "an earlier deposit has arrived meanwhile, and nothing was sent now"
+        answer({"deposited": "0", "block": None}, [said, "next: sealmarket chain account shows what is free"], as_json)
+        return
     payload = {"deposited": str(int(wanted)), "block": mined.block.number}
     answer(payload, [f"deposited {coins(wanted)} in block {mined.block.number}"], as_json)
 
@@ -136,6 +147,7 @@ def request(
     ] = False,
     passphrase_file: PassphraseFile = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the match; 0 does not wait.")] = 120,
+    accept_code: AcceptCode = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -157,15 +169,24 @@ def request(
     wanted = Purpose[choice(purpose, "train", "fine_tune", "infer", "query").upper()]
     bundle = read_bundle(workload)
     values = complete_parameters(bundle, _parameters(parameter or []), len(wishes))
-    with market(book, rpc) as (chain, store, api):
+    with market(book, rpc, accept_code) as (chain, store, api):
         consumer = Consumer(chain, load_key(key_file), store, api, development=development)
-        handle = consumer.request(bundle, values, wishes, limits, secret, purpose=wanted)
+        pending = pending_request(pending_folder(), chain.book, consumer.address)
+        handle = consumer.request(
+            bundle, values, wishes, limits, secret, purpose=wanted, pending=pending, on_signed=_tell_signed
+        )
         job = consumer.wait_match(handle, timeout=wait) if wait else None
+        pending.clear()
     payload = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None}
     lines = [f"request {handle.request_hash} is in the book"]
     if job:
         lines += [f"job {job} is matched", f"next: sealmarket consumer status {job}"]
     answer(payload, lines, as_json)
+
+
+def _tell_signed(handle: RequestHandle) -> None:
+    """On the error output, at once: whatever happens next, this request may be matched."""
+    typer.echo(f"request {handle.request_hash} is signed", err=True)
 
 
 @app.command()
@@ -195,6 +216,7 @@ def result(
     ] = False,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the result.")] = 600,
     passphrase_file: PassphraseFile = None,
+    accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
     development: OwnChain = False,
@@ -207,7 +229,7 @@ def result(
     """
     job_id = JobId(hash_option(job))
     secret = load_result_key(result_key, passphrase=_passphrase_of(result_key, passphrase_file))
-    with market(book, rpc) as (chain, store, api):
+    with market(book, rpc, accept_code) as (chain, store, api):
         consumer = Consumer(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         )

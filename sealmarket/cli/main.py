@@ -10,13 +10,15 @@ Errors that Sealmarket raises on purpose are printed in one line with their reme
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -114,16 +116,50 @@ def run(commands: Callable[..., Any], arguments: list[str] | None = None, *, nam
     warnings.filterwarnings("ignore", message="Parsed a serial number which wasn't positive")
     try:
         commands(arguments if arguments is not None else sys.argv[1:], prog_name=name)
+    except SystemExit as ended:
+        if _all_is_written() and not isinstance(ended.__context__, OSError):
+            raise
+        sys.exit(_code_behind(ended))
     except SealmarketError as error:
-        typer.echo(f"error: {error.message}", err=True)
-        if error.remedy:
-            typer.echo(f"  what to do: {error.remedy}", err=True)
-        sys.exit(1)
+        _end(error.message, error.remedy)
     except OSError as error:
-        if error.filename is None:
-            raise  # no file of the caller's: a defect, to be seen whole
-        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
-        sys.exit(1)
+        # The disk, the output or the network failed: not a defect that anybody should see whole.
+        why = error.strerror or str(error) or type(error).__name__
+        said = f"{error.filename}: {why}" if error.filename is not None else f"reading or writing failed: {why}"
+        _end(said, "", code=_code_behind(error))
+
+
+def _end(message: str, remedy: str, *, code: int = 1) -> NoReturn:
+    """End with a line for people, if anybody reads it."""
+    with suppress(OSError):
+        typer.echo(f"error: {message}", err=True)
+        if remedy:
+            typer.echo(f"  what to do: {remedy}", err=True)
+    _all_is_written()
+    sys.exit(code)
+
+
+def _code_behind(error: BaseException) -> int:
+    """A wrong call stays one, also when nobody could read what was wrong with it."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(code := getattr(found, "exit_code", None), int):
+            return code
+        found = found.__context__
+    return 1
+
+
+def _all_is_written() -> bool:
+    """Write the buffers out; what cannot be written is dropped, or Python would report it once more when it ends."""
+    done = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            done = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return done
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sealmarket.cli._options import (
+    AcceptCode,
     AsJson,
     BookFile,
     KeyFile,
@@ -88,6 +89,7 @@ def publish(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
     development: OwnChain = False,
@@ -100,7 +102,7 @@ def publish(
     if not (folder / SUMMARY).is_file():
         raise Usage(f"{folder} holds no sealed asset", remedy="make one with `sealmarket owner seal`")
     sealed = SealedAsset.load(folder)
-    with market(book, rpc) as (chain, store, api):
+    with market(book, rpc, accept_code) as (chain, store, api):
         mined = Owner(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         ).publish(sealed)
@@ -132,6 +134,7 @@ def tighten(
     purposes: Annotated[
         int | None, typer.Option(help="Fewer purposes: train 1, fine-tune 2, infer 4, query 8.")
     ] = None,
+    accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
     development: OwnChain = False,
@@ -151,7 +154,7 @@ def tighten(
     if not changes:
         raise Usage("nothing to tighten was named", remedy="name --price, --expiry, --max-uses or --purposes")
     asset_id = AssetId(hash_option(asset))
-    with market(book, rpc) as (chain, store, api):
+    with market(book, rpc, accept_code) as (chain, store, api):
         owner = Owner(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         )

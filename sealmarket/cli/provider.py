@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sealmarket.cli._options import (
+    AcceptCode,
     AsJson,
     BookFile,
     KeyFile,
@@ -51,6 +52,7 @@ def stake(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
     development: OwnChain = False,
@@ -61,7 +63,7 @@ def stake(
     Example: sealmarket provider stake 10coin --book market.json --rpc URL --key-file provider.key
     """
     wanted = amount(value)
-    with market(book, rpc) as (chain, _, api):
+    with market(book, rpc, accept_code) as (chain, _, api):
         _, mined = Provider(
             chain, load_key(key_file), api, development=development, sending=sending(max_fee, priority_fee)
         ).stake(wanted)
@@ -85,6 +87,7 @@ def offer(
         bool, typer.Option("--simulated", help="Your device is virtual: NO hardware stands behind its evidence.")
     ] = False,
     days: Annotated[int, typer.Option(help="How long the offer stands.", min=1, max=3650)] = 30,
+    accept_code: AcceptCode = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -96,7 +99,7 @@ def offer(
     asked, most_lost, unit = amount(price), amount(penalty), amount(unit_price)
     kind = Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()]
     grade = Grade.SIMULATED if simulated else Grade.HARDWARE
-    with market(book, rpc) as (chain, _, api):
+    with market(book, rpc, accept_code) as (chain, _, api):
         provider = Provider(chain, load_key(key_file), api, development=development)
         order = provider.offer(
             tee=kind,

@@ -17,7 +17,9 @@ def current_committee(chain: ChainReader) -> Committee:
     Raises:
         CommitteeMismatch: the chain stores other members for that epoch, or none.
     """
-    committee = max(chain.book.committees, key=lambda known: known.epoch)
+    committee = max(chain.book.committees, key=lambda known: known.epoch, default=None)
+    if committee is None:
+        raise CommitteeMismatch(0, "that of some epoch", "empty")
     stored = chain.at(chain.final()).committee_hash(committee.epoch)
     if stored != members_hash(committee):
         raise CommitteeMismatch(committee.epoch, stored, members_hash(committee))

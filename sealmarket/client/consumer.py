@@ -13,19 +13,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Sender, Sending
-from sealmarket.client.errors import JobEndedOtherwise, RequestInvalid, WaitedTooLong
+from msgspec.structs import replace
+
+from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Sending
+from sealmarket.client.deposits import deposit
+from sealmarket.client.errors import (
+    JobEndedOtherwise,
+    PendingElsewhere,
+    RequestInvalid,
+    RequestUncertain,
+    WaitedTooLong,
+)
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket.client.owner import new_salt
-from sealmarket.client.signing import sign
+from sealmarket.client.party import Party
+from sealmarket.client.pending import Pending, PendingDeposit, PendingRequest
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.orders import Acknowledgement, AssetLimit, Purpose, Request
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidencePackage, SignedRequest
+from sealmarket.protocol.wire import EvidencePackage, PostedRequest, SignedRequest
 from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket.sealing.results import open_result
-from sealmarket.service.errors import ItemNotFound
+from sealmarket.service.errors import ItemNotFound, ServiceUnavailable
 from sealmarket.store.blobs import STORE, Store, digest_of
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import (
@@ -34,6 +44,7 @@ from sealmarket_enclave.protocol.codec import (
     Address,
     Bytes32,
     MicroEpsilon,
+    Uint,
     Wei,
     decode_canonical,
 )
@@ -116,26 +127,36 @@ class Consumer:
         ``sending``: where transactions are remembered, and the most that is paid for gas.
         """
         self._chain = chain
-        self._account = account
         self._store, self._api = store, api
-        self._sender = Sender(chain, account, development=development, sending=sending)
+        self._party = Party(chain, account, development=development, sending=sending)
         self._pause = pause
 
     @property
     def address(self) -> Address:
         """The consumer's account."""
-        return self._sender.address
+        return self._party.address
 
     # --- money ------------------------------------------------------------------------------------------------
 
-    def deposit(self, amount: Wei, token: Address = ZERO_ADDRESS) -> Mined:
-        """Put money into the market's ledger; a match locks it, what is not used returns."""
-        return self._sender.send(self._chain.market.deposit(token, amount))
+    def deposit(
+        self, amount: Wei, token: Address = ZERO_ADDRESS, *, pending: Pending[PendingDeposit] | None = None
+    ) -> Mined | None:
+        """Put money into the market's ledger; a match locks it, what is not used returns.
+
+        Args:
+            pending: where a deposit is noted until its outcome is known. One that is noted there is looked for in the
+                ledger, and nothing is sent; None is returned if it has arrived.
+
+        Raises:
+            MarketNotVerified: nothing was sent.
+            DepositUncertain: perhaps sent, and not in the ledger yet.
+        """
+        return deposit(self._chain, self._party, amount, token, pending)
 
     def withdraw(self, amount: Wei | None = None, token: Address = ZERO_ADDRESS, to: Address | None = None) -> Mined:
         """Take free balance out; all of it unless an amount is named."""
         free = self._chain.at(self._chain.head()).account(token, self.address).free
-        return self._sender.send(
+        return self._party.take(
             self._chain.market.withdraw(token, free if amount is None else amount, to or self.address)
         )
 
@@ -151,20 +172,28 @@ class Consumer:
         *,
         purpose: Purpose = Purpose.TRAIN,
         post: bool = True,
+        pending: Pending[PendingRequest] | None = None,
+        on_signed: Callable[[RequestHandle], None] = lambda _handle: None,
     ) -> RequestHandle:
         """Sign a request over the terms in force, upload what it needs, and post it.
 
         Args:
             result_key: the result is sealed to it; write its backup first (:func:`create_result_key`).
             post: False signs and uploads, and leaves posting (or matching around the backend) to the caller.
+            pending: where the signed request is noted before it leaves. One like it that is noted there goes on in its
+                place, and is not signed again; whoever sees the match clears it.
+            on_signed: hears of the request before it is posted.
 
         Raises:
             ParametersRefused: not what the workload's schema takes.
             WindowTooShort: the workload may take longer than the settle window leaves, so no enclave would run it.
             RequestInvalid: too few or too many assets, or assets that do not fit each other or the limits.
-            ServiceUnavailable, ChainUnavailable: nothing is posted then; do it again.
+            MarketNotVerified, ServiceUnavailable, ChainUnavailable: nothing is posted then.
+            RequestUncertain: it may be posted; do it again with the same ``pending``.
+            PendingElsewhere: another request is noted there, of which it is unknown whether it is in the book.
         """
         _check_count(assets)
+        self._party.require_market()
         bundle = workload if isinstance(workload, Bundle) else read_bundle(workload)
         values = complete_parameters(bundle, parameters, len(assets))
         require_time(bundle.manifest, limits.settle_window)
@@ -172,20 +201,67 @@ class Consumer:
         head = self._chain.head()
         public = bytes(result_key.public.raw)
         request = self._request(bundle.digest, shown, assets, limits, keccak(public), purpose, head)
-        signed = SignedRequest(request=request, signature=sign(self._account, self._chain.book, request))
+        handle = self._earlier(pending, request, shown, head) or self._signed(pending, request, shown, head)
+        on_signed(handle)
         self._store.put_workload(bundle)
         self._store.put_document(public)
-        handle = RequestHandle(
-            request_hash=request.struct_hash(), request=request, signed=signed, parameters=shown, since=head.number
-        )
         if post:
             self.post(handle)
         return handle
 
+    def _signed(
+        self, pending: Pending[PendingRequest] | None, request: Request, parameters: Parameters, head: Block
+    ) -> RequestHandle:
+        posted = PostedRequest(
+            request=SignedRequest(request=request, signature=self._party.sign(request)), parameters=parameters
+        )
+        noted = PendingRequest(posted=posted, since=head.number)
+        if pending is not None:
+            pending.write(noted)
+        return _handle(noted)
+
+    def _earlier(
+        self, pending: Pending[PendingRequest] | None, request: Request, parameters: Parameters, head: Block
+    ) -> RequestHandle | None:
+        """The request of an earlier call that this one repeats; None if there is none that may still count."""
+        noted = None if pending is None else pending.read()
+        if pending is None or noted is None:
+            return None
+        handle = _handle(noted)
+        matched = self._is_on_chain(handle.request_hash)
+        if not matched and (
+            handle.request.expiry <= head.timestamp or _generation(handle.request) != _generation(request)
+        ):
+            return None  # no match can use it any more
+        if _intent(request, parameters) == _intent(handle.request, handle.parameters):
+            return handle
+        if matched or self._is_in_book(handle.request_hash):
+            return None
+        raise PendingElsewhere(pending.path, f"request {handle.request_hash}, of other contents")
+
     def post(self, handle: RequestHandle) -> None:
-        """Put a signed request into the book, its parameters beside it."""
-        self._api.orders.post_request(handle.signed)
-        self._store.post_parameters(handle.request_hash, handle.parameters)
+        """Put a signed request and its parameters into the book, unless they are there. Twice is the same as once.
+
+        Raises:
+            RequestUncertain: no answer, and nobody says whether the book has it.
+        """
+        if self._is_on_chain(handle.request_hash):
+            return
+        try:
+            self._api.orders.post_request(PostedRequest(request=handle.signed, parameters=handle.parameters))
+        except ServiceUnavailable as error:
+            if not self._is_in_book(handle.request_hash):
+                raise RequestUncertain(handle.request_hash, error.message) from error
+
+    def _is_on_chain(self, request_hash: Bytes32) -> bool:
+        return self._chain.at(self._chain.head()).job(request_hash).status is not Status.NONE
+
+    def _is_in_book(self, request_hash: Bytes32) -> bool:
+        try:
+            self._api.orders.request(request_hash)
+        except (ItemNotFound, ServiceUnavailable):
+            return False
+        return True
 
     def _request(
         self,
@@ -244,7 +320,7 @@ class Consumer:
 
     def cancel(self, handle: RequestHandle) -> Mined:
         """Void a request that is not matched yet."""
-        return self._sender.send(self._chain.market.cancel_request(handle.request))
+        return self._party.take(self._chain.market.cancel_request(handle.request))
 
     # --- wait -------------------------------------------------------------------------------------------------
 
@@ -347,15 +423,35 @@ class Consumer:
         if record.settled is None or record.settled_result is None:
             raise _ended(record)
         if on_chain:
-            return self._sender.send(self._chain.market.acknowledge(record.spec, record.settled_result))
+            return self._party.give(self._chain.market.acknowledge(record.spec, record.settled_result))
         statement = Acknowledgement(job_id=job_id, result_hash=record.settled.result_hash)
-        self._api.jobs.post_acknowledgement(statement, sign(self._account, self._chain.book, statement))
+        self._api.jobs.post_acknowledgement(statement, self._party.sign(statement))
         return None
 
 
 def _check_count(assets: Sequence[AssetWish]) -> None:
     if not 1 <= len(assets) <= MAX_ASSETS:
         raise RequestInvalid(f"a job uses 1 to {MAX_ASSETS} assets, found {len(assets)}", "choose other assets")
+
+
+def _handle(noted: PendingRequest) -> RequestHandle:
+    signed = noted.posted.request
+    return RequestHandle(
+        request_hash=signed.request.struct_hash(),
+        request=signed.request,
+        signed=signed,
+        parameters=noted.posted.parameters,
+        since=noted.since,
+    )
+
+
+def _generation(request: Request) -> int:
+    return request.salt >> 192
+
+
+def _intent(request: Request, parameters: Parameters) -> tuple[Request, Mapping[str, Value]]:
+    """What a request asks for, without what differs between two that ask for the same."""
+    return replace(request, parameters_digest=ZERO_HASH, expiry=0, salt=Uint(0)), parameters.values
 
 
 def complete_parameters(bundle: Bundle, parameters: Mapping[str, object], asset_count: int) -> dict[str, Value]:

@@ -5,6 +5,10 @@
         ├── RequestInvalid
         ├── PolicyMismatch
         ├── CommitteeMismatch
+        ├── MarketNotVerified
+        ├── DepositUncertain
+        ├── RequestUncertain
+        ├── PendingElsewhere
         ├── AccountFileRefused  (accounts)
         ├── AddressBookRefused
         ├── JobNotFound
@@ -65,6 +69,53 @@ class CommitteeMismatch(ClientError):
             remedy="do not deal keys to these nodes; get the address book from its publisher again",
         )
         self.epoch, self.expected, self.found = epoch, expected, found
+
+
+class MarketNotVerified(ClientError):
+    """What is at an address book's addresses is not the market that it describes."""
+
+    def __init__(self, what: str, expected: object, found: object, remedy: str) -> None:
+        super().__init__(
+            f"this market is not verified, so nothing was given to it: the {what} is {found}, expected {expected}",
+            remedy=remedy,
+        )
+        self.what, self.expected, self.found = what, expected, found
+
+
+class DepositUncertain(ClientError):
+    """A deposit was perhaps sent, and is not in the ledger."""
+
+    def __init__(self, amount: int, before: int, path: Path, detail: str) -> None:
+        super().__init__(
+            f"a deposit of {amount} may be under way; {before} was free in the ledger before it: {detail}",
+            remedy=(
+                "repeat the same command later: it looks into the ledger before it sends anything; once you know that"
+                f" the deposit is lost, remove {path}"
+            ),
+        )
+        self.amount, self.before, self.path, self.detail = amount, before, path, detail
+
+
+class RequestUncertain(ClientError):
+    """A signed request was perhaps posted, and nobody answers whether the book has it."""
+
+    def __init__(self, request_hash: object, detail: str) -> None:
+        super().__init__(
+            f"request {request_hash} is signed and may be in the book: {detail}",
+            remedy="repeat the same command: it looks for this request before it signs another one",
+        )
+        self.request_hash, self.detail = request_hash, detail
+
+
+class PendingElsewhere(ClientError):
+    """Something else is under way that cannot be told from what is asked for now."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(
+            f"something that was signed before may be under way ({path}): {detail}",
+            remedy=f"repeat the earlier command; once you know that its outcome harms nobody, remove {path}",
+        )
+        self.path, self.detail = path, detail
 
 
 class JobNotFound(ClientError):

@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from sealmarket.chain import IN_MEMORY, Chain, Mined, Sender, Sending
-from sealmarket.chain.calls import Call
+from sealmarket.chain import IN_MEMORY, Chain, Mined, Sending
 from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import PolicyDraft, policy_document
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.client.keyfile import KeyKind, write_key_file
-from sealmarket.client.signing import sign
+from sealmarket.client.party import Party
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import AssetOrder, asset_id
@@ -154,14 +153,13 @@ class Owner:
         ``sending``: where transactions are remembered, and the most that is paid for gas.
         """
         self._chain = chain
-        self._account = account
         self._store, self._api = store, api
-        self._sender = Sender(chain, account, development=development, sending=sending)
+        self._party = Party(chain, account, development=development, sending=sending)
 
     @property
     def address(self) -> Address:
         """The owner's account."""
-        return self._sender.address
+        return self._party.address
 
     # --- seal and publish -------------------------------------------------------------------------------------
 
@@ -249,8 +247,10 @@ class Owner:
 
         Raises:
             Reverted: for example published before.
+            MarketNotVerified: nothing was uploaded.
             ServiceUnavailable, ServiceRefused: nothing is on chain then.
         """
+        self._party.require_market()
         self.upload(sealed)
         registry, version = self._chain.registry, sealed.version
         place = location or self._store.url
@@ -258,7 +258,7 @@ class Owner:
             call = registry.publish(sealed.summary.salt, sealed.seal, sealed.terms, place)
         else:
             call = registry.add_version(sealed.asset_id, version, sealed.seal, sealed.terms, place)
-        return self._sender.send(call)
+        return self._party.give(call)
 
     def upload(self, sealed: SealedAsset) -> None:
         """Put a sealed version into the store, or back into one that lost it."""
@@ -276,8 +276,9 @@ class Owner:
 
         Keywords are the fields of :class:`Terms`. Raises :class:`Reverted` for a change that would loosen.
         """
+        self._party.require_market()
         present = self._chain.at(self._chain.head()).asset(asset, version).terms
-        return self._sender.send(
+        return self._party.give(
             self._chain.registry.tighten(asset, version, msgspec.structs.replace(present, **changes))
         )
 
@@ -286,12 +287,13 @@ class Owner:
 
         ``leaves`` are :func:`~sealmarket.protocol.merkle.allowed_leaf`; any number stands behind one root on chain.
         """
+        self._party.require_market()
         root = self._store.put_list(leaves)
-        return self._sender.send(self._chain.registry.replace_allow_list(asset, version, root))
+        return self._party.give(self._chain.registry.replace_allow_list(asset, version, root))
 
     def revoke(self, asset: AssetId, version: int) -> Mined:
         """Stop every later match, acceptance and release of a version, for good."""
-        return self._sender.send(self._chain.registry.revoke(asset, version))
+        return self._party.take(self._chain.registry.revoke(asset, version))
 
     def offer(
         self,
@@ -305,6 +307,7 @@ class Owner:
         providers: Bytes32 = ZERO_HASH,
     ) -> AssetOrder:
         """Offer a version at another price than the standing one; signed, free, and in the book at once."""
+        self._party.require_market()
         view = self._chain.at(self._chain.head())
         token = view.asset(asset, version).terms.token
         order = AssetOrder(
@@ -317,9 +320,7 @@ class Owner:
             providers=providers,
             salt=new_salt(view.account(token, self.address).generation),
         )
-        self._api.orders.post_asset_order(
-            SignedAssetOrder(order=order, signature=sign(self._account, self._chain.book, order))
-        )
+        self._api.orders.post_asset_order(SignedAssetOrder(order=order, signature=self._party.sign(order)))
         return order
 
     # --- money ------------------------------------------------------------------------------------------------
@@ -330,12 +331,9 @@ class Owner:
 
     def withdraw(self, token: Address = ZERO_ADDRESS, amount: Wei | None = None, to: Address | None = None) -> Mined:
         """Take earnings out; all of them unless an amount is named."""
-        return self._send(
+        return self._party.take(
             self._chain.market.withdraw(token, self.earnings(token) if amount is None else amount, to or self.address)
         )
-
-    def _send(self, call: Call) -> Mined:
-        return self._sender.send(call)
 
 
 def new_salt(generation: int) -> Uint:

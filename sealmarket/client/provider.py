@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sealmarket.chain import IN_MEMORY, Account, Chain, Mined, Sender, Sending
+from sealmarket.chain import IN_MEMORY, Account, Chain, Mined, Sending
 from sealmarket.client.owner import new_salt
-from sealmarket.client.signing import sign
+from sealmarket.client.party import Party
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.orders import ComputeOrder
 from sealmarket.protocol.wire import SignedComputeOrder
@@ -37,14 +37,13 @@ class Provider:
         ``sending``: where transactions are remembered, and the most that is paid for gas.
         """
         self._chain = chain
-        self._account = account
         self._api = api
-        self._sender = Sender(chain, account, development=development, sending=sending)
+        self._party = Party(chain, account, development=development, sending=sending)
 
     @property
     def address(self) -> Address:
         """The provider's account."""
-        return self._sender.address
+        return self._party.address
 
     def balances(self, token: Address = ZERO_ADDRESS) -> Account:
         """What is free and what is staked now."""
@@ -53,7 +52,7 @@ class Provider:
     def stake(self, amount: Wei, token: Address = ZERO_ADDRESS) -> tuple[Mined, Mined]:
         """Deposit an amount and stake it: it backs jobs, and pays owners if a job is lost by the provider's fault."""
         market = self._chain.market
-        return self._sender.send(market.deposit(token, amount)), self._sender.send(market.stake(token, amount))
+        return self._party.give(market.deposit(token, amount)), self._party.give(market.stake(token, amount))
 
     def offer(
         self,
@@ -69,6 +68,7 @@ class Provider:
         consumers: Bytes32 = ZERO_HASH,
     ) -> ComputeOrder:
         """Sign a compute order and put it into the book. ``valid_for`` in seconds; ``consumers`` 0 admits anyone."""
+        self._party.require_market()
         head = self._chain.head()
         order = ComputeOrder(
             provider=self.address,
@@ -83,26 +83,24 @@ class Provider:
             consumers=consumers,
             salt=new_salt(self._chain.at(head).account(token, self.address).generation),
         )
-        self._api.orders.post_compute_order(
-            SignedComputeOrder(order=order, signature=sign(self._account, self._chain.book, order))
-        )
+        self._api.orders.post_compute_order(SignedComputeOrder(order=order, signature=self._party.sign(order)))
         return order
 
     def cancel(self, order: ComputeOrder) -> Mined:
         """Void one compute order on chain."""
-        return self._sender.send(self._chain.market.cancel_order(order.struct_hash()))
+        return self._party.take(self._chain.market.cancel_order(order.struct_hash()))
 
     def unstake(self, amount: Wei, token: Address = ZERO_ADDRESS) -> Mined:
         """Begin to unbond stake; it backs no further job."""
-        return self._sender.send(self._chain.market.unstake(token, amount))
+        return self._party.take(self._chain.market.unstake(token, amount))
 
     def finish_unstake(self, token: Address = ZERO_ADDRESS) -> Mined:
         """Move what has unbonded to the free balance."""
-        return self._sender.send(self._chain.market.finish_unstake(token))
+        return self._party.take(self._chain.market.finish_unstake(token))
 
     def withdraw(self, amount: Wei | None = None, token: Address = ZERO_ADDRESS, to: Address | None = None) -> Mined:
         """Take free balance out; all of it unless an amount is named."""
         free = self.balances(token).free
-        return self._sender.send(
+        return self._party.take(
             self._chain.market.withdraw(token, free if amount is None else amount, to or self.address)
         )

@@ -1,7 +1,7 @@
 """The market's API: the order book, and jobs as the backend sees them.
 
 api = MarketApi(book.backend)
-api.orders.post_request(signed)
+api.orders.post_request(PostedRequest(request=signed, parameters=parameters))
 api.jobs.list(provider=address)
 
 What it says is for orientation; what matters is read from the chain.

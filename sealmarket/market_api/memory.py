@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from sealmarket.market_api.client import MarketApi
-from sealmarket.protocol.wire import Problem, SignedRequest
+from sealmarket.protocol.wire import PostedRequest, Problem
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import canonical_json, decode
 
@@ -27,6 +27,8 @@ class MemoryBackend:
     posted: dict[str, list[bytes]] = field(default_factory=dict)
     answers: dict[str, bytes] = field(default_factory=dict)
     down: bool = False
+    loses_answers: int = 0
+    """So many posts are kept, and nobody hears of it."""
 
     @property
     def transport(self) -> httpx.BaseTransport:
@@ -55,8 +57,13 @@ class MemoryBackend:
         else:
             self.posted.setdefault(kind, []).append(body)
         if kind == "requests":
-            key = decode(SignedRequest, body).request.struct_hash()
+            posted = decode(PostedRequest, body)
+            key = posted.request.request.struct_hash()
+            self.answers[f"parameters/{key}"] = posted.parameters.canonical()
             self.answers.setdefault(f"requests/{key}", msgspec.json.encode({"state": "open", "explanation": []}))
+        if self.loses_answers and request.method == "POST":
+            self.loses_answers -= 1
+            raise httpx.ReadTimeout("the answer was lost", request=request)
         return httpx.Response(201)
 
     def _get(self, kind: str, name: str) -> httpx.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder
 from sealmarket.service.connection import Connection
 from sealmarket_enclave.protocol.codec import Bytes32, Shape
 
@@ -24,9 +24,14 @@ class Orders:
     def __init__(self, connection: Connection) -> None:
         self._http = connection
 
-    def post_request(self, signed: SignedRequest) -> None:
-        """Put a request into the book."""
-        self._http.send("POST", "/v1/requests", signed, what="request")
+    def post_request(self, posted: PostedRequest) -> None:
+        """Put a request and its parameters into the book; both are there then, or neither. Twice is the same as once.
+
+        Raises:
+            ServiceRefused: among others for parameters of another digest than the request signs.
+            ServiceUnavailable: it may be there or not; :meth:`request` tells.
+        """
+        self._http.send("POST", "/v1/requests", posted, what="request")
 
     def request(self, request_hash: Bytes32) -> RequestState:
         """Where a request stands."""

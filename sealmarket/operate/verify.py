@@ -15,34 +15,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
+from sealmarket.chain.bytecode import Compiled, carried
 from sealmarket.chain.chain import Chain
+from sealmarket.chain.comparison import Finding, codes_of, compare
 from sealmarket.chain.contracts import members_hash
-from sealmarket.chain.deploy import contract_address, read_book
+from sealmarket.chain.deploy import read_book
 from sealmarket.chain.model import Block
-from sealmarket.operate.bytecode import Code, Compiled, CompilerChoice, carried
-from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import Address
-from sealmarket_enclave.protocol.eip712 import domain_separator
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 VERIFIED, DIFFERS, UNKNOWN = 0, 1, 2
-EXTENSION_NONCE = 1
-"""A contract's first creation: the market makes its extension in its constructor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One comparison of the chain with the sources."""
-
-    contract: str
-    what: str
-    holds: bool
-    found: str
-    expected: str = ""
+CompilerChoice = Literal["auto", "native", "npm"]
+"""Which compiler makes the code again: a native solc, npm's, or the native one where it is available."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,75 +54,9 @@ def verify(chain: Chain, compiled: Compiled, block: Block) -> Report:
     Raises:
         ChainError: the node does not answer, contradicts itself, or is of another chain.
     """
-    book = chain.book
-    places = {
-        "AssetRegistry": book.registry,
-        "OracleCommittee": book.committee,
-        "Market": book.market,
-        "MarketExtension": contract_address(book.market, EXTENSION_NONCE),
-    }
-    findings: list[Finding] = []
-    for name, address in places.items():
-        findings += _contract(name, address, chain.code(address, block), compiled, _expected(book, places)[name])
+    findings = list(compare(chain.book, codes_of(chain, block), compiled))
     findings += _committees(chain, block)
-    return Report(book.chain_id, block.number, compiled.source, tuple(findings))
-
-
-def _expected(book: AddressBook, places: Mapping[str, Address]) -> dict[str, dict[str, bytes]]:
-    """What immutables must hold: contract -> name in the source -> word."""
-    shared = {
-        "_registry": _word(book.registry),
-        "_committee": _word(book.committee),
-        "_chainId": book.chain_id.to_bytes(32),
-        "_separator": bytes(domain_separator(book.chain_id, book.market)),
-    }
-    market = {"market": _word(book.market)}
-    extension = {"extension": _word(places["MarketExtension"])}
-    return {"AssetRegistry": market, "OracleCommittee": market, "Market": shared | extension, "MarketExtension": shared}
-
-
-def _word(address: Address) -> bytes:
-    return address.rjust(32, b"\0")
-
-
-def _contract(
-    name: str, address: Address, found: bytes, compiled: Compiled, expected: Mapping[str, bytes]
-) -> Iterator[Finding]:
-    code = compiled.codes[name]
-    at = f"{len(found):,} bytes at {address.checksum}"
-    if not found:
-        yield Finding(name, "code", False, f"nothing at {address.checksum}", f"{len(code.runtime):,} bytes")
-        return
-    different = differing(found, code)
-    if different is not None:
-        yield Finding(name, "code", False, f"{at}, other from byte {different:,} on", compiled.source)
-        return
-    yield Finding(name, "code", True, at)
-    values: dict[str, bytes] = {}
-    for immutable in code.immutables:
-        held = {found[start : start + length] for start, length in immutable.places}
-        if len(held) > 1:
-            yield Finding(name, immutable.name, False, f"{len(held)} values in one contract", "one")
-        else:
-            values[immutable.name] = held.pop()
-    yield from _immutables(name, values, expected, compiled.named)
-
-
-def _immutables(
-    name: str, values: Mapping[str, bytes], expected: Mapping[str, bytes], named: bool
-) -> Iterator[Finding]:
-    for what, word in expected.items():
-        if named:
-            found = values.get(what)
-            holds, shown = found == word, "no such immutable" if found is None else _shown(found)
-        else:
-            holds = word in values.values()
-            shown = _shown(word) if holds else "none of its immutables"
-        yield Finding(name, what, holds, shown, "" if holds else _shown(word))
-    for what, word in values.items():
-        if named and what not in expected:
-            # Settings of the deployer's choice: reported for the reader to judge.
-            yield Finding(name, what, True, _shown(word))
+    return Report(chain.book.chain_id, block.number, compiled.source, tuple(findings))
 
 
 def _committees(chain: Chain, block: Block) -> Iterator[Finding]:
@@ -143,26 +65,6 @@ def _committees(chain: Chain, block: Block) -> Iterator[Finding]:
         stored, ours = view.committee_hash(committee.epoch), members_hash(committee)
         holds = stored == ours
         yield Finding("OracleCommittee", f"members of epoch {committee.epoch}", holds, str(stored), str(ours))
-
-
-def differing(found: bytes, code: Code) -> int | None:
-    """The first byte at which code on a chain differs from compiled code, immutables left out; None where nowhere."""
-    if len(found) != len(code.runtime):
-        return min(len(found), len(code.runtime))
-    masked = bytearray(found)
-    for immutable in code.immutables:
-        for start, length in immutable.places:
-            masked[start : start + length] = code.runtime[start : start + length]
-    pairs = enumerate(zip(masked, code.runtime, strict=True))
-    return next((index for index, (one, other) in pairs if one != other), None)
-
-
-def _shown(word: bytes) -> str:
-    """A word as what it most likely is: a number, an address, or bytes."""
-    number = int.from_bytes(word)
-    if number < 2**64:
-        return str(number)
-    return Address(word[12:]).checksum if number < 2**160 else "0x" + word.hex()
 
 
 # --- the command --------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from sealmarket_enclave.protocol.codec import Address, HexBytes, Shape
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape
 from sealmarket_enclave.protocol.numbers import U32, Positive8
 from sealmarket_enclave.protocol.policy import CommitteeRef
 
@@ -65,6 +65,8 @@ class AddressBook(Shape, frozen=True, kw_only=True):
     committee: Address
     market: Address
     deployed_at: int
+    deployed_hash: Bytes32 | None = None
+    """The hash of block ``deployed_at``. Without it nothing of value is given to the market."""
     finality: FinalityRule
     store: str
     backend: str

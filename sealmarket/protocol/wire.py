@@ -13,7 +13,7 @@ from msgspec import Meta, field
 from sealmarket.protocol.decisions import ChallengeAnswer, Decision, Stop
 from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Request
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
-from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
+from sealmarket_enclave.protocol.job import Failure, JobSpec, Parameters, Settlement
 from sealmarket_enclave.protocol.numbers import U8, U32, Grade, JobId, Tee
 from sealmarket_enclave.protocol.release import Release
 
@@ -146,6 +146,13 @@ class SignedRequest(Shape, frozen=True, kw_only=True):
     request: Request
     signature: HexBytes
     payer_signature: HexBytes = field(default_factory=HexBytes)
+
+
+class PostedRequest(Shape, frozen=True, kw_only=True):
+    """A request on its way into the order book, in one body with the parameters whose digest it signs."""
+
+    request: SignedRequest
+    parameters: Parameters
 
 
 class SignedComputeOrder(Shape, frozen=True, kw_only=True):

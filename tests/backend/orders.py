@@ -8,7 +8,7 @@ import coincurve
 
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.orders import AssetOrder, Request
-from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket_backend.index import IndexedAsset
 from sealmarket_backend.signatures import Signatures
 from sealmarket_enclave.protocol.codec import (
@@ -20,8 +20,10 @@ from sealmarket_enclave.protocol.codec import (
     MicroEpsilon,
     Uint,
     Wei,
+    canonical_json,
 )
 from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.numbers import AssetId, Grade
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -46,6 +48,7 @@ COMMITTEE = Committee(
         for n, key in enumerate(NODES)
     ),
 )
+PARAMETERS = Parameters(salt=Bytes32(b"\x05" * 32), values={"target": "a"})
 BOOK = AddressBook(
     chain_id=31337,
     registry=Address(b"\x0a" * 20),
@@ -71,7 +74,12 @@ def signature(word: TypedShape, key: coincurve.PrivateKey, book: AddressBook = B
 
 def request(**changes: Any) -> Request:
     """A request that the other defaults here satisfy."""
-    fields: dict[str, Any] = {"consumer": account(CONSUMER), **dict.fromkeys(samples.WINDOWS, 60)}
+    digest = parameters_digest(PARAMETERS.salt, canonical_json(PARAMETERS.values))
+    fields: dict[str, Any] = {
+        "consumer": account(CONSUMER),
+        "parameters_digest": digest,
+        **dict.fromkeys(samples.WINDOWS, 60),
+    }
     return samples.request(samples.asset_limit(asset_id=ASSET), **(fields | changes))
 
 
@@ -79,6 +87,11 @@ def signed_request(key: coincurve.PrivateKey = CONSUMER, **changes: object) -> S
     """A request with its consumer's signature, or another's."""
     made = request(**changes)
     return SignedRequest(request=made, signature=signature(made, key))
+
+
+def posted_request(key: coincurve.PrivateKey = CONSUMER, **changes: object) -> PostedRequest:
+    """A signed request and its parameters, as they are posted."""
+    return PostedRequest(request=signed_request(key, **changes), parameters=PARAMETERS)
 
 
 def compute(key: coincurve.PrivateKey = PROVIDER, **changes: object) -> SignedComputeOrder:

@@ -8,17 +8,33 @@ import httpx
 import msgspec
 import pytest
 from fastapi import FastAPI
+from msgspec.structs import replace
 
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.wire import EvidenceEnvelope, Problem, SignedComputeOrder
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.wheels import build
 from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend
-from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, canonical_json, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters
-from tests.backend.orders import ASSET, BOOK, CONSUMER, OWNER, STRANGER, account, compute, indexed, signed_request
+from sealmarket_enclave.workload.bundle import pack
+from tests.backend.orders import (
+    ASSET,
+    BOOK,
+    CONSUMER,
+    OWNER,
+    PARAMETERS,
+    STRANGER,
+    account,
+    compute,
+    indexed,
+    posted_request,
+)
 from tests.backend.test_index import EVIDENCE, core, spec
+from tests.enclave.workload.bundles import bundle
 
 SOON = 2**40
 
@@ -58,7 +74,7 @@ def chain() -> MemoryChain:
 
 @pytest.fixture
 def backend(chain: MemoryChain, tmp_path: Path) -> Iterator[Backend]:
-    chain.code = lambda _account, _block: b""  # type: ignore[attr-defined]
+    chain.code = lambda _account, _block: b""  # type: ignore[method-assign,assignment]
     made = Backend(chain, Silent(), tmp_path)  # type: ignore[arg-type]
     yield made
     made.stop()
@@ -81,7 +97,7 @@ def test_parameters_that_no_node_would_read_are_refused(client: Client) -> None:
 
 
 def test_a_request_signed_by_somebody_else_is_a_problem_with_a_remedy(client: Client) -> None:
-    signed = signed_request(key=STRANGER, expiry=SOON)
+    signed = posted_request(key=STRANGER, expiry=SOON)
     answer = client.post("/v1/requests", content=canonical_json(signed))
     assert answer.status_code == 422
     assert "expected a signature by" in problem(answer.content).detail
@@ -132,9 +148,64 @@ def test_an_order_is_in_the_book_after_it_was_posted(client: Client) -> None:
     signed = compute(expiry=SOON)
     assert client.post("/v1/compute-orders", content=canonical_json(signed)).status_code == 201
     assert decode(list[SignedComputeOrder], client.get("/v1/compute-orders").content) == [signed]
-    posted = client.post("/v1/requests", content=canonical_json(signed_request(expiry=SOON)))
+    posted = client.post("/v1/requests", content=canonical_json(posted_request(expiry=SOON)))
     key = msgspec.json.decode(posted.content)["requestHash"]
     assert msgspec.json.decode(client.get(f"/v1/requests/{key}").content)["state"] == "open"
+
+
+OTHERS = Parameters(salt=Bytes32(b"\x06" * 32), values={"target": "b"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        canonical_json(replace(posted_request(expiry=SOON), parameters=OTHERS)),
+        canonical_json(posted_request(expiry=SOON).request),
+        b'{"request":' + canonical_json(posted_request(expiry=SOON).request) + b',"parameters":null}',
+    ],
+    ids=["others", "none beside it", "null"],
+)
+def test_a_request_without_the_parameters_that_it_signs_is_refused_and_nothing_is_kept(
+    body: bytes, client: Client
+) -> None:
+    key = posted_request(expiry=SOON).request.request.struct_hash()
+    assert client.post("/v1/requests", content=body).status_code == 422
+    assert client.get(f"/v1/requests/{key}").status_code == 404
+    assert client.get(f"/v1/parameters/{key}").status_code == 404
+
+
+def test_one_body_twice_has_one_answer_also_after_the_request_expired(client: Client, backend: Backend) -> None:
+    body = canonical_json(posted_request(expiry=SOON))
+    first, second = (client.post("/v1/requests", content=body) for _ in range(2))
+    backend.orders.close_expired(SOON)
+    third = client.post("/v1/requests", content=body)
+    assert {(a.status_code, a.content) for a in (first, second, third)} == {(201, first.content)}
+    key = msgspec.json.decode(first.content)["requestHash"]
+    assert msgspec.json.decode(client.get(f"/v1/requests/{key}").content)["state"] == "expired"
+    assert decode(Parameters, client.get(f"/v1/parameters/{key}").content) == PARAMETERS
+
+
+def test_a_request_is_not_matched_before_all_that_it_names_is_in_the_store(
+    client: Client, backend: Backend, tmp_path: Path
+) -> None:
+    tree = bundle(tmp_path / "workload")
+    (tree / "environment.json").write_bytes(build(b"", []).canonical())
+    packed = read_bundle(tree)
+    posted = posted_request(expiry=SOON, workload_digest=packed.digest, result_key_hash=keccak(b"key"))
+    key = client.post("/v1/requests", content=canonical_json(posted))
+    explained = f"/v1/requests/{msgspec.json.decode(key.content)['requestHash']}"
+
+    def why() -> list[str]:
+        backend._keeper.turn()
+        found: list[str] = msgspec.json.decode(client.get(explained).content)["explanation"]
+        return found
+
+    lacks = ["the store lacks its result key: upload it", "the store lacks its workload: upload it"]
+    assert why() == lacks
+    client.put(f"/v1/documents/{keccak(b'key')}", content=b"key")
+    assert why() == lacks[1:]
+    client.put(f"/v1/workloads/{packed.digest}", content=pack(packed))
+    assert not any("the store lacks" in line for line in why())
 
 
 def test_a_consumers_jobs_are_listed(client: Client, backend: Backend, chain: MemoryChain) -> None:

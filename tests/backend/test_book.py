@@ -21,6 +21,7 @@ from tests.backend.orders import (
     asset_order,
     compute,
     keys_only,
+    posted_request,
     request,
     signature,
     signed_request,
@@ -33,7 +34,7 @@ def orders(database: Database) -> OrderBook:
 
 def test_a_request_signed_by_somebody_else_is_rejected(database: Database) -> None:
     with pytest.raises(Rejected, match="expected a signature by"):
-        orders(database).add_request(signed_request(key=STRANGER), NOW)
+        orders(database).add_request(posted_request(key=STRANGER), NOW)
 
 
 def test_a_request_signed_for_another_market_is_rejected(database: Database) -> None:
@@ -42,12 +43,14 @@ def test_a_request_signed_for_another_market_is_rejected(database: Database) -> 
     made = request()
     elsewhere = signature(made, CONSUMER, replace(BOOK, market=Address(b"\x0d" * 20)))
     with pytest.raises(Rejected):
-        orders(database).add_request(replace(signed_request(), signature=elsewhere), NOW)
+        orders(database).add_request(
+            replace(posted_request(), request=replace(signed_request(), signature=elsewhere)), NOW
+        )
 
 
 def test_a_sponsor_who_did_not_sign_pays_for_nothing(database: Database) -> None:
     with pytest.raises(Rejected):
-        orders(database).add_request(signed_request(payer=account(OWNER)), NOW)
+        orders(database).add_request(posted_request(payer=account(OWNER)), NOW)
 
 
 def test_an_expired_order_is_rejected(database: Database) -> None:
@@ -59,7 +62,7 @@ def test_an_expired_order_is_rejected(database: Database) -> None:
 def test_a_request_with_too_few_or_too_many_assets_is_rejected(database: Database, count: int) -> None:
     assets = signed_request().request.assets[:1] * count
     with pytest.raises(Rejected, match=f"1 to {MAX_ASSETS} assets, found {count}"):
-        orders(database).add_request(signed_request(assets=assets), NOW)
+        orders(database).add_request(posted_request(assets=assets), NOW)
 
 
 def test_an_asset_order_by_another_than_the_owner_is_rejected(database: Database) -> None:
@@ -71,9 +74,9 @@ def test_an_account_cannot_fill_the_book(monkeypatch: pytest.MonkeyPatch, databa
     monkeypatch.setattr(book_module, "MAX_OPEN_ORDERS_PER_ACCOUNT", 2)
     book = orders(database)
     for salt in (1, 2):
-        book.add_request(signed_request(expiry=NOW + salt), NOW)
+        book.add_request(posted_request(expiry=NOW + salt), NOW)
     with pytest.raises(Rejected, match="open orders already"):
-        book.add_request(signed_request(expiry=NOW + 3), NOW)
+        book.add_request(posted_request(expiry=NOW + 3), NOW)
     assert len(book.open_requests()) == 2
 
 
@@ -84,7 +87,7 @@ def test_an_unknown_request_is_not_found(database: Database) -> None:
 
 def test_what_expired_leaves_the_book_and_says_so(database: Database) -> None:
     book = orders(database)
-    key = book.add_request(signed_request(), NOW)
+    key = book.add_request(posted_request(), NOW)
     book.add_compute_order(compute(), NOW)
     book.add_asset_order(asset_order(), account(OWNER), NOW)
     book.close_expired(NOW + 999)
@@ -109,7 +112,7 @@ def test_an_account_whose_orders_expired_may_post_again(monkeypatch: pytest.Monk
 
 def test_an_accepted_order_is_there_after_a_restart(tmp_path: Path) -> None:
     with Database(tmp_path / "backend.sqlite") as first:
-        key = orders(first).add_request(signed_request(), NOW)
+        key = orders(first).add_request(posted_request(), NOW)
         with Database(tmp_path / "backend.sqlite") as second:  # the first is still open: as after a crash
             again = orders(second)
             assert again.request_state(key).state == "open"
@@ -118,12 +121,12 @@ def test_an_accepted_order_is_there_after_a_restart(tmp_path: Path) -> None:
 
 def test_posting_an_order_twice_is_the_same_as_once(database: Database) -> None:
     book = orders(database)
-    assert book.add_request(signed_request(), NOW) == book.add_request(signed_request(), NOW)
+    assert book.add_request(posted_request(), NOW) == book.add_request(posted_request(), NOW)
     assert len(book.open_requests()) == 1
 
 
 def test_an_open_request_says_why_it_waits(database: Database) -> None:
     book = orders(database)
-    key = book.add_request(signed_request(), NOW)
+    key = book.add_request(posted_request(), NOW)
     book.explain(key, ("no provider offers compute yet: wait for one",))
     assert book.request_state(key).explanation == ("no provider offers compute yet: wait for one",)

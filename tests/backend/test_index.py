@@ -31,8 +31,8 @@ from tests.backend.orders import (
     compute,
     indexed,
     keys_only,
+    posted_request,
     request,
-    signed_request,
 )
 
 EVIDENCE, RESULT, RECEIPT = (Bytes32(bytes([n]) * 32) for n in (0xE1, 0xE2, 0xE3))
@@ -181,7 +181,7 @@ def test_cancelled_orders_leave_the_book_by_their_signers_word_only(
     chain: MemoryChain, database: Database, index: Index
 ) -> None:
     book = OrderBook(database, keys_only())
-    asked, order = book.add_request(signed_request(), NOW), book.add_compute_order(compute(), NOW)
+    asked, order = book.add_request(posted_request(), NOW), book.add_compute_order(compute(), NOW)
 
     def tell(name: str, **fields: object) -> None:
         chain._mine(lambda _state, at: [OtherEvent(at, "Market", name, fields)])
@@ -209,7 +209,7 @@ def test_a_rewritten_final_block_empties_the_index_and_opens_its_orders_again(
     chain: MemoryChain, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     book = OrderBook(database, keys_only())
-    asked = book.add_request(signed_request(), NOW)
+    asked = book.add_request(posted_request(), NOW)
     index = Index(database, chain, start=0)
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     job_id = chain.match(spec())

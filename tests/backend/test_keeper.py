@@ -30,7 +30,7 @@ from tests.backend.orders import (
     compute,
     indexed,
     keys_only,
-    signed_request,
+    posted_request,
 )
 
 LATER = 1 << 40
@@ -123,9 +123,9 @@ def keeper_of(database: Database, contract: Contract, computes: list[int], *offe
         book.add_compute_order(compute(price=Wei(price), expiry=LATER), 0)
     for offer in offers:
         book.add_asset_order(offer, account(OWNER), 0)
-    book.add_request(signed_request(expiry=LATER), 0)
+    book.add_request(posted_request(expiry=LATER), 0)
     index = Index(database, chain, start=0)
-    return Keeper(chain, contract, database, book, index, Nodes())  # type: ignore[arg-type]
+    return Keeper(chain, contract, database, book, index, Nodes(), lacking=lambda _request: ())  # type: ignore[arg-type]
 
 
 def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one(database: Database) -> None:
@@ -154,7 +154,7 @@ def test_one_bad_entry_of_each_kind_ends_no_turn(database: Database) -> None:
 def test_a_step_that_fails_as_nothing_foresaw_ends_no_turn(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
     contract = Contract({})
     keeper = keeper_of(database, contract, [40])
-    keeper._orders.add_request(signed_request(expiry=LATER, salt=Uint(1)), 0)
+    keeper._orders.add_request(posted_request(expiry=LATER, salt=Uint(1)), 0)
     send, failures = contract.send, [RuntimeError("nothing foresaw this")]
     monkeypatch.setattr(contract, "send", lambda call: send(call) if not failures else raise_(failures.pop()))
     keeper.turn()

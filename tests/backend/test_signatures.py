@@ -16,7 +16,7 @@ from sealmarket_backend.errors import Rejected, TooMany
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
-from tests.backend.orders import BOOK, CONSUMER, NOW, STRANGER, account, compute, request, signed_request
+from tests.backend.orders import BOOK, CONSUMER, NOW, STRANGER, account, compute, posted_request, request
 
 WALLET = Address(b"\x5a" * 20)
 GOOD = HexBytes(b"the wallet's own kind of signature")
@@ -58,7 +58,7 @@ def test_unsigned_orders_in_a_contracts_name_are_refused_and_use_up_nothing_of_i
 def test_a_peer_that_has_contracts_asked_too_often_has_to_wait_and_others_do_not(
     book: OrderBook, wallet: Wallet
 ) -> None:
-    forged = signed_request(key=STRANGER)
+    forged = posted_request(key=STRANGER)
     for _ in range(5):
         with pytest.raises(Rejected):
             book.add_request(forged, NOW, "192.0.2.1")
@@ -80,7 +80,7 @@ def test_contracts_that_answer_slowly_hold_up_only_so_many_threads(
         return not go_on.wait(5)
 
     book = OrderBook(database, Signatures(BOOK, slow))
-    forged = signed_request(key=STRANGER)
+    forged = posted_request(key=STRANGER)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(book.add_request, forged, NOW)
         assert begun.wait(5)
@@ -101,14 +101,14 @@ def test_a_contract_has_one_open_order_a_salt(book: OrderBook) -> None:
 
 
 def test_a_sponsor_with_a_contract_is_asked_as_well(book: OrderBook) -> None:
-    sponsored = signed_request(payer=WALLET)
+    sponsored = posted_request(payer=WALLET)
     with pytest.raises(Rejected):
         book.add_request(sponsored, NOW)
-    book.add_request(replace(sponsored, payer_signature=GOOD), NOW)
+    book.add_request(replace(sponsored, request=replace(sponsored.request, payer_signature=GOOD)), NOW)
 
 
 def test_an_account_with_a_key_and_code_signs_by_its_key_without_its_contract_being_asked(
     book: OrderBook, wallet: Wallet
 ) -> None:
-    assert book.add_request(signed_request(), NOW) == request().struct_hash()
+    assert book.add_request(posted_request(), NOW) == request().struct_hash()
     assert (account(CONSUMER), wallet.asked) == (request().consumer, 0)

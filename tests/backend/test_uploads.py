@@ -28,7 +28,7 @@ STORE = StoreLimits(peer_bytes=4 * BLOCK, uploads_per_peer=2)
 @pytest.fixture
 def backend(tmp_path: Path) -> Iterator[Backend]:
     chain = MemoryChain(BOOK)
-    chain.code = lambda _account, _block: b""  # type: ignore[attr-defined]
+    chain.code = lambda _account, _block: b""  # type: ignore[method-assign,assignment]
     with Backend(chain, Silent(), tmp_path, store=STORE) as made:  # type: ignore[arg-type]
         yield made
 

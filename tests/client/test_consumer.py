@@ -10,6 +10,7 @@ import pytest
 from eth_account import Account
 from msgspec.structs import replace
 
+from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account as Balances
 from sealmarket.client import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
@@ -69,6 +70,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.chain = MemoryChain(replace(BOOK, finality=FinalityRule(kind="depth", depth=1)))
         self.chain.rpc = _Rpc()  # type: ignore[attr-defined]
+        self.chain.set_committee(1, members_hash(BOOK.committees[0]))
         self.chain.publish(ASSET, Address(b"\x0a" * 20), SEAL, TERMS)
         self.backend = MemoryBackend()
         tree = bundle(folder / "workload")

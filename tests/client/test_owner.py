@@ -49,6 +49,7 @@ BOOK = AddressBook(
     committee=Address(b"\x02" * 20),
     market=Address(b"\x03" * 20),
     deployed_at=0,
+    deployed_hash=keccak(b"twin 0"),
     finality=FinalityRule(kind="depth", depth=1),
     store="http://store",
     backend="http://store",
@@ -92,6 +93,12 @@ def owner(chain: MemoryChain) -> Owner:
 @pytest.fixture
 def sealed(owner: Owner, tmp_path: Path) -> SealedAsset:
     return owner.seal(DATA, draft(), tmp_path / "sealed", confirm_unencrypted_key=True)
+
+
+def test_keys_are_dealt_to_no_book_without_oracle_nodes(chain: MemoryChain) -> None:
+    chain.book = replace(BOOK, committees=())
+    with pytest.raises(CommitteeMismatch):
+        current_committee(chain)
 
 
 def test_a_key_is_not_dealt_to_nodes_that_the_chain_does_not_know(chain: MemoryChain) -> None:

@@ -16,7 +16,7 @@ from sealmarket.service.errors import ItemNotFound, ServiceRefused, ServiceUnava
 from sealmarket_enclave.protocol.codec import Address, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
-from tests.backend.orders import signed_request
+from tests.backend.orders import posted_request
 
 JOB = JobId(keccak(b"job"))
 PROVIDER = Address(b"\x0d" * 20)
@@ -38,7 +38,7 @@ def test_an_unknown_request_is_told_from_an_api_that_is_down() -> None:
 def test_a_refused_order_keeps_the_servers_reason_and_remedy() -> None:
     problem = canonical_json(Problem(title="Rejected", detail="the order expired", remedy="sign one that lasts longer"))
     with pytest.raises(ServiceRefused, match="the order expired") as refused:
-        answering(lambda _: httpx.Response(422, content=problem)).orders.post_request(signed_request())
+        answering(lambda _: httpx.Response(422, content=problem)).orders.post_request(posted_request())
     assert refused.value.remedy == "sign one that lasts longer"
 
 
@@ -67,10 +67,10 @@ def test_jobs_are_asked_for_by_what_is_given() -> None:
 
 def test_requests_and_acknowledgements_reach_the_backend() -> None:
     backend = MemoryBackend()
-    signed = signed_request()
+    posted = posted_request()
     api = backend.api()
-    api.orders.post_request(signed)
-    assert api.orders.request(signed.request.struct_hash()).state == "open"
+    api.orders.post_request(posted)
+    assert api.orders.request(posted.request.request.struct_hash()).state == "open"
     api.jobs.post_acknowledgement(Acknowledgement(job_id=JOB, result_hash=keccak(b"result")), bytes(65))
     assert [len(backend.posted[kind]) for kind in ("requests", "acknowledgements")] == [1, 1]
     assert backend.blobs == {}

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.chain import bytecode
+from sealmarket.chain.bytecode import CONTRACTS, Code, Compiled, Immutable
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Block
-from sealmarket.operate import bytecode, verify
-from sealmarket.operate.bytecode import CONTRACTS, Code, Compiled, Immutable
+from sealmarket.operate import verify
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.eip712 import domain_separator

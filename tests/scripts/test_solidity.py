@@ -13,8 +13,8 @@ import solcx
 from scripts import solidity
 from scripts.solidity import NotCompiled
 from scripts.toolchain import ROOT
-from sealmarket.operate.bytecode import CONTRACTS
-from sealmarket.operate.bytecode import carried as carried_code
+from sealmarket.chain.bytecode import CONTRACTS
+from sealmarket.chain.bytecode import carried as carried_code
 
 
 @pytest.fixture

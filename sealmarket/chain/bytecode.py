@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
-CompilerChoice = Literal["auto", "native", "npm"]
-"""Which compiler makes the code again: a native solc, npm's, or the native one where it is available."""
 CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "MarketExtension")
 
 
@@ -40,6 +39,7 @@ class Compiled:
     """Whether the immutables have their names; the library's own copy knows their numbers only."""
 
 
+@cache
 def carried() -> Compiled:
     """What the library carries and deploys; nothing is compiled."""
     codes = {}
