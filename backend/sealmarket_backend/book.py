@@ -227,15 +227,15 @@ def _body(kind: type[T], row: sqlite3.Row) -> T:
     return decode(kind, row["body"])
 
 
-def require_digest(parameters: Parameters, expected: Bytes32) -> None:
-    """Return if these are the parameters that a consumer signed.
-
-    Raises:
-        TooLarge: no node would read them.
-        Rejected: they have another digest.
-    """
+def require_size(parameters: Parameters) -> None:
+    """Raise :class:`TooLarge` for parameters that no node would read."""
     if (length := len(canonical_json(parameters))) > MAXIMUM_PARAMETERS:
         raise TooLarge(f"parameters have at most {MAXIMUM_PARAMETERS} bytes, found {length}")
+
+
+def require_digest(parameters: Parameters, expected: Bytes32) -> None:
+    """Return if these are the parameters that a consumer signed. Raises :class:`TooLarge`, :class:`Rejected`."""
+    require_size(parameters)
     found = parameters_digest(parameters.salt, canonical_json(parameters.values))
     if found != expected:
         raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")

@@ -24,7 +24,7 @@ from sealmarket.protocol.wire import (
 )
 from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.blobs import Blobs, Kind
-from sealmarket_backend.book import OrderBook, require_digest
+from sealmarket_backend.book import OrderBook, require_digest, require_size
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
@@ -131,6 +131,7 @@ class Backend:
             Rejected: they have another digest.
             TooLarge: no node would read them.
         """
+        require_size(parameters)
         require_digest(parameters, self._parameters_digest(request_hash))
         self.orders.add_parameters(request_hash, parameters)
 
