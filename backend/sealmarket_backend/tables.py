@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sealmarket_backend import undo
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
     request_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
@@ -69,6 +71,7 @@ class Database:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._connection.executescript(_SCHEMA)
+            undo.prepare(self._connection)
         except BaseException:
             self._connection.close()
             raise
