@@ -82,5 +82,5 @@ def _inverses(table: str, columns: list[str]) -> dict[str, str]:
     return {
         "INSERT": f"'DELETE FROM {table} WHERE rowid=' || NEW.rowid",  # noqa: S608 - names are ours
         "UPDATE": f"'UPDATE {table} SET ' || {assigned} || ' WHERE rowid=' || OLD.rowid",  # noqa: S608
-        "DELETE": f"'INSERT INTO {table} {restored}' || OLD.rowid || ',' || {values} || ')'",  # noqa: S608
+        "DELETE": f"'INSERT INTO {table} {restored}' || OLD.rowid || ',' || {values} || ')'",
     }

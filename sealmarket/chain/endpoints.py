@@ -31,6 +31,7 @@ MAXIMUM_FILE = 64 << 10
 """Bytes of the file."""
 MAXIMUM_VALUE = 4096
 """Bytes of a header's value."""
+_BETWEEN = r",(?=\s*\w+://)"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _OURS = {"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"}
@@ -63,7 +64,7 @@ def endpoints_of(where: str, base: Path | None = None) -> tuple[EndpointAddress,
         EndpointsRefused: neither URLs nor such a file, or a header's file that others can read.
     """
     if "://" in where:
-        found = [EndpointAddress(part.strip()) for part in re.split(r",(?=\s*\w+://)", where)]
+        found = [EndpointAddress(part.strip()) for part in re.split(_BETWEEN, where)]
     else:
         found = _read((base or Path()) / where)
     if not 1 <= len(found) <= MOST_ENDPOINTS:
@@ -76,6 +77,11 @@ def endpoints_of(where: str, base: Path | None = None) -> tuple[EndpointAddress,
 def relative_to(where: str, base: Path) -> str:
     """``where`` with the name of a file made absolute; for settings that are read from a file."""
     return where if "://" in where else str(base / where)
+
+
+def printable(where: str) -> str:
+    """``where`` as it may be shown: URLs without what may be a key, a file by its name."""
+    return ",".join(redacted(part) for part in re.split(_BETWEEN, where)) if "://" in where else where
 
 
 def _read(path: Path) -> list[EndpointAddress]:

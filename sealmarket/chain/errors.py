@@ -7,7 +7,7 @@
         │   ├── AnswerTooLong
         │   ├── TooSlow
         │   ├── RateLimited
-        │   ├── HttpRefused
+        │   ├── NodeRefused
         │   ├── AccessDenied
         │   └── NotAnEndpoint
         ├── NodeDistrusted
@@ -81,8 +81,8 @@ class RateLimited(ChainUnavailable):
         self.wait = wait
 
 
-class HttpRefused(ChainUnavailable):
-    """The server answers with an HTTP error of its own."""
+class NodeRefused(ChainUnavailable):
+    """A refusal that does not say whether it is for good: an HTTP error, or a code that is no number."""
 
 
 class AccessDenied(ChainUnavailable):

@@ -21,7 +21,7 @@ from sealmarket.chain.errors import (
     AnswerTooLong,
     ChainError,
     ChainUnavailable,
-    HttpRefused,
+    NodeRefused,
     NotAnEndpoint,
     RateLimited,
     RpcRefused,
@@ -129,7 +129,7 @@ class RpcNode:
         if heard.status in (404, 405, 410) or 300 <= heard.status < 400:
             raise NotAnEndpoint(self.url, heard.shown())
         if not 200 <= heard.status < 300:
-            raise HttpRefused(self.url, f"HTTP {heard.status}")
+            raise NodeRefused(self.url, f"HTTP {heard.status}")
         if not isinstance(answer, dict) or "result" not in answer:
             raise NotAnEndpoint(self.url, heard.shown())
         return answer["result"]
@@ -148,7 +148,7 @@ class RpcNode:
             return RateLimited(self.url, detail)
         if _KEY.search(words):
             return AccessDenied(self.url, detail)
-        return refused if number is not None else ChainUnavailable(self.url, detail or "an error without a code")
+        return refused if number is not None else NodeRefused(self.url, detail or "an error without a code")
 
 
 def _heard(answer: Answer) -> _Heard:

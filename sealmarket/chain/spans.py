@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from sealmarket.chain.errors import AnswerTooLong, HttpRefused, RateLimited, RpcRefused, TooSlow
+from sealmarket.chain.errors import AnswerTooLong, NodeRefused, RateLimited, RpcRefused, TooSlow
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
 """How long a node may refuse before the query is given up; the next one goes on with fewer blocks."""
 AGREED = 16
 """Queries that a node agrees to before twice as many blocks are tried."""
-NARROWING = (RpcRefused, AnswerTooLong, RateLimited, TooSlow, HttpRefused)
+NARROWING = (RpcRefused, AnswerTooLong, RateLimited, TooSlow, NodeRefused)
 
 
 class Span:

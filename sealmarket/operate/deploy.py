@@ -28,6 +28,7 @@ from sealmarket.chain.deploy import (
     read_book,
     write_book,
 )
+from sealmarket.chain.endpoints import printable
 from sealmarket.chain.errors import DeploymentFailed
 from sealmarket.chain.keys import refuse_publicly_known
 from sealmarket.chain.model import Windows
@@ -115,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
     book = deploy(options.rpc, account, settings, progress=progress, report=bill.add, final_within=patience)
     write_book(out, book)
     bill.say(f"In all {bill.gas:,} gas, {_coins(bill.cost)} coins. The market is final; its address book is {out}")
-    bill.say(f"Next: scripts/verify_deployment {out} --rpc {options.rpc}")
+    bill.say(f"Next: scripts/verify_deployment {out} --rpc {printable(options.rpc)}")
     if options.json:
         told = {"gas": bill.gas, "cost": str(bill.cost), "parts": bill.parts}
         print(json.dumps({"ok": True, **told, "out": str(out), "book": msgspec.json.decode(book.canonical())}))
