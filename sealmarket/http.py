@@ -140,7 +140,7 @@ class HttpClient:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._seconds, self._retries, self._transport = seconds, retries, transport
-        self._clients: dict[str | None, httpx.Client] = {}
+        self._clients: dict[str | None, httpx.Client] = {None: self._made("", None)}
         self._lock = threading.Lock()
 
     @contextmanager
