@@ -4,7 +4,10 @@
 2. A body is counted while it arrives, an error's body too; the caller names the most that it takes.
 3. A request has one deadline for all of it: connecting, TLS, sending, headers, body. A server that sends a byte now
    and then gains nothing by it. A large transfer may add a pace, in bytes per second, that it has to keep up.
-4. Redirects are not followed, and what is on this machine is not asked through a proxy.
+4. Redirects are not followed.
+5. A server on this machine's loopback interface is asked without a proxy; any other as the environment says
+   (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
+6. Messages name a server by :func:`redacted`: user names, paths and queries of URLs may hold keys.
 
 Looking up a host's name is the operating system's, with its own time limit.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,8 +44,8 @@ class NoAnswer(HttpError):
     """The server gives no complete answer."""
 
     def __init__(self, url: str, detail: str) -> None:
-        super().__init__(f"{url} gives no answer: {detail}", remedy="check the URL, and that the server runs")
-        self.url, self.detail = url, detail
+        super().__init__(f"{redacted(url)} gives no answer: {detail}", remedy="check the URL, and that the server runs")
+        self.url, self.detail = redacted(url), detail
 
 
 class DeadlineExceeded(NoAnswer):
@@ -56,8 +60,9 @@ class AnswerTooLarge(HttpError):
     """The answer has more bytes than the caller takes."""
 
     def __init__(self, url: str, limit: int) -> None:
-        super().__init__(f"{url} answers with more than {limit} bytes", remedy="ask for less, or ask another server")
-        self.url, self.limit = url, limit
+        remedy = "ask for less, or ask another server"
+        super().__init__(f"{redacted(url)} answers with more than {limit} bytes", remedy=remedy)
+        self.url, self.limit = redacted(url), limit
 
 
 class EncodedAnswer(HttpError):
@@ -65,10 +70,10 @@ class EncodedAnswer(HttpError):
 
     def __init__(self, url: str, encoding: str) -> None:
         super().__init__(
-            f"{url} answers with the content encoding {encoding[:80]!r}, which was not asked for",
+            f"{redacted(url)} answers with the content encoding {encoding[:80]!r}, which was not asked for",
             remedy="ask another server, or turn compression off in the proxy before this one",
         )
-        self.url, self.encoding = url, encoding
+        self.url, self.encoding = redacted(url), encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,6 @@ class HttpClient:
 
     Args:
         seconds: for a whole request.
-        base: a URL of the server, to choose a proxy of the environment by; None takes none.
         retries: how often a connection that cannot be made is tried again.
         transport: for tests, what stands where the network would be.
     """
@@ -132,17 +136,12 @@ class HttpClient:
         self,
         *,
         seconds: float,
-        base: str | None = None,
         retries: int = 0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._seconds = seconds
-        self._client = httpx.Client(
-            transport=transport or _Transport(proxy=_proxy_of(base) if base else None, retries=retries),
-            headers={"accept-encoding": "identity"},
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._seconds, self._retries, self._transport = seconds, retries, transport
+        self._clients: dict[str | None, httpx.Client] = {None: self._made("", None)}
+        self._lock = threading.Lock()
 
     @contextmanager
     def ask(
@@ -165,10 +164,11 @@ class HttpClient:
         Raises:
             NoAnswer, DeadlineExceeded, AnswerTooLarge, EncodedAnswer.
         """
+        client = self._client_of(url)
         deadline = _Deadline(self._seconds, pace)
         timeouts = dict.fromkeys(("connect", "read", "write"), deadline) | {"pool": self._seconds}
         try:
-            with self._client.stream(
+            with client.stream(
                 method, url, content=content, headers=headers, params=params, extensions={"timeout": timeouts}
             ) as response:
                 yield Answer(url, response.status_code, response.headers, limit, response)
@@ -177,20 +177,57 @@ class HttpClient:
                 raise DeadlineExceeded(url, self._seconds) from error
             raise NoAnswer(url, f"{type(error).__name__}: {error}") from error
 
+    def _client_of(self, url: str) -> httpx.Client:
+        try:
+            proxy = None if self._transport else _proxy_of(url)
+        except ValueError as error:
+            raise NoAnswer(url, "it is no URL") from error
+        with self._lock:
+            if proxy not in self._clients:
+                self._clients[proxy] = self._made(url, proxy)
+            return self._clients[proxy]
+
+    def _made(self, url: str, proxy: str | None) -> httpx.Client:
+        try:
+            transport = self._transport or _Transport(proxy=proxy, retries=self._retries)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            detail = f"the environment's proxy {redacted(proxy or '')} cannot be used; http:// and https:// proxies can"
+            raise NoAnswer(url, detail) from error
+        headers = {"accept-encoding": "identity"}
+        return httpx.Client(transport=transport, headers=headers, follow_redirects=False, trust_env=False)
+
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+
+
+def redacted(url: str) -> str:
+    """A URL as it may be printed: scheme, host and port, and ``/…`` where more follows, which may be a key."""
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "(no URL)"
+    if not parts.scheme or not host:
+        return "(no URL)"
+    shown = f"[{host}]" if ":" in host else host
+    rest = "/…" if parts.path.strip("/") or parts.query or parts.fragment else ""
+    return f"{parts.scheme}://{shown}{f':{port}' if port else ''}{rest}"
 
 
 def is_loopback(url: str) -> bool:
     """Whether the URL names this machine by its loopback interface."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _proxy_of(url: str) -> str | None:

@@ -23,6 +23,7 @@ from sealmarket.http import (
     HttpClient,
     NoAnswer,
     is_loopback,
+    redacted,
 )
 from sealmarket.service.connection import Connection
 from sealmarket.service.errors import ItemNotFound, ServiceRefused, ServiceUnavailable
@@ -200,7 +201,14 @@ def test_a_url_that_leads_nowhere_is_no_answer(url: str, client: HttpClient) -> 
 
 @pytest.mark.parametrize(
     ("url", "ours"),
-    [("http://localhost:1", True), ("http://127.0.0.9", True), ("http://[::1]:2", True), ("http://10.0.0.1", False)],
+    [
+        ("http://localhost:1", True),
+        ("http://127.0.0.9", True),
+        ("http://[::1]:2", True),
+        ("http://[::ffff:127.0.0.1]", True),
+        ("http://a.localhost.", True),
+        ("http://10.0.0.1", False),
+    ],
 )
 def test_what_is_on_this_machine_is_known_by_its_host(url: str, ours: bool) -> None:
     assert is_loopback(url) is ours
@@ -284,3 +292,56 @@ def test_a_client_reads_little_of_a_long_error_and_still_says_what_it_is(server:
     server.behave = flood(b"HTTP/1.1 500 no\r\n\r\n")
     with pytest.raises(ServiceUnavailable, match="HTTP 500"):
         _client(server.url)
+
+
+# --- keys in URLs, and proxies -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:secret@host:8443/v3/secret?key=secret#secret", "https://host:8443/…"),
+        ("http://[::1]:8545", "http://[::1]:8545"),
+        ("http://host/", "http://host"),
+        ("secret", "(no URL)"),
+        ("http://[secret", "(no URL)"),
+        ("http://host:secret/", "(no URL)"),
+    ],
+)
+def test_a_url_is_printed_without_what_may_be_a_key(url: str, shown: str) -> None:
+    assert redacted(url) == shown
+    assert "secret" not in str(NoAnswer(url, "why")) + str(AnswerTooLarge(url, 1)) + str(EncodedAnswer(url, "gzip"))
+
+
+@pytest.mark.parametrize(
+    ("url", "proxied"),
+    [
+        ("http://far.example/x", True),
+        ("http://127.0.0.1:1", False),
+        ("http://localhost.:1", False),
+    ],
+)
+def test_a_proxy_of_the_environment_is_asked_for_everything_but_this_machine(
+    url: str, proxied: bool, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.behave = lambda connection: connection.sendall(OK + b"content-length: 2\r\n\r\nok")
+    monkeypatch.setenv("http_proxy", server.url)
+    client = HttpClient(seconds=SECONDS)
+    try:
+        if proxied:
+            assert get(client, url) == b"ok"
+        else:
+            with pytest.raises(NoAnswer):
+                get(client, url)
+    finally:
+        client.close()
+    assert bool(server.heads) is proxied
+
+
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "gopher://user:secret@proxy.example")
+    with pytest.raises(NoAnswer, match=r"proxy gopher://proxy\.example cannot be used") as refused:
+        get(client, "http://far.example")
+    assert "secret" not in str(refused.value)

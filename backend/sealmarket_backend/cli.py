@@ -18,7 +18,13 @@ def backend() -> None:
 @app.command()
 def run(
     book: Annotated[Path, typer.Option(help="Address book of the market (JSON).", exists=True, dir_okay=False)],
-    rpc: Annotated[str, typer.Option(help="URL of the chain's node.")],
+    rpc: Annotated[
+        str,
+        typer.Option(
+            envvar="SEALMARKET_RPC",
+            help="The chain's nodes: a URL, several with commas between them, or a TOML file with URLs and headers.",
+        ),
+    ],
     state: Annotated[Path, typer.Option(help="Folder for database and blobs.")],
     key_file: Annotated[
         Path, typer.Option(help="Account that pays for transactions: a keystore, or a hex key in a file of mode 0600.")

@@ -1,8 +1,8 @@
 """The index: what the chain's final blocks say about jobs and assets, in tables that can be asked quickly.
 
-Only final blocks are indexed, so a reorganisation never has to be undone. The tables hold nothing that the events do
-not say. Should a final block change after all (the chain was started anew, or the node lied), they are emptied and
-read again from the deployment block.
+Only final blocks are indexed. The tables hold nothing that the events do not say. Should a final block change after all
+(a deep reorganisation, or a node that lied), they are taken back to the newest cursor that is still in the chain; where
+none of the last ones is, they are emptied and read again from the deployment block.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from sealmarket.chain.model import Block, EventRef
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import JobEvent, JobView
+from sealmarket_backend import undo
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.status_text import waiting_for
 from sealmarket_backend.tables import Database, readable
@@ -102,20 +103,29 @@ class Index:
 
     def store(self, read: EventRange) -> None:
         """Apply a range's events, and move the cursor with them."""
-        with self._database.write() as connection:
+        with self._database.write() as connection, undo.recorded(connection, read.end):
             for event in read.events:
                 self._apply(connection, event, read.block_of(event).timestamp)
             connection.execute(
                 "INSERT OR REPLACE INTO cursor (id, block, hash) VALUES (1, ?, ?)", (read.end.number, read.end.hash)
             )
 
+    def earlier(self) -> list[Cursor]:
+        """Cursors that the index can be taken back to, newest first."""
+        return undo.cursors(self._database.rows("SELECT block, hash FROM cursors ORDER BY block DESC"))
+
     def rewind(self, rewound: Rewound) -> None:
-        """Empty the index, and let the chain say again which orders are matched or cancelled."""
-        cursor = rewound.cursor
-        log.error("block %d was final as %s and is %s: indexing anew", cursor.number, cursor.hash, rewound.found)
+        """Take back what came after a block, and let the chain say again which orders are matched or cancelled."""
+        cursor, to_block = rewound.cursor, rewound.to_block
+        where = f"block {cursor.number} was final as {cursor.hash} and is {rewound.found}"
+        log.error("%s: reading again from block %d", where, to_block + 1)
         with self._database.write() as connection:
+            if undo.back_to(connection, to_block):
+                connection.execute("UPDATE cursor SET (block, hash) = (SELECT max(block), hash FROM cursors)")
+                return
             for statement in _FORGET:
                 connection.execute(statement)
+            undo.forget(connection)
 
     def job(self, job_id: Bytes32) -> JobView:
         """One job. Raises :class:`NotFound`."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from sealmarket_backend import undo
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 T = TypeVar("T")
@@ -85,6 +86,7 @@ class Database:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._connection.executescript(_SCHEMA)
+            undo.prepare(self._connection)
         except BaseException:
             self._connection.close()
             raise

@@ -56,7 +56,7 @@ def status(
     """
     from sealmarket.http import HttpClient, HttpError
 
-    client = HttpClient(seconds=10.0, base=url)
+    client = HttpClient(seconds=10.0)
     paths = [f"/v1/jobs/{job}"] if job else ["/v1/node", "/healthz"]
     try:
         for path in paths:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import AttestationError
+from sealmarket.chain.endpoints import relative_to
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -88,7 +89,7 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
     if profile not in ("production", "development"):
         raise InvalidConfig(f"profile is {profile!r}", remedy='say "production" or "development"')
     return Config(
-        rpc=_text(values, "rpc"),
+        rpc=relative_to(_text(values, "rpc"), base),
         book=book,
         state=state,
         signer_key=base / values.get("signer_key", state / SIGNER_FILE),

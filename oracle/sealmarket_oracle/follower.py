@@ -47,6 +47,10 @@ class JournalReader:
                 self._keep(event, _event_block(read.block_of(event)))
             self._journal.advance(read.end)
 
+    def earlier(self) -> tuple[Cursor, ...]:
+        """None: a node does not rewind."""
+        return ()
+
     def rewind(self, rewound: Rewound) -> None:
         """Stop: decisions that this node signed rest on the blocks that are gone.
 

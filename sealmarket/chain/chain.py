@@ -1,6 +1,6 @@
-"""One market on one chain, read through one node that is not trusted more than it has to be.
+"""One market on one chain, read through nodes that are not trusted more than they have to be.
 
-1. The node's chain id is compared with the address book before any other answer is used.
+1. A node's chain id is compared with the address book before any other answer is used (:mod:`sealmarket.chain.rpc`).
 2. Every read of a :class:`View` is pinned to one block hash (EIP-1898). Where a node does not know that form, the
    read goes by number, and the block at that number is compared before and after.
 3. Final is what the address book's rule says: the ``finalized`` tag, or an explicit depth.
@@ -9,17 +9,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from sealmarket.chain.absence import Header, bloom_of
 from sealmarket.chain.contracts import CommitteeContract, MarketContract, RegistryContract
 from sealmarket.chain.errors import (
     BlockGone,
     ChainUnavailable,
     NodeDistrusted,
     RpcRefused,
-    WrongChain,
 )
 from sealmarket.chain.events import ChainEvent, JobMatched
 from sealmarket.chain.logs import LogReader, topic_of
@@ -33,28 +33,29 @@ from sealmarket_enclave.protocol.numbers import BlockNumber
 
 
 class Chain:
-    """Reads one market. Threads may share it."""
+    """Reads one market. Threads may share it.
 
-    def __init__(self, book: AddressBook, rpc_url: str) -> None:
+    Args:
+        rpc: the chain's nodes, as :func:`~sealmarket.chain.endpoints.endpoints_of` takes them.
+
+    Raises:
+        EndpointsRefused: ``rpc`` names no nodes.
+    """
+
+    def __init__(self, book: AddressBook, rpc: str, *, pause: Callable[[float], None] = time.sleep) -> None:
         self.book = book
-        self.rpc = Rpc(rpc_url)
+        self.rpc = Rpc(rpc, chain_id=book.chain_id, pause=pause)
         self.market = MarketContract(book.market, book.chain_id)
         self.registry = RegistryContract(book.registry)
         self.committee_contract = CommitteeContract(book.committee)
-        self._logs = LogReader(book, self.rpc, self.block)
-        self._lock = threading.Lock()
-        self._checked = False
+        self._logs = LogReader(book, self.rpc, self._header)
         self._by_hash = True
+        self._newest_final = 0
 
     @property
     def chain_id(self) -> int:
         """The chain id of the address book, which the node has confirmed. Raises :class:`WrongChain`."""
-        with self._lock:
-            if not self._checked:
-                found = quantity(self.rpc.call("eth_chainId"), "chain id")
-                if found != self.book.chain_id:
-                    raise WrongChain(self.book.chain_id, found)
-                self._checked = True
+        self.rpc.confirm()
         return self.book.chain_id
 
     # --- blocks -----------------------------------------------------------------------------------------------
@@ -65,10 +66,18 @@ class Chain:
 
     def final(self) -> Block:
         """The newest block that counts, by the address book's rule."""
+        return self.rpc.on_one(self._final)
+
+    def _final(self) -> Block:
         rule = self.book.finality
         if rule.kind == "finalized":
-            return self._block("finalized")
-        return self.block(BlockNumber(max(0, self.head().number - rule.depth)))
+            found = self._block("finalized")
+        else:
+            found = self.block(BlockNumber(max(0, self.head().number - rule.depth)))
+        if self.rpc.several and found.number < self._newest_final:
+            raise NodeDistrusted("final block", f"{self._newest_final} or later", found.number)
+        self._newest_final = found.number
+        return found
 
     def block(self, number: int) -> Block:
         """The block at a number."""
@@ -79,7 +88,6 @@ class Chain:
 
     def block_by_hash(self, block_hash: Bytes32) -> Block:
         """The block of a hash; raises :class:`NodeDistrusted` when the node does not know it."""
-        _ = self.chain_id
         found = _read_block(self.rpc.call("eth_getBlockByHash", str(block_hash), False), str(block_hash))
         if found.hash != block_hash:
             raise NodeDistrusted("block hash", block_hash, found.hash)
@@ -93,8 +101,15 @@ class Chain:
             return False
 
     def _block(self, tag: str) -> Block:
-        _ = self.chain_id
         return _read_block(self.rpc.call("eth_getBlockByNumber", tag, False), tag)
+
+    def _header(self, number: int | None) -> Header:
+        tag = "latest" if number is None else hex(number)
+        told = self.rpc.call("eth_getBlockByNumber", tag, False)
+        block = _read_block(told, tag)
+        if number is not None and block.number != number:
+            raise NodeDistrusted(f"block {number}", number, block.number)
+        return Header(block, bloom_of(told.get("logsBloom")))
 
     # --- state ------------------------------------------------------------------------------------------------
 
@@ -110,7 +125,6 @@ class Chain:
             BlockGone: the block is not part of the chain any more.
             NodeDistrusted: an answer without content: no contract there.
         """
-        _ = self.chain_id
         asked = {"to": to.checksum, "data": "0x" + payload.hex()} | ({"gas": hex(gas)} if gas else {})
         answer = data(self._pinned("eth_call", (asked,), block), "answer")
         if not answer:
@@ -130,6 +144,9 @@ class Chain:
         return bool(self.code(address, self.head()))
 
     def _pinned(self, method: str, params: tuple[object, ...], block: Block) -> Any:
+        return self.rpc.on_one(lambda: self._pinned_on_one(method, params, block))
+
+    def _pinned_on_one(self, method: str, params: tuple[object, ...], block: Block) -> Any:
         if self._by_hash:
             try:
                 return self.rpc.call(method, *params, {"blockHash": str(block.hash), "requireCanonical": True})
@@ -161,7 +178,6 @@ class Chain:
         Raises:
             NodeDistrusted: logs that cannot be of this market, out of range, removed, or contradicting the blocks.
         """
-        _ = self.chain_id
         return self._logs.events(first, last)
 
     def about_job(self, job_id: Bytes32, last: Block, first: int | None = None) -> list[ChainEvent]:
@@ -179,6 +195,11 @@ class Chain:
         return [event for event in found if isinstance(event, JobMatched)]
 
     def _about(self, address: Address, topics: list[str | None], first: int | None, last: Block) -> list[ChainEvent]:
+        return self.rpc.on_one(lambda: self._about_on_one(address, topics, first, last))
+
+    def _about_on_one(
+        self, address: Address, topics: list[str | None], first: int | None, last: Block
+    ) -> list[ChainEvent]:
         self._require(last)
         found = self._logs.about(address, topics, self.book.deployed_at if first is None else first, last.number)
         self._require(last)

@@ -6,13 +6,20 @@
         │   ├── NotMined
         │   ├── Replaced
         │   ├── FeeAboveLimit
-        │   └── AnswerTooLong
+        │   ├── AnswerTooLong
+        │   ├── TooSlow
+        │   ├── RateLimited
+        │   ├── NodeRefused
+        │   ├── AccessDenied
+        │   └── NotAnEndpoint
         ├── NodeDistrusted
         │   ├── WrongChain
+        │   ├── LogsMissing
         │   └── BlockGone
         ├── RpcRefused
         │   └── SendRefused
         ├── OutboxUnusable
+        ├── EndpointsRefused
         ├── AbiMismatch
         ├── Reverted
         ├── DevelopmentKeyRefused
@@ -82,6 +89,47 @@ class AnswerTooLong(ChainUnavailable):
         self.url, self.limit = url, limit
 
 
+class TooSlow(ChainUnavailable):
+    """The answer was not complete in time; fewer blocks at a time may be."""
+
+
+class RateLimited(ChainUnavailable):
+    """The node asks its callers to come later. ``wait`` is for how many seconds, 0 where it does not say."""
+
+    def __init__(self, url: str, detail: str, wait: float = 0.0) -> None:
+        super().__init__(url, detail)
+        self.remedy = "wait, ask less often, or name another endpoint beside this one"
+        self.wait = wait
+
+
+class NodeRefused(ChainUnavailable):
+    """A refusal that does not say whether it is for good: an HTTP error, or a code that is no number."""
+
+
+class AccessDenied(ChainUnavailable):
+    """The node wants a key, or another one."""
+
+    def __init__(self, url: str, detail: str) -> None:
+        ChainError.__init__(
+            self,
+            f"the chain at {url} refuses access: {detail}",
+            remedy="check the key in the URL, or in the headers of the endpoints file, and what it may do",
+        )
+        self.url, self.detail = url, detail
+
+
+class NotAnEndpoint(ChainUnavailable):
+    """What answers does not speak JSON-RPC."""
+
+    def __init__(self, url: str, detail: str) -> None:
+        ChainError.__init__(
+            self,
+            f"what answers at {url} is no JSON-RPC endpoint: {detail}",
+            remedy="check the whole URL, its path too; a login page or a proxy may stand before the node",
+        )
+        self.url, self.detail = url, detail
+
+
 class NodeDistrusted(ChainError):
     """The node's answer contradicts itself, its earlier answers or the address book."""
 
@@ -99,6 +147,15 @@ class WrongChain(NodeDistrusted):
     def __init__(self, expected: int, found: int) -> None:
         super().__init__("chain id", expected, found)
         self.remedy = "give the RPC URL of the chain that the address book names"
+
+
+class LogsMissing(NodeDistrusted):
+    """The node keeps logs back that its own block has."""
+
+    def __init__(self, number: int, expected: str) -> None:
+        super().__init__(f"answer about the logs of block {number}", expected, "without them")
+        self.remedy = "nothing was skipped; this node is behind or drops logs: try again, or use another"
+        self.number = number
 
 
 class BlockGone(NodeDistrusted):
@@ -163,6 +220,17 @@ class OutboxUnusable(ChainError):
             "what became of the account's last transactions",
         )
         self.path, self.detail = path, detail
+
+
+class EndpointsRefused(ChainError):
+    """What names the chain's nodes cannot be used."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            f"the chain's endpoints cannot be used: {detail}",
+            remedy="give a URL, several with commas between them, or a TOML file of [[endpoint]] tables",
+        )
+        self.detail = detail
 
 
 class AbiMismatch(ChainError):

@@ -4,14 +4,14 @@
 2. Its user stores a range's events and the range's last block (the cursor) in one transaction. A crash then neither
    loses nor repeats an event.
 3. Before it reads on, the follower compares the cursor's hash with the chain. A block that was final and has another
-   hash means that the node lies, or that the chain was started anew: the user learns it as :class:`Rewound`, and
-   either forgets what it read or stops.
+   hash means that the node lies, or that the chain was rewritten below what counts as final: the user learns it as
+   :class:`Rewound` and forgets what it read after the newest of its cursors that is still in the chain, or stops.
 4. A node whose newest final block comes before the cursor is behind, and is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,9 @@ from sealmarket.chain.logs import MAX_RANGE
 from sealmarket.chain.model import Block
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import BlockNumber
+
+NEWEST = 64
+"""Blocks that are read in a range of their own when there is more to read, so that a rewind repeats few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,9 @@ class EventReader(Protocol):
     def store(self, read: EventRange) -> None:
         """Store what is of use among a range's events, and its cursor, in one transaction."""
 
+    def earlier(self) -> Sequence[Cursor]:
+        """Ends of ranges that were stored earlier, newest first, as far back as the user can rewind."""
+
     def rewind(self, rewound: Rewound) -> None:
         """Forget everything that was read after ``to_block``, the cursor too; or raise, to read no further."""
 
@@ -82,8 +88,8 @@ class Follower:
             Exception: what the user raises from ``rewind``.
         """
         final = self._chain.final()
-        for first in range(self._next(final), final.number + 1, MAX_RANGE):
-            self._reader.store(self._read(first, min(first + MAX_RANGE - 1, final.number), final))
+        for first, last in _ranges(self._next(final), final.number):
+            self._reader.store(self._read(first, last, final))
         return final
 
     def _next(self, final: Block) -> int:
@@ -95,9 +101,15 @@ class Follower:
         found = final.hash if final.number == cursor.number else self._chain.block(cursor.number).hash
         if found == cursor.hash:
             return cursor.number + 1
-        rewound = Rewound(cursor, found, self._start - 1)
+        rewound = Rewound(cursor, found, self._kept(cursor))
         self._reader.rewind(rewound)
         return rewound.to_block + 1
+
+    def _kept(self, cursor: Cursor) -> int:
+        """The newest block that the user can rewind to and that is still in the chain."""
+        earlier = (one for one in self._reader.earlier() if one.number < cursor.number)
+        kept = (one.number for one in earlier if self._chain.block(one.number).hash == one.hash)
+        return next(kept, self._start - 1)
 
     def _read(self, first: int, last: int, final: Block) -> EventRange:
         events = tuple(self._chain.events(first, last))
@@ -107,3 +119,12 @@ class Follower:
                 raise BlockGone(event.at.block_number, event.at.block_hash, found)
         end = final if last == final.number else self._chain.block(last)
         return EventRange(events, Cursor(end.number, end.hash), blocks)
+
+
+def _ranges(first: int, final: int) -> Iterator[tuple[int, int]]:
+    while first <= final:
+        last = min(first + MAX_RANGE - 1, final)
+        if first <= final - NEWEST < last:
+            last = final - NEWEST
+        yield first, last
+        first = last + 1

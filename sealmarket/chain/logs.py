@@ -1,11 +1,13 @@
 """Reads the logs of one market's contracts, in ranges, and turns them into events.
 
-1. A query covers at most ``MAX_RANGE`` blocks, or more where the node agrees and few logs are expected. Where the
-   answer is too long (anyone may fill blocks with logs), the range is halved, down to one block.
+1. A query covers at most ``MAX_RANGE`` blocks, or more where few logs are expected; fewer where the node refuses, for
+   whatever reason (:mod:`sealmarket.chain.spans`).
 2. Logs are taken only from these contracts, from the blocks that were asked for, each once, and never removed ones.
 3. An event that repeats less than its reader needs is completed from earlier logs: a decision by its job's epoch, a
    new allow-list by the other terms of its asset.
-4. A log that cannot be decoded, or whose completion rests on such a log, is an
+4. All answers about a range come from one node, which has shown the range's last block before and shows it afterwards.
+   Newest blocks without logs are held against their headers (:mod:`sealmarket.chain.absence`).
+5. A log that cannot be decoded, or whose completion rests on such a log, is an
    :class:`~sealmarket.chain.events.UnreadableLog` in its place: it concerns its own job or asset alone.
 """
 
@@ -18,7 +20,8 @@ from typing import Any
 from msgspec import structs
 
 from sealmarket.chain import abi, decoding
-from sealmarket.chain.errors import AnswerTooLong, BlockGone, NodeDistrusted, RpcRefused
+from sealmarket.chain.absence import Absence, Header, Wanted
+from sealmarket.chain.errors import BlockGone, NodeDistrusted
 from sealmarket.chain.events import (
     ChainEvent,
     JobDecided,
@@ -30,6 +33,7 @@ from sealmarket.chain.events import (
 )
 from sealmarket.chain.model import Block, EventRef, Fault
 from sealmarket.chain.rpc import Rpc, data, quantity
+from sealmarket.chain.spans import Span
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import Address, Bytes32
@@ -38,34 +42,43 @@ from sealmarket_enclave.protocol.terms import Terms
 
 MAX_RANGE = 2_000
 """Blocks per query: what public nodes commonly allow."""
+RECENT = 2_048
+"""Blocks below the newest, among which replicas of one node may differ."""
+MOST_HEADERS = 1_000
+"""Headers of blocks without logs that are read for one range of blocks."""
+_EVERYTHING = 1 << 40
 
 
 class LogReader:
-    """Logs of one market. ``block`` reads the block at a number."""
+    """Logs of one market. ``header`` reads the header at a number, None for the newest."""
 
-    def __init__(self, book: AddressBook, rpc: Rpc, block: Callable[[int], Block]) -> None:
-        self._book, self._rpc, self._block = book, rpc, block
+    def __init__(self, book: AddressBook, rpc: Rpc, header: Callable[[int | None], Header]) -> None:
+        self._book, self._rpc, self._header = book, rpc, header
         self._names = {book.registry: "AssetRegistry", book.committee: "OracleCommittee", book.market: "Market"}
+        self._absence = Absence(rpc, header)
+        self._span, self._few_span = Span(MAX_RANGE), Span(_EVERYTHING)
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
         """All events of the three contracts from block ``first`` to ``last``, both included, in order.
 
         Raises:
-            NodeDistrusted: logs that cannot be of this market, out of range, removed, or contradicting the blocks.
+            NodeDistrusted: logs that cannot be of this market, out of range, removed, kept back, or contradicting the
+                blocks; or the node does not have the range's last block.
         """
-        query: dict[str, object] = {"address": [contract.checksum for contract in self._names]}
-        found: list[ChainEvent] = []
-        for begin, end in _ranges(first, last):
-            logs = self._logs(query, begin, end)
-            self._require_consistent(logs, begin, end)
-            found += self._events(logs)
-        return found
+        return self._rpc.on_one(lambda: self._bound(first, last)) if first <= last else []
 
     def about(self, address: Address, topics: list[str | None], first: int, last: int) -> list[ChainEvent]:
-        """The events of one contract with these topics, from block ``first`` to ``last``, both included, in order."""
+        """The events of one contract with these topics, from block ``first`` to ``last``, both included, in order.
+
+        Raises:
+            LogsMissing: the node tells of none, and one of the newest blocks has some.
+        """
         logs = self._few_logs(address, topics, first, last)
         if any(not first <= _reference(log).block_number <= last for log in logs):
             raise NodeDistrusted("logs", f"blocks {first} to {last}", "logs of other blocks")
+        if not logs:
+            fixed = tuple(None if topic is None else (Bytes32.parse(topic),) for topic in topics)
+            self._absence.require([Wanted(address, fixed)], self._recent(first, last))
         return self._events(logs)
 
     def of_receipt(self, logs: Iterable[Any], block: Block) -> list[ChainEvent]:
@@ -77,21 +90,34 @@ class LogReader:
 
     # --- queries ----------------------------------------------------------------------------------------------
 
+    def _bound(self, first: int, last: int) -> list[ChainEvent]:
+        end = self._header(last).block
+        query: dict[str, object] = {"address": [contract.checksum for contract in self._names]}
+        found: list[Any] = []
+        for begin, stop, logs in self._span.read(lambda *part: self._logs(query, *part), first, last):
+            self._require_consistent(logs, begin, stop)
+            found += logs
+        told = {_reference(log).block_number for log in found}
+        self._absence.require(self._all_events(), [n for n in self._recent(first, last) if n not in told])
+        events = self._events(found)
+        if (now := self._header(last).block).hash != end.hash:
+            raise BlockGone(last, end.hash, now.hash)
+        return events
+
+    def _all_events(self) -> list[Wanted]:
+        return [Wanted(address, (abi.load(name).events.keys(),)) for address, name in self._names.items()]
+
+    def _recent(self, first: int, last: int) -> range:
+        newest = self._header(None).block.number
+        return range(max(first, last - MOST_HEADERS + 1, newest - RECENT), last + 1)
+
     def _few_logs(self, address: Address, topics: list[str | None], first: int, last: int) -> list[Any]:
         query: dict[str, object] = {"address": address.checksum, "topics": topics}
-        try:
-            return self._logs(query, first, last)
-        except RpcRefused:  # this node bounds the span of a query
-            return [log for begin, end in _ranges(first, last) for log in self._logs(query, begin, end)]
+        parts = self._few_span.read(lambda *part: self._logs(query, *part), first, last)
+        return [log for _, _, logs in parts for log in logs]
 
     def _logs(self, query: dict[str, object], first: int, last: int) -> list[Any]:
-        try:
-            logs = self._rpc.call("eth_getLogs", {**query, "fromBlock": hex(first), "toBlock": hex(last)})
-        except AnswerTooLong:
-            if first >= last:
-                raise
-            middle = (first + last) // 2
-            return self._logs(query, first, middle) + self._logs(query, middle + 1, last)
+        logs = self._rpc.call("eth_getLogs", {**query, "fromBlock": hex(first), "toBlock": hex(last)})
         if not isinstance(logs, list):
             raise NodeDistrusted("logs", "a list", type(logs).__name__)
         return logs
@@ -102,7 +128,7 @@ class LogReader:
             raise NodeDistrusted("logs", f"blocks {first} to {last}", "logs of other blocks")
         if len(set(refs)) != len(refs):
             raise NodeDistrusted("logs", "each log once", "repeated logs")
-        hashes = {number: self._block(number).hash for number in {ref.block_number for ref in refs}}
+        hashes = {number: self._header(number).block.hash for number in {ref.block_number for ref in refs}}
         for ref in refs:
             if hashes[ref.block_number] != ref.block_hash:
                 raise BlockGone(ref.block_number, hashes[ref.block_number], ref.block_hash)
@@ -184,11 +210,6 @@ class LogReader:
 def topic_of(contract: str, name: str) -> str:
     """The first topic of a contract's event."""
     return next(str(topic) for topic, entry in abi.load(contract).events.items() if entry.name == name)
-
-
-def _ranges(first: int, last: int) -> Iterator[tuple[int, int]]:
-    for begin in range(first, last + 1, MAX_RANGE):
-        yield begin, min(last, begin + MAX_RANGE - 1)
 
 
 def _address(log: Any) -> Address:

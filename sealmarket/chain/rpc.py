@@ -1,109 +1,166 @@
-"""JSON-RPC over the HTTP boundary: one request at a time, with errors typed by what a caller can do.
+"""JSON-RPC to a chain by one node or several: each is asked where the one before fails.
 
-web3 spells requests; :mod:`sealmarket.http` and :func:`require_shallow` bound the answers. Reads are a dozen methods,
-each pinned to a block, and what a node answers is checked here before it is used. Nothing is retried here, since the
-callers know what may be asked twice. Words in an answer may hold bytes that are no text: those are written out.
+1. A node's chain id is compared before any other answer of it is used, and again after it did not answer.
+2. A node that does not answer, follows another chain or contradicts itself is left for the next one. What was sent to
+   a node as a transaction is sent to no other: the sender alone knows what may be sent twice.
+3. Answers that must fit each other come from one node: :meth:`Rpc.on_one`.
+4. A node that asks for patience gets it for a bounded time.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import re
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-
-from sealmarket.chain.errors import AnswerTooLong, ChainUnavailable, NodeDistrusted, RpcRefused
-from sealmarket.http import AnswerTooLarge, HttpClient, HttpError
-from sealmarket_enclave.protocol.codec import require_shallow
+from sealmarket.chain.endpoints import endpoints_of
+from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, RateLimited, WrongChain
+from sealmarket.chain.node import TIMEOUT_SECONDS, RpcNode
+from sealmarket.http import is_loopback
 
 if TYPE_CHECKING:
     import httpx
-    from web3.providers import JSONBaseProvider
 
-TIMEOUT_SECONDS = 20.0
-"""For a whole request."""
-MAXIMUM_ANSWER = 64 << 20
-"""Bytes of an answer; the logs of one full block are far fewer."""
-_RETRY_CODES = {-32005, -32002, 429}
-"""Rate limited, resource unavailable, too many requests: later, not no."""
+T = TypeVar("T")
+WAITS = (0.25, 0.5, 1.0)
+"""Seconds before a request is repeated that came too often."""
+LONGEST_WAIT = 5.0
+"""Seconds; a node that asks for more is left."""
+_SENDING = "eth_sendRawTransaction"
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,63})", re.IGNORECASE)
 _DATA = re.compile(r"0x(?:[0-9a-f]{2})*+", re.IGNORECASE)
+log = logging.getLogger(__name__)
 
 
 class Rpc:
-    """One node, by URL."""
+    """The nodes of one chain. Threads may share it.
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
-        self.url = url
-        self._timeout = timeout
-        self._http = HttpClient(seconds=timeout, base=url)
+    Args:
+        where: as :func:`~sealmarket.chain.endpoints.endpoints_of` takes it.
+        chain_id: what each node must say; None where it is not known yet.
 
-    # web3 takes a second to import: a program that only reads types, files or proofs does without it.
+    Raises:
+        EndpointsRefused: ``where`` names no nodes.
+    """
 
-    @cached_property
-    def _json_rpc(self) -> JSONBaseProvider:
-        from web3.providers import JSONBaseProvider
+    def __init__(
+        self,
+        where: str,
+        *,
+        chain_id: int | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._nodes = [RpcNode(address, timeout) for address in endpoints_of(where)]
+        self._chain_id = chain_id
+        self._pause = pause
+        self._current = 0
+        self._own = threading.local()
 
-        return JSONBaseProvider()
+    @property
+    def url(self) -> str:
+        """A node as it may be printed: the first, or one that is not on this machine where there is one."""
+        return next((node.url for node in self._nodes if not is_loopback(node.url)), self._nodes[0].url)
+
+    @property
+    def several(self) -> bool:
+        """Whether there is another node to ask."""
+        return len(self._nodes) > 1
 
     def call(self, method: str, *params: object) -> Any:
         """The result of one method.
 
         Raises:
-            ChainUnavailable: no answer, a broken one, or "later".
-            AnswerTooLong: more than ``MAXIMUM_ANSWER`` bytes.
-            RpcRefused: the node answered with an error.
+            ChainUnavailable: no node answers; the error is the first one's.
+            NodeDistrusted: as above, where it follows another chain.
+            RpcRefused: a node answered with an error.
         """
-        from web3.types import RPCEndpoint
+        return self._anywhere(lambda node: self._ask(node, method, list(params)), again=method != _SENDING)
 
-        request = self._json_rpc.encode_rpc_request(RPCEndpoint(method), list(params))
-        answer = self._read(self._post(request))
-        if not isinstance(answer, dict):
-            raise ChainUnavailable(self.url, "not a JSON-RPC answer")
-        problem = answer.get("error")
-        if isinstance(problem, dict):
-            code, detail = problem.get("code"), _text(problem.get("message", ""))[:500]
-            if code in _RETRY_CODES:
-                raise ChainUnavailable(self.url, detail)
-            raise RpcRefused(method, code if isinstance(code, int) else 0, detail, problem.get("data"))
-        if "result" not in answer:
-            raise ChainUnavailable(self.url, "an answer without a result")
-        return answer["result"]
+    def confirm(self) -> None:
+        """Compare the chain id. Raises :class:`WrongChain`, :class:`ChainUnavailable`."""
+        self._anywhere(self._confirm)
 
-    def _post(self, request: bytes) -> bytes:
-        headers = {"content-type": "application/json"}
-        try:
-            with self._http.ask("POST", self.url, limit=MAXIMUM_ANSWER, content=request, headers=headers) as answer:
-                if not answer.is_success:
-                    raise ChainUnavailable(self.url, f"HTTP {answer.status}")
-                return answer.body()
-        except AnswerTooLarge as error:
-            raise AnswerTooLong(self.url, error.limit) from error
-        except HttpError as error:
-            raise ChainUnavailable(self.url, error.message) from error
+    def on_one(self, read: Callable[[], T]) -> T:
+        """What ``read`` returns, with every call in it answered by one node; it runs again where that node fails."""
+        if self._pinned is not None:
+            return read()
 
-    def _read(self, raw: bytes) -> object:
-        try:
-            require_shallow(raw)
-            return json.loads(raw.decode("utf-8", "replace"))  # msgspec takes no half characters
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise ChainUnavailable(self.url, f"not JSON: {str(error)[:200]}") from error
+        def pinned(node: RpcNode) -> T:
+            self._own.node = node
+            try:
+                return read()
+            finally:
+                self._own.node = None
+
+        return self._anywhere(pinned)
 
     def mount(self, transport: httpx.BaseTransport) -> None:
         """Send requests elsewhere: to a twin of a node."""
-        self._http.close()
-        self._http = HttpClient(seconds=self._timeout, transport=transport)
+        for node in self._nodes:
+            node.mount(transport)
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        for node in self._nodes:
+            node.close()
 
+    @property
+    def _pinned(self) -> RpcNode | None:
+        return getattr(self._own, "node", None)
 
-def _text(value: object) -> str:
-    """Words of a node, with half characters written out: journals and terminals take nothing else."""
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    def _anywhere(self, read: Callable[[RpcNode], T], *, again: bool = True) -> T:
+        if (pinned := self._pinned) is not None:
+            return read(pinned)
+        first: ChainUnavailable | NodeDistrusted | None = None
+        for index, node in self._in_turn():
+            try:
+                return read(node)
+            except (ChainUnavailable, NodeDistrusted) as error:
+                self._leave(index, error)
+                first = first or error
+                if not again:
+                    break
+        assert first is not None
+        raise first
+
+    def _in_turn(self) -> Iterator[tuple[int, RpcNode]]:
+        start = self._current
+        for step in range(len(self._nodes)):
+            index = (start + step) % len(self._nodes)
+            yield index, self._nodes[index]
+
+    def _leave(self, index: int, error: ChainUnavailable | NodeDistrusted) -> None:
+        if isinstance(error, ChainUnavailable):
+            self._nodes[index].confirmed = False  # what comes back there may be another
+        if self.several and self._current == index:
+            self._current = (index + 1) % len(self._nodes)
+            log.warning("%s; asking %s from now on", error, self._nodes[self._current].url)
+
+    def _ask(self, node: RpcNode, method: str, params: list[object]) -> Any:
+        self._confirm(node)
+        return self._patiently(node, method, params)
+
+    def _confirm(self, node: RpcNode) -> None:
+        if self._chain_id is None or node.confirmed:
+            return
+        found = quantity(self._patiently(node, "eth_chainId", []), "chain id")
+        if found != self._chain_id:
+            raise WrongChain(self._chain_id, found)
+        node.confirmed = True
+
+    def _patiently(self, node: RpcNode, method: str, params: list[object]) -> Any:
+        for wait in WAITS if method != _SENDING else ():
+            try:
+                return node.call(method, params)
+            except RateLimited as error:
+                if error.wait > LONGEST_WAIT:
+                    raise
+                self._pause(max(wait, error.wait))
+        return node.call(method, params)
 
 
 def quantity(value: object, what: str) -> int:

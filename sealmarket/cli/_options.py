@@ -33,7 +33,8 @@ BookFile = Annotated[
         "--book", envvar="SEALMARKET_BOOK", help="The market's address book (from its deployer).", exists=True
     ),
 ]
-RpcUrl = Annotated[str, typer.Option("--rpc", envvar="SEALMARKET_RPC", help="A node of the chain, by URL.")]
+RPC_HELP = "The chain's nodes: a URL, several with commas between them, or a TOML file with URLs and headers."
+RpcUrl = Annotated[str, typer.Option("--rpc", envvar="SEALMARKET_RPC", help=RPC_HELP)]
 KeyFile = Annotated[
     Path,
     typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sealmarket.chain.endpoints import printable
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -247,7 +248,7 @@ def result(
             consumer.acknowledge(job_id)
     payload = {"outputs": {name: len(data) for name, data in outputs.items()}, "proof": str(proof)}
     lines = [f"{out / name}  {len(data)} bytes" for name, data in outputs.items()]
-    answer(payload, [*lines, f"next: sealmarket verify {proof} --book {book} --rpc {rpc}"], as_json)
+    answer(payload, [*lines, f"next: sealmarket verify {proof} --book {book} --rpc {printable(rpc)}"], as_json)
 
 
 def _payload(record: JobRecord) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sealmarket.cli._options import AsJson, Usage, hash_option
+from sealmarket.cli._options import RPC_HELP, AsJson, Usage, hash_option
 from sealmarket.client.books import load_book
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle, gather_proof, read_proof
@@ -33,7 +33,7 @@ def verify(
         typer.Option("--book", envvar="SEALMARKET_BOOK", help="The address book of the market that you know."),
     ] = None,
     rpc: Annotated[
-        str | None, typer.Option("--rpc", envvar="SEALMARKET_RPC", help="A node of the chain; offline without.")
+        str | None, typer.Option("--rpc", envvar="SEALMARKET_RPC", help=RPC_HELP + " Offline without.")
     ] = None,
     at: Annotated[
         str | None, typer.Option("--at", help="A block hash that you trust: the job's slot is proven under it.")

@@ -28,6 +28,7 @@ from sealmarket.chain.deploy import (
     read_book,
     write_book,
 )
+from sealmarket.chain.endpoints import printable
 from sealmarket.chain.errors import DeploymentFailed
 from sealmarket.chain.fees import parse_limits
 from sealmarket.chain.keys import refuse_publicly_known
@@ -127,7 +128,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     write_book(out, book)
     bill.say(f"In all {bill.gas:,} gas, {_coins(bill.cost)} coins. The market is final; its address book is {out}")
-    bill.say(f"Next: scripts/verify_deployment {out} --rpc {options.rpc}")
+    bill.say(f"Next: scripts/verify_deployment {out} --rpc {printable(options.rpc)}")
     if options.json:
         costs = {"gas": bill.gas, "cost": str(bill.cost), "parts": bill.parts}
         print(json.dumps({"ok": True, **costs, "out": str(out), "book": msgspec.json.decode(book.canonical())}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sealmarket.chain.endpoints import printable
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, RpcRefused
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.protocol.book import FinalityRule
@@ -17,8 +18,8 @@ class UnsuitableChain(SealmarketError):
     """A chain lacks what a market on it needs, or does not fit the finality rule."""
 
     def __init__(self, url: str, why: str, remedy: str) -> None:
-        super().__init__(f"the chain at {url} cannot carry a market as asked: {why}", remedy=remedy)
-        self.url, self.why = url, why
+        super().__init__(f"the chain at {printable(url)} cannot carry a market as asked: {why}", remedy=remedy)
+        self.url, self.why = printable(url), why
 
 
 def parse_finality(text: str) -> FinalityRule:
@@ -64,7 +65,7 @@ def inspect(url: str, finality: FinalityRule) -> Remote:
         else:
             final_seconds = float(newest - _finalized(rpc, url))
         return Remote(
-            url=url,
+            url=printable(url),
             chain_id=chain_id,
             block_seconds=block_seconds,
             final_seconds=final_seconds,

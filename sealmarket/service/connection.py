@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import httpx
 
-from sealmarket.http import Answer, AnswerTooLarge, EncodedAnswer, HttpClient, NoAnswer
+from sealmarket.http import Answer, AnswerTooLarge, EncodedAnswer, HttpClient, NoAnswer, redacted
 from sealmarket.protocol.wire import Problem
 from sealmarket.service.errors import AnswerTooLong, ItemNotFound, ServiceRefused, ServiceUnavailable
 from sealmarket_enclave.protocol.codec import Shape, canonical_json, decode
@@ -31,7 +31,7 @@ class Connection:
         self, base: str, *, service: str, timeout: float = TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None
     ):
         self.base, self.service = base.rstrip("/"), service
-        self._client = HttpClient(seconds=timeout, base=self.base, transport=transport)
+        self._client = HttpClient(seconds=timeout, transport=transport)
 
     def get(self, path: str, *, what: str, limit: int = MAX_JSON, pace: int | None = None) -> bytes:
         """The body of a GET, at most ``limit`` bytes.
@@ -96,7 +96,7 @@ class Connection:
                     self._refuse(answer, what, path)
                 yield answer
         except NoAnswer as error:
-            raise ServiceUnavailable(self.service, self.base, error.detail) from error
+            raise ServiceUnavailable(self.service, redacted(self.base), error.detail) from error
         except AnswerTooLarge as error:
             raise AnswerTooLong(self.service, what, error.limit) from error
         except EncodedAnswer as error:
@@ -112,7 +112,7 @@ class Connection:
         if answer.status == 404:
             raise ItemNotFound(self.service, what, path.rsplit("/", 1)[-1])
         if answer.status in _LATER:
-            raise ServiceUnavailable(self.service, self.base, f"HTTP {answer.status}, {said}")
+            raise ServiceUnavailable(self.service, redacted(self.base), f"HTTP {answer.status}, {said}")
         raise ServiceRefused(self.service, what, said, problem.remedy)
 
     def close(self) -> None:

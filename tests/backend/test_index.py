@@ -226,6 +226,46 @@ def test_a_rewritten_final_block_empties_the_index_and_opens_its_orders_again(
     assert "was final as" in caplog.text
 
 
+def told(database: Database) -> list[list[tuple[object, ...]]]:
+    """Everything that the index holds."""
+    tables = ("assets", "jobs", "job_events", "unreadable", "requests", "compute_orders", "cursor")
+    return [[tuple(row) for row in database.rows(f"SELECT rowid, * FROM {table}")] for table in tables]
+
+
+def busy_chain(chain: MemoryChain, index: Index) -> None:
+    """Sixty-four final blocks, each read on its own, with changes of every table."""
+    chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+    job_id = chain.match(spec())
+    chain.quote(job_id, EVIDENCE)
+    for number in range(61):
+        if number % 7 == 0:
+            chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+        elif number % 5 == 0:
+            chain.tell_unreadable("Market", "JobMatched", Bytes32(bytes([number]) * 32))
+        elif number == 31:
+            chain.end(job_id, Status.EXPIRED)
+        else:
+            chain.revoke(ASSET)
+        index.advance()
+    chain.finalise()
+    index.advance()
+
+
+@pytest.mark.parametrize("depth", [*range(1, 65)])
+def test_an_index_that_is_taken_back_says_what_one_that_was_never_there_says(
+    chain: MemoryChain, database: Database, depth: int
+) -> None:
+    with Database(None) as fresh:
+        for one in (database, fresh):
+    OrderBook(database, keys_only()).add_request(posted_request(), NOW)
+        index = Index(database, chain, start=0)
+        busy_chain(chain, index)
+        chain.rewrite(depth + chain.finality_lag)
+        index.advance()
+        Index(fresh, chain, start=0).advance()
+        assert told(database) == told(fresh)
+
+
 def test_an_index_goes_on_from_its_stored_cursor(
     chain: MemoryChain, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,6 @@ def error(code: int, message: str, data: object = None) -> dict[str, Any]:
 
 def chain(node: Node, book: AddressBook = BOOK) -> Chain:
     """A chain read through that node."""
-    made = Chain(book, "http://node.twin")
+    made = Chain(book, "http://node.twin", pause=lambda _seconds: None)
     made.rpc.mount(wire(node.handle))
     return made

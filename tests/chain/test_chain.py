@@ -315,10 +315,10 @@ def test_logs_that_are_too_many_for_one_answer_are_asked_for_in_parts(monkeypatc
         return [entry for entry in logs if first <= int(entry["blockNumber"], 16) <= last]
 
     made, reader = node(eth_getLogs=within)
-    monkeypatch.setattr("sealmarket.chain.rpc.MAXIMUM_ANSWER", 8_000)
+    monkeypatch.setattr("sealmarket.chain.node.MAXIMUM_ANSWER", 8_000)
     assert [event.at.block_number for event in reader.events(1, 10)] == [3, 4, 8]
     assert sum(method == "eth_getLogs" for method, _ in made.asked) > 3
-    monkeypatch.setattr("sealmarket.chain.rpc.MAXIMUM_ANSWER", 1_000)
+    monkeypatch.setattr("sealmarket.chain.node.MAXIMUM_ANSWER", 1_000)
     with pytest.raises(AnswerTooLong, match="more than 1000 bytes"):
         reader.events(3, 3)
 

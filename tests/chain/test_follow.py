@@ -26,6 +26,7 @@ class Reader:
     ranges: list[EventRange] = field(default_factory=list)
     rewinds: list[Rewound] = field(default_factory=list)
     failing: bool = False
+    keeping: bool = False
 
     def cursor(self) -> Cursor | None:
         return self.last
@@ -37,9 +38,14 @@ class Reader:
         self.ranges.append(read)
         self.last = read.end
 
+    def earlier(self) -> list[Cursor]:
+        return [read.end for read in reversed(self.ranges)] if self.keeping else []
+
     def rewind(self, rewound: Rewound) -> None:
         self.rewinds.append(rewound)
-        self.events, self.last = [], None
+        kept = [read for read in self.ranges if read.end.number <= rewound.to_block] if self.keeping else []
+        self.ranges, self.events = kept, [event for read in kept for event in read.events]
+        self.last = kept[-1].end if kept else None
 
 
 @pytest.fixture
@@ -85,6 +91,32 @@ def test_a_rewritten_block_is_reported_and_everything_is_read_again(chain: Memor
     assert rewound.found == chain.block(known.number).hash
     assert rewound.to_block == BOOK.deployed_at - 1
     assert versions(reader) == [1, 9]
+
+
+@pytest.mark.parametrize("depth", range(1, 65))
+def test_a_reader_that_keeps_cursors_reads_again_only_what_changed(chain: MemoryChain, depth: int) -> None:
+    reader = Reader(keeping=True)
+    follower = Follower(chain, reader)
+    for version in range(1, 71):
+        chain.revoke(ASSET, version)
+        follower.advance()
+    for _ in range(chain.finality_lag):
+        chain.mine()
+        follower.advance()
+    chain.rewrite(depth + chain.finality_lag)
+    chain.revoke(ASSET, 99)
+    chain.finalise()
+    follower.advance()
+    (rewound,) = reader.rewinds
+    assert rewound.to_block == 70 - depth
+    assert versions(reader) == [*range(1, 71 - depth), 99]
+
+
+def test_the_newest_blocks_have_a_cursor_of_their_own_below_them(chain: MemoryChain) -> None:
+    reader = Reader()
+    chain.mine(202)
+    Follower(chain, reader).advance()
+    assert [read.end.number for read in reader.ranges] == [200 - follow.NEWEST, 200]
 
 
 def test_a_reader_that_raises_on_a_rewind_stops_for_good(chain: MemoryChain) -> None:

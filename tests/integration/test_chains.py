@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -11,9 +12,11 @@ import pytest
 from msgspec.structs import replace
 
 from scripts.demo_story.chain import is_url
+from sealmarket.chain import Chain as ChainReader
 from sealmarket.chain import Reverted, Sender
 from sealmarket.chain.bytecode import CONTRACTS, carried
 from sealmarket.chain.deploy import contract_address, write_book
+from sealmarket.chain.errors import LogsMissing
 from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS
 from sealmarket.chain.model import Windows
 from sealmarket.client import read_job
@@ -25,6 +28,7 @@ from sealmarket_enclave.protocol.codec import Address
 from sealmarket_localnet import chains
 from sealmarket_localnet.chains import Chain
 from sealmarket_localnet.processes import Supervisor
+from tests.chain.faulty_rpc import faulty, lagging, real
 from tests.integration.market import Market, development_account
 
 DEVELOPMENT_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
@@ -63,6 +67,14 @@ def test_a_refusal_has_its_reason_on_every_chain(market: Market) -> None:
     with pytest.raises(Reverted) as refused:
         market.anybody.send(market.chain.market.set_paused(True))
     assert refused.value.name == "OnlyGuardian"
+
+
+def test_logs_that_a_replica_has_not_seen_are_missed_on_every_chain(market: Market) -> None:
+    final = market.chain.final().number
+    with faulty(real(market.rpc_url), lagging(1)) as proxy, closing(ChainReader(market.chain.book, proxy.url)) as chain:
+        with pytest.raises(LogsMissing):
+            chain.events(1, final)
+        assert chain.events(1, final) == market.chain.events(1, final)
 
 
 def test_a_publicly_known_key_does_not_pay_for_a_chain_that_is_named_by_its_address(

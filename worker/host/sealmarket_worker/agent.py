@@ -86,6 +86,10 @@ class JobReader:
         ]
         self._journal.advance(read.end, seals, matched)
 
+    def earlier(self) -> tuple[Cursor, ...]:
+        """None: reading again from the start repeats nothing, since jobs are known by their ids."""
+        return ()
+
     def rewind(self, rewound: Rewound) -> None:
         """Read the chain again. A job that is no longer on it ends by its status there."""
         cursor = rewound.cursor

@@ -1,6 +1,6 @@
 """A worker's configuration: one TOML file. Paths in it are relative to the file.
 
-rpc = "http://127.0.0.1:8545"
+rpc = "http://127.0.0.1:8545"   # more nodes after commas; or a TOML file of [[endpoint]] tables, for keys
 book = "book.json"              # the address book of the market
 key = "provider.key"            # the provider's account: 32 bytes of hex, mode 0600
 state = "state"                 # journal, image, environments, containers
@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from sealmarket.chain.endpoints import relative_to
 from sealmarket.chain.fees import FeeLimits, parse_limits
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, decode
@@ -131,7 +132,7 @@ def load_config(path: Path) -> WorkerConfig:
     if not 1 <= file.max_jobs <= 64:
         raise ConfigInvalid(path, f"max_jobs is {file.max_jobs}, expected 1 to 64")
     return WorkerConfig(
-        rpc=file.rpc,
+        rpc=relative_to(file.rpc, here),
         book=book,
         key=here / file.key,
         state=here / file.state,
