@@ -27,6 +27,8 @@ const folder = process.env.SEALMARKET_BUILD_FOLDER ?? "./build";
 
 export default defineConfig({
   solidity: {
+    // The tests take the contracts from their artifacts, so these are always built first, apart from the tests.
+    splitTestsCompilation: true,
     compilers: [
       {
         ...compiler,

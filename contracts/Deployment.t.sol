@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {Market} from "./Market.sol";
 import {IJobs} from "./interfaces/IJobs.sol";
 import {ILedger} from "./interfaces/ILedger.sol";
 import {Fixture} from "./testing/Fixture.sol";
@@ -12,7 +11,7 @@ import {TokenFee, Windows} from "./types/Money.sol";
 contract DeploymentTest is Fixture {
     function test_parts_that_do_not_name_the_market_are_refused() public {
         vm.expectPartialRevert(IJobs.WrongMarket.selector);
-        new Market(_parameters(), Windows(1, 1, 1, 1), new TokenFee[](0));
+        _deploy(new TokenFee[](0));
     }
 
     function test_a_token_that_is_none_or_stands_twice_is_refused() public {
@@ -29,6 +28,10 @@ contract DeploymentTest is Fixture {
         vm.etch(address(registry), abi.encodePacked(hex"73", place, hex"5f5260205ff3"));
         vm.etch(address(committee), abi.encodePacked(hex"73", place, hex"5f5260205ff3"));
         vm.expectPartialRevert(ILedger.BadToken.selector);
-        new Market(_parameters(), Windows(1, 1, 1, 1), tokens);
+        _deploy(tokens);
+    }
+
+    function _deploy(TokenFee[] memory tokens) private {
+        _create("Market.sol:Market", abi.encode(_parameters(), Windows(1, 1, 1, 1), tokens));
     }
 }

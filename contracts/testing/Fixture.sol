@@ -2,7 +2,6 @@
 pragma solidity ^0.8.27;
 
 import {AssetRegistry} from "../AssetRegistry.sol";
-import {Market} from "../Market.sol";
 import {OracleCommittee} from "../OracleCommittee.sol";
 import {IJobs} from "../interfaces/IJobs.sol";
 import {IMarket} from "../interfaces/IMarket.sol";
@@ -55,7 +54,7 @@ abstract contract Fixture is Assertions {
     bytes32 internal constant EVIDENCE = keccak256("evidence");
     bytes32 internal constant KEYS = keccak256("keys");
 
-    Hashes internal hashes = new Hashes();
+    Hashes internal hashes = Hashes(_create("Hashes.sol:Hashes", ""));
     IMarket internal market;
     AssetRegistry internal registry;
     OracleCommittee internal committee;
@@ -81,18 +80,32 @@ abstract contract Fixture is Assertions {
     }
 
     function _deploy(uint256 members, uint8 threshold) internal {
-        plain = new PlainToken();
-        odd = new OddToken();
+        plain = PlainToken(_create("Tokens.sol:PlainToken", ""));
+        odd = OddToken(_create("Tokens.sol:OddToken", ""));
         address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2);
-        registry = new AssetRegistry(predicted);
-        committee = new OracleCommittee(
-            address(this), predicted, 1 days, _signers(members), _hpkeKeyHashes(members), threshold
-        );
+        registry = AssetRegistry(_create("AssetRegistry.sol:AssetRegistry", abi.encode(predicted)));
+        bytes memory arguments =
+            abi.encode(address(this), predicted, 1 days, _signers(members), _hpkeKeyHashes(members), threshold);
+        committee = OracleCommittee(_create("OracleCommittee.sol:OracleCommittee", arguments));
         TokenFee[] memory tokens = new TokenFee[](3);
         tokens[0] = TokenFee(address(0), FEE);
         tokens[1] = TokenFee(address(plain), FEE);
         tokens[2] = TokenFee(address(odd), FEE);
-        market = IMarket(address(new Market(_parameters(), Windows(60, 60, 60, 60), tokens)));
+        market = IMarket(_create("Market.sol:Market", abi.encode(_parameters(), Windows(60, 60, 60, 60), tokens)));
+    }
+
+    /// As `new` does, but from the artifact: the compiler optimizes what `new` names again for each test contract.
+    function _create(string memory name, bytes memory arguments) internal returns (address made) {
+        bytes memory code = abi.encodePacked(vm.getCode(name), arguments);
+        // solhint-disable-next-line no-inline-assembly
+        assembly ("memory-safe") {
+            made := create(0, add(code, 32), mload(code))
+            if iszero(made) {
+                let reason := mload(0x40)
+                returndatacopy(reason, 0, returndatasize())
+                revert(reason, returndatasize())
+            }
+        }
     }
 
     function _parameters() internal view returns (Parameters memory) {
