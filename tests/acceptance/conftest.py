@@ -26,6 +26,7 @@ def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
 def rehearsal(_stage: Rehearsal) -> Iterator[Rehearsal]:
     """The shared market. What a test took down is up again afterwards, and the money is counted."""
     _stage.mend()
+    _stage.fund()
     yield _stage
     _stage.mend()
     assert_conserved(_stage.chain)

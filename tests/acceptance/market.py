@@ -51,6 +51,7 @@ T = TypeVar("T")
 DAY = 86_400
 OWNERS = ("north", "south")
 PRICES = {"north": Wei(3 * ETHER // 10), "south": Wei(2 * ETHER // 10)}
+CONSUMER_FUNDS = 50 * ETHER
 COMPUTE_PRICE, PENALTY = Wei(ETHER // 10), Wei(ETHER // 20)
 WINDOWS: dict[str, Any] = {"quote_window": 120, "decide_window": 120, "settle_window": 400, "challenge_window": 60}
 ROWS = {
@@ -132,6 +133,13 @@ class Rehearsal:
         for name in sorted(down, key=lambda name: first.index(name) if name in first else len(first)):
             self.start(name)
         return down
+
+    def fund(self) -> None:
+        """Give the consumer enough for any one test, whatever the tests before it paid."""
+        consumer = self.address("consumer")
+        if int(self.chain.at(self.chain.head()).account(ZERO_ADDRESS, consumer).free) < CONSUMER_FUNDS:
+            self.market.bank.transfer(consumer, Wei(CONSUMER_FUNDS))
+            self.consumer.deposit(Wei(CONSUMER_FUNDS))
 
     # --- owners -----------------------------------------------------------------------------------------------
 
@@ -310,7 +318,7 @@ def raise_curtain(programs: Supervisor, folder: Path, *, kind: type[LocalMarket]
         store=store,
         api=api,
     )
-    rehearsal.consumer.deposit(Wei(50 * ETHER))
+    rehearsal.fund()
     for name in ("provider", "host"):
         provider = Provider(market.chain, purses[name].account, api)
         provider.stake(Wei(20 * ETHER))
