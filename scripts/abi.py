@@ -10,6 +10,7 @@ whenever a source changed: what it writes depends on the tree alone.
 
     scripts/export_abi            write them
     scripts/export_abi --check    compare, and fail when a file is missing, old or left over
+    scripts/export_abi --test     run the Solidity tests against this same build
 """
 
 from __future__ import annotations
@@ -100,13 +101,17 @@ def build() -> None:
     if BUILT_FROM.exists() and BUILT_FROM.read_text() == sources:
         return
     shutil.rmtree(BUILT, ignore_errors=True)
-    command = toolchain.hardhat_command("build", "--quiet", "--no-tests")
-    environment = toolchain.node_environment() | {"SEALMARKET_BUILD_FOLDER": str(BUILT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode != 0:
+    if _hardhat("build", "--quiet", "--no-tests") != 0:
         raise SystemExit("the contracts do not compile; nothing was exported or compared")
     # Sources edited while the compiler ran are for the next build.
     BUILT_FROM.write_text(sources)
+
+
+def _hardhat(*arguments: str) -> int:
+    """Run Hardhat over the build; its exit status."""
+    command = toolchain.hardhat_command(*arguments)
+    environment = toolchain.node_environment() | {"SEALMARKET_BUILD_FOLDER": str(BUILT)}
+    return subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 
 
 def _digest_of_sources() -> str:
@@ -121,8 +126,11 @@ def main(arguments: list[str]) -> int:
     """Export or compare; 1 when the comparison fails."""
     parser = argparse.ArgumentParser(prog="scripts/export_abi", description="Export the contracts' ABIs.")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    parser.add_argument("--test", action="store_true", help="run the Solidity tests against the same build")
     options = parser.parse_args(arguments)
     build()
+    if options.test:
+        return _hardhat("test", "solidity")
     wanted = exported()
     if not options.check:
         write(wanted)

@@ -91,7 +91,7 @@ def checks(*, long: bool, pytest_arguments: Sequence[str]) -> list[Check]:
         Check(
             name="solidity",
             title="Solidity tests",
-            command=toolchain.hardhat_command("test", "solidity"),
+            command=[sys.executable, "-P", "-m", "scripts.abi", "--test"],
             environment=profile,
             fast=False,
             beside=True,
