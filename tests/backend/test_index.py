@@ -257,7 +257,7 @@ def test_an_index_that_is_taken_back_says_what_one_that_was_never_there_says(
 ) -> None:
     with Database(None) as fresh:
         for one in (database, fresh):
-    OrderBook(database, keys_only()).add_request(posted_request(), NOW)
+            OrderBook(one, keys_only()).add_request(posted_request(), NOW)
         index = Index(database, chain, start=0)
         busy_chain(chain, index)
         chain.rewrite(depth + chain.finality_lag)
