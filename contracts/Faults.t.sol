@@ -25,7 +25,7 @@ import {
 contract FaultsTest is Fixture {
     uint256 private constant ESCROW = 2 * PRICE + COMPUTE + UNIT * UNITS;
 
-    /// Where everybody's money is after a job of two assets, whose signers took `fees`.
+    /// Where every party's money is after a job of two assets, whose signers took `fees`.
     function _assertMoney(uint256 consumerLoses, int256 providerGains, uint256 stakeLoses, uint256 ownersGet)
         private
         view

@@ -111,9 +111,9 @@ contract OracleCommitteeTest is Fixture {
 
     function test_nobody_but_the_committee_tells_the_market_of_removals() public {
         _matched(1);
-        bytes memory told = abi.encodeCall(market.noteRemoved, (1, 7));
-        _refuse(consumer, told, IJobs.OnlyCommittee.selector);
-        _refuse(guardian, told, IJobs.OnlyCommittee.selector);
+        bytes memory notice = abi.encodeCall(market.noteRemoved, (1, 7));
+        _refuse(consumer, notice, IJobs.OnlyCommittee.selector);
+        _refuse(guardian, notice, IJobs.OnlyCommittee.selector);
         // Of an epoch that no job uses the market takes no note: there is nothing to hold it against.
         vm.prank(address(committee));
         market.noteRemoved(2, 7);

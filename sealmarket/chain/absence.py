@@ -48,7 +48,7 @@ class Wanted:
             return False
         found = [data(topic, "topic") for topic in log.get("topics", [])]
         return len(found) >= len(self.topics) and all(
-            topics is None or told in topics for told, topics in zip(found, self.topics, strict=False)
+            topics is None or topic in topics for topic, topics in zip(found, self.topics, strict=False)
         )
 
 

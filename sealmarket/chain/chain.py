@@ -105,11 +105,11 @@ class Chain:
 
     def _header(self, number: int | None) -> Header:
         tag = "latest" if number is None else hex(number)
-        told = self.rpc.call("eth_getBlockByNumber", tag, False)
-        block = _read_block(told, tag)
+        answer = self.rpc.call("eth_getBlockByNumber", tag, False)
+        block = _read_block(answer, tag)
         if number is not None and block.number != number:
             raise NodeDistrusted(f"block {number}", number, block.number)
-        return Header(block, bloom_of(told.get("logsBloom")))
+        return Header(block, bloom_of(answer.get("logsBloom")))
 
     # --- state ------------------------------------------------------------------------------------------------
 

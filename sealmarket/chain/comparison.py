@@ -1,6 +1,6 @@
 """Hold the code of a market's contracts against compiled code, and the links between them against an address book.
 
-Nothing here asks a chain: the codes are read by whoever compares.
+Nothing here asks a chain: the codes are read by the caller.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _immutables(
         yield Finding(name, what, holds, shown, "" if holds else _shown(word))
     for what, word in values.items():
         if named and what not in expected:
-            # Settings of the deployer's choice: told, for the reader to judge.
+            # Settings of the deployer's choice, for the reader to judge.
             yield Finding(name, what, True, _shown(word))
 
 

@@ -31,7 +31,7 @@ MAXIMUM_FILE = 64 << 10
 """Bytes of the file."""
 MAXIMUM_VALUE = 4096
 """Bytes of a header's value."""
-_BETWEEN = r",(?=\s*\w+://)"
+_BETWEEN = r",(?=\s{0,4}\w{1,16}://)"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _OURS = {"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"}

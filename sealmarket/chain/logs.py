@@ -97,8 +97,8 @@ class LogReader:
         for begin, stop, logs in self._span.read(lambda *part: self._logs(query, *part), first, last):
             self._require_consistent(logs, begin, stop)
             found += logs
-        told = {_reference(log).block_number for log in found}
-        self._absence.require(self._all_events(), [n for n in self._recent(first, last) if n not in told])
+        with_logs = {_reference(log).block_number for log in found}
+        self._absence.require(self._all_events(), [n for n in self._recent(first, last) if n not in with_logs])
         events = self._events(found)
         if (now := self._header(last).block).hash != end.hash:
             raise BlockGone(last, end.hash, now.hash)

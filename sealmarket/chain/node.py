@@ -2,7 +2,7 @@
 
 web3 spells requests; :mod:`sealmarket.http` and :func:`require_shallow` bound the answers. Nothing is retried here.
 Words in an answer may hold bytes that are no text: those are written out. Providers answer with codes that are null or
-words, and with pages for people: what cannot be told from "later" by its code is told by its words.
+words, and with pages for people: what its code does not distinguish from "later" is recognised by its text.
 """
 
 from __future__ import annotations

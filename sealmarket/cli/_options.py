@@ -101,7 +101,7 @@ def market(book: Path, rpc: str, accept_code: str | None = None) -> Iterator[tup
 def _accept(chain: Chain, code_hash: Bytes32) -> None:
     typer.echo(
         f"WARNING: code {code_hash} of the contracts at {chain.book.market.checksum} is accepted on your word.\n"
-        "WARNING: whoever wrote it decides what becomes of everything that you give to it.",
+        "WARNING: its author decides what becomes of everything that you give to it.",
         err=True,
     )
     VerifiedMarket(chain).accept_code(code_hash)

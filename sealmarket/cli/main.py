@@ -123,14 +123,14 @@ def run(commands: Callable[..., Any], arguments: list[str] | None = None, *, nam
     except SealmarketError as error:
         _end(error.message, error.remedy)
     except OSError as error:
-        # The disk, the output or the network failed: not a defect that anybody should see whole.
+        # The disk, the output or the network failed: not a defect to show whole.
         why = error.strerror or str(error) or type(error).__name__
         said = f"{error.filename}: {why}" if error.filename is not None else f"reading or writing failed: {why}"
         _end(said, "", code=_code_behind(error))
 
 
 def _end(message: str, remedy: str, *, code: int = 1) -> NoReturn:
-    """End with a line for people, if anybody reads it."""
+    """End with a line for people, if the output can be written."""
     with suppress(OSError):
         typer.echo(f"error: {message}", err=True)
         if remedy:
@@ -140,7 +140,7 @@ def _end(message: str, remedy: str, *, code: int = 1) -> NoReturn:
 
 
 def _code_behind(error: BaseException) -> int:
-    """A wrong call stays one, also when nobody could read what was wrong with it."""
+    """A wrong call stays one, also when its message cannot be written."""
     found: BaseException | None = error
     while found is not None:
         if isinstance(code := getattr(found, "exit_code", None), int):

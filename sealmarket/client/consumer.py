@@ -181,7 +181,7 @@ class Consumer:
             result_key: the result is sealed to it; write its backup first (:func:`create_result_key`).
             post: False signs and uploads, and leaves posting (or matching around the backend) to the caller.
             pending: where the signed request is noted before it leaves. One like it that is noted there goes on in its
-                place, and is not signed again; whoever sees the match clears it.
+                place, and is not signed again; the caller that sees the match clears it.
             on_signed: hears of the request before it is posted.
 
         Raises:
@@ -243,7 +243,7 @@ class Consumer:
         """Put a signed request and its parameters into the book, unless they are there. Twice is the same as once.
 
         Raises:
-            RequestUncertain: no answer, and nobody says whether the book has it.
+            RequestUncertain: no answer, and it is unknown whether the book has it.
         """
         if self._is_on_chain(handle.request_hash):
             return

@@ -97,7 +97,7 @@ class DepositUncertain(ClientError):
 
 
 class RequestUncertain(ClientError):
-    """A signed request was perhaps posted, and nobody answers whether the book has it."""
+    """A signed request was perhaps posted, and no answer says whether the book has it."""
 
     def __init__(self, request_hash: object, detail: str) -> None:
         super().__init__(
@@ -108,12 +108,12 @@ class RequestUncertain(ClientError):
 
 
 class PendingElsewhere(ClientError):
-    """Something else is under way that cannot be told from what is asked for now."""
+    """An earlier call is under way that cannot be distinguished from this one."""
 
     def __init__(self, path: Path, detail: str) -> None:
         super().__init__(
             f"something that was signed before may be under way ({path}): {detail}",
-            remedy=f"repeat the earlier command; once you know that its outcome harms nobody, remove {path}",
+            remedy=f"repeat the earlier command; once you know that its outcome harms no party, remove {path}",
         )
         self.path, self.detail = path, detail
 

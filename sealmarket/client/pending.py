@@ -43,7 +43,7 @@ class Pending(Generic[T]):
         """What is under way, or None.
 
         Raises:
-            PendingElsewhere: the file cannot be understood, so nobody can tell.
+            PendingElsewhere: the file cannot be understood, so its state is unknown.
         """
         try:
             return decode(self._kind, self.path.read_bytes())

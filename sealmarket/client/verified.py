@@ -75,7 +75,7 @@ class VerifiedMarket:
         Raises:
             MarketNotVerified: with what differs.
             WrongChain: the node follows another chain.
-            ChainError: it could not be found out, which counts as a no.
+            ChainError: it could not be checked, which counts as a no.
         """
         with self._known.lock:
             if not self._known.verified:

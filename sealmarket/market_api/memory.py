@@ -28,7 +28,7 @@ class MemoryBackend:
     answers: dict[str, bytes] = field(default_factory=dict)
     down: bool = False
     loses_answers: int = 0
-    """So many posts are kept, and nobody hears of it."""
+    """So many posts are kept, and the sender gets no answer."""
 
     @property
     def transport(self) -> httpx.BaseTransport:
