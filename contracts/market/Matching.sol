@@ -15,7 +15,7 @@ import {OrderBook} from "./OrderBook.sol";
 abstract contract Matching is OrderBook {
     /// A volume that means "as often as the terms allow".
     uint32 internal constant UNCOUNTED = type(uint32).max;
-    /// Most assets of one job: bounds the gas of its end. `sealmarket_enclave.protocol.job.MAX_ASSETS` is the same number.
+    /// Most assets of one job; it bounds the gas of its end. Python has the same number, `protocol.job.MAX_ASSETS`.
     uint256 internal constant MAX_ASSETS = 16;
     uint32 internal constant MAX_WINDOW = 30 days;
 

@@ -45,6 +45,8 @@ SIGNATURE_FEE = Wei(ETHER // 100)
 """What one oracle signature costs here: enough to be seen in a table of balances."""
 
 PURSE = 100 * ETHER
+READY_SECONDS = 180
+"""For one program to start; a machine with much other work takes this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,7 @@ class LocalMarket:
 
     def _party(self, name: str, arguments: list[str | Path], ready: Ready) -> Process:
         command: list[str | os.PathLike[str]] = [sys.executable, *arguments]
-        self.parties[name] = self.programs.start(name, command, ready=ready, timeout=60, env=_environment())
+        self.parties[name] = self.programs.start(name, command, ready=ready, timeout=READY_SECONDS, env=_environment())
         return self.parties[name]
 
 
