@@ -123,7 +123,7 @@ class DocumentCache:
         self, market: MarketRef, committee: Committee, index: int, asset: AssetFacts, raw: bytes
     ) -> dict[Bytes32, bytes]:
         try:
-            name = load_share_set(market, asset, committee, raw).members[index - 1].sealed
+            name = load_share_set(market, asset, committee, raw).members[index].sealed
         except ShareMisdealt:
             return {}  # the gate refuses the share set and names the difference
         found = self._document(name)
@@ -189,7 +189,7 @@ def open_evidence(
         if len(envelope.sealed) != len(case.committee.members):
             why = f"{len(envelope.sealed)} sealed packages for {len(case.committee.members)} nodes"
             continue
-        found = _open(case, bytes(envelope.sealed[case.index - 1]), private)
+        found = _open(case, bytes(envelope.sealed[case.index]), private)
         if isinstance(found, EvidencePackage):
             return found
         why = found.why

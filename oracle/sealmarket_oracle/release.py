@@ -34,6 +34,7 @@ from sealmarket_enclave.protocol.signing import personal_digest
 from sealmarket_enclave.protocol.windows import after_release, last_release
 from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.hpke import PublicKey
+from sealmarket_enclave.sealed.shares import share_index
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.chain_rules import note, terms_against
 from sealmarket_oracle.gate.document_rules import load_share_set, open_own_share
@@ -133,11 +134,11 @@ def seal_release(
     # An asset that a job uses twice has one key and is released once.
     once = {(asset.use.asset_id, asset.use.version): asset for asset in case.assets}
     shares = tuple(_released(case, asset, core, enclave, documents, keys) for asset in once.values())
-    digest = release_hash(case.job_id, core.evidence_hash, case.index - 1, shares)
+    digest = release_hash(case.job_id, core.evidence_hash, case.index, shares)
     return Release(
         job_id=case.job_id,
         evidence_hash=core.evidence_hash,
-        index=case.index - 1,
+        index=case.index,
         shares=shares,
         signature=keys.signer.sign(personal_digest(digest)),
     )
@@ -149,8 +150,8 @@ def _released(
     share_set = load_share_set(
         case.market, asset, case.committee, _document(documents.share_sets, asset.seal.share_root)
     )
-    sealed = _document(documents.sealed_shares, share_set.members[case.index - 1].sealed)
-    info = release_info(case.market, case.job_id, asset, core, case.index, enclave.digest)
+    sealed = _document(documents.sealed_shares, share_set.members[case.index].sealed)
+    info = release_info(case.market, case.job_id, asset, core, share_index(case.index), enclave.digest)
     share = open_own_share(share_set, case.index, sealed, keys.hpke)
     return ReleasedShare(asset_id=asset.use.asset_id, sealed=HexBytes(release_share(share, enclave, info)))
 

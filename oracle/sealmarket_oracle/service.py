@@ -250,7 +250,7 @@ class Node:
         on_chain = view.committee_hash(epoch)
         if on_chain != members_hash(committee):
             raise NotOnCommittee(epoch, f"the book's hashes to {members_hash(committee)}, the chain's is {on_chain}")
-        for index, member in enumerate(committee.members, 1):
+        for index, member in enumerate(committee.members):
             if member.signer == self._keys.signer.address:
                 if member.hpke_public_key != self._keys.hpke.public.raw:
                     raise NotOnCommittee(epoch, "it names another HPKE key for this node")

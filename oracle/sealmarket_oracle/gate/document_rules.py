@@ -35,7 +35,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_enclave.sealed.shares import Share, ShareSet
+from sealmarket_enclave.sealed.shares import Share, ShareSet, share_index
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, FaultRow, JobDocuments, MarketRef, Violation
@@ -155,7 +155,7 @@ def share_violations(
         return
     try:
         share_set = load_share_set(case.market, asset, case.committee, raw)
-        sealed = documents.sealed_shares.get(share_set.members[case.index - 1].sealed)
+        sealed = documents.sealed_shares.get(share_set.members[case.index].sealed)
         if sealed is None:
             finding = note(
                 JobReason.SHARE_MISSING, subject, f"the sealed share of node {case.index}", "not in the store"
@@ -202,10 +202,10 @@ def open_own_share(share_set: ShareSet, index: int, sealed: bytes, private: Priv
     Raises:
         ShareMisdealt: other bytes than the set names, sealed to another key or context, or another value.
     """
-    named: Bytes32 = share_set.members[index - 1].sealed
+    named: Bytes32 = share_set.members[index].sealed
     if keccak(sealed) != named:
         raise ShareMisdealt(f"sealed share {named}", keccak(sealed))
     try:
-        return open_share(private, share_set, index, sealed)
+        return open_share(private, share_set, share_index(index), sealed)
     except SealedError as error:
         raise ShareMisdealt(f"a share of node {index} under its commitment", error.message) from None

@@ -48,7 +48,7 @@ class AssetFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppraisalInput:
-    """One job at one final block ``at``. ``index`` is the node's position in ``committee``, counted from 1.
+    """One job at one final block ``at``. ``index`` is the node's position in ``committee``, from 0.
 
     ``decide_by`` is the end of the time for deciding, in seconds since 1970: the same for every node.
     """

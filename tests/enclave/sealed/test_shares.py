@@ -221,7 +221,7 @@ def test_shares_travel_from_owner_over_nodes_to_the_enclave() -> None:
 
 def test_a_node_finds_its_index_and_a_stranger_does_not() -> None:
     share_set, _ = deal(KEY, 2, COMMITTEE, DEALING)
-    assert share_set.index_of(COMMITTEE[1][0]) == 2
+    assert share_set.index_of(COMMITTEE[1][0]) == 1
     with pytest.raises(InvalidSharing):
         share_set.index_of(bytes(20))
 

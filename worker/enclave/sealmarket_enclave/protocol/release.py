@@ -16,7 +16,7 @@ from sealmarket_enclave.protocol.numbers import U8, AssetId, JobId
 
 
 class Complaint(TypedShape, frozen=True, kw_only=True):
-    """One share of one node did not open, or did not match its commitment. ``index`` is the share's, from 1."""
+    """One share of one node did not open, or did not match its commitment. ``index`` is the node's, from 0."""
 
     EIP712: ClassVar[str] = (
         "Complaint(bytes32 jobId,bytes32 evidenceHash,bytes32 assetId,address node,uint8 index,bytes32 sentHash)"

@@ -24,7 +24,7 @@ from sealmarket_enclave.runtime.job import LoadedAsset, LoadedJob
 from sealmarket_enclave.runtime.keys import EnclaveKeys
 from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.errors import NotOpened, ShareError, WrongKey
-from sealmarket_enclave.sealed.shares import Share, join, open_released
+from sealmarket_enclave.sealed.shares import Share, join, open_released, share_index
 
 
 class ShareCollector:
@@ -108,7 +108,7 @@ class ShareCollector:
             evidence_hash=self._evidence_hash,
             terms_digest=self._bound.terms_digest,
             epoch=self._bound.spec.epoch,
-            index=index,
+            index=share_index(index),
             enclave_key=self._keys.hpke.public.digest,
         )
 

@@ -105,7 +105,7 @@ class ShareMember(Shape, frozen=True, kw_only=True):
     """One oracle node's place in a share set: who, to which key, and the hash of what was sealed to it.
 
     ``node`` is the node's signing address, ``hpke_key`` the Keccak-256 of its public key, ``sealed`` that
-    of the sealed share. The position in the set gives the index.
+    of the sealed share. The position in the set is the node's index.
     """
 
     node: Address
@@ -140,8 +140,8 @@ class ShareSet(Shape, frozen=True, kw_only=True):
         return keccak(self.canonical())
 
     def index_of(self, node: bytes) -> int:
-        """The index of a node by its signing address; raises :class:`InvalidSharing` for a stranger."""
-        for index, member in enumerate(self.members, 1):
+        """A node's index from 0, by its signing address; raises :class:`InvalidSharing` for a stranger."""
+        for index, member in enumerate(self.members):
             if member.node == node:
                 return index
         raise InvalidSharing("member", Address(node), "a node of this share set")
@@ -157,6 +157,14 @@ class ShareSet(Shape, frozen=True, kw_only=True):
         if (found := keccak(raw)) != root:
             raise ShareRootMismatch(root, found)
         return decode_canonical(cls, raw)
+
+
+def share_index(node: int) -> int:
+    """The index of a node's share, from the node's index in its committee: nodes count from 0.
+
+    A share's index is its x coordinate in Shamir's scheme, where 0 stands for the secret.
+    """
+    return node + 1
 
 
 def key_commitment(key: bytes, salt: bytes) -> Bytes32:
