@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -218,28 +219,33 @@ def test_what_is_on_this_machine_is_known_by_its_host(url: str, ours: bool) -> N
 
 
 def _oracle(url: str) -> object:
-    return Store(url, timeout=SECONDS).find_document(NAME)
+    with closing(Store(url, timeout=SECONDS)) as store:
+        return store.find_document(NAME)
 
 
 def _oracle_head(url: str) -> object:
-    return Store(url, timeout=SECONDS).has("containers", NAME)
+    with closing(Store(url, timeout=SECONDS)) as store:
+        return store.has("containers", NAME)
 
 
-def _oracle_put(url: str) -> object:
-    Store(url, timeout=SECONDS).put_document(b"document")
-    return None
+def _oracle_put(url: str) -> None:
+    with closing(Store(url, timeout=SECONDS)) as store:
+        store.put_document(b"document")
 
 
 def _client(url: str) -> object:
-    return Connection(url, service="store", timeout=SECONDS).get("/v1/documents/x", what="document", limit=1000)
+    with closing(Connection(url, service="store", timeout=SECONDS)) as connection:
+        return connection.get("/v1/documents/x", what="document", limit=1000)
 
 
 def _client_post(url: str) -> object:
-    return Connection(url, service="store", timeout=SECONDS).send("POST", "/v1/requests", b"{}", what="request")
+    with closing(Connection(url, service="store", timeout=SECONDS)) as connection:
+        return connection.send("POST", "/v1/requests", b"{}", what="request")
 
 
 def _rpc(url: str) -> object:
-    return Rpc(url, timeout=SECONDS).call("eth_chainId")
+    with closing(Rpc(url, timeout=SECONDS)) as rpc:
+        return rpc.call("eth_chainId")
 
 
 def _collateral(url: str, monkeypatch: pytest.MonkeyPatch) -> object:

@@ -133,6 +133,10 @@ class World:
         """The consumer withdraws."""
         return self._send(self.market.cancel(self._spec(job)), job.consumer)
 
+    def disconnect(self) -> None:
+        """Close the connections to the chain."""
+        self._rpc.close()
+
     def close(self, job: Job) -> int:
         """Close an overdue job, accepted or never quoted."""
         spec = self._spec(job)

@@ -181,8 +181,11 @@ class BusyWorld(World):
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusyWorld]:
     with Supervisor(tmp_path_factory.mktemp("chain")) as programs:
         world = BusyWorld(chains.anvil(programs).url)
-        world.live()
-        yield world
+        try:
+            world.live()
+            yield world
+        finally:
+            world.disconnect()
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -50,8 +51,8 @@ def cases() -> list[Any]:
 class Hashes:
     """The library's functions behind a contract of their own."""
 
-    def __init__(self, url: str) -> None:
-        self._rpc = Rpc(url)
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
         self._abi = abi.parse("Hashes", json.loads(ARTIFACT.read_text()))
         self._rpc.call("evm_setIntervalMining", 0)
         self._rpc.call("evm_setAutomine", True)
@@ -76,7 +77,8 @@ def hashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hashes]:
     if not ARTIFACT.is_file():
         pytest.skip("the contracts are not built here: run `scripts/test --only abi` first")
     with Supervisor(tmp_path_factory.mktemp("chain")) as programs:
-        yield Hashes(chains.anvil(programs).url)
+        with closing(Rpc(chains.anvil(programs).url)) as rpc:
+            yield Hashes(rpc)
 
 
 def _value(value: Any) -> Any:
