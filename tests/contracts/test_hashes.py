@@ -76,9 +76,8 @@ class Hashes:
 def hashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hashes]:
     if not ARTIFACT.is_file():
         pytest.skip("the contracts are not built here: run `scripts/test --only abi` first")
-    with Supervisor(tmp_path_factory.mktemp("chain")) as programs:
-        with closing(Rpc(chains.anvil(programs).url)) as rpc:
-            yield Hashes(rpc)
+    with Supervisor(tmp_path_factory.mktemp("chain")) as programs, closing(Rpc(chains.anvil(programs).url)) as rpc:
+        yield Hashes(rpc)
 
 
 def _value(value: Any) -> Any:
