@@ -6,10 +6,9 @@ import {FaultTable} from "../libraries/FaultTable.sol";
 import {FeeBook, FeeBooks} from "../libraries/FeeBooks.sol";
 import {JobSlot, JobSlots} from "../libraries/JobSlots.sol";
 import {MAX_MEMBERS} from "../types/Committees.sol";
-import {Bargain, Fault, Payout, Status} from "../types/Jobs.sol";
-import {Ending, Rows} from "./Rows.sol";
+import {Bargain, Status} from "../types/Jobs.sol";
 
-/// @title Properties of packed words, unchecked sums and the fault table, proven for all values
+/// @title Properties of packed words and unchecked sums, proven for all values
 /// @dev Run by Halmos (`python -m scripts.symbolic`); a violated assertion is a counterexample. A check
 /// returns early on values outside its precondition.
 contract Arithmetic {
@@ -93,27 +92,5 @@ contract Arithmetic {
         assert(refunded == uint256(bargain.unitPrice) * (bargain.maxUnits - units));
         assert(payable_ == Escrows.earned(bargain, units));
         assert(refunded + payable_ == escrow.compute + escrow.metered);
-    }
-
-    /// Every row pays out what the job holds, for all amounts that accounts can hold.
-    function check_every_row_pays_out_what_the_job_holds(uint8 row, uint88[9] calldata amounts) external pure {
-        if (row > uint8(type(Fault).max)) return;
-        Ending memory end;
-        end.fault = Fault(row);
-        // Two assets; where an input failed, it is the second one.
-        end.escrow = Escrow(amounts[0], amounts[1], amounts[2], amounts[3]);
-        end.paid = 3;
-        if (Rows.reportsUnits(end.fault)) end.used = amounts[4];
-        if (Rows.beforeAcceptance(end.fault)) (end.feesLeft, end.requestFee) = (amounts[5], amounts[6]);
-        if (Rows.afterSettlement(end.fault)) (end.bondLeft, end.answerFees) = (amounts[7], amounts[8]);
-        if (end.fault == Fault.InputFailed) (end.paid, end.failedPrice) = (1, amounts[8]);
-        if (end.used > end.escrow.metered || end.failedPrice > end.escrow.owners) return;
-
-        Payout memory made = Rows.rowOf(end);
-        assert(made.ownersPaid != 2);
-        uint256 owners;
-        if (made.ownersPaid == 3) owners = end.escrow.owners;
-        if (made.ownersPaid == 1) owners = end.escrow.owners - end.failedPrice;
-        assert(Rows.moneyOut(end, made, owners) == Rows.moneyIn(end));
     }
 }

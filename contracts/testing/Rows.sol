@@ -20,7 +20,7 @@ struct Ending {
 }
 
 /// @title When each row of the fault table applies, and the money on both sides of it
-/// @dev Written apart from the table, so that fuzzing and Halmos compare two statements of the same rule.
+/// @dev Written apart from the table, so that fuzzing compares two statements of the same rule.
 library Rows {
     function afterSettlement(Fault fault) internal pure returns (bool) {
         return fault == Fault.None || fault == Fault.ResultWithheld;
