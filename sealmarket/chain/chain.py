@@ -117,19 +117,24 @@ class Chain:
         """The state at one block: every read of it is pinned to that block's hash."""
         return View(self, block)
 
-    def read(self, to: Address, payload: bytes, block: Block, *, gas: int | None = None) -> bytes:
-        """``eth_call`` pinned to a block; ``gas`` bounds what a stranger's contract may compute.
+    def read(self, to: Address, payload: bytes, block: Block) -> bytes:
+        """``eth_call`` pinned to a block.
 
         Raises:
             Reverted: the contract's own refusal, in words.
             BlockGone: the block is not part of the chain any more.
             NodeDistrusted: an answer without content: no contract there.
         """
-        asked = {"to": to.checksum, "data": "0x" + payload.hex()} | ({"gas": hex(gas)} if gas else {})
+        asked = {"to": to.checksum, "data": "0x" + payload.hex()}
         answer = data(self._pinned("eth_call", (asked,), block), "answer")
         if not answer:
             raise NodeDistrusted(f"answer of {to.checksum}", "a value of the contract", "nothing at all")
         return answer
+
+    def run(self, code: bytes, block: Block, *, gas: int) -> bytes:
+        """What instructions of ours return, run by ``eth_call`` at a block without being on the chain."""
+        asked = {"data": "0x" + code.hex(), "gas": hex(gas)}
+        return data(self._pinned("eth_call", (asked,), block), "answer")
 
     def balance(self, holder: Address, block: Block) -> int:
         """What an account holds of the native coin outside the market, in wei."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from sealmarket_enclave.protocol.codec import canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
 from tests.backend.orders import BOOK, STRANGER, compute
 from tests.backend.test_api import SOON, Silent
-from tests.serving.attacks import Served, read_to_end, served
+from tests.serving.attacks import Served, eventually, read_to_end, served
 
-LIMITS = ServerLimits(body_bytes=64 << 30, body_seconds=1, stall_seconds=0.3)
+LIMITS = ServerLimits(body_bytes=64 << 30, body_seconds=1, stall_seconds=1)
 STORE = StoreLimits(peer_bytes=4 * BLOCK, uploads_per_peer=2)
 
 
@@ -54,8 +53,7 @@ def test_an_upload_that_stalls_ends_with_a_reason_and_leaves_nothing(
 ) -> None:
     threads = threading.active_count()
     one = found.sent(stalled())
-    time.sleep(0.15)
-    assert len(list((tmp_path / "blobs" / "incoming").iterdir())) == 1
+    eventually(lambda: len(list((tmp_path / "blobs" / "incoming").iterdir())) == 1)
     assert b"the body came too slowly" in read_to_end(one)
     assert list((tmp_path / "blobs" / "incoming").iterdir()) == []
     assert backend.health()["store"]["bytesUsed"] == 0
@@ -64,16 +62,17 @@ def test_an_upload_that_stalls_ends_with_a_reason_and_leaves_nothing(
 
 @pytest.mark.loopback
 def test_an_uploader_who_hangs_up_leaves_nothing(found: Served, backend: Backend, tmp_path: Path) -> None:
-    found.sent(stalled()).close()
-    time.sleep(0.2)
-    assert list((tmp_path / "blobs" / "incoming").iterdir()) == []
+    incoming = tmp_path / "blobs" / "incoming"
+    with found.sent(stalled()):
+        eventually(lambda: len(list(incoming.iterdir())) == 1)
+    eventually(lambda: list(incoming.iterdir()) == [])
     assert backend.health()["store"]["bytesUsed"] == 0
 
 
 @pytest.mark.loopback
-def test_more_uploads_at_once_than_a_peer_may_have_have_to_wait(found: Served) -> None:
+def test_more_uploads_at_once_than_a_peer_may_have_have_to_wait(found: Served, tmp_path: Path) -> None:
     with found.sent(stalled()), found.sent(stalled()):
-        time.sleep(0.15)
+        eventually(lambda: len(list((tmp_path / "blobs" / "incoming").iterdir())) == 2)
         refused = put(found, b"x")
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
 

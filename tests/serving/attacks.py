@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ import httpx
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sealmarket.serving.connections import Connections
+from sealmarket.serving.connections import Connections, State
 from sealmarket.serving.limits import ServerLimits
 from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, server_settings, url_of
@@ -65,6 +65,11 @@ def served(app: Any, limits: ServerLimits) -> Iterator[Served]:
             found.stop()
 
 
+def busy(found: Served) -> int:
+    """How many connections have sent the headers of a request that is not answered yet."""
+    return sum(one.state is State.BUSY for one in list(found.connections._open.values()))
+
+
 def read_to_end(one: socket.socket) -> bytes:
     """What the server answers until it hangs up; a reset counts as the end."""
     answer = b""
@@ -75,6 +80,14 @@ def read_to_end(one: socket.socket) -> bytes:
         except ConnectionResetError:
             pass
     return answer
+
+
+def eventually(condition: Callable[[], bool], *, within: float = 10.0) -> None:
+    """Wait for a condition; fails when it does not come true in time, in seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)
 
 
 def seconds_until_hang_up(one: socket.socket) -> float:
