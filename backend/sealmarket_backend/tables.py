@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
+from sealmarket.sqlite_file import SqliteFile
 from sealmarket_backend import undo
 from sealmarket_enclave.protocol.errors import SealmarketError
 
@@ -73,58 +72,38 @@ CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY);
 """
 
 
-class Database:
+class Database(SqliteFile):
     """One SQLite file, one writer at a time. ``Database(None)`` is the in-memory twin."""
 
     def __init__(self, path: Path | None) -> None:
-        self._lock = threading.RLock()
-        self._connection = sqlite3.connect(
-            path or ":memory:", check_same_thread=False, isolation_level=None, cached_statements=256
-        )
-        self._connection.row_factory = sqlite3.Row
-        try:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-                self._connection.execute(f"PRAGMA {pragma}")
-            self._connection.executescript(_SCHEMA)
-            undo.prepare(self._connection)
-        except BaseException:
-            self._connection.close()
-            raise
+        super().__init__(path or ":memory:", _SCHEMA)
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _prepare(self) -> None:
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA foreign_keys = ON")
+        undo.prepare(self._db)
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it is on disk when the block ends, or none of it."""
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield self._connection
+                yield self._db
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._db.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+            self._db.execute("COMMIT")
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """All rows of a query."""
         with self._lock:
-            return self._connection.execute(query, values).fetchall()
+            return self._db.execute(query, values).fetchall()
 
     def each(self, query: str, *values: object) -> Iterator[sqlite3.Row]:
         """The rows of a query, some at a time: for tables that may be larger than memory."""
         with self._lock:
-            cursor = self._connection.execute(query, values)
+            cursor = self._db.execute(query, values)
         while some := self._some(cursor):
             yield from some
 
@@ -135,7 +114,7 @@ class Database:
     def row(self, query: str, *values: object) -> sqlite3.Row | None:
         """The first row of a query, or None."""
         with self._lock:
-            found: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
+            found: sqlite3.Row | None = self._db.execute(query, values).fetchone()
             return found
 
 

@@ -13,18 +13,16 @@ The follower's cursor and everything that was read up to it are written in one t
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from sealmarket.chain.follow import Cursor
 from sealmarket.protocol.decisions import Decision
 from sealmarket.protocol.wire import DecisionDetail
+from sealmarket.sqlite_file import SqliteFile
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
@@ -87,21 +85,16 @@ class OwnDecision:
     enclave_key: HexBytes
 
 
-class Journal:
+class Journal(SqliteFile):
     """One node's journal. Threads may share it; each method is one transaction unless inside :meth:`writing`."""
 
     def __init__(self, path: Path | str, *, chain_id: int, market: Address, signer: Address) -> None:
         """Open or make the journal. Raises :class:`JournalMismatch` when it is another node's, market's or chain's."""
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(_SCHEMA)
-            self._require_identity(("chain", str(chain_id)), ("market", str(market)), ("signer", str(signer)))
-        except BaseException:
-            self._db.close()
-            raise
+        self._identity = (("chain", str(chain_id)), ("market", str(market)), ("signer", str(signer)))
+        super().__init__(path, _SCHEMA)
+
+    def _prepare(self) -> None:
+        self._require_identity(*self._identity)
 
     def _require_identity(self, *expected: tuple[str, str]) -> None:
         with self.writing():
@@ -110,19 +103,6 @@ class Journal:
                 found = self._one("SELECT value FROM identity WHERE name = ?", name)[0]
                 if found != value:
                     raise JournalMismatch(name, value, found)
-
-    def close(self) -> None:
-        """Close the file, once the present transaction has ended."""
-        with self._lock:
-            self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from sealmarket.chain.errors import NodeDistrusted, OutboxUnusable
+from sealmarket.sqlite_file import open_durable
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 
 log = logging.getLogger(__name__)
@@ -113,15 +114,12 @@ class Outbox:
         self._session = _Session(folder)
         self._folder = folder
         path = ":memory:" if folder is None else str(folder / f"{self._name}.sqlite")
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-        weakref.finalize(self, self._db.close)
-        self._db.row_factory = sqlite3.Row
         try:
-            for pragma in ("journal_mode = WAL", "synchronous = FULL"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._db.executescript(_SCHEMA)
+            self._db = open_durable(path, _SCHEMA, busy_seconds=30)
         except sqlite3.DatabaseError as error:
             raise OutboxUnusable(path, str(error)) from error
+        self._db.row_factory = sqlite3.Row
+        weakref.finalize(self, self._db.close)
 
     def bind(self, genesis: str, *, development: bool) -> None:
         """Hold the journal to one chain, by its first block. A development chain that began anew empties it.

@@ -13,17 +13,14 @@ job, and an enclave does not outlive its host: a job found there at start is los
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from sealmarket.chain.follow import Cursor
 from sealmarket.protocol.wire import PostedResult
+from sealmarket.sqlite_file import SqliteFile
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
@@ -70,33 +67,12 @@ class JobEntry:
     changed: float
 
 
-class Journal:
+class Journal(SqliteFile):
     """A SQLite file. Threads may share it; every write is on disk when it returns."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-        except BaseException:
-            self._db.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        super().__init__(path, _SCHEMA)
 
     # --- the chain as far as it was read ------------------------------------------------------------------------
 
