@@ -5,6 +5,8 @@ pragma solidity ^0.8.27;
 struct Seal {
     /// BLAKE3 Merkle root over the ciphertext chunks.
     bytes32 contentRoot;
+    /// Version for which the content was sealed. A later version with other shares or terms may name it again.
+    uint32 contentVersion;
     /// Root over the sealed key shares and their commitments.
     bytes32 shareRoot;
     /// Digest of the signed policy document: evidence rules, terms, output rules.
@@ -35,8 +37,8 @@ struct Terms {
     bytes32 allowRoot;
     /// Merkle root of the allowed consumers; 0 means anyone.
     bytes32 consumerRoot;
-    /// Whether a job may use a later committee epoch than the one the shares were recorded for.
-    bool followsCommittees;
+    /// Most seconds for which a job may hold a use before it ends or settles.
+    uint32 maxHold;
 }
 
 /// @notice One asset's part in a job, as it was fixed at match. EIP-712 type `AssetUse`.
@@ -45,7 +47,7 @@ struct AssetUse {
     address owner;
     uint32 version;
     uint32 termsVersion;
-    /// keccak256(abi.encode(contentRoot, shareRoot, policyHash)).
+    /// keccak256(abi.encode(contentRoot, contentVersion, shareRoot, policyHash)).
     bytes32 sealHash;
     uint128 price;
     /// Micro-epsilon that the job may spend on this asset.
@@ -70,7 +72,7 @@ struct Reservation {
     uint88 price;
     uint8 minGrade;
     uint32 epoch;
-    bool followsCommittees;
+    uint32 maxHold;
 }
 
 /// @notice The whole recorded state of one asset version, for readers.
@@ -80,6 +82,10 @@ struct VersionState {
     uint32 epoch;
     uint32 termsVersion;
     bool revoked;
+    /// No new match until the owner lifts it: an enclave signed that this version does not open or does not read.
+    bool suspended;
+    /// Terms version since which a job that is not yet accepted may stand: the last change of a root or purpose.
+    uint32 strictVersion;
     /// By jobs that were accepted, and by those that may still be.
     uint32 usesTaken;
     /// Micro-epsilon, of the same jobs.

@@ -11,25 +11,19 @@ struct Members {
     address[] signers;
     /// keccak256(abi.encodePacked(hpkeKeyHashes)), in the order of the signers.
     bytes32 keysDigest;
+    /// Bit i: member i was removed.
+    uint16 removed;
 }
 
-/// @notice One committee, in one slot.
+/// @notice One committee.
 struct Epoch {
-    /// keccak256(abi.encode(signers, keysDigest)), truncated to its low 184 bits.
-    uint184 membersHash;
+    /// keccak256(abi.encode(signers, keysDigest, removed)).
+    bytes32 membersHash;
     /// First second at which its signatures count.
     uint40 activeAt;
     uint8 members;
     uint8 threshold;
-    /// Bit i: member i was proven to have signed two different decisions.
-    uint16 removed;
-}
-
-/// @notice What the market keeps of an epoch that its jobs use: who may sign, without asking again.
-struct Quorum {
-    /// As in Epoch; never 0 once kept.
-    uint184 membersHash;
-    /// As in Epoch; the committee contract updates it when it changes.
+    /// Bit i: member i was proven to have signed what excludes something else that it signed.
     uint16 removed;
 }
 
@@ -44,6 +38,22 @@ struct NodeSignature {
 /// @notice A decision with one node's signature, as evidence of equivocation.
 struct SignedDecision {
     Decision decision;
+    bytes32 r;
+    bytes32 vs;
+}
+
+/// @notice A node's promise that it has not released its shares for a job and never will, with its signature.
+struct SignedStop {
+    bytes32 jobId;
+    bytes32 evidenceHash;
+    uint256 reasons;
+    bytes32 r;
+    bytes32 vs;
+}
+
+/// @notice What a node signed when it released its shares: libraries/Releases.sol has the hashes.
+struct SignedRelease {
+    bytes32 sentHash;
     bytes32 r;
     bytes32 vs;
 }

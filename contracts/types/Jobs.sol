@@ -61,20 +61,27 @@ enum Fault {
     WorkloadFailed,
     ProviderSilent,
     ResultWithheld,
-    Withdrawn
+    Withdrawn,
+    WorkloadTimedOut,
+    ValidatorTimedOut,
+    SharesMissing
 }
 
 /// @notice The whole specification of a job. EIP-712 type `JobSpec`; its digest is the job id.
 struct JobSpec {
     /// hashStruct of the request; also the key of the job's slot.
     bytes32 requestHash;
+    uint8 kind;
+    bytes32 extensionHash;
     address consumer;
     address payer;
     address provider;
     address token;
     bytes32 workloadDigest;
     bytes32 parametersDigest;
-    bytes32 resultKeyHash;
+    bytes32 resultKeysHash;
+    /// What the provider promised in its order.
+    bytes32 capabilityHash;
     uint32 purpose;
     uint8 tee;
     /// The highest of what the request and the assets' terms demand.
@@ -85,6 +92,14 @@ struct JobSpec {
     uint128 unitPrice;
     uint32 maxUnits;
     uint128 penalty;
+    /// What the payer set aside for holding other parties' money and rights; burned when its side gives up the job.
+    uint128 holdFee;
+    uint128 timeoutFee;
+    uint128 timeoutLimit;
+    uint32 runSeconds;
+    uint32 readSeconds;
+    uint32 validateSeconds;
+    uint64 decodedBytes;
     uint64 matchedAt;
     uint32 quoteWindow;
     uint32 decideWindow;
@@ -115,6 +130,9 @@ struct Bargain {
     uint128 unitPrice;
     uint32 maxUnits;
     uint128 penalty;
+    uint128 holdFee;
+    uint128 timeoutFee;
+    uint128 timeoutLimit;
     uint32 settleWindow;
     uint32 challengeWindow;
     AssetClaim[] claims;
@@ -168,9 +186,10 @@ struct SettledResult {
 
 /// @notice What the enclave signed when it could not finish.
 struct FailureReport {
-    /// 1: an input (shares that do not join, garbage under a valid root); 2: the workload.
+    /// 1: an input, before the workload started (shares that do not join, garbage under a valid root, reading beyond
+    /// its limit); 2: the workload; 3: the workload's time was used up; 4: an owner's validator did not finish.
     uint8 cause;
-    /// Which asset failed, when the cause is 1.
+    /// Which asset, when the cause is 1 or 4.
     uint8 assetIndex;
     uint32 units;
     bytes32 receiptHash;
@@ -186,6 +205,8 @@ struct Payout {
     uint128 stakeReturned;
     /// Stays in the market for good; no call can move it.
     uint128 burned;
-    /// Bit i: the owner of asset i was credited its price in this transaction.
+    /// To the owners in `ownersPaid` together.
+    uint128 ownersTotal;
+    /// Bit i: the owner of asset i was credited in this transaction: its price, or its part of `ownersTotal`.
     uint16 ownersPaid;
 }

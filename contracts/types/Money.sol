@@ -40,6 +40,23 @@ struct Unbonding {
     uint40 readyAt;
 }
 
+/// @notice Where a job's ordinary course was interrupted after acceptance. All zero for every other job.
+struct Interruption {
+    /// Who gets what is left of `unspent`.
+    address provider;
+    /// Last second at which a release may be posted; 0 unless the enclave reported missing shares.
+    uint40 sharesDeadline;
+    /// Bit i: the release of node i stands on chain.
+    uint16 posted;
+    /// Bit i: the enclave complained about node i.
+    uint16 excluded;
+    /// A quorum promised not to release.
+    bool stopped;
+    address token;
+    /// Of what the provider set aside for the nodes that post.
+    uint88 unspent;
+}
+
 /// @notice Windows of a job in seconds.
 struct Windows {
     uint32 quote;

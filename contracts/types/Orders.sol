@@ -15,6 +15,10 @@ struct AssetLimit {
 
 /// @notice A consumer's request for one job. EIP-712 type `Request`; signed by consumer and, if another, payer.
 struct Request {
+    /// Kind of job: 1 batch. The market makes a job of a request and an order of the same kind.
+    uint8 kind;
+    /// Hash of what the kind adds to the request; 0 for a batch job.
+    bytes32 extensionHash;
     address consumer;
     /// Who funds the escrow and gets back what is unspent; signs the same digest if not the consumer.
     address payer;
@@ -22,30 +26,45 @@ struct Request {
     bytes32 workloadDigest;
     /// Salted digest of the parameters.
     bytes32 parametersDigest;
-    /// Hash of the HPKE key to which the result is sealed.
-    bytes32 resultKeyHash;
+    /// keccak256 of the hashes, one behind the other, of the 1 to 8 HPKE keys to which the result is sealed.
+    bytes32 resultKeysHash;
     /// Purpose bits, a signed promise; never 0.
     uint32 purpose;
     uint8 tee;
     uint8 minGrade;
     /// Allowed providers: 0 anyone, else a Merkle root.
     bytes32 providers;
+    /// Accepted capability documents: 0 any, else a Merkle root over their hashes.
+    bytes32 capabilities;
     uint128 maxComputePrice;
     uint128 maxUnitPrice;
     uint32 maxUnits;
+    /// Least stake that the provider loses when it is at fault.
+    uint128 minPenalty;
+    /// Most that owners and provider together receive when a limit of time is used up.
+    uint128 timeoutLimit;
+    /// Seconds for importing and running the workload, for reading the inputs, for the owners' validators.
+    uint32 runSeconds;
+    uint32 readSeconds;
+    uint32 validateSeconds;
+    /// Bytes that the inputs take once decoded.
+    uint64 decodedBytes;
     /// Windows in seconds, each counted from the transition before it.
     uint32 quoteWindow;
     uint32 decideWindow;
     uint32 settleWindow;
     uint32 challengeWindow;
     uint64 expiry;
-    /// Its top 64 bits are the signer's order generation (0 until `cancelAllOrders`), the rest is free.
+    /// Bits 192 to 223 are the consumer's order generation (0 until `cancelAllOrders`); bits 224 to 255 the payer's,
+    /// or 0 if the consumer pays. The rest is free.
     uint256 salt;
     AssetLimit[] assets;
 }
 
 /// @notice A provider's standing offer of compute. EIP-712 type `ComputeOrder`.
 struct ComputeOrder {
+    /// Kind of job, as in the request.
+    uint8 kind;
     address provider;
     address token;
     uint8 tee;
@@ -53,13 +72,29 @@ struct ComputeOrder {
     /// Flat price of a job, and price of one metered unit.
     uint128 price;
     uint128 unitPrice;
-    /// Stake that is burned when the provider is at fault; locked beside the owners' prices.
+    /// Stake that is lost when the provider is at fault; locked beside the owners' prices.
     uint128 penalty;
+    /// Most stake that one job may lock: penalty and owners' prices together.
+    uint128 maxStake;
+    /// What the provider is paid when a workload's or a validator's time is used up.
+    uint128 timeoutFee;
+    /// Shortest windows, and the longest time that one job may hold the stake, in seconds.
+    uint32 minQuoteWindow;
+    uint32 minSettleWindow;
+    uint32 maxHold;
+    /// Most that a request may ask for.
+    uint32 maxRunSeconds;
+    uint32 maxReadSeconds;
+    uint32 maxValidateSeconds;
+    uint64 maxDecodedBytes;
+    /// Hash of the capability document: what the provider promises of platform and enclave. 0: TEE and grade alone.
+    bytes32 capabilityHash;
     /// Most jobs under this order.
     uint32 volume;
     uint64 expiry;
     /// Allowed consumers: 0 anyone, else a Merkle root.
     bytes32 consumers;
+    /// Bits 192 to 223 are the signer's order generation; bits 224 to 255 are 0; the rest is free.
     uint256 salt;
 }
 
@@ -67,6 +102,7 @@ struct ComputeOrder {
 struct AssetOrder {
     bytes32 assetId;
     uint32 version;
+    /// At most the price of the terms in force.
     uint128 price;
     /// Most jobs under this order; type(uint32).max means bounded by the terms' uses alone.
     uint32 volume;
@@ -98,5 +134,7 @@ struct Match {
     bytes32[] providerProof;
     /// Consumer in `compute.consumers`.
     bytes32[] consumerProof;
+    /// `compute.capabilityHash` in `request.capabilities`.
+    bytes32[] capabilityProof;
     AssetOffer[] offers;
 }
