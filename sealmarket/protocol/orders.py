@@ -8,10 +8,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import ClassVar
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Uint, Wei
+from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Uint, Uint64, Wei
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.hashing import keccak, words
-from sealmarket_enclave.protocol.numbers import U32, AssetId, Grade, JobId, Seconds, Tee, Timestamp
+from sealmarket_enclave.protocol.numbers import U32, AssetId, Grade, JobId, Kind, Seconds, Tee, Timestamp
 
 _ASSET_DOMAIN = keccak(b"sealmarket/asset/1")
 
@@ -31,29 +31,45 @@ class AssetLimit(TypedShape, frozen=True, kw_only=True):
 
 
 class Request(TypedShape, frozen=True, kw_only=True):
-    """A consumer asks for one job. It is consumed by that job."""
+    """A consumer asks for one job. It is consumed by that job.
+
+    ``capabilities`` is a Merkle root over the hashes of accepted capability documents (0: any). ``min_penalty`` is the
+    least that a provider at fault loses, ``timeout_limit`` the most that owners and provider together get when a limit
+    of time is used up. The seconds are for running the workload, reading the inputs and the owners' validators.
+    """
 
     EIP712: ClassVar[str] = (
-        "Request(address consumer,address payer,address token,bytes32 workloadDigest,bytes32 parametersDigest,"
-        "bytes32 resultKeyHash,uint32 purpose,uint8 tee,uint8 minGrade,bytes32 providers,uint128 maxComputePrice,"
-        "uint128 maxUnitPrice,uint32 maxUnits,uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,"
-        "uint32 challengeWindow,uint64 expiry,uint256 salt,AssetLimit[] assets)"
+        "Request(uint8 kind,bytes32 extensionHash,address consumer,address payer,address token,bytes32 workloadDigest,"
+        "bytes32 parametersDigest,bytes32 resultKeysHash,uint32 purpose,uint8 tee,uint8 minGrade,bytes32 providers,"
+        "bytes32 capabilities,uint128 maxComputePrice,uint128 maxUnitPrice,uint32 maxUnits,uint128 minPenalty,"
+        "uint128 timeoutLimit,uint32 runSeconds,uint32 readSeconds,uint32 validateSeconds,uint64 decodedBytes,"
+        "uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,uint32 challengeWindow,uint64 expiry,uint256 salt,"
+        "AssetLimit[] assets)"
     )
     PARTS: ClassVar[tuple[type[TypedShape], ...]] = (AssetLimit,)
 
+    kind: Kind
+    extension_hash: Bytes32
     consumer: Address
     payer: Address
     token: Address
     workload_digest: Bytes32
     parameters_digest: Bytes32
-    result_key_hash: Bytes32
+    result_keys_hash: Bytes32
     purpose: U32
     tee: Tee
     min_grade: Grade
     providers: Bytes32
+    capabilities: Bytes32
     max_compute_price: Wei
     max_unit_price: Wei
     max_units: U32
+    min_penalty: Wei
+    timeout_limit: Wei
+    run_seconds: Seconds
+    read_seconds: Seconds
+    validate_seconds: Seconds
+    decoded_bytes: Uint64
     quote_window: Seconds
     decide_window: Seconds
     settle_window: Seconds
@@ -64,13 +80,21 @@ class Request(TypedShape, frozen=True, kw_only=True):
 
 
 class ComputeOrder(TypedShape, frozen=True, kw_only=True):
-    """A provider offers to run up to ``volume`` jobs, each at ``price`` plus ``unit_price`` for every unit used."""
+    """A provider offers to run up to ``volume`` jobs, each at ``price`` plus ``unit_price`` for every unit used.
+
+    One job locks at most ``max_stake`` for at most ``max_hold`` seconds, and asks for no more seconds and decoded bytes
+    than the order allows. A job whose time is used up pays ``timeout_fee``. ``capability_hash`` names the provider's
+    capability document (0: TEE and grade alone).
+    """
 
     EIP712: ClassVar[str] = (
-        "ComputeOrder(address provider,address token,uint8 tee,uint8 grade,uint128 price,uint128 unitPrice,"
-        "uint128 penalty,uint32 volume,uint64 expiry,bytes32 consumers,uint256 salt)"
+        "ComputeOrder(uint8 kind,address provider,address token,uint8 tee,uint8 grade,uint128 price,uint128 unitPrice,"
+        "uint128 penalty,uint128 maxStake,uint128 timeoutFee,uint32 minQuoteWindow,uint32 minSettleWindow,"
+        "uint32 maxHold,uint32 maxRunSeconds,uint32 maxReadSeconds,uint32 maxValidateSeconds,uint64 maxDecodedBytes,"
+        "bytes32 capabilityHash,uint32 volume,uint64 expiry,bytes32 consumers,uint256 salt)"
     )
 
+    kind: Kind
     provider: Address
     token: Address
     tee: Tee
@@ -78,6 +102,16 @@ class ComputeOrder(TypedShape, frozen=True, kw_only=True):
     price: Wei
     unit_price: Wei
     penalty: Wei
+    max_stake: Wei
+    timeout_fee: Wei
+    min_quote_window: Seconds
+    min_settle_window: Seconds
+    max_hold: Seconds
+    max_run_seconds: Seconds
+    max_read_seconds: Seconds
+    max_validate_seconds: Seconds
+    max_decoded_bytes: Uint64
+    capability_hash: Bytes32
     volume: U32
     expiry: Timestamp
     consumers: Bytes32

@@ -28,7 +28,10 @@ class Status(IntEnum):
 
 
 class Transition(NamedTuple):
-    """``step`` is the contract's function. ``fault`` is the name of the ending, empty while a job goes on."""
+    """``step`` is the contract's function. ``fault`` is the name of the ending, empty while a job goes on.
+
+    A step that leaves an accepted job accepted records something about it: an interruption, or a node's release.
+    """
 
     before: Status
     step: str
@@ -37,6 +40,8 @@ class Transition(NamedTuple):
 
 
 REFUSALS = ("PlatformRefused", "RequestRefused", "TermsRefused", "InputRefused", "EvidenceWithheld")
+FAILURES = ("InputFailed", "WorkloadFailed", "WorkloadTimedOut", "ValidatorTimedOut")
+INTERRUPTED = ((Status.STOPPED, "StoppedBeforeRelease"), (Status.EXPIRED, "SharesMissing"))
 
 TRANSITIONS = frozenset(
     {
@@ -49,10 +54,11 @@ TRANSITIONS = frozenset(
         *(Transition(Status.QUOTED, "decide", Status.REFUSED, refusal) for refusal in REFUSALS),
         Transition(Status.QUOTED, "close", Status.EXPIRED, "CommitteeSilent"),
         Transition(Status.ACCEPTED, "settle", Status.MATURED, "None"),
-        Transition(Status.ACCEPTED, "stop", Status.STOPPED, "StoppedBeforeRelease"),
-        Transition(Status.ACCEPTED, "fail", Status.FAILED, "InputFailed"),
-        Transition(Status.ACCEPTED, "fail", Status.FAILED, "WorkloadFailed"),
+        *(Transition(Status.ACCEPTED, step, Status.ACCEPTED) for step in ("stop", "reportMissing", "postRelease")),
+        *(Transition(Status.ACCEPTED, "fail", Status.FAILED, failure) for failure in FAILURES),
+        *(Transition(Status.ACCEPTED, step, *ending) for step in ("close", "endInterrupted") for ending in INTERRUPTED),
         Transition(Status.ACCEPTED, "close", Status.EXPIRED, "ProviderSilent"),
+        Transition(Status.SETTLED, "settle", Status.MATURED, "None"),
         Transition(Status.SETTLED, "acknowledge", Status.MATURED, "None"),
         Transition(Status.SETTLED, "mature", Status.MATURED, "None"),
         Transition(Status.SETTLED, "challenge", Status.CHALLENGED),

@@ -145,7 +145,7 @@ def member_differences(
 
 def terms_differences(chain: Terms, policy: Terms) -> Iterator[Difference]:
     """Rule 7. Price and roots are free: what a root on chain admits must also be in the policy's own set."""
-    for field in ("expiry", "max_uses", "budget", "per_job_cap"):
+    for field in ("expiry", "max_uses", "budget", "per_job_cap", "max_hold"):
         most, found = int(getattr(policy, field)), int(getattr(chain, field))
         if found > most:
             yield Difference(Document.TERMS, field, f"at most {most}", str(found))
@@ -154,8 +154,6 @@ def terms_differences(chain: Terms, policy: Terms) -> Iterator[Difference]:
     if chain.min_grade < policy.min_grade:
         yield Difference(Document.TERMS, "min_grade", f"{policy.min_grade.name} or better", chain.min_grade.name)
     yield from _equal(Document.TERMS, "token", policy.token, chain.token)
-    if chain.follows_committees and not policy.follows_committees:
-        yield Difference(Document.TERMS, "follows_committees", "False", "True")
 
 
 def output_differences(uses: Sequence[AssetUse], rules: Sequence[OutputRules]) -> Iterator[Difference]:

@@ -101,6 +101,12 @@ class Wei(Uint):
         return f"{whole}.{rest:018d}".rstrip("0").rstrip(".")
 
 
+class Uint64(Uint):
+    """A count that contracts hold in 64 bits: bytes, for one."""
+
+    bits = 64
+
+
 class MicroEpsilon(Uint):
     """Privacy loss in millionths of epsilon."""
 

@@ -10,10 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Bytes64, MicroEpsilon, Shape, Wei
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Bytes64, MicroEpsilon, Shape, Uint64, Wei
 from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak, sha256, words
-from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, FailureCause, Grade, JobId, Seconds, Tee, Timestamp
+from sealmarket_enclave.protocol.numbers import (
+    U8,
+    U16,
+    U32,
+    AssetId,
+    FailureCause,
+    Grade,
+    JobId,
+    Kind,
+    Seconds,
+    Tee,
+    Timestamp,
+)
 from sealmarket_enclave.protocol.terms import Seal
 
 _REPORT_DATA_DOMAIN = keccak(b"sealmarket/report-data/1")
@@ -42,6 +55,9 @@ class AssetUse(TypedShape, frozen=True, kw_only=True):
 MAX_ASSETS = 16
 """Most assets of one job. The market refuses more: the gas of a job's end grows with them."""
 
+MAX_RESULT_KEYS = 8
+"""Most HPKE keys to which one result is sealed."""
+
 
 class Parameters(Shape, frozen=True, kw_only=True):
     """A job's parameters with the salt of their digest. The host sees them: what is secret goes in as an asset."""
@@ -51,25 +67,34 @@ class Parameters(Shape, frozen=True, kw_only=True):
 
 
 class JobSpec(TypedShape, frozen=True, kw_only=True):
-    """Everything that a job is. One attempt per job."""
+    """Everything that a job is. One attempt per job.
+
+    ``run_seconds``, ``read_seconds`` and ``validate_seconds`` bound the workload, the reading of the inputs and the
+    owners' validators; ``decoded_bytes`` bounds the inputs once decoded. ``capability_hash`` is what the provider
+    promised (0: TEE and grade alone). ``hold_fee`` is burned when the consumer's side gives up the job.
+    """
 
     EIP712: ClassVar[str] = (
-        "JobSpec(bytes32 requestHash,address consumer,address payer,address provider,address token,"
-        "bytes32 workloadDigest,bytes32 parametersDigest,bytes32 resultKeyHash,uint32 purpose,uint8 tee,"
-        "uint8 minGrade,uint32 epoch,uint128 computePrice,uint128 unitPrice,uint32 maxUnits,uint128 penalty,"
-        "uint64 matchedAt,uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,uint32 challengeWindow,"
-        "AssetUse[] assets)"
+        "JobSpec(bytes32 requestHash,uint8 kind,bytes32 extensionHash,address consumer,address payer,"
+        "address provider,address token,bytes32 workloadDigest,bytes32 parametersDigest,bytes32 resultKeysHash,"
+        "bytes32 capabilityHash,uint32 purpose,uint8 tee,uint8 minGrade,uint32 epoch,uint128 computePrice,"
+        "uint128 unitPrice,uint32 maxUnits,uint128 penalty,uint128 holdFee,uint128 timeoutFee,uint128 timeoutLimit,"
+        "uint32 runSeconds,uint32 readSeconds,uint32 validateSeconds,uint64 decodedBytes,uint64 matchedAt,"
+        "uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,uint32 challengeWindow,AssetUse[] assets)"
     )
     PARTS: ClassVar[tuple[type[TypedShape], ...]] = (AssetUse,)
 
     request_hash: Bytes32
+    kind: Kind
+    extension_hash: Bytes32
     consumer: Address
     payer: Address
     provider: Address
     token: Address
     workload_digest: Bytes32
     parameters_digest: Bytes32
-    result_key_hash: Bytes32
+    result_keys_hash: Bytes32
+    capability_hash: Bytes32
     purpose: U32
     tee: Tee
     min_grade: Grade
@@ -78,6 +103,13 @@ class JobSpec(TypedShape, frozen=True, kw_only=True):
     unit_price: Wei
     max_units: U32
     penalty: Wei
+    hold_fee: Wei
+    timeout_fee: Wei
+    timeout_limit: Wei
+    run_seconds: Seconds
+    read_seconds: Seconds
+    validate_seconds: Seconds
+    decoded_bytes: Uint64
     matched_at: Timestamp
     quote_window: Seconds
     decide_window: Seconds
@@ -114,6 +146,16 @@ class Failure(TypedShape, frozen=True, kw_only=True):
     receipt_hash: Bytes32
 
 
+class SharesMissing(TypedShape, frozen=True, kw_only=True):
+    """What the enclave signs when it has joined no key. Bit i of ``excluded``: node i sent false shares."""
+
+    EIP712: ClassVar[str] = "SharesMissing(bytes32 jobId,bytes32 evidenceHash,uint16 excluded)"
+
+    job_id: JobId
+    evidence_hash: Bytes32
+    excluded: U16
+
+
 def report_data(job_id: JobId, signer: Address, enclave_key_hash: Bytes32, block_hash: Bytes32) -> Bytes64:
     """The 64 bytes that evidence carries, the same for SGX, TDX, SNP and CCA: a hash, then 32 zero bytes.
 
@@ -131,6 +173,17 @@ def evidence_hash(quote: bytes, signer: Address, enclave_key_hash: Bytes32, bloc
 def enclave_key_hash(hpke_public_key: bytes) -> Bytes32:
     """How contracts and decisions name an HPKE public key (raw X-Wing-style bytes)."""
     return keccak(hpke_public_key)
+
+
+def result_keys_hash(keys: Sequence[bytes]) -> Bytes32:
+    """How a job names the HPKE public keys to which its result is sealed: their hashes, one behind the other, hashed.
+
+    Raises:
+        MalformedDocument: no key, or more than ``MAX_RESULT_KEYS``.
+    """
+    if not 1 <= len(keys) <= MAX_RESULT_KEYS:
+        raise MalformedDocument(f"a job has 1 to {MAX_RESULT_KEYS} result keys, found {len(keys)}")
+    return keccak(b"".join(enclave_key_hash(key) for key in keys))
 
 
 def parameters_digest(salt: Bytes32, canonical_parameters: bytes) -> Bytes32:

@@ -11,7 +11,9 @@ from sealmarket_enclave.protocol.codec import Bytes32
 
 U8 = Annotated[int, Meta(ge=0, le=0xFF)]
 Positive8 = Annotated[int, Meta(ge=1, le=0xFF)]
+U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
 U32 = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
+Positive32 = Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
 Timestamp = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
 """Seconds since 1970 UTC, as blocks count them."""
 Seconds = U32
@@ -60,8 +62,20 @@ class Grade(Named):
     HARDWARE = 2
 
 
+class Kind(Named):
+    """The kind of a job. What a kind adds to request and order is behind hashes. Numbers are on chain."""
+
+    BATCH = 1
+
+
 class FailureCause(IntEnum):
-    """What the enclave says went wrong after acceptance."""
+    """What the enclave says went wrong after acceptance.
+
+    An input, before the workload started; the workload; the workload's time was used up; an owner's validator did not
+    finish.
+    """
 
     INPUT = 1
     WORKLOAD = 2
+    WORKLOAD_TIME = 3
+    VALIDATOR = 4

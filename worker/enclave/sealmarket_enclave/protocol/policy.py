@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from sealmarket_enclave.protocol.codec import Bytes32, Shape
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS
 from sealmarket_enclave.protocol.numbers import U32, AssetId, Positive8
 from sealmarket_enclave.protocol.terms import Terms
 
@@ -49,7 +50,11 @@ class CommitteeRef(Shape, frozen=True, kw_only=True):
 
 
 class PolicyDocument(Shape, frozen=True, kw_only=True):
-    """Everything that an owner demands for one version of an asset."""
+    """Everything that an owner demands for one version of an asset.
+
+    ``result_keys`` are the Keccak-256 hashes of HPKE keys of the owner that must be among a job's result keys.
+    ``notice_key`` is the HPKE public key to which notices for the owner are sealed.
+    """
 
     version: Literal["sealmarket/policy/1"] = "sealmarket/policy/1"
     asset_id: AssetId
@@ -61,6 +66,8 @@ class PolicyDocument(Shape, frozen=True, kw_only=True):
     output: OutputRules
     dealing: CommitteeRef
     data_card: Bytes32
+    result_keys: Annotated[tuple[Bytes32, ...], Meta(max_length=MAX_RESULT_KEYS)] = ()
+    notice_key: HexBytes | None = None
 
     def digest(self) -> Bytes32:
         """``policyHash``: Keccak-256 over the canonical document."""
