@@ -118,7 +118,7 @@ class Backend:
         """What no host could fetch if this request were matched now, a sentence for each."""
         wanted = (
             ("parameters", self.orders.has_parameters(request.struct_hash())),
-            ("result key", self.blobs.has(Kind.DOCUMENTS, request.result_key_hash)),
+            ("result key", self.blobs.has(Kind.DOCUMENTS, request.result_keys_hash)),
             ("workload", self.blobs.has(Kind.WORKLOADS, request.workload_digest)),
         )
         return tuple(f"the store lacks its {what}: upload it" for what, there in wanted if not there)

@@ -12,6 +12,7 @@ import re
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS
 
 _NAME = re.compile(rb"0x([0-9a-f]{64})(?![0-9a-f])")
 _TEXTS = (
@@ -47,10 +48,18 @@ def _named(database: Database, blobs: Blobs) -> set[bytes]:
             found |= _names(row[0])
     unread = list(found)
     while unread:
-        fresh = _names(_document(blobs, unread.pop())) - found
+        read = _document(blobs, unread.pop())
+        fresh = (_names(read) | _key_names(read)) - found
         found |= fresh
         unread.extend(fresh)
     return found
+
+
+def _key_names(document: bytes) -> set[bytes]:
+    """What the list of a job's result keys names; of another document of such a length, words that name nothing."""
+    if len(document) > MAX_RESULT_KEYS * Bytes32.length or len(document) % Bytes32.length:
+        return set()
+    return {document[at : at + Bytes32.length] for at in range(0, len(document), Bytes32.length)}
 
 
 def _document(blobs: Blobs, name: bytes) -> bytes:

@@ -28,7 +28,7 @@ from sealmarket.chain.errors import (
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.fees import FeeLimits
 from sealmarket.chain.interface import ChainReader, ViewReader
-from sealmarket.chain.model import Account, AssetState, Block, Enclave, EventRef, Fault, JobSlot, Payout
+from sealmarket.chain.model import Account, AssetState, Block, Enclave, EventRef, Fault, Interruption, JobSlot, Payout
 from sealmarket.chain.outbox import per_user_folder
 from sealmarket.chain.sender import IN_MEMORY, Mined, Sender, Sending
 from sealmarket.chain.view import View
@@ -51,6 +51,7 @@ __all__ = [
     "Fault",
     "FeeAboveLimit",
     "FeeLimits",
+    "Interruption",
     "JobSlot",
     "Mined",
     "NodeDistrusted",

@@ -53,8 +53,8 @@ class Bargain(TypedShape, frozen=True, kw_only=True):
 
     EIP712: ClassVar[str] = (
         "Bargain(address consumer,address payer,address token,uint32 epoch,uint8 minGrade,uint128 computePrice,"
-        "uint128 unitPrice,uint32 maxUnits,uint128 penalty,uint32 settleWindow,uint32 challengeWindow,"
-        "AssetClaim[] claims)"
+        "uint128 unitPrice,uint32 maxUnits,uint128 penalty,uint128 holdFee,uint128 timeoutFee,uint128 timeoutLimit,"
+        "uint32 settleWindow,uint32 challengeWindow,AssetClaim[] claims)"
     )
     PARTS: ClassVar[tuple[type[TypedShape], ...]] = (AssetClaim,)
 
@@ -67,6 +67,9 @@ class Bargain(TypedShape, frozen=True, kw_only=True):
     unit_price: Wei
     max_units: U32
     penalty: Wei
+    hold_fee: Wei
+    timeout_fee: Wei
+    timeout_limit: Wei
     settle_window: Seconds
     challenge_window: Seconds
     claims: tuple[AssetClaim, ...]

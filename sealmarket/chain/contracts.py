@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from sealmarket.chain.bargain import Bargain, JobKey
 from sealmarket.chain.calls import Call, Contract, joined
@@ -22,13 +23,16 @@ from sealmarket.protocol.wire import (
 )
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.hashing import keccak, words
-from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
+from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement, SharesMissing
 from sealmarket_enclave.protocol.numbers import AssetId
+from sealmarket_enclave.protocol.release import Release, sent_by, sent_hash
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 Proof = tuple[Bytes32, ...]
 NO_ENCLAVE = Enclave(ZERO_HASH, ZERO_ADDRESS, ZERO_HASH)
-_MEMBERS_HASH_BITS = 184
+NONE_REMOVED: frozenset[int] = frozenset()
+BATCH_GAS = 1_500_000
+"""What one entry of a batch gets. The end of a job over 16 assets takes less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ class Match:
     offers: tuple[AssetOffer, ...]
     provider_proof: Proof = ()
     consumer_proof: Proof = ()
+    capability_proof: Proof = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +106,35 @@ class CommitteeContract(Contract):
         """Announce the next epoch. Committee owner only."""
         return self._call("announce", tuple(signers), tuple(hpke_key_hashes), threshold)
 
-    def remove_equivocator(self, committee: Committee, first: SignedDecision, second: SignedDecision) -> Call:
+    def remove_equivocator(
+        self,
+        committee: Committee,
+        first: SignedDecision,
+        second: SignedDecision,
+        *,
+        removed: frozenset[int] = NONE_REMOVED,
+    ) -> Call:
         """Remove a member by two decisions of its own that contradict each other."""
-        return self._call(
-            "removeEquivocator", committee.epoch, members_of(committee), first.index, *map(_evidence, (first, second))
-        )
+        members = members_of(committee, removed)
+        decisions = map(_evidence, (first, second))
+        return self._call("removeEquivocator", committee.epoch, members, first.index, *decisions)
+
+    def remove_for_broken_promise(
+        self, committee: Committee, stop: SignedStop, release: Release, *, removed: frozenset[int] = NONE_REMOVED
+    ) -> Call:
+        """Remove a member that promised not to release for a job, and released."""
+        members = members_of(committee, removed)
+        said = _Stop(stop.stop.job_id, stop.stop.evidence_hash, stop.stop.reasons, *compact(stop.signature))
+        did = _Release(sent_hash(sent_by(release.shares)), *compact(release.signature))
+        return self._call("removeForBrokenPromise", committee.epoch, members, stop.index, said, did)
 
 
 class MarketContract(Contract):
-    """Orders, jobs, and the ledger that they move."""
+    """Orders, jobs, and the ledger that they move.
+
+    Steps that take signatures of nodes name the committee and the places of its ``removed`` members, as the chain has
+    them (:meth:`View.removed_members`). Signatures of removed members are not sent.
+    """
 
     NAME = "Market"
 
@@ -132,6 +157,7 @@ class MarketContract(Contract):
                 "provider_signature": compute.signature,
                 "provider_proof": deal.provider_proof,
                 "consumer_proof": deal.consumer_proof,
+                "capability_proof": deal.capability_proof,
                 "offers": [_offer(offer) for offer in deal.offers],
             },
         )
@@ -141,7 +167,14 @@ class MarketContract(Contract):
         key, bargain = self._opening(spec)
         return self._call("quote", key, bargain.struct_hash(), evidence_hash, signature)
 
-    def decide(self, spec: JobSpec, decisions: Sequence[SignedDecision], committee: Committee) -> Call:
+    def decide(
+        self,
+        spec: JobSpec,
+        decisions: Sequence[SignedDecision],
+        committee: Committee,
+        *,
+        removed: frozenset[int] = NONE_REMOVED,
+    ) -> Call:
         """Carry out a quorum's decision. Of more signatures than the quorum takes, the first by place are sent.
 
         Raises:
@@ -150,18 +183,53 @@ class MarketContract(Contract):
         core = _common_core(decisions)
         accepts = core.outcome is Outcome.ACCEPTED
         needed = committee.threshold if accepts else committee.refusal_threshold
-        chosen = sorted({signed.index: signed for signed in decisions}.items())[:needed]
-        signatures = [_signature(index, signed.decision.detail, signed.signature) for index, signed in chosen]
-        return self._call("decide", *self._opening(spec), core, members_of(committee), signatures)
+        chosen = _chosen(decisions, removed, needed)
+        signatures = [_signature(signed.index, signed.decision.detail, signed.signature) for signed in chosen]
+        return self._call("decide", *self._opening(spec), core, members_of(committee, removed), signatures)
 
-    def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> Call:
-        """Stop an accepted job that enough nodes promise never to release for."""
+    def stop(
+        self,
+        spec: JobSpec,
+        enclave: Enclave,
+        stops: Sequence[SignedStop],
+        committee: Committee,
+        *,
+        removed: frozenset[int] = NONE_REMOVED,
+    ) -> Call:
+        """Record that enough nodes promise never to release for an accepted job."""
         reasons = {signed.stop.reasons for signed in stops}
         if len(reasons) != 1:
             raise AbiMismatch("Market.stop", f"the promises name {len(reasons)} sets of reasons, expected one")
-        chosen = sorted({signed.index: signed for signed in stops}.items())[: committee.refusal_threshold]
-        signatures = [_signature(index, ZERO_HASH, signed.signature) for index, signed in chosen]
-        return self._call("stop", *self._opening(spec), enclave, reasons.pop(), members_of(committee), signatures)
+        chosen = _chosen(stops, removed, committee.refusal_threshold)
+        signatures = [_signature(signed.index, ZERO_HASH, signed.signature) for signed in chosen]
+        members = members_of(committee, removed)
+        return self._call("stop", *self._opening(spec), enclave, reasons.pop(), members, signatures)
+
+    def report_missing(self, spec: JobSpec, enclave: Enclave, missing: SharesMissing, signature: bytes) -> Call:
+        """Post the enclave's statement that it has joined no key. Sets the provider's money aside for the nodes."""
+        return self._call("reportMissing", *self._opening(spec), enclave, missing.excluded, signature)
+
+    def post_release(
+        self,
+        spec: JobSpec,
+        enclave: Enclave,
+        release: Release,
+        committee: Committee,
+        *,
+        removed: frozenset[int] = NONE_REMOVED,
+    ) -> Call:
+        """Post a node's signed release with its ciphertexts, after shares were reported missing. Anyone."""
+        sealed = tuple(share.sealed for share in release.shares)
+        members, signature = members_of(committee, removed), compact(release.signature)
+        return self._call("postRelease", *self._opening(spec), enclave, members, release.index, sealed, *signature)
+
+    def end_interrupted(self, spec: JobSpec, enclave: Enclave) -> Call:
+        """End a job that was stopped (provider), or whose shares are missing and were not posted in time (anyone)."""
+        return self._call("endInterrupted", *self._opening(spec), enclave)
+
+    def return_unspent(self, request_hash: Bytes32) -> Call:
+        """Give the provider what was set aside for nodes that did not post in time. Anyone."""
+        return self._call("returnUnspent", request_hash)
 
     def settle(
         self, spec: JobSpec, enclave: Enclave, settlement: Settlement, signature: bytes, acknowledgement: bytes = b""
@@ -203,6 +271,8 @@ class MarketContract(Contract):
         available: bool,
         answers: Sequence[SignedChallengeAnswer],
         committee: Committee,
+        *,
+        removed: frozenset[int] = NONE_REMOVED,
     ) -> Call:
         """Answer a challenge. Of the answers that say ``available``, as many as the quorum takes are sent, by place.
 
@@ -216,10 +286,9 @@ class MarketContract(Contract):
                 detail = f"the answer of member {given.index} is about {subject}, expected {expected}"
                 raise AbiMismatch("Market.answerChallenge", detail)
         needed = committee.threshold if available else committee.refusal_threshold
-        agreeing = {given.index: given for given in answers if given.answer.available is available}
-        chosen = sorted(agreeing.items())[:needed]
-        signatures = [_signature(index, ZERO_HASH, given.signature) for index, given in chosen]
-        members = members_of(committee)
+        chosen = _chosen([given for given in answers if given.answer.available is available], removed, needed)
+        signatures = [_signature(given.index, ZERO_HASH, given.signature) for given in chosen]
+        members = members_of(committee, removed)
         return self._call("answerChallenge", key, bargain, result, challenger, available, members, signatures)
 
     def close_challenge(self, spec: JobSpec, result: SettledResult, challenger: Address) -> Call:
@@ -228,6 +297,10 @@ class MarketContract(Contract):
 
     def _opening(self, spec: JobSpec) -> tuple[JobKey, Bargain]:
         return JobKey.of(spec, spec.job_id(self._chain_id, self.address)), Bargain.of(spec)
+
+    def lift_suspension(self, asset_id: AssetId, version: int) -> Call:
+        """Let a suspended version be matched again, for a quorum's fees, which are burned. Owner of the asset only."""
+        return self._call("liftSuspension", asset_id, version)
 
     # --- orders -----------------------------------------------------------------------------------------------
 
@@ -268,13 +341,15 @@ class MarketContract(Contract):
         """Move what has unbonded to the free balance."""
         return self._call("finishUnstake", token)
 
-    def claim_fees(self, committee: Committee, token: Address, index: int) -> Call:
+    def claim_fees(
+        self, committee: Committee, token: Address, index: int, *, removed: frozenset[int] = NONE_REMOVED
+    ) -> Call:
         """Credit one node with the fees of its used signatures."""
-        return self._call("claimFees", committee.epoch, token, members_of(committee), index)
+        return self._call("claimFees", committee.epoch, token, members_of(committee, removed), index)
 
-    def batch(self, calls: Sequence[Call]) -> Call:
-        """Several calls as one transaction; one that fails does not spoil the others."""
-        return self._call("batch", tuple(joined(calls)))
+    def batch(self, calls: Sequence[Call], gas_each: int = BATCH_GAS) -> Call:
+        """Several calls as one transaction; each gets ``gas_each`` and one that fails does not spoil the others."""
+        return self._call("batch", tuple(joined(calls)), gas_each)
 
     def set_paused(self, paused: bool) -> Call:
         """Stop or resume new matches. Guardian only."""
@@ -287,6 +362,7 @@ class Members:
 
     signers: tuple[Address, ...]
     keys_digest: Bytes32
+    removed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,23 +380,39 @@ class _Evidence:
     vs: Bytes32
 
 
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    job_id: Bytes32
+    evidence_hash: Bytes32
+    reasons: Uint
+    r: Bytes32
+    vs: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    sent_hash: Bytes32
+    r: Bytes32
+    vs: Bytes32
+
+
 def hpke_key_hash(public_key: bytes) -> Bytes32:
     """How the committee contract names a member's HPKE key."""
     return keccak(public_key)
 
 
-def members_of(committee: Committee) -> Members:
-    """The list of a committee's members as the contracts take it."""
+def members_of(committee: Committee, removed: frozenset[int] = NONE_REMOVED) -> Members:
+    """The list of a committee's members as the contracts take it. ``removed``: places, as the chain has them."""
+    signers = tuple(member.signer for member in committee.members)
     hashes = (hpke_key_hash(member.hpke_public_key) for member in committee.members)
-    return Members(tuple(member.signer for member in committee.members), keccak(b"".join(hashes)))
+    return Members(signers, keccak(b"".join(hashes)), sum(1 << place for place in removed))
 
 
-def members_hash(committee: Committee) -> Bytes32:
-    """What the chain stores of a committee: compare with :meth:`View.committee_hash`."""
-    members = members_of(committee)
-    signers = members.signers
-    encoded = words(64, members.keys_digest, len(signers), *signers)
-    return Bytes32((int.from_bytes(keccak(encoded)) % (1 << _MEMBERS_HASH_BITS)).to_bytes(32))
+def members_hash(committee: Committee, removed: frozenset[int] = NONE_REMOVED) -> Bytes32:
+    """What the chain stores of a committee, with :meth:`View.removed_members`: compare with its ``committee_hash``."""
+    members = members_of(committee, removed)
+    offset = 3 * 32  # of the signers, behind the three words that abi.encode puts first
+    return keccak(words(offset, members.keys_digest, members.removed, len(members.signers), *members.signers))
 
 
 def compact(signature: bytes) -> tuple[Bytes32, Bytes32]:
@@ -338,6 +430,20 @@ def _signature(index: int, detail: Bytes32, signature: bytes) -> _NodeSignature:
 
 def _evidence(signed: SignedDecision) -> _Evidence:
     return _Evidence(signed.decision, *compact(signed.signature))
+
+
+class _Placed(Protocol):
+    @property
+    def index(self) -> int: ...
+
+
+_T = TypeVar("_T", bound=_Placed)
+
+
+def _chosen(signed: Sequence[_T], removed: frozenset[int], needed: int) -> list[_T]:
+    """The first signatures by place, one of each member that was not removed."""
+    by_place = {one.index: one for one in signed if one.index not in removed}
+    return [one for _, one in sorted(by_place.items())][:needed]
 
 
 def core_of(decision: Decision) -> tuple[object, ...]:

@@ -22,12 +22,16 @@ from sealmarket.chain.events import (
     JobSettled,
     JobStopped,
     OtherEvent,
+    ReleasePosted,
+    SharesReportedMissing,
+    SuspensionLifted,
     TermsTightened,
     UnreadableLog,
     VersionPublished,
+    VersionSuspended,
     Withdrawn,
 )
-from sealmarket.chain.model import EventRef, Fault, Payout
+from sealmarket.chain.model import EventRef, Fault, Payout, places
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
@@ -79,11 +83,6 @@ def allow_root_of(found: ChainEvent) -> tuple[AssetId, int, int, Bytes32] | None
     return None
 
 
-def places(bits: int) -> tuple[int, ...]:
-    """The set bits of a bitmap."""
-    return tuple(place for place in range(256) if bits >> place & 1)
-
-
 def _published(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     seal, terms = abi.to_shape(Seal, f["seal"]), abi.to_shape(Terms, f["terms"])
     return VersionPublished(at, AssetId(f["asset_id"]), f["owner"], f["version"], seal, terms, f["location"])
@@ -96,6 +95,14 @@ def _tightened(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
 
 def _revoked(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     return AssetRevoked(at, AssetId(f["asset_id"]), f["version"])
+
+
+def _suspended(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return VersionSuspended(at, AssetId(f["asset_id"]), f["version"], JobId(f["job_id"]))
+
+
+def _lifted(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return SuspensionLifted(at, AssetId(f["asset_id"]), f["version"])
 
 
 def _matched(book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
@@ -119,6 +126,15 @@ def _decided(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
 
 def _stopped(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     return JobStopped(at, JobId(f["job_id"]), f["evidence_hash"], Uint(f["reasons"]), places(f["signers"]))
+
+
+def _missing(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    deadlines = f["shares_deadline"], f["settle_deadline"]
+    return SharesReportedMissing(at, JobId(f["job_id"]), places(f["excluded"]), *deadlines, Wei(f["set_aside"]))
+
+
+def _posted(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return ReleasePosted(at, JobId(f["job_id"]), f["index"], f["sealed"], f["r"], f["vs"])
 
 
 def _settled(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
@@ -146,6 +162,7 @@ def _ended(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
         paid=Wei(p["paid"]),
         stake_returned=Wei(p["stake_returned"]),
         burned=Wei(p["burned"]),
+        owners_total=Wei(p["owners_total"]),
         owners_paid=frozenset(places(p["owners_paid"])),
     )
     return JobEnded(at, JobId(f["job_id"]), Status(f["status"]), Fault(f["fault"]), f["evidence_hash"], payout)
@@ -176,10 +193,14 @@ _READERS: dict[str, Callable[[AddressBook, abi.Fields, EventRef], ChainEvent]] =
     "VersionPublished": _published,
     "TermsTightened": _tightened,
     "VersionRevoked": _revoked,
+    "VersionSuspended": _suspended,
+    "SuspensionLifted": _lifted,
     "JobMatched": _matched,
     "JobQuoted": _quoted,
     "JobDecided": _decided,
     "JobStopped": _stopped,
+    "SharesReportedMissing": _missing,
+    "ReleasePosted": _posted,
     "JobSettled": _settled,
     "JobFailed": _failed,
     "JobEnded": _ended,

@@ -45,6 +45,8 @@ _POLL_SECONDS = 0.2
 class Settings:
     """What a deployment fixes for good. Windows and delays are in seconds, fees in the token's smallest unit.
 
+    A settle window is at least the seconds that a request asks for, ``transfer_allowance`` and four times
+    ``finality_seconds``. ``hold_rate`` is the price of holding an amount for one second, in parts of 10**18.
     ``committee`` is epoch 1. Absent ``guardian`` and ``committee_owner`` are the deployer. ``tokens`` maps each
     admitted token (the zero address is the native coin) to the fee of one oracle signature.
     """
@@ -57,6 +59,9 @@ class Settings:
     unbonding_delay: int = 7 * 86_400
     committee_delay: int = 7 * 86_400
     request_fee_factor: int = 3
+    finality_seconds: int = 15 * 60
+    transfer_allowance: int = 5 * 60
+    hold_rate: int = 10**10
     tokens: dict[Address, Wei] = field(default_factory=lambda: {ZERO_ADDRESS: Wei(10**13)})
     guardian: Address | None = None
     committee_owner: Address | None = None
@@ -217,6 +222,9 @@ def _creation(name: str, addresses: list[Address], deployer: Address, settings: 
         "committee": committee,
         "unbonding_delay": settings.unbonding_delay,
         "request_fee_factor": settings.request_fee_factor,
+        "finality": settings.finality_seconds,
+        "transfer_allowance": settings.transfer_allowance,
+        "hold_rate": settings.hold_rate,
         "guardian": settings.guardian or deployer,
     }
     return contract.creation(
@@ -232,6 +240,9 @@ def _check_result(chain: Chain, settings: Settings) -> None:
         ("committee", members_hash(settings.committee), view.committee_hash(FIRST_EPOCH)),
         ("windows", settings.windows, view.minimum_windows()),
         ("request fee factor", settings.request_fee_factor, view.request_fee_factor()),
+        ("finality", settings.finality_seconds, view.finality()),
+        ("transfer allowance", settings.transfer_allowance, view.transfer_allowance()),
+        ("hold rate", settings.hold_rate, view.hold_rate()),
         *((f"fee of {token}", fee, view.signature_fee(token)) for token, fee in settings.tokens.items()),
     ]
     for what, expected, actual in found:

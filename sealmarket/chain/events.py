@@ -12,7 +12,7 @@ from typing import TypeAlias
 from sealmarket.chain.model import NO_PAYOUT, NOTHING, EventRef, Fault, Payout
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Uint, Wei
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -54,8 +54,29 @@ class AssetRevoked(_Event):
 
 
 @dataclass(frozen=True, slots=True)
+class VersionSuspended(_Event):
+    """An enclave signed, about this job, that a version does not open or does not read: no new match."""
+
+    asset_id: AssetId
+    version: int
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class SuspensionLifted(_Event):
+    """The owner paid for a suspended version to be matched again."""
+
+    asset_id: AssetId
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class JobMatched(_Event):
-    """A job exists, its escrow and stake are locked. ``compute_order`` is the hashStruct of the order it counts for."""
+    """A job exists, its escrow and stake are locked.
+
+    ``fees_held`` is set aside for the oracle's fees; the hold fee is in the specification. ``compute_order`` is the
+    hashStruct of the order that the job counts for.
+    """
 
     job_id: JobId
     spec: JobSpec
@@ -77,7 +98,7 @@ class JobDecided(_Event):
     """A quorum decided. ``outcome`` is what took effect: tightened terms turn an acceptance into a refusal.
 
     ``core`` is the common core that the signers share (its ``detail`` is zero), ``signers`` their places in the
-    committee.
+    committee. ``fees_returned`` includes the hold fee when the job is accepted.
     """
 
     job_id: JobId
@@ -90,12 +111,38 @@ class JobDecided(_Event):
 
 @dataclass(frozen=True, slots=True)
 class JobStopped(_Event):
-    """Enough nodes have promised never to release."""
+    """Enough nodes have promised never to release. The job is accepted until it is ended by that, or settled."""
 
     job_id: JobId
     evidence_hash: Bytes32
     reasons: Uint
     signers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SharesReportedMissing(_Event):
+    """The enclave has joined no key; ``excluded`` are the places of nodes that sent false shares.
+
+    Releases may be posted until ``shares_deadline``, and the job settled until ``settle_deadline`` (seconds). The
+    provider has ``set_aside`` fees for the nodes that post.
+    """
+
+    job_id: JobId
+    excluded: tuple[int, ...]
+    shares_deadline: int
+    settle_deadline: int
+    set_aside: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePosted(_Event):
+    """A node's release with its ciphertexts, one for each asset in the job's order; ``r, vs`` as in EIP-2098."""
+
+    job_id: JobId
+    index: int
+    sealed: tuple[HexBytes, ...]
+    r: Bytes32
+    vs: Bytes32
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +261,14 @@ ChainEvent: TypeAlias = (
     VersionPublished
     | TermsTightened
     | AssetRevoked
+    | VersionSuspended
+    | SuspensionLifted
     | JobMatched
     | JobQuoted
     | JobDecided
     | JobStopped
+    | SharesReportedMissing
+    | ReleasePosted
     | JobSettled
     | JobFailed
     | JobEnded

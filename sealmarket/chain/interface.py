@@ -27,6 +27,9 @@ class ViewReader(Protocol):
     def committee_hash(self, epoch: int) -> Bytes32:
         """What the committee contract stores of an epoch's members; zero for none."""
 
+    def removed_members(self, epoch: int) -> frozenset[int]:
+        """Places of the members that were removed from an epoch's committee."""
+
     def account(self, token: Address, holder: Address) -> Account:
         """A holder's balances in the market's ledger."""
 

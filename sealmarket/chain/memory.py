@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sealmarket.chain.comparison import genuine
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
@@ -24,22 +25,39 @@ from sealmarket.chain.events import (
     JobQuoted,
     JobSettled,
     JobStopped,
+    ReleasePosted,
+    SharesReportedMissing,
+    SuspensionLifted,
     TermsTightened,
     UnreadableLog,
     VersionPublished,
+    VersionSuspended,
 )
-from sealmarket.chain.model import Account, AssetState, Block, EventRef, Fault, JobSlot
+from sealmarket.chain.model import (
+    NOT_INTERRUPTED,
+    NOTHING,
+    Account,
+    AssetState,
+    Block,
+    EventRef,
+    Fault,
+    Interruption,
+    JobSlot,
+    places,
+)
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, MicroEpsilon, Uint, Wei
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
+from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement, SharesMissing
 from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, JobId
+from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 BLOCK_SECONDS = 1
 GENESIS_TIMESTAMP = 1_700_000_000
+_NO_COMMITTEE: tuple[Bytes32, frozenset[int]] = (ZERO_HASH, frozenset())
 
 
 @dataclass(slots=True)
@@ -47,7 +65,8 @@ class _State:
     jobs: dict[Bytes32, JobSlot] = field(default_factory=dict)
     specs: dict[JobId, JobSpec] = field(default_factory=dict)
     assets: dict[tuple[AssetId, int], AssetState] = field(default_factory=dict)
-    committees: dict[int, Bytes32] = field(default_factory=dict)
+    committees: dict[int, tuple[Bytes32, frozenset[int]]] = field(default_factory=dict)
+    interruptions: dict[Bytes32, Interruption] = field(default_factory=dict)
     accounts: dict[tuple[Address, Address], Account] = field(default_factory=dict)
 
 
@@ -85,7 +104,17 @@ class MemoryView:
     def committee_hash(self, epoch: int) -> Bytes32:
         """As :meth:`sealmarket.chain.view.View.committee_hash`."""
         self._chain.require(self._block)
-        return self._state.committees.get(epoch, ZERO_HASH)
+        return self._state.committees.get(epoch, _NO_COMMITTEE)[0]
+
+    def removed_members(self, epoch: int) -> frozenset[int]:
+        """As :meth:`sealmarket.chain.view.View.removed_members`."""
+        self._chain.require(self._block)
+        return self._state.committees.get(epoch, _NO_COMMITTEE)[1]
+
+    def interruption(self, request_hash: Bytes32) -> Interruption:
+        """As :meth:`sealmarket.chain.view.View.interruption`."""
+        self._chain.require(self._block)
+        return self._state.interruptions.get(request_hash, NOT_INTERRUPTED)
 
     def account(self, token: Address, holder: Address) -> Account:
         """As :meth:`sealmarket.chain.view.View.account`."""
@@ -226,6 +255,8 @@ class MemoryChain:
                 terms=terms,
                 terms_version=1,
                 revoked=False,
+                suspended=False,
+                strict_version=1,
                 uses_taken=0,
                 budget_taken=MicroEpsilon(0),
             )
@@ -239,6 +270,8 @@ class MemoryChain:
         def change(state: _State, at: EventRef) -> list[ChainEvent]:
             old = state.assets[asset_id, version]
             new = replace(old, terms=terms, terms_version=old.terms_version + 1)
+            if _strict(terms) != _strict(old.terms):
+                new = replace(new, strict_version=new.terms_version)
             state.assets[asset_id, version] = new
             return [TermsTightened(at, asset_id, version, new.terms_version, terms)]
 
@@ -252,6 +285,23 @@ class MemoryChain:
                 if key[0] == asset_id and version in (0, key[1]):
                     state.assets[key] = replace(old, revoked=True)
             return [AssetRevoked(at, asset_id, version)]
+
+        return self._mine(change)
+
+    def suspend(self, asset_id: AssetId, version: int, job_id: JobId) -> EventRef:
+        """An enclave says, about a job, that a version does not open or does not read."""
+        return self._set_suspended(asset_id, version, True, lambda at: VersionSuspended(at, asset_id, version, job_id))
+
+    def lift_suspension(self, asset_id: AssetId, version: int) -> EventRef:
+        """The owner pays for a suspended version to be matched again."""
+        return self._set_suspended(asset_id, version, False, lambda at: SuspensionLifted(at, asset_id, version))
+
+    def _set_suspended(
+        self, asset_id: AssetId, version: int, suspended: bool, event: Callable[[EventRef], ChainEvent]
+    ) -> EventRef:
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            state.assets[asset_id, version] = replace(state.assets[asset_id, version], suspended=suspended)
+            return [event(at)]
 
         return self._mine(change)
 
@@ -289,8 +339,44 @@ class MemoryChain:
         )
 
     def stop(self, job_id: JobId, evidence_hash: Bytes32, reasons: Uint, signers: tuple[int, ...] = (0, 1)) -> EventRef:
-        """Enough nodes promise never to release."""
-        return self._step(job_id, Status.STOPPED, lambda at: [JobStopped(at, job_id, evidence_hash, reasons, signers)])
+        """Enough nodes promise never to release. The job stays accepted; :meth:`end` ends it."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            self._interrupt(state, job_id, stopped=True)
+            return [JobStopped(at, job_id, evidence_hash, reasons, signers)]
+
+        return self._mine(change)
+
+    def report_missing(self, missing: SharesMissing, set_aside: Wei = NOTHING) -> EventRef:
+        """The enclave has joined no key. The first report moves the deadlines, a later one names more nodes."""
+        job_id = missing.job_id
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            spec, known = state.specs[job_id], state.interruptions
+            found = known.get(spec.request_hash, NOT_INTERRUPTED)
+            deadline = found.shares_deadline
+            if not deadline:
+                self._put(state, job_id, Status.ACCEPTED, spec.decide_window + spec.settle_window)
+                deadline = self._blocks[-1].timestamp + BLOCK_SECONDS + spec.decide_window
+            excluded = found.excluded | frozenset(places(missing.excluded))
+            unspent = Wei(found.unspent + set_aside)
+            self._interrupt(state, job_id, shares_deadline=deadline, excluded=excluded, unspent=unspent)
+            settle = state.jobs[spec.request_hash].deadline
+            return [SharesReportedMissing(at, job_id, places(missing.excluded), deadline, settle, set_aside)]
+
+        return self._mine(change)
+
+    def post_release(self, release: Release) -> EventRef:
+        """A node's release comes on chain."""
+        r, vs = Bytes32(release.signature[:32]), Bytes32(release.signature[32:64])
+        sealed = tuple(share.sealed for share in release.shares)
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            found = state.interruptions[state.specs[release.job_id].request_hash]
+            self._interrupt(state, release.job_id, posted=found.posted | {release.index})
+            return [ReleasePosted(at, release.job_id, release.index, sealed, r, vs)]
+
+        return self._mine(change)
 
     def settle(self, settlement: Settlement) -> EventRef:
         """The enclave's settlement is posted."""
@@ -319,11 +405,11 @@ class MemoryChain:
         """A log that does not read."""
         return self._mine(lambda _state, at: [UnreadableLog(at, contract, name, subject, "made by a test")])
 
-    def set_committee(self, epoch: int, members_hash: Bytes32) -> None:
-        """What :meth:`MemoryView.committee_hash` answers from the next block on."""
+    def set_committee(self, epoch: int, members_hash: Bytes32, removed: frozenset[int] = frozenset()) -> None:
+        """What :meth:`MemoryView.committee_hash` and ``removed_members`` answer from the next block on."""
 
         def change(state: _State, _at: EventRef) -> list[ChainEvent]:
-            state.committees[epoch] = members_hash
+            state.committees[epoch] = members_hash, removed
             return []
 
         self._mine(change)
@@ -352,6 +438,12 @@ class MemoryChain:
 
         return self._mine(change)
 
+    def _interrupt(self, state: _State, job_id: JobId, **changes: Any) -> None:
+        spec = state.specs[job_id]
+        found = state.interruptions.get(spec.request_hash, NOT_INTERRUPTED)
+        changed = replace(found, provider=spec.provider, token=spec.token, **changes)
+        state.interruptions[spec.request_hash] = changed
+
     def _put(self, state: _State, job_id: JobId, status: Status, window: int) -> None:
         deadline = self._blocks[-1].timestamp + BLOCK_SECONDS + window if window else 0
         before = state.jobs.get(state.specs[job_id].request_hash, JobSlot(Status.NONE, 0, b""))
@@ -375,6 +467,11 @@ class MemoryChain:
     def _answer(self) -> None:
         if self._silent:
             raise ChainUnavailable("memory", "the twin was made to fall silent")
+
+
+def _strict(terms: Terms) -> tuple[object, ...]:
+    """What of the terms may not change under a job that is not yet accepted."""
+    return terms.allow_root, terms.consumer_root, terms.purposes
 
 
 def _without_detail(core: Decision) -> Decision:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, MicroEpsilon, Wei
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from sealmarket_enclave.protocol.terms import Terms
 
@@ -46,7 +46,11 @@ class JobSlot:
 
 @dataclass(frozen=True, slots=True)
 class AssetState:
-    """One version of an asset in the registry, with what is in use of its uses and budget."""
+    """One version of an asset in the registry, with what is in use of its uses and budget.
+
+    ``suspended``: no new match until the owner lifts it. A job that is not yet accepted stands if it was matched under
+    terms version ``strict_version`` or later.
+    """
 
     owner: Address
     seal_hash: Bytes32
@@ -54,6 +58,8 @@ class AssetState:
     terms: Terms
     terms_version: int
     revoked: bool
+    suspended: bool
+    strict_version: int
     uses_taken: int
     budget_taken: MicroEpsilon
 
@@ -62,8 +68,8 @@ class AssetState:
 class Account:
     """A holder's balances of one token, and its record as a provider (each counter stops at its maximum).
 
-    What runs in jobs has left both balances. Orders that the holder signs in this token carry ``generation`` in the
-    top 64 bits of their salt.
+    What runs in jobs has left both balances. Orders that the holder signs or pays for in this token carry
+    ``generation`` in their salt (:mod:`sealmarket.protocol.salts`).
     """
 
     free: Wei
@@ -85,7 +91,11 @@ class Unbonding:
 
 @dataclass(frozen=True, slots=True)
 class CommitteeState:
-    """What the chain stores of one epoch. ``removed`` are the places of members proven to equivocate."""
+    """What the chain stores of one epoch.
+
+    ``removed`` are the places of members proven to have signed what excludes something else that they signed.
+    ``members_hash`` covers them.
+    """
 
     members_hash: Bytes32
     active_at: int
@@ -123,6 +133,32 @@ class Enclave:
     enclave_key_hash: Bytes32
 
 
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """Where a job's course was interrupted after acceptance.
+
+    ``stopped``: a quorum promised not to release. ``shares_deadline``, the last second at which a release may be
+    posted, is 0 unless the enclave reported missing shares. ``posted`` and ``excluded`` are places in the committee:
+    whose release is on chain, and about whom the enclave complained. ``provider`` gets what is left of ``unspent``.
+    """
+
+    provider: Address
+    shares_deadline: int
+    posted: frozenset[int]
+    excluded: frozenset[int]
+    stopped: bool
+    token: Address
+    unspent: Wei
+
+
+NOT_INTERRUPTED = Interruption(ZERO_ADDRESS, 0, frozenset(), frozenset(), False, ZERO_ADDRESS, Wei(0))
+
+
+def places(bits: int) -> tuple[int, ...]:
+    """The set bits of a bitmap."""
+    return tuple(place for place in range(256) if bits >> place & 1)
+
+
 class Fault(IntEnum):
     """The row of the fault table by which a job's money moved. Numbers are on chain."""
 
@@ -140,6 +176,9 @@ class Fault(IntEnum):
     PROVIDER_SILENT = 11
     RESULT_WITHHELD = 12
     WITHDRAWN = 13
+    WORKLOAD_TIMED_OUT = 14
+    VALIDATOR_TIMED_OUT = 15
+    SHARES_MISSING = 16
 
 
 NOTHING = Wei(0)
@@ -147,12 +186,16 @@ NOTHING = Wei(0)
 
 @dataclass(frozen=True, slots=True)
 class Payout:
-    """Who got what at a job's end. ``owners_paid`` are the places of the assets whose owners were credited then."""
+    """Who got what at a job's end.
+
+    ``owners_paid`` are the places of the assets whose owners were credited then, with ``owners_total`` together.
+    """
 
     refunded: Wei = NOTHING
     paid: Wei = NOTHING
     stake_returned: Wei = NOTHING
     burned: Wei = NOTHING
+    owners_total: Wei = NOTHING
     owners_paid: frozenset[int] = frozenset()
 
 

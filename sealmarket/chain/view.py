@@ -12,9 +12,11 @@ from sealmarket.chain.model import (
     Block,
     CommitteeState,
     FeeBook,
+    Interruption,
     JobSlot,
     Unbonding,
     Windows,
+    places,
 )
 from sealmarket.chain.reverts import sentence_of
 from sealmarket.protocol.transitions import Status
@@ -49,6 +51,19 @@ class View:
             status=Status(found["status"]),
             deadline=found["deadline"],
             commitment=found["commitment"].to_bytes(_COMMITMENT_BYTES),
+        )
+
+    def interruption(self, request_hash: Bytes32) -> Interruption:
+        """Where the course of a job was interrupted after acceptance; nothing is set where it was not."""
+        found = self._value("interruptionOf", request_hash)
+        return Interruption(
+            provider=found["provider"],
+            shares_deadline=found["shares_deadline"],
+            posted=frozenset(places(found["posted"])),
+            excluded=frozenset(places(found["excluded"])),
+            stopped=found["stopped"],
+            token=found["token"],
+            unspent=Wei(found["unspent"]),
         )
 
     def order_used(self, signer: Address, order_hash: Bytes32) -> int:
@@ -100,8 +115,24 @@ class View:
         return FeeBook(Wei(found["fee"]), found["members"], found["threshold"], found["unclaimed"])
 
     def request_fee_factor(self) -> int:
-        """What a refused request costs, as a multiple of one oracle signature's fee."""
+        """What holding a job costs at least, as a multiple of one oracle signature's fee."""
         return int(self._value("requestFeeFactor"))
+
+    def hold_rate(self) -> int:
+        """What holding the amounts of a job costs besides, in parts of 10**18 for one second."""
+        return int(self._value("holdRate"))
+
+    def hold_fee(self, owners: Wei, penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
+        """What the payer sets aside for holding a job: ``owners`` is the sum of prices, ``fee`` one signature's."""
+        return Wei(self._value("holdFee", owners, penalty, quote_window, decide_window, fee))
+
+    def finality(self) -> int:
+        """Seconds that the market allows for a block to become final."""
+        return int(self._value("finality"))
+
+    def transfer_allowance(self) -> int:
+        """Seconds that the market allows for moving inputs and results."""
+        return int(self._value("transferAllowance"))
 
     # --- assets -----------------------------------------------------------------------------------------------
 
@@ -118,6 +149,8 @@ class View:
             terms=abi.to_shape(Terms, found["terms"]),
             terms_version=found["terms_version"],
             revoked=found["revoked"],
+            suspended=found["suspended"],
+            strict_version=found["strict_version"],
             uses_taken=found["uses_taken"],
             budget_taken=MicroEpsilon(found["budget_taken"]),
         )
@@ -132,19 +165,23 @@ class View:
             if error.name != "UnknownEpoch":
                 raise
             return None
-        removed = found["removed"]
         return CommitteeState(
-            members_hash=Bytes32(found["members_hash"].to_bytes(32)),
+            members_hash=found["members_hash"],
             active_at=found["active_at"],
             members=found["members"],
             threshold=found["threshold"],
-            removed=frozenset(place for place in range(found["members"]) if removed >> place & 1),
+            removed=frozenset(places(found["removed"])),
         )
 
     def committee_hash(self, epoch: int) -> Bytes32:
         """What the chain stores of an epoch's members (compare :func:`members_hash`); zero for none."""
         state = self.committee(epoch)
         return state.members_hash if state else ZERO_HASH
+
+    def removed_members(self, epoch: int) -> frozenset[int]:
+        """Places of the members that were removed from an epoch's committee."""
+        state = self.committee(epoch)
+        return state.removed if state else frozenset()
 
     def latest_epoch(self) -> int:
         """The newest announced epoch, active or not."""

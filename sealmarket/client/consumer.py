@@ -26,11 +26,11 @@ from sealmarket.client.errors import (
 )
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
-from sealmarket.client.owner import new_salt
 from sealmarket.client.party import Party
 from sealmarket.client.pending import Pending, PendingDeposit, PendingRequest
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.orders import Acknowledgement, AssetLimit, Purpose, Request
+from sealmarket.protocol.salts import Generations, generations_of, new_salt
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage, PostedRequest, SignedRequest
 from sealmarket.sealing.contexts import EvidenceInfo
@@ -45,13 +45,14 @@ from sealmarket_enclave.protocol.codec import (
     Bytes32,
     MicroEpsilon,
     Uint,
+    Uint64,
     Wei,
     decode_canonical,
 )
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters, evidence_hash
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
+from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters, evidence_hash, result_key_names
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Kind, Tee
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 DAY = 86_400
 EXACT, NOTHING = MicroEpsilon(0), Wei(0)
+_RUN_SECONDS, _READ_SECONDS, _VALIDATE_SECONDS = 600, 120, 60
+_DECODED_BYTES = Uint64(1 << 30)
 _GOOD = {Status.SETTLED, Status.MATURED, Status.CHALLENGED}
 _ENDED = {Status.REFUSED, Status.STOPPED, Status.FAILED, Status.EXPIRED, Status.CANCELLED}
 
@@ -200,11 +203,13 @@ class Consumer:
         shown = Parameters(salt=Bytes32(secrets.token_bytes(32)), values=values)
         head = self._chain.head()
         public = bytes(result_key.public.raw)
-        request = self._request(bundle.digest, shown, assets, limits, keccak(public), purpose, head)
+        names = result_key_names([public])
+        request = self._request(bundle.digest, shown, assets, limits, keccak(names), purpose, head)
         handle = self._earlier(pending, request, shown, head) or self._signed(pending, request, shown, head)
         on_signed(handle)
         self._store.put_workload(bundle)
         self._store.put_document(public)
+        self._store.put_document(names)
         if post:
             self.post(handle)
         return handle
@@ -230,7 +235,8 @@ class Consumer:
         handle = _handle(noted)
         matched = self._is_on_chain(handle.request_hash)
         if not matched and (
-            handle.request.expiry <= head.timestamp or _generation(handle.request) != _generation(request)
+            handle.request.expiry <= head.timestamp
+            or generations_of(handle.request.salt) != generations_of(request.salt)
         ):
             return None  # no match can use it any more
         if _intent(request, parameters) == _intent(handle.request, handle.parameters):
@@ -269,31 +275,41 @@ class Consumer:
         parameters: Parameters,
         assets: Sequence[AssetWish],
         limits: JobLimits,
-        result_key_hash: Bytes32,
+        keys_hash: Bytes32,
         purpose: Purpose,
         head: Block,
     ) -> Request:
+        bought = tuple(self._limit(wish, limits, purpose, head) for wish in assets)
         return Request(
+            kind=Kind.BATCH,
+            extension_hash=ZERO_HASH,
             consumer=self.address,
             payer=self.address,
             token=limits.token,
             workload_digest=workload,
             parameters_digest=digest_of(parameters),
-            result_key_hash=result_key_hash,
+            result_keys_hash=keys_hash,
             purpose=int(purpose),
             tee=limits.tee,
             min_grade=limits.min_grade,
             providers=limits.providers,
+            capabilities=ZERO_HASH,
             max_compute_price=limits.max_compute_price,
             max_unit_price=limits.max_unit_price,
             max_units=limits.max_units,
+            min_penalty=NOTHING,
+            timeout_limit=_whole_escrow(bought, limits),
+            run_seconds=_RUN_SECONDS,
+            read_seconds=_READ_SECONDS,
+            validate_seconds=_VALIDATE_SECONDS,
+            decoded_bytes=_DECODED_BYTES,
             quote_window=limits.quote_window,
             decide_window=limits.decide_window,
             settle_window=limits.settle_window,
             challenge_window=limits.challenge_window,
             expiry=head.timestamp + limits.valid_for,
-            salt=new_salt(self._chain.at(head).account(limits.token, self.address).generation),
-            assets=tuple(self._limit(wish, limits, purpose, head) for wish in assets),
+            salt=new_salt(Generations(self._chain.at(head).account(limits.token, self.address).generation)),
+            assets=bought,
         )
 
     def _limit(self, wish: AssetWish, limits: JobLimits, purpose: Purpose, head: Block) -> AssetLimit:
@@ -429,6 +445,12 @@ class Consumer:
         return None
 
 
+def _whole_escrow(assets: Sequence[AssetLimit], limits: JobLimits) -> Wei:
+    """The most that owners and provider together receive."""
+    compute = limits.max_compute_price + limits.max_unit_price * limits.max_units
+    return Wei(sum(asset.max_price for asset in assets) + compute)
+
+
 def _check_count(assets: Sequence[AssetWish]) -> None:
     if not 1 <= len(assets) <= MAX_ASSETS:
         raise RequestInvalid(f"a job uses 1 to {MAX_ASSETS} assets, found {len(assets)}", "choose other assets")
@@ -443,10 +465,6 @@ def _handle(noted: PendingRequest) -> RequestHandle:
         parameters=noted.posted.parameters,
         since=noted.since,
     )
-
-
-def _generation(request: Request) -> int:
-    return request.salt >> 192
 
 
 def _intent(request: Request, parameters: Parameters) -> tuple[Request, Mapping[str, Value]]:

@@ -30,7 +30,7 @@ from sealmarket_enclave.protocol.codec import (
     from_builtins,
     to_builtins,
 )
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, Timestamp
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, Seconds, Timestamp
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 
@@ -38,7 +38,10 @@ PurposeName = Literal["train", "fine_tune", "infer", "query"]
 
 
 class DraftTerms(Shape, frozen=True, kw_only=True):
-    """The terms as an owner writes them. No consumers: anyone. ``expiry`` in seconds since 1970 UTC."""
+    """The terms as an owner writes them. No consumers: anyone. ``expiry`` in seconds since 1970 UTC.
+
+    ``max_hold`` is the most seconds for which a job may hold a use.
+    """
 
     price: Wei
     expiry: Timestamp
@@ -49,7 +52,7 @@ class DraftTerms(Shape, frozen=True, kw_only=True):
     consumers: tuple[Address, ...] = ()
     budget: MicroEpsilon = field(default_factory=MicroEpsilon)
     per_job_cap: MicroEpsilon = field(default_factory=MicroEpsilon)
-    follows_committees: bool = False
+    max_hold: Seconds = 30 * 86_400
 
 
 class PolicyDraft(Shape, frozen=True, kw_only=True):
@@ -144,5 +147,5 @@ def _terms(draft: PolicyDraft, rules: AppraisalPolicy) -> Terms:
         per_job_cap=terms.per_job_cap,
         allow_root=allow_root(rules, draft.workloads),
         consumer_root=merkle.root(map(merkle.account_leaf, terms.consumers)) if terms.consumers else ZERO_HASH,
-        follows_committees=terms.follows_committees,
+        max_hold=terms.max_hold,
     )

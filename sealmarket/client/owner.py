@@ -31,6 +31,7 @@ from sealmarket.client.party import Party
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import AssetOrder, asset_id
+from sealmarket.protocol.salts import Generations, new_salt
 from sealmarket.protocol.wire import SignedAssetOrder
 from sealmarket.sealing import shares
 from sealmarket.store.blobs import Store
@@ -40,7 +41,6 @@ from sealmarket_enclave.protocol.codec import (
     Address,
     Bytes32,
     Shape,
-    Uint,
     Wei,
     canonical_json,
     decode,
@@ -206,6 +206,7 @@ class Owner:
         share_set, sealed = self._deal(key, made.content_root, policy, committee)
         roots = Seal(
             content_root=made.content_root,
+            content_version=version,
             share_root=share_set.root,
             policy_hash=policy.digest(),
             epoch=committee.epoch,
@@ -318,7 +319,7 @@ class Owner:
             expiry=expiry,
             consumers=consumers,
             providers=providers,
-            salt=new_salt(view.account(token, self.address).generation),
+            salt=new_salt(Generations(view.account(token, self.address).generation)),
         )
         self._api.orders.post_asset_order(SignedAssetOrder(order=order, signature=self._party.sign(order)))
         return order
@@ -334,11 +335,6 @@ class Owner:
         return self._party.take(
             self._chain.market.withdraw(token, self.earnings(token) if amount is None else amount, to or self.address)
         )
-
-
-def new_salt(generation: int) -> Uint:
-    """A fresh order salt: the signer's generation in the order's token in the top 64 bits, 192 random bits below."""
-    return Uint(generation << 192 | int.from_bytes(secrets.token_bytes(24)))
 
 
 def _opened(source: Path | bytes) -> io.BufferedReader | io.BytesIO:

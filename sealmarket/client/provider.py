@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sealmarket.chain import IN_MEMORY, Account, Chain, Mined, Sending
-from sealmarket.client.owner import new_salt
 from sealmarket.client.party import Party
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.orders import ComputeOrder
+from sealmarket.protocol.salts import Generations, new_salt
 from sealmarket.protocol.wire import SignedComputeOrder
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Wei
-from sealmarket_enclave.protocol.numbers import Grade, Tee
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Uint64, Wei
+from sealmarket_enclave.protocol.numbers import Grade, Kind, Tee
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 DAY = 86_400
 NOTHING = Wei(0)
+_STAKE_FACTOR = 1 << 20
+_LONGEST = (1 << 32) - 1
+_MOST_BYTES = Uint64(1 << 40)
 
 
 class Provider:
@@ -71,6 +74,7 @@ class Provider:
         self._party.require_market()
         head = self._chain.head()
         order = ComputeOrder(
+            kind=Kind.BATCH,
             provider=self.address,
             token=token,
             tee=tee,
@@ -78,10 +82,20 @@ class Provider:
             price=price,
             unit_price=unit_price,
             penalty=penalty,
+            max_stake=Wei(penalty * _STAKE_FACTOR),
+            timeout_fee=price,
+            min_quote_window=0,
+            min_settle_window=0,
+            max_hold=_LONGEST,
+            max_run_seconds=_LONGEST,
+            max_read_seconds=_LONGEST,
+            max_validate_seconds=_LONGEST,
+            max_decoded_bytes=_MOST_BYTES,
+            capability_hash=ZERO_HASH,
             volume=volume,
             expiry=head.timestamp + valid_for,
             consumers=consumers,
-            salt=new_salt(self._chain.at(head).account(token, self.address).generation),
+            salt=new_salt(Generations(self._chain.at(head).account(token, self.address).generation)),
         )
         self._api.orders.post_compute_order(SignedComputeOrder(order=order, signature=self._party.sign(order)))
         return order

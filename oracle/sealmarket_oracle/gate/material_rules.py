@@ -66,7 +66,7 @@ def _named_violations(spec: JobSpec, documents: JobDocuments) -> Iterator[Violat
     named: tuple[tuple[JobReason, str, Bytes32], ...] = (
         (JobReason.WORKLOAD_MISSING, "workload", spec.workload_digest),
         (JobReason.PARAMETERS_MISSING, "parameters", spec.parameters_digest),
-        (JobReason.RESULT_KEY_MISSING, "result key", spec.result_key_hash),
+        (JobReason.RESULT_KEY_MISSING, "result key", spec.result_keys_hash),
     )
     for reason, what, name in named:
         if name not in documents.present:

@@ -22,7 +22,7 @@ from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket.workloads.wheels import install
 from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.job import JobSpec, only_result_key
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Load
 from sealmarket_enclave.sealed.container import ContainerReader
@@ -165,7 +165,11 @@ class MaterialFetcher:
         )
         policies = tuple(document(seal.policy_hash) for seal in self._seals)
         share_sets = tuple(document(seal.share_root) for seal in self._seals)
-        result_key = document(spec.result_key_hash)
+        names = document(spec.result_keys_hash)
+        named = only_result_key(names) if names is not None else None
+        if names is not None and named is None:
+            missing[spec.result_keys_hash] = "result keys: this host takes jobs of one key"
+        result_key = document(named) if named is not None else None
         environment = self._held.environment(bundle.environment) if bundle is not None else None
         containers: dict[Bytes32, Path] = {}
         for root in {seal.content_root for seal in self._seals} - self._hopeless.keys():

@@ -181,9 +181,23 @@ def result_keys_hash(keys: Sequence[bytes]) -> Bytes32:
     Raises:
         MalformedDocument: no key, or more than ``MAX_RESULT_KEYS``.
     """
+    return keccak(result_key_names(keys))
+
+
+def result_key_names(keys: Sequence[bytes]) -> bytes:
+    """The document in the store that :func:`result_keys_hash` names: the keys' hashes, one behind the other.
+
+    Raises:
+        MalformedDocument: no key, or more than ``MAX_RESULT_KEYS``.
+    """
     if not 1 <= len(keys) <= MAX_RESULT_KEYS:
         raise MalformedDocument(f"a job has 1 to {MAX_RESULT_KEYS} result keys, found {len(keys)}")
-    return keccak(b"".join(enclave_key_hash(key) for key in keys))
+    return b"".join(enclave_key_hash(key) for key in keys)
+
+
+def only_result_key(names: bytes) -> Bytes32 | None:
+    """The hash of the one key that :func:`result_key_names` names; None where it names none or several."""
+    return Bytes32(names) if len(names) == Bytes32.length else None
 
 
 def parameters_digest(salt: Bytes32, canonical_parameters: bytes) -> Bytes32:

@@ -60,12 +60,21 @@ class Release(Shape, frozen=True, kw_only=True):
 
 def release_hash(job_id: JobId, evidence_hash: Bytes32, index: int, shares: tuple[ReleasedShare, ...]) -> Bytes32:
     """What a node signs (EIP-191) for the ciphertexts that it sent, so that it can neither deny nor be blamed."""
-    return release_digest(job_id, evidence_hash, index, [(share.asset_id, keccak(share.sealed)) for share in shares])
+    return release_digest(job_id, evidence_hash, index, sent_by(shares))
+
+
+def sent_by(shares: Sequence[ReleasedShare]) -> list[tuple[AssetId, Bytes32]]:
+    """Each asset with the hash of the ciphertext that was sent for it."""
+    return [(share.asset_id, keccak(share.sealed)) for share in shares]
 
 
 def release_digest(
     job_id: JobId, evidence_hash: Bytes32, index: int, sent: Sequence[tuple[AssetId, Bytes32]]
 ) -> Bytes32:
     """As :func:`release_hash`, from each asset and the hash of what was sent: for readers without the ciphertexts."""
-    rows = b"".join(words(asset_id, sent_hash) for asset_id, sent_hash in sent)
-    return keccak(words(_RELEASE_DOMAIN, job_id, evidence_hash, index, keccak(rows)))
+    return keccak(words(_RELEASE_DOMAIN, job_id, evidence_hash, index, sent_hash(sent)))
+
+
+def sent_hash(sent: Sequence[tuple[AssetId, Bytes32]]) -> Bytes32:
+    """All ciphertexts of a release in one word: each asset with the hash of what was sent, in the job's order."""
+    return keccak(b"".join(words(asset_id, sealed_hash) for asset_id, sealed_hash in sent))

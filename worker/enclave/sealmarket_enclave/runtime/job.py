@@ -42,8 +42,15 @@ from sealmarket_enclave.protocol.agreement import (
 )
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape, canonical_json, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import MAX_ASSETS, AssetUse, JobSpec, Parameters, parameters_digest, terms_digest
+from sealmarket_enclave.protocol.job import (
+    MAX_ASSETS,
+    AssetUse,
+    JobSpec,
+    Parameters,
+    parameters_digest,
+    result_keys_hash,
+    terms_digest,
+)
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Tee
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, strictest
 from sealmarket_enclave.protocol.terms import Seal
@@ -237,7 +244,8 @@ def _parameters(raw: bytes | None, spec: JobSpec) -> Mapping[str, ParameterValue
 def _result_key(raw: bytes | None, spec: JobSpec) -> PublicKey | Unrunnable:
     if raw is None:
         return _absent("the result key")
-    _require(keccak(raw), spec.result_key_hash, Code.RESULT_KEY_MISMATCH, "the result key's hash")
+    found, what = result_keys_hash([raw]), "the hash of the job's result keys, over the one passed,"
+    _require(found, spec.result_keys_hash, Code.RESULT_KEY_MISMATCH, what)
     try:
         return PublicKey(raw)
     except InvalidHpkeKey as error:
