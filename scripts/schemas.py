@@ -10,7 +10,8 @@ from typing import Any
 
 from scripts.toolchain import ROOT
 from sealmarket.attestation.policy.rules import AppraisalPolicy
-from sealmarket.protocol import book, orders, wire
+from sealmarket.attestation.registry import VendorRules
+from sealmarket.protocol import book, capability, orders, wire
 from sealmarket.protocol.schema import json_schema
 from sealmarket_enclave.protocol import job, policy, receipt, release, terms
 from sealmarket_enclave.sealed.result import ResultEnvelope
@@ -20,6 +21,7 @@ FOLDER = ROOT / "docs" / "spec" / "schemas"
 SHAPES: dict[str, type] = {
     "address-book": book.AddressBook,
     "asset-order": orders.AssetOrder,
+    "capability": capability.Capability,
     "compute-order": orders.ComputeOrder,
     "decision-detail": wire.DecisionDetail,
     "evidence-envelope": wire.EvidenceEnvelope,
@@ -42,13 +44,23 @@ SHAPES: dict[str, type] = {
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Every schema by the name of its file. The policy's holds that of its evidence rules."""
+    """Every schema by the name of its file. Those of policy and capability hold those of their evidence rules."""
     made = {name: json_schema(shape) for name, shape in SHAPES.items()}
     rules = json_schema(AppraisalPolicy)
     whole = made["policy"]
     whole["$defs"] |= rules["$defs"]
     whole["$defs"]["PolicyDocument"]["properties"]["evidence"] = {"$ref": "#/$defs/AppraisalPolicy"}
+    _fill_capability(made["capability"]["$defs"], rules["$defs"])
     return made
+
+
+def _fill_capability(parts: dict[str, Any], rules: dict[str, Any]) -> None:
+    fields, appraisal = parts["Capability"]["properties"], rules["AppraisalPolicy"]["properties"]
+    parts |= {name: rule for name, rule in rules.items() if name != "AppraisalPolicy"}
+    fields["measurements"]["items"] = appraisal["measurements"]["items"]
+    sections = {name: appraisal[name] for name in VendorRules.__struct_fields__}
+    levels = {"type": "object", "additionalProperties": False, "properties": sections}
+    fields["minTcb"] = {"anyOf": [levels, {"type": "null"}], "default": None}
 
 
 def differing(folder: Path = FOLDER) -> list[str]:

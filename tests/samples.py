@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from sealmarket.protocol.orders import AssetLimit, ComputeOrder, Request
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Uint, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Uint, Uint64, Wei
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec, result_keys_hash
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, Kind, Tee
 
 CONSUMER, PROVIDER, OWNER = (Address(bytes([n]) * 20) for n in (0x0C, 0x0D, 0x0A))
 ASSET = AssetId(keccak(b"asset"))
@@ -48,19 +48,28 @@ def asset_limit(**changes: Any) -> AssetLimit:
 def request(*assets: AssetLimit, **changes: Any) -> Request:
     """A request for a job over ``assets``; the consumer pays, unless ``payer`` is given."""
     fields: dict[str, Any] = {
+        "kind": Kind.BATCH,
+        "extension_hash": ZERO_HASH,
         "consumer": CONSUMER,
         "payer": changes.get("consumer", CONSUMER),
         "token": ZERO_ADDRESS,
         "workload_digest": keccak(b"workload"),
         "parameters_digest": keccak(b"parameters"),
-        "result_key_hash": keccak(b"result key"),
+        "result_keys_hash": result_keys_hash([b"result key"]),
         "purpose": 1,
         "tee": Tee.TDX,
         "min_grade": Grade.SIMULATED,
         "providers": ZERO_HASH,
+        "capabilities": ZERO_HASH,
         "max_compute_price": Wei(50),
         "max_unit_price": Wei(5),
         "max_units": 10,
+        "min_penalty": Wei(0),
+        "timeout_limit": Wei(150),
+        "run_seconds": 60,
+        "read_seconds": 30,
+        "validate_seconds": 10,
+        "decoded_bytes": Uint64(1 << 30),
         **WINDOWS,
         "expiry": 1_700_001_000,
         "salt": Uint(0),
@@ -72,6 +81,7 @@ def request(*assets: AssetLimit, **changes: Any) -> Request:
 def compute_order(**changes: Any) -> ComputeOrder:
     """A provider's offer that the sample request takes."""
     fields: dict[str, Any] = {
+        "kind": Kind.BATCH,
         "provider": PROVIDER,
         "token": ZERO_ADDRESS,
         "tee": Tee.TDX,
@@ -79,6 +89,16 @@ def compute_order(**changes: Any) -> ComputeOrder:
         "price": Wei(40),
         "unit_price": Wei(1),
         "penalty": Wei(10),
+        "max_stake": Wei(10**6),
+        "timeout_fee": Wei(20),
+        "min_quote_window": 0,
+        "min_settle_window": 0,
+        "max_hold": 30 * 86_400,
+        "max_run_seconds": 3600,
+        "max_read_seconds": 3600,
+        "max_validate_seconds": 3600,
+        "max_decoded_bytes": Uint64(1 << 40),
+        "capability_hash": ZERO_HASH,
         "volume": 100,
         "expiry": 1_700_001_000,
         "consumers": ZERO_HASH,
@@ -90,17 +110,21 @@ def compute_order(**changes: Any) -> ComputeOrder:
 def job_of(asked: Request, order: ComputeOrder, uses: Sequence[AssetUse], **changes: Any) -> JobSpec:
     """The specification that the market makes of a request and a compute order."""
     copied = (
-        *("consumer", "payer", "token", "workload_digest", "parameters_digest", "result_key_hash", "purpose"),
-        *("tee", "min_grade", "max_units", *WINDOWS),
+        *("kind", "extension_hash", "consumer", "payer", "token", "workload_digest", "parameters_digest"),
+        *("result_keys_hash", "purpose", "tee", "min_grade", "max_units", "timeout_limit", "run_seconds"),
+        *("read_seconds", "validate_seconds", "decoded_bytes", *WINDOWS),
     )
     fields: dict[str, Any] = {
         **{name: getattr(asked, name) for name in copied},
         "request_hash": asked.struct_hash(),
         "provider": order.provider,
+        "capability_hash": order.capability_hash,
         "epoch": 1,
         "compute_price": order.price,
         "unit_price": order.unit_price,
         "penalty": order.penalty,
+        "hold_fee": Wei(7),
+        "timeout_fee": order.timeout_fee,
         "matched_at": 1_700_000_000,
         "assets": tuple(uses),
     }

@@ -174,7 +174,8 @@ class Keeper:
         chosen = quorum(committee, [one for one in signed if self._holds(one, view, committee)])
         if chosen:
             self._keep_details(chosen)
-            self._sender.send(self._chain.market.decide(view.spec, chosen, committee))
+            removed = self._removed(view.spec.epoch)
+            self._sender.send(self._chain.market.decide(view.spec, chosen, committee, removed=removed))
 
     def _keep_details(self, chosen: Sequence[SignedDecision]) -> None:
         """Readers of the chain look for the details of decisions, which no table here names."""
@@ -224,7 +225,12 @@ class Keeper:
                 promises[stop.stop.reasons].append(stop)
         for stops in promises.values():
             if len({stop.index for stop in stops}) >= committee.refusal_threshold:
-                self._sender.send(self._chain.market.stop(view.spec, _enclave(view), stops, committee))
+                removed = self._removed(view.spec.epoch)
+                call = self._chain.market.stop(view.spec, _enclave(view), stops, committee, removed=removed)
+                self._sender.send(call)
+
+    def _removed(self, epoch: int) -> frozenset[int]:
+        return self._chain.at(self._chain.head()).removed_members(epoch)
 
     def _acknowledge(self, view: JobView) -> None:
         signed = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)

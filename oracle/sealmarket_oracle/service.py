@@ -247,9 +247,9 @@ class Node:
         committee = self._committees.get(epoch)
         if committee is None:
             raise NotOnCommittee(epoch, "the address book does not have it")
-        on_chain = view.committee_hash(epoch)
-        if on_chain != members_hash(committee):
-            raise NotOnCommittee(epoch, f"the book's hashes to {members_hash(committee)}, the chain's is {on_chain}")
+        on_chain, ours = view.committee_hash(epoch), members_hash(committee, view.removed_members(epoch))
+        if on_chain != ours:
+            raise NotOnCommittee(epoch, f"the book's hashes to {ours}, the chain's is {on_chain}")
         for index, member in enumerate(committee.members):
             if member.signer == self._keys.signer.address:
                 if member.hpke_public_key != self._keys.hpke.public.raw:

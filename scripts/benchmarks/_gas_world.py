@@ -213,6 +213,9 @@ class World:
             "committee": committee,
             "unbonding_delay": 86_400,
             "request_fee_factor": 3,
+            "finality": 12,
+            "transfer_allowance": 60,
+            "hold_rate": 10**10,
             "guardian": self.sender,
         }
         codes = [
@@ -234,7 +237,13 @@ class World:
     # --- documents --------------------------------------------------------------------------------------------
 
     def _seal(self) -> Seal:
-        return Seal(content_root=self._word(), share_root=self._word(), policy_hash=self._word(), epoch=U32(1))
+        return Seal(
+            content_root=self._word(),
+            content_version=U32(1),
+            share_root=self._word(),
+            policy_hash=self._word(),
+            epoch=U32(1),
+        )
 
     def _terms(self) -> Terms:
         return Terms(
@@ -248,7 +257,7 @@ class World:
             per_job_cap=MicroEpsilon(1_234_567),
             allow_root=self._word(),
             consumer_root=ZERO_HASH,
-            follows_committees=False,
+            max_hold=30 * 86_400,
         )
 
     def _request(self, consumer: Party, assets: Sequence[AssetId]) -> Request:
@@ -260,7 +269,7 @@ class World:
             consumer=consumer.address,
             workload_digest=self._word(),
             parameters_digest=self._word(),
-            result_key_hash=self._word(),
+            result_keys_hash=self._word(),
             min_grade=Grade.HARDWARE,
             max_compute_price=COMPUTE,
             max_unit_price=UNIT,

@@ -24,7 +24,10 @@ def status(book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
     with market(book, rpc) as (chain, *_):
         head, final = chain.head(), chain.final()
         view = chain.at(final)
-        known = {c.epoch: view.committee_hash(c.epoch) == members_hash(c) for c in chain.book.committees}
+        known = {
+            c.epoch: view.committee_hash(c.epoch) == members_hash(c, view.removed_members(c.epoch))
+            for c in chain.book.committees
+        }
         paused = view.paused()
     payload = {
         "chainId": chain.book.chain_id,

@@ -20,7 +20,8 @@ def current_committee(chain: ChainReader) -> Committee:
     committee = max(chain.book.committees, key=lambda known: known.epoch, default=None)
     if committee is None:
         raise CommitteeMismatch(0, "that of some epoch", "empty")
-    stored = chain.at(chain.final()).committee_hash(committee.epoch)
-    if stored != members_hash(committee):
-        raise CommitteeMismatch(committee.epoch, stored, members_hash(committee))
+    view = chain.at(chain.final())
+    stored, ours = view.committee_hash(committee.epoch), members_hash(committee, view.removed_members(committee.epoch))
+    if stored != ours:
+        raise CommitteeMismatch(committee.epoch, stored, ours)
     return committee

@@ -114,7 +114,8 @@ class VerifiedMarket:
         newest = max(self._chain.book.committees, key=lambda known: known.epoch, default=None)
         if newest is None:
             raise MarketNotVerified("committee", "one in the address book", "none", _OTHER_NODES)
-        stored, ours = self._chain.at(block).committee_hash(newest.epoch), members_hash(newest)
+        view = self._chain.at(block)
+        stored, ours = view.committee_hash(newest.epoch), members_hash(newest, view.removed_members(newest.epoch))
         if stored != ours:
             raise MarketNotVerified(f"committee of epoch {newest.epoch}", ours, stored, _OTHER_NODES)
 

@@ -62,7 +62,8 @@ def verify(chain: Chain, compiled: Compiled, block: Block) -> Report:
 def _committees(chain: Chain, block: Block) -> Iterator[Finding]:
     view = chain.at(block)
     for committee in chain.book.committees:
-        stored, ours = view.committee_hash(committee.epoch), members_hash(committee)
+        removed = view.removed_members(committee.epoch)
+        stored, ours = view.committee_hash(committee.epoch), members_hash(committee, removed)
         holds = stored == ours
         yield Finding("OracleCommittee", f"members of epoch {committee.epoch}", holds, str(stored), str(ours))
 

@@ -36,6 +36,7 @@ def chain_facts(chain: Chain, job_id: JobId, *, at: Bytes32 | None = None) -> Ch
         at=block,
         final=block.number <= final.number and chain.contains(block),
         committee_hash=chain.at(block).committee_hash(record.spec.epoch),
+        removed_members=chain.at(block).removed_members(record.spec.epoch),
         quoted_at=chain.block(quoted.at.block_number).timestamp if quoted else record.spec.matched_at,
         slot_proven=at is not None,
     )

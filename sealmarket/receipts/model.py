@@ -67,14 +67,16 @@ class Step:
 class ChainFacts:
     """The chain's record of a job at one block. ``final``: the block counts by the address book's rule.
 
-    ``quoted_at`` is the time of the block with the evidence hash. ``slot_proven``: a storage proof shows the job's slot
-    under the hash that the reader named. Otherwise the slot is as one node answers.
+    ``removed_members`` are places in the job's committee. ``quoted_at`` is the time of the block with the evidence
+    hash. ``slot_proven``: a storage proof shows the job's slot under the hash that the reader named. Otherwise the slot
+    is as one node answers.
     """
 
     record: JobRecord
     at: Block
     final: bool
     committee_hash: Bytes32
+    removed_members: frozenset[int]
     quoted_at: int
     slot_proven: bool
 

@@ -180,7 +180,8 @@ def _decision(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     if trusted.facts is None:
         yield unknown("the market carried this decision out", NO_CHAIN)
         return
-    yield same("these nodes are the committee on chain", members_hash(committee), trusted.facts.committee_hash)
+    ours = members_hash(committee, trusted.facts.removed_members)
+    yield same("these nodes are the committee on chain", ours, trusted.facts.committee_hash)
     found = trusted.facts.record.decision
     yield same("the market carried this decision out", core_of(core), core_of(found) if found else None)
 

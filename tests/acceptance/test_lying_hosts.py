@@ -17,7 +17,7 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec, evidence_hash
+from sealmarket_enclave.protocol.job import JobSpec, evidence_hash, result_keys_hash
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import sign
 from sealmarket_enclave.runtime.channel import Evidence, Load
@@ -62,7 +62,7 @@ def _the_hosts_own_result_key(load: Load, rehearsal: Rehearsal, folder: Path) ->
 
 def _a_specification_with_the_hosts_result_key(load: Load, rehearsal: Rehearsal, folder: Path) -> Load:
     key = bytes(PrivateKey.generate().public.raw)
-    spec = msgspec.structs.replace(decode_canonical(JobSpec, load.spec), result_key_hash=keccak(key))
+    spec = msgspec.structs.replace(decode_canonical(JobSpec, load.spec), result_keys_hash=result_keys_hash([key]))
     return msgspec.structs.replace(load, spec=spec.canonical(), result_key=key)
 
 
@@ -121,7 +121,7 @@ class _OtherJob(Bent):
     def load(self, load: Load) -> Load:
         self.real = load.job_id
         key = bytes(PrivateKey.generate().public.raw)
-        spec = msgspec.structs.replace(decode_canonical(JobSpec, load.spec), result_key_hash=keccak(key))
+        spec = msgspec.structs.replace(decode_canonical(JobSpec, load.spec), result_keys_hash=result_keys_hash([key]))
         job_id = spec.job_id(load.chain_id, Address(load.market))
         return msgspec.structs.replace(load, spec=spec.canonical(), result_key=key, job_id=job_id)
 

@@ -129,8 +129,8 @@ def indexed(*, terms_version: int = 1, revoked: bool = False, **terms: object) -
         "per_job_cap": MicroEpsilon(0),
         "allow_root": Bytes32(b"\x01" * 32),
         "consumer_root": ZERO_HASH,
-        "follows_committees": False,
+        "max_hold": 30 * 86_400,
     }
-    seal = Seal(content_root=ZERO_HASH, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
+    seal = Seal(content_root=ZERO_HASH, content_version=1, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
     made = Terms(**{**base, **terms})  # type: ignore[arg-type]
     return IndexedAsset(ASSET, 1, account(OWNER), seal, made, terms_version, revoked)

@@ -19,7 +19,7 @@ from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import Parameters
+from sealmarket_enclave.protocol.job import Parameters, result_key_names, result_keys_hash
 from sealmarket_enclave.workload.bundle import pack
 from tests.backend.orders import (
     ASSET,
@@ -191,7 +191,7 @@ def test_a_request_is_not_matched_before_all_that_it_names_is_in_the_store(
     tree = bundle(tmp_path / "workload")
     (tree / "environment.json").write_bytes(build(b"", []).canonical())
     packed = read_bundle(tree)
-    posted = posted_request(expiry=SOON, workload_digest=packed.digest, result_key_hash=keccak(b"key"))
+    posted = posted_request(expiry=SOON, workload_digest=packed.digest, result_keys_hash=result_keys_hash([b"key"]))
     key = client.post("/v1/requests", content=canonical_json(posted))
     explained = f"/v1/requests/{msgspec.json.decode(key.content)['requestHash']}"
 
@@ -202,7 +202,8 @@ def test_a_request_is_not_matched_before_all_that_it_names_is_in_the_store(
 
     lacks = ["the store lacks its result key: upload it", "the store lacks its workload: upload it"]
     assert why() == lacks
-    client.put(f"/v1/documents/{keccak(b'key')}", content=b"key")
+    names = result_key_names([b"key"])
+    client.put(f"/v1/documents/{keccak(names)}", content=names)
     assert why() == lacks[1:]
     client.put(f"/v1/workloads/{packed.digest}", content=pack(packed))
     assert not any("the store lacks" in line for line in why())

@@ -17,6 +17,7 @@ from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import result_key_names
 from sealmarket_enclave.protocol.terms import Seal
 from tests.backend.orders import ASSET, BOOK, NOW, OWNER, account, indexed, keys_only, posted_request
 
@@ -128,15 +129,16 @@ def test_what_an_asset_an_order_or_a_named_document_names_stays(tmp_path: Path, 
     store = Store(tmp_path, database, unreferenced_seconds=100)
     card = store.put(b"a data card")
     policy = store.put(f'{{"card":"{card}"}}'.encode())
-    key, detail, stray = store.put(b"a result key"), store.put(b"a detail"), store.put(b"stray")
+    key, keys = store.put(b"a result key"), store.put(result_key_names([b"a result key"]))
+    detail, stray = store.put(b"a detail"), store.put(b"stray")
     chain = MemoryChain(BOOK)
-    seal = Seal(content_root=keccak(b"c"), share_root=keccak(b"s"), policy_hash=policy, epoch=1)
+    seal = Seal(content_root=keccak(b"c"), content_version=1, share_root=keccak(b"s"), policy_hash=policy, epoch=1)
     chain.publish(ASSET, account(OWNER), seal, indexed().terms)
     chain.finalise()
     Index(database, chain, start=0).advance()
-    OrderBook(database, keys_only()).add_request(posted_request(result_key_hash=key), NOW)
+    OrderBook(database, keys_only()).add_request(posted_request(result_keys_hash=keys), NOW)
     with database.write() as connection:
         connection.execute("INSERT INTO kept (name) VALUES (?)", (detail,))
     store.clock.now += 200
     sweep(database, store.blobs)
-    assert [store.has(one) for one in (card, policy, key, detail, stray)] == [True, True, True, True, False]
+    assert [store.has(one) for one in (card, policy, keys, key, detail, stray)] == [*[True] * 5, False]

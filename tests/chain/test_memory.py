@@ -18,7 +18,7 @@ from tests.chain.node import BOOK
 from tests.chain.test_chain import SPEC
 
 ASSET = AssetId(keccak(b"asset"))
-SEAL = Seal(content_root=ZERO_HASH, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
+SEAL = Seal(content_root=ZERO_HASH, content_version=1, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
 TERMS = Terms(
     token=ZERO_ADDRESS,
     price=Wei(1),
@@ -30,7 +30,7 @@ TERMS = Terms(
     per_job_cap=MicroEpsilon(0),
     allow_root=keccak(b"root"),
     consumer_root=ZERO_HASH,
-    follows_committees=False,
+    max_hold=30 * 86_400,
 )
 
 

@@ -34,7 +34,7 @@ from sealmarket_enclave.protocol.codec import (
     to_builtins,
 )
 from sealmarket_enclave.protocol.hashing import keccak, words
-from sealmarket_enclave.protocol.job import JobSpec, Settlement, terms_digest
+from sealmarket_enclave.protocol.job import JobSpec, Settlement, result_keys_hash, terms_digest
 from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, Grade, JobId
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.receipt import (
@@ -110,7 +110,11 @@ class Case:
         asset = AssetId(keccak(b"asset"))
         self.policy = policy(asset, self.committee)
         self.seal = Seal(
-            content_root=keccak(b"content"), share_root=keccak(b"shares"), policy_hash=self.policy.digest(), epoch=1
+            content_root=keccak(b"content"),
+            content_version=1,
+            share_root=keccak(b"shares"),
+            policy_hash=self.policy.digest(),
+            epoch=1,
         )
         self.spec = self._spec(asset)
         self.job_id = self.spec.job_id(CHAIN_ID, MARKET)
@@ -121,7 +125,7 @@ class Case:
             use,
             workload_digest=WORKLOAD,
             parameters_digest=PARAMETERS,
-            result_key_hash=keccak(self.result_key.public.raw),
+            result_keys_hash=result_keys_hash([self.result_key.public.raw]),
             compute_price=Wei(7),
             unit_price=Wei(2),
             penalty=Wei(3),

@@ -27,7 +27,7 @@ from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Wei
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import MAX_ASSETS, JobSpec, Settlement
+from sealmarket_enclave.protocol.job import MAX_ASSETS, JobSpec, Settlement, result_keys_hash
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.protocol.signing import recover
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -41,7 +41,7 @@ from tests.client.test_owner import BOOK
 from tests.enclave.workload.bundles import bundle
 
 ASSET = AssetId(keccak(b"asset"))
-SEAL = Seal(content_root=ZERO_HASH, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
+SEAL = Seal(content_root=ZERO_HASH, content_version=1, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
 TERMS = Terms(
     token=ZERO_ADDRESS,
     price=Wei(10),
@@ -53,7 +53,7 @@ TERMS = Terms(
     per_job_cap=MicroEpsilon(0),
     allow_root=keccak(b"root"),
     consumer_root=ZERO_HASH,
-    follows_committees=False,
+    max_hold=30 * 86_400,
 )
 LIMITS = JobLimits(max_compute_price=Wei(7), min_grade=Grade.SIMULATED)
 WISHES = [AssetWish(asset_id=ASSET), AssetWish(asset_id=ASSET)]
@@ -178,7 +178,7 @@ def test_a_request_is_signed_over_the_terms_in_force_and_the_result_key(stage: S
     handle = stage.ask()
     request = handle.request
     assert [(a.terms_version, a.max_price) for a in request.assets] == [(2, 12), (2, 12)]
-    assert request.result_key_hash == keccak(KEY.public.raw)
+    assert request.result_keys_hash == result_keys_hash([KEY.public.raw])
     digest = request.digest(stage.chain.book.chain_id, stage.chain.book.market)
     assert recover(digest, handle.signed.signature) == stage.consumer.address
     assert stage.ask().request.salt != request.salt

@@ -28,8 +28,14 @@ from sealmarket_enclave.protocol.codec import (
     Wei,
     canonical_json,
 )
-from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Parameters, parameters_digest, terms_digest
+from sealmarket_enclave.protocol.job import (
+    AssetUse,
+    JobSpec,
+    Parameters,
+    parameters_digest,
+    result_keys_hash,
+    terms_digest,
+)
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_hash
@@ -145,7 +151,7 @@ class Scene:
             provider=address_of(PROVIDER_KEY.public_key),
             workload_digest=self.workload_digest,
             parameters_digest=parameters_digest(self.parameters.salt, canonical_json(self.parameters.values)),
-            result_key_hash=keccak(self.consumer_key.public.raw),
+            result_keys_hash=result_keys_hash([self.consumer_key.public.raw]),
             tee=self.tee,
             compute_price=Wei(10),
             penalty=Wei(1),
@@ -201,7 +207,13 @@ class Scene:
         )
         dealt, sealed_shares = deal(key, 2, committee, dealing)
         share_set = mangle(dealt) if callable(mangle) else dealt
-        sealed = Seal(content_root=made.content_root, share_root=share_set.root, policy_hash=policy.digest(), epoch=1)
+        sealed = Seal(
+            content_root=made.content_root,
+            content_version=1,
+            share_root=share_set.root,
+            policy_hash=policy.digest(),
+            epoch=1,
+        )
         owner = Address(bytes([0xA0 + place]) * 20)
         use = samples.asset_use(asset_id=asset_id, owner=owner, seal_hash=sealed.hash(), price=Wei(100))
         return SealedAsset(use, sealed, policy, share_set, dealt, sealed_shares, sink.getvalue())
@@ -290,5 +302,5 @@ def _terms() -> Terms:
         per_job_cap=MicroEpsilon(0),
         allow_root=Bytes32(b"\x09" * 32),
         consumer_root=ZERO_HASH,
-        follows_committees=False,
+        max_hold=30 * 86_400,
     )

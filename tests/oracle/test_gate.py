@@ -389,7 +389,7 @@ LOOSER: dict[str, dict[str, Any]] = {
     "expiry": {"expiry": NOW + 90_000},
     "uses": {"max_uses": 6},
     "purposes": {"purposes": int(Purpose.TRAIN | Purpose.QUERY)},
-    "committees": {"follows_committees": True},
+    "hold": {"max_hold": 31 * 86_400},
     "token": {"token": Address(b"\x0e" * 20)},
     "budget": {"budget": MicroEpsilon(1)},
 }

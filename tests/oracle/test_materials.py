@@ -16,6 +16,7 @@ from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.reasons import JobReason
 from sealmarket_enclave.protocol.codec import Bytes32, MicroEpsilon
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import result_key_names, result_keys_hash
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from tests.oracle.test_gate import _expect
 from tests.oracle.world import OTHER_LAUNCH, WORKLOAD, World
@@ -90,7 +91,8 @@ def test_a_store_that_gives_no_answer_about_it_never_leads_to_a_decision(what: s
 
 def test_a_result_key_that_is_no_key_is_the_requests_fault(world: World) -> None:
     world.store.put_document(b"not a key")
-    world.match(world.publish(), result_key_hash=keccak(b"not a key"))
+    world.store.put_document(result_key_names([b"not a key"]))
+    world.match(world.publish(), result_keys_hash=result_keys_hash([b"not a key"]))
     world.quote()
     _expect(world.decided(world.node()), Outcome.REQUEST_REFUSED, JobReason.RESULT_KEY_MISSING)
 

@@ -103,7 +103,7 @@ _FIELDS = st.fixed_dictionaries(
         "expiry": st.integers(1, 5),
         "max_uses": st.integers(1, 5),
         "purposes": st.integers(1, 15),
-        "follows_committees": st.booleans(),
+        "max_hold": st.integers(1, 5),
     }
 )
 
@@ -118,6 +118,6 @@ def test_terms_pass_as_a_projection_only_where_none_of_them_is_looser(
         chain.expiry <= policy.expiry
         and chain.max_uses <= policy.max_uses
         and chain.purposes & policy.purposes == chain.purposes
-        and (policy.follows_committees or not chain.follows_committees)
+        and chain.max_hold <= policy.max_hold
     )
     assert (not list(terms_differences(chain, policy))) == tighter

@@ -33,6 +33,7 @@ from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, HexBytes, canonical_json, decode_canonical
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import result_key_names, result_keys_hash
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_oracle.gate import document_rules, evidence_rules
@@ -210,8 +211,10 @@ def _too_long(which: Callable[[World, Dealt], Bytes32]) -> Callable[[World], Non
 
 
 def _large_result_key(world: World) -> None:
-    name = world.store.put_document(bytes(LARGEST_DOCUMENT))
-    world.match(world.publish(), result_key_hash=name)
+    key = bytes(LARGEST_DOCUMENT)
+    world.store.put_document(key)
+    world.store.put_document(result_key_names([key]))
+    world.match(world.publish(), result_keys_hash=result_keys_hash([key]))
     world.quote()
 
 
@@ -265,7 +268,7 @@ CASES: dict[str, tuple[str, Callable[[World], None], Outcome]] = {
     ),
     "a result key that no node reads": (
         "consumer",
-        _too_long(lambda world, _: world.spec.result_key_hash),
+        _too_long(lambda world, _: world.spec.result_keys_hash),
         Outcome.REQUEST_REFUSED,
     ),
     "a result key of 8 MiB": ("consumer", _large_result_key, Outcome.REQUEST_REFUSED),

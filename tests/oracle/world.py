@@ -44,7 +44,7 @@ from sealmarket_enclave.protocol.codec import (
     to_builtins,
 )
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec, evidence_hash, report_data
+from sealmarket_enclave.protocol.job import JobSpec, evidence_hash, report_data, result_key_names, result_keys_hash
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.signing import address_of, sign
@@ -120,7 +120,7 @@ def terms(**changes: Any) -> Terms:
         per_job_cap=MicroEpsilon(0),
         allow_root=merkle_root([pair]),
         consumer_root=ZERO_HASH,
-        follows_committees=False,
+        max_hold=30 * 86_400,
     )
     return replace(base, **changes)
 
@@ -178,6 +178,7 @@ class World:
         self.store = MemoryStore()
         self.result_key = bytes(PrivateKey.generate().public.raw)
         self.store.put_document(self.result_key)
+        self.store.put_document(result_key_names([self.result_key]))
         self.store.blobs |= {("workloads", WORKLOAD), ("workloads", OTHER_WORKLOAD)}
         self.roots = TrustAnchors.production().with_development(device.root)
         self.provider = coincurve.PrivateKey()
@@ -233,7 +234,13 @@ class World:
                 replace(member, sealed=keccak(raw)) for member, raw in zip(share_set.members, changed, strict=True)
             )
             share_set = replace(share_set, members=renamed)
-        seal = Seal(content_root=content, share_root=share_set.root, policy_hash=document.digest(), epoch=seal_epoch)
+        seal = Seal(
+            content_root=content,
+            content_version=1,
+            share_root=share_set.root,
+            policy_hash=document.digest(),
+            epoch=seal_epoch,
+        )
         if keep_content:
             self.store.blobs.add(("containers", content))
         if keep_policy:
@@ -254,7 +261,7 @@ class World:
             "provider": address_of(self.provider.public_key),
             "workload_digest": WORKLOAD,
             "parameters_digest": PARAMETERS,
-            "result_key_hash": keccak(self.result_key),
+            "result_keys_hash": result_keys_hash([self.result_key]),
             "compute_price": Wei(5),
             "unit_price": Wei(0),
             "max_units": 0,

@@ -32,7 +32,7 @@ from sealmarket_enclave.protocol.agreement import (
 )
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, MicroEpsilon, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec, Parameters, parameters_digest
+from sealmarket_enclave.protocol.job import JobSpec, Parameters, parameters_digest, result_keys_hash
 from sealmarket_enclave.protocol.numbers import AssetId, FailureCause, Grade
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -101,7 +101,9 @@ class Job:
             asset, content = AssetId(keccak(b"asset %d" % number)), keccak(b"content %d" % number)
             policy = edit("policy", _same)(_policy(asset))
             shares = edit("share set", _same)(replace(_share_set(asset, content), policy_hash=policy.digest()))
-            seal = Seal(content_root=content, share_root=shares.root, policy_hash=policy.digest(), epoch=1)
+            seal = Seal(
+                content_root=content, content_version=1, share_root=shares.root, policy_hash=policy.digest(), epoch=1
+            )
             owner = Address(bytes([0xA0 + number]) * 20)
             use = samples.asset_use(asset_id=asset, owner=owner, seal_hash=seal.hash(), price=policy.terms.price)
             self.policies.append(policy)
@@ -112,7 +114,7 @@ class Job:
         self.spec: JobSpec = replace(
             CASE.spec,
             assets=tuple(uses),
-            result_key_hash=keccak(RESULT_KEY),
+            result_keys_hash=result_keys_hash([RESULT_KEY]),
             parameters_digest=parameters_digest(PARAMETERS.salt, canonical_json(PARAMETERS.values)),
         )
         self.raw_policy = self.edits.get("raw policy", _same)(self.policies[1].canonical())
@@ -135,13 +137,15 @@ def node(job: Job) -> list[tuple[object, ...]]:
         terms=job.terms[1],
         terms_version=1,
         revoked=False,
+        suspended=False,
+        strict_version=1,
         uses_taken=0,
         budget_taken=MicroEpsilon(0),
     )
     asset = AssetFacts(use=job.spec.assets[1], seal=job.seals[1], state=state)
     documents = JobDocuments(
         policies={asset.seal.policy_hash: job.raw_policy},
-        present=frozenset({job.spec.workload_digest, job.spec.parameters_digest, job.spec.result_key_hash}),
+        present=frozenset({job.spec.workload_digest, job.spec.parameters_digest, job.spec.result_keys_hash}),
     )
     policy, violations = read_policy(asset, documents, COMMITTEE, job.spec.consumer)
     try:
@@ -356,7 +360,7 @@ ALTERATIONS: dict[str, st.SearchStrategy[Alteration]] = {
     "terms.token": _other(POLICY.terms.token).map(
         lambda token: _terms_field("token", token, str(POLICY.terms.token), str(token))
     ),
-    "terms.follows_committees": st.just(_terms_field("follows_committees", True, "False", "True")),
+    "terms.max_hold": st.integers(1, 2**31).map(partial(_looser, "max_hold")),
     "output.media_types": st.sampled_from(["text/csv", "application/onnx"]).map(
         lambda kind: _output_field(
             {"media_types": (kind,)},

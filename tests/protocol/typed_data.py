@@ -18,7 +18,7 @@ from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, from_builtins, to_builtins
 from sealmarket_enclave.protocol.eip712 import TypedShape, encode_type
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
-from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement
+from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement, SharesMissing
 from sealmarket_enclave.protocol.release import Complaint
 
 VECTORS = Path(__file__).resolve().parents[2] / "docs/spec/vectors"
@@ -27,9 +27,11 @@ MARKET = Address.parse("0x5ea100000000000000000000000000000000a4e7")
 FILES: dict[str, tuple[type[TypedShape], ...]] = {
     "orders": (Request, ComputeOrder, AssetOrder),
     "job": (JobSpec, Bargain),
-    "decision": (Quote, Decision, Stop, Settlement, Failure, Acknowledgement, ChallengeAnswer, Complaint),
+    "decision": (
+        *(Quote, Decision, Stop, Settlement, Failure, SharesMissing, Acknowledgement, ChallengeAnswer, Complaint),
+    ),
 }
-ENUMS = {"tee": 2, "min_grade": 2, "grade": 1, "outcome": 3, "cause": 2}
+ENUMS = {"kind": 1, "tee": 2, "min_grade": 2, "grade": 1, "outcome": 3, "cause": 2}
 
 
 def members(kind: type[TypedShape]) -> list[tuple[str, str]]:

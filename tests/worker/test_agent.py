@@ -79,7 +79,8 @@ NAMED = {
     ),
     "policy": lambda scene: (f"/v1/documents/{scene.assets[0].seal.policy_hash}", scene.assets[0].seal.policy_hash),
     "share set": lambda scene: (f"/v1/documents/{scene.assets[0].seal.share_root}", scene.assets[0].seal.share_root),
-    "result key": lambda scene: (f"/v1/documents/{scene.spec.result_key_hash}", scene.spec.result_key_hash),
+    "result keys": lambda scene: (f"/v1/documents/{scene.spec.result_keys_hash}", scene.spec.result_keys_hash),
+    "result key": lambda scene: (f"/v1/documents/{scene.consumer_key.public.digest}", scene.spec.result_keys_hash),
     "workload": lambda scene: (f"/v1/workloads/{scene.spec.workload_digest}", scene.spec.workload_digest),
     "parameters": lambda scene: (f"/v1/parameters/{scene.spec.request_hash}", scene.spec.parameters_digest),
 }

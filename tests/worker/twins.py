@@ -24,7 +24,7 @@ from sealmarket.workloads.folders import read_bundle
 from sealmarket_devices.client import DeviceUnreachable
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec, enclave_key_hash, terms_digest
+from sealmarket_enclave.protocol.job import JobSpec, enclave_key_hash, result_key_names, terms_digest
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.signing import sign
@@ -89,7 +89,9 @@ class StoreTwin(httpx.BaseTransport):
             for raw in (asset.policy.canonical(), asset.share_set.canonical()):
                 self.blobs[f"/v1/documents/{keccak(raw)}"] = raw
         spec = scene.spec
-        self.blobs[f"/v1/documents/{spec.result_key_hash}"] = bytes(scene.consumer_key.public.raw)
+        key = bytes(scene.consumer_key.public.raw)
+        for raw in (key, result_key_names([key])):
+            self.blobs[f"/v1/documents/{keccak(raw)}"] = raw
         self.blobs[f"/v1/parameters/{spec.request_hash}"] = scene.parameters.canonical()
         self.blobs[f"/v1/workloads/{spec.workload_digest}"] = pack(read_bundle(scene.bundle))
 

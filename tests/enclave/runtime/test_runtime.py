@@ -47,7 +47,7 @@ def edited_spec(scene: Scene) -> dict[str, object]:
 
 
 def spec_with_other_result_key(scene: Scene) -> dict[str, object]:
-    return {"spec": msgspec.structs.replace(scene.spec, result_key_hash=Bytes32(b"\x66" * 32)).canonical()}
+    return {"spec": msgspec.structs.replace(scene.spec, result_keys_hash=Bytes32(b"\x66" * 32)).canonical()}
 
 
 def spec_not_canonical(scene: Scene) -> dict[str, object]:

@@ -15,7 +15,7 @@ from sealmarket.receipts.envelope import opened
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Bytes32, MicroEpsilon
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import Parameters, report_data
+from sealmarket_enclave.protocol.job import Parameters, report_data, result_keys_hash
 from sealmarket_enclave.protocol.numbers import FailureCause
 from sealmarket_enclave.protocol.receipt import Envelope
 from sealmarket_enclave.runtime.channel import Deliver, Evidence, Part, Refused, ShareReport
@@ -194,7 +194,7 @@ def _fewer_inputs_than_the_workload_takes(scene: Scene) -> Changes:
 
 
 def _a_result_key_that_is_no_key(scene: Scene) -> Changes:
-    spec = msgspec.structs.replace(scene.spec, result_key_hash=keccak(b"no key"))
+    spec = msgspec.structs.replace(scene.spec, result_keys_hash=result_keys_hash([b"no key"]))
     return {"spec": spec.canonical(), "job_id": spec.job_id(CHAIN_ID, MARKET), "result_key": b"no key"}
 
 

@@ -13,6 +13,7 @@ def committee_of(chain: ChainReader, epoch: int) -> Committee:
     found = next((committee for committee in chain.book.committees if committee.epoch == epoch), None)
     if found is None:
         raise InputMissing(f"the committee of epoch {epoch}", "the address book does not name it")
-    if members_hash(found) != chain.at(chain.final()).committee_hash(epoch):
+    view = chain.at(chain.final())
+    if members_hash(found, view.removed_members(epoch)) != view.committee_hash(epoch):
         raise InputMissing(f"the committee of epoch {epoch}", "the address book names others than the chain")
     return found

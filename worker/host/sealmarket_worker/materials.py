@@ -167,9 +167,10 @@ class MaterialFetcher:
         share_sets = tuple(document(seal.share_root) for seal in self._seals)
         names = document(spec.result_keys_hash)
         named = only_result_key(names) if names is not None else None
-        if names is not None and named is None:
-            missing[spec.result_keys_hash] = "result keys: this host takes jobs of one key"
         result_key = document(named) if named is not None else None
+        if names is not None and result_key is None:
+            one_key = "the list of result keys does not name one key, and this host takes no other job"
+            missing[spec.result_keys_hash] = missing.pop(named, "") if named is not None else one_key
         environment = self._held.environment(bundle.environment) if bundle is not None else None
         containers: dict[Bytes32, Path] = {}
         for root in {seal.content_root for seal in self._seals} - self._hopeless.keys():

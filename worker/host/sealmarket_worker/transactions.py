@@ -22,7 +22,7 @@ class ProviderTransactions(Protocol):
         """Post what the enclave signed, a settlement or a failure."""
 
     def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
-        """End an accepted job that enough nodes promise never to release for."""
+        """Record that enough nodes promise never to release for an accepted job."""
 
 
 class ChainTransactions:
@@ -46,4 +46,5 @@ class ChainTransactions:
 
     def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
         """As :meth:`ProviderTransactions.stop`."""
-        self._sender.send(self._chain.market.stop(spec, enclave, stops, committee))
+        removed = self._chain.at(self._chain.head()).removed_members(committee.epoch)
+        self._sender.send(self._chain.market.stop(spec, enclave, stops, committee, removed=removed))
