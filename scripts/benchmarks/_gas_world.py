@@ -49,9 +49,18 @@ UNIT = Wei(1_234_567_890_123_456)
 PENALTY = Wei(456_789_012_345_678_901)
 FEE = Wei(12_345_678_901_234)
 UNITS = 3_600
+UNITS_USED = 1
+FEE_FACTOR = 3
+HOLD_RATE = 10**10
 LOCATION = "s3://north-hospital/cohort-2031"
 EVERY_USE = 2**32 - 1
 RECEIPT_SECONDS = 10.0
+
+
+def _hold_fee(owners: int, seconds: int) -> Wei:
+    """What the payer sets aside for a job whose owners' prices are ``owners``, as the market computes it."""
+    held = (2 * owners + PENALTY) * seconds * HOLD_RATE
+    return Wei(FEE * FEE_FACTOR + -(-held // 10**18))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +221,10 @@ class World:
             "registry": registry,
             "committee": committee,
             "unbonding_delay": 86_400,
-            "request_fee_factor": 3,
+            "request_fee_factor": FEE_FACTOR,
             "finality": 12,
             "transfer_allowance": 60,
-            "hold_rate": 10**10,
+            "hold_rate": HOLD_RATE,
             "guardian": self.sender,
         }
         codes = [
@@ -286,6 +295,7 @@ class World:
             price=COMPUTE,
             unit_price=UNIT,
             penalty=PENALTY,
+            max_stake=Wei(1 << 87),
             expiry=self._later(),
             salt=self._salt(),
         )
@@ -322,7 +332,7 @@ class World:
             job_id=self._job_id(job),
             result_hash=keccak(b"result" + job.evidence),
             receipt_hash=keccak(b"receipt" + job.evidence),
-            units=U32(UNITS),
+            units=U32(UNITS_USED),
             last=True,
         )
 
@@ -401,7 +411,8 @@ class World:
             )
             for limit, owner, seal in parts
         ]
-        return samples.job_of(request, job.compute, uses, matched_at=matched_at)
+        hold_fee = _hold_fee(PRICE * len(uses), request.quote_window + request.decide_window)
+        return samples.job_of(request, job.compute, uses, matched_at=matched_at, hold_fee=hold_fee)
 
     # --- the chain --------------------------------------------------------------------------------------------
 

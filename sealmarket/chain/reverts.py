@@ -38,6 +38,19 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "{field} would be {got}, looser than {in_force}, which is in force",
         "terms only tighten; publish a new version with new shares instead",
     ),
+    "BadContentVersion": (
+        "the content of version {version} of asset {asset_id} would be that of version {got}",
+        "name the version for which the content was sealed: this one, or one before",
+    ),
+    "NothingTightened": (
+        "these are the terms in force of version {version} of asset {asset_id} already",
+        "nothing: they stand; a change must be tighter somewhere",
+    ),
+    "Suspended": (
+        "version {version} of asset {asset_id} is suspended: an enclave could not open or read it",
+        "choose another version; its owner mends it, or lifts the suspension",
+    ),
+    "NotSuspended": ("version {version} of asset {asset_id} is not suspended", "nothing: it can be matched"),
     "Revoked": ("version {version} of asset {asset_id} is revoked by its owner", "choose another asset or version"),
     "TermsExpired": (
         "the terms of asset {asset_id} expired at {expiry}, and it is {timestamp}",
@@ -88,8 +101,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ),
     "NotAMember": ("epoch {epoch} has no member {index}, or it was removed", "check the member's place"),
     "DifferentSubjects": (
-        "the two decisions are not about the same job, evidence and epoch",
-        "show two decisions on one subject",
+        "the two statements are not about the same job, evidence and epoch",
+        "show two that are on one subject",
     ),
     "SameDecision": ("the two decisions say the same", "only contradicting ones remove a member"),
     "WrongSigner": ("{got} signed this, expected {expected}", "show decisions that this member signed"),
@@ -154,7 +167,15 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ),
     "EpochsDiffer": (
         "asset {asset_id} was dealt to the committee of epoch {got}, the job's is {expected}",
-        "use assets of one epoch, or ask the owner to follow later committees",
+        "use assets of one epoch, or ask the owner for a version with shares for that committee",
+    ),
+    "AssetTwice": (
+        "asset {asset_id} stands at places {first} and {second} of the request",
+        "sign a request that names each asset once",
+    ),
+    "CapabilityNotAccepted": (
+        "the provider's capability document {capability_hash} is not in the set {capabilities}",
+        "match with a provider whose document the request accepts, and send its proof along",
     ),
     "EpochNotActive": (
         "epoch {epoch} counts from {active_at}, and it is {timestamp}",
@@ -183,12 +204,28 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "these are not the members of epoch {epoch}: they hash to {got}, expected {expected}",
         "take the members from the address book or from the announcement",
     ),
+    "OnlyProvider": ("only the provider {expected} may do this, not {got}", "send it from that account"),
+    "AlreadyStopped": (
+        "that the nodes will not release for the job of request {request_hash} is on chain already",
+        "nothing: the job ends by it, unless it is settled before its deadline",
+    ),
+    "NotInterrupted": (
+        "neither a stop nor missing shares keep the job of request {request_hash} from going on",
+        "wait for the window of this step to pass, or for the job to go on",
+    ),
+    "NotEnoughGas": (
+        "not enough gas was left for this entry of a batch",
+        "send it again, with more gas or fewer entries",
+    ),
     "WrongEnclave": ("{got} signed this, the accepted enclave is {expected}", "post what that enclave signed"),
     "TooManyUnits": (
         "the enclave metered {got} units, the job allows {most}",
         "nothing: the enclave's metering is final",
     ),
-    "UnknownCause": ("{got} is no cause of failure", "use 1 (input) or 2 (workload)"),
+    "UnknownCause": (
+        "{got} is no cause of failure",
+        "use 1 (input), 2 (workload), 3 (the workload's time) or 4 (a validator)",
+    ),
     "NoSuchAsset": ("the job has {assets} assets, none at place {index}", "name one that it has"),
     # --- libraries
     "SafeERC20FailedOperation": ("token {token} refused the transfer", "check balance and approval"),

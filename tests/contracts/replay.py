@@ -8,15 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sealmarket.chain import abi
+from sealmarket.chain.model import Fault
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
 
 Fields = dict[str, Any]
-PROVIDERS_REFUSALS = {2, 6}
-EXPIRIES = {1, 11, 12}
-FAILURES = {9, 10}
+PROVIDERS_REFUSALS = {Fault.PLATFORM_REFUSED, Fault.EVIDENCE_WITHHELD}
+EXPIRIES = {Fault.NO_QUOTE, Fault.PROVIDER_SILENT, Fault.RESULT_WITHHELD}
+FAILURES = {Fault.WORKLOAD_FAILED, Fault.WORKLOAD_TIMED_OUT, Fault.VALIDATOR_TIMED_OUT}
+SEEN = {Fault.NONE, Fault.PROVIDER_SILENT, Fault.RESULT_WITHHELD, *FAILURES}
+"""Rows after which uses and budgets stay taken: a workload saw the assets, or may have."""
+STRICT = ("allow_root", "consumer_root", "purposes")
+"""Members of the terms whose change takes a job that is not yet accepted."""
 
 
 @dataclass
@@ -36,9 +41,12 @@ class Balance:
 class Meter:
     """One version's uses and budget, and which terms are in force."""
 
+    owner: Address
     terms: Fields
     terms_version: int = 1
+    strict_version: int = 1
     revoked: bool = False
+    suspended: bool = False
     uses_taken: int = 0
     budget_taken: int = 0
 
@@ -56,6 +64,19 @@ class JobState:
 
 
 @dataclass
+class Interrupted:
+    """What was reported about one job after its acceptance; the fields of the contract's ``Interruption``."""
+
+    provider: Address = ZERO_ADDRESS
+    shares_deadline: int = 0
+    posted: int = 0
+    excluded: int = 0
+    stopped: bool = False
+    token: Address = ZERO_ADDRESS
+    unspent: int = 0
+
+
+@dataclass
 class State:
     """Everything; filled by :meth:`apply`, one event after the other."""
 
@@ -67,6 +88,8 @@ class State:
     removed: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     meters: dict[tuple[Bytes32, int], Meter] = field(default_factory=dict)
     jobs: dict[Bytes32, JobState] = field(default_factory=dict)
+    interruptions: dict[Bytes32, Interrupted] = field(default_factory=lambda: defaultdict(Interrupted))
+    fees: dict[tuple[int, Address], int] = field(default_factory=dict)
     voided: set[Bytes32] = field(default_factory=set)
     used: dict[tuple[Address, Bytes32], int] = field(default_factory=lambda: defaultdict(int))
     paused: bool = False
@@ -113,6 +136,7 @@ def _unstaked(state: State, f: Fields, _time: int) -> None:
 
 def _book_opened(state: State, f: Fields, _time: int) -> None:
     state.unclaimed[f["epoch"], f["token"]] = [0] * f["members"]
+    state.fees[f["epoch"], f["token"]] = f["fee"]
 
 
 def _claimed(state: State, f: Fields, _time: int) -> None:
@@ -130,18 +154,33 @@ def _removed(state: State, f: Fields, _time: int) -> None:
 
 
 def _published(state: State, f: Fields, _time: int) -> None:
-    state.meters[f["asset_id"], f["version"]] = Meter(f["terms"])
+    state.meters[f["asset_id"], f["version"]] = Meter(f["owner"], f["terms"])
 
 
 def _tightened(state: State, f: Fields, _time: int) -> None:
     meter = state.meters[f["asset_id"], f["version"]]
+    if any(meter.terms[name] != f["terms"][name] for name in STRICT):
+        meter.strict_version = f["terms_version"]
     meter.terms, meter.terms_version = f["terms"], f["terms_version"]
 
 
 def _allow_list(state: State, f: Fields, _time: int) -> None:
     meter = state.meters[f["asset_id"], f["version"]]
     meter.terms = meter.terms | {"allow_root": f["allow_root"]}
-    meter.terms_version = f["terms_version"]
+    meter.terms_version = meter.strict_version = f["terms_version"]
+
+
+def _suspended(state: State, f: Fields, _time: int) -> None:
+    state.meters[f["asset_id"], f["version"]].suspended = True
+
+
+def _lifted(state: State, f: Fields, _time: int) -> None:
+    state.meters[f["asset_id"], f["version"]].suspended = False
+
+
+def _paid_to_lift(state: State, f: Fields, _time: int) -> None:
+    _free(state, f["token"], state.meters[f["asset_id"], f["version"]].owner, -f["burned"])
+    state.burned[f["token"]] += f["burned"]
 
 
 def _revoked(state: State, f: Fields, _time: int) -> None:
@@ -152,7 +191,7 @@ def _matched(state: State, f: Fields, _time: int) -> None:
     spec = f["spec"]
     owners = sum(use["price"] for use in spec["assets"])
     work = spec["compute_price"] + spec["unit_price"] * spec["max_units"]
-    _free(state, spec["token"], spec["payer"], -(owners + work + f["fees_held"]))
+    _free(state, spec["token"], spec["payer"], -(owners + work + f["fees_held"] + spec["hold_fee"]))
     state.balances[spec["token"], spec["provider"]].staked -= owners + spec["penalty"]
     for use in spec["assets"]:
         meter = state.meters[use["asset_id"], use["version"]]
@@ -184,6 +223,33 @@ def _decided(state: State, f: Fields, _time: int) -> None:
         job.stage = keccak(words(core["evidence_hash"], core["enclave_signer"], core["enclave_key_hash"]))
 
 
+def _stopped(state: State, f: Fields, _time: int) -> None:
+    state.interruptions[state.jobs[f["job_id"]].spec["request_hash"]].stopped = True
+
+
+def _missing(state: State, f: Fields, _time: int) -> None:
+    job = state.jobs[f["job_id"]]
+    record = state.interruptions[job.spec["request_hash"]]
+    record.provider, record.token = job.spec["provider"], job.spec["token"]
+    record.shares_deadline, record.excluded = f["shares_deadline"], f["excluded"]
+    record.unspent += f["set_aside"]
+    job.deadline = f["settle_deadline"]
+    _free(state, record.token, record.provider, -f["set_aside"])
+
+
+def _posted(state: State, f: Fields, _time: int) -> None:
+    job = state.jobs[f["job_id"]]
+    record, bit = state.interruptions[job.spec["request_hash"]], 1 << f["index"]
+    record.posted |= bit
+    record.unspent -= state.fees[job.spec["epoch"], job.spec["token"]]
+    _owe(state, job, bit)
+
+
+def _unspent(state: State, f: Fields, _time: int) -> None:
+    state.interruptions[f["request_hash"]].unspent -= f["amount"]
+    _free(state, f["token"], f["provider"], f["amount"])
+
+
 def _settled(state: State, f: Fields, time: int) -> None:
     job = state.jobs[f["job_id"]]
     for use in job.spec["assets"]:
@@ -211,12 +277,10 @@ def _answered(state: State, f: Fields, _time: int) -> None:
 def _ended(state: State, f: Fields, _time: int) -> None:
     job, payout = state.jobs[f["job_id"]], f["payout"]
     token = job.spec["token"]
-    if job.status in {Status.MATCHED, Status.QUOTED}:
+    if f["fault"] not in SEEN:
         _give_back(state, job)
     _free(state, token, job.spec["payer"], payout["refunded"])
-    for place, use in enumerate(job.spec["assets"]):
-        if payout["owners_paid"] >> place & 1:
-            _free(state, token, use["owner"], use["price"])
+    _pay_owners(state, job, payout)
     state.burned[token] += payout["burned"]
     balance = state.balances[token, job.spec["provider"]]
     balance.free += payout["paid"]
@@ -226,6 +290,17 @@ def _ended(state: State, f: Fields, _time: int) -> None:
     balance.expired += f["fault"] in EXPIRIES
     balance.failed += f["fault"] in FAILURES
     job.status = Status(f["status"])
+
+
+def _pay_owners(state: State, job: JobState, payout: Fields) -> None:
+    """Each owner in the bitmap gets its part of ``owners_total``; the rounding of one is made up for by the next."""
+    paid = [use for place, use in enumerate(job.spec["assets"]) if payout["owners_paid"] >> place & 1]
+    owed, prices, before = sum(use["price"] for use in paid), 0, 0
+    for use in paid:
+        prices += use["price"]
+        due = prices * payout["owners_total"] // owed
+        _free(state, job.spec["token"], use["owner"], due - before)
+        before = due
 
 
 def _give_back(state: State, job: JobState) -> None:
@@ -273,9 +348,16 @@ _RULES: dict[str, Callable[[State, Fields, int], None]] = {
     "TermsTightened": _tightened,
     "AllowListReplaced": _allow_list,
     "VersionRevoked": _revoked,
+    "VersionSuspended": _suspended,
+    "SuspensionLifted": _lifted,
+    "SuspensionPaid": _paid_to_lift,
     "JobMatched": _matched,
     "JobQuoted": _quoted,
     "JobDecided": _decided,
+    "JobStopped": _stopped,
+    "SharesReportedMissing": _missing,
+    "ReleasePosted": _posted,
+    "UnspentReturned": _unspent,
     "JobSettled": _settled,
     "JobChallenged": _challenged,
     "ChallengeAnswered": _answered,
@@ -286,7 +368,6 @@ _RULES: dict[str, Callable[[State, Fields, int], None]] = {
     "RequestCancelled": _request_cancelled,
     "MatchingPaused": _paused,
     "TokenAdmitted": _says_nothing_new,
-    "JobStopped": _says_nothing_new,
     "JobFailed": _says_nothing_new,
     "BatchEntryFailed": _says_nothing_new,
 }
