@@ -216,6 +216,8 @@ class Keeper:
             self._stop(view)
 
     def _stop(self, view: JobView) -> None:
+        if self._chain.at(self._chain.head()).interruption(view.spec.request_hash).stopped:
+            return
         committee = self._committee(view.spec.epoch)
         answers = self._nodes.statuses(committee.members, view.job_id)
         promises: dict[int, list[SignedStop]] = defaultdict(list)

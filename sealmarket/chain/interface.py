@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from sealmarket.chain.events import ChainEvent
-from sealmarket.chain.model import Account, AssetState, Block, JobSlot
+from sealmarket.chain.model import Account, AssetState, Block, Interruption, JobSlot
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import AssetId
@@ -29,6 +29,9 @@ class ViewReader(Protocol):
 
     def removed_members(self, epoch: int) -> frozenset[int]:
         """Places of the members that were removed from an epoch's committee."""
+
+    def interruption(self, request_hash: Bytes32) -> Interruption:
+        """Where the course of a job was interrupted after acceptance; nothing is set where it was not."""
 
     def account(self, token: Address, holder: Address) -> Account:
         """A holder's balances in the market's ledger."""

@@ -268,6 +268,7 @@ class Case:
             "at": block,
             "final": True,
             "committee_hash": members_hash(self.committee),
+            "removed_members": frozenset(),
             "quoted_at": 1_700_000_010,
             "slot_proven": False,
         }

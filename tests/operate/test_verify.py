@@ -85,6 +85,9 @@ class Twin:
     def committee_hash(self, _epoch: int) -> Any:
         return self.members
 
+    def removed_members(self, _epoch: int) -> frozenset[int]:
+        return frozenset()
+
 
 def failed(twin: Twin, compiled: Compiled = COMPILED) -> set[tuple[str, str]]:
     """What differs."""

@@ -342,7 +342,7 @@ def _ends_while_it_computes(host: HostTwin, end: Callable[[JobId], object]) -> s
 
 
 def test_a_job_that_is_stopped_on_chain_while_its_workload_runs_frees_its_place(host: HostTwin) -> None:
-    reason = _ends_while_it_computes(host, lambda job: host.chain.stop(job, host.transactions.quotes[0], Uint(1)))
+    reason = _ends_while_it_computes(host, lambda job: host.chain.end(job, Status.STOPPED))
     assert "the job is stopped" in reason
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from sealmarket.chain import Enclave, Reverted
+from sealmarket.chain import Enclave, Fault, Reverted
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.events import JobQuoted
 from sealmarket.chain.memory import MemoryChain
@@ -119,7 +119,9 @@ class TransactionsTwin:
 
     def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
         self.stopped.append(stops)
-        self.chain.stop(spec.job_id(CHAIN_ID, MARKET), enclave.evidence_hash, stops[0].stop.reasons)
+        job_id = spec.job_id(CHAIN_ID, MARKET)
+        self.chain.stop(job_id, enclave.evidence_hash, stops[0].stop.reasons)
+        self.chain.end(job_id, Status.STOPPED, Fault.STOPPED_BEFORE_RELEASE)
         self.chain.finalise()
 
 

@@ -22,7 +22,7 @@ class ProviderTransactions(Protocol):
         """Post what the enclave signed, a settlement or a failure."""
 
     def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
-        """Record that enough nodes promise never to release for an accepted job."""
+        """End an accepted job that enough nodes promise never to release for."""
 
 
 class ChainTransactions:
@@ -46,5 +46,8 @@ class ChainTransactions:
 
     def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
         """As :meth:`ProviderTransactions.stop`."""
-        removed = self._chain.at(self._chain.head()).removed_members(committee.epoch)
-        self._sender.send(self._chain.market.stop(spec, enclave, stops, committee, removed=removed))
+        view, market = self._chain.at(self._chain.head()), self._chain.market
+        if not view.interruption(spec.request_hash).stopped:
+            removed = view.removed_members(committee.epoch)
+            self._sender.send(market.stop(spec, enclave, stops, committee, removed=removed))
+        self._sender.send(market.end_interrupted(spec, enclave))
