@@ -19,6 +19,11 @@ def account_leaf(account: Address) -> Bytes32:
     return keccak(keccak(words(account)))
 
 
+def capability_leaf(capability_hash: Bytes32) -> Bytes32:
+    """The leaf of one capability document in a request's set of accepted ones."""
+    return keccak(keccak(words(capability_hash)))
+
+
 class Tree:
     """The tree over a set of leaves, independent of their order: hashed once, for any number of proofs."""
 
