@@ -242,6 +242,8 @@ def _settings(committee: Committee, finality: FinalityRule, signature_fee: Wei) 
         windows=SHORT_WINDOWS,
         unbonding_delay=10,
         committee_delay=10,
+        finality_seconds=1,
+        transfer_allowance=1,
         tokens={ZERO_ADDRESS: signature_fee},
     )
 

@@ -134,7 +134,7 @@ def _missing(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
 
 
 def _posted(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return ReleasePosted(at, JobId(f["job_id"]), f["index"], f["sealed"], f["r"], f["vs"])
+    return ReleasePosted(at, JobId(f["job_id"]), f["index"], f["sealed_"], f["r"], f["vs"])
 
 
 def _settled(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:

@@ -66,7 +66,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 DAY = 86_400
 EXACT, NOTHING = MicroEpsilon(0), Wei(0)
-_RUN_SECONDS, _READ_SECONDS, _VALIDATE_SECONDS = 600, 120, 60
 _DECODED_BYTES = Uint64(1 << 30)
 _GOOD = {Status.SETTLED, Status.MATURED, Status.CHALLENGED}
 _ENDED = {Status.REFUSED, Status.STOPPED, Status.FAILED, Status.EXPIRED, Status.CANCELLED}
@@ -84,7 +83,11 @@ class AssetWish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLimits:
-    """What a consumer pays at most and waits for. Prices in the token's smallest unit, windows in seconds."""
+    """What a consumer pays at most and waits for. Prices in the token's smallest unit, windows in seconds.
+
+    ``run_seconds``, ``read_seconds`` and ``validate_seconds`` are for the workload, for reading the inputs and for the
+    owners' validators; ``decoded_bytes`` is what the inputs take once decoded.
+    """
 
     max_compute_price: Wei
     max_unit_price: Wei = NOTHING
@@ -93,6 +96,10 @@ class JobLimits:
     decide_window: int = 600
     settle_window: int = 4 * 3600
     challenge_window: int = DAY
+    run_seconds: int = 600
+    read_seconds: int = 120
+    validate_seconds: int = 60
+    decoded_bytes: Uint64 = _DECODED_BYTES
     valid_for: int = DAY
     token: Address = ZERO_ADDRESS
     tee: Tee = Tee.TDX
@@ -299,10 +306,10 @@ class Consumer:
             max_units=limits.max_units,
             min_penalty=NOTHING,
             timeout_limit=_whole_escrow(bought, limits),
-            run_seconds=_RUN_SECONDS,
-            read_seconds=_READ_SECONDS,
-            validate_seconds=_VALIDATE_SECONDS,
-            decoded_bytes=_DECODED_BYTES,
+            run_seconds=limits.run_seconds,
+            read_seconds=limits.read_seconds,
+            validate_seconds=limits.validate_seconds,
+            decoded_bytes=limits.decoded_bytes,
             quote_window=limits.quote_window,
             decide_window=limits.decide_window,
             settle_window=limits.settle_window,

@@ -179,7 +179,8 @@ class Rehearsal:
     def limits(self, provider: str) -> JobLimits:
         """What the consumer pays, to one provider only."""
         only = account_leaf(self.market.purses[provider].address)
-        return JobLimits(max_compute_price=COMPUTE_PRICE, min_grade=Grade.SIMULATED, providers=only, **WINDOWS)
+        prices: dict[str, Any] = {"max_compute_price": COMPUTE_PRICE, "min_grade": Grade.SIMULATED}
+        return JobLimits(providers=only, run_seconds=300, read_seconds=30, validate_seconds=10, **prices, **WINDOWS)
 
     def request(
         self,

@@ -24,8 +24,11 @@ from sealmarket.chain import (
 from sealmarket.chain.errors import AnswerTooLong
 from sealmarket.chain.events import (
     AssetRevoked,
+    ChainEvent,
     JobDecided,
     JobMatched,
+    ReleasePosted,
+    SharesReportedMissing,
     TermsTightened,
     UnreadableLog,
     VersionPublished,
@@ -175,7 +178,7 @@ def test_an_answer_of_another_shape_is_refused() -> None:
 
 
 def test_an_asset_that_was_never_published_is_refused_in_words() -> None:
-    _, reader = node(eth_call="0x" + "00" * 32 * 20)
+    _, reader = node(eth_call="0x" + "00" * 32 * 24)
     view = reader.at(reader.final())
     with pytest.raises(Reverted, match="was never published"):
         view.asset(ASSET, 1)  # type: ignore[arg-type]
@@ -229,8 +232,8 @@ def published(location: bytes, *, grade: int = 1, number: int = 5, index: int = 
     """The log of a publication, with bytes that no client of ours would send."""
     entry = abi.load("AssetRegistry").events[Bytes32.parse(topic("AssetRegistry", "VersionPublished"))]
     rest = [part for part in entry.inputs if not part.indexed]
-    seal = (ASSET, ASSET, ASSET, 1)
-    terms = (bytes(20), 1, 99, 1, 1, grade, 0, 0, ASSET, bytes(32), False)
+    seal = (ASSET, 1, ASSET, ASSET, 1)
+    terms = (bytes(20), 1, 99, 1, 1, grade, 0, 0, ASSET, bytes(32), 3600)
     kinds = [part.canonical.replace("string", "bytes") for part in rest]
     data = abi_encode(kinds, [seal, terms, location])
     topics = [str(entry.topic), str(ASSET), "0x" + bytes(31).hex() + "07", "0x" + (1).to_bytes(32).hex()]
@@ -283,6 +286,31 @@ def test_terms_that_rest_on_a_log_that_does_not_read_do_not_read_either() -> Non
     _, reader = node(eth_getLogs=[cut(published(b"x")), replaced(), revoked(7)])
     told = reader.events(1, 10)
     assert [type(event) for event in told] == [UnreadableLog, UnreadableLog, AssetRevoked]
+
+
+def told_of(name: str, values: dict[str, object], *topics: int) -> ChainEvent:
+    """One event of the market about the sample job, with indexed numbers behind the job's id."""
+    entry = abi.load("Market").events[Bytes32.parse(topic("Market", name))]
+    rest = [part for part in entry.inputs if not part.indexed]
+    data = abi.encode(rest, [values[abi.snake(part.name)] for part in rest], name)
+    numbers = ["0x" + number.to_bytes(32).hex() for number in topics]
+    _, reader = node(eth_getLogs=[log(MARKET, [str(entry.topic), str(ASSET), *numbers], data)])
+    (told,) = reader.events(1, 10)
+    return told
+
+
+def test_a_report_of_missing_shares_names_the_places_left_out_and_both_deadlines() -> None:
+    values: dict[str, object] = {"excluded": 5, "shares_deadline": 7, "settle_deadline": 9, "set_aside": 3}
+    told = told_of("SharesReportedMissing", values)
+    assert isinstance(told, SharesReportedMissing)
+    assert (told.job_id, told.excluded) == (ASSET, (0, 2))
+    assert (told.shares_deadline, told.settle_deadline, told.set_aside) == (7, 9, 3)
+
+
+def test_a_posted_release_carries_its_ciphertexts_and_signature() -> None:
+    told = told_of("ReleasePosted", {"sealed_": (b"one", b"two"), "r": ASSET, "vs": ORDER}, 2)
+    assert isinstance(told, ReleasePosted)
+    assert (told.index, told.sealed, told.r, told.vs) == (2, (b"one", b"two"), ASSET, ORDER)
 
 
 def decided(job_id: Bytes32) -> dict[str, Any]:

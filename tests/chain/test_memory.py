@@ -10,14 +10,16 @@ from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, TermsTight
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, MicroEpsilon, Uint, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Uint, Wei
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import SharesMissing
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId
 from sealmarket_enclave.protocol.terms import Seal, Terms
 from tests.chain.node import BOOK
 from tests.chain.test_chain import SPEC
 
 ASSET = AssetId(keccak(b"asset"))
+OWNER = Address(b"\x0a" * 20)
 SEAL = Seal(content_root=ZERO_HASH, content_version=1, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
 TERMS = Terms(
     token=ZERO_ADDRESS,
@@ -99,6 +101,50 @@ def test_terms_change_from_their_block_on(twin: MemoryChain) -> None:
     assert isinstance(twin.events(2, 2)[0], TermsTightened)
     twin.revoke(ASSET)
     assert twin.at(twin.head()).asset(ASSET, 1).revoked
+
+
+def accepted(twin: MemoryChain) -> JobId:
+    job_id = twin.match(SPEC)
+    twin.quote(job_id, keccak(b"evidence"))
+    twin.decide(decision(job_id, Outcome.ACCEPTED))
+    return job_id
+
+
+def test_only_new_roots_and_purposes_move_the_version_under_which_a_job_may_stand(twin: MemoryChain) -> None:
+    twin.publish(ASSET, OWNER, SEAL, TERMS)
+    twin.tighten(ASSET, 1, replace(TERMS, max_uses=1))
+    assert twin.at(twin.head()).asset(ASSET, 1).strict_version == 1
+    twin.tighten(ASSET, 1, replace(TERMS, max_uses=1, allow_root=keccak(b"list")))
+    assert twin.at(twin.head()).asset(ASSET, 1).strict_version == 3
+
+
+def test_a_suspended_version_is_so_until_its_owner_lifts_it(twin: MemoryChain) -> None:
+    twin.publish(ASSET, OWNER, SEAL, TERMS)
+    twin.suspend(ASSET, 1, JobId(keccak(b"job")))
+    assert twin.at(twin.head()).asset(ASSET, 1).suspended
+    twin.lift_suspension(ASSET, 1)
+    assert not twin.at(twin.head()).asset(ASSET, 1).suspended
+
+
+def test_a_stopped_job_stays_accepted_and_is_marked(twin: MemoryChain) -> None:
+    twin.stop(accepted(twin), keccak(b"evidence"), Uint(1))
+    view = twin.at(twin.head())
+    assert view.job(SPEC.request_hash).status is Status.ACCEPTED
+    assert view.interruption(SPEC.request_hash).stopped
+
+
+def test_a_report_of_missing_shares_moves_the_deadlines_once(twin: MemoryChain) -> None:
+    job_id = accepted(twin)
+    twin.report_missing(SharesMissing(job_id=job_id, evidence_hash=keccak(b"evidence"), excluded=0), Wei(3))
+    view = twin.at(twin.head())
+    first, deadline = view.interruption(SPEC.request_hash), view.job(SPEC.request_hash).deadline
+    assert first.shares_deadline == twin.head().timestamp + SPEC.decide_window
+    assert deadline == first.shares_deadline + SPEC.settle_window
+    twin.report_missing(SharesMissing(job_id=job_id, evidence_hash=keccak(b"evidence"), excluded=5))
+    view = twin.at(twin.head())
+    second = view.interruption(SPEC.request_hash)
+    assert (second.excluded, second.shares_deadline) == (frozenset({0, 2}), first.shares_deadline)
+    assert (view.job(SPEC.request_hash).deadline, second.unspent) == (deadline, Wei(3))
 
 
 def test_an_acceptance_under_changed_terms_ends_as_a_refusal(twin: MemoryChain) -> None:

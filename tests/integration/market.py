@@ -127,6 +127,8 @@ class Market:
             store="http://store.twin",
             backend="http://store.twin",
             windows=windows,
+            finality_seconds=1,
+            transfer_allowance=1,
         )
         self.windows = windows
         self.book: AddressBook = deploy(rpc_url, development_account(0), self.settings, development=True)
@@ -160,6 +162,9 @@ class Market:
             quote_window=self.windows.quote,
             decide_window=self.windows.decide,
             settle_window=self.windows.settle,
+            run_seconds=1,
+            read_seconds=1,
+            validate_seconds=1,
             challenge_window=self.windows.challenge,
         )
         # The workload takes two inputs; the same asset may be both, and is then paid twice.
