@@ -21,24 +21,26 @@ contract AssetRegistry is IAssetRegistry {
 
     /// Five storage slots when any consumer is allowed; a match reads or writes each slot as a whole.
     struct Version {
-        // Owner, and the rules that change together.
+        // Owner, and what decides whether a job may still be accepted.
         address owner;
         uint40 expiry;
         uint32 purposes;
-        uint16 termsVersion;
+        uint16 strictVersion;
         Access access;
         // Price.
         address token;
         uint88 price;
         uint8 minGrade;
-        // The meter: uses and micro-epsilon, and what jobs have taken of them.
+        // The meter: uses and micro-epsilon, and what jobs have taken of them; and the rules of new matches.
         uint32 maxUses;
         uint32 usesTaken;
         uint40 budget;
         uint40 budgetTaken;
         uint32 perJobCap;
         uint16 epoch;
-        bool followsCommittees;
+        uint16 termsVersion;
+        uint32 maxHold;
+        bool suspended;
         // Roots.
         bytes32 sealHash;
         bytes32 allowRoot;
@@ -89,9 +91,13 @@ contract AssetRegistry is IAssetRegistry {
         if (current.access == Access.Revoked) revert Revoked(assetId, version);
         _checkComplete(terms);
         _checkTighter(current, terms);
+        if (_same(current, terms)) revert NothingTightened(assetId, version);
 
         uint16 termsVersion = current.termsVersion + 1;
         current.termsVersion = termsVersion;
+        bool strict = terms.allowRoot != current.allowRoot || terms.consumerRoot != current.consumerRoot
+            || terms.purposes != current.purposes;
+        if (strict) current.strictVersion = termsVersion;
         _setTerms(current, terms);
 
         emit TermsTightened(assetId, version, termsVersion, terms);
@@ -102,9 +108,11 @@ contract AssetRegistry is IAssetRegistry {
         Version storage current = _ownVersion(assetId, version);
         if (current.access == Access.Revoked) revert Revoked(assetId, version);
         if (allowRoot == 0) revert FieldMissing("allowRoot");
+        if (allowRoot == current.allowRoot) revert NothingTightened(assetId, version);
 
         uint16 termsVersion = current.termsVersion + 1;
         current.termsVersion = termsVersion;
+        current.strictVersion = termsVersion;
         current.allowRoot = allowRoot;
 
         emit AllowListReplaced(assetId, version, termsVersion, allowRoot);
@@ -140,7 +148,7 @@ contract AssetRegistry is IAssetRegistry {
             price: version.price,
             minGrade: version.minGrade,
             epoch: version.epoch,
-            followsCommittees: version.followsCommittees
+            maxHold: version.maxHold
         });
     }
 
@@ -155,12 +163,28 @@ contract AssetRegistry is IAssetRegistry {
     }
 
     /// @inheritdoc IAssetRegistry
-    function stand(AssetClaim[] calldata claims) external view returns (bool) {
+    function suspend(bytes32 assetId, uint32 version, bytes32 jobId) external onlyMarket {
+        _versions[_versionKey(assetId, version)].suspended = true;
+        emit VersionSuspended(assetId, version, jobId);
+    }
+
+    /// @inheritdoc IAssetRegistry
+    function lift(bytes32 assetId, uint32 version, address by) external onlyMarket returns (uint32, address) {
+        Version storage found = _versions[_versionKey(assetId, version)];
+        if (found.owner != by) revert NotOwner(assetId, by, found.owner);
+        if (!found.suspended) revert NotSuspended(assetId, version);
+        found.suspended = false;
+        emit SuspensionLifted(assetId, version);
+        return (found.epoch, found.token);
+    }
+
+    /// @inheritdoc IAssetRegistry
+    function stand(AssetClaim[] calldata claims, uint8 grade) external view returns (bool) {
         for (uint256 i = 0; i < claims.length; ++i) {
             AssetClaim calldata claim = claims[i];
             Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
-            bool stands = version.termsVersion == claim.termsVersion && version.access != Access.Revoked
-                && block.timestamp <= version.expiry;
+            bool stands = version.strictVersion <= claim.termsVersion && version.access != Access.Revoked
+                && block.timestamp <= version.expiry && version.minGrade <= grade;
             if (!stands) return false;
         }
         return true;
@@ -180,7 +204,7 @@ contract AssetRegistry is IAssetRegistry {
             perJobCap: v.perJobCap,
             allowRoot: v.allowRoot,
             consumerRoot: v.consumerRoot,
-            followsCommittees: v.followsCommittees
+            maxHold: v.maxHold
         });
         return VersionState({
             owner: v.owner,
@@ -188,6 +212,8 @@ contract AssetRegistry is IAssetRegistry {
             epoch: v.epoch,
             termsVersion: v.termsVersion,
             revoked: v.access == Access.Revoked,
+            suspended: v.suspended,
+            strictVersion: v.strictVersion,
             usesTaken: v.usesTaken,
             budgetTaken: v.budgetTaken,
             terms: terms
@@ -205,12 +231,16 @@ contract AssetRegistry is IAssetRegistry {
         if (seal.contentRoot == 0) revert FieldMissing("contentRoot");
         if (seal.shareRoot == 0) revert FieldMissing("shareRoot");
         if (seal.policyHash == 0) revert FieldMissing("policyHash");
+        if (seal.contentVersion == 0 || seal.contentVersion > number) {
+            revert BadContentVersion(assetId, seal.contentVersion, number);
+        }
         if (seal.epoch == 0 || seal.epoch > type(uint16).max) revert BadEpoch(seal.epoch, type(uint16).max);
         _checkComplete(terms);
 
         version.owner = msg.sender;
-        version.termsVersion = 1;
-        version.sealHash = keccak256(abi.encode(seal.contentRoot, seal.shareRoot, seal.policyHash));
+        (version.termsVersion, version.strictVersion) = (1, 1);
+        version.sealHash =
+            keccak256(abi.encode(seal.contentRoot, seal.contentVersion, seal.shareRoot, seal.policyHash));
         version.epoch = uint16(seal.epoch);
         version.token = terms.token;
         _setTerms(version, terms);
@@ -224,7 +254,7 @@ contract AssetRegistry is IAssetRegistry {
         version.maxUses = terms.maxUses;
         version.budget = terms.budget;
         version.perJobCap = terms.perJobCap;
-        version.followsCommittees = terms.followsCommittees;
+        version.maxHold = terms.maxHold;
         version.allowRoot = terms.allowRoot;
         if (terms.consumerRoot != 0) {
             version.access = Access.Restricted;
@@ -255,6 +285,7 @@ contract AssetRegistry is IAssetRegistry {
     {
         if (version.owner == address(0)) revert UnknownVersion(limit.assetId, limit.version);
         if (version.access == Access.Revoked) revert Revoked(limit.assetId, limit.version);
+        if (version.suspended) revert Suspended(limit.assetId, limit.version);
         if (block.timestamp > version.expiry) revert TermsExpired(limit.assetId, block.timestamp, version.expiry);
         if (limit.termsVersion != version.termsVersion) {
             revert TermsVersionChanged(limit.assetId, limit.termsVersion, version.termsVersion);
@@ -274,10 +305,19 @@ contract AssetRegistry is IAssetRegistry {
         if (terms.minGrade < current.minGrade) revert LooserTerms("minGrade", terms.minGrade, current.minGrade);
         if (terms.budget > current.budget) revert LooserTerms("budget", terms.budget, current.budget);
         if (terms.perJobCap > current.perJobCap) revert LooserTerms("perJobCap", terms.perJobCap, current.perJobCap);
-        if (!current.followsCommittees && terms.followsCommittees) revert LooserTerms("followsCommittees", 1, 0);
+        if (terms.maxHold > current.maxHold) revert LooserTerms("maxHold", terms.maxHold, current.maxHold);
         if (terms.consumerRoot == 0 && current.consumerRoot != 0) {
             revert LooserTerms("consumerRoot", 0, uint256(current.consumerRoot));
         }
+    }
+
+    /// Whether the terms are those in force, the token aside, which cannot change.
+    function _same(Version storage current, Terms calldata terms) private view returns (bool) {
+        return terms.price == current.price && terms.expiry == current.expiry && terms.maxUses == current.maxUses
+            && terms.purposes == current.purposes && terms.minGrade == current.minGrade
+            && terms.budget == current.budget && terms.perJobCap == current.perJobCap
+            && terms.maxHold == current.maxHold && terms.allowRoot == current.allowRoot
+            && terms.consumerRoot == current.consumerRoot;
     }
 
     /// An absent field is a refusal, never a pass.
@@ -286,6 +326,7 @@ contract AssetRegistry is IAssetRegistry {
         if (terms.maxUses == 0) revert FieldMissing("maxUses");
         if (terms.purposes == 0) revert FieldMissing("purposes");
         if (terms.allowRoot == 0) revert FieldMissing("allowRoot");
+        if (terms.maxHold == 0) revert FieldMissing("maxHold");
         uint8 highest = uint8(type(Grade).max);
         if (terms.minGrade == 0 || terms.minGrade > highest) revert UnknownGrade(terms.minGrade, highest);
     }

@@ -170,7 +170,7 @@ contract FaultsTest is Fixture {
     function test_a_provider_silent_after_acceptance_pays_the_owners_from_its_stake() public {
         JobSpec memory spec = _accepted(2);
         _refuse(abi.encodeCall(IJobs.close, (_key(spec), _bargain(spec), _enclave())), IJobs.TooEarly.selector);
-        vm.warp(block.timestamp + 801);
+        vm.warp(block.timestamp + 1_801);
         market.close(_key(spec), _bargain(spec), _enclave());
         _assertStatus(spec, Status.Expired);
         _assertMoney(2 * FEE, 0, 2 * PRICE + PENALTY, 2 * PRICE);
@@ -181,7 +181,7 @@ contract FaultsTest is Fixture {
     function test_consumer_and_provider_together_get_no_free_use() public {
         JobSpec memory spec = _accepted(2);
         _refuse(consumer, abi.encodeCall(IJobs.cancel, (_key(spec), _bargain(spec))), IJobs.UnexpectedStatus.selector);
-        vm.warp(block.timestamp + 801);
+        vm.warp(block.timestamp + 1_801);
         market.close(_key(spec), _bargain(spec), _enclave());
         assertEq(_free(_owner(0)) + _free(_owner(1)), 2 * PRICE, "the owners are paid whatever the two agree");
     }
@@ -238,7 +238,7 @@ contract FaultsTest is Fixture {
         result.units = 1;
         _refuseSettle(spec, _enclave(), result, signature, IJobs.WrongEnclave.selector);
         signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, result));
-        vm.warp(block.timestamp + 801);
+        vm.warp(block.timestamp + 1_801);
         _refuseSettle(spec, _enclave(), result, signature, IJobs.TooLate.selector);
     }
 

@@ -3,9 +3,10 @@ pragma solidity ^0.8.27;
 
 import {IMarket} from "./interfaces/IMarket.sol";
 import {IOracleCommittee} from "./interfaces/IOracleCommittee.sol";
+import {Releases} from "./libraries/Releases.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {TypedData} from "./libraries/TypedData.sol";
-import {Epoch, MAX_MEMBERS, Members, SignedDecision} from "./types/Committees.sol";
+import {Epoch, MAX_MEMBERS, Members, SignedDecision, SignedRelease, SignedStop} from "./types/Committees.sol";
 import {Decision} from "./types/Jobs.sol";
 
 /// @title The committee of key oracle nodes
@@ -55,23 +56,29 @@ contract OracleCommittee is IOracleCommittee {
         SignedDecision calldata first,
         SignedDecision calldata second
     ) external {
-        Epoch memory current = epochOf(epoch);
-        uint184 membersHash = _membersHash(members.signers, members.keysDigest);
-        if (membersHash != current.membersHash) revert WrongMembers(epoch, membersHash, current.membersHash);
-        if (index >= current.members || current.removed & (uint256(1) << index) != 0) {
-            revert NotAMember(epoch, index);
-        }
+        address signer = _member(epoch, members, index);
         _checkEquivocation(epoch, first.decision, second.decision);
-        _checkSigner(members.signers[index], first);
-        _checkSigner(members.signers[index], second);
-        uint16 removed = current.removed | (uint16(1) << index);
-        uint256 remaining = current.members - _popCount(removed);
-        if (remaining < current.threshold) revert TooFewWouldRemain(remaining, current.threshold);
+        _checkSigner(signer, _typed(TypedData.hash(first.decision)), first.r, first.vs);
+        _checkSigner(signer, _typed(TypedData.hash(second.decision)), second.r, second.vs);
 
-        _epochs[epoch].removed = removed;
+        _remove(epoch, members, index, first.decision.jobId);
+    }
 
-        emit EquivocatorRemoved(epoch, index, members.signers[index], first.decision.jobId);
-        IMarket(market).noteRemoved(epoch, removed);
+    /// @inheritdoc IOracleCommittee
+    function removeForBrokenPromise(
+        uint32 epoch,
+        Members calldata members,
+        uint8 index,
+        SignedStop calldata promised,
+        SignedRelease calldata sent
+    ) external {
+        address signer = _member(epoch, members, index);
+        (bytes32 jobId, bytes32 evidenceHash) = (promised.jobId, promised.evidenceHash);
+        bytes32 stop = TypedData.stopHash(jobId, evidenceHash, epoch, promised.reasons);
+        _checkSigner(signer, _typed(stop), promised.r, promised.vs);
+        _checkSigner(signer, Releases.digest(jobId, evidenceHash, index, sent.sentHash), sent.r, sent.vs);
+
+        _remove(epoch, members, index, jobId);
     }
 
     /// @inheritdoc IOracleCommittee
@@ -94,7 +101,7 @@ contract OracleCommittee is IOracleCommittee {
 
         epoch = ++latestEpoch;
         _epochs[epoch] = Epoch({
-            membersHash: _membersHash(signers, keccak256(abi.encodePacked(hpkeKeyHashes))),
+            membersHash: _membersHash(signers, keccak256(abi.encodePacked(hpkeKeyHashes)), 0),
             activeAt: activeAt,
             members: uint8(count),
             threshold: threshold,
@@ -104,9 +111,37 @@ contract OracleCommittee is IOracleCommittee {
         emit EpochAnnounced(epoch, signers, hpkeKeyHashes, threshold, activeAt);
     }
 
-    function _checkSigner(address expected, SignedDecision calldata signed) private view {
-        bytes32 digest = TypedData.toDigest(TypedData.domainSeparator(market), TypedData.hash(signed.decision));
-        address got = Signatures.recover(digest, signed.r, signed.vs);
+    /// Remove a member that was proven to have signed two things of which one excludes the other.
+    function _remove(uint32 epoch, Members calldata members, uint8 index, bytes32 jobId) private {
+        Epoch storage current = _epochs[epoch];
+        uint16 removed = members.removed | (uint16(1) << index);
+        uint256 remaining = members.signers.length - _popCount(removed);
+        if (remaining < current.threshold) revert TooFewWouldRemain(remaining, current.threshold);
+        bytes32 membersHash = _membersHash(members.signers, members.keysDigest, removed);
+
+        (current.membersHash, current.removed) = (membersHash, removed);
+
+        emit EquivocatorRemoved(epoch, index, members.signers[index], jobId);
+        IMarket(market).noteRemoved(epoch, membersHash);
+    }
+
+    /// The signer of a member that exists and was not removed.
+    function _member(uint32 epoch, Members calldata members, uint8 index) private view returns (address) {
+        bytes32 expected = epochOf(epoch).membersHash;
+        bytes32 got = _membersHash(members.signers, members.keysDigest, members.removed);
+        if (got != expected) revert WrongMembers(epoch, got, expected);
+        if (index >= members.signers.length || members.removed & (uint256(1) << index) != 0) {
+            revert NotAMember(epoch, index);
+        }
+        return members.signers[index];
+    }
+
+    function _typed(bytes32 structHash) private view returns (bytes32) {
+        return TypedData.toDigest(TypedData.domainSeparator(market), structHash);
+    }
+
+    function _checkSigner(address expected, bytes32 digest, bytes32 r, bytes32 vs) private pure {
+        address got = Signatures.recover(digest, r, vs);
         if (got != expected) revert WrongSigner(got, expected);
     }
 
@@ -133,8 +168,12 @@ contract OracleCommittee is IOracleCommittee {
         }
     }
 
-    function _membersHash(address[] memory signers, bytes32 keysDigest) private pure returns (uint184) {
-        return uint184(uint256(keccak256(abi.encode(signers, keysDigest))));
+    function _membersHash(address[] memory signers, bytes32 keysDigest, uint16 removed)
+        private
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(signers, keysDigest, removed));
     }
 
     function _popCount(uint16 bits) private pure returns (uint256 count) {

@@ -21,6 +21,10 @@ interface IAssetRegistry {
     event AllowListReplaced(bytes32 indexed assetId, uint32 version, uint32 termsVersion, bytes32 allowRoot);
     /// @notice No later match, acceptance or release may use this version.
     event VersionRevoked(bytes32 indexed assetId, uint32 indexed version);
+    /// @notice The enclave of a job signed that this version does not open or does not read: no new match uses it.
+    event VersionSuspended(bytes32 indexed assetId, uint32 indexed version, bytes32 jobId);
+    /// @notice The owner lifted the suspension.
+    event SuspensionLifted(bytes32 indexed assetId, uint32 indexed version);
 
     /// @notice The caller is not the market that this registry serves.
     error OnlyMarket(address got, address expected);
@@ -32,6 +36,13 @@ interface IAssetRegistry {
     error NotOwner(bytes32 assetId, address got, address expected);
     /// @notice A mandatory field of the seal or the terms is absent; `field` is its name.
     error FieldMissing(bytes32 field);
+    /// @notice Content is sealed for the version that names it, or for one before.
+    error BadContentVersion(bytes32 assetId, uint32 got, uint32 version);
+    /// @notice The terms are those in force: a change that is none would cost consumers and change nothing.
+    error NothingTightened(bytes32 assetId, uint32 version);
+    /// @notice The version is suspended until its owner lifts that.
+    error Suspended(bytes32 assetId, uint32 version);
+    error NotSuspended(bytes32 assetId, uint32 version);
     /// @notice Epochs count from 1.
     error BadEpoch(uint32 got, uint16 highest);
     /// @notice The grade is not one that evidence can have.
@@ -65,7 +76,8 @@ interface IAssetRegistry {
         external
         returns (bytes32 assetId);
 
-    /// @notice Record the successor of version `version - 1`, with shares and terms of its own.
+    /// @notice Record the successor of version `version - 1`, with shares and terms of its own, and content of its own
+    /// or that of an earlier version (`seal.contentVersion`).
     /// @dev The predecessor stays in force until it expires or is revoked.
     function addVersion(
         bytes32 assetId,
@@ -77,7 +89,7 @@ interface IAssetRegistry {
 
     /// @notice Replace the terms in force by tighter ones, with effect on every later acceptance and release.
     /// @dev Tighter or equal in each of: price (not lower), expiry, maxUses, purposes, minGrade, budget, perJobCap,
-    /// followsCommittees. Sets may be replaced but not emptied: nodes hold the conjunction with the policy, so that a
+    /// maxHold; and different in at least one. Sets may be replaced but not emptied: nodes hold the conjunction with the policy, so that a
     /// superset root admits no new party. The token cannot change.
     function tighten(bytes32 assetId, uint32 version, Terms calldata terms) external;
 
@@ -101,13 +113,20 @@ interface IAssetRegistry {
         bytes32[] calldata proof
     ) external returns (Reservation memory);
 
-    /// @notice Give back the use and budget of a job that was not accepted. Market only; never fails for a claim that
-    /// the market took.
+    /// @notice Give back the uses and budgets of a job. Market only; never fails for claims that the market took.
     function release(AssetClaim[] calldata claims) external;
 
-    /// @notice Whether the terms that a job was matched under are still in force: unchanged, not revoked, not expired.
-    /// If not, an acceptance is a refusal.
-    function stand(AssetClaim[] calldata claims) external view returns (bool);
+    /// @notice Stop new matches of a version, by what the enclave of a job signed. Market only.
+    function suspend(bytes32 assetId, uint32 version, bytes32 jobId) external;
+
+    /// @notice Allow new matches again. Market only, for the owner `by`, who pays there.
+    /// @return epoch Of the version. @return token Of its price.
+    function lift(bytes32 assetId, uint32 version, address by) external returns (uint32 epoch, address token);
+
+    /// @notice Whether a job may still be accepted under the terms in force: not revoked, not expired, no root or
+    /// purpose replaced since the job's terms version, no higher grade demanded than `grade`. If not, an acceptance is
+    /// a refusal. Price, uses, budget and hold concern new matches only.
+    function stand(AssetClaim[] calldata claims, uint8 grade) external view returns (bool);
 
     /// @notice The market that this registry serves.
     function market() external view returns (address);

@@ -15,7 +15,7 @@ import {
 } from "../types/Jobs.sol";
 import {Match} from "../types/Orders.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
-import {Windows} from "../types/Money.sol";
+import {Interruption, Windows} from "../types/Money.sol";
 import {IAssetRegistry} from "./IAssetRegistry.sol";
 
 /// @title The life of a job
@@ -27,44 +27,59 @@ import {IAssetRegistry} from "./IAssetRegistry.sol";
 ///                                                              TermsRefused
 ///   Quoted   --close, overdue--------------------> Expired     CommitteeSilent
 ///   Accepted --settle with acknowledgement-------> Matured     None
-///   Accepted --stop------------------------------> Stopped     StoppedBeforeRelease
 ///   Accepted --fail, cause 1---------------------> Failed      InputFailed
 ///   Accepted --fail, cause 2---------------------> Failed      WorkloadFailed
+///   Accepted --fail, cause 3---------------------> Failed      WorkloadTimedOut
+///   Accepted --fail, cause 4---------------------> Failed      ValidatorTimedOut
+///   Accepted --stop, reportMissing, postRelease--> Accepted
+///   Accepted --endInterrupted, or close----------> Stopped     StoppedBeforeRelease, after a stop
+///   Accepted --endInterrupted, or close----------> Expired     SharesMissing, after a report
 ///   Accepted --close, overdue--------------------> Expired     ProviderSilent
 ///   Settled  --acknowledge, or mature when overdue-> Matured   None
+///   Settled  --settle with acknowledgement-------> Matured     None, if it settled alike
 ///   Settled  --challenge (consumer, payer)-------> Challenged
 ///   Challenged --answerChallenge, available------> Matured     None
 ///   Challenged --answerChallenge, unavailable----> Expired     ResultWithheld
 ///   Challenged --closeChallenge, overdue---------> Matured     None
-/// Each transition except `mature`, `close` and `closeChallenge` must come by the deadline of the state it leaves;
-/// those three only after it. The end states are Matured, Refused, Stopped, Failed, Expired, Cancelled.
+/// Each transition except `mature`, `close`, `closeChallenge` and `endInterrupted` must come by the deadline of the state
+/// it leaves; the first three only after it. The end states are Matured, Refused, Stopped, Failed, Expired, Cancelled.
+/// A stop and a report of missing shares leave the job Accepted, so that a settlement still counts. A report makes the
+/// settle deadline now + decide window + settle window; releases may be posted until now + decide window.
 ///
 /// The fault table. libraries/FaultTable.sol is the same table, and the only code that divides a job's money.
-/// O: the owners' prices. o: the price of an asset that failed. C: the flat compute price. U = unitPrice * maxUnits.
-/// u = unitPrice * units reported. P: the penalty. F: the oracle fees set aside. f: those that a decision used. R: the
-/// fee of a refused request. B: the bond of an answered challenge. a: the fees of its answer. p: the smaller of a, P.
-/// At the match the payer's balance locks O + C + U + F and the provider's stake locks O + P. At acceptance F - f
-/// returns to the payer. At settlement the payer gets U - u and the owners get O.
-///   fault                 payer gets             provider gets  stake gets  burned  owners get  counter  uses
-///   before acceptance, of O + C + U + F - f and O + P:
-///   NoQuote               O + C + U + F          0              O           P       0           expired  return
-///   PlatformRefused       O + C + U + F - f      0              O           P       0           refused  return
-///   RequestRefused        O + C + U + F - f - R  R              O + P       0       0           -        return
-///   TermsRefused          O + C + U + F - f      0              O + P       0       0           -        return
-///   InputRefused          O + C + U + F - f      0              O + P       0       0           -        return
-///   EvidenceWithheld      O + C + U + F - f      0              O           P       0           refused  return
-///   CommitteeSilent       O + C + U + F          0              O + P       0       0           -        return
-///   Withdrawn             O + C + U + F          0              O + P       0       0           -        return
+/// O: the owners' prices. C: the flat compute price. U = unitPrice * maxUnits. u = unitPrice * units reported. P: the
+/// penalty, at least fee * (2 * refusing quorum + members). H: the hold fee. F: the oracle fees set aside. f: those
+/// that the decision used. B: the bond of an answered challenge. a: the fees of its answer. L: the timeout limit.
+/// T: the least of the timeout fee, C + U and L. X: the smaller of L - T and the prices of the owners in the row: all,
+/// or all but the one whose validator did not finish; they share X in proportion to their prices.
+/// At the match the payer's balance locks O + C + U + F + H and the provider's stake locks O + P. At acceptance
+/// F - f + H returns to the payer. At settlement the payer gets U - u and the owners get O.
+///   fault                 payer gets             provider gets  stake gets  burned     owners get  counter  uses
+///   before acceptance, of O + C + U + F - f + H and O + P:
+///   NoQuote               O + C + U + F + H      0              O           P          0           expired  return
+///   PlatformRefused       O + C + U + F + H      0              O           P - f      0           refused  return
+///   RequestRefused        O + C + U + F - f      0              O + P       H          0           -        return
+///   TermsRefused          O + C + U + F - f + H  0              O + P       0          0           -        return
+///   InputRefused          O + C + U + F - f + H  0              O + P       0          0           -        return
+///   EvidenceWithheld      O + C + U + F + H      0              O           P - f      0           refused  return
+///   CommitteeSilent       O + C + U + F + H      0              O + P       0          0           -        return
+///   Withdrawn             O + C + U + F          0              O + P       H          0           -        return
 ///   after acceptance, of O + C + U and O + P:
-///   StoppedBeforeRelease  O + C + U              0              O + P       0       0           -        stay
-///   InputFailed           C + U + o              0              O + P       0       O - o       failed   stay
-///   WorkloadFailed        U - u                  C + u          O + P       0       O           failed   stay
-///   ProviderSilent        O + C + U              0              0           P       O           expired  stay
+///   StoppedBeforeRelease  O + C + U              0              O + P       0          0           -        return
+///   SharesMissing         O + C + U              0              O + P       0          0           -        return
+///   InputFailed           O + C + U              0              O + P       0          0           -        return
+///   WorkloadFailed        U - u                  C + u          O + P       0          O           failed   stay
+///   WorkloadTimedOut      O + C + U - T - X      T              O + P       0          X           failed   stay
+///   ValidatorTimedOut     O + C + U - T - X      T              O + P       0          X           failed   stay
+///   ProviderSilent        O + C + U + f          0              0           P - f      O           expired  stay
 ///   after settlement, of C + u, O + P and B:
-///   None                  0                      C + u + B - a  O + P       0       -           settled  stay
-///   ResultWithheld        O + C + u              0              0           P - p   -           expired  stay
-/// R is at most O + C + U. B and a are 0 unless the committee answered a challenge: the signers get a, and under
-/// ResultWithheld the challenger gets B + p - a. Without an answer the bond returns to the challenger whole.
+///   None                  0                      C + u + B - a  O + P       0          -           settled  stay
+///   ResultWithheld        O + C + u + f          0              0           P - a - f  -           expired  stay
+/// B and a are 0 unless the committee answered a challenge: the signers get a, and under ResultWithheld the challenger
+/// gets B whole. Without an answer the bond returns to the challenger. After acceptance f is the fees of a threshold of
+/// signatures. What is burned stays in the contract; no call can move it. Beside the table: a report of missing shares
+/// takes one fee for each member from the provider's free balance, pays one to each node whose release is posted, and
+/// returns the rest (`returnUnspent`). InputFailed suspends the version that failed.
 /// @dev The job is one slot, keyed by the request hash: status, deadline, and a commitment to (job id, provider, decide
 /// window, bargain, stage). Later steps pass the JobKey, the Bargain (a quote only its hash) and what the stage added,
 /// all of which follow from the JobSpec; nothing else is stored. Trust: the registry and the committee
@@ -83,11 +98,24 @@ interface IJobs {
     );
     event JobQuoted(bytes32 indexed jobId, bytes32 evidenceHash, uint40 deadline);
     /// @notice A quorum decided; bit i of `signers` is member i. An accepting outcome is followed by JobEnded with
-    /// TermsRefused when the terms have changed. `feesReturned` went back to the payer on acceptance.
+    /// TermsRefused when the terms no longer let the job stand. `feesReturned`, unused oracle fees and the hold fee, went
+    /// back to the payer on acceptance.
     event JobDecided(
         bytes32 indexed jobId, DecisionCore core, uint256 signers, uint40 deadline, uint256 feesReturned
     );
+    /// @notice A quorum promised not to release. The job ends by it at the settle deadline unless it settles or fails.
     event JobStopped(bytes32 indexed jobId, bytes32 evidenceHash, uint256 reasons, uint256 signers);
+    /// @notice The enclave joined no key and leaves out the nodes in `excluded`. `setAside` was taken from the
+    /// provider's free balance; 0 when this was not the first report.
+    event SharesReportedMissing(
+        bytes32 indexed jobId, uint16 excluded, uint40 sharesDeadline, uint40 settleDeadline, uint256 setAside
+    );
+    /// @notice Node `index` earned a fee; `sealed_` are its shares, one for each asset, with its signature.
+    event ReleasePosted(bytes32 indexed jobId, uint8 indexed index, bytes[] sealed_, bytes32 r, bytes32 vs);
+    /// @notice What was set aside for nodes that posted nothing went back to the provider.
+    event UnspentReturned(bytes32 indexed requestHash, address indexed provider, address token, uint256 amount);
+    /// @notice The owner paid for lifting a suspension; the amount is burned.
+    event SuspensionPaid(bytes32 indexed assetId, uint32 version, address indexed token, uint256 burned);
     /// @notice The enclave settled. Owners were credited their prices and the payer `refunded`; `payable_` is what
     /// the provider gets when the job matures.
     event JobSettled(
@@ -120,8 +148,12 @@ interface IJobs {
     error PriceTooHigh(bytes32 field, uint256 got, uint256 most);
     /// @notice The grade does not reach what request and terms demand.
     error GradeTooLow(uint8 got, uint8 least);
-    /// @notice The assets' shares were made for different committees and an owner has not agreed to follow.
+    /// @notice The asset's shares were made for another committee than those of the first asset.
     error EpochsDiffer(bytes32 assetId, uint32 got, uint32 expected);
+    /// @notice An asset stands once in a job; it would evade what one job may take of it.
+    error AssetTwice(bytes32 assetId, uint256 first, uint256 second);
+    /// @notice The provider's capability document is none that the request accepts.
+    error CapabilityNotAccepted(bytes32 capabilityHash, bytes32 capabilities);
     /// @notice The epoch is announced and not yet in force.
     error EpochNotActive(uint32 epoch, uint256 timestamp, uint40 activeAt);
     /// @notice The job is not in the state that this step leaves.
@@ -142,15 +174,21 @@ interface IJobs {
     /// @notice The signature at `index` is not that member's.
     error WrongNode(uint8 index, address got, address expected);
     /// @notice The list does not hash to the epoch's committee.
-    error WrongCommittee(uint32 epoch, uint184 got, uint184 expected);
+    error WrongCommittee(uint32 epoch, bytes32 got, bytes32 expected);
+    error OnlyProvider(address got, address expected);
+    error AlreadyStopped(bytes32 requestHash);
+    /// @notice Neither a stop nor missing shares keep this job from going on (yet).
+    error NotInterrupted(bytes32 requestHash);
+    /// @notice In a BatchEntryFailed: not enough gas was left for the entry.
+    error NotEnoughGas();
     /// @notice The signature is not the accepted enclave's.
     error WrongEnclave(address got, address expected);
     error TooManyUnits(uint32 got, uint32 most);
     error UnknownCause(uint8 got);
     error NoSuchAsset(uint8 index, uint256 assets);
 
-    /// @notice Make a job of signed orders, at the offers' prices; what the request allowed beyond them is never
-    /// locked. Anyone. Reserves uses and budget, locks escrow and stake.
+    /// @notice Make a job of signed orders, at the offers' prices and within the limits of each; what the request
+    /// allowed beyond the prices is never locked. Anyone. Reserves uses and budget, locks escrow and stake.
     /// @return jobId EIP-712 digest of the JobSpec that JobMatched carries.
     function matchJob(Match calldata deal) external returns (bytes32 jobId);
 
@@ -160,7 +198,7 @@ interface IJobs {
     function quote(JobKey calldata key, bytes32 bargainHash, bytes32 evidenceHash, bytes calldata signature) external;
 
     /// @notice Carry out a quorum's decision. Accepting takes threshold signatures, refusing max(t, n - t + 1);
-    /// exactly that many. If the terms have changed since the match, an acceptance is carried out as TermsRefused.
+    /// exactly that many. If the terms no longer let the job stand, an acceptance is carried out as TermsRefused.
     function decide(
         JobKey calldata key,
         Bargain calldata bargain,
@@ -169,8 +207,8 @@ interface IJobs {
         NodeSignature[] calldata signatures
     ) external;
 
-    /// @notice Stop an accepted job whose shares were not released and never will be: max(t, n - t + 1) signatures
-    /// over Stop(jobId, evidenceHash, epoch, reasons). The uses stay consumed.
+    /// @notice Record that an accepted job's shares were not released and never will be: max(t, n - t + 1) signatures
+    /// over Stop(jobId, evidenceHash, epoch, reasons). Once. A settlement or failure still counts until its deadline.
     function stop(
         JobKey calldata key,
         Bargain calldata bargain,
@@ -180,10 +218,46 @@ interface IJobs {
         NodeSignature[] calldata signatures
     ) external;
 
+    /// @notice Report that the accepted enclave joined no key, by its signature over SharesMissing(jobId, evidenceHash,
+    /// excluded). The provider only. The first report sets aside one oracle fee for each member from the provider's free
+    /// balance and opens the window for releases; later ones may name more nodes.
+    /// @param excluded Bit i: node i sent a false share.
+    function reportMissing(
+        JobKey calldata key,
+        Bargain calldata bargain,
+        Enclave calldata enclave,
+        uint16 excluded,
+        bytes calldata enclaveSignature
+    ) external;
+
+    /// @notice Put a node's signed release on chain, within the window after a report. Anyone; the node earns a fee.
+    /// @param sealed_ The node's shares as it sealed them to the enclave's key, one for each asset of the job.
+    /// @param r And `vs`: the node's signature over its release (libraries/Releases.sol).
+    function postRelease(
+        JobKey calldata key,
+        Bargain calldata bargain,
+        Enclave calldata enclave,
+        Members calldata members,
+        uint8 index,
+        bytes[] calldata sealed_,
+        bytes32 r,
+        bytes32 vs
+    ) external;
+
+    /// @notice End an accepted job that cannot go on: after a stop the provider, or anyone after the settle deadline;
+    /// after the window for releases, anyone, if fewer than the threshold are left.
+    function endInterrupted(JobKey calldata key, Bargain calldata bargain, Enclave calldata enclave) external;
+
+    /// @notice Give the provider of a job what it set aside for nodes that posted nothing. Anyone, after the window.
+    function returnUnspent(bytes32 requestHash) external;
+
+    /// @notice Allow new matches of a suspended version. Its owner, who pays the oracle fees of a job, burned.
+    function liftSuspension(bytes32 assetId, uint32 version) external;
+
     /// @notice Settle by the accepted enclave's signature over Settlement(jobId, resultHash, receiptHash, units, last
     /// = true). Pays the owners and returns what was not metered. Anyone.
     /// @param acknowledgement The consumer's signature over Acknowledgement(jobId, resultHash): the provider is paid
-    /// at once. May be empty.
+    /// at once, also if somebody settled the job alike before. May be empty.
     function settle(
         JobKey calldata key,
         Bargain calldata bargain,
@@ -203,11 +277,11 @@ interface IJobs {
         bytes calldata enclaveSignature
     ) external;
 
-    /// @notice End a Matched, Quoted or Accepted job whose window has passed. Anyone.
+    /// @notice End a Matched, Quoted or Accepted job whose window has passed, an interrupted one by its own row. Anyone.
     /// @param enclave All zero if Matched; only `evidenceHash` if Quoted; as accepted if Accepted.
     function close(JobKey calldata key, Bargain calldata bargain, Enclave calldata enclave) external;
 
-    /// @notice Withdraw a job before it was quoted. Consumer or payer.
+    /// @notice Withdraw a job before it was quoted; the hold fee is burned. Consumer or payer.
     function cancel(JobKey calldata key, Bargain calldata bargain) external;
 
     /// @notice Confirm that the result arrived: pays the provider. Anyone, with the consumer's signature over
@@ -249,7 +323,17 @@ interface IJobs {
     /// @notice Status, deadline and commitment of the job of a request.
     function jobOf(bytes32 requestHash) external view returns (Status status, uint40 deadline, uint208 commitment);
 
-    /// @notice Bond of a challenge in an epoch and token: the most that its answer and one refused request cost.
+    /// @notice What became of an accepted job's shares, if anything was reported; all zero otherwise.
+    function interruptionOf(bytes32 requestHash) external view returns (Interruption memory);
+
+    /// @notice What a match would set aside for holding others' money and rights, at `fee` for an oracle signature.
+    function holdFee(uint256 owners, uint256 penalty, uint32 quoteWindow, uint32 decideWindow, uint64 fee)
+        external
+        view
+        returns (uint256);
+
+    /// @notice Bond of a challenge in an epoch and token: the most that its answer costs, and the fixed part of a hold
+    /// fee.
     function bondOf(uint32 epoch, address token) external view returns (uint256);
 
     /// @notice Where assets and their terms are recorded.
@@ -261,6 +345,15 @@ interface IJobs {
     /// @notice The shortest windows that a request may ask for, in seconds; the longest is 30 days each.
     function minimumWindows() external view returns (Windows memory);
 
-    /// @notice The fixed fee for a refused request, as a multiple of the fee of one oracle signature.
+    /// @notice The fixed part of a hold fee, as a multiple of the fee of one oracle signature.
     function requestFeeFactor() external view returns (uint16);
+
+    /// @notice The hold fee of a second, in 10^-18 of what is held.
+    function holdRate() external view returns (uint64);
+
+    /// @notice Seconds after which a block of this chain is final.
+    function finality() external view returns (uint32);
+
+    /// @notice Seconds of every settle window that are kept for moving bytes.
+    function transferAllowance() external view returns (uint32);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {Epoch, Members, SignedDecision} from "../types/Committees.sol";
+import {Epoch, Members, SignedDecision, SignedRelease, SignedStop} from "../types/Committees.sol";
 
 /// @title Epochs of key oracle nodes
 /// @notice Each epoch is one committee of n nodes with threshold t, fixed for good once announced. Epochs count from
@@ -14,7 +14,8 @@ interface IOracleCommittee {
     event EpochAnnounced(
         uint32 indexed epoch, address[] signers, bytes32[] hpkeKeyHashes, uint8 threshold, uint40 activeAt
     );
-    /// @notice A member was proven to have signed two different decisions on the same evidence.
+    /// @notice A member was proven to have signed two different decisions on the same evidence, or a release and the
+    /// promise never to release.
     event EquivocatorRemoved(uint32 indexed epoch, uint8 index, address indexed signer, bytes32 jobId);
 
     /// @notice The caller may not announce epochs.
@@ -30,7 +31,7 @@ interface IOracleCommittee {
     /// @notice No such epoch.
     error UnknownEpoch(uint32 epoch);
     /// @notice The list does not hash to the epoch's committee.
-    error WrongMembers(uint32 epoch, uint184 got, uint184 expected);
+    error WrongMembers(uint32 epoch, bytes32 got, bytes32 expected);
     /// @notice There is no member with this index, or it was removed.
     error NotAMember(uint32 epoch, uint8 index);
     /// @notice The two decisions are not about the same job, evidence and epoch.
@@ -57,6 +58,16 @@ interface IOracleCommittee {
         uint8 index,
         SignedDecision calldata first,
         SignedDecision calldata second
+    ) external;
+
+    /// @notice Remove a member by its release for a (job, evidence hash, epoch) and its promise never to release for
+    /// it. As `removeEquivocator`.
+    function removeForBrokenPromise(
+        uint32 epoch,
+        Members calldata members,
+        uint8 index,
+        SignedStop calldata promised,
+        SignedRelease calldata sent
     ) external;
 
     /// @notice The record of an epoch; reverts with UnknownEpoch if there is none.

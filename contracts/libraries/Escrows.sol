@@ -14,6 +14,8 @@ struct Escrow {
     uint256 metered;
     /// P: the penalty, locked by the provider's stake.
     uint256 penalty;
+    /// H: the hold fee, locked by the payer until acceptance.
+    uint256 hold;
 }
 
 /// @title The arithmetic of a job's money
@@ -29,6 +31,17 @@ library Escrows {
             escrow.compute = bargain.computePrice;
             escrow.metered = priceOf(bargain, bargain.maxUnits);
             escrow.penalty = bargain.penalty;
+            escrow.hold = bargain.holdFee;
+        }
+    }
+
+    /// @notice Sum of the prices of the assets in the bitmap.
+    function pricesOf(Bargain calldata bargain, uint256 assets) internal pure returns (uint256 sum) {
+        unchecked {
+            AssetClaim[] calldata claims = bargain.claims;
+            for (uint256 i = 0; i < claims.length; ++i) {
+                if (assets & (1 << i) != 0) sum += claims[i].price;
+            }
         }
     }
 

@@ -9,8 +9,8 @@ import {Escrow} from "./Escrows.sol";
 /// @dev The only place that decides it: market/Endings.sol carries out a row and adds nothing to it. IJobs and
 /// docs/spec/contracts.md print the same rows; FaultTable.t.sol checks that each row pays out exactly what the job
 /// holds. To change who pays for a fault, change its row. There is one function for each phase of a job, since a job
-/// holds other money in each. O, C, U, u, P, F, f, B and a are as in IJobs. Sums are unchecked: each amount was in an
-/// account, which holds less than 2^88.
+/// holds other money in each. O, C, U, u, P, H, F, f, B, a, T and L are as in IJobs. Sums are unchecked: each amount
+/// was in an account, which holds less than 2^88.
 library FaultTable {
     /// End state of each row, a byte each; a constant costs a job less than a chain of comparisons.
     uint256 private constant STATUSES = (uint256(Status.Matured) << (8 * uint256(Fault.None)))
@@ -26,44 +26,65 @@ library FaultTable {
         | (uint256(Status.Failed) << (8 * uint256(Fault.WorkloadFailed)))
         | (uint256(Status.Expired) << (8 * uint256(Fault.ProviderSilent)))
         | (uint256(Status.Expired) << (8 * uint256(Fault.ResultWithheld)))
-        | (uint256(Status.Cancelled) << (8 * uint256(Fault.Withdrawn)));
+        | (uint256(Status.Cancelled) << (8 * uint256(Fault.Withdrawn)))
+        | (uint256(Status.Failed) << (8 * uint256(Fault.WorkloadTimedOut)))
+        | (uint256(Status.Failed) << (8 * uint256(Fault.ValidatorTimedOut)))
+        | (uint256(Status.Expired) << (8 * uint256(Fault.SharesMissing)));
     /// Counter of the provider that each row raises, a byte each. Rows that are not named raise none.
     uint256 private constant TALLIES = (uint256(Tally.Settled) << (8 * uint256(Fault.None)))
         | (uint256(Tally.Expired) << (8 * uint256(Fault.NoQuote)))
         | (uint256(Tally.Refused) << (8 * uint256(Fault.PlatformRefused)))
         | (uint256(Tally.Refused) << (8 * uint256(Fault.EvidenceWithheld)))
-        | (uint256(Tally.Failed) << (8 * uint256(Fault.InputFailed)))
         | (uint256(Tally.Failed) << (8 * uint256(Fault.WorkloadFailed)))
+        | (uint256(Tally.Failed) << (8 * uint256(Fault.WorkloadTimedOut)))
+        | (uint256(Tally.Failed) << (8 * uint256(Fault.ValidatorTimedOut)))
         | (uint256(Tally.Expired) << (8 * uint256(Fault.ProviderSilent)))
         | (uint256(Tally.Expired) << (8 * uint256(Fault.ResultWithheld)));
-    /// Rows that give back uses and privacy budget, a bit each: those before acceptance.
+    /// Rows that give back uses and privacy budget, a bit each: those in which no workload saw the assets.
     uint256 private constant RETURNING = (1 << uint256(Fault.NoQuote)) | (1 << uint256(Fault.PlatformRefused))
         | (1 << uint256(Fault.RequestRefused)) | (1 << uint256(Fault.TermsRefused))
         | (1 << uint256(Fault.InputRefused)) | (1 << uint256(Fault.EvidenceWithheld))
-        | (1 << uint256(Fault.CommitteeSilent)) | (1 << uint256(Fault.Withdrawn));
+        | (1 << uint256(Fault.CommitteeSilent)) | (1 << uint256(Fault.Withdrawn))
+        | (1 << uint256(Fault.StoppedBeforeRelease)) | (1 << uint256(Fault.SharesMissing))
+        | (1 << uint256(Fault.InputFailed));
 
-    /// @notice The rows of a job that was not accepted: it holds O + C + U, `feesLeft` = F - f, and the stake O + P.
-    /// @param requestFee What `RequestRefused` pays to the provider, if the payer locked that much.
-    function beforeAcceptance(Fault fault, Escrow memory held, uint256 feesLeft, uint256 requestFee)
+    /// @notice The rows of a job that was not accepted: it holds O + C + U + H, `feesLeft` = F - f, and the stake
+    /// O + P. @param feesUsed f.
+    function beforeAcceptance(Fault fault, Escrow memory held, uint256 feesLeft, uint256 feesUsed)
         internal
         pure
         returns (Payout memory payout)
     {
-        (uint256 payer, uint256 provider, uint256 stake, uint256 burned) =
-            _beforeAcceptance(fault, held, feesLeft, requestFee);
-        _set(payout, payer, provider, stake, burned, 0);
+        (uint256 payer, uint256 stake, uint256 burned) = _beforeAcceptance(fault, held, feesLeft, feesUsed);
+        _set(payout, payer, 0, stake, burned, 0);
     }
 
-    /// @notice The rows of a job that was accepted and did not settle: it holds O + C + U and the stake O + P.
-    /// @param used u. @param paid Bit of each asset that did not fail. @param failedPrice o; 0 if no asset failed.
-    function afterAcceptance(Fault fault, Escrow memory held, uint256 used, uint256 paid, uint256 failedPrice)
+    /// @notice The rows of a job that was accepted and did not settle, but for time-outs: it holds O + C + U and the
+    /// stake O + P. @param used u. @param fees f, the payer's loss at the acceptance. @param every Bit of each asset.
+    function afterAcceptance(Fault fault, Escrow memory held, uint256 used, uint256 fees, uint256 every)
         internal
         pure
         returns (Payout memory payout)
     {
         (uint256 payer, uint256 provider, uint256 stake, uint256 burned, uint256 owners) =
-            _afterAcceptance(fault, held, used, paid, failedPrice);
+            _afterAcceptance(fault, held, used, fees);
         _set(payout, payer, provider, stake, burned, owners);
+        payout.ownersPaid = owners == 0 ? 0 : uint16(every);
+    }
+
+    /// @notice The rows `WorkloadTimedOut` and `ValidatorTimedOut`, of the same money: the provider gets T, the owners
+    /// in `paid` their prices, or L - T in proportion to them, the payer the rest.
+    /// @param owed Sum of the prices of the owners in `paid`. @param fee What the order asks. @param limit L.
+    function timedOut(Escrow memory held, uint256 owed, uint256 fee, uint256 limit, uint256 paid)
+        internal
+        pure
+        returns (Payout memory payout)
+    {
+        uint256 work = held.compute + held.metered;
+        uint256 provider = _smaller(_smaller(fee, work), limit);
+        uint256 owners = _smaller(owed, limit - provider);
+        _set(payout, held.owners + work - provider - owners, provider, held.owners + held.penalty, 0, owners);
+        payout.ownersPaid = owners == 0 ? 0 : uint16(paid);
     }
 
     /// @notice What a settlement returns to the payer and what it leaves for the provider; it pays every owner.
@@ -90,16 +111,21 @@ library FaultTable {
         }
     }
 
-    /// @notice Row `ResultWithheld`, of the same money. The penalty pays the fees of the answer, a, as far as it goes.
+    /// @notice Row `ResultWithheld`, of the same money. The penalty pays the fees of the answer, a, then those of the
+    /// acceptance, f, as far as it goes.
     /// @return payout All but the bond. @return bondReturned What the challenger gets back of its bond.
-    function withheld(uint256 owners, uint256 penalty, uint256 earned, uint256 bondLeft, uint256 answerFees)
-        internal
-        pure
-        returns (Payout memory payout, uint256 bondReturned)
-    {
-        uint256 fromPenalty = answerFees < penalty ? answerFees : penalty;
-        _set(payout, owners + earned, 0, 0, penalty - fromPenalty, 0);
-        return (payout, bondLeft + fromPenalty);
+    function withheld(
+        uint256 owners,
+        uint256 penalty,
+        uint256 earned,
+        uint256 bondLeft,
+        uint256 answerFees,
+        uint256 fees
+    ) internal pure returns (Payout memory payout, uint256 bondReturned) {
+        uint256 forAnswer = _smaller(answerFees, penalty);
+        uint256 forPayer = _smaller(fees, penalty - forAnswer);
+        _set(payout, owners + earned + forPayer, 0, 0, penalty - forAnswer - forPayer, 0);
+        return (payout, bondLeft + forAnswer);
     }
 
     /// @notice The end state of a row.
@@ -117,48 +143,53 @@ library FaultTable {
         return (RETURNING >> uint8(fault)) & 1 != 0;
     }
 
-    function _beforeAcceptance(Fault fault, Escrow memory held, uint256 feesLeft, uint256 requestFee)
+    function _beforeAcceptance(Fault fault, Escrow memory held, uint256 feesLeft, uint256 feesUsed)
         private
         pure
-        returns (uint256 payer, uint256 provider, uint256 stake, uint256 burned)
+        returns (uint256 payer, uint256 stake, uint256 burned)
     {
         unchecked {
-            (uint256 owners, uint256 penalty) = (held.owners, held.penalty);
-            uint256 locked = owners + held.compute + held.metered;
-            uint256 all = locked + feesLeft;
+            (uint256 owners, uint256 penalty, uint256 hold) = (held.owners, held.penalty, held.hold);
+            uint256 most = owners + held.compute + held.metered + feesLeft;
+            uint256 all = most + hold;
             uint256 whole = owners + penalty;
-            uint256 fee = requestFee < locked ? requestFee : locked;
+            uint256 f = _smaller(feesUsed, penalty);
 
-            //                                               payer      provider  stake   burned
-            if (fault == Fault.NoQuote)              return (all,       0,        owners, penalty);
-            if (fault == Fault.PlatformRefused)      return (all,       0,        owners, penalty);
-            if (fault == Fault.RequestRefused)       return (all - fee, fee,      whole,  0);
-            if (fault == Fault.TermsRefused)         return (all,       0,        whole,  0);
-            if (fault == Fault.InputRefused)         return (all,       0,        whole,  0);
-            if (fault == Fault.EvidenceWithheld)     return (all,       0,        owners, penalty);
-            if (fault == Fault.CommitteeSilent)      return (all,       0,        whole,  0);
-            return /* Fault.Withdrawn */                    (all,       0,        whole,  0);
+            //                                               payer    stake   burned
+            if (fault == Fault.NoQuote)              return (all,     owners, penalty);
+            if (fault == Fault.PlatformRefused)      return (all + f, owners, penalty - f);
+            if (fault == Fault.RequestRefused)       return (most,    whole,  hold);
+            if (fault == Fault.TermsRefused)         return (all,     whole,  0);
+            if (fault == Fault.InputRefused)         return (all,     whole,  0);
+            if (fault == Fault.EvidenceWithheld)     return (all + f, owners, penalty - f);
+            if (fault == Fault.CommitteeSilent)      return (all,     whole,  0);
+            return /* Fault.Withdrawn */                    (most,    whole,  hold);
         }
     }
 
-    function _afterAcceptance(Fault fault, Escrow memory held, uint256 used, uint256 paid, uint256 failedPrice)
+    function _afterAcceptance(Fault fault, Escrow memory held, uint256 used, uint256 fees)
         private
         pure
         returns (uint256 payer, uint256 provider, uint256 stake, uint256 burned, uint256 owners)
     {
         (uint256 unused, uint256 earned) = settlement(held.compute, held.metered, used);
         unchecked {
-            uint256 work = held.compute + held.metered;
-            uint256 all = held.owners + work;
             uint256 penalty = held.penalty;
+            uint256 all = held.owners + held.compute + held.metered;
             uint256 whole = held.owners + penalty;
+            uint256 f = _smaller(fees, penalty);
 
-            //                                               payer               provider  stake   burned   owners
-            if (fault == Fault.StoppedBeforeRelease) return (all,                0,        whole,  0,       0);
-            if (fault == Fault.InputFailed)          return (work + failedPrice, 0,        whole,  0,       paid);
-            if (fault == Fault.WorkloadFailed)       return (unused,             earned,   whole,  0,       paid);
-            return /* Fault.ProviderSilent */               (all,                0,        0,      penalty, paid);
+            //                                               payer    provider  stake   burned       owners
+            if (fault == Fault.StoppedBeforeRelease) return (all,     0,        whole,  0,           0);
+            if (fault == Fault.SharesMissing)        return (all,     0,        whole,  0,           0);
+            if (fault == Fault.InputFailed)          return (all,     0,        whole,  0,           0);
+            if (fault == Fault.WorkloadFailed)       return (unused,  earned,   whole,  0,           held.owners);
+            return /* Fault.ProviderSilent */               (all + f, 0,        0,      penalty - f, held.owners);
         }
+    }
+
+    function _smaller(uint256 a, uint256 b) private pure returns (uint256) {
+        return a < b ? a : b;
     }
 
     function _at(Fault fault) private pure returns (uint256) {
@@ -175,6 +206,6 @@ library FaultTable {
         uint256 owners
     ) private pure {
         (payout.refunded, payout.paid, payout.stakeReturned) = (uint128(payer), uint128(provider), uint128(stake));
-        (payout.burned, payout.ownersPaid) = (uint128(burned), uint16(owners));
+        (payout.burned, payout.ownersTotal) = (uint128(burned), uint128(owners));
     }
 }

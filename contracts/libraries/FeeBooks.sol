@@ -51,6 +51,13 @@ library FeeBooks {
         }
     }
 
+    /// @notice What an acceptance costs: the fees of a threshold of signatures.
+    function acceptance(FeeBook book) internal pure returns (uint256) {
+        unchecked {
+            return uint256(threshold(book)) * fee(book);
+        }
+    }
+
     function unclaimed(FeeBook book, uint256 index) internal pure returns (uint16) {
         return uint16(FeeBook.unwrap(book) >> _shift(index));
     }

@@ -37,8 +37,16 @@ library Signatures {
         view
         returns (bool)
     {
-        (bool ok, bytes memory answer) =
-            signer.staticcall{gas: ERC1271_GAS}(abi.encodeCall(IERC1271.isValidSignature, (digest, signature)));
-        return ok && answer.length == 32 && bytes32(answer) == bytes32(IERC1271.isValidSignature.selector);
+        bytes memory question = abi.encodeCall(IERC1271.isValidSignature, (digest, signature));
+        bool answered;
+        bytes32 answer;
+        // One word of the answer is copied, however long it is.
+        // solhint-disable-next-line no-inline-assembly
+        assembly ("memory-safe") {
+            answered := staticcall(ERC1271_GAS, signer, add(question, 0x20), mload(question), 0, 0x20)
+            answered := and(answered, eq(returndatasize(), 0x20))
+            answer := mload(0)
+        }
+        return answered && answer == bytes32(IERC1271.isValidSignature.selector);
     }
 }

@@ -19,10 +19,10 @@ library TypedData {
         "AssetLimit(bytes32 assetId,uint32 version,uint32 termsVersion,uint128 maxPrice,uint64 epsilon)"
     );
     bytes32 internal constant REQUEST_TYPEHASH = keccak256(
-        "Request(address consumer,address payer,address token,bytes32 workloadDigest,bytes32 parametersDigest,bytes32 resultKeyHash,uint32 purpose,uint8 tee,uint8 minGrade,bytes32 providers,uint128 maxComputePrice,uint128 maxUnitPrice,uint32 maxUnits,uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,uint32 challengeWindow,uint64 expiry,uint256 salt,AssetLimit[] assets)AssetLimit(bytes32 assetId,uint32 version,uint32 termsVersion,uint128 maxPrice,uint64 epsilon)" // solhint-disable-line max-line-length
+        "Request(uint8 kind,bytes32 extensionHash,address consumer,address payer,address token,bytes32 workloadDigest,bytes32 parametersDigest,bytes32 resultKeysHash,uint32 purpose,uint8 tee,uint8 minGrade,bytes32 providers,bytes32 capabilities,uint128 maxComputePrice,uint128 maxUnitPrice,uint32 maxUnits,uint128 minPenalty,uint128 timeoutLimit,uint32 runSeconds,uint32 readSeconds,uint32 validateSeconds,uint64 decodedBytes,uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,uint32 challengeWindow,uint64 expiry,uint256 salt,AssetLimit[] assets)AssetLimit(bytes32 assetId,uint32 version,uint32 termsVersion,uint128 maxPrice,uint64 epsilon)" // solhint-disable-line max-line-length
     );
     bytes32 internal constant COMPUTE_ORDER_TYPEHASH = keccak256(
-        "ComputeOrder(address provider,address token,uint8 tee,uint8 grade,uint128 price,uint128 unitPrice,uint128 penalty,uint32 volume,uint64 expiry,bytes32 consumers,uint256 salt)" // solhint-disable-line max-line-length
+        "ComputeOrder(uint8 kind,address provider,address token,uint8 tee,uint8 grade,uint128 price,uint128 unitPrice,uint128 penalty,uint128 maxStake,uint128 timeoutFee,uint32 minQuoteWindow,uint32 minSettleWindow,uint32 maxHold,uint32 maxRunSeconds,uint32 maxReadSeconds,uint32 maxValidateSeconds,uint64 maxDecodedBytes,bytes32 capabilityHash,uint32 volume,uint64 expiry,bytes32 consumers,uint256 salt)" // solhint-disable-line max-line-length
     );
     bytes32 internal constant ASSET_ORDER_TYPEHASH = keccak256(
         "AssetOrder(bytes32 assetId,uint32 version,uint128 price,uint32 volume,uint64 expiry,bytes32 consumers,bytes32 providers,uint256 salt)" // solhint-disable-line max-line-length
@@ -31,13 +31,13 @@ library TypedData {
         "AssetUse(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,bytes32 sealHash,uint128 price,uint64 epsilon)" // solhint-disable-line max-line-length
     );
     bytes32 internal constant JOB_SPEC_TYPEHASH = keccak256(
-        "JobSpec(bytes32 requestHash,address consumer,address payer,address provider,address token,bytes32 workloadDigest,bytes32 parametersDigest,bytes32 resultKeyHash,uint32 purpose,uint8 tee,uint8 minGrade,uint32 epoch,uint128 computePrice,uint128 unitPrice,uint32 maxUnits,uint128 penalty,uint64 matchedAt,uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,uint32 challengeWindow,AssetUse[] assets)AssetUse(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,bytes32 sealHash,uint128 price,uint64 epsilon)" // solhint-disable-line max-line-length
+        "JobSpec(bytes32 requestHash,uint8 kind,bytes32 extensionHash,address consumer,address payer,address provider,address token,bytes32 workloadDigest,bytes32 parametersDigest,bytes32 resultKeysHash,bytes32 capabilityHash,uint32 purpose,uint8 tee,uint8 minGrade,uint32 epoch,uint128 computePrice,uint128 unitPrice,uint32 maxUnits,uint128 penalty,uint128 holdFee,uint128 timeoutFee,uint128 timeoutLimit,uint32 runSeconds,uint32 readSeconds,uint32 validateSeconds,uint64 decodedBytes,uint64 matchedAt,uint32 quoteWindow,uint32 decideWindow,uint32 settleWindow,uint32 challengeWindow,AssetUse[] assets)AssetUse(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,bytes32 sealHash,uint128 price,uint64 epsilon)" // solhint-disable-line max-line-length
     );
     bytes32 internal constant ASSET_CLAIM_TYPEHASH = keccak256(
         "AssetClaim(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,uint128 price,uint64 epsilon)" // solhint-disable-line max-line-length
     );
     bytes32 internal constant BARGAIN_TYPEHASH = keccak256(
-        "Bargain(address consumer,address payer,address token,uint32 epoch,uint8 minGrade,uint128 computePrice,uint128 unitPrice,uint32 maxUnits,uint128 penalty,uint32 settleWindow,uint32 challengeWindow,AssetClaim[] claims)AssetClaim(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,uint128 price,uint64 epsilon)" // solhint-disable-line max-line-length
+        "Bargain(address consumer,address payer,address token,uint32 epoch,uint8 minGrade,uint128 computePrice,uint128 unitPrice,uint32 maxUnits,uint128 penalty,uint128 holdFee,uint128 timeoutFee,uint128 timeoutLimit,uint32 settleWindow,uint32 challengeWindow,AssetClaim[] claims)AssetClaim(bytes32 assetId,address owner,uint32 version,uint32 termsVersion,uint128 price,uint64 epsilon)" // solhint-disable-line max-line-length
     );
     bytes32 internal constant QUOTE_TYPEHASH = keccak256("Quote(bytes32 jobId,bytes32 evidenceHash)");
     bytes32 internal constant DECISION_TYPEHASH = keccak256(
@@ -49,6 +49,8 @@ library TypedData {
         keccak256("Settlement(bytes32 jobId,bytes32 resultHash,bytes32 receiptHash,uint32 units,bool last)");
     bytes32 internal constant FAILURE_TYPEHASH =
         keccak256("Failure(bytes32 jobId,uint8 cause,uint8 assetIndex,uint32 units,bytes32 receiptHash)");
+    bytes32 internal constant SHARES_MISSING_TYPEHASH =
+        keccak256("SharesMissing(bytes32 jobId,bytes32 evidenceHash,uint16 excluded)");
     bytes32 internal constant ACKNOWLEDGEMENT_TYPEHASH =
         keccak256("Acknowledgement(bytes32 jobId,bytes32 resultHash)");
     bytes32 internal constant CHALLENGE_ANSWER_TYPEHASH =
@@ -75,7 +77,7 @@ library TypedData {
             items := limits.offset
         }
         bytes32 tail = _hashItems(items, limits.length, 5, ASSET_LIMIT_TYPEHASH);
-        return _hashCopied(place, 20, REQUEST_TYPEHASH, tail);
+        return _hashCopied(place, 29, REQUEST_TYPEHASH, tail);
     }
 
     function hash(JobSpec calldata spec) internal pure returns (bytes32) {
@@ -87,7 +89,7 @@ library TypedData {
             items := uses.offset
         }
         bytes32 tail = _hashItems(items, uses.length, 7, ASSET_USE_TYPEHASH);
-        return _hashCopied(place, 22, JOB_SPEC_TYPEHASH, tail);
+        return _hashCopied(place, 32, JOB_SPEC_TYPEHASH, tail);
     }
 
     function hash(Bargain calldata bargain) internal pure returns (bytes32) {
@@ -99,7 +101,7 @@ library TypedData {
             items := claims.offset
         }
         bytes32 tail = _hashItems(items, claims.length, 6, ASSET_CLAIM_TYPEHASH);
-        return _hashCopied(place, 12, BARGAIN_TYPEHASH, tail);
+        return _hashCopied(place, 15, BARGAIN_TYPEHASH, tail);
     }
 
     function hash(ComputeOrder calldata order) internal pure returns (bytes32) {
@@ -108,7 +110,7 @@ library TypedData {
             place := order
         }
         // The last field takes the position of a closing array.
-        return _hashCopied(place, 11, COMPUTE_ORDER_TYPEHASH, bytes32(order.salt));
+        return _hashCopied(place, 22, COMPUTE_ORDER_TYPEHASH, bytes32(order.salt));
     }
 
     function hash(AssetOrder calldata order) internal pure returns (bytes32) {
@@ -135,7 +137,7 @@ library TypedData {
         assembly ("memory-safe") {
             place := spec
         }
-        return _hashInPlace(place, 22, JOB_SPEC_TYPEHASH, keccak256(abi.encodePacked(hashes)));
+        return _hashInPlace(place, 32, JOB_SPEC_TYPEHASH, keccak256(abi.encodePacked(hashes)));
     }
 
     /// @notice Hash of the Bargain that follows from a JobSpec.
@@ -156,23 +158,18 @@ library TypedData {
                 )
             );
         }
-        return keccak256(
-            abi.encode(
-                BARGAIN_TYPEHASH,
-                spec.consumer,
-                spec.payer,
-                spec.token,
-                spec.epoch,
-                spec.minGrade,
-                spec.computePrice,
-                spec.unitPrice,
-                spec.maxUnits,
-                spec.penalty,
-                spec.settleWindow,
-                spec.challengeWindow,
-                keccak256(abi.encodePacked(hashes))
-            )
-        );
+        Bargain memory bargain;
+        (bargain.consumer, bargain.payer, bargain.token) = (spec.consumer, spec.payer, spec.token);
+        (bargain.epoch, bargain.minGrade) = (spec.epoch, spec.minGrade);
+        (bargain.computePrice, bargain.unitPrice) = (spec.computePrice, spec.unitPrice);
+        (bargain.maxUnits, bargain.penalty, bargain.holdFee) = (spec.maxUnits, spec.penalty, spec.holdFee);
+        (bargain.timeoutFee, bargain.timeoutLimit) = (spec.timeoutFee, spec.timeoutLimit);
+        (bargain.settleWindow, bargain.challengeWindow) = (spec.settleWindow, spec.challengeWindow);
+        uint256 place;
+        assembly ("memory-safe") {
+            place := bargain
+        }
+        return _hashInPlace(place, 15, BARGAIN_TYPEHASH, keccak256(abi.encodePacked(hashes)));
     }
 
     function hash(Decision memory decision) internal pure returns (bytes32) {
@@ -206,6 +203,10 @@ library TypedData {
         return keccak256(
             abi.encode(FAILURE_TYPEHASH, jobId, report.cause, report.assetIndex, report.units, report.receiptHash)
         );
+    }
+
+    function sharesMissingHash(bytes32 jobId, bytes32 evidenceHash, uint16 excluded) internal pure returns (bytes32) {
+        return keccak256(abi.encode(SHARES_MISSING_TYPEHASH, jobId, evidenceHash, excluded));
     }
 
     function acknowledgementHash(bytes32 jobId, bytes32 resultHash) internal pure returns (bytes32) {

@@ -53,7 +53,7 @@ abstract contract Challenges is Endings {
         }
         (uint256 owners, uint256 earned) = (Escrows.lockedBy(bargain).owners, Escrows.earned(bargain, result.units));
         (Payout memory payout, uint256 bondReturned) =
-            FaultTable.withheld(owners, bargain.penalty, earned, bondLeft, fees);
+            FaultTable.withheld(owners, bargain.penalty, earned, bondLeft, fees, book.acceptance());
         _credit(bargain.token, challenger, bondReturned);
         emit IJobs.ChallengeAnswered(key.jobId, false, signers, fees, bondReturned);
         _carryOut(Ending(Fault.ResultWithheld, 0), key, bargain, payout);

@@ -3,6 +3,7 @@ pragma solidity ^0.8.27;
 
 import {Escrows} from "../libraries/Escrows.sol";
 import {FaultTable} from "../libraries/FaultTable.sol";
+import {FeeBook} from "../libraries/FeeBooks.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Bargain, Enclave, Fault, JobKey, Payout, Status} from "../types/Jobs.sol";
 import {Endings} from "./Endings.sol";
@@ -22,10 +23,10 @@ abstract contract Closing is Endings {
             _carryOut(Ending(Fault.CommitteeSilent, evidenceHash), key, bargain, payout);
         } else {
             _checkOverdue(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
-            uint256 every = Escrows.everyAsset(bargain);
-            Payout memory payout =
-                FaultTable.afterAcceptance(Fault.ProviderSilent, Escrows.lockedBy(bargain), 0, every, 0);
-            _carryOut(Ending(Fault.ProviderSilent, evidenceHash), key, bargain, payout);
+            FeeBook book = _bookOf(bargain.epoch, bargain.token);
+            Fault fault = _interruptedBy(key.requestHash, book);
+            if (fault == Fault.None) fault = Fault.ProviderSilent;
+            _carryOut(Ending(fault, evidenceHash), key, bargain, _unsettled(fault, bargain, book, 0));
         }
     }
 }

@@ -7,13 +7,18 @@ import {FaultTable} from "../libraries/FaultTable.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {AssetClaim} from "../types/Assets.sol";
-import {Bargain, Enclave, Fault, JobKey, Payout, SettledResult} from "../types/Jobs.sol";
+import {FeeBook} from "../libraries/FeeBooks.sol";
+import {Bargain, Enclave, Fault, JobKey, Payout, SettledResult, Status} from "../types/Jobs.sol";
+import {Interruption} from "../types/Money.sol";
 import {JobBook} from "./JobBook.sol";
 
 /// @title How every job ends: by one row of the fault table
 /// @dev The compiler copies `_carryOut` for each constant fault, which saves gas and costs code. Only `NoQuote` passes
 /// a constant; the other rows pass an Ending, through memory, and share one copy. `None` has code of its own.
 abstract contract Endings is JobBook {
+    /// One metered unit is a minute; Python has the same number, `runtime.receipts.SECONDS_PER_UNIT`.
+    uint256 internal constant SECONDS_PER_UNIT = 60;
+
     struct Ending {
         Fault fault;
         bytes32 evidenceHash;
@@ -30,7 +35,10 @@ abstract contract Endings is JobBook {
         address token = bargain.token;
         if (FaultTable.returnsUses(fault)) _registry.release(bargain.claims);
         _credit(token, bargain.payer, payout.refunded);
-        if (payout.ownersPaid != 0) _payOwners(bargain, payout.ownersPaid);
+        if (payout.ownersPaid != 0) {
+            (uint256 assets, uint256 total) = (payout.ownersPaid, payout.ownersTotal);
+            _payOwners(bargain, assets, total, Escrows.pricesOf(bargain, assets));
+        }
         _releaseProvider(token, key.provider, payout.paid, payout.stakeReturned, FaultTable.tallyOf(fault));
         _end(key, FaultTable.statusOf(fault), fault, evidenceHash, payout);
     }
@@ -45,6 +53,28 @@ abstract contract Endings is JobBook {
     function _undecided(Fault fault, Bargain calldata bargain) internal view returns (Payout memory) {
         uint256 fees = _bookOf(bargain.epoch, bargain.token).reserve();
         return FaultTable.beforeAcceptance(fault, Escrows.lockedBy(bargain), fees, 0);
+    }
+
+    /// The payout of a job that ends after its acceptance, in a row whose owners get all or nothing.
+    function _unsettled(Fault fault, Bargain calldata bargain, FeeBook book, uint256 used)
+        internal
+        pure
+        returns (Payout memory)
+    {
+        uint256 every = Escrows.everyAsset(bargain);
+        return FaultTable.afterAcceptance(fault, Escrows.lockedBy(bargain), used, book.acceptance(), every);
+    }
+
+    /// The row of an accepted job that cannot go on, or `None`: a quorum promised not to release, or the window for
+    /// releases is over and fewer than the threshold are left.
+    function _interruptedBy(bytes32 requestHash, FeeBook book) internal view returns (Fault) {
+        Interruption storage found = _interruptions[requestHash];
+        if (found.stopped) return Fault.StoppedBeforeRelease;
+        uint40 sharesDeadline = found.sharesDeadline;
+        if (sharesDeadline == 0 || block.timestamp <= sharesDeadline) return Fault.None;
+        uint256 left = 0;
+        for (uint256 bits = found.posted & ~found.excluded; bits != 0; bits &= bits - 1) ++left;
+        return left < book.threshold() ? Fault.SharesMissing : Fault.None;
     }
 
     /// Carry out row `None`, which every job takes that goes well: as `_carryOut`, without what the row does not move.
@@ -63,17 +93,37 @@ abstract contract Endings is JobBook {
         _mature(key, bargain.token, provider, stake);
     }
 
-    /// Credit the price of each asset in the bitmap to its owner.
-    /// @return sum What they were credited.
-    function _payOwners(Bargain calldata bargain, uint256 assets) internal returns (uint256 sum) {
+    /// Credit the owners of the assets in the bitmap `total` / `owed` of their prices, in the order of the assets; the
+    /// rounding of each is made up for by the next, so that they get exactly that part of the sum.
+    /// @return sum Of their prices.
+    function _payOwners(Bargain calldata bargain, uint256 assets, uint256 total, uint256 owed)
+        internal
+        returns (uint256 sum)
+    {
         AssetClaim[] calldata claims = bargain.claims;
         address token = bargain.token;
+        uint256 paid = 0;
         for (uint256 i = 0; i < claims.length; ++i) {
             if (assets & (1 << i) == 0) continue;
-            uint128 price = claims[i].price;
-            _credit(token, claims[i].owner, price);
-            sum += price;
+            sum += claims[i].price;
+            uint256 due = sum * total / owed;
+            _credit(token, claims[i].owner, due - paid);
+            paid = due;
         }
+    }
+
+    /// A settled job whose consumer acknowledges it.
+    function _matureAcknowledged(
+        JobKey calldata key,
+        Bargain calldata bargain,
+        SettledResult calldata result,
+        bytes calldata acknowledgement
+    ) internal {
+        _checkTimely(key, bargain, Status.Settled, TypedData.hashStage(result));
+        if (acknowledgement.length != 0 || msg.sender != bargain.consumer) {
+            _checkAcknowledged(bargain.consumer, key.jobId, result, acknowledgement);
+        }
+        _matureMetered(key, bargain, result.units, 0);
     }
 
     function _checkEnclave(Enclave calldata enclave, bytes32 structHash, bytes calldata signature) internal view {
@@ -91,7 +141,12 @@ abstract contract Endings is JobBook {
         _checkSignature(consumer, digest, signature);
     }
 
-    function _checkUnits(uint32 got, uint32 most) internal pure {
-        if (got > most) revert IJobs.TooManyUnits(got, most);
+    /// Check metered units against the job's most, and against the time since its window began; the last unit may have
+    /// just begun. After a report of missing shares, the window begins when the releases are due.
+    function _checkUnits(JobKey calldata key, Bargain calldata bargain, uint32 got) internal view {
+        uint256 begun = _slots[key.requestHash].deadline() - bargain.settleWindow;
+        uint256 most = block.timestamp > begun ? (block.timestamp - begun) / SECONDS_PER_UNIT + 1 : 1;
+        if (most > bargain.maxUnits) most = bargain.maxUnits;
+        if (got > most) revert IJobs.TooManyUnits(got, uint32(most));
     }
 }

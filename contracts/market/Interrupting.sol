@@ -6,14 +6,15 @@ import {IOrders} from "../interfaces/IOrders.sol";
 import {Escrows} from "../libraries/Escrows.sol";
 import {FaultTable} from "../libraries/FaultTable.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {Members, NodeSignature} from "../types/Committees.sol";
 import {Bargain, Enclave, FailureReport, Fault, JobKey, Payout, Status} from "../types/Jobs.sol";
 import {Endings} from "./Endings.sol";
 
-/// @title Ends before a result: withdrawal, stop by the committee, failure signed by the enclave
+/// @title Ends before a result: withdrawal, and failure signed by the enclave
 abstract contract Interrupting is Endings {
     uint8 private constant CAUSE_INPUT = 1;
     uint8 private constant CAUSE_WORKLOAD = 2;
+    uint8 private constant CAUSE_TIME = 3;
+    uint8 private constant CAUSE_VALIDATOR = 4;
 
     /// See {IJobs-cancel}.
     function cancel(JobKey calldata key, Bargain calldata bargain) external {
@@ -22,26 +23,6 @@ abstract contract Interrupting is Endings {
         }
         _checkTimely(key, bargain, Status.Matched, 0);
         _carryOut(Ending(Fault.Withdrawn, 0), key, bargain, _undecided(Fault.Withdrawn, bargain));
-    }
-
-    /// See {IJobs-stop}.
-    function stop(
-        JobKey calldata key,
-        Bargain calldata bargain,
-        Enclave calldata enclave,
-        uint256 reasons,
-        Members calldata members,
-        NodeSignature[] calldata signatures
-    ) external {
-        _checkTimely(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
-        bytes32 digest = _digest(TypedData.stopHash(key.jobId, enclave.evidenceHash, bargain.epoch, reasons));
-        uint256 required = _bookOf(bargain.epoch, bargain.token).refusingQuorum();
-        uint256 signers = _checkQuorum(bargain.epoch, members, signatures, required, digest);
-
-        emit IJobs.JobStopped(key.jobId, enclave.evidenceHash, reasons, signers);
-        Payout memory payout =
-            FaultTable.afterAcceptance(Fault.StoppedBeforeRelease, Escrows.lockedBy(bargain), 0, 0, 0);
-        _carryOut(Ending(Fault.StoppedBeforeRelease, enclave.evidenceHash), key, bargain, payout);
     }
 
     /// See {IJobs-fail}.
@@ -54,27 +35,46 @@ abstract contract Interrupting is Endings {
     ) external {
         _checkTimely(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
         _checkEnclave(enclave, TypedData.failureHash(key.jobId, report), enclaveSignature);
-        _checkUnits(report.units, bargain.maxUnits);
+        _checkUnits(key, bargain, report.units);
+        (uint8 cause, uint8 index) = (report.cause, report.assetIndex);
+        bool ofAsset = cause == CAUSE_INPUT || cause == CAUSE_VALIDATOR;
+        if (ofAsset && index >= bargain.claims.length) revert IJobs.NoSuchAsset(index, bargain.claims.length);
         (Fault fault, Payout memory payout) = _rowOf(report, bargain);
 
-        emit IJobs.JobFailed(key.jobId, report.cause, report.assetIndex, report.units, report.receiptHash);
+        emit IJobs.JobFailed(key.jobId, cause, index, report.units, report.receiptHash);
         _carryOut(Ending(fault, enclave.evidenceHash), key, bargain, payout);
+        if (cause == CAUSE_INPUT) {
+            _registry.suspend(bargain.claims[index].assetId, bargain.claims[index].version, key.jobId);
+        }
+    }
+
+    /// See {IJobs-liftSuspension}.
+    function liftSuspension(bytes32 assetId, uint32 version) external {
+        (uint32 epoch, address token) = _registry.lift(assetId, version, msg.sender);
+        uint256 cost = _openBook(epoch, token).reserve();
+        _take(token, msg.sender, cost);
+        emit IJobs.SuspensionPaid(assetId, version, token, cost);
     }
 
     /// The row of a reported cause.
     function _rowOf(FailureReport calldata report, Bargain calldata bargain)
         private
-        pure
+        view
         returns (Fault fault, Payout memory payout)
     {
-        (uint8 cause, uint8 failed, uint256 assets) = (report.cause, report.assetIndex, bargain.claims.length);
-        if (cause != CAUSE_INPUT && cause != CAUSE_WORKLOAD) revert IJobs.UnknownCause(cause);
-        if (cause == CAUSE_INPUT && failed >= assets) revert IJobs.NoSuchAsset(failed, assets);
-        fault = cause == CAUSE_INPUT ? Fault.InputFailed : Fault.WorkloadFailed;
-        uint256 price = cause == CAUSE_INPUT ? bargain.claims[failed].price : 0;
-        uint256 used = Escrows.priceOf(bargain, report.units);
-        uint256 every = Escrows.everyAsset(bargain);
-        uint256 paid = cause == CAUSE_INPUT ? every & ~(1 << failed) : every;
-        payout = FaultTable.afterAcceptance(fault, Escrows.lockedBy(bargain), used, paid, price);
+        uint8 cause = report.cause;
+        if (cause == CAUSE_INPUT || cause == CAUSE_WORKLOAD) {
+            fault = cause == CAUSE_INPUT ? Fault.InputFailed : Fault.WorkloadFailed;
+            uint256 used = Escrows.priceOf(bargain, report.units);
+            return (fault, _unsettled(fault, bargain, _bookOf(bargain.epoch, bargain.token), used));
+        }
+        if (cause != CAUSE_TIME && cause != CAUSE_VALIDATOR) revert IJobs.UnknownCause(cause);
+        fault = cause == CAUSE_TIME ? Fault.WorkloadTimedOut : Fault.ValidatorTimedOut;
+        uint256 paid = Escrows.everyAsset(bargain);
+        if (cause == CAUSE_VALIDATOR) paid &= ~(1 << uint256(report.assetIndex));
+        uint256 owed = Escrows.pricesOf(bargain, paid);
+        payout = FaultTable.timedOut(
+            Escrows.lockedBy(bargain), owed, bargain.timeoutFee, bargain.timeoutLimit, paid
+        );
     }
 }

@@ -99,6 +99,11 @@ abstract contract JobBook is OracleFees {
         if (got != expected) revert IJobs.WrongNode(index, got, expected);
     }
 
+    /// Check a number against the smallest and the largest that is allowed; `field` is its name.
+    function _checkBounds(bytes32 field, uint256 got, uint256 least, uint256 most) internal pure {
+        if (got < least || got > most) revert IJobs.OutOfBounds(field, got, least, most);
+    }
+
     function _checkGrade(uint8 got, uint8 least) internal pure {
         if (got < least) revert IJobs.GradeTooLow(got, least);
     }
@@ -112,8 +117,9 @@ abstract contract JobBook is OracleFees {
         return uint208(uint256(keccak256(abi.encode(jobId, provider, decideWindow, bargainHash, stage))));
     }
 
+    /// Check that the job is in the state, within its window or after it.
     function _checkOpened(JobKey calldata key, bytes32 bargainHash, Status expected, bytes32 stage)
-        private
+        internal
         view
         returns (uint40 deadline)
     {

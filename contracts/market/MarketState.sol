@@ -6,25 +6,30 @@ import {IOracleCommittee} from "../interfaces/IOracleCommittee.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
 import {JobSlot} from "../libraries/JobSlots.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {Quorum} from "../types/Committees.sol";
-import {Account, Unbonding} from "../types/Money.sol";
+import {Account, Interruption, Unbonding} from "../types/Money.sol";
 
 /// @notice Parameters that the deployment fixes for good.
 struct Parameters {
     IAssetRegistry registry;
     IOracleCommittee committee;
     uint40 unbondingDelay;
-    /// The fixed fee for a refused request, in oracle fees.
+    /// The fixed part of the hold fee, in oracle fees.
     uint16 requestFeeFactor;
+    /// Seconds after which a block of this chain is final.
+    uint32 finality;
+    /// Seconds of every settle window for moving bytes.
+    uint32 transferAllowance;
+    /// The hold fee of a second, in 10^-18 of what is held.
+    uint64 holdRate;
     /// Who may pause new matches.
     address guardian;
 }
 
 /// @title The market's storage and its fixed parameters
-/// @dev The market's code exceeds the size limit of one contract, so it is split in two. Market is called by others and
-/// has the steps that every job takes. Market creates MarketExtension and runs its code, in Market's storage, for all
-/// other calls. Both inherit this contract first and add no storage, so that a slot means the same to both. Neither can
-/// be replaced.
+/// @dev The market's code exceeds the size limit of one contract, so it is split in three. Market is called by others
+/// and has the steps that every job takes. It runs the code of MarketEndings, in its own storage, for all other calls,
+/// and MarketEndings that of MarketExtension for what is not about a job. All three inherit this contract first and add
+/// no storage, so that a slot means the same to each. None can be replaced.
 abstract contract MarketState {
     struct Token {
         bool admitted;
@@ -35,6 +40,9 @@ abstract contract MarketState {
     IOracleCommittee internal immutable _committee;
     uint40 internal immutable _unbondingDelay;
     uint16 internal immutable _requestFeeFactor;
+    uint32 internal immutable _finality;
+    uint32 internal immutable _transferAllowance;
+    uint64 internal immutable _holdRate;
     address internal immutable _guardian;
 
     uint256 private immutable _chainId;
@@ -45,8 +53,10 @@ abstract contract MarketState {
     mapping(address token => mapping(address holder => Unbonding)) internal _unbonding;
     mapping(address token => Token) internal _tokens;
     mapping(uint32 epoch => mapping(address token => FeeBook)) internal _books;
-    mapping(uint32 epoch => Quorum) internal _quorums;
+    /// The committee's hash in each epoch that a job uses; the committee contract updates it.
+    mapping(uint32 epoch => bytes32 membersHash) internal _quorums;
     mapping(address signer => mapping(bytes32 orderHash => uint256)) internal _used;
+    mapping(bytes32 requestHash => Interruption) internal _interruptions;
     bool internal _paused;
 
     constructor(address market, Parameters memory parameters) {
@@ -54,6 +64,9 @@ abstract contract MarketState {
         _committee = parameters.committee;
         _unbondingDelay = parameters.unbondingDelay;
         _requestFeeFactor = parameters.requestFeeFactor;
+        _finality = parameters.finality;
+        _transferAllowance = parameters.transferAllowance;
+        _holdRate = parameters.holdRate;
         _guardian = parameters.guardian;
         _chainId = block.chainid;
         _separator = TypedData.domainSeparator(market);

@@ -3,6 +3,8 @@ pragma solidity ^0.8.27;
 
 import {IJobs} from "../interfaces/IJobs.sol";
 import {IOrders} from "../interfaces/IOrders.sol";
+import {Counterparts} from "../libraries/Counterparts.sol";
+import {FeeBook} from "../libraries/FeeBooks.sol";
 import {JobSlots} from "../libraries/JobSlots.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {AssetUse, Reservation} from "../types/Assets.sol";
@@ -11,7 +13,7 @@ import {Windows} from "../types/Money.sol";
 import {AssetLimit, AssetOffer, AssetOrder, ComputeOrder, Match, Request} from "../types/Orders.sol";
 import {OrderBook} from "./OrderBook.sol";
 
-/// @title Making a job of signed orders
+/// @title Making a job of signed orders, within the limits that each of them states
 abstract contract Matching is OrderBook {
     /// A volume that means "as often as the terms allow".
     uint32 internal constant UNCOUNTED = type(uint32).max;
@@ -24,15 +26,13 @@ abstract contract Matching is OrderBook {
     uint32 private immutable _MIN_SETTLE;
     uint32 private immutable _MIN_CHALLENGE;
 
-    /// The committee epoch that follows from a job's assets.
-    struct EpochChoice {
-        uint32 highest;
-        // Epoch of the assets that do not follow; 0 if all do.
-        uint32 pinned;
-        bytes32 pinnedBy;
-    }
-
+    /// Each step of a job waits until the one before it is final, and its own has to become final.
     constructor(Windows memory minimums) {
+        uint256 shortest = 2 * uint256(_finality);
+        _checkBounds("quote", minimums.quote, shortest, MAX_WINDOW);
+        _checkBounds("decide", minimums.decide, shortest, MAX_WINDOW);
+        _checkBounds("settle", minimums.settle, _settleOverhead(), MAX_WINDOW);
+        _checkBounds("challenge", minimums.challenge, shortest, MAX_WINDOW);
         _MIN_QUOTE = minimums.quote;
         _MIN_DECIDE = minimums.decide;
         _MIN_SETTLE = minimums.settle;
@@ -46,10 +46,11 @@ abstract contract Matching is OrderBook {
         ComputeOrder calldata compute = deal.compute;
         JobSpec memory spec = _specOf(request, compute);
         _checkRequest(deal, request, spec);
+        _checkOffer(request, compute, spec);
         bytes32 orderHash = _takeComputeOrder(deal, request, compute, spec);
         uint256 owners = _addAssets(request.assets, deal.offers, spec);
         _checkGrade(compute.grade, spec.minGrade);
-        uint256 feesHeld = _lock(spec, owners);
+        uint256 feesHeld = _lock(request, compute, spec, owners);
 
         jobId = _digest(TypedData.hashNew(spec));
         bytes32 bargainHash = TypedData.hashBargain(spec);
@@ -73,26 +74,18 @@ abstract contract Matching is OrderBook {
         returns (uint256 owners)
     {
         uint256 count = limits.length;
-        if (count == 0 || count > MAX_ASSETS) revert IJobs.OutOfBounds("assets", count, 1, MAX_ASSETS);
+        _checkBounds("assets", count, 1, MAX_ASSETS);
         if (offers.length != count) revert IJobs.Mismatch("offers", offers.length, count);
         spec.assets = new AssetUse[](count);
-        EpochChoice memory choice;
         for (uint256 i = 0; i < count; ++i) {
-            owners += _addAsset(spec, i, limits[i], offers[i], choice);
+            owners += _addAsset(spec, i, limits[i], offers[i]);
         }
-        if (choice.pinned != 0 && choice.pinned != choice.highest) {
-            revert IJobs.EpochsDiffer(choice.pinnedBy, choice.pinned, choice.highest);
-        }
-        spec.epoch = choice.highest;
     }
 
-    function _addAsset(
-        JobSpec memory spec,
-        uint256 i,
-        AssetLimit calldata limit,
-        AssetOffer calldata offer,
-        EpochChoice memory choice
-    ) private returns (uint128 price) {
+    function _addAsset(JobSpec memory spec, uint256 i, AssetLimit calldata limit, AssetOffer calldata offer)
+        private
+        returns (uint128 price)
+    {
         Reservation memory reserved =
             _registry.reserve(limit, spec.consumer, spec.token, spec.purpose, offer.termsProof);
         AssetUse memory use;
@@ -102,15 +95,27 @@ abstract contract Matching is OrderBook {
         use.termsVersion = limit.termsVersion;
         use.sealHash = reserved.sealHash;
         use.epsilon = limit.epsilon;
+        _checkBeside(spec, i, use.assetId, reserved);
         spec.assets[i] = use;
-        _choose(choice, use.assetId, reserved);
         if (reserved.minGrade > spec.minGrade) spec.minGrade = reserved.minGrade;
 
         bytes calldata signature = offer.signature;
         price = signature.length == 0 ? reserved.price : _orderPrice(spec, use, offer, signature);
+        if (price > reserved.price) revert IJobs.PriceTooHigh("standing", price, reserved.price);
         uint128 most = limit.maxPrice;
         if (price > most) revert IJobs.PriceTooHigh("asset", price, most);
         use.price = price;
+    }
+
+    /// Check the asset at position `i` against the job and those before it: another asset, of the same epoch, that may
+    /// be held so long.
+    function _checkBeside(JobSpec memory spec, uint256 i, bytes32 assetId, Reservation memory reserved) private pure {
+        if (i == 0) spec.epoch = reserved.epoch;
+        if (reserved.epoch != spec.epoch) revert IJobs.EpochsDiffer(assetId, reserved.epoch, spec.epoch);
+        for (uint256 j = 0; j < i; ++j) {
+            if (spec.assets[j].assetId == assetId) revert IJobs.AssetTwice(assetId, j, i);
+        }
+        _checkBounds("maxHold of terms", _longestUse(spec), 0, reserved.maxHold);
     }
 
     /// Check the owner's order and count one job under it.
@@ -127,7 +132,7 @@ abstract contract Matching is OrderBook {
         if (order.consumers != 0) _checkIncluded(order.consumers, spec.consumer, offer.consumerProof);
         if (order.providers != 0) _checkIncluded(order.providers, spec.provider, offer.providerProof);
         bytes32 orderHash = TypedData.hash(order);
-        _checkSigned(spec.token, use.owner, orderHash, order.salt, order.expiry, signature);
+        _checkSigned(spec.token, use.owner, orderHash, uint64(order.salt >> 192), order.expiry, signature);
         if (volume == UNCOUNTED) {
             _checkNotCancelled(use.owner, orderHash);
         } else {
@@ -138,35 +143,48 @@ abstract contract Matching is OrderBook {
     }
 
     /// Lock the payer's escrow and the provider's stake.
-    function _lock(JobSpec memory spec, uint256 owners) private returns (uint256 feesHeld) {
-        feesHeld = _openBook(spec.epoch, spec.token).reserve();
+    function _lock(Request calldata request, ComputeOrder calldata compute, JobSpec memory spec, uint256 owners)
+        private
+        returns (uint256 feesHeld)
+    {
+        FeeBook book = _openBook(spec.epoch, spec.token);
+        (uint256 penalty, uint256 fee) = (spec.penalty, book.fee());
+        feesHeld = book.reserve();
+        _checkBounds("penalty", penalty, request.minPenalty, type(uint128).max);
+        // A fault of the platform pays from the penalty: the decision, the answer to a challenge, posted releases.
+        _checkBounds("penalty for fees", penalty, 2 * feesHeld + book.members() * fee, type(uint128).max);
+        _checkBounds("maxStake", owners + penalty, 0, compute.maxStake);
+        uint256 hold = _holdFee(owners, penalty, uint256(spec.quoteWindow) + spec.decideWindow, fee);
         uint256 work = spec.computePrice + uint256(spec.unitPrice) * spec.maxUnits;
-        _take(spec.token, spec.payer, owners + work + feesHeld);
-        _lockStake(spec.token, spec.provider, owners + spec.penalty);
+        _take(spec.token, spec.payer, owners + work + feesHeld + hold);
+        _lockStake(spec.token, spec.provider, owners + penalty);
+        // No truncation: the payer's balance covered it.
+        spec.holdFee = uint128(hold);
     }
 
     function _checkRequest(Match calldata deal, Request calldata request, JobSpec memory spec) private view {
         bytes32 requestHash = spec.requestHash;
         _checkUnused(requestHash);
-        _checkWindow("quoteWindow", spec.quoteWindow, _MIN_QUOTE);
-        _checkWindow("decideWindow", spec.decideWindow, _MIN_DECIDE);
-        _checkWindow("settleWindow", spec.settleWindow, _MIN_SETTLE);
-        _checkWindow("challengeWindow", spec.challengeWindow, _MIN_CHALLENGE);
-        _checkNumbered("minGrade", spec.minGrade, uint8(type(Grade).max));
-        _checkNumbered("tee", spec.tee, uint8(type(Tee).max));
-        _checkSigned(spec.token, spec.consumer, requestHash, request.salt, request.expiry, deal.consumerSignature);
-        if (spec.payer != spec.consumer) {
-            _checkSignature(spec.payer, _digest(requestHash), deal.payerSignature);
-        }
+        _checkBounds("quoteWindow", spec.quoteWindow, _MIN_QUOTE, MAX_WINDOW);
+        _checkBounds("decideWindow", spec.decideWindow, _MIN_DECIDE, MAX_WINDOW);
+        uint256 least = uint256(spec.runSeconds) + spec.readSeconds + spec.validateSeconds + _settleOverhead();
+        _checkBounds("settleWindow", spec.settleWindow, least > _MIN_SETTLE ? least : _MIN_SETTLE, MAX_WINDOW);
+        _checkBounds("challengeWindow", spec.challengeWindow, _MIN_CHALLENGE, MAX_WINDOW);
+        _checkBounds("minGrade", spec.minGrade, 1, uint8(type(Grade).max));
+        _checkBounds("tee", spec.tee, 1, uint8(type(Tee).max));
+        _checkBounds("kind", spec.kind, 1, type(uint8).max);
+        (address token, uint256 salt) = (spec.token, request.salt);
+        bool sponsored = spec.payer != spec.consumer;
+        uint64 generation = sponsored ? uint32(salt >> 192) : uint64(salt >> 192);
+        _checkSigned(token, spec.consumer, requestHash, generation, request.expiry, deal.consumerSignature);
+        if (!sponsored) return;
+        _checkGeneration(token, spec.payer, uint64(salt >> 224));
+        _checkSignature(spec.payer, _digest(requestHash), deal.payerSignature);
     }
 
-    /// Hold the compute order against the request, and count one job under it.
-    function _takeComputeOrder(
-        Match calldata deal,
-        Request calldata request,
-        ComputeOrder calldata compute,
-        JobSpec memory spec
-    ) private returns (bytes32 orderHash) {
+    /// Hold the request against what the provider's order allows, and the order's prices against the request.
+    function _checkOffer(Request calldata request, ComputeOrder calldata compute, JobSpec memory spec) private pure {
+        if (compute.kind != spec.kind) revert IJobs.Mismatch("kind", compute.kind, spec.kind);
         address token = compute.token;
         if (token != spec.token) revert IJobs.Mismatch("token", uint160(token), uint160(spec.token));
         uint8 tee = compute.tee;
@@ -175,11 +193,34 @@ abstract contract Matching is OrderBook {
         if (spec.computePrice > most) revert IJobs.PriceTooHigh("compute", spec.computePrice, most);
         most = request.maxUnitPrice;
         if (spec.unitPrice > most) revert IJobs.PriceTooHigh("unit", spec.unitPrice, most);
+        most = spec.timeoutLimit;
+        if (spec.timeoutFee > most) revert IJobs.PriceTooHigh("timeout", spec.timeoutFee, most);
+        _checkBounds("minQuoteWindow", spec.quoteWindow, compute.minQuoteWindow, MAX_WINDOW);
+        _checkBounds("minSettleWindow", spec.settleWindow, compute.minSettleWindow, MAX_WINDOW);
+        uint256 hold = _longestUse(spec) + spec.decideWindow + spec.challengeWindow;
+        _checkBounds("maxHold", hold, 0, compute.maxHold);
+        _checkBounds("maxRunSeconds", spec.runSeconds, 0, compute.maxRunSeconds);
+        _checkBounds("maxReadSeconds", spec.readSeconds, 0, compute.maxReadSeconds);
+        _checkBounds("maxValidateSeconds", spec.validateSeconds, 0, compute.maxValidateSeconds);
+        _checkBounds("maxDecodedBytes", spec.decodedBytes, 0, compute.maxDecodedBytes);
+    }
+
+    /// Check the compute order's parties and signature, and count one job under it.
+    function _takeComputeOrder(
+        Match calldata deal,
+        Request calldata request,
+        ComputeOrder calldata compute,
+        JobSpec memory spec
+    ) private returns (bytes32 orderHash) {
         address provider = spec.provider;
         if (request.providers != 0) _checkIncluded(request.providers, provider, deal.providerProof);
         if (compute.consumers != 0) _checkIncluded(compute.consumers, spec.consumer, deal.consumerProof);
+        if (!Counterparts.includes(request.capabilities, spec.capabilityHash, deal.capabilityProof)) {
+            revert IJobs.CapabilityNotAccepted(spec.capabilityHash, request.capabilities);
+        }
         orderHash = TypedData.hash(compute);
-        _checkSigned(token, provider, orderHash, compute.salt, compute.expiry, deal.providerSignature);
+        uint64 generation = uint64(compute.salt >> 192);
+        _checkSigned(spec.token, provider, orderHash, generation, compute.expiry, deal.providerSignature);
         _countOrder(provider, orderHash, compute.volume);
     }
 
@@ -189,13 +230,16 @@ abstract contract Matching is OrderBook {
         returns (JobSpec memory spec)
     {
         spec.requestHash = TypedData.hash(request);
+        spec.kind = request.kind;
+        spec.extensionHash = request.extensionHash;
         spec.consumer = request.consumer;
         spec.payer = request.payer;
         spec.provider = compute.provider;
         spec.token = request.token;
         spec.workloadDigest = request.workloadDigest;
         spec.parametersDigest = request.parametersDigest;
-        spec.resultKeyHash = request.resultKeyHash;
+        spec.resultKeysHash = request.resultKeysHash;
+        spec.capabilityHash = compute.capabilityHash;
         spec.purpose = request.purpose;
         spec.tee = request.tee;
         spec.minGrade = request.minGrade;
@@ -203,6 +247,12 @@ abstract contract Matching is OrderBook {
         spec.unitPrice = compute.unitPrice;
         spec.maxUnits = request.maxUnits;
         spec.penalty = compute.penalty;
+        spec.timeoutFee = compute.timeoutFee;
+        spec.timeoutLimit = request.timeoutLimit;
+        spec.runSeconds = request.runSeconds;
+        spec.readSeconds = request.readSeconds;
+        spec.validateSeconds = request.validateSeconds;
+        spec.decodedBytes = request.decodedBytes;
         spec.matchedAt = uint64(block.timestamp);
         spec.quoteWindow = request.quoteWindow;
         spec.decideWindow = request.decideWindow;
@@ -210,22 +260,15 @@ abstract contract Matching is OrderBook {
         spec.challengeWindow = request.challengeWindow;
     }
 
-    function _choose(EpochChoice memory choice, bytes32 assetId, Reservation memory reserved) private pure {
-        if (reserved.epoch > choice.highest) choice.highest = reserved.epoch;
-        if (reserved.followsCommittees) return;
-        if (choice.pinned != 0 && choice.pinned != reserved.epoch) {
-            revert IJobs.EpochsDiffer(assetId, reserved.epoch, choice.pinned);
-        }
-        choice.pinned = reserved.epoch;
-        choice.pinnedBy = assetId;
+    /// Seconds of a settle window that no stage of the enclave may use: the acceptance and the release become final,
+    /// bytes move, the settlement is sent and becomes final.
+    function _settleOverhead() private view returns (uint256) {
+        return uint256(_transferAllowance) + 4 * uint256(_finality);
     }
 
-    function _checkWindow(bytes32 field, uint32 got, uint32 least) private pure {
-        if (got < least || got > MAX_WINDOW) revert IJobs.OutOfBounds(field, got, least, MAX_WINDOW);
-    }
-
-    /// A number that names one of 1 to `highest`.
-    function _checkNumbered(bytes32 field, uint8 got, uint8 highest) private pure {
-        if (got == 0 || got > highest) revert IJobs.OutOfBounds(field, got, 1, highest);
+    /// The longest that a job can hold the uses that it took: until it is accepted and, at the latest after a report
+    /// of missing shares, settled.
+    function _longestUse(JobSpec memory spec) private pure returns (uint256) {
+        return uint256(spec.quoteWindow) + 2 * uint256(spec.decideWindow) + 2 * uint256(spec.settleWindow);
     }
 }

@@ -14,9 +14,7 @@ abstract contract Maturing is Endings {
         SettledResult calldata result,
         bytes calldata signature
     ) external {
-        _checkTimely(key, bargain, Status.Settled, TypedData.hashStage(result));
-        if (msg.sender != bargain.consumer) _checkAcknowledged(bargain.consumer, key.jobId, result, signature);
-        _matureMetered(key, bargain, result.units, 0);
+        _matureAcknowledged(key, bargain, result, signature);
     }
 
     /// See {IJobs-mature}.

@@ -4,7 +4,7 @@ pragma solidity ^0.8.27;
 import {IJobs} from "../interfaces/IJobs.sol";
 import {ILedger} from "../interfaces/ILedger.sol";
 import {FeeBook, FeeBooks} from "../libraries/FeeBooks.sol";
-import {Epoch, Members, Quorum} from "../types/Committees.sol";
+import {Epoch, Members} from "../types/Committees.sol";
 import {Accounts} from "./Accounts.sol";
 
 /// @title Oracle fees: a fixed amount for each signature that the market used
@@ -20,7 +20,7 @@ abstract contract OracleFees is Accounts {
         if (block.timestamp < found.activeAt) revert IJobs.EpochNotActive(epoch, block.timestamp, found.activeAt);
         book = FeeBooks.open(_feeOf(token), found.members, found.threshold);
         _books[epoch][token] = book;
-        _quorums[epoch] = Quorum({membersHash: found.membersHash, removed: found.removed});
+        _quorums[epoch] = found.membersHash;
         emit ILedger.FeeBookOpened(epoch, token, book.fee(), found.members, found.threshold);
     }
 
@@ -40,13 +40,19 @@ abstract contract OracleFees is Accounts {
 
     /// Which members of an epoch that some job uses were removed, if `members` are that epoch's.
     function _openedQuorum(uint32 epoch, Members calldata members) internal view returns (uint256 removed) {
-        Quorum memory kept = _quorums[epoch];
-        uint184 got = uint184(uint256(keccak256(abi.encode(members.signers, members.keysDigest))));
-        if (got != kept.membersHash) revert IJobs.WrongCommittee(epoch, got, kept.membersHash);
-        return kept.removed;
+        bytes32 expected = _quorums[epoch];
+        bytes32 got = keccak256(abi.encode(members.signers, members.keysDigest, members.removed));
+        if (got != expected) revert IJobs.WrongCommittee(epoch, got, expected);
+        return members.removed;
     }
 
-    /// The bond of a challenge: the most that its answer and one refused request cost.
+    /// What the payer sets aside for holding others' money and rights until the decision.
+    function _holdFee(uint256 owners, uint256 penalty, uint256 window, uint256 fee) internal view returns (uint256) {
+        uint256 held = (2 * owners + penalty) * window * _holdRate;
+        return fee * _requestFeeFactor + (held + 1e18 - 1) / 1e18;
+    }
+
+    /// The bond of a challenge: the most that its answer costs, and the fixed part of a hold fee.
     function _bondOf(uint32 epoch, address token) internal view returns (uint256) {
         FeeBook book = _bookOf(epoch, token);
         return book.reserve() + uint256(book.fee()) * _requestFeeFactor;

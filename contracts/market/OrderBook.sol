@@ -24,15 +24,18 @@ abstract contract OrderBook is JobBook {
         address token,
         address signer,
         bytes32 orderHash,
-        uint256 salt,
+        uint64 generation,
         uint64 expiry,
         bytes calldata signature
     ) internal view {
         if (block.timestamp > expiry) revert IOrders.OrderExpired(orderHash, block.timestamp, expiry);
-        uint16 generation = _accounts[token][signer].generation;
-        uint64 got = uint64(salt >> 192);
-        if (got != generation) revert IOrders.WrongGeneration(token, signer, got, generation);
+        _checkGeneration(token, signer, generation);
         _checkSignature(signer, _digest(orderHash), signature);
+    }
+
+    function _checkGeneration(address token, address signer, uint64 got) internal view {
+        uint16 generation = _accounts[token][signer].generation;
+        if (got != generation) revert IOrders.WrongGeneration(token, signer, got, generation);
     }
 
     function _checkIncluded(bytes32 root, address party, bytes32[] calldata proof) internal pure {

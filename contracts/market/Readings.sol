@@ -6,7 +6,7 @@ import {IOracleCommittee} from "../interfaces/IOracleCommittee.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
 import {JobSlot} from "../libraries/JobSlots.sol";
 import {Status} from "../types/Jobs.sol";
-import {Account, Unbonding} from "../types/Money.sol";
+import {Account, Interruption, Unbonding} from "../types/Money.sol";
 import {OracleFees} from "./OracleFees.sol";
 
 /// @title Views
@@ -62,6 +62,20 @@ abstract contract Readings is OracleFees {
         return (slot.status(), slot.deadline(), slot.commitment());
     }
 
+    /// See {IJobs-interruptionOf}.
+    function interruptionOf(bytes32 requestHash) external view returns (Interruption memory) {
+        return _interruptions[requestHash];
+    }
+
+    /// See {IJobs-holdFee}.
+    function holdFee(uint256 owners, uint256 penalty, uint32 quoteWindow, uint32 decideWindow, uint64 fee)
+        external
+        view
+        returns (uint256)
+    {
+        return _holdFee(owners, penalty, uint256(quoteWindow) + decideWindow, fee);
+    }
+
     /// See {IJobs-bondOf}.
     function bondOf(uint32 epoch, address token) external view returns (uint256) {
         return _bondOf(epoch, token);
@@ -80,6 +94,21 @@ abstract contract Readings is OracleFees {
     /// See {IJobs-requestFeeFactor}.
     function requestFeeFactor() external view returns (uint16) {
         return _requestFeeFactor;
+    }
+
+    /// See {IJobs-holdRate}.
+    function holdRate() external view returns (uint64) {
+        return _holdRate;
+    }
+
+    /// See {IJobs-finality}.
+    function finality() external view returns (uint32) {
+        return _finality;
+    }
+
+    /// See {IJobs-transferAllowance}.
+    function transferAllowance() external view returns (uint32) {
+        return _transferAllowance;
     }
 
     /// See {IMarket-guardian}.

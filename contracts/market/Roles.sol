@@ -14,9 +14,9 @@ abstract contract Roles is MarketState {
     }
 
     /// See {IMarket-noteRemoved}.
-    function noteRemoved(uint32 epoch, uint16 removed) external {
+    function noteRemoved(uint32 epoch, bytes32 membersHash) external {
         if (msg.sender != address(_committee)) revert IJobs.OnlyCommittee(msg.sender, address(_committee));
         // An epoch that no job uses yet is read when the first one does.
-        if (_quorums[epoch].membersHash != 0) _quorums[epoch].removed = removed;
+        if (_quorums[epoch] != 0) _quorums[epoch] = membersHash;
     }
 }

@@ -19,18 +19,23 @@ abstract contract Settling is Endings {
         bytes calldata enclaveSignature,
         bytes calldata acknowledgement
     ) external {
+        bool acknowledged = acknowledgement.length != 0;
+        if (acknowledged && _slots[key.requestHash].status() == Status.Settled) {
+            // Somebody settled first, without the acknowledgement.
+            _matureAcknowledged(key, bargain, result, acknowledgement);
+            return;
+        }
         bytes32 bargainHash = _checkTimely(key, bargain, Status.Accepted, TypedData.hashStage(enclave));
         (bytes32 jobId, uint32 units) = (key.jobId, result.units);
         _checkEnclave(enclave, TypedData.settlementHash(jobId, result), enclaveSignature);
-        _checkUnits(units, bargain.maxUnits);
-        bool acknowledged = acknowledgement.length != 0;
+        _checkUnits(key, bargain, units);
         if (acknowledged) _checkAcknowledged(bargain.consumer, jobId, result, acknowledgement);
 
         uint256 metered = Escrows.priceOf(bargain, bargain.maxUnits);
         (uint256 refunded, uint256 payable_) =
             FaultTable.settlement(bargain.computePrice, metered, Escrows.priceOf(bargain, units));
         _credit(bargain.token, bargain.payer, refunded);
-        uint256 owners = _payOwners(bargain, type(uint256).max);
+        uint256 owners = _payOwners(bargain, type(uint256).max, 1, 1);
         _enter(key, bargainHash, Status.Settled, bargain.challengeWindow, TypedData.hashStage(result));
 
         emit IJobs.JobSettled(jobId, result.resultHash, result.receiptHash, units, refunded, payable_);

@@ -51,20 +51,21 @@ abstract contract Verdicts is Endings {
         if (signatures.length != required) revert IJobs.WrongSignatureCount(signatures.length, required);
         uint256 signers = _checkDecision(key.jobId, epoch, core, members, signatures);
 
-        uint256 unspent = book.reserve() - _oweFees(epoch, token, book, signers);
+        uint256 used = _oweFees(epoch, token, book, signers);
+        uint256 unspent = book.reserve() - used;
         bool accepted = outcome == Outcome.Accepted;
-        // An acceptance counts only under the terms of the match; under other terms it is carried out as TermsRefused.
-        if (accepted && _registry.stand(bargain.claims)) {
+        // An acceptance counts only while the terms let the job stand; else it is carried out as TermsRefused.
+        if (accepted && _registry.stand(bargain.claims, core.grade)) {
             bytes32 stage = keccak256(abi.encode(core.evidenceHash, core.enclaveSigner, core.enclaveKeyHash));
             uint40 deadline = _enter(key, bargainHash, Status.Accepted, bargain.settleWindow, stage);
+            unspent += bargain.holdFee;
             _credit(token, bargain.payer, unspent);
             emit IJobs.JobDecided(key.jobId, core, signers, deadline, unspent);
             return;
         }
         emit IJobs.JobDecided(key.jobId, core, signers, 0, 0);
         Fault fault = accepted ? Fault.TermsRefused : _faultOf(outcome);
-        uint256 requestFee = uint256(book.fee()) * _requestFeeFactor;
-        Payout memory payout = FaultTable.beforeAcceptance(fault, Escrows.lockedBy(bargain), unspent, requestFee);
+        Payout memory payout = FaultTable.beforeAcceptance(fault, Escrows.lockedBy(bargain), unspent, used);
         _carryOut(fault, key, bargain, core.evidenceHash, payout);
     }
 

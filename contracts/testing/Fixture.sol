@@ -5,10 +5,11 @@ import {AssetRegistry} from "../AssetRegistry.sol";
 import {OracleCommittee} from "../OracleCommittee.sol";
 import {IJobs} from "../interfaces/IJobs.sol";
 import {IMarket} from "../interfaces/IMarket.sol";
+import {Releases} from "../libraries/Releases.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Parameters} from "../market/MarketState.sol";
 import {AssetClaim, AssetUse, Seal, Terms} from "../types/Assets.sol";
-import {Members, NodeSignature} from "../types/Committees.sol";
+import {Epoch, Members, NodeSignature} from "../types/Committees.sol";
 import {
     Bargain,
     Decision,
@@ -44,11 +45,17 @@ abstract contract Fixture is Assertions {
 
     uint64 internal constant FEE = 7;
     uint16 internal constant REQUEST_FEE_FACTOR = 3;
+    uint32 internal constant FINALITY = 10;
+    uint32 internal constant TRANSFER = 20;
+    /// A millionth of what is held, for each second.
+    uint64 internal constant HOLD_RATE = 1e12;
     uint128 internal constant PRICE = 1_000;
     uint128 internal constant COMPUTE = 500;
     uint128 internal constant UNIT = 10;
     uint32 internal constant UNITS = 20;
     uint128 internal constant PENALTY = 300;
+    uint128 internal constant TIMEOUT_FEE = 200;
+    uint128 internal constant TIMEOUT_LIMIT = 1_100;
     uint64 internal constant EPSILON = 250_000;
     uint256 internal constant FUNDS = 1_000_000;
     bytes32 internal constant EVIDENCE = keccak256("evidence");
@@ -82,7 +89,7 @@ abstract contract Fixture is Assertions {
     function _deploy(uint256 members, uint8 threshold) internal {
         plain = PlainToken(_create("Tokens.sol:PlainToken", ""));
         odd = OddToken(_create("Tokens.sol:OddToken", ""));
-        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2);
+        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 4);
         registry = AssetRegistry(_create("AssetRegistry.sol:AssetRegistry", abi.encode(predicted)));
         bytes memory arguments =
             abi.encode(address(this), predicted, 1 days, _signers(members), _hpkeKeyHashes(members), threshold);
@@ -91,7 +98,17 @@ abstract contract Fixture is Assertions {
         tokens[0] = TokenFee(address(0), FEE);
         tokens[1] = TokenFee(address(plain), FEE);
         tokens[2] = TokenFee(address(odd), FEE);
-        market = IMarket(_create("Market.sol:Market", abi.encode(_parameters(), Windows(60, 60, 60, 60), tokens)));
+        market = IMarket(_market(predicted, Windows(60, 60, 60, 60), tokens));
+    }
+
+    /// The market at `predicted`, with its other code before it.
+    function _market(address predicted, Windows memory minimums, TokenFee[] memory tokens) internal returns (address) {
+        Parameters memory parameters = _parameters();
+        address extension =
+            _create("MarketExtension.sol:MarketExtension", abi.encode(predicted, parameters));
+        address endings =
+            _create("MarketEndings.sol:MarketEndings", abi.encode(predicted, parameters, extension));
+        return _create("Market.sol:Market", abi.encode(parameters, endings, minimums, tokens));
     }
 
     /// As `new` does, but from the artifact: the compiler optimizes what `new` names again for each test contract.
@@ -109,7 +126,16 @@ abstract contract Fixture is Assertions {
     }
 
     function _parameters() internal view returns (Parameters memory) {
-        return Parameters(registry, committee, 1 days, REQUEST_FEE_FACTOR, guardian);
+        return Parameters({
+            registry: registry,
+            committee: committee,
+            unbondingDelay: 1 days,
+            requestFeeFactor: REQUEST_FEE_FACTOR,
+            finality: FINALITY,
+            transferAllowance: TRANSFER,
+            holdRate: HOLD_RATE,
+            guardian: guardian
+        });
     }
 
     /// A call that must revert with this error; the error's arguments are not compared.
@@ -154,11 +180,13 @@ abstract contract Fixture is Assertions {
     }
 
     function _members(uint256 count) internal pure returns (Members memory) {
-        return Members(_signers(count), keccak256(abi.encodePacked(_hpkeKeyHashes(count))));
+        return Members(_signers(count), keccak256(abi.encodePacked(_hpkeKeyHashes(count))), 0);
     }
 
-    function _members() internal view returns (Members memory) {
-        return _members(committee.epochOf(1).members);
+    function _members() internal view returns (Members memory members) {
+        Epoch memory epoch = committee.epochOf(1);
+        members = _members(epoch.members);
+        members.removed = epoch.removed;
     }
 
     function _fund(address who) internal {
@@ -187,7 +215,7 @@ abstract contract Fixture is Assertions {
     // ---- assets ----
 
     function _seal() internal pure returns (Seal memory) {
-        return Seal(keccak256("content"), keccak256("shares"), keccak256("policy"), 1);
+        return Seal(keccak256("content"), 1, keccak256("shares"), keccak256("policy"), 1);
     }
 
     function _terms() internal view returns (Terms memory) {
@@ -202,7 +230,7 @@ abstract contract Fixture is Assertions {
             perJobCap: 500_000,
             allowRoot: keccak256("allowed"),
             consumerRoot: 0,
-            followsCommittees: false
+            maxHold: 10_000
         });
     }
 
@@ -263,21 +291,25 @@ abstract contract Fixture is Assertions {
     }
 
     function _request(bytes32[] memory assets) internal returns (Request memory request) {
+        request.kind = 1;
         request.consumer = consumer;
         request.payer = consumer;
         request.token = token;
         request.workloadDigest = keccak256("workload");
         request.parametersDigest = keccak256("parameters");
-        request.resultKeyHash = keccak256("result key");
+        request.resultKeysHash = keccak256("result key");
         request.purpose = 1;
         request.tee = uint8(Tee.Tdx);
         request.minGrade = uint8(Grade.Simulated);
         request.maxComputePrice = COMPUTE;
         request.maxUnitPrice = UNIT;
         request.maxUnits = UNITS;
+        request.timeoutLimit = TIMEOUT_LIMIT;
+        (request.runSeconds, request.readSeconds, request.validateSeconds) = (300, 100, 100);
+        request.decodedBytes = 1 << 30;
         request.quoteWindow = 600;
         request.decideWindow = 700;
-        request.settleWindow = 800;
+        request.settleWindow = 1_800;
         request.challengeWindow = 900;
         request.expiry = uint64(block.timestamp + 1 days);
         request.salt = _nextSaltNumber();
@@ -290,6 +322,7 @@ abstract contract Fixture is Assertions {
 
     function _computeOrder() internal returns (ComputeOrder memory) {
         return ComputeOrder({
+            kind: 1,
             provider: provider,
             token: token,
             tee: uint8(Tee.Tdx),
@@ -297,6 +330,16 @@ abstract contract Fixture is Assertions {
             price: COMPUTE,
             unitPrice: UNIT,
             penalty: PENALTY,
+            maxStake: uint128(FUNDS),
+            timeoutFee: TIMEOUT_FEE,
+            minQuoteWindow: 60,
+            minSettleWindow: 60,
+            maxHold: 10_000,
+            maxRunSeconds: 300,
+            maxReadSeconds: 100,
+            maxValidateSeconds: 100,
+            maxDecodedBytes: 1 << 30,
+            capabilityHash: keccak256("capability"),
             volume: 5,
             expiry: uint64(block.timestamp + 1 days),
             consumers: 0,
@@ -343,8 +386,9 @@ abstract contract Fixture is Assertions {
         (bargain.epoch, bargain.minGrade) = (spec.epoch, spec.minGrade);
         (bargain.computePrice, bargain.unitPrice, bargain.maxUnits) =
             (spec.computePrice, spec.unitPrice, spec.maxUnits);
-        (bargain.penalty, bargain.settleWindow, bargain.challengeWindow) =
-            (spec.penalty, spec.settleWindow, spec.challengeWindow);
+        (bargain.penalty, bargain.holdFee) = (spec.penalty, spec.holdFee);
+        (bargain.timeoutFee, bargain.timeoutLimit) = (spec.timeoutFee, spec.timeoutLimit);
+        (bargain.settleWindow, bargain.challengeWindow) = (spec.settleWindow, spec.challengeWindow);
         bargain.claims = new AssetClaim[](spec.assets.length);
         for (uint256 i = 0; i < spec.assets.length; ++i) {
             AssetUse memory use = spec.assets[i];
@@ -452,7 +496,33 @@ abstract contract Fixture is Assertions {
         return SettledResult(keccak256("result"), keccak256("receipt"), units);
     }
 
+    /// Let pass what `units` of work take, since no more count.
+    function _work(JobSpec memory spec, uint32 units) internal {
+        (, uint40 deadline,) = market.jobOf(spec.requestHash);
+        uint256 done = uint256(deadline) - spec.settleWindow + (units == 0 ? 0 : 60 * (uint256(units) - 1));
+        if (done > deadline) done = deadline;
+        if (block.timestamp < done) vm.warp(done);
+    }
+
+    /// The call that posts the release of node `index`.
+    function _posting(JobSpec memory spec, uint8 index) internal view returns (bytes memory) {
+        bytes[] memory sealed_ = new bytes[](spec.assets.length);
+        bytes memory rows;
+        for (uint256 i = 0; i < sealed_.length; ++i) {
+            sealed_[i] = abi.encode("sealed", index, i);
+            rows = abi.encodePacked(rows, spec.assets[i].assetId, keccak256(sealed_[i]));
+        }
+        bytes32 digest = Releases.digest(_jobId(spec), EVIDENCE, index, keccak256(rows));
+        (uint8 v, bytes32 r, bytes32 vs) = vm.sign(NODE_KEYS + index, digest);
+        if (v == 28) vs |= bytes32(uint256(1) << 255);
+        return abi.encodeCall(
+            IJobs.postRelease,
+            (_key(spec), _bargain(spec), _enclave(), _members(), index, sealed_, r, vs)
+        );
+    }
+
     function _settle(JobSpec memory spec, uint32 units, bool acknowledged) internal {
+        _work(spec, units);
         bytes32 jobId = _jobId(spec);
         SettledResult memory result = _result(units);
         bytes memory acknowledgement = acknowledged ? _acknowledgement(jobId) : bytes("");
@@ -465,6 +535,7 @@ abstract contract Fixture is Assertions {
     }
 
     function _fail(JobSpec memory spec, FailureReport memory report) internal {
+        _work(spec, report.units);
         bytes32 jobId = _jobId(spec);
         market.fail(
             _key(spec), _bargain(spec), _enclave(), report, _sign(ENCLAVE_KEY, TypedData.failureHash(jobId, report))

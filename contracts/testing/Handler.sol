@@ -7,7 +7,7 @@ import {TypedData} from "../libraries/TypedData.sol";
 import {AssetUse, Terms, VersionState} from "../types/Assets.sol";
 import {NodeSignature} from "../types/Committees.sol";
 import {DecisionCore, FailureReport, JobSpec, Outcome, Status} from "../types/Jobs.sol";
-import {Account, Unbonding} from "../types/Money.sol";
+import {Account, Interruption, Unbonding} from "../types/Money.sol";
 import {AssetLimit, Match} from "../types/Orders.sol";
 import {Fixture} from "./Fixture.sol";
 import {vm} from "./Vm.sol";
@@ -101,9 +101,11 @@ contract Handler is Fixture {
     function tighten(uint256 asset, uint256 what) external {
         bytes32 id = _assets[asset % ASSETS];
         Terms memory terms = registry.versionOf(id, 1).terms;
-        if (what % 3 == 0 && terms.maxUses > 1) terms.maxUses -= 1;
-        if (what % 3 == 1 && terms.budget > 100) terms.budget -= 100;
-        if (what % 3 == 2) terms.price += 1;
+        if (what % 4 == 0 && terms.maxUses > 1) terms.maxUses -= 1;
+        else if (what % 4 == 1 && terms.budget > 100) terms.budget -= 100;
+        else if (what % 4 == 2) terms.consumerRoot = 0;
+        else terms.price += 1;
+        if (what % 4 == 2) terms.allowRoot = keccak256(abi.encode(terms.allowRoot));
         vm.prank(_owner(asset % ASSETS));
         registry.tighten(id, 1, terms);
     }
@@ -180,6 +182,38 @@ contract Handler is Fixture {
         if (_does(provider, call)) ++reached["stop"];
     }
 
+    function reportMissing(uint256 which, uint16 excluded) external {
+        (bool found, Job storage job) = _pick(which, Status.Accepted);
+        if (!found || which % 4 != 1) return;
+        JobSpec memory spec = job.spec;
+        bytes32 signed = TypedData.sharesMissingHash(_jobId(spec), EVIDENCE, excluded);
+        bytes memory call = abi.encodeCall(
+            IJobs.reportMissing, (_key(spec), _bargain(spec), _enclave(), excluded, _sign(ENCLAVE_KEY, signed))
+        );
+        if (_does(provider, call)) ++reached["report"];
+    }
+
+    function postRelease(uint256 which, uint8 index) external {
+        (bool found, Job storage job) = _pick(which, Status.Accepted);
+        if (!found) return;
+        if (_does(consumer, _posting(job.spec, index % 3))) ++reached["post"];
+    }
+
+    function endInterrupted(uint256 which, bool byProvider) external {
+        (bool found, Job storage job) = _pick(which, Status.Accepted);
+        if (!found) return;
+        JobSpec memory spec = job.spec;
+        bytes memory call = abi.encodeCall(IJobs.endInterrupted, (_key(spec), _bargain(spec), _enclave()));
+        if (!_does(byProvider ? provider : consumer, call)) return;
+        job.accepted = false;
+        ++reached["interrupted"];
+    }
+
+    function returnUnspent(uint256 which) external {
+        if (_jobs.length == 0) return;
+        _does(consumer, abi.encodeCall(IJobs.returnUnspent, (_jobs[which % _jobs.length].spec.requestHash)));
+    }
+
     function settle(uint256 which, uint256 units, bool acknowledged) external {
         (bool found, Job storage job) = _pick(which, Status.Accepted);
         if (!found) return;
@@ -197,7 +231,10 @@ contract Handler is Fixture {
         JobSpec memory spec = job.spec;
         if (block.timestamp > _deadline(spec)) return;
         uint32 used = uint32(bound(units, 0, spec.maxUnits));
-        _fail(spec, FailureReport(uint8(1 + cause % 2), uint8(units % 2), used, keccak256("receipt")));
+        uint8 index = uint8(units % 2);
+        _fail(spec, FailureReport(uint8(1 + cause % 4), index, used, keccak256("receipt")));
+        if (cause % 4 == 0) _lift(spec.assets[index].assetId);
+        if (cause % 4 < 1) job.accepted = false;
         ++reached["fail"];
     }
 
@@ -279,7 +316,7 @@ contract Handler is Fixture {
         }
         accounted += _gone;
         for (uint256 i = 0; i < _jobs.length; ++i) {
-            accounted += _locked(_jobs[i]);
+            accounted += _locked(_jobs[i]) + market.interruptionOf(_jobs[i].spec.requestHash).unspent;
         }
     }
 
@@ -340,6 +377,7 @@ contract Handler is Fixture {
     function _finish(Job storage job) private {
         JobSpec memory spec = job.spec;
         Status status = _status(spec);
+        bool silent = status == Status.Accepted && !_isInterrupted(spec);
         vm.recordLogs();
         if (status == Status.Matched) market.close(_key(spec), _bargain(spec), _noEnclave());
         if (status == Status.Quoted) market.close(_key(spec), _bargain(spec), _evidenceOnly());
@@ -349,6 +387,24 @@ contract Handler is Fixture {
             _key(spec), _bargain(spec), _result(job.units), job.challenger
         );
         _gone += _burned();
+        if (status == Status.Accepted) job.accepted = silent;
+    }
+
+    /// By the interface's words: a stop, or fewer than two posted releases that stand when their window is over.
+    function _isInterrupted(JobSpec memory spec) private view returns (bool) {
+        Interruption memory found = market.interruptionOf(spec.requestHash);
+        if (found.stopped) return true;
+        uint256 left = 0;
+        for (uint256 i = 0; i < 3; ++i) {
+            if ((found.posted & ~found.excluded) & (1 << i) != 0) ++left;
+        }
+        return found.sharesDeadline != 0 && block.timestamp > found.sharesDeadline && left < 2;
+    }
+
+    /// The owner pays for an input that failed, if it can.
+    function _lift(bytes32 assetId) private {
+        VersionState memory state = registry.versionOf(assetId, 1);
+        if (_does(state.owner, abi.encodeCall(IJobs.liftSuspension, (assetId, 1)))) _gone += 2 * FEE;
     }
 
     /// What a job holds in each state, by the interface's table and not by the contract's code.
@@ -358,7 +414,9 @@ contract Handler is Fixture {
         uint256 owners = uint256(job.spec.assets[0].price) + job.spec.assets[1].price;
         uint256 stakes = owners + job.spec.penalty;
         uint256 work = job.spec.computePrice + uint256(job.spec.unitPrice) * job.spec.maxUnits;
-        if (status == Status.Matched || status == Status.Quoted) return stakes + owners + work + 2 * FEE;
+        if (status == Status.Matched || status == Status.Quoted) {
+            return stakes + owners + work + 2 * FEE + job.spec.holdFee;
+        }
         if (status == Status.Accepted) return stakes + owners + work;
         uint256 earned = job.spec.computePrice + uint256(job.spec.unitPrice) * job.units;
         if (status == Status.Settled) return stakes + earned;
@@ -391,12 +449,18 @@ contract Handler is Fixture {
         spec.token = deal.request.token;
         spec.workloadDigest = deal.request.workloadDigest;
         spec.parametersDigest = deal.request.parametersDigest;
-        spec.resultKeyHash = deal.request.resultKeyHash;
+        (spec.kind, spec.resultKeysHash) = (deal.request.kind, deal.request.resultKeysHash);
+        spec.capabilityHash = deal.compute.capabilityHash;
+        (spec.timeoutFee, spec.timeoutLimit) = (deal.compute.timeoutFee, deal.request.timeoutLimit);
+        (spec.runSeconds, spec.readSeconds, spec.validateSeconds) = (300, 100, 100);
+        spec.decodedBytes = deal.request.decodedBytes;
         (spec.purpose, spec.tee, spec.minGrade, spec.epoch) = (1, deal.request.tee, 1, 1);
         (spec.computePrice, spec.unitPrice) = (deal.compute.price, deal.compute.unitPrice);
         (spec.maxUnits, spec.penalty) = (deal.request.maxUnits, deal.compute.penalty);
         spec.matchedAt = uint64(block.timestamp);
-        (spec.quoteWindow, spec.decideWindow, spec.settleWindow, spec.challengeWindow) = (600, 700, 800, 900);
+        (spec.quoteWindow, spec.decideWindow, spec.settleWindow, spec.challengeWindow) = (600, 700, 1_800, 900);
+        uint256 owners = uint256(deal.offers[0].order.price) + deal.offers[1].order.price;
+        spec.holdFee = uint128(market.holdFee(owners, spec.penalty, 600, 700, FEE));
         spec.assets = new AssetUse[](2);
         for (uint256 i = 0; i < 2; ++i) {
             AssetLimit memory limit = deal.request.assets[i];
@@ -423,7 +487,12 @@ contract Handler is Fixture {
             (spec.consumer, spec.payer, spec.provider, spec.token);
         place.workloadDigest = spec.workloadDigest;
         place.parametersDigest = spec.parametersDigest;
-        place.resultKeyHash = spec.resultKeyHash;
+        (place.kind, place.resultKeysHash, place.capabilityHash) =
+            (spec.kind, spec.resultKeysHash, spec.capabilityHash);
+        (place.holdFee, place.timeoutFee, place.timeoutLimit) = (spec.holdFee, spec.timeoutFee, spec.timeoutLimit);
+        (place.runSeconds, place.readSeconds, place.validateSeconds) =
+            (spec.runSeconds, spec.readSeconds, spec.validateSeconds);
+        place.decodedBytes = spec.decodedBytes;
         (place.purpose, place.tee, place.minGrade, place.epoch) = (spec.purpose, spec.tee, spec.minGrade, spec.epoch);
         (place.computePrice, place.unitPrice) = (spec.computePrice, spec.unitPrice);
         (place.maxUnits, place.penalty, place.matchedAt) = (spec.maxUnits, spec.penalty, spec.matchedAt);

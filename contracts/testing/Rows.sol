@@ -10,11 +10,14 @@ struct Ending {
     Fault fault;
     Escrow escrow;
     uint256 used;
+    /// Before acceptance what is left of the fees set aside and what the decision took; afterwards what that was.
     uint256 feesLeft;
-    uint256 requestFee;
-    /// Bit of each asset that did not fail.
+    uint256 feesUsed;
+    /// Bit of each asset whose owner the row pays, and the sum of their prices.
     uint256 paid;
-    uint256 failedPrice;
+    uint256 owed;
+    uint256 timeoutFee;
+    uint256 timeoutLimit;
     uint256 bondLeft;
     uint256 answerFees;
 }
@@ -27,38 +30,54 @@ library Rows {
     }
 
     function beforeAcceptance(Fault fault) internal pure returns (bool) {
-        return !afterSettlement(fault) && fault != Fault.StoppedBeforeRelease && fault != Fault.InputFailed
-            && fault != Fault.WorkloadFailed && fault != Fault.ProviderSilent;
+        return !afterSettlement(fault) && !timedOut(fault) && fault != Fault.StoppedBeforeRelease
+            && fault != Fault.SharesMissing && fault != Fault.InputFailed && fault != Fault.WorkloadFailed
+            && fault != Fault.ProviderSilent;
+    }
+
+    function timedOut(Fault fault) internal pure returns (bool) {
+        return fault == Fault.WorkloadTimedOut || fault == Fault.ValidatorTimedOut;
+    }
+
+    /// Whether uses and budgets return: no workload saw the assets.
+    function returnsUses(Fault fault) internal pure returns (bool) {
+        return beforeAcceptance(fault) || fault == Fault.StoppedBeforeRelease || fault == Fault.SharesMissing
+            || fault == Fault.InputFailed;
     }
 
     /// Whether the enclave has reported units when the row applies.
     function reportsUnits(Fault fault) internal pure returns (bool) {
-        return afterSettlement(fault) || fault == Fault.InputFailed || fault == Fault.WorkloadFailed;
+        return afterSettlement(fault) || fault == Fault.WorkloadFailed;
     }
 
     /// The row, by the function of its phase.
     function rowOf(Ending memory end) internal pure returns (Payout memory) {
         Escrow memory held = end.escrow;
         if (beforeAcceptance(end.fault)) {
-            return FaultTable.beforeAcceptance(end.fault, held, end.feesLeft, end.requestFee);
+            return FaultTable.beforeAcceptance(end.fault, held, end.feesLeft, end.feesUsed);
+        }
+        if (timedOut(end.fault)) {
+            return FaultTable.timedOut(held, end.owed, end.timeoutFee, end.timeoutLimit, end.paid);
         }
         if (!afterSettlement(end.fault)) {
-            return FaultTable.afterAcceptance(end.fault, held, end.used, end.paid, end.failedPrice);
+            return FaultTable.afterAcceptance(end.fault, held, end.used, end.feesUsed, end.paid);
         }
         if (end.fault == Fault.ResultWithheld) return withheld(end);
         (uint256 provider, uint256 stake) =
             FaultTable.matured(held.owners, held.penalty, held.compute + end.used, end.bondLeft);
-        return Payout(0, uint128(provider), uint128(stake), 0, 0);
+        return Payout(0, uint128(provider), uint128(stake), 0, 0, 0);
     }
 
     function withheld(Ending memory end) internal pure returns (Payout memory row) {
         uint256 earned = end.escrow.compute + end.used;
-        (row,) = FaultTable.withheld(end.escrow.owners, end.escrow.penalty, earned, end.bondLeft, end.answerFees);
+        (row,) = FaultTable.withheld(
+            end.escrow.owners, end.escrow.penalty, earned, end.bondLeft, end.answerFees, end.feesUsed
+        );
     }
 
     /// What the challenger gets back of its bond.
     function bondReturned(Ending memory end) internal pure returns (uint256 returned) {
-        (, returned) = FaultTable.withheld(0, end.escrow.penalty, 0, end.bondLeft, end.answerFees);
+        (, returned) = FaultTable.withheld(0, end.escrow.penalty, 0, end.bondLeft, end.answerFees, 0);
     }
 
     /// Everything that the job holds when the row applies.
@@ -66,13 +85,14 @@ library Rows {
         Escrow memory held = end.escrow;
         uint256 stake = held.owners + held.penalty;
         if (afterSettlement(end.fault)) return held.compute + end.used + stake + end.bondLeft + end.answerFees;
-        return held.owners + held.compute + held.metered + end.feesLeft + stake;
+        uint256 locked = held.owners + held.compute + held.metered + stake;
+        return beforeAcceptance(end.fault) ? locked + end.feesLeft + held.hold : locked;
     }
 
     /// Everything that the row pays out, burns or returns, the signers and the challenger of an answered challenge
-    /// included. `owners` is the sum of the prices of the assets in `row.ownersPaid`.
-    function moneyOut(Ending memory end, Payout memory row, uint256 owners) internal pure returns (uint256) {
-        uint256 out = uint256(row.refunded) + row.paid + row.stakeReturned + row.burned + owners;
+    /// included.
+    function moneyOut(Ending memory end, Payout memory row) internal pure returns (uint256) {
+        uint256 out = uint256(row.refunded) + row.paid + row.stakeReturned + row.burned + row.ownersTotal;
         if (afterSettlement(end.fault)) out += end.answerFees;
         if (end.fault != Fault.ResultWithheld) return out;
         return out + bondReturned(end);
