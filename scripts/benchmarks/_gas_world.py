@@ -212,7 +212,7 @@ class World:
         )
 
     def _deploy(self) -> tuple[Address, Address]:
-        registry, committee, market = (contract_address(self.sender, nonce) for nonce in range(3))
+        registry, committee, extension, endings, market = (contract_address(self.sender, nonce) for nonce in range(5))
         hashes = [keccak(member.hpke_public_key) for member in self.committee.members]
         signers = [node.address for node in self.nodes]
         windows = Windows(quote=60, decide=60, settle=60, challenge=60)
@@ -232,7 +232,9 @@ class World:
             abi.load("OracleCommittee").creation(
                 self.sender, market, 86_400, signers, hashes, self.committee.threshold
             ),
-            abi.load("Market").creation(parameters, windows, tokens),
+            abi.load("MarketExtension").creation(market, parameters),
+            abi.load("MarketEndings").creation(market, parameters, extension),
+            abi.load("Market").creation(parameters, endings, windows, tokens),
         ]
         for code in codes:
             self._transact({"from": self.sender.checksum, "data": "0x" + code.hex()})

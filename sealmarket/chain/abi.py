@@ -23,8 +23,8 @@ S = TypeVar("S", bound=Shape)
 Fields = dict[str, Any]
 
 CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market")
-RAISING = (*CONTRACTS, "MarketExtension")
-"""Whose errors a caller may see: the market runs part of its code at its extension."""
+RAISING = (*CONTRACTS, "MarketEndings", "MarketExtension")
+"""Whose errors a caller may see: the market runs part of its code at the last two."""
 _ARRAY = re.compile(r"^(.*)\[(\d*)\]$")
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "MarketExtension")
+CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "MarketEndings", "MarketExtension")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sealmarket.chain.bytecode import CONTRACTS, Code, Compiled, carried
-from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Block
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.eip712 import domain_separator
-
-EXTENSION_NONCE = 1
-"""A contract's first creation: the market makes its extension in its constructor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +39,9 @@ class CodeReader(Protocol):
 
 
 def places_of(book: AddressBook) -> dict[str, Address]:
-    """Where the contracts of a market are: those of the address book, and the extension that the market creates."""
-    extension = contract_address(book.market, EXTENSION_NONCE)
-    return dict(zip(CONTRACTS, (book.registry, book.committee, book.market, extension), strict=True))
+    """Where the contracts of a market are."""
+    places = (book.registry, book.committee, book.market, book.endings, book.extension)
+    return dict(zip(CONTRACTS, places, strict=True))
 
 
 def codes_of(chain: CodeReader, block: Block) -> dict[str, bytes]:
@@ -86,8 +82,13 @@ def _expected(book: AddressBook) -> dict[str, dict[str, bytes]]:
         "_separator": bytes(domain_separator(book.chain_id, book.market)),
     }
     market = {"market": _word(book.market)}
-    extension = {"extension": _word(places_of(book)["MarketExtension"])}
-    return {"AssetRegistry": market, "OracleCommittee": market, "Market": shared | extension, "MarketExtension": shared}
+    return {
+        "AssetRegistry": market,
+        "OracleCommittee": market,
+        "Market": shared | {"endings": _word(book.endings)},
+        "MarketEndings": shared | {"extension": _word(book.extension)},
+        "MarketExtension": shared,
+    }
 
 
 def _word(address: Address) -> bytes:

@@ -1,6 +1,8 @@
 """Putting a market on a chain: registry, committee and market, each of which names the others.
 
-1. The three addresses follow from the deployer and its next nonce, so they are known before anything is sent: a fresh
+The market runs part of its code at two more contracts, which are made before it.
+
+1. The addresses follow from the deployer and its next nonce, so they are known before anything is sent: a fresh
    account deploys to the same addresses on every chain.
 2. Where it began is written down before the first transaction; after an interruption the same call goes on from
    there, and sends nothing twice.
@@ -33,7 +35,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-PARTS = ("AssetRegistry", "OracleCommittee", "Market")
+PARTS = ("AssetRegistry", "OracleCommittee", "MarketExtension", "MarketEndings", "Market")
 FIRST_EPOCH = 1
 MINIMUM_WINDOWS = Windows(quote=300, decide=300, settle=3600, challenge=86_400)
 FINAL_SECONDS = 120.0
@@ -203,7 +205,7 @@ def _wait_until(happened: Callable[[], bool], seconds: float, otherwise: str) ->
 
 
 def _creation(name: str, addresses: list[Address], deployer: Address, settings: Settings) -> bytes:
-    registry, committee, market = addresses
+    registry, committee, extension, endings, market = addresses
     contract = abi.load(name)
     if name == "AssetRegistry":
         return contract.creation(market)
@@ -227,8 +229,13 @@ def _creation(name: str, addresses: list[Address], deployer: Address, settings: 
         "hold_rate": settings.hold_rate,
         "guardian": settings.guardian or deployer,
     }
+    if name == "MarketExtension":
+        return contract.creation(market, parameters)
+    if name == "MarketEndings":
+        return contract.creation(market, parameters, extension)
     return contract.creation(
         parameters,
+        endings,
         settings.windows,
         [{"token": token, "fee": fee} for token, fee in settings.tokens.items()],
     )
@@ -238,6 +245,8 @@ def _check_result(chain: Chain, settings: Settings) -> None:
     view = chain.at(chain.head())
     found: list[tuple[str, object, object]] = [
         ("committee", members_hash(settings.committee), view.committee_hash(FIRST_EPOCH)),
+        ("endings", chain.book.endings, view.endings()),
+        ("extension", chain.book.extension, view.extension()),
         ("windows", settings.windows, view.minimum_windows()),
         ("request fee factor", settings.request_fee_factor, view.request_fee_factor()),
         ("finality", settings.finality_seconds, view.finality()),
@@ -268,12 +277,14 @@ def _first_block(chain: Chain, registry: Address, start: Block) -> int:
 
 def _book(begun: Progress, addresses: list[Address], settings: Settings) -> AddressBook:
     """What is known before anything is sent."""
-    registry, committee, market = addresses
+    registry, committee, extension, endings, market = addresses
     return AddressBook(
         chain_id=begun.chain_id,
         registry=registry,
         committee=committee,
         market=market,
+        endings=endings,
+        extension=extension,
         deployed_at=0,
         finality=settings.finality,
         store=settings.store,

@@ -79,8 +79,12 @@ class View:
         return bool(self._value("paused"))
 
     def extension(self) -> Address:
-        """The contract that the market created and whose code it runs for orders and money."""
+        """The contract whose code the market runs for orders and money."""
         return Address(self._value("extension"))
+
+    def endings(self) -> Address:
+        """The contract whose code the market runs for the ends that few jobs have."""
+        return Address(self._value("endings"))
 
     # --- money ------------------------------------------------------------------------------------------------
 

@@ -4,11 +4,11 @@ An address book may come from anywhere, and a look-alike at its addresses takes 
 Looked at, once for each chain that a process reads, at a final block:
 
 1. the node's chain id, and the hash of the block that the deployment began with;
-2. the code of registry, committee, market and extension, but for the places of immutables;
-3. the immutables that link them: registry, committee, market, extension, chain id and signing domain;
+2. the code of registry, committee, market and its two other parts, but for the places of immutables;
+3. the immutables that link them: registry, committee, market, its parts, chain id and signing domain;
 4. the committee that the chain stores for the book's newest epoch.
 
-These are seven reads of the chain beside the chain id, which every command asks for.
+These are nine reads of the chain beside the chain id, which every command asks for.
 """
 
 from __future__ import annotations

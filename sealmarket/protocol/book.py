@@ -57,13 +57,18 @@ class Committee(Shape, frozen=True, kw_only=True):
 
 
 class AddressBook(Shape, frozen=True, kw_only=True):
-    """Everything a tool must know to use one market on one chain."""
+    """Everything that a tool must know to use one market on one chain.
+
+    ``endings`` and ``extension`` are the contracts whose code the market runs beside its own.
+    """
 
     version: Literal["sealmarket/address-book/1"] = "sealmarket/address-book/1"
     chain_id: int
     registry: Address
     committee: Address
     market: Address
+    endings: Address
+    extension: Address
     deployed_at: int
     deployed_hash: Bytes32 | None = None
     """The hash of block ``deployed_at``. Without it nothing of value is given to the market."""

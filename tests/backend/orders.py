@@ -54,6 +54,8 @@ BOOK = AddressBook(
     registry=Address(b"\x0a" * 20),
     committee=Address(b"\x0b" * 20),
     market=Address(b"\x0c" * 20),
+    endings=Address(b"\xe1" * 20),
+    extension=Address(b"\xe2" * 20),
     deployed_at=0,
     finality=FinalityRule(kind="finalized"),
     store="http://127.0.0.1:8400",

@@ -20,6 +20,8 @@ BOOK = AddressBook(
     registry=REGISTRY,
     committee=COMMITTEE,
     market=MARKET,
+    endings=Address(b"\xe1" * 20),
+    extension=Address(b"\xe2" * 20),
     deployed_at=1,
     finality=FinalityRule(kind="depth", depth=2),
     store="http://store",

@@ -48,6 +48,8 @@ BOOK = AddressBook(
     registry=Address(b"\x01" * 20),
     committee=Address(b"\x02" * 20),
     market=Address(b"\x03" * 20),
+    endings=Address(b"\xe1" * 20),
+    extension=Address(b"\xe2" * 20),
     deployed_at=0,
     deployed_hash=keccak(b"twin 0"),
     finality=FinalityRule(kind="depth", depth=1),

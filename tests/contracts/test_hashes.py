@@ -34,6 +34,7 @@ PARTS = {
     "Stop": ("ofStop", ("jobId", "evidenceHash", "epoch", "reasons")),
     "Settlement": ("ofSettlement", ("jobId", ("resultHash", "receiptHash", "units"))),
     "Failure": ("ofFailure", ("jobId", ("cause", "assetIndex", "units", "receiptHash"))),
+    "SharesMissing": ("ofSharesMissing", ("jobId", "evidenceHash", "excluded")),
     "Acknowledgement": ("ofAcknowledgement", ("jobId", "resultHash")),
     "ChallengeAnswer": ("ofChallengeAnswer", ("jobId", "resultHash", "available")),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sealmarket.chain import abi
 from sealmarket.protocol.transitions import ENDS, REFUSALS, TRANSITIONS, Status, Transition
 
 INTERFACE = Path(__file__).resolve().parents[2] / "contracts/interfaces/IJobs.sol"
@@ -19,8 +20,8 @@ def drawn() -> set[Transition]:
             found |= _path(line)
         elif row := ROW.match(line):
             before, words, after, fault = row.groups()
-            steps = [re.split(r"\W", alternative)[0] for alternative in words.split(", or ")]
-            faults = REFUSALS if fault.startswith("by the outcome") else (fault,)
+            steps = [word for word in re.findall(r"\w+", words) if word in abi.load("Market").functions]
+            faults = REFUSALS if fault.startswith("by the outcome") else (fault.split(",")[0],)
             found |= {Transition(_status(before), step, _status(after), ending) for step in steps for ending in faults}
     return found
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from sealmarket.chain import bytecode
 from sealmarket.chain.bytecode import CONTRACTS, Code, Compiled, Immutable
+from sealmarket.chain.comparison import places_of
 from sealmarket.chain.contracts import members_hash
-from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Block
 from sealmarket.operate import verify
 from sealmarket.protocol.book import AddressBook
@@ -21,8 +21,7 @@ from sealmarket_enclave.protocol.numbers import BlockNumber
 from tests.chain.node import BOOK
 
 BLOCK = Block(number=BlockNumber(7), hash=Bytes32(bytes(32)), timestamp=1, parent=Bytes32(bytes(32)))
-EXTENSION = contract_address(BOOK.market, 1)
-PLACES = dict(zip(CONTRACTS, (BOOK.registry, BOOK.committee, BOOK.market, EXTENSION), strict=True))
+PLACES = places_of(BOOK)
 
 
 def word(address: Address) -> bytes:
@@ -32,7 +31,8 @@ def word(address: Address) -> bytes:
 VALUES: dict[str, bytes] = {
     "market": word(BOOK.market),
     "owner": word(Address(b"\x0a" * 20)),
-    "extension": word(EXTENSION),
+    "endings": word(BOOK.endings),
+    "extension": word(BOOK.extension),
     "_registry": word(BOOK.registry),
     "_committee": word(BOOK.committee),
     "_chainId": BOOK.chain_id.to_bytes(32),
@@ -41,7 +41,8 @@ VALUES: dict[str, bytes] = {
 NAMES = {
     "AssetRegistry": ("market",),
     "OracleCommittee": ("owner", "market"),
-    "Market": ("extension", "_registry", "_committee", "_chainId", "_separator"),
+    "Market": ("endings", "_registry", "_committee", "_chainId", "_separator"),
+    "MarketEndings": ("extension", "_registry", "_committee", "_chainId", "_separator"),
     "MarketExtension": ("_registry", "_committee", "_chainId", "_separator"),
 }
 
@@ -119,10 +120,11 @@ def test_code_that_ends_within_its_last_immutable_is_found(name: str) -> None:
     assert failed(twin) == {(name, "code")}
 
 
-def test_a_market_without_its_desk_is_found() -> None:
+@pytest.mark.parametrize("name", ["MarketEndings", "MarketExtension"])
+def test_a_market_without_a_part_of_its_code_is_found(name: str) -> None:
     twin = Twin()
-    del twin.codes[EXTENSION]
-    assert failed(twin) == {("MarketExtension", "code")}
+    del twin.codes[PLACES[name]]
+    assert failed(twin) == {(name, "code")}
 
 
 @pytest.mark.parametrize(

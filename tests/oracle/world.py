@@ -167,6 +167,8 @@ class World:
             registry=REGISTRY,
             committee=COMMITTEE,
             market=MARKET,
+            endings=Address(b"\xe1" * 20),
+            extension=Address(b"\xe2" * 20),
             deployed_at=1,
             finality=FinalityRule(kind="depth", depth=1),
             store="http://store",

@@ -49,6 +49,8 @@ def book_of(scene: Scene) -> AddressBook:
         registry=REGISTRY,
         committee=Address(b"\x33" * 20),
         market=MARKET,
+        endings=Address(b"\xe1" * 20),
+        extension=Address(b"\xe2" * 20),
         deployed_at=1,
         finality=FinalityRule(kind="depth", depth=1),
         store="http://store",
