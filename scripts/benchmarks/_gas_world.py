@@ -215,7 +215,7 @@ class World:
         registry, committee, extension, endings, market = (contract_address(self.sender, nonce) for nonce in range(5))
         hashes = [keccak(member.hpke_public_key) for member in self.committee.members]
         signers = [node.address for node in self.nodes]
-        windows = Windows(quote=60, decide=60, settle=60, challenge=60)
+        windows = Windows(quote=60, decide=60, settle=120, challenge=60)
         tokens = [{"token": ZERO_ADDRESS, "fee": FEE}]
         parameters = {
             "registry": registry,

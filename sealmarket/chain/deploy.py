@@ -48,9 +48,10 @@ class Settings:
     """What a deployment fixes for good. Windows and delays are in seconds, fees in the token's smallest unit.
 
     A settle window is at least the seconds that a request asks for, ``transfer_allowance`` and four times
-    ``finality_seconds``. ``hold_rate`` is the price of holding an amount for one second, in parts of 10**18.
-    ``committee`` is epoch 1. Absent ``guardian`` and ``committee_owner`` are the deployer. ``tokens`` maps each
-    admitted token (the zero address is the native coin) to the fee of one oracle signature.
+    ``finality_seconds``; every other window is at least twice ``finality_seconds``. ``hold_rate`` is the price of
+    holding an amount for one second, in parts of 10**18. ``committee`` is epoch 1. Absent ``guardian`` and
+    ``committee_owner`` are the deployer. ``tokens`` maps each admitted token (the zero address is the native coin) to
+    the fee of one oracle signature.
     """
 
     finality: FinalityRule
@@ -61,7 +62,7 @@ class Settings:
     unbonding_delay: int = 7 * 86_400
     committee_delay: int = 7 * 86_400
     request_fee_factor: int = 3
-    finality_seconds: int = 15 * 60
+    finality_seconds: int = 150
     transfer_allowance: int = 5 * 60
     hold_rate: int = 10**10
     tokens: dict[Address, Wei] = field(default_factory=lambda: {ZERO_ADDRESS: Wei(10**13)})

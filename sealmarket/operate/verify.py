@@ -1,7 +1,8 @@
 """Compare a market on a chain with these sources: `scripts/verify_deployment market.json --rpc URL`.
 
 1. The contracts are compiled again, independently of the deployer.
-2. The code at each address of the address book is the compiled one. Only the bytes of immutables may differ, and all bytes of one immutable must hold one value.
+2. The code at each address of the address book is the compiled one. Only the bytes of immutables may differ, and all
+   bytes of one immutable must hold one value.
 3. The immutables hold what they should: registry and committee name this market, the market names them and the parts
    whose code it runs, the signing domain is of this chain and this market.
 4. The chain stores the committee that the address book names, to whose keys owners seal their shares.

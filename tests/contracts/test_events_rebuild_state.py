@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from scripts.benchmarks._gas_world import NO_DETAIL, Job, World
+from scripts.benchmarks._gas_world import NO_DETAIL, UNITS_USED, Job, World
 from sealmarket.chain import abi
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import CommitteeContract, SettledResult, members_hash
@@ -26,7 +26,7 @@ from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_
 from sealmarket_enclave.protocol.signing import personal_digest, sign
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
-from tests.contracts.replay import Balance, Interrupted, Meter, State, read
+from tests.contracts.replay import Balance, Interrupted, JobState, Meter, State, read
 
 QUORUMS_PLACE = 5
 """Where the market keeps the hashes of committees: the sixth variable in its storage."""
@@ -101,7 +101,7 @@ class BusyWorld(World):
         """One node posts its release, the others do not; the enclave names another node later."""
         job = self._accepted()
         spec, enclave = self._spec(job), self._enclave(job)
-        self._send(self.market.deposit(ZERO_ADDRESS, Wei(10**18)), job.provider)
+        self._send(self.market.deposit(ZERO_ADDRESS, Wei(10**18)), job.provider, value=10**18)
         for excluded in (0, 2):
             said = SharesMissing(job_id=self._job_id(job), evidence_hash=job.evidence, excluded=excluded)
             call = self.market.report_missing(spec, enclave, said, self._sign(job.enclave, said))
@@ -124,7 +124,7 @@ class BusyWorld(World):
         """The owner whose asset failed pays for it to be matched again."""
         job = self._suspended
         use, owner = self._spec(job).assets[1], job.owners[1]
-        self._send(self.market.deposit(ZERO_ADDRESS, Wei(10**18)), owner)
+        self._send(self.market.deposit(ZERO_ADDRESS, Wei(10**18)), owner, value=10**18)
         self._send(self.market.lift_suspension(use.asset_id, use.version), owner)
 
     def _waiting(self) -> None:
@@ -306,13 +306,14 @@ def test_money_is_conserved(world: BusyWorld, state: State) -> None:
     accounts = sum(balance.free + balance.staked for balance in state.balances.values())
     unbonding = sum(amount for amount, _ in state.unbonding.values())
     owed = sum(sum(counts) for counts in state.unclaimed.values()) * fee
-    locked = sum(_locked(job.spec, job.status, fee) for job in state.jobs.values())
+    locked = sum(_locked(job, fee) for job in state.jobs.values())
     unspent = sum(record.unspent for record in state.interruptions.values())
     known = accounts + unbonding + owed + locked + unspent + sum(state.burned.values())
     assert world.coins(world.market.address) == known
 
 
-def _locked(spec: dict[str, Any], status: Status, fee: int) -> int:
+def _locked(job: JobState, fee: int) -> int:
+    spec, status = job.spec, job.status
     owners = sum(use["price"] for use in spec["assets"])
     work = spec["compute_price"] + spec["unit_price"] * spec["max_units"]
     stake = owners + spec["penalty"]
@@ -320,6 +321,6 @@ def _locked(spec: dict[str, Any], status: Status, fee: int) -> int:
         Status.MATCHED: owners + work + 2 * fee + spec["hold_fee"],
         Status.QUOTED: owners + work + 2 * fee + spec["hold_fee"],
         Status.ACCEPTED: owners + work,
-        Status.SETTLED: work,
+        Status.SETTLED: spec["compute_price"] + spec["unit_price"] * UNITS_USED,
     }
     return stake + escrow[status] if status in escrow else 0

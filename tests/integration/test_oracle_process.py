@@ -65,7 +65,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
             committee=committee,
             store=nowhere,
             backend=nowhere,
-            windows=Windows(5, 5, 5, 5),
+            windows=Windows(5, 5, 10, 5),
+            finality_seconds=1,
+            transfer_allowance=1,
         )
         book = deploy(chain.url, development_account(0), settings, development=True)
         write_book(folder / "book.json", book)
