@@ -14,12 +14,13 @@ contract AssetRegistryTest is Fixture {
     }
 
     function test_incomplete_seals_and_terms_are_refused() public {
-        for (uint256 field = 0; field < 4; ++field) {
+        for (uint256 field = 0; field < 5; ++field) {
             Terms memory terms = _terms();
             if (field == 0) terms.expiry = 0;
             if (field == 1) terms.maxUses = 0;
             if (field == 2) terms.purposes = 0;
             if (field == 3) terms.allowRoot = 0;
+            if (field == 4) terms.maxHold = 0;
             _refusePublish(_seal(), terms, IAssetRegistry.FieldMissing.selector);
         }
         for (uint256 field = 0; field < 3; ++field) {
@@ -58,7 +59,7 @@ contract AssetRegistryTest is Fixture {
             if (field == 4) terms.token = address(plain);
             if (field == 5) terms.budget += 1;
             if (field == 6) terms.perJobCap += 1;
-            if (field == 7) terms.followsCommittees = true;
+            if (field == 7) terms.maxHold += 1;
             if (field == 8) terms.purposes |= 8;
             _refuseTighten(asset, terms, IAssetRegistry.LooserTerms.selector);
         }
@@ -88,7 +89,29 @@ contract AssetRegistryTest is Fixture {
         assertTrue(next.maxUses <= before.maxUses && next.purposes & ~before.purposes == 0, "uses, purposes");
         assertTrue(next.minGrade >= before.minGrade && next.budget <= before.budget, "grade, budget");
         assertTrue(next.perJobCap <= before.perJobCap && next.token == before.token, "cap, token");
-        assertTrue(!next.followsCommittees && next.allowRoot != 0, "committee, allow-list");
+        assertTrue(next.maxHold <= before.maxHold && next.allowRoot != 0, "hold, allow-list");
+    }
+
+    function test_a_tightening_that_changes_nothing_is_refused() public {
+        bytes32 asset = _publish(0, _terms());
+        _refuseTighten(asset, _terms(), IAssetRegistry.NothingTightened.selector);
+        bytes memory same = abi.encodeCall(registry.replaceAllowList, (asset, 1, _terms().allowRoot));
+        _refuse(_owner(0), address(registry), same, IAssetRegistry.NothingTightened.selector);
+    }
+
+    function test_content_may_be_that_of_an_earlier_version_and_of_none_to_come() public {
+        bytes32 asset = _publish(0, _terms());
+        Seal memory seal = _seal();
+        for (uint256 i = 0; i < 2; ++i) {
+            seal.contentVersion = i == 0 ? 0 : 3;
+            bytes memory bad = abi.encodeCall(registry.addVersion, (asset, 2, seal, _terms(), ""));
+            _refuse(_owner(0), address(registry), bad, IAssetRegistry.BadContentVersion.selector);
+        }
+        (seal.contentVersion, seal.shareRoot) = (1, keccak256("other shares"));
+        vm.prank(_owner(0));
+        registry.addVersion(asset, 2, seal, _terms(), "");
+        bytes32 expected = keccak256(abi.encode(seal.contentRoot, uint32(1), seal.shareRoot, seal.policyHash));
+        assertEq(registry.versionOf(asset, 2).sealHash, expected, "seal hash");
     }
 
     function test_only_the_owner_touches_an_asset() public {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {IJobs} from "./interfaces/IJobs.sol";
+import {ILedger} from "./interfaces/ILedger.sol";
 import {IOrders} from "./interfaces/IOrders.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {Fixture} from "./testing/Fixture.sol";
@@ -20,10 +22,13 @@ import {
     SettledResult,
     Status
 } from "./types/Jobs.sol";
+import {Match} from "./types/Orders.sol";
 
 /// @title Every row of the fault table, its money, and who may not bring it about
 contract FaultsTest is Fixture {
     uint256 private constant ESCROW = 2 * PRICE + COMPUTE + UNIT * UNITS;
+    /// Three fees, and a millionth a second of 2 * 2 * PRICE + PENALTY over 1,300 seconds, rounded up.
+    uint256 private constant HOLD = 3 * FEE + 6;
 
     /// Where every party's money is after a job of two assets, whose signers took `fees`.
     function _assertMoney(uint256 consumerLoses, int256 providerGains, uint256 stakeLoses, uint256 ownersGet)
@@ -75,13 +80,15 @@ contract FaultsTest is Fixture {
         _assertUses(spec, 0);
     }
 
-    function test_withdrawing_before_a_quote_harms_nobody() public {
+    function test_withdrawing_before_a_quote_burns_the_hold_fee() public {
         JobSpec memory spec = _matched(2);
         _refuse(provider, abi.encodeCall(IJobs.cancel, (_key(spec), _bargain(spec))), IOrders.NotRequestParty.selector);
         vm.prank(consumer);
         market.cancel(_key(spec), _bargain(spec));
         _assertStatus(spec, Status.Cancelled);
-        _assertMoney(0, 0, 0, 0);
+        assertEq(spec.holdFee, HOLD, "hold fee");
+        _assertMoney(HOLD, 0, 0, 0);
+        assertEq(_burned(), HOLD, "burned");
         _assertUses(spec, 0);
     }
 
@@ -91,39 +98,55 @@ contract FaultsTest is Fixture {
     }
 
     function test_refusals_move_the_money_of_their_row() public {
-        _checkRefusal(Outcome.PlatformRefused, 2 * FEE, 0, PENALTY);
-        _checkRefusal(Outcome.EvidenceWithheld, 2 * FEE, 0, PENALTY);
-        _checkRefusal(
-            Outcome.RequestRefused, (2 + REQUEST_FEE_FACTOR) * FEE, int256(uint256(REQUEST_FEE_FACTOR) * FEE), 0
-        );
+        _checkRefusal(Outcome.PlatformRefused, 0, PENALTY, PENALTY - 2 * FEE);
+        _checkRefusal(Outcome.EvidenceWithheld, 0, PENALTY, PENALTY - 2 * FEE);
+        _checkRefusal(Outcome.RequestRefused, 2 * FEE + HOLD, 0, HOLD);
         _checkRefusal(Outcome.TermsRefused, 2 * FEE, 0, 0);
         _checkRefusal(Outcome.InputRefused, 2 * FEE, 0, 0);
     }
 
-    function _checkRefusal(Outcome outcome, uint256 consumerLoses, int256 providerGains, uint256 burned) private {
+    function _checkRefusal(Outcome outcome, uint256 consumerLoses, uint256 stakeLoses, uint256 burned) private {
         uint256 before = vm.snapshotState();
         JobSpec memory spec = _quoted(2);
         _decide(spec, outcome);
         _assertStatus(spec, Status.Refused);
-        _assertMoney(consumerLoses, providerGains, burned, 0);
+        _assertMoney(consumerLoses, 0, stakeLoses, 0);
         assertEq(_burned(), burned, "burned");
-        assertEq(market.accountOf(address(0), provider).refused, burned == 0 ? 0 : 1, "counter");
+        assertEq(market.accountOf(address(0), provider).refused, stakeLoses == 0 ? 0 : 1, "counter");
         _assertUses(spec, 0);
         vm.revertToState(before);
     }
 
     // ---- terms that changed under way ----
 
-    function test_an_acceptance_under_tightened_terms_is_carried_out_as_a_refusal() public {
+    function test_an_acceptance_that_tightened_terms_exclude_is_carried_out_as_a_refusal() public {
+        for (uint256 way = 0; way < 4; ++way) {
+            uint256 before = vm.snapshotState();
+            JobSpec memory spec = _quoted(2);
+            Terms memory terms = _terms();
+            if (way == 0) terms.purposes = 1;
+            if (way == 1) terms.consumerRoot = keccak256("consumers");
+            if (way == 2) terms.minGrade = uint8(Grade.Hardware);
+            if (way == 3) terms.allowRoot = keccak256("subset");
+            vm.prank(_owner(1));
+            registry.tighten(spec.assets[1].assetId, 1, terms);
+            _decide(spec, Outcome.Accepted);
+            _assertStatus(spec, Status.Refused);
+            _assertMoney(2 * FEE, 0, 0, 0);
+            _assertUses(spec, 0);
+            vm.revertToState(before);
+        }
+    }
+
+    function test_a_new_price_fewer_uses_or_a_smaller_budget_stop_no_running_job() public {
         JobSpec memory spec = _quoted(2);
         Terms memory terms = _terms();
-        terms.maxUses = 1;
+        (terms.price, terms.maxUses, terms.maxHold) = (uint88(2 * PRICE), 1, 9_000);
+        (terms.budget, terms.perJobCap) = (uint40(EPSILON), 1);
         vm.prank(_owner(1));
         registry.tighten(spec.assets[1].assetId, 1, terms);
         _decide(spec, Outcome.Accepted);
-        _assertStatus(spec, Status.Refused);
-        _assertMoney(2 * FEE, 0, 0, 0);
-        _assertUses(spec, 0);
+        _assertStatus(spec, Status.Accepted);
     }
 
     function test_an_acceptance_after_a_new_allow_list_revocation_or_expiry_is_a_refusal() public {
@@ -152,7 +175,13 @@ contract FaultsTest is Fixture {
 
     // ---- after acceptance ----
 
-    function test_a_job_stopped_before_release_refunds_and_keeps_the_use_consumed() public {
+    function _stop(JobSpec memory spec) private {
+        NodeSignature[] memory signatures =
+            _nodeSignatures(TypedData.stopHash(_jobId(spec), EVIDENCE, 1, 9), 2);
+        market.stop(_key(spec), _bargain(spec), _enclave(), 9, _members(), signatures);
+    }
+
+    function test_a_job_stopped_before_release_refunds_and_returns_the_uses() public {
         JobSpec memory spec = _accepted(2);
         bytes32 jobId = _jobId(spec);
         NodeSignature[] memory signatures =
@@ -161,10 +190,186 @@ contract FaultsTest is Fixture {
             abi.encodeCall(IJobs.stop, (_key(spec), _bargain(spec), _enclave(), 8, _members(), signatures)),
             IJobs.WrongNode.selector
         );
-        market.stop(_key(spec), _bargain(spec), _enclave(), 9, _members(), signatures);
+        _stop(spec);
+        bytes memory again =
+            abi.encodeCall(IJobs.stop, (_key(spec), _bargain(spec), _enclave(), 9, _members(), signatures));
+        _refuse(again, IJobs.AlreadyStopped.selector);
+        bytes memory end = abi.encodeCall(IJobs.endInterrupted, (_key(spec), _bargain(spec), _enclave()));
+        _refuse(consumer, end, IJobs.TooEarly.selector);
+        _assertUses(spec, 1);
+        vm.prank(provider);
+        market.endInterrupted(_key(spec), _bargain(spec), _enclave());
         _assertStatus(spec, Status.Stopped);
         _assertMoney(2 * FEE, 0, 0, 0);
-        _assertUses(spec, 1);
+        _assertUses(spec, 0);
+    }
+
+    function test_anyone_closes_a_stopped_job_after_its_deadline() public {
+        JobSpec memory spec = _accepted(2);
+        _stop(spec);
+        vm.warp(block.timestamp + 1_801);
+        market.close(_key(spec), _bargain(spec), _enclave());
+        _assertStatus(spec, Status.Stopped);
+        _assertMoney(2 * FEE, 0, 0, 0);
+    }
+
+    function test_a_result_that_exists_counts_after_a_stop() public {
+        JobSpec memory spec = _accepted(2);
+        _stop(spec);
+        _settle(spec, 1, true);
+        _assertStatus(spec, Status.Matured);
+        _assertMoney(2 * PRICE + COMPUTE + UNIT + 2 * FEE, int256(uint256(COMPUTE + UNIT)), 0, 2 * PRICE);
+    }
+
+    // ---- shares that do not come ----
+
+    function _report(JobSpec memory spec, uint16 excluded) private view returns (bytes memory) {
+        bytes memory signature =
+            _sign(ENCLAVE_KEY, TypedData.sharesMissingHash(_jobId(spec), EVIDENCE, excluded));
+        return abi.encodeCall(
+            IJobs.reportMissing, (_key(spec), _bargain(spec), _enclave(), excluded, signature)
+        );
+    }
+
+    function _post(JobSpec memory spec, uint8 index) private {
+        // solhint-disable-next-line avoid-low-level-calls
+        (bool done,) = address(market).call(_posting(spec, index));
+        assertTrue(done, "posted");
+    }
+
+    function _reported(uint16 excluded) private returns (JobSpec memory spec) {
+        spec = _accepted(2);
+        bytes memory call = _report(spec, excluded);
+        vm.prank(provider);
+        // solhint-disable-next-line avoid-low-level-calls
+        (bool done,) = address(market).call(call);
+        assertTrue(done, "reported");
+    }
+
+    function test_only_the_provider_reports_and_only_what_its_enclave_signed() public {
+        JobSpec memory spec = _accepted(2);
+        _refuse(consumer, _report(spec, 0), IJobs.OnlyProvider.selector);
+        bytes memory forged = _sign(PROVIDER_KEY, TypedData.sharesMissingHash(_jobId(spec), EVIDENCE, 0));
+        bytes memory call =
+            abi.encodeCall(IJobs.reportMissing, (_key(spec), _bargain(spec), _enclave(), 0, forged));
+        _refuse(provider, call, IJobs.WrongEnclave.selector);
+        vm.warp(block.timestamp + 1_801);
+        _refuse(provider, _report(spec, 0), IJobs.TooLate.selector);
+    }
+
+    function test_a_silent_committee_after_acceptance_costs_the_provider_nothing() public {
+        JobSpec memory spec = _reported(0);
+        assertEq(_free(provider), FUNDS / 2 - 3 * FEE, "set aside");
+        bytes memory end = abi.encodeCall(IJobs.endInterrupted, (_key(spec), _bargain(spec), _enclave()));
+        _refuse(end, IJobs.NotInterrupted.selector);
+        _refuse(abi.encodeCall(IJobs.returnUnspent, (spec.requestHash)), IJobs.TooEarly.selector);
+        vm.warp(block.timestamp + 701);
+        market.endInterrupted(_key(spec), _bargain(spec), _enclave());
+        market.returnUnspent(spec.requestHash);
+        _refuse(abi.encodeCall(IJobs.returnUnspent, (spec.requestHash)), ILedger.ZeroAmount.selector);
+        _assertStatus(spec, Status.Expired);
+        _assertMoney(2 * FEE, 0, 0, 0);
+        _assertUses(spec, 0);
+        assertEq(market.accountOf(address(0), provider).expired, 0, "counter");
+    }
+
+    function test_closing_late_ends_a_job_without_shares_by_the_same_row() public {
+        JobSpec memory spec = _reported(0);
+        _post(spec, 2);
+        vm.warp(block.timestamp + 700 + 1_801);
+        market.close(_key(spec), _bargain(spec), _enclave());
+        market.returnUnspent(spec.requestHash);
+        _assertMoney(2 * FEE, -int256(uint256(FEE)), 0, 0);
+        _assertUses(spec, 0);
+    }
+
+    function test_a_provider_that_hides_posted_shares_is_slashed() public {
+        JobSpec memory spec = _reported(0);
+        _post(spec, 0);
+        _post(spec, 1);
+        vm.warp(block.timestamp + 701);
+        bytes memory end = abi.encodeCall(IJobs.endInterrupted, (_key(spec), _bargain(spec), _enclave()));
+        _refuse(end, IJobs.NotInterrupted.selector);
+        vm.warp(block.timestamp + 1_800);
+        market.close(_key(spec), _bargain(spec), _enclave());
+        _assertMoney(0, -int256(uint256(3 * FEE)), 2 * PRICE + PENALTY, 2 * PRICE);
+        assertEq(_burned(), PENALTY - 2 * FEE, "burned");
+    }
+
+    function test_a_job_goes_on_with_posted_shares_and_settles() public {
+        JobSpec memory spec = _reported(0);
+        _post(spec, 0);
+        _post(spec, 2);
+        vm.warp(block.timestamp + 700 + 1_700);
+        _settle(spec, 5, true);
+        market.returnUnspent(spec.requestHash);
+        uint256 earned = COMPUTE + 5 * UNIT;
+        _assertMoney(2 * PRICE + earned + 2 * FEE, int256(earned) - int256(uint256(2 * FEE)), 0, 2 * PRICE);
+        market.claimFees(1, address(0), _members(), 2);
+        assertEq(_free(_signers(3)[2]), FEE, "the node that posted");
+    }
+
+    function test_false_shares_do_not_count_and_complaints_are_not_taken_back() public {
+        JobSpec memory spec = _reported(2);
+        _post(spec, 0);
+        _post(spec, 1);
+        _refuse(provider, _report(spec, 1), IJobs.Mismatch.selector);
+        vm.warp(block.timestamp + 701);
+        market.endInterrupted(_key(spec), _bargain(spec), _enclave());
+        _assertMoney(2 * FEE, -int256(uint256(3 * FEE)), 0, 0);
+    }
+
+    function test_a_later_complaint_leaves_out_one_more_node_and_moves_no_deadline() public {
+        JobSpec memory spec = _reported(0);
+        _post(spec, 0);
+        _post(spec, 1);
+        (, uint40 deadline,) = market.jobOf(spec.requestHash);
+        vm.warp(block.timestamp + 900);
+        bytes memory call = _report(spec, 2);
+        vm.prank(provider);
+        // solhint-disable-next-line avoid-low-level-calls
+        (bool done,) = address(market).call(call);
+        assertTrue(done, "complained");
+        (, uint40 later,) = market.jobOf(spec.requestHash);
+        assertEq(later, deadline, "deadline");
+        market.endInterrupted(_key(spec), _bargain(spec), _enclave());
+        _assertStatus(spec, Status.Expired);
+        _assertMoney(2 * FEE, -int256(uint256(3 * FEE)), 0, 0);
+    }
+
+    function test_releases_that_do_not_count_are_refused() public {
+        JobSpec memory unreported = _accepted(2);
+        _refuse(_posting(unreported, 0), IJobs.TooLate.selector);
+        JobSpec memory spec = _reported(0);
+        _post(spec, 0);
+        _refuse(_posting(spec, 0), IJobs.BadSignerIndex.selector);
+        _refuse(_posting(spec, 3), IJobs.BadSignerIndex.selector);
+        bytes[] memory sealed_ = new bytes[](1);
+        _refusePosting(spec, sealed_, IJobs.Mismatch.selector);
+        sealed_ = new bytes[](2);
+        _refusePosting(spec, sealed_, IJobs.OutOfBounds.selector);
+        (sealed_[0], sealed_[1]) = (new bytes(2_049), new bytes(1));
+        _refusePosting(spec, sealed_, IJobs.OutOfBounds.selector);
+        sealed_[0] = new bytes(2_048);
+        _refusePosting(spec, sealed_, IJobs.WrongNode.selector);
+        vm.warp(block.timestamp + 701);
+        _refuse(_posting(spec, 1), IJobs.TooLate.selector);
+    }
+
+    function _refusePosting(JobSpec memory spec, bytes[] memory sealed_, bytes4 expected) private {
+        _refuse(
+            abi.encodeCall(
+                IJobs.postRelease, (_key(spec), _bargain(spec), _enclave(), _members(), 1, sealed_, 0, 0)
+            ),
+            expected
+        );
+    }
+
+    function test_a_provider_that_cannot_set_the_fees_aside_does_not_report() public {
+        JobSpec memory spec = _accepted(1);
+        vm.prank(provider);
+        market.withdraw(address(0), FUNDS / 2, provider);
+        _refuse(provider, _report(spec, 0), ILedger.InsufficientBalance.selector);
     }
 
     function test_a_provider_silent_after_acceptance_pays_the_owners_from_its_stake() public {
@@ -173,8 +378,8 @@ contract FaultsTest is Fixture {
         vm.warp(block.timestamp + 1_801);
         market.close(_key(spec), _bargain(spec), _enclave());
         _assertStatus(spec, Status.Expired);
-        _assertMoney(2 * FEE, 0, 2 * PRICE + PENALTY, 2 * PRICE);
-        assertEq(_burned(), PENALTY, "burned");
+        _assertMoney(0, 0, 2 * PRICE + PENALTY, 2 * PRICE);
+        assertEq(_burned(), PENALTY - 2 * FEE, "burned, less what the acceptance cost");
         _assertUses(spec, 1);
     }
 
@@ -186,12 +391,98 @@ contract FaultsTest is Fixture {
         assertEq(_free(_owner(0)) + _free(_owner(1)), 2 * PRICE, "the owners are paid whatever the two agree");
     }
 
-    function test_a_failed_input_leaves_only_its_owner_unpaid() public {
+    function test_a_failed_input_pays_no_owner_returns_everything_and_suspends_the_version() public {
         JobSpec memory spec = _accepted(2);
         _fail(spec, FailureReport(1, 1, 0, keccak256("receipt")));
         _assertStatus(spec, Status.Failed);
-        _assertMoney(PRICE + 2 * FEE, 0, 0, PRICE);
-        assertEq(_free(_owner(1)), 0, "the owner of the failed input");
+        _assertMoney(2 * FEE, 0, 0, 0);
+        _assertUses(spec, 0);
+        assertEq(market.accountOf(address(0), provider).failed, 0, "counter");
+        assertTrue(registry.versionOf(spec.assets[1].assetId, 1).suspended, "suspended");
+        assertTrue(!registry.versionOf(spec.assets[0].assetId, 1).suspended, "the other is not");
+    }
+
+    function test_a_suspended_version_makes_no_job_until_its_owner_pays_and_runs_those_it_has() public {
+        Match memory deal = _deal(1);
+        (JobSpec memory running,) = _match(deal);
+        deal.request.salt = 5_000;
+        _signDeal(deal);
+        (JobSpec memory spec,) = _match(deal);
+        _quote(spec);
+        _decide(spec, Outcome.Accepted);
+        _fail(spec, FailureReport(1, 0, 0, 0));
+        bytes32 asset = spec.assets[0].assetId;
+        deal.request.salt = 5_001;
+        _signDeal(deal);
+        _refuse(abi.encodeCall(IJobs.matchJob, (deal)), IAssetRegistry.Suspended.selector);
+        _quote(running);
+        _decide(running, Outcome.Accepted);
+        _assertStatus(running, Status.Accepted);
+        bytes memory lift = abi.encodeCall(IJobs.liftSuspension, (asset, 1));
+        _refuse(consumer, lift, IAssetRegistry.NotOwner.selector);
+        _refuse(_owner(0), lift, ILedger.InsufficientBalance.selector);
+        _fund(_owner(0));
+        vm.prank(_owner(0));
+        market.liftSuspension(asset, 1);
+        assertEq(_free(_owner(0)), FUNDS - 2 * FEE, "the oracle fees of a job");
+        _refuse(_owner(0), lift, IAssetRegistry.NotSuspended.selector);
+        _match(deal);
+    }
+
+    function test_nobody_but_the_market_suspends_or_lifts() public {
+        bytes32 asset = _publish(0, _terms());
+        bytes memory suspend = abi.encodeCall(registry.suspend, (asset, 1, bytes32(0)));
+        _refuse(_owner(0), address(registry), suspend, IAssetRegistry.OnlyMarket.selector);
+        bytes memory lift = abi.encodeCall(registry.lift, (asset, 1, _owner(0)));
+        _refuse(_owner(0), address(registry), lift, IAssetRegistry.OnlyMarket.selector);
+    }
+
+    function test_a_workload_out_of_time_pays_the_provider_and_the_owners_within_the_limit() public {
+        JobSpec memory spec = _accepted(2);
+        _fail(spec, FailureReport(3, 0, 7, keccak256("receipt")));
+        _assertStatus(spec, Status.Failed);
+        _assertMoney(TIMEOUT_LIMIT + 2 * FEE, int256(uint256(TIMEOUT_FEE)), 0, TIMEOUT_LIMIT - TIMEOUT_FEE);
+        assertEq(_free(_owner(0)), (TIMEOUT_LIMIT - TIMEOUT_FEE) / 2, "in proportion");
+        _assertUses(spec, 1);
+    }
+
+    function test_a_validator_that_does_not_finish_leaves_only_its_owner_unpaid() public {
+        JobSpec memory spec = _accepted(2);
+        _fail(spec, FailureReport(4, 1, 7, keccak256("receipt")));
+        _assertStatus(spec, Status.Failed);
+        uint256 owner = TIMEOUT_LIMIT - TIMEOUT_FEE;
+        _assertMoney(owner + TIMEOUT_FEE + 2 * FEE, int256(uint256(TIMEOUT_FEE)), 0, owner);
+        assertEq(_free(_owner(1)), 0, "the owner of the validator");
+    }
+
+    function testFuzz_owners_share_a_timeout_to_the_last_unit(uint64[3] memory prices, uint96 limit) public {
+        bytes32[] memory assets = new bytes32[](3);
+        for (uint256 i = 0; i < 3; ++i) {
+            Terms memory terms = _terms();
+            terms.price = uint88(bound(prices[i], 0, FUNDS / 10));
+            assets[i] = _publish(i, terms);
+        }
+        Match memory deal = _dealOver(assets);
+        deal.request.timeoutLimit = uint128(bound(limit, TIMEOUT_FEE, FUNDS));
+        uint256 owed = 0;
+        for (uint256 i = 0; i < 3; ++i) {
+            uint88 price = registry.versionOf(assets[i], 1).terms.price;
+            (deal.offers[i].order.price, deal.request.assets[i].maxPrice) = (price, price);
+            owed += price;
+        }
+        _signDeal(deal);
+        (JobSpec memory spec,) = _match(deal);
+        _quote(spec);
+        _decide(spec, Outcome.Accepted);
+        _fail(spec, FailureReport(3, 0, 1, 0));
+        uint256 due = deal.request.timeoutLimit - TIMEOUT_FEE;
+        if (owed < due) due = owed;
+        uint256 paid = _free(_owner(0)) + _free(_owner(1)) + _free(_owner(2));
+        assertEq(paid, due, "owners");
+        assertEq(FUNDS - _free(consumer), due + TIMEOUT_FEE + 2 * FEE, "payer");
+        for (uint256 i = 0; i < 3; ++i) {
+            assertTrue(_free(_owner(i)) <= deal.offers[i].order.price, "no owner gets more than its price");
+        }
     }
 
     function test_a_failed_workload_is_paid_for_as_metered() public {
@@ -206,7 +497,7 @@ contract FaultsTest is Fixture {
         JobSpec memory spec = _accepted(2);
         bytes32 jobId = _jobId(spec);
         FailureReport[3] memory reports =
-            [FailureReport(3, 0, 0, 0), FailureReport(1, 2, 0, 0), FailureReport(2, 0, UNITS + 1, 0)];
+            [FailureReport(5, 0, 0, 0), FailureReport(1, 2, 0, 0), FailureReport(2, 0, 2, 0)];
         bytes4[3] memory errors =
             [IJobs.UnknownCause.selector, IJobs.NoSuchAsset.selector, IJobs.TooManyUnits.selector];
         for (uint256 i = 0; i < 3; ++i) {
@@ -226,6 +517,7 @@ contract FaultsTest is Fixture {
 
     function test_only_the_accepted_enclave_settles_within_units_and_window() public {
         JobSpec memory spec = _accepted(1);
+        _work(spec, UNITS);
         bytes32 jobId = _jobId(spec);
         SettledResult memory result = _result(UNITS);
         bytes memory forged = _sign(PROVIDER_KEY, TypedData.settlementHash(jobId, result));
@@ -250,6 +542,30 @@ contract FaultsTest is Fixture {
         bytes4 expected
     ) private {
         _refuse(abi.encodeCall(IJobs.settle, (_key(spec), _bargain(spec), enclave, result, signature, "")), expected);
+    }
+
+    function test_no_more_units_count_than_the_time_since_acceptance_allows() public {
+        JobSpec memory spec = _accepted(1);
+        SettledResult memory result = _result(2);
+        bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(_jobId(spec), result));
+        vm.warp(block.timestamp + 59);
+        _refuseSettle(spec, _enclave(), result, signature, IJobs.TooManyUnits.selector);
+        vm.warp(block.timestamp + 1);
+        _settle(spec, 2, false);
+    }
+
+    function test_an_acknowledged_settlement_counts_although_somebody_settled_first() public {
+        JobSpec memory spec = _accepted(1);
+        _settle(spec, 5, false);
+        bytes32 jobId = _jobId(spec);
+        bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(jobId, _result(5)));
+        bytes memory other = abi.encodeCall(
+            IJobs.settle,
+            (_key(spec), _bargain(spec), _enclave(), _result(4), signature, _acknowledgement(jobId))
+        );
+        _refuse(other, IJobs.WrongCommitment.selector);
+        market.settle(_key(spec), _bargain(spec), _enclave(), _result(5), signature, _acknowledgement(jobId));
+        _assertStatus(spec, Status.Matured);
     }
 
     function test_a_job_settles_once() public {
@@ -381,8 +697,8 @@ contract FaultsTest is Fixture {
         (JobSpec memory spec, bytes32 jobId) = _challenged(5);
         _answer(spec, jobId, 5, false);
         _assertStatus(spec, Status.Expired);
-        _assertMoney(2 * FEE, 0, 2 * PRICE + PENALTY, 2 * PRICE);
-        assertEq(_burned(), PENALTY - 2 * FEE, "burned, less what the answer cost");
+        _assertMoney(0, 0, 2 * PRICE + PENALTY, 2 * PRICE);
+        assertEq(_burned(), PENALTY - 4 * FEE, "burned, less what acceptance and answer cost");
     }
 
     function test_a_false_challenge_costs_its_bond() public {

@@ -135,7 +135,7 @@ contract LedgerTest is Fixture {
 
     function test_a_job_in_an_erc20_token_moves_that_token_only() public {
         token = address(plain);
-        _decide(_quoted(1), Outcome.PlatformRefused);
+        _decide(_quoted(1), Outcome.TermsRefused);
         assertEq(_free(consumer), FUNDS - 2 * FEE, "token");
         assertEq(market.accountOf(address(0), consumer).free, FUNDS, "coin");
     }

@@ -44,11 +44,6 @@ contract Market is Matching, Verdicts, Settling, Delegating {
         _delegate(endings);
     }
 
-    /// Coin comes in by `deposit` alone.
-    receive() external payable {
-        revert ILedger.WrongValue(msg.value, 0);
-    }
-
     /// See {IMarket-batch}.
     function batch(bytes[] calldata calls, uint256 gasEach) external returns (bool[] memory succeeded) {
         succeeded = new bool[](calls.length);

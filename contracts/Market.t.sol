@@ -10,7 +10,7 @@ contract MarketTest is Fixture {
         JobSpec memory spec = _matched(2);
         _assertStatus(spec, Status.Matched);
         uint256 locked = 2 * PRICE + COMPUTE + UNIT * UNITS + 2 * FEE;
-        assertEq(_free(consumer), FUNDS - locked, "escrow");
+        assertEq(_free(consumer), FUNDS - locked - spec.holdFee, "escrow");
         assertEq(_staked(provider), FUNDS / 2 - 2 * PRICE - PENALTY, "stake locked");
 
         _quote(spec);

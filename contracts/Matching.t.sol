@@ -7,10 +7,10 @@ import {ILedger} from "./interfaces/ILedger.sol";
 import {IOrders} from "./interfaces/IOrders.sol";
 import {Fixture} from "./testing/Fixture.sol";
 import {vm} from "./testing/Vm.sol";
-import {Wallet} from "./testing/Wallets.sol";
+import {TrickyWallet, Wallet} from "./testing/Wallets.sol";
 import {Seal, Terms, VersionState} from "./types/Assets.sol";
-import {Grade, JobSpec, Status, Tee} from "./types/Jobs.sol";
-import {Match, Request} from "./types/Orders.sol";
+import {Bargain, Grade, JobKey, JobSpec, Status, Tee} from "./types/Jobs.sol";
+import {ComputeOrder, Match, Request} from "./types/Orders.sol";
 
 /// @title What makes no job, and what makes one
 contract MatchingTest is Fixture {
@@ -166,6 +166,20 @@ contract MatchingTest is Fixture {
         market.matchJob(deal);
     }
 
+    function test_a_sponsor_that_cancels_all_voids_what_it_signed_for_others() public {
+        Match memory deal = _deal(1);
+        deal.request.payer = sponsor;
+        _signDeal(deal);
+        vm.prank(sponsor);
+        market.cancelAllOrders(address(0));
+        _refuseMatch(deal, IOrders.WrongGeneration.selector);
+        deal.request.salt |= 1 << 224;
+        _match(_signed(deal));
+        Match memory own = _deal(1);
+        own.request.salt |= 1 << 224;
+        _refuseSigned(own, IOrders.WrongGeneration.selector);
+    }
+
     function test_cancelling_all_in_one_token_leaves_the_others() public {
         vm.prank(consumer);
         market.cancelAllOrders(address(plain));
@@ -203,7 +217,8 @@ contract MatchingTest is Fixture {
         deal.compute.unitPrice = UNIT + 1;
         _refuseSigned(deal, IJobs.PriceTooHigh.selector);
         deal.compute.unitPrice = UNIT;
-        deal.offers[0].order.price = PRICE + 1;
+        deal.offers[0].order.price = PRICE;
+        deal.request.assets[0].maxPrice = PRICE - 1;
         _refuseSigned(deal, IJobs.PriceTooHigh.selector);
     }
 
@@ -230,7 +245,7 @@ contract MatchingTest is Fixture {
         _refuseSigned(deal, IJobs.OutOfBounds.selector);
         (r.decideWindow, r.settleWindow) = (60, 30 days + 1);
         _refuseSigned(deal, IJobs.OutOfBounds.selector);
-        (r.settleWindow, r.challengeWindow) = (60, 59);
+        (r.settleWindow, r.challengeWindow) = (1_800, 59);
         _refuseSigned(deal, IJobs.OutOfBounds.selector);
         (r.challengeWindow, r.minGrade) = (60, 0);
         _refuseSigned(deal, IJobs.OutOfBounds.selector);
@@ -356,31 +371,151 @@ contract MatchingTest is Fixture {
         _refuseSigned(deal, IAssetRegistry.UsesExhausted.selector);
     }
 
-    function test_shares_of_different_committees_do_not_mix_unless_their_owner_follows() public {
-        address[] memory signers = _signers(4);
-        committee.announce(signers, _hpkeKeyHashes(4), 3);
+    function test_shares_of_different_committees_do_not_mix() public {
+        committee.announce(_signers(4), _hpkeKeyHashes(4), 3);
         Seal memory later = _seal();
         later.epoch = 2;
         bytes32[] memory assets = new bytes32[](2);
         assets[0] = _publish(0, _terms());
         assets[1] = _publish(1, later, _terms());
         _refuseMatch(_dealOver(assets), IJobs.EpochsDiffer.selector);
-        Terms memory following = _terms();
-        following.followsCommittees = true;
-        assets[0] = _publish(0, following);
+        assets[0] = _publish(0, later, _terms());
         Match memory deal = _dealOver(assets);
         _refuseMatch(deal, IJobs.EpochNotActive.selector);
         vm.warp(block.timestamp + 1 days);
         (JobSpec memory spec,) = _match(deal);
         assertEq(spec.epoch, 2, "epoch");
-        assets[1] = _publish(1, following);
-        assets[0] = _publish(0, later, _terms());
-        vm.recordLogs();
-        (spec,) = _match(_dealOver(assets));
-        assertEq(spec.epoch, 2, "epoch, other order");
-        assets[0] = _publish(0, later, following);
-        assets[1] = _publish(1, _terms());
-        _refuseMatch(_dealOver(assets), IJobs.EpochsDiffer.selector);
+    }
+
+    function test_an_asset_stands_once_in_a_job() public {
+        bytes32[] memory assets = new bytes32[](3);
+        (assets[0], assets[1]) = (_publish(0, _terms()), _publish(1, _terms()));
+        assets[2] = assets[0];
+        _refuseMatch(_dealOver(assets), IJobs.AssetTwice.selector);
+    }
+
+    // ---- what the order allows ----
+
+    function test_a_match_beyond_any_limit_of_the_provider_is_refused() public {
+        bytes4 refused = IJobs.OutOfBounds.selector;
+        for (uint256 limit = 0; limit < 8; ++limit) {
+            Match memory deal = _deal(1);
+            Request memory r = deal.request;
+            ComputeOrder memory c = deal.compute;
+            if (limit == 0) c.maxStake = PRICE + PENALTY - 1;
+            if (limit == 1) c.minQuoteWindow = r.quoteWindow + 1;
+            if (limit == 2) c.minSettleWindow = r.settleWindow + 1;
+            if (limit == 3) c.maxHold = 600 + 3 * 700 + 2 * 1_800 + 900 - 1;
+            if (limit == 4) c.maxRunSeconds = r.runSeconds - 1;
+            if (limit == 5) c.maxReadSeconds = r.readSeconds - 1;
+            if (limit == 6) c.maxValidateSeconds = r.validateSeconds - 1;
+            if (limit == 7) c.maxDecodedBytes = r.decodedBytes - 1;
+            _refuseSigned(deal, refused);
+            if (limit == 0) c.maxStake += 1;
+            if (limit == 1) c.minQuoteWindow -= 1;
+            if (limit == 2) c.minSettleWindow -= 1;
+            if (limit == 3) c.maxHold += 1;
+            if (limit == 4) c.maxRunSeconds += 1;
+            if (limit == 5) c.maxReadSeconds += 1;
+            if (limit == 6) c.maxValidateSeconds += 1;
+            if (limit == 7) c.maxDecodedBytes += 1;
+            _signDeal(deal);
+            _match(deal);
+        }
+    }
+
+    function test_a_penalty_below_the_requests_or_the_oracles_least_is_refused() public {
+        Match memory deal = _deal(1);
+        deal.request.minPenalty = PENALTY + 1;
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        deal.request.minPenalty = 0;
+        // Two refusing quorums and a posted release of each of three members.
+        deal.compute.penalty = 7 * FEE - 1;
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        deal.compute.penalty = 7 * FEE;
+        _signDeal(deal);
+        _match(deal);
+    }
+
+    function test_a_settle_window_holds_every_stage_the_transfer_and_four_finalities() public {
+        Match memory deal = _deal(1);
+        deal.compute.minSettleWindow = 0;
+        deal.request.settleWindow = 300 + 100 + 100 + TRANSFER + 4 * FINALITY - 1;
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        deal.request.settleWindow += 1;
+        _signDeal(deal);
+        _match(deal);
+    }
+
+    function test_a_timeout_fee_above_the_requests_limit_is_refused() public {
+        Match memory deal = _deal(1);
+        deal.compute.timeoutFee = TIMEOUT_LIMIT + 1;
+        _refuseSigned(deal, IJobs.PriceTooHigh.selector);
+    }
+
+    function test_a_capability_that_the_request_does_not_accept_is_refused() public {
+        Match memory deal = _deal(1);
+        bytes32 mine = keccak256(bytes.concat(keccak256(abi.encode(deal.compute.capabilityHash))));
+        bytes32 other = _leaf(address(0xa));
+        deal.request.capabilities = other;
+        _refuseSigned(deal, IJobs.CapabilityNotAccepted.selector);
+        deal.request.capabilities = _pair(mine, other);
+        _refuseSigned(deal, IJobs.CapabilityNotAccepted.selector);
+        deal.capabilityProof = new bytes32[](1);
+        deal.capabilityProof[0] = other;
+        (JobSpec memory spec,) = _match(_signed(deal));
+        assertEq(spec.capabilityHash, deal.compute.capabilityHash, "the job binds what was promised");
+    }
+
+    function test_request_and_order_of_different_kinds_make_no_job_and_a_new_kind_needs_no_new_types() public {
+        Match memory deal = _deal(1);
+        deal.request.kind = 0;
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        deal.request.kind = 9;
+        _refuseSigned(deal, IJobs.Mismatch.selector);
+        (deal.compute.kind, deal.request.extensionHash) = (9, keccak256("what kind 9 adds"));
+        (JobSpec memory spec,) = _match(_signed(deal));
+        assertEq(spec.kind, 9, "kind");
+        assertEq(spec.extensionHash, deal.request.extensionHash, "extension");
+    }
+
+    function test_a_job_that_would_hold_a_use_longer_than_its_terms_allow_is_refused() public {
+        Terms memory terms = _terms();
+        terms.maxHold = 600 + 2 * 700 + 2 * 1_800 - 1;
+        bytes32[] memory assets = new bytes32[](1);
+        assets[0] = _publish(0, terms);
+        _refuseMatch(_dealOver(assets), IJobs.OutOfBounds.selector);
+        terms.maxHold += 1;
+        assets[0] = _publish(0, terms);
+        _match(_dealOver(assets));
+    }
+
+    function test_an_owner_does_not_take_more_than_its_own_standing_price() public {
+        Match memory deal = _deal(1);
+        deal.request.assets[0].maxPrice = 10 * PRICE;
+        deal.offers[0].order.price = PRICE + 1;
+        _refuseSigned(deal, IJobs.PriceTooHigh.selector);
+    }
+
+    function test_using_up_orders_by_matching_and_withdrawing_costs_the_hold_fee_each_time() public {
+        Match memory deal = _deal(1);
+        uint256 burned = 0;
+        for (uint256 i = 0; i < 5; ++i) {
+            deal.request.salt = 10_000 + i;
+            (JobSpec memory spec,) = _match(_signed(deal));
+            burned += spec.holdFee;
+            JobKey memory key = _key(spec);
+            Bargain memory bargain = _bargain(spec);
+            vm.prank(consumer);
+            market.cancel(key, bargain);
+        }
+        assertTrue(burned >= 5 * uint256(REQUEST_FEE_FACTOR) * FEE, "at least the fixed part");
+        assertEq(FUNDS - _free(consumer), burned, "burned");
+    }
+
+    function _signed(Match memory deal) private view returns (Match memory) {
+        _signDeal(deal);
+        return deal;
     }
 
     // ---- money ----
@@ -410,6 +545,11 @@ contract MatchingTest is Fixture {
         deal.compute.price = 0;
         deal.compute.unitPrice = 0;
         deal.compute.penalty = type(uint128).max;
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        deal.compute.penalty = type(uint88).max;
+        deal.compute.maxStake = type(uint128).max;
+        _refuseSigned(deal, ILedger.InsufficientBalance.selector);
+        deal.compute.penalty = uint128(FUNDS / 2);
         _refuseSigned(deal, ILedger.InsufficientStake.selector);
     }
 
@@ -443,9 +583,10 @@ contract MatchingTest is Fixture {
         deal.request.maxComputePrice = COMPUTE * 10;
         deal.request.assets[0].maxPrice = PRICE * 10;
         deal.offers[0].order.price = PRICE / 2;
-        _signDeal(deal);
-        _match(deal);
-        assertEq(FUNDS - _free(consumer), PRICE / 2 + COMPUTE + UNIT * UNITS + 2 * FEE, "escrow");
+        (JobSpec memory spec,) = _match(_signed(deal));
+        assertEq(
+            FUNDS - _free(consumer), PRICE / 2 + COMPUTE + UNIT * UNITS + 2 * FEE + spec.holdFee, "escrow"
+        );
     }
 
     function test_the_guardian_stops_new_matches_and_nothing_else() public {
@@ -472,16 +613,43 @@ contract MatchingTest is Fixture {
         calls[0] = abi.encodeCall(IJobs.matchJob, (_deal(1)));
         calls[1] = abi.encodeCall(IJobs.matchJob, (bad));
         calls[2] = abi.encodeCall(IJobs.matchJob, (_deal(1)));
-        bool[] memory succeeded = market.batch(calls);
+        bool[] memory succeeded = market.batch(calls, 500_000);
         assertTrue(succeeded[0] && !succeeded[1] && succeeded[2], "only the bad one fails");
         VersionState memory state = registry.versionOf(bad.request.assets[0].assetId, 1);
         assertEq(state.usesTaken, 0, "nothing stays taken");
     }
 
+    function test_a_costly_or_talkative_entry_takes_no_other_with_it() public {
+        TrickyWallet wallet = new TrickyWallet();
+        _fund(address(wallet));
+        for (uint256 way = 0; way < 3; ++way) {
+            bytes[] memory calls = new bytes[](5);
+            for (uint256 i = 0; i < 5; ++i) {
+                Match memory deal = _deal(1);
+                if (i == 1) (deal.request.consumer, deal.request.payer) = (address(wallet), address(wallet));
+                calls[i] = abi.encodeCall(IJobs.matchJob, (_signed(deal)));
+            }
+            // The keeper's estimate was made with an honest wallet.
+            wallet.become(TrickyWallet.Way(way));
+            bool[] memory succeeded = market.batch{gas: 5 * 600_000}(calls, 500_000);
+            assertTrue(succeeded[0] && succeeded[2] && succeeded[3] && succeeded[4], "the others go through");
+            if (way != 1) assertTrue(succeeded[1] == (way == 0), "only the honest wallet's own");
+        }
+    }
+
+    function test_entries_for_which_no_gas_is_left_are_reported() public {
+        bytes[] memory calls = new bytes[](3);
+        for (uint256 i = 0; i < 3; ++i) {
+            calls[i] = abi.encodeCall(IJobs.matchJob, (_deal(1)));
+        }
+        bool[] memory succeeded = market.batch{gas: 650_000}(calls, 500_000);
+        assertTrue(succeeded[0] && !succeeded[1] && !succeeded[2], "the first only");
+    }
+
     function test_a_batch_moves_no_coin_that_was_not_sent() public {
         bytes[] memory calls = new bytes[](1);
         calls[0] = abi.encodeCall(ILedger.deposit, (address(0), 5));
-        bool[] memory succeeded = market.batch(calls);
+        bool[] memory succeeded = market.batch(calls, 500_000);
         assertTrue(!succeeded[0], "a deposit without coin fails");
     }
 }

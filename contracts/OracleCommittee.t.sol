@@ -3,10 +3,11 @@ pragma solidity ^0.8.27;
 
 import {IJobs} from "./interfaces/IJobs.sol";
 import {IOracleCommittee} from "./interfaces/IOracleCommittee.sol";
+import {Releases} from "./libraries/Releases.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {Fixture} from "./testing/Fixture.sol";
 import {vm} from "./testing/Vm.sol";
-import {NodeSignature, SignedDecision} from "./types/Committees.sol";
+import {NodeSignature, SignedDecision, SignedRelease, SignedStop} from "./types/Committees.sol";
 import {Decision, DecisionCore, JobSpec, Outcome, Status} from "./types/Jobs.sol";
 
 /// @title Who may sign, from when, and who may no longer
@@ -111,12 +112,42 @@ contract OracleCommitteeTest is Fixture {
 
     function test_nobody_but_the_committee_tells_the_market_of_removals() public {
         _matched(1);
-        bytes memory notice = abi.encodeCall(market.noteRemoved, (1, 7));
+        bytes memory notice = abi.encodeCall(market.noteRemoved, (1, keccak256("members")));
         _refuse(consumer, notice, IJobs.OnlyCommittee.selector);
         _refuse(guardian, notice, IJobs.OnlyCommittee.selector);
         // Of an epoch that no job uses the market takes no note: there is nothing to hold it against.
         vm.prank(address(committee));
-        market.noteRemoved(2, 7);
+        market.noteRemoved(2, keccak256("members"));
+    }
+
+    function test_a_member_that_releases_and_promises_not_to_is_removed() public {
+        (bytes32 jobId, bytes32 sent) = (keccak256("job"), keccak256("sent"));
+        SignedStop memory stop = SignedStop(jobId, EVIDENCE, 9, 0, 0);
+        (stop.r, stop.vs) = _signCompact(NODE_KEYS + 1, TypedData.stopHash(jobId, EVIDENCE, 1, 9));
+        SignedRelease memory release = SignedRelease(sent, 0, 0);
+        (uint8 v, bytes32 r, bytes32 vs) = vm.sign(NODE_KEYS + 1, Releases.digest(jobId, EVIDENCE, 1, sent));
+        (release.r, release.vs) = (r, v == 28 ? vs | bytes32(uint256(1) << 255) : vs);
+        bytes4 wrong = IOracleCommittee.WrongSigner.selector;
+        _refuseBroken(0, stop, release, wrong);
+        stop.reasons = 8;
+        _refuseBroken(1, stop, release, wrong);
+        stop.reasons = 9;
+        release.sentHash = keccak256("other");
+        _refuseBroken(1, stop, release, wrong);
+        release.sentHash = sent;
+        stop.evidenceHash = keccak256("other evidence");
+        _refuseBroken(1, stop, release, wrong);
+        stop.evidenceHash = EVIDENCE;
+        committee.removeForBrokenPromise(1, _members(), 1, stop, release);
+        assertEq(committee.epochOf(1).removed, 2, "removed");
+        _refuseBroken(1, stop, release, IOracleCommittee.NotAMember.selector);
+    }
+
+    function _refuseBroken(uint8 index, SignedStop memory stop, SignedRelease memory release, bytes4 expected)
+        private
+    {
+        bytes memory call = abi.encodeCall(committee.removeForBrokenPromise, (1, _members(), index, stop, release));
+        _refuse(address(0), address(committee), call, expected);
     }
 
     function test_nobody_is_removed_below_the_threshold() public {

@@ -98,17 +98,16 @@ abstract contract Fixture is Assertions {
         tokens[0] = TokenFee(address(0), FEE);
         tokens[1] = TokenFee(address(plain), FEE);
         tokens[2] = TokenFee(address(odd), FEE);
-        market = IMarket(_market(predicted, Windows(60, 60, 60, 60), tokens));
+        address endings = _endings(predicted);
+        bytes memory rest = abi.encode(_parameters(), endings, Windows(60, 60, 60, 60), tokens);
+        market = IMarket(_create("Market.sol:Market", rest));
     }
 
-    /// The market at `predicted`, with its other code before it.
-    function _market(address predicted, Windows memory minimums, TokenFee[] memory tokens) internal returns (address) {
-        Parameters memory parameters = _parameters();
-        address extension =
-            _create("MarketExtension.sol:MarketExtension", abi.encode(predicted, parameters));
-        address endings =
-            _create("MarketEndings.sol:MarketEndings", abi.encode(predicted, parameters, extension));
-        return _create("Market.sol:Market", abi.encode(parameters, endings, minimums, tokens));
+    /// The rest of the code of the market at `predicted`.
+    function _endings(address predicted) internal returns (address) {
+        bytes memory arguments = abi.encode(predicted, _parameters());
+        address extension = _create("MarketExtension.sol:MarketExtension", arguments);
+        return _create("MarketEndings.sol:MarketEndings", abi.encode(predicted, _parameters(), extension));
     }
 
     /// As `new` does, but from the artifact: the compiler optimizes what `new` names again for each test contract.

@@ -52,6 +52,36 @@ contract Wallet is IERC1271 {
     }
 }
 
+/// @title A wallet that changes its mind: honest, or valid and costly, or with a huge answer
+contract TrickyWallet is IERC1271 {
+    enum Way {
+        Honest,
+        Costly,
+        Huge
+    }
+
+    Way private _way;
+
+    function become(Way way) external {
+        _way = way;
+    }
+
+    function isValidSignature(bytes32, bytes calldata) external view returns (bytes4) {
+        if (_way == Way.Costly) {
+            uint256 spent = 0;
+            while (gasleft() > 3_000) spent ^= gasleft();
+            if (spent == 1) return 0;
+        }
+        if (_way == Way.Huge) {
+            // solhint-disable-next-line no-inline-assembly
+            assembly {
+                return(0, 400000)
+            }
+        }
+        return IERC1271.isValidSignature.selector;
+    }
+}
+
 /// @title A receiver that refuses coin
 contract Refuser {
     uint256 private _nothing;
