@@ -11,10 +11,12 @@ from sealmarket.protocol.transitions import TRANSITIONS
 INTERFACE = ROOT / "contracts/interfaces/IJobs.sol"
 SPECIFICATION = ROOT / "docs/spec/contracts.md"
 TESTS = ROOT / "contracts/FaultTable.t.sol"
-EXAMPLE = {"O": 600, "o": 200, "C": 50, "U": 40, "u": 15, "P": 70, "F": 9, "f": 0, "R": 8, "B": 30, "a": 11, "p": 11}
-"""The amounts of `FaultTable.t.sol`."""
-OWNERS = {0: {"0", "-"}, 5: {"O - o"}, 7: {"O"}}
-"""Bitmap of the owners paid of three, of which the second fails -> how the tables print it."""
+EXAMPLE = {"O": 600, "C": 50, "U": 40, "u": 15, "P": 70, "H": 8, "F": 15, "f": 6, "B": 30, "a": 11, "T": 30, "X": 300}
+"""The amounts of `FaultTable.t.sol`; what a decision leaves of the fees is 9."""
+UNDECIDED = {"NoQuote": 9, "CommitteeSilent": 9, "Withdrawn": 9}
+"""The fees set aside where no decision has used any."""
+OWNERS = {0: {"0", "-"}, 5: {"X"}, 7: {"O", "X"}}
+"""Bitmap of the owners paid of three, of which the second's validator fails -> how the tables print it."""
 Row = tuple[str, ...]
 
 
@@ -37,19 +39,20 @@ def of_specification() -> dict[str, tuple[str, Row]]:
 
 
 def of_tests() -> dict[str, list[int]]:
-    """Fault -> payer, provider, stake, burned, bitmap of the owners paid; as the Solidity tests expect them."""
-    pattern = r"_assertRow\(Fault\.(\w+), \[uint256\((\d+)\), ([\d +-]+), ([\d +-]+), ([\d +-]+), ([\d +-]+)\]\)"
-    return {name: [_value(cell) for cell in cells] for name, *cells in re.findall(pattern, TESTS.read_text())}
+    """Fault -> payer, provider, stake, burned, bitmap of the owners paid, what they get; as the Solidity tests do."""
+    rows = re.findall(r"_assertRow\(Fault\.(\w+), \[uint256\((\d+)\)([^\]]*)\]\)", TESTS.read_text())
+    return {name: [_value(cell) for cell in (first + rest).split(",")] for name, first, rest in rows}
 
 
-def _value(expression: str) -> int:
-    """A sum of numbers and symbols; "-" alone is nothing."""
+def _value(expression: str, fees: int = EXAMPLE["F"]) -> int:
+    """A sum of numbers and symbols, F being ``fees``; "-" alone is nothing."""
     total, sign = 0, 1
+    amounts = EXAMPLE | {"F": fees}
     for word in expression.split():
         if word in "+-":
             sign = -1 if word == "-" else 1
         else:
-            total += sign * (int(word) if word.isdigit() else EXAMPLE[word])
+            total += sign * (int(word) if word.isdigit() else amounts[word])
     return total
 
 
@@ -71,6 +74,8 @@ def test_the_specification_names_the_end_states_of_the_transitions() -> None:
 def test_the_solidity_tests_expect_the_amounts_that_the_tables_print() -> None:
     expected = of_tests()
     for name, (*amounts, owners, _counter, _uses) in of_interface().items():
-        *numbers, bitmap = expected[name]
-        assert [_value(amount) for amount in amounts] == numbers, name
+        *numbers, bitmap, sum_of_owners = expected[name]
+        fees = UNDECIDED.get(name, EXAMPLE["F"])
+        assert [_value(amount, fees) for amount in amounts] == numbers, name
+        assert _value(owners) == sum_of_owners, name
         assert owners in OWNERS[bitmap], name
