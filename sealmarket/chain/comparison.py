@@ -75,9 +75,8 @@ def _filled(code: Code, words: tuple[bytes, ...]) -> bytes:
 
 def _expected(book: AddressBook) -> dict[str, dict[str, bytes]]:
     """What immutables must hold: contract -> name in the source -> word."""
-    shared = {
-        "_registry": _word(book.registry),
-        "_committee": _word(book.committee),
+    named = {"_registry": _word(book.registry), "_committee": _word(book.committee)}
+    signing = named | {
         "_chainId": book.chain_id.to_bytes(32),
         "_separator": bytes(domain_separator(book.chain_id, book.market)),
     }
@@ -85,9 +84,9 @@ def _expected(book: AddressBook) -> dict[str, dict[str, bytes]]:
     return {
         "AssetRegistry": market,
         "OracleCommittee": market,
-        "Market": shared | {"endings": _word(book.endings)},
-        "MarketEndings": shared | {"extension": _word(book.extension)},
-        "MarketExtension": shared,
+        "Market": signing | {"endings": _word(book.endings)},
+        "MarketEndings": signing | {"extension": _word(book.extension)},
+        "MarketExtension": named,
     }
 
 

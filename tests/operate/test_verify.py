@@ -43,7 +43,7 @@ NAMES = {
     "OracleCommittee": ("owner", "market"),
     "Market": ("endings", "_registry", "_committee", "_chainId", "_separator"),
     "MarketEndings": ("extension", "_registry", "_committee", "_chainId", "_separator"),
-    "MarketExtension": ("_registry", "_committee", "_chainId", "_separator"),
+    "MarketExtension": ("_registry", "_committee"),
 }
 
 
