@@ -129,6 +129,7 @@ class Market:
             windows=windows,
             finality_seconds=1,
             transfer_allowance=1,
+            tokens={ZERO_ADDRESS: Wei(100)},
         )
         self.windows = windows
         self.book: AddressBook = deploy(rpc_url, development_account(0), self.settings, development=True)
@@ -143,19 +144,23 @@ class Market:
         self.result_key = PrivateKey.generate()
 
     def ready(self) -> SealedAsset:
-        """An asset is published, compute is on offer, and the consumer has money."""
+        """Two assets are published, compute is on offer, and the consumer has money."""
         expiry = self.chain.head().timestamp + 86_400
-        sealed = self.owner.seal(
-            b"a,b\n1,2\n", draft(self.workload, expiry), self.folder / "sealed", confirm_unencrypted_key=True
+        sealed, self.second = (
+            self.owner.seal(
+                b"a,b\n1,2\n", draft(self.workload, expiry), self.folder / name, confirm_unencrypted_key=True
+            )
+            for name in ("sealed", "second")
         )
         self.owner.publish(sealed)
+        self.owner.publish(self.second)
         self.provider.stake(Wei(ETHER))
         self.provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(500), penalty=Wei(700), volume=100)
         self.consumer.deposit(Wei(ETHER))
         return sealed
 
     def request(self, sealed: SealedAsset) -> RequestHandle:
-        """The consumer asks for one job over the asset."""
+        """The consumer asks for one job over the asset and the second one."""
         limits = JobLimits(
             max_compute_price=Wei(600),
             min_grade=Grade.SIMULATED,
@@ -167,8 +172,7 @@ class Market:
             validate_seconds=1,
             challenge_window=self.windows.challenge,
         )
-        # The workload takes two inputs; the same asset may be both, and is then paid twice.
-        wishes = [AssetWish(asset_id=sealed.asset_id)] * 2
+        wishes = [AssetWish(asset_id=asset.asset_id) for asset in (sealed, self.second)]
         return self.consumer.request(self.workload, {"target": "a"}, wishes, limits, self.result_key)
 
     def match(self, handle: RequestHandle) -> JobId:

@@ -288,10 +288,10 @@ def settled(market: Market, sealed: SealedAsset) -> JobId:
     market.provider_sender.send(market.chain.market.quote(record.spec, EVIDENCE))
     keys = EnclaveKeys()
     decision = market.decision(
-        record.spec, keys, EVIDENCE, terms_digest=terms_digest(record.spec.assets, [sealed.seal] * 2)
+        record.spec, keys, EVIDENCE, terms_digest=terms_digest(record.spec.assets, [sealed.seal, market.second.seal])
     )
     market.anybody.send(market.chain.market.decide(record.spec, market.signed(decision), market.committee))
-    receipt, word, signature = market.finish(record.spec, keys, decision, [sealed.seal] * 2)
+    receipt, word, signature = market.finish(record.spec, keys, decision, [sealed.seal, market.second.seal])
     market.backend.store().put_document(receipt)
     market.anybody.send(market.chain.market.settle(record.spec, market.enclave(decision), word, signature))
     market.consumer.wait(job_id, timeout=30)
