@@ -111,7 +111,7 @@ def _ends(world: World) -> dict[str, int]:
 
 
 def _batches(world: World) -> dict[str, int]:
-    """Sixteen jobs a transaction: of parties with nothing in common, and under the same orders of provider and owner."""
+    """Sixteen jobs a transaction: of strangers to each other, and under the same orders of provider and owner."""
     first = world.job(assets=1)
     return {
         "job_total_batch16": _batched(world, [world.job(assets=1) for _ in range(BATCH)]),
