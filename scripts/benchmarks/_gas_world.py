@@ -12,9 +12,9 @@ from sealmarket.chain import abi
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import AssetOffer, MarketContract, Match, RegistryContract, SettledResult
 from sealmarket.chain.deploy import contract_address
-from sealmarket.chain.model import Enclave, Windows
+from sealmarket.chain.model import Enclave
 from sealmarket.chain.rpc import Rpc, quantity
-from sealmarket.protocol.book import Committee, Member
+from sealmarket.protocol.book import Committee, Member, Windows
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Quote, Request, asset_id
 from sealmarket.protocol.wire import (
@@ -93,6 +93,10 @@ class Job:
 
 class World:
     """Contracts, committee, parties. Every method that sends returns the gas that it took."""
+
+    units = UNITS
+    """What an enclave reports: all that a job may meter."""
+    settle_window = SETTLE_WINDOW
 
     def __init__(self, url: str, *, members: int = 3, threshold: int = 2) -> None:
         """Deploy to an Anvil that no other program uses."""
@@ -308,7 +312,7 @@ class World:
             max_compute_price=COMPUTE,
             max_unit_price=UNIT,
             max_units=U32(UNITS),
-            **(dict.fromkeys(samples.WINDOWS, 3600) | {"settle_window": SETTLE_WINDOW}),
+            **(dict.fromkeys(samples.WINDOWS, 3600) | {"settle_window": self.settle_window}),
             expiry=self._later(),
             salt=self._salt(),
         )
@@ -357,7 +361,7 @@ class World:
             job_id=self._job_id(job),
             result_hash=keccak(b"result" + job.evidence),
             receipt_hash=keccak(b"receipt" + job.evidence),
-            units=U32(UNITS),
+            units=U32(self.units),
             last=True,
         )
 
