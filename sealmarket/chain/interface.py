@@ -7,7 +7,7 @@ from typing import Protocol
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.model import Account, AssetState, Block, Interruption, JobSlot
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
 from sealmarket_enclave.protocol.numbers import AssetId
 
 
@@ -35,6 +35,9 @@ class ViewReader(Protocol):
 
     def account(self, token: Address, holder: Address) -> Account:
         """A holder's balances in the market's ledger."""
+
+    def signature_fee(self, token: Address) -> Wei | None:
+        """What one oracle signature costs in a token; None for a token that is not admitted."""
 
 
 class ChainReader(Protocol):

@@ -14,7 +14,7 @@ STEP_SECONDS = 120
 """For the work of one step beside waiting for blocks: an enclave starts, nodes verify, a transaction is sent."""
 HOLD_RATE = Uint64(10**18 // 10 // YEAR)
 """10 % a year."""
-_LONGEST_WINDOW = 30 * DAY
+LONGEST_WINDOW = 30 * DAY
 
 
 def least_windows(finality: int, transfer_allowance: int) -> Windows:
@@ -42,9 +42,9 @@ def too_short(windows: Windows, finality: int, transfer_allowance: int) -> str |
     sums = {"settle": f"{transfer_allowance} for transfers and 4 x {finality} of finality"}
     for name in Windows.__struct_fields__:
         found, shortest = getattr(windows, name), getattr(least, name)
-        if not shortest <= found <= _LONGEST_WINDOW:
+        if not shortest <= found <= LONGEST_WINDOW:
             because = sums.get(name, f"2 x {finality} of finality")
-            return f"the {name} window is {found} s, expected {shortest} s ({because}) to {_LONGEST_WINDOW} s"
+            return f"the {name} window is {found} s, expected {shortest} s ({because}) to {LONGEST_WINDOW} s"
     return None
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 import sealmarket.client
 from sealmarket.chain.bytecode import CONTRACTS
 from sealmarket.chain.comparison import codes_of, genuine, places_of
-from sealmarket.chain.contracts import MarketContract, RegistryContract, members_hash
+from sealmarket.chain.contracts import RegistryContract, members_hash
 from sealmarket.chain.errors import ChainUnavailable, NotMined, Reverted
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account as Balances
@@ -60,7 +60,6 @@ def wallet(monkeypatch: pytest.MonkeyPatch) -> type[Wallet]:
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     made = Stage(tmp_path)
-    made.chain.market = MarketContract(BOOK.market, BOOK.chain_id)  # type: ignore[attr-defined]
     made.chain.registry = RegistryContract(BOOK.registry)  # type: ignore[attr-defined]
     made.chain.finalise()
     return made
