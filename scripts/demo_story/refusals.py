@@ -20,7 +20,7 @@ from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket_enclave.protocol.codec import Address
-from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_localnet.market import coin
 
 REFUSING_SIGNATURES = 2
@@ -97,9 +97,7 @@ def _enclave(story: Story) -> Attempt:
     image = setup.altered_image(story.image, story.folder / "altered-image")
     rogue = story.parties.rogue
     rogue.stake(story.money.stake)
-    rogue.offer(
-        tee=Tee.TDX, grade=Grade.SIMULATED, price=story.money.compute_price, penalty=story.money.penalty, volume=1
-    )
+    rogue.offer(story.money.offer(volume=1))
     story.market.start_worker(story.parties.purses["rogue"], story.workload.wheels, name="rogue", image=image)
     return Attempt(
         title="A provider runs an enclave with one line more than the one that was allowed",

@@ -39,6 +39,9 @@ class ViewReader(Protocol):
     def signature_fee(self, token: Address) -> Wei | None:
         """What one oracle signature costs in a token; None for a token that is not admitted."""
 
+    def hold_fee(self, owners: Wei, penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
+        """What the payer sets aside for holding a job: ``owners`` is the sum of prices, ``fee`` one signature's."""
+
 
 class ChainReader(Protocol):
     """One market on one chain, to read."""

@@ -58,6 +58,7 @@ from sealmarket_enclave.protocol.terms import Seal, Terms
 
 BLOCK_SECONDS = 1
 GENESIS_TIMESTAMP = 1_700_000_000
+_FEE_FACTOR = 3
 _NO_COMMITTEE: tuple[Bytes32, frozenset[int]] = (ZERO_HASH, frozenset())
 
 
@@ -126,6 +127,11 @@ class MemoryView:
         """As :meth:`sealmarket.chain.view.View.signature_fee`: the native coin alone is admitted, and costs nothing."""
         self._chain.require(self._block)
         return NOTHING if token == ZERO_ADDRESS else None
+
+    def hold_fee(self, owners: Wei, penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
+        """As :meth:`sealmarket.chain.view.View.hold_fee`, with the fixed part of most markets."""
+        held = (2 * owners + penalty) * (quote_window + decide_window) * self._chain.book.timing.hold_rate
+        return Wei(_FEE_FACTOR * fee + -(-held // 10**18))
 
 
 class MemoryChain:

@@ -25,6 +25,7 @@ from sealmarket.client import (
     DraftTerms,
     JobLimits,
     MarketApi,
+    Offer,
     Owner,
     PolicyDraft,
     Provider,
@@ -323,7 +324,7 @@ def raise_curtain(programs: Supervisor, folder: Path, *, kind: type[LocalMarket]
     for name in ("provider", "host"):
         provider = Provider(market.chain, purses[name].account, api)
         provider.stake(Wei(20 * ETHER))
-        provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=1000)
+        provider.offer(Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=1000))
     for name in OWNERS:
         rehearsal.sealed[name] = rehearsal.publish(name)
     rehearsal.start("worker")

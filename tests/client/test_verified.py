@@ -17,7 +17,7 @@ from sealmarket.chain.contracts import RegistryContract, members_hash
 from sealmarket.chain.errors import ChainUnavailable, NotMined, Reverted
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account as Balances
-from sealmarket.client import Owner, Provider, party
+from sealmarket.client import Offer, Owner, Provider, party
 from sealmarket.client.errors import DepositUncertain, MarketNotVerified
 from sealmarket.client.owner import SealedAsset
 from sealmarket.client.pending import pending_deposit
@@ -123,7 +123,7 @@ def provider(stage: Stage) -> Provider:
 
 
 def offer(stage: Stage) -> object:
-    return provider(stage).offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(1), penalty=Wei(1), volume=1)
+    return provider(stage).offer(Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(1), penalty=Wei(1), volume=1))
 
 
 def sealed(stage: Stage, folder: Path) -> SealedAsset:
