@@ -94,7 +94,6 @@ def compute_order(**changes: Any) -> ComputeOrder:
         "min_quote_window": 0,
         "min_settle_window": 0,
         "max_hold": 30 * 86_400,
-        "timeout_share": 100,
         "max_run_seconds": 3600,
         "max_read_seconds": 3600,
         "max_validate_seconds": 3600,
