@@ -135,6 +135,9 @@ def tighten(
         int | None, typer.Option(help="Fewer purposes: train 1, fine-tune 2, infer 4, query 8.")
     ] = None,
     max_hold: Annotated[int | None, typer.Option(help="Fewer seconds for which a job may hold a use.", min=0)] = None,
+    timeout_share: Annotated[
+        int | None, typer.Option(help="A higher percentage of the price for a use whose job ran out of time.", max=100)
+    ] = None,
     accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
@@ -153,11 +156,13 @@ def tighten(
         "max_uses": max_uses,
         "purposes": purposes,
         "max_hold": max_hold,
+        "timeout_share": timeout_share,
     }
     changes = {name: value for name, value in wanted.items() if value is not None}
     if not changes:
         raise Usage(
-            "nothing to tighten was named", remedy="name --price, --expiry, --max-uses, --purposes or --max-hold"
+            "nothing to tighten was named",
+            remedy="name --price, --expiry, --max-uses, --purposes, --max-hold or --timeout-share",
         )
     asset_id = AssetId(hash_option(asset))
     with market(book, rpc, accept_code) as (chain, store, api):

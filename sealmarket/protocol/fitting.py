@@ -183,7 +183,6 @@ def unmet_between(request: Request, order: ComputeOrder, now: int, prove: Prover
         whose,
         ("compute price", order.price, 0, request.max_compute_price),
         ("unit price", order.unit_price, 0, request.max_unit_price),
-        ("timeoutFee", order.timeout_fee, 0, request.timeout_limit),
         ("penalty", order.penalty, request.min_penalty, _NO_LIMIT),
     )
     if order.grade < request.min_grade:
@@ -264,7 +263,14 @@ def unmet_together(
     if order.grade < demanded:
         yield Unmet(name_of(order), "grade", order.grade.slug, f"{demanded.slug}, as the owners' terms demand")
     least = rules.least_penalty(known[0].epoch, request.token) if known else 0
-    locked = sum(side.price for side in sides) + order.penalty
+    owners = sum(side.price for side in sides)
+    share = max((version.terms.timeout_share for version in known), default=0)
+    locked = owners + order.penalty
+    at_timeout = order.timeout_fee + -(-owners * share // 100)
+    yield from _within(
+        f"the request for {name_of(order)}",
+        ("timeoutLimit (timeoutFee, and timeoutShare of terms)", request.timeout_limit, at_timeout, _NO_LIMIT),
+    )
     yield from _within(
         name_of(order),
         ("penalty (for the oracle's fees)", order.penalty, least, _NO_LIMIT),

@@ -69,7 +69,14 @@ def outcome(
         ("expected among those that the request accepts", outcome(capabilities=STRANGERS)),
         ("compute price is 51, expected at most 50", outcome(computes=(compute(price=Wei(51)),))),
         ("unit price is 6, expected at most 5", outcome(computes=(compute(unit_price=Wei(6)),))),
-        ("timeoutFee is 151, expected at most 150", outcome(computes=(compute(timeout_fee=Wei(151)),))),
+        (
+            "timeoutLimit (timeoutFee, and timeoutShare of terms) is 150, expected at least 151",
+            outcome(computes=(compute(timeout_fee=Wei(71)),)),
+        ),
+        (
+            "is 150, expected at least 152",
+            outcome(computes=(compute(timeout_fee=Wei(111)),), asset=indexed(timeout_share=51)),
+        ),
         ("penalty is 10, expected at least 11", outcome(min_penalty=Wei(11))),
         ("(for the oracle's fees) is 6, expected at least 7", outcome(computes=(compute(penalty=Wei(6)),))),
         ("(maxStake) is 90, expected at most 89", outcome(computes=(compute(max_stake=Wei(89)),))),
