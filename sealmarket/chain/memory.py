@@ -56,6 +56,8 @@ from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 BLOCK_SECONDS = 1
+FINALITY_SECONDS = 30
+TRANSFER_SECONDS = 60
 GENESIS_TIMESTAMP = 1_700_000_000
 _NO_COMMITTEE: tuple[Bytes32, frozenset[int]] = (ZERO_HASH, frozenset())
 
@@ -115,6 +117,14 @@ class MemoryView:
         """As :meth:`sealmarket.chain.view.View.interruption`."""
         self._chain.require(self._block)
         return self._state.interruptions.get(request_hash, NOT_INTERRUPTED)
+
+    def finality(self) -> int:
+        """As :meth:`sealmarket.chain.view.View.finality`."""
+        return FINALITY_SECONDS
+
+    def transfer_allowance(self) -> int:
+        """As :meth:`sealmarket.chain.view.View.transfer_allowance`."""
+        return TRANSFER_SECONDS
 
     def account(self, token: Address, holder: Address) -> Account:
         """As :meth:`sealmarket.chain.view.View.account`."""

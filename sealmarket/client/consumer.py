@@ -196,7 +196,7 @@ class Consumer:
 
         Raises:
             ParametersRefused: not what the workload's schema takes.
-            WindowTooShort: the workload may take longer than the settle window leaves, so no enclave would run it.
+            RunTooLong: the workload declares more time than the limits allow for running it.
             RequestInvalid: too few or too many assets, or assets that do not fit each other or the limits.
             MarketNotVerified, ServiceUnavailable, ChainUnavailable: nothing is posted then.
             RequestUncertain: it may be posted; do it again with the same ``pending``.
@@ -206,7 +206,7 @@ class Consumer:
         self._party.require_market()
         bundle = workload if isinstance(workload, Bundle) else read_bundle(workload)
         values = complete_parameters(bundle, parameters, len(assets))
-        require_time(bundle.manifest, limits.settle_window)
+        require_time(bundle.manifest, limits.run_seconds)
         shown = Parameters(salt=Bytes32(secrets.token_bytes(32)), values=values)
         head = self._chain.head()
         public = bytes(result_key.public.raw)

@@ -63,7 +63,7 @@ class JobReason(Enum):
         "terms_tightened",
         226,
         Outcome.TERMS_REFUSED,
-        "the owner tightened the terms after the match; request again under the new ones",
+        "the owner replaced a root, a purpose or the grade after the match; request again under the new terms",
     )
     ASSET_EXPIRED = (
         "asset_expired",
@@ -144,7 +144,7 @@ class JobReason(Enum):
         "time_to_release_passed",
         242,
         Outcome.REQUEST_REFUSED,
-        "request again, with a settle window of more than twice what the chain takes to make a block final",
+        "request again, with a settle window that leaves time for the chain to make acceptance and release final",
     )
 
 

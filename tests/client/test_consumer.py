@@ -35,7 +35,7 @@ from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import seal_result
 from sealmarket_enclave.workload.bundle import Bundle
-from sealmarket_enclave.workload.errors import ParametersRefused, WindowTooShort
+from sealmarket_enclave.workload.errors import ParametersRefused, RunTooLong
 from tests.client.bundles import Case
 from tests.client.test_owner import BOOK
 from tests.enclave.workload.bundles import bundle
@@ -133,9 +133,9 @@ def test_a_revoked_asset_is_not_asked_for(stage: Stage) -> None:
     assert stage.backend.posted == {}
 
 
-def test_a_settle_window_that_leaves_the_workload_no_time_is_not_asked_for(stage: Stage) -> None:
-    with pytest.raises(WindowTooShort, match="expected at least"):
-        stage.ask(settle_window=60)
+def test_less_run_time_than_the_workload_declares_is_not_asked_for(stage: Stage) -> None:
+    with pytest.raises(RunTooLong, match="which declares"):
+        stage.ask(run_seconds=1)
     assert stage.backend.posted == {}
 
 

@@ -316,9 +316,31 @@ def test_a_revoked_asset_is_refused_whatever_else_is_wrong(world: World) -> None
 def test_terms_tightened_after_the_match_are_refused(world: World) -> None:
     asset = world.publish()
     world.match(asset)
-    world.chain.tighten(asset.asset_id, 1, terms(max_uses=4))
+    world.chain.tighten(asset.asset_id, 1, terms(allow_root=Bytes32(b"\x66" * 32)))
     world.quote()
     _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.TERMS_TIGHTENED)
+
+
+LATER_ONLY = {
+    "a price": lambda world, asset: world.chain.tighten(asset.asset_id, 1, terms(price=Wei(11))),
+    "fewer uses": lambda world, asset: world.chain.tighten(asset.asset_id, 1, terms(max_uses=4)),
+    "a shorter hold": lambda world, asset: world.chain.tighten(asset.asset_id, 1, terms(max_hold=1)),
+    "a suspension": lambda world, asset: world.chain.suspend(asset.asset_id, 1, world.job_id),
+}
+
+
+@pytest.mark.parametrize("what", LATER_ONLY)
+def test_what_concerns_later_matches_alone_leaves_a_job_standing(what: str, world: World) -> None:
+    asset = world.publish()
+    world.match(asset)
+    LATER_ONLY[what](world, asset)
+    world.quote()
+    node = world.node()
+    decision = world.decided(node)
+    assert decision.outcome is Outcome.ACCEPTED
+    world.accept(core_of(decision))
+    node.tick()
+    assert node.status(world.job_id).state == "released"
 
 
 def test_terms_that_have_expired_are_refused(world: World) -> None:

@@ -257,8 +257,8 @@ def test_a_job_within_every_limit_is_run(host: HostTwin) -> None:
 def test_an_input_that_does_not_fit_and_takes_too_long_to_read_is_beyond_the_limits(host: HostTwin) -> None:
     manifest = read_bundle(host.scene.bundle).manifest
     limits, room = OperatorLimits(max_input_bytes=1 << 60), manifest.limits.memory_bytes
-    size = 181 * BYTES_PER_SECOND
-    assert "in half of 600 s" in str(limits.against_inputs(host.scene.spec, manifest, size))
+    size = 31 * BYTES_PER_SECOND
+    assert "more than an enclave reads in 30 s" in str(limits.against_inputs(host.scene.spec, manifest, size))
     assert limits.against_inputs(host.scene.spec, manifest, size - BYTES_PER_SECOND) is None
     assert limits.against_inputs(host.scene.spec, manifest, room) is None
 

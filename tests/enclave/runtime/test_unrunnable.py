@@ -199,7 +199,7 @@ def _a_result_key_that_is_no_key(scene: Scene) -> Changes:
 
 
 def _too_little_time(scene: Scene) -> Changes:
-    spec = msgspec.structs.replace(scene.spec, settle_window=2 * (20 + 17 + 120) - 1)
+    spec = msgspec.structs.replace(scene.spec, run_seconds=19)
     return {"spec": spec.canonical(), "job_id": spec.job_id(CHAIN_ID, MARKET)}
 
 

@@ -117,6 +117,11 @@ class JobSpec(TypedShape, frozen=True, kw_only=True):
     challenge_window: Seconds
     assets: tuple[AssetUse, ...]
 
+    @property
+    def stage_seconds(self) -> int:
+        """Most seconds from an enclave's complete shares to its signed end: reading, running and validating."""
+        return self.read_seconds + self.run_seconds + self.validate_seconds
+
     def job_id(self, chain_id: int, market: Address) -> JobId:
         """The job's id on one market of one chain."""
         return JobId(self.digest(chain_id, market))

@@ -4,8 +4,8 @@ A frame is ``u32`` big-endian length, then one msgpack map with ``kind``. Docume
 bytes, since their hashes are what both sides compare. The host sends only :data:`FromHost`, the enclave only
 :data:`FromEnclave`; unknown kinds and fields are refused. The order (docs/spec/enclave.md, "States")::
 
-    host     Load -------------- Deliver* ------------- Part*
-    enclave       Evidence|Refused        ShareReport*        Stage, Want*, ResultPart*, Finished|Refused
+    host     Load -------------- Deliver*, SignMissing* ----------- Part*
+    enclave       Evidence|Refused        ShareReport*, MissingSigned*    Stage, Want*, ResultPart*, Finished|Refused
 """
 
 from __future__ import annotations
@@ -58,6 +58,10 @@ class Deliver(Message, frozen=True, kw_only=True, tag="deliver"):
     releases: tuple[bytes, ...]
 
 
+class SignMissing(Message, frozen=True, kw_only=True, tag="sign_missing"):
+    """Ask for the signed statement that no key is joined."""
+
+
 class Part(Message, frozen=True, kw_only=True, tag="part"):
     """The bytes that a :class:`Want` asked for; fewer only at the container's end."""
 
@@ -77,11 +81,22 @@ class Evidence(Message, frozen=True, kw_only=True, tag="evidence"):
 
 
 class ShareReport(Message, frozen=True, kw_only=True, tag="share_report"):
-    """After each delivery: the indices whose shares are right for every asset, and complaints as canonical JSON."""
+    """After each delivery: the indices whose shares are right for every asset, and complaints as canonical JSON.
+
+    ``late``: enough shares are there, and the time in which this enclave joins keys has passed.
+    """
 
     held: tuple[int, ...]
     needed: int
     complaints: tuple[bytes, ...]
+    late: bool = False
+
+
+class MissingSigned(Message, frozen=True, kw_only=True, tag="missing_signed"):
+    """The canonical :class:`~sealmarket_enclave.protocol.job.SharesMissing` and its signature."""
+
+    missing: bytes
+    signature: bytes
 
 
 class Want(Message, frozen=True, kw_only=True, tag="want"):
@@ -125,8 +140,8 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     remedy: str
 
 
-FromHost = Load | Deliver | Part
-FromEnclave = Evidence | ShareReport | Want | Stage | ResultPart | Finished | Refused
+FromHost = Load | Deliver | SignMissing | Part
+FromEnclave = Evidence | ShareReport | MissingSigned | Want | Stage | ResultPart | Finished | Refused
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
