@@ -92,7 +92,7 @@ def test_a_node_that_refused_does_not_release_though_a_quorum_accepted(world: Wo
     world.match(world.publish())
     world.quote()
     strict = world.node(0, grade_floor=Grade.HARDWARE)
-    assert world.decided(strict).outcome is Outcome.PLATFORM_REFUSED
+    assert world.decided(strict).outcome is Outcome.REQUEST_REFUSED
     _accept(world, world.decided(world.node(1)))
     status = _after(world, strict)
     assert status.release is None

@@ -59,7 +59,7 @@ def other_chain(scene: Scene) -> dict[str, object]:
 
 
 def other_result_key(scene: Scene) -> dict[str, object]:
-    return {"result_key": PrivateKey.generate().public.raw}
+    return {"result_keys": (PrivateKey.generate().public.raw,)}
 
 
 def other_parameters(scene: Scene) -> dict[str, object]:

@@ -186,7 +186,7 @@ def load_of(scene: Scene, **changes: object) -> Load:
         policies=tuple(asset.policy.canonical() for asset in scene.assets),
         share_sets=tuple(asset.share_set.canonical() for asset in scene.assets),
         parameters=scene.parameters.canonical(),
-        result_key=scene.consumer_key.public.raw,
+        result_keys=(scene.consumer_key.public.raw,),
         workload=pack(read_bundle(scene.bundle)),
         environment=str(scene.environment),
         block_number=7,

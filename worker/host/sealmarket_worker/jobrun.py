@@ -189,9 +189,9 @@ class JobRun:
         evidence_hash = Bytes32(evidence.evidence_hash)
         collateral = self._host.driver.endorsements()
         signature = self._host.sign(Quote(job_id=self._job_id, evidence_hash=evidence_hash))
-        content = package(evidence, self._host.driver.tee, collateral, materials.missing)
+        content = package(evidence, self._host.driver.tee, collateral, materials.missing, materials.manifest)
         book = self._host.chain.book
-        envelope = sealed_envelope(content, evidence_hash, book, committee, materials.result_key, signature)
+        envelope = sealed_envelope(content, evidence_hash, book, committee, materials.first_key, signature)
         self._host.journal.quoting(self._job_id, evidence_hash, key_hash_of(evidence))
         self._patiently(lambda: self._send_quote(entry, evidence_hash), self._slot(entry).deadline, RpcRefused)
         self._wait_for(entry, lambda slot: slot.status is not Status.MATCHED)

@@ -200,9 +200,12 @@ def result_key_names(keys: Sequence[bytes]) -> bytes:
     return b"".join(enclave_key_hash(key) for key in keys)
 
 
-def only_result_key(names: bytes) -> Bytes32 | None:
-    """The hash of the one key that :func:`result_key_names` names; None where it names none or several."""
-    return Bytes32(names) if len(names) == Bytes32.length else None
+def key_names(document: bytes) -> tuple[Bytes32, ...]:
+    """The hashes in the document of :func:`result_key_names`; none where it is no such document."""
+    count, rest = divmod(len(document), 32)
+    if rest or not 1 <= count <= MAX_RESULT_KEYS:
+        return ()
+    return tuple(Bytes32(document[32 * place : 32 * place + 32]) for place in range(count))
 
 
 def parameters_digest(salt: Bytes32, canonical_parameters: bytes) -> Bytes32:

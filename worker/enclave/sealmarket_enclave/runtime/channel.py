@@ -32,9 +32,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Load(Message, frozen=True, kw_only=True, tag="load"):
     """The job and everything that its specification names, once, first.
 
-    Lists are in the order of the specification's assets. ``workload`` is the bundle's archive; ``environment`` is
-    a folder with its installed wheels, which the enclave copies while it checks them. None stands for what the
-    host could not get: the enclave quotes all the same, and never goes further.
+    Lists are in the order of the specification's assets, ``result_keys`` in that of the list which it names.
+    ``workload`` is the bundle's archive; ``environment`` is a folder with its installed wheels, which the enclave
+    copies while it checks them. None stands for what the host could not get: the enclave quotes all the same, and never
+    goes further.
     """
 
     chain_id: int
@@ -45,7 +46,7 @@ class Load(Message, frozen=True, kw_only=True, tag="load"):
     policies: tuple[bytes | None, ...]
     share_sets: tuple[bytes | None, ...]
     parameters: bytes | None
-    result_key: bytes | None
+    result_keys: tuple[bytes, ...] | None
     workload: bytes | None
     environment: str | None
     block_number: int

@@ -39,6 +39,7 @@ class Code(StrEnum):
     RUN_TOO_LONG = "run_too_long"
     OUTPUT_RULES = "output_rules"
     TOO_FEW_OWNERS = "too_few_owners"
+    OWNER_KEY_MISSING = "owner_key_missing"
     PRIVACY_UNSUPPORTED = "privacy_unsupported"
     MATERIAL_MISSING = "material_missing"
     PLATFORM_FAILED = "platform_failed"

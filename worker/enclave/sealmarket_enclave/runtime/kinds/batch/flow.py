@@ -147,7 +147,7 @@ class _BatchJob:
         bound = self._job.bound
         envelope, container = seal_result(
             outputs,
-            self._job.result_key,
+            self._job.result_keys,
             chain_id=bound.chain_id,
             market=bound.market,
             job_id=bound.job_id,
