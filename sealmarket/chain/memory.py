@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sealmarket.chain.comparison import genuine
+from sealmarket.chain.contracts import compact
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
 from sealmarket.chain.events import (
     AssetRevoked,
@@ -378,7 +379,7 @@ class MemoryChain:
 
     def post_release(self, release: Release) -> EventRef:
         """A node's release comes on chain."""
-        r, vs = Bytes32(release.signature[:32]), Bytes32(release.signature[32:64])
+        r, vs = compact(release.signature)
         sealed = tuple(share.sealed for share in release.shares)
 
         def change(state: _State, at: EventRef) -> list[ChainEvent]:

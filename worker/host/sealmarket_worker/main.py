@@ -15,10 +15,10 @@ from sealmarket.serving.lock import only_process
 from sealmarket.store.blobs import Store
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.config import WorkerConfig
+from sealmarket_worker.context import HostContext
 from sealmarket_worker.drivers.installed import driver_named
 from sealmarket_worker.drivers.interface import DriverSettings
 from sealmarket_worker.image import base_interpreter, build_image
-from sealmarket_worker.jobrun import HostContext
 from sealmarket_worker.journal import Journal
 from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import Listener, ProgressLog
