@@ -182,6 +182,7 @@ class Scene:
         policy_asset: AssetId | None = None,
         policy_epoch: int = 1,
         threshold: int = 2,
+        policy_keys: tuple[Bytes32, ...] = (),
         mangle: object = None,
     ) -> SealedAsset:
         asset_id = AssetId(Bytes32(hashlib.sha256(b"asset %d" % place).digest()))
@@ -197,6 +198,7 @@ class Scene:
             output=rules or self.rules,
             dealing=CommitteeRef(epoch=policy_epoch, threshold=threshold, members=len(self.nodes)),
             data_card=ZERO_HASH,
+            result_keys=policy_keys,
         )
         committee = [(node.signer, node.hpke.public) for node in self.nodes]
         dealing = Dealing(

@@ -178,6 +178,7 @@ def test_time_in_which_the_host_serves_ciphertext_blames_no_owner(
 ) -> None:
     evidence = loaded(scene, enclave)
     deliver(scene, enclave, evidence)
+    assert not _report(enclave).late
     clock.now += 1_000_000
     ran = serve(scene, enclave.host)
     assert ran.finished is not None

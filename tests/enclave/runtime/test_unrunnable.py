@@ -198,6 +198,11 @@ def _a_result_key_that_is_no_key(scene: Scene) -> Changes:
     return {"spec": spec.canonical(), "job_id": spec.job_id(CHAIN_ID, MARKET), "result_keys": (b"no key",)}
 
 
+def _a_result_key_that_an_owner_demands_is_not_among_the_jobs(scene: Scene) -> Changes:
+    scene.reseal(1, policy_keys=(keccak(b"the owner's key"),))
+    return {}
+
+
 def _too_little_time(scene: Scene) -> Changes:
     spec = msgspec.structs.replace(scene.spec, run_seconds=19)
     return {"spec": spec.canonical(), "job_id": spec.job_id(CHAIN_ID, MARKET)}
@@ -213,6 +218,7 @@ def _too_little_time(scene: Scene) -> Changes:
         _parameters_outside_the_schema,
         _fewer_inputs_than_the_workload_takes,
         _a_result_key_that_is_no_key,
+        _a_result_key_that_an_owner_demands_is_not_among_the_jobs,
         _too_little_time,
     ],
     ids=lambda wrong: wrong.__name__.strip("_").replace("_", " "),
