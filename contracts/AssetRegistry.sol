@@ -40,6 +40,7 @@ contract AssetRegistry is IAssetRegistry {
         uint16 epoch;
         uint16 termsVersion;
         uint32 maxHold;
+        uint8 timeoutShare;
         bool suspended;
         // Roots.
         bytes32 sealHash;
@@ -148,7 +149,8 @@ contract AssetRegistry is IAssetRegistry {
             price: version.price,
             minGrade: version.minGrade,
             epoch: version.epoch,
-            maxHold: version.maxHold
+            maxHold: version.maxHold,
+            timeoutShare: version.timeoutShare
         });
     }
 
@@ -204,7 +206,8 @@ contract AssetRegistry is IAssetRegistry {
             perJobCap: v.perJobCap,
             allowRoot: v.allowRoot,
             consumerRoot: v.consumerRoot,
-            maxHold: v.maxHold
+            maxHold: v.maxHold,
+            timeoutShare: v.timeoutShare
         });
         return VersionState({
             owner: v.owner,
@@ -255,6 +258,7 @@ contract AssetRegistry is IAssetRegistry {
         version.budget = terms.budget;
         version.perJobCap = terms.perJobCap;
         version.maxHold = terms.maxHold;
+        version.timeoutShare = terms.timeoutShare;
         version.allowRoot = terms.allowRoot;
         if (terms.consumerRoot != 0) {
             version.access = Access.Restricted;
@@ -306,6 +310,9 @@ contract AssetRegistry is IAssetRegistry {
         if (terms.budget > current.budget) revert LooserTerms("budget", terms.budget, current.budget);
         if (terms.perJobCap > current.perJobCap) revert LooserTerms("perJobCap", terms.perJobCap, current.perJobCap);
         if (terms.maxHold > current.maxHold) revert LooserTerms("maxHold", terms.maxHold, current.maxHold);
+        if (terms.timeoutShare < current.timeoutShare) {
+            revert LooserTerms("timeoutShare", terms.timeoutShare, current.timeoutShare);
+        }
         if (terms.consumerRoot == 0 && current.consumerRoot != 0) {
             revert LooserTerms("consumerRoot", 0, uint256(current.consumerRoot));
         }
@@ -316,7 +323,8 @@ contract AssetRegistry is IAssetRegistry {
         return terms.price == current.price && terms.expiry == current.expiry && terms.maxUses == current.maxUses
             && terms.purposes == current.purposes && terms.minGrade == current.minGrade
             && terms.budget == current.budget && terms.perJobCap == current.perJobCap
-            && terms.maxHold == current.maxHold && terms.allowRoot == current.allowRoot
+            && terms.maxHold == current.maxHold && terms.timeoutShare == current.timeoutShare
+            && terms.allowRoot == current.allowRoot
             && terms.consumerRoot == current.consumerRoot;
     }
 
@@ -327,6 +335,7 @@ contract AssetRegistry is IAssetRegistry {
         if (terms.purposes == 0) revert FieldMissing("purposes");
         if (terms.allowRoot == 0) revert FieldMissing("allowRoot");
         if (terms.maxHold == 0) revert FieldMissing("maxHold");
+        if (terms.timeoutShare > 100) revert NotAPercentage("timeoutShare", terms.timeoutShare);
         uint8 highest = uint8(type(Grade).max);
         if (terms.minGrade == 0 || terms.minGrade > highest) revert UnknownGrade(terms.minGrade, highest);
     }

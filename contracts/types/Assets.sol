@@ -39,6 +39,9 @@ struct Terms {
     bytes32 consumerRoot;
     /// Most seconds for which a job may hold a use before it ends or settles.
     uint32 maxHold;
+    /// Least part of the price, in percent, that a request must allow for the case that a limit of time is used up: the
+    /// use is then consumed, although nothing leaves the enclave. At most 100.
+    uint8 timeoutShare;
 }
 
 /// @notice One asset's part in a job, as it was fixed at match. EIP-712 type `AssetUse`.
@@ -73,6 +76,7 @@ struct Reservation {
     uint8 minGrade;
     uint32 epoch;
     uint32 maxHold;
+    uint8 timeoutShare;
 }
 
 /// @notice The whole recorded state of one asset version, for readers.

@@ -269,6 +269,7 @@ class World:
             allow_root=self._word(),
             consumer_root=ZERO_HASH,
             max_hold=30 * 86_400,
+            timeout_share=0,
         )
 
     def _request(self, consumer: Party, assets: Sequence[AssetId]) -> Request:

@@ -38,6 +38,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "{field} would be {got}, looser than {in_force}, which is in force",
         "terms only tighten; publish a new version with new shares instead",
     ),
+    "NotAPercentage": ("{field} is {got} percent", "use 0 to 100"),
     "BadContentVersion": (
         "the content of version {version} of asset {asset_id} would be that of version {got}",
         "name the version for which the content was sealed: this one, or one before",

@@ -30,7 +30,7 @@ from sealmarket_enclave.protocol.codec import (
     from_builtins,
     to_builtins,
 )
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, Seconds, Timestamp
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, Percent, Seconds, Timestamp
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 
@@ -40,7 +40,8 @@ PurposeName = Literal["train", "fine_tune", "infer", "query"]
 class DraftTerms(Shape, frozen=True, kw_only=True):
     """The terms as an owner writes them. No consumers: anyone. ``expiry`` in seconds since 1970 UTC.
 
-    ``max_hold`` is the most seconds for which a job may hold a use.
+    ``max_hold`` is the most seconds for which a job may hold a use. ``timeout_share`` is the least percentage of the
+    price that is due for a use whose job ran out of time; nothing leaves the enclave then, and the use is consumed.
     """
 
     price: Wei
@@ -53,6 +54,7 @@ class DraftTerms(Shape, frozen=True, kw_only=True):
     budget: MicroEpsilon = field(default_factory=MicroEpsilon)
     per_job_cap: MicroEpsilon = field(default_factory=MicroEpsilon)
     max_hold: Seconds = 30 * 86_400
+    timeout_share: Percent = 100
 
 
 class PolicyDraft(Shape, frozen=True, kw_only=True):
@@ -148,4 +150,5 @@ def _terms(draft: PolicyDraft, rules: AppraisalPolicy) -> Terms:
         allow_root=allow_root(rules, draft.workloads),
         consumer_root=merkle.root(map(merkle.account_leaf, terms.consumers)) if terms.consumers else ZERO_HASH,
         max_hold=terms.max_hold,
+        timeout_share=terms.timeout_share,
     )

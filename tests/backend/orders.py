@@ -132,6 +132,7 @@ def indexed(*, terms_version: int = 1, revoked: bool = False, **terms: object) -
         "allow_root": Bytes32(b"\x01" * 32),
         "consumer_root": ZERO_HASH,
         "max_hold": 30 * 86_400,
+        "timeout_share": 100,
     }
     seal = Seal(content_root=ZERO_HASH, content_version=1, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
     made = Terms(**{**base, **terms})  # type: ignore[arg-type]

@@ -233,7 +233,7 @@ def published(location: bytes, *, grade: int = 1, number: int = 5, index: int = 
     entry = abi.load("AssetRegistry").events[Bytes32.parse(topic("AssetRegistry", "VersionPublished"))]
     rest = [part for part in entry.inputs if not part.indexed]
     seal = (ASSET, 1, ASSET, ASSET, 1)
-    terms = (bytes(20), 1, 99, 1, 1, grade, 0, 0, ASSET, bytes(32), 3600)
+    terms = (bytes(20), 1, 99, 1, 1, grade, 0, 0, ASSET, bytes(32), 3600, 100)
     kinds = [part.canonical.replace("string", "bytes") for part in rest]
     data = abi_encode(kinds, [seal, terms, location])
     topics = [str(entry.topic), str(ASSET), "0x" + bytes(31).hex() + "07", "0x" + (1).to_bytes(32).hex()]

@@ -33,6 +33,7 @@ TERMS = Terms(
     allow_root=keccak(b"root"),
     consumer_root=ZERO_HASH,
     max_hold=30 * 86_400,
+    timeout_share=100,
 )
 
 

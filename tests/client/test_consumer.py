@@ -54,6 +54,7 @@ TERMS = Terms(
     allow_root=keccak(b"root"),
     consumer_root=ZERO_HASH,
     max_hold=30 * 86_400,
+    timeout_share=100,
 )
 LIMITS = JobLimits(max_compute_price=Wei(7), min_grade=Grade.SIMULATED)
 WISHES = [AssetWish(asset_id=ASSET), AssetWish(asset_id=ASSET)]

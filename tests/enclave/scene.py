@@ -308,4 +308,5 @@ def _terms() -> Terms:
         allow_root=Bytes32(b"\x09" * 32),
         consumer_root=ZERO_HASH,
         max_hold=30 * 86_400,
+        timeout_share=100,
     )

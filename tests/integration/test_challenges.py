@@ -204,10 +204,12 @@ def test_a_result_that_is_not_to_be_had_refunds_the_payer_out_of_the_stake(marke
     mined = answer(market, job, False, answers(market, job, False, True, False))
     ended = next(event for event in mined.events if isinstance(event, JobEnded))
     assert (ended.status, ended.fault) == (Status.EXPIRED, Fault.RESULT_WITHHELD)
-    # The penalty pays the answer as far as it goes, the bond the rest; the owners keep their prices.
-    assert moved(market, before) == {"consumer": OWNERS + COMPUTE + job.bond + PENALTY - 2 * fee(market)}
+    # The penalty pays the answer, then what the payer lost for the acceptance; the owners keep their prices.
+    answered = accepting = 2 * fee(market)
+    assert moved(market, before) == {"consumer": OWNERS + COMPUTE + job.bond + accepting}
     after = assert_conserved(market.chain)
-    assert (after.burned - conserved.burned, after.fees - conserved.fees) == (0, 2 * fee(market))
+    burned = PENALTY - answered - accepting
+    assert (after.burned - conserved.burned, after.fees - conserved.fees) == (burned, answered)
 
 
 def test_an_unanswered_challenge_is_closed_with_the_provider_paid_and_the_bond_back(

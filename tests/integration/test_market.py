@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
 from sealmarket.chain.calls import Call
-from sealmarket.chain.deploy import deploy, write_book
+from sealmarket.chain.deploy import PARTS, deploy, write_book
 from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, OtherEvent, TermsTightened, VersionPublished
 from sealmarket.chain.model import Windows
 from sealmarket.chain.proof import ProofRefused, mapping_slot, proven_slot
@@ -163,10 +163,21 @@ def test_a_refused_job_returns_the_money_and_says_the_reason(market: Market, quo
         market.consumer.wait(quoted.job_id, timeout=20)
 
 
-def test_terms_tightened_meanwhile_turn_an_acceptance_into_a_refusal(
+def test_a_smaller_number_of_uses_lets_a_job_that_is_not_yet_accepted_stand(
     market: Market, sealed: SealedAsset, quoted: JobRecord
 ) -> None:
     market.owner.tighten(sealed.asset_id, 1, max_uses=90)
+    decision = market.decision(quoted.spec, EnclaveKeys(), EVIDENCE)
+    mined = market.anybody.send(market.chain.market.decide(quoted.spec, market.signed(decision), market.committee))
+    decided = next(event for event in mined.events if isinstance(event, JobDecided))
+    assert decided.outcome is Outcome.ACCEPTED
+    assert decided.fees_returned == quoted.spec.hold_fee
+
+
+def test_a_list_replaced_meanwhile_turns_an_acceptance_into_a_refusal(
+    market: Market, sealed: SealedAsset, quoted: JobRecord
+) -> None:
+    market.owner.replace_allow_list(sealed.asset_id, 1, [keccak(b"another leaf")])
     decision = market.decision(quoted.spec, EnclaveKeys(), EVIDENCE)
     mined = market.anybody.send(market.chain.market.decide(quoted.spec, market.signed(decision), market.committee))
     decided = next(event for event in mined.events if isinstance(event, JobDecided))
@@ -182,8 +193,7 @@ def test_terms_cannot_be_loosened(market: Market, sealed: SealedAsset) -> None:
 
 
 def test_a_new_allow_list_comes_with_the_whole_terms(market: Market, sealed: SealedAsset) -> None:
-    root = sealed.terms.allow_root
-    mined = market.owner.replace_allow_list(sealed.asset_id, 1, [root])
+    mined = market.owner.replace_allow_list(sealed.asset_id, 1, [sealed.terms.allow_root])
     changed = next(event for event in mined.events if isinstance(event, TermsTightened))
     state = market.chain.at(market.chain.head()).asset(sealed.asset_id, 1)
     assert (changed.terms, changed.terms_version) == (state.terms, state.terms_version)
@@ -274,7 +284,7 @@ def test_an_interrupted_deployment_goes_on_and_sends_nothing_twice(market: Marke
         progress=progress,
         report=lambda part: parts.append(f"{part.name} {'sent' if part.mined else 'kept'}"),
     )
-    assert parts == ["AssetRegistry kept", "OracleCommittee sent", "Market sent"]
+    assert parts == ["AssetRegistry kept", *(f"{name} sent" for name in PARTS[1:])]
     again = deploy(market.rpc_url, account, market.settings, development=True, progress=progress)
     assert again == book
 

@@ -26,7 +26,7 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, SignedDecision, SignedStop
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import HexBytes, canonical_json
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, HexBytes, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
@@ -163,7 +163,8 @@ def test_a_measurement_that_is_not_allowed_costs_the_provider_and_nobody_else(co
     assert reason_codes(decision.reasons) == (Reason.MEASUREMENT_NOT_ALLOWED.code,)
     ended = committee.ended(job)
     assert ended.fault == Fault.PLATFORM_REFUSED
-    assert ended.payout.burned == job.spec.penalty
+    fees = committee.market.committee.refusal_threshold * committee.market.settings.tokens[ZERO_ADDRESS]
+    assert ended.payout.burned == job.spec.penalty - fees
 
 
 def test_an_accepted_enclave_gets_shares_that_join_to_the_owners_key(committee: Committee) -> None:
@@ -189,7 +190,7 @@ def _opened(
     )
     market_ref = MarketRef(chain_id=book.chain_id, address=book.market, registry=book.registry)
     info = release_info(market_ref, job.job_id, facts, signed.decision, release.index + 1, enclave.hpke.public.digest)
-    (share,) = release.shares
+    share = release.shares[0]
     return open_released(enclave.hpke, committee.sealed.share_set.commitments, info, share.sealed)
 
 
@@ -208,6 +209,7 @@ def test_a_revocation_after_acceptance_stops_the_job_and_harms_nobody(committee:
         package.quote, package.enclave_signer, keccak(package.enclave_key), package.block_hash
     )
     committee.market.anybody.send(chain.market.stop(job.spec, accepted, stops, committee.market.committee))
+    committee.market.provider_sender.send(chain.market.end_interrupted(job.spec, accepted))
     ended = committee.ended(job)
     assert ended.fault == Fault.STOPPED_BEFORE_RELEASE
     assert ended.payout.burned == 0

@@ -427,6 +427,7 @@ LOOSER: dict[str, dict[str, Any]] = {
     "uses": {"max_uses": 6},
     "purposes": {"purposes": int(Purpose.TRAIN | Purpose.QUERY)},
     "hold": {"max_hold": 31 * 86_400},
+    "time-out": {"timeout_share": 99},
     "token": {"token": Address(b"\x0e" * 20)},
     "budget": {"budget": MicroEpsilon(1)},
 }

@@ -104,6 +104,7 @@ _FIELDS = st.fixed_dictionaries(
         "max_uses": st.integers(1, 5),
         "purposes": st.integers(1, 15),
         "max_hold": st.integers(1, 5),
+        "timeout_share": st.integers(0, 5),
     }
 )
 
@@ -119,5 +120,6 @@ def test_terms_pass_as_a_projection_only_where_none_of_them_is_looser(
         and chain.max_uses <= policy.max_uses
         and chain.purposes & policy.purposes == chain.purposes
         and chain.max_hold <= policy.max_hold
+        and chain.timeout_share >= policy.timeout_share
     )
     assert (not list(terms_differences(chain, policy))) == tighter

@@ -121,6 +121,7 @@ def terms(**changes: Any) -> Terms:
         allow_root=merkle_root([pair]),
         consumer_root=ZERO_HASH,
         max_hold=30 * 86_400,
+        timeout_share=100,
     )
     return replace(base, **changes)
 

@@ -360,6 +360,9 @@ ALTERATIONS: dict[str, st.SearchStrategy[Alteration]] = {
     "terms.token": _other(POLICY.terms.token).map(
         lambda token: _terms_field("token", token, str(POLICY.terms.token), str(token))
     ),
+    "terms.timeout_share": st.integers(0, 99).map(
+        lambda share: _terms_field("timeout_share", share, "100 percent or more", str(share))
+    ),
     "terms.max_hold": st.integers(1, 2**31).map(partial(_looser, "max_hold")),
     "output.media_types": st.sampled_from(["text/csv", "application/onnx"]).map(
         lambda kind: _output_field(

@@ -154,6 +154,9 @@ def terms_differences(chain: Terms, policy: Terms) -> Iterator[Difference]:
         yield Difference(Document.TERMS, "purposes", f"within {policy.purposes:#x}", f"{chain.purposes:#x}")
     if chain.min_grade < policy.min_grade:
         yield Difference(Document.TERMS, "min_grade", f"{policy.min_grade.name} or better", chain.min_grade.name)
+    if chain.timeout_share < policy.timeout_share:
+        least = f"{policy.timeout_share} percent or more"
+        yield Difference(Document.TERMS, "timeout_share", least, str(chain.timeout_share))
     yield from _equal(Document.TERMS, "token", policy.token, chain.token)
 
 

@@ -17,6 +17,7 @@ Positive32 = Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
 Timestamp = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
 """Seconds since 1970 UTC, as blocks count them."""
 Seconds = U32
+Percent = Annotated[int, Meta(ge=0, le=100)]
 
 JobId = NewType("JobId", Bytes32)
 AssetId = NewType("AssetId", Bytes32)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Shape, Wei
 from sealmarket_enclave.protocol.hashing import keccak, words
-from sealmarket_enclave.protocol.numbers import U32, Grade, Seconds, Timestamp
+from sealmarket_enclave.protocol.numbers import U32, Grade, Percent, Seconds, Timestamp
 
 
 class Seal(Shape, frozen=True, kw_only=True):
@@ -33,7 +33,8 @@ class Terms(Shape, frozen=True, kw_only=True):
 
     ``allow_root`` must not be zero: an empty allow-list allows nothing. A zero ``consumer_root`` is every consumer.
     ``budget`` and ``per_job_cap`` of zero mean that no differentially private job is sold. ``max_hold`` is the most
-    seconds for which a job may hold a use before it ends or settles.
+    seconds for which a job may hold a use before it ends or settles; ``timeout_share`` the least part of the price
+    that is due for a use whose job ran out of time.
     """
 
     token: Address
@@ -47,3 +48,4 @@ class Terms(Shape, frozen=True, kw_only=True):
     allow_root: Bytes32
     consumer_root: Bytes32
     max_hold: Seconds
+    timeout_share: Percent
