@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
+from sealmarket_backend.index import IndexedAsset
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.tables import Database, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
-from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters, parameters_digest
+from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
 T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
@@ -42,17 +45,18 @@ class RequestState:
 class OrderBook:
     """Adds, lists and closes orders of one market."""
 
-    def __init__(self, database: Database, signatures: Signatures) -> None:
+    def __init__(self, database: Database, signatures: Signatures, rules: Rules) -> None:
         self._database = database
         self._signatures = signatures
+        self._rules = rules
 
     def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept a request with its parameters: both are kept, or neither. Posting it twice is the same as once, also
         after it was matched or has expired. ``peer`` is who sent it.
 
         Raises:
-            Rejected: parameters of another digest, out of date, too few or too many assets, or not signed by its
-                consumer and payer.
+            Rejected: parameters of another digest, out of date, outside what this market takes of any request, or not
+                signed by its consumer and payer.
             TooMany: as :meth:`Signatures.require`, for every method that adds an order.
         """
         signed = posted.request
@@ -62,9 +66,7 @@ class OrderBook:
         if self._is_known(key):
             return key
         self._require_current(request.expiry, now)
-        count = len(request.assets)
-        if not 1 <= count <= MAX_ASSETS:
-            raise Rejected(f"a request names 1 to {MAX_ASSETS} assets, found {count}", remedy="choose other assets")
+        _require_kept(unmet_by_request(request, self._rules, now))
         by_contract = self._signatures.require(request, signed.signature, request.consumer, peer)
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
@@ -78,19 +80,27 @@ class OrderBook:
         return self._database.row(query, request_hash) is not None
 
     def add_compute_order(self, signed: SignedComputeOrder, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
-        """Accept a provider's offer. Raises :class:`Rejected`."""
+        """Accept a provider's offer. Raises :class:`Rejected`, also for what this market takes of no order."""
         self._require_current(signed.order.expiry, now)
+        _require_kept(unmet_by_order(signed.order, self._rules, now))
         by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer)
         key = signed.order.struct_hash()
         salt = signed.order.salt if by_contract else None
         self._insert("compute_orders", "order_hash", key, signed, signed.order.provider, salt)
         return key
 
-    def add_asset_order(self, signed: SignedAssetOrder, owner: Address, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
-        """Accept an owner's offer beside the standing terms. Raises :class:`Rejected`."""
+    def add_asset_order(
+        self, signed: SignedAssetOrder, asset: IndexedAsset, now: int, peer: str = UNKNOWN_PEER
+    ) -> Bytes32:
+        """Accept an owner's offer of a version at most at the price of its terms. Raises :class:`Rejected`."""
         order = signed.order
         self._require_current(order.expiry, now)
-        self._signatures.require(order, signed.signature, owner, peer)
+        if order.price > asset.terms.price:
+            raise Rejected(
+                f"the order's price is {order.price}, expected at most the standing price, {asset.terms.price}",
+                remedy="tighten the terms to raise the standing price",
+            )
+        self._signatures.require(order, signed.signature, asset.owner, peer)
         key = order.struct_hash()
         with self._database.write() as connection:
             connection.execute(
@@ -198,6 +208,11 @@ class OrderBook:
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:
             raise Rejected(f"the order expired at {expiry}, and it is {now}", remedy="sign one that lasts longer")
+
+
+def _require_kept(unmet: Iterator[Unmet]) -> None:
+    if (first := next(unmet, None)) is not None:
+        raise Rejected(str(first), remedy="sign one within these limits: no match could use this one")
 
 
 def _require_room(count: int, whose: str) -> None:

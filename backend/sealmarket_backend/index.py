@@ -24,18 +24,23 @@ from sealmarket.chain.events import (
     JobSettled,
     JobStopped,
     OtherEvent,
+    ReleasePosted,
+    SharesReportedMissing,
+    SuspensionLifted,
     TermsTightened,
     UnreadableLog,
     VersionPublished,
+    VersionSuspended,
 )
 from sealmarket.chain.follow import Cursor, EventRange, Follower, Rewound
 from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.model import Block, EventRef
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import JobEvent, JobView
-from sealmarket_backend import undo
+from sealmarket.protocol.wire import InterruptionView, JobEvent, JobView
+from sealmarket_backend import interruptions, undo
 from sealmarket_backend.errors import NotFound
+from sealmarket_backend.interruptions import InterruptingEvent
 from sealmarket_backend.status_text import waiting_for
 from sealmarket_backend.tables import Database, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode, from_builtins, to_builtins
@@ -43,16 +48,19 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 log = logging.getLogger(__name__)
+AssetEvent = VersionPublished | TermsTightened | AssetRevoked | VersionSuspended | SuspensionLifted
 _FORGET = (
     "DELETE FROM cursor",
     "DELETE FROM assets",
     "DELETE FROM jobs",
     "DELETE FROM job_events",
+    "DELETE FROM interruptions",
     "DELETE FROM unreadable",
     "UPDATE requests SET state = 'open', job_id = NULL WHERE state IN ('matched', 'cancelled')",
     "UPDATE compute_orders SET state = 'open' WHERE state = 'cancelled'",
 )
 """What is known from events alone."""
+_WITHIN_A_STAGE = {"JobStopped", "SharesReportedMissing", "ReleasePosted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,12 @@ class IndexedAsset:
     terms: Terms
     terms_version: int
     revoked: bool
+    suspended: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """Of the committee to which its shares were dealt."""
+        return self.seal.epoch
 
     def as_json(self) -> dict[str, Any]:
         """For the API."""
@@ -77,6 +91,7 @@ class IndexedAsset:
             "terms": to_builtins(self.terms),
             "termsVersion": self.terms_version,
             "revoked": self.revoked,
+            "suspended": self.suspended,
         }
 
 
@@ -173,6 +188,10 @@ class Index:
         rows = self._database.rows("SELECT * FROM assets ORDER BY rowid DESC LIMIT 1000")
         return list(readable(rows, _asset))
 
+    def unspent(self, now: int) -> list[interruptions.Unspent]:
+        """What providers set aside for nodes and may have to be given back."""
+        return interruptions.unspent(self._database, now)
+
     def job_id_of(self, request_hash: Bytes32) -> Bytes32 | None:
         """The job that consumed a request, if one did."""
         row = self._database.row("SELECT job_id FROM jobs WHERE request_hash = ?", request_hash)
@@ -185,7 +204,7 @@ class Index:
 
     def _apply(self, connection: sqlite3.Connection, event: ChainEvent, time: int) -> None:
         match event:
-            case VersionPublished() | TermsTightened() | AssetRevoked():
+            case VersionPublished() | TermsTightened() | AssetRevoked() | VersionSuspended() | SuspensionLifted():
                 _apply_to_assets(connection, event)
             case UnreadableLog():
                 _leave_alone(connection, event)
@@ -200,7 +219,9 @@ class Index:
                 core = to_builtins(event.core)
                 self._step(connection, event, time, status, decision=core, reasons=str(event.core.reasons))
             case JobStopped():
-                self._step(connection, event, time, Status.STOPPED, reasons=str(event.reasons))
+                self._interrupted(connection, event, time, reasons=str(event.reasons))
+            case SharesReportedMissing() | ReleasePosted():
+                self._interrupted(connection, event, time)
             case JobSettled():
                 self._step(
                     connection,
@@ -234,11 +255,12 @@ class Index:
     def _step(
         self,
         connection: sqlite3.Connection,
-        event: JobQuoted | JobDecided | JobStopped | JobSettled | JobFailed | JobEnded,
+        event: JobQuoted | JobDecided | JobSettled | JobFailed | JobEnded | InterruptingEvent,
         time: int,
-        status: Status,
+        status: Status | None = None,
         **facts: Any,
     ) -> None:
+        """A job's event; without ``status`` it leaves the job where it is."""
         row = connection.execute("SELECT facts FROM jobs WHERE job_id = ?", (event.job_id,)).fetchone()
         if row is None and _is_unreadable(connection, event.job_id):
             return
@@ -246,9 +268,15 @@ class Index:
             raise NotFound(f"an event of job {event.job_id}, which was never matched", remedy="index from deployment")
         known = json.loads(row["facts"]) | facts
         connection.execute(
-            "UPDATE jobs SET status = ?, facts = ? WHERE job_id = ?", (status, json.dumps(known), event.job_id)
+            "UPDATE jobs SET status = COALESCE(?, status), facts = ? WHERE job_id = ?",
+            (status, json.dumps(known), event.job_id),
         )
         _record(connection, event.job_id, type(event).__name__, event.at, time)
+
+    def _interrupted(self, connection: sqlite3.Connection, event: InterruptingEvent, time: int, **facts: Any) -> None:
+        """The job stays accepted: a settlement still counts."""
+        self._step(connection, event, time, **facts)
+        interruptions.apply(connection, event)
 
     def _view(self, row: sqlite3.Row) -> JobView:
         job_id = Bytes32(row["job_id"])
@@ -257,14 +285,16 @@ class Index:
         events = self._database.rows("SELECT body FROM job_events WHERE job_id = ? ORDER BY block, log_index", job_id)
         status = Status(row["status"])
         history = tuple(decode(JobEvent, event["body"]) for event in events)
+        interruption = interruptions.view(self._database, job_id)
         shape: dict[str, Any] = {
             "jobId": str(job_id),
             "requestHash": str(spec.request_hash),
             "status": status.name.lower(),
-            "deadline": deadline(spec, status, history),
+            "deadline": deadline(spec, status, history, interruption),
             "spec": to_builtins(spec),
-            "waitingFor": waiting_for(status),
+            "waitingFor": waiting_for(status, interruption),
             "history": [to_builtins(event) for event in history],
+            "interruption": to_builtins(interruption),
             **facts,
         }
         return from_builtins(JobView, shape)
@@ -282,7 +312,7 @@ def _is_unreadable(connection: sqlite3.Connection, subject: Bytes32) -> bool:
     return connection.execute("SELECT 1 FROM unreadable WHERE subject = ?", (subject,)).fetchone() is not None
 
 
-def _apply_to_assets(connection: sqlite3.Connection, event: VersionPublished | TermsTightened | AssetRevoked) -> None:
+def _apply_to_assets(connection: sqlite3.Connection, event: AssetEvent) -> None:
     match event:
         case VersionPublished():
             connection.execute(
@@ -301,6 +331,11 @@ def _apply_to_assets(connection: sqlite3.Connection, event: VersionPublished | T
                 "UPDATE assets SET terms = ?, terms_version = ? WHERE asset_id = ? AND version = ?",
                 (canonical_json(event.terms), event.terms_version, event.asset_id, event.version),
             )
+        case VersionSuspended() | SuspensionLifted():
+            connection.execute(
+                "UPDATE assets SET suspended = ? WHERE asset_id = ? AND version = ?",
+                (isinstance(event, VersionSuspended), event.asset_id, event.version),
+            )
         case AssetRevoked():
             connection.execute(
                 "UPDATE assets SET revoked = 1 WHERE asset_id = ? AND (version = ? OR ? = 0)",
@@ -311,6 +346,8 @@ def _apply_to_assets(connection: sqlite3.Connection, event: VersionPublished | T
 def _apply_to_orders(connection: sqlite3.Connection, event: OtherEvent) -> None:
     fields = event.fields
     match event.name:
+        case "UnspentReturned":
+            interruptions.apply_return(connection, event)
         case "OrderCancelled":
             connection.execute(
                 # Anyone may cancel any hash, but only for themselves.
@@ -324,17 +361,22 @@ def _apply_to_orders(connection: sqlite3.Connection, event: OtherEvent) -> None:
             )
 
 
-def deadline(spec: JobSpec, status: Status, history: tuple[JobEvent, ...]) -> int:
+def deadline(
+    spec: JobSpec, status: Status, history: tuple[JobEvent, ...], interruption: InterruptionView | None = None
+) -> int:
     """When the stage that a job is in ends (seconds), or 0 once it has ended. The contract's own slot decides."""
+    if status is Status.ACCEPTED and interruption and interruption.settle_deadline:
+        return interruption.settle_deadline
     windows = {
         Status.MATCHED: spec.quote_window,
         Status.QUOTED: spec.decide_window,
         Status.ACCEPTED: spec.settle_window,
         Status.SETTLED: spec.challenge_window,
     }
-    if status not in windows or not history:
+    entered = [event.timestamp for event in history if event.name not in _WITHIN_A_STAGE]
+    if status not in windows or not entered:
         return 0
-    return history[-1].timestamp + windows[status]
+    return entered[-1] + windows[status]
 
 
 def _record(connection: sqlite3.Connection, job_id: Bytes32, name: str, at: EventRef, time: int) -> None:
@@ -354,4 +396,5 @@ def _asset(row: sqlite3.Row) -> IndexedAsset:
         decode(Terms, row["terms"]),
         row["terms_version"],
         bool(row["revoked"]),
+        bool(row["suspended"]),
     )

@@ -13,17 +13,19 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from sealmarket.chain import Chain, Reverted, Sender
+from sealmarket.chain import Chain, Reverted
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import AssetOffer, Match, SettledResult, core_of
 from sealmarket.chain.model import Enclave
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.fitting import Proof, Prover, Rules, lone_member
+from sealmarket.protocol.merkle import account_leaf, capability_leaf
 from sealmarket.protocol.orders import Request
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
@@ -39,7 +41,9 @@ from sealmarket.protocol.wire import (
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.index import Index, IndexedAsset
-from sealmarket_backend.matching import AssetKey, NoMatch, Proposal, propose
+from sealmarket_backend.interruptions import Unspent
+from sealmarket_backend.matching import AssetKey, NoMatch, OnSale, Proposal, propose
+from sealmarket_backend.outgoing import Outgoing, Sends
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
@@ -59,17 +63,24 @@ class Keeper:
     def __init__(
         self,
         chain: Chain,
-        sender: Sender,
+        sender: Sends,
         database: Database,
         orders: OrderBook,
         index: Index,
         nodes: Nodes,
         *,
+        rules: Rules,
         lacking: Callable[[Request], tuple[str, ...]],
+        prove: Prover = lone_member,
     ) -> None:
-        """``lacking``: what the store lacks of a request, a sentence for each; it waits until all is there."""
+        """``rules``: what the market demands of every match.
+
+        ``lacking``: what the store lacks of a request, a sentence for each; it waits until all is there. ``prove``: who
+        is in a set of counterparts.
+        """
         self._chain = chain
-        self._sender = sender
+        self._outgoing = Outgoing(sender, chain.market)
+        self._rules, self._prove = rules, prove
         self._database = database
         self._orders = orders
         self._index = index
@@ -93,6 +104,9 @@ class Keeper:
             self._guarded(f"request {signed.request.struct_hash()}", partial(self._match, signed, now))
         for view in self._index.unfinished():
             self._guarded(f"job {view.job_id}", partial(self._job, view, now))
+        for waiting in self._index.unspent(now):
+            self._guarded(f"job {waiting.job_id}", partial(self._return_unspent, waiting))
+        self._outgoing.send()
 
     def _guarded(self, what: str, step: Callable[[], None]) -> None:
         try:
@@ -114,26 +128,18 @@ class Keeper:
         if lacking := self._lacking(request):
             self._orders.explain(request_hash, lacking)
             return
-        assets: dict[AssetKey, IndexedAsset] = {}
-        offers: dict[AssetKey, list[SignedAssetOrder]] = {}
-        for limit in request.assets:
-            key = (limit.asset_id, limit.version)
-            try:
-                assets[key] = self._index.asset(*key)
-            except NotFound:
-                continue
-            offers[key] = self._orders.open_asset_orders(*key)
+        on_sale = self._on_sale(request)
         computes = self._computes_to_try(request_hash)
         refusals: list[str] = []
         # An offer may be the cheapest and without stake or volume: it must not keep a request from the next one.
-        while isinstance(found := propose(signed, computes, assets, offers, now), Proposal):
+        while isinstance(found := propose(signed, computes, on_sale, self._rules, now, self._prove), Proposal):
             try:
-                self._sender.send(self._match_call(found))
+                self._outgoing.add(f"request {request_hash}", self._match_call(found, on_sale))
                 return
             except Reverted as error:
                 refusals.append(str(error))
                 log.info("request %s is not matched: %s", request_hash, error)
-                if not _drop_asset_offers(found, error, assets, offers):
+                if not _drop_asset_offers(found, error, on_sale):
                     computes.remove(found.compute)
                     self._refused[request_hash].add(found.compute.order.struct_hash())
             if len(refusals) == MOST_OFFERS_TRIED:
@@ -143,6 +149,18 @@ class Keeper:
         reasons = refusals or (found.reasons if isinstance(found, NoMatch) else ())
         self._orders.explain(request_hash, tuple(dict.fromkeys(reasons)))
 
+    def _on_sale(self, request: Request) -> OnSale:
+        assets: dict[AssetKey, IndexedAsset] = {}
+        offers: dict[AssetKey, list[SignedAssetOrder]] = {}
+        for limit in request.assets:
+            key = (limit.asset_id, limit.version)
+            try:
+                assets[key] = self._index.asset(*key)
+            except NotFound:
+                continue
+            offers[key] = self._orders.open_asset_orders(*key)
+        return OnSale(assets, offers)
+
     def _computes_to_try(self, request_hash: Bytes32) -> list[SignedComputeOrder]:
         """Open offers but those that this pass tried already, so that many empty ones only take more turns."""
         computes = self._orders.open_compute_orders()
@@ -150,9 +168,33 @@ class Keeper:
         rest = [one for one in computes if one.order.struct_hash() not in refused] if refused else computes
         return rest or computes
 
-    def _match_call(self, proposal: Proposal) -> Call:
-        offers = tuple(AssetOffer(order=order) for order in proposal.offers)
-        return self._chain.market.match(Match(request=proposal.request, compute=proposal.compute, offers=offers))
+    def _match_call(self, proposal: Proposal, on_sale: OnSale) -> Call:
+        request, order = proposal.request.request, proposal.compute.order
+        consumer, provider = account_leaf(request.consumer), account_leaf(order.provider)
+        offers = []
+        for limit, offer in zip(request.assets, proposal.offers, strict=True):
+            terms = on_sale.assets[limit.asset_id, limit.version].terms
+            offers.append(
+                AssetOffer(
+                    order=offer,
+                    consumer_proof=self._proof(offer.order.consumers, consumer) if offer else (),
+                    provider_proof=self._proof(offer.order.providers, provider) if offer else (),
+                    terms_proof=self._proof(terms.consumer_root, consumer),
+                )
+            )
+        return self._chain.market.match(
+            Match(
+                request=proposal.request,
+                compute=proposal.compute,
+                offers=tuple(offers),
+                provider_proof=self._proof(request.providers, provider),
+                consumer_proof=self._proof(order.consumers, consumer),
+                capability_proof=self._proof(request.capabilities, capability_leaf(order.capability_hash)),
+            )
+        )
+
+    def _proof(self, root: Bytes32, leaf: Bytes32) -> Proof:
+        return self._prove(root, leaf) or ()
 
     def _job(self, view: JobView, now: int) -> None:
         slot = self._chain.at(self._chain.head()).job(view.request_hash)
@@ -163,7 +205,7 @@ class Keeper:
         elif slot.status == Status.QUOTED:
             self._decide(view)
         elif slot.status == Status.ACCEPTED:
-            self._finish(view)
+            self._finish(view, now)
         elif slot.status == Status.SETTLED:
             self._acknowledge(view)
 
@@ -175,7 +217,7 @@ class Keeper:
         if chosen:
             self._keep_details(chosen)
             removed = self._removed(view.spec.epoch)
-            self._sender.send(self._chain.market.decide(view.spec, chosen, committee, removed=removed))
+            self._send(view, self._chain.market.decide(view.spec, chosen, committee, removed=removed))
 
     def _keep_details(self, chosen: Sequence[SignedDecision]) -> None:
         """Readers of the chain look for the details of decisions, which no table here names."""
@@ -200,7 +242,7 @@ class Keeper:
             return False
         return found == committee.members[index].signer
 
-    def _finish(self, view: JobView) -> None:
+    def _finish(self, view: JobView, now: int) -> None:
         market = self._chain.market
         posted = self._stored("results", PostedResult, view.job_id)
         if posted and posted.settlement:
@@ -209,16 +251,32 @@ class Keeper:
                 given.signature if given and self._acknowledges(given, posted.settlement.result_hash) else b""
             )
             call = market.settle(view.spec, _enclave(view), posted.settlement, posted.signature, acknowledged)
-            self._sender.send(call)
+            self._send(view, call)
         elif posted and posted.failure:
-            self._sender.send(market.fail(view.spec, _enclave(view), posted.failure, posted.signature))
+            self._send(view, market.fail(view.spec, _enclave(view), posted.failure, posted.signature))
         else:
-            self._stop(view)
+            self._interrupted(view, now)
 
-    def _stop(self, view: JobView) -> None:
-        if self._chain.at(self._chain.head()).interruption(view.spec.request_hash).stopped:
-            return
+    def _interrupted(self, view: JobView, now: int) -> None:
+        """End a job whose shares did not come in the window for them; pass on what stops one."""
+        found = self._chain.at(self._chain.head()).interruption(view.request_hash)
         committee = self._committee(view.spec.epoch)
+        left = found.posted - found.excluded
+        if 0 < found.shares_deadline < now and len(left) < committee.threshold:
+            self._send(view, self._chain.market.end_interrupted(view.spec, _enclave(view)))
+        elif not found.stopped:
+            self._stop(view, committee)
+
+    def _return_unspent(self, waiting: Unspent) -> None:
+        """Give a provider back what its nodes did not take."""
+        if self._chain.at(self._chain.head()).interruption(waiting.request_hash).unspent:
+            call = self._chain.market.return_unspent(waiting.request_hash)
+            self._outgoing.add(f"job {waiting.job_id}", call)
+
+    def _send(self, view: JobView, call: Call) -> None:
+        self._outgoing.add(f"job {view.job_id}", call)
+
+    def _stop(self, view: JobView, committee: Committee) -> None:
         answers = self._nodes.statuses(committee.members, view.job_id)
         promises: dict[int, list[SignedStop]] = defaultdict(list)
         for stop in (answer.stop for answer in answers if answer and answer.stop):
@@ -228,8 +286,7 @@ class Keeper:
         for stops in promises.values():
             if len({stop.index for stop in stops}) >= committee.refusal_threshold:
                 removed = self._removed(view.spec.epoch)
-                call = self._chain.market.stop(view.spec, _enclave(view), stops, committee, removed=removed)
-                self._sender.send(call)
+                self._send(view, self._chain.market.stop(view.spec, _enclave(view), stops, committee, removed=removed))
 
     def _removed(self, epoch: int) -> frozenset[int]:
         return self._chain.at(self._chain.head()).removed_members(epoch)
@@ -237,7 +294,7 @@ class Keeper:
     def _acknowledge(self, view: JobView) -> None:
         signed = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
         if signed and view.result_hash and self._acknowledges(signed, view.result_hash):
-            self._sender.send(self._chain.market.acknowledge(view.spec, _settled_result(view), signed.signature))
+            self._send(view, self._chain.market.acknowledge(view.spec, _settled_result(view), signed.signature))
 
     @staticmethod
     def _acknowledges(signed: SignedAcknowledgement, result_hash: Bytes32) -> bool:
@@ -247,11 +304,11 @@ class Keeper:
         market = self._chain.market
         match status:
             case Status.MATCHED:
-                self._sender.send(market.close(view.spec))
+                self._send(view, market.close(view.spec))
             case Status.QUOTED | Status.ACCEPTED:
-                self._sender.send(market.close(view.spec, _enclave(view)))
+                self._send(view, market.close(view.spec, _enclave(view)))
             case Status.SETTLED:
-                self._sender.send(market.mature(view.spec, _settled_result(view)))
+                self._send(view, market.mature(view.spec, _settled_result(view)))
             case _:
                 return
 
@@ -266,21 +323,16 @@ class Keeper:
         raise NotFound(f"no committee for epoch {epoch} in the address book", remedy="update the address book")
 
 
-def _drop_asset_offers(
-    found: Proposal,
-    error: Reverted,
-    assets: Mapping[AssetKey, IndexedAsset],
-    offers: Mapping[AssetKey, list[SignedAssetOrder]],
-) -> bool:
+def _drop_asset_offers(found: Proposal, error: Reverted, on_sale: OnSale) -> bool:
     """Leave out the owners' offers that a refusal names (used up, cancelled): the standing terms hold without them."""
     dropped = False
     for offer in found.offers:
         if offer is None:
             continue
         key = (offer.order.asset_id, offer.order.version)
-        withdrawn = error.name == "WrongGeneration" and error.arguments.get("signer") == assets[key].owner
+        withdrawn = error.name == "WrongGeneration" and error.arguments.get("signer") == on_sale.assets[key].owner
         if withdrawn or offer.order.struct_hash() in error.arguments.values():
-            offers[key].remove(offer)
+            on_sale.offers[key].remove(offer)
             dropped = True
     return dropped
 

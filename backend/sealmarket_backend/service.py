@@ -13,6 +13,7 @@ from typing import Any, Self
 from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.chain.erc1271 import contract_accepts
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
+from sealmarket.client.rules import rules_of
 from sealmarket.protocol.orders import Quote, Request
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
@@ -29,6 +30,7 @@ from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
+from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
@@ -62,11 +64,20 @@ class Backend:
         self._database = Database(folder / "backend.sqlite")
         self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder))
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
-        self.orders = OrderBook(self._database, self._signatures)
+        rules = rules_of(chain)
+        self.orders = OrderBook(self._database, self._signatures, rules)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
-            chain, sender, self._database, self.orders, self.index, self._nodes, lacking=self._lacking
+            chain,
+            sender,
+            self._database,
+            self.orders,
+            self.index,
+            self._nodes,
+            rules=rules,
+            lacking=self._lacking,
+            prove=Sets(self.blobs).prove,
         )
         self._pause = pause
         self._due = threading.Event()
@@ -112,7 +123,7 @@ class Backend:
     def add_asset_order(self, signed: SignedAssetOrder, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept an owner's offer. Raises :class:`Rejected`, or :class:`NotFound` for an unknown asset."""
         asset = self.index.asset(signed.order.asset_id, signed.order.version)
-        return self.orders.add_asset_order(signed, asset.owner, now, peer)
+        return self.orders.add_asset_order(signed, asset, now, peer)
 
     def _lacking(self, request: Request) -> tuple[str, ...]:
         """What no host could fetch if this request were matched now, a sentence for each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import InterruptionView
 
 _WAITING = {
     Status.MATCHED: "the provider: start an enclave and post its evidence hash",
@@ -13,6 +14,12 @@ _WAITING = {
 }
 
 
-def waiting_for(status: Status) -> str:
+_STOPPED = "nobody: the oracle nodes will not release; the job ends by that, unless a result comes before its deadline"
+_MISSING = "the oracle nodes: put their releases on chain; with too few of them the job ends, at nobody's cost"
+
+
+def waiting_for(status: Status, interruption: InterruptionView | None = None) -> str:
     """Whose turn it is and what they have to do; empty when the job has ended."""
+    if status is Status.ACCEPTED and interruption:
+        return _STOPPED if interruption.stopped else _MISSING
     return _WAITING.get(status, "")

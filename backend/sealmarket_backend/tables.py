@@ -53,8 +53,15 @@ CREATE TABLE IF NOT EXISTS job_events (
 );
 CREATE TABLE IF NOT EXISTS assets (
     asset_id BLOB NOT NULL, version INTEGER NOT NULL, owner BLOB NOT NULL, seal BLOB NOT NULL, terms BLOB NOT NULL,
-    terms_version INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (asset_id, version)
+    terms_version INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0,
+    suspended INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (asset_id, version)
 );
+CREATE TABLE IF NOT EXISTS interruptions (
+    job_id BLOB PRIMARY KEY, request_hash BLOB NOT NULL UNIQUE, stopped INTEGER NOT NULL DEFAULT 0,
+    excluded INTEGER NOT NULL DEFAULT 0, posted INTEGER NOT NULL DEFAULT 0, shares_deadline INTEGER NOT NULL DEFAULT 0,
+    settle_deadline INTEGER NOT NULL DEFAULT 0, returned INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS interruptions_to_return ON interruptions (shares_deadline) WHERE returned = 0;
 CREATE TABLE IF NOT EXISTS unreadable (subject BLOB PRIMARY KEY, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cursor (id INTEGER PRIMARY KEY CHECK (id = 1), block INTEGER NOT NULL, hash BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS parameters (request_hash BLOB PRIMARY KEY, body BLOB NOT NULL);

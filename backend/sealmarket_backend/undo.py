@@ -15,7 +15,7 @@ from sealmarket_enclave.protocol.codec import Bytes32
 
 KEPT_BLOCKS = 256
 """How far below the newest cursor a rewind may lead; what is older is read anew from the start."""
-_FOLLOWED = ("assets", "jobs", "job_events", "unreadable", "requests", "compute_orders")
+_FOLLOWED = ("assets", "jobs", "job_events", "interruptions", "unreadable", "requests", "compute_orders")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cursors (block INTEGER PRIMARY KEY, hash BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS undo (id INTEGER PRIMARY KEY, block INTEGER NOT NULL, statement TEXT NOT NULL);

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sealmarket.client.jobs import reasons_in_words
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import JobView
+from sealmarket_backend.index import IndexedAsset
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, HexBytes, Wei
 from sealmarket_enclave.protocol.numbers import Grade
 
@@ -71,10 +72,16 @@ def _assets(backend: Backend) -> str:
         f"<tr><td><code>{_short(Bytes32(asset.asset_id))}</code> v{asset.version}</td>"
         f"<td><code>{asset.owner.checksum[:10]}…</code></td><td>{_price(asset.terms.price, asset.terms.token)}</td>"
         f"<td>{Grade(asset.terms.min_grade).name.lower()}</td>"
-        f"<td>{'<span class=bad>revoked</span>' if asset.revoked else '<span class=good>on sale</span>'}</td></tr>"
+        f"<td>{_sale(asset)}</td></tr>"
         for asset in backend.index.assets()
     )
     return _table(("Asset", "Owner", "Price", "Lowest grade", ""), rows) if rows else "<p>Nothing on sale yet.</p>"
+
+
+def _sale(asset: IndexedAsset) -> str:
+    if asset.revoked or asset.suspended:
+        return f'<span class="bad">{"revoked" if asset.revoked else "suspended"}</span>'
+    return '<span class="good">on sale</span>'
 
 
 def _offers(backend: Backend) -> str:

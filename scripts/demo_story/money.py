@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sealmarket.client import Offer
 from sealmarket_enclave.protocol.codec import Wei
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket_localnet.market import ETHER
 
 
@@ -34,6 +36,22 @@ class Money:
     def stake(self) -> Wei:
         """What the provider stakes in all."""
         return Wei(20 * self.unit)
+
+    @property
+    def max_stake(self) -> Wei:
+        """What of it one job may lock: the penalty, and what both hospitals ask for."""
+        return Wei(7 * self.unit)
+
+    def offer(self, *, volume: int) -> Offer:
+        """What a provider of the story offers."""
+        return Offer(
+            tee=Tee.TDX,
+            grade=Grade.SIMULATED,
+            price=self.compute_price,
+            penalty=self.penalty,
+            max_stake=self.max_stake,
+            volume=volume,
+        )
 
     @property
     def deposit(self) -> Wei:

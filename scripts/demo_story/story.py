@@ -27,7 +27,7 @@ from sealmarket.client import AssetWish, DraftTerms, JobLimits, PolicyDraft, Sea
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, to_builtins
-from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
+from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_localnet.market import LocalMarket, coin
@@ -147,9 +147,7 @@ def offer_compute(story: Story) -> None:
         "offer", f"A provider stakes {coin(story.money.stake)} and offers a TDX enclave (SIMULATED)"
     ):
         provider.stake(story.money.stake)
-        provider.offer(
-            tee=Tee.TDX, grade=Grade.SIMULATED, price=story.money.compute_price, penalty=story.money.penalty, volume=100
-        )
+        provider.offer(story.money.offer(volume=100))
     with story.console.step("worker", "Its worker starts and follows the market"):
         story.market.start_worker(story.parties.purses["provider"], story.workload.wheels)
 

@@ -11,13 +11,17 @@ from sealmarket_enclave.protocol.codec import Address
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of one contract; ``value`` is the native coin that goes with it, in wei."""
+    """One call of one contract; ``value`` is the native coin that goes with it, in wei.
+
+    ``least_gas`` is for calls that do less instead of failing when they have little gas, of which no estimate tells.
+    """
 
     contract: str
     to: Address
     function: str
     arguments: tuple[object, ...]
     value: int = 0
+    least_gas: int = 0
 
     @property
     def data(self) -> bytes:
@@ -38,8 +42,8 @@ class Contract:
     def __init__(self, address: Address) -> None:
         self.address = address
 
-    def _call(self, function: str, *arguments: object, value: int = 0) -> Call:
-        return Call(self.NAME, self.address, function, tuple(arguments), value)
+    def _call(self, function: str, *arguments: object, value: int = 0, least_gas: int = 0) -> Call:
+        return Call(self.NAME, self.address, function, tuple(arguments), value, least_gas)
 
 
 def joined(calls: Sequence[Call]) -> list[bytes]:

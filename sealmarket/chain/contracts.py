@@ -33,6 +33,8 @@ NO_ENCLAVE = Enclave(ZERO_HASH, ZERO_ADDRESS, ZERO_HASH)
 NONE_REMOVED: frozenset[int] = frozenset()
 BATCH_GAS = 1_500_000
 """What one entry of a batch gets. The end of a job over 16 assets takes less."""
+_TRANSACTION_GAS, _BYTE_GAS, _COPY_GAS, _BATCH_RESERVE = 21_000, 16, 4, 50_000
+"""What goes beside the entries: the transaction, each byte of calldata and its copy, and what the batch keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,11 +351,18 @@ class MarketContract(Contract):
 
     def batch(self, calls: Sequence[Call], gas_each: int = BATCH_GAS) -> Call:
         """Several calls as one transaction; each gets ``gas_each`` and one that fails does not spoil the others."""
-        return self._call("batch", tuple(joined(calls)), gas_each)
+        data = joined(calls)
+        return self._call("batch", tuple(data), gas_each, least_gas=_batch_gas(data, gas_each))
 
     def set_paused(self, paused: bool) -> Call:
         """Stop or resume new matches. Guardian only."""
         return self._call("setPaused", paused)
+
+
+def _batch_gas(calls: Sequence[bytes], gas_each: int) -> int:
+    """What a batch needs so that each entry gets its gas: it runs none for which too little is left."""
+    sent = _TRANSACTION_GAS + sum(len(call) for call in calls) * (_BYTE_GAS + _COPY_GAS)
+    return sent + len(calls) * (gas_each + gas_each // 32) + _BATCH_RESERVE
 
 
 @dataclass(frozen=True, slots=True)

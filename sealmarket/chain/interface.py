@@ -7,7 +7,7 @@ from typing import Protocol
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.model import Account, AssetState, Block, Interruption, JobSlot
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
 from sealmarket_enclave.protocol.numbers import AssetId
 
 
@@ -41,6 +41,12 @@ class ViewReader(Protocol):
 
     def account(self, token: Address, holder: Address) -> Account:
         """A holder's balances in the market's ledger."""
+
+    def signature_fee(self, token: Address) -> Wei | None:
+        """What one oracle signature costs in a token; None for a token that is not admitted."""
+
+    def hold_fee(self, owners: Wei, penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
+        """What the payer sets aside for holding a job: ``owners`` is the sum of prices, ``fee`` one signature's."""
 
 
 class ChainReader(Protocol):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sealmarket.chain.comparison import genuine
-from sealmarket.chain.contracts import compact
+from sealmarket.chain.contracts import MarketContract, compact
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
 from sealmarket.chain.events import (
     AssetRevoked,
@@ -49,7 +49,7 @@ from sealmarket.chain.model import (
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, MicroEpsilon, Uint, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, MicroEpsilon, Uint, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement, SharesMissing
 from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, JobId
@@ -60,6 +60,7 @@ BLOCK_SECONDS = 1
 FINALITY_SECONDS = 30
 TRANSFER_SECONDS = 60
 GENESIS_TIMESTAMP = 1_700_000_000
+_FEE_FACTOR = 3
 _NO_COMMITTEE: tuple[Bytes32, frozenset[int]] = (ZERO_HASH, frozenset())
 
 
@@ -132,12 +133,23 @@ class MemoryView:
         self._chain.require(self._block)
         return self._state.accounts.get((token, holder), Account(Wei(0), Wei(0)))
 
+    def signature_fee(self, token: Address) -> Wei | None:
+        """As :meth:`sealmarket.chain.view.View.signature_fee`: the native coin alone is admitted, and costs nothing."""
+        self._chain.require(self._block)
+        return NOTHING if token == ZERO_ADDRESS else None
+
+    def hold_fee(self, owners: Wei, penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
+        """As :meth:`sealmarket.chain.view.View.hold_fee`, with the fixed part of most markets."""
+        held = (2 * owners + penalty) * (quote_window + decide_window) * self._chain.book.timing.hold_rate
+        return Wei(_FEE_FACTOR * fee + -(-held // 10**18))
+
 
 class MemoryChain:
     """A chain of one process. ``finality_lag`` blocks stand between the head and what is final."""
 
     def __init__(self, book: AddressBook, *, finality_lag: int = 1, timestamp: int = GENESIS_TIMESTAMP) -> None:
         self.book = book
+        self.market = MarketContract(book.market, book.chain_id)
         self.finality_lag = finality_lag
         genesis = Block(BlockNumber(0), keccak(b"twin 0"), timestamp, ZERO_HASH)
         self._blocks: list[Block] = [genesis]

@@ -153,6 +153,10 @@ class Sender:
         """
         return self._await(self._call(call), final=final)
 
+    def gas_of(self, call: Call) -> int:
+        """Simulate a call: the gas that it takes now, without a margin. Raises :class:`Reverted`; nothing is sent."""
+        return self._simulate({**_asked(_body_of(call)), "from": self.address.checksum})
+
     def submit(self, call: Call) -> Bytes32:
         """Simulate, sign, write down and hand in; returns the transaction's hash at once."""
         return self._call(call).hash
@@ -186,16 +190,15 @@ class Sender:
         self._heal()
 
     def _call(self, call: Call) -> Entry:
-        body = {"to": call.to.checksum, "data": "0x" + call.data.hex(), "value": call.value}
-        return self._submit(body, call.describe())
+        return self._submit(_body_of(call), call.describe(), call.least_gas)
 
     # --- submitting ---------------------------------------------------------------------------------------------
 
-    def _submit(self, body: dict[str, Any], what: str) -> Entry:
+    def _submit(self, body: dict[str, Any], what: str, least_gas: int = 0) -> Entry:
         intent = _intent(body)
         self._heal()
         for _ in range(_NONCE_TRIES):
-            entry = self._outbox.adopt(intent) or self._fresh(body, intent, what)
+            entry = self._outbox.adopt(intent) or self._fresh(body, intent, what, least_gas)
             if entry.resumed:
                 log.warning("%s: transaction %s was sent before and is gone on with", what, entry.hash)
             try:
@@ -208,11 +211,11 @@ class Sender:
             return entry
         raise SendRefused(str(entry.hash), f"its nonce {entry.nonce} is taken, and so were those before")
 
-    def _fresh(self, body: dict[str, Any], intent: Bytes32, what: str) -> Entry:
+    def _fresh(self, body: dict[str, Any], intent: Bytes32, what: str, least_gas: int) -> Entry:
         """Signed and written down; no node has seen it. An earlier one of the same intent may come instead."""
         if found := self._refused_before(intent):
             return found
-        gas = self._estimate({**_asked(body), "from": self.address.checksum})
+        gas = max(least_gas, self._estimate({**_asked(body), "from": self.address.checksum}))
         fees = suggest(self._chain.rpc, self._sending.limits)
         mined, free_from = (count(self._chain, self.address, tag) for tag in ("latest", "pending"))
 
@@ -237,12 +240,15 @@ class Sender:
         return Entry(hash=Bytes32(bytes(signed.hash)), nonce=nonce, intent=intent, what=what, fields=fields, raw=raw)
 
     def _estimate(self, asked: dict[str, Any]) -> int:
+        gas = self._simulate(asked)
+        return gas + gas * _GAS_MARGIN_PERCENT // 100
+
+    def _simulate(self, asked: dict[str, Any]) -> int:
         try:
-            gas = quantity(self._chain.rpc.call("eth_estimateGas", asked), "gas estimate")
+            return quantity(self._chain.rpc.call("eth_estimateGas", asked), "gas estimate")
         except RpcRefused as error:
             # Simulation says no: say why in the contract's words.
             raise revert_of(error) or error from error
-        return gas + gas * _GAS_MARGIN_PERCENT // 100
 
     # --- handing in ---------------------------------------------------------------------------------------------
 
@@ -512,6 +518,10 @@ class _Watch:
             return False
         self._since = (now, head)
         return True
+
+
+def _body_of(call: Call) -> dict[str, Any]:
+    return {"to": call.to.checksum, "data": "0x" + call.data.hex(), "value": call.value}
 
 
 def _asked(body: dict[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,10 @@ def book(book: BookFile, as_json: AsJson = False) -> None:
         f"registry   {found.registry.checksum}",
         f"committee  {found.committee.checksum}",
         f"market     {found.market.checksum}, since block {found.deployed_at}",
+        f"timing     final within {found.timing.finality_seconds} s, transfers {found.timing.transfer_allowance} s, "
+        f"holding {found.timing.hold_rate} x 10^-18 a second",
+        f"shortest   quote {found.timing.windows.quote}, decide {found.timing.windows.decide}, "
+        f"settle {found.timing.windows.settle}, challenge {found.timing.windows.challenge} s",
         f"store      {found.store}",
         f"backend    {found.backend}",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,19 +36,20 @@ from sealmarket.cli._options import (
 from sealmarket.client.consumer import (
     AssetWish,
     Consumer,
-    JobLimits,
     RequestHandle,
     complete_parameters,
     create_result_key,
     load_result_key,
 )
+from sealmarket.client.escrow import Escrow
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyFile as StoredKey
+from sealmarket.client.limits import JobLimits
 from sealmarket.client.pending import pending_deposit, pending_request
 from sealmarket.protocol.orders import Purpose
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.workloads.folders import read_bundle
-from sealmarket_enclave.protocol.codec import decode
+from sealmarket_enclave.protocol.codec import Wei, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.sealed.outputs import NAME
@@ -141,6 +143,29 @@ def request(
     ] = None,
     max_unit_price: Annotated[str, typer.Option(help="Most for one metered unit.")] = "0",
     max_units: Annotated[int, typer.Option(help="Most units.", min=0)] = 0,
+    min_penalty: Annotated[
+        str, typer.Option(help="Least that a provider loses when it is at fault; the market has a least of its own.")
+    ] = "0",
+    timeout_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Most that owners and provider together get when the workload's time is used up. Without it: the"
+            " assets' prices and the compute price."
+        ),
+    ] = None,
+    run_seconds: Annotated[
+        int | None, typer.Option(help="For importing and running the workload. Without it: by its manifest.", min=1)
+    ] = None,
+    read_seconds: Annotated[
+        int | None, typer.Option(help="For reading its inputs. Without it: by the memory that it may use.", min=1)
+    ] = None,
+    validate_seconds: Annotated[
+        int | None, typer.Option(help="For the owners' checks of its outputs. Without it: a minute.", min=1)
+    ] = None,
+    capability: Annotated[
+        list[str] | None,
+        typer.Option(help="The hash of a capability document that you accept; repeat. Without it: any provider's."),
+    ] = None,
     purpose: Annotated[str, typer.Option(help="train, fine_tune, infer or query.")] = "train",
     tee: Annotated[str, typer.Option(help="sgx, tdx, snp or cca.")] = "tdx",
     allow_simulated: Annotated[
@@ -163,6 +188,12 @@ def request(
         max_compute_price=amount(max_compute_price),
         max_unit_price=amount(max_unit_price),
         max_units=max_units,
+        min_penalty=amount(min_penalty),
+        timeout_limit=None if timeout_limit is None else amount(timeout_limit),
+        run_seconds=run_seconds,
+        read_seconds=read_seconds,
+        validate_seconds=validate_seconds,
+        capabilities=tuple(hash_option(text) for text in capability or ()),
         tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()],
         min_grade=Grade.SIMULATED if allow_simulated else Grade.HARDWARE,
     )
@@ -176,9 +207,12 @@ def request(
         handle = consumer.request(
             bundle, values, wishes, limits, secret, purpose=wanted, pending=pending, on_signed=_tell_signed
         )
+        escrow = consumer.escrow(handle.request)
+        _tell_escrow(escrow, chain.at(chain.head()).account(handle.request.token, consumer.address).free)
         job = consumer.wait_match(handle, timeout=wait) if wait else None
         pending.clear()
-    payload = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None}
+    locks = {name: str(int(part)) for name, part in asdict(escrow).items()}
+    payload = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None, "locks": locks}
     lines = [f"request {handle.request_hash} is in the book"]
     if job:
         lines += [f"job {job} is matched", f"next: sealmarket consumer status {job}"]
@@ -188,6 +222,22 @@ def request(
 def _tell_signed(handle: RequestHandle) -> None:
     """On the error output, at once: whatever happens next, this request may be matched."""
     typer.echo(f"request {handle.request_hash} is signed", err=True)
+
+
+def _tell_escrow(escrow: Escrow, free: Wei) -> None:
+    """On the error output, before the match: what it locks, and what is missing for it."""
+    said = [
+        f"a match locks at most {coins(escrow.total)}: {coins(escrow.assets)} for the assets, "
+        f"{coins(escrow.compute)} for the computation, {coins(escrow.units)} for units, "
+        f"{coins(escrow.fees)} for the oracle, and a hold fee of {coins(escrow.hold)}",
+        "the hold fee returns when the enclave is accepted; to withdraw the job before that burns it",
+    ]
+    if free < escrow.total:
+        said.append(
+            f"{coins(free)} are free: it may need {coins(escrow.total - free)} more (sealmarket consumer deposit)"
+        )
+    for line in said:
+        typer.echo(line, err=True)
 
 
 @app.command()

@@ -134,13 +134,16 @@ def tighten(
     purposes: Annotated[
         int | None, typer.Option(help="Fewer purposes: train 1, fine-tune 2, infer 4, query 8.")
     ] = None,
+    max_hold: Annotated[int | None, typer.Option(help="Fewer seconds for which a job may hold a use.", min=0)] = None,
     accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tighten terms that are in force: from the next block on, for every later acceptance and release.
+    """Tighten terms that are in force, from the next block on: for every later match.
+
+    A job that is not accepted yet ends by fewer purposes or an earlier end; other changes leave it alone.
 
     Example: sealmarket owner tighten 0xASSET 1 --max-uses 10 --book market.json --rpc URL --key-file owner.key
     """
@@ -149,10 +152,13 @@ def tighten(
         "expiry": expiry,
         "max_uses": max_uses,
         "purposes": purposes,
+        "max_hold": max_hold,
     }
     changes = {name: value for name, value in wanted.items() if value is not None}
     if not changes:
-        raise Usage("nothing to tighten was named", remedy="name --price, --expiry, --max-uses or --purposes")
+        raise Usage(
+            "nothing to tighten was named", remedy="name --price, --expiry, --max-uses, --purposes or --max-hold"
+        )
     asset_id = AssetId(hash_option(asset))
     with market(book, rpc, accept_code) as (chain, store, api):
         owner = Owner(
@@ -161,6 +167,48 @@ def tighten(
         mined = owner.tighten(asset_id, version, **changes)
         terms = chain.at(mined.block).asset(asset_id, version).terms
     answer(terms, [f"tightened in block {mined.block.number}: {', '.join(changes)}"], as_json)
+
+
+@app.command()
+def lift(
+    asset: _Asset,
+    version: _Version,
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    yes: Annotated[bool, typer.Option("--yes", help="Pay without being asked.")] = False,
+    accept_code: AcceptCode = None,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a suspended version be matched again. An enclave could not open or read it: first find out why.
+
+    The price, one decision's oracle fees, is shown first; it is taken from your balance in the market and burned.
+
+    Example: sealmarket owner lift 0xASSET 1 --book market.json --rpc URL --key-file owner.key
+    """
+    asset_id = AssetId(hash_option(asset))
+    with market(book, rpc, accept_code) as (chain, store, api):
+        owner = Owner(
+            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
+        )
+        state = chain.at(chain.head()).asset(asset_id, version)
+        if not state.suspended:
+            raise Usage(f"version {version} of asset {asset_id} is not suspended", remedy="nothing: it can be matched")
+        price, free = owner.lift_price(asset_id, version), owner.earnings(state.terms.token)
+        typer.echo(f"lifting it costs {coins(price)}, burned; you have {coins(free)} in the market", err=True)
+        if free < price:
+            raise Usage(
+                f"{coins(price - free)} more are needed",
+                remedy="sealmarket consumer deposit puts coin into an account's balance, an owner's too",
+            )
+        if not yes:
+            typer.confirm("Pay it?", abort=True, err=True)
+        mined = owner.lift(asset_id, version)
+    payload = {"assetId": str(asset_id), "version": version, "burned": str(int(price)), "block": mined.block.number}
+    answer(payload, [f"lifted in block {mined.block.number}: it can be matched again"], as_json)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from sealmarket.cli._options import (
     OwnChain,
     PriorityFee,
     RpcUrl,
+    Usage,
     amount,
     answer,
     choice,
@@ -24,7 +26,12 @@ from sealmarket.cli._options import (
     sending,
     withdraw_free,
 )
-from sealmarket.client.provider import DAY, Provider
+from sealmarket.client.provider import DAY, MOST_BYTES, STAKE_MULTIPLE, Offer, Provider
+from sealmarket.client.windows import PROVIDER_STAGES, Stages
+from sealmarket.protocol.capability import Capability
+from sealmarket.protocol.orders import ComputeOrder
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Uint64, decode
+from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 app = typer.Typer(no_args_is_help=True, help="Stake, offer compute, and collect what your enclaves earned.")
@@ -87,35 +94,99 @@ def offer(
         bool, typer.Option("--simulated", help="Your device is virtual: NO hardware stands behind its evidence.")
     ] = False,
     days: Annotated[int, typer.Option(help="How long the offer stands.", min=1, max=3650)] = 30,
+    max_stake: Annotated[
+        str | None,
+        typer.Option(
+            help="Most of your stake that one job may lock, owners' prices and penalty together: you lose it if your"
+            f" side goes silent after acceptance. Without it: the penalty and {STAKE_MULTIPLE} times the price."
+        ),
+    ] = None,
+    timeout_fee: Annotated[
+        str | None, typer.Option(help="What you are paid when a workload uses up its time. Without it: the price.")
+    ] = None,
+    min_quote_window: Annotated[
+        int | None, typer.Option(help="Least seconds for launching an enclave. Without it: the market's least.", min=0)
+    ] = None,
+    min_settle_window: Annotated[
+        int | None, typer.Option(help="Least seconds from acceptance to the result. Without it: the market's.", min=0)
+    ] = None,
+    max_hold: Annotated[
+        int | None,
+        typer.Option(help="Most seconds for which a job may lock your stake. Without it: twice what jobs take.", min=0),
+    ] = None,
+    run_seconds: Annotated[
+        int, typer.Option(help="Most seconds that a workload may run.", min=1)
+    ] = PROVIDER_STAGES.run,
+    read_seconds: Annotated[
+        int, typer.Option(help="Most seconds for reading and opening its inputs.", min=1)
+    ] = PROVIDER_STAGES.read,
+    validate_seconds: Annotated[
+        int, typer.Option(help="Most seconds for the owners' checks of its outputs.", min=1)
+    ] = PROVIDER_STAGES.validate,
+    decoded_bytes: Annotated[int, typer.Option(help="Most bytes that its inputs may take once opened.", min=1)] = int(
+        MOST_BYTES
+    ),
+    capability: Annotated[
+        Path | None,
+        typer.Option(
+            help="A capability document (JSON): what you promise of platform and enclave. Without it: TEE and grade.",
+            exists=True,
+        ),
+    ] = None,
     accept_code: AcceptCode = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
-    """Sign an offer to run jobs, and put it into the order book.
+    """Sign an offer to run jobs, within your own limits, and put it into the order book.
+
+    A job outside any of these limits is never matched with you. The penalty must at least pay the oracle when your
+    platform is at fault; less is refused before anything is signed.
 
     Example: sealmarket provider offer --price 0.5coin --penalty 0.1coin --volume 100 --book market.json --rpc URL
     --key-file provider.key
     """
-    asked, most_lost, unit = amount(price), amount(penalty), amount(unit_price)
-    kind = Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()]
-    grade = Grade.SIMULATED if simulated else Grade.HARDWARE
-    with market(book, rpc, accept_code) as (chain, _, api):
-        provider = Provider(chain, load_key(key_file), api, development=development)
-        order = provider.offer(
-            tee=kind,
-            grade=grade,
-            price=asked,
-            penalty=most_lost,
-            volume=volume,
-            unit_price=unit,
-            valid_for=days * DAY,
-        )
-    lines = [
+    document = None if capability is None else _capability(capability)
+    offered = Offer(
+        tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()],
+        grade=Grade.SIMULATED if simulated else Grade.HARDWARE,
+        price=amount(price),
+        penalty=amount(penalty),
+        volume=volume,
+        unit_price=amount(unit_price),
+        max_stake=None if max_stake is None else amount(max_stake),
+        timeout_fee=None if timeout_fee is None else amount(timeout_fee),
+        min_quote_window=min_quote_window,
+        min_settle_window=min_settle_window,
+        max_hold=max_hold,
+        stages=Stages(run=run_seconds, read=read_seconds, validate=validate_seconds),
+        max_decoded_bytes=Uint64(decoded_bytes),
+        capability_hash=document.digest() if document else ZERO_HASH,
+        valid_for=days * DAY,
+    )
+    with market(book, rpc, accept_code) as (chain, store, api):
+        if document is not None:
+            store.put_document(document.canonical())
+        order = Provider(chain, load_key(key_file), api, development=development).offer(offered)
+    answer(order, _offered(order, days), as_json)
+
+
+def _offered(order: ComputeOrder, days: int) -> list[str]:
+    platform = f"{order.grade.name.lower()} {order.tee.name}"
+    return [
         f"offer {order.struct_hash()} is in the book",
-        f"  {volume} jobs on {grade.name.lower()} {kind.name}, {coins(order.price)} each, for {days} days",
+        f"  {order.volume} jobs on {platform}, {coins(order.price)} each, for {days} days",
+        f"  one job locks at most {coins(order.max_stake)} of your stake, for at most {order.max_hold} s",
+        f"  it runs at most {order.max_run_seconds} s; one that uses up its time pays {coins(order.timeout_fee)}",
         "next: sealmarket worker run",
     ]
-    answer(order, lines, as_json)
+
+
+def _capability(path: Path) -> Capability:
+    try:
+        return decode(Capability, path.read_bytes())
+    except MalformedDocument as error:
+        remedy = "docs/spec/job.md says what it holds"
+        raise Usage(f"{path} is no capability document: {error.message}", remedy=remedy) from error
 
 
 @app.command()

@@ -12,7 +12,6 @@ from sealmarket.client.books import load_book
 from sealmarket.client.consumer import (
     AssetWish,
     Consumer,
-    JobLimits,
     RequestHandle,
     complete_parameters,
     create_result_key,
@@ -21,8 +20,9 @@ from sealmarket.client.consumer import (
 from sealmarket.client.draft import DraftTerms, PolicyDraft
 from sealmarket.client.errors import ClientError
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.client.limits import JobLimits
 from sealmarket.client.owner import Owner, SealedAsset
-from sealmarket.client.provider import Provider
+from sealmarket.client.provider import Offer, Provider
 from sealmarket.market_api.client import MarketApi
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
@@ -35,6 +35,7 @@ __all__ = [
     "JobLimits",
     "JobRecord",
     "MarketApi",
+    "Offer",
     "Owner",
     "PolicyDraft",
     "Provider",

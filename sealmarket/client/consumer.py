@@ -24,11 +24,16 @@ from sealmarket.client.errors import (
     RequestUncertain,
     WaitedTooLong,
 )
+from sealmarket.client.escrow import Escrow, escrow_of
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
+from sealmarket.client.limits import JobLimits, JobTime, time_of, timeout_limit_of
 from sealmarket.client.party import Party
 from sealmarket.client.pending import Pending, PendingDeposit, PendingRequest
+from sealmarket.client.rules import rules_of
 from sealmarket.market_api.client import MarketApi
+from sealmarket.protocol import merkle
+from sealmarket.protocol.fitting import unmet_between, unmet_by_request
 from sealmarket.protocol.orders import Acknowledgement, AssetLimit, Purpose, Request
 from sealmarket.protocol.salts import Generations, generations_of, new_salt
 from sealmarket.protocol.transitions import Status
@@ -45,20 +50,18 @@ from sealmarket_enclave.protocol.codec import (
     Bytes32,
     MicroEpsilon,
     Uint,
-    Uint64,
     Wei,
     decode_canonical,
 )
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters, evidence_hash, result_key_names
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Kind, Tee
+from sealmarket_enclave.protocol.numbers import AssetId, JobId, Kind
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_enclave.workload.manifest import Value
-from sealmarket_enclave.workload.timing import require_time
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -66,7 +69,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 DAY = 86_400
 EXACT, NOTHING = MicroEpsilon(0), Wei(0)
-_DECODED_BYTES = Uint64(1 << 30)
 _GOOD = {Status.SETTLED, Status.MATURED, Status.CHALLENGED}
 _ENDED = {Status.REFUSED, Status.STOPPED, Status.FAILED, Status.EXPIRED, Status.CANCELLED}
 
@@ -79,32 +81,6 @@ class AssetWish:
     version: int = 1
     max_price: Wei | None = None
     epsilon: MicroEpsilon = EXACT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobLimits:
-    """What a consumer pays at most and waits for. Prices in the token's smallest unit, windows in seconds.
-
-    ``run_seconds``, ``read_seconds`` and ``validate_seconds`` are for the workload, for reading the inputs and for the
-    owners' validators; ``decoded_bytes`` is what the inputs take once decoded.
-    """
-
-    max_compute_price: Wei
-    max_unit_price: Wei = NOTHING
-    max_units: int = 0
-    quote_window: int = 600
-    decide_window: int = 600
-    settle_window: int = 4 * 3600
-    challenge_window: int = DAY
-    run_seconds: int = 600
-    read_seconds: int = 120
-    validate_seconds: int = 60
-    decoded_bytes: Uint64 = _DECODED_BYTES
-    valid_for: int = DAY
-    token: Address = ZERO_ADDRESS
-    tee: Tee = Tee.TDX
-    min_grade: Grade = Grade.HARDWARE
-    providers: Bytes32 = ZERO_HASH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +116,7 @@ class Consumer:
         self._store, self._api = store, api
         self._party = Party(chain, account, development=development, sending=sending)
         self._pause = pause
+        self._rules = rules_of(chain)
 
     @property
     def address(self) -> Address:
@@ -196,8 +173,8 @@ class Consumer:
 
         Raises:
             ParametersRefused: not what the workload's schema takes.
-            RunTooLong: the workload declares more time than the limits allow for running it.
-            RequestInvalid: too few or too many assets, or assets that do not fit each other or the limits.
+            RequestInvalid: too few or too many assets, assets that do not fit each other or the limits, or windows in
+                which the workload does not fit or which this market does not take.
             MarketNotVerified, ServiceUnavailable, ChainUnavailable: nothing is posted then.
             RequestUncertain: it may be posted; do it again with the same ``pending``.
             PendingElsewhere: another request is noted there, of which it is unknown whether it is in the book.
@@ -206,17 +183,19 @@ class Consumer:
         self._party.require_market()
         bundle = workload if isinstance(workload, Bundle) else read_bundle(workload)
         values = complete_parameters(bundle, parameters, len(assets))
-        require_time(bundle.manifest, limits.run_seconds)
+        figures = time_of(limits, bundle.manifest, self._chain.book.timing)
         shown = Parameters(salt=Bytes32(secrets.token_bytes(32)), values=values)
         head = self._chain.head()
         public = bytes(result_key.public.raw)
         names = result_key_names([public])
-        request = self._request(bundle.digest, shown, assets, limits, keccak(names), purpose, head)
+        request = self._request(bundle.digest, shown, assets, limits, figures, keccak(names), purpose, head)
         handle = self._earlier(pending, request, shown, head) or self._signed(pending, request, shown, head)
         on_signed(handle)
         self._store.put_workload(bundle)
         self._store.put_document(public)
         self._store.put_document(names)
+        if len(limits.capabilities) > 1:
+            self._store.put_list(map(merkle.capability_leaf, limits.capabilities))
         if post:
             self.post(handle)
         return handle
@@ -282,16 +261,17 @@ class Consumer:
         parameters: Parameters,
         assets: Sequence[AssetWish],
         limits: JobLimits,
+        figures: JobTime,
         keys_hash: Bytes32,
         purpose: Purpose,
         head: Block,
     ) -> Request:
         bought = tuple(self._limit(wish, limits, purpose, head) for wish in assets)
-        return Request(
+        request = Request(
             kind=Kind.BATCH,
             extension_hash=ZERO_HASH,
             consumer=self.address,
-            payer=self.address,
+            payer=limits.payer or self.address,
             token=limits.token,
             workload_digest=workload,
             parameters_digest=digest_of(parameters),
@@ -300,30 +280,71 @@ class Consumer:
             tee=limits.tee,
             min_grade=limits.min_grade,
             providers=limits.providers,
-            capabilities=ZERO_HASH,
+            capabilities=merkle.root(map(merkle.capability_leaf, limits.capabilities)),
             max_compute_price=limits.max_compute_price,
             max_unit_price=limits.max_unit_price,
             max_units=limits.max_units,
-            min_penalty=NOTHING,
-            timeout_limit=_whole_escrow(bought, limits),
-            run_seconds=limits.run_seconds,
-            read_seconds=limits.read_seconds,
-            validate_seconds=limits.validate_seconds,
-            decoded_bytes=limits.decoded_bytes,
-            quote_window=limits.quote_window,
-            decide_window=limits.decide_window,
-            settle_window=limits.settle_window,
-            challenge_window=limits.challenge_window,
+            min_penalty=limits.min_penalty,
+            timeout_limit=timeout_limit_of(limits, (asset.max_price for asset in bought)),
+            run_seconds=figures.stages.run,
+            read_seconds=figures.stages.read,
+            validate_seconds=figures.stages.validate,
+            decoded_bytes=figures.decoded_bytes,
+            quote_window=figures.windows.quote,
+            decide_window=figures.windows.decide,
+            settle_window=figures.windows.settle,
+            challenge_window=figures.windows.challenge,
             expiry=head.timestamp + limits.valid_for,
-            salt=new_salt(Generations(self._chain.at(head).account(limits.token, self.address).generation)),
+            salt=new_salt(self._generations(limits, head)),
             assets=bought,
         )
+        self._require_possible(request, head)
+        return request
+
+    def _generations(self, limits: JobLimits, head: Block) -> Generations:
+        view = self._chain.at(head)
+        ours = view.account(limits.token, self.address).generation
+        if limits.payer in (None, self.address):
+            return Generations(ours)
+        return Generations(ours, view.account(limits.token, limits.payer).generation)
+
+    def _require_possible(self, request: Request, head: Block) -> None:
+        if (unmet := next(unmet_by_request(request, self._rules, head.timestamp), None)) is not None:
+            raise RequestInvalid(str(unmet), "name other limits; `sealmarket chain book` shows the market's own")
+
+    def escrow(self, request: Request) -> Escrow:
+        """The most that a match of a request locks of its payer's money, with the offers that the book has now."""
+        try:
+            orders = [signed.order for signed in self._api.orders.compute_orders()]
+        except (ItemNotFound, ServiceUnavailable):
+            orders = []
+        head = self._chain.head()
+        fitting = [order.penalty for order in orders if not any(unmet_between(request, order, head.timestamp))]
+        least = Wei(max(request.min_penalty, self._rules.least_penalty(self._rules.newest_epoch, request.token)))
+        return escrow_of(request, max(fitting, default=least), self._rules, self._chain.at(head))
+
+    def countersign(self, signed: SignedRequest) -> SignedRequest:
+        """Pay for another's request: the same request with the signature of this account as its payer.
+
+        Raises:
+            RequestInvalid: it names another payer.
+        """
+        if signed.request.payer != self.address:
+            raise RequestInvalid(
+                f"its payer is {signed.request.payer.checksum}, not {self.address.checksum}",
+                "ask the consumer to name this account as payer, and to sign again",
+            )
+        return replace(signed, payer_signature=self._party.sign(signed.request))
 
     def _limit(self, wish: AssetWish, limits: JobLimits, purpose: Purpose, head: Block) -> AssetLimit:
         state = self._chain.at(head).asset(wish.asset_id, wish.version)
         name = f"version {wish.version} of asset {wish.asset_id}"
         if state.revoked:
             raise RequestInvalid(f"{name} is revoked by its owner", "choose another asset or version")
+        if state.suspended:
+            raise RequestInvalid(
+                f"{name} is suspended: an enclave could not open or read it", "choose another version, or ask its owner"
+            )
         if state.terms.expiry <= head.timestamp:
             raise RequestInvalid(f"the terms of {name} have expired", "ask its owner for a new version")
         if state.terms.token != limits.token:
@@ -450,12 +471,6 @@ class Consumer:
         statement = Acknowledgement(job_id=job_id, result_hash=record.settled.result_hash)
         self._api.jobs.post_acknowledgement(statement, self._party.sign(statement))
         return None
-
-
-def _whole_escrow(assets: Sequence[AssetLimit], limits: JobLimits) -> Wei:
-    """The most that owners and provider together receive."""
-    compute = limits.max_compute_price + limits.max_unit_price * limits.max_units
-    return Wei(sum(asset.max_price for asset in assets) + compute)
 
 
 def _check_count(assets: Sequence[AssetWish]) -> None:

@@ -24,12 +24,14 @@ from sealmarket_enclave.protocol.codec import (
     ZERO_HASH,
     Address,
     Bytes32,
+    HexBytes,
     MicroEpsilon,
     Shape,
     Wei,
     from_builtins,
     to_builtins,
 )
+from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, Percent, Seconds, Timestamp
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
@@ -40,8 +42,9 @@ PurposeName = Literal["train", "fine_tune", "infer", "query"]
 class DraftTerms(Shape, frozen=True, kw_only=True):
     """The terms as an owner writes them. No consumers: anyone. ``expiry`` in seconds since 1970 UTC.
 
-    ``max_hold`` is the most seconds for which a job may hold a use. ``timeout_share`` is the least percentage of the
-    price that is due for a use whose job ran out of time; nothing leaves the enclave then, and the use is consumed.
+    ``max_hold`` is the most seconds for which a job may hold a use; None takes what the market's times make sensible.
+    ``timeout_share`` is the least percentage of the price that is due for a use whose job ran out of time; nothing leaves
+    the enclave then, and the use is consumed.
     """
 
     price: Wei
@@ -53,12 +56,16 @@ class DraftTerms(Shape, frozen=True, kw_only=True):
     consumers: tuple[Address, ...] = ()
     budget: MicroEpsilon = field(default_factory=MicroEpsilon)
     per_job_cap: MicroEpsilon = field(default_factory=MicroEpsilon)
-    max_hold: Seconds = 30 * 86_400
+    max_hold: Seconds | None = None
     timeout_share: Percent = 100
 
 
 class PolicyDraft(Shape, frozen=True, kw_only=True):
-    """A policy draft. ``data_card`` is any document that tells workload authors what the data looks like."""
+    """A policy draft. ``data_card`` is any document that tells workload authors what the data looks like.
+
+    ``result_keys`` are hashes of the owner's own HPKE keys that every job's result must be sealed to beside the
+    consumer's; ``notice_key`` is the HPKE key to which notices for the owner are sealed.
+    """
 
     version: Literal["sealmarket/policy-draft/1"] = "sealmarket/policy-draft/1"
     title: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -67,6 +74,8 @@ class PolicyDraft(Shape, frozen=True, kw_only=True):
     terms: DraftTerms
     output: OutputRules
     data_card: dict[str, Any]
+    result_keys: Annotated[tuple[Bytes32, ...], Meta(max_length=MAX_RESULT_KEYS - 1)] = ()
+    notice_key: HexBytes | None = None
 
     def rules(self) -> AppraisalPolicy:
         """The evidence rules, strictly read. Raises :class:`MalformedDocument`, :class:`InvalidRules`."""
@@ -76,9 +85,9 @@ class PolicyDraft(Shape, frozen=True, kw_only=True):
 
 
 def policy_document(
-    draft: PolicyDraft, asset_id: AssetId, version: int, committee: Committee, data_card: Bytes32
+    draft: PolicyDraft, asset_id: AssetId, version: int, committee: Committee, data_card: Bytes32, usual_hold: int
 ) -> PolicyDocument:
-    """The policy document of one version.
+    """The policy document of one version. ``usual_hold`` in seconds is the ``max_hold`` of a draft that names none.
 
     Raises:
         PolicyMismatch: grade of terms and of evidence rules differ, or more than nodes accept.
@@ -93,10 +102,12 @@ def policy_document(
         title=draft.title,
         evidence=to_builtins(rules),
         workloads=draft.workloads,
-        terms=_terms(draft, rules),
+        terms=_terms(draft, rules, usual_hold),
         output=draft.output,
         dealing=committee.ref,
         data_card=data_card,
+        result_keys=draft.result_keys,
+        notice_key=draft.notice_key,
     )
     _require_readable(document)
     return document
@@ -133,7 +144,7 @@ def allowed_pairs(rules: AppraisalPolicy, workloads: Iterable[Bytes32]) -> list[
     ]
 
 
-def _terms(draft: PolicyDraft, rules: AppraisalPolicy) -> Terms:
+def _terms(draft: PolicyDraft, rules: AppraisalPolicy, usual_hold: int) -> Terms:
     terms = draft.terms
     purposes = 0
     for name in terms.purposes:
@@ -149,6 +160,6 @@ def _terms(draft: PolicyDraft, rules: AppraisalPolicy) -> Terms:
         per_job_cap=terms.per_job_cap,
         allow_root=allow_root(rules, draft.workloads),
         consumer_root=merkle.root(map(merkle.account_leaf, terms.consumers)) if terms.consumers else ZERO_HASH,
-        max_hold=terms.max_hold,
+        max_hold=usual_hold if terms.max_hold is None else terms.max_hold,
         timeout_share=terms.timeout_share,
     )

@@ -3,6 +3,7 @@
     SealmarketError
     └── ClientError
         ├── RequestInvalid
+        ├── OfferInvalid
         ├── PolicyMismatch
         ├── CommitteeMismatch
         ├── MarketNotVerified
@@ -46,6 +47,17 @@ class RequestInvalid(ClientError):
 
     def __init__(self, detail: str, remedy: str) -> None:
         super().__init__(f"this cannot be asked for: {detail}", remedy=remedy)
+        self.detail = detail
+
+
+class OfferInvalid(ClientError):
+    """A compute order that no match could use; it was not signed."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            f"this cannot be offered: {detail}",
+            remedy="offer within these limits; the penalty must pay the oracle when the provider is at fault",
+        )
         self.detail = detail
 
 

@@ -28,6 +28,8 @@ from sealmarket.client.draft import PolicyDraft, policy_document
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.client.keyfile import KeyKind, write_key_file
 from sealmarket.client.party import Party
+from sealmarket.client.rules import rules_of
+from sealmarket.client.windows import terms_hold
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import AssetOrder, asset_id
@@ -194,7 +196,7 @@ class Owner:
         version = successor_of.version + 1 if successor_of else 1
         asset = asset_id(book.chain_id, book.registry, self.address, salt)
         card = canonical_json(draft.data_card)
-        policy = policy_document(draft, asset, version, committee, keccak(card))
+        policy = policy_document(draft, asset, version, committee, keccak(card), terms_hold(book.timing))
         folder.mkdir(parents=True, mode=0o700)
         key = shares.generate_key()
         # The backup comes first: no ciphertext without a key that its owner still has.
@@ -295,6 +297,17 @@ class Owner:
     def revoke(self, asset: AssetId, version: int) -> Mined:
         """Stop every later match, acceptance and release of a version, for good."""
         return self._party.take(self._chain.registry.revoke(asset, version))
+
+    def lift_price(self, asset: AssetId, version: int) -> Wei:
+        """What lifting the suspension of a version costs, from the free balance: a quorum's fees, which are burned."""
+        state = self._chain.at(self._chain.head()).asset(asset, version)
+        rules = rules_of(self._chain)
+        committee, fee = rules.committees.get(state.epoch), rules.fee_of(state.terms.token)
+        return Wei(fee * committee.refusal_threshold if committee and fee else 0)
+
+    def lift(self, asset: AssetId, version: int) -> Mined:
+        """Pay for new matches of a suspended version. Raises :class:`Reverted` for one that is not suspended."""
+        return self._party.give(self._chain.market.lift_suspension(asset, version))
 
     def offer(
         self,

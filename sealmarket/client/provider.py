@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealmarket.chain import IN_MEMORY, Account, Chain, Mined, Sending
+from sealmarket.client.errors import OfferInvalid
 from sealmarket.client.party import Party
+from sealmarket.client.rules import rules_of
+from sealmarket.client.windows import PROVIDER_STAGES, Stages, order_hold
 from sealmarket.market_api.client import MarketApi
+from sealmarket.protocol.book import Timing
+from sealmarket.protocol.fitting import unmet_by_order
 from sealmarket.protocol.orders import ComputeOrder
 from sealmarket.protocol.salts import Generations, new_salt
 from sealmarket.protocol.wire import SignedComputeOrder
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Uint64, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Uint, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Kind, Tee
 
 if TYPE_CHECKING:
@@ -18,9 +24,60 @@ if TYPE_CHECKING:
 
 DAY = 86_400
 NOTHING = Wei(0)
-_STAKE_FACTOR = 1 << 20
-_LONGEST = (1 << 32) - 1
-_MOST_BYTES = Uint64(1 << 40)
+STAKE_MULTIPLE = 10
+"""Of its own price, what a job may lock for its owners unless the provider names another limit."""
+MOST_BYTES = Uint64(64 << 30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a provider offers, and its own limits. Amounts in the token's smallest unit, times in seconds.
+
+    None: it follows. ``max_stake`` is then the penalty and ``STAKE_MULTIPLE`` times the price, ``timeout_fee`` the
+    price, and the times follow from the market's (:mod:`sealmarket.client.windows`). ``consumers`` 0 admits anyone.
+    ``capability_hash`` names the document of :mod:`sealmarket.protocol.capability`; 0 promises TEE and grade alone.
+    """
+
+    tee: Tee
+    grade: Grade
+    price: Wei
+    penalty: Wei
+    volume: int
+    unit_price: Wei = NOTHING
+    max_stake: Wei | None = None
+    timeout_fee: Wei | None = None
+    min_quote_window: int | None = None
+    min_settle_window: int | None = None
+    max_hold: int | None = None
+    stages: Stages = PROVIDER_STAGES
+    max_decoded_bytes: Uint64 = MOST_BYTES
+    capability_hash: Bytes32 = ZERO_HASH
+    valid_for: int = 30 * DAY
+    token: Address = ZERO_ADDRESS
+    consumers: Bytes32 = ZERO_HASH
+
+    def order(self, provider: Address, timing: Timing, now: int, salt: Uint) -> ComputeOrder:
+        """The order that is signed."""
+        usual = {
+            "max_stake": Wei(self.penalty + STAKE_MULTIPLE * self.price),
+            "timeout_fee": self.price,
+            "min_quote_window": timing.windows.quote,
+            "min_settle_window": timing.windows.settle,
+            "max_hold": order_hold(timing, self.stages),
+        }
+        same = ("tee", "grade", "price", "penalty", "volume", "unit_price", "token", "consumers", "capability_hash")
+        named = {name: getattr(self, name) for name in (*same, "max_decoded_bytes", *usual)}
+        chosen = usual | {name: value for name, value in named.items() if value is not None}
+        return ComputeOrder(
+            kind=Kind.BATCH,
+            provider=provider,
+            max_run_seconds=self.stages.run,
+            max_read_seconds=self.stages.read,
+            max_validate_seconds=self.stages.validate,
+            expiry=now + self.valid_for,
+            salt=salt,
+            **chosen,
+        )
 
 
 class Provider:
@@ -57,46 +114,19 @@ class Provider:
         market = self._chain.market
         return self._party.give(market.deposit(token, amount)), self._party.give(market.stake(token, amount))
 
-    def offer(
-        self,
-        *,
-        tee: Tee,
-        grade: Grade,
-        price: Wei,
-        penalty: Wei,
-        volume: int,
-        unit_price: Wei = NOTHING,
-        valid_for: int = 30 * DAY,
-        token: Address = ZERO_ADDRESS,
-        consumers: Bytes32 = ZERO_HASH,
-    ) -> ComputeOrder:
-        """Sign a compute order and put it into the book. ``valid_for`` in seconds; ``consumers`` 0 admits anyone."""
+    def offer(self, offer: Offer) -> ComputeOrder:
+        """Sign a compute order and put it into the book.
+
+        Raises:
+            OfferInvalid: the market would make no job of it, for example since its penalty cannot pay the oracle.
+            MarketNotVerified: nothing was signed.
+        """
         self._party.require_market()
         head = self._chain.head()
-        order = ComputeOrder(
-            kind=Kind.BATCH,
-            provider=self.address,
-            token=token,
-            tee=tee,
-            grade=grade,
-            price=price,
-            unit_price=unit_price,
-            penalty=penalty,
-            max_stake=Wei(penalty * _STAKE_FACTOR),
-            timeout_fee=price,
-            min_quote_window=0,
-            min_settle_window=0,
-            max_hold=_LONGEST,
-            max_run_seconds=_LONGEST,
-            max_read_seconds=_LONGEST,
-            max_validate_seconds=_LONGEST,
-            max_decoded_bytes=_MOST_BYTES,
-            capability_hash=ZERO_HASH,
-            volume=volume,
-            expiry=head.timestamp + valid_for,
-            consumers=consumers,
-            salt=new_salt(Generations(self._chain.at(head).account(token, self.address).generation)),
-        )
+        generation = self._chain.at(head).account(offer.token, self.address).generation
+        order = offer.order(self.address, self._chain.book.timing, head.timestamp, new_salt(Generations(generation)))
+        if (unmet := next(unmet_by_order(order, rules_of(self._chain), head.timestamp), None)) is not None:
+            raise OfferInvalid(str(unmet))
         self._api.orders.post_compute_order(SignedComputeOrder(order=order, signature=self._party.sign(order)))
         return order
 

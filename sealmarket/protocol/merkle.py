@@ -35,6 +35,9 @@ class Tree:
             level = _above(level)
             self._levels.append(level)
 
+    def __contains__(self, leaf: object) -> bool:
+        return leaf in self._places
+
     @property
     def root(self) -> Bytes32:
         """The root; the empty set has the zero root."""

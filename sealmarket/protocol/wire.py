@@ -205,6 +205,20 @@ class JobEvent(Shape, frozen=True, kw_only=True):
     timestamp: int
 
 
+class InterruptionView(Shape, frozen=True, kw_only=True):
+    """What interrupted an accepted job: a stop, or missing shares.
+
+    ``excluded`` are the nodes that the enclave names, ``posted`` those whose release is on chain. Deadlines in seconds,
+    0 unless shares were reported missing.
+    """
+
+    stopped: bool = False
+    excluded: tuple[U8, ...] = ()
+    posted: tuple[U8, ...] = ()
+    shares_deadline: int = 0
+    settle_deadline: int = 0
+
+
 class JobView(Shape, frozen=True, kw_only=True):
     """What the backend shows of a job. ``waiting_for`` says in words what has to happen next, and by whom."""
 
@@ -219,6 +233,7 @@ class JobView(Shape, frozen=True, kw_only=True):
     result_hash: Bytes32 | None = None
     receipt: Bytes32 | None = None
     units: U32 = 0
+    interruption: InterruptionView | None = None
     waiting_for: Text = ""
     history: tuple[JobEvent, ...] = ()
 

@@ -25,6 +25,7 @@ from sealmarket.client import (
     DraftTerms,
     JobLimits,
     MarketApi,
+    Offer,
     Owner,
     PolicyDraft,
     Provider,
@@ -52,7 +53,7 @@ DAY = 86_400
 OWNERS = ("north", "south")
 PRICES = {"north": Wei(3 * ETHER // 10), "south": Wei(2 * ETHER // 10)}
 CONSUMER_FUNDS = 50 * ETHER
-COMPUTE_PRICE, PENALTY = Wei(ETHER // 10), Wei(ETHER // 20)
+COMPUTE_PRICE, PENALTY = Wei(ETHER // 10), Wei(ETHER // 10)
 WINDOWS: dict[str, Any] = {"quote_window": 120, "decide_window": 120, "settle_window": 400, "challenge_window": 60}
 ROWS = {
     "north": b"x,y,note\n1,3.1,MARKER-north-5f2c\n2,4.9,MARKER-north-5f2c\n3,7.2,MARKER-north-5f2c\n",
@@ -323,7 +324,7 @@ def raise_curtain(programs: Supervisor, folder: Path, *, kind: type[LocalMarket]
     for name in ("provider", "host"):
         provider = Provider(market.chain, purses[name].account, api)
         provider.stake(Wei(20 * ETHER))
-        provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=1000)
+        provider.offer(Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=1000))
     for name in OWNERS:
         rehearsal.sealed[name] = rehearsal.publish(name)
     rehearsal.start("worker")

@@ -6,7 +6,9 @@ from typing import Any
 
 import coincurve
 
-from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.chain.deploy import timing
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member, Windows
+from sealmarket.protocol.fitting import Rules
 from sealmarket.protocol.orders import AssetOrder, Request
 from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket_backend.index import IndexedAsset
@@ -49,6 +51,7 @@ COMMITTEE = Committee(
     ),
 )
 PARAMETERS = Parameters(salt=Bytes32(b"\x05" * 32), values={"target": "a"})
+TIMING = timing(1, transfer_allowance=1, windows=Windows(quote=5, decide=5, settle=10, challenge=5))
 BOOK = AddressBook(
     chain_id=31337,
     registry=Address(b"\x0a" * 20),
@@ -58,10 +61,19 @@ BOOK = AddressBook(
     extension=Address(b"\xe2" * 20),
     deployed_at=0,
     finality=FinalityRule(kind="finalized"),
+    timing=TIMING,
     store="http://127.0.0.1:8400",
     backend="http://127.0.0.1:8400",
     committees=(COMMITTEE,),
 )
+
+
+RULES = Rules(
+    timing=TIMING,
+    committees={1: COMMITTEE},
+    fee_of=lambda token: 1 if token == ZERO_ADDRESS else None,
+)
+"""One oracle signature costs 1, so that the least penalty is 2 * 2 + 3."""
 
 
 def keys_only() -> Signatures:
@@ -80,7 +92,7 @@ def request(**changes: Any) -> Request:
     fields: dict[str, Any] = {
         "consumer": account(CONSUMER),
         "parameters_digest": digest,
-        **dict.fromkeys(samples.WINDOWS, 60),
+        **dict.fromkeys(samples.WINDOWS, 200),
     }
     return samples.request(samples.asset_limit(asset_id=ASSET), **(fields | changes))
 
@@ -118,7 +130,7 @@ def asset_order(key: coincurve.PrivateKey = OWNER, **changes: object) -> SignedA
     return SignedAssetOrder(order=order, signature=signature(order, key))
 
 
-def indexed(*, terms_version: int = 1, revoked: bool = False, **terms: object) -> IndexedAsset:
+def indexed(*, terms_version: int = 1, revoked: bool = False, suspended: bool = False, **terms: object) -> IndexedAsset:
     """An asset as the index knows it."""
     base: dict[str, object] = {
         "token": ZERO_ADDRESS,
@@ -136,4 +148,4 @@ def indexed(*, terms_version: int = 1, revoked: bool = False, **terms: object) -
     }
     seal = Seal(content_root=ZERO_HASH, content_version=1, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
     made = Terms(**{**base, **terms})  # type: ignore[arg-type]
-    return IndexedAsset(ASSET, 1, account(OWNER), seal, made, terms_version, revoked)
+    return IndexedAsset(ASSET, 1, account(OWNER), seal, made, terms_version, revoked, suspended)

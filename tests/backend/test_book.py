@@ -1,6 +1,7 @@
 """Orders are accepted with a signature that holds, and not otherwise; accepted ones survive a restart."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from sealmarket_backend import book as book_module
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address, Wei
 from sealmarket_enclave.protocol.job import MAX_ASSETS
 from tests.backend.orders import (
     ASSET,
@@ -16,10 +17,12 @@ from tests.backend.orders import (
     CONSUMER,
     NOW,
     OWNER,
+    RULES,
     STRANGER,
     account,
     asset_order,
     compute,
+    indexed,
     keys_only,
     posted_request,
     request,
@@ -27,9 +30,11 @@ from tests.backend.orders import (
     signed_request,
 )
 
+STRANGERS_TOKEN = Address(b"\x77" * 20)
+
 
 def orders(database: Database) -> OrderBook:
-    return OrderBook(database, keys_only())
+    return OrderBook(database, keys_only(), RULES)
 
 
 def test_a_request_signed_by_somebody_else_is_rejected(database: Database) -> None:
@@ -61,13 +66,48 @@ def test_an_expired_order_is_rejected(database: Database) -> None:
 @pytest.mark.parametrize("count", [0, MAX_ASSETS + 1])
 def test_a_request_with_too_few_or_too_many_assets_is_rejected(database: Database, count: int) -> None:
     assets = signed_request().request.assets[:1] * count
-    with pytest.raises(Rejected, match=f"1 to {MAX_ASSETS} assets, found {count}"):
+    with pytest.raises(Rejected, match=f"the number of assets is {count}, expected at (least 1|most {MAX_ASSETS})"):
         orders(database).add_request(posted_request(assets=assets), NOW)
+
+
+@pytest.mark.parametrize(
+    ("limit", "changes"),
+    [
+        ("quoteWindow is 4, expected at least 5", {"quote_window": 4}),
+        ("settleWindow is 104, expected at least 105", {"settle_window": 104}),
+        ("token is", {"token": STRANGERS_TOKEN}),
+    ],
+)
+def test_a_request_outside_the_deployments_bounds_is_rejected_with_the_limit(
+    limit: str, changes: dict[str, Any], database: Database
+) -> None:
+    with pytest.raises(Rejected, match=limit):
+        orders(database).add_request(posted_request(**changes), NOW)
+
+
+@pytest.mark.parametrize(
+    ("limit", "changes"),
+    [
+        ("penalty is 6, expected at least 7", {"penalty": Wei(6)}),
+        ("maxStake is 9, expected at least 10", {"max_stake": Wei(9)}),
+        ("volume is 0, expected at least 1", {"volume": 0}),
+    ],
+)
+def test_a_compute_order_outside_the_deployments_bounds_is_rejected_with_the_limit(
+    limit: str, changes: dict[str, Any], database: Database
+) -> None:
+    with pytest.raises(Rejected, match=limit):
+        orders(database).add_compute_order(compute(**changes), NOW)
+
+
+def test_an_asset_order_above_the_standing_price_is_rejected(database: Database) -> None:
+    with pytest.raises(Rejected, match="price is 81, expected at most the standing price, 80"):
+        orders(database).add_asset_order(asset_order(price=Wei(81)), indexed(), NOW)
 
 
 def test_an_asset_order_by_another_than_the_owner_is_rejected(database: Database) -> None:
     with pytest.raises(Rejected):
-        orders(database).add_asset_order(asset_order(key=STRANGER), account(OWNER), NOW)
+        orders(database).add_asset_order(asset_order(key=STRANGER), indexed(), NOW)
 
 
 def test_an_account_cannot_fill_the_book(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
@@ -89,7 +129,7 @@ def test_what_expired_leaves_the_book_and_says_so(database: Database) -> None:
     book = orders(database)
     key = book.add_request(posted_request(), NOW)
     book.add_compute_order(compute(), NOW)
-    book.add_asset_order(asset_order(), account(OWNER), NOW)
+    book.add_asset_order(asset_order(), indexed(), NOW)
     book.close_expired(NOW + 999)
     assert len(book.open_requests()) == len(book.open_compute_orders()) == len(book.open_asset_orders(ASSET, 1)) == 1
     book.close_expired(NOW + 1000)

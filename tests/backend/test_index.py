@@ -26,6 +26,7 @@ from tests.backend.orders import (
     NOW,
     OWNER,
     PROVIDER,
+    RULES,
     STRANGER,
     account,
     compute,
@@ -180,7 +181,7 @@ def test_tightened_terms_and_revocation_show_on_the_asset(chain: MemoryChain, in
 def test_cancelled_orders_leave_the_book_by_their_signers_word_only(
     chain: MemoryChain, database: Database, index: Index
 ) -> None:
-    book = OrderBook(database, keys_only())
+    book = OrderBook(database, keys_only(), RULES)
     asked, order = book.add_request(posted_request(), NOW), book.add_compute_order(compute(), NOW)
 
     def tell(name: str, **fields: object) -> None:
@@ -208,7 +209,7 @@ def test_jobs_are_found_by_provider_consumer_and_status(chain: MemoryChain, inde
 def test_a_rewritten_final_block_empties_the_index_and_opens_its_orders_again(
     chain: MemoryChain, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    book = OrderBook(database, keys_only())
+    book = OrderBook(database, keys_only(), RULES)
     asked = book.add_request(posted_request(), NOW)
     index = Index(database, chain, start=0)
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
@@ -257,7 +258,7 @@ def test_an_index_that_is_taken_back_says_what_one_that_was_never_there_says(
 ) -> None:
     with Database(None) as fresh:
         for one in (database, fresh):
-            OrderBook(one, keys_only()).add_request(posted_request(), NOW)
+            OrderBook(one, keys_only(), RULES).add_request(posted_request(), NOW)
         index = Index(database, chain, start=0)
         busy_chain(chain, index)
         chain.rewrite(depth + chain.finality_lag)

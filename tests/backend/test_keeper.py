@@ -1,6 +1,7 @@
 """A quorum is enough signatures over one common core; accepting and refusing can never both have one."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,6 @@ from hypothesis import strategies as st
 
 from sealmarket.chain import Reverted
 from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import MarketContract
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.decisions import Decision, Outcome
@@ -25,6 +25,7 @@ from tests.backend.orders import (
     BOOK,
     COMMITTEE,
     OWNER,
+    RULES,
     account,
     asset_order,
     compute,
@@ -100,14 +101,21 @@ class Contract:
         self.tried: list[int] = []
         self.matched: list[tuple[int, ...]] = []
 
-    def send(self, call: Call) -> None:
-        deal = call.arguments[0]
-        prices = [deal["compute"].price, *(offer.order.price for offer in deal["offers"])]  # type: ignore[index]
-        self.tried.append(int(prices[0]))
+    def gas_of(self, call: Call) -> int:
+        prices = self._prices(call)
+        self.tried.append(prices[0])
         for price in prices:
             if price in self.refused:
                 raise self.refused[price]
-        self.matched.append(tuple(int(price) for price in prices))
+        return 200_000
+
+    def send(self, call: Call) -> None:
+        self.matched.append(self._prices(call))
+
+    @staticmethod
+    def _prices(call: Call) -> tuple[int, ...]:
+        deal: Any = call.arguments[0]
+        return tuple(map(int, (deal["compute"].price, *(offer.order.price for offer in deal["offers"]))))
 
 
 NO_STAKE = Reverted("InsufficientStake", {}, "the stake does not cover the job", "stake more")
@@ -115,17 +123,16 @@ NO_STAKE = Reverted("InsufficientStake", {}, "the stake does not cover the job",
 
 def keeper_of(database: Database, contract: Contract, computes: list[int], *offers: SignedAssetOrder) -> Keeper:
     chain = MemoryChain(BOOK)
-    chain.market = MarketContract(BOOK.market, BOOK.chain_id)  # type: ignore[attr-defined]
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     chain.finalise()
-    book = OrderBook(database, keys_only())
+    book = OrderBook(database, keys_only(), RULES)
     for price in computes:
         book.add_compute_order(compute(price=Wei(price), expiry=LATER), 0)
     for offer in offers:
-        book.add_asset_order(offer, account(OWNER), 0)
+        book.add_asset_order(offer, indexed(), 0)
     book.add_request(posted_request(expiry=LATER), 0)
     index = Index(database, chain, start=0)
-    return Keeper(chain, contract, database, book, index, Nodes(), lacking=lambda _request: ())  # type: ignore[arg-type]
+    return Keeper(chain, contract, database, book, index, Nodes(), rules=RULES, lacking=lambda _request: ())  # type: ignore[arg-type]
 
 
 def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one(database: Database) -> None:
@@ -155,8 +162,8 @@ def test_a_step_that_fails_as_nothing_foresaw_ends_no_turn(monkeypatch: pytest.M
     contract = Contract({})
     keeper = keeper_of(database, contract, [40])
     keeper._orders.add_request(posted_request(expiry=LATER, salt=Uint(1)), 0)
-    send, failures = contract.send, [RuntimeError("nothing foresaw this")]
-    monkeypatch.setattr(contract, "send", lambda call: send(call) if not failures else raise_(failures.pop()))
+    ask, failures = contract.gas_of, [RuntimeError("nothing foresaw this")]
+    monkeypatch.setattr(contract, "gas_of", lambda call: ask(call) if not failures else raise_(failures.pop()))
     keeper.turn()
     assert contract.matched == [(40, 0)]
 

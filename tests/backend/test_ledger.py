@@ -19,7 +19,7 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import result_key_names
 from sealmarket_enclave.protocol.terms import Seal
-from tests.backend.orders import ASSET, BOOK, NOW, OWNER, account, indexed, keys_only, posted_request
+from tests.backend.orders import ASSET, BOOK, NOW, OWNER, RULES, account, indexed, keys_only, posted_request
 
 ALICE, MALLORY = "192.0.2.1", "203.0.113.9"
 
@@ -136,7 +136,7 @@ def test_what_an_asset_an_order_or_a_named_document_names_stays(tmp_path: Path, 
     chain.publish(ASSET, account(OWNER), seal, indexed().terms)
     chain.finalise()
     Index(database, chain, start=0).advance()
-    OrderBook(database, keys_only()).add_request(posted_request(result_keys_hash=keys), NOW)
+    OrderBook(database, keys_only(), RULES).add_request(posted_request(result_keys_hash=keys), NOW)
     with database.write() as connection:
         connection.execute("INSERT INTO kept (name) VALUES (?)", (detail,))
     store.clock.now += 200

@@ -1,16 +1,30 @@
 """A request gets the cheapest offer that fits, or is told every reason why none does."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sealmarket.protocol import merkle
+from sealmarket.protocol.fitting import Side, lone_member, why_not
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.index import IndexedAsset
-from sealmarket_backend.matching import AssetKey, NoMatch, Proposal, propose
-from sealmarket_enclave.protocol.codec import Address, Wei
+from sealmarket_backend.matching import AssetKey, NoMatch, OnSale, Proposal, propose
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Tee
-from tests.backend.orders import ASSET, CONSUMER, NOW, PROVIDER, account, asset_order, compute, indexed, signed_request
+from tests.backend.orders import (
+    ASSET,
+    CONSUMER,
+    NOW,
+    OWNER,
+    PROVIDER,
+    RULES,
+    account,
+    asset_order,
+    compute,
+    indexed,
+    signed_request,
+)
 
 OTHER_TOKEN = Address(b"\x77" * 20)
 STRANGERS = merkle.account_leaf(Address(b"\x66" * 20))
@@ -27,29 +41,47 @@ def outcome(
 ) -> Proposal | NoMatch:
     assets = {KEY: asset or indexed()} if published else {}
     given = (compute(),) if computes is None else computes
-    return propose(signed_request(**request), given, assets, {KEY: offers}, NOW)
+    return propose(signed_request(**request), given, OnSale(assets, {KEY: list(offers)}), RULES, NOW)
 
 
 @pytest.mark.parametrize(
     ("because", "result"),
     [
-        ("request expired", outcome(expiry=NOW)),
-        ("is not published at a final block", outcome(published=False)),
-        ("was revoked", outcome(asset=indexed(revoked=True))),
-        ("expired at", outcome(asset=indexed(expiry=NOW))),
-        ("terms version 2, the request saw 1", outcome(asset=indexed(terms_version=2))),
-        ("is priced in", outcome(asset=indexed(token=OTHER_TOKEN))),
-        ("does not allow purpose 1", outcome(asset=indexed(purposes=2))),
-        ("costs 101, the request pays at most 100", outcome(asset=indexed(price=Wei(101)))),
+        ("the request: expiry is", outcome(expiry=NOW)),
+        ("it is not published at a final block", outcome(published=False)),
+        ("it is revoked", outcome(asset=indexed(revoked=True))),
+        ("it is suspended", outcome(asset=indexed(suspended=True))),
+        ("expected after", outcome(asset=indexed(expiry=NOW))),
+        ("the terms version in force is 2, expected 1", outcome(asset=indexed(terms_version=2))),
+        ("the token of its price is", outcome(asset=indexed(token=OTHER_TOKEN))),
+        ("purpose is 0x1, expected within 0x2", outcome(asset=indexed(purposes=2))),
+        ("the consumer is", outcome(asset=indexed(consumer_root=STRANGERS))),
+        ("(maxHold of terms) is 1000, expected at most 999", outcome(asset=indexed(max_hold=999))),
+        ("its price is 101, expected at most 100", outcome(asset=indexed(price=Wei(101)))),
         ("no provider offers compute yet", outcome(computes=())),
-        ("the offer expired", outcome(computes=(compute(expiry=NOW),))),
-        ("is paid in", outcome(computes=(compute(token=OTHER_TOKEN),))),
-        ("runs SNP, the request wants TDX", outcome(computes=(compute(tee=Tee.SNP),))),
-        ("offers simulated evidence, the request wants hardware", outcome(min_grade=Grade.HARDWARE)),
-        ("not among the providers", outcome(providers=STRANGERS)),
-        ("does not serve this consumer", outcome(computes=(compute(consumers=STRANGERS),))),
-        ("asks 51 a job", outcome(computes=(compute(price=Wei(51)),))),
-        ("asks 6 a unit", outcome(computes=(compute(unit_price=Wei(6)),))),
+        ("expiry is", outcome(computes=(compute(expiry=NOW),))),
+        ("token is", outcome(computes=(compute(token=OTHER_TOKEN),))),
+        ("tee is SNP, expected TDX", outcome(computes=(compute(tee=Tee.SNP),))),
+        ("grade is simulated, expected hardware", outcome(min_grade=Grade.HARDWARE)),
+        ("as the owners' terms demand", outcome(asset=indexed(min_grade=Grade.HARDWARE))),
+        ("expected among the providers that the request allows", outcome(providers=STRANGERS)),
+        ("expected among those whom it serves", outcome(computes=(compute(consumers=STRANGERS),))),
+        ("expected among those that the request accepts", outcome(capabilities=STRANGERS)),
+        ("compute price is 51, expected at most 50", outcome(computes=(compute(price=Wei(51)),))),
+        ("unit price is 6, expected at most 5", outcome(computes=(compute(unit_price=Wei(6)),))),
+        ("timeoutFee is 151, expected at most 150", outcome(computes=(compute(timeout_fee=Wei(151)),))),
+        ("penalty is 10, expected at least 11", outcome(min_penalty=Wei(11))),
+        ("(for the oracle's fees) is 6, expected at least 7", outcome(computes=(compute(penalty=Wei(6)),))),
+        ("(maxStake) is 90, expected at most 89", outcome(computes=(compute(max_stake=Wei(89)),))),
+        ("(minQuoteWindow) is 200, expected at least 201", outcome(computes=(compute(min_quote_window=201),))),
+        ("(minSettleWindow) is 200, expected at least 201", outcome(computes=(compute(min_settle_window=201),))),
+        ("(maxHold) is 1400, expected at most 1399", outcome(computes=(compute(max_hold=1399),))),
+        ("(maxRunSeconds) is 60, expected at most 59", outcome(computes=(compute(max_run_seconds=59),))),
+        ("(maxReadSeconds) is 30, expected at most 29", outcome(computes=(compute(max_read_seconds=29),))),
+        ("(maxValidateSeconds) is 10, expected at most 9", outcome(computes=(compute(max_validate_seconds=9),))),
+        ("(maxDecodedBytes) is", outcome(computes=(compute(max_decoded_bytes=Uint64(1)),))),
+        ("settleWindow is 104, expected at least 105", outcome(settle_window=104)),
+        ("quoteWindow is 4, expected at least 5", outcome(quote_window=4)),
     ],
 )
 def test_a_request_without_match_is_told_why(because: str, result: Proposal | NoMatch) -> None:
@@ -61,6 +93,40 @@ def test_every_reason_is_named_at_once() -> None:
     result = outcome(asset=indexed(revoked=True, price=Wei(101)), computes=(compute(tee=Tee.SGX),))
     assert isinstance(result, NoMatch)
     assert len(result.reasons) == 3
+
+
+def test_an_order_for_another_provider_is_left_aside() -> None:
+    result = outcome(offers=(asset_order(providers=STRANGERS),))
+    assert isinstance(result, Proposal)
+    assert result.offers == (None,)
+
+
+def test_a_provider_for_whom_an_owner_is_cheaper_wins_with_both_prices_together() -> None:
+    cheap, dear = compute(price=Wei(30)), compute(price=Wei(40), provider=account(OWNER))
+    for_dear = asset_order(price=Wei(60), providers=merkle.account_leaf(account(OWNER)))
+    result = outcome(computes=(cheap, dear), offers=(for_dear,))
+    assert isinstance(result, Proposal)
+    assert (result.compute, result.offers) == (dear, (for_dear,))
+
+
+def test_a_set_of_several_is_matched_where_its_list_is_known() -> None:
+    tree = merkle.Tree([merkle.account_leaf(account(PROVIDER)), STRANGERS])
+    request = signed_request(providers=tree.root)
+    on_sale = OnSale({KEY: indexed()}, {})
+    assert isinstance(propose(request, [compute()], on_sale, RULES, NOW), NoMatch)
+
+    def prove(root: Bytes32, leaf: Bytes32) -> tuple[Bytes32, ...] | None:
+        return tree.proof(leaf) if root == tree.root else lone_member(root, leaf)
+
+    assert isinstance(propose(request, [compute()], on_sale, RULES, NOW, prove), Proposal)
+
+
+def test_the_first_limit_is_named_as_the_market_would() -> None:
+    side = Side(signed_request().request.assets[0], indexed(suspended=True))
+    order = compute(tee=Tee.SNP, max_stake=Wei(1)).order
+    why = [why_not(signed_request(quote_window=q).request, order, [side], RULES, NOW) for q in (200, 1)]
+    assert [one and one.limit for one in why] == ["tee", "quoteWindow"]
+    assert why_not(signed_request().request, compute().order, [replace(side, version=indexed())], RULES, NOW) is None
 
 
 def test_the_cheapest_offer_at_the_unit_cap_wins() -> None:

@@ -16,7 +16,7 @@ from sealmarket_backend.errors import Rejected, TooMany
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
-from tests.backend.orders import BOOK, CONSUMER, NOW, STRANGER, account, compute, posted_request, request
+from tests.backend.orders import BOOK, CONSUMER, NOW, RULES, STRANGER, account, compute, posted_request, request
 
 WALLET = Address(b"\x5a" * 20)
 GOOD = HexBytes(b"the wallet's own kind of signature")
@@ -40,7 +40,7 @@ def wallet() -> Wallet:
 
 @pytest.fixture
 def book(database: Database, wallet: Wallet) -> OrderBook:
-    return OrderBook(database, Signatures(BOOK, wallet.accepts, Rates(1, 5, clock=lambda: 0.0)))
+    return OrderBook(database, Signatures(BOOK, wallet.accepts, Rates(1, 5, clock=lambda: 0.0)), RULES)
 
 
 def test_unsigned_orders_in_a_contracts_name_are_refused_and_use_up_nothing_of_it(
@@ -79,7 +79,7 @@ def test_contracts_that_answer_slowly_hold_up_only_so_many_threads(
         begun.set()
         return not go_on.wait(5)
 
-    book = OrderBook(database, Signatures(BOOK, slow))
+    book = OrderBook(database, Signatures(BOOK, slow), RULES)
     forged = posted_request(key=STRANGER)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(book.add_request, forged, NOW)

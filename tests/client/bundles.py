@@ -79,7 +79,7 @@ def policy(asset: AssetId, committee: Committee) -> PolicyDocument:
         output=OutputRules(media_types=("application/json",), max_outputs=1, max_bytes=1 << 20, bucket_bytes=4096),
         data_card={},
     )
-    return policy_document(draft, asset, 1, committee, ZERO_HASH)
+    return policy_document(draft, asset, 1, committee, ZERO_HASH, 86_400)
 
 
 @dataclass
@@ -105,6 +105,7 @@ class Case:
             extension=Address(b"\xe2" * 20),
             deployed_at=1,
             finality=FinalityRule(kind="depth", depth=1),
+            timing=samples.TIMING,
             store="http://store",
             backend="http://store",
             committees=(self.committee,),

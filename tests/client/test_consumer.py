@@ -16,11 +16,15 @@ from sealmarket.chain.model import Account as Balances
 from sealmarket.client import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
 from sealmarket.client.errors import JobEndedOtherwise, JobNotFound, RequestInvalid, WaitedTooLong
 from sealmarket.client.keyfile import KeyFileUnconfirmed
+from sealmarket.client.windows import IMPORT_SECONDS, Stages, request_windows
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.fitting import windows_of
+from sealmarket.protocol.merkle import capability_leaf
 from sealmarket.protocol.orders import Purpose, Request
 from sealmarket.protocol.reasons import JobReason, reason_bits
+from sealmarket.protocol.salts import generations_of
 from sealmarket.protocol.transitions import Status
 from sealmarket.service.errors import ContentMismatch
 from sealmarket.workloads.folders import read_bundle
@@ -35,7 +39,7 @@ from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import seal_result
 from sealmarket_enclave.workload.bundle import Bundle
-from sealmarket_enclave.workload.errors import ParametersRefused, RunTooLong
+from sealmarket_enclave.workload.errors import ParametersRefused
 from tests.client.bundles import Case
 from tests.client.test_owner import BOOK
 from tests.enclave.workload.bundles import bundle
@@ -57,7 +61,8 @@ TERMS = Terms(
     timeout_share=100,
 )
 LIMITS = JobLimits(max_compute_price=Wei(7), min_grade=Grade.SIMULATED)
-WISHES = [AssetWish(asset_id=ASSET), AssetWish(asset_id=ASSET)]
+SECOND = AssetId(keccak(b"second asset"))
+WISHES = [AssetWish(asset_id=ASSET), AssetWish(asset_id=SECOND)]
 KEY = PrivateKey.generate()
 
 
@@ -66,13 +71,14 @@ class _Rpc:
 
 
 class Stage:
-    """A twin chain with one asset, a twin backend, and a consumer."""
+    """A twin chain with two assets, a twin backend, and a consumer."""
 
     def __init__(self, folder: Path) -> None:
         self.chain = MemoryChain(replace(BOOK, finality=FinalityRule(kind="depth", depth=1)))
         self.chain.rpc = _Rpc()  # type: ignore[attr-defined]
         self.chain.set_committee(1, members_hash(BOOK.committees[0]))
-        self.chain.publish(ASSET, Address(b"\x0a" * 20), SEAL, TERMS)
+        for asset in (ASSET, SECOND):
+            self.chain.publish(asset, Address(b"\x0a" * 20), SEAL, TERMS)
         self.backend = MemoryBackend()
         tree = bundle(folder / "workload")
         (tree / "environment.json").write_bytes(build(b"", []).canonical())
@@ -85,6 +91,11 @@ class Stage:
             self.backend.api(),
             pause=lambda _seconds: None,
         )
+
+    def payer(self) -> Consumer:
+        """Somebody else's account on the same market."""
+        store, api = self.backend.store(), self.backend.api()
+        return Consumer(self.chain, Account.create(), store, api)  # type: ignore[arg-type]
 
     def ask(self, **changes: Any) -> Any:
         wishes = changes.pop("wishes", WISHES)
@@ -134,10 +145,66 @@ def test_a_revoked_asset_is_not_asked_for(stage: Stage) -> None:
     assert stage.backend.posted == {}
 
 
-def test_less_run_time_than_the_workload_declares_is_not_asked_for(stage: Stage) -> None:
-    with pytest.raises(RunTooLong, match="which declares"):
-        stage.ask(run_seconds=1)
+def test_a_settle_window_that_leaves_the_workload_no_time_is_not_asked_for(stage: Stage) -> None:
+    with pytest.raises(RequestInvalid, match=r"settleWindow is 1105, expected at least 1106"):
+        stage.ask(settle_window=1105)
     assert stage.backend.posted == {}
+
+
+def test_less_time_than_the_workload_takes_by_its_manifest_is_not_asked_for(stage: Stage) -> None:
+    wall = stage.workload.manifest.limits.wall_seconds
+    with pytest.raises(RequestInvalid, match=f"may run {wall} s by its manifest, run_seconds is {wall - 1}"):
+        stage.ask(run_seconds=wall - 1)
+
+
+def test_an_asset_that_is_named_twice_is_not_asked_for(stage: Stage) -> None:
+    with pytest.raises(RequestInvalid, match="named twice"):
+        stage.ask(wishes=[WISHES[0], WISHES[0]])
+
+
+def test_a_suspended_version_is_not_asked_for(stage: Stage) -> None:
+    stage.chain.suspend(ASSET, 1, JobId(keccak(b"job")))
+    with pytest.raises(RequestInvalid, match="suspended"):
+        stage.ask()
+
+
+def test_the_figures_of_a_request_follow_from_workload_and_market(stage: Stage) -> None:
+    request, limits = stage.ask().request, stage.workload.manifest.limits
+    assert request.run_seconds == limits.wall_seconds + IMPORT_SECONDS
+    assert request.decoded_bytes == limits.memory_bytes
+    assert windows_of(request) == request_windows(
+        BOOK.timing, Stages(request.run_seconds, request.read_seconds, request.validate_seconds)
+    )
+    assert request.timeout_limit == 2 * TERMS.price + LIMITS.max_compute_price
+
+
+def test_a_request_accepts_the_capability_documents_that_are_named(stage: Stage) -> None:
+    one, other = keccak(b"one"), keccak(b"other")
+    assert stage.ask().request.capabilities == ZERO_HASH
+    assert stage.ask(capabilities=(one,)).request.capabilities == capability_leaf(one)
+    both = stage.ask(capabilities=(one, other)).request.capabilities
+    assert stage.backend.store().find_leaves(both) == frozenset({capability_leaf(one), capability_leaf(other)})
+
+
+def test_what_a_match_locks_is_told_with_the_hold_fee(stage: Stage) -> None:
+    request = stage.ask(max_unit_price=Wei(2), max_units=3, min_penalty=Wei(5)).request
+    escrow = stage.consumer.escrow(request)
+    assert (escrow.assets, escrow.compute, escrow.units, escrow.fees) == (20, 7, 6, 0)
+    assert escrow.hold == 1  # what is held is worth a fraction of the smallest unit, and rounds up
+    assert escrow.total == 34
+
+
+def test_a_payer_signs_the_same_request_with_its_own_generation(stage: Stage) -> None:
+    payer = stage.payer()
+    stage.chain.set_account(ZERO_ADDRESS, payer.address, Balances(Wei(0), Wei(0), generation=5))
+    stage.chain.set_account(ZERO_ADDRESS, stage.consumer.address, Balances(Wei(0), Wei(0), generation=3))
+    handle = stage.ask(payer=payer.address)
+    assert generations_of(handle.request.salt) == (3, 5)
+    signed = payer.countersign(handle.signed)
+    digest = handle.request.digest(stage.chain.book.chain_id, stage.chain.book.market)
+    assert recover(digest, signed.payer_signature) == payer.address
+    with pytest.raises(RequestInvalid, match="its payer is"):
+        stage.consumer.countersign(handle.signed)
 
 
 def test_expired_terms_are_not_asked_for(stage: Stage) -> None:
@@ -178,7 +245,7 @@ def test_a_request_is_signed_over_the_terms_in_force_and_the_result_key(stage: S
     stage.chain.tighten(ASSET, 1, replace(TERMS, price=Wei(12)))
     handle = stage.ask()
     request = handle.request
-    assert [(a.terms_version, a.max_price) for a in request.assets] == [(2, 12), (2, 12)]
+    assert [(a.terms_version, a.max_price) for a in request.assets] == [(2, 12), (1, 10)]
     assert request.result_keys_hash == result_keys_hash([KEY.public.raw])
     digest = request.digest(stage.chain.book.chain_id, stage.chain.book.market)
     assert recover(digest, handle.signed.signature) == stage.consumer.address

@@ -18,6 +18,7 @@ from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import policy_document
 from sealmarket.client.errors import CommitteeMismatch, PolicyMismatch
 from sealmarket.client.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
+from sealmarket.client.windows import terms_hold
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY
@@ -33,6 +34,7 @@ from sealmarket_enclave.sealed.errors import RootMismatch, ShareRootMismatch
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.shares import join
 from tests.client.bundles import MEASUREMENT, WORKLOAD
+from tests.samples import TIMING
 
 NODES = [PrivateKey.generate() for _ in range(3)]
 COMMITTEE = Committee(
@@ -53,6 +55,7 @@ BOOK = AddressBook(
     deployed_at=0,
     deployed_hash=keccak(b"twin 0"),
     finality=FinalityRule(kind="depth", depth=1),
+    timing=TIMING,
     store="http://store",
     backend="http://store",
     committees=(COMMITTEE,),
@@ -189,16 +192,16 @@ def test_what_was_sealed_opens_with_the_shares_of_enough_nodes(owner: Owner, sea
 def test_a_policy_that_no_node_would_read_is_refused_before_anything_is_sealed() -> None:
     workloads = tuple(Bytes32(n.to_bytes(32, "big")) for n in range(MAXIMUM_PAIRS + 1))
     with pytest.raises(PolicyMismatch, match=f"at most {MAXIMUM_PAIRS}"):
-        policy_document(draft(workloads=workloads), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH)
+        policy_document(draft(workloads=workloads), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH, 86_400)
     with pytest.raises(PolicyMismatch, match=f"at most {MAXIMUM_POLICY}"):
-        policy_document(draft(title="x" * MAXIMUM_POLICY), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH)
+        policy_document(draft(title="x" * MAXIMUM_POLICY), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH, 86_400)
 
 
 def test_the_terms_allow_exactly_the_pairs_of_the_policy(sealed: SealedAsset) -> None:
-    document = policy_document(draft(), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH)
+    document = policy_document(draft(), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH, 86_400)
     assert sealed.terms.allow_root == document.terms.allow_root
     more = policy_document(
-        draft(workloads=(WORKLOAD, Bytes32(keccak(b"x")))), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH
+        draft(workloads=(WORKLOAD, Bytes32(keccak(b"x")))), AssetId(ZERO_HASH), 1, COMMITTEE, ZERO_HASH, 86_400
     )
     assert more.terms.allow_root != document.terms.allow_root
 
@@ -210,3 +213,18 @@ def test_a_successor_keeps_the_asset_and_has_a_key_of_its_own(
     assert (second.asset_id, second.version) == (sealed.asset_id, 2)
     keys = {read_key_file(s.folder / "data.key", KeyKind.DATA_KEY)[0] for s in (sealed, second)}
     assert len(keys) == 2
+
+
+def test_terms_that_name_no_longest_hold_get_what_the_markets_times_make_sensible(
+    owner: Owner, sealed: SealedAsset, tmp_path: Path
+) -> None:
+    assert sealed.terms.max_hold == terms_hold(BOOK.timing)
+    named = replace(draft(), terms=replace(draft().terms, max_hold=77))
+    assert owner.seal(DATA, named, tmp_path / "named", confirm_unencrypted_key=True).terms.max_hold == 77
+
+
+def test_an_owners_own_keys_are_in_the_policy(owner: Owner, tmp_path: Path) -> None:
+    notice = PrivateKey.generate().public.raw
+    keys = replace(draft(), result_keys=(Bytes32(keccak(b"own key")),), notice_key=HexBytes(notice))
+    policy = owner.seal(DATA, keys, tmp_path / "keys", confirm_unencrypted_key=True).policy
+    assert (policy.result_keys, policy.notice_key) == ((keccak(b"own key"),), notice)

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 import sealmarket.client
 from sealmarket.chain.bytecode import CONTRACTS
 from sealmarket.chain.comparison import codes_of, genuine, places_of
-from sealmarket.chain.contracts import MarketContract, RegistryContract, members_hash
+from sealmarket.chain.contracts import RegistryContract, members_hash
 from sealmarket.chain.errors import ChainUnavailable, NotMined, Reverted
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account as Balances
-from sealmarket.client import Owner, Provider, party
+from sealmarket.client import Offer, Owner, Provider, party
 from sealmarket.client.errors import DepositUncertain, MarketNotVerified
 from sealmarket.client.owner import SealedAsset
 from sealmarket.client.pending import pending_deposit
@@ -60,7 +60,6 @@ def wallet(monkeypatch: pytest.MonkeyPatch) -> type[Wallet]:
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     made = Stage(tmp_path)
-    made.chain.market = MarketContract(BOOK.market, BOOK.chain_id)  # type: ignore[attr-defined]
     made.chain.registry = RegistryContract(BOOK.registry)  # type: ignore[attr-defined]
     made.chain.finalise()
     return made
@@ -124,7 +123,7 @@ def provider(stage: Stage) -> Provider:
 
 
 def offer(stage: Stage) -> object:
-    return provider(stage).offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(1), penalty=Wei(1), volume=1)
+    return provider(stage).offer(Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(1), penalty=Wei(1), volume=1))
 
 
 def sealed(stage: Stage, folder: Path) -> SealedAsset:

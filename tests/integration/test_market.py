@@ -14,12 +14,12 @@ from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Send
 from sealmarket.chain.calls import Call
 from sealmarket.chain.deploy import PARTS, deploy, write_book
 from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, OtherEvent, TermsTightened, VersionPublished
-from sealmarket.chain.model import Windows
 from sealmarket.chain.proof import ProofRefused, mapping_slot, proven_slot
 from sealmarket.cli.main import main
-from sealmarket.client import JobRecord, SealedAsset, read_job
+from sealmarket.client import JobRecord, Offer, SealedAsset, read_job
 from sealmarket.client.accounts import create_account
 from sealmarket.client.errors import JobEndedOtherwise
+from sealmarket.protocol.book import Windows
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
@@ -241,7 +241,9 @@ def test_after_all_orders_in_a_token_are_cancelled_only_new_ones_count(market: M
     handle = market.request(sealed)
     with pytest.raises(Reverted, match="of generation 0, only 1 counts"):
         market.match(handle)
-    order = market.provider.offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(500), penalty=Wei(700), volume=100)
+    order = market.provider.offer(
+        Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(500), penalty=Wei(700), volume=100)
+    )
     job = read_job(market.chain, market.match(handle), market.chain.head())
     assert job.matched.compute_order == order.struct_hash()
     assert market.chain.at(job.at).order_used(market.provider.address, order.struct_hash()) == 1

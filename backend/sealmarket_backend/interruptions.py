@@ -1,0 +1,79 @@
+"""What interrupts accepted jobs, as events tell it: promises never to release, and shares that are missing.
+
+A job that goes well has no row here. Places of nodes are kept as bits, as the chain has them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from sealmarket.chain.events import JobStopped, OtherEvent, ReleasePosted, SharesReportedMissing
+from sealmarket.chain.model import places
+from sealmarket.protocol.wire import InterruptionView
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Bytes32
+
+InterruptingEvent = JobStopped | SharesReportedMissing | ReleasePosted
+
+
+@dataclass(frozen=True, slots=True)
+class Unspent:
+    """A provider's money that may wait for its return: what was set aside for nodes, of which ``posted`` are paid."""
+
+    job_id: Bytes32
+    request_hash: Bytes32
+    posted: tuple[int, ...]
+
+
+def apply(connection: sqlite3.Connection, event: InterruptingEvent) -> None:
+    """Record one event of a known job."""
+    connection.execute(
+        "INSERT OR IGNORE INTO interruptions (job_id, request_hash) SELECT job_id, request_hash FROM jobs"
+        " WHERE job_id = ?",
+        (event.job_id,),
+    )
+    match event:
+        case JobStopped():
+            connection.execute("UPDATE interruptions SET stopped = 1 WHERE job_id = ?", (event.job_id,))
+        case SharesReportedMissing():
+            connection.execute(
+                "UPDATE interruptions SET excluded = ?, shares_deadline = ?, settle_deadline = ? WHERE job_id = ?",
+                (_bits(event.excluded), event.shares_deadline, event.settle_deadline, event.job_id),
+            )
+        case ReleasePosted():
+            connection.execute(
+                "UPDATE interruptions SET posted = posted | ? WHERE job_id = ?", (1 << event.index, event.job_id)
+            )
+
+
+def apply_return(connection: sqlite3.Connection, event: OtherEvent) -> None:
+    """Record that a provider has back what its nodes did not take."""
+    connection.execute("UPDATE interruptions SET returned = 1 WHERE request_hash = ?", (event.fields["request_hash"],))
+
+
+def view(database: Database, job_id: Bytes32) -> InterruptionView | None:
+    """What interrupted a job; None for nearly every one."""
+    row = database.row("SELECT * FROM interruptions WHERE job_id = ?", job_id)
+    if row is None:
+        return None
+    return InterruptionView(
+        stopped=bool(row["stopped"]),
+        excluded=tuple(places(row["excluded"])),
+        posted=tuple(places(row["posted"])),
+        shares_deadline=row["shares_deadline"],
+        settle_deadline=row["settle_deadline"],
+    )
+
+
+def unspent(database: Database, now: int) -> list[Unspent]:
+    """Jobs whose window for releases is over, and of which nothing was returned yet, oldest first."""
+    rows = database.rows(
+        "SELECT * FROM interruptions WHERE shares_deadline > 0 AND shares_deadline < ? AND returned = 0 ORDER BY rowid",
+        now,
+    )
+    return [Unspent(Bytes32(row["job_id"]), Bytes32(row["request_hash"]), tuple(places(row["posted"]))) for row in rows]
+
+
+def _bits(members: tuple[int, ...]) -> int:
+    return sum(1 << member for member in members)

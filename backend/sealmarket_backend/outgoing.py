@@ -1,0 +1,94 @@
+"""What one turn of the keeper sends: all in a few batches, in which no entry can spoil another.
+
+Each call is simulated when it is added. A batch gives every entry the same gas: what the simulation of its most
+expensive entry took, with a margin. What takes more than a ceiling goes as a transaction of its own, so that one
+account's wallet contract does not make the batches of all others expensive.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sealmarket.chain import Mined
+from sealmarket.chain.calls import Call
+from sealmarket.chain.contracts import BATCH_GAS, MarketContract
+from sealmarket.chain.events import OtherEvent
+from sealmarket.chain.reverts import decode_revert
+from sealmarket_enclave.protocol.errors import SealmarketError
+
+log = logging.getLogger(__name__)
+MARGIN_PERCENT = 25
+"""On what a simulation took: the state may be another one when the entry runs."""
+MOST_GAS_EACH = BATCH_GAS
+MOST_GAS = 8_000_000
+"""Of one batch: well below what a block of any chain takes."""
+
+
+class Sends(Protocol):
+    """What is needed of the sender."""
+
+    def gas_of(self, call: Call) -> int:
+        """Gas that a call takes now. Raises :class:`Reverted`."""
+
+    def send(self, call: Call) -> Mined:
+        """Send one call and wait until it is in a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    what: str
+    call: Call
+    gas: int
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """The calls of one turn."""
+
+    sender: Sends
+    market: MarketContract
+    entries: list[_Entry] = field(default_factory=list)
+
+    def add(self, what: str, call: Call) -> None:
+        """Take a call along. Raises :class:`Reverted` for one that the contract would refuse now."""
+        gas = self.sender.gas_of(call)
+        self.entries.append(_Entry(what, call, gas + gas * MARGIN_PERCENT // 100))
+
+    def send(self) -> None:
+        """Send all of them. What fails is in the log, and tried again at a later turn."""
+        entries, self.entries = self.entries, []
+        alone = [entry for entry in entries if entry.gas > MOST_GAS_EACH]
+        together = [entry for entry in entries if entry.gas <= MOST_GAS_EACH]
+        for group in [*([one] for one in alone), *_batches(together)]:
+            try:
+                self._send(group)
+            except SealmarketError as error:
+                log.warning("%s: %s", ", ".join(entry.what for entry in group), error)
+
+    def _send(self, group: Sequence[_Entry]) -> None:
+        if len(group) == 1:
+            self.sender.send(group[0].call)
+            return
+        gas_each = max(entry.gas for entry in group)
+        mined = self.sender.send(self.market.batch([entry.call for entry in group], gas_each))
+        for event in mined.events:
+            if isinstance(event, OtherEvent) and event.name == "BatchEntryFailed":
+                entry = group[int(str(event.fields["index"]))]
+                reason = event.fields["reason"]
+                said = decode_revert(reason) if isinstance(reason, bytes) else reason
+                log.info("%s: the contract says no for now: %s", entry.what, said)
+
+
+def _batches(entries: Sequence[_Entry]) -> Iterator[list[_Entry]]:
+    """Groups of which none may use more than one batch has, in their order."""
+    group: list[_Entry] = []
+    for entry in entries:
+        if group and max(one.gas for one in [*group, entry]) * (len(group) + 1) > MOST_GAS:
+            yield group
+            group = []
+        group.append(entry)
+    if group:
+        yield group

@@ -1,0 +1,70 @@
+"""The times that orders, requests and terms have unless somebody names others: all follow from the address book.
+
+A market's shortest windows are what its finality makes possible. A request by default gives every party ten minutes
+more for its step, so that a provider with a queue or a node that restarts does not lose the job. All times are in
+seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sealmarket.protocol.book import Timing, Windows
+from sealmarket.protocol.timing import DAY, LONGEST_WINDOW, least_settle_window, longest_hold, longest_use
+from sealmarket_enclave.workload.manifest import Manifest
+
+ROOM_SECONDS = 600
+"""What each step gets beyond the market's shortest window for it."""
+IMPORT_SECONDS, OPEN_SECONDS, VALIDATE_SECONDS = 60, 60, 60
+"""For loading a workload's modules, for opening inputs however small, and for the owners' validators."""
+BYTES_PER_SECOND = 64 << 20
+"""At which inputs are read and opened: a fraction of what one core does."""
+_HOLD_FACTOR = 2
+"""Orders and terms let a job hold things twice as long as a request does by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Seconds of the enclave's three stages: the workload, reading the inputs, the owners' validators."""
+
+    run: int
+    read: int
+    validate: int
+
+
+PROVIDER_STAGES = Stages(run=4 * 3600, read=3600, validate=600)
+"""The most that a provider allows unless it says otherwise."""
+OWNER_STAGES = Stages(run=DAY, read=3 * 3600, validate=600)
+"""For which an owner's terms leave time unless they say otherwise."""
+
+
+def stages_of(manifest: Manifest, decoded_bytes: int) -> Stages:
+    """What a workload takes by its own manifest, with so many bytes of input."""
+    read = OPEN_SECONDS + -(-decoded_bytes // BYTES_PER_SECOND)
+    return Stages(run=manifest.limits.wall_seconds + IMPORT_SECONDS, read=read, validate=VALIDATE_SECONDS)
+
+
+def request_windows(timing: Timing, stages: Stages) -> Windows:
+    """The windows of a request for these stages."""
+    shortest = timing.windows
+    settle = least_settle_window(timing, stages.run, stages.read, stages.validate)
+    return Windows(
+        quote=_bounded(shortest.quote + ROOM_SECONDS),
+        decide=_bounded(shortest.decide + ROOM_SECONDS),
+        settle=_bounded(settle + ROOM_SECONDS),
+        challenge=shortest.challenge,
+    )
+
+
+def order_hold(timing: Timing, stages: Stages) -> int:
+    """``maxHold`` of a compute order: how long one job may hold the provider's stake."""
+    return _HOLD_FACTOR * longest_hold(request_windows(timing, stages))
+
+
+def terms_hold(timing: Timing) -> int:
+    """``maxHold`` of an owner's terms: how long one job may hold a use before it ends or settles."""
+    return _HOLD_FACTOR * longest_use(request_windows(timing, OWNER_STAGES))
+
+
+def _bounded(window: int) -> int:
+    return min(window, LONGEST_WINDOW)

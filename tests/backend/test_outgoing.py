@@ -1,0 +1,93 @@
+"""The keeper's calls go in batches; an entry that fails concerns itself alone."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from sealmarket.chain.calls import Call
+from sealmarket.chain.contracts import MarketContract
+from sealmarket.chain.errors import ChainUnavailable
+from sealmarket.chain.events import OtherEvent
+from sealmarket_backend.outgoing import MOST_GAS, MOST_GAS_EACH, Outgoing
+from sealmarket_enclave.protocol.codec import Bytes32
+from tests.backend.orders import BOOK
+
+MARKET = MarketContract(BOOK.market, BOOK.chain_id)
+NOT_ENOUGH_GAS = bytes.fromhex("dd629f86")
+
+
+class Receipt:
+    def __init__(self, events: list[object]) -> None:
+        self.events = events
+
+
+class Sender:
+    """Remembers what was sent: function, number of entries, gas of each."""
+
+    def __init__(self, *gas: int) -> None:
+        self.gas = list(gas)
+        self.sent: list[tuple[str, int, int]] = []
+        self.failing: list[int] = []
+        self.down = False
+
+    def gas_of(self, _call: Call) -> int:
+        return self.gas.pop(0)
+
+    def send(self, call: Call) -> Any:
+        if self.down:
+            raise ChainUnavailable("http://node", "it is down")
+        arguments: Any = call.arguments
+        batch = call.function == "batch"
+        self.sent.append((call.function, *((len(arguments[0]), arguments[1]) if batch else (1, 0))))
+        at: Any = None
+        fields = [{"index": place, "reason": NOT_ENOUGH_GAS} for place in self.failing]
+        return Receipt([OtherEvent(at, "Market", "BatchEntryFailed", dict(one)) for one in fields])
+
+
+def sent(sender: Sender) -> list[tuple[str, int, int]]:
+    outgoing = Outgoing(sender, MARKET)
+    for place in range(len(sender.gas)):
+        outgoing.add(f"entry {place}", MARKET.return_unspent(Bytes32(bytes([place]) * 32)))
+    outgoing.send()
+    return sender.sent
+
+
+def test_one_call_is_sent_as_it_is() -> None:
+    assert sent(Sender(100_000)) == [("returnUnspent", 1, 0)]
+
+
+def test_each_entry_gets_what_the_most_expensive_one_took_and_a_quarter_more() -> None:
+    assert sent(Sender(100_000, 200_000, 150_000)) == [("batch", 3, 250_000)]
+
+
+def test_what_takes_more_than_the_ceiling_goes_alone() -> None:
+    assert sent(Sender(100_000, MOST_GAS_EACH, 120_000)) == [("returnUnspent", 1, 0), ("batch", 2, 150_000)]
+
+
+def test_no_batch_takes_more_than_a_part_of_a_block() -> None:
+    found = sent(Sender(*[400_000] * 40))
+    assert [entries for _, entries, _ in found] == [16, 16, 8]
+    assert all(entries * each <= MOST_GAS for _, entries, each in found)
+
+
+def test_a_batch_brings_the_gas_of_all_its_entries_along() -> None:
+    calls = [MARKET.return_unspent(Bytes32(bytes([place]) * 32)) for place in range(3)]
+    assert MARKET.batch(calls, 100_000).least_gas > 3 * 100_000
+
+
+def test_an_entry_that_failed_is_named_with_the_contracts_reason(caplog: pytest.LogCaptureFixture) -> None:
+    sender = Sender(100_000, 100_000)
+    sender.failing = [1]
+    with caplog.at_level(logging.INFO):
+        sent(sender)
+    assert "entry 1: the contract says no for now: not enough gas was left" in caplog.text
+
+
+def test_a_transaction_that_is_not_sent_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    sender = Sender(100_000, MOST_GAS_EACH)
+    sender.down = True
+    assert sent(sender) == []
+    assert len(caplog.records) == 2
