@@ -1,4 +1,4 @@
-"""``sealmarket oracle init | run | status``. Heavy imports wait until a command needs them."""
+"""``sealmarket oracle init | run | status | post``. Heavy imports wait until a command needs them."""
 
 from __future__ import annotations
 
@@ -69,3 +69,28 @@ def status(
         raise typer.Exit(1) from error
     finally:
         client.close()
+
+
+@app.command()
+def post(
+    book: Annotated[Path, typer.Option(help="The market's address book.")],
+    rpc: Annotated[str, typer.Option(help="A node of the chain.")],
+    key: Annotated[Path, typer.Option(help="The key of the account that pays for gas: hex, mode 0600.")],
+    job: Annotated[str | None, typer.Option(help="Post for this job and end; without it, follow the chain.")] = None,
+    development_chain: Annotated[bool, typer.Option(help="This machine started the chain.")] = False,
+) -> None:
+    """Post nodes' releases for jobs whose shares were reported missing. Each pays its node one fee.
+
+    Nodes have no account on chain: their operators run this beside them, and so may anyone.
+
+    Example: sealmarket oracle post --book book.json --rpc http://127.0.0.1:8545 --key poster.key
+    """
+    from sealmarket.protocol.book import AddressBook
+    from sealmarket_enclave.protocol.codec import decode
+    from sealmarket_oracle import posting
+
+    found = decode(AddressBook, book.read_bytes())
+    if job is None:
+        posting.follow(found, rpc, key, development=development_chain)
+    else:
+        typer.echo(f"posted {posting.post(found, rpc, key, job, development=development_chain)} releases")

@@ -18,7 +18,7 @@ from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec, evidence_hash, only_result_key
+from sealmarket_enclave.protocol.job import JobSpec, evidence_hash, key_names
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket_enclave.sealed.errors import NotOpened
@@ -96,20 +96,23 @@ class DocumentCache:
             ServiceError: as :meth:`fetch`.
         """
         has, request, parameters = self._store.has, spec.request_hash, spec.parameters_digest
-        result_key = self._result_key(spec)
-        present = {spec.result_keys_hash} if result_key is not None else set()
+        result_keys = self._result_keys(spec)
+        present = {spec.result_keys_hash} if result_keys else set()
         roots = {asset.seal.content_root for asset in assets}
         present |= {root for root in roots if self._seen(root, lambda root: has("containers", root))}
         if self._seen(spec.workload_digest, lambda digest: has("workloads", digest)):
             present.add(spec.workload_digest)
         if self._seen(request, lambda request: bool(_unless_too_long(request, lambda _: self._posted(spec)))):
             present.add(parameters)
-        return replace(documents, present=frozenset(present), result_key=result_key)
+        named = spec.capability_hash
+        capability = self._document(named) if named != ZERO_HASH else None
+        return replace(documents, present=frozenset(present), result_keys=result_keys, capability=capability)
 
-    def _result_key(self, spec: JobSpec) -> bytes | None:
+    def _result_keys(self, spec: JobSpec) -> tuple[bytes, ...]:
+        """The job's result keys, in order; none unless the store has the list and all of them."""
         names = self._document(spec.result_keys_hash)
-        named = only_result_key(names) if names is not None else None
-        return self._document(named) if named is not None else None
+        found = [self._document(name) for name in key_names(names)] if names is not None else []
+        return tuple(key for key in found if key is not None) if None not in found else ()
 
     def _posted(self, spec: JobSpec) -> bool:
         return self._store.has_parameters(spec.request_hash, spec.parameters_digest)

@@ -17,7 +17,6 @@ from sealmarket.chain.events import (
     JobMatched,
     JobQuoted,
     JobSettled,
-    JobStopped,
     UnreadableLog,
     VersionPublished,
 )
@@ -69,7 +68,7 @@ class JournalReader:
                 self._keep_quote(event, block)
             case JobDecided():
                 self._journal.add_quorum(event.job_id, event.core)
-            case JobStopped() | JobSettled() | JobFailed() | JobEnded():
+            case JobSettled() | JobFailed() | JobEnded():
                 self._journal.end_job(event.job_id)
             case UnreadableLog():
                 self._keep_unreadable(event)

@@ -6,6 +6,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import coincurve
 
@@ -14,6 +15,9 @@ from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import KeyFileRefused
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 SIGNER_FILE = "signer.key"
 HPKE_FILE = "hpke.key"
@@ -79,6 +83,19 @@ def load(signer_file: Path, hpke_file: Path) -> NodeKeys:
         return NodeKeys(signer, PrivateKey(_read(hpke_file)))
     except InvalidHpkeKey:
         raise KeyFileRefused(f"{hpke_file} is not an HPKE key", remedy="restore it from its backup") from None
+
+
+def account(path: Path) -> LocalAccount:
+    """An account that sends transactions, from a file like a node's keys. Raises :class:`KeyFileRefused`."""
+    from eth_account import Account
+    from eth_account.signers.local import LocalAccount
+
+    try:
+        found = Account.from_key(_read(path))
+    except ValueError:
+        raise KeyFileRefused(f"{path} holds no account's key", remedy="put 32 bytes of hex into it") from None
+    assert isinstance(found, LocalAccount)
+    return found
 
 
 def _write(path: Path, secret: bytes) -> None:

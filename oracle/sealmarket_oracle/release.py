@@ -4,9 +4,9 @@ Rules (docs/spec/oracle.md, "Release and stop"):
 
 1. This node accepted, and its journal says so: same evidence, same enclave keys, same terms.
 2. A quorum's acceptance with exactly this core is at a final block, and the job is still accepted at the head.
-3. Nothing at the head of the chain speaks against it: no owner revoked, tightened or let expire, the first half of
-   the settle window has not passed (the second is the enclave's), the committee stands.
-4. If the owners' terms do speak against it, or the half has passed while the job can still be settled, the node
+3. Nothing at the head of the chain speaks against it: the terms of every owner still stand, enough of the settle
+   window is left (:func:`reserve_of`), the committee stands.
+4. If the owners' terms do speak against it, or too little is left while the job can still be settled, the node
    promises instead that it has not released and never will (:class:`sealmarket.protocol.decisions.Stop`). Either
    promise excludes the other for good; the journal holds that.
 
@@ -31,12 +31,11 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_hash
 from sealmarket_enclave.protocol.signing import personal_digest
-from sealmarket_enclave.protocol.windows import after_release, last_release
 from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import share_index
 from sealmarket_oracle.errors import ShareMisdealt
-from sealmarket_oracle.gate.chain_rules import note, terms_against
+from sealmarket_oracle.gate.chain_rules import grade_against, note, terms_against
 from sealmarket_oracle.gate.document_rules import load_share_set, open_own_share
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, Defer, JobDocuments, MarketRef
 from sealmarket_oracle.keys import NodeKeys
@@ -63,13 +62,32 @@ class AtHead:
     states: tuple[AssetState, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class MarketTiming:
+    """What the market allows, in seconds, for a block to become final and for moving inputs and results."""
+
+    finality: int
+    transfer_allowance: int
+
+
+def reserve_of(spec: JobSpec, timing: MarketTiming) -> int:
+    """Seconds of a settle window in which no share is released: they are the enclave's and its settlement's.
+
+    The enclave's stages, the transfer of inputs and result, and the settlement's finality. The market makes no job
+    whose settle window is less than that and three times the finality.
+    """
+    return spec.stage_seconds + timing.transfer_allowance + timing.finality
+
+
 def core_of(decision: Decision) -> Decision:
     """What honest nodes share of a decision: all but the detail."""
     fields = {name: getattr(decision, name) for name in decision.__struct_fields__}
     return Decision(**{**fields, "detail": ZERO_HASH})
 
 
-def judge(spec: JobSpec, own: Decision | None, quorum: Decision, final: JobSlot, head: AtHead) -> Allow | Defer | Stop:
+def judge(
+    spec: JobSpec, own: Decision | None, quorum: Decision, final: JobSlot, head: AtHead, timing: MarketTiming
+) -> Allow | Defer | Stop:
     """Rules 1 to 4. ``quorum`` is the core that a quorum signed, from an event at a final block.
 
     A stop is due whether or not this node accepted, since it has not released.
@@ -79,12 +97,12 @@ def judge(spec: JobSpec, own: Decision | None, quorum: Decision, final: JobSlot,
         return Defer(f"the job is {status.name.lower()}", lasting=status > Status.ACCEPTED)
     if quorum.outcome is not Outcome.ACCEPTED:
         return Defer(f"the quorum decided {quorum.outcome.name.lower()}")
-    findings = tuple(against_release(spec, head))
+    findings = tuple(against_release(spec, head, quorum.grade))
     if findings:
         return Stop(findings)
     if head.block.timestamp > head.slot.deadline:
         return Defer(f"the time to settle passed at {head.slot.deadline}", lasting=True)
-    latest = last_release(head.slot.deadline, spec.settle_window)
+    latest = head.slot.deadline - reserve_of(spec, timing)
     if head.block.timestamp > latest:
         expected, found = f"a release until {latest}", f"the newest block is of {head.block.timestamp}"
         return Stop((note(JobReason.TIME_TO_RELEASE_PASSED, "settle window", expected, found),))
@@ -95,19 +113,20 @@ def judge(spec: JobSpec, own: Decision | None, quorum: Decision, final: JobSlot,
     return Allow()
 
 
-def time_to_release(spec: JobSpec, final: Block, head: Block) -> Defer | None:
-    """Why a job is not accepted yet: blocks become final so late that a release would come after the window's half."""
-    late, first_half = head.timestamp - final.timestamp, spec.settle_window - after_release(spec.settle_window)
-    if late < first_half:
+def time_to_release(spec: JobSpec, final: Block, head: Block, timing: MarketTiming) -> Defer | None:
+    """Why a job is not accepted yet: blocks become final so late that its release would come too late."""
+    late, available = head.timestamp - final.timestamp, spec.settle_window - reserve_of(spec, timing)
+    if late < available:
         return None
-    window = f"half of a settle window of {spec.settle_window} s"
-    return Defer(f"the newest block is {late} s ahead of the final one, and {window} leaves no time for a release")
+    window = f"a settle window of {spec.settle_window} s has {available} s for a release"
+    return Defer(f"the newest block is {late} s ahead of the final one, and {window}")
 
 
-def against_release(spec: JobSpec, head: AtHead) -> Iterable[FindingNote]:
-    """Findings against a release in the terms at the head, for every asset."""
+def against_release(spec: JobSpec, head: AtHead, grade: int) -> Iterable[FindingNote]:
+    """Findings against a release in the terms at the head, for every asset. ``grade`` is that of the evidence."""
     for use, state in zip(spec.assets, head.states, strict=True):
         yield from terms_against(use, state, head.block.timestamp)
+        yield from grade_against(use, state, grade)
 
 
 def stop_of(case: AppraisalInput, findings: tuple[FindingNote, ...]) -> decisions.Stop:

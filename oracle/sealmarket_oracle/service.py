@@ -47,7 +47,16 @@ from sealmarket_oracle.gate.inputs import (
 )
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
 from sealmarket_oracle.keys import NodeKeys
-from sealmarket_oracle.release import Allow, AtHead, Stop, judge, seal_release, stop_of, time_to_release
+from sealmarket_oracle.release import (
+    Allow,
+    AtHead,
+    MarketTiming,
+    Stop,
+    judge,
+    seal_release,
+    stop_of,
+    time_to_release,
+)
 
 _log = logging.getLogger("sealmarket.oracle")
 _FIRST_PAUSE, _LONGEST_PAUSE, _LASTING_PAUSE = 0.1, 1.0, 30.0
@@ -103,6 +112,7 @@ class Node:
         self._clock, self._monotonic = clock, monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0
+        self._known_timing: MarketTiming | None = None
         self._unkept: deque[bytes] = deque(maxlen=_UNKEPT)
 
     # --- the loop ---------------------------------------------------------------------------------------------
@@ -135,6 +145,13 @@ class Node:
             raise NodeDistrusted("newest block", f"{newest} or later", head.number)
         self._newest_head = head.number
         return head
+
+    def _timing(self, final: Block) -> MarketTiming:
+        """The market's constants, read once at a final block."""
+        if self._known_timing is None:
+            view = self._chain.at(final)
+            self._known_timing = MarketTiming(view.finality(), view.transfer_allowance())
+        return self._known_timing
 
     def _due(self, record: JobRecord) -> bool:
         pause = self._pauses.get(record.job_id)
@@ -205,7 +222,7 @@ class Node:
             return decided
         if decided.decision.outcome is Outcome.ACCEPTED and case.slot.status is Status.QUOTED:
             head = self._head(case.at)
-            if (wait := time_to_release(case.spec, case.at, head)) is not None:
+            if (wait := time_to_release(case.spec, case.at, head, self._timing(case.at))) is not None:
                 return wait
         enclave_key = package.enclave_key if isinstance(package, EvidencePackage) else b""
         self._journal.decide(decided, enclave_key)
@@ -276,7 +293,8 @@ class Node:
         view = self._chain.at(head)
         states = tuple(view.asset(use.asset_id, use.version) for use in record.spec.assets)
         at_head = AtHead(block=head, slot=view.job(record.spec.request_hash), states=states)
-        verdict = judge(record.spec, own.decision if own else None, quorum, case.slot, at_head)
+        decision = own.decision if own else None
+        verdict = judge(record.spec, decision, quorum, case.slot, at_head, self._timing(case.at))
         match verdict:
             case Allow():
                 if own is None:

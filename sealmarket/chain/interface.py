@@ -33,6 +33,12 @@ class ViewReader(Protocol):
     def interruption(self, request_hash: Bytes32) -> Interruption:
         """Where the course of a job was interrupted after acceptance; nothing is set where it was not."""
 
+    def finality(self) -> int:
+        """Seconds that the market allows for a block to become final. Never changes."""
+
+    def transfer_allowance(self) -> int:
+        """Seconds that the market allows for moving inputs and results. Never changes."""
+
     def account(self, token: Address, holder: Address) -> Account:
         """A holder's balances in the market's ledger."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sealmarket.chain.comparison import genuine
-from sealmarket.chain.contracts import MarketContract
+from sealmarket.chain.contracts import MarketContract, compact
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
 from sealmarket.chain.events import (
     AssetRevoked,
@@ -57,6 +57,8 @@ from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 BLOCK_SECONDS = 1
+FINALITY_SECONDS = 30
+TRANSFER_SECONDS = 60
 GENESIS_TIMESTAMP = 1_700_000_000
 _FEE_FACTOR = 3
 _NO_COMMITTEE: tuple[Bytes32, frozenset[int]] = (ZERO_HASH, frozenset())
@@ -117,6 +119,14 @@ class MemoryView:
         """As :meth:`sealmarket.chain.view.View.interruption`."""
         self._chain.require(self._block)
         return self._state.interruptions.get(request_hash, NOT_INTERRUPTED)
+
+    def finality(self) -> int:
+        """As :meth:`sealmarket.chain.view.View.finality`."""
+        return FINALITY_SECONDS
+
+    def transfer_allowance(self) -> int:
+        """As :meth:`sealmarket.chain.view.View.transfer_allowance`."""
+        return TRANSFER_SECONDS
 
     def account(self, token: Address, holder: Address) -> Account:
         """As :meth:`sealmarket.chain.view.View.account`."""
@@ -381,7 +391,7 @@ class MemoryChain:
 
     def post_release(self, release: Release) -> EventRef:
         """A node's release comes on chain."""
-        r, vs = Bytes32(release.signature[:32]), Bytes32(release.signature[32:64])
+        r, vs = compact(release.signature)
         sealed = tuple(share.sealed for share in release.shares)
 
         def change(state: _State, at: EventRef) -> list[ChainEvent]:

@@ -6,6 +6,8 @@ MAXIMUM_POLICY = 1 << 20
 """Bytes of a policy document: 1,024 measurements of a TDX image fit."""
 MAXIMUM_POLICY_VALUES = 32_768
 """Values of a policy document, counted by its commas: 1,024 measurements have 12,000."""
+MAXIMUM_CAPABILITY = 256 << 10
+"""Bytes of a capability document: 64 measurements and 64 environments fit."""
 MAXIMUM_SHARE_SET = 128 << 10
 """Bytes of a share set: 255 members take 80 KiB."""
 MAXIMUM_PARAMETERS = 256 << 10

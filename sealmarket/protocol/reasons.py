@@ -50,8 +50,8 @@ class JobReason(Enum):
     PAIR_NOT_ON_CHAIN = (
         "pair_not_on_chain",
         224,
-        Outcome.TERMS_REFUSED,
-        "the owner took this enclave or workload off the list on chain; ask the owner",
+        Outcome.REQUEST_REFUSED,
+        "request a provider and a workload that the owner's list on chain names",
     )
     ASSET_REVOKED = (
         "asset_revoked",
@@ -63,7 +63,7 @@ class JobReason(Enum):
         "terms_tightened",
         226,
         Outcome.TERMS_REFUSED,
-        "the owner tightened the terms after the match; request again under the new ones",
+        "the owner replaced a root, a purpose or the grade after the match; request again under the new terms",
     )
     ASSET_EXPIRED = (
         "asset_expired",
@@ -144,7 +144,55 @@ class JobReason(Enum):
         "time_to_release_passed",
         242,
         Outcome.REQUEST_REFUSED,
-        "request again, with a settle window of more than twice what the chain takes to make a block final",
+        "request again, with a settle window that leaves time for the chain to make acceptance and release final",
+    )
+    CAPABILITY_MISSING = (
+        "capability_missing",
+        243,
+        Outcome.PLATFORM_REFUSED,
+        "the provider must put the capability document that its order names into the store",
+    )
+    CAPABILITY_INVALID = (
+        "capability_invalid",
+        244,
+        Outcome.PLATFORM_REFUSED,
+        "the provider must name a capability document that follows the schema in its order",
+    )
+    CAPABILITY_BROKEN = (
+        "capability_broken",
+        245,
+        Outcome.PLATFORM_REFUSED,
+        "the provider must run what its capability document promises, or promise what it runs",
+    )
+    OWNER_RULES_UNMET = (
+        "owner_rules_unmet",
+        246,
+        Outcome.REQUEST_REFUSED,
+        "request providers whose capability documents promise what every owner's evidence rules ask for",
+    )
+    BEYOND_CAPABILITY = (
+        "beyond_capability",
+        247,
+        Outcome.REQUEST_REFUSED,
+        "request providers whose capability documents promise what the workload needs",
+    )
+    RUN_SECONDS_TOO_FEW = (
+        "run_seconds_too_few",
+        248,
+        Outcome.REQUEST_REFUSED,
+        "request at least the run seconds that the workload declares as wall_seconds",
+    )
+    COLLATERAL_NEWER = (
+        "collateral_newer",
+        249,
+        Outcome.TERMS_REFUSED,
+        "the vendor rated the platform anew after the match; request again",
+    )
+    OWNER_KEY_MISSING = (
+        "owner_key_missing",
+        250,
+        Outcome.REQUEST_REFUSED,
+        "name the result keys that every owner's policy asks for among the request's result keys",
     )
 
 

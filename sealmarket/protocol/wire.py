@@ -35,6 +35,9 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     ``missing`` names what the host could not get, or found false, before it quoted: containers, policies and share sets
     by their roots, workload, parameters and result key by their digests. Nodes never accept a job with an entry here,
     so a provider can quote whatever a request names, and is never held to what it was not given.
+
+    ``manifest`` is what the workload's digest hashes (``DigestManifest``, canonical), empty where the host does not
+    have the workload: nodes read the workload's limits in it, and nothing else of a workload.
     """
 
     version: Literal["sealmarket/evidence-package/1"] = "sealmarket/evidence-package/1"
@@ -47,6 +50,7 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     block_number: int
     block_hash: Bytes32
     missing: Annotated[tuple[Bytes32, ...], Meta(max_length=256)] = ()
+    manifest: HexBytes = field(default_factory=HexBytes)
 
 
 class EvidenceEnvelope(Shape, frozen=True, kw_only=True):

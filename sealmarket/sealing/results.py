@@ -1,4 +1,4 @@
-"""Open a job's sealed result as its consumer (docs/spec/container.md, "Result")."""
+"""Open a job's sealed result with one of its result keys (docs/spec/container.md, "Result")."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.sealed.container import ContainerReader
+from sealmarket_enclave.sealed.contexts import ResultInfo
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.outputs import decode_outputs
@@ -32,8 +33,18 @@ def open_result(
     if envelope.job_id != job_id:
         raise NotOpened(f"job {envelope.job_id}")
     info = result_info(chain_id, market, job_id, envelope.content_root, private.public)
-    key = private.open(envelope.sealed_key, info)
+    key = _opened(envelope, private, info)
     reader = ContainerReader(io.BytesIO(container), envelope.content_root)
     reader.require_asset(job_id, 0)
     reader.verify()
     return decode_outputs(b"".join(reader.open_chunks(key)))
+
+
+def _opened(envelope: ResultEnvelope, private: PrivateKey, info: ResultInfo) -> bytes:
+    *others, last = envelope.sealed_keys
+    for sealed in others:
+        try:
+            return private.open(sealed, info)
+        except NotOpened:
+            continue  # it is sealed to another result key
+    return private.open(last, info)

@@ -25,8 +25,8 @@ from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Channel, Evidence, FromEnclave, Load
 from sealmarket_worker.agent import Agent
+from sealmarket_worker.context import HostContext
 from sealmarket_worker.image import base_interpreter
-from sealmarket_worker.jobrun import HostContext
 from sealmarket_worker.journal import JobEntry, JobState, Journal
 from sealmarket_worker.limits import OperatorLimits
 from sealmarket_worker.materials import MaterialStore

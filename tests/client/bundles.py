@@ -179,7 +179,7 @@ class Case:
         """The sealed result."""
         sealed, _ = seal_result(
             {"a.json": b"1"},
-            self.result_key.public,
+            [self.result_key.public],
             chain_id=CHAIN_ID,
             market=MARKET,
             job_id=self.job_id,

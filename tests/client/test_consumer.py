@@ -114,7 +114,7 @@ class Stage:
     def settled(self, job_id: JobId, key: PrivateKey = KEY, told: bytes | None = None) -> None:
         book = self.chain.book
         envelope, container = seal_result(
-            {"a.json": b"1"}, key.public, chain_id=book.chain_id, market=book.market, job_id=job_id, bucket=4096
+            {"a.json": b"1"}, [key.public], chain_id=book.chain_id, market=book.market, job_id=job_id, bucket=4096
         )
         store = self.backend.store()
         name = store.put_document(envelope.canonical())

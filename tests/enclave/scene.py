@@ -11,6 +11,7 @@ import secrets
 import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import coincurve
 import msgspec
@@ -135,6 +136,8 @@ class Scene:
     )
     consumer_key: PrivateKey = field(default_factory=PrivateKey.generate)
     tee: Tee = Tee.TDX
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Fields of the specification that a test is about."""
 
     def __post_init__(self) -> None:
         self.bundle = self.folder / "bundle"
@@ -146,17 +149,17 @@ class Scene:
 
     @property
     def spec(self) -> JobSpec:
-        return samples.job(
-            *(asset.use for asset in self.assets),
-            provider=address_of(PROVIDER_KEY.public_key),
-            workload_digest=self.workload_digest,
-            parameters_digest=parameters_digest(self.parameters.salt, canonical_json(self.parameters.values)),
-            result_keys_hash=result_keys_hash([self.consumer_key.public.raw]),
-            tee=self.tee,
-            compute_price=Wei(10),
-            penalty=Wei(1),
-            max_units=5,
-        )
+        fields: dict[str, Any] = {
+            "provider": address_of(PROVIDER_KEY.public_key),
+            "workload_digest": self.workload_digest,
+            "parameters_digest": parameters_digest(self.parameters.salt, canonical_json(self.parameters.values)),
+            "result_keys_hash": result_keys_hash([self.consumer_key.public.raw]),
+            "tee": self.tee,
+            "compute_price": Wei(10),
+            "penalty": Wei(1),
+            "max_units": 5,
+        }
+        return samples.job(*(asset.use for asset in self.assets), **(fields | self.changes))
 
     def use_twice(self) -> None:
         """The first asset in both places: a job may do that, and pays for it twice."""
@@ -179,6 +182,7 @@ class Scene:
         policy_asset: AssetId | None = None,
         policy_epoch: int = 1,
         threshold: int = 2,
+        policy_keys: tuple[Bytes32, ...] = (),
         mangle: object = None,
     ) -> SealedAsset:
         asset_id = AssetId(Bytes32(hashlib.sha256(b"asset %d" % place).digest()))
@@ -194,6 +198,7 @@ class Scene:
             output=rules or self.rules,
             dealing=CommitteeRef(epoch=policy_epoch, threshold=threshold, members=len(self.nodes)),
             data_card=ZERO_HASH,
+            result_keys=policy_keys,
         )
         committee = [(node.signer, node.hpke.public) for node in self.nodes]
         dealing = Dealing(

@@ -233,7 +233,7 @@ class Market:
         job_id, store = self.job_id(spec), self.backend.store()
         result, container = seal_result(
             {"count.json": b"1"},
-            self.result_key.public,
+            [self.result_key.public],
             chain_id=self.book.chain_id,
             market=self.book.market,
             job_id=job_id,

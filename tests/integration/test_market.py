@@ -212,7 +212,7 @@ def test_a_job_settles_and_everybody_is_paid(market: Market, sealed: SealedAsset
     book = market.book
     envelope, container = seal_result(
         {"count.json": b"1"},
-        market.result_key.public,
+        [market.result_key.public],
         chain_id=book.chain_id,
         market=book.market,
         job_id=job_id,

@@ -18,11 +18,12 @@ from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket.protocol.transitions import Status
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, MicroEpsilon
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, MicroEpsilon, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data, terms_digest
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef
+from sealmarket_oracle.release import core_of
 from tests.oracle.world import (
     CONSUMER,
     LAUNCH,
@@ -73,7 +74,7 @@ def test_evidence_whose_hash_is_on_chain_but_not_final_is_not_looked_at(world: W
 
 
 PLATFORM: dict[str, tuple[Callable[[World, VirtualTdx], dict[str, Any]], JobReason | Reason]] = {
-    "another image": (lambda w, s: {"launch": OTHER_LAUNCH}, Reason.MEASUREMENT_NOT_ALLOWED),
+    "debug": (lambda w, s: {"debug": True}, Reason.DEBUG),
     "a root that nobody trusts": (lambda w, s: {"device": s}, Reason.UNTRUSTED_ROOT),
     "no collateral": (lambda w, s: {"collateral": ""}, Reason.ENDORSEMENT_MISSING),
     "collateral that is none": (lambda w, s: {"collateral": "{}"}, Reason.ENDORSEMENT_MALFORMED),
@@ -104,9 +105,14 @@ def test_evidence_with_is_refused_as_the_platforms_fault(case: str, world: World
 def test_a_debug_enclave_is_refused(world: World) -> None:
     world.match(world.publish())
     world.quote(debug=True)
-    decision = world.decided(world.node())
-    assert decision.outcome is Outcome.PLATFORM_REFUSED
-    assert Reason.DEBUG.code in reason_codes(decision.reasons)
+    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.DEBUG)
+
+
+def test_an_image_that_no_owner_allows_is_the_requests_fault_where_the_provider_promised_none(world: World) -> None:
+    world.match(world.publish())
+    world.quote(launch=OTHER_LAUNCH)
+    reasons = (Reason.MEASUREMENT_NOT_ALLOWED, JobReason.OWNER_RULES_UNMET)
+    _expect(world.decided(world.node()), Outcome.REQUEST_REFUSED, *reasons)
 
 
 def test_a_block_named_long_before_the_quote_is_refused(world: World) -> None:
@@ -122,7 +128,8 @@ def test_evidence_older_than_an_owner_allows_is_refused(world: World) -> None:
     named = world.chain.head()
     world.chain.mine(1, seconds=61)
     world.quote(named=named)
-    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.EVIDENCE_STALE)
+    reasons = (Reason.EVIDENCE_STALE, JobReason.OWNER_RULES_UNMET)
+    _expect(world.decided(world.node()), Outcome.REQUEST_REFUSED, *reasons)
 
 
 def test_an_enclave_key_that_is_no_key_is_refused(world: World) -> None:
@@ -171,10 +178,17 @@ def test_the_host_cannot_replay_another_jobs_evidence(world: World) -> None:
     assert JobReason.EVIDENCE_NOT_FOR_JOB.code in reason_codes(decision.reasons)
 
 
-@pytest.mark.parametrize("who", ["request", "chain", "policy", "node", "evidence rules"])
-def test_simulated_evidence_is_refused_when_hardware_is_demanded_by(who: str, world: World) -> None:
-    from sealmarket_enclave.protocol.numbers import Grade
+HARDWARE: dict[str, tuple[Outcome, tuple[JobReason | Reason, ...]]] = {
+    "request": (Outcome.PLATFORM_REFUSED, (Reason.GRADE_TOO_LOW,)),
+    "chain": (Outcome.TERMS_REFUSED, (JobReason.TERMS_TIGHTENED,)),
+    "policy": (Outcome.TERMS_REFUSED, (JobReason.TERMS_TIGHTENED,)),
+    "node": (Outcome.REQUEST_REFUSED, (Reason.GRADE_TOO_LOW,)),
+    "evidence rules": (Outcome.REQUEST_REFUSED, (Reason.GRADE_TOO_LOW, JobReason.OWNER_RULES_UNMET)),
+}
 
+
+@pytest.mark.parametrize("who", HARDWARE)
+def test_simulated_evidence_is_refused_when_hardware_is_demanded_by(who: str, world: World) -> None:
     hardware = terms(min_grade=Grade.HARDWARE)
     asset = world.publish(
         policy_terms=hardware if who == "policy" else None,
@@ -184,7 +198,8 @@ def test_simulated_evidence_is_refused_when_hardware_is_demanded_by(who: str, wo
     world.match(asset, min_grade=Grade.HARDWARE if who == "request" else Grade.SIMULATED)
     world.quote()
     node = world.node(grade_floor=Grade.HARDWARE if who == "node" else Grade.SIMULATED)
-    _expect(world.decided(node), Outcome.PLATFORM_REFUSED, Reason.GRADE_TOO_LOW)
+    outcome, reasons = HARDWARE[who]
+    _expect(world.decided(node), outcome, *reasons)
 
 
 def test_a_production_node_trusts_no_development_root(world: World) -> None:
@@ -201,7 +216,7 @@ def test_a_public_detail_does_not_name_the_machine(world: World) -> None:
     world.match(world.publish(evidence=rules(platforms=(named,))))
     world.quote()
     node = world.node()
-    _expect(world.decided(node), Outcome.PLATFORM_REFUSED, Reason.PLATFORM_NOT_ALLOWED)
+    _expect(world.decided(node), Outcome.REQUEST_REFUSED, Reason.PLATFORM_NOT_ALLOWED, JobReason.OWNER_RULES_UNMET)
     signed = node.status(world.job_id).decision
     assert signed is not None
     assert "left out" in signed.detail.findings[0].found
@@ -291,10 +306,10 @@ def test_a_purpose_that_the_terms_do_not_name_is_the_requests_fault(purpose: int
     _expect(world.decided(world.node()), Outcome.REQUEST_REFUSED, JobReason.PURPOSE_NOT_ALLOWED)
 
 
-def test_a_provider_without_a_working_enclave_earns_no_fee_from_a_bad_request(world: World) -> None:
+def test_a_provider_without_a_working_enclave_does_not_escape_by_a_bad_request(world: World) -> None:
     world.match(world.publish(), workload_digest=OTHER_WORKLOAD)
-    world.quote(launch=OTHER_LAUNCH)
-    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.MEASUREMENT_NOT_ALLOWED)
+    world.quote(debug=True)
+    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.DEBUG)
 
 
 # --- the terms ----------------------------------------------------------------------------------------------------
@@ -316,9 +331,31 @@ def test_a_revoked_asset_is_refused_whatever_else_is_wrong(world: World) -> None
 def test_terms_tightened_after_the_match_are_refused(world: World) -> None:
     asset = world.publish()
     world.match(asset)
-    world.chain.tighten(asset.asset_id, 1, terms(max_uses=4))
+    world.chain.tighten(asset.asset_id, 1, terms(allow_root=Bytes32(b"\x66" * 32)))
     world.quote()
     _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.TERMS_TIGHTENED)
+
+
+LATER_ONLY = {
+    "a price": lambda world, asset: world.chain.tighten(asset.asset_id, 1, terms(price=Wei(11))),
+    "fewer uses": lambda world, asset: world.chain.tighten(asset.asset_id, 1, terms(max_uses=4)),
+    "a shorter hold": lambda world, asset: world.chain.tighten(asset.asset_id, 1, terms(max_hold=1)),
+    "a suspension": lambda world, asset: world.chain.suspend(asset.asset_id, 1, world.job_id),
+}
+
+
+@pytest.mark.parametrize("what", LATER_ONLY)
+def test_what_concerns_later_matches_alone_leaves_a_job_standing(what: str, world: World) -> None:
+    asset = world.publish()
+    world.match(asset)
+    LATER_ONLY[what](world, asset)
+    world.quote()
+    node = world.node()
+    decision = world.decided(node)
+    assert decision.outcome is Outcome.ACCEPTED
+    world.accept(core_of(decision))
+    node.tick()
+    assert node.status(world.job_id).state == "released"
 
 
 def test_terms_that_have_expired_are_refused(world: World) -> None:
@@ -337,7 +374,7 @@ def test_a_revocation_is_decided_at_once_though_papers_are_missing(world: World)
     _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.ASSET_REVOKED)
 
 
-def test_a_pair_that_the_owner_took_off_the_list_is_refused_when_the_list_shows_it(world: World) -> None:
+def test_a_pair_that_was_off_the_list_at_the_match_is_refused_when_the_list_shows_it(world: World) -> None:
     other = allowed_leaf(Tee.TDX, tdx_measurement(LAUNCH).digest(), OTHER_WORKLOAD)
     third = Bytes32(b"\x03" * 32)
     reduced = merkle_root([other, third])
@@ -345,7 +382,7 @@ def test_a_pair_that_the_owner_took_off_the_list_is_refused_when_the_list_shows_
     world.store.lists[reduced] = frozenset({other, third})
     world.match(asset)
     world.quote()
-    _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.PAIR_NOT_ON_CHAIN)
+    _expect(world.decided(world.node()), Outcome.REQUEST_REFUSED, JobReason.PAIR_NOT_ON_CHAIN)
 
 
 def test_an_owner_takes_a_workload_off_the_list_by_its_new_root_alone(world: World) -> None:
@@ -354,7 +391,7 @@ def test_an_owner_takes_a_workload_off_the_list_by_its_new_root_alone(world: Wor
     asset = world.publish(workloads=(WORKLOAD, OTHER_WORKLOAD), chain_terms=terms(allow_root=only_other))
     world.match(asset)
     world.quote()
-    _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, JobReason.PAIR_NOT_ON_CHAIN)
+    _expect(world.decided(world.node()), Outcome.REQUEST_REFUSED, JobReason.PAIR_NOT_ON_CHAIN)
     world.match(asset, workload_digest=OTHER_WORKLOAD)
     world.quote()
     _expect(world.decided(world.node()), Outcome.ACCEPTED)
@@ -368,7 +405,7 @@ def test_an_allow_list_on_chain_that_nobody_can_show_is_awaited_and_then_refused
     node.tick()
     assert node.status(world.job_id).decision is None
     world.chain.mine(3, seconds=200)
-    _expect(world.decided(node), Outcome.TERMS_REFUSED, JobReason.PAIR_NOT_ON_CHAIN)
+    _expect(world.decided(node), Outcome.REQUEST_REFUSED, JobReason.PAIR_NOT_ON_CHAIN)
 
 
 def test_a_wider_list_on_chain_does_not_loosen_what_the_shares_were_made_for(world: World) -> None:

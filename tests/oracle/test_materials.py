@@ -19,7 +19,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import result_key_names, result_keys_hash
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from tests.oracle.test_gate import _expect
-from tests.oracle.world import OTHER_LAUNCH, WORKLOAD, World
+from tests.oracle.world import WORKLOAD, World
 
 NAME = Bytes32(b"\x0e" * 32)
 
@@ -132,9 +132,9 @@ def test_a_request_that_spends_privacy_budget_is_refused_as_no_runtime_has_a_mec
 
 
 @pytest.mark.parametrize("what", ["workload", "parameters", "result key"])
-def test_a_provider_without_a_working_enclave_earns_no_fee_from_a_missing(what: str, world: World) -> None:
+def test_a_provider_without_a_working_enclave_does_not_escape_by_a_missing(what: str, world: World) -> None:
     MISSING[what][0](world)
-    world.quote(launch=OTHER_LAUNCH)
+    world.quote(debug=True)
     assert world.decided(world.node()).outcome is Outcome.PLATFORM_REFUSED
 
 
@@ -164,5 +164,5 @@ def test_what_the_host_lacked_and_the_store_lacks_too_is_refused_in_its_own_row(
 
 def test_a_provider_without_a_working_enclave_cannot_talk_itself_out_by_what_it_says_it_lacked(world: World) -> None:
     world.match(world.publish())
-    world.quote(launch=OTHER_LAUNCH, missing=(WORKLOAD,))
+    world.quote(debug=True, missing=(WORKLOAD,))
     assert world.decided(world.node()).outcome is Outcome.PLATFORM_REFUSED

@@ -21,7 +21,7 @@ from sealmarket_enclave.sealed.shares import Share, join
 from sealmarket_oracle.release import core_of
 from sealmarket_oracle.service import Node
 from tests.oracle.test_release import open_for_enclave
-from tests.oracle.world import CHAIN_ID, MARKET, OTHER_LAUNCH, Dealt, World
+from tests.oracle.world import CHAIN_ID, MARKET, Dealt, World
 
 
 class Keeper:
@@ -98,7 +98,7 @@ def test_a_node_that_accepted_and_died_is_replaced_by_one_that_comes_back(world:
 
 
 def test_one_node_that_accepts_everything_opens_nothing(world: World) -> None:
-    _start(world, launch=OTHER_LAUNCH)
+    _start(world, debug=True)
     nodes = [world.node(index) for index in range(3)]
     decisions = Keeper(world).collect(nodes)
     lie = replace(

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.chain.memory import FINALITY_SECONDS, TRANSFER_SECONDS
 from sealmarket.chain.model import Block
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket.protocol.wire import NodeStatus
-from sealmarket_enclave.protocol.codec import Bytes32, Uint
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, Uint
 from sealmarket_enclave.protocol.job import Settlement
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_enclave.protocol.release import Release, release_hash
@@ -24,6 +25,10 @@ from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.release import core_of, release_info
 from sealmarket_oracle.service import Node
 from tests.oracle.world import CHAIN_ID, MARKET, MARKET_REF, NOW, Dealt, Enclave, World, terms
+
+WINDOW, STAGES = 600, 60 + 30 + 10
+AVAILABLE = WINDOW - STAGES - FINALITY_SECONDS - TRANSFER_SECONDS
+"""Seconds of the sample's settle window in which shares are released."""
 
 
 def _quoted(world: World, *assets: Dealt) -> Node:
@@ -87,7 +92,7 @@ def test_a_node_that_refused_does_not_release_though_a_quorum_accepted(world: Wo
     world.match(world.publish())
     world.quote()
     strict = world.node(0, grade_floor=Grade.HARDWARE)
-    assert world.decided(strict).outcome is Outcome.PLATFORM_REFUSED
+    assert world.decided(strict).outcome is Outcome.REQUEST_REFUSED
     _accept(world, world.decided(world.node(1)))
     status = _after(world, strict)
     assert status.release is None
@@ -118,7 +123,7 @@ def test_what_speaks_against_it_at_the_head_stops_the_release(what: str, reason:
     if what == "revoked":
         world.chain.revoke(asset.asset_id)
     elif what == "tightened":
-        world.chain.tighten(asset.asset_id, 1, terms(max_uses=1))
+        world.chain.tighten(asset.asset_id, 1, terms(allow_root=ZERO_HASH))
     else:
         world.chain.mine(1, seconds=400)
     status = _after(world, node)
@@ -130,25 +135,25 @@ def test_what_speaks_against_it_at_the_head_stops_the_release(what: str, reason:
     assert recover(digest, status.stop.signature) == world.keys[0].signer.address
 
 
-def test_nothing_is_released_in_the_second_half_of_the_settle_window(world: World) -> None:
+def test_nothing_is_released_once_the_enclaves_part_of_the_settle_window_has_begun(world: World) -> None:
     node = _quoted(world)
     _accept(world, world.decided(node))
-    world.chain.mine(1, seconds=301)
+    world.chain.mine(1, seconds=AVAILABLE + 1)
     status = _after(world, node)
     assert (status.state, status.release) == ("stopped", None)
     assert status.stop is not None
     assert reason_codes(status.stop.stop.reasons) == (JobReason.TIME_TO_RELEASE_PASSED.code,)
-    assert "settle window of more than twice" in status.stop.findings[0].remedy
+    assert "a settle window that leaves time" in status.stop.findings[0].remedy
 
 
-def test_a_node_that_accepted_nothing_stops_a_job_in_the_second_half_as_well(world: World) -> None:
+def test_a_node_that_accepted_nothing_stops_a_job_in_the_enclaves_part_as_well(world: World) -> None:
     node = _quoted(world)
     decision = world.decided(node)
     world.store.fall_silent()
     blind = world.node(1)
     assert _after(world, blind).decision is None
     _accept(world, decision)
-    world.chain.mine(1, seconds=301)
+    world.chain.mine(1, seconds=AVAILABLE + 1)
     assert _after(world, blind).state == "stopped"
 
 
@@ -160,9 +165,9 @@ def test_after_the_settle_window_there_is_nothing_left_to_promise(world: World) 
     assert (status.state, status.release, status.stop) == ("decided", None, None)
 
 
-def test_nothing_is_accepted_while_finality_lags_by_half_of_the_settle_window(world: World) -> None:
+def test_nothing_is_accepted_while_finality_lags_by_all_that_a_release_has(world: World) -> None:
     node = _quoted(world)
-    world.chain.mine(1, seconds=300)
+    world.chain.mine(1, seconds=AVAILABLE)
     status = _after(world, node)
     assert status.decision is None
     assert "ahead of the final one" in status.reason

@@ -245,8 +245,8 @@ CASES: dict[str, tuple[str, Callable[[World], None], Outcome]] = {
     "a policy that is one string without an end": ("owner", _policy(_nested), Outcome.INPUT_REFUSED),
     "a policy of 8 MiB": ("owner", _policy(lambda _: b"[" * LARGEST_DOCUMENT), Outcome.INPUT_REFUSED),
     "a policy of 65 x 64 pairs": ("owner", _pairs(65, 64), Outcome.INPUT_REFUSED),
-    "a policy of 64 x 64 pairs, another list on chain": ("owner", _pairs(64, 64), Outcome.TERMS_REFUSED),
-    "a policy of 900 measurements": ("owner", _pairs(900, 4), Outcome.TERMS_REFUSED),
+    "a policy of 64 x 64 pairs, another list on chain": ("owner", _pairs(64, 64), Outcome.REQUEST_REFUSED),
+    "a policy of 900 measurements": ("owner", _pairs(900, 4), Outcome.REQUEST_REFUSED),
     "a share set of 8 MiB": ("owner", _share_set(b"{" * LARGEST_DOCUMENT), Outcome.INPUT_REFUSED),
     "a share set at its bound": (
         "owner",

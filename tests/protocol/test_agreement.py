@@ -181,7 +181,7 @@ def enclave(job: Job) -> list[tuple[object, ...]]:
         policies=(job.policies[0].canonical(), job.raw_policy),
         share_sets=(job.share_sets[0].canonical(), job.raw_shares),
         parameters=PARAMETERS.canonical(),
-        result_key=RESULT_KEY,
+        result_keys=(RESULT_KEY,),
         workload=b"bundle",
         environment="",
         block_number=7,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from sealmarket_enclave.protocol.codec import HexBytes, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS, only_result_key, result_key_names, result_keys_hash
+from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS, key_names, result_key_names, result_keys_hash
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from tests.client.bundles import Case
 
@@ -27,8 +27,7 @@ def test_no_key_and_more_than_eight_are_refused(keys: list[bytes]) -> None:
 
 
 def test_the_one_key_is_read_from_its_list_and_several_are_none() -> None:
-    assert only_result_key(result_key_names(KEYS[:1])) == keccak(KEYS[0])
-    assert only_result_key(result_key_names(KEYS[:2])) is None
+    assert key_names(result_key_names(KEYS[:2])) == (keccak(KEYS[0]), keccak(KEYS[1]))
 
 
 def test_a_policy_may_demand_result_keys_and_name_a_notice_key() -> None:

@@ -257,8 +257,8 @@ def test_a_job_within_every_limit_is_run(host: HostTwin) -> None:
 def test_an_input_that_does_not_fit_and_takes_too_long_to_read_is_beyond_the_limits(host: HostTwin) -> None:
     manifest = read_bundle(host.scene.bundle).manifest
     limits, room = OperatorLimits(max_input_bytes=1 << 60), manifest.limits.memory_bytes
-    size = 181 * BYTES_PER_SECOND
-    assert "in half of 600 s" in str(limits.against_inputs(host.scene.spec, manifest, size))
+    size = 31 * BYTES_PER_SECOND
+    assert "more than an enclave reads in 30 s" in str(limits.against_inputs(host.scene.spec, manifest, size))
     assert limits.against_inputs(host.scene.spec, manifest, size - BYTES_PER_SECOND) is None
     assert limits.against_inputs(host.scene.spec, manifest, room) is None
 
@@ -307,7 +307,7 @@ def test_too_few_promises_to_stop_are_not_posted(
 ) -> None:
     job_id = _stopping(host, promises)
     assert host.transactions.stopped == []
-    assert "its time is over" in host.journal.job(job_id).reason
+    assert "shares_missing" in host.journal.job(job_id).reason
 
 
 def test_a_host_posts_the_promises_that_end_its_job_itself(host: HostTwin) -> None:
@@ -430,7 +430,7 @@ def test_with_two_nodes_down_the_job_waits_and_completes_when_one_returns(host: 
     assert host.journal.job(job_id).state is JobState.DONE
 
 
-def test_with_two_nodes_down_for_good_the_host_gives_up_at_the_deadline(host: HostTwin) -> None:
+def test_with_two_nodes_down_for_good_the_host_ends_the_job_by_missing_shares(host: HostTwin) -> None:
     host.nodes.down = {0, 1}
 
     def tick() -> None:
@@ -441,7 +441,7 @@ def test_with_two_nodes_down_for_good_the_host_gives_up_at_the_deadline(host: Ho
     host.on_tick = tick
     job_id = host.match()
     host.run()
-    assert "releases of enough oracle nodes" in host.journal.job(job_id).reason
+    assert "shares_missing" in host.journal.job(job_id).reason
 
 
 # --- enclaves and crashes --------------------------------------------------------------------------------------

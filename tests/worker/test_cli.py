@@ -7,15 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from sealmarket.chain.follow import Cursor
+from sealmarket.protocol.capability import Capability
 from sealmarket_devices.driver import image_arguments
 from sealmarket_devices.measure import measure_image
 from sealmarket_devices.measurements import tdx_measurement
-from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address, decode_canonical, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId, Tee
+from sealmarket_worker.capability import of
 from sealmarket_worker.cli import app
 from sealmarket_worker.config import load_config
 from sealmarket_worker.errors import ConfigInvalid
@@ -132,3 +135,38 @@ def test_an_image_holds_no_bytecode_no_tests_and_nothing_that_only_clients_need(
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+# --- what a host promises ---------------------------------------------------------------------------------------
+
+
+def test_a_capability_document_that_does_not_read_is_named(write: Callable[..., Path], image: Path) -> None:
+    config = write(capability="promise.json", image=str(image))
+    result = CliRunner().invoke(app, ["capability", "--config", str(config)])
+    assert isinstance(result.exception, ConfigInvalid)
+    assert "promise.json" in result.exception.message
+
+
+def test_a_capability_document_of_another_tee_is_refused(write: Callable[..., Path], image: Path) -> None:
+    config = write(capability="promise.json", image=str(image))
+    promised = of(load_config(write(image=str(image))), image)
+    (config.parent / "promise.json").write_bytes(replace(promised, tee=Tee.SNP).canonical())
+    config = write(capability="promise.json", image=str(image))
+    with pytest.raises(ConfigInvalid, match="promises snp, this host is tdx"):
+        of(load_config(config), image)
+
+
+def test_the_capability_of_a_host_names_what_its_configuration_gives(write: Callable[..., Path], image: Path) -> None:
+    result = CliRunner().invoke(app, ["capability", "--config", str(write(image=str(image)))])
+    assert result.exit_code == 0, result.output
+    promised = decode_canonical(Capability, result.stdout.strip().encode())
+    measured = measure_image(image, base_interpreter(), image_arguments(Tee.TDX))
+    assert promised.measurements == (to_builtins(tdx_measurement(measured)),)
+    assert (promised.tee, promised.environments) == (Tee.TDX, ())
+
+
+def test_a_written_capability_document_is_taken_as_it_is(write: Callable[..., Path], image: Path) -> None:
+    written = replace(of(load_config(write(image=str(image))), image), threads=3)
+    config = write(capability="promise.json", image=str(image))
+    (config.parent / "promise.json").write_bytes(written.canonical())
+    assert of(load_config(config), image) == written

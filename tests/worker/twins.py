@@ -22,15 +22,15 @@ from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket.store.blobs import Store
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_devices.client import DeviceUnreachable
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, canonical_json, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec, enclave_key_hash, result_key_names, terms_digest
+from sealmarket_enclave.protocol.job import JobSpec, SharesMissing, enclave_key_hash, result_key_names, terms_digest
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.release import Release
-from sealmarket_enclave.protocol.signing import sign
+from sealmarket_enclave.protocol.signing import recover, sign
 from sealmarket_enclave.workload.bundle import pack
 from sealmarket_worker.agent import Agent
-from sealmarket_worker.jobrun import HostContext
+from sealmarket_worker.context import HostContext
 from sealmarket_worker.journal import Journal
 from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import JobProgress
@@ -108,6 +108,8 @@ class TransactionsTwin:
     quotes: list[Bytes32] = field(default_factory=list)
     finished: list[PostedResult] = field(default_factory=list)
     stopped: list[Sequence[SignedStop]] = field(default_factory=list)
+    reported: list[SharesMissing] = field(default_factory=list)
+    returned: int = 0
 
     def quote(self, spec: JobSpec, evidence_hash: Bytes32) -> None:
         job_id = spec.job_id(CHAIN_ID, MARKET)
@@ -123,10 +125,24 @@ class TransactionsTwin:
 
     def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
         self.stopped.append(stops)
-        job_id = spec.job_id(CHAIN_ID, MARKET)
-        self.chain.stop(job_id, enclave.evidence_hash, stops[0].stop.reasons)
-        self.chain.end(job_id, Status.STOPPED, Fault.STOPPED_BEFORE_RELEASE)
+        self.chain.stop(spec.job_id(CHAIN_ID, MARKET), enclave.evidence_hash, stops[0].stop.reasons)
+
+    def report_missing(self, spec: JobSpec, enclave: Enclave, missing: SharesMissing, signature: bytes) -> None:
+        digest = missing.digest(CHAIN_ID, MARKET)
+        if recover(digest, signature) != enclave.enclave_signer:
+            raise Reverted("WrongEnclave", {}, "another key signed", "ask the enclave")
+        self.reported.append(missing)
+        self.chain.report_missing(missing, Wei(3) if len(self.reported) == 1 else Wei(0))
+
+    def end_interrupted(self, spec: JobSpec, enclave: Enclave) -> None:
+        interruption = self.chain.at(self.chain.head()).interruption(spec.request_hash)
+        fault = Fault.STOPPED_BEFORE_RELEASE if interruption.stopped else Fault.SHARES_MISSING
+        status = Status.STOPPED if interruption.stopped else Status.EXPIRED
+        self.chain.end(spec.job_id(CHAIN_ID, MARKET), status, fault)
         self.chain.finalise()
+
+    def return_unspent(self, spec: JobSpec) -> None:
+        self.returned += 1
 
 
 def settle(chain: MemoryChain, posted: PostedResult) -> None:

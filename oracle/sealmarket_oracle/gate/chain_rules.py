@@ -8,6 +8,7 @@ from sealmarket.chain.model import AssetState
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import FindingNote
 from sealmarket_enclave.protocol.job import AssetUse
+from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.gate.inputs import AssetFacts, FaultRow, Violation
 
 
@@ -24,19 +25,30 @@ def note(reason: JobReason, subject: object, expected: object, found: object) ->
 
 
 def terms_against(use: AssetUse, state: AssetState, timestamp: int) -> Iterator[FindingNote]:
-    """Findings against the use of an asset in its owner's terms at one block. The release asks again at the head.
+    """Findings against the use of an asset in its owner's terms at one block: the rule of the registry's ``stand``.
 
-    2a revoked; 2b tightened since the match; 2c expired.
+    2a revoked; 2b a root or a purpose replaced since the match; 2c expired. A new price, fewer uses, a smaller budget
+    and a suspended version concern later matches only. The release asks again at the head.
     """
     subject = use.asset_id
     if state.revoked:
         yield note(JobReason.ASSET_REVOKED, subject, "an asset that is offered", f"version {use.version} revoked")
-    if state.terms_version != use.terms_version:
-        found = f"terms version {state.terms_version}"
-        yield note(JobReason.TERMS_TIGHTENED, subject, f"terms version {use.terms_version}", found)
+    if state.strict_version > use.terms_version:
+        expected, found = (
+            f"what terms version {use.terms_version} allows",
+            f"replaced in version {state.strict_version}",
+        )
+        yield note(JobReason.TERMS_TIGHTENED, subject, expected, found)
     if state.terms.expiry < timestamp:
         found = f"expired at {state.terms.expiry}, block time {timestamp}"
         yield note(JobReason.ASSET_EXPIRED, subject, "terms that have not expired", found)
+
+
+def grade_against(use: AssetUse, state: AssetState, grade: int) -> Iterator[FindingNote]:
+    """2d. The finding against evidence of a grade that an owner's terms do not take any more. Grades as on chain."""
+    if state.terms.min_grade > grade:
+        found = f"evidence of grade {Grade(grade).slug}"
+        yield note(JobReason.TERMS_TIGHTENED, use.asset_id, f"grade {state.terms.min_grade.slug} or higher", found)
 
 
 def chain_violations(assets: tuple[AssetFacts, ...], epoch: int, timestamp: int) -> Iterator[Violation]:

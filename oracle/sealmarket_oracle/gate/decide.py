@@ -3,7 +3,7 @@
 The steps, and the module that holds the rules of each (docs/spec/oracle.md, "The gate"):
 
  1. seals and epoch are the job's                             chain_rules
- 2. no owner revoked, tightened or let the terms expire       chain_rules
+ 2. the terms of every owner still stand                      chain_rules
  3. each policy agrees with seal, job, committee and chain    document_rules
  4. this node's share opens, before a party is charged;       document_rules
     the store has the container                               material_rules
@@ -11,22 +11,25 @@ The steps, and the module that holds the rules of each (docs/spec/oracle.md, "Th
  6. it names a recent block of this chain                     evidence_rules
  7. it is authentic                                           evidence_rules
  8. it is about this job and these keys                       evidence_rules
- 9. it is acceptable to node, request, chain and every owner  evidence_rules
-10. purpose and workload are allowed by every owner           material_rules
-11. workload, parameters and result key are available, and
+ 9. it keeps the provider's promise                           capability_rules
+    it is acceptable to node, chain and every owner           evidence_rules
+    what the vendor signed after the match charges no party   collateral_rules
+10. purpose and workload are allowed by every owner, and the  material_rules
+    workload needs no more than request and promise give      capability_rules
+11. the pair of enclave and workload is listed on chain       evidence_rules
+12. workload, parameters and result keys are available, and
     the owners' output rules can hold together                material_rules
-12. the host lacked nothing when it quoted                    material_rules
-13. the pair of enclave and workload is still listed on chain evidence_rules
+13. the host lacked nothing when it quoted                    material_rules
 
-The rules of 3, 4 and 11 that enclaves and verifiers share stand in :mod:`sealmarket_enclave.protocol.agreement`.
+The rules of 3, 4 and 12 that enclaves and verifiers share stand in :mod:`sealmarket_enclave.protocol.agreement`.
 
 The detail names every violation. One row of the fault table decides, the first that has a violation:
 
-    terms (2) > input (1, 3, 4) > evidence withheld (5) > platform (6-9) > request (10, 11) > pair (13) > late (12)
+    terms (2) > input (1, 3, 4) > evidence withheld (5) > platform (6-9) > request (9-12) > collateral (9) > late (13)
 
 Rows that charge no party come first, so that no party pays for a job that could not have run. The platform comes before
-the request, or a provider without a working enclave could earn the fee of a refused request; and before what came late,
-where no party is charged, or such a provider could avoid its penalty. Only the reasons of the deciding row are signed,
+the request, or a consumer would pay for a provider without a working enclave; and before what came late, where no party
+is charged, or such a provider could avoid its penalty. Only the reasons of the deciding row are signed,
 since all honest nodes see those alike. A node waits for what the store lacks until half of the window has passed, where
 it could change the row; afterwards it counts as withheld.
 """
@@ -63,7 +66,7 @@ _OUTCOMES = {
     FaultRow.WITHHELD: Outcome.EVIDENCE_WITHHELD,
     FaultRow.PLATFORM: Outcome.PLATFORM_REFUSED,
     FaultRow.REQUEST: Outcome.REQUEST_REFUSED,
-    FaultRow.PAIR: Outcome.TERMS_REFUSED,
+    FaultRow.COLLATERAL: Outcome.TERMS_REFUSED,
     FaultRow.LATE: Outcome.INPUT_REFUSED,
 }
 

@@ -1,4 +1,4 @@
-"""Gate, steps 5 to 9 and 13: is the evidence disclosed, about this job, authentic, and acceptable to every owner?
+"""Gate, steps 5 to 9 and 11: is the evidence disclosed, about this job, authentic, and acceptable to every owner?
 
 Pure. Every check uses the time of the block in which the provider posted the evidence's hash, so that honest nodes
 reach the same result at any time and with any clock.
@@ -23,14 +23,16 @@ from sealmarket.attestation.policy.verify import Expected, appraise, authenticat
 from sealmarket.attestation.raw import parse_endorsements, parse_raw
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
-from sealmarket.protocol.reasons import JobReason
+from sealmarket.protocol.reasons import JobReason, job_reason
 from sealmarket.protocol.wire import EvidencePackage, FindingNote
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes64
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
-from sealmarket_oracle.gate.chain_rules import note
+from sealmarket_oracle.gate.capability_rules import broken_promises, read_promise, request_beyond
+from sealmarket_oracle.gate.chain_rules import grade_against, note
+from sealmarket_oracle.gate.collateral_rules import excused
 from sealmarket_oracle.gate.document_rules import Policy
 from sealmarket_oracle.gate.inputs import (
     AppraisalInput,
@@ -41,6 +43,7 @@ from sealmarket_oracle.gate.inputs import (
     JobDocuments,
     Violation,
 )
+from sealmarket_oracle.gate.notes import note_of
 
 NAMED_BLOCK_MAX_AGE = 3600
 """Seconds between the block that evidence names and the block in which its hash was posted."""
@@ -48,8 +51,8 @@ NAMED_BLOCK_MAX_AGE = 3600
 MAXIMUM_REDUCTIONS = 512
 T = TypeVar("T")
 
-_IDENTIFYING = {Reason.PLATFORM_NOT_ALLOWED, Reason.SNP_CHIP_MISMATCH, Reason.CERTIFICATE_REVOKED}
-"""Findings whose ``found`` may name one machine: decisions are public, so it is left out."""
+_EVERY_JOBS = frozenset({Reason.TEE_MISMATCH, Reason.DEBUG, Reason.REPORT_DATA_MISMATCH})
+"""Findings of an appraisal that no owner's rule can change: the platform's fault, whatever it promised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +71,22 @@ def appraise_evidence(
     documents: JobDocuments,
     roots: TrustAnchors,
 ) -> Appraised:
-    """Steps 5 to 9 and 13, in order. Steps that need an authentic report are skipped without one.
+    """Steps 5 to 9 and 11, in order. Steps that need an authentic report are skipped without one.
 
     5. The evidence is disclosed: it opens with this node's key, and hashes to what is on chain.
     6. It names a block of this chain, from the match on, before the quote and recent to it; its key is a key.
     7. It is authentic: a chain of signatures up to a root that this node trusts.
     8. It was made for exactly this job, these keys and that block: all 64 bytes of report data.
-    9. Its grade reaches what node, request, chain and policies demand, and it is acceptable to each owner's rules.
-    13. The pair of enclave and workload is still on each owner's list on chain.
+    9. It keeps the provider's promise, and its grade reaches what node, chain and policies demand; it is acceptable to
+       each owner's rules. Collateral of after the match charges no party.
+    11. The pair of enclave and workload is on each owner's list on chain.
     """
     if isinstance(shown, EvidenceUnavailable):
         finding = note(JobReason.EVIDENCE_WITHHELD, "evidence", f"evidence with hash {case.evidence_hash}", shown.why)
         return Appraised(None, (Violation(FaultRow.WITHHELD, finding, waits=True),))
     package = shown.package
-    violations = [Violation(FaultRow.PLATFORM, found) for found in _about_block(case, shown)]
+    promise, violations = read_promise(case, documents)
+    violations += [Violation(FaultRow.PLATFORM, found) for found in _about_block(case, shown)]
     violations += _about_key(package)
     report, refusal = _authenticated(package, case, roots)
     warnings: list[FindingNote] = []
@@ -89,6 +94,7 @@ def appraise_evidence(
         violations.append(refusal)
     else:
         violations += _about_job(case, package, report)
+        violations += broken_promises(case, promise, report)
         violations += _about_grade(case, report, policies)
         for asset, policy in zip(case.assets, policies, strict=True):
             if policy is not None:
@@ -96,7 +102,23 @@ def appraise_evidence(
                 violations += found
                 warnings += warned
                 violations += _pair_violations(case, asset, policy, report, documents)
+    violations += request_beyond(case, promise, shown)
+    violations = list(excused(case, package, violations))
+    violations += _owners_rules(case, violations)
     return Appraised(report, tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(warnings)))
+
+
+def _owners_rules(case: AppraisalInput, violations: Iterable[Violation]) -> list[Violation]:
+    """One finding for each owner whose evidence rules are missed by evidence that may keep the provider's promise."""
+    missed = {
+        violation.note.subject
+        for violation in violations
+        if violation.row is FaultRow.REQUEST and job_reason(violation.note.code) is None
+    }
+    owners = [subject for asset in case.assets if (subject := str(asset.use.asset_id)) in missed]
+    expected, found = "evidence that the owner's rules accept", "evidence that they refuse"
+    notes = (note(JobReason.OWNER_RULES_UNMET, subject, expected, found) for subject in owners)
+    return [Violation(FaultRow.REQUEST, finding) for finding in notes]
 
 
 def _about_block(case: AppraisalInput, shown: EvidenceShown) -> Iterator[FindingNote]:
@@ -154,15 +176,16 @@ def _about_grade(
     case: AppraisalInput, report: AuthenticReport, policies: tuple[Policy | None, ...]
 ) -> Iterator[Violation]:
     found = report.grade
-    demands = {"this node": case.grade_floor, "the request": case.spec.min_grade}
+    demands = {"this node": case.grade_floor}
     for asset, policy in zip(case.assets, policies, strict=True):
-        demands[f"the terms of {asset.use.asset_id}"] = asset.state.terms.min_grade
+        if found >= case.spec.min_grade:
+            yield from (Violation(FaultRow.TERMS, note) for note in grade_against(asset.use, asset.state, found))
         if policy is not None:
-            demands[f"the policy of {asset.use.asset_id}"] = policy.document.terms.min_grade
+            demands[str(asset.use.asset_id)] = policy.document.terms.min_grade
     for who, least in demands.items():
         if found < least:
-            expected = f"{least.name.lower()} evidence for {who}"
-            yield _platform(Finding(Reason.GRADE_TOO_LOW, expected, f"{found.name} evidence"))
+            finding = Finding(Reason.GRADE_TOO_LOW, f"{least.slug} evidence", f"{found.slug} evidence")
+            yield Violation(FaultRow.REQUEST, note_of(finding, who))
 
 
 def _acceptable(
@@ -177,8 +200,11 @@ def _acceptable(
     )
     verdict = appraise(report, policy.rules, datetime.fromtimestamp(case.quoted.timestamp, UTC), expected)
     subject = str(asset.use.asset_id)
-    violations = [_platform(finding, subject) for finding in verdict.findings]
-    return violations, [_note(finding, subject) for finding in verdict.warnings]
+    violations = [
+        Violation(FaultRow.PLATFORM if finding.reason in _EVERY_JOBS else FaultRow.REQUEST, note_of(finding, subject))
+        for finding in verdict.findings
+    ]
+    return violations, [note_of(finding, subject) for finding in verdict.warnings]
 
 
 def _pair_violations(
@@ -186,14 +212,14 @@ def _pair_violations(
 ) -> Iterator[Violation]:
     workload = case.spec.workload_digest
     if report.measurement not in policy.rules.measurements or workload not in policy.document.workloads:
-        return  # the policy does not allow the pair: steps 9 and 10 refuse it, and it is not the owner's doing
+        return  # the policy does not allow the pair: steps 9 and 10 refuse it
     leaf, allow_root = allowed_leaf(case.spec.tee, report.measurement.digest(), workload), asset.state.terms.allow_root
     listed = reduced_list(policy, allow_root) or documents.lists.get(allow_root)
     if allow_root == leaf or (listed is not None and leaf in listed):
         return
     found = f"not under {allow_root}" if listed is not None else f"no list to show it under {allow_root}"
     finding = note(JobReason.PAIR_NOT_ON_CHAIN, asset.use.asset_id, f"the pair {leaf}", found)
-    yield Violation(FaultRow.PAIR, finding, waits=listed is None)
+    yield Violation(FaultRow.REQUEST, finding, waits=listed is None)
 
 
 @lru_cache(maxsize=256)
@@ -227,16 +253,4 @@ def _subsets(entries: Sequence[T]) -> list[tuple[T, ...]]:
 
 
 def _platform(finding: Finding, subject: str = "evidence") -> Violation:
-    return Violation(FaultRow.PLATFORM, _note(finding, subject))
-
-
-def _note(finding: Finding, subject: str) -> FindingNote:
-    reason = finding.reason
-    return FindingNote(
-        reason=reason.value,
-        code=reason.code,
-        subject=subject,
-        expected=finding.expected[:1000],
-        found="(left out: it may name one machine)" if reason in _IDENTIFYING else finding.found[:1000],
-        remedy=finding.remedy,
-    )
+    return Violation(FaultRow.PLATFORM, note_of(finding, subject))

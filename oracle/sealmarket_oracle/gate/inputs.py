@@ -78,8 +78,9 @@ class JobDocuments:
     """Documents of a job from the store, by name: policy documents, share sets, this node's sealed shares.
 
     ``lists`` holds the leaves behind Merkle roots (allowed pairs, admitted consumers), already held against the root.
-    ``present`` names what else the store has: containers by root, workload and parameters by digest, the result key by
-    its Keccak-256; the key itself is in ``result_key``.
+    ``present`` names what else the store has: containers by root, workload and parameters by digest, the list of
+    result keys by its Keccak-256; the keys themselves are in ``result_keys``. ``capability`` is the document
+    that the provider's order names.
     """
 
     policies: Mapping[Bytes32, bytes] = field(default_factory=dict)
@@ -87,7 +88,8 @@ class JobDocuments:
     sealed_shares: Mapping[Bytes32, bytes] = field(default_factory=dict)
     lists: Mapping[Bytes32, frozenset[Bytes32]] = field(default_factory=dict)
     present: frozenset[Bytes32] = frozenset()
-    result_key: bytes | None = None
+    result_keys: tuple[bytes, ...] = ()
+    capability: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,7 @@ class FaultRow(IntEnum):
     WITHHELD = 3
     PLATFORM = 4
     REQUEST = 5
-    PAIR = 6
+    COLLATERAL = 6
     LATE = 7
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKind
 from sealmarket.attestation.core.errors import CollateralError
@@ -40,6 +40,13 @@ class Fetched:
     url: str
     headers: Mapping[str, str]
     content: bytes
+
+
+class Issued(NamedTuple):
+    """When a vendor signed the newest of its documents about TCB levels and about revocations; None without any."""
+
+    levels: datetime | None
+    revocations: datetime | None
 
 
 Get = Callable[[str, Mapping[str, str]], Fetched]
@@ -106,6 +113,14 @@ class TeeModule(ABC):
             CollateralError: the bytes cannot be read.
         """
         return Endorsements.read([raw])
+
+    def issued(self, endorsements: Endorsements) -> Issued:
+        """When endorsements that were proven were signed.
+
+        Raises:
+            CollateralError, EvidenceRefused: they cannot be read.
+        """
+        return Issued(None, max((crl.last_update_utc for crl in endorsements.crls), default=None))
 
     def platform_kind(self, evidence: Evidence) -> PlatformKind | None:
         """The kind of platform that the vendor issues collateral for; None if it issues none by kind.

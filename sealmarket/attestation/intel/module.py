@@ -12,7 +12,7 @@ from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
-from sealmarket.attestation.core.tee import Anchors, Get, TeeModule
+from sealmarket.attestation.core.tee import Anchors, Get, Issued, TeeModule
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.explain import explain_platform, explain_td
 from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
@@ -72,6 +72,12 @@ class _IntelModule(TeeModule):
 
     def read_endorsements(self, raw: bytes) -> Endorsements:
         return Endorsements(collateral=IntelCollateral.from_json(raw))
+
+    def issued(self, endorsements: Endorsements) -> Issued:
+        from sealmarket.attestation.intel.platform import issued
+
+        collateral = endorsements.collateral
+        return issued(collateral) if isinstance(collateral, IntelCollateral) else Issued(None, None)
 
     def platform_kind(self, evidence: Evidence) -> PlatformKind | None:
         from sealmarket.attestation.intel.platform import platform_kind

@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
+from sealmarket.attestation.core.certificates import load_crl
 from sealmarket.attestation.core.collateral import Entry, PlatformKind
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.core.pki import common_name
-from sealmarket.attestation.core.tee import Anchors
+from sealmarket.attestation.core.tee import Anchors, Issued
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.pki import read_chain, read_pck_extension
 from sealmarket.attestation.intel.quote import PCK_CHAIN_PEM, read_quote
+from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
 from sealmarket.attestation.intel.trust import Trusted, trust_collateral
 
 
@@ -53,3 +55,10 @@ def describe(collateral: IntelCollateral, anchors: Anchors) -> Entry:
         evaluation_number=min(trusted.tcb_info.tcb_evaluation_data_number, trusted.qe_identity.evaluation_number),
         grade=trusted.grade,
     )
+
+
+def issued(collateral: IntelCollateral) -> Issued:
+    """When Intel signed TCB info, QE identity and revocation lists. Raises as :meth:`TeeModule.issued`."""
+    lists = [load_crl(bytes.fromhex(text.removeprefix("0x"))) for text in (collateral.root_ca_crl, collateral.pck_crl)]
+    levels = max(read_tcb_info(collateral.tcb_info).issue_date, read_qe_identity(collateral.qe_identity).issue_date)
+    return Issued(levels, max(crl.last_update_utc for crl in lists))

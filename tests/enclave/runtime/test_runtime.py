@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from sealmarket_enclave.protocol.job import (
     enclave_key_hash,
     evidence_hash,
     report_data,
+    result_keys_hash,
 )
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Tee
 from sealmarket_enclave.protocol.receipt import Envelope, Statement, signing_hash
@@ -27,6 +29,7 @@ from sealmarket_enclave.protocol.release import SignedComplaint
 from sealmarket_enclave.protocol.signing import recover
 from sealmarket_enclave.runtime.channel import Deliver, Evidence, Refused, ShareReport, Stage, Want
 from sealmarket_enclave.runtime.errors import Code, HostLost, JobRefused, WorkloadFailed
+from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin, deliver, load_of, loaded, serve
@@ -59,7 +62,7 @@ def other_chain(scene: Scene) -> dict[str, object]:
 
 
 def other_result_key(scene: Scene) -> dict[str, object]:
-    return {"result_key": PrivateKey.generate().public.raw}
+    return {"result_keys": (PrivateKey.generate().public.raw,)}
 
 
 def other_parameters(scene: Scene) -> dict[str, object]:
@@ -494,6 +497,38 @@ def test_a_whole_job_gives_the_consumer_the_result_and_a_receipt_that_the_attest
     assert ran.stages == ["importing", "opening", "computing", "sealing"]
     assert list(sandbox.seen) == ["rows-1", "rows-2"]
     assert tuple(sandbox.seen.values()) == scene.plaintexts
+
+
+def test_each_of_a_jobs_result_keys_opens_the_result_and_no_other_does(scene: Scene, enclave: EnclaveTwin) -> None:
+    others = [PrivateKey.generate() for _ in range(2)]
+    keys = [scene.consumer_key, *others]
+    publics = tuple(key.public.raw for key in keys)
+    scene.changes = {"result_keys_hash": result_keys_hash(publics)}
+    scene.reseal(0, policy_keys=(others[1].public.digest,))
+    evidence = loaded(scene, enclave, result_keys=publics)
+    deliver(scene, enclave, evidence)
+    ran = serve(scene, enclave.host)
+    assert ran.finished is not None
+    assert ran.finished.result is not None
+    envelope = decode_canonical(ResultEnvelope, ran.finished.result)
+    open_with = partial(open_result, chain_id=CHAIN_ID, market=MARKET, job_id=scene.spec.job_id(CHAIN_ID, MARKET))
+    for key in keys:
+        assert "report.json" in open_with(envelope, ran.container, key)
+    with pytest.raises(NotOpened):
+        open_with(envelope, ran.container, PrivateKey.generate())
+
+
+def test_an_envelope_for_one_key_has_no_field_for_others(scene: Scene, enclave: EnclaveTwin) -> None:
+    _, ran = run_with(scene, enclave)
+    assert ran.finished is not None
+    assert ran.finished.result is not None
+    assert b"furtherKeys" not in ran.finished.result
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_a_list_of_no_result_key_or_of_too_many_is_refused(count: int, scene: Scene, enclave: EnclaveTwin) -> None:
+    enclave.host.send(load_of(scene, result_keys=(scene.consumer_key.public.raw,) * count))
+    assert refusal(enclave).code == Code.RESULT_KEY_MISMATCH
 
 
 def test_inputs_are_wiped_after_the_workload(scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin) -> None:

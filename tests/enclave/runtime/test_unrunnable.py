@@ -39,7 +39,7 @@ def _without(what: str) -> Callable[[Scene], Changes]:
     return change
 
 
-ABSENT = ("policies", "share_sets", "parameters", "result_key", "workload")
+ABSENT = ("policies", "share_sets", "parameters", "result_keys", "workload")
 
 
 # --- what the platform is to blame for is still refused before the quote --------------------------------------------
@@ -67,7 +67,7 @@ def test_an_edited_specification_is_refused_though_everything_else_is_absent(
 ) -> None:
     nothing: Changes = {"policies": (None, None), "share_sets": (None, None), "parameters": None, "workload": None}
     edited = msgspec.structs.replace(scene.spec, max_units=500).canonical()
-    enclave.host.send(load_of(scene, spec=edited, result_key=None, environment=None, **nothing))
+    enclave.host.send(load_of(scene, spec=edited, result_keys=None, environment=None, **nothing))
     assert refusal(enclave).code == Code.JOB_MISMATCH
 
 
@@ -195,11 +195,16 @@ def _fewer_inputs_than_the_workload_takes(scene: Scene) -> Changes:
 
 def _a_result_key_that_is_no_key(scene: Scene) -> Changes:
     spec = msgspec.structs.replace(scene.spec, result_keys_hash=result_keys_hash([b"no key"]))
-    return {"spec": spec.canonical(), "job_id": spec.job_id(CHAIN_ID, MARKET), "result_key": b"no key"}
+    return {"spec": spec.canonical(), "job_id": spec.job_id(CHAIN_ID, MARKET), "result_keys": (b"no key",)}
+
+
+def _a_result_key_that_an_owner_demands_is_not_among_the_jobs(scene: Scene) -> Changes:
+    scene.reseal(1, policy_keys=(keccak(b"the owner's key"),))
+    return {}
 
 
 def _too_little_time(scene: Scene) -> Changes:
-    spec = msgspec.structs.replace(scene.spec, settle_window=2 * (20 + 17 + 120) - 1)
+    spec = msgspec.structs.replace(scene.spec, run_seconds=19)
     return {"spec": spec.canonical(), "job_id": spec.job_id(CHAIN_ID, MARKET)}
 
 
@@ -213,6 +218,7 @@ def _too_little_time(scene: Scene) -> Changes:
         _parameters_outside_the_schema,
         _fewer_inputs_than_the_workload_takes,
         _a_result_key_that_is_no_key,
+        _a_result_key_that_an_owner_demands_is_not_among_the_jobs,
         _too_little_time,
     ],
     ids=lambda wrong: wrong.__name__.strip("_").replace("_", " "),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from sealmarket_enclave.runtime.channel import (
     Finished,
     FromEnclave,
     Load,
+    MissingSigned,
     Part,
     Refused,
     ResultPart,
@@ -127,6 +129,7 @@ class Said:
     refused: Refused | None = None
     evidence: Evidence | None = None
     reports: list[ShareReport] = field(default_factory=list)
+    missing: list[MissingSigned] = field(default_factory=list)
     stages: list[str] = field(default_factory=list)
     wants: list[Want] = field(default_factory=list)
     container: bytes = b""
@@ -136,7 +139,15 @@ class Said:
 class EnclaveTwin:
     """A runtime in a thread, and the host's end of its channel."""
 
-    def __init__(self, scratch: Path, *, tee: Tee = Tee.TDX, sandbox: SandboxTwin | None = None) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        *,
+        tee: Tee = Tee.TDX,
+        sandbox: SandboxTwin | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        cpu_clock: Callable[[], float] = time.thread_time,
+    ) -> None:
         self.platform, self.sandbox = PlatformTwin(), sandbox or SandboxTwin()
         ours, theirs = socket.socketpair()
         ours.settimeout(20)
@@ -146,6 +157,8 @@ class EnclaveTwin:
             tee=tee,
             platform_name="twin (simulated)",
             workplace=BundleWorkplace(scratch, self.sandbox),
+            clock=clock,
+            cpu_clock=cpu_clock,
         )
         self._theirs = theirs
         self.thread = threading.Thread(target=self._run, args=(environment,), daemon=True)
@@ -173,7 +186,7 @@ def load_of(scene: Scene, **changes: object) -> Load:
         policies=tuple(asset.policy.canonical() for asset in scene.assets),
         share_sets=tuple(asset.share_set.canonical() for asset in scene.assets),
         parameters=scene.parameters.canonical(),
-        result_key=scene.consumer_key.public.raw,
+        result_keys=(scene.consumer_key.public.raw,),
         workload=pack(read_bundle(scene.bundle)),
         environment=str(scene.environment),
         block_number=7,
@@ -197,6 +210,8 @@ def serve(scene: Scene, host: Channel[FromEnclave], containers: Mapping[Bytes32,
                 return ran
             case ShareReport():
                 ran.reports.append(message)
+            case MissingSigned():
+                ran.missing.append(message)
             case Stage():
                 ran.stages.append(message.name)
             case ResultPart():

@@ -23,7 +23,7 @@ names = st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")
 
 
 def seal(outputs: dict[str, bytes], bucket: int = 4096) -> tuple[ResultEnvelope, bytes]:
-    return seal_result(outputs, KEY.public, chain_id=1, market=MARKET, job_id=JOB, bucket=bucket)
+    return seal_result(outputs, [KEY.public], chain_id=1, market=MARKET, job_id=JOB, bucket=bucket)
 
 
 def opened(envelope: ResultEnvelope, container: bytes, private: PrivateKey = KEY) -> dict[str, bytes]:

@@ -14,7 +14,8 @@ from sealmarket.chain.events import JobMatched, UnreadableLog, VersionPublished
 from sealmarket.chain.follow import Cursor, EventRange, Follower, Rewound
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.numbers import JobId, Tee
-from sealmarket_worker.jobrun import HostContext, JobRun
+from sealmarket_worker.context import HostContext
+from sealmarket_worker.jobrun import JobRun
 from sealmarket_worker.journal import JobState, Journal
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""``sealmarket worker run | status | image build | image measure``. Heavy imports wait until a command needs them."""
+"""``sealmarket worker run | status | capability | image``. Heavy imports wait until a command needs them."""
 
 from __future__ import annotations
 
@@ -66,6 +66,23 @@ def status(config: ConfigFile, as_json: AsJson = False) -> None:
         typer.echo(f"{job.job_id}  {job.state.value:<9} {job.reason}")
     if not jobs:
         typer.echo("no jobs yet")
+
+
+@app.command()
+def capability(config: ConfigFile) -> None:
+    """Print what this host promises of platform and enclave: the document that a compute order names by its hash.
+
+    Example: sealmarket worker capability --config worker.toml > capability.json
+    """
+    from sealmarket_worker.capability import of
+    from sealmarket_worker.config import load_config
+    from sealmarket_worker.image import build_image
+
+    loaded = load_config(config)
+    with tempfile.TemporaryDirectory() as folder:
+        promised = of(loaded, loaded.image or build_image(Path(folder) / "image"))
+    typer.echo(promised.canonical().decode())
+    typer.echo(f"hash {promised.digest()}", err=True)
 
 
 @image_app.command("build")

@@ -9,6 +9,7 @@ wheels = "wheels"               # wheels from which environments are installed
 image = ""                      # the enclave image; "" assembles the installed release's
 driver = "virtual"              # how enclaves are launched: an installed driver
 tee = "tdx"
+capability = ""                 # what this host promises in its orders: a file; "" promises what it has
 max_jobs = 2
 max_fee = ""                    # most for one gas, tip included: "30gwei", or wei; "" is 1000gwei
 priority_fee = ""               # the tip; "" offers what recent blocks paid
@@ -61,6 +62,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     image: str = ""
     driver: str = "virtual"
     tee: str = "tdx"
+    capability: str = ""
     max_jobs: int = 2
     development_chain: bool = False
     store: str = ""
@@ -83,6 +85,7 @@ class WorkerConfig:
     image: Path | None = None
     driver: str = "virtual"
     tee: Tee = Tee.TDX
+    capability: Path | None = None
     max_jobs: int = 2
     development_chain: bool = False
     store: str = ""
@@ -141,6 +144,7 @@ def load_config(path: Path) -> WorkerConfig:
         image=here / file.image if file.image else None,
         driver=file.driver,
         tee=tee,
+        capability=here / file.capability if file.capability else None,
         max_jobs=file.max_jobs,
         development_chain=file.development_chain,
         store=file.store,

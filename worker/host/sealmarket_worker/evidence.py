@@ -14,8 +14,13 @@ from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 
 
-def package(evidence: Evidence, tee: Tee, collateral: str, missing: Iterable[Bytes32] = ()) -> EvidencePackage:
-    """What the nodes appraise. ``missing`` names what the enclave was not given, or the host cannot serve."""
+def package(
+    evidence: Evidence, tee: Tee, collateral: str, missing: Iterable[Bytes32] = (), manifest: bytes = b""
+) -> EvidencePackage:
+    """What the nodes appraise. ``missing`` names what the enclave was not given, or the host cannot serve.
+
+    ``manifest`` is what the workload's digest hashes.
+    """
     return EvidencePackage(
         job_id=JobId(Bytes32(evidence.job_id)),
         tee=tee,
@@ -26,6 +31,7 @@ def package(evidence: Evidence, tee: Tee, collateral: str, missing: Iterable[Byt
         block_number=evidence.block_number,
         block_hash=Bytes32(evidence.block_hash),
         missing=tuple(sorted(missing)),
+        manifest=HexBytes(manifest),
     )
 
 
@@ -37,7 +43,7 @@ def sealed_envelope(
     result_key: bytes | None,
     signature: HexBytes,
 ) -> EvidenceEnvelope:
-    """The package for every member, in order, and for the consumer's result key if that is available and is one.
+    """The package for every member, in order, and for the first result key if that is available and is one.
 
     ``signature`` is the provider's over the EIP-712 ``Quote``.
     """

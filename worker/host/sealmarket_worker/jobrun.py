@@ -6,8 +6,7 @@ Steps; the journal's state stands where a crash would find it:
    in time, or is false, is marked: the job is quoted all the same, and the nodes say whose fault it is.
 2. Launch an enclave and take its evidence, over a block that is final now.
 3. ``quoting``: post the evidence hash, once. ``quoted`` when that is final; then post the evidence, sealed to nodes.
-4. Wait for the committee. Ask the enclave at once whether the job can run at all. Take releases from whichever nodes
-   answer, until the enclave holds enough right shares; or post their promises never to release, once enough say so.
+4. Wait for the committee, and bring the enclave to its shares (:mod:`sealmarket_worker.releasing`).
 5. Serve ciphertext while the job is open on chain; take what the enclave signed. ``finished``: the journal has it.
 6. Upload ciphertext, envelope and receipt, post the result; settle if no other party does. ``done`` when final.
 
@@ -16,55 +15,36 @@ A job that ends in another way is given up, with the reason in the journal and i
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
 
-from sealmarket.chain import BlockGone, ChainReader, ChainUnavailable, Enclave, JobSlot, Reverted, RpcRefused
+from sealmarket.chain import BlockGone, ChainUnavailable, JobSlot, Reverted, RpcRefused
 from sealmarket.chain.events import JobQuoted
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import NodeStatus
 from sealmarket.service.errors import (
-    ContentMismatch,
-    ItemNotFound,
     ServiceError,
     ServiceRefused,
-    ServiceUnavailable,
 )
-from sealmarket.store.blobs import Store
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical, to_builtins
+from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.release import SignedComplaint
 from sealmarket_enclave.runtime.channel import Evidence
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_worker.committee import committee_of
-from sealmarket_worker.drivers.interface import Driver, DriverError
+from sealmarket_worker.context import HostContext, JobSteps, Stopping
+from sealmarket_worker.drivers.interface import DriverError
 from sealmarket_worker.errors import EnclaveLost, InputMissing, JobOver
 from sealmarket_worker.evidence import package, sealed_envelope
-from sealmarket_worker.journal import JobEntry, JobState, Journal
-from sealmarket_worker.limits import OperatorLimits
-from sealmarket_worker.materials import Materials, MaterialStore, nothing
-from sealmarket_worker.nodes import Nodes, releases_of, stops_of
-from sealmarket_worker.progress import Listener, ProgressReporter, StageName
+from sealmarket_worker.journal import JobEntry, JobState
+from sealmarket_worker.materials import Materials, nothing
+from sealmarket_worker.progress import ProgressReporter, StageName
+from sealmarket_worker.releasing import ReleaseRound, Waiting
 from sealmarket_worker.session import EnclaveSession, Outcome, key_hash_of
-from sealmarket_worker.transactions import ProviderTransactions
 from sealmarket_worker.watch import Watch
-from sealmarket_worker.why import why_over
 
-_T = TypeVar("_T")
-_LATER = (ChainUnavailable, BlockGone, ServiceUnavailable, ItemNotFound, ContentMismatch)
 _FINISHED = frozenset({Status.SETTLED, Status.MATURED, Status.CHALLENGED, Status.FAILED})
-_GRACE_SECONDS = 120
-"""How long past its deadline a job may stay unclosed before the host stops waiting for the closing transaction."""
 _STAGES: dict[str, StageName] = {
     "importing": "load",
     "opening": "open",
@@ -73,37 +53,11 @@ _STAGES: dict[str, StageName] = {
 }
 
 
-class Stopping(Exception):
-    """The host was asked to stop; the journal says where it stood."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostContext:
-    """What all jobs of a host share. ``sign`` is the provider's signature over typed data of this market."""
-
-    chain: ChainReader
-    transactions: ProviderTransactions
-    store: Store
-    nodes: Nodes
-    driver: Driver
-    materials: MaterialStore
-    journal: Journal
-    sign: Callable[[Quote], HexBytes]
-    state: Path
-    stop: threading.Event
-    listeners: tuple[Listener, ...] = ()
-    poll_seconds: float = 0.3
-    settle_patience_seconds: float = 20.0
-    prepare_share_of_window: float = 0.5
-    limits: OperatorLimits = field(default_factory=OperatorLimits)
-
-
-class JobRun:
+class JobRun(JobSteps):
     """Carries one job as far as it goes."""
 
     def __init__(self, host: HostContext, job_id: JobId) -> None:
-        self._host, self._job_id = host, job_id
-        self._progress = ProgressReporter(job_id, host.listeners)
+        super().__init__(host, job_id, ProgressReporter(job_id, host.listeners))
 
     def run(self) -> None:
         """Run from wherever the journal says; returns when the job is done, given up, or the host stops."""
@@ -137,7 +91,7 @@ class JobRun:
         session, evidence = self._patiently(lambda: self._launch(materials), slot.deadline, DriverError, EnclaveLost)
         with session:
             self._quote(entry, evidence, committee, materials)
-            self._collect(entry, session, committee, evidence)
+            ReleaseRound(self._host, entry, self._progress, Waiting(session, committee, evidence)).collect()
             outcome = self._finish(entry, session, materials)
         # On a full disk the word is kept in memory and written as soon as there is room.
         deadline = self._slot(entry).deadline
@@ -189,9 +143,9 @@ class JobRun:
         evidence_hash = Bytes32(evidence.evidence_hash)
         collateral = self._host.driver.endorsements()
         signature = self._host.sign(Quote(job_id=self._job_id, evidence_hash=evidence_hash))
-        content = package(evidence, self._host.driver.tee, collateral, materials.missing)
+        content = package(evidence, self._host.driver.tee, collateral, materials.missing, materials.manifest)
         book = self._host.chain.book
-        envelope = sealed_envelope(content, evidence_hash, book, committee, materials.result_key, signature)
+        envelope = sealed_envelope(content, evidence_hash, book, committee, materials.first_key, signature)
         self._host.journal.quoting(self._job_id, evidence_hash, key_hash_of(evidence))
         self._patiently(lambda: self._send_quote(entry, evidence_hash), self._slot(entry).deadline, RpcRefused)
         self._wait_for(entry, lambda slot: slot.status is not Status.MATCHED)
@@ -199,7 +153,15 @@ class JobRun:
         self._progress.begin(
             "decision", f"evidence {evidence_hash} is on chain, sealed to {len(envelope.sealed)} nodes"
         )
-        self._patiently(lambda: self._host.store.post_evidence(envelope), self._slot(entry).deadline, ServiceRefused)
+        deadline = self._slot(entry).deadline
+        self._patiently(lambda: self._publish_promise(entry), deadline, ServiceRefused)
+        self._patiently(lambda: self._host.store.post_evidence(envelope), deadline, ServiceRefused)
+
+    def _publish_promise(self, entry: JobEntry) -> None:
+        """The capability document that the job's order named, where it is this host's."""
+        promised = self._host.capability
+        if promised is not None and promised.digest() == entry.spec.capability_hash:
+            self._host.store.put_document(promised.canonical())
 
     def _send_quote(self, entry: JobEntry, evidence_hash: Bytes32) -> None:
         # An answer that was lost does not say that the transaction was: what the chain has is not sent again.
@@ -215,60 +177,6 @@ class JobRun:
         events = self._host.chain.events(entry.matched_block, self._host.chain.head().number)
         quotes = (event for event in events if isinstance(event, JobQuoted) and event.job_id == self._job_id)
         return next((event.evidence_hash for event in quotes), None)
-
-    def _collect(self, entry: JobEntry, session: EnclaveSession, committee: Committee, evidence: Evidence) -> None:
-        slot = self._wait_for(entry, lambda slot: slot.status is not Status.QUOTED, self._head)
-        # A job that can never run ends now: its window may be too short to wait for finality and releases.
-        if slot.status is Status.ACCEPTED and not session.deliver(()).missing:
-            return
-        slot = self._wait_for(entry, lambda slot: slot.status is not Status.QUOTED)
-        if slot.status is not Status.ACCEPTED:
-            raise JobOver(self._why(entry, slot.status), "accepted")
-        self._progress.begin("release", "the committee accepted")
-        delivered: set[Bytes32] = set()
-        complaints: set[SignedComplaint] = set()
-        while True:
-            statuses = self._host.nodes.statuses(committee.members, self._job_id)
-            fresh = self._fresh_releases(statuses, delivered)
-            if fresh:
-                shares = session.deliver(fresh)
-                self._complain(shares.complaints, complaints)
-                if not shares.missing:
-                    return
-            slot = self._slot(entry)
-            if slot.status is not Status.ACCEPTED:
-                raise JobOver(self._why(entry, slot.status), "accepted")
-            self._stop(entry, statuses, committee, evidence)
-            self._require_time(slot.deadline, "releases of enough oracle nodes")
-            self._pause()
-
-    def _stop(
-        self, entry: JobEntry, statuses: Sequence[NodeStatus | None], committee: Committee, evidence: Evidence
-    ) -> None:
-        """Post the nodes' promises, once there are enough: a host that waits for another party to post them may pay."""
-        evidence_hash = Bytes32(evidence.evidence_hash)
-        stops = stops_of(statuses, committee, self._host.chain.book, self._job_id, evidence_hash)
-        if not stops or self._head(entry).status is not Status.ACCEPTED:
-            return
-        enclave = Enclave(evidence_hash, Address(evidence.signer), key_hash_of(evidence))
-        try:
-            self._host.transactions.stop(entry.spec, enclave, stops, committee)
-        except (Reverted, RpcRefused, *_LATER) as error:
-            self._progress.note(f"the nodes' promises to stop are not on chain yet: {error}")
-
-    def _fresh_releases(self, statuses: Sequence[NodeStatus | None], delivered: set[Bytes32]) -> Sequence[bytes]:
-        found = releases_of(statuses)
-        fresh = [raw for raw in found if keccak(raw) not in delivered]
-        delivered.update(keccak(raw) for raw in fresh)
-        return fresh
-
-    def _complain(self, reported: Sequence[SignedComplaint], known: set[SignedComplaint]) -> None:
-        for complaint in set(reported) - known:
-            known.add(complaint)
-            node = complaint.complaint.node.checksum
-            self._progress.note(f"node {node} released a false share; it is left out, under the enclave's signature")
-            with (self._host.state / "complaints.jsonl").open("a") as log:
-                log.write(json.dumps(to_builtins(complaint)) + "\n")
 
     def _finish(self, entry: JobEntry, session: EnclaveSession, materials: Materials) -> Outcome:
         with Watch(lambda: self._why_useless(entry), session.hang_up, self._host.poll_seconds) as watch:
@@ -317,6 +225,7 @@ class JobRun:
             raise JobOver(self._why(entry, slot.status), "settled")
         self._host.journal.done(self._job_id)
         self._progress.end(slot.status.name.lower())
+        self._return_unspent(entry)
 
     def _finish_on_chain(self, entry: JobEntry, outcome: Outcome) -> None:
         assert entry.evidence_hash is not None
@@ -354,61 +263,6 @@ class JobRun:
                 return True
             self._pause()
         return False
-
-    def _why(self, entry: JobEntry, status: Status) -> str:
-        return self._patiently(lambda: why_over(self._host.chain, entry, status), None)
-
-    # --- waiting ----------------------------------------------------------------------------------------------------
-
-    def _slot(self, entry: JobEntry) -> JobSlot:
-        """The job at the newest final block; waits while the chain is silent."""
-        chain = self._host.chain
-        return self._patiently(lambda: chain.at(chain.final()).job(entry.spec.request_hash), None)
-
-    def _head(self, entry: JobEntry) -> JobSlot:
-        chain = self._host.chain
-        return self._patiently(lambda: chain.at(chain.head()).job(entry.spec.request_hash), None)
-
-    def _wait_for(
-        self,
-        entry: JobEntry,
-        arrived: Callable[[JobSlot], bool],
-        read: Callable[[JobEntry], JobSlot] | None = None,
-    ) -> JobSlot:
-        """Wait at the newest final block, or wherever ``read`` looks."""
-        while not arrived(slot := (read or self._slot)(entry)):
-            self._require_time(slot.deadline + _GRACE_SECONDS, f"the end of {slot.status.name.lower()}")
-            self._pause()
-        return slot
-
-    def _patiently(self, step: Callable[[], _T], deadline: int | None, *also: type[Exception]) -> _T:
-        """Do something that may have to wait for others; ``deadline`` is in the chain's time."""
-        reported = ""
-        later: tuple[type[Exception], ...] = (*_LATER, *also)
-        while True:
-            try:
-                return step()
-            except later as error:
-                if str(error) != reported:
-                    reported = str(error)
-                    self._progress.note(reported)
-                if deadline is not None:
-                    self._require_time(deadline, reported)
-            self._pause()
-
-    def _require_time(self, deadline: int, what: str) -> None:
-        if self._is_over(deadline):
-            raise InputMissing(what, "its time is over")
-
-    def _is_over(self, deadline: int) -> bool:
-        try:
-            return self._host.chain.head().timestamp > deadline
-        except ChainUnavailable:
-            return False
-
-    def _pause(self) -> None:
-        if self._host.stop.wait(self._host.poll_seconds):
-            raise Stopping
 
 
 def _content_root(outcome: Outcome) -> Bytes32:

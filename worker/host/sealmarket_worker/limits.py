@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.windows import after_release
 from sealmarket_enclave.workload.manifest import Manifest
-from sealmarket_enclave.workload.timing import FIXED_SECONDS, seconds_for_bytes
+from sealmarket_enclave.workload.timing import seconds_for_bytes
 
 
 def half_of_memory() -> int:
@@ -49,13 +48,12 @@ class OperatorLimits:
     def against_inputs(self, spec: JobSpec, manifest: Manifest, size: int) -> str | None:
         """Why containers of ``size`` bytes in all are beyond the limits; None if not.
 
-        An enclave allows time for inputs that fit the workload's memory. It reads a larger one to its end all the same,
-        to say under signature that it is too large.
+        An enclave reads an input that does not fit the workload's memory to its end all the same, to say under
+        signature that it is too large.
         """
         if size > self.max_input_bytes:
             found = f"its inputs take {size} bytes, and this host takes {self.max_input_bytes}"
             return f"{found}; raise limits.max_input_bytes where the memory allows it"
-        too_long = seconds_for_bytes(size) + FIXED_SECONDS > after_release(spec.settle_window)
-        if size > manifest.limits.memory_bytes and too_long:
-            return f"its inputs take {size} bytes, more than an enclave reads in half of {spec.settle_window} s"
+        if size > manifest.limits.memory_bytes and seconds_for_bytes(size) > spec.read_seconds:
+            return f"its inputs take {size} bytes, more than an enclave reads in {spec.read_seconds} s"
         return None

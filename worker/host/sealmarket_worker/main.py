@@ -8,17 +8,22 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 
-from sealmarket.chain import Chain, Sender, Sending
+from sealmarket.chain import Chain, ChainError, Sender, Sending
 from sealmarket.client import signing
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
+from sealmarket.protocol.capability import Capability
+from sealmarket.service.errors import ServiceError
 from sealmarket.serving.lock import only_process
 from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address
+from sealmarket_worker import capability
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.config import WorkerConfig
+from sealmarket_worker.context import HostContext
 from sealmarket_worker.drivers.installed import driver_named
 from sealmarket_worker.drivers.interface import DriverSettings
+from sealmarket_worker.funds import shortages
 from sealmarket_worker.image import base_interpreter, build_image
-from sealmarket_worker.jobrun import HostContext
 from sealmarket_worker.journal import Journal
 from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import Listener, ProgressLog
@@ -55,6 +60,8 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
         sender = Sender(chain, account, development=config.development_chain, sending=sending)
         sender.recover(perishable=(QUOTE,))
         image = config.image or build_image(config.state / "image")
+        promised = capability.of(config, image)
+        _publish(store, promised)
         settings = DriverSettings(tee=config.tee, device=config.device, image=image, interpreter=base_interpreter())
         host = HostContext(
             chain=chain,
@@ -70,11 +77,29 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], s
             listeners=(listener, ProgressLog(config.state / PROGRESS)),
             settle_patience_seconds=config.settle_patience_seconds,
             limits=config.limits,
+            capability=promised,
         )
         if factory.simulated:
             log.warning("the driver %s gives SIMULATED %s evidence, no hardware", config.driver, config.tee.name)
+        _warn_of_shortages(chain, config, sender.address)
         ready()
         Agent(host, sender.address, max_jobs=config.max_jobs).run()
+
+
+def _publish(store: Store, promised: Capability) -> None:
+    try:
+        store.put_document(promised.canonical())
+    except ServiceError as error:
+        log.warning("the store does not take the capability document now, it is put again with each quote: %s", error)
+
+
+def _warn_of_shortages(chain: Chain, config: WorkerConfig, provider: Address) -> None:
+    tokens = sorted({ZERO_ADDRESS, *config.limits.max_stake})
+    try:
+        for shortage in shortages(chain.at(chain.head()), config.book, provider, tokens):
+            log.warning("%s", shortage)
+    except ChainError as error:
+        log.warning("the provider's balance cannot be read now: %s", error)
 
 
 def stop_on_signals(stop: threading.Event) -> None:

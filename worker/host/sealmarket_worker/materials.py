@@ -22,7 +22,7 @@ from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket.workloads.wheels import install
 from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_enclave.protocol.job import JobSpec, only_result_key
+from sealmarket_enclave.protocol.job import JobSpec, key_names
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Load
 from sealmarket_enclave.sealed.container import ContainerReader
@@ -47,11 +47,21 @@ class Materials:
     policies: tuple[bytes | None, ...]
     share_sets: tuple[bytes | None, ...]
     parameters: bytes | None
-    result_key: bytes | None
+    result_keys: tuple[bytes, ...] | None
     bundle: Bundle | None
     environment: Path | None
     containers: dict[Bytes32, Path]
     missing: dict[Bytes32, str]
+
+    @property
+    def manifest(self) -> bytes:
+        """What the workload's digest hashes; empty without the workload."""
+        return self.bundle.digest_manifest().canonical() if self.bundle is not None else b""
+
+    @property
+    def first_key(self) -> bytes | None:
+        """The result key to which the evidence is sealed as well: the consumer's."""
+        return self.result_keys[0] if self.result_keys else None
 
     def declined(self, why: str) -> Materials:
         """The same, without the workload and with it marked: this host runs none for this job."""
@@ -69,7 +79,7 @@ class Materials:
             policies=self.policies,
             share_sets=self.share_sets,
             parameters=self.parameters,
-            result_key=self.result_key,
+            result_keys=self.result_keys,
             workload=pack(self.bundle) if self.bundle is not None else None,
             environment=str(self.environment) if self.environment is not None else None,
             block_number=block.number,
@@ -166,11 +176,12 @@ class MaterialFetcher:
         policies = tuple(document(seal.policy_hash) for seal in self._seals)
         share_sets = tuple(document(seal.share_root) for seal in self._seals)
         names = document(spec.result_keys_hash)
-        named = only_result_key(names) if names is not None else None
-        result_key = document(named) if named is not None else None
-        if names is not None and result_key is None:
-            one_key = "the list of result keys does not name one key, and this host takes no other job"
-            missing[spec.result_keys_hash] = missing.pop(named, "") if named is not None else one_key
+        named = key_names(names) if names is not None else ()
+        found = [document(name) for name in named]
+        result_keys = tuple(key for key in found if key is not None) if named and None not in found else None
+        if names is not None and result_keys is None:
+            lacking = [missing.pop(name) for name in named if name in missing]
+            missing[spec.result_keys_hash] = "; ".join(lacking) or "the list of result keys is none"
         environment = self._held.environment(bundle.environment) if bundle is not None else None
         containers: dict[Bytes32, Path] = {}
         for root in {seal.content_root for seal in self._seals} - self._hopeless.keys():
@@ -187,7 +198,7 @@ class MaterialFetcher:
             policies=policies,
             share_sets=share_sets,
             parameters=parameters.canonical() if parameters is not None else None,
-            result_key=result_key,
+            result_keys=result_keys,
             bundle=bundle,
             environment=environment,
             containers=containers,

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from sealmarket.chain.events import ReleasePosted
 from sealmarket.protocol.book import AddressBook, Committee, Member
 from sealmarket.protocol.wire import NodeStatus, SignedStop
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes
+from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.release import Release, ReleasedShare
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
+
+_S_BITS = (1 << 255) - 1
 
 
 class Nodes(Protocol):
@@ -22,6 +27,20 @@ class Nodes(Protocol):
 def releases_of(statuses: Iterable[NodeStatus | None]) -> list[bytes]:
     """The releases among them, as canonical JSON; the enclave checks them."""
     return [status.release.canonical() for status in statuses if status is not None and status.release is not None]
+
+
+def posted_release(event: ReleasePosted, spec: JobSpec, evidence_hash: Bytes32) -> Release:
+    """A release that was posted on chain, as its node signed it."""
+    vs = int.from_bytes(event.vs)
+    signature = HexBytes(bytes(event.r) + (vs & _S_BITS).to_bytes(32) + bytes([27 + (vs >> 255)]))
+    sealed = zip(spec.assets, event.sealed, strict=True)
+    return Release(
+        job_id=event.job_id,
+        evidence_hash=evidence_hash,
+        index=event.index,
+        shares=tuple(ReleasedShare(asset_id=use.asset_id, sealed=message) for use, message in sealed),
+        signature=signature,
+    )
 
 
 def stops_of(

@@ -14,7 +14,7 @@ import msgspec
 from sealmarket.protocol.wire import PostedResult
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import Failure, Settlement, enclave_key_hash
+from sealmarket_enclave.protocol.job import Failure, Settlement, SharesMissing, enclave_key_hash
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import SignedComplaint
 from sealmarket_enclave.runtime.channel import (
@@ -25,25 +25,31 @@ from sealmarket_enclave.runtime.channel import (
     Finished,
     FromEnclave,
     Load,
+    MissingSigned,
     Part,
     Refused,
     ResultPart,
     ShareReport,
+    SignMissing,
     Stage,
     Want,
 )
 from sealmarket_enclave.runtime.errors import ChannelError, HostLost
 from sealmarket_worker.errors import EnclaveLost, EnclaveRefused
 
-T = TypeVar("T", Evidence, ShareReport)
+T = TypeVar("T", Evidence, ShareReport, MissingSigned)
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How many shares are still missing, and which nodes the enclave complains about."""
+    """How many shares are still missing, and which nodes the enclave complains about.
+
+    ``late``: none is missing, and the enclave joins no key any more.
+    """
 
     missing: int
     complaints: tuple[SignedComplaint, ...]
+    late: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,13 @@ class EnclaveSession:
         self._send(Deliver(releases=tuple(releases)))
         report = self._expect(ShareReport)
         complaints = tuple(decode_canonical(SignedComplaint, raw) for raw in report.complaints)
-        return Shares(report.needed, complaints)
+        return Shares(report.needed, complaints, report.late)
+
+    def report_missing(self) -> tuple[SharesMissing, HexBytes]:
+        """The enclave's signed statement that it has joined no key."""
+        self._send(SignMissing())
+        signed = self._expect(MissingSigned)
+        return decode_canonical(SharesMissing, signed.missing), HexBytes(signed.signature)
 
     def finish(self, containers: Mapping[Bytes32, Path], on_stage: Callable[[str], None]) -> Outcome:
         """Serve ciphertext until the enclave has signed the end. ``containers`` by content root."""
@@ -124,7 +136,7 @@ class EnclaveSession:
         )
         return Outcome(posted, finished.receipt, finished.result, container if finished.result else None)
 
-    def _send(self, message: Load | Deliver | Part) -> None:
+    def _send(self, message: Load | Deliver | SignMissing | Part) -> None:
         try:
             self._channel.send(message)
         except HostLost as error:

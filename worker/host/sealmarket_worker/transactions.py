@@ -9,7 +9,7 @@ from sealmarket.chain import Chain, Enclave, Sender
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.wire import PostedResult, SignedStop
 from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.job import JobSpec, SharesMissing
 
 
 class ProviderTransactions(Protocol):
@@ -22,7 +22,16 @@ class ProviderTransactions(Protocol):
         """Post what the enclave signed, a settlement or a failure."""
 
     def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
-        """End an accepted job that enough nodes promise never to release for."""
+        """Record that enough nodes promise never to release for an accepted job."""
+
+    def report_missing(self, spec: JobSpec, enclave: Enclave, missing: SharesMissing, signature: bytes) -> None:
+        """Record that the enclave has joined no key, with money for the nodes that post their releases."""
+
+    def end_interrupted(self, spec: JobSpec, enclave: Enclave) -> None:
+        """End a job that is stopped, or for which too few releases were posted."""
+
+    def return_unspent(self, spec: JobSpec) -> None:
+        """Take back what was not paid to nodes that posted."""
 
 
 class ChainTransactions:
@@ -46,8 +55,17 @@ class ChainTransactions:
 
     def stop(self, spec: JobSpec, enclave: Enclave, stops: Sequence[SignedStop], committee: Committee) -> None:
         """As :meth:`ProviderTransactions.stop`."""
-        view, market = self._chain.at(self._chain.head()), self._chain.market
-        if not view.interruption(spec.request_hash).stopped:
-            removed = view.removed_members(committee.epoch)
-            self._sender.send(market.stop(spec, enclave, stops, committee, removed=removed))
-        self._sender.send(market.end_interrupted(spec, enclave))
+        removed = self._chain.at(self._chain.head()).removed_members(committee.epoch)
+        self._sender.send(self._chain.market.stop(spec, enclave, stops, committee, removed=removed))
+
+    def report_missing(self, spec: JobSpec, enclave: Enclave, missing: SharesMissing, signature: bytes) -> None:
+        """As :meth:`ProviderTransactions.report_missing`."""
+        self._sender.send(self._chain.market.report_missing(spec, enclave, missing, signature))
+
+    def end_interrupted(self, spec: JobSpec, enclave: Enclave) -> None:
+        """As :meth:`ProviderTransactions.end_interrupted`."""
+        self._sender.send(self._chain.market.end_interrupted(spec, enclave))
+
+    def return_unspent(self, spec: JobSpec) -> None:
+        """As :meth:`ProviderTransactions.return_unspent`."""
+        self._sender.send(self._chain.market.return_unspent(spec.request_hash))

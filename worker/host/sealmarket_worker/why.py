@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import ChainReader
-from sealmarket.chain.events import JobDecided, JobStopped
+from sealmarket.chain.events import JobDecided, JobEnded, JobStopped
 from sealmarket.protocol.reasons import job_reason, reason_codes
 from sealmarket.protocol.transitions import Status
 from sealmarket_worker.journal import JobEntry
@@ -13,14 +13,16 @@ _EVIDENCE = {reason.code: reason.value for reason in Reason}
 
 
 def why_over(chain: ChainReader, entry: JobEntry, status: Status) -> str:
-    """The status, and the reasons that the committee signed."""
+    """The status, the reasons that the committee signed, and the row of the fault table."""
     words = [status.name.lower()]
     for event in chain.events(entry.matched_block, chain.final().number):
         if isinstance(event, JobDecided) and event.job_id == entry.job_id:
             words += [event.outcome.name.lower(), *_words(event.core.reasons)]
         if isinstance(event, JobStopped) and event.job_id == entry.job_id:
             words += _words(event.reasons)
-    return ", ".join(words)
+        if isinstance(event, JobEnded) and event.job_id == entry.job_id:
+            words.append(event.fault.name.lower())
+    return ", ".join(dict.fromkeys(words))
 
 
 def _words(bits: int) -> list[str]:

@@ -12,6 +12,7 @@ its own outcome: a node to a violation, an enclave to a refusal or an unrunnable
 6. It names the registry, and each member of the committee with its key (:func:`member_differences`).
 7. The terms on chain allow nothing that the policy's do not (:func:`terms_differences`).
 8. The owners' output rules can hold together, over the assets of this job (:func:`output_differences`).
+9. The result keys that a policy demands are among the job's (:func:`key_differences`).
 
 A caller that lacks what a rule needs does not call it: an enclave knows neither registry, members nor the terms on
 chain, so it leaves 3, 6 and 7 to the nodes, and holds 5 against the policy's committee (docs/spec/policy.md).
@@ -175,6 +176,13 @@ def output_differences(uses: Sequence[AssetUse], rules: Sequence[OutputRules]) -
         yield Difference(Document.OUTPUT_RULES, "privacy", "exact outputs", "differential privacy")
     if spent := sum(use.epsilon for use in uses):
         yield Difference(Document.OUTPUT_RULES, "epsilon", "no privacy budget spent", f"{spent} micro-epsilon")
+
+
+def key_differences(policy: PolicyDocument, names: Sequence[Bytes32]) -> Iterator[Difference]:
+    """Rule 9. ``names`` are the Keccak-256 hashes of the job's result keys."""
+    for key in policy.result_keys:
+        if key not in names:
+            yield Difference(Document.POLICY, "result_keys", f"{key} among the job's", f"{len(names)} others")
 
 
 def _equal(document: Document, field: str, expected: object, found: object) -> Iterator[Difference]:

@@ -117,6 +117,11 @@ class JobSpec(TypedShape, frozen=True, kw_only=True):
     challenge_window: Seconds
     assets: tuple[AssetUse, ...]
 
+    @property
+    def stage_seconds(self) -> int:
+        """Most seconds from an enclave's complete shares to its signed end: reading, running and validating."""
+        return self.read_seconds + self.run_seconds + self.validate_seconds
+
     def job_id(self, chain_id: int, market: Address) -> JobId:
         """The job's id on one market of one chain."""
         return JobId(self.digest(chain_id, market))
@@ -195,9 +200,12 @@ def result_key_names(keys: Sequence[bytes]) -> bytes:
     return b"".join(enclave_key_hash(key) for key in keys)
 
 
-def only_result_key(names: bytes) -> Bytes32 | None:
-    """The hash of the one key that :func:`result_key_names` names; None where it names none or several."""
-    return Bytes32(names) if len(names) == Bytes32.length else None
+def key_names(document: bytes) -> tuple[Bytes32, ...]:
+    """The hashes in the document of :func:`result_key_names`; none where it is no such document."""
+    count, rest = divmod(len(document), 32)
+    if rest or not 1 <= count <= MAX_RESULT_KEYS:
+        return ()
+    return tuple(Bytes32(document[32 * place : 32 * place + 32]) for place in range(count))
 
 
 def parameters_digest(salt: Bytes32, canonical_parameters: bytes) -> Bytes32:

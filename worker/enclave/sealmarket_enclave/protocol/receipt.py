@@ -22,6 +22,10 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://sealmarket.org/receipt/v1"
 
 
+ReceiptOutcome = Literal["completed", "input_failed", "workload_failed", "workload_timed_out", "validator_timed_out"]
+"""How a job ended by its enclave: with a result, or with one of the causes of a failure."""
+
+
 class ReceiptInput(Shape, frozen=True, kw_only=True):
     """One asset that went in, as the enclave found it."""
 
@@ -43,7 +47,7 @@ class ReceiptPredicate(Shape, frozen=True, kw_only=True):
     parameters_digest: Bytes32
     terms_digest: Bytes32
     inputs: tuple[ReceiptInput, ...]
-    outcome: Literal["completed", "input_failed", "workload_failed"]
+    outcome: ReceiptOutcome
     privacy: Literal["exact", "dp"]
     units: int
     sandbox: tuple[str, ...]

@@ -24,7 +24,7 @@ from sealmarket_enclave.runtime.job import ParameterValue, Unrunnable
 from sealmarket_enclave.runtime.outputs import DeclaredOutput
 from sealmarket_enclave.workload.bundle import unpack
 from sealmarket_enclave.workload.environment import take
-from sealmarket_enclave.workload.errors import BundleError, EnvironmentRefused, ParametersRefused, WindowTooShort
+from sealmarket_enclave.workload.errors import BundleError, EnvironmentRefused, ParametersRefused, RunTooLong
 from sealmarket_enclave.workload.manifest import Manifest
 from sealmarket_enclave.workload.timing import require_time
 
@@ -142,7 +142,7 @@ class BundleWorkplace:
         digest: Bytes32,
         parameters: Mapping[str, ParameterValue],
         asset_count: int,
-        settle_window: int,
+        run_seconds: int,
     ) -> tuple[PreparedBundle, tuple[str, ...]] | Unrunnable:
         """See :class:`~sealmarket_enclave.runtime.workplace.Workplace`."""
         folder = self._private_folder()
@@ -160,9 +160,9 @@ class BundleWorkplace:
         except ParametersRefused as error:
             return _unrunnable(Code.INPUTS_MISMATCH, error)
         try:
-            require_time(read.manifest, settle_window)
-        except WindowTooShort as error:
-            return _unrunnable(Code.WINDOW_TOO_SHORT, error)
+            require_time(read.manifest, run_seconds)
+        except RunTooLong as error:
+            return _unrunnable(Code.RUN_TOO_LONG, error)
         try:
             read.environment.interpreter.require_current()
             take(Path(environment), read.environment, folder / "environment")
@@ -202,7 +202,7 @@ def _refused(code: Code, error: Exception) -> JobRefused:
     return JobRefused(code, message, getattr(error, "remedy", "") or "give the enclave the workload that the job names")
 
 
-def _unrunnable(code: Code, error: ParametersRefused | WindowTooShort) -> Unrunnable:
+def _unrunnable(code: Code, error: ParametersRefused | RunTooLong) -> Unrunnable:
     return Unrunnable(code, error.message, error.remedy, FailureCause.WORKLOAD)
 
 

@@ -4,8 +4,8 @@ A frame is ``u32`` big-endian length, then one msgpack map with ``kind``. Docume
 bytes, since their hashes are what both sides compare. The host sends only :data:`FromHost`, the enclave only
 :data:`FromEnclave`; unknown kinds and fields are refused. The order (docs/spec/enclave.md, "States")::
 
-    host     Load -------------- Deliver* ------------- Part*
-    enclave       Evidence|Refused        ShareReport*        Stage, Want*, ResultPart*, Finished|Refused
+    host     Load -------------- Deliver*, SignMissing* ----------- Part*
+    enclave       Evidence|Refused        ShareReport*, MissingSigned*    Stage, Want*, ResultPart*, Finished|Refused
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Load(Message, frozen=True, kw_only=True, tag="load"):
     """The job and everything that its specification names, once, first.
 
-    Lists are in the order of the specification's assets. ``workload`` is the bundle's archive; ``environment`` is
-    a folder with its installed wheels, which the enclave copies while it checks them. None stands for what the
-    host could not get: the enclave quotes all the same, and never goes further.
+    Lists are in the order of the specification's assets, ``result_keys`` in that of the list which it names.
+    ``workload`` is the bundle's archive; ``environment`` is a folder with its installed wheels, which the enclave
+    copies while it checks them. None stands for what the host could not get: the enclave quotes all the same, and never
+    goes further.
     """
 
     chain_id: int
@@ -45,7 +46,7 @@ class Load(Message, frozen=True, kw_only=True, tag="load"):
     policies: tuple[bytes | None, ...]
     share_sets: tuple[bytes | None, ...]
     parameters: bytes | None
-    result_key: bytes | None
+    result_keys: tuple[bytes, ...] | None
     workload: bytes | None
     environment: str | None
     block_number: int
@@ -56,6 +57,10 @@ class Deliver(Message, frozen=True, kw_only=True, tag="deliver"):
     """Signed releases of oracle nodes, canonical JSON; may be repeated until enough shares are right."""
 
     releases: tuple[bytes, ...]
+
+
+class SignMissing(Message, frozen=True, kw_only=True, tag="sign_missing"):
+    """Ask for the signed statement that no key is joined."""
 
 
 class Part(Message, frozen=True, kw_only=True, tag="part"):
@@ -77,11 +82,22 @@ class Evidence(Message, frozen=True, kw_only=True, tag="evidence"):
 
 
 class ShareReport(Message, frozen=True, kw_only=True, tag="share_report"):
-    """After each delivery: the indices whose shares are right for every asset, and complaints as canonical JSON."""
+    """After each delivery: the indices whose shares are right for every asset, and complaints as canonical JSON.
+
+    ``late``: enough shares are there, and the time in which this enclave joins keys has passed.
+    """
 
     held: tuple[int, ...]
     needed: int
     complaints: tuple[bytes, ...]
+    late: bool = False
+
+
+class MissingSigned(Message, frozen=True, kw_only=True, tag="missing_signed"):
+    """The canonical :class:`~sealmarket_enclave.protocol.job.SharesMissing` and its signature."""
+
+    missing: bytes
+    signature: bytes
 
 
 class Want(Message, frozen=True, kw_only=True, tag="want"):
@@ -125,8 +141,8 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     remedy: str
 
 
-FromHost = Load | Deliver | Part
-FromEnclave = Evidence | ShareReport | Want | Stage | ResultPart | Finished | Refused
+FromHost = Load | Deliver | SignMissing | Part
+FromEnclave = Evidence | ShareReport | MissingSigned | Want | Stage | ResultPart | Finished | Refused
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)

@@ -43,6 +43,8 @@ class EnclaveEnvironment:
     platform_name: str
     workplace: Workplace
     clock: Callable[[], float] = time.monotonic
+    cpu_clock: Callable[[], float] = time.thread_time
+    """Seconds of computing of the thread that asks: a host that pauses the enclave does not move it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Runtime:
             bound.spec.workload_digest,
             job.parameters,
             len(job.assets),
-            bound.spec.settle_window,
+            bound.spec.run_seconds,
         )
         if isinstance(prepared, Unrunnable):
             return bound, prepared
@@ -110,7 +112,7 @@ class Runtime:
         return bound, Work(job, workload, names)
 
     def _quote(self, bound: BoundJob) -> ReceiptSigner:
-        keys = EnclaveKeys()
+        keys, began = EnclaveKeys(), self._environment.clock()
         data = report_data(bound.job_id, keys.signer, keys.key_hash, bound.block_hash)
         quote = self._environment.platform.quote(bytes(data))
         if self._environment.tee in _WITH_REGISTERS:
@@ -127,7 +129,7 @@ class Runtime:
                 block_hash=bound.block_hash,
             )
         )
-        return ReceiptSigner(bound, keys, found, self._environment.platform_name)
+        return ReceiptSigner(bound, keys, found, self._environment.platform_name, began)
 
     def _end_unrunnable(self, reason: Unrunnable, signer: ReceiptSigner) -> None:
         """The delivery is not read: no share is opened for a job that can never run."""

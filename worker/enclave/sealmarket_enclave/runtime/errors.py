@@ -36,9 +36,10 @@ class Code(StrEnum):
     WORKLOAD_MISMATCH = "workload_mismatch"
     ENVIRONMENT_MISMATCH = "environment_mismatch"
     INPUTS_MISMATCH = "inputs_mismatch"
-    WINDOW_TOO_SHORT = "window_too_short"
+    RUN_TOO_LONG = "run_too_long"
     OUTPUT_RULES = "output_rules"
     TOO_FEW_OWNERS = "too_few_owners"
+    OWNER_KEY_MISSING = "owner_key_missing"
     PRIVACY_UNSUPPORTED = "privacy_unsupported"
     MATERIAL_MISSING = "material_missing"
     PLATFORM_FAILED = "platform_failed"
@@ -53,6 +54,7 @@ class InputFault(StrEnum):
 
     KEY_DOES_NOT_JOIN = "key_does_not_join"
     CONTENT_DOES_NOT_OPEN = "content_does_not_open"
+    TAKES_TOO_LONG = "takes_too_long"
 
 
 class EnclaveError(SealmarketError):

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.runtime.channel import MAX_PART, Channel, FromHost, Part, Want
 from sealmarket_enclave.runtime.errors import Code, HostFault, InputFailed, InputFault, WorkloadFailed
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import ContainerError
 from sealmarket_enclave.sealed.header import HEADER_BYTES, Header
+from sealmarket_enclave.workload.timing import seconds_for_bytes
 
 
 def read_container(channel: Channel[FromHost], root: Bytes32, limit: int) -> io.FileIO:
@@ -43,22 +46,59 @@ def read_container(channel: Channel[FromHost], root: Bytes32, limit: int) -> io.
     return memory
 
 
-def open_container(memory: io.FileIO, index: int, root: Bytes32, asset: tuple[Bytes32, int], key: bytes) -> bytearray:
-    """Decrypt a container that :func:`read_container` checked.
+def require_granted(sealed: Sequence[io.FileIO], spec: JobSpec) -> None:
+    """Hold a request against the sizes in the headers of the containers that it names.
+
+    Everyone reads those sizes before a request is signed. A request that grants less than they take is to blame itself,
+    or its consumer could have any owner's version suspended.
 
     Raises:
-        InputFailed: it is of another asset, or does not open under the committed key: its owner's fault.
+        WorkloadFailed: more bytes than ``decodedBytes``, or than are opened within ``readSeconds``.
     """
-    plaintext = bytearray()
-    try:
-        reader = ContainerReader(memory, root)
-        reader.require_asset(*asset)
-        for chunk in reader.open_chunks(key):
-            plaintext += chunk
-    except ContainerError as error:
-        wipe(plaintext)
-        raise InputFailed(index, InputFault.CONTENT_DOES_NOT_OPEN) from error
-    return plaintext
+    size = 0
+    for memory in sealed:
+        size += Header.decode(memory.read(HEADER_BYTES)).stream_length
+        memory.seek(0)
+    if size > spec.decoded_bytes or seconds_for_bytes(size) > spec.read_seconds:
+        raise WorkloadFailed("inputs_beyond_request")
+
+
+class Reading:
+    """Opens the inputs of one job within ``seconds`` of ``clock``, all together.
+
+    The clock counts this thread's computing. Pauses, and the time in which the host serves ciphertext, are the host's,
+    which must not be able to have an owner blamed for them.
+    """
+
+    def __init__(self, clock: Callable[[], float], seconds: int) -> None:
+        self._clock, self._until = clock, clock() + seconds
+
+    def open_container(
+        self, memory: io.FileIO, index: int, root: Bytes32, asset: tuple[Bytes32, int], key: bytes
+    ) -> bytearray:
+        """Decrypt a container that :func:`read_container` checked.
+
+        Raises:
+            InputFailed: it is of another asset, does not open under the committed key, or takes too long.
+        """
+        plaintext = bytearray()
+        try:
+            reader = ContainerReader(memory, root)
+            reader.require_asset(*asset)
+            for chunk in reader.open_chunks(key):
+                plaintext += chunk
+                self._require_time(index)
+        except ContainerError as error:
+            wipe(plaintext)
+            raise InputFailed(index, InputFault.CONTENT_DOES_NOT_OPEN) from error
+        except InputFailed:
+            wipe(plaintext)
+            raise
+        return plaintext
+
+    def _require_time(self, index: int) -> None:
+        if self._clock() > self._until:
+            raise InputFailed(index, InputFault.TAKES_TOO_LONG)
 
 
 def wipe(secret: bytearray) -> None:

@@ -13,7 +13,8 @@ Rules, in order (docs/spec/enclave.md, "Loading"):
 5. Each share set hashes to its seal's share root (refused); it is one, of that chain, asset, version, content, policy;
    its epoch is the job's, its threshold and size are the policy's (unrunnable). Rules 4, 5 and 8 stand in
    :mod:`sealmarket_enclave.protocol.agreement`.
-6. The result key hashes to the value in the specification (refused), and is an HPKE key (unrunnable).
+6. The 1 to 8 result keys hash to the value in the specification (refused), and are HPKE keys; those that a policy
+   demands are among them (unrunnable).
 7. The parameters, under their salt, hash to the value in the specification (refused).
 8. The owners' output rules leave an output that all of them allow; there are as many different owners as each demands;
    none demands differential privacy, for which this runtime has no mechanism, and the job spends no privacy budget
@@ -27,7 +28,7 @@ Considered and rejected: whether the owners allow this workload and measurement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ from sealmarket_enclave.protocol.agreement import (
     Difference,
     Document,
     hash_differences,
+    key_differences,
     output_differences,
     policy_differences,
     share_set_differences,
@@ -115,7 +117,7 @@ class LoadedJob:
     assets: tuple[LoadedAsset, ...]
     rules: OutputRules
     parameters: Mapping[str, ParameterValue]
-    result_key: PublicKey
+    result_keys: tuple[PublicKey, ...]
     workload: bytes
     environment: str
 
@@ -126,24 +128,25 @@ def check_load(load: Load, tee: Tee) -> tuple[BoundJob, LoadedJob | Unrunnable]:
     given = zip(load.policies, load.share_sets, strict=True)
     found = [_asset(bound, index, *raw) for index, raw in enumerate(given)]
     assets = tuple(asset for asset in found if isinstance(asset, LoadedAsset))
-    result_key = _result_key(load.result_key, bound.spec)
+    result_keys = _result_keys(load.result_keys, bound.spec)
     parameters = _parameters(load.parameters, bound.spec)
     workload = load.workload if load.workload is not None else _absent("the workload")
     rules = _rules(bound.spec, assets) if len(assets) == len(found) else None
-    everything = (*found, result_key, parameters, workload, rules)
+    demanded = None if isinstance(result_keys, Unrunnable) else _demanded(assets, result_keys)
+    everything = (*found, result_keys, parameters, workload, rules, demanded)
     reasons = [reason for reason in everything if isinstance(reason, Unrunnable)]
     if reasons:
         return bound, min(reasons, key=_precedence)
     assert isinstance(rules, OutputRules)
     assert isinstance(parameters, Mapping)
-    assert isinstance(result_key, PublicKey)
+    assert isinstance(result_keys, tuple)
     assert isinstance(workload, bytes)
     job = LoadedJob(
         bound=bound,
         assets=assets,
         rules=rules,
         parameters=parameters,
-        result_key=result_key,
+        result_keys=result_keys,
         workload=workload,
         environment=load.environment or "",
     )
@@ -241,15 +244,26 @@ def _parameters(raw: bytes | None, spec: JobSpec) -> Mapping[str, ParameterValue
     return document.values
 
 
-def _result_key(raw: bytes | None, spec: JobSpec) -> PublicKey | Unrunnable:
+def _result_keys(raw: tuple[bytes, ...] | None, spec: JobSpec) -> tuple[PublicKey, ...] | Unrunnable:
     if raw is None:
-        return _absent("the result key")
-    found, what = result_keys_hash([raw]), "the hash of the job's result keys, over the one passed,"
-    _require(found, spec.result_keys_hash, Code.RESULT_KEY_MISMATCH, what)
+        return _absent("a result key")
     try:
-        return PublicKey(raw)
+        found = result_keys_hash(raw)
+    except MalformedDocument as error:
+        raise JobRefused(Code.RESULT_KEY_MISMATCH, error.message, _FETCH) from error
+    _require(found, spec.result_keys_hash, Code.RESULT_KEY_MISMATCH, "the hash of the job's result keys")
+    try:
+        return tuple(PublicKey(key) for key in raw)
     except InvalidHpkeKey as error:
         return Unrunnable(Code.RESULT_KEY_MISMATCH, error.message, error.remedy, FailureCause.WORKLOAD)
+
+
+def _demanded(assets: Sequence[LoadedAsset], keys: Sequence[PublicKey]) -> Unrunnable | None:
+    names = [key.digest for key in keys]
+    for asset in assets:
+        for difference in key_differences(asset.policy, names):
+            return Unrunnable(Code.OWNER_KEY_MISSING, str(difference), _ANOTHER_REQUEST, FailureCause.WORKLOAD)
+    return None
 
 
 def _absent(what: str) -> Unrunnable:
@@ -286,7 +300,10 @@ _OUTPUT_CODES = {
     "privacy": Code.PRIVACY_UNSUPPORTED,
     "epsilon": Code.PRIVACY_UNSUPPORTED,
 }
-_ANOTHER_REQUEST = "request a job whose owners' output rules agree, over as many owners as each demands"
+_ANOTHER_REQUEST = (
+    "request a job whose owners' output rules agree, over as many owners as each demands, with the result keys that "
+    "they ask for"
+)
 
 
 _FETCH = "fetch what the chain names for this job, and start a new enclave"

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import Failure, Settlement
+from sealmarket_enclave.protocol.job import Failure, Settlement, SharesMissing
 from sealmarket_enclave.protocol.numbers import FailureCause
 from sealmarket_enclave.protocol.receipt import (
     ReceiptInput,
+    ReceiptOutcome,
     ReceiptPredicate,
     Statement,
     Subject,
     envelope,
     signing_hash,
 )
-from sealmarket_enclave.runtime.channel import Finished
+from sealmarket_enclave.runtime.channel import Finished, MissingSigned
 from sealmarket_enclave.runtime.job import BoundJob
 from sealmarket_enclave.runtime.keys import EnclaveKeys
 from sealmarket_enclave.sealed.result import ResultEnvelope
@@ -30,6 +30,12 @@ RESULT_SUBJECT = "result"
 JOB_SUBJECT = "job"
 KECCAK = "keccak256"
 CONTENT_ROOT = "sealmarketContentRoot"
+_OUTCOMES: dict[FailureCause, ReceiptOutcome] = {
+    FailureCause.INPUT: "input_failed",
+    FailureCause.WORKLOAD: "workload_failed",
+    FailureCause.WORKLOAD_TIME: "workload_timed_out",
+    FailureCause.VALIDATOR: "validator_timed_out",
+}
 
 
 def units_up(seconds: float, max_units: int) -> int:
@@ -45,6 +51,8 @@ class ReceiptSigner:
     keys: EnclaveKeys
     evidence_hash: Bytes32
     platform: str
+    began: float
+    """When the evidence was asked for, by the enclave's clock in seconds."""
 
     def settle(self, result: ResultEnvelope, units: int, sandbox: Sequence[str]) -> Finished:
         """The signed settlement for a sealed result. ``sandbox`` names the layers that were in force."""
@@ -64,11 +72,8 @@ class ReceiptSigner:
 
     def fail(self, cause: FailureCause, asset_index: int, units: int, sandbox: Sequence[str]) -> Finished:
         """The signed failure after acceptance. ``asset_index`` is 0 for the workload's."""
-        outcome: Literal["input_failed", "workload_failed"] = (
-            "input_failed" if cause is FailureCause.INPUT else "workload_failed"
-        )
         subject = Subject(name=JOB_SUBJECT, digest={KECCAK: self.job.job_id.hex()})
-        receipt = self._receipt(subject, outcome, units, sandbox)
+        receipt = self._receipt(subject, _OUTCOMES[cause], units, sandbox)
         failure = Failure(
             job_id=self.job.job_id,
             cause=cause,
@@ -79,10 +84,16 @@ class ReceiptSigner:
         signature = self.keys.sign(failure.digest(self.job.chain_id, self.job.market))
         return Finished(settlement=None, failure=failure.canonical(), signature=signature, receipt=receipt, result=None)
 
+    def report_missing(self, excluded: int) -> MissingSigned:
+        """The signed statement that no key is joined. Bit i of ``excluded``: node i sent false shares."""
+        missing = SharesMissing(job_id=self.job.job_id, evidence_hash=self.evidence_hash, excluded=excluded)
+        signature = self.keys.sign(missing.digest(self.job.chain_id, self.job.market))
+        return MissingSigned(missing=missing.canonical(), signature=signature)
+
     def _receipt(
         self,
         subject: Subject,
-        outcome: Literal["completed", "input_failed", "workload_failed"],
+        outcome: ReceiptOutcome,
         units: int,
         sandbox: Sequence[str],
     ) -> bytes:

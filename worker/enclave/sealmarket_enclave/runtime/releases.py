@@ -26,6 +26,9 @@ from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.errors import NotOpened, ShareError, WrongKey
 from sealmarket_enclave.sealed.shares import Share, join, open_released, share_index
 
+MAX_PLACES = 16
+"""Places of a committee that a statement of missing shares can name."""
+
 
 class ShareCollector:
     """The shares of one job, by asset and index."""
@@ -63,11 +66,17 @@ class ShareCollector:
             sealed = release.shares[once.index(named[position])].sealed if in_order else None
             self._take_share(position, asset, node, sealed, sent)
 
-    def report(self) -> ShareReport:
-        """What is held and missing, with every complaint so far."""
+    @property
+    def excluded(self) -> int:
+        """Bit i: a complaint names node i."""
+        places = {complaint.complaint.index for complaint in self._complaints}
+        return sum(1 << place for place in places if place < MAX_PLACES)
+
+    def report(self, *, late: bool) -> ShareReport:
+        """What is held and missing, with every complaint so far. ``late``: keys are not joined any more."""
         right = set.intersection(*(set(held) for held in self._held))
         complaints = tuple(complaint.canonical() for complaint in self._complaints)
-        return ShareReport(held=tuple(sorted(right)), needed=self.missing, complaints=complaints)
+        return ShareReport(held=tuple(sorted(right)), needed=self.missing, complaints=complaints, late=late)
 
     def join_keys(self) -> list[bytes]:
         """Every asset's data key, in order. Raises :class:`InputFailed` for right shares that do not join (rule 3)."""

@@ -48,12 +48,12 @@ class Workplace(Protocol):
         digest: Bytes32,
         parameters: Mapping[str, ParameterValue],
         asset_count: int,
-        settle_window: int,
+        run_seconds: int,
     ) -> tuple[Prepared, tuple[str, ...]] | Unrunnable:
         """Copy, measure and check a workload; also the name under which it takes each asset, in order.
 
-        :class:`Unrunnable` for parameters against its schema, another number of inputs than it takes, or more time than
-        a job has with a settle window of that many seconds.
+        :class:`Unrunnable` for parameters against its schema, another number of inputs than it takes, or more than
+        ``run_seconds`` of declared time.
 
         Raises:
             JobRefused: another bundle, or an edited or missing dependency.

@@ -17,7 +17,7 @@ SealmarketError
     │   ├── WheelRefused
     │   └── InterpreterMismatch
     ├── ParametersRefused
-    └── WindowTooShort
+    └── RunTooLong
 """
 
 from __future__ import annotations
@@ -173,13 +173,12 @@ class ParametersRefused(WorkloadError):
         self.name, self.got, self.expected = name, got, expected
 
 
-class WindowTooShort(WorkloadError):
-    """The settle window leaves the workload less time than it declares."""
+class RunTooLong(WorkloadError):
+    """The workload declares more time than the job allows for running it."""
 
     def __init__(self, got: int, expected: int) -> None:
         super().__init__(
-            f"a settle window of {got} s leaves this workload too little time, expected at least {expected} s",
-            remedy="ask for a longer settle window, or declare less wall_seconds, memory_bytes and max_bytes in "
-            "workload.toml (its digest changes)",
+            f"the job allows {got} s for running the workload, which declares {expected} s",
+            remedy="ask for more run seconds, or declare less wall_seconds in workload.toml (its digest changes)",
         )
         self.got, self.expected = got, expected

@@ -3,27 +3,40 @@
 States: ``quoted -> opening -> computing -> sealing -> finished``. The steps go on from those of
 :mod:`sealmarket_enclave.runtime.core`:
 
-4. Releases are collected until every data key can be joined. Meanwhile the workload loads its modules.
+4. Releases are collected until every data key can be joined. Meanwhile the workload loads its modules. Until then, and
+   only until then, the enclave signs on request that it has joined no key.
 5. Every container is read whole and checked before any is opened.
 6. The workload runs in the sandbox; the owners' rules decide what leaves.
-7. The result is sealed to the consumer, and the enclave signs the settlement. A failure of an input or of the workload
-   is signed in its place.
+7. The result is sealed to the job's result keys, and the enclave signs the settlement. A failure of an input or of the
+   workload, or a limit of time that is used up, is signed in its place.
 
 What leaves after step 4 is ciphertext, a hash, a typed code or a fixed text.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 
 from sealmarket_enclave.protocol.numbers import FailureCause
-from sealmarket_enclave.runtime.channel import MAX_PART, Channel, Deliver, Finished, FromHost, ResultPart, Stage
+from sealmarket_enclave.runtime.channel import (
+    MAX_PART,
+    Channel,
+    Deliver,
+    Finished,
+    FromHost,
+    ResultPart,
+    SignMissing,
+    Stage,
+)
 from sealmarket_enclave.runtime.core import EnclaveEnvironment, Work
-from sealmarket_enclave.runtime.errors import InputFailed, WorkloadFailed
-from sealmarket_enclave.runtime.inputs import open_container, read_container, wipe
+from sealmarket_enclave.runtime.cutoff import CutOff
+from sealmarket_enclave.runtime.errors import InputFailed, OutOfOrder, WorkloadFailed
+from sealmarket_enclave.runtime.inputs import Reading, read_container, require_granted, wipe
 from sealmarket_enclave.runtime.outputs import check_declared, enforce
 from sealmarket_enclave.runtime.receipts import ReceiptSigner, units_up
 from sealmarket_enclave.runtime.releases import ShareCollector
+from sealmarket_enclave.sandbox import FailureKind
 from sealmarket_enclave.sealed.errors import InvalidOutputs
 from sealmarket_enclave.sealed.result import seal_result
 
@@ -42,7 +55,9 @@ class _BatchJob:
         self, channel: Channel[FromHost], environment: EnclaveEnvironment, work: Work, signer: ReceiptSigner
     ) -> None:
         self._channel, self._clock, self._signer = channel, environment.clock, signer
+        self._cpu_clock = environment.cpu_clock
         self._job, self._workload, self._input_names = work.job, work.workload, work.input_names
+        self._spec = work.job.bound.spec
 
     def run(self) -> None:
         """Steps 4 to 7."""
@@ -63,26 +78,33 @@ class _BatchJob:
 
     def _collect(self) -> ShareCollector:
         shares = ShareCollector(self._job, self._signer.keys, self._signer.evidence_hash)
-        while shares.missing:
-            for release in self._channel.expect(Deliver).releases:
-                shares.take(release)
-            self._channel.send(shares.report())
-        return shares
+        cutoff = CutOff(self._spec, self._signer.began)
+        while True:
+            message = self._channel.receive()
+            if isinstance(message, SignMissing):
+                cutoff.move(self._clock())
+                self._channel.send(self._signer.report_missing(shares.excluded))
+            elif isinstance(message, Deliver):
+                for release in message.releases:
+                    shares.take(release)
+                late = cutoff.passed(self._clock())
+                self._channel.send(shares.report(late=late))
+                if not shares.missing and not late:
+                    return shares
+            else:
+                raise OutOfOrder(type(message).__name__, Deliver.__name__)
 
     def _open(self, keys: list[bytes]) -> dict[str, bytearray]:
         self._channel.send(Stage(name="opening"))
-        room = self._workload.max_input_bytes
-        sealed = []
+        sealed: list[io.FileIO] = []
         try:
-            for asset in self._job.assets:
-                memory = read_container(self._channel, asset.seal.content_root, room)
-                sealed.append(memory)
-                room -= memory.seek(0, 2)
-                memory.seek(0)
+            self._read(sealed)
+            require_granted(sealed, self._spec)
+            reading = Reading(self._cpu_clock, self._spec.read_seconds)
             opened = {}
             for index, (asset, memory) in enumerate(zip(self._job.assets, sealed, strict=True)):
                 named = (asset.use.asset_id, asset.use.version)
-                opened[self._input_names[index]] = open_container(
+                opened[self._input_names[index]] = reading.open_container(
                     memory, index, asset.seal.content_root, named, keys[index]
                 )
             return opened
@@ -90,26 +112,42 @@ class _BatchJob:
             for memory in sealed:
                 memory.close()
 
+    def _read(self, sealed: list[io.FileIO]) -> None:
+        """Copy every container into memory, in the order of the assets."""
+        room = self._workload.max_input_bytes
+        for asset in self._job.assets:
+            memory = read_container(self._channel, asset.seal.content_root, room)
+            sealed.append(memory)
+            room -= memory.seek(0, 2)
+            memory.seek(0)
+
     def _compute(self, inputs: dict[str, bytearray]) -> Finished:
         self._channel.send(Stage(name="computing"))
         rules, workload, started = self._job.rules, self._workload, self._clock()
         try:
             check_declared(workload.outputs, rules)
             outputs = workload.run(inputs)
-            enforce(outputs, workload.outputs, rules)
-        except (WorkloadFailed, InvalidOutputs):
-            return self._signer.fail(FailureCause.WORKLOAD, 0, self._units(started), workload.layers)
+            self._validate(outputs)
+        except (WorkloadFailed, InvalidOutputs) as error:
+            return self._signer.fail(_cause_of(error), 0, self._units(started), workload.layers)
         finally:
             for plaintext in inputs.values():
                 wipe(plaintext)
         return self._seal(outputs, self._units(started))
+
+    def _validate(self, outputs: Mapping[str, bytes]) -> None:
+        """Hold the outputs against the owners' rules, within ``validateSeconds``: no owner has a validator yet."""
+        began = self._clock()
+        enforce(outputs, self._workload.outputs, self._job.rules)
+        if int(self._clock() - began) > self._spec.validate_seconds:
+            raise WorkloadFailed(FailureKind.OUT_OF_TIME)
 
     def _seal(self, outputs: Mapping[str, bytes], units: int) -> Finished:
         self._channel.send(Stage(name="sealing"))
         bound = self._job.bound
         envelope, container = seal_result(
             outputs,
-            self._job.result_key,
+            self._job.result_keys,
             chain_id=bound.chain_id,
             market=bound.market,
             job_id=bound.job_id,
@@ -122,4 +160,9 @@ class _BatchJob:
         return self._signer.settle(envelope, units, self._workload.layers)
 
     def _units(self, started: float) -> int:
-        return units_up(self._clock() - started, self._job.bound.spec.max_units)
+        return units_up(self._clock() - started, self._spec.max_units)
+
+
+def _cause_of(error: WorkloadFailed | InvalidOutputs) -> FailureCause:
+    timed_out = isinstance(error, WorkloadFailed) and error.kind == FailureKind.OUT_OF_TIME
+    return FailureCause.WORKLOAD_TIME if timed_out else FailureCause.WORKLOAD

@@ -1,0 +1,150 @@
+"""Gate, steps 9 and 10: does the evidence keep what the provider promised, and does the request stay within it?
+
+Pure. The promise is the TEE and the grade of the job, and the capability document that the provider's order names, if
+it names one (:mod:`sealmarket.protocol.capability`). Evidence that breaks the promise is the platform's fault. A
+request that needs more than the promise is the request's. ``platform_classes`` and ``ciphertext_bytes`` are not judged
+here: no evidence shows the first, and no document that a node reads the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from sealmarket.attestation.core.errors import AttestationError
+from sealmarket.attestation.core.findings import Finding, Severity
+from sealmarket.attestation.core.model import AuthenticReport
+from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
+from sealmarket.attestation.policy.verify import section
+from sealmarket.attestation.registry import VendorRules, module_of
+from sealmarket.protocol.capability import Capability
+from sealmarket.protocol.limits import MAXIMUM_CAPABILITY
+from sealmarket.protocol.reasons import JobReason
+from sealmarket.protocol.wire import FindingNote
+from sealmarket_enclave.protocol.codec import ZERO_HASH, decode_canonical, from_builtins, to_builtins
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.hashing import keccak, sha256
+from sealmarket_enclave.workload.bundle import ENVIRONMENT, DigestManifest
+from sealmarket_oracle.gate.chain_rules import note
+from sealmarket_oracle.gate.inputs import (
+    AppraisalInput,
+    EvidenceShown,
+    EvidenceUnavailable,
+    FaultRow,
+    JobDocuments,
+    Violation,
+)
+from sealmarket_oracle.gate.notes import note_of
+
+SUBJECT = "capability document"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Promise:
+    """What a provider promised: its document, and what that says of evidence as a typed shape."""
+
+    document: Capability
+    rules: AppraisalPolicy
+
+
+def read_promise(case: AppraisalInput, documents: JobDocuments) -> tuple[Promise | None, list[Violation]]:
+    """The provider's promise, None without one, and its violations: the provider must publish what its order names."""
+    named, raw = case.spec.capability_hash, documents.capability
+    if named == ZERO_HASH:
+        return None, []
+    if raw is None:
+        finding = note(JobReason.CAPABILITY_MISSING, SUBJECT, f"document {named}", "nothing in the store")
+        return None, [Violation(FaultRow.PLATFORM, finding, waits=True)]
+    if (found := keccak(raw)) != named:
+        return None, [_platform(JobReason.CAPABILITY_INVALID, f"hash {named}", found)]
+    promise = _promise_or_reason(raw)
+    if isinstance(promise, str):
+        return None, [_platform(JobReason.CAPABILITY_INVALID, "a capability document of version 1", promise[:1000])]
+    return promise, []
+
+
+@lru_cache(maxsize=128)
+def _promise_or_reason(raw: bytes) -> Promise | str:
+    if len(raw) > MAXIMUM_CAPABILITY:
+        return f"a capability document has at most {MAXIMUM_CAPABILITY} bytes, found {len(raw)}"
+    try:
+        document = decode_canonical(Capability, raw)
+        levels = from_builtins(VendorRules, document.min_tcb or {})
+        evidence = {"measurements": document.measurements, "platforms": "any", **to_builtins(levels)}
+        rules = from_builtins(AppraisalPolicy, evidence)
+        check_rules(rules)
+    except (MalformedDocument, AttestationError) as error:
+        return error.message
+    return Promise(document, rules)
+
+
+def broken_promises(case: AppraisalInput, promise: Promise | None, report: AuthenticReport) -> Iterator[Violation]:
+    """What authentic evidence breaks: the grade of the job, and what the document promises."""
+    least = case.spec.min_grade
+    if report.grade < least:
+        finding = Finding(Reason.GRADE_TOO_LOW, f"{least.slug} evidence", f"{report.grade.slug} evidence")
+        yield Violation(FaultRow.PLATFORM, note_of(finding, "evidence"))
+    if promise is None:
+        return
+    document, rules = promise.document, promise.rules
+    if document.tee != case.spec.tee:
+        yield _platform(JobReason.CAPABILITY_BROKEN, f"a promise of {case.spec.tee.slug}", document.tee.slug)
+    if report.measurement not in rules.measurements:
+        expected = f"one of {len(rules.measurements)} promised measurements"
+        yield _platform(JobReason.CAPABILITY_BROKEN, expected, report.measurement.digest())
+    if document.min_tcb is not None:
+        yield from _tcb_violations(case, rules, report)
+
+
+def _tcb_violations(case: AppraisalInput, rules: AppraisalPolicy, report: AuthenticReport) -> Iterator[Violation]:
+    module, now = module_of(report.tee), datetime.fromtimestamp(case.quoted.timestamp, UTC)
+    for finding in module.findings(report, section(rules, module), rules.measurements, now):
+        if finding.severity is Severity.REFUSAL:
+            yield Violation(FaultRow.PLATFORM, note_of(finding, SUBJECT))
+
+
+def request_beyond(
+    case: AppraisalInput, promise: Promise | None, shown: EvidenceShown | EvidenceUnavailable
+) -> Iterator[Violation]:
+    """What the workload's own limits need beyond the request's run seconds and beyond the promise."""
+    manifest = _manifest(case, shown)
+    if manifest is None:
+        return
+    limits = manifest.limits
+    if limits.wall_seconds > case.spec.run_seconds:
+        expected, found = f"{limits.wall_seconds} run seconds or more", case.spec.run_seconds
+        yield Violation(FaultRow.REQUEST, note(JobReason.RUN_SECONDS_TOO_FEW, "workload", expected, found))
+    if promise is not None:
+        for finding in _beyond(promise.document, manifest):
+            yield Violation(FaultRow.REQUEST, finding)
+
+
+def _beyond(promise: Capability, manifest: DigestManifest) -> Iterator[FindingNote]:
+    limits = manifest.limits
+    for what, most, needed in (
+        ("bytes of memory", promise.memory_bytes, limits.memory_bytes),
+        ("threads", promise.threads, limits.threads),
+    ):
+        if needed > most:
+            yield note(JobReason.BEYOND_CAPABILITY, "workload", f"at most {most} {what}", needed)
+    environment = next((str(file.sha256) for file in manifest.files if file.path == ENVIRONMENT), "none")
+    if promise.environments and environment not in promise.environments:
+        expected = f"one of {len(promise.environments)} promised environments"
+        yield note(JobReason.BEYOND_CAPABILITY, "workload", expected, environment)
+
+
+def _manifest(case: AppraisalInput, shown: EvidenceShown | EvidenceUnavailable) -> DigestManifest | None:
+    """The manifest of the job's workload, from the evidence package; None where the host does not show it."""
+    if isinstance(shown, EvidenceUnavailable) or sha256(shown.package.manifest) != case.spec.workload_digest:
+        return None
+    try:
+        return decode_canonical(DigestManifest, shown.package.manifest)
+    except MalformedDocument:
+        return None  # no enclave runs such a workload
+
+
+def _platform(reason: JobReason, expected: object, found: object) -> Violation:
+    return Violation(FaultRow.PLATFORM, note(reason, SUBJECT, expected, found))
