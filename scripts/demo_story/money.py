@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sealmarket.client import Offer
+from sealmarket.protocol.capability import Capability
 from sealmarket_enclave.protocol.codec import Wei
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket_localnet.market import ETHER
@@ -42,14 +43,15 @@ class Money:
         """What of it one job may lock: the penalty, and what both hospitals ask for."""
         return Wei(7 * self.unit)
 
-    def offer(self, *, volume: int) -> Offer:
-        """What a provider of the story offers."""
+    def offer(self, promise: Capability, *, volume: int) -> Offer:
+        """What a provider of the story offers, with what it promises of its enclave."""
         return Offer(
             tee=Tee.TDX,
             grade=Grade.SIMULATED,
             price=self.compute_price,
             penalty=self.penalty,
             max_stake=self.max_stake,
+            capability_hash=promise.digest(),
             volume=volume,
         )
 

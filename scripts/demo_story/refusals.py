@@ -93,16 +93,16 @@ def _workload(story: Story) -> Attempt:
 
 
 def _enclave(story: Story) -> Attempt:
-    """A provider whose enclave has one line more than the one that was allowed."""
+    """A provider whose enclave has one line more than the one that was allowed, and that it promised."""
     image = setup.altered_image(story.image, story.folder / "altered-image")
     rogue = story.parties.rogue
     rogue.stake(story.money.stake)
-    rogue.offer(story.money.offer(volume=1))
+    rogue.offer(story.money.offer(story.promise, volume=1))
     story.market.start_worker(story.parties.purses["rogue"], story.workload.wheels, name="rogue", image=image)
     return Attempt(
-        title="A provider runs an enclave with one line more than the one that was allowed",
-        rule="the enclave must be one that every owner allowed when the key shares were made",
-        reason="measurement_not_allowed",
+        title="A provider runs an enclave with one line more than the one that it promised",
+        rule="the enclave must be the one that the provider promised in its order, and that every owner allowed",
+        reason="capability_broken",
         fault=Fault.PLATFORM_REFUSED,
         workload=story.workload.folder,
         assets=tuple(story.sealed.values()),

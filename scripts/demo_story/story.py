@@ -25,9 +25,10 @@ from sealmarket.attestation.intel.measurement import TdxMeasurement
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.client import AssetWish, DraftTerms, JobLimits, PolicyDraft, SealedAsset, create_result_key
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, to_builtins
-from sealmarket_enclave.protocol.numbers import Grade, JobId
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Uint64, to_builtins
+from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_localnet.market import LocalMarket, coin
@@ -50,6 +51,7 @@ NAMES = {
 DAY = 86_400
 CONSENT_MODEL_BYTES = 4 << 20
 BUCKET_BYTES = 1 << 16
+PROMISED_MEMORY, PROMISED_CIPHERTEXT, PROMISED_THREADS = 8 << 30, 1 << 30, 8
 
 
 class StoryBroken(AssertionError):
@@ -83,6 +85,19 @@ class Story:
     facts: dict[str, Any] = field(default_factory=dict)
     """What the JSON document names beside scores and times."""
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def promise(self) -> Capability:
+        """What a provider promises in its order: this enclave, and room for the story's work."""
+        return Capability(
+            tee=Tee.TDX,
+            measurements=(to_builtins(self.measurement),),
+            platform_classes=(),
+            memory_bytes=Uint64(PROMISED_MEMORY),
+            threads=PROMISED_THREADS,
+            environments=(),
+            ciphertext_bytes=Uint64(PROMISED_CIPHERTEXT),
+        )
 
     def balances(self) -> dict[str, int]:
         """What each party owns inside the market: free and staked, in wei."""
@@ -147,7 +162,8 @@ def offer_compute(story: Story) -> None:
         "offer", f"A provider stakes {coin(story.money.stake)} and offers a TDX enclave (SIMULATED)"
     ):
         provider.stake(story.money.stake)
-        provider.offer(story.money.offer(volume=100))
+        story.parties.store.put_document(story.promise.canonical())
+        provider.offer(story.money.offer(story.promise, volume=100))
     with story.console.step("worker", "Its worker starts and follows the market"):
         story.market.start_worker(story.parties.purses["provider"], story.workload.wheels)
 
@@ -158,6 +174,7 @@ def limits(story: Story) -> JobLimits:
     return JobLimits(
         max_compute_price=story.money.compute_price,
         min_grade=Grade.SIMULATED,
+        capabilities=(story.promise.digest(),),
         quote_window=120 + more,
         decide_window=120 + more,
         settle_window=1200 + more,

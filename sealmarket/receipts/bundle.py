@@ -18,13 +18,13 @@ from sealmarket.client.jobs import JobRecord, read_job
 from sealmarket.client.nodes import Nodes, signed_decisions
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.decisions import Decision
-from sealmarket.protocol.wire import EvidencePackage, SignedDecision
+from sealmarket.protocol.wire import EvidencePackage, PostedResult, SignedDecision
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, decode_canonical
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Shape, decode, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement
+from sealmarket_enclave.protocol.job import AssetUse, Failure, JobSpec, Settlement
 from sealmarket_enclave.protocol.numbers import U8, AssetId, JobId
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.receipt import Envelope
@@ -69,6 +69,13 @@ class SignedSettlement(Shape, frozen=True, kw_only=True):
     signature: HexBytes
 
 
+class SignedFailure(Shape, frozen=True, kw_only=True):
+    """The enclave's signed failure."""
+
+    failure: Failure
+    signature: HexBytes
+
+
 class EventRef(Shape, frozen=True, kw_only=True):
     """The place of one of the job's events on the chain."""
 
@@ -79,7 +86,11 @@ class EventRef(Shape, frozen=True, kw_only=True):
 
 
 class ProofBundle(Shape, frozen=True, kw_only=True):
-    """One settled job. ``receipt`` and ``result`` are the canonical documents' bytes, named by their hashes."""
+    """One accepted job, settled or ended otherwise. Documents are the canonical bytes, named by their hashes.
+
+    A job that failed has a ``receipt`` and a ``failure``; one whose shares did not come has neither. ``capability`` is
+    the document that the provider promised, if its order named one.
+    """
 
     version: Literal["sealmarket/proof/1"] = "sealmarket/proof/1"
     book: AddressBook
@@ -89,12 +100,14 @@ class ProofBundle(Shape, frozen=True, kw_only=True):
     policies: tuple[PolicyDocument, ...]
     evidence_hash: Bytes32
     evidence: EvidencePackage | None = None
+    capability: HexBytes | None = None
     core: Decision
     decisions: tuple[SignedDecision, ...]
     releases: tuple[ReleaseProof, ...]
-    receipt: HexBytes
+    receipt: HexBytes | None = None
     result: HexBytes | None = None
     settlement: SignedSettlement | None = None
+    failure: SignedFailure | None = None
     events: tuple[EventRef, ...] = ()
 
     @property
@@ -104,8 +117,8 @@ class ProofBundle(Shape, frozen=True, kw_only=True):
 
     @property
     def envelope(self) -> Envelope:
-        """The receipt's envelope. Raises :class:`MalformedDocument`."""
-        return decode_canonical(Envelope, self.receipt)
+        """The receipt's envelope. Raises :class:`MalformedDocument`, also where there is no receipt."""
+        return decode_canonical(Envelope, self.receipt or b"")
 
 
 def write_proof(path: Path, bundle: ProofBundle) -> None:
@@ -140,22 +153,22 @@ def _require_at_most(limit: int, found: int, what: str) -> None:
 def gather_proof(
     chain: Chain, store: Store, job_id: JobId, *, evidence: EvidencePackage | None = None, at: Block | None = None
 ) -> ProofBundle:
-    """Collect the documents of a settled job from chain, store and nodes.
+    """Collect the documents of an accepted job that is settled or has ended, from chain, store and nodes.
 
     Raises:
-        ProofInvalid: the job has no result (yet).
+        ProofInvalid: the job was not accepted, or runs.
         ItemNotFound, ContentMismatch: its receipt or a policy is not available.
     """
     record = read_job(chain, job_id, at)
-    if record.settled is None or record.decision is None:
-        raise ProofInvalid(f"job {job_id} is {record.status.name.lower()} and has no receipt")
+    if record.decision is None or record.enclave is None or (record.settled is None and record.ended is None):
+        raise ProofInvalid(f"job {job_id} is {record.status.name.lower()} and there is nothing to prove of it yet")
     seals = tuple(published_seal(chain, use, record.at) for use in record.spec.assets)
     policies = tuple(decode_canonical(PolicyDocument, store.document(seal.policy_hash)) for seal in seals)
     committee = next((known for known in chain.book.committees if known.epoch == record.spec.epoch), None)
     # A node that is down is left out. The reader of the proof counts signatures.
     with Nodes() as nodes:
         statuses = nodes.statuses(committee.members if committee else (), job_id)
-    result = store.find_document(record.settled.result_hash)
+    posted = _posted(store, job_id)
     return ProofBundle(
         book=chain.book,
         job_id=job_id,
@@ -167,9 +180,11 @@ def gather_proof(
         core=record.decision,
         decisions=signed_decisions(chain.book, committee, statuses) if committee else (),
         releases=tuple(ReleaseProof.of(status.release) for status in statuses if status and status.release),
-        receipt=HexBytes(store.document(record.settled.receipt_hash)),
-        result=HexBytes(result) if result is not None else None,
-        settlement=_settlement(store, job_id),
+        capability=_found(store, record.spec.capability_hash),
+        receipt=_receipt(store, record),
+        result=_found(store, record.settled.result_hash) if record.settled else None,
+        settlement=_settlement(posted),
+        failure=_failure(posted),
         events=_events(record),
     )
 
@@ -188,15 +203,34 @@ def published_seal(chain: Chain, use: AssetUse, at: Block) -> Seal:
     raise ProofInvalid(f"version {use.version} of asset {use.asset_id} was never published")
 
 
-def _settlement(store: Store, job_id: JobId) -> SignedSettlement | None:
+def _posted(store: Store, job_id: JobId) -> PostedResult | None:
     try:
-        posted = store.result(job_id)
+        return store.result(job_id)
     except ServiceError:
-        # The chain checked this signature when it settled; without it the proof is shorter, not wrong.
+        # The chain checked this signature when the job settled or failed; without it the proof is shorter, not wrong.
         return None
-    if posted.settlement is None:
+
+
+def _settlement(posted: PostedResult | None) -> SignedSettlement | None:
+    if posted is None or posted.settlement is None:
         return None
     return SignedSettlement(settlement=posted.settlement, signature=posted.signature)
+
+
+def _failure(posted: PostedResult | None) -> SignedFailure | None:
+    if posted is None or posted.failure is None:
+        return None
+    return SignedFailure(failure=posted.failure, signature=posted.signature)
+
+
+def _receipt(store: Store, record: JobRecord) -> HexBytes | None:
+    told = record.settled or record.failed
+    return HexBytes(store.document(told.receipt_hash)) if told else None
+
+
+def _found(store: Store, name: Bytes32) -> HexBytes | None:
+    found = store.find_document(name) if name != ZERO_HASH else None
+    return None if found is None else HexBytes(found)
 
 
 def _events(record: JobRecord) -> tuple[EventRef, ...]:

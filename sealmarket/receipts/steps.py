@@ -15,11 +15,14 @@ from sealmarket.chain.contracts import core_of, members_hash
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.draft import allow_root
 from sealmarket.client.jobs import JobRecord
-from sealmarket.protocol.book import Committee
+from sealmarket.protocol.book import Committee, Timing, Windows
+from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.timing import least_settle_window, longest_use
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage, SignedDecision
 from sealmarket.receipts.bundle import ProofBundle, ReleaseProof
+from sealmarket.receipts.endings import NO_RESULT, OUTCOMES, ended_checks, failure_checks
 from sealmarket.receipts.envelope import opened
 from sealmarket.receipts.model import (
     Check,
@@ -41,7 +44,7 @@ from sealmarket_enclave.protocol.agreement import (
     output_differences,
     policy_differences,
 )
-from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical, from_builtins
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, decode_canonical, from_builtins
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
 from sealmarket_enclave.protocol.job import enclave_key_hash, evidence_hash, report_data, terms_digest
@@ -104,9 +107,32 @@ def _match(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
         yield unknown("the market matched exactly this job", NO_CHAIN)
         return
     yield same("the market matched exactly this job", trusted.facts.record.spec, spec)
+    yield from _limits(bundle, (trusted.book or book).timing)
     rule = (trusted.book or book).finality.describe()
     where = f"block {trusted.facts.at.number} {trusted.facts.at.hash}; what counts: {rule}"
     yield holds("it is read at a final block", trusted.facts.final, f"a block that counts: {rule}", where)
+
+
+def _limits(bundle: ProofBundle, timing: Timing) -> Iterator[Check]:
+    """What the match had to keep, as far as the job and the sealed policies show it."""
+    spec = bundle.spec
+    least = least_settle_window(timing, spec.run_seconds, spec.read_seconds, spec.validate_seconds)
+    yield _at_least("the settle window leaves time for every stage", least, spec.settle_window)
+    windows = Windows(spec.quote_window, spec.decide_window, spec.settle_window, spec.challenge_window)
+    for policy in bundle.policies:
+        held, most = longest_use(windows), policy.terms.max_hold
+        name = f"asset {str(policy.asset_id)[:10]}…: the job holds its use no longer than its terms allow"
+        yield holds(name, held <= most, f"at most {most} s", f"{held} s")
+    share = max((policy.terms.timeout_share for policy in bundle.policies), default=0)
+    owners = sum(use.price for use in spec.assets)
+    due = spec.timeout_fee + -(-owners * share // 100)
+    yield _at_least("the timeout limit covers the provider's fee and the owners' share", due, spec.timeout_limit)
+    assets = {use.asset_id for use in spec.assets}
+    yield same("each asset stands in it once", len(spec.assets), len(assets))
+
+
+def _at_least(what: str, least: int, found: int) -> Check:
+    return holds(what, found >= least, f"at least {int(least)}", str(int(found)))
 
 
 def _evidence(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
@@ -119,12 +145,30 @@ def _evidence(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
             earlier = record.quoted.at.block_number < record.decided.at.block_number
             found = f"blocks {record.quoted.at.block_number} and {record.decided.at.block_number}"
             yield holds("its hash was on chain before the decision", earlier, "an earlier block", found)
+    yield from _promise(bundle)
     package = bundle.evidence
     if package is None:
         yield unknown("the evidence itself", "it names hardware and is sealed to the parties: ask one to add it")
         return
     yield from _disclosed_evidence(bundle, package)
     yield from _appraised_evidence(bundle, package, trusted)
+
+
+def _promise(bundle: ProofBundle) -> Iterator[Check]:
+    """The provider's capability document, if its order named one. The nodes held the evidence against it."""
+    named = bundle.spec.capability_hash
+    if named == ZERO_HASH:
+        return
+    what = "the capability document is the one that the provider promised"
+    if bundle.capability is None:
+        yield unknown(what, "it is not in the bundle; its hash is in the job")
+        return
+    yield same(what, named, keccak(bundle.capability))
+    try:
+        promised: object = decode_canonical(Capability, bundle.capability).tee.name
+    except SealmarketError as error:
+        promised = error.message
+    yield same("it promises the job's kind of TEE", bundle.spec.tee.name, promised)
 
 
 def _disclosed_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterator[Check]:
@@ -255,6 +299,9 @@ def _statement(bundle: ProofBundle) -> tuple[Statement, object, object]:
 
 
 def _receipt(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
+    if bundle.receipt is None:
+        yield unknown("the enclave's statement", f"{NO_RESULT}, and its enclave signed no receipt")
+        return
     try:
         statement, named, signer = _statement(bundle)
     except SealmarketError as error:
@@ -272,7 +319,7 @@ def _receipt(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
         ("workload", spec.workload_digest, predicate.workload_digest),
         ("parameters", spec.parameters_digest, predicate.parameters_digest),
         ("terms", core.terms_digest, predicate.terms_digest),
-        ("outcome", "completed", predicate.outcome),
+        ("outcome", _outcome(bundle), predicate.outcome),
     ]
     for what, expected, found in pairs:
         yield same(f"it names the right {what}", expected, found)
@@ -287,7 +334,15 @@ def _receipt(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
     yield holds("it calls simulated evidence simulated", honest, _grade_name(core.grade), predicate.platform)
 
 
+def _outcome(bundle: ProofBundle) -> str:
+    return OUTCOMES[bundle.failure.failure.cause] if bundle.failure else "completed"
+
+
 def _result(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
+    if bundle.failure is not None or bundle.receipt is None:
+        yield same("there is no result of a job that failed", None, bundle.result)
+        yield from failure_checks(bundle)
+        return
     try:
         statement, _, _ = _statement(bundle)
         digests = statement.subject[0].digest if len(statement.subject) == 1 else {}
@@ -328,9 +383,9 @@ def _settled(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     record, spec = trusted.facts.record, bundle.spec
     settled = record.settled
     if settled is None:
-        yield Check("the market settled exactly this", State.FAILED, "a settlement", record.status.name.lower())
+        yield from ended_checks(bundle, record)
         return
-    yield same("the market recorded this receipt", keccak(bundle.receipt), settled.receipt_hash)
+    yield same("the market recorded this receipt", keccak(bundle.receipt or b""), settled.receipt_hash)
     if bundle.result is not None:
         yield same("the market recorded this result", keccak(bundle.result), settled.result_hash)
     yield same("the market's slot commits to both", settled_commitment(bundle, record), record.slot.commitment)

@@ -6,8 +6,9 @@
     4. decision     a quorum of the committee signed one core that accepts this enclave
     5. release      a threshold of nodes signed what they sent to this enclave; each of them had accepted it
     6. receipt      the accepted enclave signed it, about this job and these inputs
-    7. result       the sealed result is the receipt's, and the enclave signed its settlement
-    8. settlement   the amounts and hashes that the market recorded are those of the job and the receipt
+    7. result       the sealed result is the receipt's, and the enclave signed its settlement, or its failure
+    8. settlement   the amounts and hashes that the market recorded are those of the job and the receipt; without a
+                    settlement, the row of the fault table and its amounts
 
 A check is ``ok``, ``failed`` or ``unknown``; unknown is never counted as ok. The conclusion is the first that applies:
 

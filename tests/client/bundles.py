@@ -131,9 +131,9 @@ class Case:
             result_keys_hash=result_keys_hash([self.result_key.public.raw]),
             compute_price=Wei(7),
             unit_price=Wei(2),
-            penalty=Wei(3),
+            penalty=Wei(13),
             max_units=5,
-            **dict.fromkeys(samples.WINDOWS, 60),
+            **(dict.fromkeys(samples.WINDOWS, 60) | {"settle_window": 2000}),
         )
 
     def digest(self, word: Any) -> Bytes32:
