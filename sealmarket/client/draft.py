@@ -43,8 +43,8 @@ class DraftTerms(Shape, frozen=True, kw_only=True):
     """The terms as an owner writes them. No consumers: anyone. ``expiry`` in seconds since 1970 UTC.
 
     ``max_hold`` is the most seconds for which a job may hold a use; None takes what the market's times make sensible.
-    ``timeout_share`` is the least percentage of the price that is due for a use whose job ran out of time; nothing leaves
-    the enclave then, and the use is consumed.
+    ``timeout_share`` is the least percentage of the price that is due for a use whose job ran out of time; nothing
+    leaves the enclave then, and the use is consumed.
     """
 
     price: Wei
