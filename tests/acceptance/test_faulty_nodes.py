@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sealmarket.chain import Fault
 from sealmarket.client.nodes import node_status
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
 from sealmarket_localnet.market import _environment
 from sealmarket_localnet.processes import answers
 from tests.acceptance.market import Rehearsal, changes, node_names, until
@@ -72,3 +75,41 @@ def test_a_node_that_releases_a_false_share_is_named_and_left_out(rehearsal: Reh
     assert {one["jobId"] for one in told} == {str(job_id)}
     assert {one["assetId"] for one in told} == {str(use.asset_id) for use in record.spec.assets}
     assert rehearsal.consumer.open_result(job_id, rehearsal.result_key)
+
+
+@contextmanager
+def _silent(rehearsal: Rehearsal, *places: int) -> Iterator[None]:
+    """Nodes in these places that fall silent once they have decided."""
+    market, started = rehearsal.market, []
+    for place in places:
+        rehearsal.kill(f"oracle-{place}")
+        url = market.book.committees[0].members[place].url
+        config = market.folder / f"oracle-{place}" / "node.toml"
+        command: list[str | Path] = [sys.executable, "-m", "tests.acceptance.silent_node", "--config", config]
+        name = f"silent-node-{place}"
+        started.append(market.programs.start(name, command, ready=answers(f"{url}/v1/node"), env=_environment()))
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+
+
+def test_a_committee_that_falls_silent_after_it_accepted_costs_an_honest_provider_nothing(
+    rehearsal: Rehearsal,
+) -> None:
+    bank, provider = rehearsal.market.bank, rehearsal.address("provider")
+    deposit = rehearsal.chain.market.deposit(ZERO_ADDRESS, Wei(rehearsal.fees(3)), provider)
+    rehearsal.settle_block(bank.send(deposit))
+    before = rehearsal.still()
+    rehearsal.kill("oracle-2")
+    with _silent(rehearsal, 0, 1):
+        job_id = rehearsal.job()
+        record = rehearsal.reach_status(job_id, Status.ACCEPTED)
+        request = record.spec.request_hash
+        rehearsal.pass_time(record.spec.settle_window - record.spec.stage_seconds)
+        until("the report", lambda: rehearsal.chain.at(rehearsal.chain.head()).interruption(request).shares_deadline)
+        rehearsal.pass_time(record.spec.decide_window + 1)
+        assert rehearsal.reach_status(job_id, Status.EXPIRED).fault is Fault.SHARES_MISSING
+    until("what was set aside", lambda: changes(before, rehearsal.balances()).keys() <= {"consumer"})
+    assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2)}

@@ -1,8 +1,6 @@
-"""An owner and a consumer who work together, and a workload that only takes time: the provider keeps its stake.
+"""A workload that only takes time: it is refused, or ends in its time, and the provider keeps its stake and is paid.
 
-Every party is the real program. The attackers publish an asset priced just below the provider's stake, allow a workload
-of their own that sleeps, and choose the settle window. They are one, so what the consumer pays the owner is nothing to
-them; the stake of the provider is all that they could win.
+Every party is the real program. Owner and consumer work together: the owner allows a workload that sleeps.
 """
 
 from __future__ import annotations
@@ -10,27 +8,26 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sealmarket.chain import Fault
 from sealmarket.client import AssetWish, consumer
 from sealmarket.client.consumer import RequestHandle
-from sealmarket.client.jobs import JobRecord
+from sealmarket.client.errors import RequestInvalid
+from sealmarket.client.limits import time_of
 from sealmarket.protocol.transitions import Status
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
-from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.workload.errors import WindowTooShort
 from sealmarket_localnet.market import ETHER
 from sealmarket_worker.limits import OperatorLimits
 from tests.acceptance import workloads
 from tests.acceptance.host import Host
-from tests.acceptance.market import COMPUTE_PRICE, PENALTY, Rehearsal, changes, names_of
+from tests.acceptance.market import COMPUTE_PRICE, Rehearsal, changes, names_of
 from tests.acceptance.workloads import MANIFEST, Workload
 
 AT_IMPORT = "import time\ntime.sleep(900)\n\ndef run(inputs, parameters):\n    return {}\n"
 AT_RUN = "import time\n\ndef run(inputs, parameters):\n    time.sleep(900)\n    return {}\n"
-SHORT = 30
 
 
 def _sleeper(rehearsal: Rehearsal, folder: Path, code: str, seconds: int) -> Workload:
@@ -43,23 +40,11 @@ def _sleeper(rehearsal: Rehearsal, folder: Path, code: str, seconds: int) -> Wor
     return replace(made, digest=read_bundle(folder).digest)
 
 
-def _priced_at_the_stake(rehearsal: Rehearsal) -> Wei:
-    """A price that, with the penalty, takes all of the provider's free stake."""
-    view = rehearsal.chain.at(rehearsal.chain.head())
-    return Wei(int(view.account(ZERO_ADDRESS, rehearsal.address("provider")).staked) - int(PENALTY))
-
-
-def _attack(
-    rehearsal: Rehearsal, sleeper: Workload, price: Wei, settle_window: int, provider: str = "provider"
-) -> RequestHandle:
+def _attack(rehearsal: Rehearsal, sleeper: Workload, price: Wei, provider: str = "provider") -> RequestHandle:
     asset = rehearsal.publish("north", workloads=(sleeper.digest,), price=price)
-    limits = replace(rehearsal.limits(provider), settle_window=settle_window)
+    limits = rehearsal.limits(provider)
     wish = AssetWish(asset_id=asset.asset_id, version=asset.version)
     return rehearsal.consumer.request(sleeper.bundle, {}, [wish], limits, rehearsal.result_key)
-
-
-def _end(rehearsal: Rehearsal, job_id: JobId) -> JobRecord:
-    return rehearsal.reach_status(job_id, Status.FAILED, timeout=90)
 
 
 def _free_places(rehearsal: Rehearsal) -> None:
@@ -67,45 +52,51 @@ def _free_places(rehearsal: Rehearsal) -> None:
     rehearsal.reach_status(rehearsal.job(), Status.SETTLED)
 
 
-def test_a_consumer_is_told_of_a_window_that_is_too_short_before_anything_is_signed(
+def test_a_consumer_who_grants_less_time_than_the_workload_declares_signs_nothing(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
     sleeper = _sleeper(rehearsal, tmp_path / "sleeper", AT_RUN, 900)
     asset = rehearsal.sealed["north"]
-    limits = replace(rehearsal.limits("provider"), settle_window=SHORT)
     wish = AssetWish(asset_id=asset.asset_id, version=asset.version)
-    with pytest.raises(WindowTooShort, match=r"30 s leaves this workload too little time, expected at least 2\d\d\d s"):
-        rehearsal.consumer.request(sleeper.bundle, {}, [wish], limits, rehearsal.result_key)
+    with pytest.raises(RequestInvalid, match="may run 900 s by its manifest, run_seconds is 300"):
+        rehearsal.consumer.request(sleeper.bundle, {}, [wish], rehearsal.limits("provider"), rehearsal.result_key)
 
 
-@pytest.mark.parametrize("code", [AT_IMPORT, AT_RUN], ids=["at import", "at run"])
-def test_a_workload_that_outsleeps_a_short_settle_window_takes_nothing_from_the_provider(
-    rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+def test_a_request_that_grants_less_time_than_the_workload_declares_is_refused_and_costs_the_provider_nothing(
+    rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "require_time", lambda manifest, window: None)  # the attackers' client asks nothing
-    sleeper = _sleeper(rehearsal, tmp_path / "sleeper", code, 900)
-    before, price = rehearsal.still(), _priced_at_the_stake(rehearsal)
-    handle = _attack(rehearsal, sleeper, price, SHORT)
-    record = _end(rehearsal, rehearsal.consumer.wait_match(handle))
-    assert record.fault is Fault.WORKLOAD_FAILED
-    assert changes(before, rehearsal.balances()) == {
-        "north": price,
-        "consumer": -price - COMPUTE_PRICE - rehearsal.fees(2),
-        "provider": COMPUTE_PRICE,
-    }
+    def unasked(limits, manifest, timing):  # type: ignore[no-untyped-def]
+        quick = msgspec.structs.replace(manifest.limits, wall_seconds=1)
+        return time_of(limits, msgspec.structs.replace(manifest, limits=quick), timing)
+
+    monkeypatch.setattr(consumer, "time_of", unasked)  # the attackers' client asks nothing
+    sleeper = _sleeper(rehearsal, tmp_path / "sleeper", AT_RUN, 900)
+    before = rehearsal.still()
+    job_id = rehearsal.consumer.wait_match(_attack(rehearsal, sleeper, Wei(ETHER)))
+    record = rehearsal.reach_status(job_id, Status.REFUSED)
+    assert record.fault is Fault.REQUEST_REFUSED
+    assert names_of(record.reasons) == {"run_seconds_too_few"}
+    lost = changes(before, rehearsal.balances())
+    assert lost.keys() == {"consumer", "burned"}
     _free_places(rehearsal)
 
 
 @pytest.mark.parametrize("code", [AT_IMPORT, AT_RUN], ids=["at import", "at run"])
-def test_a_workload_that_outsleeps_the_time_that_it_declared_fails_in_time(
+def test_a_workload_that_outsleeps_its_time_is_timed_out_and_the_provider_is_paid_for_it(
     rehearsal: Rehearsal, tmp_path: Path, code: str
 ) -> None:
     sleeper = _sleeper(rehearsal, tmp_path / "sleeper", code, 5)
     before, price = rehearsal.still(), Wei(ETHER)
-    handle = _attack(rehearsal, sleeper, price, 300)
-    record = _end(rehearsal, rehearsal.consumer.wait_match(handle))
-    assert record.fault is Fault.WORKLOAD_FAILED
-    assert changes(before, rehearsal.balances())["provider"] == COMPUTE_PRICE
+    job_id = rehearsal.consumer.wait_match(_attack(rehearsal, sleeper, price))
+    record = rehearsal.reach_status(job_id, Status.FAILED, timeout=90)
+    assert record.fault is Fault.WORKLOAD_TIMED_OUT
+    assert changes(before, rehearsal.balances()) == {
+        "north": price,
+        "consumer": -price - record.spec.timeout_fee - rehearsal.fees(2),
+        "provider": record.spec.timeout_fee,
+    }
+    assert record.spec.timeout_fee == COMPUTE_PRICE
+    _free_places(rehearsal)
 
 
 def test_a_job_beyond_its_operators_limits_is_declined_at_no_cost_to_the_provider(
@@ -115,7 +106,7 @@ def test_a_job_beyond_its_operators_limits_is_declined_at_no_cost_to_the_provide
     before, price = rehearsal.still(), Wei(ETHER)
     most = OperatorLimits(max_stake={ZERO_ADDRESS: price})  # with the penalty, the job takes more
     with Host(rehearsal, tmp_path / "host", limits=most) as host:
-        handle = _attack(rehearsal, sleeper, price, 300, "host")
+        handle = _attack(rehearsal, sleeper, price, "host")
         record = rehearsal.reach_status(rehearsal.consumer.wait_match(handle), Status.REFUSED)
         assert "raise limits.max_stake" in host.words()
     assert record.fault is Fault.INPUT_REFUSED
