@@ -12,7 +12,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sealmarket.chain import Block, Chain
-from sealmarket.chain.events import ChainEvent, Deposited, JobChallenged, JobEnded, JobMatched, JobSettled, Withdrawn
+from sealmarket.chain.events import (
+    ChainEvent,
+    Deposited,
+    JobChallenged,
+    JobEnded,
+    JobMatched,
+    JobSettled,
+    OtherEvent,
+    Withdrawn,
+)
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address
 
@@ -68,6 +77,7 @@ def books(chain: Chain, at: Block | None = None) -> Books:
     for job_id, matched in jobs.items():
         status = view.job(matched.spec.request_hash).status
         locked += _locked(matched, status, payable.get(job_id, 0), bonds.get(job_id, 0))
+        locked += int(view.interruption(matched.spec.request_hash).unspent)
     accounts = [view.account(ZERO_ADDRESS, holder) for holder in holders]
     fee_books = [view.fee_book(committee.epoch, ZERO_ADDRESS) for committee in chain.book.committees]
     return Books(
@@ -85,7 +95,13 @@ def books(chain: Chain, at: Block | None = None) -> Books:
 
 def burned(told: Iterable[ChainEvent]) -> int:
     """What these events say was burned, of all tokens together: nothing counts it on chain."""
-    return sum(int(event.payout.burned) for event in told if isinstance(event, JobEnded))
+    return sum(map(_burned_by, told))
+
+
+def _burned_by(event: ChainEvent) -> int:
+    if isinstance(event, OtherEvent) and event.name == "SuspensionPaid":
+        return int(str(event.fields["burned"]))
+    return int(event.payout.burned) if isinstance(event, JobEnded) else 0
 
 
 def assert_conserved(chain: Chain) -> Books:
@@ -103,7 +119,7 @@ def _locked(matched: JobMatched, status: Status, payable: int, bond: int) -> int
     escrow = owners + spec.compute_price + spec.unit_price * spec.max_units
     match status:
         case Status.MATCHED | Status.QUOTED:
-            return escrow + int(matched.fees_held) + stake
+            return escrow + int(matched.fees_held) + int(spec.hold_fee) + stake
         case Status.ACCEPTED:
             return escrow + stake
         case Status.SETTLED:
