@@ -1,7 +1,7 @@
 """What a provider promises of its platform and enclave: a document in the store, named by its hash in compute orders.
 
 Evidence that breaks the promise is the platform's fault. Evidence that keeps it and misses an owner's rule, and a
-request beyond it, are the request's. Its readers are oracle nodes, consumers who choose, and whoever matches.
+request beyond it, are the request's. Its readers are oracle nodes, consumers who choose, and backends that match.
 """
 
 from __future__ import annotations

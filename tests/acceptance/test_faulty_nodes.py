@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sealmarket.chain import Fault
 from sealmarket.client.nodes import node_status
+from sealmarket.operate.releases import ReleasePoster, ask_node
+from sealmarket.protocol.book import Member
 from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import NodeStatus
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_localnet.market import _environment
 from sealmarket_localnet.processes import answers
-from tests.acceptance.market import Rehearsal, changes, node_names, until
+from sealmarket_worker.journal import JobState
+from tests.acceptance.host import Host
+from tests.acceptance.market import COMPUTE_PRICE, Rehearsal, changes, node_names, until
 
 
 def test_with_one_node_down_a_job_completes(rehearsal: Rehearsal) -> None:
@@ -113,3 +119,38 @@ def test_a_committee_that_falls_silent_after_it_accepted_costs_an_honest_provide
         assert rehearsal.reach_status(job_id, Status.EXPIRED).fault is Fault.SHARES_MISSING
     until("what was set aside", lambda: changes(before, rehearsal.balances()).keys() <= {"consumer"})
     assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2)}
+
+
+class _CutOff:
+    """Nodes that do not answer this host."""
+
+    def statuses(self, members: Sequence[Member], job_id: JobId) -> list[NodeStatus | None]:
+        return [None] * len(members)
+
+
+def test_a_host_that_no_node_answers_gets_its_shares_from_the_chain_and_pays_the_nodes_that_posted(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    chain, bank, fee = rehearsal.chain, rehearsal.market.bank, rehearsal.fees(1)
+    deposit = chain.market.deposit(ZERO_ADDRESS, Wei(3 * fee), rehearsal.address("host"))
+    rehearsal.settle_block(bank.send(deposit))
+    before = rehearsal.still()
+    with Host(rehearsal, tmp_path, nodes=lambda _honest: _CutOff()) as host:
+        job_id = rehearsal.job(provider="host")
+        record = rehearsal.reach_status(job_id, Status.ACCEPTED)
+        for member in rehearsal.market.book.committees[0].members[:2]:
+            until("a release", lambda url=member.url: node_status(url, job_id).release)  # type: ignore[misc]
+        request = record.spec.request_hash
+        rehearsal.pass_time(record.spec.settle_window - record.spec.stage_seconds)
+        until("the report", lambda: chain.at(chain.head()).interruption(request).shares_deadline)
+        two = rehearsal.market.book.committees[0].members[:2]
+        poster = ReleasePoster(chain, bank.send, lambda one, job: ask_node(one, job) if one in two else None)
+        assert poster.post(job_id) == 2
+        rehearsal.reach_status(job_id, Status.SETTLED)
+        assert rehearsal.consumer.open_result(job_id, rehearsal.result_key)
+        host.entry(job_id, JobState.DONE)
+    rehearsal.pass_time(record.spec.decide_window + 1)
+    if chain.at(chain.head()).interruption(request).unspent:
+        bank.send(chain.market.return_unspent(request))
+    rehearsal.still()
+    assert changes(before, rehearsal.balances())["host"] == COMPUTE_PRICE - 2 * fee
