@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sealmarket.chain.deploy import timing
 from sealmarket.protocol.orders import AssetLimit, ComputeOrder, Request
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Uint, Uint64, Wei
 from sealmarket_enclave.protocol.hashing import keccak
@@ -16,6 +17,8 @@ from sealmarket_enclave.protocol.numbers import AssetId, Grade, Kind, Tee
 
 CONSUMER, PROVIDER, OWNER = (Address(bytes([n]) * 20) for n in (0x0C, 0x0D, 0x0A))
 ASSET = AssetId(keccak(b"asset"))
+TIMING = timing(150)
+"""Of a chain whose blocks are final after 150 s."""
 WINDOWS = dict.fromkeys(("quote_window", "decide_window", "settle_window", "challenge_window"), 600)
 
 

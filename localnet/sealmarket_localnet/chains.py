@@ -6,6 +6,7 @@ explicit depth of blocks follows it. The rule goes into the address book, and fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,8 @@ class Chain:
     """What really runs: ``anvil``, ``hardhat`` or ``ganache``."""
     finality: FinalityRule
     """When a block of it counts."""
+    final_seconds: int
+    """Until a block of it counts, at most."""
 
 
 def anvil(programs: Supervisor, *options: str, name: str = "anvil", port: int = 0) -> Chain:
@@ -60,7 +63,7 @@ def anvil(programs: Supervisor, *options: str, name: str = "anvil", port: int = 
     ]
     defaults = ("--slots-in-an-epoch", "1", "--block-time", f"{BLOCK_SECONDS:g}", "--hardfork", "shanghai")
     arguments = [*command, *_unless_given(defaults, options), *options]
-    return _started(programs, "anvil", name, arguments, r"Listening on (\S+)")
+    return _started(programs, "anvil", name, arguments, r"Listening on (\S+)", _block_time(arguments))
 
 
 def hardhat(
@@ -71,12 +74,13 @@ def hardhat(
     No two blocks share a second there: with less than one between them its clock would run ahead of all others.
     """
     command = hardhat_command("node", "--hostname", LOOPBACK, "--port", str(port))
-    chain = _started(programs, "hardhat", name, [*command, *options], r"server at http://(\S+?)/?\s")
+    block_time = max(1.0, block_time)
+    chain = _started(programs, "hardhat", name, [*command, *options], r"server at http://(\S+?)/?\s", block_time)
     rpc = Rpc(chain.url)
     try:
         # Blocks must come without transactions, or the last one would never be deep enough.
         rpc.call("evm_setAutomine", False)
-        rpc.call("evm_setIntervalMining", round(max(1.0, block_time) * 1000))
+        rpc.call("evm_setIntervalMining", round(block_time * 1000))
     finally:
         rpc.close()
     return chain
@@ -89,7 +93,7 @@ def ganache(programs: Supervisor, *options: str, name: str = "ganache", block_ti
     fixed = ("--chain.chainId", str(CHAIN_ID), "--wallet.mnemonic", _DEVELOPMENT_MNEMONIC)
     defaults = ("--miner.blockTime", f"{block_time:g}", "--wallet.defaultBalance", "10000")
     arguments = [*command, *fixed, *_unless_given(defaults, options), *options]
-    return _started(programs, "ganache", name, arguments, r"RPC Listening on (\S+)")
+    return _started(programs, "ganache", name, arguments, r"RPC Listening on (\S+)", block_time)
 
 
 def start(
@@ -118,7 +122,9 @@ def start(
     raise ValueError(f"no local chain is named {kind}; there are {', '.join(LOCAL)}")
 
 
-def _started(programs: Supervisor, kind: str, name: str, command: Sequence[str], pattern: str) -> Chain:
+def _started(
+    programs: Supervisor, kind: str, name: str, command: Sequence[str], pattern: str, block_time: float
+) -> Chain:
     process = programs.start(
         name,
         command,
@@ -128,7 +134,17 @@ def _started(programs: Supervisor, kind: str, name: str, command: Sequence[str],
         cwd=hardhat_folder() if kind == "hardhat" else None,
     )
     finality = FINALIZED if kind == "anvil" else DEEP
-    return Chain(process=process, url=f"http://{process.answer[1]}", name=kind, finality=finality)
+    return Chain(
+        process=process,
+        url=f"http://{process.answer[1]}",
+        name=kind,
+        finality=finality,
+        final_seconds=math.ceil(DEPTH * block_time),
+    )
+
+
+def _block_time(arguments: Sequence[str]) -> float:
+    return float(arguments[arguments.index("--block-time") + 1])
 
 
 def _unless_given(defaults: Sequence[str], options: Sequence[str]) -> list[str]:

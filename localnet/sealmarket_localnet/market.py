@@ -25,9 +25,9 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from sealmarket.chain import Chain, Sender
-from sealmarket.chain.deploy import FINAL_SECONDS, Deployed, Settings, deploy, write_book
-from sealmarket.chain.model import Windows
-from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.chain.deploy import FINAL_SECONDS, Deployed, Settings, deploy, timing, write_book
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member, Timing
+from sealmarket.protocol.timing import minimum_windows
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket_localnet.processes import LOOPBACK, Process, Ready, Supervisor, answers, free_port, says
@@ -38,8 +38,13 @@ THRESHOLD = 2
 DEVELOPMENT_BANK = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 """The first account of the well-known development mnemonic: rich on every local chain, and nowhere else."""
 
-SHORT_WINDOWS = Windows(quote=5, decide=5, settle=10, challenge=5)
-"""Least windows for a chain with a block a second; real deployments keep the defaults."""
+STEP_SECONDS = 1
+CHALLENGE_SECONDS = 5
+TRANSFER_SECONDS = 1
+"""What parties on one machine need beside waiting for blocks: short, so that tests may ask for short windows."""
+
+FINAL_SECONDS_HERE = 2
+"""Until a block is final on a chain with a block a second."""
 
 SIGNATURE_FEE = Wei(ETHER // 100)
 """What one oracle signature costs here: enough to be seen in a table of balances."""
@@ -89,6 +94,7 @@ class LocalMarket:
         rpc: str,
         *,
         finality: FinalityRule,
+        final_seconds: int = FINAL_SECONDS_HERE,
         bank_key: str | None = None,
         purse: int = PURSE,
         signature_fee: Wei = SIGNATURE_FEE,
@@ -98,13 +104,14 @@ class LocalMarket:
     ) -> LocalMarket:
         """Bring a market up on a chain that runs. Without ``bank_key`` the chain must be one that we started.
 
+        ``final_seconds``: how long a block takes to become final, for the shortest windows of the market.
         ``patience``: seconds that final blocks may take longer than on a chain of our own.
         """
         folder.mkdir(parents=True, exist_ok=True)
         development = bank_key is None
         account: LocalAccount = Account.from_key(bank_key or DEVELOPMENT_BANK)
         said("three oracle nodes make their keys")
-        settings = _settings(_make_nodes(folder), finality, signature_fee)
+        settings = _settings(_make_nodes(folder), finality, final_seconds, signature_fee)
         said("the contracts are deployed")
         wait = FINAL_SECONDS + patience
         book = deploy(rpc, account, settings, development=development, report=deployed, final_within=wait)
@@ -231,7 +238,12 @@ def _environment() -> Mapping[str, str]:
     return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
 
 
-def _settings(committee: Committee, finality: FinalityRule, signature_fee: Wei) -> Settings:
+def _timing(final_seconds: int) -> Timing:
+    windows = minimum_windows(final_seconds, TRANSFER_SECONDS, step=STEP_SECONDS, challenge=CHALLENGE_SECONDS)
+    return timing(final_seconds, transfer_allowance=TRANSFER_SECONDS, windows=windows)
+
+
+def _settings(committee: Committee, finality: FinalityRule, final_seconds: int, signature_fee: Wei) -> Settings:
     """A deployment with windows for a chain that is watched, and a backend of its own on this machine."""
     backend_url = f"http://{LOOPBACK}:{free_port()}"
     return Settings(
@@ -239,11 +251,9 @@ def _settings(committee: Committee, finality: FinalityRule, signature_fee: Wei) 
         committee=committee,
         store=backend_url,
         backend=backend_url,
-        windows=SHORT_WINDOWS,
+        timing=_timing(final_seconds),
         unbonding_delay=10,
         committee_delay=10,
-        finality_seconds=1,
-        transfer_allowance=1,
         tokens={ZERO_ADDRESS: signature_fee},
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import coincurve
 
@@ -12,9 +12,9 @@ from sealmarket.chain import abi
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import AssetOffer, MarketContract, Match, RegistryContract, SettledResult
 from sealmarket.chain.deploy import contract_address
-from sealmarket.chain.model import Enclave, Windows
+from sealmarket.chain.model import Enclave
 from sealmarket.chain.rpc import Rpc, quantity
-from sealmarket.protocol.book import Committee, Member
+from sealmarket.protocol.book import Committee, Member, Windows
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Quote, Request, asset_id
 from sealmarket.protocol.wire import (
@@ -43,13 +43,16 @@ from sealmarket_enclave.protocol.terms import Seal, Terms
 from tests import samples
 
 ETHER = 10**18
+DEPOSIT, STAKE = 100 * ETHER, 60 * ETHER
 PRICE = Wei(1_234_567_890_123_456_789)
 COMPUTE = Wei(345_678_901_234_567_890)
 UNIT = Wei(1_234_567_890_123_456)
 PENALTY = Wei(456_789_012_345_678_901)
 FEE = Wei(12_345_678_901_234)
 UNITS = 3_600
-UNITS_USED = 1
+SECONDS_PER_UNIT = 60
+SETTLE_WINDOW = (UNITS + 60) * SECONDS_PER_UNIT
+"""A job may meter a unit for each minute since its acceptance."""
 FEE_FACTOR = 3
 HOLD_RATE = 10**10
 LOCATION = "s3://north-hospital/cohort-2031"
@@ -90,6 +93,10 @@ class Job:
 
 class World:
     """Contracts, committee, parties. Every method that sends returns the gas that it took."""
+
+    units = UNITS
+    """What an enclave reports: all that a job may meter."""
+    settle_window = SETTLE_WINDOW
 
     def __init__(self, url: str, *, members: int = 3, threshold: int = 2) -> None:
         """Deploy to an Anvil that no other program uses."""
@@ -190,13 +197,14 @@ class World:
         self._rpc.call("evm_increaseTime", seconds)
         self._rpc.call("evm_mine")
 
+    def work(self) -> None:
+        """Let as much time pass as the units of a job take."""
+        self.pass_time(UNITS * SECONDS_PER_UNIT)
+
     def job(self, *, assets: int) -> Job:
         """Fresh parties with money, fresh assets; nothing is signed yet."""
         owners = tuple(self._party() for _ in range(assets))
-        consumer, provider = self._party(), self._party()
-        self._send(self.market.deposit(ZERO_ADDRESS, Wei(100 * ETHER), consumer.address), value=100 * ETHER)
-        self._send(self.market.deposit(ZERO_ADDRESS, Wei(100 * ETHER), provider.address), value=100 * ETHER)
-        self._send(self.market.stake(ZERO_ADDRESS, Wei(60 * ETHER)), provider)
+        consumer, provider = self._consumer(), self._provider()
         published = [self._publish(owner) for owner in owners]
         ids = [asset for asset, _ in published]
         return Job(
@@ -210,6 +218,25 @@ class World:
             seals=tuple(seal for _, seal in published),
             evidence=self._word(),
         )
+
+    def job_like(self, other: Job) -> Job:
+        """A job of a fresh consumer and enclave over another's assets, under the same orders of provider and owners."""
+        consumer = self._consumer()
+        request = self._request(consumer, [limit.asset_id for limit in other.request.assets])
+        return replace(
+            other, consumer=consumer, request=request, enclave=self._party(), evidence=self._word(), spec=None
+        )
+
+    def _consumer(self) -> Party:
+        consumer = self._party()
+        self._send(self.market.deposit(ZERO_ADDRESS, Wei(DEPOSIT), consumer.address), value=DEPOSIT)
+        return consumer
+
+    def _provider(self) -> Party:
+        provider = self._party()
+        self._send(self.market.deposit(ZERO_ADDRESS, Wei(DEPOSIT), provider.address), value=DEPOSIT)
+        self._send(self.market.stake(ZERO_ADDRESS, Wei(STAKE)), provider)
+        return provider
 
     def _deploy(self) -> tuple[Address, Address]:
         registry, committee, extension, endings, market = (contract_address(self.sender, nonce) for nonce in range(5))
@@ -286,7 +313,7 @@ class World:
             max_compute_price=COMPUTE,
             max_unit_price=UNIT,
             max_units=U32(UNITS),
-            **dict.fromkeys(samples.WINDOWS, 3600),
+            **(dict.fromkeys(samples.WINDOWS, 3600) | {"settle_window": self.settle_window}),
             expiry=self._later(),
             salt=self._salt(),
         )
@@ -335,7 +362,7 @@ class World:
             job_id=self._job_id(job),
             result_hash=keccak(b"result" + job.evidence),
             receipt_hash=keccak(b"receipt" + job.evidence),
-            units=U32(UNITS_USED),
+            units=U32(self.units),
             last=True,
         )
 

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.benchmarks._gas_world import World
+from scripts.benchmarks._gas_world import SETTLE_WINDOW, Job, World
 from sealmarket.protocol.decisions import Outcome
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
@@ -47,7 +47,7 @@ def measure(url: str) -> dict[str, int]:
     figures |= _one_job(world)
     figures |= _three_way(world)
     figures |= _ends(world)
-    figures |= _batch(world)
+    figures |= _batches(world)
     return figures
 
 
@@ -57,8 +57,9 @@ def _one_job(world: World) -> dict[str, int]:
         "match_one_asset": world.match(job),
         "quote": world.quote(job),
         "verdict": world.decide(job, Outcome.ACCEPTED),
-        "settle_acknowledged": world.settle(job, acknowledged=True),
     }
+    world.work()
+    steps["settle_acknowledged"] = world.settle(job, acknowledged=True)
     return {
         **steps,
         "quote_and_verdict": steps["quote"] + steps["verdict"],
@@ -79,6 +80,7 @@ def _three_way(world: World) -> dict[str, int]:
     matched = world.match(job)
     world.quote(job)
     world.decide(job, Outcome.ACCEPTED)
+    world.work()
     return {"match_two_assets": matched, "settle_three_way": world.settle(job, acknowledged=True)}
 
 
@@ -99,21 +101,32 @@ def _ends(world: World) -> dict[str, int]:
     world.match(matured)
     world.quote(matured)
     world.decide(matured, Outcome.ACCEPTED)
+    world.work()
     figures["settle_unacknowledged"] = world.settle(matured, acknowledged=False)
-    world.pass_time(7200)
+    world.pass_time(SETTLE_WINDOW)
     figures["close_overdue"] = world.close(unquoted)
     figures["close_silent_provider"] = world.close(silent)
     figures["mature"] = world.mature(matured)
     return figures
 
 
-def _batch(world: World) -> dict[str, int]:
-    jobs = [world.job(assets=1) for _ in range(BATCH)]
+def _batches(world: World) -> dict[str, int]:
+    """Sixteen jobs a transaction: of strangers to each other, and under the same orders of provider and owner."""
+    first = world.job(assets=1)
+    return {
+        "job_total_batch16": _batched(world, [world.job(assets=1) for _ in range(BATCH)]),
+        "job_total_batch16_shared": _batched(world, [first, *(world.job_like(first) for _ in range(BATCH - 1))]),
+    }
+
+
+def _batched(world: World, jobs: Sequence[Job]) -> int:
+    """Gas for each of the jobs."""
     total = world.match_batch(jobs)
     total += world.quote_batch(jobs)
     total += world.decide_batch(jobs)
+    world.work()
     total += world.settle_batch(jobs)
-    return {"job_total_batch16": total // BATCH}
+    return total // len(jobs)
 
 
 def main(arguments: Sequence[str]) -> int:

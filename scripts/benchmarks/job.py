@@ -103,7 +103,7 @@ def _measure(folder: Path, count: int) -> list[Pair]:
 def _start_market(programs: Supervisor, folder: Path) -> Story:
     """The market of the demo, with both assets published and the worker up."""
     chain = chains.start(programs, "anvil", block_time=BLOCK_SECONDS, said=lambda note: print(note, file=sys.stderr))
-    market = LocalMarket.start(programs, folder, chain.url, finality=chain.finality)
+    market = LocalMarket.start(programs, folder, chain.url, finality=chain.finality, final_seconds=chain.final_seconds)
     image, measurement = setup.prepare_image(folder / "image")
     demo = Story(
         console=StoryConsole(quiet=True, fast=True),

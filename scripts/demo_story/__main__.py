@@ -116,6 +116,7 @@ def _start_market(console: StoryConsole, programs: Supervisor, folder: Path, sel
             folder,
             selected.url,
             finality=selected.finality,
+            final_seconds=selected.final_seconds,
             bank_key=selected.bank_key,
             purse=selected.money.purse,
             signature_fee=selected.money.signature_fee,

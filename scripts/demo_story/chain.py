@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ class DemoChain:
     about: str
     """Its name, block time and finality, for people."""
     finality: FinalityRule
+    final_seconds: int
+    """Until a block of it is final, at most."""
     money: Money = field(default_factory=Money)
     patience: float = 0.0
     """Seconds that everything which waits for final blocks may take longer than on a chain of our own."""
@@ -101,6 +104,7 @@ def choose(options: argparse.Namespace, programs: Supervisor, notify: Callable[[
         url=chain.url,
         about=f"{chain.name.capitalize()}, a block each {block_time:g} s; final: {finality.describe()}",
         finality=finality,
+        final_seconds=math.ceil(max(finality.depth, chains.DEPTH) * block_time),
         patience=max(0.0, block_time - 1) * max(finality.depth, chains.DEPTH) * _FINAL_WAITS,
     )
 
@@ -123,6 +127,7 @@ def _foreign(url: str, finality: FinalityRule, key_file: Path) -> DemoChain:
         about=f"Chain {found.chain_id} at {url}, a block each {found.block_seconds:.1f} s; "
         f"final: {finality.describe()}, about {found.final_seconds:.0f} s behind",
         finality=finality,
+        final_seconds=found.finality_seconds,
         money=money,
         patience=_FINAL_WAITS * (found.final_seconds + found.block_seconds),
         bank_key="0x" + bytes(account.key).hex(),

@@ -24,13 +24,12 @@ from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket_localnet.market import coin
 
 REFUSING_SIGNATURES = 2
-REQUEST_FEE_FACTOR = 3
-"""What a refused request costs, in signature fees; fixed at deployment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One job that must be refused. ``after_match`` runs between match and decision; ``changes`` is in wei."""
+    """One job that must be refused. ``after_match`` runs between match and decision; ``changes`` says what each party
+    has more afterwards, in wei, from the refused job."""
 
     title: str
     rule: str
@@ -42,7 +41,7 @@ class Attempt:
     expected: str
     found: str
     table: str
-    changes: dict[str, int]
+    changes: Callable[[JobRecord], dict[str, int]]
     after_match: Callable[[], object] = lambda: None
 
 
@@ -65,20 +64,19 @@ def refuse_all(story: Story) -> None:
         _show(story, attempt, story.refused[attempt.reason])
     after = story.balances()
     for name in before:
-        due = sum(attempt.changes.get(name, 0) for attempt in attempts)
+        due = sum(attempt.changes(story.refused[attempt.reason]).get(name, 0) for attempt in attempts)
         if after[name] - before[name] != due:
             raise StoryBroken(f"{name} changed by {after[name] - before[name]}, and the fault table says {due}")
     story.facts["refused"] = {reason: str(record.job_id) for reason, record in story.refused.items()}
 
 
 def _signatures(story: Story) -> int:
-    """What the oracle nodes earn for a refusal, out of the escrow whichever party is at fault."""
+    """What the oracle nodes earn for a refusal: from the penalty, or from the escrow where no provider is at fault."""
     return REFUSING_SIGNATURES * story.money.signature_fee
 
 
 def _workload(story: Story) -> Attempt:
     altered = setup.altered_workload(story.workload, story.folder / "altered-workload")
-    fee = REQUEST_FEE_FACTOR * story.money.signature_fee
     return Attempt(
         title="The insurer changes one line of the workload, so that it carries rows out",
         rule="the workload must be one that every owner allowed when the key shares were made",
@@ -89,8 +87,8 @@ def _workload(story: Story) -> Attempt:
         provider=story.parties.provider.address,
         expected=f"workload {story.workload.digest}",
         found=f"workload {altered.digest}",
-        table="the request's fault: the consumer gets a refund less a fixed fee, which the provider earns",
-        changes={"insurer": -fee - _signatures(story), "provider": fee},
+        table="the request's fault: the consumer gets a refund less what holding the others' stake and uses cost",
+        changes=lambda record: {"insurer": -record.spec.hold_fee - _signatures(story)},
     )
 
 
@@ -113,8 +111,8 @@ def _enclave(story: Story) -> Attempt:
         provider=rogue.address,
         expected=f"measurement {story.measurement.digest()}",
         found=f"measurement {setup.measure_image(image).digest()}",
-        table="the platform's fault: the consumer gets a refund, the provider's penalty is burned",
-        changes={"insurer": -_signatures(story), "rogue": -story.money.penalty},
+        table="the platform's fault: the consumer gets all back, the penalty pays the nodes, the rest of it is burned",
+        changes=lambda _record: {"rogue": -story.money.penalty},
     )
 
 
@@ -139,7 +137,7 @@ def _revoked(story: Story) -> Attempt:
         expected=f"asset {sealed.asset_id} on sale",
         found="revoked",
         table="no party's fault: the consumer gets a refund, the provider is unharmed",
-        changes={"insurer": -_signatures(story)},
+        changes=lambda _record: {"insurer": -_signatures(story)},
         after_match=lambda: owner.revoke(sealed.asset_id, sealed.version),
     )
 
@@ -178,7 +176,7 @@ def _wait_refused(story: Story, job_id: JobId) -> JobRecord:
 
 def _show(story: Story, attempt: Attempt, record: JobRecord) -> None:
     reasons = reasons_in_words(record.reasons)
-    money = [f"{NAMES[name]} {signed(change)}" for name, change in attempt.changes.items()]
+    money = [f"{NAMES[name]} {signed(change)}" for name, change in attempt.changes(record).items()]
     story.console.refusal(
         "Refused by the committee: " + ", ".join(reason.word.replace("_", " ") for reason in reasons),
         [

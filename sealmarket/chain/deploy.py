@@ -25,11 +25,12 @@ from sealmarket.chain import abi
 from sealmarket.chain.chain import Chain
 from sealmarket.chain.contracts import hpke_key_hash, members_hash
 from sealmarket.chain.errors import DeploymentFailed, WrongChain
-from sealmarket.chain.model import Block, Windows
+from sealmarket.chain.model import Block
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.chain.sender import IN_MEMORY, Mined, Sender, Sending
-from sealmarket.protocol.book import AddressBook, Committee, FinalityRule
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Shape, Wei, decode
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Timing, Windows
+from sealmarket.protocol.timing import HOLD_RATE, minimum_windows, too_short
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Shape, Uint64, Wei, decode
 from sealmarket_enclave.protocol.hashing import keccak
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 PARTS = ("AssetRegistry", "OracleCommittee", "MarketExtension", "MarketEndings", "Market")
 FIRST_EPOCH = 1
-MINIMUM_WINDOWS = Windows(quote=300, decide=300, settle=3600, challenge=86_400)
+FINALITY_SECONDS, TRANSFER_ALLOWANCE = 150, 300
 FINAL_SECONDS = 120.0
 _WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -47,27 +48,42 @@ _POLL_SECONDS = 0.2
 class Settings:
     """What a deployment fixes for good. Windows and delays are in seconds, fees in the token's smallest unit.
 
-    A settle window is at least the seconds that a request asks for, ``transfer_allowance`` and four times
-    ``finality_seconds``; every other window is at least twice ``finality_seconds``. ``hold_rate`` is the price of
-    holding an amount for one second, in parts of 10**18. ``committee`` is epoch 1. Absent ``guardian`` and
-    ``committee_owner`` are the deployer. ``tokens`` maps each admitted token (the zero address is the native coin) to
-    the fee of one oracle signature.
+    ``timing`` is what :class:`Timing` says; its windows bound those of every request from below. ``committee`` is
+    epoch 1. Absent ``guardian`` and ``committee_owner`` are the deployer. ``tokens`` maps each admitted token (the zero
+    address is the native coin) to the fee of one oracle signature.
     """
 
     finality: FinalityRule
     committee: Committee
     store: str
     backend: str
-    windows: Windows = MINIMUM_WINDOWS
+    timing: Timing = field(default_factory=lambda: timing(FINALITY_SECONDS))
     unbonding_delay: int = 7 * 86_400
     committee_delay: int = 7 * 86_400
     request_fee_factor: int = 3
-    finality_seconds: int = 150
-    transfer_allowance: int = 5 * 60
-    hold_rate: int = 10**10
     tokens: dict[Address, Wei] = field(default_factory=lambda: {ZERO_ADDRESS: Wei(10**13)})
     guardian: Address | None = None
     committee_owner: Address | None = None
+
+
+def timing(
+    finality_seconds: int,
+    *,
+    transfer_allowance: int = TRANSFER_ALLOWANCE,
+    windows: Windows | None = None,
+    hold_rate: Uint64 = HOLD_RATE,
+) -> Timing:
+    """The timing of a deployment on a chain of this finality; absent windows follow from it.
+
+    Raises:
+        DeploymentFailed: windows that the contracts refuse.
+    """
+    chosen = windows or minimum_windows(finality_seconds, transfer_allowance)
+    if wrong := too_short(chosen, finality_seconds, transfer_allowance):
+        raise DeploymentFailed("the minimum windows", wrong, "name longer windows, or none: they follow from finality")
+    return Timing(
+        finality_seconds=finality_seconds, transfer_allowance=transfer_allowance, windows=chosen, hold_rate=hold_rate
+    )
 
 
 class Progress(Shape, frozen=True, kw_only=True):
@@ -225,9 +241,9 @@ def _creation(name: str, addresses: list[Address], deployer: Address, settings: 
         "committee": committee,
         "unbonding_delay": settings.unbonding_delay,
         "request_fee_factor": settings.request_fee_factor,
-        "finality": settings.finality_seconds,
-        "transfer_allowance": settings.transfer_allowance,
-        "hold_rate": settings.hold_rate,
+        "finality": settings.timing.finality_seconds,
+        "transfer_allowance": settings.timing.transfer_allowance,
+        "hold_rate": settings.timing.hold_rate,
         "guardian": settings.guardian or deployer,
     }
     if name == "MarketExtension":
@@ -237,7 +253,7 @@ def _creation(name: str, addresses: list[Address], deployer: Address, settings: 
     return contract.creation(
         parameters,
         endings,
-        settings.windows,
+        settings.timing.windows,
         [{"token": token, "fee": fee} for token, fee in settings.tokens.items()],
     )
 
@@ -248,11 +264,8 @@ def _check_result(chain: Chain, settings: Settings) -> None:
         ("committee", members_hash(settings.committee), view.committee_hash(FIRST_EPOCH)),
         ("endings", chain.book.endings, view.endings()),
         ("extension", chain.book.extension, view.extension()),
-        ("windows", settings.windows, view.minimum_windows()),
+        ("timing", settings.timing, view.timing()),
         ("request fee factor", settings.request_fee_factor, view.request_fee_factor()),
-        ("finality", settings.finality_seconds, view.finality()),
-        ("transfer allowance", settings.transfer_allowance, view.transfer_allowance()),
-        ("hold rate", settings.hold_rate, view.hold_rate()),
         *((f"fee of {token}", fee, view.signature_fee(token)) for token, fee in settings.tokens.items()),
     ]
     for what, expected, actual in found:
@@ -288,6 +301,7 @@ def _book(begun: Progress, addresses: list[Address], settings: Settings) -> Addr
         extension=extension,
         deployed_at=0,
         finality=settings.finality,
+        timing=settings.timing,
         store=settings.store,
         backend=settings.backend,
         committees=(settings.committee,),

@@ -115,16 +115,6 @@ class FeeBook:
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
-    """The shortest windows that a request may ask for, in seconds."""
-
-    quote: int
-    decide: int
-    settle: int
-    challenge: int
-
-
-@dataclass(frozen=True, slots=True)
 class Enclave:
     """The enclave that a committee accepted, as later stages have to name it. Absent parts are zero."""
 

@@ -15,12 +15,12 @@ from sealmarket.chain.model import (
     Interruption,
     JobSlot,
     Unbonding,
-    Windows,
     places,
 )
 from sealmarket.chain.reverts import sentence_of
+from sealmarket.protocol.book import Timing, Windows
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, MicroEpsilon, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, MicroEpsilon, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.terms import Terms
 
@@ -73,6 +73,15 @@ class View:
     def minimum_windows(self) -> Windows:
         """The shortest windows that a request may ask for."""
         return Windows(**self._value("minimumWindows"))
+
+    def timing(self) -> Timing:
+        """What the deployment fixed of time and of its price: the address book says the same."""
+        return Timing(
+            finality_seconds=self.finality(),
+            transfer_allowance=self.transfer_allowance(),
+            windows=self.minimum_windows(),
+            hold_rate=Uint64(self.hold_rate()),
+        )
 
     def paused(self) -> bool:
         """Whether the guardian has paused new matches."""

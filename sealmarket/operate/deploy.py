@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,27 +21,28 @@ import msgspec
 
 from sealmarket.chain.deploy import (
     FINAL_SECONDS,
-    MINIMUM_WINDOWS,
     PARTS,
+    TRANSFER_ALLOWANCE,
     Deployed,
     Settings,
     contract_address,
     deploy,
     read_book,
+    timing,
     write_book,
 )
 from sealmarket.chain.endpoints import printable
 from sealmarket.chain.errors import DeploymentFailed
 from sealmarket.chain.fees import parse_limits
 from sealmarket.chain.keys import refuse_publicly_known
-from sealmarket.chain.model import Windows
 from sealmarket.chain.outbox import per_user_folder
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.chain.sender import Sending
 from sealmarket.client.accounts import load_account
 from sealmarket.operate.inspect import Remote, inspect, parse_finality
-from sealmarket.protocol.book import Committee, FinalityRule, Member
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
+from sealmarket.protocol.book import Committee, FinalityRule, Member, Timing, Windows
+from sealmarket.protocol.timing import HOLD_RATE, YEAR
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Uint64, Wei, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ ETHER = 10**18
 GWEI = 10**9
 DAY = 86_400
 _FINAL_WAITS = 4
+_MOST_PERCENT = 1000
 
 EPILOG = """examples:
   scripts/deploy --rpc https://rpc.example --key-file deployer.key --finality finalized \\
@@ -106,11 +110,12 @@ def _run(options: argparse.Namespace) -> int:
     refuse_publicly_known(
         Address.parse(account.address.lower()), chain_id=found.chain_id, url=options.rpc, development=False
     )
-    settings = _settings(options)
+    settings = _settings(options, found)
     out = options.out or Path(f"market-{found.chain_id}.json")
     progress = out.with_suffix(".progress.json")
     bill = Bill(quiet=options.json)
     bill.say(f"Chain {found.chain_id} at {found.url}; a block counts by this rule: {settings.finality.describe()}")
+    _print_timing(bill, found, settings.timing)
     _print_account(bill, options.rpc, account, found)
     if options.dry_run:
         return _dry_run(bill, options, account, found)
@@ -133,6 +138,15 @@ def _run(options: argparse.Namespace) -> int:
         costs = {"gas": bill.gas, "cost": str(bill.cost), "parts": bill.parts}
         print(json.dumps({"ok": True, **costs, "out": str(out), "book": msgspec.json.decode(book.canonical())}))
     return 0
+
+
+def _print_timing(bill: Bill, found: Remote, fixed: Timing) -> None:
+    windows = fixed.windows
+    bill.say(
+        f"A block is final {found.final_seconds:.0f} s later now; the market counts on {fixed.finality_seconds} s. "
+        f"Shortest windows: quote {windows.quote}, decide {windows.decide}, settle {windows.settle}, "
+        f"challenge {windows.challenge} s"
+    )
 
 
 def _print_account(bill: Bill, url: str, account: LocalAccount, found: Remote) -> None:
@@ -175,14 +189,33 @@ def _protect(out: Path, progress: Path, chain_id: int) -> None:
     )
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _final_seconds(stated: int | None, found: Remote) -> int:
+    """What was stated, or what follows from the measured. Raises :class:`DeploymentFailed` for less than measured."""
+    if stated is None:
+        return found.finality_seconds
+    measured = max(1, math.ceil(found.final_seconds))
+    if stated < measured:
+        raise DeploymentFailed(
+            "the finality of the chain",
+            f"--final-seconds says {stated} s, and the newest final block is {measured} s older than the head",
+            f"state at least {measured}, or nothing: it is measured then",
+        )
+    return stated
+
+
+def _settings(options: argparse.Namespace, found: Remote) -> Settings:
     fees = dict(options.fee or [(ZERO_ADDRESS, Wei(10**13))])
     return Settings(
         finality=options.finality,
         committee=_committee(options.committee, options.threshold),
         store=options.store or options.backend,
         backend=options.backend,
-        windows=options.windows,
+        timing=timing(
+            _final_seconds(options.final_seconds, found),
+            transfer_allowance=options.transfer_allowance,
+            windows=options.windows,
+            hold_rate=options.hold_rate,
+        ),
         unbonding_delay=options.unbonding_delay,
         committee_delay=options.committee_delay,
         tokens=fees,
@@ -231,7 +264,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--store", metavar="URL", help="where documents are kept (the backend)")
     add("--out", type=Path, metavar="FILE", help="the address book to write (market-CHAINID.json)")
     text = "shortest windows that a request may ask for, in seconds: quote,decide,settle,challenge"
-    add("--windows", type=_windows, default=MINIMUM_WINDOWS, metavar="Q,D,S,C", help=text)
+    add("--windows", type=_windows, metavar="Q,D,S,C", help=f"{text} (they follow from finality)")
+    text = "how long a block takes to become final, at most; half as much again as measured now, without it"
+    add("--final-seconds", type=int, metavar="SECONDS", help=text)
+    text = f"seconds of each settle window that are kept for moving bytes ({TRANSFER_ALLOWANCE})"
+    add("--transfer-allowance", type=int, default=TRANSFER_ALLOWANCE, metavar="SECONDS", help=text)
+    text = "percent a year that holding others' money and rights costs who withdraws a job (10)"
+    add("--hold-rate", type=_hold_rate, default=HOLD_RATE, metavar="PERCENT", help=text)
     add("--unbonding-delay", type=int, default=7 * DAY, metavar="SECONDS", help="before stake can leave (7 days)")
     add(
         "--committee-delay", type=int, default=7 * DAY, metavar="SECONDS", help="before a new committee counts (7 days)"
@@ -261,6 +300,18 @@ def _windows(text: str) -> Windows:
     if len(numbers) != 4 or not all(number.strip().isdecimal() for number in numbers):
         raise argparse.ArgumentTypeError(f"{text!r}: expected four numbers of seconds with commas between them")
     return Windows(*map(int, numbers))
+
+
+def _hold_rate(text: str) -> Uint64:
+    """Percent a year, as parts of 10**18 a second."""
+    try:
+        percent = Decimal(text)
+        if not 0 <= percent <= _MOST_PERCENT:
+            raise ValueError
+        return Uint64(int(percent * 10**16) // YEAR)
+    except (ArithmeticError, ValueError) as error:
+        message = f"{text!r}: expected a number from 0 to {_MOST_PERCENT}, percent a year"
+        raise argparse.ArgumentTypeError(message) from error
 
 
 def _fee(text: str) -> tuple[Address, Wei]:

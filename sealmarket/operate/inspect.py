@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from sealmarket.chain.endpoints import printable
@@ -12,6 +13,7 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 
 FINALIZED = FinalityRule(kind="finalized")
 _SAMPLE_BLOCKS = 20
+_MARGIN = 1.5
 
 
 class UnsuitableChain(SealmarketError):
@@ -44,6 +46,12 @@ class Remote:
     """About how long a block waits until it is final by the rule."""
     gas_price: int
     finality: FinalityRule
+
+    @property
+    def finality_seconds(self) -> int:
+        """What a market may count on: half as much again as is measured now. Finality comes in steps, and is late at
+        times."""
+        return max(1, math.ceil(self.final_seconds * _MARGIN))
 
 
 def inspect(url: str, finality: FinalityRule) -> Remote:

@@ -5,7 +5,8 @@
    bytes of one immutable must hold one value.
 3. The immutables hold what they should: registry and committee name this market, the market names them and the parts
    whose code it runs, the signing domain is of this chain and this market.
-4. The chain stores the committee that the address book names, to whose keys owners seal their shares.
+4. The times and the price of holding that the market has fixed are those of the address book.
+5. The chain stores the committee that the address book names, to whose keys owners seal their shares.
 
 Exit status: 0 verified, 1 something differs, 2 it could not be checked.
 """
@@ -26,6 +27,7 @@ from sealmarket.chain.comparison import Finding, codes_of, compare
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.deploy import read_book
 from sealmarket.chain.model import Block
+from sealmarket.protocol.book import Timing
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 VERIFIED, DIFFERS, UNKNOWN = 0, 1, 2
@@ -55,8 +57,21 @@ def verify(chain: Chain, compiled: Compiled, block: Block) -> Report:
         ChainError: the node does not answer, contradicts itself, or is of another chain.
     """
     findings = list(compare(chain.book, codes_of(chain, block), compiled))
-    findings += _committees(chain, block)
+    findings += [_timing(chain, block), *_committees(chain, block)]
     return Report(chain.book.chain_id, block.number, compiled.source, tuple(findings))
+
+
+def _timing(chain: Chain, block: Block) -> Finding:
+    """Clients derive the windows of their requests and orders from the address book's."""
+    stored, ours = chain.at(block).timing(), chain.book.timing
+    return Finding("Market", "timing", stored == ours, _said(stored), "" if stored == ours else _said(ours))
+
+
+def _said(timing: Timing) -> str:
+    windows = timing.windows
+    shortest = f"{windows.quote}, {windows.decide}, {windows.settle}, {windows.challenge} s"
+    held = f"holding {timing.hold_rate} x 10^-18 a second"
+    return f"windows {shortest}; final in {timing.finality_seconds} s, transfers {timing.transfer_allowance} s; {held}"
 
 
 def _committees(chain: Chain, block: Block) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape
-from sealmarket_enclave.protocol.numbers import U32, Positive8
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint64
+from sealmarket_enclave.protocol.numbers import U32, Positive8, Seconds
 from sealmarket_enclave.protocol.policy import CommitteeRef
 
 
@@ -56,6 +56,29 @@ class Committee(Shape, frozen=True, kw_only=True):
         return len(self.members) - self.threshold + 1
 
 
+class Windows(Shape, frozen=True):
+    """The windows of a job in seconds, each counted from the transition before it."""
+
+    quote: Seconds
+    decide: Seconds
+    settle: Seconds
+    challenge: Seconds
+
+
+class Timing(Shape, frozen=True, kw_only=True):
+    """What a deployment fixes of time, in seconds, and of its price.
+
+    ``finality_seconds`` is how long a block takes to become final, ``transfer_allowance`` what every settle window
+    keeps for moving bytes, ``windows`` the shortest that a request may ask for. Holding an amount costs ``hold_rate``
+    parts of 10**18 of it each second.
+    """
+
+    finality_seconds: Seconds
+    transfer_allowance: Seconds
+    windows: Windows
+    hold_rate: Uint64
+
+
 class AddressBook(Shape, frozen=True, kw_only=True):
     """Everything that a tool must know to use one market on one chain.
 
@@ -73,6 +96,7 @@ class AddressBook(Shape, frozen=True, kw_only=True):
     deployed_hash: Bytes32 | None = None
     """The hash of block ``deployed_at``. Without it nothing of value is given to the market."""
     finality: FinalityRule
+    timing: Timing
     store: str
     backend: str
     committees: tuple[Committee, ...]

@@ -52,7 +52,7 @@ DAY = 86_400
 OWNERS = ("north", "south")
 PRICES = {"north": Wei(3 * ETHER // 10), "south": Wei(2 * ETHER // 10)}
 CONSUMER_FUNDS = 50 * ETHER
-COMPUTE_PRICE, PENALTY = Wei(ETHER // 10), Wei(ETHER // 20)
+COMPUTE_PRICE, PENALTY = Wei(ETHER // 10), Wei(ETHER // 10)
 WINDOWS: dict[str, Any] = {"quote_window": 120, "decide_window": 120, "settle_window": 400, "challenge_window": 60}
 ROWS = {
     "north": b"x,y,note\n1,3.1,MARKER-north-5f2c\n2,4.9,MARKER-north-5f2c\n3,7.2,MARKER-north-5f2c\n",

@@ -58,6 +58,7 @@ BOOK = AddressBook(
     extension=Address(b"\xe2" * 20),
     deployed_at=0,
     finality=FinalityRule(kind="finalized"),
+    timing=samples.TIMING,
     store="http://127.0.0.1:8400",
     backend="http://127.0.0.1:8400",
     committees=(COMMITTEE,),

@@ -12,6 +12,7 @@ from sealmarket.chain import Chain
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket_enclave.protocol.codec import Address, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
+from tests.samples import TIMING
 
 CHAIN_ID = 31337
 REGISTRY, COMMITTEE, MARKET = (Address(bytes([n]) * 20) for n in (1, 2, 3))
@@ -24,6 +25,7 @@ BOOK = AddressBook(
     extension=Address(b"\xe2" * 20),
     deployed_at=1,
     finality=FinalityRule(kind="depth", depth=2),
+    timing=TIMING,
     store="http://store",
     backend="http://store",
     committees=(

@@ -105,6 +105,7 @@ class Case:
             extension=Address(b"\xe2" * 20),
             deployed_at=1,
             finality=FinalityRule(kind="depth", depth=1),
+            timing=samples.TIMING,
             store="http://store",
             backend="http://store",
             committees=(self.committee,),

@@ -33,6 +33,7 @@ from sealmarket_enclave.sealed.errors import RootMismatch, ShareRootMismatch
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.shares import join
 from tests.client.bundles import MEASUREMENT, WORKLOAD
+from tests.samples import TIMING
 
 NODES = [PrivateKey.generate() for _ in range(3)]
 COMMITTEE = Committee(
@@ -53,6 +54,7 @@ BOOK = AddressBook(
     deployed_at=0,
     deployed_hash=keccak(b"twin 0"),
     finality=FinalityRule(kind="depth", depth=1),
+    timing=TIMING,
     store="http://store",
     backend="http://store",
     committees=(COMMITTEE,),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from scripts.benchmarks._gas_world import NO_DETAIL, UNITS_USED, Job, World
+from scripts.benchmarks._gas_world import NO_DETAIL, Job, World
 from sealmarket.chain import abi
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import CommitteeContract, SettledResult, members_hash
@@ -37,6 +37,8 @@ pytestmark = [pytest.mark.loopback, pytest.mark.timeout(300)]
 class BusyWorld(World):
     """A world in which everything happens once."""
 
+    units = 1
+    settle_window = 3600
     _suspended: Job
 
     def live(self) -> None:
@@ -321,6 +323,6 @@ def _locked(job: JobState, fee: int) -> int:
         Status.MATCHED: owners + work + 2 * fee + spec["hold_fee"],
         Status.QUOTED: owners + work + 2 * fee + spec["hold_fee"],
         Status.ACCEPTED: owners + work,
-        Status.SETTLED: spec["compute_price"] + spec["unit_price"] * UNITS_USED,
+        Status.SETTLED: spec["compute_price"] + spec["unit_price"] * BusyWorld.units,
     }
     return stake + escrow[status] if status in escrow else 0

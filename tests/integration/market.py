@@ -18,13 +18,12 @@ from msgspec.structs import replace
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain import Chain, Enclave, Sender
 from sealmarket.chain.contracts import AssetOffer, Match
-from sealmarket.chain.deploy import Settings, deploy
+from sealmarket.chain.deploy import Settings, deploy, timing
 from sealmarket.chain.events import JobMatched
-from sealmarket.chain.model import Windows
 from sealmarket.client import AssetWish, Consumer, DraftTerms, JobLimits, Owner, PolicyDraft, Provider, SealedAsset
 from sealmarket.client.consumer import RequestHandle
 from sealmarket.market_api.memory import MemoryBackend
-from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
+from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member, Windows
 from sealmarket.protocol.decisions import Decision, Outcome, Stop
 from sealmarket.protocol.wire import DecisionDetail, SignedComputeOrder, SignedDecision, SignedStop
 from sealmarket.workloads.folders import read_bundle
@@ -126,9 +125,7 @@ class Market:
             committee=self.committee,
             store="http://store.twin",
             backend="http://store.twin",
-            windows=windows,
-            finality_seconds=1,
-            transfer_allowance=1,
+            timing=timing(1, transfer_allowance=1, windows=windows),
             tokens={ZERO_ADDRESS: Wei(100)},
         )
         self.windows = windows

@@ -18,11 +18,11 @@ from sealmarket.chain.bytecode import CONTRACTS, carried
 from sealmarket.chain.deploy import contract_address, write_book
 from sealmarket.chain.errors import LogsMissing
 from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS
-from sealmarket.chain.model import Windows
 from sealmarket.client import read_job
 from sealmarket.operate import deploy as deployment
 from sealmarket.operate import verify
 from sealmarket.operate.inspect import inspect
+from sealmarket.protocol.book import Windows
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_localnet import chains

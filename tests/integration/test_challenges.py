@@ -12,9 +12,9 @@ import pytest
 from sealmarket.chain import AbiMismatch, Fault, Reverted, Sender
 from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.events import ChallengeAnswered, JobChallenged, JobEnded
-from sealmarket.chain.model import Windows
 from sealmarket.chain.sender import Mined
 from sealmarket.client import SealedAsset, read_job
+from sealmarket.protocol.book import Windows
 from sealmarket.protocol.decisions import ChallengeAnswer
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedChallengeAnswer

@@ -42,13 +42,19 @@ def test_a_market_is_deployed_by_one_command_and_its_cost_is_told(
         assert deployment.main(words) == 1
         assert "insufficient funds" in capsys.readouterr().err.lower()
         assert not out.exists()
+        assert deployment.main([*words, "--windows", "1,60,600,60", "--final-seconds", "30"]) == 1
+        assert "the quote window is 1 s, expected 60 s (2 x 30 of finality)" in capsys.readouterr().err
+        assert deployment.main([*words, "--final-seconds", "0"]) == 1
+        assert "--final-seconds says 0 s" in capsys.readouterr().err
         _give(rpc, account)
-        assert deployment.main(words) == 0
+        assert deployment.main([*words, "--transfer-allowance", "7", "--hold-rate", "20"]) == 0
         said = capsys.readouterr().out
         assert "gas" in said
         assert "verify_deployment" in said
         book = read_book(out)
         chain = Chain(book, rpc)
+        assert book.timing == chain.at(chain.head()).timing()
+        assert book.timing.transfer_allowance == 7
         assert all(chain.has_code(part) for part in (book.registry, book.committee, book.market))
         chain.close()
 

@@ -9,11 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain import Chain, Sender
-from sealmarket.chain.model import Windows
 from sealmarket.client import Consumer, Provider
 from sealmarket.client.errors import MarketNotVerified
 from sealmarket.client.verified import VerifiedMarket
-from sealmarket.protocol.book import AddressBook, FinalityRule
+from sealmarket.protocol.book import AddressBook, FinalityRule, Windows
 from sealmarket_enclave.protocol.codec import Address, Wei
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor

@@ -14,12 +14,12 @@ from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Send
 from sealmarket.chain.calls import Call
 from sealmarket.chain.deploy import PARTS, deploy, write_book
 from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, OtherEvent, TermsTightened, VersionPublished
-from sealmarket.chain.model import Windows
 from sealmarket.chain.proof import ProofRefused, mapping_slot, proven_slot
 from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, SealedAsset, read_job
 from sealmarket.client.accounts import create_account
 from sealmarket.client.errors import JobEndedOtherwise
+from sealmarket.protocol.book import Windows
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status

@@ -16,9 +16,8 @@ from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import Block, Fault
 from sealmarket.chain.events import JobEnded
-from sealmarket.chain.model import Windows
 from sealmarket.client import JobRecord, SealedAsset, read_job
-from sealmarket.protocol.book import FinalityRule
+from sealmarket.protocol.book import FinalityRule, Windows
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.reasons import JobReason, reason_codes

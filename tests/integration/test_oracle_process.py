@@ -15,9 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sealmarket.chain.deploy import Settings, deploy, write_book
-from sealmarket.chain.model import Windows
-from sealmarket.protocol.book import Committee, FinalityRule, Member
+from sealmarket.chain.deploy import Settings, deploy, timing, write_book
+from sealmarket.protocol.book import Committee, FinalityRule, Member, Windows
 from sealmarket.protocol.wire import NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -65,9 +64,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
             committee=committee,
             store=nowhere,
             backend=nowhere,
-            windows=Windows(5, 5, 10, 5),
-            finality_seconds=1,
-            transfer_allowance=1,
+            timing=timing(1, transfer_allowance=1, windows=Windows(5, 5, 10, 5)),
         )
         book = deploy(chain.url, development_account(0), settings, development=True)
         write_book(folder / "book.json", book)

@@ -14,7 +14,7 @@ from sealmarket.chain.comparison import places_of
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.model import Block
 from sealmarket.operate import verify
-from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.book import AddressBook, Timing
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.eip712 import domain_separator
 from sealmarket_enclave.protocol.numbers import BlockNumber
@@ -75,6 +75,7 @@ class Twin:
 
     book: AddressBook = BOOK
     codes: dict[Address, bytes] = field(default_factory=lambda: {PLACES[name]: filled(name) for name in CONTRACTS})
+    fixed: Timing = BOOK.timing
     members: Any = field(default_factory=lambda: members_hash(BOOK.committees[0]))
 
     def code(self, address: Address, _block: Block) -> bytes:
@@ -88,6 +89,9 @@ class Twin:
 
     def removed_members(self, _epoch: int) -> frozenset[int]:
         return frozenset()
+
+    def timing(self) -> Timing:
+        return self.fixed
 
 
 def failed(twin: Twin, compiled: Compiled = COMPILED) -> set[tuple[str, str]]:
@@ -150,6 +154,12 @@ def test_a_book_with_an_oracle_node_exchanged_is_found() -> None:
     stranger = replace(committee.members[0], signer=Address(b"\x66" * 20))
     twin = Twin(book=replace(BOOK, committees=(replace(committee, members=(stranger, *committee.members[1:])),)))
     assert failed(twin) == {("OracleCommittee", f"members of epoch {committee.epoch}")}
+
+
+def test_a_book_with_other_times_than_the_market_is_found() -> None:
+    assert failed(Twin(fixed=replace(BOOK.timing, finality_seconds=BOOK.timing.finality_seconds + 1))) == {
+        ("Market", "timing")
+    }
 
 
 def test_a_report_without_findings_verifies_nothing() -> None:

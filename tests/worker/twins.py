@@ -37,6 +37,7 @@ from sealmarket_worker.progress import JobProgress
 from sealmarket_worker.session import EnclaveSession
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin
 from tests.enclave.scene import CHAIN_ID, MARKET, PROVIDER_KEY, REGISTRY, Scene
+from tests.samples import TIMING
 
 
 def book_of(scene: Scene) -> AddressBook:
@@ -53,6 +54,7 @@ def book_of(scene: Scene) -> AddressBook:
         extension=Address(b"\xe2" * 20),
         deployed_at=1,
         finality=FinalityRule(kind="depth", depth=1),
+        timing=TIMING,
         store="http://store",
         backend="http://store",
         committees=(Committee(epoch=1, threshold=2, members=members),),
