@@ -3,6 +3,7 @@ pragma solidity ^0.8.27;
 
 import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {Counterparts} from "./libraries/Counterparts.sol";
+import {Meter, Meters} from "./libraries/Meters.sol";
 import {AssetClaim, Reservation, Seal, Terms, VersionState} from "./types/Assets.sol";
 import {Grade} from "./types/Jobs.sol";
 import {AssetLimit} from "./types/Orders.sol";
@@ -34,22 +35,7 @@ contract AssetRegistry is IAssetRegistry {
         uint8 minGrade;
     }
 
-    /// Uses and micro-epsilon, what jobs have taken of them, and the other rules of new matches.
-    struct Meter {
-        uint32 maxUses;
-        uint32 usesTaken;
-        uint40 budget;
-        uint40 budgetTaken;
-        uint32 perJobCap;
-        uint16 epoch;
-        uint16 termsVersion;
-        uint32 maxHold;
-        uint8 timeoutShare;
-        bool suspended;
-    }
-
-    /// Each of the three structs is one slot, and a match reads or writes a slot as a whole. Five slots are used when
-    /// any consumer is allowed.
+    /// Rules, price and meter are one slot each. Five slots are used when any consumer is allowed.
     struct Version {
         Rules rules;
         Price price;
@@ -108,12 +94,11 @@ contract AssetRegistry is IAssetRegistry {
             revert NothingTightened(assetId, version);
         }
 
-        uint16 termsVersion = current.meter.termsVersion + 1;
-        current.meter.termsVersion = termsVersion;
+        uint16 termsVersion = current.meter.termsVersion() + 1;
         bool strict = terms.allowRoot != inForce.allowRoot || terms.consumerRoot != inForce.consumerRoot
             || terms.purposes != inForce.purposes || terms.minGrade != inForce.minGrade;
         if (strict) current.rules.strictVersion = termsVersion;
-        _setTerms(current, terms);
+        _setTerms(current, terms, termsVersion);
 
         emit TermsTightened(assetId, version, termsVersion, terms);
     }
@@ -125,8 +110,8 @@ contract AssetRegistry is IAssetRegistry {
         if (allowRoot == 0) revert FieldMissing("allowRoot");
         if (allowRoot == current.allowRoot) revert NothingTightened(assetId, version);
 
-        uint16 termsVersion = current.meter.termsVersion + 1;
-        current.meter.termsVersion = termsVersion;
+        uint16 termsVersion = current.meter.termsVersion() + 1;
+        current.meter = current.meter.renumbered(termsVersion);
         current.rules.strictVersion = termsVersion;
         current.allowRoot = allowRoot;
 
@@ -152,23 +137,23 @@ contract AssetRegistry is IAssetRegistry {
         bytes32[] calldata proof
     ) external onlyMarket returns (Reservation memory) {
         Version storage version = _versions[_versionKey(limit.assetId, limit.version)];
-        Rules memory rules = version.rules;
-        Price memory price = version.price;
-        Meter memory meter = version.meter;
+        Rules storage rules = version.rules;
+        Price storage price = version.price;
+        Meter meter = version.meter;
         _checkMatchable(rules, price, meter, limit, token, purpose);
         bytes32 root = rules.access == Access.Restricted ? version.consumerRoot : bytes32(0);
         if (!Counterparts.includes(root, consumer, proof)) revert ConsumerNotAllowed(limit.assetId, consumer, root);
-        _take(meter, limit);
-        version.meter = meter;
+        _checkLeft(meter, limit);
+        version.meter = meter.taking(limit.epsilon);
 
         return Reservation({
             owner: rules.owner,
             sealHash: version.sealHash,
             price: price.amount,
             minGrade: price.minGrade,
-            epoch: meter.epoch,
-            maxHold: meter.maxHold,
-            timeoutShare: meter.timeoutShare
+            epoch: meter.epoch(),
+            maxHold: meter.maxHold(),
+            timeoutShare: meter.timeoutShare()
         });
     }
 
@@ -176,14 +161,15 @@ contract AssetRegistry is IAssetRegistry {
     function release(AssetClaim[] calldata claims) external onlyMarket {
         for (uint256 i = 0; i < claims.length; ++i) {
             AssetClaim calldata claim = claims[i];
-            Meter storage meter = _versions[_versionKey(claim.assetId, claim.version)].meter;
-            (meter.usesTaken, meter.budgetTaken) = (meter.usesTaken - 1, meter.budgetTaken - uint40(claim.epsilon));
+            Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
+            version.meter = version.meter.returning(claim.epsilon);
         }
     }
 
     /// @inheritdoc IAssetRegistry
     function suspend(bytes32 assetId, uint32 version, bytes32 jobId) external onlyMarket {
-        _versions[_versionKey(assetId, version)].meter.suspended = true;
+        Version storage found = _versions[_versionKey(assetId, version)];
+        found.meter = found.meter.withSuspended(true);
         emit VersionSuspended(assetId, version, jobId);
     }
 
@@ -191,17 +177,17 @@ contract AssetRegistry is IAssetRegistry {
     function lift(bytes32 assetId, uint32 version, address by) external onlyMarket returns (uint32, address) {
         Version storage found = _versions[_versionKey(assetId, version)];
         if (found.rules.owner != by) revert NotOwner(assetId, by, found.rules.owner);
-        if (!found.meter.suspended) revert NotSuspended(assetId, version);
-        found.meter.suspended = false;
+        if (!found.meter.suspended()) revert NotSuspended(assetId, version);
+        found.meter = found.meter.withSuspended(false);
         emit SuspensionLifted(assetId, version);
-        return (found.meter.epoch, found.price.token);
+        return (found.meter.epoch(), found.price.token);
     }
 
     /// @inheritdoc IAssetRegistry
     function stand(AssetClaim[] calldata claims) external view returns (bool) {
         for (uint256 i = 0; i < claims.length; ++i) {
             AssetClaim calldata claim = claims[i];
-            Rules memory rules = _versions[_versionKey(claim.assetId, claim.version)].rules;
+            Rules storage rules = _versions[_versionKey(claim.assetId, claim.version)].rules;
             bool stands = rules.strictVersion <= claim.termsVersion && rules.access != Access.Revoked
                 && block.timestamp <= rules.expiry;
             if (!stands) return false;
@@ -212,17 +198,18 @@ contract AssetRegistry is IAssetRegistry {
     /// @inheritdoc IAssetRegistry
     function versionOf(bytes32 assetId, uint32 version) external view returns (VersionState memory) {
         Version storage found = _versions[_versionKey(assetId, version)];
-        (Rules memory rules, Meter memory meter) = (found.rules, found.meter);
+        Rules storage rules = found.rules;
+        Meter meter = found.meter;
         return VersionState({
             owner: rules.owner,
             sealHash: found.sealHash,
-            epoch: meter.epoch,
-            termsVersion: meter.termsVersion,
+            epoch: meter.epoch(),
+            termsVersion: meter.termsVersion(),
             revoked: rules.access == Access.Revoked,
-            suspended: meter.suspended,
+            suspended: meter.suspended(),
             strictVersion: rules.strictVersion,
-            usesTaken: meter.usesTaken,
-            budgetTaken: meter.budgetTaken,
+            usesTaken: meter.usesTaken(),
+            budgetTaken: meter.budgetTaken(),
             terms: _termsOf(found)
         });
     }
@@ -239,19 +226,19 @@ contract AssetRegistry is IAssetRegistry {
         _checkComplete(terms);
 
         (version.rules.owner, version.rules.strictVersion) = (msg.sender, 1);
-        (version.meter.termsVersion, version.meter.epoch) = (1, uint16(seal.epoch));
+        version.meter = Meters.ofEpoch(uint16(seal.epoch));
         version.sealHash =
             keccak256(abi.encode(seal.contentRoot, seal.contentVersion, seal.shareRoot, seal.policyHash));
         version.price.token = terms.token;
-        _setTerms(version, terms);
+        _setTerms(version, terms, 1);
     }
 
-    function _setTerms(Version storage version, Terms calldata terms) private {
+    function _setTerms(Version storage version, Terms calldata terms, uint16 termsVersion) private {
         (version.rules.expiry, version.rules.purposes) = (terms.expiry, terms.purposes);
         (version.price.amount, version.price.minGrade) = (terms.price, terms.minGrade);
-        Meter storage meter = version.meter;
-        (meter.maxUses, meter.budget, meter.perJobCap) = (terms.maxUses, terms.budget, terms.perJobCap);
-        (meter.maxHold, meter.timeoutShare) = (terms.maxHold, terms.timeoutShare);
+        version.meter = version.meter.under(
+            terms.maxUses, terms.budget, terms.perJobCap, terms.maxHold, terms.timeoutShare, termsVersion
+        );
         version.allowRoot = terms.allowRoot;
         if (terms.consumerRoot != 0) {
             version.rules.access = Access.Restricted;
@@ -265,27 +252,29 @@ contract AssetRegistry is IAssetRegistry {
     }
 
     function _termsOf(Version storage version) private view returns (Terms memory) {
-        (Rules memory rules, Price memory price, Meter memory meter) = (version.rules, version.price, version.meter);
+        Rules storage rules = version.rules;
+        Price storage price = version.price;
+        Meter meter = version.meter;
         return Terms({
             token: price.token,
             price: price.amount,
             expiry: rules.expiry,
-            maxUses: meter.maxUses,
+            maxUses: meter.maxUses(),
             purposes: rules.purposes,
             minGrade: price.minGrade,
-            budget: meter.budget,
-            perJobCap: meter.perJobCap,
+            budget: meter.budget(),
+            perJobCap: meter.perJobCap(),
             allowRoot: version.allowRoot,
             consumerRoot: version.consumerRoot,
-            maxHold: meter.maxHold,
-            timeoutShare: meter.timeoutShare
+            maxHold: meter.maxHold(),
+            timeoutShare: meter.timeoutShare()
         });
     }
 
     function _checkMatchable(
-        Rules memory rules,
-        Price memory price,
-        Meter memory meter,
+        Rules storage rules,
+        Price storage price,
+        Meter meter,
         AssetLimit calldata limit,
         address token,
         uint32 purpose
@@ -293,10 +282,10 @@ contract AssetRegistry is IAssetRegistry {
         bytes32 assetId = limit.assetId;
         if (rules.owner == address(0)) revert UnknownVersion(assetId, limit.version);
         if (rules.access == Access.Revoked) revert Revoked(assetId, limit.version);
-        if (meter.suspended) revert Suspended(assetId, limit.version);
+        if (meter.suspended()) revert Suspended(assetId, limit.version);
         if (block.timestamp > rules.expiry) revert TermsExpired(assetId, block.timestamp, rules.expiry);
-        if (limit.termsVersion != meter.termsVersion) {
-            revert TermsVersionChanged(assetId, limit.termsVersion, meter.termsVersion);
+        if (limit.termsVersion != meter.termsVersion()) {
+            revert TermsVersionChanged(assetId, limit.termsVersion, meter.termsVersion());
         }
         if (purpose == 0 || purpose & ~rules.purposes != 0) {
             revert PurposeNotAllowed(assetId, purpose, rules.purposes);
@@ -304,17 +293,14 @@ contract AssetRegistry is IAssetRegistry {
         if (token != price.token) revert AssetTokenMismatch(assetId, token, price.token);
     }
 
-    /// Take one use and the request's part of the budget from a meter in memory.
-    function _take(Meter memory meter, AssetLimit calldata limit) private pure {
+    /// Check that a use and the request's part of the budget are left.
+    function _checkLeft(Meter meter, AssetLimit calldata limit) private pure {
         bytes32 assetId = limit.assetId;
-        if (meter.usesTaken >= meter.maxUses) revert UsesExhausted(assetId, meter.usesTaken, meter.maxUses);
-        (uint64 epsilon, uint32 perJobCap) = (limit.epsilon, meter.perJobCap);
+        if (meter.usesTaken() >= meter.maxUses()) revert UsesExhausted(assetId, meter.usesTaken(), meter.maxUses());
+        (uint64 epsilon, uint32 perJobCap) = (limit.epsilon, meter.perJobCap());
         if (epsilon > perJobCap) revert JobBudgetTooHigh(assetId, epsilon, perJobCap);
-        uint256 budgetTaken = uint256(meter.budgetTaken) + epsilon;
-        if (budgetTaken > meter.budget) revert BudgetExhausted(assetId, budgetTaken, meter.budget);
-
-        meter.usesTaken += 1;
-        meter.budgetTaken = uint40(budgetTaken);
+        uint256 budgetTaken = uint256(meter.budgetTaken()) + epsilon;
+        if (budgetTaken > meter.budget()) revert BudgetExhausted(assetId, budgetTaken, meter.budget());
     }
 
     function _checkTighter(Terms memory current, Terms calldata terms) private pure {

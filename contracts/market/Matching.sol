@@ -15,7 +15,7 @@ import {OrderBook} from "./OrderBook.sol";
 
 /// @title Making a job of signed orders, within the limits that each of them states
 abstract contract Matching is OrderBook {
-    /// A volume that means "as often as the terms allow".
+    /// A volume that means "as often as stake or terms allow": such an order is not counted, which saves a write.
     uint32 internal constant UNCOUNTED = type(uint32).max;
     /// Most assets of one job; it bounds the gas of its end. Python has the same number, `protocol.job.MAX_ASSETS`.
     uint256 internal constant MAX_ASSETS = 16;
@@ -236,7 +236,9 @@ abstract contract Matching is OrderBook {
         orderHash = TypedData.hash(compute);
         uint64 generation = uint64(compute.salt >> 192);
         _checkSigned(spec.token, provider, orderHash, generation, compute.expiry, deal.providerSignature);
-        _countOrder(provider, orderHash, compute.volume);
+        uint32 volume = compute.volume;
+        if (volume == UNCOUNTED) _checkNotCancelled(provider, orderHash);
+        else _countOrder(provider, orderHash, volume);
     }
 
     function _specOf(Request calldata request, ComputeOrder calldata compute)
