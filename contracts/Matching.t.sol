@@ -190,12 +190,19 @@ contract MatchingTest is Fixture {
         _refuseMatch(_deal(1), IOrders.WrongGeneration.selector);
     }
 
-    function test_a_compute_order_of_the_highest_volume_is_counted_too() public {
+    function test_a_compute_order_of_the_highest_volume_is_not_counted_and_can_be_cancelled() public {
         Match memory deal = _deal(1);
         deal.compute.volume = type(uint32).max;
-        _signDeal(deal);
-        _match(deal);
-        assertEq(market.usedOf(provider, hashes.ofCompute(deal.compute)), 1, "used");
+        for (uint256 i = 0; i < 2; ++i) {
+            deal.request.salt = 1_000 + i;
+            _match(_signed(deal));
+        }
+        bytes32 order = hashes.ofCompute(deal.compute);
+        assertEq(market.usedOf(provider, order), 0, "used");
+        vm.prank(provider);
+        market.cancelOrder(order);
+        deal.request.salt = 1_002;
+        _refuseSigned(deal, IOrders.OrderFilled.selector);
     }
 
     function test_an_order_over_other_assets_or_versions_is_refused() public {

@@ -126,9 +126,9 @@ interface IAssetRegistry {
     function lift(bytes32 assetId, uint32 version, address by) external returns (uint32 epoch, address token);
 
     /// @notice Whether a job may still be accepted under the terms in force: not revoked, not expired, no root or
-    /// purpose replaced since the job's terms version, no higher grade demanded than `grade`. If not, an acceptance is
-    /// a refusal. Price, uses, budget and hold concern new matches only.
-    function stand(AssetClaim[] calldata claims, uint8 grade) external view returns (bool);
+    /// purpose replaced and no higher grade demanded since the job's terms version. If not, an acceptance is a refusal.
+    /// Price, uses, budget, hold and time-out share concern new matches only.
+    function stand(AssetClaim[] calldata claims) external view returns (bool);
 
     /// @notice The market that this registry serves.
     function market() external view returns (address);

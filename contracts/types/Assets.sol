@@ -88,7 +88,8 @@ struct VersionState {
     bool revoked;
     /// No new match until the owner lifts it: an enclave signed that this version does not open or does not read.
     bool suspended;
-    /// Terms version since which a job that is not yet accepted may stand: the last change of a root or purpose.
+    /// Terms version since which a job that is not yet accepted may stand: the last change of a root, the purposes or
+    /// the grade.
     uint32 strictVersion;
     /// By jobs that were accepted, and by those that may still be.
     uint32 usesTaken;

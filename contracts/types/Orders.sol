@@ -90,7 +90,7 @@ struct ComputeOrder {
     uint64 maxDecodedBytes;
     /// Hash of the capability document: what the provider promises of platform and enclave. 0: TEE and grade alone.
     bytes32 capabilityHash;
-    /// Most jobs under this order.
+    /// Most jobs under this order; type(uint32).max means bounded by the stake alone.
     uint32 volume;
     uint64 expiry;
     /// Allowed consumers: 0 anyone, else a Merkle root.

@@ -326,6 +326,7 @@ class World:
             unit_price=UNIT,
             penalty=PENALTY,
             max_stake=Wei(1 << 87),
+            volume=U32(EVERY_USE),
             expiry=self._later(),
             salt=self._salt(),
         )

@@ -197,7 +197,6 @@ def _matched(state: State, f: Fields, _time: int) -> None:
         meter = state.meters[use["asset_id"], use["version"]]
         meter.uses_taken += 1
         meter.budget_taken += use["epsilon"]
-    state.used[spec["provider"], f["compute_order"]] += 1
     deadline = spec["matched_at"] + spec["quote_window"]
     state.jobs[f["job_id"]] = JobState(spec, Status.MATCHED, deadline)
 
