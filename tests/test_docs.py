@@ -23,13 +23,32 @@ _DOMAIN = re.compile(r"sealmarket/[a-z-]+/v?\d+")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
-def test_every_test_that_the_threat_model_names_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/threat-model.md").read_text()))
+@pytest.mark.parametrize(
+    ("page", "least"), [("docs/threat-model.md", 30), ("docs/spec/economics.md", 50), ("docs/spec/contracts.md", 10)]
+)
+def test_every_test_that_a_page_names_exists(page: str, least: int) -> None:
+    named = set(re.findall(r"`(test\w+)`", (ROOT / page).read_text()))
+    assert named - _tests() == set()
+    assert len(named) > least
+
+
+def _tests() -> set[str]:
+    """The names of all tests, in Python and in Solidity."""
     known = set()
     for path in (ROOT / "tests").rglob("*.py"):
         known |= set(re.findall(r"def (test_\w+)", path.read_text()))
-    assert named - known == set()
-    assert len(named) > 30
+    for path in (ROOT / "contracts").rglob("*.t.sol"):
+        known |= set(re.findall(r"function (test\w+)", path.read_text()))
+    return known
+
+
+def test_each_row_of_the_economics_names_a_test_or_a_limitation() -> None:
+    """Rows whose whole answer is that nobody can are the exception."""
+    text = (ROOT / "docs/spec/economics.md").read_text().partition("## Consumer")[2]
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| what |")]
+    silent = [row for row in rows if "`test" not in row and "**limitation**" not in row]
+    assert len(rows) > 50
+    assert silent == ["| gas of an announcement | itself | | | an epoch costs nothing to keep |"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -75,7 +75,13 @@ class Stage:
     def post(self, node: int) -> None:
         share = ReleasedShare(asset_id=ASSET, sealed=HexBytes(b"\x01"))
         self.chain.post_release(
-            Release(job_id=self.job, evidence_hash=EVIDENCE, index=node, shares=(share,), signature=HexBytes(bytes(65)))
+            Release(
+                job_id=self.job,
+                evidence_hash=EVIDENCE,
+                index=node,
+                shares=(share,),
+                signature=HexBytes(bytes(64) + b"\x1b"),
+            )
         )
 
     def turn(self) -> list[str]:
