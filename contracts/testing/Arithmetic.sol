@@ -6,7 +6,9 @@ import {FaultTable} from "../libraries/FaultTable.sol";
 import {FeeBook, FeeBooks} from "../libraries/FeeBooks.sol";
 import {JobSlot, JobSlots} from "../libraries/JobSlots.sol";
 import {MAX_MEMBERS} from "../types/Committees.sol";
-import {Bargain, Status} from "../types/Jobs.sol";
+import {Bargain, Fault, Payout, Status} from "../types/Jobs.sol";
+import {Tally} from "../types/Money.sol";
+import {Rows} from "./Rows.sol";
 
 /// @title Properties of packed words and unchecked sums, proven for all values
 /// @dev Run by Halmos (`python -m scripts.symbolic`); a violated assertion is a counterexample. A check
@@ -55,6 +57,19 @@ contract Arithmetic {
         assert(updated.members() == book.members() && updated.threshold() == book.threshold());
     }
 
+    /// A posted release is paid as one signature is, to a node in any place.
+    function check_a_posted_release_counts_for_its_node_alone(uint256 word, uint256 index) external pure {
+        if (index >= MAX_MEMBERS) return;
+        FeeBook book = FeeBook.wrap(word);
+        (FeeBook updated, uint256 counted) = book.count(1 << index);
+        assert(counted == (book.unclaimed(index) == type(uint16).max ? 0 : 1));
+        for (uint256 i = 0; i < MAX_MEMBERS; ++i) {
+            assert(updated.unclaimed(i) == (i == index ? book.unclaimed(i) + counted : book.unclaimed(i)));
+        }
+        assert(updated.fee() == book.fee());
+        assert(updated.members() == book.members() && updated.threshold() == book.threshold());
+    }
+
     function check_a_claim_empties_one_counter(uint256 word, uint256 index) external pure {
         if (index >= MAX_MEMBERS) return;
         FeeBook book = FeeBook.wrap(word);
@@ -77,6 +92,45 @@ contract Arithmetic {
         assert(book.reserve() == refusing * fee && book.reserve() >= uint256(threshold) * fee);
     }
 
+    /// The least penalty pays the acceptance, the answer to a challenge and a posted release of every member, so that
+    /// no row of the fault table is cut off by it.
+    function check_the_least_penalty_pays_every_fee(uint64 fee, uint8 members, uint8 threshold) external pure {
+        if (members == 0 || members > MAX_MEMBERS || threshold == 0 || threshold > members) return;
+        FeeBook book = FeeBooks.open(fee, members, threshold);
+        uint256 posted = uint256(book.members()) * book.fee();
+        uint256 least = 2 * book.reserve() + book.members() * uint256(book.fee());
+        assert(least >= book.acceptance() + book.reserve() + posted);
+        assert(posted <= type(uint88).max);
+    }
+
+    /// The packed words of the table give each row an end state, and uses back where no workload saw the assets.
+    function check_each_row_reads_its_own_byte(uint8 row) external pure {
+        if (row > uint8(type(Fault).max)) return;
+        Fault fault = Fault(row);
+        Status status = FaultTable.statusOf(fault);
+        assert(status == Status.Matured || status >= Status.Refused);
+        assert((status == Status.Matured) == (fault == Fault.None));
+        assert((FaultTable.tallyOf(fault) == Tally.Settled) == (fault == Fault.None));
+        assert(FaultTable.returnsUses(fault) == Rows.returnsUses(fault));
+    }
+
+    /// A time-out divides what the job holds; provider and owners together get no more than the limit.
+    function check_a_timeout_stays_within_its_limit(Escrow calldata held, uint256 owed, uint256 fee, uint256 limit)
+        external
+        pure
+    {
+        uint256 most = type(uint80).max;
+        if (held.owners > most || held.compute > most || held.metered > most || held.penalty > most) return;
+        if (owed > held.owners || fee > most || limit > most) return;
+        Payout memory row = FaultTable.timedOut(held, owed, fee, limit, 1);
+        assert(uint256(row.paid) + row.ownersTotal <= limit);
+        assert(row.paid <= fee && row.ownersTotal <= owed);
+        assert(row.stakeReturned == held.owners + held.penalty && row.burned == 0);
+        assert(
+            uint256(row.refunded) + row.paid + row.ownersTotal == held.owners + held.compute + held.metered
+        );
+    }
+
     /// An escrow holds what the bargain names, and a settlement divides the compute price.
     function check_an_escrow_is_what_the_bargain_locks(Bargain calldata bargain, uint32 units) external pure {
         if (units > bargain.maxUnits) return;
@@ -85,7 +139,7 @@ contract Arithmetic {
         for (uint256 i = 0; i < bargain.claims.length; ++i) {
             owners += bargain.claims[i].price;
         }
-        assert(escrow.owners == owners && escrow.penalty == bargain.penalty);
+        assert(escrow.owners == owners && escrow.penalty == bargain.penalty && escrow.hold == bargain.holdFee);
         assert(Escrows.everyAsset(bargain) == (1 << bargain.claims.length) - 1);
         (uint256 refunded, uint256 payable_) =
             FaultTable.settlement(escrow.compute, escrow.metered, Escrows.priceOf(bargain, units));
