@@ -3,6 +3,7 @@ pragma solidity ^0.8.27;
 
 import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {Counterparts} from "./libraries/Counterparts.sol";
+import {Meter, Meters} from "./libraries/Meters.sol";
 import {AssetClaim, Reservation, Seal, Terms, VersionState} from "./types/Assets.sol";
 import {Grade} from "./types/Jobs.sol";
 import {AssetLimit} from "./types/Orders.sol";
@@ -19,29 +20,26 @@ contract AssetRegistry is IAssetRegistry {
         Revoked
     }
 
-    /// Five storage slots when any consumer is allowed; a match reads or writes each slot as a whole.
-    struct Version {
-        // Owner, and what decides whether a job may still be accepted.
+    /// What decides whether a job may still be accepted.
+    struct Rules {
         address owner;
         uint40 expiry;
         uint32 purposes;
         uint16 strictVersion;
         Access access;
-        // Price.
+    }
+
+    struct Price {
         address token;
-        uint88 price;
+        uint88 amount;
         uint8 minGrade;
-        // The meter: uses and micro-epsilon, and what jobs have taken of them; and the rules of new matches.
-        uint32 maxUses;
-        uint32 usesTaken;
-        uint40 budget;
-        uint40 budgetTaken;
-        uint32 perJobCap;
-        uint16 epoch;
-        uint16 termsVersion;
-        uint32 maxHold;
-        bool suspended;
-        // Roots.
+    }
+
+    /// Rules, price and meter are one slot each. Five slots are used when any consumer is allowed.
+    struct Version {
+        Rules rules;
+        Price price;
+        Meter meter;
         bytes32 sealHash;
         bytes32 allowRoot;
         bytes32 consumerRoot;
@@ -88,17 +86,19 @@ contract AssetRegistry is IAssetRegistry {
     /// @inheritdoc IAssetRegistry
     function tighten(bytes32 assetId, uint32 version, Terms calldata terms) external {
         Version storage current = _ownVersion(assetId, version);
-        if (current.access == Access.Revoked) revert Revoked(assetId, version);
+        if (current.rules.access == Access.Revoked) revert Revoked(assetId, version);
         _checkComplete(terms);
-        _checkTighter(current, terms);
-        if (_same(current, terms)) revert NothingTightened(assetId, version);
+        Terms memory inForce = _termsOf(current);
+        _checkTighter(inForce, terms);
+        if (keccak256(abi.encode(inForce)) == keccak256(abi.encode(terms))) {
+            revert NothingTightened(assetId, version);
+        }
 
-        uint16 termsVersion = current.termsVersion + 1;
-        current.termsVersion = termsVersion;
-        bool strict = terms.allowRoot != current.allowRoot || terms.consumerRoot != current.consumerRoot
-            || terms.purposes != current.purposes;
-        if (strict) current.strictVersion = termsVersion;
-        _setTerms(current, terms);
+        uint16 termsVersion = current.meter.termsVersion() + 1;
+        bool strict = terms.allowRoot != inForce.allowRoot || terms.consumerRoot != inForce.consumerRoot
+            || terms.purposes != inForce.purposes || terms.minGrade != inForce.minGrade;
+        if (strict) current.rules.strictVersion = termsVersion;
+        _setTerms(current, terms, termsVersion);
 
         emit TermsTightened(assetId, version, termsVersion, terms);
     }
@@ -106,13 +106,13 @@ contract AssetRegistry is IAssetRegistry {
     /// @inheritdoc IAssetRegistry
     function replaceAllowList(bytes32 assetId, uint32 version, bytes32 allowRoot) external {
         Version storage current = _ownVersion(assetId, version);
-        if (current.access == Access.Revoked) revert Revoked(assetId, version);
+        if (current.rules.access == Access.Revoked) revert Revoked(assetId, version);
         if (allowRoot == 0) revert FieldMissing("allowRoot");
         if (allowRoot == current.allowRoot) revert NothingTightened(assetId, version);
 
-        uint16 termsVersion = current.termsVersion + 1;
-        current.termsVersion = termsVersion;
-        current.strictVersion = termsVersion;
+        uint16 termsVersion = current.meter.termsVersion() + 1;
+        current.meter = current.meter.renumbered(termsVersion);
+        current.rules.strictVersion = termsVersion;
         current.allowRoot = allowRoot;
 
         emit AllowListReplaced(assetId, version, termsVersion, allowRoot);
@@ -121,9 +121,9 @@ contract AssetRegistry is IAssetRegistry {
     /// @inheritdoc IAssetRegistry
     function revoke(bytes32 assetId, uint32 version) external {
         Version storage current = _ownVersion(assetId, version);
-        if (current.access == Access.Revoked) revert Revoked(assetId, version);
+        if (current.rules.access == Access.Revoked) revert Revoked(assetId, version);
 
-        current.access = Access.Revoked;
+        current.rules.access = Access.Revoked;
 
         emit VersionRevoked(assetId, version);
     }
@@ -137,18 +137,23 @@ contract AssetRegistry is IAssetRegistry {
         bytes32[] calldata proof
     ) external onlyMarket returns (Reservation memory) {
         Version storage version = _versions[_versionKey(limit.assetId, limit.version)];
-        _checkMatchable(version, limit, token, purpose);
-        bytes32 root = version.access == Access.Restricted ? version.consumerRoot : bytes32(0);
+        Rules storage rules = version.rules;
+        Price storage price = version.price;
+        Meter meter = version.meter;
+        _checkMatchable(rules, price, meter, limit, token, purpose);
+        bytes32 root = rules.access == Access.Restricted ? version.consumerRoot : bytes32(0);
         if (!Counterparts.includes(root, consumer, proof)) revert ConsumerNotAllowed(limit.assetId, consumer, root);
-        _take(version, limit);
+        _checkLeft(meter, limit);
+        version.meter = meter.taking(limit.epsilon);
 
         return Reservation({
-            owner: version.owner,
+            owner: rules.owner,
             sealHash: version.sealHash,
-            price: version.price,
-            minGrade: version.minGrade,
-            epoch: version.epoch,
-            maxHold: version.maxHold
+            price: price.amount,
+            minGrade: price.minGrade,
+            epoch: meter.epoch(),
+            maxHold: meter.maxHold(),
+            timeoutShare: meter.timeoutShare()
         });
     }
 
@@ -157,34 +162,34 @@ contract AssetRegistry is IAssetRegistry {
         for (uint256 i = 0; i < claims.length; ++i) {
             AssetClaim calldata claim = claims[i];
             Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
-            version.usesTaken -= 1;
-            version.budgetTaken -= uint40(claim.epsilon);
+            version.meter = version.meter.returning(claim.epsilon);
         }
     }
 
     /// @inheritdoc IAssetRegistry
     function suspend(bytes32 assetId, uint32 version, bytes32 jobId) external onlyMarket {
-        _versions[_versionKey(assetId, version)].suspended = true;
+        Version storage found = _versions[_versionKey(assetId, version)];
+        found.meter = found.meter.withSuspended(true);
         emit VersionSuspended(assetId, version, jobId);
     }
 
     /// @inheritdoc IAssetRegistry
     function lift(bytes32 assetId, uint32 version, address by) external onlyMarket returns (uint32, address) {
         Version storage found = _versions[_versionKey(assetId, version)];
-        if (found.owner != by) revert NotOwner(assetId, by, found.owner);
-        if (!found.suspended) revert NotSuspended(assetId, version);
-        found.suspended = false;
+        if (found.rules.owner != by) revert NotOwner(assetId, by, found.rules.owner);
+        if (!found.meter.suspended()) revert NotSuspended(assetId, version);
+        found.meter = found.meter.withSuspended(false);
         emit SuspensionLifted(assetId, version);
-        return (found.epoch, found.token);
+        return (found.meter.epoch(), found.price.token);
     }
 
     /// @inheritdoc IAssetRegistry
-    function stand(AssetClaim[] calldata claims, uint8 grade) external view returns (bool) {
+    function stand(AssetClaim[] calldata claims) external view returns (bool) {
         for (uint256 i = 0; i < claims.length; ++i) {
             AssetClaim calldata claim = claims[i];
-            Version storage version = _versions[_versionKey(claim.assetId, claim.version)];
-            bool stands = version.strictVersion <= claim.termsVersion && version.access != Access.Revoked
-                && block.timestamp <= version.expiry && version.minGrade <= grade;
+            Rules storage rules = _versions[_versionKey(claim.assetId, claim.version)].rules;
+            bool stands = rules.strictVersion <= claim.termsVersion && rules.access != Access.Revoked
+                && block.timestamp <= rules.expiry;
             if (!stands) return false;
         }
         return true;
@@ -192,31 +197,20 @@ contract AssetRegistry is IAssetRegistry {
 
     /// @inheritdoc IAssetRegistry
     function versionOf(bytes32 assetId, uint32 version) external view returns (VersionState memory) {
-        Version memory v = _versions[_versionKey(assetId, version)];
-        Terms memory terms = Terms({
-            token: v.token,
-            price: v.price,
-            expiry: v.expiry,
-            maxUses: v.maxUses,
-            purposes: v.purposes,
-            minGrade: v.minGrade,
-            budget: v.budget,
-            perJobCap: v.perJobCap,
-            allowRoot: v.allowRoot,
-            consumerRoot: v.consumerRoot,
-            maxHold: v.maxHold
-        });
+        Version storage found = _versions[_versionKey(assetId, version)];
+        Rules storage rules = found.rules;
+        Meter meter = found.meter;
         return VersionState({
-            owner: v.owner,
-            sealHash: v.sealHash,
-            epoch: v.epoch,
-            termsVersion: v.termsVersion,
-            revoked: v.access == Access.Revoked,
-            suspended: v.suspended,
-            strictVersion: v.strictVersion,
-            usesTaken: v.usesTaken,
-            budgetTaken: v.budgetTaken,
-            terms: terms
+            owner: rules.owner,
+            sealHash: found.sealHash,
+            epoch: meter.epoch(),
+            termsVersion: meter.termsVersion(),
+            revoked: rules.access == Access.Revoked,
+            suspended: meter.suspended(),
+            strictVersion: rules.strictVersion,
+            usesTaken: meter.usesTaken(),
+            budgetTaken: meter.budgetTaken(),
+            terms: _termsOf(found)
         });
     }
 
@@ -227,76 +221,89 @@ contract AssetRegistry is IAssetRegistry {
 
     function _record(bytes32 assetId, uint32 number, Seal calldata seal, Terms calldata terms) private {
         Version storage version = _versions[_versionKey(assetId, number)];
-        if (version.owner != address(0)) revert VersionExists(assetId, number);
-        if (seal.contentRoot == 0) revert FieldMissing("contentRoot");
-        if (seal.shareRoot == 0) revert FieldMissing("shareRoot");
-        if (seal.policyHash == 0) revert FieldMissing("policyHash");
-        if (seal.contentVersion == 0 || seal.contentVersion > number) {
-            revert BadContentVersion(assetId, seal.contentVersion, number);
-        }
-        if (seal.epoch == 0 || seal.epoch > type(uint16).max) revert BadEpoch(seal.epoch, type(uint16).max);
+        if (version.rules.owner != address(0)) revert VersionExists(assetId, number);
+        _checkSeal(assetId, number, seal);
         _checkComplete(terms);
 
-        version.owner = msg.sender;
-        (version.termsVersion, version.strictVersion) = (1, 1);
+        (version.rules.owner, version.rules.strictVersion) = (msg.sender, 1);
+        version.meter = Meters.ofEpoch(uint16(seal.epoch));
         version.sealHash =
             keccak256(abi.encode(seal.contentRoot, seal.contentVersion, seal.shareRoot, seal.policyHash));
-        version.epoch = uint16(seal.epoch);
-        version.token = terms.token;
-        _setTerms(version, terms);
+        version.price.token = terms.token;
+        _setTerms(version, terms, 1);
     }
 
-    function _setTerms(Version storage version, Terms calldata terms) private {
-        version.expiry = terms.expiry;
-        version.purposes = terms.purposes;
-        version.price = terms.price;
-        version.minGrade = terms.minGrade;
-        version.maxUses = terms.maxUses;
-        version.budget = terms.budget;
-        version.perJobCap = terms.perJobCap;
-        version.maxHold = terms.maxHold;
+    function _setTerms(Version storage version, Terms calldata terms, uint16 termsVersion) private {
+        (version.rules.expiry, version.rules.purposes) = (terms.expiry, terms.purposes);
+        (version.price.amount, version.price.minGrade) = (terms.price, terms.minGrade);
+        version.meter = version.meter.under(
+            terms.maxUses, terms.budget, terms.perJobCap, terms.maxHold, terms.timeoutShare, termsVersion
+        );
         version.allowRoot = terms.allowRoot;
         if (terms.consumerRoot != 0) {
-            version.access = Access.Restricted;
+            version.rules.access = Access.Restricted;
             version.consumerRoot = terms.consumerRoot;
         }
     }
 
-    function _take(Version storage version, AssetLimit calldata limit) private {
-        (uint32 usesTaken, uint32 maxUses) = (version.usesTaken, version.maxUses);
-        if (usesTaken >= maxUses) revert UsesExhausted(limit.assetId, usesTaken, maxUses);
-        (uint64 epsilon, uint32 perJobCap) = (limit.epsilon, version.perJobCap);
-        if (epsilon > perJobCap) revert JobBudgetTooHigh(limit.assetId, epsilon, perJobCap);
-        uint256 budgetTaken = uint256(version.budgetTaken) + epsilon;
-        if (budgetTaken > version.budget) revert BudgetExhausted(limit.assetId, budgetTaken, version.budget);
-
-        version.usesTaken = usesTaken + 1;
-        version.budgetTaken = uint40(budgetTaken);
-    }
-
     function _ownVersion(bytes32 assetId, uint32 version) private view returns (Version storage own) {
         own = _versions[_versionKey(assetId, version)];
-        if (own.owner != msg.sender) revert NotOwner(assetId, msg.sender, own.owner);
+        if (own.rules.owner != msg.sender) revert NotOwner(assetId, msg.sender, own.rules.owner);
     }
 
-    function _checkMatchable(Version storage version, AssetLimit calldata limit, address token, uint32 purpose)
-        private
-        view
-    {
-        if (version.owner == address(0)) revert UnknownVersion(limit.assetId, limit.version);
-        if (version.access == Access.Revoked) revert Revoked(limit.assetId, limit.version);
-        if (version.suspended) revert Suspended(limit.assetId, limit.version);
-        if (block.timestamp > version.expiry) revert TermsExpired(limit.assetId, block.timestamp, version.expiry);
-        if (limit.termsVersion != version.termsVersion) {
-            revert TermsVersionChanged(limit.assetId, limit.termsVersion, version.termsVersion);
-        }
-        if (purpose == 0 || purpose & ~version.purposes != 0) {
-            revert PurposeNotAllowed(limit.assetId, purpose, version.purposes);
-        }
-        if (token != version.token) revert AssetTokenMismatch(limit.assetId, token, version.token);
+    function _termsOf(Version storage version) private view returns (Terms memory) {
+        Rules storage rules = version.rules;
+        Price storage price = version.price;
+        Meter meter = version.meter;
+        return Terms({
+            token: price.token,
+            price: price.amount,
+            expiry: rules.expiry,
+            maxUses: meter.maxUses(),
+            purposes: rules.purposes,
+            minGrade: price.minGrade,
+            budget: meter.budget(),
+            perJobCap: meter.perJobCap(),
+            allowRoot: version.allowRoot,
+            consumerRoot: version.consumerRoot,
+            maxHold: meter.maxHold(),
+            timeoutShare: meter.timeoutShare()
+        });
     }
 
-    function _checkTighter(Version storage current, Terms calldata terms) private view {
+    function _checkMatchable(
+        Rules storage rules,
+        Price storage price,
+        Meter meter,
+        AssetLimit calldata limit,
+        address token,
+        uint32 purpose
+    ) private view {
+        bytes32 assetId = limit.assetId;
+        if (rules.owner == address(0)) revert UnknownVersion(assetId, limit.version);
+        if (rules.access == Access.Revoked) revert Revoked(assetId, limit.version);
+        if (meter.suspended()) revert Suspended(assetId, limit.version);
+        if (block.timestamp > rules.expiry) revert TermsExpired(assetId, block.timestamp, rules.expiry);
+        if (limit.termsVersion != meter.termsVersion()) {
+            revert TermsVersionChanged(assetId, limit.termsVersion, meter.termsVersion());
+        }
+        if (purpose == 0 || purpose & ~rules.purposes != 0) {
+            revert PurposeNotAllowed(assetId, purpose, rules.purposes);
+        }
+        if (token != price.token) revert AssetTokenMismatch(assetId, token, price.token);
+    }
+
+    /// Check that a use and the request's part of the budget are left.
+    function _checkLeft(Meter meter, AssetLimit calldata limit) private pure {
+        bytes32 assetId = limit.assetId;
+        if (meter.usesTaken() >= meter.maxUses()) revert UsesExhausted(assetId, meter.usesTaken(), meter.maxUses());
+        (uint64 epsilon, uint32 perJobCap) = (limit.epsilon, meter.perJobCap());
+        if (epsilon > perJobCap) revert JobBudgetTooHigh(assetId, epsilon, perJobCap);
+        uint256 budgetTaken = uint256(meter.budgetTaken()) + epsilon;
+        if (budgetTaken > meter.budget()) revert BudgetExhausted(assetId, budgetTaken, meter.budget());
+    }
+
+    function _checkTighter(Terms memory current, Terms calldata terms) private pure {
         if (terms.token != current.token) revert LooserTerms("token", uint160(terms.token), uint160(current.token));
         if (terms.price < current.price) revert LooserTerms("price", terms.price, current.price);
         if (terms.expiry > current.expiry) revert LooserTerms("expiry", terms.expiry, current.expiry);
@@ -306,18 +313,22 @@ contract AssetRegistry is IAssetRegistry {
         if (terms.budget > current.budget) revert LooserTerms("budget", terms.budget, current.budget);
         if (terms.perJobCap > current.perJobCap) revert LooserTerms("perJobCap", terms.perJobCap, current.perJobCap);
         if (terms.maxHold > current.maxHold) revert LooserTerms("maxHold", terms.maxHold, current.maxHold);
+        if (terms.timeoutShare < current.timeoutShare) {
+            revert LooserTerms("timeoutShare", terms.timeoutShare, current.timeoutShare);
+        }
         if (terms.consumerRoot == 0 && current.consumerRoot != 0) {
             revert LooserTerms("consumerRoot", 0, uint256(current.consumerRoot));
         }
     }
 
-    /// Whether the terms are those in force, the token aside, which cannot change.
-    function _same(Version storage current, Terms calldata terms) private view returns (bool) {
-        return terms.price == current.price && terms.expiry == current.expiry && terms.maxUses == current.maxUses
-            && terms.purposes == current.purposes && terms.minGrade == current.minGrade
-            && terms.budget == current.budget && terms.perJobCap == current.perJobCap
-            && terms.maxHold == current.maxHold && terms.allowRoot == current.allowRoot
-            && terms.consumerRoot == current.consumerRoot;
+    function _checkSeal(bytes32 assetId, uint32 number, Seal calldata seal) private pure {
+        if (seal.contentRoot == 0) revert FieldMissing("contentRoot");
+        if (seal.shareRoot == 0) revert FieldMissing("shareRoot");
+        if (seal.policyHash == 0) revert FieldMissing("policyHash");
+        if (seal.contentVersion == 0 || seal.contentVersion > number) {
+            revert BadContentVersion(assetId, seal.contentVersion, number);
+        }
+        if (seal.epoch == 0 || seal.epoch > type(uint16).max) revert BadEpoch(seal.epoch, type(uint16).max);
     }
 
     /// An absent field is a refusal, never a pass.
@@ -327,6 +338,7 @@ contract AssetRegistry is IAssetRegistry {
         if (terms.purposes == 0) revert FieldMissing("purposes");
         if (terms.allowRoot == 0) revert FieldMissing("allowRoot");
         if (terms.maxHold == 0) revert FieldMissing("maxHold");
+        if (terms.timeoutShare > 100) revert NotAPercentage("timeoutShare", terms.timeoutShare);
         uint8 highest = uint8(type(Grade).max);
         if (terms.minGrade == 0 || terms.minGrade > highest) revert UnknownGrade(terms.minGrade, highest);
     }

@@ -35,6 +35,8 @@ contract AssetRegistryTest is Fixture {
         _refusePublish(_seal(), graded, IAssetRegistry.UnknownGrade.selector);
         graded.minGrade = 3;
         _refusePublish(_seal(), graded, IAssetRegistry.UnknownGrade.selector);
+        (graded.minGrade, graded.timeoutShare) = (1, 101);
+        _refusePublish(_seal(), graded, IAssetRegistry.NotAPercentage.selector);
         Seal memory unepoched = _seal();
         unepoched.epoch = 0;
         _refusePublish(unepoched, _terms(), IAssetRegistry.BadEpoch.selector);
@@ -50,7 +52,7 @@ contract AssetRegistryTest is Fixture {
 
     function test_nothing_loosens_within_a_version() public {
         bytes32 asset = _publish(0, _terms());
-        for (uint256 field = 0; field < 9; ++field) {
+        for (uint256 field = 0; field < 10; ++field) {
             Terms memory terms = _terms();
             if (field == 0) terms.price -= 1;
             if (field == 1) terms.expiry += 1;
@@ -61,6 +63,7 @@ contract AssetRegistryTest is Fixture {
             if (field == 6) terms.perJobCap += 1;
             if (field == 7) terms.maxHold += 1;
             if (field == 8) terms.purposes |= 8;
+            if (field == 9) terms.timeoutShare -= 1;
             _refuseTighten(asset, terms, IAssetRegistry.LooserTerms.selector);
         }
         Terms memory tight = _terms();
@@ -90,6 +93,7 @@ contract AssetRegistryTest is Fixture {
         assertTrue(next.minGrade >= before.minGrade && next.budget <= before.budget, "grade, budget");
         assertTrue(next.perJobCap <= before.perJobCap && next.token == before.token, "cap, token");
         assertTrue(next.maxHold <= before.maxHold && next.allowRoot != 0, "hold, allow-list");
+        assertTrue(next.timeoutShare >= before.timeoutShare, "timeout share");
     }
 
     function test_a_tightening_that_changes_nothing_is_refused() public {

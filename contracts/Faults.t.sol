@@ -459,7 +459,7 @@ contract FaultsTest is Fixture {
         bytes32[] memory assets = new bytes32[](3);
         for (uint256 i = 0; i < 3; ++i) {
             Terms memory terms = _terms();
-            terms.price = uint88(bound(prices[i], 0, FUNDS / 10));
+            (terms.price, terms.timeoutShare) = (uint88(bound(prices[i], 0, FUNDS / 10)), 0);
             assets[i] = _publish(i, terms);
         }
         Match memory deal = _dealOver(assets);

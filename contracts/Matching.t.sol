@@ -219,12 +219,19 @@ contract MatchingTest is Fixture {
         _refuseMatch(_deal(1), IOrders.WrongGeneration.selector);
     }
 
-    function test_a_compute_order_of_the_highest_volume_is_counted_too() public {
+    function test_a_compute_order_of_the_highest_volume_is_not_counted_and_can_be_cancelled() public {
         Match memory deal = _deal(1);
         deal.compute.volume = type(uint32).max;
-        _signDeal(deal);
-        _match(deal);
-        assertEq(market.usedOf(provider, hashes.ofCompute(deal.compute)), 1, "used");
+        for (uint256 i = 0; i < 2; ++i) {
+            deal.request.salt = 1_000 + i;
+            _match(_signed(deal));
+        }
+        bytes32 order = hashes.ofCompute(deal.compute);
+        assertEq(market.usedOf(provider, order), 0, "used");
+        vm.prank(provider);
+        market.cancelOrder(order);
+        deal.request.salt = 1_002;
+        _refuseSigned(deal, IOrders.OrderFilled.selector);
     }
 
     function test_an_order_over_other_assets_or_versions_is_refused() public {
@@ -476,10 +483,20 @@ contract MatchingTest is Fixture {
         _match(deal);
     }
 
-    function test_a_timeout_fee_above_the_requests_limit_is_refused() public {
-        Match memory deal = _deal(1);
-        deal.compute.timeoutFee = TIMEOUT_LIMIT + 1;
-        _refuseSigned(deal, IJobs.PriceTooHigh.selector);
+    function test_a_timeout_limit_below_what_provider_and_owners_demand_is_refused() public {
+        Terms memory terms = _terms();
+        terms.timeoutShare = 75;
+        bytes32[] memory assets = new bytes32[](2);
+        (assets[0], assets[1]) = (_publish(0, _terms()), _publish(1, terms));
+        Match memory deal = _dealOver(assets);
+        // The highest share counts for all, since the owners share in proportion to their prices.
+        deal.request.timeoutLimit = TIMEOUT_FEE + 2 * PRICE * 75 / 100 - 1;
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        deal.request.timeoutLimit += 1;
+        deal.compute.timeoutFee += 1;
+        _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        deal.compute.timeoutFee -= 1;
+        _match(_signed(deal));
     }
 
     function test_a_capability_that_the_request_does_not_accept_is_refused() public {

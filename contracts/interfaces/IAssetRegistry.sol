@@ -43,6 +43,8 @@ interface IAssetRegistry {
     /// @notice The version is suspended until its owner lifts that.
     error Suspended(bytes32 assetId, uint32 version);
     error NotSuspended(bytes32 assetId, uint32 version);
+    /// @notice A share is 0 to 100 percent.
+    error NotAPercentage(bytes32 field, uint8 got);
     /// @notice Epochs count from 1.
     error BadEpoch(uint32 got, uint16 highest);
     /// @notice The grade is not one that evidence can have.
@@ -89,7 +91,7 @@ interface IAssetRegistry {
 
     /// @notice Replace the terms in force by tighter ones, with effect on every later acceptance and release.
     /// @dev Tighter or equal in each of: price (not lower), expiry, maxUses, purposes, minGrade, budget, perJobCap,
-    /// maxHold; and different in at least one. Sets may be replaced but not emptied: nodes hold the conjunction with the policy, so that a
+    /// maxHold, timeoutShare (not lower); and different in at least one. Sets may be replaced but not emptied: nodes hold the conjunction with the policy, so that a
     /// superset root admits no new party. The token cannot change.
     function tighten(bytes32 assetId, uint32 version, Terms calldata terms) external;
 
@@ -124,9 +126,9 @@ interface IAssetRegistry {
     function lift(bytes32 assetId, uint32 version, address by) external returns (uint32 epoch, address token);
 
     /// @notice Whether a job may still be accepted under the terms in force: not revoked, not expired, no root or
-    /// purpose replaced since the job's terms version, no higher grade demanded than `grade`. If not, an acceptance is
-    /// a refusal. Price, uses, budget and hold concern new matches only.
-    function stand(AssetClaim[] calldata claims, uint8 grade) external view returns (bool);
+    /// purpose replaced and no higher grade demanded since the job's terms version. If not, an acceptance is a refusal.
+    /// Price, uses, budget, hold and time-out share concern new matches only.
+    function stand(AssetClaim[] calldata claims) external view returns (bool);
 
     /// @notice The market that this registry serves.
     function market() external view returns (address);

@@ -44,6 +44,6 @@ interface IOrders {
     /// @notice Void a request before it is matched. Consumer or payer.
     function cancelRequest(Request calldata request) external;
 
-    /// @notice Jobs made under an order; type(uint256).max when cancelled.
+    /// @notice Jobs made under an order; type(uint256).max when cancelled. 0 for orders of the highest volume.
     function usedOf(address signer, bytes32 orderHash) external view returns (uint256);
 }

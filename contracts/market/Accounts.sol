@@ -2,7 +2,8 @@
 pragma solidity ^0.8.27;
 
 import {ILedger} from "../interfaces/ILedger.sol";
-import {Account, Tally} from "../types/Money.sol";
+import {AccountWord} from "../libraries/AccountWords.sol";
+import {Tally} from "../types/Money.sol";
 import {MarketState} from "./MarketState.sol";
 
 /// @title Moving money between accounts
@@ -12,46 +13,28 @@ abstract contract Accounts is MarketState {
     /// Add to a free balance.
     function _credit(address token, address holder, uint256 amount) internal {
         if (amount == 0) return;
-        Account storage account = _accounts[token][holder];
-        unchecked {
-            account.free += uint88(amount);
-        }
+        _accounts[token][holder] = _accounts[token][holder].plus(amount, 0);
     }
 
     /// Take from a free balance, which must cover it.
     function _take(address token, address holder, uint256 amount) internal {
-        Account storage account = _accounts[token][holder];
-        uint256 free = account.free;
-        if (amount > free) revert ILedger.InsufficientBalance(token, holder, free, amount);
-        unchecked {
-            account.free = uint88(free - amount);
-        }
+        AccountWord account = _accounts[token][holder];
+        if (amount > account.free()) revert ILedger.InsufficientBalance(token, holder, account.free(), amount);
+        _accounts[token][holder] = account.minus(amount, 0);
     }
 
     /// Take from a stake, which must cover it.
     function _lockStake(address token, address holder, uint256 amount) internal {
-        Account storage account = _accounts[token][holder];
-        uint256 staked = account.staked;
-        if (amount > staked) revert ILedger.InsufficientStake(token, holder, staked, amount);
-        unchecked {
-            account.staked = uint88(staked - amount);
-        }
+        AccountWord account = _accounts[token][holder];
+        if (amount > account.staked()) revert ILedger.InsufficientStake(token, holder, account.staked(), amount);
+        _accounts[token][holder] = account.minus(0, amount);
     }
 
     /// Pay a provider, give back its stake, and count how its job ended: one write.
     function _releaseProvider(address token, address provider, uint256 paid, uint256 stakeReturned, Tally tally)
         internal
     {
-        Account memory account = _accounts[token][provider];
-        unchecked {
-            account.free += uint88(paid);
-            account.staked += uint88(stakeReturned);
-            if (tally == Tally.Settled && account.settled != type(uint24).max) account.settled += 1;
-            else if (tally == Tally.Refused && account.refused != type(uint16).max) account.refused += 1;
-            else if (tally == Tally.Expired && account.expired != type(uint16).max) account.expired += 1;
-            else if (tally == Tally.Failed && account.failed != type(uint8).max) account.failed += 1;
-        }
-        _accounts[token][provider] = account;
+        _accounts[token][provider] = _accounts[token][provider].plus(paid, stakeReturned).counted(tally);
     }
 
     /// The fee of an admitted token.

@@ -57,7 +57,7 @@ abstract contract Ledger is OracleFees {
     function stake(address token, uint256 amount) external {
         if (amount == 0) revert ILedger.ZeroAmount();
         _take(token, msg.sender, amount);
-        _accounts[token][msg.sender].staked += uint88(amount);
+        _accounts[token][msg.sender] = _accounts[token][msg.sender].plus(0, amount);
         emit ILedger.Staked(token, msg.sender, amount);
     }
 

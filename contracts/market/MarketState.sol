@@ -3,10 +3,11 @@ pragma solidity ^0.8.27;
 
 import {IAssetRegistry} from "../interfaces/IAssetRegistry.sol";
 import {IOracleCommittee} from "../interfaces/IOracleCommittee.sol";
+import {AccountWord} from "../libraries/AccountWords.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
 import {JobSlot} from "../libraries/JobSlots.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {Account, Interruption, Unbonding} from "../types/Money.sol";
+import {Interruption, Unbonding} from "../types/Money.sol";
 
 /// @notice Parameters that the deployment fixes for good.
 struct Parameters {
@@ -49,7 +50,7 @@ abstract contract MarketState {
     bytes32 private immutable _separator;
 
     mapping(bytes32 requestHash => JobSlot) internal _slots;
-    mapping(address token => mapping(address holder => Account)) internal _accounts;
+    mapping(address token => mapping(address holder => AccountWord)) internal _accounts;
     mapping(address token => mapping(address holder => Unbonding)) internal _unbonding;
     mapping(address token => Token) internal _tokens;
     mapping(uint32 epoch => mapping(address token => FeeBook)) internal _books;

@@ -15,7 +15,7 @@ import {OrderBook} from "./OrderBook.sol";
 
 /// @title Making a job of signed orders, within the limits that each of them states
 abstract contract Matching is OrderBook {
-    /// A volume that means "as often as the terms allow".
+    /// A volume that means "as often as stake or terms allow": such an order is not counted, which saves a write.
     uint32 internal constant UNCOUNTED = type(uint32).max;
     /// Most assets of one job; it bounds the gas of its end. Python has the same number, `protocol.job.MAX_ASSETS`.
     uint256 internal constant MAX_ASSETS = 16;
@@ -25,6 +25,14 @@ abstract contract Matching is OrderBook {
     uint32 private immutable _MIN_DECIDE;
     uint32 private immutable _MIN_SETTLE;
     uint32 private immutable _MIN_CHALLENGE;
+
+    /// What follows from all assets of a job.
+    struct Demand {
+        // Sum of the owners' prices.
+        uint256 owners;
+        // The highest part of a price that an owner demands for a time-out, in percent.
+        uint256 timeoutShare;
+    }
 
     /// Each step of a job waits until the one before it is final, and its own has to become final.
     constructor(Windows memory minimums) {
@@ -48,9 +56,9 @@ abstract contract Matching is OrderBook {
         _checkRequest(deal, request, spec);
         _checkOffer(request, compute, spec);
         bytes32 orderHash = _takeComputeOrder(deal, request, compute, spec);
-        uint256 owners = _addAssets(request.assets, deal.offers, spec);
+        Demand memory demand = _addAssets(request.assets, deal.offers, spec);
         _checkGrade(compute.grade, spec.minGrade);
-        uint256 feesHeld = _lock(request, compute, spec, owners);
+        uint256 feesHeld = _lock(request, compute, spec, demand);
 
         jobId = _digest(TypedData.hashNew(spec));
         bytes32 bargainHash = TypedData.hashBargain(spec);
@@ -68,24 +76,26 @@ abstract contract Matching is OrderBook {
     }
 
     /// Reserve each asset and write it into the spec, with the committee and grade that follow from all of them.
-    /// @return owners Sum of the owners' prices.
     function _addAssets(AssetLimit[] calldata limits, AssetOffer[] calldata offers, JobSpec memory spec)
         private
-        returns (uint256 owners)
+        returns (Demand memory demand)
     {
         uint256 count = limits.length;
         _checkBounds("assets", count, 1, MAX_ASSETS);
         if (offers.length != count) revert IJobs.Mismatch("offers", offers.length, count);
         spec.assets = new AssetUse[](count);
         for (uint256 i = 0; i < count; ++i) {
-            owners += _addAsset(spec, i, limits[i], offers[i]);
+            _addAsset(spec, i, limits[i], offers[i], demand);
         }
     }
 
-    function _addAsset(JobSpec memory spec, uint256 i, AssetLimit calldata limit, AssetOffer calldata offer)
-        private
-        returns (uint128 price)
-    {
+    function _addAsset(
+        JobSpec memory spec,
+        uint256 i,
+        AssetLimit calldata limit,
+        AssetOffer calldata offer,
+        Demand memory demand
+    ) private {
         Reservation memory reserved =
             _registry.reserve(limit, spec.consumer, spec.token, spec.purpose, offer.termsProof);
         AssetUse memory use;
@@ -100,11 +110,13 @@ abstract contract Matching is OrderBook {
         if (reserved.minGrade > spec.minGrade) spec.minGrade = reserved.minGrade;
 
         bytes calldata signature = offer.signature;
-        price = signature.length == 0 ? reserved.price : _orderPrice(spec, use, offer, signature);
+        uint128 price = signature.length == 0 ? reserved.price : _orderPrice(spec, use, offer, signature);
         if (price > reserved.price) revert IJobs.PriceTooHigh("standing", price, reserved.price);
         uint128 most = limit.maxPrice;
         if (price > most) revert IJobs.PriceTooHigh("asset", price, most);
         use.price = price;
+        demand.owners += price;
+        if (reserved.timeoutShare > demand.timeoutShare) demand.timeoutShare = reserved.timeoutShare;
     }
 
     /// Check the asset at position `i` against the job and those before it: another asset, of the same epoch, that may
@@ -143,10 +155,15 @@ abstract contract Matching is OrderBook {
     }
 
     /// Lock the payer's escrow and the provider's stake.
-    function _lock(Request calldata request, ComputeOrder calldata compute, JobSpec memory spec, uint256 owners)
-        private
-        returns (uint256 feesHeld)
-    {
+    function _lock(
+        Request calldata request,
+        ComputeOrder calldata compute,
+        JobSpec memory spec,
+        Demand memory demand
+    ) private returns (uint256 feesHeld) {
+        uint256 owners = demand.owners;
+        uint256 atTimeout = spec.timeoutFee + (owners * demand.timeoutShare + 99) / 100;
+        _checkBounds("timeoutLimit", spec.timeoutLimit, atTimeout, type(uint128).max);
         FeeBook book = _openBook(spec.epoch, spec.token);
         (uint256 penalty, uint256 fee) = (spec.penalty, book.fee());
         feesHeld = book.reserve();
@@ -193,8 +210,6 @@ abstract contract Matching is OrderBook {
         if (spec.computePrice > most) revert IJobs.PriceTooHigh("compute", spec.computePrice, most);
         most = request.maxUnitPrice;
         if (spec.unitPrice > most) revert IJobs.PriceTooHigh("unit", spec.unitPrice, most);
-        most = spec.timeoutLimit;
-        if (spec.timeoutFee > most) revert IJobs.PriceTooHigh("timeout", spec.timeoutFee, most);
         _checkBounds("minQuoteWindow", spec.quoteWindow, compute.minQuoteWindow, MAX_WINDOW);
         _checkBounds("minSettleWindow", spec.settleWindow, compute.minSettleWindow, MAX_WINDOW);
         uint256 hold = _longestUse(spec) + spec.decideWindow + spec.challengeWindow;
@@ -221,7 +236,9 @@ abstract contract Matching is OrderBook {
         orderHash = TypedData.hash(compute);
         uint64 generation = uint64(compute.salt >> 192);
         _checkSigned(spec.token, provider, orderHash, generation, compute.expiry, deal.providerSignature);
-        _countOrder(provider, orderHash, compute.volume);
+        uint32 volume = compute.volume;
+        if (volume == UNCOUNTED) _checkNotCancelled(provider, orderHash);
+        else _countOrder(provider, orderHash, volume);
     }
 
     function _specOf(Request calldata request, ComputeOrder calldata compute)

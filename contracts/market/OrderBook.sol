@@ -34,7 +34,7 @@ abstract contract OrderBook is JobBook {
     }
 
     function _checkGeneration(address token, address signer, uint64 got) internal view {
-        uint16 generation = _accounts[token][signer].generation;
+        uint16 generation = _accounts[token][signer].generation();
         if (got != generation) revert IOrders.WrongGeneration(token, signer, got, generation);
     }
 

@@ -18,9 +18,9 @@ abstract contract OrderCancellation is JobBook {
 
     /// See {IOrders-cancelAllOrders}.
     function cancelAllOrders(address token) external {
-        uint16 generation = _accounts[token][msg.sender].generation;
+        uint16 generation = _accounts[token][msg.sender].generation();
         if (generation == type(uint16).max) revert IOrders.NoGenerationLeft(token, msg.sender);
-        _accounts[token][msg.sender].generation = generation + 1;
+        _accounts[token][msg.sender] = _accounts[token][msg.sender].nextGeneration();
         emit IOrders.AllOrdersCancelled(token, msg.sender, generation + 1);
     }
 

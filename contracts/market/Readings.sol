@@ -13,7 +13,7 @@ import {OracleFees} from "./OracleFees.sol";
 abstract contract Readings is OracleFees {
     /// See {ILedger-accountOf}.
     function accountOf(address token, address holder) external view returns (Account memory) {
-        return _accounts[token][holder];
+        return _accounts[token][holder].unpack();
     }
 
     /// See {ILedger-unbondingOf}.

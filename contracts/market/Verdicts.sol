@@ -55,7 +55,7 @@ abstract contract Verdicts is Endings {
         uint256 unspent = book.reserve() - used;
         bool accepted = outcome == Outcome.Accepted;
         // An acceptance counts only while the terms let the job stand; else it is carried out as TermsRefused.
-        if (accepted && _registry.stand(bargain.claims, core.grade)) {
+        if (accepted && _registry.stand(bargain.claims)) {
             bytes32 stage = keccak256(abi.encode(core.evidenceHash, core.enclaveSigner, core.enclaveKeyHash));
             uint40 deadline = _enter(key, bargainHash, Status.Accepted, bargain.settleWindow, stage);
             unspent += bargain.holdFee;

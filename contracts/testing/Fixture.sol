@@ -229,7 +229,8 @@ abstract contract Fixture is Assertions {
             perJobCap: 500_000,
             allowRoot: keccak256("allowed"),
             consumerRoot: 0,
-            maxHold: 10_000
+            maxHold: 10_000,
+            timeoutShare: 40
         });
     }
 

@@ -31,6 +31,10 @@ contract Hashes {
         return TypedData.hash(decision);
     }
 
+    function ofSharesMissing(bytes32 jobId, bytes32 evidenceHash, uint16 excluded) external pure returns (bytes32) {
+        return TypedData.sharesMissingHash(jobId, evidenceHash, excluded);
+    }
+
     function ofQuote(bytes32 jobId, bytes32 evidenceHash) external pure returns (bytes32) {
         return TypedData.quoteHash(jobId, evidenceHash);
     }

@@ -39,6 +39,9 @@ struct Terms {
     bytes32 consumerRoot;
     /// Most seconds for which a job may hold a use before it ends or settles.
     uint32 maxHold;
+    /// Least part of the price, in percent, that a request must allow for the case that a limit of time is used up: the
+    /// use is then consumed, although nothing leaves the enclave. At most 100.
+    uint8 timeoutShare;
 }
 
 /// @notice One asset's part in a job, as it was fixed at match. EIP-712 type `AssetUse`.
@@ -73,6 +76,7 @@ struct Reservation {
     uint8 minGrade;
     uint32 epoch;
     uint32 maxHold;
+    uint8 timeoutShare;
 }
 
 /// @notice The whole recorded state of one asset version, for readers.
@@ -84,7 +88,8 @@ struct VersionState {
     bool revoked;
     /// No new match until the owner lifts it: an enclave signed that this version does not open or does not read.
     bool suspended;
-    /// Terms version since which a job that is not yet accepted may stand: the last change of a root or purpose.
+    /// Terms version since which a job that is not yet accepted may stand: the last change of a root, the purposes or
+    /// the grade.
     uint32 strictVersion;
     /// By jobs that were accepted, and by those that may still be.
     uint32 usesTaken;

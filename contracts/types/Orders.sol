@@ -41,7 +41,8 @@ struct Request {
     uint32 maxUnits;
     /// Least stake that the provider loses when it is at fault.
     uint128 minPenalty;
-    /// Most that owners and provider together receive when a limit of time is used up.
+    /// Most that owners and provider together receive when a limit of time is used up. At least what the order asks for
+    /// that case, and the highest share of the assets' terms of all owners' prices.
     uint128 timeoutLimit;
     /// Seconds for importing and running the workload, for reading the inputs, for the owners' validators.
     uint32 runSeconds;
@@ -89,7 +90,7 @@ struct ComputeOrder {
     uint64 maxDecodedBytes;
     /// Hash of the capability document: what the provider promises of platform and enclave. 0: TEE and grade alone.
     bytes32 capabilityHash;
-    /// Most jobs under this order.
+    /// Most jobs under this order; type(uint32).max means bounded by the stake alone.
     uint32 volume;
     uint64 expiry;
     /// Allowed consumers: 0 anyone, else a Merkle root.
