@@ -3,12 +3,25 @@ pragma solidity ^0.8.27;
 
 import {Escrow, Escrows} from "../libraries/Escrows.sol";
 import {FaultTable} from "../libraries/FaultTable.sol";
+import {AccountWord} from "../libraries/AccountWords.sol";
 import {FeeBook, FeeBooks} from "../libraries/FeeBooks.sol";
 import {JobSlot, JobSlots} from "../libraries/JobSlots.sol";
+import {Meter} from "../libraries/Meters.sol";
 import {MAX_MEMBERS} from "../types/Committees.sol";
 import {Bargain, Fault, Payout, Status} from "../types/Jobs.sol";
-import {Tally} from "../types/Money.sol";
+import {Account, Tally} from "../types/Money.sol";
 import {Rows} from "./Rows.sol";
+
+/// What a counter that stops at `most` shows after one more, if it counts.
+function oneMore(uint256 before, uint256 most, bool counts) pure returns (uint256) {
+    return counts && before != most ? before + 1 : before;
+}
+
+/// Whether two meters agree in all that only an owner sets, but for the version of the terms, and in their epoch.
+function sameRules(Meter a, Meter b) pure returns (bool) {
+    return a.maxUses() == b.maxUses() && a.budget() == b.budget() && a.perJobCap() == b.perJobCap()
+        && a.epoch() == b.epoch() && a.maxHold() == b.maxHold() && a.timeoutShare() == b.timeoutShare();
+}
 
 /// @title Properties of packed words and unchecked sums, proven for all values
 /// @dev Run by Halmos (`python -m scripts.symbolic`); a violated assertion is a counterexample. A check
@@ -80,6 +93,79 @@ contract Arithmetic {
         }
         assert(updated.fee() == book.fee());
         assert(updated.members() == book.members() && updated.threshold() == book.threshold());
+    }
+
+    function check_an_account_changes_by_what_is_moved_and_in_nothing_else(uint256 word, uint88 more, uint88 stake)
+        external
+        pure
+    {
+        AccountWord account = AccountWord.wrap(word);
+        Account memory before = account.unpack();
+        if (uint256(before.free) + more > type(uint88).max || uint256(before.staked) + stake > type(uint88).max) return;
+        AccountWord changed = account.plus(more, stake);
+        assert(changed.free() == uint256(before.free) + more && changed.staked() == uint256(before.staked) + stake);
+        assert(AccountWord.unwrap(changed) >> 176 == word >> 176);
+        assert(AccountWord.unwrap(changed.minus(more, stake)) == word);
+    }
+
+    function check_a_tally_raises_one_counter_up_to_its_most(uint256 word, uint8 tally) external pure {
+        if (tally > uint8(type(Tally).max)) return;
+        Account memory a = AccountWord.wrap(word).unpack();
+        Account memory b = AccountWord.wrap(word).counted(Tally(tally)).unpack();
+        assert(a.free == b.free && a.staked == b.staked && a.generation == b.generation);
+        assert(b.settled == oneMore(a.settled, type(uint24).max, tally == uint8(Tally.Settled)));
+        assert(b.refused == oneMore(a.refused, type(uint16).max, tally == uint8(Tally.Refused)));
+        assert(b.expired == oneMore(a.expired, type(uint16).max, tally == uint8(Tally.Expired)));
+        assert(b.failed == oneMore(a.failed, type(uint8).max, tally == uint8(Tally.Failed)));
+    }
+
+    function check_a_generation_ends_and_nothing_else_changes(uint256 word) external pure {
+        AccountWord account = AccountWord.wrap(word);
+        if (account.generation() == type(uint16).max) return;
+        Account memory a = account.unpack();
+        Account memory b = account.nextGeneration().unpack();
+        assert(b.generation == a.generation + 1 && a.free == b.free && a.staked == b.staked);
+        assert(a.settled == b.settled && a.refused == b.refused && a.expired == b.expired && a.failed == b.failed);
+    }
+
+    /// What a match takes of a version is what a return gives back, and neither touches its rules.
+    function check_a_meter_takes_and_returns_one_use(uint256 word, uint256 epsilon) external pure {
+        Meter meter = Meter.wrap(word);
+        if (meter.usesTaken() >= meter.maxUses()) return;
+        if (epsilon > type(uint40).max || meter.budgetTaken() + epsilon > meter.budget()) return;
+        Meter taken = meter.taking(epsilon);
+        assert(taken.usesTaken() == meter.usesTaken() + 1);
+        assert(taken.budgetTaken() == meter.budgetTaken() + epsilon);
+        assert(sameRules(meter, taken) && taken.termsVersion() == meter.termsVersion());
+        assert(Meter.unwrap(taken.returning(epsilon)) == word);
+    }
+
+    function check_new_terms_keep_what_was_taken(
+        uint256 word,
+        uint32 maxUses,
+        uint40 budget,
+        uint32 perJobCap,
+        uint32 maxHold,
+        uint8 share,
+        uint16 version
+    ) external pure {
+        Meter meter = Meter.wrap(word);
+        Meter changed = meter.under(maxUses, budget, perJobCap, maxHold, share, version);
+        assert(changed.maxUses() == maxUses && changed.budget() == budget && changed.perJobCap() == perJobCap);
+        assert(changed.maxHold() == maxHold && changed.timeoutShare() == share && changed.termsVersion() == version);
+        assert(changed.usesTaken() == meter.usesTaken() && changed.budgetTaken() == meter.budgetTaken());
+        assert(changed.epoch() == meter.epoch() && changed.suspended() == meter.suspended());
+    }
+
+    function check_a_meter_is_renumbered_and_suspended_alone(uint256 word, uint16 version, bool suspended)
+        external
+        pure
+    {
+        Meter meter = Meter.wrap(word);
+        Meter changed = meter.renumbered(version).withSuspended(suspended);
+        assert(changed.termsVersion() == version && changed.suspended() == suspended);
+        assert(sameRules(meter, changed));
+        assert(changed.usesTaken() == meter.usesTaken() && changed.budgetTaken() == meter.budgetTaken());
     }
 
     /// An accepting and a refusing quorum share a member, which would have signed both.
