@@ -75,6 +75,7 @@ BUGS = (
             "least-penalty": '"penalty", penalty, request.minPenalty, type(uint128).max',
             "penalty-for-fees": ('"penalty for fees", penalty, 2 * feesHeld + book.members() * fee, type(uint128).max'),
             "most-stake": '"maxStake", owners + penalty, 0, compute.maxStake',
+            "timeout-limit": '"timeoutLimit", spec.timeoutLimit, atTimeout, type(uint128).max',
             "kind": '"kind", spec.kind, 1, type(uint8).max',
         }.items()
     ),
@@ -90,7 +91,7 @@ BUGS = (
         "uint256(spec.quoteWindow) + 2 * uint256(spec.decideWindow) + 2 * uint256(spec.settleWindow)",
         "uint256(spec.quoteWindow) + spec.decideWindow + spec.settleWindow",
     ),
-    Bug("timeout-fee-unchecked", "market/Matching.sol", "spec.timeoutFee > most", "false"),
+    Bug("owners-share-of-a-timeout", "market/Matching.sol", "reserved.timeoutShare > demand.timeoutShare", "false"),
     Bug("kinds-mixed", "market/Matching.sol", "compute.kind != spec.kind", "false"),
     Bug(
         "any-capability",
@@ -159,7 +160,7 @@ BUGS = (
     Bug("stop-forgotten", "market/Endings.sol", "if (found.stopped) return Fault.StoppedBeforeRelease;"),
     Bug("below-quorum", "market/Verdicts.sol", "book.threshold()", "book.threshold() - 1"),
     Bug("old-decision", "market/Verdicts.sol", "block.timestamp > core.expiry", "core.expiry == 0"),
-    Bug("terms-ignored", "market/Verdicts.sol", "_registry.stand(bargain.claims, core.grade)", "true"),
+    Bug("terms-ignored", "market/Verdicts.sol", "_registry.stand(bargain.claims)", "true"),
     Bug("hold-fee-kept", "market/Verdicts.sol", "unspent += bargain.holdFee;"),
     Bug(
         "refusal-keeps-uses",
@@ -206,8 +207,8 @@ BUGS = (
     Bug(
         "consumer-pays-for-a-silent-provider",
         "libraries/FaultTable.sol",
-        "uint256 f = _smaller(fees, penalty);",
-        "uint256 f = 0 * fees;",
+        "_smaller(fees, penalty)",
+        "0",
     ),
     Bug(
         "provider-pays-for-a-silent-committee",
@@ -328,30 +329,37 @@ BUGS = (
     Bug("generation-ignored", "market/OrderBook.sol", "got != generation", "false"),
     Bug("pause-by-anyone", "market/Roles.sol", "msg.sender != _guardian", "msg.sender == address(0)"),
     Bug("removal-by-anyone", "market/Roles.sol", "msg.sender != address(_committee)", "msg.sender == address(0)"),
-    Bug("uses-unbounded", "AssetRegistry.sol", "usesTaken >= maxUses", "false"),
-    Bug("budget-untaken", "AssetRegistry.sol", "version.budgetTaken = uint40(budgetTaken);"),
-    Bug("anyone-owns", "AssetRegistry.sol", "own.owner != msg.sender", "own.owner == address(0)"),
-    Bug("superset-root-unseen", "AssetRegistry.sol", "version.strictVersion <= claim.termsVersion", "true"),
-    Bug("grade-unseen", "AssetRegistry.sol", "version.minGrade <= grade", "true"),
+    Bug("uses-unbounded", "AssetRegistry.sol", "meter.usesTaken() >= meter.maxUses()", "false"),
+    Bug(
+        "budget-untaken",
+        "AssetRegistry.sol",
+        "version.meter = meter.taking(limit.epsilon);",
+        "version.meter = meter.taking(0);",
+    ),
+    Bug("anyone-owns", "AssetRegistry.sol", "own.rules.owner != msg.sender", "own.rules.owner == address(0)"),
+    Bug("superset-root-unseen", "AssetRegistry.sol", "rules.strictVersion <= claim.termsVersion", "true"),
+    Bug("grade-unseen", "AssetRegistry.sol", "terms.minGrade != inForce.minGrade", "false"),
     Bug(
         "any-change-is-strict",
         "AssetRegistry.sol",
-        "if (strict) current.strictVersion = termsVersion;",
-        "current.strictVersion = termsVersion;",
+        "if (strict) current.rules.strictVersion = termsVersion;",
+        "current.rules.strictVersion = termsVersion;",
     ),
     Bug(
         "suspended-version-matches",
         "AssetRegistry.sol",
-        "if (version.suspended) revert Suspended(limit.assetId, limit.version);",
+        "if (meter.suspended()) revert Suspended(assetId, limit.version);",
     ),
-    Bug("lifted-by-anyone", "AssetRegistry.sol", "found.owner != by", "false"),
+    Bug("lifted-by-anyone", "AssetRegistry.sol", "found.rules.owner != by", "false"),
     Bug(
         "tightened-to-the-same",
         "AssetRegistry.sol",
-        "if (_same(current, terms)) revert NothingTightened(assetId, version);",
+        "keccak256(abi.encode(inForce)) == keccak256(abi.encode(terms))",
+        "false",
     ),
-    Bug("revocation-unseen", "AssetRegistry.sol", "version.access != Access.Revoked", "true"),
-    Bug("expiry-unseen", "AssetRegistry.sol", "block.timestamp <= version.expiry", "true"),
+    Bug("revocation-unseen", "AssetRegistry.sol", "rules.access != Access.Revoked", "true"),
+    Bug("expiry-unseen", "AssetRegistry.sol", "block.timestamp <= rules.expiry", "true"),
+    Bug("tightening-forgets-what-was-taken", "libraries/Meters.sol", "(Meter.unwrap(meter) & KEPT) | set", "set"),
     Bug("anyone-meters", "AssetRegistry.sol", "msg.sender != market", "msg.sender == address(0)"),
     Bug("loosened-expiry", "AssetRegistry.sol", "terms.expiry > current.expiry", "false"),
     Bug(
@@ -415,7 +423,7 @@ def copy_with_all(folder: Path) -> None:
         name = str(path.relative_to(contracts))
         text = planted(((n, bug) for n, bug in enumerate(BUGS, start=1) if bug.file == name), path.read_text())
         up = "../" * (len(Path(name).parts) - 1) or "./"
-        path.write_text(text.replace("\nimport ", f'\nimport {{Planted}} from "{up}Planted.sol";\nimport ', 1))
+        path.write_text(re.sub(r"(?m)^(pragma .*)$", rf'\1\nimport {{Planted}} from "{up}Planted.sol";', text, count=1))
     for path in contracts.rglob("*.sol"):
         # The switch reads the block: what was pure no longer is.
         path.write_text(re.sub(r"\bpure\b", "view", path.read_text()))

@@ -392,7 +392,10 @@ abstract contract HonestParty is Fixture {
             if (spec.quoteWindow < MIN_QUOTE || spec.settleWindow < MIN_SETTLE) broken = "shortest windows";
             if (spec.runSeconds > 300 || spec.readSeconds > 100 || spec.validateSeconds > 100) broken = "seconds";
             if (spec.decodedBytes > 1 << 30) broken = "decoded bytes";
-        } else if (honest == Party.Consumer) {
+        } else if (honest == Party.Owner) {
+            uint256 demanded = spec.timeoutFee + (_owners(spec) * _terms().timeoutShare + 99) / 100;
+            if (spec.timeoutLimit < demanded) broken = "timeoutShare";
+        } else {
             if (spec.penalty < PENALTY) broken = "minPenalty";
             if (spec.assets[0].price > PRICE || spec.assets[1].price > PRICE) broken = "maxPrice";
             if (spec.computePrice > COMPUTE || spec.unitPrice > UNIT) broken = "compute price";
