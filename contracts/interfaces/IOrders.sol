@@ -8,7 +8,7 @@ import {Request} from "../types/Orders.sol";
 /// every salt are the signer's generation in the order's token (0 at first): `cancelAllOrders` raises it, which voids
 /// all that was signed in that token. An asset order is in the token of the asset's terms.
 interface IOrders {
-    /// @notice A job was made under a counted asset order of the signer; JobMatched names the compute order.
+    /// @notice A job was made under a compute or asset order of the signer that has a volume.
     event OrderUsed(address indexed signer, bytes32 indexed orderHash);
     /// @notice The signer's order with this hashStruct is void.
     event OrderCancelled(address indexed signer, bytes32 indexed orderHash);

@@ -15,8 +15,6 @@ import {OrderBook} from "./OrderBook.sol";
 
 /// @title Making a job of signed orders, within the limits that each of them states
 abstract contract Matching is OrderBook {
-    /// A volume that means "as often as stake or terms allow": such an order is not counted, which saves a write.
-    uint32 internal constant UNCOUNTED = type(uint32).max;
     /// Most assets of one job; it bounds the gas of its end. Python has the same number, `protocol.job.MAX_ASSETS`.
     uint256 internal constant MAX_ASSETS = 16;
     uint32 internal constant MAX_WINDOW = 30 days;
@@ -145,12 +143,7 @@ abstract contract Matching is OrderBook {
         if (order.providers != 0) _checkIncluded(order.providers, spec.provider, offer.providerProof);
         bytes32 orderHash = TypedData.hash(order);
         _checkSigned(spec.token, use.owner, orderHash, uint64(order.salt >> 192), order.expiry, signature);
-        if (volume == UNCOUNTED) {
-            _checkNotCancelled(use.owner, orderHash);
-        } else {
-            _countOrder(use.owner, orderHash, volume);
-            emit IOrders.OrderUsed(use.owner, orderHash);
-        }
+        _useOrder(use.owner, orderHash, volume);
         return order.price;
     }
 
@@ -236,9 +229,7 @@ abstract contract Matching is OrderBook {
         orderHash = TypedData.hash(compute);
         uint64 generation = uint64(compute.salt >> 192);
         _checkSigned(spec.token, provider, orderHash, generation, compute.expiry, deal.providerSignature);
-        uint32 volume = compute.volume;
-        if (volume == UNCOUNTED) _checkNotCancelled(provider, orderHash);
-        else _countOrder(provider, orderHash, volume);
+        _useOrder(provider, orderHash, compute.volume);
     }
 
     function _specOf(Request calldata request, ComputeOrder calldata compute)

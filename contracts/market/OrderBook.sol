@@ -7,17 +7,16 @@ import {JobBook} from "./JobBook.sol";
 
 /// @title Validity and volume of signed orders
 abstract contract OrderBook is JobBook {
-    /// Check an order with a volume and count one job under it.
-    function _countOrder(address signer, bytes32 orderHash, uint32 volume) internal {
+    /// A volume that means "as often as stake or terms allow": such an order is not counted, which saves a write.
+    uint32 internal constant UNCOUNTED = type(uint32).max;
+
+    /// Check that an order is neither filled nor cancelled, and count one job under it if it has a volume.
+    function _useOrder(address signer, bytes32 orderHash, uint32 volume) internal {
         uint256 used = _used[signer][orderHash];
         if (used >= volume) revert IOrders.OrderFilled(orderHash, used, volume);
+        if (volume == UNCOUNTED) return;
         _used[signer][orderHash] = used + 1;
-    }
-
-    /// Check that an order without a volume was not cancelled.
-    function _checkNotCancelled(address signer, bytes32 orderHash) internal view {
-        uint256 used = _used[signer][orderHash];
-        if (used != 0) revert IOrders.OrderFilled(orderHash, used, type(uint32).max);
+        emit IOrders.OrderUsed(signer, orderHash);
     }
 
     function _checkSigned(
