@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+
 import {ILedger} from "./interfaces/ILedger.sol";
 import {IJobs} from "./interfaces/IJobs.sol";
 import {Fixture} from "./testing/Fixture.sol";
 import {Accomplice, OddToken} from "./testing/Tokens.sol";
 import {vm} from "./testing/Vm.sol";
 import {Refuser} from "./testing/Wallets.sol";
-import {Outcome} from "./types/Jobs.sol";
+import {JobSpec, Outcome} from "./types/Jobs.sol";
 import {Account} from "./types/Money.sol";
 
 /// @title Money in, money out, and tokens that do not behave
@@ -91,6 +93,71 @@ contract LedgerTest is Fixture {
         vm.prank(consumer);
         market.withdraw(address(0), FUNDS, consumer);
         assertEq(market.accountOf(address(odd), address(this)).free, 1_000, "the odd token's balance stands");
+    }
+
+    function test_a_token_that_returns_nothing_moves_all_the_same() public {
+        _give(OddToken.Way.Silent, address(0));
+        market.deposit(address(odd), 5_000);
+        market.withdraw(address(odd), 2_000, address(0xd00d));
+        assertEq(odd.balanceOf(address(0xd00d)), 2_000, "withdrawn");
+        assertEq(market.accountOf(address(odd), address(this)).free, 3_000, "left");
+    }
+
+    function test_a_token_that_returns_false_is_not_taken_at_its_word_for_anything() public {
+        _give(OddToken.Way.Plain, address(0));
+        market.deposit(address(odd), 1_000);
+        odd.behave(OddToken.Way.Denying, market, address(0));
+        _refuse(abi.encodeCall(ILedger.deposit, (address(odd), 1_000)), SafeERC20.SafeERC20FailedOperation.selector);
+        _refuse(
+            abi.encodeCall(ILedger.withdraw, (address(odd), 1_000, address(this))),
+            SafeERC20.SafeERC20FailedOperation.selector
+        );
+        assertEq(market.accountOf(address(odd), address(this)).free, 1_000, "the balance stands");
+    }
+
+    function test_a_charge_that_begins_later_strands_nothing() public {
+        _give(OddToken.Way.Plain, address(0));
+        market.deposit(address(odd), 3_000);
+        odd.behave(OddToken.Way.Charging, market, address(0));
+        _refuse(abi.encodeCall(ILedger.deposit, (address(odd), 1_000)), ILedger.WrongAmountReceived.selector);
+        market.withdraw(address(odd), 3_000, address(0xd00d));
+        assertEq(odd.balanceOf(address(0xd00d)), 2_970, "less the token's charge");
+        assertEq(odd.balanceOf(address(market)), 0, "nothing stays behind");
+    }
+
+    function test_a_holder_that_the_token_blocks_withdraws_to_another_address() public {
+        _give(OddToken.Way.Plain, address(0));
+        market.deposit(address(odd), 3_000);
+        odd.behave(OddToken.Way.Blocking, market, address(this));
+        _refuse(
+            abi.encodeCall(ILedger.withdraw, (address(odd), 3_000, address(this))), OddToken.Blocked.selector
+        );
+        market.withdraw(address(odd), 3_000, address(0xbeef));
+        assertEq(odd.balanceOf(address(0xbeef)), 3_000, "went elsewhere");
+    }
+
+    /// What a job credits is a number in the ledger: a blocked party holds up no end of a job.
+    function test_a_blocked_party_holds_up_no_job() public {
+        token = address(odd);
+        for (uint256 i = 0; i < 2; ++i) {
+            odd.mint(address(this), FUNDS);
+            odd.approve(address(market), FUNDS);
+            market.depositFor(address(odd), i == 0 ? consumer : provider, FUNDS);
+        }
+        vm.prank(provider);
+        market.stake(address(odd), FUNDS / 2);
+        JobSpec memory spec = _accepted(1);
+        odd.behave(OddToken.Way.Blocking, market, provider);
+        _settle(spec, 1, true);
+        assertEq(_free(provider), FUNDS / 2 + COMPUTE + UNIT, "provider");
+        vm.prank(provider);
+        market.withdraw(address(odd), COMPUTE, address(0xbeef));
+    }
+
+    function test_a_permit_that_fails_pays_in_by_the_allowance_that_stands() public {
+        _give(OddToken.Way.Silent, address(0));
+        market.depositWithPermit(address(odd), 1_000, block.timestamp, 27, bytes32(uint256(1)), bytes32(uint256(2)));
+        assertEq(market.accountOf(address(odd), address(this)).free, 1_000, "free");
     }
 
     function _give(OddToken.Way way, address accomplice) private {

@@ -101,6 +101,35 @@ contract MatchingTest is Fixture {
         _signDeal(deal);
     }
 
+    /// EIP-7702: an account with a key and, by its delegation, code.
+    function test_an_account_that_delegates_its_code_signs_by_its_key_first_and_by_the_delegate_second() public {
+        uint256 other = 0x7702;
+        address delegate = address(new Wallet(vm.addr(other), Wallet.Answer.Check));
+        address[3] memory accounts = [consumer, provider, _owner(0)];
+        for (uint256 i = 0; i < 3; ++i) {
+            uint256 before = vm.snapshotState();
+            vm.etch(accounts[i], abi.encodePacked(hex"ef0100", delegate));
+            Match memory deal = _deal(1);
+            uint256 matched = vm.snapshotState();
+            market.matchJob(deal);
+            vm.revertToState(matched);
+            _signPart(deal, i, other);
+            matched = vm.snapshotState();
+            market.matchJob(deal);
+            vm.revertToState(matched);
+            _signPart(deal, i, 0xbad);
+            _refuseMatch(deal, IOrders.BadSignature.selector);
+            vm.revertToState(before);
+        }
+    }
+
+    /// Sign the consumer's, the provider's or the owner's document with another key.
+    function _signPart(Match memory deal, uint256 part, uint256 key) private view {
+        if (part == 0) deal.consumerSignature = _sign(key, hashes.ofRequest(deal.request));
+        else if (part == 1) deal.providerSignature = _sign(key, hashes.ofCompute(deal.compute));
+        else deal.offers[0].signature = _sign(key, hashes.ofAsset(deal.offers[0].order));
+    }
+
     // ---- orders ----
 
     function test_expired_orders_are_refused() public {

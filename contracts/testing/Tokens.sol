@@ -22,10 +22,17 @@ contract OddToken is PlainToken {
         Charging,
         Reverting,
         Depositing,
-        Withdrawing
+        Withdrawing,
+        /// Moves the amount and returns nothing.
+        Silent,
+        /// Moves nothing and returns false.
+        Denying,
+        /// Refuses to move anything from or to the accomplice.
+        Blocking
     }
 
     error NoTransfersToday();
+    error Blocked(address holder);
 
     Way public way;
     ILedger public ledger;
@@ -37,8 +44,31 @@ contract OddToken is PlainToken {
         accomplice = accomplice_;
     }
 
+    function transfer(address to, uint256 value) public override returns (bool) {
+        if (way == Way.Denying) return false;
+        super.transfer(to, value);
+        return _answer();
+    }
+
+    function transferFrom(address from, address to, uint256 value) public override returns (bool) {
+        if (way == Way.Denying) return false;
+        super.transferFrom(from, to, value);
+        return _answer();
+    }
+
+    function _answer() private view returns (bool) {
+        if (way == Way.Silent) {
+            // solhint-disable-next-line no-inline-assembly
+            assembly {
+                return(0, 0)
+            }
+        }
+        return true;
+    }
+
     function _update(address from, address to, uint256 value) internal override {
         require(way != Way.Reverting || from == address(0), NoTransfersToday());
+        if (way == Way.Blocking && (from == accomplice || to == accomplice)) revert Blocked(accomplice);
         if (way == Way.Charging && from != address(0)) {
             super._update(from, address(this), value / 100);
             value -= value / 100;

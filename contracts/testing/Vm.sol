@@ -22,6 +22,7 @@ interface Vm {
     function expectRevert(bytes calldata reason) external;
     function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
+    function getBlockTimestamp() external view returns (uint256);
     function getCode(string calldata artifact) external view returns (bytes memory);
     function getNonce(address who) external view returns (uint64);
     function getRecordedLogs() external returns (Log[] memory);
