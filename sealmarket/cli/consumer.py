@@ -49,7 +49,7 @@ from sealmarket.client.pending import pending_deposit, pending_request
 from sealmarket.protocol.orders import Purpose
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.workloads.folders import read_bundle
-from sealmarket_enclave.protocol.codec import Wei, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, Wei, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.sealed.outputs import NAME
@@ -164,7 +164,10 @@ def request(
     ] = None,
     capability: Annotated[
         list[str] | None,
-        typer.Option(help="The hash of a capability document that you accept; repeat. Without it: any provider's."),
+        typer.Option(
+            help="The hash of a capability document that you accept; repeat; or any. Without it: offers without one,"
+            " whose provider pays if an owner does not accept its machine."
+        ),
     ] = None,
     purpose: Annotated[str, typer.Option(help="train, fine_tune, infer or query.")] = "train",
     tee: Annotated[str, typer.Option(help="sgx, tdx, snp or cca.")] = "tdx",
@@ -193,7 +196,7 @@ def request(
         run_seconds=run_seconds,
         read_seconds=read_seconds,
         validate_seconds=validate_seconds,
-        capabilities=tuple(hash_option(text) for text in capability or ()),
+        capabilities=_capabilities(capability),
         tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()],
         min_grade=Grade.SIMULATED if allow_simulated else Grade.HARDWARE,
     )
@@ -333,6 +336,13 @@ def _parameters(given: list[str]) -> dict[str, object]:
         except json.JSONDecodeError:
             found[name] = value
     return found
+
+
+def _capabilities(named: list[str] | None) -> tuple[Bytes32, ...]:
+    """The accepted capability documents, as :class:`JobLimits` names them."""
+    if named is None:
+        return (ZERO_HASH,)
+    return () if named == ["any"] else tuple(map(hash_option, named))
 
 
 def _wish(text: str) -> AssetWish:

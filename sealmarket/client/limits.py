@@ -24,8 +24,9 @@ class JobLimits:
     workload, for reading the inputs and for the owners' validators; ``decoded_bytes`` is what the inputs take once
     decoded. ``min_penalty`` is the least that a provider at fault must lose, beside what the market demands of all.
     ``timeout_limit`` is the most that owners and provider together get when a limit of time is used up: by default the
-    owners' prices and the compute price. ``capabilities`` are hashes of the capability documents that are accepted;
-    without one any is. ``payer`` funds the job and signs too (None: the consumer).
+    owners' prices and the compute price. ``capabilities`` are hashes of the capability documents that are accepted, the
+    zero hash for offers without one, whose provider bears it that an owner refuses its machine; an empty tuple accepts
+    any document, also one that no owner accepts, at the consumer's cost. ``payer`` funds the job and signs too (None: the consumer).
     """
 
     max_compute_price: Wei
@@ -46,7 +47,7 @@ class JobLimits:
     tee: Tee = Tee.TDX
     min_grade: Grade = Grade.HARDWARE
     providers: Bytes32 = ZERO_HASH
-    capabilities: tuple[Bytes32, ...] = ()
+    capabilities: tuple[Bytes32, ...] = (ZERO_HASH,)
     payer: Address | None = None
 
 

@@ -96,9 +96,11 @@ def appraise_evidence(
         violations += _about_job(case, package, report)
         violations += broken_promises(case, promise, report)
         violations += _about_grade(case, report, policies)
+        # Who makes no promise bears what the owners demand; else a worthless machine would cost consumers their fees.
+        whose = FaultRow.REQUEST if promise is not None else FaultRow.PLATFORM
         for asset, policy in zip(case.assets, policies, strict=True):
             if policy is not None:
-                found, warned = _acceptable(case, shown, asset, policy, report)
+                found, warned = _acceptable(case, shown, asset, policy, report, whose)
                 violations += found
                 warnings += warned
                 violations += _pair_violations(case, asset, policy, report, documents)
@@ -189,7 +191,12 @@ def _about_grade(
 
 
 def _acceptable(
-    case: AppraisalInput, shown: EvidenceShown, asset: AssetFacts, policy: Policy, report: AuthenticReport
+    case: AppraisalInput,
+    shown: EvidenceShown,
+    asset: AssetFacts,
+    policy: Policy,
+    report: AuthenticReport,
+    whose: FaultRow,
 ) -> tuple[list[Violation], list[FindingNote]]:
     # Without a block of this chain its age is unknown, and the evidence is refused for that already (step 6).
     made_by = datetime.fromtimestamp(shown.named.timestamp, UTC) if shown.named is not None else None
@@ -201,7 +208,7 @@ def _acceptable(
     verdict = appraise(report, policy.rules, datetime.fromtimestamp(case.quoted.timestamp, UTC), expected)
     subject = str(asset.use.asset_id)
     violations = [
-        Violation(FaultRow.PLATFORM if finding.reason in _EVERY_JOBS else FaultRow.REQUEST, note_of(finding, subject))
+        Violation(FaultRow.PLATFORM if finding.reason in _EVERY_JOBS else whose, note_of(finding, subject))
         for finding in verdict.findings
     ]
     return violations, [note_of(finding, subject) for finding in verdict.warnings]
