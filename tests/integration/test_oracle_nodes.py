@@ -25,7 +25,7 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, SignedDecision, SignedStop
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, HexBytes, canonical_json
+from sealmarket_enclave.protocol.codec import HexBytes, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
@@ -154,16 +154,18 @@ def _node(market: Market, device: VirtualTdx, journal: Journal, index: int) -> N
     return Node(market.chain, journal, market.backend.store(), keys, held)
 
 
-def test_a_measurement_that_is_not_allowed_costs_the_provider_and_nobody_else(committee: Committee) -> None:
+def test_an_image_that_no_owner_allows_costs_the_consumer_where_the_provider_promised_none(
+    committee: Committee,
+) -> None:
     job = committee.matched()
     committee.quote(job, EnclaveKeys(), OTHER)
     decision = committee.decide(job)[0].decision
-    assert decision.outcome is Outcome.PLATFORM_REFUSED
-    assert reason_codes(decision.reasons) == (Reason.MEASUREMENT_NOT_ALLOWED.code,)
+    assert decision.outcome is Outcome.REQUEST_REFUSED
+    reasons = (Reason.MEASUREMENT_NOT_ALLOWED.code, JobReason.OWNER_RULES_UNMET.code)
+    assert reason_codes(decision.reasons) == reasons
     ended = committee.ended(job)
-    assert ended.fault == Fault.PLATFORM_REFUSED
-    fees = committee.market.committee.refusal_threshold * committee.market.settings.tokens[ZERO_ADDRESS]
-    assert ended.payout.burned == job.spec.penalty - fees
+    assert ended.fault == Fault.REQUEST_REFUSED
+    assert ended.payout.burned == job.spec.hold_fee
 
 
 def test_an_accepted_enclave_gets_shares_that_join_to_the_owners_key(committee: Committee) -> None:
