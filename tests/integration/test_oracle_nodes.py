@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
-from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import Block, Fault
 from sealmarket.chain.events import JobEnded
 from sealmarket.client import JobRecord, SealedAsset, read_job
@@ -25,7 +24,7 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, SignedDecision, SignedStop
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import HexBytes, canonical_json
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, HexBytes, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
@@ -154,18 +153,16 @@ def _node(market: Market, device: VirtualTdx, journal: Journal, index: int) -> N
     return Node(market.chain, journal, market.backend.store(), keys, held)
 
 
-def test_an_image_that_no_owner_allows_costs_the_consumer_where_the_provider_promised_none(
-    committee: Committee,
-) -> None:
+def test_a_measurement_that_was_not_promised_costs_the_provider_and_nobody_else(committee: Committee) -> None:
     job = committee.matched()
     committee.quote(job, EnclaveKeys(), OTHER)
     decision = committee.decide(job)[0].decision
-    assert decision.outcome is Outcome.REQUEST_REFUSED
-    reasons = (Reason.MEASUREMENT_NOT_ALLOWED.code, JobReason.OWNER_RULES_UNMET.code)
-    assert reason_codes(decision.reasons) == reasons
+    assert decision.outcome is Outcome.PLATFORM_REFUSED
+    assert reason_codes(decision.reasons) == (JobReason.CAPABILITY_BROKEN.code,)
     ended = committee.ended(job)
-    assert ended.fault == Fault.REQUEST_REFUSED
-    assert ended.payout.burned == job.spec.hold_fee
+    assert ended.fault == Fault.PLATFORM_REFUSED
+    fees = committee.market.committee.refusal_threshold * committee.market.settings.tokens[ZERO_ADDRESS]
+    assert ended.payout.burned == job.spec.penalty - fees
 
 
 def test_an_accepted_enclave_gets_shares_that_join_to_the_owners_key(committee: Committee) -> None:
