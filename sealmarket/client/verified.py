@@ -8,7 +8,7 @@ Looked at, once for each chain that a process reads, at a final block:
 3. the immutables that link them: registry, committee, market, its parts, chain id and signing domain;
 4. the committee that the chain stores for the book's newest epoch.
 
-These are nine reads of the chain beside the chain id, which every command asks for.
+These are ten reads of the chain beside the chain id, which every command asks for.
 """
 
 from __future__ import annotations

@@ -284,9 +284,11 @@ def by_the_table(fault: Fault, fees: int, provider: str = "provider") -> dict[st
         case Fault.NONE:
             return owed | {"consumer": -total - int(COMPUTE_PRICE) - fees, provider: int(COMPUTE_PRICE)}
         case Fault.PROVIDER_SILENT:
-            return owed | {"consumer": -fees, provider: -total - int(PENALTY), "burned": int(PENALTY)}
+            return owed | {provider: -total - int(PENALTY), "burned": int(PENALTY) - fees}
         case Fault.PLATFORM_REFUSED | Fault.EVIDENCE_WITHHELD:
-            return {"consumer": -fees, provider: -int(PENALTY), "burned": int(PENALTY)}
+            return {provider: -int(PENALTY), "burned": int(PENALTY) - fees}
+        case Fault.STOPPED_BEFORE_RELEASE | Fault.SHARES_MISSING | Fault.INPUT_FAILED:
+            return {"consumer": -fees}
         case Fault.NO_QUOTE:
             return {provider: -int(PENALTY), "burned": int(PENALTY)}
         case _:

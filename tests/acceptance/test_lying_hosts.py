@@ -57,13 +57,13 @@ def _a_bytecode_file_beside_a_dependency(load: Load, rehearsal: Rehearsal, folde
 
 
 def _the_hosts_own_result_key(load: Load, rehearsal: Rehearsal, folder: Path) -> Load:
-    return msgspec.structs.replace(load, result_key=bytes(PrivateKey.generate().public.raw))
+    return msgspec.structs.replace(load, result_keys=(bytes(PrivateKey.generate().public.raw),))
 
 
 def _a_specification_with_the_hosts_result_key(load: Load, rehearsal: Rehearsal, folder: Path) -> Load:
     key = bytes(PrivateKey.generate().public.raw)
     spec = msgspec.structs.replace(decode_canonical(JobSpec, load.spec), result_keys_hash=result_keys_hash([key]))
-    return msgspec.structs.replace(load, spec=spec.canonical(), result_key=key)
+    return msgspec.structs.replace(load, spec=spec.canonical(), result_keys=(key,))
 
 
 def _looser_output_rules(load: Load, rehearsal: Rehearsal, folder: Path) -> Load:
@@ -123,7 +123,7 @@ class _OtherJob(Bent):
         key = bytes(PrivateKey.generate().public.raw)
         spec = msgspec.structs.replace(decode_canonical(JobSpec, load.spec), result_keys_hash=result_keys_hash([key]))
         job_id = spec.job_id(load.chain_id, Address(load.market))
-        return msgspec.structs.replace(load, spec=spec.canonical(), result_key=key, job_id=job_id)
+        return msgspec.structs.replace(load, spec=spec.canonical(), result_keys=(key,), job_id=job_id)
 
     def evidence(self, evidence: Evidence) -> Evidence:
         return msgspec.structs.replace(evidence, job_id=self.real)
@@ -156,7 +156,7 @@ def _refused(rehearsal: Rehearsal, job_id: JobId) -> JobRecord:
 
 def _assert_only_the_penalty_moved(rehearsal: Rehearsal, before: Mapping[str, int]) -> None:
     moved = changes(before, rehearsal.balances())
-    assert moved == {"consumer": -rehearsal.fees(2), "host": -PENALTY, "burned": PENALTY}
+    assert moved == {"host": -PENALTY, "burned": PENALTY - rehearsal.fees(2)}
 
 
 def test_evidence_over_the_hosts_result_key_is_refused_at_the_providers_cost(
@@ -196,9 +196,10 @@ def test_an_image_that_no_owner_listed_is_refused(rehearsal: Rehearsal, tmp_path
     before = rehearsal.still()
     with Host(rehearsal, tmp_path / "host", image=image):
         record = _refused(rehearsal, rehearsal.job(provider="host"))
-    assert record.fault is Fault.PLATFORM_REFUSED
-    assert "measurement_not_allowed" in names_of(record.reasons)
-    _assert_only_the_penalty_moved(rehearsal, before)
+    assert record.fault is Fault.REQUEST_REFUSED
+    assert names_of(record.reasons) == {"measurement_not_allowed", "owner_rules_unmet"}
+    hold = int(record.spec.hold_fee)
+    assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2) - hold, "burned": hold}
 
 
 # --- two enclaves, chunks, results ----------------------------------------------------------------------------
@@ -293,7 +294,7 @@ def test_a_host_that_edits_or_withholds_chunks_pays_the_owners_from_its_stake(
     moved = changes(before, rehearsal.balances())
     assert {name: moved[name] for name in OWNERS} == {name: 2 * PRICES[name] for name in OWNERS}
     assert moved["host"] == -2 * (OWED + PENALTY)
-    assert moved["burned"] == 2 * PENALTY
+    assert moved["burned"] == 2 * (PENALTY - rehearsal.fees(2))
 
 
 def test_when_consumer_and_provider_conspire_the_owners_are_paid_from_the_stake(
@@ -311,7 +312,7 @@ def test_when_consumer_and_provider_conspire_the_owners_are_paid_from_the_stake(
     moved = changes(before, rehearsal.balances())
     assert {name: moved[name] for name in OWNERS} == {name: int(PRICES[name]) for name in OWNERS}
     assert moved["host"] == -(OWED + PENALTY)
-    assert moved["consumer"] == -rehearsal.fees(2)
+    assert "consumer" not in moved
     # Too late: the word that was kept back moves nothing any more.
     posted, enclave = keeps.kept.posted, record.enclave
     assert posted.settlement is not None

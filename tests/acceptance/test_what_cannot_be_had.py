@@ -37,7 +37,7 @@ def test_a_container_that_its_owner_never_put_back_harms_nobody(rehearsal: Rehea
     assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2)}
 
 
-def test_owners_without_a_format_in_common_cost_the_consumer_a_fee_and_the_provider_nothing(
+def test_owners_without_a_format_in_common_cost_the_consumer_its_hold_fee_and_the_provider_nothing(
     rehearsal: Rehearsal,
 ) -> None:
     asset: SealedAsset = rehearsal.publish("north", output=TEXT)
@@ -45,13 +45,11 @@ def test_owners_without_a_format_in_common_cost_the_consumer_a_fee_and_the_provi
     record = rehearsal.reach_status(rehearsal.job(asset, rehearsal.sealed["south"]), Status.REFUSED)
     assert record.fault is Fault.REQUEST_REFUSED
     assert names_of(record.reasons) == {"output_rules_unmet"}
-    moved = changes(before, rehearsal.balances())
-    assert set(moved) == {"consumer", "provider"}
-    assert moved["provider"] > 0
-    assert moved["consumer"] + moved["provider"] == -rehearsal.fees(2)
+    hold = int(record.spec.hold_fee)
+    assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2) - hold, "burned": hold}
 
 
-def test_parameters_that_were_never_posted_cost_the_consumer_a_fee_and_the_provider_nothing(
+def test_parameters_that_were_never_posted_cost_the_consumer_its_hold_fee_and_the_provider_nothing(
     rehearsal: Rehearsal,
 ) -> None:
     before = rehearsal.still()
@@ -61,6 +59,5 @@ def test_parameters_that_were_never_posted_cost_the_consumer_a_fee_and_the_provi
     record = rehearsal.reach_status(job_id, Status.REFUSED)
     assert record.fault is Fault.REQUEST_REFUSED
     assert names_of(record.reasons) == {"parameters_missing"}
-    moved = changes(before, rehearsal.balances())
-    assert set(moved) == {"consumer", "provider"}
-    assert moved["provider"] > 0
+    hold = int(record.spec.hold_fee)
+    assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2) - hold, "burned": hold}

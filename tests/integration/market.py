@@ -34,13 +34,14 @@ from sealmarket.client import (
 from sealmarket.client.consumer import RequestHandle
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member, Windows
+from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.decisions import Decision, Outcome, Stop
 from sealmarket.protocol.wire import DecisionDetail, SignedComputeOrder, SignedDecision, SignedStop
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint, Wei, decode, to_builtins
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint, Uint64, Wei, decode, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec, Settlement
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
@@ -88,6 +89,18 @@ def workload(folder: Path) -> Bundle:
 
 
 MEASUREMENT = tdx_measurement(LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48))
+
+
+PROMISE = Capability(
+    tee=Tee.TDX,
+    measurements=(to_builtins(MEASUREMENT),),
+    platform_classes=(),
+    memory_bytes=Uint64(8 << 30),
+    threads=8,
+    environments=(),
+    ciphertext_bytes=Uint64(1 << 30),
+)
+"""What the provider promises: the virtual enclave that the policies allow."""
 
 
 def draft(bundle: Bundle, expiry: int, *, price: int = 1000) -> PolicyDraft:
@@ -162,7 +175,17 @@ class Market:
         self.owner.publish(sealed)
         self.owner.publish(self.second)
         self.provider.stake(Wei(ETHER))
-        self.provider.offer(Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(500), penalty=Wei(700), volume=100))
+        self.backend.store().put_document(PROMISE.canonical())
+        self.provider.offer(
+            Offer(
+                tee=Tee.TDX,
+                grade=Grade.SIMULATED,
+                price=Wei(500),
+                penalty=Wei(700),
+                volume=100,
+                capability_hash=PROMISE.digest(),
+            )
+        )
         self.consumer.deposit(Wei(ETHER))
         return sealed
 

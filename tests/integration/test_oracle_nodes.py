@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
-from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import Block, Fault
 from sealmarket.chain.events import JobEnded
 from sealmarket.client import JobRecord, SealedAsset, read_job
@@ -154,12 +153,12 @@ def _node(market: Market, device: VirtualTdx, journal: Journal, index: int) -> N
     return Node(market.chain, journal, market.backend.store(), keys, held)
 
 
-def test_a_measurement_that_is_not_allowed_costs_the_provider_and_nobody_else(committee: Committee) -> None:
+def test_a_measurement_that_was_not_promised_costs_the_provider_and_nobody_else(committee: Committee) -> None:
     job = committee.matched()
     committee.quote(job, EnclaveKeys(), OTHER)
     decision = committee.decide(job)[0].decision
     assert decision.outcome is Outcome.PLATFORM_REFUSED
-    assert reason_codes(decision.reasons) == (Reason.MEASUREMENT_NOT_ALLOWED.code,)
+    assert reason_codes(decision.reasons) == (JobReason.CAPABILITY_BROKEN.code,)
     ended = committee.ended(job)
     assert ended.fault == Fault.PLATFORM_REFUSED
     fees = committee.market.committee.refusal_threshold * committee.market.settings.tokens[ZERO_ADDRESS]
