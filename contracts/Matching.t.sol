@@ -290,6 +290,21 @@ contract MatchingTest is Fixture {
         _refuseMatch(_deal(0), IJobs.OutOfBounds.selector);
     }
 
+    function test_the_deployments_shortest_windows_hold_whatever_the_order_allows() public {
+        for (uint256 window = 0; window < 4; ++window) {
+            Match memory deal = _deal(1);
+            (deal.compute.minQuoteWindow, deal.compute.minSettleWindow) = (0, 0);
+            if (window == 0) deal.request.quoteWindow = 59;
+            if (window == 1) deal.request.decideWindow = 59;
+            if (window == 2) deal.request.challengeWindow = 59;
+            if (window == 3) {
+                (deal.request.runSeconds, deal.request.readSeconds, deal.request.validateSeconds) = (0, 0, 0);
+                deal.request.settleWindow = 59;
+            }
+            _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        }
+    }
+
     function test_a_missing_or_extra_offer_is_refused() public {
         Match memory deal = _deal(2);
         Match memory one = _deal(1);
