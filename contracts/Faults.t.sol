@@ -28,7 +28,7 @@ import {Match} from "./types/Orders.sol";
 /// @title Every row of the fault table, its money, and who may not bring it about
 contract FaultsTest is Fixture {
     uint256 private constant ESCROW = 2 * PRICE + COMPUTE + UNIT * UNITS;
-    /// Three fees, and a millionth a second of 2 * 2 * PRICE + PENALTY over 1,300 seconds, rounded up.
+    /// Three fees, and a millionth a second of 2 * 2 * PRICE over 1,300 seconds, rounded up.
     uint256 private constant HOLD = 3 * FEE + 6;
 
     /// Where every party's money is after a job of two assets, whose signers took `fees`.

@@ -609,9 +609,9 @@ contract MatchingTest is Fixture {
         _refuseSigned(deal, IJobs.OutOfBounds.selector);
         deal.compute.penalty = type(uint88).max;
         deal.compute.maxStake = type(uint128).max;
-        _refuseSigned(deal, ILedger.InsufficientBalance.selector);
-        deal.compute.penalty = uint128(FUNDS / 2);
         _refuseSigned(deal, ILedger.InsufficientStake.selector);
+        deal.request.minPenalty = type(uint88).max;
+        _refuseSigned(deal, ILedger.InsufficientBalance.selector);
     }
 
     function test_a_sponsor_pays_only_what_it_signed_and_gets_back_the_rest() public {
