@@ -5,6 +5,7 @@ import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {IJobs} from "./interfaces/IJobs.sol";
 import {ILedger} from "./interfaces/ILedger.sol";
 import {IOrders} from "./interfaces/IOrders.sol";
+import {Releases} from "./libraries/Releases.sol";
 import {TypedData} from "./libraries/TypedData.sol";
 import {Fixture} from "./testing/Fixture.sol";
 import {vm} from "./testing/Vm.sol";
@@ -27,7 +28,7 @@ import {Match} from "./types/Orders.sol";
 /// @title Every row of the fault table, its money, and who may not bring it about
 contract FaultsTest is Fixture {
     uint256 private constant ESCROW = 2 * PRICE + COMPUTE + UNIT * UNITS;
-    /// Three fees, and a millionth a second of 2 * 2 * PRICE + PENALTY over 1,300 seconds, rounded up.
+    /// Three fees, and a millionth a second of 2 * 2 * PRICE over 1,300 seconds, rounded up.
     uint256 private constant HOLD = 3 * FEE + 6;
 
     /// Where every party's money is after a job of two assets, whose signers took `fees`.
@@ -365,6 +366,24 @@ contract FaultsTest is Fixture {
         );
     }
 
+    function test_a_node_posts_no_release_for_another() public {
+        JobSpec memory spec = _reported(0);
+        bytes[] memory sealed_ = new bytes[](2);
+        (sealed_[0], sealed_[1]) = (bytes("one"), bytes("two"));
+        bytes32 sent = keccak256(
+            abi.encodePacked(
+                spec.assets[0].assetId, keccak256("one"), spec.assets[1].assetId, keccak256("two")
+            )
+        );
+        bytes32 digest = Releases.digest(_jobId(spec), EVIDENCE, 1, sent);
+        (uint8 v, bytes32 r, bytes32 vs) = vm.sign(NODE_KEYS, digest);
+        if (v == 28) vs |= bytes32(uint256(1) << 255);
+        bytes memory call = abi.encodeCall(
+            IJobs.postRelease, (_key(spec), _bargain(spec), _enclave(), _members(), 1, sealed_, r, vs)
+        );
+        _refuse(call, IJobs.WrongNode.selector);
+    }
+
     function test_a_provider_that_cannot_set_the_fees_aside_does_not_report() public {
         JobSpec memory spec = _accepted(1);
         vm.prank(provider);
@@ -631,6 +650,16 @@ contract FaultsTest is Fixture {
         _assertStatus(spec, Status.Matured);
         _assertMoney(ESCROW + 2 * FEE, int256(uint256(COMPUTE + UNIT * UNITS)), 0, 2 * PRICE);
         assertEq(market.accountOf(address(0), provider).settled, 1, "counter");
+    }
+
+    function test_an_empty_acknowledgement_counts_from_the_consumer_alone() public {
+        JobSpec memory spec = _settled(2, 15);
+        bytes memory call = abi.encodeCall(IJobs.acknowledge, (_key(spec), _bargain(spec), _result(15), ""));
+        _refuse(provider, call, IOrders.BadSignature.selector);
+        _refuse(call, IOrders.BadSignature.selector);
+        vm.prank(consumer);
+        market.acknowledge(_key(spec), _bargain(spec), _result(15), "");
+        _assertStatus(spec, Status.Matured);
     }
 
     function test_only_the_consumer_acknowledges() public {

@@ -11,8 +11,9 @@ import {Verdicts} from "./market/Verdicts.sol";
 import {TokenFee, Windows} from "./types/Money.sol";
 
 /// @title The market
-/// @dev Answers everything in IMarket. The steps that every job takes are here, so that they cost least. All other calls
-/// are passed to the MarketEndings, and from there to the MarketExtension, whose code runs in this contract's storage.
+/// @dev Answers everything in IMarket. The steps that every job takes are here, so that they cost least. All other
+/// calls are passed to the MarketEndings, and from there to the MarketExtension, whose code runs in this contract's
+/// storage.
 contract Market is Matching, Verdicts, Settling, Delegating {
     /// Gas that a batch keeps for itself at each entry: reporting its failure.
     uint256 private constant _BATCH_RESERVE = 20_000;

@@ -290,6 +290,21 @@ contract MatchingTest is Fixture {
         _refuseMatch(_deal(0), IJobs.OutOfBounds.selector);
     }
 
+    function test_the_deployments_shortest_windows_hold_whatever_the_order_allows() public {
+        for (uint256 window = 0; window < 4; ++window) {
+            Match memory deal = _deal(1);
+            (deal.compute.minQuoteWindow, deal.compute.minSettleWindow) = (0, 0);
+            if (window == 0) deal.request.quoteWindow = 59;
+            if (window == 1) deal.request.decideWindow = 59;
+            if (window == 2) deal.request.challengeWindow = 59;
+            if (window == 3) {
+                (deal.request.runSeconds, deal.request.readSeconds, deal.request.validateSeconds) = (0, 0, 0);
+                deal.request.settleWindow = 59;
+            }
+            _refuseSigned(deal, IJobs.OutOfBounds.selector);
+        }
+    }
+
     function test_a_missing_or_extra_offer_is_refused() public {
         Match memory deal = _deal(2);
         Match memory one = _deal(1);
@@ -594,9 +609,9 @@ contract MatchingTest is Fixture {
         _refuseSigned(deal, IJobs.OutOfBounds.selector);
         deal.compute.penalty = type(uint88).max;
         deal.compute.maxStake = type(uint128).max;
-        _refuseSigned(deal, ILedger.InsufficientBalance.selector);
-        deal.compute.penalty = uint128(FUNDS / 2);
         _refuseSigned(deal, ILedger.InsufficientStake.selector);
+        deal.request.minPenalty = type(uint88).max;
+        _refuseSigned(deal, ILedger.InsufficientBalance.selector);
     }
 
     function test_a_sponsor_pays_only_what_it_signed_and_gets_back_the_rest() public {

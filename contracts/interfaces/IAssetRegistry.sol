@@ -91,8 +91,8 @@ interface IAssetRegistry {
 
     /// @notice Replace the terms in force by tighter ones, with effect on every later acceptance and release.
     /// @dev Tighter or equal in each of: price (not lower), expiry, maxUses, purposes, minGrade, budget, perJobCap,
-    /// maxHold, timeoutShare (not lower); and different in at least one. Sets may be replaced but not emptied: nodes hold the conjunction with the policy, so that a
-    /// superset root admits no new party. The token cannot change.
+    /// maxHold, timeoutShare (not lower); and different in at least one. Sets may be replaced but not emptied: nodes
+    /// hold the conjunction with the policy, so that a superset root admits no new party. The token cannot change.
     function tighten(bytes32 assetId, uint32 version, Terms calldata terms) external;
 
     /// @notice Replace the root of allowed (measurement, workload) leaves; as `tighten` with that one field.

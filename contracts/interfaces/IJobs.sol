@@ -41,8 +41,8 @@ import {IAssetRegistry} from "./IAssetRegistry.sol";
 ///   Challenged --answerChallenge, available------> Matured     None
 ///   Challenged --answerChallenge, unavailable----> Expired     ResultWithheld
 ///   Challenged --closeChallenge, overdue---------> Matured     None
-/// Each transition except `mature`, `close`, `closeChallenge` and `endInterrupted` must come by the deadline of the state
-/// it leaves; the first three only after it. The end states are Matured, Refused, Stopped, Failed, Expired, Cancelled.
+/// Each transition except `mature`, `close`, `closeChallenge` and `endInterrupted` must come by the deadline of the
+/// state it leaves; the first three only after it. The end states are Matured, Refused, Stopped, Failed, Expired, Cancelled.
 /// A stop and a report of missing shares leave the job Accepted, so that a settlement still counts. A report makes the
 /// settle deadline now + decide window + settle window; releases may be posted until now + decide window.
 ///
@@ -98,8 +98,8 @@ interface IJobs {
     );
     event JobQuoted(bytes32 indexed jobId, bytes32 evidenceHash, uint40 deadline);
     /// @notice A quorum decided; bit i of `signers` is member i. An accepting outcome is followed by JobEnded with
-    /// TermsRefused when the terms no longer let the job stand. `feesReturned`, unused oracle fees and the hold fee, went
-    /// back to the payer on acceptance.
+    /// TermsRefused when the terms no longer let the job stand. `feesReturned`, unused oracle fees and the hold fee,
+    /// went back to the payer on acceptance.
     event JobDecided(
         bytes32 indexed jobId, DecisionCore core, uint256 signers, uint40 deadline, uint256 feesReturned
     );
@@ -219,8 +219,8 @@ interface IJobs {
     ) external;
 
     /// @notice Report that the accepted enclave joined no key, by its signature over SharesMissing(jobId, evidenceHash,
-    /// excluded). The provider only. The first report sets aside one oracle fee for each member from the provider's free
-    /// balance and opens the window for releases; later ones may name more nodes.
+    /// excluded). The provider only. The first report sets aside one oracle fee for each member from the provider's
+    /// free balance and opens the window for releases; later ones may name more nodes.
     /// @param excluded Bit i: node i sent a false share.
     function reportMissing(
         JobKey calldata key,
@@ -277,7 +277,8 @@ interface IJobs {
         bytes calldata enclaveSignature
     ) external;
 
-    /// @notice End a Matched, Quoted or Accepted job whose window has passed, an interrupted one by its own row. Anyone.
+    /// @notice End a Matched, Quoted or Accepted job whose window has passed, an interrupted one by its own row.
+    /// Anyone.
     /// @param enclave All zero if Matched; only `evidenceHash` if Quoted; as accepted if Accepted.
     function close(JobKey calldata key, Bargain calldata bargain, Enclave calldata enclave) external;
 
@@ -327,7 +328,7 @@ interface IJobs {
     function interruptionOf(bytes32 requestHash) external view returns (Interruption memory);
 
     /// @notice What a match would set aside for holding others' money and rights, at `fee` for an oracle signature.
-    function holdFee(uint256 owners, uint256 penalty, uint32 quoteWindow, uint32 decideWindow, uint64 fee)
+    function holdFee(uint256 owners, uint256 minPenalty, uint32 quoteWindow, uint32 decideWindow, uint64 fee)
         external
         view
         returns (uint256);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {Escrows} from "../libraries/Escrows.sol";
-import {FaultTable} from "../libraries/FaultTable.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Bargain, Enclave, Fault, JobKey, Payout, Status} from "../types/Jobs.sol";

@@ -164,7 +164,8 @@ abstract contract Matching is OrderBook {
         // A fault of the platform pays from the penalty: the decision, the answer to a challenge, posted releases.
         _checkBounds("penalty for fees", penalty, 2 * feesHeld + book.members() * fee, type(uint128).max);
         _checkBounds("maxStake", owners + penalty, 0, compute.maxStake);
-        uint256 hold = _holdFee(owners, penalty, uint256(spec.quoteWindow) + spec.decideWindow, fee);
+        // By the penalty that the request asks for: a provider that offers more does not raise what the payer can lose.
+        uint256 hold = _holdFee(owners, request.minPenalty, uint256(spec.quoteWindow) + spec.decideWindow, fee);
         uint256 work = spec.computePrice + uint256(spec.unitPrice) * spec.maxUnits;
         _take(spec.token, spec.payer, owners + work + feesHeld + hold);
         _lockStake(spec.token, spec.provider, owners + penalty);

@@ -47,8 +47,12 @@ abstract contract OracleFees is Accounts {
     }
 
     /// What the payer sets aside for holding others' money and rights until the decision.
-    function _holdFee(uint256 owners, uint256 penalty, uint256 window, uint256 fee) internal view returns (uint256) {
-        uint256 held = (2 * owners + penalty) * window * _holdRate;
+    function _holdFee(uint256 owners, uint256 minPenalty, uint256 window, uint256 fee)
+        internal
+        view
+        returns (uint256)
+    {
+        uint256 held = (2 * owners + minPenalty) * window * _holdRate;
         return fee * _requestFeeFactor + (held + 1e18 - 1) / 1e18;
     }
 

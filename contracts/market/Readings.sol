@@ -68,12 +68,12 @@ abstract contract Readings is OracleFees {
     }
 
     /// See {IJobs-holdFee}.
-    function holdFee(uint256 owners, uint256 penalty, uint32 quoteWindow, uint32 decideWindow, uint64 fee)
+    function holdFee(uint256 owners, uint256 minPenalty, uint32 quoteWindow, uint32 decideWindow, uint64 fee)
         external
         view
         returns (uint256)
     {
-        return _holdFee(owners, penalty, uint256(quoteWindow) + decideWindow, fee);
+        return _holdFee(owners, minPenalty, uint256(quoteWindow) + decideWindow, fee);
     }
 
     /// See {IJobs-bondOf}.

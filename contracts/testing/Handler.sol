@@ -460,7 +460,7 @@ contract Handler is Fixture {
         spec.matchedAt = uint64(block.timestamp);
         (spec.quoteWindow, spec.decideWindow, spec.settleWindow, spec.challengeWindow) = (600, 700, 1_800, 900);
         uint256 owners = uint256(deal.offers[0].order.price) + deal.offers[1].order.price;
-        spec.holdFee = uint128(market.holdFee(owners, spec.penalty, 600, 700, FEE));
+        spec.holdFee = uint128(market.holdFee(owners, deal.request.minPenalty, 600, 700, FEE));
         spec.assets = new AssetUse[](2);
         for (uint256 i = 0; i < 2; ++i) {
             AssetLimit memory limit = deal.request.assets[i];

@@ -186,8 +186,8 @@ struct SettledResult {
 
 /// @notice What the enclave signed when it could not finish.
 struct FailureReport {
-    /// 1: an input, before the workload started (shares that do not join, garbage under a valid root, reading beyond
-    /// its limit); 2: the workload; 3: the workload's time was used up; 4: an owner's validator did not finish.
+    /// 1: an input, before the workload started (shares that do not join, garbage under a valid root); 2: the workload;
+    /// 3: a limit of the request was used up; 4: an owner's validator did not finish.
     uint8 cause;
     /// Which asset, when the cause is 1 or 4.
     uint8 assetIndex;
