@@ -62,7 +62,7 @@ RECEIPT_SECONDS = 10.0
 
 def _hold_fee(owners: int, seconds: int) -> Wei:
     """What the payer sets aside for a job whose owners' prices are ``owners``, as the market computes it."""
-    held = (2 * owners + PENALTY) * seconds * HOLD_RATE
+    held = 2 * owners * seconds * HOLD_RATE
     return Wei(FEE * FEE_FACTOR + -(-held // 10**18))
 
 

@@ -45,7 +45,7 @@ class ViewReader(Protocol):
     def signature_fee(self, token: Address) -> Wei | None:
         """What one oracle signature costs in a token; None for a token that is not admitted."""
 
-    def hold_fee(self, owners: Wei, penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
+    def hold_fee(self, owners: Wei, min_penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
         """What the payer sets aside for holding a job: ``owners`` is the sum of prices, ``fee`` one signature's."""
 
 

@@ -138,9 +138,9 @@ class MemoryView:
         self._chain.require(self._block)
         return NOTHING if token == ZERO_ADDRESS else None
 
-    def hold_fee(self, owners: Wei, penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
+    def hold_fee(self, owners: Wei, min_penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
         """As :meth:`sealmarket.chain.view.View.hold_fee`, with the fixed part of most markets."""
-        held = (2 * owners + penalty) * (quote_window + decide_window) * self._chain.book.timing.hold_rate
+        held = (2 * owners + min_penalty) * (quote_window + decide_window) * self._chain.book.timing.hold_rate
         return Wei(_FEE_FACTOR * fee + -(-held // 10**18))
 
 

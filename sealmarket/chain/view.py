@@ -135,9 +135,10 @@ class View:
         """What holding the amounts of a job costs besides, in parts of 10**18 for one second."""
         return int(self._value("holdRate"))
 
-    def hold_fee(self, owners: Wei, penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
-        """What the payer sets aside for holding a job: ``owners`` is the sum of prices, ``fee`` one signature's."""
-        return Wei(self._value("holdFee", owners, penalty, quote_window, decide_window, fee))
+    def hold_fee(self, owners: Wei, min_penalty: Wei, quote_window: int, decide_window: int, fee: Wei) -> Wei:
+        """What the payer sets aside for holding a job: ``owners`` is the sum of prices, ``min_penalty`` the
+        request's, ``fee`` one signature's."""
+        return Wei(self._value("holdFee", owners, min_penalty, quote_window, decide_window, fee))
 
     def finality(self) -> int:
         """Seconds that the market allows for a block to become final."""

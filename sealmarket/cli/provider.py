@@ -129,7 +129,8 @@ def offer(
     capability: Annotated[
         Path | None,
         typer.Option(
-            help="A capability document (JSON): what you promise of platform and enclave. Without it: TEE and grade.",
+            help="A capability document (JSON): what you promise of platform and enclave. Without it you"
+            " pay the penalty if an owner does not accept your machine.",
             exists=True,
         ),
     ] = None,

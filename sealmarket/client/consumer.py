@@ -33,7 +33,7 @@ from sealmarket.client.pending import Pending, PendingDeposit, PendingRequest
 from sealmarket.client.rules import rules_of
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol import merkle
-from sealmarket.protocol.fitting import unmet_between, unmet_by_request
+from sealmarket.protocol.fitting import unmet_by_request
 from sealmarket.protocol.orders import Acknowledgement, AssetLimit, Purpose, Request
 from sealmarket.protocol.salts import Generations, generations_of, new_salt
 from sealmarket.protocol.transitions import Status
@@ -313,15 +313,8 @@ class Consumer:
             raise RequestInvalid(str(unmet), "name other limits; `sealmarket chain book` shows the market's own")
 
     def escrow(self, request: Request) -> Escrow:
-        """The most that a match of a request locks of its payer's money, with the offers that the book has now."""
-        try:
-            orders = [signed.order for signed in self._api.orders.compute_orders()]
-        except (ItemNotFound, ServiceUnavailable):
-            orders = []
-        head = self._chain.head()
-        fitting = [order.penalty for order in orders if not any(unmet_between(request, order, head.timestamp))]
-        least = Wei(max(request.min_penalty, self._rules.least_penalty(self._rules.newest_epoch, request.token)))
-        return escrow_of(request, max(fitting, default=least), self._rules, self._chain.at(head))
+        """The most that a match of a request locks of its payer's money."""
+        return escrow_of(request, self._rules, self._chain.at(self._chain.head()))
 
     def countersign(self, signed: SignedRequest) -> SignedRequest:
         """Pay for another's request: the same request with the signature of this account as its payer.

@@ -30,8 +30,8 @@ class Escrow:
         return Wei(self.assets + self.compute + self.units + self.fees + self.hold)
 
 
-def escrow_of(request: Request, penalty: Wei, rules: Rules, view: ViewReader) -> Escrow:
-    """The most that a request can lock, with a provider of this penalty.
+def escrow_of(request: Request, rules: Rules, view: ViewReader) -> Escrow:
+    """The most that a request can lock, with any provider.
 
     Raises:
         ChainError: the chain cannot be read.
@@ -44,5 +44,5 @@ def escrow_of(request: Request, penalty: Wei, rules: Rules, view: ViewReader) ->
         compute=request.max_compute_price,
         units=Wei(request.max_unit_price * request.max_units),
         fees=Wei(fee * committee.refusal_threshold if committee else 0),
-        hold=view.hold_fee(assets, penalty, request.quote_window, request.decide_window, Wei(fee)),
+        hold=view.hold_fee(assets, request.min_penalty, request.quote_window, request.decide_window, Wei(fee)),
     )

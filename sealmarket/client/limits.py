@@ -26,7 +26,8 @@ class JobLimits:
     ``timeout_limit`` is the most that owners and provider together get when a limit of time is used up: by default the
     owners' prices and the compute price. ``capabilities`` are hashes of the capability documents that are accepted, the
     zero hash for offers without one, whose provider bears it that an owner refuses its machine; an empty tuple accepts
-    any document, also one that no owner accepts, at the consumer's cost. ``payer`` funds the job and signs too (None: the consumer).
+    any document, also one that no owner accepts, at the consumer's cost. ``payer`` funds the job and signs too (None:
+    the consumer).
     """
 
     max_compute_price: Wei

@@ -180,7 +180,8 @@ def test_the_figures_of_a_request_follow_from_workload_and_market(stage: Stage) 
 
 def test_a_request_accepts_the_capability_documents_that_are_named(stage: Stage) -> None:
     one, other = keccak(b"one"), keccak(b"other")
-    assert stage.ask().request.capabilities == ZERO_HASH
+    assert stage.ask().request.capabilities == capability_leaf(ZERO_HASH)
+    assert stage.ask(capabilities=()).request.capabilities == ZERO_HASH
     assert stage.ask(capabilities=(one,)).request.capabilities == capability_leaf(one)
     both = stage.ask(capabilities=(one, other)).request.capabilities
     assert stage.backend.store().find_leaves(both) == frozenset({capability_leaf(one), capability_leaf(other)})
