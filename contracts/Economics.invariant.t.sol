@@ -7,7 +7,7 @@ import {HonestParty} from "./testing/HonestParty.sol";
 import {vm} from "./testing/Vm.sol";
 import {Fault} from "./types/Jobs.sol";
 
-/// @title An honest party against everybody else: it loses no more than the fault table and its own limits allow
+/// @title An honest party against all others: it loses no more than the fault table and its own limits allow
 abstract contract EconomicsInvariant is Assertions {
     /// Short walks, since each step looks at every job of its walk.
     uint256 private constant WALKS = 40;

@@ -1,7 +1,7 @@
-"""Sets of counterparts and of documents: who is in one, proven from the list that somebody put into the store.
+"""Sets of counterparts and of documents: who is in one, proven from the list that another account put into the store.
 
-Nothing depends on it but matching by this backend: the contract checks each proof, and whoever has a list can submit a
-match around us.
+Nothing depends on it but matching by this backend: the contract checks each proof, and a party that has the list can
+submit a match around us.
 """
 
 from __future__ import annotations

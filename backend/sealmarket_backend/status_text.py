@@ -14,8 +14,8 @@ _WAITING = {
 }
 
 
-_STOPPED = "nobody: the oracle nodes will not release; the job ends by that, unless a result comes before its deadline"
-_MISSING = "the oracle nodes: put their releases on chain; with too few of them the job ends, at nobody's cost"
+_STOPPED = "no party: the oracle nodes will not release; the job ends by that unless a result comes before its deadline"
+_MISSING = "the oracle nodes: put their releases on chain; with too few of them the job ends, at no party's cost"
 
 
 def waiting_for(status: Status, interruption: InterruptionView | None = None) -> str:

@@ -257,7 +257,7 @@ interface IJobs {
     /// @notice Settle by the accepted enclave's signature over Settlement(jobId, resultHash, receiptHash, units, last
     /// = true). Pays the owners and returns what was not metered. Anyone.
     /// @param acknowledgement The consumer's signature over Acknowledgement(jobId, resultHash): the provider is paid
-    /// at once, also if somebody settled the job alike before. May be empty.
+    /// at once, also if another account settled the job alike before. May be empty.
     function settle(
         JobKey calldata key,
         Bargain calldata bargain,

@@ -21,7 +21,7 @@ abstract contract Settling is Endings {
     ) external {
         bool acknowledged = acknowledgement.length != 0;
         if (acknowledged && _slots[key.requestHash].status() == Status.Settled) {
-            // Somebody settled first, without the acknowledgement.
+            // Another account settled first, without the acknowledgement.
             _matureAcknowledged(key, bargain, result, acknowledgement);
             return;
         }

@@ -10,7 +10,7 @@ import {AssetLimit, ComputeOrder, Match, Request} from "../types/Orders.sol";
 import {HonestParty} from "./HonestParty.sol";
 import {vm} from "./Vm.sol";
 
-/// @title Everybody but one honest party: all other accounts, nodes, orders, the clock, the order of transactions
+/// @title All parties but the honest one: all other accounts, nodes, orders, the clock, the order of transactions
 /// @dev In each job the adversary holds node 2 of three, or a quorum. A quorum that it holds is silent, refuses, stops
 /// and posts garbage as it likes; what it does not do is what the fault table rests on, to accuse an honest provider of
 /// false evidence or of a withheld result. The enclave is honest, its provider may starve or stop it.
@@ -40,7 +40,7 @@ contract Adversary is HonestParty {
         if (msg.sender == _creator) asleep = true;
     }
 
-    /// Another: the honest party gives away what it has.
+    /// Another: the honest party spends what it has.
     function squander() external {
         if (msg.sender != _creator) return;
         uint256 free = _free(_self());
@@ -370,7 +370,7 @@ contract Adversary is HonestParty {
         if (!job.ended && !asleep) _act(job);
     }
 
-    /// Somebody closes what is overdue, or tries to before.
+    /// An account closes what is overdue, or tries to before.
     function _closeOne(uint256 which) private {
         if (_jobs.length == 0) return;
         Job storage job = _jobs[which % _jobs.length];

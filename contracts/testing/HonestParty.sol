@@ -361,9 +361,9 @@ abstract contract HonestParty is Fixture {
                 _learn(logs[i].topics[1], data);
                 continue;
             }
-            bool told = topic == IJobs.JobEnded.selector || topic == IJobs.JobSettled.selector
+            bool ends = topic == IJobs.JobEnded.selector || topic == IJobs.JobSettled.selector
                 || topic == IJobs.JobFailed.selector;
-            if (!told) continue;
+            if (!ends) continue;
             Job storage job = _jobs[_places[logs[i].topics[1]]];
             if (topic == IJobs.JobSettled.selector) {
                 (,, job.units,,) = abi.decode(data, (bytes32, bytes32, uint32, uint256, uint256));

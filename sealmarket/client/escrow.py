@@ -15,7 +15,7 @@ class Escrow:
     """The most that a job locks, in the token's smallest unit.
 
     ``fees`` are the oracle's. ``hold`` is for holding the provider's stake and the owners' uses: it returns when the
-    enclave is accepted, and at every end that is not the request's doing; whoever withdraws the job burns it.
+    enclave is accepted, and at every end that is not the request's doing; a party that withdraws the job burns it.
     """
 
     assets: Wei

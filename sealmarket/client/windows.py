@@ -1,4 +1,4 @@
-"""The times that orders, requests and terms have unless somebody names others: all follow from the address book.
+"""The times that orders, requests and terms have unless their signer names others: all follow from the address book.
 
 A market's shortest windows are what its finality makes possible. A request by default gives every party ten minutes
 more for its step, so that a provider with a queue or a node that restarts does not lose the job. All times are in

@@ -1,7 +1,7 @@
 """The salts of orders: which generations of their signers they count for.
 
 Bits 192 to 223 are the generation of the signer in the order's token, bits 224 to 255 that of the payer, or 0 where
-the signer pays or nobody does. The 192 bits below are free.
+the signer pays or no account does. The 192 bits below are free.
 """
 
 from __future__ import annotations

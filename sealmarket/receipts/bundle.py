@@ -224,8 +224,8 @@ def _failure(posted: PostedResult | None) -> SignedFailure | None:
 
 
 def _receipt(store: Store, record: JobRecord) -> HexBytes | None:
-    told = record.settled or record.failed
-    return HexBytes(store.document(told.receipt_hash)) if told else None
+    ending = record.settled or record.failed
+    return HexBytes(store.document(ending.receipt_hash)) if ending else None
 
 
 def _found(store: Store, name: Bytes32) -> HexBytes | None:

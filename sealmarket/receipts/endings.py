@@ -1,7 +1,7 @@
 """Checks of an accepted job that ended without a result: the enclave's signed failure, the row, and its amounts.
 
-A job whose shares never came, or whose nodes promised not to release, has no statement of its enclave: its end is the
-chain's word alone. That no uses were taken by it is in the registry's state, not in a proof of one job.
+A job whose shares never came, or whose nodes promised not to release, has no statement of its enclave: its end rests
+on the chain alone. That no uses were taken by it is in the registry's state, not in a proof of one job.
 """
 
 from __future__ import annotations
@@ -81,14 +81,14 @@ def ended_checks(bundle: ProofBundle, record: JobRecord) -> Iterator[Check]:
 
 
 def _recorded(failure: Failure, record: JobRecord) -> Iterator[Check]:
-    told = record.failed
+    event = record.failed
     expected = (int(failure.cause), failure.asset_index, failure.units, failure.receipt_hash)
-    found = (told.cause, told.asset_index, told.units, told.receipt_hash) if told else None
+    found = (event.cause, event.asset_index, event.units, event.receipt_hash) if event else None
     yield same("the market recorded this failure", expected, found)
 
 
 def _interrupted(record: JobRecord) -> Iterator[Check]:
-    """A row for missing shares or a stop rests on what was told before it."""
+    """A row for missing shares or a stop rests on events before it."""
     if record.fault is Fault.SHARES_MISSING:
         reported = any(isinstance(event, SharesReportedMissing) for event in record.history)
         yield holds("its enclave had reported missing shares", reported, "a report before the end", reported)
