@@ -310,6 +310,19 @@ contract FaultsTest is Fixture {
         assertEq(_free(_signers(3)[2]), FEE, "the node that posted");
     }
 
+    function test_units_count_from_the_report_where_shares_were_posted() public {
+        JobSpec memory spec = _reported(0);
+        _post(spec, 0);
+        _post(spec, 2);
+        SettledResult memory result = _result(3);
+        bytes memory signature = _sign(ENCLAVE_KEY, TypedData.settlementHash(_jobId(spec), result));
+        vm.warp(block.timestamp + 119);
+        _refuseSettle(spec, _enclave(), result, signature, IJobs.TooManyUnits.selector);
+        vm.warp(block.timestamp + 1);
+        market.settle(_key(spec), _bargain(spec), _enclave(), result, signature, "");
+        _assertStatus(spec, Status.Settled);
+    }
+
     function test_false_shares_do_not_count_and_complaints_are_not_taken_back() public {
         JobSpec memory spec = _reported(2);
         _post(spec, 0);

@@ -141,12 +141,20 @@ abstract contract Endings is JobBook {
         _checkSignature(consumer, digest, signature);
     }
 
-    /// Check metered units against the job's most, and against the time since its window began; the last unit may have
-    /// just begun. After a report of missing shares, the window begins when the releases are due.
+    /// Check metered units against the job's most, and against the time since its acceptance or, where missing shares
+    /// were reported, since the report; the last unit may have just begun.
     function _checkUnits(JobKey calldata key, Bargain calldata bargain, uint32 got) internal view {
+        if (got > bargain.maxUnits) revert IJobs.TooManyUnits(got, bargain.maxUnits);
+        if (got <= 1) return;
         uint256 begun = _slots[key.requestHash].deadline() - bargain.settleWindow;
-        uint256 most = block.timestamp > begun ? (block.timestamp - begun) / SECONDS_PER_UNIT + 1 : 1;
-        if (most > bargain.maxUnits) most = bargain.maxUnits;
-        if (got > most) revert IJobs.TooManyUnits(got, uint32(most));
+        if (_metered(begun) >= got) return;
+        // A report moved the deadline by a settle window from the end of the window for releases.
+        if (_interruptions[key.requestHash].sharesDeadline != 0) begun -= key.decideWindow;
+        if (got > _metered(begun)) revert IJobs.TooManyUnits(got, uint32(_metered(begun)));
+    }
+
+    /// The units that may have been metered since `begun`.
+    function _metered(uint256 begun) private view returns (uint256) {
+        return block.timestamp < begun ? 1 : (block.timestamp - begun) / SECONDS_PER_UNIT + 1;
     }
 }

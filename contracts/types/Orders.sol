@@ -88,8 +88,7 @@ struct ComputeOrder {
     uint32 maxReadSeconds;
     uint32 maxValidateSeconds;
     uint64 maxDecodedBytes;
-    /// Hash of the capability document: what the provider promises of platform and enclave. 0: no promise; it then
-    /// bears what the rules of the owners refuse.
+    /// Hash of the capability document: what the provider promises of platform and enclave. 0: no promise.
     bytes32 capabilityHash;
     /// Most jobs under this order; type(uint32).max means bounded by the stake alone.
     uint32 volume;

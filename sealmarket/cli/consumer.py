@@ -165,8 +165,8 @@ def request(
     capability: Annotated[
         list[str] | None,
         typer.Option(
-            help="The hash of a capability document that you accept; repeat; or any. Without it: offers without one,"
-            " whose provider pays if an owner does not accept its machine."
+            help="The hash of a capability document that you accept; repeat; or any. Without it: offers without one;"
+            " an owner who does not accept the machine then costs you the oracle's fees, and no hold fee."
         ),
     ] = None,
     purpose: Annotated[str, typer.Option(help="train, fine_tune, infer or query.")] = "train",

@@ -129,8 +129,8 @@ def offer(
     capability: Annotated[
         Path | None,
         typer.Option(
-            help="A capability document (JSON): what you promise of platform and enclave. Without it you"
-            " pay the penalty if an owner does not accept your machine.",
+            help="A capability document (JSON): what you promise of platform and enclave; consumers name it"
+            " in their requests. Evidence that breaks it costs the penalty.",
             exists=True,
         ),
     ] = None,

@@ -25,9 +25,9 @@ class JobLimits:
     decoded. ``min_penalty`` is the least that a provider at fault must lose, beside what the market demands of all.
     ``timeout_limit`` is the most that owners and provider together get when a limit of time is used up: by default the
     owners' prices and the compute price. ``capabilities`` are hashes of the capability documents that are accepted, the
-    zero hash for offers without one, whose provider bears it that an owner refuses its machine; an empty tuple accepts
-    any document, also one that no owner accepts, at the consumer's cost. ``payer`` funds the job and signs too (None:
-    the consumer).
+    zero hash for offers without one: if an owner then refuses the machine, each side loses the cost of one decision. An
+    empty tuple accepts any document, also one that no owner accepts, and the consumer then loses the hold fee too.
+    ``payer`` funds the job and signs too (None: the consumer).
     """
 
     max_compute_price: Wei

@@ -132,7 +132,7 @@ class SealedAsset:
         share_set = ShareSet.load((folder / SHARES).read_bytes(), summary.seal.share_root)
         with (folder / CONTAINER).open("rb") as file:
             reader = ContainerReader(file, summary.seal.content_root)
-            reader.require_asset(summary.asset_id, summary.asset_version)
+            reader.require_asset(summary.asset_id, summary.seal.content_version)
             reader.verify()
         return cls(folder, summary, policy, share_set)
 

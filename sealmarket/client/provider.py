@@ -35,8 +35,8 @@ class Offer:
 
     None: it follows. ``max_stake`` is then the penalty and ``STAKE_MULTIPLE`` times the price, ``timeout_fee`` the
     price, and the times follow from the market's (:mod:`sealmarket.client.windows`). ``consumers`` 0 admits anyone.
-    ``capability_hash`` names the document of :mod:`sealmarket.protocol.capability`; with 0 the provider
-    bears what the owners' rules refuse of its machine.
+    ``capability_hash`` names the document of :mod:`sealmarket.protocol.capability`; 0
+    promises nothing.
     """
 
     tee: Tee

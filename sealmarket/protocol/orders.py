@@ -84,7 +84,7 @@ class ComputeOrder(TypedShape, frozen=True, kw_only=True):
 
     One job locks at most ``max_stake`` for at most ``max_hold`` seconds, and asks for no more seconds and decoded bytes
     than the order allows. A job whose time is used up pays ``timeout_fee``. ``capability_hash`` names the provider's
-    capability document (0: none; it then bears what the owners' rules refuse).
+    capability document (0: none).
     """
 
     EIP712: ClassVar[str] = (

@@ -196,7 +196,7 @@ RESTING = (Reason.TCB_STATUS_TOO_LOW, Reason.ADVISORY_NOT_ALLOWED, Reason.TCB_RE
 
 @pytest.mark.parametrize("reason", RESTING)
 def test_what_a_vendor_signed_after_the_match_charges_no_party(reason: Reason, world: World) -> None:
-    assert _row(world, reason, 0) == (FaultRow.COLLATERAL, FaultRow.COLLATERAL)
+    assert _row(world, reason, 0) == (FaultRow.NO_PARTY, FaultRow.NO_PARTY)
 
 
 @pytest.mark.parametrize("reason", RESTING)

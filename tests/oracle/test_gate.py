@@ -74,7 +74,6 @@ def test_evidence_whose_hash_is_on_chain_but_not_final_is_not_looked_at(world: W
 
 
 PLATFORM: dict[str, tuple[Callable[[World, VirtualTdx], dict[str, Any]], JobReason | Reason]] = {
-    "another image": (lambda w, s: {"launch": OTHER_LAUNCH}, Reason.MEASUREMENT_NOT_ALLOWED),
     "a root that nobody trusts": (lambda w, s: {"device": s}, Reason.UNTRUSTED_ROOT),
     "no collateral": (lambda w, s: {"collateral": ""}, Reason.ENDORSEMENT_MISSING),
     "collateral that is none": (lambda w, s: {"collateral": "{}"}, Reason.ENDORSEMENT_MALFORMED),
@@ -110,6 +109,12 @@ def test_a_debug_enclave_is_refused(world: World) -> None:
     assert Reason.DEBUG.code in reason_codes(decision.reasons)
 
 
+def test_an_image_that_no_owner_allows_charges_no_party_where_the_provider_promised_none(world: World) -> None:
+    world.match(world.publish())
+    world.quote(launch=OTHER_LAUNCH)
+    _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, Reason.MEASUREMENT_NOT_ALLOWED)
+
+
 def test_a_block_named_long_before_the_quote_is_refused(world: World) -> None:
     world.match(world.publish(evidence=rules(maximum_age_seconds=86_400)), quote_window=86_400)
     named = world.chain.head()
@@ -123,7 +128,7 @@ def test_evidence_older_than_an_owner_allows_is_refused(world: World) -> None:
     named = world.chain.head()
     world.chain.mine(1, seconds=61)
     world.quote(named=named)
-    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.EVIDENCE_STALE)
+    _expect(world.decided(world.node()), Outcome.TERMS_REFUSED, Reason.EVIDENCE_STALE)
 
 
 def test_an_enclave_key_that_is_no_key_is_refused(world: World) -> None:
@@ -177,7 +182,7 @@ HARDWARE: dict[str, tuple[Outcome, tuple[JobReason | Reason, ...]]] = {
     "chain": (Outcome.TERMS_REFUSED, (JobReason.TERMS_TIGHTENED,)),
     "policy": (Outcome.TERMS_REFUSED, (JobReason.TERMS_TIGHTENED,)),
     "node": (Outcome.REQUEST_REFUSED, (Reason.GRADE_TOO_LOW,)),
-    "evidence rules": (Outcome.PLATFORM_REFUSED, (Reason.GRADE_TOO_LOW,)),
+    "evidence rules": (Outcome.TERMS_REFUSED, (Reason.GRADE_TOO_LOW,)),
 }
 
 
@@ -210,7 +215,7 @@ def test_a_public_detail_does_not_name_the_machine(world: World) -> None:
     world.match(world.publish(evidence=rules(platforms=(named,))))
     world.quote()
     node = world.node()
-    _expect(world.decided(node), Outcome.PLATFORM_REFUSED, Reason.PLATFORM_NOT_ALLOWED)
+    _expect(world.decided(node), Outcome.TERMS_REFUSED, Reason.PLATFORM_NOT_ALLOWED)
     signed = node.status(world.job_id).decision
     assert signed is not None
     assert "left out" in signed.detail.findings[0].found
@@ -302,8 +307,10 @@ def test_a_purpose_that_the_terms_do_not_name_is_the_requests_fault(purpose: int
 
 def test_a_provider_without_a_working_enclave_does_not_escape_by_a_bad_request(world: World) -> None:
     world.match(world.publish(), workload_digest=OTHER_WORKLOAD)
-    world.quote(launch=OTHER_LAUNCH)
-    _expect(world.decided(world.node()), Outcome.PLATFORM_REFUSED, Reason.MEASUREMENT_NOT_ALLOWED)
+    world.quote(debug=True)
+    decision = world.decided(world.node())
+    assert decision.outcome is Outcome.PLATFORM_REFUSED
+    assert Reason.DEBUG.code in reason_codes(decision.reasons)
 
 
 # --- the terms ----------------------------------------------------------------------------------------------------

@@ -42,9 +42,9 @@ def excused(case: AppraisalInput, package: EvidencePackage, violations: Iterable
         if moment is None:
             yield violation
             continue
-        yield Violation(FaultRow.COLLATERAL, violation.note)
+        yield Violation(FaultRow.NO_PARTY, violation.note)
         expected, signed = f"collateral of the match, {case.spec.matched_at}", f"signed at {int(moment.timestamp())}"
-        yield Violation(FaultRow.COLLATERAL, note(JobReason.COLLATERAL_NEWER, "evidence", expected, signed))
+        yield Violation(FaultRow.NO_PARTY, note(JobReason.COLLATERAL_NEWER, "evidence", expected, signed))
 
 
 def _newer(case: AppraisalInput, package: EvidencePackage) -> dict[int, datetime]:

@@ -66,7 +66,7 @@ _OUTCOMES = {
     FaultRow.WITHHELD: Outcome.EVIDENCE_WITHHELD,
     FaultRow.PLATFORM: Outcome.PLATFORM_REFUSED,
     FaultRow.REQUEST: Outcome.REQUEST_REFUSED,
-    FaultRow.COLLATERAL: Outcome.TERMS_REFUSED,
+    FaultRow.NO_PARTY: Outcome.TERMS_REFUSED,
     FaultRow.LATE: Outcome.INPUT_REFUSED,
 }
 

@@ -96,8 +96,8 @@ def appraise_evidence(
         violations += _about_job(case, package, report)
         violations += broken_promises(case, promise, report)
         violations += _about_grade(case, report, policies)
-        # Who makes no promise bears what the owners demand; else a worthless machine would cost consumers their fees.
-        whose = FaultRow.REQUEST if promise is not None else FaultRow.PLATFORM
+        # A request chooses what it accepts of promises. Without one no party could know what the owners demand.
+        whose = FaultRow.REQUEST if promise is not None else FaultRow.NO_PARTY
         for asset, policy in zip(case.assets, policies, strict=True):
             if policy is not None:
                 found, warned = _acceptable(case, shown, asset, policy, report, whose)
@@ -207,11 +207,15 @@ def _acceptable(
     )
     verdict = appraise(report, policy.rules, datetime.fromtimestamp(case.quoted.timestamp, UTC), expected)
     subject = str(asset.use.asset_id)
-    violations = [
-        Violation(FaultRow.PLATFORM if finding.reason in _EVERY_JOBS else whose, note_of(finding, subject))
-        for finding in verdict.findings
-    ]
+    violations = [Violation(_row_of(finding, whose), note_of(finding, subject)) for finding in verdict.findings]
     return violations, [note_of(finding, subject) for finding in verdict.warnings]
+
+
+def _row_of(finding: Finding, whose: FaultRow) -> FaultRow:
+    """The row of what an owner's rules find. No promise names an age, and a provider must not choose a row by it."""
+    if finding.reason in _EVERY_JOBS:
+        return FaultRow.PLATFORM
+    return FaultRow.NO_PARTY if finding.reason is Reason.EVIDENCE_STALE else whose
 
 
 def _pair_violations(

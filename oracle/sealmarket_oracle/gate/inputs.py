@@ -118,7 +118,7 @@ class FaultRow(IntEnum):
     WITHHELD = 3
     PLATFORM = 4
     REQUEST = 5
-    COLLATERAL = 6
+    NO_PARTY = 6
     LATE = 7
 
 

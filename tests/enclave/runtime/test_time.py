@@ -164,12 +164,12 @@ def test_a_job_goes_on_after_it_reported_missing_shares(scene: Scene, enclave: E
 # --- stages -----------------------------------------------------------------------------------------------------
 
 
-def test_an_input_that_takes_longer_to_open_than_granted_is_that_owners_failure(
+def test_an_input_that_takes_longer_to_open_than_granted_is_no_owners_failure(
     scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin, cpu_clock: Clock
 ) -> None:
     cpu_clock.step = scene.spec.read_seconds * 0.6
     failure = _failure(scene, enclave)
-    assert (failure.cause, failure.asset_index) == (FailureCause.INPUT, 1)
+    assert (failure.cause, failure.asset_index, failure.units) == (FailureCause.WORKLOAD_TIME, 0, 0)
     assert sandbox.jobs == []
 
 
@@ -191,7 +191,7 @@ def test_a_request_that_grants_less_than_the_containers_say_is_at_fault_and_no_o
 ) -> None:
     scene.changes = changes
     failure = _failure(scene, enclave)
-    assert (failure.cause, failure.asset_index, failure.units) == (FailureCause.WORKLOAD, 0, 0)
+    assert (failure.cause, failure.asset_index, failure.units) == (FailureCause.WORKLOAD_TIME, 0, 0)
     assert sandbox.jobs == []
 
 

@@ -251,7 +251,7 @@ def test_an_input_for_which_the_workload_has_no_room_is_signed_as_the_requests_f
 ) -> None:
     _little_memory(scene)
     evidence, ran = run_with(scene, enclave)
-    assert failure_of(ran, evidence).cause is FailureCause.WORKLOAD
+    assert failure_of(ran, evidence).cause is FailureCause.WORKLOAD_TIME
     assert sandbox.jobs == []
 
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from sealmarket.chain import Block
 from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.limits import MAXIMUM_POLICY, MAXIMUM_SHARE_SET
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket.workloads.wheels import install
@@ -27,6 +28,7 @@ from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Load
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import ContainerError
+from sealmarket_enclave.sealed.hpke import PUBLIC_KEY_BYTES
 from sealmarket_enclave.workload.bundle import Bundle, pack
 from sealmarket_enclave.workload.environment import Environment
 from sealmarket_enclave.workload.errors import WorkloadError
@@ -141,6 +143,30 @@ class MaterialStore:
         return target
 
 
+def _within(name: Bytes32, raw: bytes | None, most: int, missing: dict[Bytes32, str]) -> bytes | None:
+    """A document, unless it is larger than its kind may be: such a one counts as missing, as with nodes."""
+    if raw is None or len(raw) <= most:
+        return raw
+    missing[name] = f"it has {len(raw)} bytes, its kind at most {most}"
+    return None
+
+
+def _keys(
+    names: bytes,
+    list_name: Bytes32,
+    bounded: Callable[[Bytes32, int], bytes | None],
+    missing: dict[Bytes32, str],
+) -> tuple[bytes, ...] | None:
+    """The result keys of a list, or None with the list marked as missing."""
+    named = key_names(names)
+    found = [bounded(name, PUBLIC_KEY_BYTES) for name in named]
+    if named and None not in found:
+        return tuple(key for key in found if key is not None)
+    lacking = [missing.pop(name) for name in named if name in missing]
+    missing[list_name] = "; ".join(lacking) or "the list of result keys is none"
+    return None
+
+
 class MaterialFetcher:
     """One job's materials, bit by bit: each :meth:`poll` asks for what is missing still."""
 
@@ -173,15 +199,14 @@ class MaterialFetcher:
         parameters = had(
             "parameters", spec.parameters_digest, lambda: store.parameters(spec.request_hash, spec.parameters_digest)
         )
-        policies = tuple(document(seal.policy_hash) for seal in self._seals)
-        share_sets = tuple(document(seal.share_root) for seal in self._seals)
+
+        def bounded(name: Bytes32, most: int) -> bytes | None:
+            return _within(name, document(name), most, missing)
+
+        policies = tuple(bounded(seal.policy_hash, MAXIMUM_POLICY) for seal in self._seals)
+        share_sets = tuple(bounded(seal.share_root, MAXIMUM_SHARE_SET) for seal in self._seals)
         names = document(spec.result_keys_hash)
-        named = key_names(names) if names is not None else ()
-        found = [document(name) for name in named]
-        result_keys = tuple(key for key in found if key is not None) if named and None not in found else None
-        if names is not None and result_keys is None:
-            lacking = [missing.pop(name) for name in named if name in missing]
-            missing[spec.result_keys_hash] = "; ".join(lacking) or "the list of result keys is none"
+        result_keys = _keys(names, spec.result_keys_hash, bounded, missing) if names is not None else None
         environment = self._held.environment(bundle.environment) if bundle is not None else None
         containers: dict[Bytes32, Path] = {}
         for root in {seal.content_root for seal in self._seals} - self._hopeless.keys():

@@ -71,7 +71,7 @@ class JobSpec(TypedShape, frozen=True, kw_only=True):
 
     ``run_seconds``, ``read_seconds`` and ``validate_seconds`` bound the workload, the reading of the inputs and the
     owners' validators; ``decoded_bytes`` bounds the inputs once decoded. ``capability_hash`` is what the provider
-    promised (0: nothing, so that it bears what the owners' rules refuse). ``hold_fee`` is
+    promised (0: nothing). ``hold_fee`` is
     burned when the consumer's side gives up the job.
     """
 

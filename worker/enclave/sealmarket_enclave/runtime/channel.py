@@ -20,7 +20,7 @@ import msgspec
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.runtime.errors import FrameRefused, HostLost, OutOfOrder
 
-MAX_FRAME = 80 << 20
+MAX_FRAME = 96 << 20
 MAX_PART = 4 << 20
 _PREFIX = struct.Struct(">I")
 

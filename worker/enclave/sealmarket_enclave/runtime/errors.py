@@ -54,7 +54,6 @@ class InputFault(StrEnum):
 
     KEY_DOES_NOT_JOIN = "key_does_not_join"
     CONTENT_DOES_NOT_OPEN = "content_does_not_open"
-    TAKES_TOO_LONG = "takes_too_long"
 
 
 class EnclaveError(SealmarketError):

@@ -17,6 +17,7 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.runtime.channel import MAX_PART, Channel, FromHost, Part, Want
 from sealmarket_enclave.runtime.errors import Code, HostFault, InputFailed, InputFault, WorkloadFailed
+from sealmarket_enclave.sandbox import FailureKind
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import ContainerError
 from sealmarket_enclave.sealed.header import HEADER_BYTES, Header
@@ -79,7 +80,9 @@ class Reading:
         """Decrypt a container that :func:`read_container` checked.
 
         Raises:
-            InputFailed: it is of another asset, does not open under the committed key, or takes too long.
+            InputFailed: it is of another asset, or does not open under the committed key.
+            WorkloadFailed: it takes longer than the request grants. That is no owner's fault: a host that pauses this
+                machine must not have a version suspended.
         """
         plaintext = bytearray()
         try:
@@ -87,18 +90,18 @@ class Reading:
             reader.require_asset(*asset)
             for chunk in reader.open_chunks(key):
                 plaintext += chunk
-                self._require_time(index)
+                self._require_time()
         except ContainerError as error:
             wipe(plaintext)
             raise InputFailed(index, InputFault.CONTENT_DOES_NOT_OPEN) from error
-        except InputFailed:
+        except WorkloadFailed:
             wipe(plaintext)
             raise
         return plaintext
 
-    def _require_time(self, index: int) -> None:
+    def _require_time(self) -> None:
         if self._clock() > self._until:
-            raise InputFailed(index, InputFault.TAKES_TOO_LONG)
+            raise WorkloadFailed(FailureKind.OUT_OF_TIME)
 
 
 def wipe(secret: bytearray) -> None:

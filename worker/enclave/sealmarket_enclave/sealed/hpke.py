@@ -39,6 +39,10 @@ class PublicKeyBytes(HexBytes):
     length = PUBLIC_KEY_BYTES
 
 
+_PROBE = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+"""Any private key shows whether a point gives a shared secret; it protects nothing."""
+
+
 @final
 class PublicKey:
     """A recipient's public key."""
@@ -46,12 +50,16 @@ class PublicKey:
     __slots__ = ("_key", "raw")
 
     def __init__(self, raw: bytes) -> None:
-        """Raises :class:`InvalidHpkeKey` for bytes of another length, or that are no key."""
+        """Raises :class:`InvalidHpkeKey` for bytes of another length, no key, or one to which nothing can be sealed.
+
+        A point of small order decodes and gives no shared secret: a party that names one must be refused before work.
+        """
         if len(raw) != PUBLIC_KEY_BYTES:
             raise InvalidHpkeKey("public", len(raw), PUBLIC_KEY_BYTES)
         try:
             mlkem = MLKEM768PublicKey.from_public_bytes(bytes(raw[:_MLKEM_PUBLIC]))
             x25519 = X25519PublicKey.from_public_bytes(bytes(raw[_MLKEM_PUBLIC:]))
+            _PROBE.exchange(x25519)
         except ValueError:
             raise InvalidHpkeKey("public", "bytes that encode none", PUBLIC_KEY_BYTES) from None
         self.raw = PublicKeyBytes(bytes(raw))

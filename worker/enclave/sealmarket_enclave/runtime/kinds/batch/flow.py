@@ -72,7 +72,8 @@ class _BatchJob:
         except InputFailed as error:
             self._channel.send(self._signer.fail(FailureCause.INPUT, error.index, 0, ()))
         except WorkloadFailed:
-            self._channel.send(self._signer.fail(FailureCause.WORKLOAD, 0, 0, ()))
+            # The inputs do not fit into the bytes or the time that the request grants.
+            self._channel.send(self._signer.fail(FailureCause.WORKLOAD_TIME, 0, 0, ()))
         else:
             self._channel.send(self._compute(inputs))
 
@@ -103,7 +104,7 @@ class _BatchJob:
             reading = Reading(self._cpu_clock, self._spec.read_seconds)
             opened = {}
             for index, (asset, memory) in enumerate(zip(self._job.assets, sealed, strict=True)):
-                named = (asset.use.asset_id, asset.use.version)
+                named = (asset.use.asset_id, asset.seal.content_version)
                 opened[self._input_names[index]] = reading.open_container(
                     memory, index, asset.seal.content_root, named, keys[index]
                 )
