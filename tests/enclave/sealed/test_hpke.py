@@ -40,9 +40,9 @@ def test_bytes_that_encode_no_lattice_key_are_refused() -> None:
 
 
 @pytest.mark.parametrize("point", [bytes(32), b"\x01" + bytes(31)])
-def test_nothing_is_sealed_to_a_point_of_small_order(point: bytes) -> None:
+def test_a_key_with_a_point_of_small_order_is_none(point: bytes) -> None:
     with pytest.raises(InvalidHpkeKey):
-        PublicKey(NODE.public.raw[:-32] + point).seal(b"a share", INFO)
+        PublicKey(NODE.public.raw[:-32] + point)
 
 
 def test_a_private_key_of_another_length_is_refused() -> None:
