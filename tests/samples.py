@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sealmarket.chain.deploy import timing
-from sealmarket.protocol.orders import AssetLimit, ComputeOrder, Request
+from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Uint, Uint64, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec, result_keys_hash
@@ -108,6 +108,21 @@ def compute_order(**changes: Any) -> ComputeOrder:
         "salt": Uint(0),
     }
     return ComputeOrder(**(fields | changes))
+
+
+def asset_order(**changes: Any) -> AssetOrder:
+    """An owner's offer to anybody, beside its standing terms."""
+    fields: dict[str, Any] = {
+        "asset_id": ASSET,
+        "version": 1,
+        "price": Wei(10),
+        "volume": 100,
+        "expiry": 1_700_001_000,
+        "consumers": ZERO_HASH,
+        "providers": ZERO_HASH,
+        "salt": Uint(0),
+    }
+    return AssetOrder(**(fields | changes))
 
 
 def job_of(asked: Request, order: ComputeOrder, uses: Sequence[AssetUse], **changes: Any) -> JobSpec:

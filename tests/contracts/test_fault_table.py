@@ -7,8 +7,8 @@ import re
 from scripts.toolchain import ROOT
 from sealmarket.chain.model import Fault
 from sealmarket.protocol.transitions import TRANSITIONS
+from tests.contracts.fault_rows import Row, of_interface, value
 
-INTERFACE = ROOT / "contracts/interfaces/IJobs.sol"
 SPECIFICATION = ROOT / "docs/spec/contracts.md"
 TESTS = ROOT / "contracts/FaultTable.t.sol"
 EXAMPLE = {"O": 600, "C": 50, "U": 40, "u": 15, "P": 70, "H": 8, "F": 15, "f": 6, "B": 30, "a": 11, "T": 30, "X": 300}
@@ -17,14 +17,6 @@ UNDECIDED = {"NoQuote": 9, "CommitteeSilent": 9, "Withdrawn": 9}
 """The fees set aside where no decision has used any."""
 OWNERS = {0: {"0", "-"}, 5: {"X"}, 7: {"O", "X"}}
 """Bitmap of the owners paid of three, of which the second's validator fails -> how the tables print it."""
-Row = tuple[str, ...]
-
-
-def of_interface() -> dict[str, Row]:
-    """Fault -> payer, provider, stake, burned, owners, counter, uses; as the interface prints them."""
-    lines = INTERFACE.read_text().splitlines()
-    table = (re.split(r"\s{2,}", line.removeprefix("///").strip()) for line in lines if line.startswith("///   "))
-    return {cells[0]: tuple(cells[1:]) for cells in table if len(cells) == 8 and cells[0] != "fault"}
 
 
 def of_specification() -> dict[str, tuple[str, Row]]:
@@ -45,15 +37,8 @@ def of_tests() -> dict[str, list[int]]:
 
 
 def _value(expression: str, fees: int = EXAMPLE["F"]) -> int:
-    """A sum of numbers and symbols, F being ``fees``; "-" alone is nothing."""
-    total, sign = 0, 1
-    amounts = EXAMPLE | {"F": fees}
-    for word in expression.split():
-        if word in "+-":
-            sign = -1 if word == "-" else 1
-        else:
-            total += sign * (int(word) if word.isdigit() else amounts[word])
-    return total
+    """What a formula comes to in the example, F being ``fees``."""
+    return value(expression, EXAMPLE | {"F": fees})
 
 
 def test_interface_specification_and_tests_have_every_row() -> None:
