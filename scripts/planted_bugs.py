@@ -137,12 +137,12 @@ BUGS = (
     ),
     Bug("ending-keeps-uses", "market/Endings.sol", "_registry.release(bargain.claims);"),
     Bug("any-enclave", "market/Endings.sol", "got != enclave.enclaveSigner", "got == address(0)"),
-    Bug("units-unbounded", "market/Endings.sol", "got > most", "false"),
+    Bug("units-unbounded", "market/Endings.sol", "got > bargain.maxUnits", "false"),
     Bug(
         "units-without-time",
         "market/Endings.sol",
-        "block.timestamp > begun ? (block.timestamp - begun) / SECONDS_PER_UNIT + 1 : 1",
-        "bargain.maxUnits",
+        "block.timestamp < begun ? 1 : (block.timestamp - begun) / SECONDS_PER_UNIT + 1",
+        "type(uint32).max",
     ),
     Bug(
         "owners-rounded-apart",

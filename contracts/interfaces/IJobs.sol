@@ -42,7 +42,8 @@ import {IAssetRegistry} from "./IAssetRegistry.sol";
 ///   Challenged --answerChallenge, unavailable----> Expired     ResultWithheld
 ///   Challenged --closeChallenge, overdue---------> Matured     None
 /// Each transition except `mature`, `close`, `closeChallenge` and `endInterrupted` must come by the deadline of the
-/// state it leaves; the first three only after it. The end states are Matured, Refused, Stopped, Failed, Expired, Cancelled.
+/// state it leaves; the first three only after it. The end states are Matured, Refused, Stopped, Failed, Expired,
+/// Cancelled.
 /// A stop and a report of missing shares leave the job Accepted, so that a settlement still counts. A report makes the
 /// settle deadline now + decide window + settle window; releases may be posted until now + decide window.
 ///

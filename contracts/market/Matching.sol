@@ -2,7 +2,6 @@
 pragma solidity ^0.8.27;
 
 import {IJobs} from "../interfaces/IJobs.sol";
-import {IOrders} from "../interfaces/IOrders.sol";
 import {Counterparts} from "../libraries/Counterparts.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
 import {JobSlots} from "../libraries/JobSlots.sol";

@@ -196,10 +196,10 @@ def test_an_image_that_no_owner_listed_is_refused(rehearsal: Rehearsal, tmp_path
     before = rehearsal.still()
     with Host(rehearsal, tmp_path / "host", image=image):
         record = _refused(rehearsal, rehearsal.job(provider="host"))
-    assert record.fault is Fault.REQUEST_REFUSED
-    assert names_of(record.reasons) == {"measurement_not_allowed", "owner_rules_unmet"}
-    hold = int(record.spec.hold_fee)
-    assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2) - hold, "burned": hold}
+    # Its offer promised no image, so no party is charged.
+    assert record.fault is Fault.TERMS_REFUSED
+    assert names_of(record.reasons) == {"measurement_not_allowed"}
+    assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2)}
 
 
 # --- two enclaves, chunks, results ----------------------------------------------------------------------------

@@ -201,6 +201,7 @@ class Market:
             read_seconds=1,
             validate_seconds=1,
             challenge_window=self.windows.challenge,
+            capabilities=(PROMISE.digest(),),
         )
         wishes = [AssetWish(asset_id=asset.asset_id) for asset in (sealed, self.second)]
         return self.consumer.request(self.workload, {"target": "a"}, wishes, limits, self.result_key)
