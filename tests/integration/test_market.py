@@ -38,7 +38,7 @@ from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket_enclave.sealed.result import seal_result
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
-from tests.integration.market import EnclaveKeys, Market, development_account
+from tests.integration.market import PROMISE, EnclaveKeys, Market, development_account
 
 EVIDENCE = keccak(b"evidence")
 
@@ -242,7 +242,14 @@ def test_after_all_orders_in_a_token_are_cancelled_only_new_ones_count(market: M
     with pytest.raises(Reverted, match="of generation 0, only 1 counts"):
         market.match(handle)
     order = market.provider.offer(
-        Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(500), penalty=Wei(700), volume=100)
+        Offer(
+            tee=Tee.TDX,
+            grade=Grade.SIMULATED,
+            price=Wei(500),
+            penalty=Wei(700),
+            volume=100,
+            capability_hash=PROMISE.digest(),
+        )
     )
     job = read_job(market.chain, market.match(handle), market.chain.head())
     assert job.matched.compute_order == order.struct_hash()
