@@ -345,10 +345,18 @@ def named(value: object) -> str:
     return str(getattr(value, "name", value)) if isinstance(value, Fault | str) else type(value).__name__.lower()
 
 
+MOST_ROUNDS = 12
+"""Walks are random, and the rarest rows come about once in a round: more rounds where one is missing still."""
+
+
 @pytest.mark.parametrize("honest", PARTIES, ids=named)
 def test_an_honest_party_loses_at_most_what_it_signed_in_every_row(honest: Honest) -> None:
     """An allowance that no job meets exactly in a row would hide a row that pays the party too little."""
-    seen = walk(honest, max_examples=120, derandomize=True, database=None)
+    seen: Counter[Any] = Counter()
+    for _ in range(MOST_ROUNDS):
+        seen += walk(honest, max_examples=120, database=None)
+        if all(seen[fault] and seen[fault, "exactly"] for fault in set(Fault) - honest.accused):
+            break
     assert {fault for fault in Fault if not seen[fault]} == honest.accused
     assert {fault for fault in Fault if not seen[fault, "exactly"]} == honest.accused
 
