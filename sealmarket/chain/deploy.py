@@ -87,11 +87,15 @@ def timing(
 
 
 class Progress(Shape, frozen=True, kw_only=True):
-    """Where a deployment began: enough to go on with it."""
+    """Where a deployment began: enough to go on with it.
+
+    ``finality_seconds`` is what it counts on: a later measurement must not make its parts differ.
+    """
 
     chain_id: int
     deployer: Address
     first_nonce: int
+    finality_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ def deploy(
         DevelopmentKeyRefused, Reverted, ChainUnavailable: as :class:`Sender`.
     """
     _check(settings)
-    begun = _begin(rpc_url, account, progress)
+    begun = _begin(rpc_url, account, progress, settings.timing.finality_seconds)
     addresses = [contract_address(begun.deployer, begun.first_nonce + place) for place in range(len(PARTS))]
     chain = Chain(_book(begun, addresses, settings), rpc_url)
     try:
@@ -163,7 +167,7 @@ def _check(settings: Settings) -> None:
         raise DeploymentFailed("the settings", "no token is admitted", "name at least one, with its fee")
 
 
-def _begin(rpc_url: str, account: LocalAccount, path: Path | None) -> Progress:
+def _begin(rpc_url: str, account: LocalAccount, path: Path | None, finality_seconds: int) -> Progress:
     deployer = Address.parse(account.address.lower())
     rpc = Rpc(rpc_url)
     try:
@@ -171,7 +175,7 @@ def _begin(rpc_url: str, account: LocalAccount, path: Path | None) -> Progress:
         nonce = quantity(rpc.call("eth_getTransactionCount", deployer.checksum, "pending"), "nonce")
     finally:
         rpc.close()
-    fresh = Progress(chain_id=chain_id, deployer=deployer, first_nonce=nonce)
+    fresh = Progress(chain_id=chain_id, deployer=deployer, first_nonce=nonce, finality_seconds=finality_seconds)
     if path is None:
         return fresh
     if path.exists():

@@ -24,6 +24,7 @@ from sealmarket.chain.deploy import (
     PARTS,
     TRANSFER_ALLOWANCE,
     Deployed,
+    Progress,
     Settings,
     contract_address,
     deploy,
@@ -110,9 +111,9 @@ def _run(options: argparse.Namespace) -> int:
     refuse_publicly_known(
         Address.parse(account.address.lower()), chain_id=found.chain_id, url=options.rpc, development=False
     )
-    settings = _settings(options, found)
     out = options.out or Path(f"market-{found.chain_id}.json")
     progress = out.with_suffix(".progress.json")
+    settings = _settings(options, found, progress)
     bill = Bill(quiet=options.json)
     bill.say(f"Chain {found.chain_id} at {found.url}; a block counts by this rule: {settings.finality.describe()}")
     _print_timing(bill, found, settings.timing)
@@ -203,7 +204,14 @@ def _final_seconds(stated: int | None, found: Remote) -> int:
     return stated
 
 
-def _settings(options: argparse.Namespace, found: Remote) -> Settings:
+def _counted_on(stated: int | None, found: Remote, progress: Path) -> int:
+    """The finality of a new deployment, or that of the one which goes on, unless another is stated."""
+    if stated is None and progress.exists():
+        return decode(Progress, progress.read_bytes()).finality_seconds
+    return _final_seconds(stated, found)
+
+
+def _settings(options: argparse.Namespace, found: Remote, progress: Path) -> Settings:
     fees = dict(options.fee or [(ZERO_ADDRESS, Wei(10**13))])
     return Settings(
         finality=options.finality,
@@ -211,7 +219,7 @@ def _settings(options: argparse.Namespace, found: Remote) -> Settings:
         store=options.store or options.backend,
         backend=options.backend,
         timing=timing(
-            _final_seconds(options.final_seconds, found),
+            _counted_on(options.final_seconds, found, progress),
             transfer_allowance=options.transfer_allowance,
             windows=options.windows,
             hold_rate=options.hold_rate,
