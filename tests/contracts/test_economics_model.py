@@ -435,5 +435,10 @@ def test_a_settle_window_that_is_one_second_too_short_is_noticed(monkeypatch: py
 
 def assert_noticed(honest: Honest, plant: Plant | None) -> None:
     """A walk finds a job by which more is lost than allowed."""
-    with pytest.raises(AssertionError, match="expected at most"):
-        walk(honest, plant, max_examples=500, derandomize=True, database=None, phases=[Phase.generate])
+    for _ in range(MOST_ROUNDS):
+        try:
+            walk(honest, plant, max_examples=200, database=None, phases=[Phase.generate])
+        except AssertionError as error:
+            assert "expected at most" in str(error)  # noqa: PT017 - another round follows where none is raised
+            return
+    raise AssertionError("no walk noticed it")
