@@ -48,6 +48,7 @@ from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.job import Settlement
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
 log = logging.getLogger(__name__)
@@ -213,10 +214,10 @@ class Keeper:
         committee = self._committee(view.spec.epoch)
         answers = self._nodes.statuses(committee.members, view.job_id)
         signed = [answer.decision for answer in answers if answer and answer.decision]
-        chosen = quorum(committee, [one for one in signed if self._holds(one, view, committee)])
-        if chosen:
+        removed = self._removed(view.spec.epoch) if signed else frozenset()
+        standing = [one for one in signed if one.index not in removed and self._holds(one, view, committee)]
+        if chosen := quorum(committee, standing):
             self._keep_details(chosen)
-            removed = self._removed(view.spec.epoch)
             self._send(view, self._chain.market.decide(view.spec, chosen, committee, removed=removed))
 
     def _keep_details(self, chosen: Sequence[SignedDecision]) -> None:
@@ -246,16 +247,24 @@ class Keeper:
         market = self._chain.market
         posted = self._stored("results", PostedResult, view.job_id)
         if posted and posted.settlement:
-            given = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
-            acknowledged = (
-                given.signature if given and self._acknowledges(given, posted.settlement.result_hash) else b""
-            )
-            call = market.settle(view.spec, _enclave(view), posted.settlement, posted.signature, acknowledged)
-            self._send(view, call)
+            self._settle(view, posted.settlement, posted.signature)
         elif posted and posted.failure:
             self._send(view, market.fail(view.spec, _enclave(view), posted.failure, posted.signature))
         else:
             self._interrupted(view, now)
+
+    def _settle(self, view: JobView, settlement: Settlement, signature: bytes) -> None:
+        """With the consumer's acknowledgement, or without one that the market does not take: a wallet's contract can
+        change its mind, and must not keep a result from counting."""
+        settle = partial(self._chain.market.settle, view.spec, _enclave(view), settlement, signature)
+        given = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
+        if given and self._acknowledges(given, settlement.result_hash):
+            try:
+                self._send(view, settle(given.signature))
+                return
+            except Reverted as error:
+                log.info("job %s is settled without its acknowledgement: %s", view.job_id, error)
+        self._send(view, settle(b""))
 
     def _interrupted(self, view: JobView, now: int) -> None:
         """End a job whose shares did not come in the window for them; pass on what stops one."""
@@ -278,14 +287,15 @@ class Keeper:
 
     def _stop(self, view: JobView, committee: Committee) -> None:
         answers = self._nodes.statuses(committee.members, view.job_id)
+        promised = [answer.stop for answer in answers if answer and answer.stop]
+        removed = self._removed(view.spec.epoch) if promised else frozenset()
         promises: dict[int, list[SignedStop]] = defaultdict(list)
-        for stop in (answer.stop for answer in answers if answer and answer.stop):
+        for stop in (one for one in promised if one.index not in removed):
             about_this = (stop.stop.job_id, stop.stop.evidence_hash) == (view.job_id, view.evidence_hash)
             if about_this and self._signed_by_member(stop.stop, stop.signature, stop.index, committee):
                 promises[stop.stop.reasons].append(stop)
         for stops in promises.values():
             if len({stop.index for stop in stops}) >= committee.refusal_threshold:
-                removed = self._removed(view.spec.epoch)
                 self._send(view, self._chain.market.stop(view.spec, _enclave(view), stops, committee, removed=removed))
 
     def _removed(self, epoch: int) -> frozenset[int]:

@@ -188,7 +188,7 @@ def lift(
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a suspended version be matched again. An enclave could not open or read it: first find out why.
+    """Let a suspended version be matched again. An enclave could not open it: first find out why.
 
     The price, one decision's oracle fees, is shown first; it is taken from your balance in the market and burned.
 

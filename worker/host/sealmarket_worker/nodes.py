@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Protocol
 
 from sealmarket.chain.events import ReleasePosted
@@ -44,11 +44,19 @@ def posted_release(event: ReleasePosted, spec: JobSpec, evidence_hash: Bytes32) 
 
 
 def stops_of(
-    statuses: Iterable[NodeStatus | None], committee: Committee, book: AddressBook, job_id: JobId, evidence: Bytes32
+    promised: Iterable[SignedStop],
+    committee: Committee,
+    removed: Set[int],
+    book: AddressBook,
+    job_id: JobId,
+    evidence: Bytes32,
 ) -> tuple[SignedStop, ...]:
-    """Promises never to release that end the job together; none while there are too few that say the same."""
+    """Promises never to release that end the job together; none while there are too few that say the same.
+
+    Those of ``removed`` members, by their places, count for nothing: the market does not take them.
+    """
     promises: dict[int, dict[int, SignedStop]] = {}
-    for signed in (status.stop for status in statuses if status is not None and status.stop is not None):
+    for signed in (one for one in promised if one.index not in removed):
         about_this = (signed.stop.job_id, signed.stop.evidence_hash) == (job_id, evidence)
         if about_this and signed.stop.epoch == committee.epoch and _by_member(signed, committee, book):
             promises.setdefault(int(signed.stop.reasons), {})[int(signed.index)] = signed

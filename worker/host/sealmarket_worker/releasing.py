@@ -155,8 +155,12 @@ class ReleaseRound(JobSteps):
 
     def _stop(self, statuses: Sequence[NodeStatus | None]) -> None:
         """Post the nodes' promises, once there are enough: a host that waits for another party to post them may pay."""
-        book, waiting = self._host.chain.book, self._waiting
-        stops = stops_of(statuses, waiting.committee, book, self._job_id, waiting.enclave.evidence_hash)
+        if not (promised := [status.stop for status in statuses if status is not None and status.stop is not None]):
+            return
+        chain, waiting = self._host.chain, self._waiting
+        removed = chain.at(chain.head()).removed_members(waiting.committee.epoch)
+        evidence_hash = waiting.enclave.evidence_hash
+        stops = stops_of(promised, waiting.committee, removed, chain.book, self._job_id, evidence_hash)
         if stops and not self._interruption(self._entry).stopped:
             self._host.transactions.stop(self._entry.spec, waiting.enclave, stops, waiting.committee)
 
