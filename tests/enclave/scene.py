@@ -183,6 +183,7 @@ class Scene:
         policy_epoch: int = 1,
         threshold: int = 2,
         policy_keys: tuple[Bytes32, ...] = (),
+        version: int = 1,
         mangle: object = None,
     ) -> SealedAsset:
         asset_id = AssetId(Bytes32(hashlib.sha256(b"asset %d" % place).digest()))
@@ -190,7 +191,7 @@ class Scene:
         made = seal(io.BytesIO(plaintext), sink, seal_key or key, asset_id=asset_id, asset_version=1)
         policy = PolicyDocument(
             asset_id=policy_asset or asset_id,
-            asset_version=1,
+            asset_version=version,
             title=f"hospital {place}",
             evidence={"simulated": True},
             workloads=(self.workload_digest,),
@@ -205,7 +206,7 @@ class Scene:
             chain_id=CHAIN_ID,
             registry=REGISTRY,
             asset_id=asset_id,
-            asset_version=1,
+            asset_version=version,
             content_root=made.content_root,
             policy_hash=policy.digest(),
             epoch=1,
@@ -220,7 +221,9 @@ class Scene:
             epoch=1,
         )
         owner = Address(bytes([0xA0 + place]) * 20)
-        use = samples.asset_use(asset_id=asset_id, owner=owner, seal_hash=sealed.hash(), price=Wei(100))
+        use = samples.asset_use(
+            asset_id=asset_id, owner=owner, version=version, seal_hash=sealed.hash(), price=Wei(100)
+        )
         return SealedAsset(use, sealed, policy, share_set, dealt, sealed_shares, sink.getvalue())
 
     def release(
@@ -249,7 +252,7 @@ class Scene:
                 market=MARKET,
                 job_id=job_id,
                 asset_id=asset.use.asset_id,
-                asset_version=1,
+                asset_version=asset.use.version,
                 evidence_hash=evidence_hash,
                 terms_digest=terms_digest(self.spec.assets, [one.seal for one in self.assets]),
                 epoch=1,

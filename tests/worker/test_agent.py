@@ -13,7 +13,9 @@ import msgspec
 import pytest
 
 from sealmarket.chain import ChainUnavailable
+from sealmarket.chain.contracts import members_hash
 from sealmarket.protocol.decisions import Outcome, Stop
+from sealmarket.protocol.limits import MAXIMUM_POLICY, MAXIMUM_SHARE_SET
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidenceEnvelope, SignedStop
@@ -22,10 +24,11 @@ from sealmarket.store.blobs import Store
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Uint, decode
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.job import JobSpec, result_key_names
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId
 from sealmarket_enclave.protocol.signing import sign
 from sealmarket_enclave.runtime.errors import WorkloadFailed
+from sealmarket_enclave.sealed.hpke import PUBLIC_KEY_BYTES
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.workload.timing import BYTES_PER_SECOND
 from sealmarket_worker.errors import JournalConflict
@@ -114,6 +117,32 @@ def test_a_false_input_is_quoted_and_marked(host: HostTwin, what: str) -> None:
     where, name = NAMED[what](host.scene)
     host.store.broken = lambda path, raw: raw[:-2] + bytes([raw[-2] ^ 1, raw[-1]]) if path == where else raw
     _refused_for_what_is_missing(host, name)
+
+
+@pytest.mark.parametrize(
+    ("field", "most"), [("policy_hash", MAXIMUM_POLICY), ("share_root", MAXIMUM_SHARE_SET)], ids=["policy", "share set"]
+)
+def test_a_document_that_is_larger_than_its_kind_may_be_counts_as_missing(
+    host: HostTwin, field: str, most: int
+) -> None:
+    first, second = (asset.seal for asset in host.scene.assets)
+    large = bytes(most + 1)
+    host.store.blobs[f"/v1/documents/{keccak(large)}"] = large
+    seals = (msgspec.structs.replace(first, **{field: keccak(large)}), second)
+    found = host.context.materials.fetcher(host.scene.spec, seals).poll()
+    assert found.missing == {keccak(large): f"it has {most + 1} bytes, its kind at most {most}"}
+    assert None in (found.policies[0], found.share_sets[0])
+
+
+def test_a_result_key_that_is_longer_than_a_key_marks_the_list(host: HostTwin) -> None:
+    large = bytes(PUBLIC_KEY_BYTES + 1)
+    names = result_key_names([large])
+    for raw in (large, names):
+        host.store.blobs[f"/v1/documents/{keccak(raw)}"] = raw
+    spec = msgspec.structs.replace(host.scene.spec, result_keys_hash=keccak(names))
+    found = host.context.materials.fetcher(spec, tuple(asset.seal for asset in host.scene.assets)).poll()
+    assert found.result_keys is None
+    assert f"at most {PUBLIC_KEY_BYTES}" in found.missing[keccak(names)]
 
 
 @pytest.mark.parametrize("what", NAMED)
@@ -308,6 +337,13 @@ def test_too_few_promises_to_stop_are_not_posted(
     job_id = _stopping(host, promises)
     assert host.transactions.stopped == []
     assert "shares_missing" in host.journal.job(job_id).reason
+
+
+def test_the_promise_of_a_removed_member_counts_for_nothing(host: HostTwin) -> None:
+    gone = frozenset({2})
+    host.chain.set_committee(1, members_hash(host.chain.book.committees[0], gone), gone)
+    _stopping(host, lambda host: {0: _promise(host, 0), 2: _promise(host, 2)})
+    assert host.transactions.stopped == []
 
 
 def test_a_host_posts_the_promises_that_end_its_job_itself(host: HostTwin) -> None:

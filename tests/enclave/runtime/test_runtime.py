@@ -384,6 +384,18 @@ def failure_of(ran, evidence: Evidence) -> Failure:  # type: ignore[no-untyped-d
     return failure
 
 
+def test_a_later_version_opens_the_content_of_an_earlier_one(
+    scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin
+) -> None:
+    scene.reseal(1, version=2)
+    assert scene.spec.assets[1].version == 2
+    assert scene.assets[1].seal.content_version == 1
+    _, ran = run_with(scene, enclave)
+    assert ran.finished is not None
+    assert ran.finished.settlement is not None
+    assert len(sandbox.jobs) == 1
+
+
 def test_garbage_under_a_valid_root_is_signed_as_that_owners_failure(
     scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin
 ) -> None:
