@@ -1,6 +1,7 @@
 """A quorum is enough signatures over one common core; accepting and refusing can never both have one."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +13,15 @@ from sealmarket.chain.calls import Call
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.decisions import Decision, Outcome
-from sealmarket.protocol.wire import DecisionDetail, SignedAssetOrder, SignedDecision
+from sealmarket.protocol.orders import Acknowledgement
+from sealmarket.protocol.wire import DecisionDetail, SignedAcknowledgement, SignedAssetOrder, SignedDecision
 from sealmarket_backend import keeper as keeper_module
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper, quorum
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei, canonical_json
+from sealmarket_enclave.protocol.job import Settlement
 from sealmarket_enclave.protocol.numbers import JobId
 from tests.backend.orders import (
     ASSET,
@@ -33,6 +36,7 @@ from tests.backend.orders import (
     keys_only,
     posted_request,
 )
+from tests.samples import asset_use, job
 
 LATER = 1 << 40
 
@@ -206,3 +210,30 @@ def test_an_owners_dead_offer_leaves_the_standing_terms(
     contract = Contract({int(offer.order.price): why(offer)})
     keeper_of(database, contract, [40], offer).turn()
     assert contract.matched == [(40, 0)]
+
+
+class Wallet:
+    """A sender over a contract that takes no acknowledgement of the consumer's wallet."""
+
+    def gas_of(self, call: Call) -> int:
+        if call.arguments[-1]:
+            raise Reverted("BadSignature", {}, "the wallet does not accept it", "ask the consumer")
+        return 100_000
+
+
+def test_a_wallet_that_takes_its_acknowledgement_back_does_not_keep_a_result_from_counting(database: Database) -> None:
+    keeper = keeper_of(database, Wallet(), [])  # type: ignore[arg-type]
+    job_id = JobId(Bytes32(b"\x03" * 32))
+    result = Bytes32(b"\x08" * 32)
+    given = SignedAcknowledgement(
+        acknowledgement=Acknowledgement(job_id=job_id, result_hash=result), signature=HexBytes(b"\x01" * 65)
+    )
+    with database.write() as connection:
+        connection.execute("INSERT INTO acknowledgements (job_id, body) VALUES (?, ?)", (job_id, canonical_json(given)))
+    view: Any = SimpleNamespace(
+        job_id=job_id, spec=job(asset_use()), evidence_hash=Bytes32(b"\x04" * 32), decision=None
+    )
+    settlement = Settlement(job_id=job_id, result_hash=result, receipt_hash=result, units=0, last=True)
+    keeper._settle(view, settlement, b"\x02" * 65)
+    [entry] = keeper._outgoing.entries
+    assert entry.call.arguments[-1] == b""
