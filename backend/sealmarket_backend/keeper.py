@@ -113,7 +113,7 @@ class Keeper:
         try:
             step()
         except Reverted as error:
-            log.info("%s: the contract says no for now: %s", what, error)
+            log.info("%s: the contract refuses it for now: %s", what, error)
         except SealmarketError as error:
             log.warning("%s: %s", what, error)
         except sqlite3.Error:

@@ -79,7 +79,7 @@ class Outgoing:
                 entry = group[int(str(event.fields["index"]))]
                 reason = event.fields["reason"]
                 said = decode_revert(reason) if isinstance(reason, bytes) else reason
-                log.info("%s: the contract says no for now: %s", entry.what, said)
+                log.info("%s: the contract refuses it for now: %s", entry.what, said)
 
 
 def _batches(entries: Sequence[_Entry]) -> Iterator[list[_Entry]]:

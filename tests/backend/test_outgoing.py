@@ -83,7 +83,7 @@ def test_an_entry_that_failed_is_named_with_the_contracts_reason(caplog: pytest.
     sender.failing = [1]
     with caplog.at_level(logging.INFO):
         sent(sender)
-    assert "entry 1: the contract says no for now: not enough gas was left" in caplog.text
+    assert "entry 1: the contract refuses it for now: not enough gas was left" in caplog.text
 
 
 def test_a_transaction_that_is_not_sent_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:

@@ -44,5 +44,5 @@ def test_entries_of_a_batch_take_effect_although_one_of_them_fails(
         outgoing.send()
     view = market.chain.at(market.chain.head())
     assert [view.job(handle.request_hash).status for handle in handles] == [Status.MATCHED] * 2
-    assert "again: the contract says no for now" in caplog.text
+    assert "again: the contract refuses it for now" in caplog.text
     assert "has had its job" in caplog.text

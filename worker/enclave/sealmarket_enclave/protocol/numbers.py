@@ -72,8 +72,8 @@ class Kind(Named):
 class FailureCause(IntEnum):
     """What the enclave says went wrong after acceptance.
 
-    An input, before the workload started; the workload; the workload's time was used up; an owner's validator did not
-    finish.
+    An input, before the workload started; the workload; a limit of the request was used up (time of a stage, bytes of
+    the inputs); an owner's validator did not finish.
     """
 
     INPUT = 1

@@ -67,8 +67,8 @@ def require_granted(sealed: Sequence[io.FileIO], spec: JobSpec) -> None:
 class Reading:
     """Opens the inputs of one job within ``seconds`` of ``clock``, all together.
 
-    The clock counts this thread's computing. Pauses, and the time in which the host serves ciphertext, are the host's,
-    which must not be able to have an owner blamed for them.
+    The clock counts this thread's computing: the time in which the host serves ciphertext is the host's. No owner is
+    blamed for what is used up.
     """
 
     def __init__(self, clock: Callable[[], float], seconds: int) -> None:
