@@ -7,6 +7,7 @@ provider.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -91,7 +92,8 @@ def check_uses(market: Market) -> None:
         if job.fault in TIME_OUTS:
             assert owners <= job.spec.timeout_limit
         elif job.fault is not None:
-            assert owners == (job.owners if job.fault in CONSUMED else 0), job.fault
+            due = job.owners if job.fault in CONSUMED else 0
+            assert owners == due, f"owners got {owners} by a job that ended as {job.fault!r}, expected {due}"
     for (asset, _), meter in market.state.meters.items():
         assert meter.uses_taken == taken[asset]
 
@@ -328,14 +330,16 @@ STEPS = {
 }
 
 
-def walk(honest: Honest, plant: Plant | None = None, **how: Any) -> Counter[Any]:
+def walk(honest: Honest, plant: Plant | None = None, number: int | None = None, **how: Any) -> Counter[Any]:
     """Walks against one party: how often each row ended a job, met the allowance exactly; which limits kept orders
-    apart."""
+    apart. The same number gives the same walks, whatever Hypothesis's profile says; none gives others each time."""
     seen: Counter[Any] = Counter()
     members: dict[str, Any] = {"honest": honest, "seen": seen}
     if plant is not None:
         members["plant"] = staticmethod(plant)
     machine = type(f"Against{type(honest).__name__}", (Adversary,), members)
+    if number is not None:
+        machine = seed(number)(machine)
     run_state_machine_as_test(machine, settings=settings(deadline=None, stateful_step_count=40, **how))
     return seen
 
@@ -345,16 +349,17 @@ def named(value: object) -> str:
     return str(getattr(value, "name", value)) if isinstance(value, Fault | str) else type(value).__name__.lower()
 
 
+NOTICED = re.compile(r"lost -?\d+ by a job .*, expected at most -?\d+|owners got \d+ by a job .*, expected \d+")
 MOST_ROUNDS = 12
-"""Walks are random, and the rarest rows come about once in a round: more rounds where one is missing still."""
+"""The rarest rows come about once in a round: other walks follow where one is missing still."""
 
 
 @pytest.mark.parametrize("honest", PARTIES, ids=named)
 def test_an_honest_party_loses_at_most_what_it_signed_in_every_row(honest: Honest) -> None:
     """An allowance that no job meets exactly in a row would hide a row that pays the party too little."""
     seen: Counter[Any] = Counter()
-    for _ in range(MOST_ROUNDS):
-        seen += walk(honest, max_examples=120, database=None)
+    for number in range(MOST_ROUNDS):
+        seen += walk(honest, number=number, max_examples=120, database=None)
         if all(seen[fault] and seen[fault, "exactly"] for fault in set(Fault) - honest.accused):
             break
     assert {fault for fault in Fault if not seen[fault]} == honest.accused
@@ -376,7 +381,7 @@ class Generous(Owner):
 
 
 def test_an_allowance_that_is_one_unit_too_high_is_noticed() -> None:
-    seen = walk(Generous(), max_examples=20, derandomize=True, database=None)
+    seen = walk(Generous(), number=0, max_examples=20, database=None)
     assert not any(seen[fault, "exactly"] for fault in Fault)
 
 
@@ -434,11 +439,14 @@ def test_a_settle_window_that_is_one_second_too_short_is_noticed(monkeypatch: py
 
 
 def assert_noticed(honest: Honest, plant: Plant | None) -> None:
-    """A walk finds a job by which more is lost than allowed."""
-    for _ in range(MOST_ROUNDS):
+    """A walk finds a job by which more is lost than allowed, or whose owners did not get what a consumed use costs.
+
+    Which of the two looks first is the order of the walk.
+    """
+    for number in range(MOST_ROUNDS):
         try:
-            walk(honest, plant, max_examples=200, database=None, phases=[Phase.generate])
+            walk(honest, plant, number, max_examples=200, database=None, phases=[Phase.generate])
         except AssertionError as error:
-            assert "expected at most" in str(error)  # noqa: PT017 - another round follows where none is raised
+            assert NOTICED.search(str(error)), error  # noqa: PT017 - another round follows where none is raised
             return
     raise AssertionError("no walk noticed it")
