@@ -33,7 +33,7 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.release import Release
-from sealmarket_oracle.documents import DocumentCache, open_evidence, posted_evidence
+from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.decide import decide
@@ -45,6 +45,7 @@ from sealmarket_oracle.gate.inputs import (
     EvidenceUnavailable,
     MarketRef,
 )
+from sealmarket_oracle.handed import HandedEvidence
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.release import (
@@ -90,7 +91,7 @@ class _Pause:
 
 
 class Node:
-    """A key oracle node. :meth:`tick` is called by one thread; :meth:`status` and :meth:`info` by any."""
+    """A key oracle node. :meth:`tick` is called by one thread; :meth:`status`, :meth:`info` and ``handed`` by any."""
 
     def __init__(
         self,
@@ -109,6 +110,7 @@ class Node:
         self._committees = {committee.epoch: committee for committee in book.committees}
         self._follower = Follower(chain, JournalReader(journal))
         self._documents = DocumentCache(store)
+        self.handed = HandedEvidence(journal, self.market)
         self._clock, self._monotonic = clock, monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0
@@ -129,8 +131,10 @@ class Node:
         for record in records:
             if self._due(record):
                 self._attend(record, final)
-        for ended in self._pauses.keys() - {record.job_id for record in records}:
+        still_open = {record.job_id for record in records}
+        for ended in self._pauses.keys() - still_open:
             del self._pauses[ended]
+        self.handed.keep_only(still_open)
         self._keep_details()
         return final
 
@@ -211,7 +215,8 @@ class Node:
     def _decide(self, case: AppraisalInput) -> Defer | None:
         documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
         documents = self._documents.with_materials(documents, case.spec, case.assets)
-        package = open_evidence(case, posted_evidence(self._store, case.job_id), self._keys.hpke)
+        package = self._evidence(case)
+        documents = with_promise(documents, case.spec, package)
         shown = (
             package
             if isinstance(package, EvidenceUnavailable)
@@ -232,6 +237,13 @@ class Node:
         kind = "SIMULATED evidence" if grade == Grade.SIMULATED else "evidence"
         _log.info("job %s: decided %s on %s: %s", case.job_id, outcome.name.lower(), kind, reasons)
         return None
+
+    def _evidence(self, case: AppraisalInput) -> EvidencePackage | EvidenceUnavailable:
+        """What the provider handed in, or else what the store has."""
+        handed = self.handed.find(case.job_id)
+        if handed is not None and isinstance(found := open_package(case, handed, self._keys.hpke), EvidencePackage):
+            return found
+        return open_evidence(case, posted_evidence(self._store, case.job_id), self._keys.hpke)
 
     def _named(self, package: EvidencePackage, case: AppraisalInput) -> Block | None:
         # Only blocks that could pass are asked for: the number comes from the evidence, which is not trusted.

@@ -18,6 +18,8 @@ from sealmarket_enclave.protocol.numbers import U8, U32, Grade, JobId, Tee
 from sealmarket_enclave.protocol.release import Release
 
 Text = Annotated[str, Meta(max_length=4096)]
+SIGNATURE_HEADER = "Sealmarket-Signature"
+"""The provider's signature over the EIP-712 ``Quote``, in hex, beside evidence that it hands to a node."""
 
 
 class LeafList(Shape, frozen=True, kw_only=True):
@@ -37,7 +39,8 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     so a provider can quote whatever a request names, and is never held to what it was not given.
 
     ``manifest`` is what the workload's digest hashes (``DigestManifest``, canonical), empty where the host does not
-    have the workload: nodes read the workload's limits in it, and nothing else of a workload.
+    have the workload: nodes read the workload's limits in it, and nothing else of a workload. ``capability`` is the
+    provider's capability document, empty where its order names none: a store could hide it from the nodes.
     """
 
     version: Literal["sealmarket/evidence-package/1"] = "sealmarket/evidence-package/1"
@@ -51,6 +54,7 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     block_hash: Bytes32
     missing: Annotated[tuple[Bytes32, ...], Meta(max_length=256)] = ()
     manifest: HexBytes = field(default_factory=HexBytes)
+    capability: HexBytes = field(default_factory=HexBytes)
 
 
 class EvidenceEnvelope(Shape, frozen=True, kw_only=True):

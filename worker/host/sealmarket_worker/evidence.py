@@ -15,11 +15,16 @@ from sealmarket_enclave.sealed.hpke import PublicKey
 
 
 def package(
-    evidence: Evidence, tee: Tee, collateral: str, missing: Iterable[Bytes32] = (), manifest: bytes = b""
+    evidence: Evidence,
+    tee: Tee,
+    collateral: str,
+    missing: Iterable[Bytes32] = (),
+    manifest: bytes = b"",
+    capability: bytes = b"",
 ) -> EvidencePackage:
     """What the nodes appraise. ``missing`` names what the enclave was not given, or the host cannot serve.
 
-    ``manifest`` is what the workload's digest hashes.
+    ``manifest`` is what the workload's digest hashes, ``capability`` the document that the provider's order names.
     """
     return EvidencePackage(
         job_id=JobId(Bytes32(evidence.job_id)),
@@ -32,6 +37,7 @@ def package(
         block_hash=Bytes32(evidence.block_hash),
         missing=tuple(sorted(missing)),
         manifest=HexBytes(manifest),
+        capability=HexBytes(capability),
     )
 
 
