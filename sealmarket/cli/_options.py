@@ -78,6 +78,8 @@ COIN = 10**18
 class Usage(SealmarketError):
     """The command was called wrongly."""
 
+    exit_code = 2
+
 
 @contextmanager
 def market(book: Path, rpc: str, accept_code: str | None = None) -> Iterator[tuple[Chain, Store, MarketApi]]:

@@ -223,13 +223,33 @@ def test_a_block_that_is_not_final_confirms_nothing() -> None:
     assert report.conclusion is not Conclusion.CONFIRMED
 
 
-def test_the_chain_confirms_a_true_bundle_and_a_storage_proof_proves_it() -> None:
+def test_the_chain_confirms_a_true_bundle_and_without_its_evidence_a_storage_proof_proves_no_more() -> None:
     bundle = CASE.bundle()
-    confirmed = verify_receipt(bundle, Trusted(book=CASE.book, facts=CASE.facts(bundle)))
-    assert confirmed.failures == ()
-    assert confirmed.conclusion is Conclusion.CONFIRMED
-    proven = verify_receipt(bundle, Trusted(book=CASE.book, facts=CASE.facts(bundle, slot_proven=True)))
-    assert proven.conclusion is Conclusion.PROVEN
+    for slot_proven in (False, True):
+        facts = CASE.facts(bundle, slot_proven=slot_proven)
+        report = verify_receipt(bundle, Trusted(book=CASE.book, facts=facts))
+        assert (report.failures, report.conclusion) == ((), Conclusion.CONFIRMED)
+        assert [check.what for check in report.checks_that_are(State.UNDISCLOSED)] == ["the evidence itself"]
+
+
+LEFT_OUT: dict[str, tuple[dict[str, Any], str]] = {
+    "decisions": ({"decisions": ()}, "a quorum signed it"),
+    "releases": ({"releases": ()}, "enough nodes released"),
+    "result": ({"result": None}, "the sealed result itself"),
+    "settlement": ({"settlement": None}, "the enclave's settlement"),
+}
+
+
+@pytest.mark.parametrize(("without", "named"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_a_bundle_from_which_a_part_was_stripped_is_incomplete_and_names_it(
+    without: dict[str, Any], named: str
+) -> None:
+    """Case p8: such a bundle was called proven."""
+    bundle = CASE.bundle()
+    facts = CASE.facts(bundle, slot_proven=True)
+    report = verify_receipt(replace(bundle, **without), Trusted(book=CASE.book, facts=facts))
+    assert (report.failures, report.conclusion) == ((), Conclusion.INCOMPLETE)
+    assert named in {check.what for check in report.checks_that_are(State.UNKNOWN)}
 
 
 def test_a_challenge_is_in_the_slot_from_then_on() -> None:
