@@ -18,6 +18,7 @@ from sealmarket.chain.fees import parse_limits
 from sealmarket.client.books import load_book
 from sealmarket.client.verified import VerifiedMarket
 from sealmarket.market_api.client import MarketApi
+from sealmarket.private_files import PassphraseRefused, read_passphrase_file
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
@@ -126,10 +127,10 @@ def load_key(path: Path, passphrase_file: Path | None = None) -> LocalAccount:
 def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) -> str:
     """A passphrase from a file's first line, or asked for; never echoed."""
     if file is not None:
-        first, *_ = [*file.read_text().splitlines(), ""]
-        if not first:
-            raise Usage(f"{file} holds no passphrase", remedy="write it into the first line")
-        return first
+        try:
+            return read_passphrase_file(file)
+        except PassphraseRefused as error:
+            raise Usage(error.message, remedy=error.remedy) from error
     if given := os.environ.get("SEALMARKET_PASSPHRASE"):
         return given
     answer: str = typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True)
