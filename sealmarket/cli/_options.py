@@ -110,10 +110,15 @@ def _accept(chain: Chain, code_hash: Bytes32) -> None:
     VerifiedMarket(chain).accept_code(code_hash)
 
 
-def pending_folder() -> Path:
-    """Where a call notes what may be under way: ``$SEALMARKET_HOME/pending``, or the same in the user's data folder."""
+def home_folder() -> Path:
+    """Where commands keep what they have to remember: ``$SEALMARKET_HOME``, or the user's data folder."""
     home = os.environ.get("SEALMARKET_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "share" / "sealmarket") / "pending"
+    return Path(home) if home else Path.home() / ".local" / "share" / "sealmarket"
+
+
+def pending_folder() -> Path:
+    """Where a call notes what may be under way."""
+    return home_folder() / "pending"
 
 
 def load_key(path: Path, passphrase_file: Path | None = None) -> LocalAccount:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Sending
+from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Reverted, Sending
 from sealmarket.client.deposits import deposit
 from sealmarket.client.errors import (
     JobEndedOtherwise,
@@ -92,6 +92,18 @@ class RequestHandle:
     signed: SignedRequest
     parameters: Parameters
     since: int
+
+    @staticmethod
+    def noted(noted: PendingRequest) -> RequestHandle:
+        """The request that a file holds."""
+        signed = noted.posted.request
+        return RequestHandle(
+            request_hash=signed.request.struct_hash(),
+            request=signed.request,
+            signed=signed,
+            parameters=noted.posted.parameters,
+            since=noted.since,
+        )
 
 
 class Consumer:
@@ -209,7 +221,7 @@ class Consumer:
         noted = PendingRequest(posted=posted, since=head.number)
         if pending is not None:
             pending.write(noted)
-        return _handle(noted)
+        return RequestHandle.noted(noted)
 
     def _earlier(
         self, pending: Pending[PendingRequest] | None, request: Request, parameters: Parameters, head: Block
@@ -218,8 +230,11 @@ class Consumer:
         noted = None if pending is None else pending.read()
         if pending is None or noted is None:
             return None
-        handle = _handle(noted)
-        matched = self._is_on_chain(handle.request_hash)
+        handle = RequestHandle.noted(noted)
+        status = self._status(handle.request_hash)
+        matched = status is not Status.NONE
+        if status is Status.CANCELLED:
+            return None  # it was voided, or its job withdrawn
         if not matched and (
             handle.request.expiry <= head.timestamp
             or generations_of(handle.request.salt) != generations_of(request.salt)
@@ -246,7 +261,10 @@ class Consumer:
                 raise RequestUncertain(handle.request_hash, error.message) from error
 
     def _is_on_chain(self, request_hash: Bytes32) -> bool:
-        return self._chain.at(self._chain.head()).job(request_hash).status is not Status.NONE
+        return self._status(request_hash) is not Status.NONE
+
+    def _status(self, request_hash: Bytes32) -> Status:
+        return self._chain.at(self._chain.head()).job(request_hash).status
 
     def _is_in_book(self, request_hash: Bytes32) -> bool:
         try:
@@ -359,6 +377,16 @@ class Consumer:
         """Void a request that is not matched yet."""
         return self._party.take(self._chain.market.cancel_request(handle.request))
 
+    def cancel_unless_matched(self, handle: RequestHandle) -> bool:
+        """Void a request. False: a match was quicker, and the job runs."""
+        try:
+            self.cancel(handle)
+        except Reverted:
+            if not self._is_on_chain(handle.request_hash):
+                raise
+            return False
+        return True
+
     # --- wait -------------------------------------------------------------------------------------------------
 
     def find_job(self, request_hash: Bytes32, since: int = 0) -> JobId | None:
@@ -469,17 +497,6 @@ class Consumer:
 def _check_count(assets: Sequence[AssetWish]) -> None:
     if not 1 <= len(assets) <= MAX_ASSETS:
         raise RequestInvalid(f"a job uses 1 to {MAX_ASSETS} assets, found {len(assets)}", "choose other assets")
-
-
-def _handle(noted: PendingRequest) -> RequestHandle:
-    signed = noted.posted.request
-    return RequestHandle(
-        request_hash=signed.request.struct_hash(),
-        request=signed.request,
-        signed=signed,
-        parameters=noted.posted.parameters,
-        since=noted.since,
-    )
 
 
 def _intent(request: Request, parameters: Parameters) -> tuple[Request, Mapping[str, Value]]:

@@ -14,6 +14,7 @@
         ├── AddressBookRefused
         ├── JobNotFound
         ├── JobEndedOtherwise
+        ├── NotMatched
         ├── WaitedTooLong
         └── ProofInvalid
 
@@ -147,6 +148,16 @@ class JobEndedOtherwise(ClientError):
     def __init__(self, job_id: object, status: str, reason: str, remedy: str) -> None:
         super().__init__(f"job {job_id} ended as {status}: {reason}", remedy=remedy)
         self.job_id, self.status, self.reason = job_id, status, reason
+
+
+class NotMatched(ClientError):
+    """No order matched a request in time, and it was voided."""
+
+    def __init__(self, request_hash: object, detail: str) -> None:
+        super().__init__(
+            f"request {request_hash} was not matched and is voided; it charges nothing: {detail}",
+            remedy="ask again with other limits, or with --keep to leave the request in the book",
+        )
 
 
 class WaitedTooLong(ClientError):
