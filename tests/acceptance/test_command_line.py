@@ -80,7 +80,8 @@ def test_a_request_that_nobody_matches_is_voided_in_time_or_kept_listed_and_canc
     assert (code, "stays in the book" in error) == (1, True)
     (kept,) = [request for request, state in listed().items() if state == "open"]
     assert run(["consumer", "cancel", "0x" + "11" * 32, *words("consumer")], capsys)[0] == 2
-    assert run(["consumer", "cancel", kept, *words("consumer")], capsys)[:2] == (0, f"request {kept} is voided\n")
+    code, out, _ = run(["consumer", "cancel", kept, *words("consumer")], capsys)
+    assert (code, json.loads(out)) == (0, {"request": kept, "state": "voided"})
     assert set(listed().values()) == {"voided"}
 
 
