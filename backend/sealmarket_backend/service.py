@@ -14,7 +14,8 @@ from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.chain.erc1271 import contract_accepts
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
 from sealmarket.client.rules import rules_of
-from sealmarket.protocol.orders import Quote, Request
+from sealmarket.protocol.orders import ComputeOrder, Quote, Request
+from sealmarket.protocol.salts import generations_of
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
@@ -65,7 +66,7 @@ class Backend:
         self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder))
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
         rules = rules_of(chain)
-        self.orders = OrderBook(self._database, self._signatures, rules)
+        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
@@ -124,6 +125,21 @@ class Backend:
         """Accept an owner's offer. Raises :class:`Rejected`, or :class:`NotFound` for an unknown asset."""
         asset = self.index.asset(signed.order.asset_id, signed.order.version)
         return self.orders.add_asset_order(signed, asset, now, peer)
+
+    def _require_backed(self, order: ComputeOrder) -> None:
+        """Refuse an offer of a provider that has not staked its penalty: it would cost its sender nothing, and each
+        request that it fits a look. Raises :class:`Rejected`, :class:`ChainError`."""
+        provider = self.chain.at(self.chain.head()).account(order.token, order.provider)
+        if provider.staked < order.penalty:
+            raise Rejected(
+                f"{order.provider.checksum} has staked {provider.staked}, expected its penalty, {order.penalty}",
+                remedy="stake first, then offer; what running jobs lock does not count",
+            )
+        if (found := generations_of(order.salt).signer) != provider.generation:
+            raise Rejected(
+                f"the order is of generation {found}, and {order.provider.checksum} is at {provider.generation}",
+                remedy="sign a new one: all orders of before were cancelled",
+            )
 
     def _lacking(self, request: Request) -> tuple[str, ...]:
         """What no host could fetch if this request were matched now, a sentence for each."""
