@@ -195,10 +195,10 @@ class Backend:
             if count > MOST_ENVELOPES:
                 raise Rejected(f"job {job_id} has {MOST_ENVELOPES} evidence packages", remedy="post no more of them")
 
-    def evidence(self, job_id: Bytes32) -> list[EvidenceEnvelope]:
-        """The sealed evidence that a job's provider posted."""
+    def evidence(self, job_id: Bytes32) -> list[bytes]:
+        """The sealed evidence that a job's provider posted: canonical :class:`EvidenceEnvelope` documents."""
         rows = self._database.rows("SELECT body FROM envelopes WHERE job_id = ? ORDER BY rowid", job_id)
-        return [decode(EvidenceEnvelope, row["body"]) for row in rows]
+        return [bytes(row["body"]) for row in rows]
 
     def add_result(self, posted: PostedResult, peer: str = UNKNOWN_PEER) -> None:
         """Keep what an enclave signed, for the keeper to settle with.

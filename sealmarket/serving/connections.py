@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 from sealmarket.serving.limits import ServerLimits
@@ -42,7 +43,7 @@ class Connections:
 
     def protocol(self, **options: Any) -> asyncio.Protocol:
         """The protocol of one connection, as a server asks for it."""
-        return Guarded(self, self._inner(**options))
+        return Guarded(self, partial(self._inner, **options))
 
     def admit(self, one: Guarded) -> bool:
         """Take a connection, if there is room or some can be made."""
@@ -99,12 +100,10 @@ class Connections:
 class Guarded(asyncio.Protocol):
     """One connection: passes everything on to the inner protocol, and ends what waits too long."""
 
-    def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
-        self._connections, self._inner = connections, inner
+    def __init__(self, connections: Connections, inner: Callable[[], asyncio.Protocol]) -> None:
+        self._connections, self._make_inner = connections, inner
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
         self.endpoint: Endpoint = (UNKNOWN_PEER, 0)
         self.peer = UNKNOWN_PEER
         self.state = State.NEW
@@ -119,7 +118,10 @@ class Guarded(asyncio.Protocol):
             transport.write(_LATER)
             transport.close()
             return
-        self._transport = transport
+        # Made for those that are admitted alone: a flood of others costs little more than the system's own accept.
+        self._transport, self._inner = transport, self._make_inner()
+        self._writable = asyncio.Event()
+        self._writable.set()
         self.enter(State.NEW, self._connections.limits.header_seconds)
         self._inner.connection_made(transport)
 
@@ -138,19 +140,21 @@ class Guarded(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._leave()
-        self._writable.set()
         if self._transport is not None:
+            self._writable.set()
             self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Pass on that the reader is slow."""
-        self._writable.clear()
-        self._inner.pause_writing()
+        if self._transport is not None:
+            self._writable.clear()
+            self._inner.pause_writing()
 
     def resume_writing(self) -> None:
         """Pass on that the reader goes on."""
-        self._writable.set()
-        self._inner.resume_writing()
+        if self._transport is not None:
+            self._writable.set()
+            self._inner.resume_writing()
 
     async def flush(self, stall_seconds: float) -> None:
         """Wait until little is left to write. Raises TimeoutError where the reader takes nothing for so long."""

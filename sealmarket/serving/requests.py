@@ -21,6 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _PEER = "sealmarket.peer"
 _READING = {"GET", "HEAD"}
+_FILE = b"application/octet-stream"
 
 
 def peer_in(scope: Scope) -> str:
@@ -61,6 +62,8 @@ class BoundedRequests:
         else:
             await exchange.run(self._app, scope)
         await exchange.finish()
+        if cost := exchange.made // self._limits.bytes_a_request:
+            self._all.charge(peer, cost)
 
     def _wait(self, method: str, peer: str) -> float:
         wait = self._all.wait_for(peer)
@@ -77,8 +80,14 @@ class _Exchange:
         self._began = asyncio.get_running_loop().time()
         self._answer_began = 0.0
         self._received = self._sent = 0
+        self._is_file = False
         self._whole = self._started = self._cut = False
         self._refusal: tuple[int, str, float] | None = None
+
+    @property
+    def made(self) -> int:
+        """Bytes of an answer that was made for this request; a file is sent as it is."""
+        return 0 if self._is_file else self._sent
 
     async def run(self, app: App, scope: Scope) -> None:
         """Let the application answer. What it raises because a request was cut off is no failure of its own."""
@@ -107,6 +116,7 @@ class _Exchange:
             return
         if not self._started:
             self._started, self._answer_began = True, asyncio.get_running_loop().time()
+            self._is_file = (b"content-type", _FILE) in message.get("headers", ())
         self._sent += len(message.get("body", b""))
         try:
             await self._send(message)

@@ -184,6 +184,26 @@ def test_too_many_requests_get_a_time_to_come_back() -> None:
 
 
 @pytest.mark.loopback
+def test_large_answers_count_as_many_requests_and_files_do_not() -> None:
+    """``flood_orders``: whoever asked for long lists kept the processor for themselves."""
+    app = application()
+
+    @app.get("/list")
+    async def long_list() -> Response:
+        return Response(bytes(64 << 10), media_type="application/json")
+
+    @app.get("/file")
+    async def file() -> Response:
+        return Response(bytes(64 << 10), media_type="application/octet-stream")
+
+    limits = ServerLimits(requests_per_second=0.1, request_burst=8, bytes_a_request=16 << 10)
+    for path, allowed in (("/list", 2), ("/file", 8)):
+        with served(app, limits) as found:
+            codes = [found.get(path).status_code for _ in range(9)]
+            assert codes == [200] * allowed + [429] * (9 - allowed), path
+
+
+@pytest.mark.loopback
 def test_what_changes_something_has_a_rate_of_its_own() -> None:
     with running(ServerLimits(writes_per_second=0.1, write_burst=1)) as found:
         puts = [read_to_end(found.sent(HEAD + b"0\r\nConnection: close\r\n\r\n")) for _ in range(2)]
@@ -242,6 +262,16 @@ def test_a_peer_is_an_address_or_a_network_of_which_anybody_has_plenty() -> None
     assert peer_of("2001:db8::1") == peer_of("2001:db8::ffff") == "2001:db8::/64"
     assert peer_of("nonsense") == "unknown"
     assert forwarded_peer("192.0.2.1", "203.0.113.9", ()) == "192.0.2.1"
+
+
+def test_who_was_given_much_waits_no_longer_than_a_burst_takes() -> None:
+    now = [0.0]
+    rates = Rates(1, 10, clock=lambda: now[0])
+    rates.charge("one", 10**9)
+    assert rates.wait_for("one") == 11.0
+    assert rates.wait_for("other") == 0.0
+    now[0] = 11.0
+    assert rates.wait_for("one") == 0.0
 
 
 def test_peers_beyond_the_memory_of_a_rate_are_forgotten() -> None:
