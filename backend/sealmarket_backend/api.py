@@ -38,6 +38,10 @@ from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketErro
 from sealmarket_enclave.protocol.job import Parameters
 
 MAX_JSON = 4 << 20
+MAX_POSTED = 1 << 20
+"""A request with its parameters, or parameters: as the nodes read, and room for how they are spelt."""
+MAX_SIGNED = 64 << 10
+"""Any other document that somebody signs."""
 RECENT_SECONDS = 0.5
 """How old the page and the list of assets may be."""
 _SECURITY = {
@@ -51,7 +55,7 @@ log = logging.getLogger(__name__)
 
 def create_app(backend: Backend) -> FastAPI:
     """The application over one backend."""
-    app = FastAPI(title="Sealmarket backend", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Sealmarket backend", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     _errors(app)
     _store(app, backend)
     _orders(app, backend)
@@ -119,7 +123,7 @@ def _store(app: FastAPI, backend: Backend) -> None:
 def _orders(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/requests", status_code=201)
     async def post_request(request: Request) -> Response:
-        posted = await _body(PostedRequest, request)
+        posted = await _body(PostedRequest, request, MAX_POSTED)
         key = await run_in_threadpool(backend.orders.add_request, posted, _now(), peer_in(request.scope))
         backend.wake()
         return _answer({"requestHash": str(key)}, 201)
@@ -150,7 +154,7 @@ def _orders(app: FastAPI, backend: Backend) -> None:
 
     @app.post("/v1/parameters/{request_hash}", status_code=201)
     async def post_parameters(request_hash: str, request: Request) -> Response:
-        parameters = await _body(Parameters, request)
+        parameters = await _body(Parameters, request, MAX_POSTED)
         await run_in_threadpool(backend.add_parameters, Bytes32.parse(request_hash), parameters)
         return Response(status_code=201)
 
@@ -185,7 +189,7 @@ def _jobs(app: FastAPI, backend: Backend) -> None:
 
     @app.post("/v1/evidence/{job_id}", status_code=201)
     async def post_evidence(job_id: str, request: Request) -> Response:
-        envelope = await _body(EvidenceEnvelope, request)
+        envelope = await _body(EvidenceEnvelope, request, MAX_JSON)
         await run_in_threadpool(backend.add_evidence, Bytes32.parse(job_id), envelope, peer_in(request.scope))
         return Response(status_code=201)
 
@@ -229,14 +233,14 @@ class _Recent(Generic[T]):
             return self._made[1]
 
 
-async def _body(kind: type[T], request: Request) -> T:
+async def _body(kind: type[T], request: Request, limit: int = MAX_SIGNED) -> T:
     """A document of a known shape from a request, bounded in size."""
     raw = bytearray()
     async for piece in request.stream():
         raw += piece
-        if len(raw) > MAX_JSON:
-            raise TooLarge(f"a {kind.__name__} has at most {MAX_JSON} bytes")
-    return decode(kind, bytes(raw))
+        if len(raw) > limit:
+            raise TooLarge(f"a {kind.__name__} has at most {limit} bytes")
+    return await run_in_threadpool(decode, kind, bytes(raw))
 
 
 def _answer(value: object, status: int = 200) -> Response:

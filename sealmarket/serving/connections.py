@@ -13,6 +13,7 @@ from enum import IntEnum
 from functools import partial
 from typing import Any
 
+from sealmarket.serving.framing import make_strict
 from sealmarket.serving.limits import ServerLimits
 from sealmarket.serving.rates import UNKNOWN_PEER, peer_of
 
@@ -43,7 +44,10 @@ class Connections:
 
     def protocol(self, **options: Any) -> asyncio.Protocol:
         """The protocol of one connection, as a server asks for it."""
-        return Guarded(self, partial(self._inner, **options))
+        return Guarded(self, partial(self._strict, options))
+
+    def _strict(self, options: dict[str, Any]) -> asyncio.Protocol:
+        return make_strict(self._inner(**options), self.limits.header_bytes)
 
     def admit(self, one: Guarded) -> bool:
         """Take a connection, if there is room or some can be made."""

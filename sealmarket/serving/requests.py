@@ -64,6 +64,8 @@ class BoundedRequests:
         await exchange.finish()
         if cost := exchange.made // self._limits.bytes_a_request:
             self._all.charge(peer, cost)
+        if scope["method"] == "POST" and (cost := exchange.received // self._limits.bytes_a_write):
+            self._writes.charge(peer, cost)
 
     def _wait(self, method: str, peer: str) -> float:
         wait = self._all.wait_for(peer)
@@ -83,6 +85,11 @@ class _Exchange:
         self._is_file = False
         self._whole = self._started = self._cut = False
         self._refusal: tuple[int, str, float] | None = None
+
+    @property
+    def received(self) -> int:
+        """Bytes of the body that came."""
+        return self._received
 
     @property
     def made(self) -> int:
