@@ -28,7 +28,7 @@ from sealmarket.protocol.wire import (
     SignedAssetOrder,
     SignedComputeOrder,
 )
-from sealmarket.serving.requests import peer_in
+from sealmarket.serving.requests import charge_write, peer_in
 from sealmarket_backend.blobs import Kind
 from sealmarket_backend.errors import BackendError, TooLarge, TooMany
 from sealmarket_backend.service import UNREADABLE_CHAIN, Backend
@@ -108,6 +108,8 @@ def _store(app: FastAPI, backend: Backend) -> None:
             with backend.blobs.incoming(kind, peer_in(request.scope)) as incoming:
                 async for piece in request.stream():
                     incoming.write(piece)
+                    if kind is not Kind.CONTAINERS:  # these are hashed fast, and may be as large as the data
+                        charge_write(request.scope, len(piece))
                 await run_in_threadpool(backend.blobs.keep, incoming, wanted)
             return Response(status_code=201)
 
@@ -240,6 +242,7 @@ async def _body(kind: type[T], request: Request, limit: int = MAX_SIGNED) -> T:
         raw += piece
         if len(raw) > limit:
             raise TooLarge(f"a {kind.__name__} has at most {limit} bytes")
+    charge_write(request.scope, len(raw))
     return await run_in_threadpool(decode, kind, bytes(raw))
 
 

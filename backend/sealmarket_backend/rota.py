@@ -2,7 +2,7 @@
 
 A look at a request costs calls of the chain. Any stranger can post requests that no match will take, in the names of as
 many accounts as it likes; it has few addresses. So a request waits for others of its own sender, and for one of each
-other sender.
+other sender. A look that takes long ends the turn, and its sender rests.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ SECONDS = 0.25
 """After so long, a turn looks at no further request."""
 LEAST = 4
 """However slow the chain is, a turn looks at so many."""
+LONG_SECONDS, RESTS = 0.5, 10
+"""A look that takes longer (a large set of counterparts is hashed) lets its peer rest for so many times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +38,22 @@ class Rota:
         self._looks = 0
         self._requests: dict[Bytes32, int] = {}
         self._peers: dict[str, int] = {}
+        self._resting: dict[str, float] = {}
 
     def due(self, waiting: Sequence[Waiting]) -> Iterator[Bytes32]:
         """The requests to look at in this turn, in order; the clock is read between them."""
-        end = self._clock() + SECONDS
-        self._forget(waiting)
-        for number, one in enumerate(self._in_order(waiting)):
-            if number >= LEAST and self._clock() >= end:
+        began = now = self._clock()
+        self._forget(waiting, now)
+        for number, one in enumerate(self._in_order([one for one in waiting if one.peer not in self._resting])):
+            if number >= LEAST and now >= began + SECONDS:
                 return
             self._looks += 1
             self._requests[one.request_hash] = self._peers[one.peer] = self._looks
             yield one.request_hash
+            took, now = self._clock() - now, self._clock()
+            if took > LONG_SECONDS:
+                self._resting[one.peer] = now + RESTS * took
+                return
 
     def _in_order(self, waiting: Sequence[Waiting]) -> Iterator[Waiting]:
         """One request of each peer after the other; of each peer, and of the peers, the longest not looked at first."""
@@ -61,7 +68,8 @@ class Rota:
             if not queue:
                 peers.pop()
 
-    def _forget(self, waiting: Sequence[Waiting]) -> None:
-        """What is open no more."""
+    def _forget(self, waiting: Sequence[Waiting], now: float) -> None:
+        """What is open no more, and who has rested."""
+        self._resting = {peer: until for peer, until in self._resting.items() if until > now}
         self._requests = {one.request_hash: self._requests.get(one.request_hash, 0) for one in waiting}
         self._peers = {one.peer: self._peers.get(one.peer, 0) for one in waiting}

@@ -41,7 +41,7 @@ class ServerLimits:
     """Of requests that change something (any method but GET and HEAD)."""
     write_burst: int = 200
     bytes_a_write: int = 64 << 10
-    """A POST counts as one more writing request for each so many bytes of its body, which are decoded as a whole."""
+    """A body that is decoded or checked as a whole counts as one more writing request for each so many bytes."""
     shutdown_seconds: float = 10.0
     """For requests under way when the program has to stop."""
     trusted_proxies: tuple[str, ...] = ()

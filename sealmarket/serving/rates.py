@@ -29,7 +29,7 @@ class Rates:
             self._keep(peer, tokens - 1 if taken else tokens, now)
             return 0.0 if taken else (1 - tokens) / self._per_second
 
-    def charge(self, peer: str, tokens: int) -> None:
+    def charge(self, peer: str, tokens: float) -> None:
         """Take tokens for what a peer was given already; it then waits for at most as long as a whole burst takes."""
         with self._lock:
             left, now = self._tokens(peer)

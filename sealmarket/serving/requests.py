@@ -19,9 +19,15 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-_PEER = "sealmarket.peer"
+_PEER, _CHARGE = "sealmarket.peer", "sealmarket.charge"
 _READING = {"GET", "HEAD"}
 _FILE = b"application/octet-stream"
+
+
+def charge_write(scope: Scope, size: int) -> None:
+    """Let a body that took work to check count as several requests that change something, by its size in bytes."""
+    if (charge := scope.get(_CHARGE)) is not None:
+        charge(size)
 
 
 def peer_in(scope: Scope) -> str:
@@ -55,6 +61,7 @@ class BoundedRequests:
         forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
         peer = forwarded_peer(exchange.endpoint[0], forwarded, self._limits.trusted_proxies)
         scope[_PEER] = peer
+        scope[_CHARGE] = lambda size: self._writes.charge(peer, size / self._limits.bytes_a_write)
         if wait := self._wait(scope["method"], peer):
             exchange.refuse(429, f"more requests by {peer} than this server takes", wait)
         elif _announced(headers) > self._limits.body_bytes:
@@ -64,8 +71,6 @@ class BoundedRequests:
         await exchange.finish()
         if cost := exchange.made // self._limits.bytes_a_request:
             self._all.charge(peer, cost)
-        if scope["method"] == "POST" and (cost := exchange.received // self._limits.bytes_a_write):
-            self._writes.charge(peer, cost)
 
     def _wait(self, method: str, peer: str) -> float:
         wait = self._all.wait_for(peer)
@@ -85,11 +90,6 @@ class _Exchange:
         self._is_file = False
         self._whole = self._started = self._cut = False
         self._refusal: tuple[int, str, float] | None = None
-
-    @property
-    def received(self) -> int:
-        """Bytes of the body that came."""
-        return self._received
 
     @property
     def made(self) -> int:

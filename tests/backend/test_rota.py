@@ -59,6 +59,22 @@ def test_no_request_waits_longer_than_its_own_peers_requests_and_all_peers_expla
     assert newest.request_hash in found
 
 
+def test_a_peer_whose_requests_take_long_rests_and_holds_up_one_turn_in_many() -> None:
+    """Sets of sixty thousand counterparts, another one for each request, took seconds to hash."""
+    now = [0.0]
+    rota = Rota(lambda: now[0])
+    waiting = posted("costly", 50) + posted("honest", 1)
+    seen: list[str] = []
+    for _ in range(20):
+        for request_hash in rota.due(waiting):
+            peer = next(one.peer for one in waiting if one.request_hash == request_hash)
+            now[0] += 2.0 if peer == "costly" else 0.01
+            seen.append(peer)
+        now[0] += 0.5
+    assert seen.count("costly") <= 2
+    assert seen.count("honest") >= 18
+
+
 def test_where_time_allows_a_turn_looks_at_every_request_once() -> None:
     waiting = posted("a", 7) + posted("b", 2)
     assert sorted(Rota(lambda: 0.0).due(waiting)) == sorted(one.request_hash for one in waiting)

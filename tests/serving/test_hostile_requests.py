@@ -206,3 +206,15 @@ def test_long_bodies_count_as_many_requests_that_change_something(tmp_path: Path
     raw = b"POST /v1/requests HTTP/1.1\r\n" + PLAIN + b"Content-Length: %d\r\n\r\n" % len(body) + body
     with backend(tmp_path) as app, served(app, limits) as found:
         assert [answers(found, raw) for _ in range(2)] == [[422], [429]]
+
+
+@pytest.mark.loopback
+@pytest.mark.parametrize(
+    ("kind", "second"), [("lists", 429), ("documents", 429), ("workloads", 429), ("containers", 422)]
+)
+def test_uploads_that_cost_time_to_check_count_by_their_size(tmp_path: Path, kind: str, second: int) -> None:
+    limits = replace(LIMITS, writes_per_second=0.01, write_burst=8, bytes_a_write=16 << 10)
+    body = b"[" * (128 << 10)
+    raw = f"PUT /v1/{kind}/{HASH} HTTP/1.1\r\n".encode() + PLAIN + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with backend(tmp_path) as app, served(app, limits) as found:
+        assert [answers(found, raw) for _ in range(2)] == [[422], [second]]
