@@ -235,7 +235,9 @@ def main(name: str, settings_file: str) -> None:
     counts = Path(flooder.settings.counts)
     while True:
         time.sleep(1)
-        counts.write_text(json.dumps(dict(flooder.answers)))
+        beside = counts.with_suffix(".new")
+        beside.write_text(json.dumps(dict(flooder.answers)))
+        beside.rename(counts)
 
 
 if __name__ == "__main__":
