@@ -157,7 +157,8 @@ def _orders(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/parameters/{request_hash}", status_code=201)
     async def post_parameters(request_hash: str, request: Request) -> Response:
         parameters = await _body(Parameters, request, MAX_POSTED)
-        await run_in_threadpool(backend.add_parameters, Bytes32.parse(request_hash), parameters)
+        peer = peer_in(request.scope)
+        await run_in_threadpool(backend.add_parameters, Bytes32.parse(request_hash), parameters, peer)
         return Response(status_code=201)
 
     @app.get("/v1/parameters/{request_hash}")

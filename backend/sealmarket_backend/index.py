@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,14 +106,24 @@ class Index:
         self._database = database
         self._start = start
         self._follower = Follower(chain, self, start=start)
+        self._reading = threading.Lock()
 
     def advance(self) -> Block:
-        """Read every final block that was not read yet; returns the newest.
+        """Read every final block that was not read yet; returns the newest. One thread reads at a time.
 
         Raises:
             ChainError: the node does not answer, or contradicts itself; what was read before stays.
         """
-        return self._follower.advance()
+        with self._reading:
+            return self._follower.advance()
+
+    def catch_up(self, patience: float) -> None:
+        """As :meth:`advance`, unless another thread reads for longer than ``patience`` seconds."""
+        if self._reading.acquire(timeout=patience):
+            try:
+                self._follower.advance()
+            finally:
+                self._reading.release()
 
     def cursor(self) -> Cursor | None:
         """The last final block that was read."""

@@ -24,7 +24,7 @@ from sealmarket.protocol.wire import (
     SignedAssetOrder,
     SignedRequest,
 )
-from sealmarket.serving.rates import UNKNOWN_PEER
+from sealmarket.serving.rates import UNKNOWN_PEER, Rates
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.book import OrderBook, require_digest, require_size
 from sealmarket_backend.errors import NotFound, Rejected
@@ -42,6 +42,8 @@ from sealmarket_enclave.protocol.numbers import JobId
 UNREADABLE_CHAIN = ("the chain cannot be read just now", "try again later; the operator's log says why")
 """For strangers: an error of the chain may name its endpoint, and that a key."""
 SWEEP_SECONDS = 3600.0
+LOOKS_PER_SECOND, LOOK_BURST, LOOK_SECONDS = 1.0, 10, 1.0
+"""How often one peer may have the chain read for a request that the book does not know, and how long that may wait."""
 MOST_ENVELOPES = 16
 """How many evidence packages one job may have."""
 
@@ -80,6 +82,7 @@ class Backend:
             lacking=self._lacking,
             prove=Sets(self.blobs).prove,
         )
+        self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
         self._pause = pause
         self._due = threading.Event()
         self._stopped = threading.Event()
@@ -150,7 +153,7 @@ class Backend:
         )
         return tuple(f"the store lacks its {what}: upload it" for what, there in wanted if not there)
 
-    def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
+    def add_parameters(self, request_hash: Bytes32, parameters: Parameters, peer: str = UNKNOWN_PEER) -> None:
         """Keep a request's parameters, if they are the ones that the consumer signed.
 
         Raises:
@@ -159,16 +162,19 @@ class Backend:
             TooLarge: no node would read them.
         """
         require_size(parameters)
-        require_digest(parameters, self._parameters_digest(request_hash))
+        require_digest(parameters, self._parameters_digest(request_hash, peer))
         self.orders.add_parameters(request_hash, parameters)
 
-    def _parameters_digest(self, request_hash: Bytes32) -> Bytes32:
-        """What the consumer signed: in the book, or on chain when the match was submitted around us."""
+    def _parameters_digest(self, request_hash: Bytes32, peer: str) -> Bytes32:
+        """What the consumer signed: in the book, or on chain when the match was submitted around us.
+
+        Looking further on chain costs calls and a thread, so each peer has few such looks; the keeper reads on anyway.
+        """
         if row := self._database.row("SELECT body FROM requests WHERE request_hash = ?", request_hash):
             return decode(SignedRequest, row["body"]).request.parameters_digest
         job_id = self.index.job_id_of(request_hash)
-        if job_id is None:
-            self.index.advance()
+        if job_id is None and not self._looks.wait_for(peer):
+            self.index.catch_up(LOOK_SECONDS)
             job_id = self.index.job_id_of(request_hash)
         if job_id is None:
             raise NotFound(f"no request {request_hash}", remedy="post it first, or wait until its match is final")

@@ -14,6 +14,7 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.wire import EvidenceEnvelope, Problem, SignedComputeOrder
+from sealmarket.serving.rates import Rates
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_backend.api import create_app
@@ -120,6 +121,24 @@ def test_an_unknown_job_is_not_found_with_what_to_do(client: Client) -> None:
     answer = client.get(f"/v1/jobs/0x{'00' * 32}")
     assert answer.status_code == 404
     assert "may not be final yet" in problem(answer.content).remedy
+
+
+def test_a_peer_has_the_chain_read_for_unknown_requests_a_bounded_number_of_times(
+    backend: Backend, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these once read the chain on a thread of its own: forty of them were all the threads that there are."""
+    asked: list[float] = []
+    monkeypatch.setattr(backend.index, "catch_up", asked.append)
+    monkeypatch.setattr(backend, "_looks", Rates(1, 3, clock=lambda: 0.0))
+    body = canonical_json(Parameters(salt=ZERO_HASH, values={}))
+    answers = [client.post(f"/v1/parameters/{keccak(bytes([n]))}", content=body).status_code for n in range(20)]
+    assert answers == [404] * 20
+    assert len(asked) == 3
+
+
+def test_who_waits_for_another_thread_to_read_the_chain_waits_for_a_bounded_time(backend: Backend) -> None:
+    with backend.index._reading:
+        backend.index.catch_up(0.01)
 
 
 @pytest.mark.parametrize("name", ["0x00", "nonsense", "0x" + "AA" * 32])

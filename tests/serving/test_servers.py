@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI, Request
@@ -17,9 +18,10 @@ from sealmarket.serving.errors import AddressTaken, LimitInvalid, TooFewDescript
 from sealmarket.serving.limits import ServerLimits, from_environment
 from sealmarket.serving.rates import MOST_PEERS, Rates, forwarded_peer, peer_of
 from sealmarket.serving.requests import peer_in
-from sealmarket.serving.start import listen, require_descriptors
+from sealmarket.serving.start import ACCEPTED_AT_ONCE, BACKLOG, listen, require_descriptors
 from tests.serving.attacks import Served, busy, eventually, read_to_end, seconds_until_hang_up, served
 
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 QUICK = ServerLimits(header_seconds=0.4, idle_seconds=0.6, body_seconds=0.6, stall_seconds=0.3, body_pace=1 << 20)
 HEAD = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: "
 
@@ -67,6 +69,18 @@ def test_1100_idle_connections_silence_nobody() -> None:
         assert found.get().status_code == 200
         assert time.monotonic() - began < ServerLimits().header_seconds / 2
         assert len(found.connections) <= ServerLimits().connections_per_peer
+
+
+@pytest.mark.loopback
+def test_a_thousand_connections_may_wait_and_few_are_accepted_before_the_others_are_served() -> None:
+    """``flood_connections``: each step of a request waited for all newcomers, up to a thousand."""
+    with running(ServerLimits()) as found:
+        [server] = found.server.servers
+        [bound] = server.sockets
+        assert server._backlog == ACCEPTED_AT_ONCE  # type: ignore[attr-defined]
+        # Linux shows the length of a listening socket's queue in the field of its selectively acknowledged segments.
+        shown = bound.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        assert int.from_bytes(shown[28:32], "little") == min(BACKLOG, int(SOMAXCONN.read_text()))
 
 
 @pytest.mark.loopback
