@@ -106,6 +106,9 @@ class Guarded(asyncio.Protocol):
 
     def __init__(self, connections: Connections, inner: Callable[[], asyncio.Protocol]) -> None:
         self._connections, self._make_inner = connections, inner
+        self._inner: asyncio.Protocol | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.endpoint: Endpoint = (UNKNOWN_PEER, 0)
@@ -122,42 +125,42 @@ class Guarded(asyncio.Protocol):
             transport.write(_LATER)
             transport.close()
             return
-        # Made for those that are admitted alone: a flood of others costs little more than the system's own accept.
-        self._transport, self._inner = transport, self._make_inner()
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._transport = transport
         self.enter(State.NEW, self._connections.limits.header_seconds)
-        self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; the first of a later request start its deadline."""
         if self._transport is None:
             return
+        if self._inner is None:
+            # Whoever says nothing costs little more than the system's own accept.
+            self._inner = self._make_inner()
+            self._inner.connection_made(self._transport)
         if self.state is State.IDLE:
             self.enter(State.HEADING, self._connections.limits.header_seconds)
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
         """Pass the end on."""
-        return self._inner.eof_received() if self._transport else None
+        return self._inner.eof_received() if self._inner else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._leave()
-        if self._transport is not None:
-            self._writable.set()
+        self._writable.set()
+        if self._inner is not None:
             self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Pass on that the reader is slow."""
-        if self._transport is not None:
-            self._writable.clear()
+        self._writable.clear()
+        if self._inner is not None:
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
         """Pass on that the reader goes on."""
-        if self._transport is not None:
-            self._writable.set()
+        self._writable.set()
+        if self._inner is not None:
             self._inner.resume_writing()
 
     async def flush(self, stall_seconds: float) -> None:
