@@ -62,6 +62,9 @@ HELD = 600
 """Connections of one thread; four threads hold more than all listeners together have places."""
 BODY = 4 << 20
 ENVELOPES = 16
+CONNECTIONS_PER_SECOND = 1000
+"""All places of all listeners, twice in four seconds. What more of them cost is for a firewall to stop."""
+OPENERS = 4
 EVENTS_PER_SECOND = 250
 """Half of what the blocks of the local chain hold: more would raise the chain's fees for all, itself included."""
 LOWEST_PRIORITY = 19
@@ -163,10 +166,12 @@ class Flooder:
         urls = [self.book.backend, *(member.url for member in self.book.committees[0].members)]
         addresses = [(parts.hostname or "", parts.port or 0) for parts in map(urlsplit, urls)]
         held: list[socket.socket] = []
+        began = time.monotonic()
         for number, (address, peer) in enumerate(zip(cycle(addresses), cycle(NETWORK + NETWORK[:1]), strict=False)):
             held.append(self._connection(address, peer, half=bool(number % 2)))
             if len(held) > HELD:
                 held.pop(0).close()
+            _keep_to(began, number, CONNECTIONS_PER_SECOND / OPENERS)
 
     def _connection(self, address: tuple[str, int], peer: str, *, half: bool) -> socket.socket:
         made = socket.socket()
@@ -196,7 +201,7 @@ class Flooder:
         for number in range(sys.maxsize):
             call = calls[0] if number == 0 else chain.registry.replace_allow_list(asset, 1, _random_root())
             self._transaction(chain, account, call, nonce + number)
-            time.sleep(max(0.0, began + number / EVENTS_PER_SECOND - time.monotonic()))
+            _keep_to(began, number, EVENTS_PER_SECOND)
 
     def _transaction(self, chain: Chain, account: object, call: Call, nonce: int) -> None:
         fields = {"to": call.to.checksum, "data": call.data, "nonce": nonce, "gas": 600_000, "value": 0}
@@ -206,13 +211,18 @@ class Flooder:
         self.answers["sent"] += 1
 
 
+def _keep_to(began: float, number: int, per_second: float) -> None:
+    """Wait until it is time for the next one."""
+    time.sleep(max(0.0, began + number / per_second - time.monotonic()))
+
+
 def _random_root() -> Bytes32:
     return Bytes32(secrets.token_bytes(32))
 
 
 FLOODS: dict[str, tuple[Callable[[Flooder], None], int]] = {
     "orders": (Flooder.order, THREADS),
-    "connections": (Flooder.connections, 4),
+    "connections": (Flooder.connections, OPENERS),
     "evidence": (Flooder.evidence, THREADS),
     "uploads": (Flooder.upload, THREADS),
     "events": (Flooder.events, 1),
