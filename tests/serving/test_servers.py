@@ -75,6 +75,7 @@ def test_1100_idle_connections_silence_nobody() -> None:
 def test_a_thousand_connections_may_wait_and_few_are_accepted_before_the_others_are_served() -> None:
     """``flood_connections``: each step of a request waited for all newcomers, up to a thousand."""
     with running(ServerLimits()) as found:
+        assert found.get().status_code == 200  # it has started
         [server] = found.server.servers
         [bound] = server.sockets
         assert server._backlog == ACCEPTED_AT_ONCE  # type: ignore[attr-defined]
