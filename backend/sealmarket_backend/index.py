@@ -10,10 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import threading
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
+
 from sealmarket.chain.events import (
+    AllowListReplaced,
     AssetRevoked,
     ChainEvent,
     JobDecided,
@@ -48,7 +52,7 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 log = logging.getLogger(__name__)
-AssetEvent = VersionPublished | TermsTightened | AssetRevoked | VersionSuspended | SuspensionLifted
+AssetEvent = VersionPublished | TermsTightened | AllowListReplaced | AssetRevoked | VersionSuspended | SuspensionLifted
 _FORGET = (
     "DELETE FROM cursor",
     "DELETE FROM assets",
@@ -102,14 +106,24 @@ class Index:
         self._database = database
         self._start = start
         self._follower = Follower(chain, self, start=start)
+        self._reading = threading.Lock()
 
     def advance(self) -> Block:
-        """Read every final block that was not read yet; returns the newest.
+        """Read every final block that was not read yet; returns the newest. One thread reads at a time.
 
         Raises:
             ChainError: the node does not answer, or contradicts itself; what was read before stays.
         """
-        return self._follower.advance()
+        with self._reading:
+            return self._follower.advance()
+
+    def catch_up(self, patience: float) -> None:
+        """As :meth:`advance`, unless another thread reads for longer than ``patience`` seconds."""
+        if self._reading.acquire(timeout=patience):
+            try:
+                self._follower.advance()
+            finally:
+                self._reading.release()
 
     def cursor(self) -> Cursor | None:
         """The last final block that was read."""
@@ -204,8 +218,6 @@ class Index:
 
     def _apply(self, connection: sqlite3.Connection, event: ChainEvent, time: int) -> None:
         match event:
-            case VersionPublished() | TermsTightened() | AssetRevoked() | VersionSuspended() | SuspensionLifted():
-                _apply_to_assets(connection, event)
             case UnreadableLog():
                 _leave_alone(connection, event)
             case OtherEvent():
@@ -236,6 +248,8 @@ class Index:
                 self._step(connection, event, time, Status.FAILED, receipt=str(event.receipt_hash))
             case JobEnded():
                 self._step(connection, event, time, event.status)
+            case _ if isinstance(event, AssetEvent):
+                _apply_to_assets(connection, event)
             case _:
                 return
 
@@ -331,6 +345,8 @@ def _apply_to_assets(connection: sqlite3.Connection, event: AssetEvent) -> None:
                 "UPDATE assets SET terms = ?, terms_version = ? WHERE asset_id = ? AND version = ?",
                 (canonical_json(event.terms), event.terms_version, event.asset_id, event.version),
             )
+        case AllowListReplaced():
+            _replace_allow_list(connection, event)
         case VersionSuspended() | SuspensionLifted():
             connection.execute(
                 "UPDATE assets SET suspended = ? WHERE asset_id = ? AND version = ?",
@@ -341,6 +357,19 @@ def _apply_to_assets(connection: sqlite3.Connection, event: AssetEvent) -> None:
                 "UPDATE assets SET revoked = 1 WHERE asset_id = ? AND (version = ? OR ? = 0)",
                 (event.asset_id, event.version, event.version),
             )
+
+
+def _replace_allow_list(connection: sqlite3.Connection, event: AllowListReplaced) -> None:
+    """The event says the new root alone; the other terms are those that the index has."""
+    key = (event.asset_id, event.version)
+    row = connection.execute("SELECT terms FROM assets WHERE asset_id = ? AND version = ?", key).fetchone()
+    if row is None or _is_unreadable(connection, event.asset_id):
+        return
+    terms = structs.replace(decode(Terms, row["terms"]), allow_root=event.allow_root)
+    connection.execute(
+        "UPDATE assets SET terms = ?, terms_version = ? WHERE asset_id = ? AND version = ?",
+        (canonical_json(terms), event.terms_version, *key),
+    )
 
 
 def _apply_to_orders(connection: sqlite3.Connection, event: OtherEvent) -> None:

@@ -44,6 +44,7 @@ from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.interruptions import Unspent
 from sealmarket_backend.matching import AssetKey, NoMatch, OnSale, Proposal, propose
 from sealmarket_backend.outgoing import Outgoing, Sends
+from sealmarket_backend.rota import Rota
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
@@ -87,6 +88,7 @@ class Keeper:
         self._index = index
         self._nodes = nodes
         self._lacking = lacking
+        self._rota = Rota()
         self._refused: dict[Bytes32, set[Bytes32]] = {}
         """By request, the offers that could not hold since every offer had its turn."""
 
@@ -99,15 +101,20 @@ class Keeper:
         self._index.advance()
         now = self._chain.head().timestamp
         self._orders.close_expired(now)
-        requests = self._orders.open_requests()
-        self._refused = {key: self._refused.get(key, set()) for key in (r.request.struct_hash() for r in requests)}
-        for signed in requests:
-            self._guarded(f"request {signed.request.struct_hash()}", partial(self._match, signed, now))
         for view in self._index.unfinished():
             self._guarded(f"job {view.job_id}", partial(self._job, view, now))
         for waiting in self._index.unspent(now):
             self._guarded(f"job {waiting.job_id}", partial(self._return_unspent, waiting))
+        self._match_some(now)
         self._outgoing.send()
+
+    def _match_some(self, now: int) -> None:
+        """Jobs are bounded by stake and escrow; requests are free, so they come last, and a bounded number a turn."""
+        waiting = self._orders.waiting()
+        self._refused = {one.request_hash: self._refused.get(one.request_hash, set()) for one in waiting}
+        for request_hash in self._rota.due(waiting):
+            if (signed := self._orders.request(request_hash)) is not None:
+                self._guarded(f"request {request_hash}", partial(self._match, signed, now))
 
     def _guarded(self, what: str, step: Callable[[], None]) -> None:
         try:

@@ -26,7 +26,9 @@ SIMULATED_HEADER = "Sealmarket-Simulated"
 
 def create_app(node: Node, runner: Runner) -> FastAPI:
     """The HTTP interface of one node."""
-    app = FastAPI(title="Sealmarket key oracle node", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Sealmarket key oracle node", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
 
     @app.get("/v1/node")
     def info() -> Response:

@@ -13,10 +13,13 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import structs
+
 from sealmarket.chain.comparison import genuine
 from sealmarket.chain.contracts import MarketContract, compact
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
 from sealmarket.chain.events import (
+    AllowListReplaced,
     AssetRevoked,
     ChainEvent,
     JobDecided,
@@ -288,7 +291,7 @@ class MemoryChain:
         return self._mine(change)
 
     def tighten(self, asset_id: AssetId, version: int, terms: Terms) -> EventRef:
-        """An owner tightens terms; also what replacing the allow-list does."""
+        """An owner tightens terms."""
 
         def change(state: _State, at: EventRef) -> list[ChainEvent]:
             old = state.assets[asset_id, version]
@@ -297,6 +300,18 @@ class MemoryChain:
                 new = replace(new, strict_version=new.terms_version)
             state.assets[asset_id, version] = new
             return [TermsTightened(at, asset_id, version, new.terms_version, terms)]
+
+        return self._mine(change)
+
+    def replace_allow_list(self, asset_id: AssetId, version: int, allow_root: Bytes32) -> EventRef:
+        """An owner replaces the list of the pairs that it allows."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            old = state.assets[asset_id, version]
+            newer = old.terms_version + 1
+            terms = structs.replace(old.terms, allow_root=allow_root)
+            state.assets[asset_id, version] = replace(old, terms=terms, terms_version=newer, strict_version=newer)
+            return [AllowListReplaced(at, asset_id, version, newer, allow_root)]
 
         return self._mine(change)
 

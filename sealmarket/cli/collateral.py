@@ -19,8 +19,11 @@ from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.parse import parse
 from sealmarket.attestation.registry import MODULES, CollateralDocument, module_of
 from sealmarket.cli.evidence import read_time
+from sealmarket.files import read_file
 from sealmarket_enclave.protocol.numbers import Tee
 
+MAXIMUM_COLLATERAL = 256 << 20
+"""Bytes of a file that holds a whole store of collateral."""
 app = typer.Typer(no_args_is_help=True, help="Keep the vendor's collateral for machines with and without network.")
 
 _BY_KIND = tuple(tee.slug for tee, module in MODULES.items() if module.issues_by_kind)
@@ -82,7 +85,7 @@ def fetch(
     kinds: list[PlatformKind] = []
     with Fetcher(endpoints) as fetcher:
         if evidence is not None:
-            found = parse(evidence.read_bytes())
+            found = parse(read_file(evidence))
             kind = module_of(found.tee).platform_kind(found)
             if kind is None:
                 _fetch_for(found, fetcher, kept)
@@ -125,9 +128,9 @@ def import_command(
     """Prove and store the contents of a file, all of it or nothing."""
     anchors = TrustAnchors.production()
     if development_root is not None:
-        anchors = anchors.with_development(development_root.read_bytes())
+        anchors = anchors.with_development(read_file(development_root))
     kept = CollateralStore(_open(store).folder, anchors)
-    raw = file.read_bytes()
+    raw = read_file(file, MAXIMUM_COLLATERAL)
     if b'"sealmarket/collateral-bundle/' in raw[:200]:
         taken = kept.import_bundle(raw)
     else:
@@ -153,14 +156,14 @@ def forecast(
 
     now, kept, running = read_time(at) if at else datetime.now(UTC), _open(store), []
     for path in evidence:
-        found = parse(path.read_bytes())
+        found = parse(read_file(path))
         collateral = kept.endorsements_for(found, now).collateral
         if collateral is None:
             raise CollateralError(f"no collateral in use is kept for {path}", remedy="import or fetch it first")
         running.append(Running(name=path.name, evidence=found, collateral=collateral))
-    rules = read_rules(policy.read_bytes()) if policy else None
+    rules = read_rules(read_file(policy)) if policy else None
     outlooks = look_ahead(
-        running, CollateralDocument.from_json(newer.read_bytes()), TrustAnchors.production(), now, rules
+        running, CollateralDocument.from_json(read_file(newer)), TrustAnchors.production(), now, rules
     )
     for outlook in outlooks:
         before = outlook.before.status.value if outlook.before else "not authentic"

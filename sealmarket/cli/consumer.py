@@ -50,6 +50,7 @@ from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.limits import JobLimits
 from sealmarket.client.pending import pending_deposit, pending_request
 from sealmarket.client.sent import SentRequests, state_of
+from sealmarket.files import read_file
 from sealmarket.protocol.orders import Purpose
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.workloads.folders import read_bundle
@@ -428,7 +429,7 @@ def _wish(text: str) -> AssetWish:
 
 def _passphrase_of(path: Path, file: Path | None) -> str | None:
     try:
-        encrypted = decode(StoredKey, path.read_bytes()).scrypt is not None
+        encrypted = decode(StoredKey, read_file(path)).scrypt is not None
     except (OSError, MalformedDocument) as error:
         why = error.message if isinstance(error, MalformedDocument) else error.strerror
         raise Usage(f"{path} is no key file: {why}", remedy="make one with `sealmarket consumer key`") from error

@@ -23,6 +23,7 @@ from sealmarket.attestation.parse import parse
 from sealmarket.attestation.policy.rules import AppraisalPolicy, read_rules
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
 from sealmarket.attestation.registry import MODULES, module_of
+from sealmarket.files import read_file
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 app = typer.Typer(no_args_is_help=True, help="Verify evidence of trusted hardware, or show what it claims.")
@@ -72,7 +73,7 @@ def _read_hex(text: str | None, option: str) -> bytes | None:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         typer.echo(f"error: {path} cannot be read: {error.strerror}", err=True)
         raise typer.Exit(NOT_EVIDENCE) from error

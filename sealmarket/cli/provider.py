@@ -28,6 +28,7 @@ from sealmarket.cli._options import (
 )
 from sealmarket.client.provider import DAY, MOST_BYTES, STAKE_MULTIPLE, Offer, Provider
 from sealmarket.client.windows import PROVIDER_STAGES, Stages
+from sealmarket.files import read_file
 from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.orders import ComputeOrder
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Uint64, decode
@@ -184,7 +185,7 @@ def _offered(order: ComputeOrder, days: int) -> list[str]:
 
 def _capability(path: Path) -> Capability:
     try:
-        return decode(Capability, path.read_bytes())
+        return decode(Capability, read_file(path))
     except MalformedDocument as error:
         remedy = "docs/spec/job.md says what it holds"
         raise Usage(f"{path} is no capability document: {error.message}", remedy=remedy) from error

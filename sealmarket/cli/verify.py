@@ -11,6 +11,7 @@ import typer
 from sealmarket.chain.errors import ChainError
 from sealmarket.cli._options import RPC_HELP, AsJson, Usage, hash_option
 from sealmarket.client.books import load_book
+from sealmarket.files import read_file
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle, gather_proof, read_proof
 from sealmarket.receipts.model import ChainFacts, Conclusion, Report, State, Trusted
@@ -78,7 +79,7 @@ def verify(
     if evidence is not None:
         from msgspec.structs import replace
 
-        bundle = replace(bundle, evidence=decode(EvidencePackage, evidence.read_bytes()))
+        bundle = replace(bundle, evidence=decode(EvidencePackage, read_file(evidence)))
     trusted = Trusted(book=load_book(book) if book else None, facts=facts, roots=_roots(development_root or []))
     report = verify_receipt(bundle, trusted)
     if as_json:
@@ -128,7 +129,7 @@ def _roots(development: list[Path]) -> Any:
     from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 
     roots = TrustAnchors.production()
-    return roots.with_development(*(path.read_bytes() for path in development)) if development else roots
+    return roots.with_development(*(read_file(path) for path in development)) if development else roots
 
 
 def _payload(report: Report) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
 from sealmarket.chain.calls import Call
 from sealmarket.chain.deploy import PARTS, deploy, write_book
-from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, OtherEvent, TermsTightened, VersionPublished
+from sealmarket.chain.events import AllowListReplaced, JobDecided, JobEnded, JobMatched, OtherEvent, VersionPublished
 from sealmarket.chain.proof import ProofRefused, mapping_slot, proven_slot
 from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, Offer, SealedAsset, read_job
@@ -192,11 +192,13 @@ def test_terms_cannot_be_loosened(market: Market, sealed: SealedAsset) -> None:
         market.owner.tighten(sealed.asset_id, 1, max_uses=200)
 
 
-def test_a_new_allow_list_comes_with_the_whole_terms(market: Market, sealed: SealedAsset) -> None:
+def test_a_new_allow_list_is_told_by_its_root_and_leaves_the_other_terms(market: Market, sealed: SealedAsset) -> None:
+    before = market.chain.at(market.chain.head()).asset(sealed.asset_id, 1)
     mined = market.owner.replace_allow_list(sealed.asset_id, 1, [sealed.terms.allow_root])
-    changed = next(event for event in mined.events if isinstance(event, TermsTightened))
+    changed = next(event for event in mined.events if isinstance(event, AllowListReplaced))
     state = market.chain.at(market.chain.head()).asset(sealed.asset_id, 1)
-    assert (changed.terms, changed.terms_version) == (state.terms, state.terms_version)
+    assert replace(before.terms, allow_root=changed.allow_root) == state.terms
+    assert changed.terms_version == state.terms_version
 
 
 def test_a_job_settles_and_everybody_is_paid(market: Market, sealed: SealedAsset) -> None:
