@@ -16,6 +16,7 @@ from typing import Any
 from sealmarket.chain.events import (
     AssetRevoked,
     ChainEvent,
+    JobChallenged,
     JobDecided,
     JobEnded,
     JobFailed,
@@ -232,6 +233,8 @@ class Index:
                     receipt=str(event.receipt_hash),
                     units=event.units,
                 )
+            case JobChallenged():
+                self._step(connection, event, time, Status.CHALLENGED, challenger=str(event.challenger))
             case JobFailed():
                 self._step(connection, event, time, Status.FAILED, receipt=str(event.receipt_hash))
             case JobEnded():
@@ -255,7 +258,7 @@ class Index:
     def _step(
         self,
         connection: sqlite3.Connection,
-        event: JobQuoted | JobDecided | JobSettled | JobFailed | JobEnded | InterruptingEvent,
+        event: JobQuoted | JobDecided | JobSettled | JobChallenged | JobFailed | JobEnded | InterruptingEvent,
         time: int,
         status: Status | None = None,
         **facts: Any,
@@ -372,6 +375,7 @@ def deadline(
         Status.QUOTED: spec.decide_window,
         Status.ACCEPTED: spec.settle_window,
         Status.SETTLED: spec.challenge_window,
+        Status.CHALLENGED: spec.decide_window,
     }
     entered = [event.timestamp for event in history if event.name not in _WITHIN_A_STAGE]
     if status not in windows or not entered:

@@ -19,6 +19,7 @@ from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted,
 from sealmarket.chain.events import (
     AssetRevoked,
     ChainEvent,
+    JobChallenged,
     JobDecided,
     JobEnded,
     JobFailed,
@@ -410,6 +411,16 @@ class MemoryChain:
             lambda at: [JobSettled(at, s.job_id, s.result_hash, s.receipt_hash, s.units, s.last)],
             lambda spec: spec.challenge_window,
         )
+
+    def challenge(self, job_id: JobId, challenger: Address, bond: Wei) -> EventRef:
+        """The result of a settled job is challenged."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            spec = state.specs[job_id]
+            self._put(state, job_id, Status.CHALLENGED, spec.decide_window)
+            return [JobChallenged(at, job_id, challenger, bond, state.jobs[spec.request_hash].deadline)]
+
+        return self._mine(change)
 
     def fail(self, failure: Failure) -> EventRef:
         """The enclave's signed failure is posted."""

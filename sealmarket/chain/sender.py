@@ -118,6 +118,7 @@ class Sender:
         self._pause = pause
         self._sending = sending
         self._healed = float("-inf")
+        self._watches: dict[Bytes32, _Watch] = {}
         self._opened: Outbox | None = None
         self._opening = threading.Lock()
 
@@ -171,10 +172,25 @@ class Sender:
 
     def wait(self, transaction: Bytes32, *, final: bool = False) -> Mined:
         """Wait for the block of a transaction that was submitted here, and read what happened in it."""
-        entry = self._outbox.find(transaction)
-        if entry is None:
-            raise NotMined(str(transaction), 0.0, "it was not sent by this account's outbox")
-        return self._await(entry, final=final)
+        return self._await(self._submitted(transaction), final=final)
+
+    def look(self, transaction: Bytes32) -> Mined | None:
+        """What became of a transaction that was submitted here; None while no block has it. Does not wait.
+
+        A caller that looks now and then need not wait: what a transaction needs meanwhile is done here too.
+
+        Raises:
+            Reverted: it was refused in its block.
+            Replaced: another transaction of this account took its nonce.
+        """
+        entry = self._submitted(transaction)
+        watch = self._watches.setdefault(transaction, _Watch(self._timeout))
+        try:
+            found = self._glance(entry, watch)
+        except Replaced:
+            self._end(entry)
+            raise
+        return self._report(entry, found) if found else None
 
     def recover(self, *, perishable: Collection[str] = ()) -> None:
         """Hand in again what an earlier process signed and no block has. Nothing new is signed.
@@ -188,6 +204,12 @@ class Sender:
                 self._outbox.mark(entry, State.REFUSED)
         self._healed = float("-inf")
         self._heal()
+
+    def _submitted(self, transaction: Bytes32) -> Entry:
+        entry = self._outbox.find(transaction)
+        if entry is None:
+            raise NotMined(str(transaction), 0.0, "it was not sent by this account's outbox")
+        return entry
 
     def _call(self, call: Call) -> Entry:
         return self._submit(_body_of(call), call.describe(), call.least_gas)
@@ -306,9 +328,17 @@ class Sender:
     def _await(self, entry: Entry, *, final: bool = False) -> Mined:
         try:
             found = self._land(entry, final)
+        except BaseException:
+            self._end(entry)
+            raise
+        return self._report(entry, found, final=final)
+
+    def _report(self, entry: Entry, found: Landed, *, final: bool = False) -> Mined:
+        """What happened in its block, for the caller who learns its end now."""
+        try:
             self._outbox.mined(self._member(entry, found), final=final, reported=True)
         finally:
-            self._outbox.release(entry)
+            self._end(entry)
         if entry.resumed:
             log.warning("transaction %s of before is in block %d; nothing was sent now", entry.hash, found.block.number)
         try:
@@ -317,24 +347,34 @@ class Sender:
             error.about(found.transaction)
             raise
 
+    def _end(self, entry: Entry) -> None:
+        """No caller here waits for it any more."""
+        self._outbox.release(entry)
+        self._watches.pop(entry.hash, None)
+
     def _land(self, entry: Entry, final: bool) -> Landed:
         """The one of its family that is in a block."""
         watch = _Watch(self._timeout)
-        while True:
-            try:
-                found = self._look(entry)
-                if found and (not final or self._chain.final().number >= found.block.number):
-                    return found
-                if not found and watch.due():
-                    self._tend(entry, watch)
-            except Replaced:
-                raise
-            except ChainError as error:  # a node's trouble ends no transaction
-                watch.last = error
+        while (found := self._glance(entry, watch, final)) is None:
             if watch.over():
                 last = watch.last.message if watch.last else ""
                 raise NotMined(str(entry.hash), self._timeout, last, final=final) from watch.last
             self._pause(watch.next_pause())
+        return found
+
+    def _glance(self, entry: Entry, watch: _Watch, final: bool = False) -> Landed | None:
+        """Look once, and do what it needs where no block has it. A node's trouble ends no transaction."""
+        try:
+            found = self._look(entry)
+            if found and (not final or self._chain.final().number >= found.block.number):
+                return found
+            if not found and watch.due():
+                self._tend(entry, watch)
+        except Replaced:
+            raise
+        except ChainError as error:
+            watch.last = error
+        return None
 
     def _look(self, entry: Entry) -> Landed | None:
         for one in reversed(self._outbox.family(entry)):
