@@ -26,7 +26,7 @@ import stat
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -181,6 +181,12 @@ class Outbox:
             newest = "SELECT hash FROM sent WHERE state <> 'pending' ORDER BY nonce DESC LIMIT ?"
             done = f"DELETE FROM sent WHERE state <> 'pending' AND hash NOT IN ({newest})"  # noqa: S608 - ours
             self._db.execute(done, (KEPT,))
+
+    def report(self, entries: Collection[Entry]) -> None:
+        """The callers of all of them learn their ends now: of all at once, or of none."""
+        with self._writing():
+            for entry in entries:
+                self._db.execute("UPDATE sent SET reported = 1 WHERE hash = ?", (str(entry.hash),))
 
     def mark(self, entry: Entry, state: State) -> None:
         """Set a transaction's state."""

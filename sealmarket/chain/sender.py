@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,6 +154,42 @@ class Sender:
         """
         return self._await(self._call(call), final=final)
 
+    def send_in_order(self, *calls: Call) -> tuple[Mined, ...]:
+        """Send calls that belong together, each once the one before it is in a block.
+
+        Their ends are reported together: the same calls after a crash go on where they stopped, and none is made twice.
+        Where one is refused although those before it are final, they are over; the next time begins anew.
+
+        Raises:
+            ChainError: as :meth:`send`.
+        """
+        together = keccak(b"".join(call.to + call.data for call in calls))
+        entries: list[Entry] = []
+        found: list[Landed] = []
+        try:
+            for call in calls:
+                entries.append(self._call(call, together))
+                found.append(self._land_unreported(entries[-1]))
+            self._outbox.report(self._members(entries, found))
+        except Reverted:
+            if found and self._chain.final().number >= found[-1].block.number:
+                self._outbox.report(self._members(entries, found))
+            raise
+        finally:
+            for entry in entries:
+                self._end(entry)
+        return tuple(self._mined(entry, landed) for entry, landed in zip(entries, found, strict=True))
+
+    def _land_unreported(self, entry: Entry) -> Landed:
+        found = self._land(entry, False)
+        if not found.succeeded:
+            self._report(entry, found)
+        self._outbox.mined(self._member(entry, found), final=False, reported=False)
+        return found
+
+    def _members(self, entries: Sequence[Entry], found: Sequence[Landed]) -> list[Entry]:
+        return [self._member(entry, landed) for entry, landed in zip(entries, found, strict=False)]
+
     def gas_of(self, call: Call) -> int:
         """Simulate a call: the gas that it takes now, without a margin. Raises :class:`Reverted`; nothing is sent."""
         return self._simulate({**_asked(_body_of(call)), "from": self.address.checksum})
@@ -211,13 +247,13 @@ class Sender:
             raise NotMined(str(transaction), 0.0, "it was not sent by this account's outbox")
         return entry
 
-    def _call(self, call: Call) -> Entry:
-        return self._submit(_body_of(call), call.describe(), call.least_gas)
+    def _call(self, call: Call, together: bytes = b"") -> Entry:
+        return self._submit(_body_of(call), call.describe(), call.least_gas, together)
 
     # --- submitting ---------------------------------------------------------------------------------------------
 
-    def _submit(self, body: dict[str, Any], what: str, least_gas: int = 0) -> Entry:
-        intent = _intent(body)
+    def _submit(self, body: dict[str, Any], what: str, least_gas: int = 0, together: bytes = b"") -> Entry:
+        intent = _intent(body, together)
         self._heal()
         for _ in range(_NONCE_TRIES):
             entry = self._outbox.adopt(intent) or self._fresh(body, intent, what, least_gas)
@@ -568,8 +604,9 @@ def _asked(body: dict[str, Any]) -> dict[str, Any]:
     return {key: hex(value) if isinstance(value, int) else value for key, value in body.items()}
 
 
-def _intent(body: dict[str, Any]) -> Bytes32:
-    return keccak(repr([(name, body.get(name)) for name in _BODY]).encode())
+def _intent(body: dict[str, Any], together: bytes) -> Bytes32:
+    """What a transaction does, as a hash; ``together`` names the calls of which it is one."""
+    return keccak(repr([(name, body.get(name)) for name in _BODY]).encode() + together)
 
 
 def _nonce_taken(said: str) -> bool:
