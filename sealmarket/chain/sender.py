@@ -427,6 +427,7 @@ class Sender:
         if mined > entry.nonce:
             self._require_not_replaced(entry)
             return
+        self._look_after(range(mined, entry.nonce))
         newest = self._outbox.family(entry)[-1]
         held = known(self._chain, newest.hash)
         refused = not held and not self._remind(newest)
@@ -495,8 +496,12 @@ class Sender:
         if now < self._healed + HEAL_SECONDS:
             return
         self._healed = now
-        for step, rows in ((self._recheck, self._outbox.unsettled()), (self._settle, self._outbox.pending())):
-            for entry in rows:
+        self._look_after(range(1 << 64))
+
+    def _look_after(self, nonces: range) -> None:
+        """Hand in again what of these nonces lost its block or was forgotten by the node."""
+        for step, rows in ((self._recheck, self._outbox.unsettled), (self._settle, self._outbox.pending)):
+            for entry in (row for row in rows() if row.nonce in nonces):
                 try:
                     step(entry)
                 except Replaced as error:

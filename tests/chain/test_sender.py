@@ -257,6 +257,19 @@ def test_a_transaction_whose_block_is_reorganised_away_is_mined_again_and_counts
     assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
 
 
+def test_a_transaction_that_comes_behind_one_that_lost_its_block_is_mined_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The node took the reorganised one out of its blocks and not back into its pool; its end was reported before."""
+    ledger = Ledger()
+    sending, call = staking(ledger)
+    sending.send(call)
+    ledger.reorganise(1)
+    monkeypatch.setattr("sealmarket.chain.sender.HEAL_SECONDS", 30.0)
+    sending.send(call)
+    assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
+
+
 def test_finality_is_waited_for_where_the_caller_asks() -> None:
     ledger = Ledger()
     sending, call = staking(ledger)
