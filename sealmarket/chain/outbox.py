@@ -215,10 +215,10 @@ class Outbox:
         with self._lock:
             return [_entry(row) for row in self._rows("state = 'pending'")]
 
-    def unsettled(self) -> list[Entry]:
-        """What was mined and is not known to be final."""
+    def unsettled(self, mined: int) -> list[Entry]:
+        """What was mined and is not known to be final, or has no place among the ``mined`` that the chain counts."""
         with self._lock:
-            return [_entry(row) for row in self._rows("state = 'mined' AND final = 0")]
+            return [_entry(row) for row in self._rows("state = 'mined' AND (final = 0 OR nonce >= ?)", mined)]
 
     def find(self, transaction: Bytes32) -> Entry | None:
         """One transaction by its hash."""

@@ -4,7 +4,8 @@
 2. A node that does not answer, follows another chain or contradicts itself is left for the next one. What was sent to
    a node as a transaction is sent to no other: the sender alone knows what may be sent twice.
 3. Answers that must fit each other come from one node: :meth:`Rpc.on_one`.
-4. A node that asks for patience gets it for a bounded time.
+4. A node that asks for patience gets it for a bounded time. One that refuses without saying why is asked again as
+   often; for logs it is not, of which fewer are asked for instead.
 5. What other nodes say beside the one that is asked: :meth:`Rpc.elsewhere`. :mod:`sealmarket.chain.agreement` compares.
 """
 
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sealmarket.chain.endpoints import endpoints_of
-from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, RateLimited, RpcRefused, WrongChain
+from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, NodeRefused, RateLimited, RpcRefused, WrongChain
 from sealmarket.chain.node import TIMEOUT_SECONDS, RpcNode
 from sealmarket.http import is_loopback
 
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 WAITS = (0.25, 0.5, 1.0)
-"""Seconds before a request is repeated that came too often."""
+"""Seconds before a request is repeated that came too often, or was refused without a reason."""
 LONGEST_WAIT = 5.0
 """Seconds; a node that asks for more is left."""
 REST_SECONDS = 60.0
 """For how long a node that failed is not asked beside another one: it must not hold up each comparison."""
-_SENDING = "eth_sendRawTransaction"
+_SENDING, _LOGS = "eth_sendRawTransaction", "eth_getLogs"
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,63})", re.IGNORECASE)
 _DATA = re.compile(r"0x(?:[0-9a-f]{2})*+", re.IGNORECASE)
 log = logging.getLogger(__name__)
@@ -189,6 +190,10 @@ class Rpc:
                 if error.wait > LONGEST_WAIT:
                     raise
                 self._pause(max(wait, error.wait))
+            except NodeRefused:
+                if method == _LOGS:
+                    raise
+                self._pause(wait)
         return node.call(method, params)
 
 

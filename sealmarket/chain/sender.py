@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -427,7 +428,7 @@ class Sender:
         if mined > entry.nonce:
             self._require_not_replaced(entry)
             return
-        self._look_after(range(mined, entry.nonce))
+        self._look_after(range(mined, entry.nonce), mined)
         newest = self._outbox.family(entry)[-1]
         held = known(self._chain, newest.hash)
         refused = not held and not self._remind(newest)
@@ -496,11 +497,22 @@ class Sender:
         if now < self._healed + HEAL_SECONDS:
             return
         self._healed = now
-        self._look_after(range(1 << 64))
+        try:
+            mined = count(self._chain, self.address, "latest")
+        except ChainError as error:
+            log.info("what was sent before is looked after later: %s", error)
+            return
+        self._look_after(range(1 << 64), mined)
 
-    def _look_after(self, nonces: range) -> None:
-        """Hand in again what of these nonces lost its block or was forgotten by the node."""
-        for step, rows in ((self._recheck, self._outbox.unsettled), (self._settle, self._outbox.pending)):
+    def _look_after(self, nonces: range, mined: int) -> None:
+        """Hand in again what of these nonces lost its block, or was forgotten by the node; ``mined`` have one there.
+
+        A reorganisation may go deeper than what counts as final: the account's count tells, whatever was noted.
+        """
+        for step, rows in (
+            (self._recheck, partial(self._outbox.unsettled, mined)),
+            (self._settle, self._outbox.pending),
+        ):
             for entry in (row for row in rows() if row.nonce in nonces):
                 try:
                     step(entry)

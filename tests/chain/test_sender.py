@@ -270,6 +270,16 @@ def test_a_transaction_that_comes_behind_one_that_lost_its_block_is_mined_behind
     assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
 
 
+def test_what_was_final_and_lost_its_block_all_the_same_is_handed_in_again() -> None:
+    """Deeper than the address book's depth: nothing that comes behind it could ever be mined otherwise."""
+    ledger = Ledger()
+    sending, call = staking(ledger)
+    sending.send(call, final=True)
+    ledger.reorganise(ledger.height)
+    sending.send(call)
+    assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
+
+
 def test_finality_is_waited_for_where_the_caller_asks() -> None:
     ledger = Ledger()
     sending, call = staking(ledger)

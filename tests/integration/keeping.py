@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from sealmarket.chain import Chain, ChainError, Sender, Sending
 from sealmarket.chain.erc1271 import contract_accepts
+from sealmarket.chain.rpc import Rpc
 from sealmarket.client.rules import rules_of
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import NodeStatus, PostedRequest, PostedResult, SignedComputeOrder, SignedDecision
@@ -39,6 +40,31 @@ def until(what: str, found: Callable[[], object], timeout: float = PATIENCE) -> 
     while not found():
         assert time.monotonic() < end, f"not within {timeout:g} s: {what}"
         rest.wait(POLL_SECONDS)
+
+
+class Miner:
+    """Mines a block every so often on a chain that makes none by itself; a test can stop the clock."""
+
+    def __init__(self, url: str, seconds: float = 0.1) -> None:
+        self._rpc = Rpc(url)
+        self._seconds, self._end, self._turn = seconds, threading.Event(), threading.Lock()
+        self._thread = threading.Thread(target=self._mine, daemon=True)
+        self._thread.start()
+
+    def paused(self) -> threading.Lock:
+        """No block is mined while this is held."""
+        return self._turn
+
+    def close(self) -> None:
+        """Mine no more."""
+        self._end.set()
+        self._thread.join()
+        self._rpc.close()
+
+    def _mine(self) -> None:
+        while not self._end.wait(self._seconds):
+            with self._turn:
+                self._rpc.call("anvil_mine", "0x1")
 
 
 class Keeping:
