@@ -20,6 +20,7 @@ from sealmarket.chain.events import (
     AllowListReplaced,
     AssetRevoked,
     ChainEvent,
+    JobChallenged,
     JobDecided,
     JobEnded,
     JobFailed,
@@ -244,6 +245,8 @@ class Index:
                     receipt=str(event.receipt_hash),
                     units=event.units,
                 )
+            case JobChallenged():
+                self._step(connection, event, time, Status.CHALLENGED, challenger=str(event.challenger))
             case JobFailed():
                 self._step(connection, event, time, Status.FAILED, receipt=str(event.receipt_hash))
             case JobEnded():
@@ -269,7 +272,7 @@ class Index:
     def _step(
         self,
         connection: sqlite3.Connection,
-        event: JobQuoted | JobDecided | JobSettled | JobFailed | JobEnded | InterruptingEvent,
+        event: JobQuoted | JobDecided | JobSettled | JobChallenged | JobFailed | JobEnded | InterruptingEvent,
         time: int,
         status: Status | None = None,
         **facts: Any,
@@ -401,6 +404,7 @@ def deadline(
         Status.QUOTED: spec.decide_window,
         Status.ACCEPTED: spec.settle_window,
         Status.SETTLED: spec.challenge_window,
+        Status.CHALLENGED: spec.decide_window,
     }
     entered = [event.timestamp for event in history if event.name not in _WITHIN_A_STAGE]
     if status not in windows or not entered:

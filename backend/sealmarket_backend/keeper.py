@@ -5,6 +5,7 @@ signed, passes acknowledgements on, and closes what is overdue. It holds no righ
 transactions is checked by the contract against signatures of others, and each may be sent by anyone else.
 
 A step that cannot be done now is tried again at the next turn; one that fails for one job never holds up another.
+No turn waits for a block: while something about one job is sent and in no block, the turns serve the others.
 What it did before a crash is on chain, so it asks the chain before it acts, and keeps no journal of its own.
 """
 
@@ -99,6 +100,7 @@ class Keeper:
             ChainError: the chain cannot be read at all; everything is tried again at the next turn.
         """
         self._index.advance()
+        self._outgoing.look()
         now = self._chain.head().timestamp
         self._orders.close_expired(now)
         for view in self._index.unfinished():
@@ -117,6 +119,8 @@ class Keeper:
                 self._guarded(f"request {request_hash}", partial(self._match, signed, now))
 
     def _guarded(self, what: str, step: Callable[[], None]) -> None:
+        if self._outgoing.waits_for(what):
+            return
         try:
             step()
         except Reverted as error:
@@ -326,6 +330,8 @@ class Keeper:
                 self._send(view, market.close(view.spec, _enclave(view)))
             case Status.SETTLED:
                 self._send(view, market.mature(view.spec, _settled_result(view)))
+            case Status.CHALLENGED if view.challenger:
+                self._send(view, market.close_challenge(view.spec, _settled_result(view), view.challenger))
             case _:
                 return
 

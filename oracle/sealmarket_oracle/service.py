@@ -57,6 +57,7 @@ from sealmarket_oracle.release import (
     seal_release,
     stop_of,
     time_to_release,
+    unanimous,
 )
 
 _log = logging.getLogger("sealmarket.oracle")
@@ -301,29 +302,39 @@ class Node:
         quorum = record.quorum
         if quorum is None:
             raise AssertionError("a release takes a quorum")
-        head = self._head(case.at)  # read now, not at the tick's beginning
-        view = self._chain.at(head)
-        states = tuple(view.asset(use.asset_id, use.version) for use in record.spec.assets)
-        at_head = AtHead(block=head, slot=view.job(record.spec.request_hash), states=states)
+        own_head = self._at_head(record.spec, self._head(case.at))  # read now, not at the tick's beginning
         decision = own.decision if own else None
-        verdict = judge(record.spec, decision, quorum, case.slot, at_head, self._timing(case.at))
+        heads = [own_head, *self._chain.elsewhere(lambda: self._at_head(record.spec, self._chain.head()))]
+        timing = self._timing(case.at)
+        verdict = unanimous([judge(record.spec, decision, quorum, case.slot, head, timing) for head in heads])
         match verdict:
             case Allow():
                 if own is None:
                     raise AssertionError("no release without an own decision")
-                documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
-                release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
-                self._journal.promise(record.job_id, "release", release.canonical())
-                _log.info("job %s: released %d shares, sealed to the enclave", record.job_id, len(release.shares))
+                self._promise_release(record, case, own)
                 return None
             case Stop(findings):
-                body = StopRecord(stop=stop_of(case, findings), findings=findings)
-                self._journal.promise(record.job_id, "stop", body.canonical())
-                reasons = ", ".join(finding.reason for finding in findings)
-                _log.info("job %s: promised never to release: %s", record.job_id, reasons)
+                self._promise_stop(record, case, findings)
                 return None
             case Defer():
                 return verdict
+
+    def _at_head(self, spec: JobSpec, head: Block) -> AtHead:
+        view = self._chain.at(head)
+        states = tuple(view.asset(use.asset_id, use.version) for use in spec.assets)
+        return AtHead(block=head, slot=view.job(spec.request_hash), states=states)
+
+    def _promise_release(self, record: JobRecord, case: AppraisalInput, own: OwnDecision) -> None:
+        documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
+        release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
+        self._journal.promise(record.job_id, "release", release.canonical())
+        _log.info("job %s: released %d shares, sealed to the enclave", record.job_id, len(release.shares))
+
+    def _promise_stop(self, record: JobRecord, case: AppraisalInput, findings: tuple[FindingNote, ...]) -> None:
+        body = StopRecord(stop=stop_of(case, findings), findings=findings)
+        self._journal.promise(record.job_id, "stop", body.canonical())
+        reasons = ", ".join(finding.reason for finding in findings)
+        _log.info("job %s: promised never to release: %s", record.job_id, reasons)
 
     def _keep_details(self) -> None:
         """Put decisions' details where a reader of the chain finds them by hash; they are in our answers as well."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import structs
 
@@ -22,6 +22,7 @@ from sealmarket.chain.events import (
     AllowListReplaced,
     AssetRevoked,
     ChainEvent,
+    JobChallenged,
     JobDecided,
     JobEnded,
     JobFailed,
@@ -59,6 +60,7 @@ from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, JobId
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
+T = TypeVar("T")
 BLOCK_SECONDS = 1
 FINALITY_SECONDS = 30
 TRANSFER_SECONDS = 60
@@ -160,6 +162,8 @@ class MemoryChain:
         self._events: list[list[ChainEvent]] = [[]]
         self._silent = False
         self._forks = 0
+        self.behind, self.others = 0, list[int]()
+        """How many of the newest blocks the endpoint that is asked does not show, and each of the others."""
         self.codes: dict[Address, bytes] = {}
         """Code that stands in the place of the market's own."""
 
@@ -172,14 +176,23 @@ class MemoryChain:
         return self.book.chain_id
 
     def head(self) -> Block:
-        """The newest block."""
+        """The newest block, as the endpoint shows it that is asked."""
         self._answer()
-        return self._blocks[-1]
+        return self._blocks[max(0, len(self._blocks) - 1 - self.behind)]
 
     def final(self) -> Block:
         """The newest block that counts."""
         self._answer()
         return self._blocks[max(0, len(self._blocks) - 1 - self.finality_lag)]
+
+    def elsewhere(self, read: Callable[[], T]) -> list[T]:
+        """As :meth:`Chain.elsewhere`, at heads so many blocks behind as ``others`` says."""
+        asked, found = self.behind, []
+        for behind in self.others:
+            self.behind = behind
+            found.append(read())
+        self.behind = asked
+        return found
 
     def block(self, number: int) -> Block:
         """The block at a number."""
@@ -425,6 +438,16 @@ class MemoryChain:
             lambda at: [JobSettled(at, s.job_id, s.result_hash, s.receipt_hash, s.units, s.last)],
             lambda spec: spec.challenge_window,
         )
+
+    def challenge(self, job_id: JobId, challenger: Address, bond: Wei) -> EventRef:
+        """The result of a settled job is challenged."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            spec = state.specs[job_id]
+            self._put(state, job_id, Status.CHALLENGED, spec.decide_window)
+            return [JobChallenged(at, job_id, challenger, bond, state.jobs[spec.request_hash].deadline)]
+
+        return self._mine(change)
 
     def fail(self, failure: Failure) -> EventRef:
         """The enclave's signed failure is posted."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from sealmarket.chain import Chain, Sending, per_user_folder
+from sealmarket.chain import Chain, Mined, Sending, per_user_folder
 from sealmarket.chain.fees import parse_limits
 from sealmarket.client.books import load_book
 from sealmarket.client.verified import VerifiedMarket
@@ -207,3 +207,8 @@ def withdraw_free(chain: Chain, party: _Party, as_json: bool) -> None:
     mined = party.withdraw(free) if free else None
     payload = {"free": str(int(free)), "withdrawn": mined is not None}
     answer(payload, [f"{coins(free)} withdrawn" if mined else "nothing is free"], as_json)
+
+
+def earlier(mined: Mined) -> list[str]:
+    """What to say of a transaction that an earlier command had sent."""
+    return ["an earlier call had sent that and not learnt its end: nothing was sent again"] if mined.resumed else []

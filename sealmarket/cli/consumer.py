@@ -25,6 +25,7 @@ from sealmarket.cli._options import (
     answer,
     choice,
     coins,
+    earlier,
     hash_option,
     home_folder,
     load_key,
@@ -48,7 +49,7 @@ from sealmarket.client.escrow import Escrow
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.limits import JobLimits
-from sealmarket.client.pending import pending_deposit, pending_request
+from sealmarket.client.pending import pending_request
 from sealmarket.client.sent import SentRequests, state_of
 from sealmarket.files import read_file
 from sealmarket.protocol.orders import Purpose
@@ -100,14 +101,10 @@ def deposit(
         consumer = Consumer(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         )
-        pending = pending_deposit(pending_folder(), chain.book, consumer.address)
-        mined = consumer.deposit(wanted, pending=pending)
-    if mined is None:
-        said = "an earlier deposit has arrived meanwhile, and nothing was sent now"
-        answer({"deposited": "0", "block": None}, [said, "next: sealmarket chain account shows what is free"], as_json)
-        return
-    payload = {"deposited": str(int(wanted)), "block": mined.block.number}
-    answer(payload, [f"deposited {coins(wanted)} in block {mined.block.number}"], as_json)
+        mined = consumer.deposit(wanted)
+    payload = {"deposited": str(int(wanted)), "block": mined.block.number, "resumed": mined.resumed}
+    said = [f"deposited {coins(wanted)} in block {mined.block.number}", *earlier(mined)]
+    answer(payload, said, as_json)
 
 
 @app.command()

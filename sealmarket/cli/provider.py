@@ -21,6 +21,7 @@ from sealmarket.cli._options import (
     answer,
     choice,
     coins,
+    earlier,
     load_key,
     market,
     sending,
@@ -72,13 +73,12 @@ def stake(
     """
     wanted = amount(value)
     with market(book, rpc, accept_code) as (chain, _, api):
-        _, mined = Provider(
+        deposited, mined = Provider(
             chain, load_key(key_file), api, development=development, sending=sending(max_fee, priority_fee)
         ).stake(wanted)
-    payload = {"staked": str(int(wanted)), "block": mined.block.number}
-    answer(
-        payload, [f"staked {coins(wanted)} in block {mined.block.number}", "next: sealmarket provider offer"], as_json
-    )
+    payload = {"staked": str(int(wanted)), "block": mined.block.number, "resumed": deposited.resumed}
+    said = [f"staked {coins(wanted)} in block {mined.block.number}", *earlier(deposited)]
+    answer(payload, [*said, "next: sealmarket provider offer"], as_json)
 
 
 @app.command()

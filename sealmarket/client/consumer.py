@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Reverted, Sending
-from sealmarket.client.deposits import deposit
 from sealmarket.client.errors import (
     JobEndedOtherwise,
     PendingElsewhere,
@@ -29,7 +28,7 @@ from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket.client.limits import JobLimits, JobTime, time_of, timeout_limit_of
 from sealmarket.client.party import Party
-from sealmarket.client.pending import Pending, PendingDeposit, PendingRequest
+from sealmarket.client.pending import Pending, PendingRequest
 from sealmarket.client.rules import rules_of
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol import merkle
@@ -137,20 +136,17 @@ class Consumer:
 
     # --- money ------------------------------------------------------------------------------------------------
 
-    def deposit(
-        self, amount: Wei, token: Address = ZERO_ADDRESS, *, pending: Pending[PendingDeposit] | None = None
-    ) -> Mined | None:
+    def deposit(self, amount: Wei, token: Address = ZERO_ADDRESS) -> Mined:
         """Put money into the market's ledger; a match locks it, what is not used returns.
 
-        Args:
-            pending: where a deposit is noted until its outcome is known. One that is noted there is looked for in the
-                ledger, and nothing is sent; None is returned if it has arrived.
+        One whose end an earlier call did not learn is gone on with (``resumed``) and not made again, by any process
+        whose ``sending`` has the same state.
 
         Raises:
             MarketNotVerified: nothing was sent.
-            DepositUncertain: perhaps sent, and not in the ledger yet.
+            ChainError: as :meth:`Sender.send`.
         """
-        return deposit(self._chain, self._party, amount, token, pending)
+        return self._party.give(self._chain.market.deposit(token, amount))
 
     def withdraw(self, amount: Wei | None = None, token: Address = ZERO_ADDRESS, to: Address | None = None) -> Mined:
         """Take free balance out; all of it unless an amount is named."""

@@ -7,7 +7,6 @@
         ├── PolicyMismatch
         ├── CommitteeMismatch
         ├── MarketNotVerified
-        ├── DepositUncertain
         ├── RequestUncertain
         ├── PendingElsewhere
         ├── AccountFileRefused  (accounts)
@@ -93,20 +92,6 @@ class MarketNotVerified(ClientError):
             remedy=remedy,
         )
         self.what, self.expected, self.found = what, expected, found
-
-
-class DepositUncertain(ClientError):
-    """A deposit was perhaps sent, and is not in the ledger."""
-
-    def __init__(self, amount: int, before: int, path: Path, detail: str) -> None:
-        super().__init__(
-            f"a deposit of {amount} may be under way; {before} was free in the ledger before it: {detail}",
-            remedy=(
-                "repeat the same command later: it looks into the ledger before it sends anything; once you know that"
-                f" the deposit is lost, remove {path}"
-            ),
-        )
-        self.amount, self.before, self.path, self.detail = amount, before, path, detail
 
 
 class RequestUncertain(ClientError):

@@ -237,6 +237,7 @@ class JobView(Shape, frozen=True, kw_only=True):
     result_hash: Bytes32 | None = None
     receipt: Bytes32 | None = None
     units: U32 = 0
+    challenger: Address | None = None
     interruption: InterruptionView | None = None
     waiting_for: Text = ""
     history: tuple[JobEvent, ...] = ()

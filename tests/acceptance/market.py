@@ -45,7 +45,7 @@ from sealmarket_localnet import chains
 from sealmarket_localnet.market import ETHER, NODES, LocalMarket, Purse
 from sealmarket_localnet.processes import Process, Supervisor
 from tests.acceptance import workloads
-from tests.acceptance.money import assert_conserved, burned
+from tests.acceptance.money import assert_conserved, burned, followed
 from tests.acceptance.workloads import Workload
 
 T = TypeVar("T")
@@ -242,12 +242,12 @@ class Rehearsal:
 
     def balances(self) -> dict[str, int]:
         """What everybody owns inside the market: free and staked, in wei; ``burned`` beside them."""
-        head = self.chain.head()
-        view = self.chain.at(head)
+        block = followed(self.chain)
+        view = self.chain.at(block)
         names = (*OWNERS, "consumer", "provider", "host")
         accounts = {name: view.account(ZERO_ADDRESS, self.market.purses[name].address) for name in names}
         found = {name: int(account.free) + int(account.staked) for name, account in accounts.items()}
-        return found | {"burned": burned(self.chain.events(self.chain.book.deployed_at, head.number))}
+        return found | {"burned": burned(self.chain.events(self.chain.book.deployed_at, block.number))}
 
     def still(self) -> dict[str, int]:
         """Balances once no job is left: time passes until the keeper has matured and closed them all."""
