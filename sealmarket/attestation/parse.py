@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.evidence import Evidence, read_endorsement
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.registry import recognise
+from sealmarket.attestation.registry import recognise, unwrap
 from sealmarket_enclave.protocol.codec import parse_json
 from sealmarket_enclave.protocol.numbers import Tee
 
@@ -65,7 +65,7 @@ def _recognise(data: bytes) -> Evidence:
             return replace(_recognise_json(inner), source=name)
     raise NotEvidence(
         f"{len(data)} bytes that start with {data[:8].hex()} are not evidence of any supported TEE",
-        remedy="pass an SGX or TDX quote, an SEV-SNP report, or the JSON of an agent that holds one",
+        remedy="pass an SGX or TDX quote, an SEV-SNP report, a Nitro document, or the JSON of an agent that holds one",
     )
 
 
@@ -73,7 +73,12 @@ def _recognise_raw(data: bytes) -> Evidence | None:
     if data[:4] == b"HCLA":
         return _from_hcl(data)
     tee = recognise(data)
-    return None if tee is None else Evidence(tee=tee, raw=data)
+    if tee is not None:
+        return Evidence(tee=tee, raw=data)
+    if (inner := unwrap(data)) is None:
+        return None
+    tee, source, raw = inner
+    return Evidence(tee=tee, raw=raw, source=source)
 
 
 def _from_hex(data: bytes) -> bytes | None:

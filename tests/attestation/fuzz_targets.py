@@ -17,6 +17,7 @@ Target = Callable[[bytes], object]
 def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     """Each parser with the exceptions that it may raise."""
     from sealmarket.attestation.amd.report import read_report
+    from sealmarket.attestation.core.cbor import read_cbor
     from sealmarket.attestation.core.errors import (
         AttestationError,
         CollateralError,
@@ -31,6 +32,8 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     from sealmarket.attestation.intel.pki import read_chain
     from sealmarket.attestation.intel.quote import read_quote
     from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
+    from sealmarket.attestation.nitro.document import read_document
+    from sealmarket.attestation.nitro.envelope import document_in_dstack
     from sealmarket.attestation.parse import parse
     from sealmarket.attestation.policy.rules import read_rules
 
@@ -44,6 +47,9 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
         "chain": (lambda raw: read_chain(raw.decode("latin-1"), "chain"), (EvidenceRefused,)),
         "tcbinfo": (lambda raw: read_tcb_info(raw.decode("latin-1")), (EvidenceRefused,)),
         "qeidentity": (lambda raw: read_qe_identity(raw.decode("latin-1")), (EvidenceRefused,)),
+        "cbor": (lambda raw: read_cbor(raw, "input", tags=(18,), endless_maps=True), (EvidenceRefused,)),
+        "nitro": (read_document, (EvidenceRefused,)),
+        "dstack": (document_in_dstack, (NotEvidence,)),
         "rules": (read_rules, (InvalidRules, AttestationError)),
     }
 
@@ -53,8 +59,10 @@ def seeds() -> dict[str, list[bytes]]:
     import json
 
     from tests.forge.intel import IntelForge
+    from tests.forge.nitro import NitroForge
 
     forge = IntelForge(datetime(2026, 1, 1, tzinfo=UTC))
+    nitro = NitroForge(datetime(2026, 1, 1, tzinfo=UTC)).document()
     quotes = [forge.tdx_quote(), forge.sgx_quote(), forge.tdx_quote(forge.td_report_15(), version=5)]
     collateral = json.loads(forge.collateral())
     return {
@@ -67,6 +75,9 @@ def seeds() -> dict[str, list[bytes]]:
         "chain": [forge.chain()],
         "tcbinfo": [collateral["tcb_info"].encode()],
         "qeidentity": [collateral["qe_identity"].encode()],
+        "cbor": [nitro],
+        "nitro": [nitro],
+        "dstack": [b"\0\x02" + (len(nitro) << 2 | 1).to_bytes(2, "little") + nitro + bytes(65) + b"\x08{}"],
         "rules": [b'{"measurements":[],"platforms":"any"}'],
     }
 

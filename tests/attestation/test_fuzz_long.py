@@ -21,6 +21,9 @@ TARGETS = (
     "chain",
     "tcbinfo",
     "qeidentity",
+    "cbor",
+    "nitro",
+    "dstack",
     "rules",
 )
 SECONDS = int(os.environ.get("SEALMARKET_FUZZ_SECONDS", "30"))

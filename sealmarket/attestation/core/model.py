@@ -134,7 +134,7 @@ class AuthenticReport:
 
     ``evidence_digest`` is the SHA-256 of what the device signed, not of its spelling (padding, ``n - s``),
     so that one piece of evidence has one name in every replay cache. ``mitigations`` are those that the
-    signed bytes prove to be on.
+    signed bytes prove to be on. ``signed_at`` is when the device says that it signed, where what it signed says so.
     """
 
     tee: Tee
@@ -149,6 +149,7 @@ class AuthenticReport:
     body: Body
     maker: InitVar[object]
     authenticated_at: datetime = field()
+    signed_at: datetime | None = None
 
     def __post_init__(self, maker: object) -> None:
         if maker is not _MAKER:

@@ -111,6 +111,10 @@ class Reason(Enum):
     SNP_ID_BLOCK = "snp_id_block", 90, "launch with the expected ID block"
     SNP_VLEK_NOT_ALLOWED = "snp_vlek_not_allowed", 91, "use VCEK evidence, or allow VLEK by name"
 
+    # AWS Nitro.
+    NITRO_USER_DATA = "nitro_user_data", 180, "put exactly 64 bytes of report data into the document's user data"
+    NITRO_PCR = "nitro_pcr", 181, "run with the registers that the rules name, or name these"
+
     # Azure paravisor.
     HCL_MISMATCH = "hcl_mismatch", 200, "send the runtime data that belongs to this report"
 
@@ -118,3 +122,6 @@ class Reason(Enum):
     PLATFORM_DUPLICATE = "platform_duplicate", 210, "count each machine once"
     CLOCK_MISSING = "clock_missing", 211, "give the time of verification with its zone"
     TEE_UNSUPPORTED = "tee_unsupported", 212, "use a TEE that this version verifies, or a version that verifies it"
+    DUPLICATE_KEY = "duplicate_key", 213, "collect the evidence again; a map names one key twice"
+    SIGNATURE_ALGORITHM = "signature_algorithm", 214, "sign with the algorithm of the key's own curve"
+    KEY_INVALID = "key_invalid", 215, "use the vendor's key; this one is not a point of the curve that it must be on"

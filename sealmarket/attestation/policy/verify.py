@@ -23,7 +23,8 @@ The rules that hold for every TEE, in :func:`appraise`, which names everything t
 4. All 64 bytes of report data are the expected ones.
 5. The measurement is one of the allowed tuples, all fields of it.
 6. The platform is named by the policy, in custody at least as strong as it says, unless it says "any".
-7. It is no older than the policy allows. A matched report data bounds the age by itself: it commits to what
+7. It is no older than the policy allows, by the time that it says itself (Nitro) and by the time at which it was
+   collected. A matched report data bounds the age by itself: it commits to what
    its verifier chose.
 8. The rules of this TEE's own module hold.
 """
@@ -118,15 +119,16 @@ def inspect(
 
     The result's notes name what is unchecked.
     """
+    module = module_of(report.tee)
     rules = AppraisalPolicy(
         measurements=(report.measurement,),
         platforms="any",
         lowest_grade=cast("GradeSlug", lowest_grade.slug),
+        maximum_age_seconds=int(module.oldest_without_policy.total_seconds()),
     )
-    module = module_of(report.tee)
     own = module.without_policy or section(rules, module)
     notes = ["measurement unchecked", "platform unchecked"]
-    if expected.collected_at is None and expected.report_data is UNCHECKED:
+    if expected.collected_at is None and report.signed_at is None and expected.report_data is UNCHECKED:
         notes.append("age unchecked")
         expected = Expected(report_data=UNCHECKED, tee=expected.tee, collected_at=now)
     return _appraise(report, rules, own, now, expected, tuple(notes))
@@ -192,7 +194,7 @@ def _common(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expe
             str(report.measurement.digest()),
         )
     yield from _platform(report, rules)
-    yield from _age(rules, now, expected)
+    yield from _age(report, rules, now, expected)
 
 
 def _platform(report: AuthenticReport, rules: AppraisalPolicy) -> Iterator[Finding]:
@@ -210,12 +212,15 @@ def _platform(report: AuthenticReport, rules: AppraisalPolicy) -> Iterator[Findi
         yield Finding(Reason.CUSTODY_TOO_LOW, rules.lowest_custody.value, custody.value)
 
 
-def _age(rules: AppraisalPolicy, now: datetime, expected: Expected) -> Iterator[Finding]:
-    if expected.collected_at is None:
-        if expected.report_data is UNCHECKED:
-            yield Finding(Reason.EVIDENCE_AGE_UNKNOWN, f"at most {rules.maximum_age_seconds} s old", "unknown")
-        return
-    age = now - expected.collected_at
+def _age(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expected: Expected) -> Iterator[Finding]:
+    known = [moment for moment in (report.signed_at, expected.collected_at) if moment is not None]
+    if not known and expected.report_data is UNCHECKED:
+        yield Finding(Reason.EVIDENCE_AGE_UNKNOWN, f"at most {rules.maximum_age_seconds} s old", "unknown")
+    for moment in known:
+        yield from _age_of(now - moment, rules)
+
+
+def _age_of(age: timedelta, rules: AppraisalPolicy) -> Iterator[Finding]:
     if age > timedelta(seconds=rules.maximum_age_seconds):
         yield Finding(
             Reason.EVIDENCE_STALE,
