@@ -65,7 +65,7 @@ def _recognise(data: bytes) -> Evidence:
             return replace(_recognise_json(inner), source=name)
     raise NotEvidence(
         f"{len(data)} bytes that start with {data[:8].hex()} are not evidence of any supported TEE",
-        remedy="pass an SGX or TDX quote, an SEV-SNP report, a Nitro document, or the JSON of an agent that holds one",
+        remedy="pass a quote, report, CCA token or Nitro document as its device wrote it, or an agent's JSON with one",
     )
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from sealmarket.attestation.amd.module import SnpModule
 from sealmarket.attestation.amd.rules import SnpRules
+from sealmarket.attestation.arm.module import CcaModule
+from sealmarket.attestation.arm.rules import CcaRules
 from sealmarket.attestation.core.errors import NotEvidence, refuse
 from sealmarket.attestation.core.model import MeasurementTuple
 from sealmarket.attestation.core.reasons import Reason
@@ -31,6 +33,7 @@ MODULES: Mapping[Tee, TeeModule] = MappingProxyType(
         Tee.SGX: SgxModule(),
         Tee.TDX: TdxModule(),
         Tee.SNP: SnpModule(),
+        Tee.CCA: CcaModule(),
         Tee.NITRO: NitroModule(),
     }
 )
@@ -50,6 +53,7 @@ class VendorRules(Shape, frozen=True, kw_only=True):
 
     intel: IntelRules = IntelRules()
     snp: SnpRules = SnpRules()
+    cca: CcaRules = CcaRules()
     nitro: NitroRules = NitroRules()
 
 

@@ -17,6 +17,8 @@ Target = Callable[[bytes], object]
 def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     """Each parser with the exceptions that it may raise."""
     from sealmarket.attestation.amd.report import read_report
+    from sealmarket.attestation.arm.reading import read_document as read_cca_document
+    from sealmarket.attestation.arm.token import read_token, realm_key
     from sealmarket.attestation.core.cbor import read_cbor
     from sealmarket.attestation.core.errors import (
         AttestationError,
@@ -49,6 +51,9 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
         "qeidentity": (lambda raw: read_qe_identity(raw.decode("latin-1")), (EvidenceRefused,)),
         "cbor": (lambda raw: read_cbor(raw, "input", tags=(18,), endless_maps=True), (EvidenceRefused,)),
         "nitro": (read_document, (EvidenceRefused,)),
+        "cca": (read_token, (EvidenceRefused,)),
+        "ccadocument": (read_cca_document, (CollateralError,)),
+        "realmkey": (lambda raw: realm_key(raw or b"\0"), (EvidenceRefused,)),
         "dstack": (document_in_dstack, (NotEvidence,)),
         "rules": (read_rules, (InvalidRules, AttestationError)),
     }
@@ -58,10 +63,12 @@ def seeds() -> dict[str, list[bytes]]:
     """Inputs that each parser takes."""
     import json
 
+    from tests.forge.cca import CcaForge, cose_key
     from tests.forge.intel import IntelForge
     from tests.forge.nitro import NitroForge
 
     forge = IntelForge(datetime(2026, 1, 1, tzinfo=UTC))
+    cca = CcaForge()
     nitro = NitroForge(datetime(2026, 1, 1, tzinfo=UTC)).document()
     quotes = [forge.tdx_quote(), forge.sgx_quote(), forge.tdx_quote(forge.td_report_15(), version=5)]
     collateral = json.loads(forge.collateral())
@@ -77,6 +84,9 @@ def seeds() -> dict[str, list[bytes]]:
         "qeidentity": [collateral["qe_identity"].encode()],
         "cbor": [nitro],
         "nitro": [nitro],
+        "cca": [cca.token(), cca.token(tag=907)],
+        "ccadocument": [cca.anchors(), cca.corim(), cca.signed_corim(cca.cpak)],
+        "realmkey": [cca.rak_point(), cose_key(cca.rak)],
         "dstack": [b"\0\x02" + (len(nitro) << 2 | 1).to_bytes(2, "little") + nitro + bytes(65) + b"\x08{}"],
         "rules": [b'{"measurements":[],"platforms":"any"}'],
     }

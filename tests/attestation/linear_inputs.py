@@ -13,6 +13,8 @@ from functools import partial
 
 import msgspec
 
+from sealmarket.attestation.arm.reading import read_document as read_cca_document
+from sealmarket.attestation.arm.token import read_token
 from sealmarket.attestation.core.cbor import read_cbor
 from sealmarket.attestation.core.certificates import MAXIMUM_CHAIN_BYTES, pem_blocks
 from sealmarket.attestation.core.evidence import Endorsements
@@ -127,6 +129,8 @@ def cases() -> Iterator[Callable[[], object]]:
     for raw in CBOR:
         yield partial(_cbor, raw)
         yield partial(read_document, raw)
+        yield partial(read_token, b"\xd9\x01\x8f" + raw[3:])
+        yield partial(read_cca_document, raw * 16)
         yield partial(parse, b"\0\x02" + raw)
     for name in ("a." * (1 << 19), "a" * (1 << 20), "a.a" * (1 << 18) + ":", "a:" * (1 << 19)):
         yield partial(_manifest, name)

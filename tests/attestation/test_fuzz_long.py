@@ -23,6 +23,9 @@ TARGETS = (
     "qeidentity",
     "cbor",
     "nitro",
+    "cca",
+    "ccadocument",
+    "realmkey",
     "dstack",
     "rules",
 )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from sealmarket.attestation.amd.measurement import SnpMeasurement
+from sealmarket.attestation.arm.measurement import CcaMeasurement, RealmHash
 from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16
 from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
 from sealmarket.attestation.nitro.measurement import NitroMeasurement
@@ -34,6 +35,10 @@ def examples() -> tuple[Measurement, ...]:
         ),
         SnpMeasurement(launch_digest=a, policy=Bytes8(run(2, 8)), host_data=Bytes32(run(7, 32)), vmpl=1),
         NitroMeasurement(pcr0=a, pcr1=b, pcr2=c, pcr8=d),
+        CcaMeasurement(
+            hash_algorithm=RealmHash.SHA_384, rim=a, rem0=b, rem1=c, rem2=d, rem3=e,
+            personalization=Bytes64(run(1, 64)),
+        ),
     )  # fmt: skip
 
 

@@ -49,9 +49,9 @@ CHAIN = [
     ("        _check_signed(issued, issuer)\n", "", "did_not_sign"),
     ("        _check_authority(issuer, len(certificates) - depth - 2)\n", "", "may_not_sign_certificates"),
     ("not None and basic.path_length < below", "not None and False", "allows_none"),
-    ("        _check_extensions(certificate)\n", "", "critical_extension"),
+    ("        _check_extensions(certificate)\n", "        pass\n", "critical_extension"),
     ("isinstance(basic, x509.BasicConstraints) and basic.ca:", "False:", "leaf_that_is_an_authority"),
-    ("not isinstance(usage, x509.KeyUsage) or not usage.digital_signature", "False", "instances_certificate"),
+    ("not isinstance(usage, x509.KeyUsage) or not usage.digital_signature", "False", "may_not_sign_data"),
     ("or not isinstance(key.curve, SECP384R1)", "", "key_of_another_kind"),
 ]
 AUTHENTICATE = [

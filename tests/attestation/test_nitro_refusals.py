@@ -9,6 +9,7 @@ from typing import Any
 
 import cbor2
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import ExtendedKeyUsage, ObjectIdentifier, UnrecognizedExtension
 
@@ -25,6 +26,7 @@ from sealmarket.attestation.policy.explain import explain
 from sealmarket.attestation.policy.rules import AppraisalPolicy, PlatformRule
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, appraise, verify
 from sealmarket.attestation.raw import parse_raw
+from sealmarket_devices import pki
 from sealmarket_devices.pki import Validity
 from sealmarket_enclave.protocol.codec import Bytes48
 from sealmarket_enclave.protocol.numbers import Grade, Tee
@@ -262,9 +264,23 @@ def test_an_authority_below_one_that_allows_none_is_refused(forge: NitroForge) -
     assert refusal(forge, forged.document()) is Reason.CHAIN_INVALID
 
 
-def test_a_leaf_that_is_an_authority_is_refused(forge: NitroForge) -> None:
+def usage(*, signs_data: bool, signs_certificates: bool) -> x509.KeyUsage:
+    rest = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
+    none = dict.fromkeys((*rest, "decipher_only"), False)
+    return x509.KeyUsage(
+        digital_signature=signs_data, key_cert_sign=signs_certificates, crl_sign=signs_certificates, **none
+    )
+
+
+def test_a_leaf_that_is_an_authority_is_refused(forge: NitroForge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pki, "key_usage", lambda _: usage(signs_data=True, signs_certificates=True))
     forged = NitroForge(NOW, certificates={"leaf": {"path_length": 0}})
     assert refusal(forge, forged.document()) is Reason.SIGNER_PURPOSE
+
+
+def test_a_leaf_that_may_not_sign_data_is_refused(forge: NitroForge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pki, "key_usage", lambda issues: usage(signs_data=False, signs_certificates=issues))
+    assert refusal(forge, NitroForge(NOW).document()) is Reason.SIGNER_PURPOSE
 
 
 def test_an_instances_certificate_does_not_sign_documents(forge: NitroForge) -> None:
@@ -290,8 +306,6 @@ def test_a_key_of_another_kind_in_the_chain_is_refused(forge: NitroForge, role: 
 
 
 def test_a_critical_extension_that_is_unknown_is_refused(forge: NitroForge, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cryptography import x509
-
     real = x509.CertificateBuilder.add_extension
 
     def critical(self: Any, extension: Any, critical: bool) -> Any:

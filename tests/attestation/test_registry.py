@@ -28,6 +28,7 @@ from sealmarket.attestation.raw import parse_endorsements
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.attestation.toy import ToyMeasurement, ToyModule, toy_report, vendor_root
+from tests.forge.cca import CcaForge
 from tests.forge.intel import IntelForge
 from tests.forge.nitro import NitroForge
 
@@ -53,7 +54,10 @@ def test_a_tee_without_a_row_is_refused_and_never_read_as_another(tee: Tee, tmp_
     result = verify(evidence, Endorsements(), TrustAnchors.production(), NOW, Expected(report_data=UNCHECKED))
 
     assert result.reasons == (Reason.TEE_UNSUPPORTED,)
-    assert (result.findings[0].expected, result.findings[0].found) == ("evidence of sgx, tdx, snp, nitro", tee.slug)
+    assert (result.findings[0].expected, result.findings[0].found) == (
+        "evidence of sgx, tdx, snp, cca, nitro",
+        tee.slug,
+    )
     calls = (
         lambda: unverified_claims(evidence),
         lambda: parse_endorsements(tee, "{}"),
@@ -133,6 +137,7 @@ def test_each_row_serves_its_own_tee_and_recognises_its_own_evidence_only() -> N
         Tee.SGX: forge.sgx_quote(),
         Tee.TDX: forge.tdx_quote(),
         Tee.SNP: snp,
+        Tee.CCA: CcaForge().token(),
         Tee.NITRO: NitroForge(NOW).document(),
     }
 
@@ -156,12 +161,12 @@ def test_documents_spell_the_numbers_on_chain_by_their_slugs() -> None:
 def test_nothing_outside_the_vendors_packages_branches_on_a_tee() -> None:
     branch = re.compile(r"\b(if|elif|while|assert)\b.*\bTee\.[A-Z]|\btee (is|in|==|!=) .*Tee\.[A-Z]")
     for path in ATTESTATION.rglob("*.py"):
-        if path.relative_to(ATTESTATION).parts[0] not in ("intel", "amd", "nitro"):
+        if path.relative_to(ATTESTATION).parts[0] not in ("intel", "amd", "arm", "nitro"):
             assert not branch.search(path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.parametrize(
-    ("tee", "other"), [(Tee.SNP, "intel"), (Tee.TDX, "amd"), (Tee.NITRO, "amd"), (Tee.SNP, "nitro")]
+    ("tee", "other"), [(Tee.SNP, "intel"), (Tee.TDX, "amd"), (Tee.NITRO, "amd"), (Tee.CCA, "nitro"), (Tee.SNP, "arm")]
 )
 def test_a_verifier_of_one_tee_loads_no_other_vendors_verification(tee: Tee, other: str) -> None:
     program = (

@@ -41,11 +41,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endorsements:
-    """What the vendor signed about the platform: collateral, certificates and CRLs, in any order."""
+    """What the vendor signed about the platform: collateral, certificates and CRLs, in any order.
+
+    ``documents`` are of formats that only the TEE's module reads, as bytes.
+    """
 
     collateral: Collateral | None = None
     certificates: tuple[x509.Certificate, ...] = ()
     crls: tuple[x509.CertificateRevocationList, ...] = ()
+    documents: tuple[bytes, ...] = ()
 
     @classmethod
     def read(cls, files: Iterable[bytes], collateral: Collateral | None = None) -> Endorsements:
@@ -73,6 +77,7 @@ class Endorsements:
             collateral=more.collateral or self.collateral,
             certificates=(*self.certificates, *more.certificates),
             crls=(*self.crls, *more.crls),
+            documents=(*self.documents, *more.documents),
         )
 
 

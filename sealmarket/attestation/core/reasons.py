@@ -111,6 +111,16 @@ class Reason(Enum):
     SNP_ID_BLOCK = "snp_id_block", 90, "launch with the expected ID block"
     SNP_VLEK_NOT_ALLOWED = "snp_vlek_not_allowed", 91, "use VCEK evidence, or allow VLEK by name"
 
+    # Arm CCA.
+    CCA_PROFILE = "cca_profile", 120, "send the tokens and documents of a known profile, each in its own place"
+    CCA_CHALLENGE = "cca_challenge", 121, "ask for the token with all 64 bytes of report data"
+    CCA_BINDING = "cca_binding", 122, "collect the token again; its platform does not vouch for the realm's key"
+    CCA_KEY_UNKNOWN = "cca_key_unknown", 123, "supply the key of this implementation and instance"
+    CCA_DEVELOPMENT_KEY = "cca_development_key", 124, "use a platform with a key of its own; everyone has this one"
+    CCA_LIFECYCLE = "cca_lifecycle", 125, "use a platform in its secured lifecycle"
+    CCA_IMPLEMENTATION = "cca_implementation", 126, "run on an allowed implementation, or allow this one"
+    CCA_REFERENCE_VALUES = "cca_reference_values", 127, "supply the reference values of this platform's firmware"
+
     # AWS Nitro.
     NITRO_USER_DATA = "nitro_user_data", 180, "put exactly 64 bytes of report data into the document's user data"
     NITRO_PCR = "nitro_pcr", 181, "run with the registers that the rules name, or name these"

@@ -11,7 +11,7 @@ reads a clock. Methods import the package's heavy modules when they are called, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -124,6 +124,25 @@ class TeeModule(ABC):
             CollateralError: the bytes cannot be read.
         """
         return Endorsements.read([raw])
+
+    def read_files(self, files: Iterable[bytes]) -> Endorsements:
+        """Endorsements from files of the user's, in any order: by default certificates and CRLs.
+
+        Raises:
+            CollateralError: one cannot be read, or there are too many.
+        """
+        return Endorsements.read(files)
+
+    def development_keys(self, endorsements: Endorsements) -> frozenset[bytes]:
+        """SPKI hashes of keys that endorsements name and no certificate holds.
+
+        A caller who trusts these endorsements as development roots means them.
+
+        Raises:
+            CollateralError: the endorsements cannot be read.
+        """
+        del endorsements
+        return frozenset()
 
     def issued(self, endorsements: Endorsements) -> Issued:
         """When endorsements that were proven were signed.

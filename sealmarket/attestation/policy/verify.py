@@ -152,7 +152,7 @@ def verify(
         return AppraisalResult(tee=evidence.tee, report=None, findings=(refusal.finding,))
     if rules is not None:
         return appraise(report, rules, now, expected)
-    return inspect(report, now, expected, Grade.SIMULATED if anchors.development else Grade.HARDWARE)
+    return inspect(report, now, expected, Grade.SIMULATED if anchors.names_development else Grade.HARDWARE)
 
 
 def _appraise(
