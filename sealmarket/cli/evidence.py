@@ -236,4 +236,8 @@ def show_command(
     }
     if evidence.runtime_data is not None:
         shown["runtime_data"] = evidence.runtime_data.decode("utf-8", "replace")
+    if evidence.vtpm is not None:
+        from sealmarket.attestation.azure.authenticate import unverified_claims as vtpm_claims
+
+        shown["vtpm"] = vtpm_claims(evidence.vtpm)
     typer.echo(json.dumps(shown, indent=2))

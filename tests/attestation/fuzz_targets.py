@@ -19,6 +19,8 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     from sealmarket.attestation.amd.report import read_report
     from sealmarket.attestation.arm.reading import read_document as read_cca_document
     from sealmarket.attestation.arm.token import read_token, realm_key
+    from sealmarket.attestation.azure.hcl import read_hcl
+    from sealmarket.attestation.azure.tpm import read_quote as read_tpm_quote
     from sealmarket.attestation.core.cbor import read_cbor
     from sealmarket.attestation.core.errors import (
         AttestationError,
@@ -51,6 +53,8 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
         "qeidentity": (lambda raw: read_qe_identity(raw.decode("latin-1")), (EvidenceRefused,)),
         "cbor": (lambda raw: read_cbor(raw, "input", tags=(18,), endless_maps=True), (EvidenceRefused,)),
         "nitro": (read_document, (EvidenceRefused,)),
+        "hcl": (read_hcl, (NotEvidence,)),
+        "tpmquote": (read_tpm_quote, (EvidenceRefused,)),
         "cca": (read_token, (EvidenceRefused,)),
         "ccadocument": (read_cca_document, (CollateralError,)),
         "realmkey": (lambda raw: realm_key(raw or b"\0"), (EvidenceRefused,)),
@@ -63,12 +67,13 @@ def seeds() -> dict[str, list[bytes]]:
     """Inputs that each parser takes."""
     import json
 
+    from tests.forge.azure import AzureForge
     from tests.forge.cca import CcaForge, cose_key
     from tests.forge.intel import IntelForge
     from tests.forge.nitro import NitroForge
 
     forge = IntelForge(datetime(2026, 1, 1, tzinfo=UTC))
-    cca = CcaForge()
+    cca, azure = CcaForge(), AzureForge(intel=forge)
     nitro = NitroForge(datetime(2026, 1, 1, tzinfo=UTC)).document()
     quotes = [forge.tdx_quote(), forge.sgx_quote(), forge.tdx_quote(forge.td_report_15(), version=5)]
     collateral = json.loads(forge.collateral())
@@ -84,6 +89,8 @@ def seeds() -> dict[str, list[bytes]]:
         "qeidentity": [collateral["qe_identity"].encode()],
         "cbor": [nitro],
         "nitro": [nitro],
+        "hcl": [azure.hcl(azure.runtime(), bytes(1184), 2)],
+        "tpmquote": [azure.message()],
         "cca": [cca.token(), cca.token(tag=907)],
         "ccadocument": [cca.anchors(), cca.corim(), cca.signed_corim(cca.cpak)],
         "realmkey": [cca.rak_point(), cose_key(cca.rak)],

@@ -495,6 +495,11 @@ def test_a_document_of_no_known_format_is_refused(raw: bytes) -> None:
         read_document(raw)
 
 
+def test_a_key_that_does_not_say_whose_it_is_is_refused() -> None:
+    with pytest.raises(CollateralError, match="a JWK alone does not say whose key it is"):
+        read_document(json.dumps(FORGE.jwk(FORGE.cpak.public_key())).encode())
+
+
 def test_a_document_among_endorsements_that_cannot_be_read_is_refused() -> None:
     assert refusal(FORGE.token(), b"[1]") is Reason.ENDORSEMENT_MALFORMED
 
@@ -521,6 +526,10 @@ BAD_PLATFORMS: dict[str, Any] = {
     "no measurement's name": FORGE.platform_triple({1: {2: [[1, bytes(32)]]}}),
     "a number as name": FORGE.platform_triple({0: 7, 1: {2: [[1, bytes(32)]]}}),
     "an unknown name": FORGE.platform_triple({0: "cca.bad-component", 1: {}}),
+    "an unknown name alone": [
+        PLATFORM,
+        [FORGE.component("X", bytes(32)), {0: "cca.bad-component", 1: {4: cbor2.CBORTag(560, b"\xcf")}}],
+    ],
     "no digests": FORGE.platform_triple(FORGE.component("X", b"", {2: ...})),
     "two digests": FORGE.platform_triple(FORGE.component("X", b"", {2: [[1, bytes(32)], [1, bytes(32)]]})),
     "a digest of another size": FORGE.platform_triple(FORGE.component("X", bytes(31))),
@@ -587,6 +596,7 @@ BAD_KEYS = {
     "no key": [FORGE.key_triple()[0], []],
     "two keys": [FORGE.key_triple()[0], FORGE.key_triple()[1] * 2],
     "bytes as key": [FORGE.key_triple()[0], [cbor2.CBORTag(560, b"key")]],
+    "a key of another tag": [FORGE.key_triple()[0], [cbor2.CBORTag(32, FORGE.key_triple()[1][0].value)]],
     "no PEM": FORGE.key_triple("PEM"),
     "an RSA key": FORGE.key_triple(RSA_PEM),
 }
@@ -642,6 +652,8 @@ def test_a_corim_that_no_trusted_key_signed_is_refused() -> None:
     assert refusal(FORGE.token(), signed, **with_stranger) is Reason.UNTRUSTED_ROOT
     untrusted = {"roots": pinned(STRANGER), "certificates": (certificate(signer),)}
     assert refusal(FORGE.token(), signed, **untrusted) is Reason.UNTRUSTED_ROOT
+    beside = {"certificates": (certificate(signer),)}
+    assert refusal(FORGE.token(), FORGE.anchors(), signed, **beside) is Reason.UNTRUSTED_ROOT
     altered = signed.replace(b"a corim", b"b corim")
     chain = {"roots": pinned(signer), "certificates": (certificate(signer),)}
     assert refusal(FORGE.token(), altered, **chain) is Reason.UNTRUSTED_ROOT

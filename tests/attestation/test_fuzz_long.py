@@ -23,6 +23,8 @@ TARGETS = (
     "qeidentity",
     "cbor",
     "nitro",
+    "hcl",
+    "tpmquote",
     "cca",
     "ccadocument",
     "realmkey",

@@ -230,8 +230,6 @@ def realm_key(raw: bytes) -> EllipticCurvePublicKey:
     """
     what = "the realm's key"
     if raw[0] == 4:
-        if len(raw) != 97:
-            refuse(Reason.KEY_INVALID, f"{what}, a point of P-384 in 97 bytes", len(raw))
         return point_on(SECP384R1(), raw[1:49], raw[49:], what)
     key = read_cbor(raw, what)
     if not isinstance(key, Mapping):

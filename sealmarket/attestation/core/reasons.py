@@ -127,6 +127,12 @@ class Reason(Enum):
 
     # Azure paravisor.
     HCL_MISMATCH = "hcl_mismatch", 200, "send the runtime data that belongs to this report"
+    HCL_RUNTIME = "hcl_runtime", 201, "send the paravisor's report as it is; its runtime data names no usable key"
+    VTPM_SIGNATURE = "vtpm_signature", 202, "quote with the attestation key that the paravisor's report names"
+    VTPM_QUOTE = "vtpm_quote", 203, "send a quote of the vTPM over its SHA-256 registers"
+    VTPM_PCRS = "vtpm_pcrs", 204, "boot a guest that the rules name, and send the registers that were quoted"
+    VTPM_MISSING = "vtpm_missing", 205, "send the agent's whole evidence, with the vTPM's quote"
+    PARAVISOR_NOT_ALLOWED = "paravisor_not_allowed", 206, "run without a paravisor, or allow it and name the guest"
 
     # Any TEE, continued.
     PLATFORM_DUPLICATE = "platform_duplicate", 210, "count each machine once"

@@ -26,7 +26,7 @@ The rules that hold for every TEE, in :func:`appraise`, which names everything t
 7. It is no older than the policy allows, by the time that it says itself (Nitro) and by the time at which it was
    collected. A matched report data bounds the age by itself: it commits to what
    its verifier chose.
-8. The rules of this TEE's own module hold.
+8. The rules of this TEE's own module hold, and those of a paravisor where one stands before the guest.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from hashlib import sha256
 from typing import Any, Literal, cast
 
+from sealmarket.attestation.azure.authenticate import Paravisor, behind_paravisor
+from sealmarket.attestation.azure.findings import findings as findings_of_paravisor
+from sealmarket.attestation.azure.rules import AzureRules
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import EvidenceRefused, refuse
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
@@ -95,11 +97,7 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, anchors: Anchor
     if now.tzinfo is None:
         refuse(Reason.CLOCK_MISSING, "the time of verification with its zone", now.isoformat())
     report = module_of(evidence.tee).authenticate(evidence, endorsements, anchors, now)
-    if evidence.runtime_data is not None:
-        wanted = sha256(evidence.runtime_data).digest() + bytes(32)
-        if report.report_data != wanted:
-            refuse(Reason.HCL_MISMATCH, f"report data {wanted.hex()}", report.report_data.hex())
-    return report
+    return report if evidence.runtime_data is None else behind_paravisor(report, evidence)
 
 
 def appraise(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expected: Expected) -> AppraisalResult:
@@ -124,6 +122,7 @@ def inspect(
         measurements=(report.measurement,),
         platforms="any",
         lowest_grade=cast("GradeSlug", lowest_grade.slug),
+        azure=AzureRules(paravisor="allowed"),
         maximum_age_seconds=int(module.oldest_without_policy.total_seconds()),
     )
     own = module.without_policy or section(rules, module)
@@ -169,6 +168,8 @@ def _appraise(
         notes = (*notes, "SIMULATED evidence: no hardware stands behind it")
     of_this_tee = module_of(report.tee).findings(report, own, rules.measurements, now)
     found = [*_common(report, rules, now, expected), *of_this_tee]
+    if isinstance(report.paravisor, Paravisor):
+        found += findings_of_paravisor(report.paravisor, rules.azure)
     return AppraisalResult(
         tee=report.tee,
         report=report,
