@@ -33,7 +33,7 @@ AUTHENTICATE = [
     ('and key.get("kid") == _KEY_NAME', "", "by_another_key"),
     ('    if len(named) != 1 or named[0].get("kty") != "RSA":\n', "    if not named:\n", "one_usable_key"),
     ("    if modulus.bit_length() not in _BITS or exponent != _EXPONENT:\n", "    if False:\n", "one_usable_key"),
-    ('report_data=quote.extra_data.ljust(64, b"\\0"),', "", "compared_to_its_last_byte"),
+    ('report_data=quote.extra_data.ljust(64, b"\\0"),', "", "rules_that_name_it"),
     ("sha256(report.evidence_digest + evidence.vtpm.message)", "sha256(report.evidence_digest)", "a_name_of_its_own"),
     ("is True", "is not None", "without_secure_boot"),
 ]

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sealmarket.attestation.amd.rules import SnpRules
+from sealmarket.attestation.azure.hcl import read_hcl
 from sealmarket.attestation.azure.rules import AzureRules, VtpmPcr
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import InvalidRules, NotEvidence
@@ -183,7 +184,9 @@ def test_a_register_that_the_quote_does_not_cover_is_refused(index: int) -> None
     assert refusal(quoted(shown=shown)) is Reason.VTPM_PCRS
 
 
-@pytest.mark.parametrize("shown", [(), PCRS[:23], (*PCRS[:23], bytes(31)), (*PCRS[:23], bytes(20))])
+@pytest.mark.parametrize(
+    "shown", [(), PCRS[:23], (*PCRS[:23], bytes(31)), (*PCRS[:22], PCRS[22] + PCRS[23][:1], PCRS[23][1:])]
+)
 def test_registers_of_another_number_or_size_are_refused(shown: tuple[bytes, ...]) -> None:
     assert refusal(quoted(shown=shown)) is Reason.VTPM_PCRS
 
@@ -275,9 +278,22 @@ def test_the_rules_are_told_in_sentences() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"version": 3}, {"size": 2600}, {"status": 1}, {"kind": 3}, {"hash": 2}, {"length": 5000}, {"length": 10}],
+    [
+        {"version": 3},
+        {"size": 2600},
+        {"status": 1},
+        {"kind": 3},
+        {"hash": 2},
+        {"length": 5000},
+        {"length": 5000, "total": 5020, "size": 6236},
+        {"length": 10},
+    ],
 )
 def test_a_paravisors_report_of_another_layout_is_refused(changes: dict[str, int]) -> None:
+    runtime = TDX.runtime()
+    assert read_hcl(TDX.hcl(runtime, bytes(1024), 4)).runtime == runtime
+    with pytest.raises(NotEvidence):
+        read_hcl(TDX.hcl(runtime, bytes(1024), 4, **changes))
     with pytest.raises(NotEvidence):
         parse(TDX.document(hcl=changes))
 

@@ -80,10 +80,10 @@ class AzureForge:
         return {"message": signed.hex(), "signature": signature.hex(), "pcrs": [pcr.hex() for pcr in shown]}
 
     def hcl(self, runtime: bytes, hardware: bytes, held: int, **changes: int) -> bytes:
-        """The paravisor's report; ``changes``: ``version``, ``size``, ``status``, ``kind``, ``hash``, ``length``."""
+        """The paravisor's report; ``changes``: ``version``, ``size``, ``status``, ``kind``, ``hash``, lengths."""
         end = 1236 + len(runtime)
         header = (changes.get("version", 2), changes.get("size", end), 2, changes.get("status", 0))
-        runtime_header = (20 + len(runtime), 1, changes.get("kind", held), changes.get("hash", 1))
+        runtime_header = (changes.get("total", 20 + len(runtime)), 1, changes.get("kind", held), changes.get("hash", 1))
         raw = b"HCLA" + b"".join(value.to_bytes(4, "little") for value in header) + bytes(12)
         raw += hardware.ljust(1184, b"\0")
         lengths = (*runtime_header, changes.get("length", len(runtime)))
