@@ -51,7 +51,7 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
         "chain": (lambda raw: read_chain(raw.decode("latin-1"), "chain"), (EvidenceRefused,)),
         "tcbinfo": (lambda raw: read_tcb_info(raw.decode("latin-1")), (EvidenceRefused,)),
         "qeidentity": (lambda raw: read_qe_identity(raw.decode("latin-1")), (EvidenceRefused,)),
-        "cbor": (lambda raw: read_cbor(raw, "input", tags=(18,), endless_maps=True), (EvidenceRefused,)),
+        "cbor": (lambda raw: read_cbor(raw, "input", tags=(18,), endless_map=True), (EvidenceRefused,)),
         "nitro": (read_document, (EvidenceRefused,)),
         "hcl": (read_hcl, (NotEvidence,)),
         "tpmquote": (read_tpm_quote, (EvidenceRefused,)),

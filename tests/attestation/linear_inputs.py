@@ -98,7 +98,7 @@ def _manifest(name: str) -> None:
 
 
 def _cbor(raw: bytes) -> None:
-    read_cbor(raw, "input", tags=(18,), endless_maps=True)
+    read_cbor(raw, "input", tags=(18,), endless_map=True)
 
 
 def _collateral(chain: bytes) -> None:

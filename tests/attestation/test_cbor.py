@@ -39,18 +39,17 @@ def test_a_longer_form_than_the_shortest_is_refused(text: str) -> None:
     assert refusal(bytes.fromhex(text.replace(" ", "")), tags=(18,)) is Reason.NON_CANONICAL
 
 
-@pytest.mark.parametrize(
-    "text", ["9fff", "5f4100ff", "7f6161ff", "bfff", "81bfff", "ff", "81ff", "1c", "3d", "5e", "fc"]
-)
+@pytest.mark.parametrize("text", ["9fff", "5f4100ff", "7f6161ff", "bfff", "81bfff", "5f41004100ff"])
 def test_lengths_that_are_not_given_are_refused(text: str) -> None:
     assert refusal(bytes.fromhex(text)) is Reason.NON_CANONICAL
 
 
 @pytest.mark.parametrize("text", ["bf01ff", "9fff", "bf01ffff", "bf5f4100ff00ff"])
 def test_where_maps_may_be_endless_they_are_whole_and_nothing_else_is_endless(text: str) -> None:
-    assert refusal(bytes.fromhex(text), endless_maps=True) is not None
-    assert read_cbor(bytes.fromhex("bf0102ff"), "a document", endless_maps=True) == {1: 2}
-    assert read_cbor(bytes.fromhex("bf01bfffff"), "a document", endless_maps=True) == {1: {}}
+    assert refusal(bytes.fromhex(text), endless_map=True) is not None
+    assert read_cbor(bytes.fromhex("bf0102ff"), "a document", endless_map=True) == {1: 2}
+    assert read_cbor(bytes.fromhex("bf01a0ff"), "a document", endless_map=True) == {1: {}}
+    assert refusal(bytes.fromhex("bf01bfffff"), endless_map=True) is Reason.NON_CANONICAL
 
 
 @pytest.mark.parametrize("text", ["", "18", "19 01", "82 00", "a1 00", "41", "43 0000", "5b 7fffffffffffffff", "d2"])
@@ -63,7 +62,7 @@ def test_bytes_behind_the_item_are_refused(text: str) -> None:
     assert refusal(bytes.fromhex(text), tags=(18,)) is Reason.TRAILING_BYTES
 
 
-@pytest.mark.parametrize("text", ["f97e00", "fa7f800000", "fb7ff0000000000000", "f7", "e0", "f820"])
+@pytest.mark.parametrize("text", ["f97e00", "fb3ff199999999999a", "f7", "e0", "f820"])
 def test_floats_and_other_simple_values_are_refused(text: str) -> None:
     assert refusal(bytes.fromhex(text)) is Reason.MALFORMED
 
@@ -86,13 +85,13 @@ def test_text_that_is_not_utf_8_is_refused(text: str) -> None:
 @pytest.mark.parametrize("piece", [b"\x81", b"\xd2", b"\xa1\x00"])
 def test_nesting_is_bounded(piece: bytes) -> None:
     assert refusal(piece * 100_000 + b"\x00", tags=(18,)) is Reason.MALFORMED
-    assert refusal(piece * MAXIMUM_DEPTH + b"\x00", tags=(18,)) is Reason.MALFORMED
-    read_cbor(piece * (MAXIMUM_DEPTH - 1) + b"\x00", "a document", tags=(18,))
+    assert refusal(piece * (MAXIMUM_DEPTH + 1) + b"\x00", tags=(18,)) is Reason.MALFORMED
+    read_cbor(piece * MAXIMUM_DEPTH + b"\x00", "a document", tags=(18,))
 
 
 def test_the_number_of_items_is_bounded() -> None:
     assert refusal(cbor2.dumps([0] * MAXIMUM_ITEMS)) is Reason.MALFORMED
-    assert refusal(b"\x9b" + (1 << 62).to_bytes(8) + bytes(100_000)) is Reason.MALFORMED
+    assert refusal(b"\x9b" + (1 << 62).to_bytes(8) + bytes(100_000)) is Reason.TRUNCATED
     assert len(read_cbor(cbor2.dumps([0] * (MAXIMUM_ITEMS - 1)), "a document")) == MAXIMUM_ITEMS - 1
 
 

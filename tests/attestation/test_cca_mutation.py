@@ -82,8 +82,8 @@ AUTHENTICATE = [
         "realm_token_that_another_key",
     ),
     (
-        '            verify_sign1(token.platform_cose, key.key, "the platform token")\n',
-        "            pass\n",
+        '        verify_sign1(cose, key.key, "the platform token")\n',
+        "        pass\n",
         "platform_token_that_another_key",
     ),
     (
@@ -101,6 +101,7 @@ AUTHENTICATE = [
     ),
     ("        if grade is not None and (own", "        if (own", "nobody_trusts"),
     ("    if not named:\n", "    if False:\n", "without_its_platforms_key"),
+    ("hashlib.sha256(key.spki + len", 'hashlib.sha256(b"" + len', "not_proven_under_another_key"),
     ("debug=token.debug", "debug=False", "in_debug"),
     ("platform + realm).digest()", "platform + token.platform_cose.signature).digest()", "has_one_name"),
 ]

@@ -381,6 +381,16 @@ def test_a_platform_token_that_another_key_signed_is_refused() -> None:
     assert refusal(FORGE.token(platform_key=STRANGER)) is Reason.SIGNATURE_INVALID
 
 
+def test_a_platform_token_that_was_proven_once_is_not_proven_under_another_key() -> None:
+    prove(FORGE.token())
+    anchors = FORGE.anchors({"pkey": FORGE.jwk(STRANGER.public_key())})
+    assert refusal(FORGE.token(), anchors, roots=named(anchors)) is Reason.SIGNATURE_INVALID
+    platform = cbor2.loads(cbor2.loads(FORGE.token()).value[44234]).value
+    altered = cbor2.dumps(cbor2.CBORTag(18, [*platform[:3], bytes(96)]))
+    realm = cbor2.loads(FORGE.token()).value[44241]
+    assert refusal(FORGE.collection(altered, realm)) is Reason.SIGNATURE_INVALID
+
+
 @pytest.mark.parametrize("part", ["platform_header", "realm_header"])
 @pytest.mark.parametrize("header", [{1: -7}, {1: -36}, {}, {1: -37}])
 def test_an_algorithm_that_is_not_the_keys_is_refused(part: str, header: dict[int, int]) -> None:

@@ -9,15 +9,23 @@ import pytest
 from tests.attestation.mutation import LIBRARY, Mutant, copy_library, killers_of, run_tests
 
 CBOR = [
-    ("return cbor2.loads(raw, allow_duplicate_keys=False, **settings)", "return cbor2.loads(raw, **settings)", "twice"),
-    ("    if argument < _LEAST[info]:\n", "    if False:\n", "longer_form"),
-    ("    if at < size:\n", "    if False:\n", "behind_the_item"),
-    ("        if argument not in tags:\n", "        if False:\n", "does_not_name"),
-    ("and argument not in (_FALSE, _TRUE, _NULL):", "and False:", "other_simple_values"),
-    ("and left & 1 and major > _TEXT:", "and False:", "neither_numbers_nor_strings"),
-    ("or len(outer) >= MAXIMUM_DEPTH:", ":", "nesting_is_bounded"),
-    ("items > MAXIMUM_ITEMS or", "", "number_of_items"),
-    ("first == _ENDLESS_MAP and endless_maps", "first == _ENDLESS_MAP", "not_given"),
+    ("tags, duplicates=False, indefinite=endless_map)", "tags, duplicates=True, indefinite=endless_map)", "twice"),
+    ("    if spelled != raw:\n", "    if False:\n", "longer_form"),
+    ("        if raw.startswith(spelled):\n", "        if False:\n", "behind_the_item"),
+    ("            raise _UnknownTag(tag)\n", "            return partial(_tagged, tag)\n", "does_not_name"),
+    (
+        '        else:\n            refuse(Reason.MALFORMED, f"integers',
+        '        elif False:\n            refuse(Reason.MALFORMED, f"integers',
+        "other_simple",
+    ),
+    (
+        "            if not _KEYS.issuperset(map(type, one)):\n",
+        "            if False:\n",
+        "neither_numbers_nor_strings",
+    ),
+    ("        max_depth=MAXIMUM_DEPTH,\n", "", "nesting_is_bounded"),
+    ("        if len(values) > MAXIMUM_ITEMS:\n", "        if False:\n", "number_of_items"),
+    ("duplicates=False, indefinite=endless_map)", "duplicates=False, indefinite=True)", "not_given"),
 ]
 COSE = [
     ("curve is None or digest is None or not isinstance(key.curve, curve)", "curve is None or digest is None", "curve"),
@@ -33,7 +41,7 @@ DOCUMENT = [
     ("    if unknown:\n", "    if False:\n", "that_is_unknown"),
     ('    if payload["digest"] != _DIGEST:\n', "    if False:\n", "another_digest"),
     ("type(value) is not int or not 0 < value <= _LATEST", "False", "another_kind_or_beyond"),
-    ("type(index) is int and 0 <= index < _PCR_COUNT", "True", "another_size_or_number"),
+    ("or not value.keys() <= _INDICES:", ":", "another_size_or_number"),
     ("    if missing := {0, 1, 2} - set(value):\n", "    if missing := set():\n", "first_registers"),
     ("    if wrong:\n", "    if False:\n", "another_size_or_number"),
     ("not 1 <= len(value) <= _MAXIMUM_CERTIFICATES", "False", "another_kind_or_beyond"),

@@ -32,7 +32,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from sealmarket.attestation.arm.documents import Document, PlatformKey
 from sealmarket.attestation.arm.reading import read_document
 from sealmarket.attestation.arm.token import CcaToken, read_token, realm_key
-from sealmarket.attestation.core.cose import verify_sign1
+from sealmarket.attestation.core.cache import ProvenCache
+from sealmarket.attestation.core.cose import Sign1, verify_sign1
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused, refuse
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.model import _MAKER, AuthenticReport, Platform, Tcb, TcbStatus
@@ -55,6 +56,9 @@ example of RFC 7517."""
 _HASHES = {"sha-256": hashlib.sha256, "sha-384": hashlib.sha384, "sha-512": hashlib.sha512}
 _MAXIMUM_KEYS = 8
 """Keys of one platform that are tried."""
+
+
+_proven: ProvenCache[bool] = ProvenCache(4096)
 
 
 class Reference(NamedTuple):
@@ -216,13 +220,26 @@ def _platform_signed(token: CcaToken, sources: Sequence[_Source], anchors: Ancho
     refusal: EvidenceRefused | None = None
     for key, grade in trusted:
         try:
-            verify_sign1(token.platform_cose, key.key, "the platform token")
+            _prove_platform(token.platform_cose, key)
         except EvidenceRefused as error:
             refusal = refusal or error
             continue
         return Grade.SIMULATED if key.spki in PUBLISHED_KEYS else grade
     assert refusal is not None
     raise refusal
+
+
+def _prove_platform(cose: Sign1, key: PlatformKey) -> None:
+    """Step 3, once for each platform token: a platform keeps it while the realm manager keeps its key."""
+    name = hashlib.sha256(key.spki + len(cose.signed).to_bytes(4, "big") + cose.signed + cose.signature).digest()
+    if _proven.get(name) is None:
+        verify_sign1(cose, key.key, "the platform token")
+        _proven.put(name, True)
+
+
+def forget() -> None:
+    """Drop everything that is remembered, as in a process that has just started."""
+    _proven.clear()
 
 
 def _keys_of(token: CcaToken, sources: Sequence[_Source]) -> Iterator[tuple[PlatformKey, Grade | None]]:

@@ -16,7 +16,6 @@ What is not listed is refused, so that no rule of an author is passed over.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -29,7 +28,7 @@ from sealmarket.attestation.arm.token import HASH_SIZES, Component
 from sealmarket.attestation.core.cbor import read_cbor
 from sealmarket.attestation.core.cose import ALGORITHM, TAG_SIGN1, Sign1, read_sign1
 from sealmarket.attestation.core.errors import refuse
-from sealmarket.attestation.core.pki import Window, seconds
+from sealmarket.attestation.core.pki import Window
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_X509
 
@@ -39,6 +38,8 @@ _TAG_UEID, _TAG_PEM, _TAG_BYTES = 550, 554, 560
 _TAGS = (_TAG_TIME, TAG_SIGN1, _TAG_URI, _TAG_UUID, TAG_CORIM, TAG_COMID, 550, 552, 553, 554, 560)
 PLATFORM_PROFILE, REALM_PROFILE = "tag:arm.com,2025:cca_platform#1.0.0", "tag:arm.com,2025:cca_realm#1.0.0"
 _CONTENT_TYPE, _KEY_ID, _META = 3, 4, 8
+_LATEST = 253_402_300_799
+"""The last second of the year 9999."""
 _RIM_CBOR = "application/rim+cbor"
 _IDENTITY, _COMIDS, _PROFILE, _VALIDITY, _ENTITIES = 0, 1, 3, 4, 5
 _TRIPLES, _REFERENCE, _ATTEST_KEY = 4, 0, 3
@@ -288,7 +289,11 @@ def _signed_windows(cose: Sign1) -> tuple[Window, ...]:
 def _window(value: Any, name: str) -> Window:
     period = _map(value, f"validity of {name}")
     _known(period, (0, 1), f"the validity of {name}")
-    start, end = period.get(0), period.get(1)
-    if not isinstance(end, datetime) or not isinstance(start, datetime | None):
-        refuse(Reason.MALFORMED, f"times in the validity of {name}", f"{value!r:.60}")
-    return Window(name, seconds(start) if start else 0, seconds(end))
+    return Window(name, _time(period[0], name) if 0 in period else 0, _time(period.get(1), name))
+
+
+def _time(value: Any, name: str) -> int:
+    seconds = value.value if isinstance(value, cbor2.CBORTag) and value.tag == _TAG_TIME else None
+    if type(seconds) is not int or not 0 <= seconds <= _LATEST:
+        refuse(Reason.MALFORMED, f"seconds tagged {_TAG_TIME} in the validity of {name}", f"{value!r:.60}")
+    return seconds

@@ -143,7 +143,7 @@ def _parts(item: Any) -> tuple[bytes, bytes]:
     parts = [item.value[_PLATFORM], item.value[_REALM]]
     if item.tag == TAG_CMW:
         for record in parts:
-            if not isinstance(record, tuple) or len(record) != 2 or record[0] != _EAT_CWT:
+            if not isinstance(record, list) or len(record) != 2 or record[0] != _EAT_CWT:
                 refuse(Reason.UNSUPPORTED_FORMAT, f"records of content format {_EAT_CWT}", f"{record!r:.40}")
         parts = [record[1] for record in parts]
     if not all(isinstance(part, bytes) for part in parts):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import cbor2
@@ -74,10 +76,18 @@ def read_sign1(item: object, what: str) -> Sign1:
         refuse(Reason.MALFORMED, f"{what} of bytes, a map, bytes, bytes", kinds)
     if not isinstance(unprotected, Mapping):
         refuse(Reason.MALFORMED, f"a map as the unprotected header of {what}", type(unprotected).__name__)
+    return Sign1(
+        _header(protected, what), unprotected, payload, signature, cbor2.dumps(["Signature1", protected, b"", payload])
+    )
+
+
+@lru_cache(maxsize=256)
+def _header(protected: bytes, what: str) -> Mapping[Any, Any]:
+    """A protected header. Most tokens have one of few, so reading is remembered."""
     header = read_cbor(protected, f"the protected header of {what}") if protected else {}
     if not isinstance(header, Mapping):
         refuse(Reason.MALFORMED, f"a map as the protected header of {what}", type(header).__name__)
-    return Sign1(header, unprotected, payload, signature, cbor2.dumps(["Signature1", protected, b"", payload]))
+    return MappingProxyType(header)
 
 
 def verify_sign1(token: Sign1, key: EllipticCurvePublicKey, what: str) -> None:

@@ -23,12 +23,13 @@ MAXIMUM_BYTES = 64 << 10
 PCR_SIZE = 48
 _DIGEST = "SHA384"
 _PCR_COUNT = 32
+_INDICES = frozenset(range(_PCR_COUNT))
 _MAXIMUM_CERTIFICATES = 8
 _MAXIMUM_CERTIFICATE, _MAXIMUM_DATA = 1024, 512
 _LATEST = 253_402_300_799_999
 """The last millisecond of the year 9999."""
-_NEEDED = ("module_id", "digest", "timestamp", "pcrs", "certificate", "cabundle")
-_OPTIONAL = ("public_key", "user_data", "nonce")
+_NEEDED = frozenset(("module_id", "digest", "timestamp", "pcrs", "certificate", "cabundle"))
+_FIELDS = _NEEDED | {"public_key", "user_data", "nonce"}
 _SIGNER_PCR = 8
 REPORT_DATA_SIZE = 64
 
@@ -98,10 +99,10 @@ def read_document(raw: bytes) -> NitroDocument:
     what = "the Nitro document"
     cose = read_sign1(read_cbor(raw, what, tags=(TAG_SIGN1,)), what)
     if cose.header != {ALGORITHM: ES384}:
-        refuse(Reason.SIGNATURE_ALGORITHM, "ES384 alone in the protected header", cose.header)
+        refuse(Reason.SIGNATURE_ALGORITHM, "ES384 alone in the protected header", dict(cose.header))
     if cose.unprotected:
         refuse(Reason.NON_CANONICAL, "an empty unprotected header", f"{len(cose.unprotected)} labels")
-    payload = read_cbor(cose.payload, "the Nitro document's payload", endless_maps=True)
+    payload = read_cbor(cose.payload, "the Nitro document's payload", endless_map=True)
     if not isinstance(payload, dict):
         refuse(Reason.MALFORMED, "a map in the Nitro document", type(payload).__name__)
     _check_fields(payload)
@@ -119,12 +120,12 @@ def read_document(raw: bytes) -> NitroDocument:
 
 
 def _check_fields(payload: Mapping[Any, Any]) -> None:
-    missing = [name for name in _NEEDED if name not in payload]
+    missing = _NEEDED - payload.keys()
     if missing:
-        refuse(Reason.MALFORMED, f"{missing[0]} in the Nitro document", "none")
-    unknown = [key for key in payload if key not in _NEEDED and key not in _OPTIONAL]
+        refuse(Reason.MALFORMED, f"{min(missing)} in the Nitro document", "none")
+    unknown = payload.keys() - _FIELDS
     if unknown:
-        refuse(Reason.UNSUPPORTED_FORMAT, "only fields of the specification", f"{unknown[0]!r:.40}")
+        refuse(Reason.UNSUPPORTED_FORMAT, "only fields of the specification", f"{next(iter(unknown))!r:.40}")
     if payload["digest"] != _DIGEST:
         refuse(Reason.UNSUPPORTED_FORMAT, f"the digest {_DIGEST}", f"{payload['digest']!r:.40}")
 
@@ -143,7 +144,7 @@ def _timestamp(value: object) -> datetime:
 
 
 def _pcrs(value: object) -> dict[int, bytes]:
-    if not isinstance(value, dict) or not all(type(index) is int and 0 <= index < _PCR_COUNT for index in value):
+    if not isinstance(value, dict) or not value.keys() <= _INDICES:
         refuse(Reason.MALFORMED, f"pcrs as a map from 0..{_PCR_COUNT - 1}", f"{value!r:.40}")
     if missing := {0, 1, 2} - set(value):
         refuse(Reason.MALFORMED, "PCR0 to PCR2 in the document", f"no PCR{min(missing)}")
@@ -156,11 +157,16 @@ def _pcrs(value: object) -> dict[int, bytes]:
 def _bundle(value: object) -> tuple[bytes, ...]:
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= _MAXIMUM_CERTIFICATES:
         refuse(Reason.MALFORMED, f"cabundle as a list of 1 to {_MAXIMUM_CERTIFICATES}", f"{value!r:.40}")
-    return tuple(_bytes({"cabundle": one}, "cabundle", _MAXIMUM_CERTIFICATE) for one in value)
+    for one in value:
+        _check_bytes(one, "cabundle", _MAXIMUM_CERTIFICATE)
+    return tuple(value)
 
 
 def _bytes(payload: Mapping[Any, Any], name: str, maximum: int) -> bytes:
-    value = payload[name]
+    return _check_bytes(payload[name], name, maximum)
+
+
+def _check_bytes(value: object, name: str, maximum: int) -> bytes:
     if not isinstance(value, bytes) or not 1 <= len(value) <= maximum:
         found = len(value) if isinstance(value, bytes) else type(value).__name__
         refuse(Reason.MALFORMED, f"{name} of 1 to {maximum} bytes", found)
