@@ -1,12 +1,12 @@
 """CBOR from outside (RFC 8949) in one spelling, bounded, and free of what a library gives a meaning.
 
 cbor2 decodes; these rules are added to what it refuses by itself (bytes that are not well-formed, deep nesting, a key
-that comes twice, indefinite lengths):
+that comes twice):
 
 1. Only the tags that the caller names occur. Another is refused before it means anything: cbor2 compiles a regular
    expression out of tag 35.
-2. Encoding the value again gives the same bytes: every head is the shortest, and nothing lies behind the item. A map
-   without length may stand outermost where the caller says so.
+2. Encoding the value again gives the same bytes: every head is the shortest, every length is given, and nothing lies
+   behind the item. A map without length may stand outermost where the caller says so.
 3. Keys are integers, text or bytes; values also lists, maps, false, true and null. Floats are refused.
 4. The number of items is bounded.
 """
@@ -75,7 +75,7 @@ def read_cbor(raw: bytes, what: str, *, tags: tuple[int, ...] = (), endless_map:
         EvidenceRefused: the first rule that fails.
     """
     try:
-        value = _decoded(raw, tags, duplicates=False, indefinite=endless_map)
+        value = _decoded(raw, tags, duplicates=False)
     except cbor2.CBORError as error:
         _explain(raw, what, tags, error)
     spelled = _spelled(value, raw, endless_map)
@@ -131,26 +131,24 @@ def _explain(raw: bytes, what: str, tags: tuple[int, ...], error: cbor2.CBORErro
         refuse(Reason.UNSUPPORTED_FORMAT, f"tags of {what}: {known}", cause)
     if isinstance(error, cbor2.CBORDecodeEOF):
         refuse(Reason.TRUNCATED, f"the whole of {what}", f"its end at byte {len(raw)}")
-    if _is_taken(raw, tags, duplicates=True):
-        if _is_taken(raw, tags, duplicates=False):
-            refuse(Reason.NON_CANONICAL, f"definite lengths in {what}", error)
+    if _has_duplicates(raw, tags):
         refuse(Reason.DUPLICATE_KEY, f"each key of {what} once", error)
     refuse(Reason.MALFORMED, f"CBOR in {what}, at most {MAXIMUM_DEPTH} deep", error)
 
 
-def _decoded(raw: bytes, tags: tuple[int, ...], *, duplicates: bool, indefinite: bool) -> Any:
+def _decoded(raw: bytes, tags: tuple[int, ...], *, duplicates: bool) -> Any:
     return cbor2.loads(
         raw,
         semantic_decoders=_decoders(tags),
         max_depth=MAXIMUM_DEPTH,
         allow_duplicate_keys=duplicates,
-        allow_indefinite=indefinite,
     )
 
 
-def _is_taken(raw: bytes, tags: tuple[int, ...], *, duplicates: bool) -> bool:
+def _has_duplicates(raw: bytes, tags: tuple[int, ...]) -> bool:
+    """Whether bytes that were refused are taken once duplicate keys are."""
     try:
-        _decoded(raw, tags, duplicates=duplicates, indefinite=True)
+        _decoded(raw, tags, duplicates=True)
     except cbor2.CBORError:
         return False
     return True
