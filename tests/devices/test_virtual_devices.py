@@ -19,7 +19,13 @@ from sealmarket.attestation.raw import parse_endorsements
 from sealmarket.attestation.registry import Measurement
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_devices.measure import LaunchMeasurement, measure_image
-from sealmarket_devices.measurements import cca_measurement, sgx_measurement, snp_measurement, tdx_measurement
+from sealmarket_devices.measurements import (
+    cca_measurement,
+    nitro_measurement,
+    sgx_measurement,
+    snp_measurement,
+    tdx_measurement,
+)
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.devices.conftest import device_process, interpreter, tell, told_bytes
 
@@ -29,6 +35,7 @@ TYPED: dict[str, Callable[[LaunchMeasurement], Measurement]] = {
     "sgx": sgx_measurement,
     "snp": snp_measurement,
     "cca": cca_measurement,
+    "nitro": nitro_measurement,
 }
 
 
@@ -50,17 +57,17 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {tee: tmp_path_factory.mktemp(tee) for tee in TYPED}
 
 
-@pytest.mark.parametrize("tee", ["sgx", "snp"])
+@pytest.mark.parametrize("tee", ["sgx", "snp", "nitro"])
 def test_a_device_without_runtime_registers_refuses_to_extend(tee: str, image: Path, states: dict[str, Path]) -> None:
     with (
         device_process(tee, states[tee]) as (_, path),
         VirtualDevice(path) as device,
         device.launch(image, interpreter()) as enclave,
     ):
-        assert str(tell(enclave, "extend", 2, "00" * 48)).startswith("PlatformRefused: S")
+        assert str(tell(enclave, "extend", 2, "00" * 48)).startswith(("PlatformRefused: S", "PlatformRefused: Nitro"))
 
 
-@pytest.mark.parametrize("tee", ["tdx", "sgx", "snp", "cca"])
+@pytest.mark.parametrize("tee", ["tdx", "sgx", "snp", "cca", "nitro"])
 def test_a_debug_device_is_refused_whatever_the_rules(tee: str, image: Path, states: dict[str, Path]) -> None:
     with (
         device_process(tee, states[tee], "--debug") as (_, path),
@@ -72,7 +79,7 @@ def test_a_debug_device_is_refused_whatever_the_rules(tee: str, image: Path, sta
         assert Reason.DEBUG in verdict.reasons
 
 
-@pytest.mark.parametrize("tee", ["tdx", "sgx", "snp", "cca"])
+@pytest.mark.parametrize("tee", ["tdx", "sgx", "snp", "cca", "nitro"])
 def test_evidence_of_a_virtual_device_is_accepted_only_as_simulated(
     tee: str, image: Path, states: dict[str, Path]
 ) -> None:

@@ -97,5 +97,6 @@ def test_certificates_and_crls_are_parsed_in_one_place() -> None:
         "sealmarket.attestation.core.certificates",
         "sealmarket_devices.cca",
         "sealmarket_devices.intel_silicon",
+        "sealmarket_devices.nitro",
         "sealmarket_devices.snp",
     }

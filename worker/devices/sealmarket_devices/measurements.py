@@ -12,6 +12,7 @@ from sealmarket.attestation.amd.measurement import SnpMeasurement
 from sealmarket.attestation.arm.measurement import CcaMeasurement, RealmHash
 from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16
 from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
+from sealmarket.attestation.nitro.measurement import NitroMeasurement
 from sealmarket_devices.measure import LaunchMeasurement, VirtualMeasurementError, extend_register
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64, HexBytes
 
@@ -126,3 +127,9 @@ def cca_measurement(launch: LaunchMeasurement) -> CcaMeasurement:
         rem3=zero,
         personalization=Bytes64(CCA_PERSONALIZATION),
     )
+
+
+def nitro_measurement(launch: LaunchMeasurement) -> NitroMeasurement:
+    """What a document of the virtual Nitro device says; the image is not signed, so PCR8 is zero."""
+    pcr0, pcr1, pcr2 = (Bytes48(digest) for digest in (launch.image, launch.runtime, launch.command))
+    return NitroMeasurement(pcr0=pcr0, pcr1=pcr1, pcr2=pcr2, pcr8=Bytes48(bytes(48)))
