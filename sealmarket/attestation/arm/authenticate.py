@@ -203,7 +203,7 @@ def _platform_signed(token: CcaToken, sources: Sequence[_Source], anchors: Ancho
     named = list(_keys_of(token, sources))
     if not named:
         ids = f"implementation {token.platform.implementation.hex()}, instance {token.platform.instance.hex()}"
-        refuse(Reason.CCA_KEY_UNKNOWN, f"a platform key for {ids}", "none among the endorsements")
+        refuse(Reason.CCA_KEY_UNKNOWN, "the key of this implementation and instance", f"none for {ids}")
     trusted = []
     for key, signer in named[:_MAXIMUM_KEYS]:
         own = anchors.grade_of(Tee.CCA, key.spki)
@@ -215,7 +215,9 @@ def _platform_signed(token: CcaToken, sources: Sequence[_Source], anchors: Ancho
         if published:
             refuse(Reason.CCA_DEVELOPMENT_KEY, "a platform key that only its platform has", published[0].spki.hex())
         refuse(
-            Reason.UNTRUSTED_ROOT, "a platform key, or its document's signer, that is trusted", named[0][0].spki.hex()
+            Reason.UNTRUSTED_ROOT,
+            "a platform key, or its document's signer, that is trusted",
+            "a key that is no trust anchor",
         )
     refusal: EvidenceRefused | None = None
     for key, grade in trusted:
