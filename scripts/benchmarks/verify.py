@@ -1,11 +1,12 @@
 """Verifications of evidence per second and core, beside the bare checks that no verifier can avoid.
 
-`verify_sgx`, `verify_tdx`: parse, authenticate and appraise quotes of a known platform, each over report data
-of its own, beside dcap-qvl alone on the same quotes and collateral. `verify_snp`: a report of a known chip
-beside its one P-384 check. The results named `_first` have the machine seen for the first time: everything but
-the collateral is proven anew, dcap-qvl's second opinion included, beside dcap-qvl alone. Each round is a fresh
-process in which both sides take turns; CPU time counts, so that another load on the machine does not. Quotes
-come from the test forge, reports from hardware.
+`verify_sgx`, `verify_tdx`: parse, authenticate and appraise quotes of a known platform, each over report data of
+its own, beside dcap-qvl alone on the same quotes and collateral. `verify_snp`: a report of a known chip beside its
+one P-384 check. `verify_nitro`: a document of a known enclave beside its one P-384 check; `verify_cca`: a token
+beside its two. The results named `_first` have the machine seen for the first time: everything but the collateral
+is proven anew, dcap-qvl's second opinion included, beside dcap-qvl alone. Each round is a fresh process in which
+both sides take turns; CPU time counts, so that another load on the machine does not. Quotes come from the test
+forge, reports from hardware.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ TARGETS = {
     "verify_sgx": 0.8,
     "verify_tdx": 0.8,
     "verify_snp": 0.8,
+    "verify_nitro": 0.8,
+    "verify_cca": 0.8,
     "verify_sgx_first": 0.3,
     "verify_tdx_first": 0.3,
 }
@@ -33,6 +36,8 @@ BESIDE = {
     "verify_sgx": "dcap-qvl",
     "verify_tdx": "dcap-qvl",
     "verify_snp": "P-384",
+    "verify_nitro": "P-384",
+    "verify_cca": "2 P-384",
     "verify_sgx_first": "dcap-qvl",
     "verify_tdx_first": "dcap-qvl",
 }
@@ -99,6 +104,8 @@ def _cases() -> dict[str, Callable[[], tuple[Call, Call]]]:
         "verify_sgx": lambda: _intel("SGX", first=False),
         "verify_tdx": lambda: _intel("TDX", first=False),
         "verify_snp": _snp,
+        "verify_nitro": _nitro,
+        "verify_cca": _cca,
         "verify_sgx_first": lambda: _intel("SGX", first=True),
         "verify_tdx_first": lambda: _intel("TDX", first=True),
     }
@@ -177,6 +184,78 @@ def _snp() -> tuple[Call, Call]:
         lambda: verify(parse(raw), endorsements, roots, now, expected),
         lambda: key.verify(signature, raw[:0x2A0], algorithm),
     )
+
+
+def _cca() -> tuple[Call, Call]:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+    from cryptography.hazmat.primitives.hashes import SHA384
+
+    from sealmarket.attestation.arm.token import read_token, realm_key
+    from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.attestation.parse import parse
+    from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
+    from sealmarket.attestation.registry import module_of
+    from sealmarket_enclave.protocol.numbers import Tee
+    from tests.forge.cca import CcaForge
+
+    forge, now = CcaForge(), datetime(2026, 1, 1, tzinfo=UTC)
+    raw = forge.token()
+    token, module = read_token(raw), module_of(Tee.CCA)
+    endorsements = module.read_files([forge.anchors(), forge.corim()])
+    roots = TrustAnchors.production().with_development_keys(module.development_keys(endorsements))
+    expected, algorithm = Expected(report_data=UNCHECKED), ec.ECDSA(SHA384())
+    checks = []
+    for cose, key in (
+        (token.platform_cose, forge.cpak.public_key()),
+        (token.realm_cose, realm_key(token.realm.rak)),
+    ):
+        halves = (int.from_bytes(cose.signature[:48]), int.from_bytes(cose.signature[48:]))
+        checks.append((key, encode_dss_signature(*halves), cose.signed))
+
+    def ours() -> object:
+        verdict = verify(parse(raw), endorsements, roots, now, expected)
+        if not verdict.accepted:
+            raise RuntimeError(f"a forged CCA token is refused: {verdict.reasons}")
+        return verdict
+
+    def theirs() -> object:
+        for key, signature, signed in checks:
+            key.verify(signature, signed, algorithm)
+        return None
+
+    return ours, theirs
+
+
+def _nitro() -> tuple[Call, Call]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+    from cryptography.hazmat.primitives.hashes import SHA384
+
+    from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.attestation.core.evidence import Endorsements
+    from sealmarket.attestation.nitro.document import read_document
+    from sealmarket.attestation.parse import parse
+    from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
+    from tests.vectors import FOLDER
+
+    raw = parse((FOLDER / "nitro/dstack-nitro-1.bin").read_bytes()).raw
+    document = read_document(raw)
+    key = x509.load_der_x509_certificate(document.certificate).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise TypeError("an enclave's certificate holds a P-384 key")
+    cose, algorithm = document.cose, ec.ECDSA(SHA384())
+    signature = encode_dss_signature(int.from_bytes(cose.signature[:48]), int.from_bytes(cose.signature[48:]))
+    now, expected, roots = document.timestamp, Expected(report_data=UNCHECKED), TrustAnchors.production()
+
+    def ours() -> object:
+        verdict = verify(parse(raw), Endorsements(), roots, now, expected)
+        if not verdict.accepted:
+            raise RuntimeError(f"the Nitro document does not verify: {verdict.reasons}")
+        return verdict
+
+    return ours, lambda: key.verify(signature, cose.signed, algorithm)
 
 
 if __name__ == "__main__":

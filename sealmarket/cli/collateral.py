@@ -121,9 +121,10 @@ def export_command(
 
 @app.command("import")
 def import_command(
-    file: Annotated[Path, typer.Argument(help="A bundle, or one QuoteCollateralV3 JSON.")],
+    file: Annotated[Path, typer.Argument(help="A bundle, one QuoteCollateralV3 JSON, or with --tee a document.")],
     store: _Store = None,
     development_root: Annotated[Path | None, typer.Option(help="Also trust this DER root (simulated).")] = None,
+    tee: Annotated[str | None, typer.Option(help="The TEE whose CoRIM, keys, certificates or CRLs these are.")] = None,
 ) -> None:
     """Prove and store the contents of a file, all of it or nothing."""
     anchors = TrustAnchors.production()
@@ -133,6 +134,10 @@ def import_command(
     raw = read_file(file, MAXIMUM_COLLATERAL)
     if b'"sealmarket/collateral-bundle/' in raw[:200]:
         taken = kept.import_bundle(raw)
+    elif tee is not None:
+        found = module_of(Tee.from_slug(tee)).read_files([raw])
+        kept.put_all(found, Tee.from_slug(tee))
+        taken = len(found.certificates) + len(found.crls) + len(found.documents)
     else:
         kept.put(CollateralDocument.from_json(raw))
         taken = 1

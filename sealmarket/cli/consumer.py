@@ -172,7 +172,7 @@ def request(
         ),
     ] = None,
     purpose: Annotated[str, typer.Option(help="train, fine_tune, infer or query.")] = "train",
-    tee: Annotated[str, typer.Option(help="sgx, tdx, snp or cca.")] = "tdx",
+    tee: Annotated[str, typer.Option(help="sgx, tdx, snp, cca or nitro.")] = "tdx",
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Accept an enclave that NO hardware stands behind.")
     ] = False,
@@ -202,7 +202,7 @@ def request(
         read_seconds=read_seconds,
         validate_seconds=validate_seconds,
         capabilities=_capabilities(capability),
-        tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()],
+        tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca", "nitro").upper()],
         min_grade=Grade.SIMULATED if allow_simulated else Grade.HARDWARE,
     )
     wishes = [_wish(text) for text in asset]

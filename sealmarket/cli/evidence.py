@@ -112,7 +112,8 @@ def verify_command(
     tee: _TeeOption = None,
     collateral: Annotated[Path | None, typer.Option(help="Intel collateral (QuoteCollateralV3 JSON).")] = None,
     endorsement: Annotated[
-        list[Path] | None, typer.Option(help="Certificates, chains or CRLs, DER or PEM; repeat in any order.")
+        list[Path] | None,
+        typer.Option(help="Certificates, chains, CRLs; for CCA CoRIMs, keys, reference values. Repeat in any order."),
     ] = None,
     nonce: Annotated[str | None, typer.Option(help="Report data must be this, filled with zeros.")] = None,
     report_data: Annotated[str | None, typer.Option(help="Report data must be this, all 64 bytes.")] = None,
@@ -161,17 +162,19 @@ def _decide(
     store: CollateralStore,
 ) -> AppraisalResult:
     """Endorsements that cannot be read are a refusal: without them the evidence cannot be authenticated."""
+    module = module_of(evidence.tee)
     try:
         endorsements = store.endorsements_for(evidence, now)
         if collateral is not None:
-            endorsements = endorsements.and_also(module_of(evidence.tee).read_endorsements(_read(collateral)))
-        endorsements = endorsements.with_files(_read(path) for path in endorsement)
+            endorsements = endorsements.and_also(module.read_endorsements(_read(collateral)))
+        endorsements = endorsements.and_also(module.read_files(_read(path) for path in endorsement))
     except CollateralError as error:
         finding = Finding(Reason.ENDORSEMENT_MALFORMED, "endorsements that can be read", error.message)
         return AppraisalResult(tee=evidence.tee, report=None, findings=(finding,))
     anchors, note = TrustAnchors.production(), tuple[str, ...]()
     if choice is RootsChoice.DEVELOPMENT:
         anchors, note = _development(anchors, endorsements)
+        anchors = anchors.with_development_keys(module.development_keys(endorsements))
     result = verify(evidence, endorsements, anchors, now, expected, rules)
     return replace(result, notes=(*result.notes, *note))
 
@@ -234,4 +237,8 @@ def show_command(
     }
     if evidence.runtime_data is not None:
         shown["runtime_data"] = evidence.runtime_data.decode("utf-8", "replace")
+    if evidence.vtpm is not None:
+        from sealmarket.attestation.azure.authenticate import unverified_claims as vtpm_claims
+
+        shown["vtpm"] = vtpm_claims(evidence.vtpm)
     typer.echo(json.dumps(shown, indent=2))

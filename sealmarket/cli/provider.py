@@ -90,7 +90,7 @@ def offer(
     penalty: Annotated[str, typer.Option(help="What you pay, beside the owners' loss, for a job lost by your fault.")],
     volume: Annotated[int, typer.Option(help="For how many jobs.", min=1, max=2**32 - 1)] = 1,
     unit_price: Annotated[str, typer.Option(help="For each metered unit.")] = "0",
-    tee: Annotated[str, typer.Option(help="sgx, tdx, snp or cca.")] = "tdx",
+    tee: Annotated[str, typer.Option(help="sgx, tdx, snp, cca or nitro.")] = "tdx",
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Your device is virtual: NO hardware stands behind its evidence.")
     ] = False,
@@ -149,7 +149,7 @@ def offer(
     """
     document = None if capability is None else _capability(capability)
     offered = Offer(
-        tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()],
+        tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca", "nitro").upper()],
         grade=Grade.SIMULATED if simulated else Grade.HARDWARE,
         price=amount(price),
         penalty=amount(penalty),

@@ -21,6 +21,14 @@ TARGETS = (
     "chain",
     "tcbinfo",
     "qeidentity",
+    "cbor",
+    "nitro",
+    "hcl",
+    "tpmquote",
+    "cca",
+    "ccadocument",
+    "realmkey",
+    "dstack",
     "rules",
 )
 SECONDS = int(os.environ.get("SEALMARKET_FUZZ_SECONDS", "30"))

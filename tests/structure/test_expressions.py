@@ -95,6 +95,8 @@ def test_certificates_and_crls_are_parsed_in_one_place() -> None:
     # A virtual device reads its own authorities.
     assert callers == {
         "sealmarket.attestation.core.certificates",
+        "sealmarket_devices.cca",
         "sealmarket_devices.intel_silicon",
+        "sealmarket_devices.nitro",
         "sealmarket_devices.snp",
     }

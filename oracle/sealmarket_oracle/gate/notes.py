@@ -6,7 +6,13 @@ from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.protocol.wire import FindingNote
 
-_IDENTIFYING = {Reason.PLATFORM_NOT_ALLOWED, Reason.SNP_CHIP_MISMATCH, Reason.CERTIFICATE_REVOKED}
+_IDENTIFYING = {
+    Reason.PLATFORM_NOT_ALLOWED,
+    Reason.SNP_CHIP_MISMATCH,
+    Reason.CERTIFICATE_REVOKED,
+    Reason.CCA_KEY_UNKNOWN,
+    Reason.NITRO_PCR,
+}
 """Findings whose ``found`` may name one machine: decisions are public, so it is left out."""
 
 

@@ -8,7 +8,7 @@ arguments. A bundle moves a store to a machine without network, which proves eve
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -23,17 +23,19 @@ from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKi
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.registry import CollateralDocument, module_of
+from sealmarket.attestation.registry import MODULES, CollateralDocument, module_of
 from sealmarket_enclave.protocol.codec import parse_json, prepared
+from sealmarket_enclave.protocol.numbers import Tee
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything in a store, for machines without network. Certificates and CRLs in hex DER."""
+    """Everything in a store, for machines without network: certificates and CRLs in hex DER, documents by TEE."""
 
     version: Literal["sealmarket/collateral-bundle/1"] = "sealmarket/collateral-bundle/1"
     intel: tuple[CollateralDocument, ...]
     certificates: tuple[str, ...] = ()
     crls: tuple[str, ...] = ()
+    documents: Mapping[str, tuple[str, ...]] = {}
 
 
 Source = Callable[[PlatformKind], Collateral]
@@ -71,8 +73,17 @@ class CollateralStore:
         der = certificate.public_bytes(Encoding.DER)
         self._write("certificates", f"{sha256(der).hexdigest()}.der", der)
 
-    def put_all(self, endorsements: Endorsements) -> None:
-        """Store endorsements: collateral after proof, certificates and CRLs as candidates.
+    def put_document(self, tee: Tee, raw: bytes) -> None:
+        """Store a document that the TEE's module reads, as a candidate.
+
+        Raises:
+            CollateralError: the module does not read it.
+        """
+        module_of(tee).read_files([raw])
+        self._write(f"documents/{tee.slug}", f"{sha256(raw).hexdigest()}.bin", raw)
+
+    def put_all(self, endorsements: Endorsements, tee: Tee | None = None) -> None:
+        """Store endorsements: collateral after proof, certificates, CRLs and the TEE's documents as candidates.
 
         Raises:
             EvidenceRefused: the collateral does not hold under this store's anchors.
@@ -83,6 +94,9 @@ class CollateralStore:
             self.put_certificate(certificate)
         for crl in endorsements.crls:
             self.put_crl(crl)
+        if tee is not None:
+            for raw in endorsements.documents:
+                self.put_document(tee, raw)
 
     def put_crl(self, crl: x509.CertificateRevocationList) -> None:
         """Store a CRL as a candidate; it counts only under the issuer that signed it."""
@@ -120,7 +134,9 @@ class CollateralStore:
         except (EvidenceRefused, CollateralError):
             return Endorsements()  # authenticate() names what is wrong with the evidence itself
         if kind is None:
-            return Endorsements.read([*self._files("certificates", "der"), *self._files("crls", "crl")])
+            kept = Endorsements.read([*self._files("certificates", "der"), *self._files("crls", "crl")])
+            documents = tuple(self._files(f"documents/{evidence.tee.slug}", "bin"))
+            return kept.and_also(Endorsements(documents=documents))
         entry = self.best(kind, now)
         return Endorsements(collateral=entry.collateral if entry else None)
 
@@ -157,6 +173,11 @@ class CollateralStore:
             intel=tuple(CollateralDocument.from_json(raw) for raw in self._files("intel", "json")),
             certificates=tuple(raw.hex() for raw in self._files("certificates", "der")),
             crls=tuple(raw.hex() for raw in self._files("crls", "crl")),
+            documents={
+                tee.slug: kept
+                for tee in MODULES
+                if (kept := tuple(raw.hex() for raw in self._files(f"documents/{tee.slug}", "bin")))
+            },
         )
         return msgspec.json.encode(bundle)
 
@@ -173,15 +194,22 @@ class CollateralStore:
         try:
             bundle = parse_json(raw, prepared(Bundle))
             blobs = [bytes.fromhex(text) for text in (*bundle.certificates, *bundle.crls)]
+            documents = [
+                (Tee.from_slug(slug), bytes.fromhex(text)) for slug, texts in bundle.documents.items() for text in texts
+            ]
         except (*NOT_JSON, ValueError) as error:
             raise CollateralError(f"not a collateral bundle: {error}") from error
         loose = Endorsements.read(blobs)
         for collateral in bundle.intel:
             describe(collateral, self.anchors)
+        for tee, raw in documents:
+            module_of(tee).read_files([raw])
         for collateral in bundle.intel:
             self.put(collateral)
         self.put_all(loose)
-        return len(bundle.intel) + len(blobs)
+        for tee, raw in documents:
+            self.put_document(tee, raw)
+        return len(bundle.intel) + len(blobs) + len(documents)
 
     def _files(self, part: str, suffix: str) -> Iterator[bytes]:
         for path in sorted((self.folder / part).glob(f"*.{suffix}")):

@@ -23,29 +23,43 @@ from sealmarket_enclave.protocol.numbers import Tee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VtpmQuote:
+    """A paravisor's vTPM quote: what the TPM signed, its signature, and the registers that it is said to cover."""
+
+    message: bytes
+    signature: bytes
+    pcrs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Untrusted evidence of one TEE.
 
     ``raw`` is the device's own bytes; ``event_log`` a CCEL or dstack log that claims to explain registers;
-    ``runtime_data`` what a paravisor hashed into the report data; ``certificates`` DER from the same file;
-    ``source`` the format of the file.
+    ``runtime_data`` what a paravisor hashed into the report data, ``vtpm`` its quote; ``certificates`` DER from the
+    same file; ``source`` the format of the file.
     """
 
     tee: Tee
     raw: bytes
     event_log: bytes | None = None
     runtime_data: bytes | None = None
+    vtpm: VtpmQuote | None = None
     certificates: tuple[bytes, ...] = ()
     source: str = "raw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endorsements:
-    """What the vendor signed about the platform: collateral, certificates and CRLs, in any order."""
+    """What the vendor signed about the platform: collateral, certificates and CRLs, in any order.
+
+    ``documents`` are of formats that only the TEE's module reads, as bytes.
+    """
 
     collateral: Collateral | None = None
     certificates: tuple[x509.Certificate, ...] = ()
     crls: tuple[x509.CertificateRevocationList, ...] = ()
+    documents: tuple[bytes, ...] = ()
 
     @classmethod
     def read(cls, files: Iterable[bytes], collateral: Collateral | None = None) -> Endorsements:
@@ -73,6 +87,7 @@ class Endorsements:
             collateral=more.collateral or self.collateral,
             certificates=(*self.certificates, *more.certificates),
             crls=(*self.crls, *more.crls),
+            documents=(*self.documents, *more.documents),
         )
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from sealmarket.attestation.registry import Measurement
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_devices.measure import LaunchMeasurement, measure_image
-from sealmarket_devices.measurements import sgx_measurement, snp_measurement, tdx_measurement
+from sealmarket_devices.measurements import (
+    cca_measurement,
+    nitro_measurement,
+    sgx_measurement,
+    snp_measurement,
+    tdx_measurement,
+)
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_worker.drivers.interface import DriverSettings
 from sealmarket_worker.image import enclave_arguments
@@ -19,6 +25,8 @@ PLATFORM = "virtual"
 """The name under which an enclave finds its side of the device."""
 
 _MEASUREMENTS: Mapping[Tee, Callable[[LaunchMeasurement], Measurement]] = {
+    Tee.CCA: cca_measurement,
+    Tee.NITRO: nitro_measurement,
     Tee.SGX: sgx_measurement,
     Tee.SNP: snp_measurement,
     Tee.TDX: tdx_measurement,
