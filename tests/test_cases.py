@@ -52,9 +52,13 @@ HELD: dict[str, tuple[str, ...]] = {
         "tests/backend/test_uploads.py::test_an_uploader_who_hangs_up_leaves_nothing",
         "tests/backend/test_ledger.py::test_a_peer_beyond_its_quota_is_refused_and_others_still_store",
     ),
+    "inputs/anvil_pinned_reads.py": (
+        "tests/integration/test_reading.py::test_values_read_at_a_final_block_fit_each_other_while_the_chain_mines",
+    ),
     "inputs/faulty_rpc.py": (
         "tests/chain/test_faulty_rpc.py::test_what_is_wrong_is_said_and_index_follower_and_command_stop_in_order",
         "tests/chain/test_faulty_rpc.py::test_a_range_is_narrowed_whatever_the_refusal",
+        "tests/integration/test_faulty_endpoints.py::test_a_job_settles_once_behind_each_fault",
     ),
     "inputs/t_lagging_logs.py": (
         "tests/chain/test_faulty_rpc.py::test_logs_that_a_replica_has_not_seen_are_missed_and_read_later",
@@ -87,6 +91,9 @@ HELD: dict[str, tuple[str, ...]] = {
         f"{HTTP}::test_a_compressed_answer_is_refused_and_was_not_asked_for",
         f"{HTTP}::test_an_answer_without_end_is_refused_at_its_limit",
         f"{HTTP}::test_every_client_is_out_in_time_with_its_own_error",
+    ),
+    "market/p8_strip.py": (
+        "tests/client/test_verify.py::test_a_bundle_from_which_a_part_was_stripped_is_incomplete_and_names_it",
     ),
     "market/p13_redos.py": (
         "tests/structure/test_expressions.py::test_every_regular_expression_is_linear_by_rule_or_reviewed",
@@ -131,14 +138,12 @@ HELD: dict[str, tuple[str, ...]] = {
 }
 """By case, the tests of its kind: ``file::name``."""
 LATER = {
-    "inputs/anvil_pinned_reads.py": "G, the chain half",
     "inputs/kds.py": "M",
     "inputs/mk_csv.py": "I",
     "inputs/mk_evidence.py": "M",
     "inputs/pccs.py": "M",
     "inputs/t_csv.py": "I",
     "inputs/t_onnx.py": "I",
-    "market/p8_strip.py": "H",
     "market/p24_rows_out.py": "I",
     "market/p26_journal_equivocation.py": "L",
 }
