@@ -21,6 +21,8 @@ from sealmarket.attestation.core.tee import TeeModule
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.module import SgxModule, TdxModule
 from sealmarket.attestation.intel.rules import IntelRules
+from sealmarket.attestation.nvidia.module import NvidiaModule
+from sealmarket.attestation.nvidia.rules import NvidiaRules
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.numbers import Tee
 
@@ -29,6 +31,7 @@ MODULES: Mapping[Tee, TeeModule] = MappingProxyType(
         Tee.SGX: SgxModule(),
         Tee.TDX: TdxModule(),
         Tee.SNP: SnpModule(),
+        Tee.NVIDIA: NvidiaModule(),
     }
 )
 
@@ -47,6 +50,7 @@ class VendorRules(Shape, frozen=True, kw_only=True):
 
     intel: IntelRules = IntelRules()
     snp: SnpRules = SnpRules()
+    nvidia: NvidiaRules = NvidiaRules()
 
 
 def module_of(tee: Tee) -> TeeModule:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,6 +22,13 @@ from sealmarket.attestation.core.certificates import (
 from sealmarket.attestation.core.collateral import Collateral
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket_enclave.protocol.numbers import Tee
+
+MAXIMUM_DOCUMENT = 128 << 10
+"""One manifest or OCSP answer. Genuine manifests have 20 to 26 KiB."""
+_XML = (b"<?xml ", b"<SoftwareIdentity")
+_OCSP_STATUS, _OCSP_STATUS_BEFORE = b"\x0a\x01", 8
+"""An OCSP answer starts with a sequence, of at most six bytes of header, whose first element is an enumeration."""
+_DER_IN_BASE64 = b"MI"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,27 +50,38 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endorsements:
-    """What the vendor signed about the platform: collateral, certificates and CRLs, in any order."""
+    """What the vendor signed about the platform: collateral, certificates and CRLs, in any order.
+
+    ``documents`` are signed in a format of the vendor's own, which its module reads: manifests in XML, OCSP answers.
+    """
 
     collateral: Collateral | None = None
     certificates: tuple[x509.Certificate, ...] = ()
     crls: tuple[x509.CertificateRevocationList, ...] = ()
+    documents: tuple[bytes, ...] = ()
 
     @classmethod
     def read(cls, files: Iterable[bytes], collateral: Collateral | None = None) -> Endorsements:
-        """Sort files that hold DER or PEM certificates, chains and CRLs.
+        """Sort files that hold DER or PEM certificates, chains and CRLs, or one document of a vendor's own format.
 
         Raises:
-            CollateralError: a file holds neither, or there are too many.
+            CollateralError: a file holds none of these, or there are too many.
         """
+        documents: list[bytes] = []
         certificates: list[x509.Certificate] = []
         crls: list[x509.CertificateRevocationList] = []
         for raw in files:
+            if (document := read_document(raw)) is not None:
+                documents.append(document)
+                require_at_most(MAXIMUM_BLOCKS, len(documents), "manifests and answers in all files")
+                continue
             found, lists = read_endorsement(raw)
             certificates += found
             crls += lists
             require_at_most(MAXIMUM_BLOCKS, len(certificates) + len(crls), "certificates and CRLs in all files")
-        return cls(collateral=collateral, certificates=tuple(certificates), crls=tuple(crls))
+        return cls(
+            collateral=collateral, certificates=tuple(certificates), crls=tuple(crls), documents=tuple(documents)
+        )
 
     def with_files(self, files: Iterable[bytes]) -> Endorsements:
         """These endorsements and those of further files. Raises :class:`CollateralError`."""
@@ -73,7 +93,36 @@ class Endorsements:
             collateral=more.collateral or self.collateral,
             certificates=(*self.certificates, *more.certificates),
             crls=(*self.crls, *more.crls),
+            documents=(*self.documents, *more.documents),
         )
+
+
+def read_document(raw: bytes) -> bytes | None:
+    """One document of a vendor's own format, recognised by its first bytes; None for anything else.
+
+    XML (a reference manifest), or an OCSP answer in DER, which some servers wrap into base64.
+
+    Raises:
+        CollateralError: it is longer than any.
+    """
+    document = raw if _is_document(raw) else _from_base64(raw)
+    if document is not None:
+        require_at_most(MAXIMUM_DOCUMENT, len(document), "bytes of one manifest or answer")
+    return document
+
+
+def _is_document(raw: bytes) -> bool:
+    return raw.startswith(_XML) or (raw.startswith(b"\x30") and _OCSP_STATUS in raw[:_OCSP_STATUS_BEFORE])
+
+
+def _from_base64(raw: bytes) -> bytes | None:
+    if not raw.startswith(_DER_IN_BASE64) or len(raw) > 2 * MAXIMUM_DOCUMENT:
+        return None
+    try:
+        document = base64.b64decode(b"".join(raw.split()), validate=True)
+    except binascii.Error:
+        return None
+    return document if _is_document(document) else None
 
 
 def read_endorsement(raw: bytes) -> tuple[list[x509.Certificate], list[x509.CertificateRevocationList]]:

@@ -62,6 +62,7 @@ class TeeModule(ABC):
         measurement: the shape of its measurement tuple; a document names it by the tag ``tee.slug``.
         section: the field of the appraisal policy that holds the vendor's rules; empty if it has none.
         without_policy: the vendor's rules for inspection, where no policy is given; None for their defaults.
+        is_device: whether it is a device beside a CPU, whose evidence counts only where a CPU TEE commits to it.
         issues_by_kind: whether the vendor issues collateral by kind of platform.
         endpoints: the vendor's servers by name.
     """
@@ -71,6 +72,7 @@ class TeeModule(ABC):
     measurement: ClassVar[type[Shape]]
     section: ClassVar[str] = ""
     without_policy: ClassVar[Shape | None] = None
+    is_device: ClassVar[bool] = False
     issues_by_kind: ClassVar[bool] = False
     endpoints: ClassVar[Mapping[str, str]] = MappingProxyType({})
 

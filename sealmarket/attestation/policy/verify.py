@@ -25,7 +25,8 @@ The rules that hold for every TEE, in :func:`appraise`, which names everything t
 6. The platform is named by the policy, in custody at least as strong as it says, unless it says "any".
 7. It is no older than the policy allows. A matched report data bounds the age by itself: it commits to what
    its verifier chose.
-8. The rules of this TEE's own module hold.
+8. A device beside a CPU counts only where a CPU TEE commits to it (:mod:`sealmarket.attestation.policy.composite`).
+9. The rules of this TEE's own module hold.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from hashlib import sha256
@@ -68,12 +69,13 @@ class Expected:
     """What the relying party knows of this session: the report data, the promised TEE, the time of collection.
 
     ``report_data`` is all 64 bytes, or ``UNCHECKED``. ``collected_at`` is a time at which the evidence existed
-    already (its block's time), None if unknown.
+    already (its block's time), None if unknown. ``bound`` says that a CPU TEE committed to this evidence of a device.
     """
 
     report_data: bytes | Literal[Unchecked.UNCHECKED]
     tee: Tee | None = None
     collected_at: datetime | None = None
+    bound: bool = False
 
     def __post_init__(self) -> None:
         if self.report_data is not UNCHECKED and len(self.report_data) != 64:
@@ -128,7 +130,10 @@ def inspect(
     notes = ["measurement unchecked", "platform unchecked"]
     if expected.collected_at is None and expected.report_data is UNCHECKED:
         notes.append("age unchecked")
-        expected = Expected(report_data=UNCHECKED, tee=expected.tee, collected_at=now)
+        expected = replace(expected, collected_at=now)
+    if module.is_device and not expected.bound:
+        notes.append("binding to a CPU TEE unchecked")
+        expected = replace(expected, bound=True)
     return _appraise(report, rules, own, now, expected, tuple(notes))
 
 
@@ -191,6 +196,8 @@ def _common(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expe
             f"one of {len(rules.measurements)} allowed measurements",
             str(report.measurement.digest()),
         )
+    if module_of(report.tee).is_device and not expected.bound:
+        yield Finding(Reason.DEVICE_UNBOUND, "a CPU TEE whose report data commits to this device", "none")
     yield from _platform(report, rules)
     yield from _age(rules, now, expected)
 
