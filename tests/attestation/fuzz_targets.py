@@ -31,6 +31,9 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     from sealmarket.attestation.intel.pki import read_chain
     from sealmarket.attestation.intel.quote import read_quote
     from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
+    from sealmarket.attestation.nvidia.ocsp import read_answer
+    from sealmarket.attestation.nvidia.report import read_report as read_device_report
+    from sealmarket.attestation.nvidia.rim import read_manifest
     from sealmarket.attestation.parse import parse
     from sealmarket.attestation.policy.rules import read_rules
 
@@ -44,6 +47,9 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
         "chain": (lambda raw: read_chain(raw.decode("latin-1"), "chain"), (EvidenceRefused,)),
         "tcbinfo": (lambda raw: read_tcb_info(raw.decode("latin-1")), (EvidenceRefused,)),
         "qeidentity": (lambda raw: read_qe_identity(raw.decode("latin-1")), (EvidenceRefused,)),
+        "device": (read_device_report, (EvidenceRefused,)),
+        "manifest": (read_manifest, (EvidenceRefused,)),
+        "answer": (read_answer, (EvidenceRefused,)),
         "rules": (read_rules, (InvalidRules, AttestationError)),
     }
 
@@ -53,8 +59,11 @@ def seeds() -> dict[str, list[bytes]]:
     import json
 
     from tests.forge.intel import IntelForge
+    from tests.forge.nvidia import NvidiaForge
 
     forge = IntelForge(datetime(2026, 1, 1, tzinfo=UTC))
+    nvidia = NvidiaForge(datetime(2026, 1, 1, tzinfo=UTC))
+    gpu, switch = nvidia.gpu(), nvidia.switch()
     quotes = [forge.tdx_quote(), forge.sgx_quote(), forge.tdx_quote(forge.td_report_15(), version=5)]
     collateral = json.loads(forge.collateral())
     return {
@@ -67,6 +76,9 @@ def seeds() -> dict[str, list[bytes]]:
         "chain": [forge.chain()],
         "tcbinfo": [collateral["tcb_info"].encode()],
         "qeidentity": [collateral["qe_identity"].encode()],
+        "device": [gpu.report(), switch.report()],
+        "manifest": [*nvidia.manifests(), nvidia.switch_manifest()],
+        "answer": nvidia.answers(gpu)[:2],
         "rules": [b'{"measurements":[],"platforms":"any"}'],
     }
 

@@ -21,6 +21,9 @@ TARGETS = (
     "chain",
     "tcbinfo",
     "qeidentity",
+    "device",
+    "manifest",
+    "answer",
     "rules",
 )
 SECONDS = int(os.environ.get("SEALMARKET_FUZZ_SECONDS", "30"))

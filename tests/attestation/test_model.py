@@ -19,7 +19,7 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 ROOT = Path(model.__file__).parents[3]
-MAKERS = {"core/model.py", "intel/authenticate.py", "amd/authenticate.py"}
+MAKERS = {"core/model.py", "intel/authenticate.py", "amd/authenticate.py", "nvidia/authenticate.py"}
 
 
 def test_nobody_else_makes_an_authentic_report() -> None:

@@ -29,6 +29,7 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.attestation.toy import ToyMeasurement, ToyModule, toy_report, vendor_root
 from tests.forge.intel import IntelForge
+from tests.forge.nvidia import NvidiaForge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 IMAGE, NONCE = b"\x07" * 32, b"\x01" * 64
@@ -52,7 +53,7 @@ def test_a_tee_without_a_row_is_refused_and_never_read_as_another(tee: Tee, tmp_
     result = verify(evidence, Endorsements(), TrustAnchors.production(), NOW, Expected(report_data=UNCHECKED))
 
     assert result.reasons == (Reason.TEE_UNSUPPORTED,)
-    assert (result.findings[0].expected, result.findings[0].found) == ("evidence of sgx, tdx, snp", tee.slug)
+    assert (result.findings[0].expected, result.findings[0].found) == ("evidence of sgx, tdx, snp, nvidia", tee.slug)
     calls = (
         lambda: unverified_claims(evidence),
         lambda: parse_endorsements(tee, "{}"),
@@ -128,7 +129,8 @@ def test_a_new_row_reads_certificates_and_has_no_server_unless_it_says_so(tmp_pa
 def test_each_row_serves_its_own_tee_and_recognises_its_own_evidence_only() -> None:
     forge = IntelForge(NOW)
     snp = (3).to_bytes(4, "little").ljust(0x34, b"\0") + (1).to_bytes(4, "little").ljust(0x46C, b"\0")
-    evidence = {Tee.SGX: forge.sgx_quote(), Tee.TDX: forge.tdx_quote(), Tee.SNP: snp}
+    gpu = NvidiaForge(NOW).gpu().report()
+    evidence = {Tee.SGX: forge.sgx_quote(), Tee.TDX: forge.tdx_quote(), Tee.SNP: snp, Tee.NVIDIA: gpu}
 
     assert {tee: module.tee for tee, module in registry.MODULES.items()} == {tee: tee for tee in registry.MODULES}
     assert set(evidence) == set(registry.MODULES)
@@ -150,11 +152,13 @@ def test_documents_spell_the_numbers_on_chain_by_their_slugs() -> None:
 def test_nothing_outside_the_vendors_packages_branches_on_a_tee() -> None:
     branch = re.compile(r"\b(if|elif|while|assert)\b.*\bTee\.[A-Z]|\btee (is|in|==|!=) .*Tee\.[A-Z]")
     for path in ATTESTATION.rglob("*.py"):
-        if path.relative_to(ATTESTATION).parts[0] not in ("intel", "amd"):
+        if path.relative_to(ATTESTATION).parts[0] not in ("intel", "amd", "nvidia"):
             assert not branch.search(path.read_text(encoding="utf-8")), path
 
 
-@pytest.mark.parametrize(("tee", "other"), [(Tee.SNP, "intel"), (Tee.TDX, "amd")])
+@pytest.mark.parametrize(
+    ("tee", "other"), [(Tee.SNP, "intel"), (Tee.TDX, "amd"), (Tee.NVIDIA, "intel"), (Tee.TDX, "nvidia")]
+)
 def test_a_verifier_of_one_tee_loads_no_other_vendors_verification(tee: Tee, other: str) -> None:
     program = (
         "import sys\n"

@@ -10,8 +10,8 @@ The steps of :func:`authenticate`, which stops at the first that fails:
    Whether they must be supplied is a rule.
 6. The leaf's key signed the request and the response.
 7. The firmware that the leaf's key belongs to (FWID) is the one that the report names, where it names one.
-8. The manifests of exactly this driver and this VBIOS, where supplied: signed under the pinned manifest root, valid now,
-   their signers good by the OCSP answers supplied. Whether they must be supplied, and what they say, are rules.
+8. The manifests of exactly this driver and this VBIOS, where supplied: signed under the pinned manifest root, valid
+   now, their signers good by the OCSP answers supplied. Whether they must be supplied, and what they say, are rules.
 
 Report data is the nonce of the *request*, which the verifier chose, and 32 zero bytes. The nonce of the response is the
 device's own. The platform is the device: its identity is the hash of the key of its boot ROM, which every firmware of

@@ -88,8 +88,8 @@ def read_device(path: Path) -> Device:
     stem = leaf.name.removesuffix(LEAF_SUFFIX)
     product = stem.split(" ")[0]
     if not leaf.name.endswith(LEAF_SUFFIX) or brom.name != stem + _DEVICE:
-        refuse(Reason.NVIDIA_DEVICE, f"a leaf of firmware under the boot ROM of its device, *{LEAF_SUFFIX} under *{_DEVICE}",
-               f"{leaf.name} under {brom.name}")  # fmt: skip
+        wanted = f"a leaf of firmware under the boot ROM of its device, *{LEAF_SUFFIX} under *{_DEVICE}"
+        refuse(Reason.NVIDIA_DEVICE, wanted, f"{leaf.name} under {brom.name}")
     if not provisioner.name.startswith(_PROVISIONER.format(product)):
         refuse(Reason.NVIDIA_DEVICE, f"a device that {_PROVISIONER.format(product)}* provisioned", provisioner.name)
     generation = _KINDS.get(product[:2])

@@ -12,8 +12,9 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature as InvalidCryptographicSignature
 from lxml import etree
-from signxml import DigestAlgorithm, SignatureConfiguration, SignatureMethod, XMLVerifier
+from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.exceptions import SignXMLException
+from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from sealmarket.attestation.core.errors import refuse
 from sealmarket.attestation.core.reasons import Reason
