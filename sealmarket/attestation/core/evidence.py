@@ -49,6 +49,18 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompositeEvidence:
+    """Untrusted evidence of a machine: a CPU TEE, the quote in which it commits to devices, and the devices.
+
+    ``cpu`` and ``binding`` are None where devices were sent alone.
+    """
+
+    cpu: Evidence | None
+    binding: Evidence | None
+    devices: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endorsements:
     """What the vendor signed about the platform: collateral, certificates and CRLs, in any order.
 

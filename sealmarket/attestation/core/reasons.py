@@ -131,6 +131,7 @@ class Reason(Enum):
     NVIDIA_OCSP_INVALID = "nvidia_ocsp_invalid", 162, "fetch NVIDIA's OCSP answers again"
     NVIDIA_OCSP_UNKNOWN = "nvidia_ocsp_unknown", 163, "use a device that NVIDIA's OCSP responder knows"
     NVIDIA_ON_HOLD = "nvidia_on_hold", 164, "ask NVIDIA why the certificate is on hold, and use another device"
+    NVIDIA_GPUS_MISSING = "nvidia_gpus_missing", 166, "send composite evidence with as many GPUs as the policy demands"
     NVIDIA_TOPOLOGY = "nvidia_topology", 165, "send evidence of every switch that the GPUs are connected to"
 
     # Azure paravisor.

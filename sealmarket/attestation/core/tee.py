@@ -108,6 +108,14 @@ class TeeModule(ABC):
     def explain(self, rules: Shape | None) -> Iterator[str]:
         """One sentence for each of the vendor's rules, and for each thing that they leave open."""
 
+    def beside(self, devices: Sequence[AuthenticReport], rules: Shape | None) -> Iterator[Finding]:
+        """What the rules refuse about all devices of a machine, taken together. Called for devices' modules only.
+
+        ``devices`` are the authentic reports of this TEE that a CPU TEE commits to, none for a CPU alone.
+        """
+        del devices, rules
+        return iter(())
+
     def read_endorsements(self, raw: bytes) -> Endorsements:
         """Endorsements from a file or from an evidence package: by default certificates and CRLs.
 

@@ -15,6 +15,8 @@ _MODES = {
 
 def explain(rules: NvidiaRules) -> Iterator[str]:
     """What is required of GPUs and switches."""
+    if rules.gpus:
+        yield f"The CPU TEE must commit to at least {rules.gpus} GPU(s): evidence of a CPU alone is refused."
     yield f"GPUs allowed: {', '.join(rules.architectures) or 'NONE'}."
     yield f"GPU modes allowed: {', '.join(_MODES[mode] for mode in rules.modes) or 'NONE'}."
     yield "A GPU counts only where a CPU TEE commits to its evidence; its report does not name the machine it is in."

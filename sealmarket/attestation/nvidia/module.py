@@ -48,6 +48,11 @@ class NvidiaModule(TeeModule):
         del allowed, now
         return findings(report, _section(rules))
 
+    def beside(self, devices: Sequence[AuthenticReport], rules: Shape | None) -> Iterator[Finding]:
+        from sealmarket.attestation.nvidia.topology import findings
+
+        return findings(devices, _section(rules))
+
     def claims(self, evidence: Evidence) -> dict[str, Any]:
         from sealmarket.attestation.nvidia.authenticate import unverified_claims
 

@@ -80,7 +80,7 @@ class ProvenManifest:
 _proven: ProvenCache[ProvenManifest] = ProvenCache(256)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def read_manifest(raw: bytes) -> Manifest:
     """What an unproven manifest says: to choose among those that were supplied.
 

@@ -25,7 +25,8 @@ The rules that hold for every TEE, in :func:`appraise`, which names everything t
 6. The platform is named by the policy, in custody at least as strong as it says, unless it says "any".
 7. It is no older than the policy allows. A matched report data bounds the age by itself: it commits to what
    its verifier chose.
-8. A device beside a CPU counts only where a CPU TEE commits to it (:mod:`sealmarket.attestation.policy.composite`).
+8. A device beside a CPU counts only where a CPU TEE commits to it (:mod:`sealmarket.attestation.policy.composite`),
+   and a CPU TEE has the devices that the policy demands.
 9. The rules of this TEE's own module hold.
 """
 
@@ -48,7 +49,7 @@ from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.tee import Anchors, TeeModule
 from sealmarket.attestation.policy.rules import AppraisalPolicy, Custody, GradeSlug, check_rules
-from sealmarket.attestation.registry import module_of
+from sealmarket.attestation.registry import MODULES, module_of
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
@@ -69,13 +70,15 @@ class Expected:
     """What the relying party knows of this session: the report data, the promised TEE, the time of collection.
 
     ``report_data`` is all 64 bytes, or ``UNCHECKED``. ``collected_at`` is a time at which the evidence existed
-    already (its block's time), None if unknown. ``bound`` says that a CPU TEE committed to this evidence of a device.
+    already (its block's time), None if unknown. ``bound`` says that a CPU TEE commits to this evidence of a device;
+    ``devices`` are those that this CPU TEE commits to.
     """
 
     report_data: bytes | Literal[Unchecked.UNCHECKED]
     tee: Tee | None = None
     collected_at: datetime | None = None
     bound: bool = False
+    devices: tuple[AuthenticReport, ...] = ()
 
     def __post_init__(self) -> None:
         if self.report_data is not UNCHECKED and len(self.report_data) != 64:
@@ -153,6 +156,13 @@ def verify(
         report = authenticate(evidence, endorsements, anchors, now)
     except EvidenceRefused as refusal:
         return AppraisalResult(tee=evidence.tee, report=None, findings=(refusal.finding,))
+    return decide(report, anchors, now, expected, rules)
+
+
+def decide(
+    report: AuthenticReport, anchors: TrustAnchors, now: datetime, expected: Expected, rules: AppraisalPolicy | None
+) -> AppraisalResult:
+    """Appraise under a policy, or inspect without one."""
     if rules is not None:
         return appraise(report, rules, now, expected)
     return inspect(report, now, expected, Grade.SIMULATED if anchors.development else Grade.HARDWARE)
@@ -196,7 +206,9 @@ def _common(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expe
             f"one of {len(rules.measurements)} allowed measurements",
             str(report.measurement.digest()),
         )
-    if module_of(report.tee).is_device and not expected.bound:
+    if not module_of(report.tee).is_device:
+        yield from beside(expected.devices, rules)
+    elif not expected.bound:
         yield Finding(Reason.DEVICE_UNBOUND, "a CPU TEE whose report data commits to this device", "none")
     yield from _platform(report, rules)
     yield from _age(rules, now, expected)
@@ -231,6 +243,18 @@ def _age(rules: AppraisalPolicy, now: datetime, expected: Expected) -> Iterator[
         )
     elif age < -_CLOCK_SKEW:
         yield Finding(Reason.EVIDENCE_STALE, "collected in the past", f"{int(-age.total_seconds())} s in the future")
+
+
+def beside(devices: Iterable[AuthenticReport], rules: AppraisalPolicy | None) -> Iterator[Finding]:
+    """What the rules of each vendor of devices refuse about the devices of a machine, taken together.
+
+    Without a policy these are the rules for inspection.
+    """
+    reports = tuple(devices)
+    for tee, module in MODULES.items():
+        if module.is_device:
+            own = section(rules, module) if rules else module.without_policy
+            yield from module.beside([report for report in reports if report.tee is tee], own)
 
 
 def duplicates(reports: Iterable[AuthenticReport]) -> tuple[Finding, ...]:
