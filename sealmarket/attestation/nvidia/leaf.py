@@ -30,7 +30,8 @@ class Device:
 
     ``name`` is as in manifests ("GH100", "LS10"), ``generation`` its architecture, ``identity`` the SHA-256 of the key
     that its boot ROM certifies with, ``serial`` the serial number of that certificate's subject, whose last 8 bytes
-    identify the chip, ``fwid`` the hash of the firmware that may use the leaf's key.
+    identify the chip, ``ueid`` the leaf's serial number, by which NVIDIA's verifiers name the device, ``fwid`` the hash
+    of the firmware that may use the leaf's key.
     """
 
     name: str
@@ -100,7 +101,7 @@ def read_device(path: Path) -> Device:
         generation=generation,
         identity=brom.spki,
         serial=_serial(brom.certificate),
-        ueid=brom.certificate.serial_number,
+        ueid=leaf.certificate.serial_number,
         fwid=_read_fwid(leaf.certificate),
     )
 
