@@ -21,6 +21,7 @@ from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.nvidia import authenticate as gpus
 from sealmarket.attestation.nvidia import certificates, rim
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
+from sealmarket.attestation.nvidia.ocsp import read_answer
 from sealmarket.attestation.nvidia.pins import DEVICE_ROOT_SPKI, RIM_ROOT_SPKI
 from sealmarket.attestation.nvidia.report import P384_ORDER, read_report
 from sealmarket.attestation.nvidia.rules import NvidiaRules
@@ -334,6 +335,11 @@ def test_a_longer_chain_is_refused(forge: NvidiaForge) -> None:
     between = forge.authority("NVIDIA GH100 Provisioner ICA 0", forge.identity)
     gpu = forge.gpu(provisioner={"issuer": between})
     assert refusal(forge, gpu, chain=[*gpu.chain(), between.der]) is Reason.CHAIN_INVALID
+
+
+def test_a_shorter_chain_is_refused(forge: NvidiaForge) -> None:
+    gpu = forge.gpu(provisioner={"issuer": forge.root})
+    assert refusal(forge, gpu) is Reason.CHAIN_INVALID
 
 
 def test_more_certificates_than_the_bound_are_refused(forge: NvidiaForge, gpu: ForgedDevice) -> None:
@@ -788,6 +794,11 @@ def test_the_newest_answer_counts_and_a_revocation_stays(forge: NvidiaForge, gpu
     for_good = forge.answer(*pair, status=revoked, reason=x509.ReasonFlags.key_compromise, validity=earlier)
     assert prove(forge, gpu, None, [hold, forge.answer(*pair)]).grade is Grade.SIMULATED
     assert refusal(forge, gpu, None, [forge.answer(*pair), for_good]) is Reason.CERTIFICATE_REVOKED
+
+
+def test_an_answer_longer_than_any_is_refused() -> None:
+    with pytest.raises(EvidenceRefused, match="at most 16384 bytes"):
+        read_answer(b"\x30" + bytes(16 << 10))
 
 
 @pytest.mark.parametrize("raw", [b"\x30\x03\x0a\x01\x06", b"\x30\x03\x0a\x01\x00", b"\x30\x05\x0a\x01\x00\xa0\x00"])

@@ -142,7 +142,10 @@ def find_path(
     if links[0].is_authority:
         refuse(Reason.CHAIN_INVALID, "a leaf that signs no certificates", links[0].name)
     while len(links) < length:
-        links.append(_issuer_of(links[-1], pool))
+        issuer = _issuer_of(links[-1], pool)
+        if issuer.der == links[-1].der:
+            refuse(Reason.CHAIN_INVALID, f"a path of {length} certificates", f"{len(links)}, the last {issuer.name}")
+        links.append(issuer)
     root = links[-1]
     if not is_signed(root, root):
         refuse(Reason.CHAIN_INVALID, f"a root at the end of {length} certificates", root.name)
