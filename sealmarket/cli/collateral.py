@@ -74,11 +74,16 @@ def fetch(
     ca: Annotated[str, typer.Option(help="With --fmspc: platform or processor.")] = "platform",
     pccs: Annotated[str | None, typer.Option(help="Ask this PCCS instead of Intel.")] = None,
     amd: Annotated[str | None, typer.Option(help="Ask this mirror instead of AMD's KDS.")] = None,
+    nvidia: Annotated[
+        str | None, typer.Option(help="Ask this mirror instead of NVIDIA's servers, /v1/rim and /ocsp.")
+    ] = None,
     store: _Store = None,
 ) -> None:
     """Fetch collateral for a platform and keep it; without arguments, refresh what is due."""
     kept = _open(store)
     endpoints = {**(pccs_endpoints(pccs) if pccs else {}), **({"amd": amd} if amd else {})}
+    if nvidia:
+        endpoints |= {"nvidia_rim": nvidia.rstrip("/"), "nvidia_ocsp": f"{nvidia.rstrip('/')}/ocsp"}
     kinds: list[PlatformKind] = []
     with Fetcher(endpoints) as fetcher:
         if evidence is not None:
@@ -103,7 +108,8 @@ def _fetch_for(evidence: Evidence, fetcher: Fetcher, kept: CollateralStore) -> N
     found = fetcher.endorsements(evidence)
     kept.put_all(found)
     typer.echo(
-        f"{len(found.certificates)} certificates and {len(found.crls)} revocation lists stored"
+        f"{len(found.certificates)} certificates, {len(found.crls)} revocation lists, {len(found.documents)} manifests"
+        f" and answers stored"
         f" for the machine of this {evidence.tee.slug} evidence"
     )
 

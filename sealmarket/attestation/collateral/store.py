@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -21,19 +22,20 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKind
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
-from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.evidence import Endorsements, Evidence, document_name
 from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket.attestation.registry import CollateralDocument, module_of
 from sealmarket_enclave.protocol.codec import parse_json, prepared
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything in a store, for machines without network. Certificates and CRLs in hex DER."""
+    """Everything in a store, for machines without network. Certificates, CRLs and documents in hex."""
 
     version: Literal["sealmarket/collateral-bundle/1"] = "sealmarket/collateral-bundle/1"
     intel: tuple[CollateralDocument, ...]
     certificates: tuple[str, ...] = ()
     crls: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
 
 
 Source = Callable[[PlatformKind], Collateral]
@@ -83,11 +85,27 @@ class CollateralStore:
             self.put_certificate(certificate)
         for crl in endorsements.crls:
             self.put_crl(crl)
+        for document in endorsements.documents:
+            self.put_document(document)
 
     def put_crl(self, crl: x509.CertificateRevocationList) -> None:
         """Store a CRL as a candidate; it counts only under the issuer that signed it."""
         der = crl.public_bytes(Encoding.DER)
         self._write("crls", f"{sha256(der).hexdigest()}.crl", der)
+
+    def put_document(self, raw: bytes) -> None:
+        """Store a manifest or an OCSP answer as a candidate, unless a newer answer about the same is here.
+
+        Raises:
+            CollateralError: it cannot be read.
+        """
+        name, issued = document_name(raw)
+        held = self.folder / "documents" / name
+        if issued is not None and held.exists():
+            _, before = document_name(held.read_bytes())
+            if before is not None and before > issued:
+                return
+        self._write("documents", name, raw)
 
     def entries(self) -> tuple[Entry, ...]:
         """All stored collateral, proven anew, by kind and then newest first.
@@ -120,7 +138,8 @@ class CollateralStore:
         except (EvidenceRefused, CollateralError):
             return Endorsements()  # authenticate() names what is wrong with the evidence itself
         if kind is None:
-            return Endorsements.read([*self._files("certificates", "der"), *self._files("crls", "crl")])
+            found = Endorsements.read([*self._files("certificates", "der"), *self._files("crls", "crl")])
+            return replace(found, documents=tuple(self._documents()) if module.is_device else ())
         entry = self.best(kind, now)
         return Endorsements(collateral=entry.collateral if entry else None)
 
@@ -157,6 +176,7 @@ class CollateralStore:
             intel=tuple(CollateralDocument.from_json(raw) for raw in self._files("intel", "json")),
             certificates=tuple(raw.hex() for raw in self._files("certificates", "der")),
             crls=tuple(raw.hex() for raw in self._files("crls", "crl")),
+            documents=tuple(raw.hex() for raw in self._documents()),
         )
         return msgspec.json.encode(bundle)
 
@@ -172,7 +192,7 @@ class CollateralStore:
         """
         try:
             bundle = parse_json(raw, prepared(Bundle))
-            blobs = [bytes.fromhex(text) for text in (*bundle.certificates, *bundle.crls)]
+            blobs = [bytes.fromhex(text) for text in (*bundle.certificates, *bundle.crls, *bundle.documents)]
         except (*NOT_JSON, ValueError) as error:
             raise CollateralError(f"not a collateral bundle: {error}") from error
         loose = Endorsements.read(blobs)
@@ -182,6 +202,10 @@ class CollateralStore:
             self.put(collateral)
         self.put_all(loose)
         return len(bundle.intel) + len(blobs)
+
+    def _documents(self) -> Iterator[bytes]:
+        yield from self._files("documents", "xml")
+        yield from self._files("documents", "ocsp")
 
     def _files(self, part: str, suffix: str) -> Iterator[bytes]:
         for path in sorted((self.folder / part).glob(f"*.{suffix}")):

@@ -6,8 +6,11 @@ import base64
 import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
 
 from cryptography import x509
+from cryptography.x509 import ocsp
 
 from sealmarket.attestation.core.certificates import (
     CERTIFICATE,
@@ -21,6 +24,7 @@ from sealmarket.attestation.core.certificates import (
 )
 from sealmarket.attestation.core.collateral import Collateral
 from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.unreadable import NOT_X509
 from sealmarket_enclave.protocol.numbers import Tee
 
 MAXIMUM_DOCUMENT = 128 << 10
@@ -121,6 +125,21 @@ def read_document(raw: bytes) -> bytes | None:
     if document is not None:
         require_at_most(MAXIMUM_DOCUMENT, len(document), "bytes of one manifest or answer")
     return document
+
+
+def document_name(raw: bytes) -> tuple[str, datetime | None]:
+    """The name of a document in a store, and when it was issued: a newer answer takes the place of an older one.
+
+    Manifests are named by their hash. An answer is named by the certificate that it is about.
+    """
+    if raw.startswith(b"\x30"):
+        try:
+            response = ocsp.load_der_ocsp_response(raw)
+            about = response.issuer_key_hash + str(response.serial_number).encode()
+            return f"{sha256(about).hexdigest()}.ocsp", response.this_update_utc
+        except NOT_X509 as error:
+            raise CollateralError(f"not an OCSP answer: {error}") from error
+    return f"{sha256(raw).hexdigest()}.xml", None
 
 
 def _is_document(raw: bytes) -> bool:

@@ -11,7 +11,7 @@ reads a clock. Methods import the package's heavy modules when they are called, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -49,8 +49,11 @@ class Issued(NamedTuple):
     revocations: datetime | None
 
 
-Get = Callable[[str, Mapping[str, str]], Fetched]
-"""GET of a URL with a query, bounded in size and time. Raises :class:`CollateralError`."""
+class Get(Protocol):
+    """A request to a URL with a query, bounded in size and time: GET, or POST of a body of that media type."""
+
+    def __call__(self, url: str, query: Mapping[str, str], body: bytes | None = None, kind: str = "") -> Fetched:
+        """The answer. Raises :class:`CollateralError`."""
 
 
 class TeeModule(ABC):

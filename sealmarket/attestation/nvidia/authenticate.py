@@ -53,7 +53,8 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Tee
 
 _ECDSA = ECDSA(SHA384())
-_MAXIMUM_LEAVES, _MAXIMUM_DOCUMENTS = 16, 256
+_MAXIMUM_LEAVES, _MAXIMUM_DOCUMENTS = 16, 4096
+"""A store of a fleet holds one answer for each device. Files of one verification are fewer (``Endorsements.read``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +113,9 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, anchors: Anchor
     if fwid is not None and fwid != device.fwid:
         refuse(Reason.NVIDIA_FWID, f"a report of the leaf's firmware {device.fwid.hex()}", fwid.hex())
     # 8. The manifests of its driver and VBIOS.
+    versions = _versions(report)
     named = {raw: read_manifest(raw) for raw in manifests}
-    proven = tuple(_proven_of(version, named, device, anchors, now) for version in _versions(report))
+    proven = tuple(_proven_of(version, named, device, anchors, now) for version in versions)
     for one in proven:
         unanswered += check_path(one.links, answers, now) if one else ()
     body = NvidiaBody(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
+from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
-from sealmarket.attestation.core.tee import Anchors, TeeModule
+from sealmarket.attestation.core.tee import Anchors, Get, TeeModule
 from sealmarket.attestation.nvidia.explain import explain
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
 from sealmarket.attestation.nvidia.pins import DEVICE_ROOT_SPKI, RIM_ROOT_SPKI
@@ -29,6 +31,9 @@ class NvidiaModule(TeeModule):
     section = "nvidia"
     without_policy = NvidiaRules(modes=("spt", "mpt", "ppcie"), manifests="warn", ocsp="warn")
     is_device = True
+    endpoints = MappingProxyType(
+        {"nvidia_rim": "https://rim.attestation.nvidia.com", "nvidia_ocsp": "https://ocsp.ndis.nvidia.com"}
+    )
 
     def recognises(self, data: bytes) -> bool:
         return data[:2] == _REQUEST and data[_RESPONSE_AT : _RESPONSE_AT + 2] == _RESPONSE
@@ -57,6 +62,14 @@ class NvidiaModule(TeeModule):
         from sealmarket.attestation.nvidia.authenticate import unverified_claims
 
         return unverified_claims(evidence)
+
+    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
+        from sealmarket.attestation.nvidia.fetch import fetch_endorsements
+
+        try:
+            return fetch_endorsements(evidence, get, endpoints)
+        except EvidenceRefused as refusal:
+            raise CollateralError(str(refusal)) from refusal
 
     def explain(self, rules: Shape | None) -> Iterator[str]:
         return explain(_section(rules))

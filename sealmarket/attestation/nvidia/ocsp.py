@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 
@@ -57,6 +58,7 @@ _proven: ProvenCache[tuple[Window, ...]] = ProvenCache(1024)
 _names: ProvenCache[tuple[str, bytes, bytes]] = ProvenCache(1024)
 
 
+@lru_cache(maxsize=4096)
 def read_answer(raw: bytes) -> Answer:
     """Read one answer.
 
@@ -190,3 +192,4 @@ def forget() -> None:
     """Drop everything that is remembered."""
     _proven.clear()
     _names.clear()
+    read_answer.cache_clear()

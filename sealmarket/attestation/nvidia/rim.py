@@ -100,7 +100,7 @@ def prove_manifest(raw: bytes, anchors: Anchors) -> ProvenManifest:
     known = _proven.get(fingerprint)
     if known is not None and anchors.grade_of(Tee.NVIDIA, known.links[-1].spki) is known.path.grade:
         return known
-    chain = load_der(tuple(_certificates(parse_xml(raw))))
+    chain = load_der(certificates_of(raw))
     if not chain:
         refuse(Reason.NVIDIA_RIM_MALFORMED, "a manifest with its signers' certificates", "none")
     path = find_path(chain[0], chain, anchors, pin=RIM_ROOT_SPKI, length=RIM_LENGTH)
@@ -136,6 +136,15 @@ def parse_xml(raw: bytes) -> Any:
         return etree.fromstring(raw, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         return refuse(Reason.NVIDIA_RIM_MALFORMED, "a manifest in XML", str(error)[:200])
+
+
+def certificates_of(raw: bytes) -> tuple[bytes, ...]:
+    """The certificates that a manifest carries, in DER and unproven: its signer's first.
+
+    Raises:
+        EvidenceRefused: not XML as manifests are, or no base64.
+    """
+    return tuple(_certificates(parse_xml(raw)))
 
 
 def _certificates(root: Any) -> Iterator[bytes]:
