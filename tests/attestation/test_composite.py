@@ -241,7 +241,9 @@ def test_a_part_that_is_not_authentic_refuses_the_whole(machine: Machine) -> Non
 
 
 def test_a_cpu_without_devices_is_no_composite_evidence(machine: Machine) -> None:
-    evidence = replace(machine.evidence(), devices=())
+    evidence = CompositeEvidence(
+        cpu=machine.quote(SESSION), binding=machine.quote(binding_report_data(SESSION, [])), devices=()
+    )
     assert Reason.DEVICE_BINDING in machine.reasons(evidence, gpus=0)
 
 

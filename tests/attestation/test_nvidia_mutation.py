@@ -13,6 +13,7 @@ import pytest
 from tests.attestation.mutation import LIBRARY, Mutant, copy_library, killers_of, run_tests
 
 REPORT = [
+    ("nonce=raw[_NONCE]", "nonce=raw[at - len(opaque) - 34 : at - len(opaque) - 2]", "nonce_of_the_request"),
     ("if raw[:4] != REQUEST_START or", "if raw[:3] != REQUEST_START[:3] or", "another_request"),
     ('raw[36:REQUEST_SIZE] not in (b"\\0", b"")', "False", "another_request"),
     ("if raw[REQUEST_SIZE : REQUEST_SIZE + 4] !=", "if False and raw[0:] !=", "another_request"),
@@ -28,7 +29,6 @@ REPORT = [
     ("        if block[1:7] != _BLOCK_START:\n", "        if False:\n", "of_another_kind_or_size"),
     ("        if not 0 < value < P384_ORDER:\n", "        if False:\n", "out_of_their_range"),
     ('value = int.from_bytes(half, "big")', 'value = int.from_bytes(half, "little")', "byte_order"),
-    ("_NONCE = slice(4, 36)", "_NONCE = slice(-568, -536)", "nonce_of_the_request"),
 ]
 OPAQUE = [
     ("        if len(raw) < at + 4 + size:\n", "        if False:\n", "do_not_fill_their_length"),
@@ -69,20 +69,14 @@ LEAF = [
 ]
 OCSP = [
     ("    if len(raw) > MAXIMUM_BYTES:\n", "    if False:\n", "longer_than_any"),
-    (
-        "        if response.response_status is not",
-        "        if False and response.response_status is not",
-        "says_nothing",
-    ),
     ("and answer.reason is not _HOLD:", "and False:", "revoked_on_hold"),
     ("for answer in own:", "for answer in own[-1:]:", "revocation_stays"),
-    ("if answer.serial == link.certificate.serial_number and", "if", "about_another_certificate"),
-    ("and answer.issuer == _name_of(issuer, answer.issuer[0])", "", "namesake_with_the_same_serial"),
     (
-        "if response.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA384:",
-        "if False:",
-        "weaker_hash",
+        "in answers.get(link.serial, ()):",
+        "in (one for some in answers.values() for one in some):",
+        "about_another_certificate",
     ),
+    ("if answer.issuer == _name_of(issuer, answer.issuer[0]):", "if True:", "namesake_with_the_same_serial"),
     (
         "    except (InvalidSignature, *NOT_X509):\n        refuse",
         "    except (InvalidSignature, *NOT_X509):\n        str",
@@ -128,7 +122,6 @@ RIM = [
     ("if len(value) != MEASUREMENT_SIZE or len(text) != 2 * MEASUREMENT_SIZE:", "if False:", "not_of_the_layout"),
 ]
 XMLDSIG = [
-    ('    if len(root.findall(f".//{DSIG}Signature")) != 1:\n', "    if False:\n", "second_signature"),
     ('    if references != [""]:\n', "    if False:\n", "over_a_part"),
     ("        if found != wanted:\n", "        if False:\n", "another_form"),
     ("    _check_form(etree.fromstring(raw, parser))\n", "", "another_form"),
@@ -185,12 +178,11 @@ TOPOLOGY = [
     ("frozenset(pdi[::-1] for pdi", "frozenset(pdi for pdi", "byte_order"),
     ("    if missing := connected - present:\n", "    if missing := frozenset():\n", "absent_or_of_another"),
     ("    if strangers := present - connected:\n", "    if strangers := frozenset():\n", "absent_or_of_another"),
-    ('if gpu.report.opaque.mode == "ppcie"', "if True", "encrypted_links"),
+    ('if gpu.report.opaque.mode == "ppcie"', "if True", "several_gpus_are_accepted"),
 ]
 COMPOSITE = [
     ("    if not devices:\n", "    if False:\n", "without_devices"),
     ("        common += _binding_findings(cpu, binding, reports, len(devices))\n", "", "without_a_binding_quote"),
-    ("if module_of(cpu.tee).is_device or binding.tee is not cpu.tee:", "if False:", "of_another_tee_or_of_a_device"),
     ("    if binding.report_data != wanted or", "    if", "of_another_machine_that_was_asked"),
     ("if binding.measurement != cpu.measurement or", "if", "of_another_image"),
     ("    if cpu.platform.identity is None or", "    if", "quote_of_another_machine"),

@@ -328,7 +328,9 @@ def test_a_leaf_that_may_sign_certificates_is_refused(forge: NvidiaForge) -> Non
 
 
 def test_a_certificate_on_another_curve_is_refused(forge: NvidiaForge) -> None:
-    assert refusal(forge, forge.gpu(brom={"curve": ec.SECP256R1()})) is Reason.CHAIN_INVALID
+    other = {"curve": ec.SECP256R1()}
+    for gpu in (forge.gpu(leaf=other), forge.gpu(brom=other)):
+        assert refusal(forge, gpu) is Reason.CHAIN_INVALID
 
 
 def test_a_longer_chain_is_refused(forge: NvidiaForge) -> None:
@@ -398,7 +400,7 @@ def test_a_report_of_other_firmware_than_its_leafs_is_refused(forge: NvidiaForge
     ],
 )
 def test_a_leaf_without_one_firmware_is_refused(forge: NvidiaForge, extensions: Any) -> None:
-    assert refusal(forge, forge.gpu(leaf={"extensions": extensions})) is Reason.NVIDIA_FWID
+    assert refusal(forge, forge.gpu(fwid=None, leaf={"extensions": extensions})) is Reason.NVIDIA_FWID
 
 
 def test_a_leaf_whose_extension_cannot_be_read_is_refused(forge: NvidiaForge) -> None:
@@ -553,7 +555,10 @@ def test_another_form_of_signature_is_refused(forge: NvidiaForge, gpu: ForgedDev
 
 
 def test_a_signature_over_a_part_of_the_manifest_is_refused(forge: NvidiaForge, gpu: ForgedDevice) -> None:
-    partial = forge.manifest().replace(b'URI=""', b'URI="#forged"')
+    root = swid(DRIVER)
+    root[1].set("Id", "payload")
+    chain = [forge.signer, forge.rim_l3, forge.rim_ca, forge.rim_root]
+    partial = sign_manifest(root, chain, reference="#payload")
     assert refusal(forge, gpu, None, [partial]) is Reason.NVIDIA_RIM_SIGNATURE
 
 
@@ -564,25 +569,33 @@ def test_a_second_signature_is_refused(forge: NvidiaForge, gpu: ForgedDevice) ->
     assert refusal(forge, gpu, None, [twice]) is Reason.NVIDIA_RIM_SIGNATURE
 
 
-BOMB = b"""<?xml version="1.0"?><!DOCTYPE b [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>"""
+DOCTYPE = b'<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+UNSIGNED = etree.tostring(swid(DRIVER))
+
+
+def test_the_plain_manifest_is_read() -> None:
+    for raw in (UNSIGNED, b'<?xml version="1.0"?>' + UNSIGNED, b'<?xml version="1.0" encoding="UTF-8"?>' + UNSIGNED):
+        assert rim.read_manifest(raw).name == f"GH100 {DRIVER}"
 
 
 @pytest.mark.parametrize(
     "raw",
     [
-        BOMB + b"<SoftwareIdentity>&b;</SoftwareIdentity>",
-        b'<?xml version="1.0"?><!DOCTYPE x SYSTEM "file:///etc/passwd"><SoftwareIdentity/>',
-        b"<SoftwareIdentity><!-- a comment --></SoftwareIdentity>",
-        b"<SoftwareIdentity><![CDATA[x]]></SoftwareIdentity>",
-        b"<SoftwareIdentity><?php x ?></SoftwareIdentity>",
-        b'<?xml version="1.0" encoding="UTF-16"?><SoftwareIdentity/>',
-        b"<SoftwareIdentity>\0</SoftwareIdentity>",
+        DOCTYPE + UNSIGNED,
+        b'<?xml version="1.0"?>' + DOCTYPE + UNSIGNED,
+        b'<!DOCTYPE x SYSTEM "file:///etc/passwd">' + UNSIGNED,
+        UNSIGNED.replace(b"><", b"><!-- a comment --><", 1),
+        UNSIGNED.replace(b"><", b"><![CDATA[x]]><", 1),
+        UNSIGNED.replace(b"><", b"><?php x ?><", 1),
+        UNSIGNED.replace(b"><", b">&undefined;<", 1),
+        b'<?xml version="1.0" encoding="ISO-8859-1"?>' + UNSIGNED,
+        b'<?xml version="1.0" encoding="UTF-7"?>+ADw-!-- x --+AD4-' + UNSIGNED,
+        ('\ufeff<?xml version="1.0" encoding="UTF-16"?>' + UNSIGNED.decode()).encode("utf-16-le"),
         b"<SoftwareIdentity>" * 300,
-        b"<SoftwareIdentity>&undefined;</SoftwareIdentity>",
         b"<SoftwareIdentity/>",
     ],
 )
-def test_xml_that_does_more_than_a_manifest_is_refused(forge: NvidiaForge, gpu: ForgedDevice, raw: bytes) -> None:
+def test_xml_that_does_more_than_a_manifest_is_refused(raw: bytes) -> None:
     with pytest.raises(EvidenceRefused) as caught:
         rim.read_manifest(raw)
     assert caught.value.finding.reason is Reason.NVIDIA_RIM_MALFORMED
@@ -593,7 +606,7 @@ def test_a_document_type_is_refused_before_a_parser_sees_it(monkeypatch: pytest.
         raise AssertionError("the parser saw it")
 
     monkeypatch.setattr(etree, "fromstring", parsed)
-    for raw in (BOMB + b"<a>&b;</a>", b"<a><!-- --></a>", b"x" * (rim.MAXIMUM_BYTES + 1)):
+    for raw in (DOCTYPE + b"<a>&b;</a>", b"<a><!-- --></a>", b"x" * (rim.MAXIMUM_BYTES + 1)):
         with pytest.raises(EvidenceRefused, match="nvidia_rim_malformed"):
             rim.parse_xml(raw)
 
@@ -623,7 +636,8 @@ def test_a_document_type_is_refused_before_a_parser_sees_it(monkeypatch: pytest.
 def test_a_resource_that_is_not_of_the_layout_is_refused(
     forge: NvidiaForge, gpu: ForgedDevice, attributes: dict[str, str | None]
 ) -> None:
-    assert refusal(forge, gpu, None, [forge.manifest(attributes=attributes)]) is Reason.NVIDIA_RIM_MALFORMED
+    manifest = forge.manifest(attributes=attributes, plain={20: (measurement(21),)})
+    assert refusal(forge, gpu, None, [manifest]) is Reason.NVIDIA_RIM_MALFORMED
 
 
 def test_an_index_twice_is_refused(forge: NvidiaForge, gpu: ForgedDevice) -> None:
@@ -811,10 +825,10 @@ def test_an_answer_that_cannot_be_read_or_says_nothing_is_refused(
 def test_more_documents_than_the_bound_are_refused(forge: NvidiaForge, gpu: ForgedDevice) -> None:
     with pytest.raises(CollateralError, match="at most 64"):
         Endorsements.read([forge.manifest()] * 65)
-    many = Endorsements(documents=(b"<x",) * 257)
+    many = Endorsements(documents=(b"<x",) * 4097)
     evidence = Evidence(tee=Tee.NVIDIA, raw=gpu.report(), certificates=tuple(gpu.chain()))
     anchors = TrustAnchors.production().with_development(forge.root.der)
-    with pytest.raises(EvidenceRefused, match="at most 256"):
+    with pytest.raises(EvidenceRefused, match="at most 4096"):
         gpus.authenticate(evidence, many, anchors, NOW)
     with pytest.raises(CollateralError, match="at most"):
         read_document(b"<?xml " + bytes(1 << 20))

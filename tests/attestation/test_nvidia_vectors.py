@@ -20,7 +20,7 @@ from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport, 
 from sealmarket.attestation.core.pki import spki_sha256
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.nvidia.authenticate import NvidiaBody
-from sealmarket.attestation.nvidia.ocsp import check_path, read_answer
+from sealmarket.attestation.nvidia.ocsp import by_serial, check_path, read_answer
 from sealmarket.attestation.nvidia.pins import DEVICE_ROOT_SPKI, RIM_ROOT_SPKI
 from sealmarket.attestation.nvidia.rim import prove_manifest, read_payload
 from sealmarket.attestation.nvidia.rules import NvidiaRules
@@ -250,7 +250,7 @@ def test_the_responders_answers_about_a_genuine_gpu_and_its_manifests_are_good()
     of_device = judge(GOLDEN, *devices, now=OCSP_OF_DEVICE)
     assert of_device.accepted
     assert body_of(of_device.report).unanswered == ()
-    answers = [read_answer(read_document(vector(file)) or b"") for file in signers]
+    answers = by_serial(read_answer(read_document(vector(file)) or b"") for file in signers)
     for file in GOLDEN_RIMS:
         assert check_path(prove_manifest(vector(file), PRODUCTION).links, answers, OCSP_OF_RIMS) == ()
 

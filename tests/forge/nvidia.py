@@ -246,8 +246,9 @@ def swid(
     edition: str = "GPU",
     inactive: Mapping[int, tuple[bytes, ...]] | None = None,
     attributes: Mapping[str, str | None] | None = None,
+    plain: Mapping[int, tuple[bytes, ...]] | None = None,
 ) -> Any:
-    """An unsigned SWID tag; ``attributes`` replaces or removes attributes of every resource."""
+    """An unsigned SWID tag; ``attributes`` replaces or removes attributes of every resource but ``plain``."""
     spaces = {None: _SWID, "ns2": _SHA384}
     root = etree.Element(f"{{{_SWID}}}SoftwareIdentity", nsmap=spaces, attrib={"name": product, "tagId": "forged"})
     etree.SubElement(
@@ -255,7 +256,7 @@ def swid(
     )
     payload = etree.SubElement(root, f"{{{_SWID}}}Payload")
     active = values if values is not None else {7: (measurement(8),)}
-    for state, table in (("True", active), ("False", inactive or {})):
+    for state, table in (("True", active), ("False", inactive or {}), ("True", plain or {})):
         for index, alternatives in table.items():
             found = {
                 "type": "Measurement",
@@ -265,14 +266,14 @@ def swid(
                 "size": "48",
                 **{f"{{{_SHA384}}}Hash{n}": value.hex() for n, value in enumerate(alternatives)},
             }
-            changed = {**found, **(attributes or {})}
+            changed = {**found, **({} if table is plain else attributes or {})}
             etree.SubElement(
                 payload, f"{{{_SWID}}}Resource", attrib={n: v for n, v in changed.items() if v is not None}
             )
     return root
 
 
-def sign_manifest(root: Any, chain: Sequence[Authority], **changes: Any) -> bytes:
+def sign_manifest(root: Any, chain: Sequence[Authority], reference: str | None = None, **changes: Any) -> bytes:
     """A manifest signed by the first of a chain, in the one form that NVIDIA uses unless told otherwise."""
     settings = {
         "signature_algorithm": SignatureMethod.ECDSA_SHA384,
@@ -283,4 +284,4 @@ def sign_manifest(root: Any, chain: Sequence[Authority], **changes: Any) -> byte
     pem = "".join(one.pem for one in chain)
     key = chain[0].key
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    return bytes(etree.tostring(XMLSigner(**settings).sign(root, key=key, cert=pem)))
+    return bytes(etree.tostring(XMLSigner(**settings).sign(root, key=key, cert=pem, reference_uri=reference)))

@@ -39,13 +39,13 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from sealmarket.attestation.core.errors import EvidenceRefused, refuse
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.model import _MAKER, AuthenticReport, Platform, Tcb, TcbStatus
-from sealmarket.attestation.core.pki import check_windows, common_name, seconds
+from sealmarket.attestation.core.pki import check_windows, seconds
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.tee import Anchors
-from sealmarket.attestation.nvidia.certificates import DEVICE_LENGTH, Path, find_path, load_der, read_link
+from sealmarket.attestation.nvidia.certificates import DEVICE_LENGTH, Path, find_path, load_der, names_of, read_link
 from sealmarket.attestation.nvidia.leaf import LEAF_SUFFIX, Device, read_device
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
-from sealmarket.attestation.nvidia.ocsp import Answer, check_path, read_answer
+from sealmarket.attestation.nvidia.ocsp import Answers, by_serial, check_path, read_answer
 from sealmarket.attestation.nvidia.pins import DEVICE_ROOT_SPKI
 from sealmarket.attestation.nvidia.report import NvidiaReport, read_report
 from sealmarket.attestation.nvidia.rim import Manifest, ProvenManifest, prove_manifest, read_manifest
@@ -135,7 +135,7 @@ def unverified_claims(evidence: Evidence) -> dict[str, Any]:
         EvidenceRefused: not the layout of a report.
     """
     report = read_report(evidence.raw)
-    certificates = [common_name(certificate) for certificate in load_der(evidence.certificates)]
+    certificates = [names_of(certificate).common for certificate in load_der(evidence.certificates)]
     return {**report.claims(), "report_data": report.nonce.ljust(64, b"\0").hex(), "certificates": certificates}
 
 
@@ -146,7 +146,7 @@ def _versions(report: NvidiaReport) -> tuple[str, ...]:
 
 def _leaf(certificates: Sequence[x509.Certificate], report: NvidiaReport) -> x509.Certificate:
     """The leaf to prove, by name; of several the one whose key signed the report, if any did."""
-    leaves = [one for one in certificates if common_name(one).endswith(LEAF_SUFFIX)][:_MAXIMUM_LEAVES]
+    leaves = [one for one in certificates if names_of(one).common.endswith(LEAF_SUFFIX)][:_MAXIMUM_LEAVES]
     if not leaves:
         refuse(Reason.ENDORSEMENT_MISSING, f"the certificate of the report's key, *{LEAF_SUFFIX}", "none")
     if len(leaves) == 1:
@@ -177,12 +177,12 @@ def _check_device(report: NvidiaReport, device: Device) -> None:
         refuse(Reason.NVIDIA_DEVICE, f"the switch {device.pdi.hex()}, as its chain says", opaque.pdi.hex())
 
 
-def _sort(documents: Sequence[bytes]) -> tuple[list[bytes], list[Answer]]:
+def _sort(documents: Sequence[bytes]) -> tuple[list[bytes], Answers]:
     """Manifests and OCSP answers, by their first byte."""
     if len(documents) > _MAXIMUM_DOCUMENTS:
         refuse(Reason.ENDORSEMENT_MALFORMED, f"at most {_MAXIMUM_DOCUMENTS} manifests and answers", len(documents))
     manifests = [raw for raw in documents if raw.startswith(b"<")]
-    return manifests, [read_answer(raw) for raw in documents if raw.startswith(b"\x30")]
+    return manifests, by_serial(read_answer(raw) for raw in documents if raw.startswith(b"\x30"))
 
 
 def _proven_of(

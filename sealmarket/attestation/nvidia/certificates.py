@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -44,22 +45,19 @@ _MAXIMUM_CERTIFICATES, _MAXIMUM_ISSUERS = 256, 8
 """Bounds of what is searched: certificates in all, and issuers of one name that are tried."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Link:
-    """One certificate, read as a whole: the parser is lazy, and raises late."""
+    """One certificate, read as a whole: the parser is lazy, and raises late. Compared by identity."""
 
     certificate: x509.Certificate
     der: bytes
+    fingerprint: bytes
     name: str
+    serial: int
     key: EllipticCurvePublicKey
     spki: bytes
     is_authority: bool
     window: Window
-
-    @property
-    def fingerprint(self) -> bytes:
-        """SHA-256 of the DER."""
-        return sha256(self.der).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,34 @@ def read_link(certificate: x509.Certificate) -> Link:
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP384R1):
         refuse(Reason.CHAIN_INVALID, f"a P-384 key in {window.name}", type(key).__name__)
     der = certificate.public_bytes(Encoding.DER)
-    return Link(certificate, der, window.name, key, spki, signs and authority, window)
+    return Link(
+        certificate,
+        der,
+        sha256(der).digest(),
+        window.name,
+        certificate.serial_number,
+        key,
+        spki,
+        signs and authority,
+        window,
+    )
+
+
+class Names(NamedTuple):
+    """By what certificates are chosen: subject and issuer in DER, and the subject's common name."""
+
+    subject: bytes
+    issuer: bytes
+    common: str
+
+
+@lru_cache(maxsize=4096)
+def names_of(certificate: x509.Certificate) -> Names:
+    """The names of any certificate; empty where they cannot be read, so that nothing chooses it."""
+    try:
+        return Names(certificate.subject.public_bytes(), certificate.issuer.public_bytes(), common_name(certificate))
+    except NOT_X509:
+        return Names(b"", b"", "")
 
 
 def find_path(
@@ -156,11 +181,12 @@ def find_path(
 
 
 def _issuer_of(link: Link, pool: Sequence[x509.Certificate]) -> Link:
-    named = (other for other in pool if other.subject == link.certificate.issuer)
+    wanted = names_of(link.certificate).issuer
+    named = (other for other in pool if names_of(other).subject == wanted)
     candidates = [read_link(certificate) for certificate in islice(named, _MAXIMUM_ISSUERS)]
     if not candidates:
-        wanted = link.certificate.issuer.rfc4514_string()[:200]
-        refuse(Reason.ENDORSEMENT_MISSING, f"{wanted}, which issued {link.name}", "not among the endorsements")
+        issuer = link.certificate.issuer.rfc4514_string()[:200]
+        refuse(Reason.ENDORSEMENT_MISSING, f"{issuer}, which issued {link.name}", "not among the endorsements")
     for candidate in candidates:
         if is_signed(link, candidate):
             if not candidate.is_authority:
@@ -171,7 +197,7 @@ def _issuer_of(link: Link, pool: Sequence[x509.Certificate]) -> Link:
 
 def is_signed(link: Link, issuer: Link) -> bool:
     """Whether this issuer signed this certificate: remembered where it did."""
-    name = sha256(link.fingerprint + issuer.fingerprint).digest()
+    name = link.fingerprint + issuer.fingerprint
     if _signed.get(name):
         return True
     if link.certificate.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA384:
@@ -188,4 +214,5 @@ def forget() -> None:
     """Drop everything that is remembered, as in a process that has just started."""
     _signed.clear()
     read_link.cache_clear()
+    names_of.cache_clear()
     _load.cache_clear()

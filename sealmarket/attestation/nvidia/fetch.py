@@ -19,10 +19,9 @@ from cryptography.x509 import ocsp
 
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.core.pki import common_name
 from sealmarket.attestation.core.tee import Get
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.nvidia.certificates import load_der
+from sealmarket.attestation.nvidia.certificates import load_der, names_of
 from sealmarket.attestation.nvidia.leaf import LEAF_SUFFIX
 from sealmarket.attestation.nvidia.ocsp import read_answer
 from sealmarket.attestation.nvidia.opaque import Opaque
@@ -57,7 +56,7 @@ def manifest_names(opaque: Opaque, chain: Sequence[x509.Certificate]) -> tuple[s
     vbios = opaque.vbios.replace(".", "").upper()
     if opaque.is_switch:
         return (f"NV_SWITCH_BIOS_{_LS10_BOARD}_{vbios}",)
-    chip = opaque.chip or common_name(chain[0]).split(" ")[0]
+    chip = opaque.chip or names_of(chain[0]).common.split(" ")[0]
     driver = f"NV_GPU_DRIVER_{chip}" if chip.startswith("GH") else f"NV_GPU_CC_DRIVER_{chip}"
     return (f"{driver}_{opaque.driver}", f"NV_GPU_VBIOS_{'_'.join(opaque.project)}_{vbios}")
 
@@ -73,21 +72,26 @@ def _manifest(name: str, get: Get, server: str) -> bytes:
 
 def _chain(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
     """From the leaf to the root, by names alone; nothing is proven."""
-    names = {certificate.issuer for certificate in certificates if certificate.issuer != certificate.subject}
-    leaves = [one for one in certificates if one.subject not in names or common_name(one).endswith(LEAF_SUFFIX)]
+    names = [names_of(certificate) for certificate in certificates]
+    issuers = {name.issuer for name in names if name.issuer != name.subject}
+    leaves = [
+        certificate
+        for certificate, name in zip(certificates, names, strict=True)
+        if name.subject not in issuers or name.common.endswith(LEAF_SUFFIX)
+    ]
     if not leaves:
         raise CollateralError("the evidence has no certificate chain", remedy="pass it with its certificate")
     return list(_upwards(leaves[0], certificates))
 
 
 def _upwards(leaf: x509.Certificate, certificates: Sequence[x509.Certificate]) -> Iterator[x509.Certificate]:
-    by_name = {certificate.subject: certificate for certificate in certificates}
+    by_name = {names_of(certificate).subject: certificate for certificate in certificates}
     current: x509.Certificate | None = leaf
     for _ in certificates:
         if current is None:
             return
         yield current
-        following = by_name.get(current.issuer)
+        following = by_name.get(names_of(current).issuer)
         current = following if following is not current else None
 
 

@@ -7,6 +7,7 @@ second FWID is zero in genuine leaves.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from asn1crypto import core
 from cryptography import x509
@@ -14,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from sealmarket.attestation.core.errors import refuse
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.nvidia.certificates import Path
+from sealmarket.attestation.nvidia.certificates import Link, Path
 
 _COMPOSITE_DEVICE_ID, _DICE_TCB_INFO = "2.23.133.5.4.1", "2.23.133.5.4.1.1"
 _SHA384 = "2.16.840.1.101.3.4.2.2"
@@ -80,12 +81,16 @@ class _DiceTcbInfo(core.Sequence):  # type: ignore[misc]
 
 
 def read_device(path: Path) -> Device:
-    """The device of a proven chain.
+    """The device of a proven chain; remembered by its first three certificates.
 
     Raises:
         EvidenceRefused: the chain of something else than a GPU or switch, or a leaf without one FWID.
     """
-    leaf, brom, provisioner = path.links[:3]
+    return _read_device(*path.links[:3])
+
+
+@lru_cache(maxsize=1024)
+def _read_device(leaf: Link, brom: Link, provisioner: Link) -> Device:
     stem = leaf.name.removesuffix(LEAF_SUFFIX)
     product = stem.split(" ")[0]
     if not leaf.name.endswith(LEAF_SUFFIX) or brom.name != stem + _DEVICE:

@@ -4,7 +4,8 @@ NVIDIA's certificates never expire, or live for years: a certificate is withdraw
 for each certificate of a path whether an answer is there and what it says:
 
 1. The answer is about this certificate: its serial number, and the hashes of its issuer's name and key.
-2. The issuer signed it, or a responder whose certificate the issuer signed for that purpose and that is valid now.
+2. The issuer signed it with ECDSA and SHA-384, or a responder whose certificate the issuer signed for that purpose and
+   that is valid now.
 3. It is valid now. Of several the newest counts; what any of them calls revoked stays revoked.
 4. The certificate is neither revoked, nor on hold, nor unknown.
 """
@@ -12,7 +13,7 @@ for each certificate of a path whether an answer is there and what it says:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sealmarket.attestation.core.cache import ProvenCache
 from sealmarket.attestation.core.errors import EvidenceRefused, refuse
@@ -45,6 +46,7 @@ class Answer:
     """What one answer says, unproven until it is held against an issuer."""
 
     raw: bytes
+    fingerprint: bytes
     serial: int
     issuer: tuple[str, bytes, bytes]
     status: ocsp.OCSPCertStatus
@@ -69,14 +71,13 @@ def read_answer(raw: bytes) -> Answer:
         refuse(Reason.NVIDIA_OCSP_INVALID, f"at most {MAXIMUM_BYTES} bytes of an OCSP answer", len(raw))
     try:
         response = ocsp.load_der_ocsp_response(raw)
-        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            refuse(Reason.NVIDIA_OCSP_INVALID, "a successful OCSP answer", response.response_status.name)
         if len(list(response.responses)) != 1:
             refuse(Reason.NVIDIA_OCSP_INVALID, "an OCSP answer about one certificate", "another number")
         if response.next_update_utc is None:
             refuse(Reason.NVIDIA_OCSP_INVALID, "an OCSP answer with an end of its validity", "none")
         return Answer(
             raw=raw,
+            fingerprint=sha256(raw).digest(),
             serial=response.serial_number,
             issuer=(response.hash_algorithm.name, response.issuer_name_hash, response.issuer_key_hash),
             status=response.certificate_status,
@@ -89,7 +90,19 @@ def read_answer(raw: bytes) -> Answer:
         return refuse(Reason.NVIDIA_OCSP_INVALID, "an OCSP answer that can be read", str(error)[:200])
 
 
-def check_path(links: Sequence[Link], answers: Sequence[Answer], now: datetime) -> tuple[str, ...]:
+Answers = Mapping[int, Sequence[Answer]]
+"""Answers by the serial number of the certificate that they are about."""
+
+
+def by_serial(answers: Iterable[Answer]) -> Answers:
+    """Answers in the form in which :func:`check_path` takes them."""
+    found: dict[int, list[Answer]] = {}
+    for answer in answers:
+        found.setdefault(answer.serial, []).append(answer)
+    return found
+
+
+def check_path(links: Sequence[Link], answers: Answers, now: datetime) -> tuple[str, ...]:
     """Hold each certificate of a path but the root against the answers about it.
 
     Args:
@@ -106,7 +119,7 @@ def check_path(links: Sequence[Link], answers: Sequence[Answer], now: datetime) 
     return tuple(link.name for link, issuer in pairwise(links) if not _check(link, issuer, answers, now))
 
 
-def _check(link: Link, issuer: Link, answers: Sequence[Answer], now: datetime) -> bool:
+def _check(link: Link, issuer: Link, answers: Answers, now: datetime) -> bool:
     own = sorted(_about(link, issuer, answers), key=lambda answer: answer.start)
     if not own:
         return False
@@ -120,9 +133,9 @@ def _check(link: Link, issuer: Link, answers: Sequence[Answer], now: datetime) -
     return True
 
 
-def _about(link: Link, issuer: Link, answers: Sequence[Answer]) -> Iterator[Answer]:
-    for answer in answers:
-        if answer.serial == link.certificate.serial_number and answer.issuer == _name_of(issuer, answer.issuer[0]):
+def _about(link: Link, issuer: Link, answers: Answers) -> Iterator[Answer]:
+    for answer in answers.get(link.serial, ()):
+        if answer.issuer == _name_of(issuer, answer.issuer[0]):
             yield answer
 
 
@@ -142,15 +155,13 @@ def _name_of(issuer: Link, algorithm: str) -> tuple[str, bytes, bytes]:
 
 def _prove(answer: Answer, issuer: Link) -> tuple[Window, ...]:
     """The validity of the responder's certificate; nothing where the issuer signed itself."""
-    name = sha256(issuer.fingerprint + answer.raw).digest()
+    name = issuer.fingerprint + answer.fingerprint
     known = _proven.get(name)
     if known is not None:
         return known
     response = answer.response
     responder, windows = _responder(response, issuer)
     try:
-        if response.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA384:
-            refuse(Reason.NVIDIA_OCSP_INVALID, "an OCSP answer signed with ECDSA and SHA-384", "another algorithm")
         responder.key.verify(response.signature, response.tbs_response_bytes, ECDSA(SHA384()))
     except (InvalidSignature, *NOT_X509):
         refuse(Reason.NVIDIA_OCSP_INVALID, f"an OCSP answer signed by {responder.name}", "another signature")

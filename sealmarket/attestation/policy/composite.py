@@ -12,7 +12,7 @@ one. All parts have fixed lengths. The binding quote is a second piece of eviden
 report data. The steps of :func:`verify_composite`:
 
 1. Every part is authentic.
-2. The CPU's evidence is accepted, as for a CPU alone, and is not a device's.
+2. The CPU's evidence is accepted, as for a CPU alone. A device's is not: none commits to it, nor can it to 64 bytes.
 3. The binding quote is accepted under the same policy, over exactly the binding report data, and is of the same
    measurement and the same machine as the CPU's; a machine without identity binds nothing.
 4. Every device is accepted, over exactly the nonce.
@@ -41,7 +41,6 @@ from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport, 
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import Expected, authenticate, beside, decide, duplicates
-from sealmarket.attestation.registry import module_of
 
 NONCE_DOMAIN = b"sealmarket/device-nonce/v1\0"
 BINDING_DOMAIN = b"sealmarket/device-binding/v1\0"
@@ -140,10 +139,6 @@ def _binding_findings(
     if not isinstance(cpu, AuthenticReport) or not isinstance(binding, AuthenticReport):
         found = "none" if binding is None else "one of them is not authentic"
         yield Finding(Reason.DEVICE_BINDING, "a CPU TEE's evidence and its binding quote", found)
-        return
-    if module_of(cpu.tee).is_device or binding.tee is not cpu.tee:
-        found = f"{cpu.tee.slug} and {binding.tee.slug}"
-        yield Finding(Reason.DEVICE_BINDING, "evidence and binding quote of one CPU TEE", found)
         return
     wanted = binding_report_data(cpu.report_data, [device_name(report) for report in reports])
     if binding.report_data != wanted or len(reports) != devices:
