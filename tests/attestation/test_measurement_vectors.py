@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from sealmarket.attestation.amd.measurement import SnpMeasurement
 from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16
 from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
+from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
 from sealmarket.attestation.registry import Measurement
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak
@@ -34,6 +36,8 @@ def examples() -> tuple[Measurement, ...]:
             misc_select=Bytes4(run(3, 4)), attributes=Bytes16(run(5, 16)), config_id=Bytes64(run(64, 64)), config_svn=3,
         ),
         SnpMeasurement(launch_digest=a, policy=Bytes8(run(2, 8)), host_data=Bytes32(run(7, 32)), vmpl=1),
+        NvidiaMeasurement(device="GH100", driver="550.90.07", vbios="96.00.9F.00.01"),
+        NvidiaMeasurement(device="LS10", driver="", vbios="96.10.55.00.01"),
     )  # fmt: skip
 
 
@@ -58,7 +62,7 @@ def test_a_digest_is_computed_as_the_page_says() -> None:
     assert tdx.digest() == keccak(keccak(b"sealmarket/measurement/v1") + keccak(b"tdx") + keccak(fields))
 
 
-@pytest.mark.parametrize("pair", [(0, 1), (0, 2), (1, 2)])
+@pytest.mark.parametrize("pair", list(combinations(range(5), 2)))
 def test_no_two_tees_share_a_digest(pair: tuple[int, int]) -> None:
     found = examples()
 
