@@ -13,12 +13,17 @@ from functools import partial
 
 import msgspec
 
+from sealmarket.attestation.composite import parse_any
 from sealmarket.attestation.core.certificates import MAXIMUM_CHAIN_BYTES, pem_blocks
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.eventlog import MAXIMUM_BYTES as LOG_BYTES
 from sealmarket.attestation.intel.eventlog import read_event_log
 from sealmarket.attestation.intel.pki import read_chain
+from sealmarket.attestation.nvidia import rim
+from sealmarket.attestation.nvidia.ocsp import MAXIMUM_BYTES as MAXIMUM_ANSWER
+from sealmarket.attestation.nvidia.ocsp import read_answer
+from sealmarket.attestation.nvidia.report import REQUEST_START, RESPONSE_START, read_report
 from sealmarket.attestation.parse import MAXIMUM_BYTES, parse
 from sealmarket.attestation.raw import MAXIMUM_RAW, parse_raw
 from sealmarket.protocol import merkle
@@ -78,6 +83,28 @@ LOGS = (
 )
 
 
+XML = (
+    filled(b"<a>", rim.MAXIMUM_BYTES),
+    filled(b'<a b="', rim.MAXIMUM_BYTES),
+    filled(b" a='1'", rim.MAXIMUM_BYTES, front=b"<a", back=b"/>"),
+    filled(b"&amp;", rim.MAXIMUM_BYTES, front=b"<a>", back=b"</a>"),
+    filled(b'<a xmlns="', rim.MAXIMUM_BYTES),
+    b"<a " + b" ".join(b'xmlns:a%d="b"' % number for number in range(8000)) + b"/>",
+)
+REPORT = REQUEST_START + bytes(33) + RESPONSE_START
+REPORTS = (
+    filled(b"\0", MAXIMUM_RAW, front=REPORT),
+    filled(b"\xff", MAXIMUM_RAW, front=REPORT),
+    REPORT + bytes(4 + 32) + (65535).to_bytes(2, "little") + b"".join(
+        number.to_bytes(2, "little") + bytes(2) for number in range(16383)
+    ) + bytes(3 + 96),
+)  # fmt: skip
+DEVICES = (
+    filled(b'{"evidence":""},', MAXIMUM_BYTES, front=b"["),
+    filled(b'{"evidence":""},', MAXIMUM_BYTES, front=b"[", back=b"{}]"),
+)
+
+
 def _manifest(name: str) -> None:
     msgspec.json.decode(msgspec.json.encode({"entry_point": name}), type=Manifest)
 
@@ -107,6 +134,13 @@ def cases() -> Iterator[Callable[[], object]]:
         yield partial(require_shallow, raw)
     for raw in LOGS:
         yield partial(read_event_log, raw)
+    for raw in XML:
+        yield partial(rim.read_manifest, raw)
+    for raw in REPORTS:
+        yield partial(read_report, raw)
+    for raw in (*FILES, *DEVICES):
+        yield partial(parse_any, raw)
+    yield partial(read_answer, filled(b"\x30\x82\x40\x00", MAXIMUM_ANSWER))
     for name in ("a." * (1 << 19), "a" * (1 << 20), "a.a" * (1 << 18) + ":", "a:" * (1 << 19)):
         yield partial(_manifest, name)
     yield partial(HexBytes.parse, "0x" + "ab" * (4 << 20))
