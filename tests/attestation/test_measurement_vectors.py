@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sealmarket.attestation.amd.measurement import SnpMeasurement
 from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16
 from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
+from sealmarket.attestation.policy.composite import binding_report_data, device_nonce
 from sealmarket.attestation.registry import Measurement
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak
@@ -67,3 +69,12 @@ def test_no_two_tees_share_a_digest(pair: tuple[int, int]) -> None:
     found = examples()
 
     assert found[pair[0]].digest() != found[pair[1]].digest()
+
+
+def test_nonce_and_binding_are_those_of_the_specifications_vectors() -> None:
+    vectors = json.loads(FILE.with_name("composite.json").read_text())
+    for vector in vectors["bindings"]:
+        report_data, *names = (bytes.fromhex(text[2:]) for text in (vector["reportData"], *vector["deviceNames"]))
+        assert device_nonce(report_data).hex() == vector["nonce"][2:]
+        assert binding_report_data(report_data, names).hex() == vector["binding"][2:]
+        assert sha256(b"sealmarket/device-nonce/v1\0" + report_data).digest() == device_nonce(report_data)
