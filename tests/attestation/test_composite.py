@@ -218,7 +218,9 @@ def _raw(evidence: Evidence | None) -> bytes:
 
 def test_a_refused_cpu_binds_nothing(machine: Machine) -> None:
     evidence = machine.evidence()
-    policy = msgspec.structs.replace(machine.policy(), measurements=(GPU,))
+    other = report_of(machine.intel, machine.quote(SESSION, mr_td=b"\x0d" * 48).raw).measurement
+    assert isinstance(other, TdxMeasurement)
+    policy = msgspec.structs.replace(machine.policy(), measurements=(other, GPU))
     result = machine.verify(evidence, policy)
     assert not result.parts["nvidia-0"].accepted
     assert set(result.reasons) == {Reason.MEASUREMENT_NOT_ALLOWED, Reason.DEVICE_UNBOUND}

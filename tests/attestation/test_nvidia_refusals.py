@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import ocsp
 from lxml import etree
 
+from sealmarket.attestation.amd.measurement import SnpMeasurement
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
-from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
+from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused, InvalidRules
 from sealmarket.attestation.core.evidence import Endorsements, Evidence, read_document
-from sealmarket.attestation.core.model import AuthenticReport
+from sealmarket.attestation.core.model import AuthenticReport, Bytes8
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.nvidia import authenticate as gpus
 from sealmarket.attestation.nvidia import certificates, rim
@@ -25,7 +26,7 @@ from sealmarket.attestation.nvidia.ocsp import read_answer
 from sealmarket.attestation.nvidia.pins import DEVICE_ROOT_SPKI, RIM_ROOT_SPKI
 from sealmarket.attestation.nvidia.report import P384_ORDER, read_report
 from sealmarket.attestation.nvidia.rules import NvidiaRules
-from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.attestation.policy.verify import Expected, appraise, verify
 from sealmarket_devices.nvidia_format import (
     CHIP_INFO,
@@ -38,6 +39,7 @@ from sealmarket_devices.nvidia_format import (
     fwid_extension,
 )
 from sealmarket_devices.pki import Validity
+from sealmarket_enclave.protocol.codec import Bytes32, Bytes48
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.forge.nvidia import (
     DRIVER,
@@ -52,6 +54,7 @@ from tests.forge.nvidia import (
 )
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+CPU = SnpMeasurement(launch_digest=Bytes48(bytes(48)), policy=Bytes8(bytes(8)), host_data=Bytes32(bytes(32)), vmpl=0)
 GOLDEN = NvidiaMeasurement(device="GH100", driver=DRIVER, vbios=VBIOS)
 
 
@@ -110,7 +113,7 @@ def findings(
     """Everything that the rules refuse about authentic evidence."""
     proven = prove(forge, device, raw, documents)
     policy = AppraisalPolicy(
-        measurements=(allowed or proven.measurement,),
+        measurements=(CPU, allowed or proven.measurement),
         platforms="any",
         lowest_grade="simulated",
         nvidia=NvidiaRules(**rules),
@@ -841,6 +844,13 @@ def test_a_gpu_that_no_cpu_commits_to_is_refused_under_a_policy(
     forge: NvidiaForge, gpu: ForgedDevice, documents: list[bytes]
 ) -> None:
     assert findings(forge, gpu, documents, bound=False) == [Reason.DEVICE_UNBOUND]
+
+
+def test_a_policy_of_devices_alone_or_of_gpus_that_it_does_not_list_is_unusable() -> None:
+    for listed, wanted, why in ((GOLDEN, 0, "only devices"), (CPU, 1, "none is listed")):
+        policy = AppraisalPolicy(measurements=(listed,), platforms="any", nvidia=NvidiaRules(gpus=wanted))
+        with pytest.raises(InvalidRules, match=why):
+            check_rules(policy)
 
 
 def test_without_a_policy_the_answer_says_that_the_binding_is_unchecked(

@@ -12,11 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
+from sealmarket.attestation.amd.measurement import SnpMeasurement
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.composite import parse_any
 from sealmarket.attestation.core.errors import EvidenceRefused, NotEvidence
 from sealmarket.attestation.core.evidence import CompositeEvidence, Endorsements, Evidence, read_document
-from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport, CompositeResult
+from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport, Bytes8, CompositeResult
 from sealmarket.attestation.core.pki import spki_sha256
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.nvidia.authenticate import NvidiaBody
@@ -28,9 +29,11 @@ from sealmarket.attestation.parse import parse
 from sealmarket.attestation.policy.composite import verify_composite
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, appraise, authenticate, verify
+from sealmarket_enclave.protocol.codec import Bytes32, Bytes48
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.vectors import manifest, vector
 
+CPU = SnpMeasurement(launch_digest=Bytes48(bytes(48)), policy=Bytes8(bytes(8)), host_data=Bytes32(bytes(32)), vmpl=0)
 ENTRIES = [entry for entry in manifest() if entry["tee"] == "nvidia"]
 PRODUCTION = TrustAnchors.production()
 RIMS_HOLD = datetime(2025, 11, 1, tzinfo=UTC)
@@ -210,7 +213,7 @@ def test_a_switch_twice_and_a_switch_too_few_are_refused() -> None:
 def test_a_genuine_gpu_alone_is_refused_under_a_policy() -> None:
     entry = entry_of(GOLDEN)
     report = authenticate(parse(vector(GOLDEN)), read(entry["chain"], *GOLDEN_RIMS), PRODUCTION, RIMS_HOLD)
-    rules = AppraisalPolicy(measurements=(report.measurement,), platforms="any", nvidia=NvidiaRules(ocsp="warn"))
+    rules = AppraisalPolicy(measurements=(report.measurement, CPU), platforms="any", nvidia=NvidiaRules(ocsp="warn"))
     result = appraise(report, rules, RIMS_HOLD, Expected(report_data=report.report_data))
     assert result.reasons == (Reason.DEVICE_UNBOUND,)
 

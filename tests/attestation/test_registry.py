@@ -141,6 +141,18 @@ def test_each_row_serves_its_own_tee_and_recognises_its_own_evidence_only() -> N
         assert not module.section or module.section in AppraisalPolicy.__struct_fields__
 
 
+def test_a_verifier_of_a_cpu_loads_no_reader_of_manifests() -> None:
+    program = (
+        "import sys\n"
+        "from sealmarket.attestation.policy.verify import beside\n"
+        "assert not list(beside((), None)), 'a CPU alone is refused'\n"
+        "print(sum(name.partition('.')[0] in ('lxml', 'signxml') for name in sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "0\n"
+
+
 def test_documents_spell_the_numbers_on_chain_by_their_slugs() -> None:
     assert get_args(TeeSlug) == tuple(tee.slug for tee in Tee)
     assert get_args(GradeSlug) == tuple(grade.slug for grade in Grade)

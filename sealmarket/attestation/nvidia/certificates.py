@@ -17,6 +17,7 @@ What time decides (validity, OCSP) is checked on each use and is not remembered.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from sealmarket.attestation.core.cache import ProvenCache
@@ -104,7 +106,11 @@ def read_link(certificate: x509.Certificate) -> Link:
         EvidenceRefused: a part cannot be read, or its key is not on P-384.
     """
     try:
-        touch(certificate)
+        with warnings.catch_warnings():
+            # A serial number that is not positive: NVIDIA issues none, and no rule needs it.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            touch(certificate)
+            serial = certificate.serial_number
         key = certificate.public_key()
         extensions = [extension.value for extension in certificate.extensions]
         signs = any(isinstance(value, x509.KeyUsage) and value.key_cert_sign for value in extensions)
@@ -121,7 +127,7 @@ def read_link(certificate: x509.Certificate) -> Link:
         der,
         sha256(der).digest(),
         window.name,
-        certificate.serial_number,
+        serial,
         key,
         spki,
         signs and authority,

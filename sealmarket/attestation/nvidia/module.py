@@ -54,9 +54,12 @@ class NvidiaModule(TeeModule):
         return findings(report, _section(rules))
 
     def beside(self, devices: Sequence[AuthenticReport], rules: Shape | None) -> Iterator[Finding]:
+        own = _section(rules)
+        if not devices and not own.gpus:
+            return iter(())  # a verifier of CPUs loads no reader of manifests
         from sealmarket.attestation.nvidia.topology import findings
 
-        return findings(devices, _section(rules))
+        return findings(devices, own)
 
     def claims(self, evidence: Evidence) -> dict[str, Any]:
         from sealmarket.attestation.nvidia.authenticate import unverified_claims
