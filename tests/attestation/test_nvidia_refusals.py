@@ -28,6 +28,7 @@ from sealmarket.attestation.nvidia.report import P384_ORDER, read_report
 from sealmarket.attestation.nvidia.rules import NvidiaRules
 from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.attestation.policy.verify import Expected, appraise, verify
+from sealmarket_devices.nvidia_documents import sign_manifest
 from sealmarket_devices.nvidia_format import (
     CHIP_INFO,
     DICE_TCB_INFO,
@@ -49,7 +50,6 @@ from tests.forge.nvidia import (
     ForgedDevice,
     NvidiaForge,
     measurement,
-    sign_manifest,
     swid,
 )
 

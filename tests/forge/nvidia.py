@@ -19,14 +19,11 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA384
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from lxml import etree
-from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureMethod
-from signxml.signer import XMLSigner
 
+from sealmarket_devices.nvidia_documents import ocsp_answer, resource, sign_manifest
+from sealmarket_devices.nvidia_documents import swid as unsigned_swid
 from sealmarket_devices.nvidia_format import (
     NvidiaFields,
     fwid_extension,
@@ -40,8 +37,6 @@ NONCE = b"\x11" * 32
 DRIVER, VBIOS, SWITCH_VBIOS = "550.90.07", "96.00.9F.00.01", "96.10.55.00.01"
 FWID = b"\xf1" * 48
 GPU_BLOCKS, SWITCH_BLOCKS = 64, 31
-_SWID = "http://standards.iso.org/iso/19770/-2/2015/schema.xsd"
-_SHA384 = "http://www.w3.org/2001/04/xmlenc#sha384"
 
 
 def measurement(index: int) -> bytes:
@@ -218,19 +213,7 @@ class NvidiaForge:
         """An answer by a responder of the issuer's."""
         period = validity or self.period(0.5)
         by = responder or self.responder(issuer)
-        builder = ocsp.OCSPResponseBuilder().add_response(
-            subject.certificate,
-            issuer.certificate,
-            SHA384(),
-            status,
-            period.start,
-            period.end,
-            period.start if status is ocsp.OCSPCertStatus.REVOKED else None,
-            reason,
-        )
-        builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, by.certificate).certificates([by.certificate])
-        assert isinstance(by.key, ec.EllipticCurvePrivateKey)
-        return builder.sign(by.key, algorithm or SHA384()).public_bytes(Encoding.DER)
+        return ocsp_answer(subject, issuer, by, period, status=status, reason=reason, algorithm=algorithm)
 
     def responder(self, issuer: Authority, *, purpose: bool = True, **changes: Any) -> Authority:
         """A responder of an issuer; without the purpose it is any leaf."""
@@ -249,39 +232,12 @@ def swid(
     plain: Mapping[int, tuple[bytes, ...]] | None = None,
 ) -> Any:
     """An unsigned SWID tag; ``attributes`` replaces or removes attributes of every resource but ``plain``."""
-    spaces = {None: _SWID, "ns2": _SHA384}
-    root = etree.Element(f"{{{_SWID}}}SoftwareIdentity", nsmap=spaces, attrib={"name": product, "tagId": "forged"})
-    etree.SubElement(
-        root, f"{{{_SWID}}}Meta", attrib={"colloquialVersion": version, "edition": edition, "product": product}
-    )
-    payload = etree.SubElement(root, f"{{{_SWID}}}Payload")
     active = values if values is not None else {7: (measurement(8),)}
-    for state, table in (("True", active), ("False", inactive or {}), ("True", plain or {})):
-        for index, alternatives in table.items():
-            found = {
-                "type": "Measurement",
-                "index": str(index),
-                "active": state,
-                "alternatives": str(len(alternatives)),
-                "size": "48",
-                **{f"{{{_SHA384}}}Hash{n}": value.hex() for n, value in enumerate(alternatives)},
-            }
-            changed = {**found, **({} if table is plain else attributes or {})}
-            etree.SubElement(
-                payload, f"{{{_SWID}}}Resource", attrib={n: v for n, v in changed.items() if v is not None}
-            )
-    return root
-
-
-def sign_manifest(root: Any, chain: Sequence[Authority], reference: str | None = None, **changes: Any) -> bytes:
-    """A manifest signed by the first of a chain, in the one form that NVIDIA uses unless told otherwise."""
-    settings = {
-        "signature_algorithm": SignatureMethod.ECDSA_SHA384,
-        "digest_algorithm": DigestAlgorithm.SHA384,
-        "c14n_algorithm": CanonicalizationMethod.CANONICAL_XML_1_1,
-        **changes,
-    }
-    pem = "".join(one.pem for one in chain)
-    key = chain[0].key
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    return bytes(etree.tostring(XMLSigner(**settings).sign(root, key=key, cert=pem, reference_uri=reference)))
+    rows = [
+        *(resource(index, alternatives) for index, alternatives in active.items()),
+        *(resource(index, alternatives, active=False) for index, alternatives in (inactive or {}).items()),
+    ]
+    changed = [{**row, **(attributes or {})} for row in rows]
+    kept = [{name: value for name, value in row.items() if value is not None} for row in changed]
+    more = [resource(index, alternatives) for index, alternatives in (plain or {}).items()]
+    return unsigned_swid(version, product, edition, [*kept, *more])
