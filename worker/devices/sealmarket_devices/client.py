@@ -103,6 +103,14 @@ class VirtualDevice:
         """Those that run, and those that ended lately."""
         return self._ask(wire.List(), wire.Enclaves).enclaves
 
+    def machine(self, enclave_id: str) -> wire.MachineEvidence:
+        """The GPUs beside an enclave, bound to what it quoted last.
+
+        Raises:
+            DeviceRefused: no such enclave runs, it quoted nothing yet, or the device has no GPUs.
+        """
+        return self._ask(wire.Machine(id=enclave_id), wire.MachineEvidence)
+
     def stop(self, enclave_id: str) -> None:
         """End an enclave at once."""
         self._ask(wire.Stop(id=enclave_id), wire.Stopped)
