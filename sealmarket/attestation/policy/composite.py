@@ -28,8 +28,8 @@ to use (SPDM), and gives work to no other device. A policy trusts its measuremen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256, sha512
 
@@ -39,8 +39,10 @@ from sealmarket.attestation.core.evidence import CompositeEvidence, Endorsements
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport, CompositeResult
 from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.core.tee import Anchors
 from sealmarket.attestation.policy.rules import AppraisalPolicy
-from sealmarket.attestation.policy.verify import Expected, authenticate, beside, decide, duplicates
+from sealmarket.attestation.policy.verify import Expected, appraise, authenticate, beside, decide, duplicates
+from sealmarket_enclave.protocol.numbers import Tee
 
 NONCE_DOMAIN = b"sealmarket/device-nonce/v1\0"
 BINDING_DOMAIN = b"sealmarket/device-binding/v1\0"
@@ -48,6 +50,13 @@ BINDING_DOMAIN = b"sealmarket/device-binding/v1\0"
 Endorse = Callable[[Evidence], Endorsements]
 """The endorsements of one part."""
 Proven = AuthenticReport | Finding
+Decide = Callable[[AuthenticReport, Expected], AppraisalResult]
+
+
+def endorsing(tee: Tee, of_cpu: Endorsements, documents: Iterable[bytes]) -> Endorse:
+    """The CPU's endorsements for its evidence and its binding quote, these documents for every device."""
+    of_devices = Endorsements(documents=tuple(bytes(raw) for raw in documents))
+    return lambda part: of_cpu if part.tee is tee else of_devices
 
 
 def device_nonce(report_data: bytes) -> bytes:
@@ -70,6 +79,21 @@ def binding_report_data(report_data: bytes, names: Sequence[bytes]) -> bytes:
     return sha512(BINDING_DOMAIN + report_data + b"".join(names)).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine of which each part is authentic, or has the finding that stopped it."""
+
+    evidence: CompositeEvidence
+    cpu: Proven | None
+    binding: Proven | None
+    devices: tuple[Proven, ...]
+
+    @property
+    def reports(self) -> tuple[AuthenticReport, ...]:
+        """The authentic reports of its devices."""
+        return tuple(device for device in self.devices if isinstance(device, AuthenticReport))
+
+
 def verify_composite(
     evidence: CompositeEvidence,
     endorse: Endorse,
@@ -82,66 +106,89 @@ def verify_composite(
 
     ``expected`` is about the CPU's evidence; where devices were sent alone, about each of them.
     """
-    # 1. Authentic.
-    devices = [_prove(device, endorse, anchors, now) for device in evidence.devices]
-    reports = [device for device in devices if isinstance(device, AuthenticReport)]
+    machine = prove(evidence, endorse, anchors, now)
+    return _judge(machine, expected, rules, lambda report, own: decide(report, anchors, now, own, rules))
+
+
+def prove(evidence: CompositeEvidence, endorse: Endorse, anchors: Anchors, now: datetime) -> Machine:
+    """Step 1: prove each part. What is not authentic is told by :func:`appraise_machine`."""
+
+    def proven(part: Evidence | None) -> Proven | None:
+        return None if part is None else _prove(part, endorse, anchors, now)
+
+    devices = tuple(_prove(device, endorse, anchors, now) for device in evidence.devices)
+    return Machine(evidence, proven(evidence.cpu), proven(evidence.binding), devices)
+
+
+def appraise_machine(machine: Machine, rules: AppraisalPolicy, now: datetime, expected: Expected) -> CompositeResult:
+    """Steps 2 to 5 under a policy, for callers that appraise one machine under several.
+
+    Raises:
+        InvalidRules: the policy is not usable as written.
+    """
+    return _judge(machine, expected, rules, lambda report, own: appraise(report, rules, now, own))
+
+
+def machine_findings(machine: Machine, rules: AppraisalPolicy | None) -> Iterator[Finding]:
+    """What concerns the machine as a whole: a device twice, a device too few, no binding. Without a policy, rules for
+    inspection hold."""
+    yield from duplicates(machine.reports)
+    yield from beside(machine.reports, rules)
+    if machine.cpu is not None:
+        yield from _binding_findings(machine)
+
+
+def _judge(machine: Machine, expected: Expected, rules: AppraisalPolicy | None, decided: Decide) -> CompositeResult:
+    evidence, cpu = machine.evidence, machine.cpu
     parts: dict[str, AppraisalResult] = {}
-    common = [*duplicates(reports), *beside(reports, rules)]
+    common = list(machine_findings(machine, rules))
     bound = False
-    if evidence.cpu is not None:
+    if evidence.cpu is not None and cpu is not None:
         # 2, 3. The CPU, and that it commits to these devices.
-        cpu = _prove(evidence.cpu, endorse, anchors, now)
-        binding = _prove(evidence.binding, endorse, anchors, now) if evidence.binding else None
-        common += _binding_findings(cpu, binding, reports, len(devices))
-        bound = not common
+        expected = replace(expected, devices=machine.reports)
         label = evidence.cpu.tee.slug
-        parts[label] = _decide(evidence.cpu, cpu, anchors, now, replace(expected, devices=tuple(reports)), rules)
-        if binding is not None and evidence.binding is not None and isinstance(cpu, AuthenticReport):
-            wanted = binding_report_data(cpu.report_data, [device_name(report) for report in reports])
-            of_binding = replace(expected, report_data=wanted, devices=tuple(reports))
-            parts[f"{label}-binding"] = _decide(evidence.binding, binding, anchors, now, of_binding, rules)
-            bound = bound and all(part.accepted for part in parts.values())
+        parts[label] = _decide(evidence.cpu, cpu, expected, decided)
+        if evidence.binding is not None and machine.binding is not None and isinstance(cpu, AuthenticReport):
+            own = replace(expected, report_data=_binding_of(cpu, machine.reports))
+            parts[f"{label}-binding"] = _decide(evidence.binding, machine.binding, own, decided)
+        bound = not common and all(part.accepted for part in parts.values())
         if isinstance(cpu, AuthenticReport):
-            expected = replace(expected, report_data=device_nonce(cpu.report_data).ljust(64, b"\0"), tee=None)
+            expected = replace(expected, report_data=device_nonce(cpu.report_data).ljust(64, b"\0"))
     # 4. The devices.
-    for number, (raw, device) in enumerate(zip(evidence.devices, devices, strict=True)):
+    for number, (raw, device) in enumerate(zip(evidence.devices, machine.devices, strict=True)):
         own = replace(expected, tee=raw.tee, bound=bound)
-        parts[f"{raw.tee.slug}-{number}"] = _decide(raw, device, anchors, now, own, rules)
+        parts[f"{raw.tee.slug}-{number}"] = _decide(raw, device, own, decided)
     # 5. The machine as a whole.
     return CompositeResult(parts={label: _with(part, common) for label, part in parts.items()})
 
 
-def _prove(evidence: Evidence, endorse: Endorse, anchors: TrustAnchors, now: datetime) -> Proven:
+def _prove(evidence: Evidence, endorse: Endorse, anchors: Anchors, now: datetime) -> Proven:
     try:
         return authenticate(evidence, endorse(evidence), anchors, now)
     except EvidenceRefused as refusal:
         return refusal.finding
 
 
-def _decide(
-    evidence: Evidence,
-    proven: Proven,
-    anchors: TrustAnchors,
-    now: datetime,
-    expected: Expected,
-    rules: AppraisalPolicy | None,
-) -> AppraisalResult:
+def _decide(evidence: Evidence, proven: Proven, expected: Expected, decided: Decide) -> AppraisalResult:
     if isinstance(proven, AuthenticReport):
-        return decide(proven, anchors, now, expected, rules)
+        return decided(proven, expected)
     return AppraisalResult(tee=evidence.tee, report=None, findings=(proven,))
 
 
-def _binding_findings(
-    cpu: Proven, binding: Proven | None, reports: Sequence[AuthenticReport], devices: int
-) -> Iterator[Finding]:
-    if not devices:
+def _binding_of(cpu: AuthenticReport, reports: Sequence[AuthenticReport]) -> bytes:
+    return binding_report_data(cpu.report_data, [device_name(report) for report in reports])
+
+
+def _binding_findings(machine: Machine) -> Iterator[Finding]:
+    cpu, binding, reports = machine.cpu, machine.binding, machine.reports
+    if not machine.devices:
         yield Finding(Reason.DEVICE_BINDING, "devices beside the CPU", "none")
     if not isinstance(cpu, AuthenticReport) or not isinstance(binding, AuthenticReport):
         found = "none" if binding is None else "one of them is not authentic"
         yield Finding(Reason.DEVICE_BINDING, "a CPU TEE's evidence and its binding quote", found)
         return
-    wanted = binding_report_data(cpu.report_data, [device_name(report) for report in reports])
-    if binding.report_data != wanted or len(reports) != devices:
+    wanted = _binding_of(cpu, reports)
+    if binding.report_data != wanted or len(reports) != len(machine.devices):
         yield Finding(Reason.DEVICE_BINDING, f"a binding quote over {wanted.hex()}", binding.report_data.hex())
     if binding.measurement != cpu.measurement or binding.grade is not cpu.grade:
         found = f"{binding.measurement.digest()} under {binding.grade.slug}"

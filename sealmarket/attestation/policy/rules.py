@@ -64,6 +64,11 @@ class AppraisalPolicy(VendorRules, frozen=True, kw_only=True):
     maximum_age_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] = 900
 
 
+def enclaves(rules: AppraisalPolicy) -> tuple[Measurement, ...]:
+    """The measurements of enclaves: what a market's list pairs with workloads. Devices run none."""
+    return tuple(measurement for measurement in rules.measurements if not module_of(measurement.tee).is_device)
+
+
 def check_rules(rules: AppraisalPolicy) -> None:
     """Refuse a policy that no honest machine could meet or that contradicts itself.
 

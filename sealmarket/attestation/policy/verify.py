@@ -257,6 +257,11 @@ def beside(devices: Iterable[AuthenticReport], rules: AppraisalPolicy | None) ->
             yield from module.beside([report for report in reports if report.tee is tee], own)
 
 
+def demands_devices(rules: AppraisalPolicy) -> bool:
+    """Whether a CPU alone is refused for the devices that it has not."""
+    return any(True for _ in beside((), rules))
+
+
 def duplicates(reports: Iterable[AuthenticReport]) -> tuple[Finding, ...]:
     """Machines that appear more than once where each counts once, and machines whose identity is masked."""
     seen = Counter((report.tee, report.platform.identity) for report in reports)

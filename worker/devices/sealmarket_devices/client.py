@@ -104,10 +104,10 @@ class VirtualDevice:
         return self._ask(wire.List(), wire.Enclaves).enclaves
 
     def machine(self, enclave_id: str) -> wire.MachineEvidence:
-        """The GPUs beside an enclave, bound to what it quoted last.
+        """The GPUs beside an enclave, bound to what it quoted last; empty on a device without any.
 
         Raises:
-            DeviceRefused: no such enclave runs, it quoted nothing yet, or the device has no GPUs.
+            DeviceRefused: no such enclave runs, or it quoted nothing yet.
         """
         return self._ask(wire.Machine(id=enclave_id), wire.MachineEvidence)
 

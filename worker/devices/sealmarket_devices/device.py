@@ -256,7 +256,7 @@ class Device:
         """What a quoting service in the measured guest does on real hardware, for the enclave's own session alone."""
         enclave = self._running(name)
         if self._gpus is None:
-            raise DeviceError("this device has no GPUs", remedy="start it with --gpus")
+            return wire.MachineEvidence()
         if enclave.quoted is None:
             raise DeviceError("this enclave has quoted nothing yet", remedy="ask once its evidence is there")
         reports = self._gpus.reports(device_nonce(enclave.quoted))

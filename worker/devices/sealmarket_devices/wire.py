@@ -88,12 +88,15 @@ class GpuEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class MachineEvidence(Message, frozen=True, kw_only=True, tag="machine_evidence"):
-    """The binding quote of the enclave, its GPUs, what their vendor signed, and their development roots in DER."""
+    """The binding quote of the enclave, its GPUs, what their vendor signed, and their development roots in DER.
 
-    binding: bytes
-    gpus: tuple[GpuEvidence, ...]
-    documents: tuple[bytes, ...]
-    roots: tuple[bytes, ...]
+    All are empty on a device without GPUs.
+    """
+
+    binding: bytes = b""
+    gpus: tuple[GpuEvidence, ...] = ()
+    documents: tuple[bytes, ...] = ()
+    roots: tuple[bytes, ...] = ()
     simulated: bool = True
 
 

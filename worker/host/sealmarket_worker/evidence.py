@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sealmarket.protocol.book import AddressBook, Committee
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.protocol.wire import BoundDevices, EvidenceEnvelope, EvidencePackage
 from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId, Tee
@@ -15,11 +15,16 @@ from sealmarket_enclave.sealed.hpke import PublicKey
 
 
 def package(
-    evidence: Evidence, tee: Tee, collateral: str, missing: Iterable[Bytes32] = (), manifest: bytes = b""
+    evidence: Evidence,
+    tee: Tee,
+    collateral: str,
+    missing: Iterable[Bytes32] = (),
+    manifest: bytes = b"",
+    devices: BoundDevices | None = None,
 ) -> EvidencePackage:
     """What the nodes appraise. ``missing`` names what the enclave was not given, or the host cannot serve.
 
-    ``manifest`` is what the workload's digest hashes.
+    ``manifest`` is what the workload's digest hashes, ``devices`` the GPUs that the enclave's TEE commits to.
     """
     return EvidencePackage(
         job_id=JobId(Bytes32(evidence.job_id)),
@@ -32,6 +37,7 @@ def package(
         block_hash=Bytes32(evidence.block_hash),
         missing=tuple(sorted(missing)),
         manifest=HexBytes(manifest),
+        devices=devices,
     )
 
 

@@ -90,7 +90,7 @@ class JobRun(JobSteps):
         # Until the quote is sent any enclave will do, so one that is lost is replaced.
         session, evidence = self._patiently(lambda: self._launch(materials), slot.deadline, DriverError, EnclaveLost)
         with session:
-            self._quote(entry, evidence, committee, materials)
+            self._quote(entry, session, evidence, committee, materials)
             ReleaseRound(self._host, entry, self._progress, Waiting(session, committee, evidence)).collect()
             outcome = self._finish(entry, session, materials)
         # On a full disk the word is kept in memory and written as soon as there is room.
@@ -139,11 +139,19 @@ class JobRun(JobSteps):
         self._progress.note(f"beyond this host's limits, and quoted without its workload: {why}")
         return materials.declined(why)
 
-    def _quote(self, entry: JobEntry, evidence: Evidence, committee: Committee, materials: Materials) -> None:
+    def _quote(
+        self,
+        entry: JobEntry,
+        session: EnclaveSession,
+        evidence: Evidence,
+        committee: Committee,
+        materials: Materials,
+    ) -> None:
         evidence_hash = Bytes32(evidence.evidence_hash)
         collateral = self._host.driver.endorsements()
         signature = self._host.sign(Quote(job_id=self._job_id, evidence_hash=evidence_hash))
-        content = package(evidence, self._host.driver.tee, collateral, materials.missing, materials.manifest)
+        tee, devices = self._host.driver.tee, self._host.driver.devices(session)
+        content = package(evidence, tee, collateral, materials.missing, materials.manifest, devices)
         book = self._host.chain.book
         envelope = sealed_envelope(content, evidence_hash, book, committee, materials.first_key, signature)
         self._host.journal.quoting(self._job_id, evidence_hash, key_hash_of(evidence))
