@@ -189,7 +189,7 @@ def _evidence_checks(bundle: ProofBundle) -> dict[str, Check]:
     return {check.what: check for step in report.steps if step.name == "evidence" for check in step.checks}
 
 
-@pytest.mark.parametrize("tee", [Tee.CCA, Tee.NVIDIA, Tee.NITRO])
+@pytest.mark.parametrize("tee", [Tee.CCA, Tee.NITRO])
 def test_evidence_of_a_tee_without_a_verifier_is_refused_and_its_collateral_is_not_read_as_another_tees(
     tee: Tee,
 ) -> None:

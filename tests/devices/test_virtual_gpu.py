@@ -94,7 +94,7 @@ def show(device: VirtualDevice, image: Path, session: bytes = SESSION) -> Shown:
         CompositeEvidence(cpu=parse_raw(Tee.TDX, quote), binding=parse_raw(Tee.TDX, found.binding), devices=devices),
         parse_endorsements(Tee.TDX, device.endorsements()),
         Endorsements.read(found.documents),
-        TrustAnchors.production().with_development(device.root(), *found.roots),
+        TrustAnchors.production().with_development(*device.roots()),
     )
 
 

@@ -99,6 +99,11 @@ class VirtualDevice:
         """The development root, DER: a verifier that trusts it grades the evidence ``simulated``."""
         return self._ask(wire.Root(), wire.RootCertificate).der
 
+    def roots(self) -> tuple[bytes, ...]:
+        """All development roots of the machine, DER: the TEE's first, then those of its GPUs and their manifests."""
+        answer = self._ask(wire.Root(), wire.RootCertificate)
+        return (answer.der, *answer.beside)
+
     def enclaves(self) -> tuple[wire.EnclaveInfo, ...]:
         """Those that run, and those that ended lately."""
         return self._ask(wire.List(), wire.Enclaves).enclaves

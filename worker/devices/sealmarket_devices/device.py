@@ -84,8 +84,8 @@ class _Enclave:
     guest: GuestTee
     pidfd: int
     quotes: socket.socket
-    quoted: bytes | None = None
-    """The report data that the enclave quoted last: a binding quote commits to nothing else."""
+    machine: wire.MachineEvidence | None = None
+    """The GPUs bound to what the enclave quoted last: a binding quote commits to nothing else."""
 
 
 class Device:
@@ -174,7 +174,8 @@ class Device:
                 case wire.Collateral():
                     return wire.Endorsements(tee=self._tee.name, text=self._tee.endorsements())
                 case wire.Root():
-                    return wire.RootCertificate(tee=self._tee.name, der=self._tee.root)
+                    beside = self._gpus.roots if self._gpus is not None else ()
+                    return wire.RootCertificate(tee=self._tee.name, der=self._tee.root, beside=beside)
                 case wire.List():
                     running = tuple(enclave.info for enclave in self._enclaves.values())
                     return wire.Enclaves(enclaves=running + tuple(self._ended))
@@ -247,27 +248,34 @@ class Device:
             if not packet:
                 self._selector.unregister(enclave.quotes)
                 return
-            enclave.quotes.send(msgspec.msgpack.encode(_answer_enclave(enclave, packet)))
+            enclave.quotes.send(msgspec.msgpack.encode(self._answer_enclave(enclave, packet)))
         except OSError:
             # The enclave ends, or does not read its answers; its exit is seen on the pidfd.
             self._selector.unregister(enclave.quotes)
 
     def _machine(self, name: str) -> wire.MachineEvidence:
-        """What a quoting service in the measured guest does on real hardware, for the enclave's own session alone."""
         enclave = self._running(name)
         if self._gpus is None:
             return wire.MachineEvidence()
-        if enclave.quoted is None:
+        if enclave.machine is None:
             raise DeviceError("this enclave has quoted nothing yet", remedy="ask once its evidence is there")
-        reports = self._gpus.reports(device_nonce(enclave.quoted))
+        return enclave.machine
+
+    def _bind(self, enclave: _Enclave, quoted: bytes) -> None:
+        """What a quoting service in the measured guest does on real hardware, for what the enclave quoted and at once.
+
+        An enclave that extends a register afterwards measures otherwise, and a later quote would bind nothing.
+        """
+        if self._gpus is None:
+            return
+        reports = self._gpus.reports(device_nonce(quoted))
         names = [
             report.signed_sha256 + (Platform(identity=report.identity).digest(Tee.NVIDIA) or b"") for report in reports
         ]
-        return wire.MachineEvidence(
-            binding=enclave.guest.quote(binding_report_data(enclave.quoted, names)),
+        enclave.machine = wire.MachineEvidence(
+            binding=enclave.guest.quote(binding_report_data(quoted, names)),
             gpus=tuple(wire.GpuEvidence(report=report.raw, chain=report.chain) for report in reports),
             documents=self._gpus.documents(),
-            roots=self._gpus.roots,
         )
 
     def _running(self, name: str) -> _Enclave:
@@ -275,6 +283,23 @@ class Device:
         if enclave is None:
             raise DeviceError(f"no enclave {name!r} runs here", remedy="ask for the list")
         return enclave
+
+    def _answer_enclave(self, enclave: _Enclave, packet: bytes) -> platform.Answer:
+        guest = enclave.guest
+        try:
+            request = msgspec.msgpack.decode(packet, type=platform.Request)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return platform.Refused(message=f"not a request: {error}")
+        try:
+            if isinstance(request, platform.ExtendRequest):
+                return platform.Extended(register=guest.extend(request.index, request.digest))
+            if len(request.report_data) != platform.REPORT_DATA_SIZE:
+                return platform.Refused(message=f"report data takes 64 bytes, found {len(request.report_data)}")
+            evidence = guest.quote(request.report_data)
+            self._bind(enclave, request.report_data)
+            return platform.Quoted(evidence=evidence)
+        except SealmarketError as error:
+            return platform.Refused(message=error.message)
 
     def _stop_enclave(self, name: str) -> wire.Stopped:
         enclave = self._running(name)
@@ -308,24 +333,6 @@ class Device:
         self._socket_path.unlink(missing_ok=True)
         self._selector.close()
         self._store.close()
-
-
-def _answer_enclave(enclave: _Enclave, packet: bytes) -> platform.Answer:
-    guest = enclave.guest
-    try:
-        request = msgspec.msgpack.decode(packet, type=platform.Request)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return platform.Refused(message=f"not a request: {error}")
-    try:
-        if isinstance(request, platform.ExtendRequest):
-            return platform.Extended(register=guest.extend(request.index, request.digest))
-        if len(request.report_data) != platform.REPORT_DATA_SIZE:
-            return platform.Refused(message=f"report data takes 64 bytes, found {len(request.report_data)}")
-        evidence = guest.quote(request.report_data)
-        enclave.quoted = request.report_data
-        return platform.Quoted(evidence=evidence)
-    except SealmarketError as error:
-        return platform.Refused(message=error.message)
 
 
 def _absolute(path: str) -> Path:

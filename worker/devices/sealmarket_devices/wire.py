@@ -73,10 +73,11 @@ class Endorsements(Message, frozen=True, kw_only=True, tag="endorsements"):
 
 
 class RootCertificate(Message, frozen=True, kw_only=True, tag="root_certificate"):
-    """The development root in DER; ``simulated`` is always true."""
+    """The development root in DER, and those of the GPUs beside it; ``simulated`` is always true."""
 
     tee: str
     der: bytes
+    beside: tuple[bytes, ...] = ()
     simulated: bool = True
 
 
@@ -88,7 +89,7 @@ class GpuEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class MachineEvidence(Message, frozen=True, kw_only=True, tag="machine_evidence"):
-    """The binding quote of the enclave, its GPUs, what their vendor signed, and their development roots in DER.
+    """The binding quote of the enclave, its GPUs, and what their vendor signed.
 
     All are empty on a device without GPUs.
     """
@@ -96,7 +97,6 @@ class MachineEvidence(Message, frozen=True, kw_only=True, tag="machine_evidence"
     binding: bytes = b""
     gpus: tuple[GpuEvidence, ...] = ()
     documents: tuple[bytes, ...] = ()
-    roots: tuple[bytes, ...] = ()
     simulated: bool = True
 
 
