@@ -20,6 +20,7 @@ from sealmarket_enclave.protocol.codec import HexBytes, to_builtins
 from sealmarket_enclave.protocol.numbers import Tee
 from tests.acceptance.host import Bent, Host
 from tests.acceptance.market import Rehearsal, names_of
+from tests.acceptance.proofs import altered, audit, failed, prove
 
 
 def demanding(rehearsal: Rehearsal) -> object:
@@ -76,3 +77,9 @@ def test_a_job_that_demands_tdx_and_a_bound_gpu_settles(rehearsal: Rehearsal) ->
     job_id = rehearsal.job(sealed)
     rehearsal.reach_status(job_id, Status.SETTLED)
     assert rehearsal.consumer.open_result(job_id, rehearsal.result_key)
+    proof = prove(rehearsal, job_id)
+    status, report = audit(rehearsal, proof)
+    assert (status, failed(report)) == (0, set())
+    for place in (("devices", "binding"), ("devices", "devices", 0, "report")):
+        status, report = audit(rehearsal, altered(proof, ("evidence", *place)))
+        assert (status, failed(report)) == (1, {"evidence"})
