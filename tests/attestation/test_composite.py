@@ -369,6 +369,23 @@ def test_one_ear_holds_every_part_and_none_is_affirming_where_the_machine_is_ref
     assert all(part["ear.status"] != "affirming" for part in claims["submods"].values())
 
 
+def test_an_ear_affirms_no_code_whose_manifest_is_absent(machine: Machine) -> None:
+    """The policy takes the device's word for its driver; the result for a third party says so."""
+    key, policy = ec.generate_private_key(ec.SECP256R1()), machine.policy(manifests="warn")
+    result = verify_composite(
+        machine.evidence(),
+        lambda part: Endorsements() if part.tee is Tee.NVIDIA else machine.collateral,
+        machine.anchors,
+        NOW,
+        Expected(report_data=SESSION, tee=Tee.TDX),
+        policy,
+    )
+    assert result.accepted
+    claims = read_ear(sign_ear(result, key, NOW, policy), key.public_key(), NOW)
+    assert claims["submods"]["nvidia-0"]["ear.status"] == "warning"
+    assert claims["submods"]["nvidia-0"]["ear.trustworthiness-vector"]["executables"] == 33
+
+
 # Files.
 
 

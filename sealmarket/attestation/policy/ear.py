@@ -44,7 +44,13 @@ _RECOGNISED, _UNRECOGNISED_INSTANCE, _UNTRUSTWORTHY_INSTANCE = 2, 97, 96
 _APPROVED, _UNRECOGNISED_RUNTIME = 2, 33
 _GENUINE, _UNSAFE_HARDWARE, _CONTRAINDICATED_HARDWARE = 2, 32, 96
 _ENCRYPTED, _VISIBLE = 2, 96
-_OTHER_CODE = {Reason.MEASUREMENT_NOT_ALLOWED, Reason.NVIDIA_MEASUREMENT, Reason.NVIDIA_MEASUREMENT_MISSING}
+_OTHER_CODE = {
+    Reason.MEASUREMENT_NOT_ALLOWED,
+    Reason.NVIDIA_MEASUREMENT,
+    Reason.NVIDIA_MEASUREMENT_MISSING,
+    Reason.NVIDIA_RIM_MISSING,
+    Reason.NVIDIA_RIM_VERSION,
+}
 _SAFE_CONFIGURATION, _UNSAFE_CONFIGURATION, _UNSUPPORTABLE = 2, 32, 96
 
 
@@ -71,7 +77,8 @@ def trust_vector(result: AppraisalResult) -> dict[str, int]:
         identity = _UNRECOGNISED_INSTANCE
     elif Reason.CUSTODY_TOO_LOW in reasons:
         identity = _UNTRUSTWORTHY_INSTANCE
-    executables = _UNRECOGNISED_RUNTIME if unchecked or reasons & _OTHER_CODE else _APPROVED
+    doubts = reasons | {finding.reason for finding in result.warnings}
+    executables = _UNRECOGNISED_RUNTIME if unchecked or doubts & _OTHER_CODE else _APPROVED
     debug = result.report.debug
     configuration = _UNSUPPORTABLE if debug else _UNSAFE_CONFIGURATION if reasons else _SAFE_CONFIGURATION
     values = (identity, configuration, executables, hardware, _VISIBLE if debug else _ENCRYPTED)
