@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import Platform
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
@@ -25,6 +26,7 @@ from sealmarket_enclave.protocol.codec import HexBytes, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak, sha256
 from sealmarket_enclave.protocol.job import report_data
 from sealmarket_enclave.protocol.numbers import JobId, Tee
+from sealmarket_oracle.gate.notes import note_of
 from tests.oracle.test_capability import _allowing, _manifest, _promise
 from tests.oracle.world import LAUNCH, OTHER_LAUNCH, World, clock, rules
 
@@ -177,3 +179,10 @@ def test_a_provider_who_promised_a_gpu_is_charged_for_none_or_for_another_machin
 def test_a_provider_who_keeps_its_promise_of_a_gpu_is_accepted(machine: Machine) -> None:
     job, manifest = promise(machine)
     assert decided(machine, machine.bound(job), manifest=manifest) == (Outcome.ACCEPTED, set())
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.PLATFORM_DUPLICATE, Reason.NVIDIA_DEVICE, Reason.NVIDIA_TOPOLOGY, Reason.DEVICE_BINDING]
+)
+def test_a_public_detail_names_no_gpu_and_no_switch(reason: Reason) -> None:
+    assert "203eb31ad9ed0008" not in note_of(Finding(reason, "another", "203eb31ad9ed0008"), "evidence").found

@@ -6,7 +6,15 @@ from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.protocol.wire import FindingNote
 
-_IDENTIFYING = {Reason.PLATFORM_NOT_ALLOWED, Reason.SNP_CHIP_MISMATCH, Reason.CERTIFICATE_REVOKED}
+_IDENTIFYING = {
+    Reason.PLATFORM_NOT_ALLOWED,
+    Reason.SNP_CHIP_MISMATCH,
+    Reason.CERTIFICATE_REVOKED,
+    Reason.PLATFORM_DUPLICATE,
+    Reason.NVIDIA_DEVICE,
+    Reason.NVIDIA_TOPOLOGY,
+    Reason.DEVICE_BINDING,
+}
 """Findings whose ``found`` may name one machine: decisions are public, so it is left out."""
 
 

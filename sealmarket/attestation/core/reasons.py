@@ -140,6 +140,6 @@ class Reason(Enum):
     # Any TEE, continued.
     PLATFORM_DUPLICATE = "platform_duplicate", 210, "count each machine once"
     CLOCK_MISSING = "clock_missing", 211, "give the time of verification with its zone"
-    DEVICE_UNBOUND = "device_unbound", 215, "send composite evidence, in which a CPU TEE commits to this device"
+    DEVICE_UNBOUND = "device_unbound", 217, "send composite evidence, in which a CPU TEE commits to this device"
     DEVICE_BINDING = "device_binding", 216, "collect the evidence of the devices and the binding quote again, together"
     TEE_UNSUPPORTED = "tee_unsupported", 212, "use a TEE that this version verifies, or a version that verifies it"

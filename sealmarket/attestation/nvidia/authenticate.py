@@ -174,7 +174,7 @@ def _check_device(report: NvidiaReport, device: Device) -> None:
     if opaque.chip not in ("", device.name):
         refuse(Reason.NVIDIA_DEVICE, f"a report of chip {device.name}, as its chain says", opaque.chip)
     if opaque.pdi is not None and opaque.pdi != device.pdi:
-        refuse(Reason.NVIDIA_DEVICE, f"the switch {device.pdi.hex()}, as its chain says", opaque.pdi.hex())
+        refuse(Reason.NVIDIA_DEVICE, "a report of the switch that its chain names", opaque.pdi.hex())
 
 
 def _sort(documents: Sequence[bytes]) -> tuple[list[bytes], Answers]:
