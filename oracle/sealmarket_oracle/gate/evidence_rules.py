@@ -235,7 +235,7 @@ def _acceptable(
     cpu, beside = _appraised(found, policy, now, expected)
     subject = str(asset.use.asset_id)
     rows = [(finding, _row_of(finding, whose)) for finding in cpu.findings]
-    # What is wrong with a device is the platform's fault where the provider promised it, and is told there.
+    # What is wrong with a device is the platform's fault where the provider promised it, and is reported there.
     rows += [(finding, whose) for part in beside for finding in part.findings if finding not in cpu.findings]
     violations = [Violation(row, note_of(finding, subject)) for finding, row in rows]
     return violations, [note_of(finding, subject) for part in (cpu, *beside) for finding in part.warnings]

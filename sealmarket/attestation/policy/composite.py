@@ -111,7 +111,7 @@ def verify_composite(
 
 
 def prove(evidence: CompositeEvidence, endorse: Endorse, anchors: Anchors, now: datetime) -> Machine:
-    """Step 1: prove each part. What is not authentic is told by :func:`appraise_machine`."""
+    """Step 1: prove each part. What is not authentic is reported by :func:`appraise_machine`."""
 
     def proven(part: Evidence | None) -> Proven | None:
         return None if part is None else _prove(part, endorse, anchors, now)

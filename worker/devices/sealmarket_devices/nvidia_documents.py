@@ -45,7 +45,7 @@ def swid(version: str, product: str, edition: str, resources: Iterable[Mapping[s
 
 
 def sign_manifest(root: Any, chain: Sequence[Authority], reference: str | None = None, **changes: Any) -> bytes:
-    """A manifest signed by the first of a chain, in the one form that NVIDIA uses unless told otherwise."""
+    """A manifest signed by the first of a chain, in the one form that NVIDIA uses unless a change says otherwise."""
     settings = {
         "signature_algorithm": SignatureMethod.ECDSA_SHA384,
         "digest_algorithm": DigestAlgorithm.SHA384,
