@@ -274,6 +274,30 @@ contract FaultsTest is Fixture {
         assertEq(market.accountOf(address(0), provider).expired, 0, "counter");
     }
 
+    function test_what_a_report_sets_aside_comes_from_the_free_balance_and_then_from_free_stake() public {
+        JobSpec memory spec = _accepted(2);
+        bytes memory call = _report(spec, 0);
+        uint256 staked = market.accountOf(address(0), provider).staked;
+        uint256 free = _free(provider);
+        vm.prank(provider);
+        market.withdraw(address(0), free - 1, provider);
+        vm.prank(provider);
+        market.unstake(address(0), staked - 3 * FEE + 2);
+        _refuse(provider, call, ILedger.InsufficientStake.selector);
+        vm.prank(provider);
+        market.deposit{value: 1}(address(0), 1);
+        vm.prank(provider);
+        // solhint-disable-next-line avoid-low-level-calls
+        (bool done,) = address(market).call(call);
+        assertTrue(done, "reported");
+        assertEq(_free(provider), 0, "free");
+        assertEq(market.accountOf(address(0), provider).staked, 0, "staked");
+        vm.warp(block.timestamp + 701);
+        market.endInterrupted(_key(spec), _bargain(spec), _enclave());
+        market.returnUnspent(spec.requestHash);
+        assertEq(_free(provider), 3 * FEE, "returned");
+    }
+
     function test_closing_late_ends_a_job_without_shares_by_the_same_row() public {
         JobSpec memory spec = _reported(0);
         _post(spec, 2);
@@ -395,13 +419,6 @@ contract FaultsTest is Fixture {
             IJobs.postRelease, (_key(spec), _bargain(spec), _enclave(), _members(), 1, sealed_, r, vs)
         );
         _refuse(call, IJobs.WrongNode.selector);
-    }
-
-    function test_a_provider_that_cannot_set_the_fees_aside_does_not_report() public {
-        JobSpec memory spec = _accepted(1);
-        vm.prank(provider);
-        market.withdraw(address(0), FUNDS / 2, provider);
-        _refuse(provider, _report(spec, 0), ILedger.InsufficientBalance.selector);
     }
 
     function test_a_provider_silent_after_acceptance_pays_the_owners_from_its_stake() public {

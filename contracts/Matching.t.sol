@@ -285,7 +285,7 @@ contract MatchingTest is Fixture {
         _refuseSigned(deal, IJobs.OutOfBounds.selector);
         (r.challengeWindow, r.minGrade) = (60, 0);
         _refuseSigned(deal, IJobs.OutOfBounds.selector);
-        (r.minGrade, r.tee) = (1, 5);
+        (r.minGrade, r.tee) = (1, 7);
         _refuseSigned(deal, IJobs.OutOfBounds.selector);
         _refuseMatch(_deal(0), IJobs.OutOfBounds.selector);
     }

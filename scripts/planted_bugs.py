@@ -295,7 +295,13 @@ BUGS = (
         "key.decideWindow + bargain.settleWindow",
         "bargain.settleWindow",
     ),
-    Bug("report-sets-nothing-aside", "market/Missing.sol", "_take(bargain.token, key.provider, setAside);"),
+    Bug("report-sets-nothing-aside", "market/Missing.sol", "_takeWithStake(bargain.token, key.provider, setAside);"),
+    Bug(
+        "report-takes-no-stake",
+        "market/Accounts.sol",
+        "_accounts[token][holder] = account.minus(free, lacking);",
+        "_accounts[token][holder] = account.minus(free, 0);",
+    ),
     Bug(
         "posted-release-unpaid",
         "market/Missing.sol",

@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
+from sealmarket.protocol.orders import ComputeOrder
 from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 from sealmarket_backend.index import IndexedAsset
+from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
-from sealmarket_backend.tables import Database, readable
+from sealmarket_backend.tables import EXPIRY, Database, expires, field, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
 T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
-_EXPIRY = {"requests": "$.request.expiry", "compute_orders": "$.order.expiry", "asset_orders": "$.order.expiry"}
-"""Where each table's documents say until when they hold."""
-_FIELD = "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), ?) END"
+MOST_DECODED = 20_000
+"""Orders that are kept decoded, so that a turn decodes those alone that came since the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,20 @@ class RequestState:
 class OrderBook:
     """Adds, lists and closes orders of one market."""
 
-    def __init__(self, database: Database, signatures: Signatures, rules: Rules) -> None:
+    def __init__(
+        self,
+        database: Database,
+        signatures: Signatures,
+        rules: Rules,
+        require_backed: Callable[[ComputeOrder], None] = lambda _order: None,
+    ) -> None:
+        """``require_backed`` refuses an offer behind which there is no stake: it may raise Rejected and ChainError."""
         self._database = database
         self._signatures = signatures
         self._rules = rules
+        self._require_backed = require_backed
+        self._requests = _Decoded(SignedRequest)
+        self._computes = _Decoded(SignedComputeOrder)
 
     def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept a request with its parameters: both are kept, or neither. Posting it twice is the same as once, also
@@ -71,7 +84,7 @@ class OrderBook:
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
         salt = request.salt if by_contract else None
-        self._insert("requests", "request_hash", key, signed, request.consumer, salt, posted.parameters)
+        self._insert("requests", "request_hash", key, signed, request.consumer, salt, posted.parameters, peer)
         return key
 
     def _is_known(self, request_hash: Bytes32) -> bool:
@@ -80,11 +93,14 @@ class OrderBook:
         return self._database.row(query, request_hash) is not None
 
     def add_compute_order(self, signed: SignedComputeOrder, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
-        """Accept a provider's offer. Raises :class:`Rejected`, also for what this market takes of no order."""
+        """Accept a provider's offer. Raises :class:`Rejected`, also for what this market takes of no order, and where
+        the provider has not staked the penalty."""
         self._require_current(signed.order.expiry, now)
         _require_kept(unmet_by_order(signed.order, self._rules, now))
         by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer)
         key = signed.order.struct_hash()
+        if self._database.row("SELECT 1 FROM compute_orders WHERE order_hash = ?", key) is None:
+            self._require_backed(signed.order)
         salt = signed.order.salt if by_contract else None
         self._insert("compute_orders", "order_hash", key, signed, signed.order.provider, salt)
         return key
@@ -130,15 +146,30 @@ class OrderBook:
             raise NotFound(f"no parameters for request {request_hash}", remedy="ask the consumer to post them")
         return decode(Parameters, row["body"])
 
+    def waiting(self) -> list[Waiting]:
+        """Requests that wait for a match, oldest first, and who posted each."""
+        rows = self._database.rows(
+            "SELECT request_hash, peer FROM requests LEFT JOIN senders USING (request_hash)"
+            " WHERE state = 'open' ORDER BY sequence"
+        )
+        return [Waiting(Bytes32(row["request_hash"]), row["peer"] or UNKNOWN_PEER) for row in rows]
+
+    def request(self, request_hash: Bytes32) -> SignedRequest | None:
+        """An open request that reads."""
+        query = "SELECT request_hash AS key, body FROM requests WHERE request_hash = ? AND state = 'open'"
+        return next(self._requests.of(self._database.rows(query, request_hash)), None)
+
     def open_requests(self) -> list[SignedRequest]:
         """Requests that wait for a match, oldest first."""
-        rows = self._database.rows("SELECT body FROM requests WHERE state = 'open' ORDER BY sequence")
-        return list(readable(rows, partial(_body, SignedRequest)))
+        found = (self.request(waiting.request_hash) for waiting in self.waiting())
+        return [request for request in found if request is not None]
 
     def open_compute_orders(self) -> list[SignedComputeOrder]:
         """Offers of providers, oldest first."""
-        rows = self._database.rows("SELECT body FROM compute_orders WHERE state = 'open' ORDER BY sequence")
-        return list(readable(rows, partial(_body, SignedComputeOrder)))
+        rows = self._database.rows(
+            "SELECT order_hash AS key, body FROM compute_orders WHERE state = 'open' ORDER BY sequence"
+        )
+        return list(self._computes.of(rows))
 
     def open_asset_orders(self, asset_id: Bytes32, version: int) -> list[SignedAssetOrder]:
         """Offers for one version of an asset, oldest first."""
@@ -152,11 +183,10 @@ class OrderBook:
     def close_expired(self, now: int) -> None:
         """``open -> expired`` for what no match can use any more, so that it neither counts nor costs a look."""
         with self._database.write() as connection:
-            for table, path in _EXPIRY.items():
+            for table in EXPIRY:
                 connection.execute(
-                    f"UPDATE {table} SET state = 'expired' WHERE state = 'open'"  # noqa: S608 - the tables are ours
-                    f" AND CAST({_FIELD} AS INTEGER) <= ?",
-                    (path, now),
+                    f"UPDATE {table} SET state = 'expired' WHERE state = 'open' AND {expires(table)} <= ?",  # noqa: S608 - the tables are ours
+                    (now,),
                 )
 
     def explain(self, request_hash: Bytes32, lines: tuple[str, ...]) -> None:
@@ -187,6 +217,7 @@ class OrderBook:
         account: Address,
         salt: Uint | None,
         parameters: Parameters | None = None,
+        peer: str = UNKNOWN_PEER,
     ) -> None:
         with self._database.write() as connection:
             if salt is not None:
@@ -199,6 +230,7 @@ class OrderBook:
             )
             if parameters is not None:
                 _keep_parameters(connection, key, parameters)
+                connection.execute("INSERT OR IGNORE INTO senders (request_hash, peer) VALUES (?, ?)", (key, peer))
             count = connection.execute(
                 f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'",  # noqa: S608
                 (account,),
@@ -208,6 +240,32 @@ class OrderBook:
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:
             raise Rejected(f"the order expired at {expiry}, and it is {now}", remedy="sign one that lasts longer")
+
+
+class _Decoded(Generic[T]):
+    """Documents by their hash, the ones that were asked for longest ago dropped first. Threads may share it."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind = kind
+        self._held: OrderedDict[Bytes32, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, rows: Iterable[sqlite3.Row]) -> Iterator[T]:
+        """The documents of rows of ``key`` and ``body``, in order; those that do not read are left out."""
+        return readable(rows, self._read)
+
+    def _read(self, row: sqlite3.Row) -> T:
+        key = Bytes32(row["key"])
+        with self._lock:
+            if (held := self._held.get(key)) is not None:
+                self._held.move_to_end(key)
+                return held
+        found = decode(self._kind, row["body"])
+        with self._lock:
+            self._held[key] = found
+            if len(self._held) > MOST_DECODED:
+                self._held.popitem(last=False)
+        return found
 
 
 def _require_kept(unmet: Iterator[Unmet]) -> None:
@@ -229,8 +287,8 @@ def _require_new_salt(
     """One order a salt for contracts: what one of them accepts may be more than it meant to sign."""
     found = connection.execute(
         f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {key_column} != ?"  # noqa: S608 - ours
-        f" AND {_FIELD} = ?",
-        (account, key, _EXPIRY[table].replace("expiry", "salt"), str(salt)),
+        f" AND {field(EXPIRY[table].replace('expiry', 'salt'))} = ?",
+        (account, key, str(salt)),
     ).fetchone()
     if found:
         raise Rejected(

@@ -10,12 +10,17 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import threading
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
+
 from sealmarket.chain.events import (
+    AllowListReplaced,
     AssetRevoked,
     ChainEvent,
+    JobChallenged,
     JobDecided,
     JobEnded,
     JobFailed,
@@ -48,7 +53,7 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 log = logging.getLogger(__name__)
-AssetEvent = VersionPublished | TermsTightened | AssetRevoked | VersionSuspended | SuspensionLifted
+AssetEvent = VersionPublished | TermsTightened | AllowListReplaced | AssetRevoked | VersionSuspended | SuspensionLifted
 _FORGET = (
     "DELETE FROM cursor",
     "DELETE FROM assets",
@@ -102,14 +107,24 @@ class Index:
         self._database = database
         self._start = start
         self._follower = Follower(chain, self, start=start)
+        self._reading = threading.Lock()
 
     def advance(self) -> Block:
-        """Read every final block that was not read yet; returns the newest.
+        """Read every final block that was not read yet; returns the newest. One thread reads at a time.
 
         Raises:
             ChainError: the node does not answer, or contradicts itself; what was read before stays.
         """
-        return self._follower.advance()
+        with self._reading:
+            return self._follower.advance()
+
+    def catch_up(self, patience: float) -> None:
+        """As :meth:`advance`, unless another thread reads for longer than ``patience`` seconds."""
+        if self._reading.acquire(timeout=patience):
+            try:
+                self._follower.advance()
+            finally:
+                self._reading.release()
 
     def cursor(self) -> Cursor | None:
         """The last final block that was read."""
@@ -204,8 +219,6 @@ class Index:
 
     def _apply(self, connection: sqlite3.Connection, event: ChainEvent, time: int) -> None:
         match event:
-            case VersionPublished() | TermsTightened() | AssetRevoked() | VersionSuspended() | SuspensionLifted():
-                _apply_to_assets(connection, event)
             case UnreadableLog():
                 _leave_alone(connection, event)
             case OtherEvent():
@@ -232,10 +245,14 @@ class Index:
                     receipt=str(event.receipt_hash),
                     units=event.units,
                 )
+            case JobChallenged():
+                self._step(connection, event, time, Status.CHALLENGED, challenger=str(event.challenger))
             case JobFailed():
                 self._step(connection, event, time, Status.FAILED, receipt=str(event.receipt_hash))
             case JobEnded():
                 self._step(connection, event, time, event.status)
+            case _ if isinstance(event, AssetEvent):
+                _apply_to_assets(connection, event)
             case _:
                 return
 
@@ -255,7 +272,7 @@ class Index:
     def _step(
         self,
         connection: sqlite3.Connection,
-        event: JobQuoted | JobDecided | JobSettled | JobFailed | JobEnded | InterruptingEvent,
+        event: JobQuoted | JobDecided | JobSettled | JobChallenged | JobFailed | JobEnded | InterruptingEvent,
         time: int,
         status: Status | None = None,
         **facts: Any,
@@ -331,6 +348,8 @@ def _apply_to_assets(connection: sqlite3.Connection, event: AssetEvent) -> None:
                 "UPDATE assets SET terms = ?, terms_version = ? WHERE asset_id = ? AND version = ?",
                 (canonical_json(event.terms), event.terms_version, event.asset_id, event.version),
             )
+        case AllowListReplaced():
+            _replace_allow_list(connection, event)
         case VersionSuspended() | SuspensionLifted():
             connection.execute(
                 "UPDATE assets SET suspended = ? WHERE asset_id = ? AND version = ?",
@@ -341,6 +360,19 @@ def _apply_to_assets(connection: sqlite3.Connection, event: AssetEvent) -> None:
                 "UPDATE assets SET revoked = 1 WHERE asset_id = ? AND (version = ? OR ? = 0)",
                 (event.asset_id, event.version, event.version),
             )
+
+
+def _replace_allow_list(connection: sqlite3.Connection, event: AllowListReplaced) -> None:
+    """The event says the new root alone; the other terms are those that the index has."""
+    key = (event.asset_id, event.version)
+    row = connection.execute("SELECT terms FROM assets WHERE asset_id = ? AND version = ?", key).fetchone()
+    if row is None or _is_unreadable(connection, event.asset_id):
+        return
+    terms = structs.replace(decode(Terms, row["terms"]), allow_root=event.allow_root)
+    connection.execute(
+        "UPDATE assets SET terms = ?, terms_version = ? WHERE asset_id = ? AND version = ?",
+        (canonical_json(terms), event.terms_version, *key),
+    )
 
 
 def _apply_to_orders(connection: sqlite3.Connection, event: OtherEvent) -> None:
@@ -372,6 +404,7 @@ def deadline(
         Status.QUOTED: spec.decide_window,
         Status.ACCEPTED: spec.settle_window,
         Status.SETTLED: spec.challenge_window,
+        Status.CHALLENGED: spec.decide_window,
     }
     entered = [event.timestamp for event in history if event.name not in _WITHIN_A_STAGE]
     if status not in windows or not entered:

@@ -5,6 +5,7 @@ signed, passes acknowledgements on, and closes what is overdue. It holds no righ
 transactions is checked by the contract against signatures of others, and each may be sent by anyone else.
 
 A step that cannot be done now is tried again at the next turn; one that fails for one job never holds up another.
+No turn waits for a block: while something about one job is sent and in no block, the turns serve the others.
 What it did before a crash is on chain, so it asks the chain before it acts, and keeps no journal of its own.
 """
 
@@ -44,6 +45,7 @@ from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.interruptions import Unspent
 from sealmarket_backend.matching import AssetKey, NoMatch, OnSale, Proposal, propose
 from sealmarket_backend.outgoing import Outgoing, Sends
+from sealmarket_backend.rota import Rota
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
@@ -87,6 +89,7 @@ class Keeper:
         self._index = index
         self._nodes = nodes
         self._lacking = lacking
+        self._rota = Rota()
         self._refused: dict[Bytes32, set[Bytes32]] = {}
         """By request, the offers that could not hold since every offer had its turn."""
 
@@ -97,19 +100,27 @@ class Keeper:
             ChainError: the chain cannot be read at all; everything is tried again at the next turn.
         """
         self._index.advance()
+        self._outgoing.look()
         now = self._chain.head().timestamp
         self._orders.close_expired(now)
-        requests = self._orders.open_requests()
-        self._refused = {key: self._refused.get(key, set()) for key in (r.request.struct_hash() for r in requests)}
-        for signed in requests:
-            self._guarded(f"request {signed.request.struct_hash()}", partial(self._match, signed, now))
         for view in self._index.unfinished():
             self._guarded(f"job {view.job_id}", partial(self._job, view, now))
         for waiting in self._index.unspent(now):
             self._guarded(f"job {waiting.job_id}", partial(self._return_unspent, waiting))
+        self._match_some(now)
         self._outgoing.send()
 
+    def _match_some(self, now: int) -> None:
+        """Jobs are bounded by stake and escrow; requests are free, so they come last, and a bounded number a turn."""
+        waiting = self._orders.waiting()
+        self._refused = {one.request_hash: self._refused.get(one.request_hash, set()) for one in waiting}
+        for request_hash in self._rota.due(waiting):
+            if (signed := self._orders.request(request_hash)) is not None:
+                self._guarded(f"request {request_hash}", partial(self._match, signed, now))
+
     def _guarded(self, what: str, step: Callable[[], None]) -> None:
+        if self._outgoing.waits_for(what):
+            return
         try:
             step()
         except Reverted as error:
@@ -319,6 +330,8 @@ class Keeper:
                 self._send(view, market.close(view.spec, _enclave(view)))
             case Status.SETTLED:
                 self._send(view, market.mature(view.spec, _settled_result(view)))
+            case Status.CHALLENGED if view.challenger:
+                self._send(view, market.close_challenge(view.spec, _settled_result(view), view.challenger))
             case _:
                 return
 

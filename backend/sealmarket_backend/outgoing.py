@@ -3,20 +3,25 @@
 Each call is simulated when it is added. A batch gives every entry the same gas: what the simulation of its most
 expensive entry took, with a margin. What takes more than a ceiling goes as a transaction of its own, so that one
 account's wallet contract does not make the batches of all others expensive.
+
+No turn waits for a block. What a turn sends is looked at in the turns after it, and until a block has it nothing is
+sent again about the same request or job; all others go on.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sealmarket.chain import Mined
+from sealmarket.chain import Mined, NotMined, Replaced, Reverted
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import BATCH_GAS, MarketContract
 from sealmarket.chain.events import OtherEvent
 from sealmarket.chain.reverts import decode_revert
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 log = logging.getLogger(__name__)
@@ -33,8 +38,11 @@ class Sends(Protocol):
     def gas_of(self, call: Call) -> int:
         """Gas that a call takes now. Raises :class:`Reverted`."""
 
-    def send(self, call: Call) -> Mined:
-        """Send one call and wait until it is in a block."""
+    def submit(self, call: Call) -> Bytes32:
+        """Hand in one call; returns its transaction's hash without waiting for a block."""
+
+    def look(self, transaction: Bytes32) -> Mined | None:
+        """What became of it; None while no block has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +54,23 @@ class _Entry:
 
 @dataclass(slots=True)
 class Outgoing:
-    """The calls of one turn."""
+    """The calls of one turn, and what earlier turns sent and no block has yet."""
 
     sender: Sends
     market: MarketContract
     entries: list[_Entry] = field(default_factory=list)
+    under_way: dict[Bytes32, Sequence[_Entry]] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """See what became of what earlier turns sent."""
+        for transaction, group in list(self.under_way.items()):
+            with _told(group):
+                if (mined := self._ended(transaction)) is not None:
+                    _tell_failures(group, mined)
+
+    def waits_for(self, what: str) -> bool:
+        """Whether something about this was sent, and no block has it yet."""
+        return any(entry.what == what for group in self.under_way.values() for entry in group)
 
     def add(self, what: str, call: Call) -> None:
         """Take a call along. Raises :class:`Reverted` for one that the contract would refuse now."""
@@ -58,28 +78,46 @@ class Outgoing:
         self.entries.append(_Entry(what, call, gas + gas * MARGIN_PERCENT // 100))
 
     def send(self) -> None:
-        """Send all of them. What fails is in the log, and tried again at a later turn."""
+        """Hand in all of them. What fails is in the log, and tried again at a later turn."""
         entries, self.entries = self.entries, []
         alone = [entry for entry in entries if entry.gas > MOST_GAS_EACH]
         together = [entry for entry in entries if entry.gas <= MOST_GAS_EACH]
         for group in [*([one] for one in alone), *_batches(together)]:
-            try:
-                self._send(group)
-            except SealmarketError as error:
-                log.warning("%s: %s", ", ".join(entry.what for entry in group), error)
+            with _told(group):
+                self.under_way[self.sender.submit(self._joined(group))] = group
 
-    def _send(self, group: Sequence[_Entry]) -> None:
+    def _ended(self, transaction: Bytes32) -> Mined | None:
+        try:
+            mined = self.sender.look(transaction)
+        except (Reverted, Replaced, NotMined):
+            del self.under_way[transaction]
+            raise
+        if mined is not None:
+            del self.under_way[transaction]
+        return mined
+
+    def _joined(self, group: Sequence[_Entry]) -> Call:
         if len(group) == 1:
-            self.sender.send(group[0].call)
-            return
-        gas_each = max(entry.gas for entry in group)
-        mined = self.sender.send(self.market.batch([entry.call for entry in group], gas_each))
-        for event in mined.events:
-            if isinstance(event, OtherEvent) and event.name == "BatchEntryFailed":
-                entry = group[int(str(event.fields["index"]))]
-                reason = event.fields["reason"]
-                said = decode_revert(reason) if isinstance(reason, bytes) else reason
-                log.info("%s: the contract refuses it for now: %s", entry.what, said)
+            return group[0].call
+        return self.market.batch([entry.call for entry in group], max(entry.gas for entry in group))
+
+
+@contextmanager
+def _told(group: Sequence[_Entry]) -> Iterator[None]:
+    """One transaction's trouble concerns what is in it alone."""
+    try:
+        yield
+    except SealmarketError as error:
+        log.warning("%s: %s", ", ".join(entry.what for entry in group), error)
+
+
+def _tell_failures(group: Sequence[_Entry], mined: Mined) -> None:
+    for event in mined.events:
+        if isinstance(event, OtherEvent) and event.name == "BatchEntryFailed":
+            entry = group[int(str(event.fields["index"]))]
+            reason = event.fields["reason"]
+            said = decode_revert(reason) if isinstance(reason, bytes) else reason
+            log.info("%s: the contract refuses it for now: %s", entry.what, said)
 
 
 def _batches(entries: Sequence[_Entry]) -> Iterator[list[_Entry]]:

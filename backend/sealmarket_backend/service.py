@@ -14,7 +14,8 @@ from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.chain.erc1271 import contract_accepts
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
 from sealmarket.client.rules import rules_of
-from sealmarket.protocol.orders import Quote, Request
+from sealmarket.protocol.orders import ComputeOrder, Quote, Request
+from sealmarket.protocol.salts import generations_of
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
@@ -23,7 +24,7 @@ from sealmarket.protocol.wire import (
     SignedAssetOrder,
     SignedRequest,
 )
-from sealmarket.serving.rates import UNKNOWN_PEER
+from sealmarket.serving.rates import UNKNOWN_PEER, Rates
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.book import OrderBook, require_digest, require_size
 from sealmarket_backend.errors import NotFound, Rejected
@@ -41,6 +42,8 @@ from sealmarket_enclave.protocol.numbers import JobId
 UNREADABLE_CHAIN = ("the chain cannot be read just now", "try again later; the operator's log says why")
 """For strangers: an error of the chain may name its endpoint, and that a key."""
 SWEEP_SECONDS = 3600.0
+LOOKS_PER_SECOND, LOOK_BURST, LOOK_SECONDS = 1.0, 10, 1.0
+"""How often one peer may have the chain read for a request that the book does not know, and how long that may wait."""
 MOST_ENVELOPES = 16
 """How many evidence packages one job may have."""
 
@@ -65,7 +68,7 @@ class Backend:
         self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder))
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
         rules = rules_of(chain)
-        self.orders = OrderBook(self._database, self._signatures, rules)
+        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
@@ -79,6 +82,7 @@ class Backend:
             lacking=self._lacking,
             prove=Sets(self.blobs).prove,
         )
+        self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
         self._pause = pause
         self._due = threading.Event()
         self._stopped = threading.Event()
@@ -125,6 +129,21 @@ class Backend:
         asset = self.index.asset(signed.order.asset_id, signed.order.version)
         return self.orders.add_asset_order(signed, asset, now, peer)
 
+    def _require_backed(self, order: ComputeOrder) -> None:
+        """Refuse an offer of a provider that has not staked its penalty: it would cost its sender nothing, and each
+        request that it fits a look. Raises :class:`Rejected`, :class:`ChainError`."""
+        provider = self.chain.at(self.chain.head()).account(order.token, order.provider)
+        if provider.staked < order.penalty:
+            raise Rejected(
+                f"{order.provider.checksum} has staked {provider.staked}, expected its penalty, {order.penalty}",
+                remedy="stake first, then offer; what running jobs lock does not count",
+            )
+        if (found := generations_of(order.salt).signer) != provider.generation:
+            raise Rejected(
+                f"the order is of generation {found}, and {order.provider.checksum} is at {provider.generation}",
+                remedy="sign a new one: all orders of before were cancelled",
+            )
+
     def _lacking(self, request: Request) -> tuple[str, ...]:
         """What no host could fetch if this request were matched now, a sentence for each."""
         wanted = (
@@ -134,7 +153,7 @@ class Backend:
         )
         return tuple(f"the store lacks its {what}: upload it" for what, there in wanted if not there)
 
-    def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
+    def add_parameters(self, request_hash: Bytes32, parameters: Parameters, peer: str = UNKNOWN_PEER) -> None:
         """Keep a request's parameters, if they are the ones that the consumer signed.
 
         Raises:
@@ -143,16 +162,19 @@ class Backend:
             TooLarge: no node would read them.
         """
         require_size(parameters)
-        require_digest(parameters, self._parameters_digest(request_hash))
+        require_digest(parameters, self._parameters_digest(request_hash, peer))
         self.orders.add_parameters(request_hash, parameters)
 
-    def _parameters_digest(self, request_hash: Bytes32) -> Bytes32:
-        """What the consumer signed: in the book, or on chain when the match was submitted around us."""
+    def _parameters_digest(self, request_hash: Bytes32, peer: str) -> Bytes32:
+        """What the consumer signed: in the book, or on chain when the match was submitted around us.
+
+        Looking further on chain costs calls and a thread, so each peer has few such looks; the keeper reads on anyway.
+        """
         if row := self._database.row("SELECT body FROM requests WHERE request_hash = ?", request_hash):
             return decode(SignedRequest, row["body"]).request.parameters_digest
         job_id = self.index.job_id_of(request_hash)
-        if job_id is None:
-            self.index.advance()
+        if job_id is None and not self._looks.wait_for(peer):
+            self.index.catch_up(LOOK_SECONDS)
             job_id = self.index.job_id_of(request_hash)
         if job_id is None:
             raise NotFound(f"no request {request_hash}", remedy="post it first, or wait until its match is final")
@@ -179,10 +201,10 @@ class Backend:
             if count > MOST_ENVELOPES:
                 raise Rejected(f"job {job_id} has {MOST_ENVELOPES} evidence packages", remedy="post no more of them")
 
-    def evidence(self, job_id: Bytes32) -> list[EvidenceEnvelope]:
-        """The sealed evidence that a job's provider posted."""
+    def evidence(self, job_id: Bytes32) -> list[bytes]:
+        """The sealed evidence that a job's provider posted: canonical :class:`EvidenceEnvelope` documents."""
         rows = self._database.rows("SELECT body FROM envelopes WHERE job_id = ? ORDER BY rowid", job_id)
-        return [decode(EvidenceEnvelope, row["body"]) for row in rows]
+        return [bytes(row["body"]) for row in rows]
 
     def add_result(self, posted: PostedResult, peer: str = UNKNOWN_PEER) -> None:
         """Keep what an enclave signed, for the keeper to settle with.

@@ -31,16 +31,21 @@ CREATE TABLE IF NOT EXISTS requests (
 );
 CREATE INDEX IF NOT EXISTS requests_of_account ON requests (account, state);
 CREATE INDEX IF NOT EXISTS open_requests ON requests (sequence) WHERE state = 'open';
+CREATE INDEX IF NOT EXISTS requests_by_sequence ON requests (sequence);
+CREATE TABLE IF NOT EXISTS senders (request_hash BLOB PRIMARY KEY, peer TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS compute_orders (
     order_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
     sequence INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS compute_orders_of_account ON compute_orders (account, state);
+CREATE INDEX IF NOT EXISTS open_compute_orders ON compute_orders (sequence) WHERE state = 'open';
+CREATE INDEX IF NOT EXISTS compute_orders_by_sequence ON compute_orders (sequence);
 CREATE TABLE IF NOT EXISTS asset_orders (
     order_hash BLOB PRIMARY KEY, asset_id BLOB NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,
     state TEXT NOT NULL DEFAULT 'open', sequence INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS orders_of_asset ON asset_orders (asset_id, state);
+CREATE INDEX IF NOT EXISTS asset_orders_by_sequence ON asset_orders (sequence);
 CREATE TABLE IF NOT EXISTS jobs (
     job_id BLOB PRIMARY KEY, request_hash BLOB NOT NULL UNIQUE, provider BLOB NOT NULL, consumer BLOB NOT NULL,
     status INTEGER NOT NULL, spec BLOB NOT NULL, facts BLOB NOT NULL DEFAULT '{}'
@@ -77,6 +82,19 @@ CREATE TABLE IF NOT EXISTS uploads (
 CREATE INDEX IF NOT EXISTS uploads_by_age ON uploads (stored_at);
 CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY);
 """
+EXPIRY = {"requests": "$.request.expiry", "compute_orders": "$.order.expiry", "asset_orders": "$.order.expiry"}
+"""Where each table of orders says in its documents until when they hold."""
+
+
+def field(path: str) -> str:
+    """An SQL expression for one field of a row's document; NULL where the document does not read."""
+    return f"CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), '{path}') END"
+
+
+def expires(table: str) -> str:
+    """An SQL expression for when a row's order expires. It is indexed: what expired is found without a look at the
+    rest."""
+    return f"CAST({field(EXPIRY[table])} AS INTEGER)"
 
 
 class Database(SqliteFile):
@@ -89,6 +107,10 @@ class Database(SqliteFile):
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA foreign_keys = ON")
         undo.prepare(self._db)
+        for table in EXPIRY:
+            self._db.execute(
+                f"CREATE INDEX IF NOT EXISTS open_{table}_by_expiry ON {table} ({expires(table)}) WHERE state = 'open'"
+            )
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

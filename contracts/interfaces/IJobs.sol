@@ -107,7 +107,7 @@ interface IJobs {
     /// @notice A quorum promised not to release. The job ends by it at the settle deadline unless it settles or fails.
     event JobStopped(bytes32 indexed jobId, bytes32 evidenceHash, uint256 reasons, uint256 signers);
     /// @notice The enclave joined no key and leaves out the nodes in `excluded`. `setAside` was taken from the
-    /// provider's free balance; 0 when this was not the first report.
+    /// provider's free balance, and what that lacked from its stake; 0 when this was not the first report.
     event SharesReportedMissing(
         bytes32 indexed jobId, uint16 excluded, uint40 sharesDeadline, uint40 settleDeadline, uint256 setAside
     );
@@ -220,8 +220,9 @@ interface IJobs {
     ) external;
 
     /// @notice Report that the accepted enclave joined no key, by its signature over SharesMissing(jobId, evidenceHash,
-    /// excluded). The provider only. The first report sets aside one oracle fee for each member from the provider's
-    /// free balance and opens the window for releases; later ones may name more nodes.
+    /// excluded). The provider only. The first report sets aside one oracle fee for each member, from the
+    /// provider's free balance and then from the stake that no job holds, and opens the window for releases; later ones
+    /// may name more nodes.
     /// @param excluded Bit i: node i sent a false share.
     function reportMissing(
         JobKey calldata key,

@@ -23,6 +23,15 @@ abstract contract Accounts is MarketState {
         _accounts[token][holder] = account.minus(amount, 0);
     }
 
+    /// Take from a free balance, and what that lacks from the stake that no job holds.
+    function _takeWithStake(address token, address holder, uint256 amount) internal {
+        AccountWord account = _accounts[token][holder];
+        uint256 free = amount < account.free() ? amount : account.free();
+        uint256 lacking = amount - free;
+        if (lacking > account.staked()) revert ILedger.InsufficientStake(token, holder, account.staked(), lacking);
+        _accounts[token][holder] = account.minus(free, lacking);
+    }
+
     /// Take from a stake, which must cover it.
     function _lockStake(address token, address holder, uint256 amount) internal {
         AccountWord account = _accounts[token][holder];

@@ -133,7 +133,7 @@ abstract contract Missing is Endings {
     {
         FeeBook book = _bookOf(bargain.epoch, bargain.token);
         setAside = uint256(book.members()) * book.fee();
-        _take(bargain.token, key.provider, setAside);
+        _takeWithStake(bargain.token, key.provider, setAside);
         (record.provider, record.token) = (key.provider, bargain.token);
         record.unspent = uint88(setAside);
         record.sharesDeadline = uint40(block.timestamp) + key.decideWindow;

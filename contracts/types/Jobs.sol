@@ -16,7 +16,9 @@ enum Tee {
     Sgx,
     Tdx,
     Snp,
-    Cca
+    Cca,
+    Nvidia,
+    Nitro
 }
 
 /// @notice What a committee decided about one piece of evidence.

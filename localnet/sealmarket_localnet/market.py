@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -30,6 +31,7 @@ from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Membe
 from sealmarket.protocol.timing import minimum_windows
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
+from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_localnet.processes import LOOPBACK, Process, Ready, Supervisor, answers, free_port, says
 
 ETHER = 10**18
@@ -87,6 +89,8 @@ class LocalMarket:
     """What a purse holds to begin with, in wei."""
     gpus: int = 0
     """How many virtual GPUs the device's machine has."""
+    tee: ClassVar[Tee] = Tee.TDX
+    """The kind of the virtual device and of the worker."""
 
     @classmethod
     def start(
@@ -150,7 +154,7 @@ class LocalMarket:
     @property
     def device_socket(self) -> Path:
         """The virtual device's Unix socket. A short path, since socket paths may have 107 bytes only."""
-        return self.folder / "tdx.sock"
+        return self.folder / f"{self.tee.slug}.sock"
 
     def purse(self, name: str) -> Purse:
         """A fresh account with coin, made on first use."""
@@ -196,10 +200,10 @@ class LocalMarket:
         )
 
     def start_device(self) -> Process:
-        """Start the virtual TDX device, and keep its development root where nodes find it."""
+        """Start the virtual device, and keep its development root where nodes find it."""
         process = self._party(
             "device",
-            ["-m", "sealmarket_devices.tdx", "--state", self.folder / "device",
+            ["-m", f"sealmarket_devices.{self.tee.slug}", "--state", self.folder / "device",
              "--socket", self.device_socket, "--gpus", str(self.gpus)],
             says("Ready"),
         )  # fmt: skip
@@ -220,6 +224,7 @@ class LocalMarket:
             "state": str(self.folder / name),
             "image": str(image or ""),
             "driver": "virtual",
+            "tee": self.tee.slug,
             "device": str(self.device_socket),
             "wheels": str(wheels),
         }

@@ -1,7 +1,8 @@
-"""The HTTP interface of a node, read only: its identity, and what it did for a job. No request changes its state.
+"""The HTTP interface of a node: its identity, what it did for a job, and the evidence that a provider hands to it.
 
 ``GET /v1/node`` NodeInfo; ``GET /v1/jobs/{jobId}`` NodeStatus; ``GET /healthz`` Health (503 while it cannot decide).
-Errors are :class:`Problem`.
+``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes. No request
+changes what the node has decided or promised. Errors are :class:`Problem`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from sealmarket.protocol.wire import Problem
-from sealmarket_enclave.protocol.codec import Bytes32, Shape
+from sealmarket.protocol.wire import SIGNATURE_HEADER, Problem
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Grade, JobId
+from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 
@@ -23,7 +26,9 @@ SIMULATED_HEADER = "Sealmarket-Simulated"
 
 def create_app(node: Node, runner: Runner) -> FastAPI:
     """The HTTP interface of one node."""
-    app = FastAPI(title="Sealmarket key oracle node", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Sealmarket key oracle node", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
 
     @app.get("/v1/node")
     def info() -> Response:
@@ -33,6 +38,13 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     def job(job_id: str) -> Response:
         return _json(node.status(JobId(Bytes32.parse(job_id))))
 
+    @app.put("/v1/jobs/{job_id}/evidence/{evidence_hash}")
+    async def evidence(job_id: str, evidence_hash: str, request: Request) -> Response:
+        job, signature = JobId(Bytes32.parse(job_id)), HexBytes.parse(request.headers.get(SIGNATURE_HEADER, ""))
+        await run_in_threadpool(node.handed.expect, job, Bytes32.parse(evidence_hash), signature)
+        node.handed.keep(job, await request.body())
+        return Response(status_code=204)
+
     @app.get("/healthz")
     def health() -> Response:
         found = runner.health
@@ -41,6 +53,14 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     @app.exception_handler(MalformedDocument)
     def malformed(_request: Request, error: Exception) -> Response:
         return _json(Problem(title="malformed", detail=str(error), remedy="name a job by its 0x hex id"), 400)
+
+    @app.exception_handler(QuoteUnseen)
+    def unseen(_request: Request, error: QuoteUnseen) -> Response:
+        return _json(Problem(title="quote unseen", detail=error.message, remedy=error.remedy), 404)
+
+    @app.exception_handler(EvidenceNotTaken)
+    def not_taken(_request: Request, error: EvidenceNotTaken) -> Response:
+        return _json(Problem(title="evidence not taken", detail=error.message, remedy=error.remedy), 409)
 
     @app.exception_handler(HTTPException)
     def other(_request: Request, error: Exception) -> Response:

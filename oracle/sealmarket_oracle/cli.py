@@ -85,11 +85,12 @@ def post(
 
     Example: sealmarket oracle post --book book.json --rpc http://127.0.0.1:8545 --key poster.key
     """
+    from sealmarket.files import read_file
     from sealmarket.protocol.book import AddressBook
     from sealmarket_enclave.protocol.codec import decode
     from sealmarket_oracle import posting
 
-    found = decode(AddressBook, book.read_bytes())
+    found = decode(AddressBook, read_file(book))
     if job is None:
         posting.follow(found, rpc, key, development=development_chain)
     else:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.chain.endpoints import relative_to
+from sealmarket.files import read_file, read_text_file
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -62,9 +63,9 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
     values: dict[str, Any] = {}
     base = Path.cwd()
     if path is not None:
-        base = path.resolve().parent
+        base = path.absolute().parent
         try:
-            values = tomllib.loads(path.read_text())
+            values = tomllib.loads(read_text_file(path))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InvalidConfig(f"{path} cannot be read: {error}", remedy="see docs/spec/oracle.md") from error
     values |= _from_environment(environment)
@@ -119,7 +120,7 @@ def _roots(files: Any, profile: str, base: Path) -> TrustAnchors:
             "the development profile names no development root", remedy='name one, or say profile = "production"'
         )
     try:
-        return TrustAnchors.production().with_development(*((base / name).read_bytes() for name in files))
+        return TrustAnchors.production().with_development(*(read_file(base / name) for name in files))
     except (OSError, AttestationError) as error:
         raise InvalidConfig(
             f"a development root cannot be used: {error}", remedy="name a certificate in DER"
@@ -128,7 +129,7 @@ def _roots(files: Any, profile: str, base: Path) -> TrustAnchors:
 
 def _book(path: Path) -> AddressBook:
     try:
-        return decode(AddressBook, path.read_bytes())
+        return decode(AddressBook, read_file(path))
     except (OSError, MalformedDocument) as error:
         raise InvalidConfig(
             f"{path} is no address book: {error}", remedy="use the file that scripts/deploy wrote"

@@ -197,14 +197,15 @@ def open_evidence(
         if len(envelope.sealed) != len(case.committee.members):
             why = f"{len(envelope.sealed)} sealed packages for {len(case.committee.members)} nodes"
             continue
-        found = _open(case, bytes(envelope.sealed[case.index]), private)
+        found = open_package(case, bytes(envelope.sealed[case.index]), private)
         if isinstance(found, EvidencePackage):
             return found
         why = found.why
     return EvidenceUnavailable(why)
 
 
-def _open(case: AppraisalInput, sealed: bytes, private: PrivateKey) -> EvidencePackage | EvidenceUnavailable:
+def open_package(case: AppraisalInput, sealed: bytes, private: PrivateKey) -> EvidencePackage | EvidenceUnavailable:
+    """The evidence in one sealed package, if its hash is the one on chain. Pure."""
     if len(sealed) > MAXIMUM_PACKAGE:
         return EvidenceUnavailable(f"a sealed package has at most {MAXIMUM_PACKAGE} bytes, found {len(sealed)}")
     try:
@@ -218,6 +219,14 @@ def _open(case: AppraisalInput, sealed: bytes, private: PrivateKey) -> EvidenceP
     if package.job_id != case.job_id or found != case.evidence_hash:
         return EvidenceUnavailable(f"a package for job {package.job_id} that hashes to {found}")
     return package
+
+
+def with_promise(documents: JobDocuments, spec: JobSpec, shown: EvidencePackage | EvidenceUnavailable) -> JobDocuments:
+    """The same documents, with the capability document that the provider shows where the store has none. Pure."""
+    if documents.capability is not None or isinstance(shown, EvidenceUnavailable):
+        return documents
+    brought = bytes(shown.capability)
+    return replace(documents, capability=brought) if keccak(brought) == spec.capability_hash else documents
 
 
 def evidence_context(market: MarketRef, job_id: JobId, epoch: int, key: Bytes32) -> EvidenceInfo:

@@ -11,6 +11,8 @@
         │   └── PromiseConflict    a release after a stop, or a stop after a release
         ├── ShareMisdealt          a share or share set is not what the owner had to deal
         ├── StaleChain             the newest block is too old to rely on
+        ├── QuoteUnseen            no final block has the quote that evidence is handed in for
+        ├── EvidenceNotTaken       evidence that this node does not wait for, or another party's
         └── NotOnCommittee         the committee of an epoch is not the one in the address book
 
 A later attempt can succeed only after :class:`StaleChain` and after an error of the store
@@ -106,4 +108,24 @@ class NotOnCommittee(OracleError):
         super().__init__(
             f"the committee of epoch {epoch} is not usable: {detail}",
             remedy="update the address book, and run this node with the keys that its committee names",
+        )
+
+
+class QuoteUnseen(OracleError):
+    """No final block has the quote that evidence is handed in for."""
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(
+            f"no final block that this node has seen quotes job {job_id}",
+            remedy="hand the evidence in again once the quote is final",
+        )
+
+
+class EvidenceNotTaken(OracleError):
+    """Evidence that this node does not wait for, or another party's."""
+
+    def __init__(self, job_id: object, expected: str, found: object) -> None:
+        super().__init__(
+            f"evidence of job {job_id}: expected {expected}, found {found}",
+            remedy="only the job's provider hands its evidence in, before the node has decided",
         )

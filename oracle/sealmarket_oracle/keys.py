@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import coincurve
 
+from sealmarket.private_files import NotPrivate, read_private, write_private
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
@@ -67,8 +66,9 @@ def generate(folder: Path) -> NodeKeys:
             raise KeyFileRefused(
                 f"{folder / name} exists", remedy="keep it: shares are sealed to it; or name another folder"
             )
-    _write(folder / HPKE_FILE, PrivateKey.generate().secret_bytes())
-    _write(folder / SIGNER_FILE, coincurve.PrivateKey().secret)
+    made = {HPKE_FILE: PrivateKey.generate().secret_bytes(), SIGNER_FILE: coincurve.PrivateKey().secret}
+    for name, secret in made.items():
+        write_private(folder / name, f"0x{secret.hex()}\n".encode())
     return load(folder / SIGNER_FILE, folder / HPKE_FILE)
 
 
@@ -98,26 +98,15 @@ def account(path: Path) -> LocalAccount:
     return found
 
 
-def _write(path: Path, secret: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(f"0x{secret.hex()}\n".encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _read(path: Path) -> bytes:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        text = read_private(path).decode("ascii", errors="replace").strip()
+    except NotPrivate as error:
+        raise KeyFileRefused(error.message, remedy=error.remedy) from error
     except OSError as error:
         raise KeyFileRefused(
             f"{path} cannot be read: {error.strerror}", remedy="make keys with `sealmarket oracle init`"
         ) from error
-    with os.fdopen(handle, "rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        if mode & 0o077:
-            raise KeyFileRefused(f"{path} has mode {mode:04o}, expected 0600", remedy=f"chmod 600 {path}")
-        text = file.read(4096).decode("ascii", errors="replace").strip()
     try:
         return bytes.fromhex(text.removeprefix("0x"))
     except ValueError:

@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealmarket.chain import Chain
+from sealmarket.protocol.limits import MAXIMUM_HANDED
 from sealmarket.serving.connections import Connections
 from sealmarket.serving.limits import ServerLimits, from_environment
 from sealmarket.serving.lock import only_process
@@ -29,8 +30,6 @@ from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, NodePolicy
 
 _PR_SET_DUMPABLE = 4
-MOST_BODY_BYTES = 1024
-"""No request to a node has a body."""
 JOURNAL_FILE = "journal.sqlite"
 STORE_SECONDS = 10.0
 """How long one request may hold the thread that decides."""
@@ -85,7 +84,7 @@ def _serve(node: Node, config: Config) -> None:
             "DEVELOPMENT profile: this node accepts SIMULATED evidence, behind which no hardware stands (%d roots)",
             len(config.roots.development),
         )
-    limits = from_environment(ServerLimits(body_bytes=MOST_BODY_BYTES))
+    limits = from_environment(ServerLimits(body_bytes=MAXIMUM_HANDED))
     require_descriptors(limits)
     with closing(listen(config.host, config.port)) as listener:
         runner = Runner(node, config.poll_seconds)

@@ -9,13 +9,16 @@ Rules (docs/spec/oracle.md, "Release and stop"):
 4. If the owners' terms do speak against it, or too little is left while the job can still be settled, the node
    promises instead that it has not released and never will (:class:`sealmarket.protocol.decisions.Stop`). Either
    promise excludes the other for good; the journal holds that.
+5. Where the chain is read through several endpoints, 3 and 4 are judged at the head of each that keeps up, and a
+   promise is made only where all say the same (:func:`unanimous`). The head never speaks for a release: what allows
+   it (1 and 2) is at a final block.
 
 A share is in memory in the clear between :func:`open_own_share` and the seal to the enclave, and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sealmarket.chain.model import AssetState, Block, JobSlot
@@ -111,6 +114,15 @@ def judge(
     if core_of(own) != core_of(quorum):
         return Defer(f"this node decided otherwise: {own.outcome.name.lower()}")
     return Allow()
+
+
+def unanimous(verdicts: Sequence[Allow | Defer | Stop]) -> Allow | Defer | Stop:
+    """Rule 5: the first verdict, where all are of its kind; otherwise a deferral until they are."""
+    first = verdicts[0]
+    if all(type(verdict) is type(first) for verdict in verdicts):
+        return first
+    found = ", ".join(sorted({type(verdict).__name__.lower() for verdict in verdicts}))
+    return Defer(f"the heads of the chain's endpoints speak for different answers: {found}")
 
 
 def time_to_release(spec: JobSpec, final: Block, head: Block, timing: MarketTiming) -> Defer | None:

@@ -33,7 +33,7 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.release import Release
-from sealmarket_oracle.documents import DocumentCache, open_evidence, posted_evidence
+from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.decide import decide
@@ -45,6 +45,7 @@ from sealmarket_oracle.gate.inputs import (
     EvidenceUnavailable,
     MarketRef,
 )
+from sealmarket_oracle.handed import HandedEvidence
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.release import (
@@ -56,6 +57,7 @@ from sealmarket_oracle.release import (
     seal_release,
     stop_of,
     time_to_release,
+    unanimous,
 )
 
 _log = logging.getLogger("sealmarket.oracle")
@@ -90,7 +92,7 @@ class _Pause:
 
 
 class Node:
-    """A key oracle node. :meth:`tick` is called by one thread; :meth:`status` and :meth:`info` by any."""
+    """A key oracle node. :meth:`tick` is called by one thread; :meth:`status`, :meth:`info` and ``handed`` by any."""
 
     def __init__(
         self,
@@ -109,6 +111,7 @@ class Node:
         self._committees = {committee.epoch: committee for committee in book.committees}
         self._follower = Follower(chain, JournalReader(journal))
         self._documents = DocumentCache(store)
+        self.handed = HandedEvidence(journal, self.market)
         self._clock, self._monotonic = clock, monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0
@@ -129,8 +132,10 @@ class Node:
         for record in records:
             if self._due(record):
                 self._attend(record, final)
-        for ended in self._pauses.keys() - {record.job_id for record in records}:
+        still_open = {record.job_id for record in records}
+        for ended in self._pauses.keys() - still_open:
             del self._pauses[ended]
+        self.handed.keep_only(still_open)
         self._keep_details()
         return final
 
@@ -211,7 +216,8 @@ class Node:
     def _decide(self, case: AppraisalInput) -> Defer | None:
         documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
         documents = self._documents.with_materials(documents, case.spec, case.assets)
-        package = open_evidence(case, posted_evidence(self._store, case.job_id), self._keys.hpke)
+        package = self._evidence(case)
+        documents = with_promise(documents, case.spec, package)
         shown = (
             package
             if isinstance(package, EvidenceUnavailable)
@@ -232,6 +238,13 @@ class Node:
         kind = "SIMULATED evidence" if grade == Grade.SIMULATED else "evidence"
         _log.info("job %s: decided %s on %s: %s", case.job_id, outcome.name.lower(), kind, reasons)
         return None
+
+    def _evidence(self, case: AppraisalInput) -> EvidencePackage | EvidenceUnavailable:
+        """What the provider handed in, or else what the store has."""
+        handed = self.handed.find(case.job_id)
+        if handed is not None and isinstance(found := open_package(case, handed, self._keys.hpke), EvidencePackage):
+            return found
+        return open_evidence(case, posted_evidence(self._store, case.job_id), self._keys.hpke)
 
     def _named(self, package: EvidencePackage, case: AppraisalInput) -> Block | None:
         # Only blocks that could pass are asked for: the number comes from the evidence, which is not trusted.
@@ -289,29 +302,39 @@ class Node:
         quorum = record.quorum
         if quorum is None:
             raise AssertionError("a release takes a quorum")
-        head = self._head(case.at)  # read now, not at the tick's beginning
-        view = self._chain.at(head)
-        states = tuple(view.asset(use.asset_id, use.version) for use in record.spec.assets)
-        at_head = AtHead(block=head, slot=view.job(record.spec.request_hash), states=states)
+        own_head = self._at_head(record.spec, self._head(case.at))  # read now, not at the tick's beginning
         decision = own.decision if own else None
-        verdict = judge(record.spec, decision, quorum, case.slot, at_head, self._timing(case.at))
+        heads = [own_head, *self._chain.elsewhere(lambda: self._at_head(record.spec, self._chain.head()))]
+        timing = self._timing(case.at)
+        verdict = unanimous([judge(record.spec, decision, quorum, case.slot, head, timing) for head in heads])
         match verdict:
             case Allow():
                 if own is None:
                     raise AssertionError("no release without an own decision")
-                documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
-                release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
-                self._journal.promise(record.job_id, "release", release.canonical())
-                _log.info("job %s: released %d shares, sealed to the enclave", record.job_id, len(release.shares))
+                self._promise_release(record, case, own)
                 return None
             case Stop(findings):
-                body = StopRecord(stop=stop_of(case, findings), findings=findings)
-                self._journal.promise(record.job_id, "stop", body.canonical())
-                reasons = ", ".join(finding.reason for finding in findings)
-                _log.info("job %s: promised never to release: %s", record.job_id, reasons)
+                self._promise_stop(record, case, findings)
                 return None
             case Defer():
                 return verdict
+
+    def _at_head(self, spec: JobSpec, head: Block) -> AtHead:
+        view = self._chain.at(head)
+        states = tuple(view.asset(use.asset_id, use.version) for use in spec.assets)
+        return AtHead(block=head, slot=view.job(spec.request_hash), states=states)
+
+    def _promise_release(self, record: JobRecord, case: AppraisalInput, own: OwnDecision) -> None:
+        documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
+        release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
+        self._journal.promise(record.job_id, "release", release.canonical())
+        _log.info("job %s: released %d shares, sealed to the enclave", record.job_id, len(release.shares))
+
+    def _promise_stop(self, record: JobRecord, case: AppraisalInput, findings: tuple[FindingNote, ...]) -> None:
+        body = StopRecord(stop=stop_of(case, findings), findings=findings)
+        self._journal.promise(record.job_id, "stop", body.canonical())
+        reasons = ", ".join(finding.reason for finding in findings)
+        _log.info("job %s: promised never to release: %s", record.job_id, reasons)
 
     def _keep_details(self) -> None:
         """Put decisions' details where a reader of the chain finds them by hash; they are in our answers as well."""

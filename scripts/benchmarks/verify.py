@@ -1,12 +1,13 @@
 """Verifications of evidence per second and core, beside the bare checks that no verifier can avoid.
 
-`verify_sgx`, `verify_tdx`: parse, authenticate and appraise quotes of a known platform, each over report data
-of its own, beside dcap-qvl alone on the same quotes and collateral. `verify_snp`: a report of a known chip
-beside its one P-384 check. `verify_nvidia`: reports of a known GPU, each over a nonce of its own, with its manifests
-and OCSP answers known, beside the one P-384 check. The results named `_first` have the machine seen for the first
-time: everything but the collateral is proven anew, dcap-qvl's second opinion included, beside dcap-qvl alone. Each
-round is a fresh process in which both sides take turns; CPU time counts, so that another load on the machine does
-not. Quotes come from the test forge, reports from hardware.
+`verify_sgx`, `verify_tdx`: parse, authenticate and appraise quotes of a known platform, each over report data of
+its own, beside dcap-qvl alone on the same quotes and collateral. `verify_snp`: a report of a known chip beside its
+one P-384 check. `verify_nitro`: a document of a known enclave beside its one P-384 check; `verify_cca`: a token
+beside its two. `verify_nvidia`: reports of a known GPU, each over a nonce of its own, with its manifests and OCSP
+answers known, beside the one P-384 check. The results named `_first` have the machine seen for the first time:
+everything but the collateral is proven anew, dcap-qvl's second opinion included, beside dcap-qvl alone. Each round is
+a fresh process in which both sides take turns; CPU time counts, so that another load on the machine does not. Quotes
+come from the test forge, reports from hardware.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ TARGETS = {
     "verify_sgx": 0.8,
     "verify_tdx": 0.8,
     "verify_snp": 0.8,
+    "verify_nitro": 0.8,
+    "verify_cca": 0.8,
     "verify_nvidia": 0.6,
     "verify_sgx_first": 0.3,
     "verify_tdx_first": 0.3,
@@ -35,6 +38,8 @@ BESIDE = {
     "verify_sgx": "dcap-qvl",
     "verify_tdx": "dcap-qvl",
     "verify_snp": "P-384",
+    "verify_nitro": "P-384",
+    "verify_cca": "2 P-384",
     "verify_nvidia": "P-384",
     "verify_sgx_first": "dcap-qvl",
     "verify_tdx_first": "dcap-qvl",
@@ -102,6 +107,8 @@ def _cases() -> dict[str, Callable[[], tuple[Call, Call]]]:
         "verify_sgx": lambda: _intel("SGX", first=False),
         "verify_tdx": lambda: _intel("TDX", first=False),
         "verify_snp": _snp,
+        "verify_nitro": _nitro,
+        "verify_cca": _cca,
         "verify_nvidia": _nvidia,
         "verify_sgx_first": lambda: _intel("SGX", first=True),
         "verify_tdx_first": lambda: _intel("TDX", first=True),
@@ -189,7 +196,8 @@ def _nvidia() -> tuple[Call, Call]:
     from cryptography.hazmat.primitives.hashes import SHA384
 
     from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
-    from sealmarket.attestation.core.evidence import Endorsements, Evidence
+    from sealmarket.attestation.core.evidence import Evidence
+    from sealmarket.attestation.nvidia.documents import read_files
     from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
     from sealmarket_enclave.protocol.numbers import Tee
     from tests.forge.nvidia import NvidiaForge
@@ -198,7 +206,7 @@ def _nvidia() -> tuple[Call, Call]:
     forge = NvidiaForge(now)
     gpu = forge.gpu()
     chain, raws = tuple(gpu.chain()), [gpu.report(nonce=i.to_bytes(32)) for i in range(QUOTES)]
-    endorsements = Endorsements.read([*forge.manifests(), *forge.answers(gpu)])
+    endorsements = read_files([*forge.manifests(), *forge.answers(gpu)])
     roots = TrustAnchors.production().with_development(forge.root.der, forge.rim_root.der)
     mine, theirs, expected = itertools.cycle(raws), itertools.cycle(raws), Expected(report_data=UNCHECKED)
     key, algorithm = gpu.leaf.certificate.public_key(), ec.ECDSA(SHA384())
@@ -218,6 +226,78 @@ def _nvidia() -> tuple[Call, Call]:
         return key.verify(encode_dss_signature(r, s), raw[:-96], algorithm)
 
     return ours, bare
+
+
+def _cca() -> tuple[Call, Call]:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+    from cryptography.hazmat.primitives.hashes import SHA384
+
+    from sealmarket.attestation.arm.token import read_token, realm_key
+    from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.attestation.parse import parse
+    from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
+    from sealmarket.attestation.registry import module_of
+    from sealmarket_enclave.protocol.numbers import Tee
+    from tests.forge.cca import CcaForge
+
+    forge, now = CcaForge(), datetime(2026, 1, 1, tzinfo=UTC)
+    raw = forge.token()
+    token, module = read_token(raw), module_of(Tee.CCA)
+    endorsements = module.read_files([forge.anchors(), forge.corim()])
+    roots = TrustAnchors.production().with_development_keys(module.development_keys(endorsements))
+    expected, algorithm = Expected(report_data=UNCHECKED), ec.ECDSA(SHA384())
+    checks = []
+    for cose, key in (
+        (token.platform_cose, forge.cpak.public_key()),
+        (token.realm_cose, realm_key(token.realm.rak)),
+    ):
+        halves = (int.from_bytes(cose.signature[:48]), int.from_bytes(cose.signature[48:]))
+        checks.append((key, encode_dss_signature(*halves), cose.signed))
+
+    def ours() -> object:
+        verdict = verify(parse(raw), endorsements, roots, now, expected)
+        if not verdict.accepted:
+            raise RuntimeError(f"a forged CCA token is refused: {verdict.reasons}")
+        return verdict
+
+    def theirs() -> object:
+        for key, signature, signed in checks:
+            key.verify(signature, signed, algorithm)
+        return None
+
+    return ours, theirs
+
+
+def _nitro() -> tuple[Call, Call]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+    from cryptography.hazmat.primitives.hashes import SHA384
+
+    from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.attestation.core.evidence import Endorsements
+    from sealmarket.attestation.nitro.document import read_document
+    from sealmarket.attestation.parse import parse
+    from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
+    from tests.vectors import FOLDER
+
+    raw = parse((FOLDER / "nitro/dstack-nitro-1.bin").read_bytes()).raw
+    document = read_document(raw)
+    key = x509.load_der_x509_certificate(document.certificate).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise TypeError("an enclave's certificate holds a P-384 key")
+    cose, algorithm = document.cose, ec.ECDSA(SHA384())
+    signature = encode_dss_signature(int.from_bytes(cose.signature[:48]), int.from_bytes(cose.signature[48:]))
+    now, expected, roots = document.timestamp, Expected(report_data=UNCHECKED), TrustAnchors.production()
+
+    def ours() -> object:
+        verdict = verify(parse(raw), Endorsements(), roots, now, expected)
+        if not verdict.accepted:
+            raise RuntimeError(f"the Nitro document does not verify: {verdict.reasons}")
+        return verdict
+
+    return ours, lambda: key.verify(signature, cose.signed, algorithm)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sealmarket.attestation.azure.hcl import MAGIC, TDX, read_hcl
 from sealmarket.attestation.core.errors import CollateralError, NotEvidence
-from sealmarket.attestation.core.evidence import Evidence, read_endorsement
+from sealmarket.attestation.core.evidence import Evidence, VtpmQuote, read_endorsement
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.registry import recognise
+from sealmarket.attestation.registry import recognise, unwrap
 from sealmarket_enclave.protocol.codec import parse_json
 from sealmarket_enclave.protocol.numbers import Tee
 
@@ -29,6 +30,7 @@ MAXIMUM_BYTES = 8 << 20
 
 MAXIMUM_NUMBERS = 1 << 20
 """Bytes that JSON writes as a list of numbers."""
+_MOST_PCRS = 24
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
@@ -65,15 +67,20 @@ def _recognise(data: bytes) -> Evidence:
             return replace(_recognise_json(inner), source=name)
     raise NotEvidence(
         f"{len(data)} bytes that start with {data[:8].hex()} are not evidence of any supported TEE",
-        remedy="pass an SGX or TDX quote, an SEV-SNP or GPU report, or the JSON of an agent that holds one",
+        remedy="pass a quote, report, CCA token or Nitro document as its device wrote it, or an agent's JSON with one",
     )
 
 
 def _recognise_raw(data: bytes) -> Evidence | None:
-    if data[:4] == b"HCLA":
+    if data[:4] == MAGIC:
         return _from_hcl(data)
     tee = recognise(data)
-    return None if tee is None else Evidence(tee=tee, raw=data)
+    if tee is not None:
+        return Evidence(tee=tee, raw=data)
+    if (inner := unwrap(data)) is None:
+        return None
+    tee, source, raw = inner
+    return Evidence(tee=tee, raw=raw, source=source)
 
 
 def _from_hex(data: bytes) -> bytes | None:
@@ -95,29 +102,14 @@ def _from_base64(data: bytes) -> bytes | None:
         return None
 
 
-# Azure's paravisor report: a 32-byte header, 1184 bytes of hardware report, then the runtime data that the
-# report data commits to.
-_HCL_HEADER, _HCL_REPORT, _HCL_DATA = 32, 1184, 1236
-_HCL_REPORTS = {2: Tee.SNP}
-
-
 def _from_hcl(data: bytes) -> Evidence:
-    if len(data) < _HCL_DATA:
-        raise NotEvidence(f"an HCL report has at least {_HCL_DATA} bytes, found {len(data)}")
-    report_type = int.from_bytes(data[1224:1228], "little")
-    length = int.from_bytes(data[1232:1236], "little")
-    runtime = data[_HCL_DATA : _HCL_DATA + length]
-    if len(runtime) != length:
-        raise NotEvidence(f"the HCL report's runtime data has {length} bytes, found {len(runtime)}")
-    report = data[_HCL_HEADER : _HCL_HEADER + _HCL_REPORT]
-    if report_type in _HCL_REPORTS:
-        return Evidence(tee=_HCL_REPORTS[report_type], raw=report, runtime_data=runtime, source="azure")
-    if report_type == 4:
+    report = read_hcl(data)
+    if report.kind == TDX:
         raise NotEvidence(
             "this HCL report holds a TDREPORT, which only its own machine can check",
             remedy="send the agent's whole evidence, with the td_quote made from it",
         )
-    raise NotEvidence(f"an HCL report holds type 2 (SNP) or 4 (TDX), found {report_type}")
+    return Evidence(tee=Tee.SNP, raw=report.hardware, runtime_data=report.runtime, source="azure")
 
 
 Json = Mapping[str, Any]
@@ -181,17 +173,41 @@ def _azure(document: Json) -> Evidence | None:
     if hcl is None:
         return None
     data = _blob(hcl, "hcl_report")
-    if data[:4] != b"HCLA":
+    if data[:4] != MAGIC:
         return None
+    if document.get("version") not in (None, 1, 2):
+        raise NotEvidence(f"evidence of Azure's agent of version 1 or 2, found {document['version']!r:.20}")
+    vtpm = _vtpm(document.get("tpm_quote", document.get("quote")))
     if "td_quote" in document:
-        length = int.from_bytes(data[1232:1236], "little")
-        runtime = data[_HCL_DATA : _HCL_DATA + length]
+        report = read_hcl(data)
         inner = _recognise_raw(_blob(document["td_quote"], "td_quote"))
-        if inner is None:
-            raise NotEvidence("td_quote is not a TDX quote")
-        return replace(inner, runtime_data=runtime, source="azure")
+        if inner is None or report.kind != TDX:
+            raise NotEvidence("td_quote is a TDX quote beside an HCL report of type 4 (TDX)")
+        return replace(inner, runtime_data=report.runtime, vtpm=vtpm, source="azure")
     certificates = _certificates(document["vcek"], "vcek") if "vcek" in document else ()
-    return replace(_from_hcl(data), certificates=certificates, source="azure")
+    return replace(_from_hcl(data), certificates=certificates, vtpm=vtpm, source="azure")
+
+
+def _vtpm(quote: object) -> VtpmQuote | None:
+    if quote is None:
+        return None
+    if not isinstance(quote, dict) or not isinstance(quote.get("pcrs"), list) or len(quote["pcrs"]) > _MOST_PCRS:
+        raise NotEvidence("a vTPM quote has message, signature and a list of pcrs")
+    return VtpmQuote(
+        message=_blob(quote.get("message"), "the quote's message"),
+        signature=_blob(quote.get("signature"), "the quote's signature"),
+        pcrs=tuple(_blob(pcr, "a register") for pcr in quote["pcrs"]),
+    )
+
+
+def _token(document: Json) -> Evidence | None:
+    """Trustee's ``{"token"}`` of a CCA guest, as hex, base64 or a list of bytes."""
+    if "token" not in document or isinstance(document["token"], dict):
+        return None
+    inner = _recognise_raw(_blob(document["token"], "token"))
+    if inner is None:
+        raise NotEvidence("the JSON's token is not evidence of a supported TEE")
+    return replace(inner, source="trustee")
 
 
 _LISTS = ("evidence_list", "device_evidence_list")
@@ -253,4 +269,4 @@ def _trustee_envelope(document: Json) -> Evidence | None:
     return None
 
 
-_READERS += [_azure, _device, _quote_and_log, _trustee_envelope]
+_READERS += [_azure, _device, _quote_and_log, _token, _trustee_envelope]

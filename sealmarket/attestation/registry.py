@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from sealmarket.attestation.amd.module import SnpModule
 from sealmarket.attestation.amd.rules import SnpRules
+from sealmarket.attestation.arm.module import CcaModule
+from sealmarket.attestation.arm.rules import CcaRules
 from sealmarket.attestation.core.errors import NotEvidence, refuse
 from sealmarket.attestation.core.model import MeasurementTuple
 from sealmarket.attestation.core.reasons import Reason
@@ -21,6 +23,8 @@ from sealmarket.attestation.core.tee import TeeModule
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.module import SgxModule, TdxModule
 from sealmarket.attestation.intel.rules import IntelRules
+from sealmarket.attestation.nitro.module import NitroModule
+from sealmarket.attestation.nitro.rules import NitroRules
 from sealmarket.attestation.nvidia.module import NvidiaModule
 from sealmarket.attestation.nvidia.rules import NvidiaRules
 from sealmarket_enclave.protocol.codec import Shape
@@ -31,6 +35,8 @@ MODULES: Mapping[Tee, TeeModule] = MappingProxyType(
         Tee.SGX: SgxModule(),
         Tee.TDX: TdxModule(),
         Tee.SNP: SnpModule(),
+        Tee.CCA: CcaModule(),
+        Tee.NITRO: NitroModule(),
         Tee.NVIDIA: NvidiaModule(),
     }
 )
@@ -50,6 +56,8 @@ class VendorRules(Shape, frozen=True, kw_only=True):
 
     intel: IntelRules = IntelRules()
     snp: SnpRules = SnpRules()
+    cca: CcaRules = CcaRules()
+    nitro: NitroRules = NitroRules()
     nvidia: NvidiaRules = NvidiaRules()
 
 
@@ -77,6 +85,18 @@ def recognise(data: bytes) -> Tee | None:
             f"expected evidence of one TEE, found bytes that start like {' and '.join(t.slug for t in found)}"
         )
     return found[0] if found else None
+
+
+def unwrap(data: bytes) -> tuple[Tee, str, bytes] | None:
+    """The TEE, the format's name and the device's own bytes in an agent's binary file; None where no module knows it.
+
+    Raises:
+        NotEvidence: a known file that is not well-formed.
+    """
+    for tee, module in MODULES.items():
+        if (found := module.unwrap(data)) is not None:
+            return tee, *found
+    return None
 
 
 def pins() -> Mapping[Tee, frozenset[bytes]]:

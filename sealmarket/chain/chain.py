@@ -3,17 +3,21 @@
 1. A node's chain id is compared with the address book before any other answer is used (:mod:`sealmarket.chain.rpc`).
 2. Every read of a :class:`View` is pinned to one block hash (EIP-1898). Where a node does not know that form, the
    read goes by number, and the block at that number is compared before and after.
-3. Final is what the address book's rule says: the ``finalized`` tag, or an explicit depth.
-4. A job's specification is hashed again and must give the job's id (:mod:`sealmarket.chain.decoding`).
+3. Final is what the address book's rule says: the ``finalized`` tag, or an explicit depth of at least one block; with
+   several endpoints, what they agree on (:mod:`sealmarket.chain.agreement`).
+4. Values that must agree are read at a final block. Some nodes answer reads at the head's hash from the block that they
+   are mining, so what is read at the head counts one value at a time, or as a veto.
+5. A job's specification is hashed again and must give the job's id (:mod:`sealmarket.chain.decoding`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from sealmarket.chain.absence import Header, bloom_of
+from sealmarket.chain.agreement import Agreement, patience_of
 from sealmarket.chain.contracts import CommitteeContract, MarketContract, RegistryContract
 from sealmarket.chain.errors import (
     BlockGone,
@@ -31,6 +35,8 @@ from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import BlockNumber
 
+T = TypeVar("T")
+
 
 class Chain:
     """Reads one market. Threads may share it.
@@ -42,12 +48,20 @@ class Chain:
         EndpointsRefused: ``rpc`` names no nodes.
     """
 
-    def __init__(self, book: AddressBook, rpc: str, *, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        book: AddressBook,
+        rpc: str,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.book = book
         self.rpc = Rpc(rpc, chain_id=book.chain_id, pause=pause)
         self.market = MarketContract(book.market, book.chain_id)
         self.registry = RegistryContract(book.registry)
         self.committee_contract = CommitteeContract(book.committee)
+        self._agreement = Agreement(self.rpc, self._block, patience_of(book.timing), clock)
         self._logs = LogReader(book, self.rpc, self._header)
         self._by_hash = True
         self._newest_final = 0
@@ -61,11 +75,20 @@ class Chain:
     # --- blocks -----------------------------------------------------------------------------------------------
 
     def head(self) -> Block:
-        """The newest block."""
-        return self._block("latest")
+        """The newest block; an endpoint that stands still while another moves is left for the next."""
+        return self.rpc.on_one(self._head)
+
+    def _head(self) -> Block:
+        found = self._block("latest")
+        self._agreement.require_moving(found)
+        return found
 
     def final(self) -> Block:
-        """The newest block that counts, by the address book's rule."""
+        """The newest block that counts, by the address book's rule.
+
+        Raises:
+            EndpointsDisagree: two endpoints have two blocks there.
+        """
         return self.rpc.on_one(self._final)
 
     def _final(self) -> Block:
@@ -73,14 +96,22 @@ class Chain:
         if rule.kind == "finalized":
             found = self._block("finalized")
         else:
-            found = self.block(BlockNumber(max(0, self.head().number - rule.depth)))
+            found = self.block(BlockNumber(max(0, self.head().number - max(1, rule.depth))))
         if self.rpc.several and found.number < self._newest_final:
             raise NodeDistrusted("final block", f"{self._newest_final} or later", found.number)
-        self._newest_final = found.number
-        return found
+        agreed = self._agreement.agreed(found)
+        self._newest_final = max(self._newest_final, agreed.number)
+        return agreed
+
+    def elsewhere(self, read: Callable[[], T]) -> list[T]:
+        """What ``read`` returns at each other endpoint that keeps up; nothing where there is one alone."""
+        return self._agreement.elsewhere(read)
 
     def block(self, number: int) -> Block:
         """The block at a number."""
+        return self.rpc.on_one(lambda: self._numbered(number))
+
+    def _numbered(self, number: int) -> Block:
         found = self._block(hex(number))
         if found.number != number:
             raise NodeDistrusted(f"block {number}", number, found.number)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from sealmarket.chain import abi
 from sealmarket.chain.errors import AbiMismatch, NodeDistrusted
 from sealmarket.chain.events import (
+    AllowListReplaced,
     AssetRevoked,
     ChainEvent,
     ChallengeAnswered,
@@ -75,14 +75,6 @@ def _subject(entry: abi.Entry, topics: Sequence[Bytes32]) -> Bytes32 | None:
     return topics[1] if first in ("jobId", "assetId") and len(topics) > 1 else None
 
 
-def allow_root_of(found: ChainEvent) -> tuple[AssetId, int, int, Bytes32] | None:
-    """Asset, version, terms version and new root of an ``AllowListReplaced``; None for any other event."""
-    if isinstance(found, OtherEvent) and found.name == "AllowListReplaced":
-        fields: dict[str, Any] = found.fields
-        return AssetId(fields["asset_id"]), fields["version"], fields["terms_version"], fields["allow_root"]
-    return None
-
-
 def _published(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     seal, terms = abi.to_shape(Seal, f["seal"]), abi.to_shape(Terms, f["terms"])
     return VersionPublished(at, AssetId(f["asset_id"]), f["owner"], f["version"], seal, terms, f["location"])
@@ -91,6 +83,10 @@ def _published(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
 def _tightened(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     terms = abi.to_shape(Terms, f["terms"])
     return TermsTightened(at, AssetId(f["asset_id"]), f["version"], f["terms_version"], terms)
+
+
+def _allow_list(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
+    return AllowListReplaced(at, AssetId(f["asset_id"]), f["version"], f["terms_version"], f["allow_root"])
 
 
 def _revoked(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
@@ -192,6 +188,7 @@ def _announced(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
 _READERS: dict[str, Callable[[AddressBook, abi.Fields, EventRef], ChainEvent]] = {
     "VersionPublished": _published,
     "TermsTightened": _tightened,
+    "AllowListReplaced": _allow_list,
     "VersionRevoked": _revoked,
     "VersionSuspended": _suspended,
     "SuspensionLifted": _lifted,

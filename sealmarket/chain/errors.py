@@ -20,6 +20,7 @@
         │   └── SendRefused
         ├── OutboxUnusable
         ├── EndpointsRefused
+        ├── EndpointsDisagree
         ├── AbiMismatch
         ├── Reverted
         ├── DevelopmentKeyRefused
@@ -231,6 +232,19 @@ class EndpointsRefused(ChainError):
             remedy="give a URL, several with commas between them, or a TOML file of [[endpoint]] tables",
         )
         self.detail = detail
+
+
+class EndpointsDisagree(ChainError):
+    """Two endpoints have two blocks at a height that one of them calls final. Nothing is decided, released or paid."""
+
+    def __init__(self, number: int, hashes: Mapping[str, object]) -> None:
+        """``hashes``: what each of the two has, by its URL as it may be printed."""
+        said = ", ".join(f"{url} has {found}" for url, found in hashes.items())
+        super().__init__(
+            f"the endpoints disagree on block {number}: {said}",
+            remedy="find out which of them lies or follows another chain, and name that one no more",
+        )
+        self.number, self.hashes = number, dict(hashes)
 
 
 class AbiMismatch(ChainError):

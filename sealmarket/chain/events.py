@@ -37,12 +37,22 @@ class VersionPublished(_Event):
 
 @dataclass(frozen=True, slots=True)
 class TermsTightened(_Event):
-    """The owner tightened the terms of one version, or replaced its allow-list."""
+    """The owner tightened the terms of one version."""
 
     asset_id: AssetId
     version: int
     terms_version: int
     terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class AllowListReplaced(_Event):
+    """The owner replaced the allow-list of one version; its other terms stay."""
+
+    asset_id: AssetId
+    version: int
+    terms_version: int
+    allow_root: Bytes32
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +270,7 @@ class UnreadableLog(_Event):
 ChainEvent: TypeAlias = (
     VersionPublished
     | TermsTightened
+    | AllowListReplaced
     | AssetRevoked
     | VersionSuspended
     | SuspensionLifted

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.model import Account, AssetState, Block, Interruption, JobSlot
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
 from sealmarket_enclave.protocol.numbers import AssetId
+
+T = TypeVar("T")
 
 
 class ViewReader(Protocol):
@@ -65,6 +68,9 @@ class ChainReader(Protocol):
 
     def final(self) -> Block:
         """The newest block that counts."""
+
+    def elsewhere(self, read: Callable[[], T]) -> list[T]:
+        """What ``read`` returns at each other endpoint that keeps up; nothing where there is one alone."""
 
     def block(self, number: int) -> Block:
         """The block at a number."""

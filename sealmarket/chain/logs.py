@@ -3,8 +3,8 @@
 1. A query covers at most ``MAX_RANGE`` blocks, or more where few logs are expected; fewer where the node refuses, for
    whatever reason (:mod:`sealmarket.chain.spans`).
 2. Logs are taken only from these contracts, from the blocks that were asked for, each once, and never removed ones.
-3. An event that repeats less than its reader needs is completed from earlier logs: a decision by its job's epoch, a
-   new allow-list by the other terms of its asset.
+3. A decision says less than its readers need, and is completed by the epoch of its job's match: one query for each
+   decision. No other event costs more than its own log, however many others its asset or job has.
 4. All answers about a range come from one node, which has shown the range's last block before and shows it afterwards.
    Newest blocks without logs are held against their headers (:mod:`sealmarket.chain.absence`).
 5. A log that cannot be decoded, or whose completion rests on such a log, is an
@@ -13,9 +13,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from msgspec import structs
 
@@ -27,9 +27,7 @@ from sealmarket.chain.events import (
     JobDecided,
     JobEnded,
     JobMatched,
-    TermsTightened,
     UnreadableLog,
-    VersionPublished,
 )
 from sealmarket.chain.model import Block, EventRef, Fault
 from sealmarket.chain.rpc import Rpc, data, quantity
@@ -38,7 +36,6 @@ from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import BlockNumber
-from sealmarket_enclave.protocol.terms import Terms
 
 MAX_RANGE = 2_000
 """Blocks per query: what public nodes commonly allow."""
@@ -137,7 +134,8 @@ class LogReader:
 
     def _events(self, logs: Iterable[Any]) -> list[ChainEvent]:
         found = [event for _, event in self._in_order(logs)]
-        return [self._complete(event, found[index + 1 :]) for index, event in enumerate(found)]
+        turned = {(end.job_id, end.at.transaction) for end in found if _turns(end)}
+        return [self._complete(event, turned) if isinstance(event, JobDecided) else event for event in found]
 
     def _in_order(self, logs: Iterable[Any]) -> list[tuple[EventRef, ChainEvent]]:
         return sorted(self._decoded(logs), key=lambda pair: pair[0])
@@ -156,26 +154,14 @@ class LogReader:
 
     # --- completing -------------------------------------------------------------------------------------------
 
-    def _complete(self, event: ChainEvent, later: list[ChainEvent]) -> ChainEvent:
-        if isinstance(event, JobDecided):
-            return self._complete_decision(event, later)
-        if changed := decoding.allow_root_of(event):
-            asset_id, version, terms_version, root = changed
-            before = self._terms_before(asset_id, version, event.at)
-            if before is None:
-                why = "the asset's terms cannot be decoded"
-                return UnreadableLog(event.at, "AssetRegistry", "AllowListReplaced", asset_id, why)
-            return TermsTightened(event.at, asset_id, version, terms_version, structs.replace(before, allow_root=root))
-        return event
-
-    def _complete_decision(self, event: JobDecided, later: list[ChainEvent]) -> ChainEvent:
+    def _complete(self, event: JobDecided, turned: Collection[tuple[Bytes32, Bytes32]]) -> ChainEvent:
+        """``turned``: jobs that end because of their terms, and the transactions in which they do."""
         epoch = self._epoch_of(event.job_id, event.at)
         if epoch is None:
             return UnreadableLog(event.at, "Market", "JobDecided", event.job_id, "the job's match cannot be decoded")
-        ends = (other for other in later if isinstance(other, JobEnded) and other.job_id == event.job_id)
-        turned = any(end.at.transaction == event.at.transaction and end.fault is Fault.TERMS_REFUSED for end in ends)
         core = structs.replace(event.core, epoch=epoch)
-        return replace(event, core=core, outcome=Outcome.TERMS_REFUSED if turned else event.outcome)
+        is_turned = (event.job_id, event.at.transaction) in turned
+        return replace(event, core=core, outcome=Outcome.TERMS_REFUSED if is_turned else event.outcome)
 
     def _epoch_of(self, job_id: Bytes32, at: EventRef) -> int | None:
         """The committee epoch of a job; None when its match cannot be decoded."""
@@ -186,25 +172,14 @@ class LogReader:
                 return None
         raise NodeDistrusted("logs", f"the match of job {job_id} before its decision", "none")
 
-    def _terms_before(self, asset_id: Bytes32, version: int, at: EventRef) -> Terms | None:
-        """The terms of a version up to an event; None when a log of them cannot be decoded."""
-        terms: Terms | None = None
-        for event in self._before(self._book.registry, [None, str(asset_id)], at):
-            if isinstance(event, UnreadableLog):
-                return None
-            changed = decoding.allow_root_of(event)
-            if isinstance(event, VersionPublished | TermsTightened) and event.version == version:
-                terms = event.terms
-            elif terms is not None and changed and changed[1] == version:
-                terms = structs.replace(terms, allow_root=changed[3])
-        if terms is None:
-            raise NodeDistrusted("logs", f"the publication of asset {asset_id} before its change", "none")
-        return terms
-
     def _before(self, address: Address, topics: list[str | None], at: EventRef) -> list[ChainEvent]:
         """The events of one contract with these topics that come before another event; not completed."""
         logs = self._few_logs(address, topics, self._book.deployed_at, at.block_number)
         return [event for ref, event in self._in_order(logs) if ref < at]
+
+
+def _turns(event: ChainEvent) -> TypeGuard[JobEnded]:
+    return isinstance(event, JobEnded) and event.fault is Fault.TERMS_REFUSED
 
 
 def topic_of(contract: str, name: str) -> str:

@@ -11,14 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
+
+from msgspec import structs
 
 from sealmarket.chain.comparison import genuine
 from sealmarket.chain.contracts import MarketContract, compact
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
 from sealmarket.chain.events import (
+    AllowListReplaced,
     AssetRevoked,
     ChainEvent,
+    JobChallenged,
     JobDecided,
     JobEnded,
     JobFailed,
@@ -56,6 +60,7 @@ from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, JobId
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
+T = TypeVar("T")
 BLOCK_SECONDS = 1
 FINALITY_SECONDS = 30
 TRANSFER_SECONDS = 60
@@ -157,6 +162,8 @@ class MemoryChain:
         self._events: list[list[ChainEvent]] = [[]]
         self._silent = False
         self._forks = 0
+        self.behind, self.others = 0, list[int]()
+        """How many of the newest blocks the endpoint that is asked does not show, and each of the others."""
         self.codes: dict[Address, bytes] = {}
         """Code that stands in the place of the market's own."""
 
@@ -169,14 +176,23 @@ class MemoryChain:
         return self.book.chain_id
 
     def head(self) -> Block:
-        """The newest block."""
+        """The newest block, as the endpoint shows it that is asked."""
         self._answer()
-        return self._blocks[-1]
+        return self._blocks[max(0, len(self._blocks) - 1 - self.behind)]
 
     def final(self) -> Block:
         """The newest block that counts."""
         self._answer()
         return self._blocks[max(0, len(self._blocks) - 1 - self.finality_lag)]
+
+    def elsewhere(self, read: Callable[[], T]) -> list[T]:
+        """As :meth:`Chain.elsewhere`, at heads so many blocks behind as ``others`` says."""
+        asked, found = self.behind, []
+        for behind in self.others:
+            self.behind = behind
+            found.append(read())
+        self.behind = asked
+        return found
 
     def block(self, number: int) -> Block:
         """The block at a number."""
@@ -288,7 +304,7 @@ class MemoryChain:
         return self._mine(change)
 
     def tighten(self, asset_id: AssetId, version: int, terms: Terms) -> EventRef:
-        """An owner tightens terms; also what replacing the allow-list does."""
+        """An owner tightens terms."""
 
         def change(state: _State, at: EventRef) -> list[ChainEvent]:
             old = state.assets[asset_id, version]
@@ -297,6 +313,18 @@ class MemoryChain:
                 new = replace(new, strict_version=new.terms_version)
             state.assets[asset_id, version] = new
             return [TermsTightened(at, asset_id, version, new.terms_version, terms)]
+
+        return self._mine(change)
+
+    def replace_allow_list(self, asset_id: AssetId, version: int, allow_root: Bytes32) -> EventRef:
+        """An owner replaces the list of the pairs that it allows."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            old = state.assets[asset_id, version]
+            newer = old.terms_version + 1
+            terms = structs.replace(old.terms, allow_root=allow_root)
+            state.assets[asset_id, version] = replace(old, terms=terms, terms_version=newer, strict_version=newer)
+            return [AllowListReplaced(at, asset_id, version, newer, allow_root)]
 
         return self._mine(change)
 
@@ -410,6 +438,16 @@ class MemoryChain:
             lambda at: [JobSettled(at, s.job_id, s.result_hash, s.receipt_hash, s.units, s.last)],
             lambda spec: spec.challenge_window,
         )
+
+    def challenge(self, job_id: JobId, challenger: Address, bond: Wei) -> EventRef:
+        """The result of a settled job is challenged."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            spec = state.specs[job_id]
+            self._put(state, job_id, Status.CHALLENGED, spec.decide_window)
+            return [JobChallenged(at, job_id, challenger, bond, state.jobs[spec.request_hash].deadline)]
+
+        return self._mine(change)
 
     def fail(self, failure: Failure) -> EventRef:
         """The enclave's signed failure is posted."""

@@ -70,6 +70,8 @@ class RpcNode:
         """As it may be printed."""
         self.confirmed = False
         """Whether the node has said that it follows the expected chain."""
+        self.rests_until = float("-inf")
+        """Until when it is not asked beside another node (monotonic seconds)."""
         self._address = address
         self._timeout = timeout
         self._http = HttpClient(seconds=timeout)

@@ -26,7 +26,7 @@ import stat
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -182,6 +182,12 @@ class Outbox:
             done = f"DELETE FROM sent WHERE state <> 'pending' AND hash NOT IN ({newest})"  # noqa: S608 - ours
             self._db.execute(done, (KEPT,))
 
+    def report(self, entries: Collection[Entry]) -> None:
+        """The callers of all of them learn their ends now: of all at once, or of none."""
+        with self._writing():
+            for entry in entries:
+                self._db.execute("UPDATE sent SET reported = 1 WHERE hash = ?", (str(entry.hash),))
+
     def mark(self, entry: Entry, state: State) -> None:
         """Set a transaction's state."""
         with self._writing():
@@ -209,10 +215,10 @@ class Outbox:
         with self._lock:
             return [_entry(row) for row in self._rows("state = 'pending'")]
 
-    def unsettled(self) -> list[Entry]:
-        """What was mined and is not known to be final."""
+    def unsettled(self, mined: int) -> list[Entry]:
+        """What was mined and is not known to be final, or has no place among the ``mined`` that the chain counts."""
         with self._lock:
-            return [_entry(row) for row in self._rows("state = 'mined' AND final = 0")]
+            return [_entry(row) for row in self._rows("state = 'mined' AND (final = 0 OR nonce >= ?)", mined)]
 
     def find(self, transaction: Bytes32) -> Entry | None:
         """One transaction by its hash."""

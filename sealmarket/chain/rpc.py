@@ -4,7 +4,9 @@
 2. A node that does not answer, follows another chain or contradicts itself is left for the next one. What was sent to
    a node as a transaction is sent to no other: the sender alone knows what may be sent twice.
 3. Answers that must fit each other come from one node: :meth:`Rpc.on_one`.
-4. A node that asks for patience gets it for a bounded time.
+4. A node that asks for patience gets it for a bounded time. One that refuses without saying why is asked again as
+   often; for logs it is not, of which fewer are asked for instead.
+5. What other nodes say beside the one that is asked: :meth:`Rpc.elsewhere`. :mod:`sealmarket.chain.agreement` compares.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sealmarket.chain.endpoints import endpoints_of
-from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, RateLimited, WrongChain
+from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, NodeRefused, RateLimited, RpcRefused, WrongChain
 from sealmarket.chain.node import TIMEOUT_SECONDS, RpcNode
 from sealmarket.http import is_loopback
 
@@ -26,10 +29,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 WAITS = (0.25, 0.5, 1.0)
-"""Seconds before a request is repeated that came too often."""
+"""Seconds before a request is repeated that came too often, or was refused without a reason."""
 LONGEST_WAIT = 5.0
 """Seconds; a node that asks for more is left."""
-_SENDING = "eth_sendRawTransaction"
+REST_SECONDS = 60.0
+"""For how long a node that failed is not asked beside another one: it must not hold up each comparison."""
+_SENDING, _LOGS = "eth_sendRawTransaction", "eth_getLogs"
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,63})", re.IGNORECASE)
 _DATA = re.compile(r"0x(?:[0-9a-f]{2})*+", re.IGNORECASE)
 log = logging.getLogger(__name__)
@@ -66,6 +71,11 @@ class Rpc:
         return next((node.url for node in self._nodes if not is_loopback(node.url)), self._nodes[0].url)
 
     @property
+    def asked(self) -> str:
+        """The node that is asked now, as it may be printed."""
+        return (self._pinned or self._nodes[self._current]).url
+
+    @property
     def several(self) -> bool:
         """Whether there is another node to ask."""
         return len(self._nodes) > 1
@@ -90,13 +100,25 @@ class Rpc:
             return read()
 
         def pinned(node: RpcNode) -> T:
-            self._own.node = node
-            try:
+            with self._only(node):
                 return read()
-            finally:
-                self._own.node = None
 
         return self._anywhere(pinned)
+
+    def elsewhere(self, read: Callable[[], T]) -> list[T]:
+        """What ``read`` returns at each node but the one that is asked now. One that fails is left out."""
+        asked = self._pinned or self._nodes[self._current]
+        found = []
+        for node in self._nodes:
+            if node is asked or time.monotonic() < node.rests_until:
+                continue
+            try:
+                with self._only(node):
+                    found.append(read())
+            except (ChainUnavailable, NodeDistrusted, RpcRefused) as error:
+                node.rests_until = time.monotonic() + REST_SECONDS
+                log.warning("%s; it is not compared with for %g seconds", error, REST_SECONDS)
+        return found
 
     def mount(self, transport: httpx.BaseTransport) -> None:
         """Send requests elsewhere: to a twin of a node."""
@@ -107,6 +129,14 @@ class Rpc:
         """Close the connections."""
         for node in self._nodes:
             node.close()
+
+    @contextmanager
+    def _only(self, node: RpcNode) -> Iterator[None]:
+        before, self._own.node = self._pinned, node
+        try:
+            yield
+        finally:
+            self._own.node = before
 
     @property
     def _pinned(self) -> RpcNode | None:
@@ -160,6 +190,10 @@ class Rpc:
                 if error.wait > LONGEST_WAIT:
                     raise
                 self._pause(max(wait, error.wait))
+            except NodeRefused:
+                if method == _LOGS:
+                    raise
+                self._pause(wait)
         return node.call(method, params)
 
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,7 @@ class Sender:
         self._pause = pause
         self._sending = sending
         self._healed = float("-inf")
+        self._watches: dict[Bytes32, _Watch] = {}
         self._opened: Outbox | None = None
         self._opening = threading.Lock()
 
@@ -153,6 +155,42 @@ class Sender:
         """
         return self._await(self._call(call), final=final)
 
+    def send_in_order(self, *calls: Call) -> tuple[Mined, ...]:
+        """Send calls that belong together, each once the one before it is in a block.
+
+        Their ends are reported together: the same calls after a crash go on where they stopped, and none is made twice.
+        Where one is refused although those before it are final, they are over; the next time begins anew.
+
+        Raises:
+            ChainError: as :meth:`send`.
+        """
+        together = keccak(b"".join(call.to + call.data for call in calls))
+        entries: list[Entry] = []
+        found: list[Landed] = []
+        try:
+            for call in calls:
+                entries.append(self._call(call, together))
+                found.append(self._land_unreported(entries[-1]))
+            self._outbox.report(self._members(entries, found))
+        except Reverted:
+            if found and self._chain.final().number >= found[-1].block.number:
+                self._outbox.report(self._members(entries, found))
+            raise
+        finally:
+            for entry in entries:
+                self._end(entry)
+        return tuple(self._mined(entry, landed) for entry, landed in zip(entries, found, strict=True))
+
+    def _land_unreported(self, entry: Entry) -> Landed:
+        found = self._land(entry, False)
+        if not found.succeeded:
+            self._report(entry, found)
+        self._outbox.mined(self._member(entry, found), final=False, reported=False)
+        return found
+
+    def _members(self, entries: Sequence[Entry], found: Sequence[Landed]) -> list[Entry]:
+        return [self._member(entry, landed) for entry, landed in zip(entries, found, strict=False)]
+
     def gas_of(self, call: Call) -> int:
         """Simulate a call: the gas that it takes now, without a margin. Raises :class:`Reverted`; nothing is sent."""
         return self._simulate({**_asked(_body_of(call)), "from": self.address.checksum})
@@ -171,10 +209,25 @@ class Sender:
 
     def wait(self, transaction: Bytes32, *, final: bool = False) -> Mined:
         """Wait for the block of a transaction that was submitted here, and read what happened in it."""
-        entry = self._outbox.find(transaction)
-        if entry is None:
-            raise NotMined(str(transaction), 0.0, "it was not sent by this account's outbox")
-        return self._await(entry, final=final)
+        return self._await(self._submitted(transaction), final=final)
+
+    def look(self, transaction: Bytes32) -> Mined | None:
+        """What became of a transaction that was submitted here; None while no block has it. Does not wait.
+
+        A caller that looks now and then need not wait: what a transaction needs meanwhile is done here too.
+
+        Raises:
+            Reverted: it was refused in its block.
+            Replaced: another transaction of this account took its nonce.
+        """
+        entry = self._submitted(transaction)
+        watch = self._watches.setdefault(transaction, _Watch(self._timeout))
+        try:
+            found = self._glance(entry, watch)
+        except Replaced:
+            self._end(entry)
+            raise
+        return self._report(entry, found) if found else None
 
     def recover(self, *, perishable: Collection[str] = ()) -> None:
         """Hand in again what an earlier process signed and no block has. Nothing new is signed.
@@ -189,13 +242,19 @@ class Sender:
         self._healed = float("-inf")
         self._heal()
 
-    def _call(self, call: Call) -> Entry:
-        return self._submit(_body_of(call), call.describe(), call.least_gas)
+    def _submitted(self, transaction: Bytes32) -> Entry:
+        entry = self._outbox.find(transaction)
+        if entry is None:
+            raise NotMined(str(transaction), 0.0, "it was not sent by this account's outbox")
+        return entry
+
+    def _call(self, call: Call, together: bytes = b"") -> Entry:
+        return self._submit(_body_of(call), call.describe(), call.least_gas, together)
 
     # --- submitting ---------------------------------------------------------------------------------------------
 
-    def _submit(self, body: dict[str, Any], what: str, least_gas: int = 0) -> Entry:
-        intent = _intent(body)
+    def _submit(self, body: dict[str, Any], what: str, least_gas: int = 0, together: bytes = b"") -> Entry:
+        intent = _intent(body, together)
         self._heal()
         for _ in range(_NONCE_TRIES):
             entry = self._outbox.adopt(intent) or self._fresh(body, intent, what, least_gas)
@@ -306,9 +365,17 @@ class Sender:
     def _await(self, entry: Entry, *, final: bool = False) -> Mined:
         try:
             found = self._land(entry, final)
+        except BaseException:
+            self._end(entry)
+            raise
+        return self._report(entry, found, final=final)
+
+    def _report(self, entry: Entry, found: Landed, *, final: bool = False) -> Mined:
+        """What happened in its block, for the caller who learns its end now."""
+        try:
             self._outbox.mined(self._member(entry, found), final=final, reported=True)
         finally:
-            self._outbox.release(entry)
+            self._end(entry)
         if entry.resumed:
             log.warning("transaction %s of before is in block %d; nothing was sent now", entry.hash, found.block.number)
         try:
@@ -317,24 +384,34 @@ class Sender:
             error.about(found.transaction)
             raise
 
+    def _end(self, entry: Entry) -> None:
+        """No caller here waits for it any more."""
+        self._outbox.release(entry)
+        self._watches.pop(entry.hash, None)
+
     def _land(self, entry: Entry, final: bool) -> Landed:
         """The one of its family that is in a block."""
         watch = _Watch(self._timeout)
-        while True:
-            try:
-                found = self._look(entry)
-                if found and (not final or self._chain.final().number >= found.block.number):
-                    return found
-                if not found and watch.due():
-                    self._tend(entry, watch)
-            except Replaced:
-                raise
-            except ChainError as error:  # a node's trouble ends no transaction
-                watch.last = error
+        while (found := self._glance(entry, watch, final)) is None:
             if watch.over():
                 last = watch.last.message if watch.last else ""
                 raise NotMined(str(entry.hash), self._timeout, last, final=final) from watch.last
             self._pause(watch.next_pause())
+        return found
+
+    def _glance(self, entry: Entry, watch: _Watch, final: bool = False) -> Landed | None:
+        """Look once, and do what it needs where no block has it. A node's trouble ends no transaction."""
+        try:
+            found = self._look(entry)
+            if found and (not final or self._chain.final().number >= found.block.number):
+                return found
+            if not found and watch.due():
+                self._tend(entry, watch)
+        except Replaced:
+            raise
+        except ChainError as error:
+            watch.last = error
+        return None
 
     def _look(self, entry: Entry) -> Landed | None:
         for one in reversed(self._outbox.family(entry)):
@@ -351,6 +428,7 @@ class Sender:
         if mined > entry.nonce:
             self._require_not_replaced(entry)
             return
+        self._look_after(range(mined, entry.nonce), mined)
         newest = self._outbox.family(entry)[-1]
         held = known(self._chain, newest.hash)
         refused = not held and not self._remind(newest)
@@ -419,8 +497,23 @@ class Sender:
         if now < self._healed + HEAL_SECONDS:
             return
         self._healed = now
-        for step, rows in ((self._recheck, self._outbox.unsettled()), (self._settle, self._outbox.pending())):
-            for entry in rows:
+        try:
+            mined = count(self._chain, self.address, "latest")
+        except ChainError as error:
+            log.info("what was sent before is looked after later: %s", error)
+            return
+        self._look_after(range(1 << 64), mined)
+
+    def _look_after(self, nonces: range, mined: int) -> None:
+        """Hand in again what of these nonces lost its block, or was forgotten by the node; ``mined`` have one there.
+
+        A reorganisation may go deeper than what counts as final: the account's count tells, whatever was noted.
+        """
+        for step, rows in (
+            (self._recheck, partial(self._outbox.unsettled, mined)),
+            (self._settle, self._outbox.pending),
+        ):
+            for entry in (row for row in rows() if row.nonce in nonces):
                 try:
                     step(entry)
                 except Replaced as error:
@@ -528,8 +621,9 @@ def _asked(body: dict[str, Any]) -> dict[str, Any]:
     return {key: hex(value) if isinstance(value, int) else value for key, value in body.items()}
 
 
-def _intent(body: dict[str, Any]) -> Bytes32:
-    return keccak(repr([(name, body.get(name)) for name in _BODY]).encode())
+def _intent(body: dict[str, Any], together: bytes) -> Bytes32:
+    """What a transaction does, as a hash; ``together`` names the calls of which it is one."""
+    return keccak(repr([(name, body.get(name)) for name in _BODY]).encode() + together)
 
 
 def _nonce_taken(said: str) -> bool:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from sealmarket.chain import Chain, Sending, per_user_folder
+from sealmarket.chain import Chain, Mined, Sending, per_user_folder
 from sealmarket.chain.fees import parse_limits
 from sealmarket.client.books import load_book
 from sealmarket.client.verified import VerifiedMarket
 from sealmarket.market_api.client import MarketApi
+from sealmarket.private_files import PassphraseRefused, read_passphrase_file
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
@@ -78,6 +79,8 @@ COIN = 10**18
 class Usage(SealmarketError):
     """The command was called wrongly."""
 
+    exit_code = 2
+
 
 @contextmanager
 def market(book: Path, rpc: str, accept_code: str | None = None) -> Iterator[tuple[Chain, Store, MarketApi]]:
@@ -107,10 +110,15 @@ def _accept(chain: Chain, code_hash: Bytes32) -> None:
     VerifiedMarket(chain).accept_code(code_hash)
 
 
-def pending_folder() -> Path:
-    """Where a call notes what may be under way: ``$SEALMARKET_HOME/pending``, or the same in the user's data folder."""
+def home_folder() -> Path:
+    """Where commands keep what they have to remember: ``$SEALMARKET_HOME``, or the user's data folder."""
     home = os.environ.get("SEALMARKET_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "share" / "sealmarket") / "pending"
+    return Path(home) if home else Path.home() / ".local" / "share" / "sealmarket"
+
+
+def pending_folder() -> Path:
+    """Where a call notes what may be under way."""
+    return home_folder() / "pending"
 
 
 def load_key(path: Path, passphrase_file: Path | None = None) -> LocalAccount:
@@ -124,10 +132,10 @@ def load_key(path: Path, passphrase_file: Path | None = None) -> LocalAccount:
 def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) -> str:
     """A passphrase from a file's first line, or asked for; never echoed."""
     if file is not None:
-        first, *_ = [*file.read_text().splitlines(), ""]
-        if not first:
-            raise Usage(f"{file} holds no passphrase", remedy="write it into the first line")
-        return first
+        try:
+            return read_passphrase_file(file)
+        except PassphraseRefused as error:
+            raise Usage(error.message, remedy=error.remedy) from error
     if given := os.environ.get("SEALMARKET_PASSPHRASE"):
         return given
     answer: str = typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True)
@@ -199,3 +207,8 @@ def withdraw_free(chain: Chain, party: _Party, as_json: bool) -> None:
     mined = party.withdraw(free) if free else None
     payload = {"free": str(int(free)), "withdrawn": mined is not None}
     answer(payload, [f"{coins(free)} withdrawn" if mined else "nothing is free"], as_json)
+
+
+def earlier(mined: Mined) -> list[str]:
+    """What to say of a transaction that an earlier command had sent."""
+    return ["an earlier call had sent that and not learnt its end: nothing was sent again"] if mined.resumed else []

@@ -19,8 +19,11 @@ from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.parse import parse
 from sealmarket.attestation.registry import MODULES, CollateralDocument, module_of
 from sealmarket.cli.evidence import read_time
+from sealmarket.files import read_file
 from sealmarket_enclave.protocol.numbers import Tee
 
+MAXIMUM_COLLATERAL = 256 << 20
+"""Bytes of a file that holds a whole store of collateral."""
 app = typer.Typer(no_args_is_help=True, help="Keep the vendor's collateral for machines with and without network.")
 
 _BY_KIND = tuple(tee.slug for tee, module in MODULES.items() if module.issues_by_kind)
@@ -87,7 +90,7 @@ def fetch(
     kinds: list[PlatformKind] = []
     with Fetcher(endpoints) as fetcher:
         if evidence is not None:
-            found = parse(evidence.read_bytes())
+            found = parse(read_file(evidence))
             kind = module_of(found.tee).platform_kind(found)
             if kind is None:
                 _fetch_for(found, fetcher, kept)
@@ -106,7 +109,7 @@ def fetch(
 def _fetch_for(evidence: Evidence, fetcher: Fetcher, kept: CollateralStore) -> None:
     """The certificates of the machine that made this evidence, with the vendor's chain and revocation list."""
     found = fetcher.endorsements(evidence)
-    kept.put_all(found)
+    kept.put_all(found, evidence.tee)
     typer.echo(
         f"{len(found.certificates)} certificates, {len(found.crls)} revocation lists, {len(found.documents)} manifests"
         f" and answers stored"
@@ -124,18 +127,23 @@ def export_command(
 
 @app.command("import")
 def import_command(
-    file: Annotated[Path, typer.Argument(help="A bundle, or one QuoteCollateralV3 JSON.")],
+    file: Annotated[Path, typer.Argument(help="A bundle, one QuoteCollateralV3 JSON, or with --tee a document.")],
     store: _Store = None,
     development_root: Annotated[Path | None, typer.Option(help="Also trust this DER root (simulated).")] = None,
+    tee: Annotated[str | None, typer.Option(help="The TEE whose documents, certificates or CRLs these are.")] = None,
 ) -> None:
     """Prove and store the contents of a file, all of it or nothing."""
     anchors = TrustAnchors.production()
     if development_root is not None:
-        anchors = anchors.with_development(development_root.read_bytes())
+        anchors = anchors.with_development(read_file(development_root))
     kept = CollateralStore(_open(store).folder, anchors)
-    raw = file.read_bytes()
+    raw = read_file(file, MAXIMUM_COLLATERAL)
     if b'"sealmarket/collateral-bundle/' in raw[:200]:
         taken = kept.import_bundle(raw)
+    elif tee is not None:
+        found = module_of(Tee.from_slug(tee)).read_files([raw])
+        kept.put_all(found, Tee.from_slug(tee))
+        taken = len(found.certificates) + len(found.crls) + len(found.documents)
     else:
         kept.put(CollateralDocument.from_json(raw))
         taken = 1
@@ -159,14 +167,14 @@ def forecast(
 
     now, kept, running = read_time(at) if at else datetime.now(UTC), _open(store), []
     for path in evidence:
-        found = parse(path.read_bytes())
+        found = parse(read_file(path))
         collateral = kept.endorsements_for(found, now).collateral
         if collateral is None:
             raise CollateralError(f"no collateral in use is kept for {path}", remedy="import or fetch it first")
         running.append(Running(name=path.name, evidence=found, collateral=collateral))
-    rules = read_rules(policy.read_bytes()) if policy else None
+    rules = read_rules(read_file(policy)) if policy else None
     outlooks = look_ahead(
-        running, CollateralDocument.from_json(newer.read_bytes()), TrustAnchors.production(), now, rules
+        running, CollateralDocument.from_json(read_file(newer)), TrustAnchors.production(), now, rules
     )
     for outlook in outlooks:
         before = outlook.before.status.value if outlook.before else "not authentic"

@@ -25,7 +25,9 @@ from sealmarket.cli._options import (
     answer,
     choice,
     coins,
+    earlier,
     hash_option,
+    home_folder,
     load_key,
     market,
     pending_folder,
@@ -33,6 +35,7 @@ from sealmarket.cli._options import (
     sending,
     withdraw_free,
 )
+from sealmarket.client.accounts import address_in
 from sealmarket.client.consumer import (
     AssetWish,
     Consumer,
@@ -41,15 +44,18 @@ from sealmarket.client.consumer import (
     create_result_key,
     load_result_key,
 )
+from sealmarket.client.errors import NotMatched, WaitedTooLong
 from sealmarket.client.escrow import Escrow
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.limits import JobLimits
-from sealmarket.client.pending import pending_deposit, pending_request
+from sealmarket.client.pending import pending_request
+from sealmarket.client.sent import SentRequests, state_of
+from sealmarket.files import read_file
 from sealmarket.protocol.orders import Purpose
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.workloads.folders import read_bundle
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, Wei, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Wei, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.sealed.outputs import NAME
@@ -95,14 +101,10 @@ def deposit(
         consumer = Consumer(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         )
-        pending = pending_deposit(pending_folder(), chain.book, consumer.address)
-        mined = consumer.deposit(wanted, pending=pending)
-    if mined is None:
-        said = "an earlier deposit has arrived meanwhile, and nothing was sent now"
-        answer({"deposited": "0", "block": None}, [said, "next: sealmarket chain account shows what is free"], as_json)
-        return
-    payload = {"deposited": str(int(wanted)), "block": mined.block.number}
-    answer(payload, [f"deposited {coins(wanted)} in block {mined.block.number}"], as_json)
+        mined = consumer.deposit(wanted)
+    payload = {"deposited": str(int(wanted)), "block": mined.block.number, "resumed": mined.resumed}
+    said = [f"deposited {coins(wanted)} in block {mined.block.number}", *earlier(mined)]
+    answer(payload, said, as_json)
 
 
 @app.command()
@@ -170,12 +172,15 @@ def request(
         ),
     ] = None,
     purpose: Annotated[str, typer.Option(help="train, fine_tune, infer or query.")] = "train",
-    tee: Annotated[str, typer.Option(help="sgx, tdx, snp or cca.")] = "tdx",
+    tee: Annotated[str, typer.Option(help="sgx, tdx, snp, cca or nitro.")] = "tdx",
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Accept an enclave that NO hardware stands behind.")
     ] = False,
     passphrase_file: PassphraseFile = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the match; 0 does not wait.")] = 120,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave a request in the book that no match used in time; else it is voided.")
+    ] = False,
     accept_code: AcceptCode = None,
     development: OwnChain = False,
     as_json: AsJson = False,
@@ -197,7 +202,7 @@ def request(
         read_seconds=read_seconds,
         validate_seconds=validate_seconds,
         capabilities=_capabilities(capability),
-        tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()],
+        tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca", "nitro").upper()],
         min_grade=Grade.SIMULATED if allow_simulated else Grade.HARDWARE,
     )
     wishes = [_wish(text) for text in asset]
@@ -205,14 +210,20 @@ def request(
     bundle = read_bundle(workload)
     values = complete_parameters(bundle, _parameters(parameter or []), len(wishes))
     with market(book, rpc, accept_code) as (chain, store, api):
-        consumer = Consumer(chain, load_key(key_file), store, api, development=development)
+        consumer = Consumer(chain, load_key(key_file), store, api, development=development, sending=sending(None, None))
         pending = pending_request(pending_folder(), chain.book, consumer.address)
+        sent = SentRequests(home_folder(), chain.book, consumer.address)
+
+        def signed(handle: RequestHandle) -> None:
+            sent.keep(handle)
+            _tell_signed(handle)
+
         handle = consumer.request(
-            bundle, values, wishes, limits, secret, purpose=wanted, pending=pending, on_signed=_tell_signed
+            bundle, values, wishes, limits, secret, purpose=wanted, pending=pending, on_signed=signed
         )
         escrow = consumer.escrow(handle.request)
         _tell_escrow(escrow, chain.at(chain.head()).account(handle.request.token, consumer.address).free)
-        job = consumer.wait_match(handle, timeout=wait) if wait else None
+        job = _matched(consumer, handle, wait, keep=keep) if wait else None
         pending.clear()
     locks = {name: str(int(part)) for name, part in asdict(escrow).items()}
     payload = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None, "locks": locks}
@@ -220,6 +231,19 @@ def request(
     if job:
         lines += [f"job {job} is matched", f"next: sealmarket consumer status {job}"]
     answer(payload, lines, as_json)
+
+
+def _matched(consumer: Consumer, handle: RequestHandle, seconds: float, *, keep: bool) -> JobId:
+    """The job of a request. One that is not matched in time is voided, so that it charges nobody later."""
+    try:
+        return consumer.wait_match(handle, timeout=seconds)
+    except WaitedTooLong as error:
+        if keep:
+            raise WaitedTooLong("a match", seconds, f"{error.detail}; the request stays in the book") from error
+        typer.echo(f"no match within {seconds:g} s ({error.detail}): the request is withdrawn", err=True)
+        if consumer.cancel_unless_matched(handle):
+            raise NotMatched(handle.request_hash, error.detail) from error
+        return consumer.wait_match(handle, timeout=seconds)
 
 
 def _tell_signed(handle: RequestHandle) -> None:
@@ -241,6 +265,54 @@ def _tell_escrow(escrow: Escrow, free: Wei) -> None:
         )
     for line in said:
         typer.echo(line, err=True)
+
+
+@app.command("list")
+def list_command(book: BookFile, rpc: RpcUrl, key_file: KeyFile, as_json: AsJson = False) -> None:
+    """List the requests that you signed here, the latest first: open ones may still be matched, and charge then.
+
+    Example: sealmarket consumer list --book market.json --rpc URL --key-file consumer.json
+    """
+    with market(book, rpc) as (chain, *_):
+        sent = SentRequests(home_folder(), chain.book, _address(key_file))
+        states = {str(handle.request_hash): state_of(chain, handle) for handle in sent}
+    lines = [f"{request}  {state}" for request, state in states.items()] or ["no request was signed here"]
+    lines += ["next: sealmarket consumer cancel REQUEST voids an open one"] if "open" in states.values() else []
+    answer(states, lines, as_json)
+
+
+@app.command()
+def cancel(
+    request: Annotated[str, typer.Argument(help="The request's hash (0x and 64 digits), as `list` shows it.")],
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    passphrase_file: PassphraseFile = None,
+    development: OwnChain = False,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
+    as_json: AsJson = False,
+) -> None:
+    """Void a request that is not matched yet: no match can use it any more, and none charges you.
+
+    Example: sealmarket consumer cancel 0xREQUEST --book market.json --rpc URL --key-file consumer.json
+    """
+    request_hash = hash_option(request)
+    with market(book, rpc) as (chain, store, api):
+        account = load_key(key_file, passphrase_file)
+        consumer = Consumer(chain, account, store, api, development=development, sending=sending(max_fee, priority_fee))
+        handle = SentRequests(home_folder(), chain.book, consumer.address).find(request_hash)
+        if handle is None:
+            raise Usage(f"request {request_hash} was not signed here", remedy="see `sealmarket consumer list`")
+        state = state_of(chain, handle)
+        if state == "open":
+            state = "voided" if consumer.cancel_unless_matched(handle) else "matched"
+    answer({"request": str(request_hash), "state": state}, [f"request {request_hash} is {state}"], as_json)
+    raise typer.Exit(1 if state == "matched" else 0)
+
+
+def _address(key_file: Path) -> Address:
+    return address_in(key_file) or Address.parse(load_key(key_file).address.lower())
 
 
 @app.command()
@@ -354,7 +426,7 @@ def _wish(text: str) -> AssetWish:
 
 def _passphrase_of(path: Path, file: Path | None) -> str | None:
     try:
-        encrypted = decode(StoredKey, path.read_bytes()).scrypt is not None
+        encrypted = decode(StoredKey, read_file(path)).scrypt is not None
     except (OSError, MalformedDocument) as error:
         why = error.message if isinstance(error, MalformedDocument) else error.strerror
         raise Usage(f"{path} is no key file: {why}", remedy="make one with `sealmarket consumer key`") from error

@@ -25,6 +25,7 @@ from sealmarket.attestation.policy.composite import verify_composite
 from sealmarket.attestation.policy.rules import AppraisalPolicy, read_rules
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
 from sealmarket.attestation.registry import MODULES, module_of
+from sealmarket.files import read_file
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 app = typer.Typer(no_args_is_help=True, help="Verify evidence of trusted hardware, or show what it claims.")
@@ -74,7 +75,7 @@ def _read_hex(text: str | None, option: str) -> bytes | None:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         typer.echo(f"error: {path} cannot be read: {error.strerror}", err=True)
         raise typer.Exit(NOT_EVIDENCE) from error
@@ -114,7 +115,10 @@ def verify_command(
     collateral: Annotated[Path | None, typer.Option(help="Intel collateral (QuoteCollateralV3 JSON).")] = None,
     endorsement: Annotated[
         list[Path] | None,
-        typer.Option(help="Certificates, chains, CRLs, NVIDIA's manifests or OCSP answers; repeat in any order."),
+        typer.Option(
+            help="Certificates, chains, CRLs; for CCA CoRIMs, keys, reference values; for NVIDIA manifests, OCSP "
+            "answers. Repeat in any order."
+        ),
     ] = None,
     nonce: Annotated[
         str | None, typer.Option(help="Report data, or a GPU's nonce, must be this, filled with zeros.")
@@ -183,23 +187,18 @@ def _decide(
     store: CollateralStore,
 ) -> AppraisalResult | CompositeResult:
     """Endorsements that cannot be read are a refusal: without them the evidence cannot be authenticated."""
-    files = [_read(path) for path in endorsement]
     text = _read(collateral) if collateral is not None else None
-
-    def endorse(part: Evidence) -> Endorsements:
-        found = store.endorsements_for(part, now)
-        if text is not None and not module_of(part.tee).is_device:
-            found = found.and_also(module_of(part.tee).read_endorsements(text))
-        return found.with_files(files)
-
     pieces = [evidence] if isinstance(evidence, Evidence) else _pieces(evidence)
     anchors, note = TrustAnchors.production(), tuple[str, ...]()
     try:
-        endorsed = {part.raw: endorse(part) for part in pieces}
+        files = _sorted_files({part.tee for part in pieces}, [_read(path) for path in endorsement])
+        endorsed = {part.raw: _endorse(part, store, now, text, files[part.tee]) for part in pieces}
     except CollateralError as error:
         finding = Finding(Reason.ENDORSEMENT_MALFORMED, "endorsements that can be read", error.message)
         return AppraisalResult(tee=_tee_of(evidence), report=None, findings=(finding,))
     if choice is RootsChoice.DEVELOPMENT:
+        for part in pieces:
+            anchors = anchors.with_development_keys(module_of(part.tee).development_keys(endorsed[part.raw]))
         anchors, note = _development(anchors, endorsed[pieces[0].raw])
     if isinstance(evidence, Evidence):
         result = verify(evidence, endorsed[evidence.raw], anchors, now, expected, rules)
@@ -210,6 +209,34 @@ def _decide(
 def _pieces(evidence: CompositeEvidence) -> list[Evidence]:
     """The CPU's first: a development root in its collateral is the one that is meant."""
     return [part for part in (evidence.cpu, evidence.binding, *evidence.devices) if part is not None]
+
+
+def _endorse(
+    part: Evidence, store: CollateralStore, now: datetime, collateral: bytes | None, files: list[bytes]
+) -> Endorsements:
+    module = module_of(part.tee)
+    found = store.endorsements_for(part, now)
+    if collateral is not None and not module.is_device:
+        found = found.and_also(module.read_endorsements(collateral))
+    return found.and_also(module.read_files(files))
+
+
+def _sorted_files(tees: Iterable[Tee], files: list[bytes]) -> dict[Tee, list[bytes]]:
+    """The files for each TEE: those that its module reads. Raises :class:`CollateralError`: none reads one."""
+    found: dict[Tee, list[bytes]] = {tee: [] for tee in tees}
+    if len(found) == 1:
+        return dict.fromkeys(found, files)
+    for raw in files:
+        problems = []
+        for tee, own in found.items():
+            try:
+                module_of(tee).read_files([raw])
+                own.append(raw)
+            except CollateralError as error:
+                problems.append(error)
+        if len(problems) == len(found):
+            raise problems[0]
+    return found
 
 
 def _development(anchors: TrustAnchors, endorsements: Endorsements) -> tuple[TrustAnchors, tuple[str, ...]]:
@@ -283,6 +310,10 @@ def show_command(
         shown = {"tee": part.tee.slug, "source": part.source, "claims": unverified_claims(part)}
         if part.runtime_data is not None:
             shown["runtime_data"] = part.runtime_data.decode("utf-8", "replace")
+        if part.vtpm is not None:
+            from sealmarket.attestation.azure.authenticate import unverified_claims as vtpm_claims
+
+            shown["vtpm"] = vtpm_claims(part.vtpm)
         return shown
 
     evidence = _parse(file, tee)

@@ -4,7 +4,8 @@ A group is a module of this package that holds ``app`` (a ``typer.Typer``), or a
 in the group ``sealmarket.cli``. The first line of a module's docstring is its help. A module whose app has
 one command of the module's own name is that command (``sealmarket verify RECEIPT``), not a group.
 
-Errors that Sealmarket raises on purpose are printed in one line with their remedy, and end with exit code 1.
+Errors that Sealmarket raises on purpose are printed in one line with their remedy, and end with exit code 1 or their
+own ``exit_code``.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def run(commands: Callable[..., Any], arguments: list[str] | None = None, *, nam
             raise
         sys.exit(_code_behind(ended))
     except SealmarketError as error:
-        _end(error.message, error.remedy)
+        _end(error.message, error.remedy, code=_code_behind(error))
     except OSError as error:
         # The disk, the output or the network failed: not a defect to show whole.
         why = error.strerror or str(error) or type(error).__name__

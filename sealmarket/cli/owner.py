@@ -29,6 +29,7 @@ from sealmarket.cli._options import (
 )
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.owner import SUMMARY, Owner, SealedAsset
+from sealmarket.files import read_file
 from sealmarket.protocol.schema import json_schema
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -281,7 +282,7 @@ def policy_schema() -> None:
 
 def _draft(path: Path) -> PolicyDraft:
     try:
-        return decode(PolicyDraft, path.read_bytes())
+        return decode(PolicyDraft, read_file(path))
     except MalformedDocument as error:
         raise Usage(
             f"{path} is no policy draft: {error.message}", remedy="see `sealmarket owner policy-schema`"

@@ -12,6 +12,7 @@ import typer
 from sealmarket.attestation.policy.explain import explain
 from sealmarket.attestation.policy.rules import read_rules, rules_schema
 from sealmarket.attestation.policy.simulate import read_cases, simulate
+from sealmarket.files import read_file
 
 app = typer.Typer(no_args_is_help=True, help="Check, explain and try out an appraisal policy.")
 
@@ -21,14 +22,14 @@ _PolicyFile = Annotated[Path, typer.Argument(help="An appraisal policy, or a pol
 @app.command()
 def check(file: _PolicyFile) -> None:
     """Is this policy usable? Exit 0, or 1 with what is wrong and what to do."""
-    rules = read_rules(file.read_bytes())
+    rules = read_rules(read_file(file))
     typer.echo(f"usable: {len(rules.measurements)} measurement(s), lowest grade {rules.lowest_grade}")
 
 
 @app.command("explain")
 def explain_command(file: _PolicyFile) -> None:
     """Print as sentences what the policy requires, and what it leaves open."""
-    for line in explain(read_rules(file.read_bytes())):
+    for line in explain(read_rules(read_file(file))):
         typer.echo(f"- {line}")
 
 
@@ -39,7 +40,7 @@ def simulate_command(
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
     """Run a policy over past evidence: what would it have refused, and by which rule? Exit 0 if nothing."""
-    rules = read_rules(file.read_bytes())
+    rules = read_rules(read_file(file))
     outcomes = [simulate(rules, case) for path in cases for case in read_cases(path)]
     refused = [outcome for outcome in outcomes if not outcome.result.accepted]
     by_rule = Counter(reason.value for o in refused for reason in o.result.reasons)

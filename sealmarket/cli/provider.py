@@ -21,6 +21,7 @@ from sealmarket.cli._options import (
     answer,
     choice,
     coins,
+    earlier,
     load_key,
     market,
     sending,
@@ -28,6 +29,7 @@ from sealmarket.cli._options import (
 )
 from sealmarket.client.provider import DAY, MOST_BYTES, STAKE_MULTIPLE, Offer, Provider
 from sealmarket.client.windows import PROVIDER_STAGES, Stages
+from sealmarket.files import read_file
 from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.orders import ComputeOrder
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Uint64, decode
@@ -71,13 +73,12 @@ def stake(
     """
     wanted = amount(value)
     with market(book, rpc, accept_code) as (chain, _, api):
-        _, mined = Provider(
+        deposited, mined = Provider(
             chain, load_key(key_file), api, development=development, sending=sending(max_fee, priority_fee)
         ).stake(wanted)
-    payload = {"staked": str(int(wanted)), "block": mined.block.number}
-    answer(
-        payload, [f"staked {coins(wanted)} in block {mined.block.number}", "next: sealmarket provider offer"], as_json
-    )
+    payload = {"staked": str(int(wanted)), "block": mined.block.number, "resumed": deposited.resumed}
+    said = [f"staked {coins(wanted)} in block {mined.block.number}", *earlier(deposited)]
+    answer(payload, [*said, "next: sealmarket provider offer"], as_json)
 
 
 @app.command()
@@ -89,7 +90,7 @@ def offer(
     penalty: Annotated[str, typer.Option(help="What you pay, beside the owners' loss, for a job lost by your fault.")],
     volume: Annotated[int, typer.Option(help="For how many jobs.", min=1, max=2**32 - 1)] = 1,
     unit_price: Annotated[str, typer.Option(help="For each metered unit.")] = "0",
-    tee: Annotated[str, typer.Option(help="sgx, tdx, snp or cca.")] = "tdx",
+    tee: Annotated[str, typer.Option(help="sgx, tdx, snp, cca or nitro.")] = "tdx",
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Your device is virtual: NO hardware stands behind its evidence.")
     ] = False,
@@ -148,7 +149,7 @@ def offer(
     """
     document = None if capability is None else _capability(capability)
     offered = Offer(
-        tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca").upper()],
+        tee=Tee[choice(tee, "sgx", "tdx", "snp", "cca", "nitro").upper()],
         grade=Grade.SIMULATED if simulated else Grade.HARDWARE,
         price=amount(price),
         penalty=amount(penalty),
@@ -184,7 +185,7 @@ def _offered(order: ComputeOrder, days: int) -> list[str]:
 
 def _capability(path: Path) -> Capability:
     try:
-        return decode(Capability, path.read_bytes())
+        return decode(Capability, read_file(path))
     except MalformedDocument as error:
         remedy = "docs/spec/job.md says what it holds"
         raise Usage(f"{path} is no capability document: {error.message}", remedy=remedy) from error

@@ -8,19 +8,38 @@ from typing import Annotated, Any
 
 import typer
 
+from sealmarket.chain.errors import ChainError
 from sealmarket.cli._options import RPC_HELP, AsJson, Usage, hash_option
 from sealmarket.client.books import load_book
+from sealmarket.files import read_file
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle, gather_proof, read_proof
 from sealmarket.receipts.model import ChainFacts, Conclusion, Report, State, Trusted
 from sealmarket.receipts.verify import verify_receipt
+from sealmarket.service.errors import ServiceError
 from sealmarket_enclave.protocol.codec import decode
+from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import JobId
+
+
+class NotAsked(SealmarketError):
+    """The chain or the store could not be asked, so that nothing was verified."""
+
+    exit_code = 4
+
 
 app = typer.Typer(add_completion=False, help="Verify a job afterwards, step by step.")
 
-EXIT = {Conclusion.PROVEN: 0, Conclusion.CONFIRMED: 0, Conclusion.REFUTED: 1, Conclusion.CONSISTENT: 2}
-_MARKS = {State.OK: "ok", State.FAILED: "FAILED", State.UNKNOWN: "unknown"}
+PROVEN, REFUTED, INCOMPLETE, NOT_ASKED = 0, 1, 3, 4
+"""Exit codes, beside 2 for a wrong call: proven, or confirmed where no block hash was named; a part is left out, or the
+proof that was asked for was not reached; the chain or the store could not be asked."""
+_MARKS = {
+    State.OK: "ok",
+    State.FAILED: "FAILED",
+    State.UNKNOWN: "missing",
+    State.UNDISCLOSED: "not shown",
+    State.NOTHING: "none",
+}
 
 
 @app.command("verify")
@@ -44,17 +63,23 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Walk a whole job and explain each step. Exit 0 confirmed or proven, 1 refuted, 2 consistent but not proven.
+    """Walk a whole job and explain each step.
+
+    Exit 0: proven, or confirmed where no --at was given; 1: refuted; 2: wrongly called; 3: a part is missing; 4: the
+    chain or the store could not be asked.
 
     Example: sealmarket verify result/0123456789ab.sealproof.json --book market.json --rpc URL
     """
     if at is not None and (rpc is None or book is None):
         raise Usage("--at needs a chain to ask", remedy="give --rpc and --book as well")
-    bundle, facts = _read(receipt, book, rpc, at)
+    try:
+        bundle, facts = _read(receipt, book, rpc, at)
+    except (ChainError, ServiceError) as error:
+        raise NotAsked(error.message, remedy=error.remedy) from error
     if evidence is not None:
         from msgspec.structs import replace
 
-        bundle = replace(bundle, evidence=decode(EvidencePackage, evidence.read_bytes()))
+        bundle = replace(bundle, evidence=decode(EvidencePackage, read_file(evidence)))
     trusted = Trusted(book=load_book(book) if book else None, facts=facts, roots=_roots(development_root or []))
     report = verify_receipt(bundle, trusted)
     if as_json:
@@ -62,7 +87,19 @@ def verify(
     else:
         for line in _lines(report):
             typer.echo(line)
-    raise typer.Exit(EXIT[report.conclusion])
+    raise typer.Exit(_code(report.conclusion, asked_for_proof=at is not None))
+
+
+def _code(conclusion: Conclusion, *, asked_for_proof: bool) -> int:
+    match conclusion:
+        case Conclusion.REFUTED:
+            return REFUTED
+        case Conclusion.CONFIRMED if not asked_for_proof:
+            return PROVEN
+        case Conclusion.PROVEN:
+            return PROVEN
+        case _:
+            return INCOMPLETE
 
 
 def _read(receipt: str, book: Path | None, rpc: str | None, at: str | None) -> tuple[ProofBundle, ChainFacts | None]:
@@ -92,7 +129,7 @@ def _roots(development: list[Path]) -> Any:
     from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 
     roots = TrustAnchors.production()
-    return roots.with_development(*(path.read_bytes() for path in development)) if development else roots
+    return roots.with_development(*(read_file(path) for path in development)) if development else roots
 
 
 def _payload(report: Report) -> dict[str, Any]:
@@ -121,12 +158,16 @@ def _lines(report: Report) -> list[str]:
     for step in report.steps:
         lines += ["", f"{step.number}. {step.name}: {_MARKS[step.state]}", f"   {step.about}"]
         for check in step.checks:
-            lines.append(f"   {_MARKS[check.state]:>7}  {check.what}")
+            lines.append(f"   {_MARKS[check.state]:>9}  {check.what}")
             if check.state is State.FAILED:
-                lines += [f"            expected {check.expected}", f"            found    {check.found}"]
-            elif check.state is State.UNKNOWN:
-                lines.append(f"            {check.found}")
+                lines += [f"              expected {check.expected}", f"              found    {check.found}"]
+            elif check.state is not State.OK:
+                lines.append(f"              {check.found}")
     lines += ["", f"conclusion: {report.conclusion.value}"]
+    if report.conclusion is Conclusion.INCOMPLETE:
+        lines.append(f"  left out: {'; '.join(check.what for check in report.checks_that_are(State.UNKNOWN))}")
+    elif hidden := report.checks_that_are(State.UNDISCLOSED):
+        lines.append(f"  not shown: {'; '.join(check.what for check in hidden)}")
     if report.block is not None:
         lines.append(f"  read at block {report.block.number} {report.block.hash}")
     if report.simulated:

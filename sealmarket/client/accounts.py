@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import stat
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from sealmarket.client.errors import ClientError
+from sealmarket.private_files import NotPrivate, normalised, passphrase_forms, read_private, write_private
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.errors import MalformedDocument
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
-
-_MAX_BYTES = 1 << 16
 
 
 class AccountFileRefused(ClientError):
@@ -32,34 +32,70 @@ def load_account(path: Path, passphrase: str | None = None) -> LocalAccount:
     Raises:
         AccountFileRefused: not there, readable by others, of neither form, or another passphrase.
     """
-    from eth_account import Account
-
     raw = _read(path)
     try:
         if raw.lstrip().startswith(b"{"):
             if passphrase is None:
                 raise AccountFileRefused(path, "it is encrypted and no passphrase was given", "give its passphrase")
-            return _account(bytes(Account.decrypt(msgspec.json.decode(raw), passphrase)))
+            return _decrypted(msgspec.json.decode(raw), passphrase)
         return _account(bytes.fromhex(raw.decode("ascii").strip().removeprefix("0x")))
-    except (ValueError, UnicodeDecodeError, msgspec.MsgspecError):
+    except (ValueError, LookupError, TypeError, msgspec.MsgspecError):
         # The library's message may quote what it read.
         raise AccountFileRefused(
             path, "it holds no key, or the passphrase is another", "use a keystore file, or 64 hex digits"
         ) from None
 
 
-def create_account(path: Path) -> LocalAccount:
-    """Make a new account and write its key to a new file of mode 0600."""
+def _decrypted(keystore: dict[str, Any], passphrase: str) -> LocalAccount:
+    from eth_account import Account
+
+    *earlier, last = passphrase_forms(passphrase)
+    for form in earlier:
+        with suppress(ValueError):
+            return _account(bytes(Account.decrypt(keystore, form)))
+    return _account(bytes(Account.decrypt(keystore, last)))
+
+
+def create_account(path: Path, passphrase: str | None = None) -> LocalAccount:
+    """Make a new account and write it to a new file of mode 0600: a keystore, or the key in clear without a passphrase.
+
+    Raises:
+        AccountFileRefused: the file exists.
+    """
     account = _account(secrets.token_bytes(32))
+    keep_account(path, account, passphrase)
+    return account
+
+
+def keep_account(path: Path, account: LocalAccount, passphrase: str | None) -> None:
+    """Write an account as :func:`create_account` does, and read it back."""
+    key = bytes(account.key)
+    if passphrase is None:
+        raw = f"0x{key.hex()}\n".encode()
+    else:
+        from eth_account import Account
+
+        raw = msgspec.json.encode(dict(Account.encrypt(key, normalised(passphrase), kdf="scrypt")))
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        write_private(path, raw)
     except FileExistsError:
         raise AccountFileRefused(path, "it exists", "choose another path: keys are never overwritten") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(("0x" + bytes(account.key).hex() + "\n").encode())
-        file.flush()
-        os.fsync(descriptor)
-    return account
+    if load_account(path, passphrase).address != account.address:
+        raise AccountFileRefused(path, "it does not hold what was written", "check the disk")
+
+
+def address_in(path: Path) -> Address | None:
+    """The address that a keystore names in the clear; None for a key in clear, which has to be read for it."""
+    raw = _read(path)
+    try:
+        named = msgspec.json.decode(raw, type=_Keystore).address if raw.lstrip().startswith(b"{") else ""
+        return Address.parse("0x" + named.lower().removeprefix("0x")) if named else None
+    except (msgspec.MsgspecError, MalformedDocument) as error:
+        raise AccountFileRefused(path, "it is no keystore", "use a file of Web3 Secret Storage") from error
+
+
+class _Keystore(msgspec.Struct):
+    address: str = ""
 
 
 def _account(key: bytes) -> LocalAccount:
@@ -73,11 +109,8 @@ def _account(key: bytes) -> LocalAccount:
 
 def _read(path: Path) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return read_private(path)
+    except NotPrivate as error:
+        raise AccountFileRefused(path, error.found, error.remedy) from error
     except OSError as error:
         raise AccountFileRefused(path, error.strerror or "it cannot be opened", "check the path") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
-            raise AccountFileRefused(path, f"mode {stat.S_IMODE(status.st_mode):04o}", f"run `chmod 600 {path}`")
-        return file.read(_MAX_BYTES)

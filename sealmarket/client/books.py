@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sealmarket.client.errors import AddressBookRefused
+from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -17,7 +18,7 @@ def load_book(path: Path) -> AddressBook:
         AddressBookRefused: not there, or not an address book.
     """
     try:
-        return decode(AddressBook, path.read_bytes())
+        return decode(AddressBook, read_file(path))
     except OSError as error:
         raise AddressBookRefused(path, error.strerror or "it cannot be read") from error
     except MalformedDocument as error:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Sending
-from sealmarket.client.deposits import deposit
+from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Reverted, Sending
 from sealmarket.client.errors import (
     JobEndedOtherwise,
     PendingElsewhere,
@@ -29,7 +28,7 @@ from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket.client.limits import JobLimits, JobTime, time_of, timeout_limit_of
 from sealmarket.client.party import Party
-from sealmarket.client.pending import Pending, PendingDeposit, PendingRequest
+from sealmarket.client.pending import Pending, PendingRequest
 from sealmarket.client.rules import rules_of
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol import merkle
@@ -93,6 +92,18 @@ class RequestHandle:
     parameters: Parameters
     since: int
 
+    @staticmethod
+    def noted(noted: PendingRequest) -> RequestHandle:
+        """The request that a file holds."""
+        signed = noted.posted.request
+        return RequestHandle(
+            request_hash=signed.request.struct_hash(),
+            request=signed.request,
+            signed=signed,
+            parameters=noted.posted.parameters,
+            since=noted.since,
+        )
+
 
 class Consumer:
     """One consumer's account on one market."""
@@ -125,20 +136,17 @@ class Consumer:
 
     # --- money ------------------------------------------------------------------------------------------------
 
-    def deposit(
-        self, amount: Wei, token: Address = ZERO_ADDRESS, *, pending: Pending[PendingDeposit] | None = None
-    ) -> Mined | None:
+    def deposit(self, amount: Wei, token: Address = ZERO_ADDRESS) -> Mined:
         """Put money into the market's ledger; a match locks it, what is not used returns.
 
-        Args:
-            pending: where a deposit is noted until its outcome is known. One that is noted there is looked for in the
-                ledger, and nothing is sent; None is returned if it has arrived.
+        One whose end an earlier call did not learn is gone on with (``resumed``) and not made again, by any process
+        whose ``sending`` has the same state.
 
         Raises:
             MarketNotVerified: nothing was sent.
-            DepositUncertain: perhaps sent, and not in the ledger yet.
+            ChainError: as :meth:`Sender.send`.
         """
-        return deposit(self._chain, self._party, amount, token, pending)
+        return self._party.give(self._chain.market.deposit(token, amount))
 
     def withdraw(self, amount: Wei | None = None, token: Address = ZERO_ADDRESS, to: Address | None = None) -> Mined:
         """Take free balance out; all of it unless an amount is named."""
@@ -209,7 +217,7 @@ class Consumer:
         noted = PendingRequest(posted=posted, since=head.number)
         if pending is not None:
             pending.write(noted)
-        return _handle(noted)
+        return RequestHandle.noted(noted)
 
     def _earlier(
         self, pending: Pending[PendingRequest] | None, request: Request, parameters: Parameters, head: Block
@@ -218,8 +226,11 @@ class Consumer:
         noted = None if pending is None else pending.read()
         if pending is None or noted is None:
             return None
-        handle = _handle(noted)
-        matched = self._is_on_chain(handle.request_hash)
+        handle = RequestHandle.noted(noted)
+        status = self._status(handle.request_hash)
+        matched = status is not Status.NONE
+        if status is Status.CANCELLED:
+            return None  # it was voided, or its job withdrawn
         if not matched and (
             handle.request.expiry <= head.timestamp
             or generations_of(handle.request.salt) != generations_of(request.salt)
@@ -246,7 +257,10 @@ class Consumer:
                 raise RequestUncertain(handle.request_hash, error.message) from error
 
     def _is_on_chain(self, request_hash: Bytes32) -> bool:
-        return self._chain.at(self._chain.head()).job(request_hash).status is not Status.NONE
+        return self._status(request_hash) is not Status.NONE
+
+    def _status(self, request_hash: Bytes32) -> Status:
+        return self._chain.at(self._chain.head()).job(request_hash).status
 
     def _is_in_book(self, request_hash: Bytes32) -> bool:
         try:
@@ -359,6 +373,16 @@ class Consumer:
         """Void a request that is not matched yet."""
         return self._party.take(self._chain.market.cancel_request(handle.request))
 
+    def cancel_unless_matched(self, handle: RequestHandle) -> bool:
+        """Void a request. False: a match was quicker, and the job runs."""
+        try:
+            self.cancel(handle)
+        except Reverted:
+            if not self._is_on_chain(handle.request_hash):
+                raise
+            return False
+        return True
+
     # --- wait -------------------------------------------------------------------------------------------------
 
     def find_job(self, request_hash: Bytes32, since: int = 0) -> JobId | None:
@@ -469,17 +493,6 @@ class Consumer:
 def _check_count(assets: Sequence[AssetWish]) -> None:
     if not 1 <= len(assets) <= MAX_ASSETS:
         raise RequestInvalid(f"a job uses 1 to {MAX_ASSETS} assets, found {len(assets)}", "choose other assets")
-
-
-def _handle(noted: PendingRequest) -> RequestHandle:
-    signed = noted.posted.request
-    return RequestHandle(
-        request_hash=signed.request.struct_hash(),
-        request=signed.request,
-        signed=signed,
-        parameters=noted.posted.parameters,
-        since=noted.since,
-    )
 
 
 def _intent(request: Request, parameters: Parameters) -> tuple[Request, Mapping[str, Value]]:

@@ -7,13 +7,13 @@
         ├── PolicyMismatch
         ├── CommitteeMismatch
         ├── MarketNotVerified
-        ├── DepositUncertain
         ├── RequestUncertain
         ├── PendingElsewhere
         ├── AccountFileRefused  (accounts)
         ├── AddressBookRefused
         ├── JobNotFound
         ├── JobEndedOtherwise
+        ├── NotMatched
         ├── WaitedTooLong
         └── ProofInvalid
 
@@ -94,20 +94,6 @@ class MarketNotVerified(ClientError):
         self.what, self.expected, self.found = what, expected, found
 
 
-class DepositUncertain(ClientError):
-    """A deposit was perhaps sent, and is not in the ledger."""
-
-    def __init__(self, amount: int, before: int, path: Path, detail: str) -> None:
-        super().__init__(
-            f"a deposit of {amount} may be under way; {before} was free in the ledger before it: {detail}",
-            remedy=(
-                "repeat the same command later: it looks into the ledger before it sends anything; once you know that"
-                f" the deposit is lost, remove {path}"
-            ),
-        )
-        self.amount, self.before, self.path, self.detail = amount, before, path, detail
-
-
 class RequestUncertain(ClientError):
     """A signed request was perhaps posted, and no answer says whether the book has it."""
 
@@ -147,6 +133,16 @@ class JobEndedOtherwise(ClientError):
     def __init__(self, job_id: object, status: str, reason: str, remedy: str) -> None:
         super().__init__(f"job {job_id} ended as {status}: {reason}", remedy=remedy)
         self.job_id, self.status, self.reason = job_id, status, reason
+
+
+class NotMatched(ClientError):
+    """No order matched a request in time, and it was voided."""
+
+    def __init__(self, request_hash: object, detail: str) -> None:
+        super().__init__(
+            f"request {request_hash} was not matched and is voided; it charges nothing: {detail}",
+            remedy="ask again with other limits, or with --keep to leave the request in the book",
+        )
 
 
 class WaitedTooLong(ClientError):

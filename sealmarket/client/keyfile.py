@@ -7,9 +7,7 @@ must confirm that the file itself is the secret. Nothing here prints or logs a k
 
 from __future__ import annotations
 
-import os
 import secrets
-import stat
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,12 +17,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from msgspec import Meta
 
+from sealmarket.private_files import NotPrivate, normalised, passphrase_forms, read_private, write_private
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
-_MODE = 0o600
 _SCRYPT_LOG_N = 17
-_MAX_FILE_BYTES = 1 << 16
 
 
 class KeyFileError(SealmarketError):
@@ -55,12 +52,9 @@ class KeyFileExists(KeyFileError):
 class KeyFilePermissions(KeyFileError):
     """Other users of the machine may read the key file."""
 
-    def __init__(self, path: object, got: str, expected: str) -> None:
-        super().__init__(
-            f"{path} has mode {got}, expected {expected}",
-            remedy=f"run `chmod 600 {path}`, and consider who may have read it",
-        )
-        self.path, self.got, self.expected = path, got, expected
+    def __init__(self, path: object, found: str, remedy: str) -> None:
+        super().__init__(f"{path} is {found}, expected a regular file of mode 0600", remedy=remedy)
+        self.path, self.found = path, found
 
 
 class KeyFileMalformed(KeyFileError):
@@ -144,7 +138,7 @@ def write_key_file(
         settings = ScryptSettings(log_n=_SCRYPT_LOG_N, salt=Bytes32(secrets.token_bytes(32)))
         bound = KeyFile(kind=kind, about=about, scrypt=settings, secret=HexBytes()).bound()
         nonce = secrets.token_bytes(12)
-        sealed = nonce + AESGCM(_stretch(passphrase, settings)).encrypt(nonce, secret, bound)
+        sealed = nonce + AESGCM(_stretch(normalised(passphrase), settings)).encrypt(nonce, secret, bound)
         document = KeyFile(kind=kind, about=about, scrypt=settings, secret=HexBytes(sealed))
     _write_new(path, document.canonical())
 
@@ -165,22 +159,19 @@ def read_key_file(path: Path, kind: KeyKind, *, passphrase: str | None = None) -
     if passphrase is None:
         raise KeyFileMalformed(path, "it is encrypted and no passphrase was given", f"a {kind.value}")
     nonce, sealed = bytes(document.secret[:12]), bytes(document.secret[12:])
-    try:
-        secret = AESGCM(_stretch(passphrase, document.scrypt)).decrypt(nonce, sealed, document.bound())
-    except (InvalidTag, ValueError):
-        raise WrongPassphrase(path) from None
-    return secret, document.about
+    for form in passphrase_forms(passphrase):
+        try:
+            return AESGCM(_stretch(form, document.scrypt)).decrypt(nonce, sealed, document.bound()), document.about
+        except (InvalidTag, ValueError):
+            continue
+    raise WrongPassphrase(path)
 
 
 def _load(path: Path, kind: KeyKind) -> KeyFile:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise KeyFileMalformed(path, "it is not a regular file", f"a {kind.value}")
-        if (mode := stat.S_IMODE(status.st_mode)) & 0o077:
-            raise KeyFilePermissions(path, f"{mode:04o}", f"{_MODE:04o}")
-        raw = file.read(_MAX_FILE_BYTES)
+    try:
+        raw = read_private(path)
+    except NotPrivate as error:
+        raise KeyFilePermissions(path, error.found, error.remedy) from error
     try:
         return decode(KeyFile, raw)
     except MalformedDocument:
@@ -190,19 +181,9 @@ def _load(path: Path, kind: KeyKind) -> KeyFile:
 
 def _write_new(path: Path, raw: bytes) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+        write_private(path, raw)
     except FileExistsError:
         raise KeyFileExists(path) from None
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, _MODE)
-        file.write(raw)
-        file.flush()
-        os.fsync(descriptor)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _stretch(passphrase: str, settings: ScryptSettings) -> bytes:

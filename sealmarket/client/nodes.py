@@ -1,26 +1,28 @@
-"""Asks oracle nodes what they decided, and uses only what they signed."""
+"""Asks oracle nodes what they decided, and uses only what they signed; hands them evidence."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Self
+from functools import partial
+from typing import Any, Self, TypeVar
 
 import httpx
 
 from sealmarket.protocol.book import AddressBook, Committee, Member
 from sealmarket.protocol.signatures import require_signer
-from sealmarket.protocol.wire import NodeStatus, SignedDecision
+from sealmarket.protocol.wire import SIGNATURE_HEADER, EvidenceEnvelope, NodeStatus, SignedDecision
 from sealmarket.service.connection import Connection
-from sealmarket.service.errors import ContentMismatch, ServiceError
+from sealmarket.service.errors import ContentMismatch, ServiceError, ServiceRefused
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 NODE = "oracle node"
 """How errors name the service."""
@@ -60,9 +62,19 @@ class Nodes:
     def statuses(self, members: Sequence[Member], job_id: Bytes32) -> list[NodeStatus | None]:
         """What each member says of a job, in their order and unchecked; None from one that did not answer properly."""
         nodes = [self._node(member.url) for member in members]
-        asked = [node.ask(job_id) for node in nodes]
+        asked = [node.begin(job_id, partial(node.status, job_id)) for node in nodes]
         wait([one for node, one in zip(nodes, asked, strict=True) if one and not node.is_slow()], self._patience)
         return [node.take(job_id, one) if one else None for node, one in zip(nodes, asked, strict=True)]
+
+    def hand_in(self, member: Member, envelope: EvidenceEnvelope, place: int) -> bool:
+        """Hand a member the package at its place. True once it has that, or refuses it for good.
+
+        It is not waited for: call again until it is true.
+        """
+        node, subject = self._node(member.url), ("evidence", envelope.job_id)
+        hand_in: Callable[[], bool] = partial(node.hand_in, envelope, bytes(envelope.sealed[place]))
+        begun = node.begin(subject, hand_in)
+        return begun is not None and begun.done() and node.take(subject, begun) is True
 
     def close(self) -> None:
         """Close the connections."""
@@ -83,29 +95,29 @@ class _Node:
     def __init__(self, connection: Connection, patience: float) -> None:
         self._connection, self._patience = connection, patience
         self._pool = ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="node")
-        self._asked: dict[Bytes32, Future[NodeStatus | None]] = {}
+        self._asked: dict[Hashable, Future[Any]] = {}
         self._slow_until = 0.0
         self._lock = threading.Lock()
 
-    def ask(self, job_id: Bytes32) -> Future[NodeStatus | None] | None:
-        """The question about a job, which may be under way already; None while there are too many."""
+    def begin(self, subject: Hashable, ask: Callable[[], T]) -> Future[T] | None:
+        """The question about a subject, which may be under way already; None while there are too many."""
         with self._lock:
-            if job_id not in self._asked:
+            if subject not in self._asked:
                 if len(self._asked) >= _MOST_ASKED:
-                    self._asked = {job: asked for job, asked in self._asked.items() if not asked.done()}
+                    self._asked = {one: asked for one, asked in self._asked.items() if not asked.done()}
                 if len(self._asked) >= _MOST_ASKED:
                     return None
-                self._asked[job_id] = self._pool.submit(self._ask, job_id)
-            return self._asked[job_id]
+                self._asked[subject] = self._pool.submit(ask)
+            return self._asked[subject]
 
-    def take(self, job_id: Bytes32, asked: Future[NodeStatus | None]) -> NodeStatus | None:
+    def take(self, subject: Hashable, asked: Future[T]) -> T | None:
         """The answer to a question, if it is there."""
         if not asked.done():
             self._slow_until = time.monotonic() + _SLOW_SECONDS
             return None
         with self._lock:
-            if self._asked.get(job_id) is asked:
-                del self._asked[job_id]
+            if self._asked.get(subject) is asked:
+                del self._asked[subject]
         return None if asked.cancelled() else asked.result()
 
     def is_slow(self) -> bool:
@@ -117,7 +129,20 @@ class _Node:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._connection.close()
 
-    def _ask(self, job_id: Bytes32) -> NodeStatus | None:
+    def hand_in(self, envelope: EvidenceEnvelope, sealed: bytes) -> bool:
+        """Whether the node has the package now, or will never take it."""
+        path = f"/v1/jobs/{envelope.job_id}/evidence/{envelope.evidence_hash}"
+        try:
+            signature = {SIGNATURE_HEADER: str(envelope.signature)}
+            self._connection.send("PUT", path, sealed, what="evidence", headers=signature)
+        except ServiceRefused as error:
+            log.info("node %s does not take the evidence of job %s: %s", self._connection.base, envelope.job_id, error)
+        except ServiceError:
+            return False
+        return True
+
+    def status(self, job_id: Bytes32) -> NodeStatus | None:
+        """What the node says of a job; None if it does not answer properly."""
         began = time.monotonic()
         try:
             status = _status(self._connection, job_id)

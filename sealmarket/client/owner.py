@@ -30,6 +30,7 @@ from sealmarket.client.keyfile import KeyKind, write_key_file
 from sealmarket.client.party import Party
 from sealmarket.client.rules import rules_of
 from sealmarket.client.windows import terms_hold
+from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import AssetOrder, asset_id
@@ -124,12 +125,12 @@ class SealedAsset:
         Raises:
             MalformedDocument, PolicyMismatch, SealedError: a file was changed since, or is not of this sealing.
         """
-        summary = decode(SealedSummary, (folder / SUMMARY).read_bytes())
-        policy_raw = (folder / POLICY).read_bytes()
+        summary = decode(SealedSummary, read_file(folder / SUMMARY))
+        policy_raw = read_file(folder / POLICY)
         policy = decode_canonical(PolicyDocument, policy_raw)
         if policy.digest() != summary.seal.policy_hash:
             raise PolicyMismatch("digest", summary.seal.policy_hash, policy.digest())
-        share_set = ShareSet.load((folder / SHARES).read_bytes(), summary.seal.share_root)
+        share_set = ShareSet.load(read_file(folder / SHARES), summary.seal.share_root)
         with (folder / CONTAINER).open("rb") as file:
             reader = ContainerReader(file, summary.seal.content_root)
             reader.require_asset(summary.asset_id, summary.seal.content_version)
@@ -265,10 +266,10 @@ class Owner:
 
     def upload(self, sealed: SealedAsset) -> None:
         """Put a sealed version into the store, or back into one that lost it."""
-        self._store.put_document((sealed.folder / CARD).read_bytes())
+        self._store.put_document(read_file(sealed.folder / CARD))
         self._store.put_document(sealed.policy.canonical())
         for index in range(1, len(sealed.share_set.members) + 1):
-            self._store.put_document((sealed.folder / f"share-{index}.bin").read_bytes())
+            self._store.put_document(read_file(sealed.folder / f"share-{index}.bin"))
         self._store.put_document(sealed.share_set.canonical())
         self._store.put_container(sealed.seal.content_root, sealed.container)
 

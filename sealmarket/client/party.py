@@ -48,6 +48,16 @@ class Party:
         self.require_market()
         return self._sender.send(call)
 
+    def give_in_order(self, *calls: Call) -> tuple[Mined, ...]:
+        """Send calls that belong together, as :meth:`Sender.send_in_order`: repeated after a crash, they go on.
+
+        Raises:
+            MarketNotVerified: nothing was sent.
+            ChainError: as :meth:`Sender.send`.
+        """
+        self.require_market()
+        return self._sender.send_in_order(*calls)
+
     def take(self, call: Call) -> Mined:
         """Send a call that takes back what was given: coin, stake, an order, a version.
 

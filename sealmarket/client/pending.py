@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from sealmarket.client.errors import PendingElsewhere
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.wire import PostedRequest
-from sealmarket_enclave.protocol.codec import Address, Shape, Wei, decode
+from sealmarket_enclave.protocol.codec import Address, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
 T = TypeVar("T", bound=Shape)
@@ -23,14 +23,6 @@ class PendingRequest(Shape, frozen=True, kw_only=True):
 
     posted: PostedRequest
     since: int
-
-
-class PendingDeposit(Shape, frozen=True, kw_only=True):
-    """A deposit, and what was free in the ledger before it."""
-
-    token: Address
-    amount: Wei
-    free: Wei
 
 
 class Pending(Generic[T]):
@@ -69,13 +61,4 @@ class Pending(Generic[T]):
 
 def pending_request(folder: Path, book: AddressBook, account: Address) -> Pending[PendingRequest]:
     """The request of an account on a market that may be under way."""
-    return Pending(folder / _name("request", book, account), PendingRequest)
-
-
-def pending_deposit(folder: Path, book: AddressBook, account: Address) -> Pending[PendingDeposit]:
-    """The deposit of an account on a market that may be under way."""
-    return Pending(folder / _name("deposit", book, account), PendingDeposit)
-
-
-def _name(kind: str, book: AddressBook, account: Address) -> str:
-    return f"{kind}-{book.chain_id}-{book.market}-{account}.json"
+    return Pending(folder / f"request-{book.chain_id}-{book.market}-{account}.json", PendingRequest)

@@ -111,9 +111,13 @@ class Provider:
         return self._chain.at(self._chain.head()).account(token, self.address)
 
     def stake(self, amount: Wei, token: Address = ZERO_ADDRESS) -> tuple[Mined, Mined]:
-        """Deposit an amount and stake it: it backs jobs, and pays owners if a job is lost by the provider's fault."""
+        """Deposit an amount and stake it: it backs jobs, and pays owners if a job is lost by the provider's fault.
+
+        A call that was interrupted goes on where it stopped when it is repeated with ``sending`` of the same state.
+        """
         market = self._chain.market
-        return self._party.give(market.deposit(token, amount)), self._party.give(market.stake(token, amount))
+        deposited, staked = self._party.give_in_order(market.deposit(token, amount), market.stake(token, amount))
+        return deposited, staked
 
     def offer(self, offer: Offer) -> ComputeOrder:
         """Sign a compute order and put it into the book.

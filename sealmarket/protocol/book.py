@@ -14,7 +14,7 @@ from sealmarket_enclave.protocol.policy import CommitteeRef
 class FinalityRule(Shape, frozen=True, kw_only=True):
     """When a block counts: the chain's own ``finalized`` tag, or an explicit depth where a chain has none.
 
-    With ``depth``, a block is final when ``depth`` blocks follow it.
+    With ``depth``, a block is final when ``depth`` blocks follow it, at least one.
     """
 
     kind: Literal["finalized", "depth"]

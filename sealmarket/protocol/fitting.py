@@ -25,7 +25,7 @@ Proof = tuple[Bytes32, ...]
 Prover = Callable[[Bytes32, Bytes32], Proof | None]
 """From the root of a set and a leaf to the proof that the leaf is in it; None where it is not, or not known to be."""
 _NO_LIMIT = 2**128 - 1
-_MOST_ON_CHAIN = Tee.CCA
+_MOST_ON_CHAIN = Tee.NITRO
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from sealmarket_enclave.protocol.numbers import U8, U32, Grade, JobId, Tee
 from sealmarket_enclave.protocol.release import Release
 
 Text = Annotated[str, Meta(max_length=4096)]
+SIGNATURE_HEADER = "Sealmarket-Signature"
+"""The provider's signature over the EIP-712 ``Quote``, in hex, beside evidence that it hands to a node."""
 
 
 class LeafList(Shape, frozen=True, kw_only=True):
@@ -53,7 +55,8 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     so a provider can quote whatever a request names, and is never held to what it was not given.
 
     ``manifest`` is what the workload's digest hashes (``DigestManifest``, canonical), empty where the host does not
-    have the workload: nodes read the workload's limits in it, and nothing else of a workload.
+    have the workload: nodes read the workload's limits in it, and nothing else of a workload. ``capability`` is the
+    provider's capability document, empty where its order names none: a store could hide it from the nodes.
 
     ``devices`` are the GPUs beside the CPU, None where the machine has none. The binding quote commits to them; nodes
     look at them only under a policy that demands some.
@@ -70,6 +73,7 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     block_hash: Bytes32
     missing: Annotated[tuple[Bytes32, ...], Meta(max_length=256)] = ()
     manifest: HexBytes = field(default_factory=HexBytes)
+    capability: HexBytes = field(default_factory=HexBytes)
     devices: BoundDevices | None = None
 
 
@@ -253,6 +257,7 @@ class JobView(Shape, frozen=True, kw_only=True):
     result_hash: Bytes32 | None = None
     receipt: Bytes32 | None = None
     units: U32 = 0
+    challenger: Address | None = None
     interruption: InterruptionView | None = None
     waiting_for: Text = ""
     history: tuple[JobEvent, ...] = ()

@@ -21,11 +21,17 @@ from sealmarket_enclave.protocol.codec import Bytes32
 
 
 class State(StrEnum):
-    """The outcome of a check."""
+    """The outcome of a check.
+
+    ``UNKNOWN``: something that every reader can have was left out, or there is no chain to ask. ``UNDISCLOSED``: only a
+    party could show it, or the reader trusts no root behind it. ``NOTHING``: this job has nothing to check there.
+    """
 
     OK = "ok"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    UNDISCLOSED = "undisclosed"
+    NOTHING = "nothing to check"
 
 
 class Conclusion(StrEnum):
@@ -33,8 +39,12 @@ class Conclusion(StrEnum):
 
     REFUTED = "refuted"
     CONSISTENT = "consistent, not proven"
+    INCOMPLETE = "incomplete"
     CONFIRMED = "confirmed by the chain"
     PROVEN = "proven"
+
+
+_WORST_FIRST = (State.FAILED, State.UNKNOWN, State.UNDISCLOSED, State.OK, State.NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class Step:
     def state(self) -> State:
         """The worst of its checks."""
         states = {check.state for check in self.checks}
-        return next((state for state in (State.FAILED, State.UNKNOWN) if state in states), State.OK)
+        return next((state for state in _WORST_FIRST if state in states), State.OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,11 @@ class Report:
     @property
     def failures(self) -> tuple[Check, ...]:
         """The checks that failed."""
-        return tuple(check for step in self.steps for check in step.checks if check.state is State.FAILED)
+        return self.checks_that_are(State.FAILED)
+
+    def checks_that_are(self, *states: State) -> tuple[Check, ...]:
+        """The checks of all steps with one of these outcomes."""
+        return tuple(check for step in self.steps for check in step.checks if check.state in states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +156,16 @@ def agrees(what: str, differences: Iterable[Difference]) -> Iterator[Check]:
 def unknown(what: str, why: str) -> Check:
     """What could not be checked, and why."""
     return Check(what, State.UNKNOWN, "", why)
+
+
+def undisclosed(what: str, why: str) -> Check:
+    """What only a party could show, or what the reader has no root for."""
+    return Check(what, State.UNDISCLOSED, "", why)
+
+
+def nothing(what: str, why: str) -> Check:
+    """What such a job does not have."""
+    return Check(what, State.NOTHING, "", why)
 
 
 def shown(value: object) -> str:

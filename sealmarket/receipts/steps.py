@@ -37,8 +37,10 @@ from sealmarket.receipts.model import (
     committee_of,
     holds,
     moment,
+    nothing,
     same,
     shown,
+    undisclosed,
     unknown,
 )
 from sealmarket_enclave.protocol.agreement import (
@@ -155,7 +157,7 @@ def _evidence(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     yield from _promise(bundle)
     package = bundle.evidence
     if package is None:
-        yield unknown("the evidence itself", "it names hardware and is sealed to the parties: ask one to add it")
+        yield undisclosed("the evidence itself", "it names hardware and is sealed to the parties: ask one to add it")
         return
     yield from _disclosed_evidence(bundle, package)
     yield from _appraised_evidence(bundle, package, trusted)
@@ -190,7 +192,7 @@ def _disclosed_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterat
 
 def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Trusted) -> Iterator[Check]:
     if trusted.roots is None:
-        yield unknown("the evidence is authentic and acceptable", "no trust anchors were given")
+        yield undisclosed("the evidence is authentic and acceptable", "no trust anchors were given")
         return
     expected = Expected(
         report_data=report_data(
@@ -208,6 +210,9 @@ def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: 
             verdict = _verdict(package, trusted.roots, moment(bundle, trusted), expected, rules)
         except SealmarketError as error:
             yield Check(what, State.FAILED, "evidence that can be appraised", shown(error.message))
+            continue
+        if bundle.core.grade == Grade.SIMULATED and not trusted.roots.development:
+            yield undisclosed(what, "no hardware stands behind it: give its market's root by --development-root")
             continue
         found = "; ".join(f"{f.reason.value}: expected {f.expected}, found {f.found}" for f in verdict.findings)
         yield holds(what, verdict.accepted, "no findings", found or "none")
@@ -281,6 +286,9 @@ def _signed_by_member(bundle: ProofBundle, signed: SignedDecision, committee: Co
 
 def _release(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     committee = committee_of(bundle, trusted)
+    if _has_no_word(trusted):
+        yield nothing("enough nodes released", NO_RESULT)
+        return
     if not bundle.releases or committee is None:
         yield unknown("enough nodes released", "no node disclosed what it sent; without shares there is no result")
         return
@@ -318,9 +326,16 @@ def _statement(bundle: ProofBundle) -> tuple[Statement, object, object]:
     return statement, named, recover(signing_hash(statement), signature)
 
 
-def _receipt(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
+def _has_no_word(trusted: Trusted) -> bool:
+    """Whether the chain says that the job ended by a row for which its enclave signs nothing."""
+    record = trusted.facts.record if trusted.facts else None
+    return record is not None and record.ended is not None and record.settled is None and record.failed is None
+
+
+def _receipt(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     if bundle.receipt is None:
-        yield unknown("the enclave's statement", f"{NO_RESULT}, and its enclave signed no receipt")
+        missing = nothing if _has_no_word(trusted) else unknown
+        yield missing("the enclave's statement", f"{NO_RESULT}, or its receipt was left out")
         return
     try:
         statement, named, signer = _statement(bundle)
@@ -358,10 +373,13 @@ def _outcome(bundle: ProofBundle) -> str:
     return OUTCOMES[bundle.failure.failure.cause] if bundle.failure else "completed"
 
 
-def _result(bundle: ProofBundle, _trusted: Trusted) -> Iterator[Check]:
+def _result(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     if bundle.failure is not None or bundle.receipt is None:
         yield same("there is no result of a job that failed", None, bundle.result)
-        yield from failure_checks(bundle)
+        if _has_no_word(trusted):
+            yield nothing("why there is no result", "the enclave signed nothing; the market's record has the row")
+        else:
+            yield from failure_checks(bundle)
         return
     try:
         statement, _, _ = _statement(bundle)

@@ -10,12 +10,15 @@
     8. settlement   the amounts and hashes that the market recorded are those of the job and the receipt; without a
                     settlement, the row of the fault table and its amounts
 
-A check is ``ok``, ``failed`` or ``unknown``; unknown is never counted as ok. The conclusion is the first that applies:
+The outcomes of a check are those of :class:`~sealmarket.receipts.model.State`; only ``ok`` counts as ok. The
+conclusion is the first that applies:
 
     refuted         a check failed
     consistent      the bundle agrees with itself; no chain, no address book of the reader's, or no final block
-    confirmed       one node of the chain agrees with the bundle, in the market that the reader named
-    proven          as confirmed, and a storage proof shows the market's slot under a block hash that the reader named
+    incomplete      a part that every reader can have was left out of the bundle
+    confirmed       the chain agrees with the bundle, in the market that the reader named
+    proven          as confirmed, with the evidence, and a storage proof shows the market's slot under a block hash that
+                    the reader named
 
 The rules of the steps stand in :mod:`sealmarket.receipts.steps`, the types in :mod:`sealmarket.receipts.model`;
 :mod:`sealmarket.receipts.facts` reads the chain.
@@ -50,4 +53,7 @@ def _conclusion(steps: tuple[Step, ...], trusted: Trusted) -> Conclusion:
     facts = trusted.facts
     if facts is None or trusted.book is None or not facts.final:
         return Conclusion.CONSISTENT
-    return Conclusion.PROVEN if facts.slot_proven else Conclusion.CONFIRMED
+    if any(check.state is State.UNKNOWN for check in checks):
+        return Conclusion.INCOMPLETE
+    whole = all(check.state is not State.UNDISCLOSED for check in checks)
+    return Conclusion.PROVEN if facts.slot_proven and whole else Conclusion.CONFIRMED

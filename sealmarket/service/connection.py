@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -47,12 +47,20 @@ class Connection:
         with self._sent("GET", path, what, limit=limit, pace=TRANSFER_PACE) as answer:
             yield from answer.pieces()
 
-    def send(self, method: str, path: str, body: bytes | Iterable[bytes] | Shape, *, what: str) -> bytes:
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | Shape,
+        *,
+        what: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         """Send a body (a shape goes as canonical JSON); returns the answer's."""
         json = isinstance(body, Shape)
         content = canonical_json(body) if isinstance(body, Shape) else body
-        headers = {"content-type": "application/json" if json else "application/octet-stream"}
-        with self._sent(method, path, what, content, headers, pace=TRANSFER_PACE) as answer:
+        kind = {"content-type": "application/json" if json else "application/octet-stream"}
+        with self._sent(method, path, what, content, kind | dict(headers or {}), pace=TRANSFER_PACE) as answer:
             return answer.body()
 
     def has(self, path: str, *, what: str) -> bool:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
+from sealmarket.serving.framing import make_strict
 from sealmarket.serving.limits import ServerLimits
 from sealmarket.serving.rates import UNKNOWN_PEER, peer_of
 
@@ -42,7 +44,10 @@ class Connections:
 
     def protocol(self, **options: Any) -> asyncio.Protocol:
         """The protocol of one connection, as a server asks for it."""
-        return Guarded(self, self._inner(**options))
+        return Guarded(self, partial(self._strict, options))
+
+    def _strict(self, options: dict[str, Any]) -> asyncio.Protocol:
+        return make_strict(self._inner(**options), self.limits.header_bytes)
 
     def admit(self, one: Guarded) -> bool:
         """Take a connection, if there is room or some can be made."""
@@ -99,12 +104,13 @@ class Connections:
 class Guarded(asyncio.Protocol):
     """One connection: passes everything on to the inner protocol, and ends what waits too long."""
 
-    def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
-        self._connections, self._inner = connections, inner
-        self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+    def __init__(self, connections: Connections, inner: Callable[[], asyncio.Protocol]) -> None:
+        self._connections, self._make_inner = connections, inner
+        self._inner: asyncio.Protocol | None = None
         self._writable = asyncio.Event()
         self._writable.set()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.endpoint: Endpoint = (UNKNOWN_PEER, 0)
         self.peer = UNKNOWN_PEER
         self.state = State.NEW
@@ -121,36 +127,41 @@ class Guarded(asyncio.Protocol):
             return
         self._transport = transport
         self.enter(State.NEW, self._connections.limits.header_seconds)
-        self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; the first of a later request start its deadline."""
         if self._transport is None:
             return
+        if self._inner is None:
+            # Whoever says nothing costs little more than the system's own accept.
+            self._inner = self._make_inner()
+            self._inner.connection_made(self._transport)
         if self.state is State.IDLE:
             self.enter(State.HEADING, self._connections.limits.header_seconds)
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
         """Pass the end on."""
-        return self._inner.eof_received() if self._transport else None
+        return self._inner.eof_received() if self._inner else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._leave()
         self._writable.set()
-        if self._transport is not None:
+        if self._inner is not None:
             self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Pass on that the reader is slow."""
         self._writable.clear()
-        self._inner.pause_writing()
+        if self._inner is not None:
+            self._inner.pause_writing()
 
     def resume_writing(self) -> None:
         """Pass on that the reader goes on."""
         self._writable.set()
-        self._inner.resume_writing()
+        if self._inner is not None:
+            self._inner.resume_writing()
 
     async def flush(self, stall_seconds: float) -> None:
         """Wait until little is left to write. Raises TimeoutError where the reader takes nothing for so long."""

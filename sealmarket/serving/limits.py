@@ -35,9 +35,13 @@ class ServerLimits:
     """Between two requests of a connection."""
     requests_per_second: float = 200.0
     request_burst: int = 1000
+    bytes_a_request: int = 32 << 10
+    """An answer that the server makes counts as one more request for each so many bytes; a file does not."""
     writes_per_second: float = 20.0
     """Of requests that change something (any method but GET and HEAD)."""
     write_burst: int = 200
+    bytes_a_write: int = 64 << 10
+    """A body that is decoded or checked as a whole counts as one more writing request for each so many bytes."""
     shutdown_seconds: float = 10.0
     """For requests under way when the program has to stop."""
     trusted_proxies: tuple[str, ...] = ()

@@ -24,14 +24,26 @@ class Rates:
     def wait_for(self, peer: str) -> float:
         """Take one token: 0 when there was one, else after how many seconds there is."""
         with self._lock:
-            now = self._clock()
-            tokens, since = self._buckets.pop(peer, (self._burst, now))
-            tokens = min(self._burst, tokens + (now - since) * self._per_second)
+            tokens, now = self._tokens(peer)
             taken = tokens >= 1
-            self._buckets[peer] = (tokens - 1 if taken else tokens, now)
-            if len(self._buckets) > MOST_PEERS:
-                self._buckets.popitem(last=False)
+            self._keep(peer, tokens - 1 if taken else tokens, now)
             return 0.0 if taken else (1 - tokens) / self._per_second
+
+    def charge(self, peer: str, tokens: float) -> None:
+        """Take tokens for what a peer was given already; it then waits for at most as long as a whole burst takes."""
+        with self._lock:
+            left, now = self._tokens(peer)
+            self._keep(peer, max(left - tokens, -self._burst), now)
+
+    def _tokens(self, peer: str) -> tuple[float, float]:
+        now = self._clock()
+        tokens, since = self._buckets.pop(peer, (self._burst, now))
+        return min(self._burst, tokens + (now - since) * self._per_second), now
+
+    def _keep(self, peer: str, tokens: float, now: float) -> None:
+        self._buckets[peer] = (tokens, now)
+        if len(self._buckets) > MOST_PEERS:
+            self._buckets.popitem(last=False)
 
 
 def peer_of(address: str) -> str:

@@ -19,8 +19,15 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-_PEER = "sealmarket.peer"
+_PEER, _CHARGE = "sealmarket.peer", "sealmarket.charge"
 _READING = {"GET", "HEAD"}
+_FILE = b"application/octet-stream"
+
+
+def charge_write(scope: Scope, size: int) -> None:
+    """Let a body that took work to check count as several requests that change something, by its size in bytes."""
+    if (charge := scope.get(_CHARGE)) is not None:
+        charge(size)
 
 
 def peer_in(scope: Scope) -> str:
@@ -54,6 +61,7 @@ class BoundedRequests:
         forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
         peer = forwarded_peer(exchange.endpoint[0], forwarded, self._limits.trusted_proxies)
         scope[_PEER] = peer
+        scope[_CHARGE] = lambda size: self._writes.charge(peer, size / self._limits.bytes_a_write)
         if wait := self._wait(scope["method"], peer):
             exchange.refuse(429, f"more requests by {peer} than this server takes", wait)
         elif _announced(headers) > self._limits.body_bytes:
@@ -61,6 +69,8 @@ class BoundedRequests:
         else:
             await exchange.run(self._app, scope)
         await exchange.finish()
+        if cost := exchange.made // self._limits.bytes_a_request:
+            self._all.charge(peer, cost)
 
     def _wait(self, method: str, peer: str) -> float:
         wait = self._all.wait_for(peer)
@@ -77,8 +87,14 @@ class _Exchange:
         self._began = asyncio.get_running_loop().time()
         self._answer_began = 0.0
         self._received = self._sent = 0
+        self._is_file = False
         self._whole = self._started = self._cut = False
         self._refusal: tuple[int, str, float] | None = None
+
+    @property
+    def made(self) -> int:
+        """Bytes of an answer that was made for this request; a file is sent as it is."""
+        return 0 if self._is_file else self._sent
 
     async def run(self, app: App, scope: Scope) -> None:
         """Let the application answer. What it raises because a request was cut off is no failure of its own."""
@@ -107,6 +123,7 @@ class _Exchange:
             return
         if not self._started:
             self._started, self._answer_began = True, asyncio.get_running_loop().time()
+            self._is_file = (b"content-type", _FILE) in message.get("headers", ())
         self._sent += len(message.get("body", b""))
         try:
             await self._send(message)

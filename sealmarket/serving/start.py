@@ -11,18 +11,31 @@ from sealmarket.serving.errors import AddressTaken, TooFewDescriptors
 from sealmarket.serving.limits import ServerLimits
 
 BACKLOG = 1024
+"""Connections that wait in the system until they are accepted."""
+ACCEPTED_AT_ONCE = 8
+"""So many are accepted before the server reads from those that it has. asyncio accepts as many as may wait, and then
+every request waits for a thousand newcomers at each of its steps."""
 SPARE_DESCRIPTORS = 256
 """For files, databases, the chain and other services."""
+
+
+class Listener(socket.socket):
+    """A bound socket. asyncio names one number for what may wait and for what is accepted at once; only the latter is
+    its own to choose."""
+
+    def listen(self, _accepted_at_once: int = BACKLOG) -> None:
+        """Take connections, of which ``BACKLOG`` may wait."""
+        super().listen(BACKLOG)
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that takes connections from now on; port 0 chooses one. Raises :class:`AddressTaken`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    made = Listener(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port))
-        made.listen(BACKLOG)
+        made.listen()
     except OSError as error:
         made.close()
         raise AddressTaken(host, port, error.strerror or str(error)) from error
@@ -53,7 +66,7 @@ def server_settings(limits: ServerLimits, connections: Connections) -> dict[str,
         "h11_max_incomplete_event_size": limits.header_bytes,
         "timeout_keep_alive": max(1, round(limits.idle_seconds)),
         "timeout_graceful_shutdown": max(1, round(limits.shutdown_seconds)),
-        "backlog": BACKLOG,
+        "backlog": ACCEPTED_AT_ONCE,
         "proxy_headers": False,
         "server_header": False,
         "log_level": "warning",

@@ -121,12 +121,13 @@ class Host:
         transactions: Callable[[ProviderTransactions], ProviderTransactions] = lambda honest: honest,
         nodes: Callable[[Nodes], Nodes] = lambda honest: honest,
         limits: OperatorLimits | None = None,
+        store: Callable[[str], Store] = Store,
     ) -> None:
         purse, book = rehearsal.market.purses["host"], rehearsal.market.book
         self.rehearsal = rehearsal
         self.said: list[JobProgress] = []
         self.journal = Journal(folder / "journal.sqlite")
-        self.store = Store(book.store)
+        self.store = store(book.store)
         self.driver = BentDriver(rehearsal.market.device_socket, image or rehearsal.image, bent or Bent())
         self.nodes = HttpNodes()
         self.stop = threading.Event()

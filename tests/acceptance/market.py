@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scripts.demo_story.setup import prepare_image
-from sealmarket.attestation.intel.measurement import TdxMeasurement
 from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.attestation.registry import Measurement
 from sealmarket.chain import Chain, Fault, Mined
 from sealmarket.chain.contracts import AssetOffer, Match
 from sealmarket.chain.events import JobMatched
@@ -37,15 +36,17 @@ from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.transitions import Status
+from sealmarket_devices.driver import VIRTUAL
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
-from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
+from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_localnet import chains
 from sealmarket_localnet.market import ETHER, NODES, LocalMarket, Purse
 from sealmarket_localnet.processes import Process, Supervisor
+from sealmarket_worker.image import base_interpreter, build_image
 from tests.acceptance import workloads
-from tests.acceptance.money import assert_conserved, burned
+from tests.acceptance.money import assert_conserved, burned, followed
 from tests.acceptance.workloads import Workload
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ class Rehearsal:
     workload: Workload
     reach: Workload
     image: Path
-    measurement: TdxMeasurement
+    measurement: Measurement
     owners: dict[str, Owner]
     consumer: Consumer
     store: Store
@@ -181,7 +182,15 @@ class Rehearsal:
         """What the consumer pays, to one provider only."""
         only = account_leaf(self.market.purses[provider].address)
         prices: dict[str, Any] = {"max_compute_price": COMPUTE_PRICE, "min_grade": Grade.SIMULATED}
-        return JobLimits(providers=only, run_seconds=300, read_seconds=30, validate_seconds=10, **prices, **WINDOWS)
+        prices["tee"] = self.market.tee
+        return JobLimits(
+            providers=only,
+            run_seconds=300,
+            read_seconds=30,
+            validate_seconds=10,
+            **prices,
+            **WINDOWS,
+        )
 
     def request(
         self,
@@ -242,12 +251,12 @@ class Rehearsal:
 
     def balances(self) -> dict[str, int]:
         """What everybody owns inside the market: free and staked, in wei; ``burned`` beside them."""
-        head = self.chain.head()
-        view = self.chain.at(head)
+        block = followed(self.chain)
+        view = self.chain.at(block)
         names = (*OWNERS, "consumer", "provider", "host")
         accounts = {name: view.account(ZERO_ADDRESS, self.market.purses[name].address) for name in names}
         found = {name: int(account.free) + int(account.staked) for name, account in accounts.items()}
-        return found | {"burned": burned(self.chain.events(self.chain.book.deployed_at, head.number))}
+        return found | {"burned": burned(self.chain.events(self.chain.book.deployed_at, block.number))}
 
     def still(self) -> dict[str, int]:
         """Balances once no job is left: time passes until the keeper has matured and closed them all."""
@@ -309,7 +318,8 @@ def raise_curtain(programs: Supervisor, folder: Path, *, kind: type[LocalMarket]
     store, api = Store(market.book.store), MarketApi(market.book.backend)
     purses: dict[str, Purse] = {name: market.purse(name) for name in (*OWNERS, "consumer", "provider", "host")}
     honest = workloads.pooled_line(folder / "workload")
-    image, measurement = prepare_image(folder / "image")
+    image = build_image(folder / "image")
+    measurement = VIRTUAL.expected_measurement(kind.tee, image, base_interpreter())
     rehearsal = Rehearsal(
         market=market,
         folder=folder,
@@ -326,7 +336,7 @@ def raise_curtain(programs: Supervisor, folder: Path, *, kind: type[LocalMarket]
     for name in ("provider", "host"):
         provider = Provider(market.chain, purses[name].account, api)
         provider.stake(Wei(20 * ETHER))
-        provider.offer(Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=1000))
+        provider.offer(Offer(tee=kind.tee, grade=Grade.SIMULATED, price=COMPUTE_PRICE, penalty=PENALTY, volume=1000))
     for name in OWNERS:
         rehearsal.sealed[name] = rehearsal.publish(name)
     rehearsal.start("worker")

@@ -8,6 +8,8 @@ What a job locks follows from its specification and its status (contracts/interf
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,6 +26,8 @@ from sealmarket.chain.events import (
 )
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address
+
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +50,19 @@ class Books:
         return self.free + self.staked + self.unbonding + self.locked + self.burned + self.fees
 
 
+def followed(chain: Chain) -> Block:
+    """The newest block, once another follows it: Anvil answers reads at the head from the block that it is mining."""
+    block, rest = chain.head(), threading.Event()
+    end = time.monotonic() + PATIENCE_SECONDS
+    while chain.head().number <= block.number:
+        assert time.monotonic() < end, f"no block follows {block.number}"
+        rest.wait(0.05)
+    return block
+
+
 def books(chain: Chain, at: Block | None = None) -> Books:
-    """The native coin's books at a block, the head by default."""
-    block = at or chain.head()
+    """The native coin's books at a block, by default the newest when it is followed by another."""
+    block = at or followed(chain)
     told = chain.events(chain.book.deployed_at, block.number)
     view = chain.at(block)
     holders: set[Address] = set()

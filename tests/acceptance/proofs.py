@@ -23,10 +23,10 @@ def prove(rehearsal: Rehearsal, job_id: JobId) -> Path:
     return path
 
 
-def audit(rehearsal: Rehearsal, proof: Path, *, online: bool = True) -> tuple[int, dict[str, Any]]:
+def audit(rehearsal: Rehearsal, proof: Path, *, online: bool = True, root: bool = True) -> tuple[int, dict[str, Any]]:
     """Exit status and report of `sealmarket verify`, with nothing trusted but the market's book and one block."""
     market = rehearsal.market
-    roots = [word for path in market.root_files for word in ("--development-root", str(path))]
+    roots = [word for path in market.root_files for word in ("--development-root", str(path))] if root else []
     words = [str(proof), "--book", str(market.book_file), *roots, "--json"]
     if online:
         words += ["--rpc", market.rpc, "--at", str(rehearsal.chain.final().hash)]

@@ -58,7 +58,7 @@ def test_a_request_is_matched_with_an_offer_and_says_what_it_locks(
     rehearsal.reach_status(JobId(Bytes32.parse(answer["jobId"])), Status.SETTLED, Status.MATURED, Status.EXPIRED)
 
 
-def test_a_request_for_a_promise_that_nobody_makes_waits_and_says_why(
+def test_a_request_that_nobody_matches_is_voided_in_time_or_kept_listed_and_cancelled(
     rehearsal: Rehearsal, words: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     create_result_key(tmp_path / "result.key", confirm_unencrypted=True)
@@ -66,9 +66,23 @@ def test_a_request_for_a_promise_that_nobody_makes_waits_and_says_why(
     command = ["consumer", "request", *words("consumer"), "--asset", str(rehearsal.sealed["north"].asset_id)]
     command += ["--workload", str(rehearsal.workload.bundle), "--max-compute-price", str(int(COMPUTE_PRICE))]
     command += ["--result-key", str(tmp_path / "result.key"), "--allow-simulated", "--capability", promise]
+
+    def listed() -> dict[str, str]:
+        states: dict[str, str] = json.loads(run(["consumer", "list", *words("consumer"), "--json"], capsys)[1])
+        return states
+
     code, _, error = run([*command, "--wait", "5"], capsys)
     assert code == 1
     assert "expected among those that the request accepts" in error
+    assert "is voided" in error
+    assert list(listed().values()) == ["voided"]
+    code, _, error = run([*command, "--wait", "1", "--keep"], capsys)
+    assert (code, "stays in the book" in error) == (1, True)
+    (kept,) = [request for request, state in listed().items() if state == "open"]
+    assert run(["consumer", "cancel", "0x" + "11" * 32, *words("consumer")], capsys)[0] == 2
+    code, out, _ = run(["consumer", "cancel", kept, *words("consumer")], capsys)
+    assert (code, json.loads(out)) == (0, {"request": kept, "state": "voided"})
+    assert set(listed().values()) == {"voided"}
 
 
 def test_a_version_that_is_not_suspended_is_not_lifted(
@@ -76,5 +90,5 @@ def test_a_version_that_is_not_suspended_is_not_lifted(
 ) -> None:
     command = ["owner", "lift", str(rehearsal.sealed["north"].asset_id), "1", *words("north")]
     code, out, error = run([*command, "--yes"], capsys)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "is not suspended" in error

@@ -13,7 +13,7 @@ from sealmarket.client.nodes import node_status
 from sealmarket.operate.releases import ReleasePoster, ask_node
 from sealmarket.protocol.book import Member
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import NodeStatus
+from sealmarket.protocol.wire import EvidenceEnvelope, NodeStatus
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_localnet.market import _environment
@@ -126,6 +126,9 @@ class _CutOff:
 
     def statuses(self, members: Sequence[Member], job_id: JobId) -> list[NodeStatus | None]:
         return [None] * len(members)
+
+    def hand_in(self, member: Member, envelope: EvidenceEnvelope, place: int) -> bool:
+        return False
 
 
 def test_a_host_that_no_node_answers_gets_its_shares_from_the_chain_and_pays_the_nodes_that_posted(

@@ -77,5 +77,8 @@ def _convinces_an_auditor(rehearsal: Rehearsal, job_id: JobId) -> None:
     status, report = audit(rehearsal, proof)
     assert (status, report["job"], report["conclusion"], report["simulated"]) == (0, str(job_id), "proven", True)
     assert [step["state"] for step in report["steps"]] == ["ok"] * 8
+    status, report = audit(rehearsal, proof, root=False)
+    assert (status, report["conclusion"]) == (3, "confirmed by the chain")
+    assert {step["name"] for step in report["steps"] if step["state"] != "ok"} == {"evidence"}
     status, report = audit(rehearsal, proof, online=False)
-    assert (status, report["conclusion"]) == (2, "consistent, not proven")
+    assert (status, report["conclusion"]) == (3, "consistent, not proven")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sealmarket.chain import Fault
-from sealmarket.client import SealedAsset
+from sealmarket.client import SealedAsset, Store
 from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import EvidenceEnvelope
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.policy import OutputRules
-from tests.acceptance.market import WINDOWS, Rehearsal, changes, names_of
+from tests.acceptance.host import Host
+from tests.acceptance.market import COMPUTE_PRICE, WINDOWS, Rehearsal, changes, names_of
 
 TEXT = OutputRules(media_types=("text/csv",), max_outputs=1, max_bytes=1 << 16, bucket_bytes=4096)
 
@@ -61,3 +65,22 @@ def test_parameters_that_were_never_posted_cost_the_consumer_its_hold_fee_and_th
     assert names_of(record.reasons) == {"parameters_missing"}
     hold = int(record.spec.hold_fee)
     assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2) - hold, "burned": hold}
+
+
+class _Hiding(Store):
+    """A store that takes evidence and shows it to nobody."""
+
+    def post_evidence(self, envelope: EvidenceEnvelope) -> None:
+        """It is gone."""
+
+
+def test_evidence_that_the_store_hides_reaches_the_nodes_from_the_host_and_the_job_goes_on(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    before = rehearsal.still()
+    with Host(rehearsal, tmp_path, store=_Hiding):
+        job_id = rehearsal.job(provider="host")
+        rehearsal.reach_status(job_id, Status.SETTLED)
+        assert rehearsal.consumer.open_result(job_id, rehearsal.result_key)
+    rehearsal.still()
+    assert changes(before, rehearsal.balances())["host"] == COMPUTE_PRICE

@@ -17,6 +17,11 @@ Target = Callable[[bytes], object]
 def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     """Each parser with the exceptions that it may raise."""
     from sealmarket.attestation.amd.report import read_report
+    from sealmarket.attestation.arm.reading import read_document as read_cca_document
+    from sealmarket.attestation.arm.token import read_token, realm_key
+    from sealmarket.attestation.azure.hcl import read_hcl
+    from sealmarket.attestation.azure.tpm import read_quote as read_tpm_quote
+    from sealmarket.attestation.core.cbor import read_cbor
     from sealmarket.attestation.core.errors import (
         AttestationError,
         CollateralError,
@@ -31,6 +36,8 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     from sealmarket.attestation.intel.pki import read_chain
     from sealmarket.attestation.intel.quote import read_quote
     from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
+    from sealmarket.attestation.nitro.document import read_document
+    from sealmarket.attestation.nitro.envelope import document_in_dstack
     from sealmarket.attestation.nvidia.ocsp import read_answer
     from sealmarket.attestation.nvidia.report import read_report as read_device_report
     from sealmarket.attestation.nvidia.rim import read_manifest
@@ -47,6 +54,14 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
         "chain": (lambda raw: read_chain(raw.decode("latin-1"), "chain"), (EvidenceRefused,)),
         "tcbinfo": (lambda raw: read_tcb_info(raw.decode("latin-1")), (EvidenceRefused,)),
         "qeidentity": (lambda raw: read_qe_identity(raw.decode("latin-1")), (EvidenceRefused,)),
+        "cbor": (lambda raw: read_cbor(raw, "input", tags=(18,), endless_map=True), (EvidenceRefused,)),
+        "nitro": (read_document, (EvidenceRefused,)),
+        "hcl": (read_hcl, (NotEvidence,)),
+        "tpmquote": (read_tpm_quote, (EvidenceRefused,)),
+        "cca": (read_token, (EvidenceRefused,)),
+        "ccadocument": (read_cca_document, (CollateralError,)),
+        "realmkey": (lambda raw: realm_key(raw or b"\0"), (EvidenceRefused,)),
+        "dstack": (document_in_dstack, (NotEvidence,)),
         "device": (read_device_report, (EvidenceRefused,)),
         "manifest": (read_manifest, (EvidenceRefused,)),
         "answer": (read_answer, (EvidenceRefused,)),
@@ -58,10 +73,15 @@ def seeds() -> dict[str, list[bytes]]:
     """Inputs that each parser takes."""
     import json
 
+    from tests.forge.azure import AzureForge
+    from tests.forge.cca import CcaForge, cose_key
     from tests.forge.intel import IntelForge
+    from tests.forge.nitro import NitroForge
     from tests.forge.nvidia import NvidiaForge
 
     forge = IntelForge(datetime(2026, 1, 1, tzinfo=UTC))
+    cca, azure = CcaForge(), AzureForge(intel=forge)
+    nitro = NitroForge(datetime(2026, 1, 1, tzinfo=UTC)).document()
     nvidia = NvidiaForge(datetime(2026, 1, 1, tzinfo=UTC))
     gpu, switch = nvidia.gpu(), nvidia.switch()
     quotes = [forge.tdx_quote(), forge.sgx_quote(), forge.tdx_quote(forge.td_report_15(), version=5)]
@@ -76,6 +96,14 @@ def seeds() -> dict[str, list[bytes]]:
         "chain": [forge.chain()],
         "tcbinfo": [collateral["tcb_info"].encode()],
         "qeidentity": [collateral["qe_identity"].encode()],
+        "cbor": [nitro],
+        "nitro": [nitro],
+        "hcl": [azure.hcl(azure.runtime(), bytes(1184), 2)],
+        "tpmquote": [azure.message()],
+        "cca": [cca.token(), cca.token(tag=907)],
+        "ccadocument": [cca.anchors(), cca.corim(), cca.signed_corim(cca.cpak)],
+        "realmkey": [cca.rak_point(), cose_key(cca.rak)],
+        "dstack": [b"\0\x02" + (len(nitro) << 2 | 1).to_bytes(2, "little") + nitro + bytes(65) + b"\x08{}"],
         "device": [gpu.report(), switch.report()],
         "manifest": [*nvidia.manifests(), nvidia.switch_manifest()],
         "answer": nvidia.answers(gpu)[:2],

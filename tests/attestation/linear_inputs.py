@@ -13,13 +13,18 @@ from functools import partial
 
 import msgspec
 
+from sealmarket.attestation.arm.reading import read_document as read_cca_document
+from sealmarket.attestation.arm.token import read_token
 from sealmarket.attestation.composite import parse_any
+from sealmarket.attestation.core.cbor import read_cbor
 from sealmarket.attestation.core.certificates import MAXIMUM_CHAIN_BYTES, pem_blocks
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.eventlog import MAXIMUM_BYTES as LOG_BYTES
 from sealmarket.attestation.intel.eventlog import read_event_log
 from sealmarket.attestation.intel.pki import read_chain
+from sealmarket.attestation.nitro.document import MAXIMUM_BYTES as DOCUMENT_BYTES
+from sealmarket.attestation.nitro.document import read_document
 from sealmarket.attestation.nvidia import rim
 from sealmarket.attestation.nvidia.ocsp import MAXIMUM_BYTES as MAXIMUM_ANSWER
 from sealmarket.attestation.nvidia.ocsp import read_answer
@@ -105,8 +110,22 @@ DEVICES = (
 )
 
 
+CBOR = (
+    filled(b"\x81", DOCUMENT_BYTES),
+    filled(b"\xa1\x00", DOCUMENT_BYTES),
+    filled(b"\xbf\x00", DOCUMENT_BYTES),
+    filled(b"\x00", DOCUMENT_BYTES, front=b"\x9a\x00\x01\x00\x00"),
+    filled(b"\x20\x00", DOCUMENT_BYTES, front=b"\xbf", back=b"\xff"),
+    filled(b"\x40", DOCUMENT_BYTES, front=b"\xd2\x84\x44\xa1\x01\x38\x22"),
+)
+
+
 def _manifest(name: str) -> None:
     msgspec.json.decode(msgspec.json.encode({"entry_point": name}), type=Manifest)
+
+
+def _cbor(raw: bytes) -> None:
+    read_cbor(raw, "input", tags=(18,), endless_map=True)
 
 
 def _collateral(chain: bytes) -> None:
@@ -141,6 +160,12 @@ def cases() -> Iterator[Callable[[], object]]:
     for raw in (*FILES, *DEVICES):
         yield partial(parse_any, raw)
     yield partial(read_answer, filled(b"\x30\x82\x40\x00", MAXIMUM_ANSWER))
+    for raw in CBOR:
+        yield partial(_cbor, raw)
+        yield partial(read_document, raw)
+        yield partial(read_token, b"\xd9\x01\x8f" + raw[3:])
+        yield partial(read_cca_document, raw * 16)
+        yield partial(parse, b"\0\x02" + raw)
     for name in ("a." * (1 << 19), "a" * (1 << 20), "a.a" * (1 << 18) + ":", "a:" * (1 << 19)):
         yield partial(_manifest, name)
     yield partial(HexBytes.parse, "0x" + "ab" * (4 << 20))

@@ -19,6 +19,7 @@ from sealmarket.attestation.core.evidence import CompositeEvidence, Endorsements
 from sealmarket.attestation.core.model import CompositeResult
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.intel.measurement import TdxMeasurement
+from sealmarket.attestation.nvidia.documents import read_files
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
 from sealmarket.attestation.nvidia.rules import NvidiaRules
 from sealmarket.attestation.parse import parse
@@ -87,7 +88,7 @@ class Machine:
 
     def verify(self, evidence: CompositeEvidence, policy: AppraisalPolicy | None = None) -> CompositeResult:
         """The result on evidence of this session under the policy, with everything supplied."""
-        documents = Endorsements.read([*self.nvidia.manifests(), self.nvidia.switch_manifest()])
+        documents = read_files([*self.nvidia.manifests(), self.nvidia.switch_manifest()])
         return verify_composite(
             evidence,
             lambda part: documents if part.tee is Tee.NVIDIA else self.collateral,
@@ -135,7 +136,7 @@ def test_a_gpu_without_a_binding_quote_is_refused(machine: Machine) -> None:
 def test_a_gpu_without_a_cpu_is_refused(machine: Machine) -> None:
     evidence = CompositeEvidence(cpu=None, binding=None, devices=(machine.device(machine.gpu, SESSION[:32]),))
     expected = Expected(report_data=SESSION[:32].ljust(64, b"\0"), tee=Tee.NVIDIA)
-    documents = Endorsements.read(machine.nvidia.manifests())
+    documents = read_files(machine.nvidia.manifests())
     result = verify_composite(evidence, lambda _: documents, machine.anchors, NOW, expected, machine.policy())
     assert result.reasons == (Reason.DEVICE_UNBOUND,)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 
+from sealmarket.attestation.azure.rules import AzureRules, VtpmPcr
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements
@@ -18,7 +20,8 @@ from sealmarket.attestation.intel.quote import TdBody, read_quote
 from sealmarket.attestation.intel.rules import IntelRules
 from sealmarket.attestation.parse import parse
 from sealmarket.attestation.policy.rules import AppraisalPolicy
-from sealmarket.attestation.policy.verify import verify
+from sealmarket.attestation.policy.verify import Expected, verify
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.attestation.support import ANYTHING, endorse
 from tests.vectors import first, manifest, vector
@@ -147,8 +150,35 @@ def test_azures_tdx_evidence_is_authentic_and_refused_by_name_only(version: str)
 
     assert evidence.source == "azure"
     assert evidence.runtime_data is not None
-    assert result.authentic
+    assert result.report is not None
     assert Reason.SEPT_VE_DISABLE in result.reasons
+    assert result.report.report_data == b"challenge".ljust(64, b"\0")
+    pcr = VtpmPcr(index=4, value=Bytes32(bytes.fromhex(result.claims["vtpm_pcrs"]["4"])))
+    tcb = result.report.tcb
+    for sept, refused in (("any", ()), ("required", (Reason.SEPT_VE_DISABLE,))):
+        rules = AppraisalPolicy(
+            measurements=(result.report.measurement,),
+            platforms="any",
+            intel=IntelRules(
+                lowest_tcb_status=tcb.status,
+                advisories_allowed=tcb.advisories,
+                sept_ve_disable=cast('Literal["any", "required"]', sept),
+            ),
+            azure=AzureRules(paravisor="allowed", pcrs=(pcr,)),
+        )
+        expected = Expected(report_data=b"challenge".ljust(64, b"\0"))
+        moment = datetime.fromtimestamp(check["pinned_time"], UTC)
+        given = endorse(vector(check["collateral"]))
+        assert verify(evidence, given, TrustAnchors.production(), moment, expected, rules).reasons == refused
+
+
+def test_azures_vtpm_quote_alone_is_no_evidence_and_reads_as_the_one_in_its_bundle() -> None:
+    raw = vector("tdx/trustee-az-tdx-vtpm-tpm-quote-v1.json")
+    with pytest.raises(NotEvidence):
+        parse(raw)
+    evidence = parse(vector("tdx/trustee-az-tdx-vtpm-evidence-v1.json"))
+    assert evidence.vtpm is not None
+    assert json.loads(raw)["message"] == evidence.vtpm.message.hex()
 
 
 def test_azures_tdreport_alone_is_not_evidence() -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.composite import parse_any
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused, NotEvidence
-from sealmarket.attestation.core.evidence import Endorsements, Evidence, read_document
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.nvidia.authenticate import authenticate
+from sealmarket.attestation.nvidia.documents import read_document, read_files
 from sealmarket.attestation.nvidia.ocsp import read_answer
 from sealmarket.attestation.nvidia.report import read_report
 from sealmarket.attestation.nvidia.rim import prove_manifest, read_manifest
@@ -78,7 +79,7 @@ def test_an_answer_is_read_or_refused(raw: bytes) -> None:
 def test_a_file_is_sorted_or_refused(raw: bytes) -> None:
     with suppress(CollateralError):
         read_document(raw)
-        Endorsements.read([raw])
+        read_files([raw])
 
 
 JSON = st.recursive(

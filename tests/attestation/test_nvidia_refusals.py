@@ -16,11 +16,12 @@ from lxml import etree
 from sealmarket.attestation.amd.measurement import SnpMeasurement
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused, InvalidRules
-from sealmarket.attestation.core.evidence import Endorsements, Evidence, read_document
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.model import AuthenticReport, Bytes8
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.nvidia import authenticate as gpus
 from sealmarket.attestation.nvidia import certificates, rim
+from sealmarket.attestation.nvidia.documents import read_document, read_files
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
 from sealmarket.attestation.nvidia.ocsp import read_answer
 from sealmarket.attestation.nvidia.pins import DEVICE_ROOT_SPKI, RIM_ROOT_SPKI
@@ -89,7 +90,7 @@ def prove(
     evidence = Evidence(
         tee=Tee.NVIDIA, raw=raw or device.report(), certificates=tuple(device.chain() if chain is None else chain)
     )
-    return gpus.authenticate(evidence, Endorsements.read(documents or []), trusted, now)
+    return gpus.authenticate(evidence, read_files(documents or []), trusted, now)
 
 
 def refusal(*arguments: Any, **settings: Any) -> Reason:
@@ -827,7 +828,7 @@ def test_an_answer_that_cannot_be_read_or_says_nothing_is_refused(
 
 def test_more_documents_than_the_bound_are_refused(forge: NvidiaForge, gpu: ForgedDevice) -> None:
     with pytest.raises(CollateralError, match="at most 64"):
-        Endorsements.read([forge.manifest()] * 65)
+        read_files([forge.manifest()] * 65)
     many = Endorsements(documents=(b"<x",) * 4097)
     evidence = Evidence(tee=Tee.NVIDIA, raw=gpu.report(), certificates=tuple(gpu.chain()))
     anchors = TrustAnchors.production().with_development(forge.root.der)
@@ -858,7 +859,7 @@ def test_without_a_policy_the_answer_says_that_the_binding_is_unchecked(
 ) -> None:
     anchors = TrustAnchors.production().with_development(forge.root.der, forge.rim_root.der)
     evidence = Evidence(tee=Tee.NVIDIA, raw=gpu.report(), certificates=tuple(gpu.chain()))
-    result = verify(evidence, Endorsements.read(documents), anchors, NOW, Expected(report_data=NONCE.ljust(64, b"\0")))
+    result = verify(evidence, read_files(documents), anchors, NOW, Expected(report_data=NONCE.ljust(64, b"\0")))
     assert result.accepted
     assert "binding to a CPU TEE unchecked" in result.notes
 

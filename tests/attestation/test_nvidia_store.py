@@ -16,7 +16,8 @@ from sealmarket.attestation.collateral.fetch import Fetcher
 from sealmarket.attestation.collateral.store import CollateralStore
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import CollateralError
-from sealmarket.attestation.core.evidence import Endorsements, Evidence, document_name, read_document
+from sealmarket.attestation.core.evidence import Evidence
+from sealmarket.attestation.nvidia.documents import document_name, read_document, read_files
 from sealmarket.attestation.nvidia.fetch import OCSP_REQUEST, manifest_names
 from sealmarket.attestation.nvidia.report import read_report
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
@@ -137,14 +138,14 @@ def test_a_newer_answer_takes_the_place_of_an_older_one_and_never_the_other_way(
     older, newer = forge.answer(*pair, validity=before), forge.answer(*pair)
     for order in ((older, newer), (newer, older)):
         for raw in order:
-            store.put_document(raw)
+            store.put_document(Tee.NVIDIA, raw)
         assert store.endorsements_for(evidence_of(forge.gpu()), NOW).documents == (newer,)
 
 
 def test_a_store_serves_a_fleet_of_many_devices(forge: NvidiaForge, store: CollateralStore) -> None:
     gpus = [forge.gpu(number) for number in range(1, 81)]
     for document in (*forge.manifests(), *forge.answers(*gpus)):
-        store.put_document(document)
+        store.put_document(Tee.NVIDIA, document)
     evidence = evidence_of(gpus[-1])
     endorsements = store.endorsements_for(evidence, NOW)
     assert len(endorsements.documents) > 80
@@ -153,13 +154,13 @@ def test_a_store_serves_a_fleet_of_many_devices(forge: NvidiaForge, store: Colla
 
 
 def test_documents_of_devices_do_not_travel_with_evidence_of_a_cpu(forge: NvidiaForge, store: CollateralStore) -> None:
-    store.put_document(forge.manifest())
+    store.put_document(Tee.NVIDIA, forge.manifest())
     assert store.endorsements_for(Evidence(tee=Tee.SNP, raw=b""), NOW).documents == ()
 
 
 def test_a_bundle_carries_manifests_and_answers(forge: NvidiaForge, store: CollateralStore, tmp_path: Path) -> None:
     gpu = forge.gpu()
-    store.put_all(Endorsements.read([*forge.manifests(), *forge.answers(gpu)]))
+    store.put_all(read_files([*forge.manifests(), *forge.answers(gpu)]), Tee.NVIDIA)
     other = CollateralStore(tmp_path / "other", anchors(forge))
     assert other.import_bundle(store.export_bundle()) == 8
     evidence = evidence_of(gpu)

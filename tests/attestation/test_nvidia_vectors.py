@@ -16,11 +16,12 @@ from sealmarket.attestation.amd.measurement import SnpMeasurement
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.composite import parse_any
 from sealmarket.attestation.core.errors import EvidenceRefused, NotEvidence
-from sealmarket.attestation.core.evidence import CompositeEvidence, Endorsements, Evidence, read_document
+from sealmarket.attestation.core.evidence import CompositeEvidence, Endorsements, Evidence
 from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport, Bytes8, CompositeResult
 from sealmarket.attestation.core.pki import spki_sha256
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.nvidia.authenticate import NvidiaBody
+from sealmarket.attestation.nvidia.documents import read_document, read_files
 from sealmarket.attestation.nvidia.ocsp import by_serial, check_path, read_answer
 from sealmarket.attestation.nvidia.pins import DEVICE_ROOT_SPKI, RIM_ROOT_SPKI
 from sealmarket.attestation.nvidia.rim import prove_manifest, read_payload
@@ -90,7 +91,7 @@ def entry_of(file: str) -> dict[str, Any]:
 
 
 def read(*files: str) -> Endorsements:
-    return Endorsements.read([vector(file) for file in files])
+    return read_files([vector(file) for file in files])
 
 
 def judge(file: str, *documents: str, nonce: str | None = None, now: datetime = RIMS_HOLD) -> AppraisalResult:

@@ -28,7 +28,9 @@ from sealmarket.attestation.raw import parse_endorsements
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.attestation.toy import ToyMeasurement, ToyModule, toy_report, vendor_root
+from tests.forge.cca import CcaForge
 from tests.forge.intel import IntelForge
+from tests.forge.nitro import NitroForge
 from tests.forge.nvidia import NvidiaForge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,14 +48,19 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "MODULES", MappingProxyType({**registry.MODULES, **row}))
 
 
-@pytest.mark.parametrize("tee", [tee for tee in Tee if tee not in registry.MODULES])
-def test_a_tee_without_a_row_is_refused_and_never_read_as_another(tee: Tee, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tee", list(Tee))
+def test_a_tee_without_a_row_is_refused_and_never_read_as_another(
+    tee: Tee, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {known: module for known, module in registry.MODULES.items() if known is not tee}
+    monkeypatch.setattr(registry, "MODULES", rows)
     evidence = Evidence(tee=tee, raw=IntelForge(NOW).tdx_quote())
 
     result = verify(evidence, Endorsements(), TrustAnchors.production(), NOW, Expected(report_data=UNCHECKED))
 
     assert result.reasons == (Reason.TEE_UNSUPPORTED,)
-    assert (result.findings[0].expected, result.findings[0].found) == ("evidence of sgx, tdx, snp, nvidia", tee.slug)
+    known = ", ".join(name for name in ("sgx", "tdx", "snp", "cca", "nitro", "nvidia") if name != tee.slug)
+    assert (result.findings[0].expected, result.findings[0].found) == (f"evidence of {known}", tee.slug)
     calls = (
         lambda: unverified_claims(evidence),
         lambda: parse_endorsements(tee, "{}"),
@@ -129,8 +136,14 @@ def test_a_new_row_reads_certificates_and_has_no_server_unless_it_says_so(tmp_pa
 def test_each_row_serves_its_own_tee_and_recognises_its_own_evidence_only() -> None:
     forge = IntelForge(NOW)
     snp = (3).to_bytes(4, "little").ljust(0x34, b"\0") + (1).to_bytes(4, "little").ljust(0x46C, b"\0")
-    gpu = NvidiaForge(NOW).gpu().report()
-    evidence = {Tee.SGX: forge.sgx_quote(), Tee.TDX: forge.tdx_quote(), Tee.SNP: snp, Tee.NVIDIA: gpu}
+    evidence = {
+        Tee.SGX: forge.sgx_quote(),
+        Tee.TDX: forge.tdx_quote(),
+        Tee.SNP: snp,
+        Tee.CCA: CcaForge().token(),
+        Tee.NITRO: NitroForge(NOW).document(),
+        Tee.NVIDIA: NvidiaForge(NOW).gpu().report(),
+    }
 
     assert {tee: module.tee for tee, module in registry.MODULES.items()} == {tee: tee for tee in registry.MODULES}
     assert set(evidence) == set(registry.MODULES)
@@ -164,12 +177,21 @@ def test_documents_spell_the_numbers_on_chain_by_their_slugs() -> None:
 def test_nothing_outside_the_vendors_packages_branches_on_a_tee() -> None:
     branch = re.compile(r"\b(if|elif|while|assert)\b.*\bTee\.[A-Z]|\btee (is|in|==|!=) .*Tee\.[A-Z]")
     for path in ATTESTATION.rglob("*.py"):
-        if path.relative_to(ATTESTATION).parts[0] not in ("intel", "amd", "nvidia"):
+        if path.relative_to(ATTESTATION).parts[0] not in ("intel", "amd", "arm", "nitro", "nvidia"):
             assert not branch.search(path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.parametrize(
-    ("tee", "other"), [(Tee.SNP, "intel"), (Tee.TDX, "amd"), (Tee.NVIDIA, "intel"), (Tee.TDX, "nvidia")]
+    ("tee", "other"),
+    [
+        (Tee.SNP, "intel"),
+        (Tee.TDX, "amd"),
+        (Tee.NITRO, "amd"),
+        (Tee.CCA, "nitro"),
+        (Tee.SNP, "arm"),
+        (Tee.NVIDIA, "intel"),
+        (Tee.TDX, "nvidia"),
+    ],
 )
 def test_a_verifier_of_one_tee_loads_no_other_vendors_verification(tee: Tee, other: str) -> None:
     program = (

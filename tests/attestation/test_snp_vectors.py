@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sealmarket.attestation.amd.authenticate import SnpBody
 from sealmarket.attestation.amd.certificates import check_revocation, find_chain
 from sealmarket.attestation.amd.rules import SnpRules, SnpTcb
+from sealmarket.attestation.azure.rules import AzureRules, VtpmPcr
+from sealmarket.attestation.azure.tpm import read_quote as read_tpm_quote
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import EvidenceRefused, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements
@@ -21,6 +23,7 @@ from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.parse import parse
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, appraise, authenticate, verify
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.forge.amd import n_minus_s
 from tests.vectors import manifest, vector
@@ -217,9 +220,40 @@ def test_an_azure_bundle_gives_its_expected_verdict(file: str) -> None:
         with pytest.raises(NotEvidence):
             parse(raw)
         return
-    result = verify(parse(raw), endorsements(lists=True), TrustAnchors.production(), LISTS_HOLD, ANYTHING)
-    assert result.authentic
+    evidence, given = parse(raw), endorsements(lists=True)
+    result = verify(evidence, given, TrustAnchors.production(), LISTS_HOLD, ANYTHING)
+    assert result.report is not None
     assert result.reasons == ()
+    document = json.loads(raw)
+    quote = document.get("tpm_quote", document.get("quote"))
+    message = bytes(quote["message"]) if isinstance(quote["message"], list) else bytes.fromhex(quote["message"])
+    nonce = read_tpm_quote(message).extra_data
+    assert result.report.report_data == nonce.ljust(64, b"\0")
+    assert nonce == b"challenge" or len(nonce) == 48
+    assert len(result.claims["vtpm_pcrs"]) == 24
+    assert result.claims["azure_vm_configuration"]["secure-boot"] is True
+    assert evidence.vtpm is not None
+    shifted = replace(evidence.vtpm, pcrs=(bytes(32), *evidence.vtpm.pcrs[1:]))
+    refused = verify(replace(evidence, vtpm=shifted), given, TrustAnchors.production(), LISTS_HOLD, ANYTHING)
+    assert refused.reasons == (Reason.VTPM_PCRS,)
+
+
+def test_an_azure_guest_is_accepted_under_rules_that_name_its_registers_and_refused_under_others() -> None:
+    evidence, given = parse(vector("snp/trustee-az-snp-vtpm-evidence-v2.json")), endorsements(lists=True)
+    roots = TrustAnchors.production()
+    report = verify(evidence, given, roots, LISTS_HOLD, ANYTHING).report
+    assert report is not None
+    expected = Expected(report_data=report.report_data, collected_at=LISTS_HOLD)
+
+    def reasons(azure: AzureRules) -> tuple[Reason, ...]:
+        rules = AppraisalPolicy(measurements=(report.measurement,), platforms="any", azure=azure)
+        return verify(evidence, given, roots, LISTS_HOLD, expected, rules).reasons
+
+    pcr = VtpmPcr(index=4, value=Bytes32(bytes.fromhex(report.claims()["vtpm_pcrs"]["4"])))
+    assert reasons(AzureRules(paravisor="allowed", pcrs=(pcr,))) == ()
+    assert reasons(AzureRules()) == (Reason.PARAVISOR_NOT_ALLOWED,)
+    other = VtpmPcr(index=4, value=Bytes32(bytes(32)))
+    assert reasons(AzureRules(paravisor="allowed", pcrs=(other,))) == (Reason.VTPM_PCRS,)
 
 
 def test_the_other_form_of_a_genuine_signature_has_the_same_name() -> None:

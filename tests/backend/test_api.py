@@ -11,13 +11,15 @@ from fastapi import FastAPI
 from msgspec.structs import replace
 
 from sealmarket.chain.memory import MemoryChain
+from sealmarket.chain.model import Account
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.wire import EvidenceEnvelope, Problem, SignedComputeOrder
+from sealmarket.serving.rates import Rates
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, canonical_json, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, result_key_names, result_keys_hash
 from sealmarket_enclave.workload.bundle import pack
@@ -121,6 +123,24 @@ def test_an_unknown_job_is_not_found_with_what_to_do(client: Client) -> None:
     assert "may not be final yet" in problem(answer.content).remedy
 
 
+def test_a_peer_has_the_chain_read_for_unknown_requests_a_bounded_number_of_times(
+    backend: Backend, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these once read the chain on a thread of its own: forty of them were all the threads that there are."""
+    asked: list[float] = []
+    monkeypatch.setattr(backend.index, "catch_up", asked.append)
+    monkeypatch.setattr(backend, "_looks", Rates(1, 3, clock=lambda: 0.0))
+    body = canonical_json(Parameters(salt=ZERO_HASH, values={}))
+    answers = [client.post(f"/v1/parameters/{keccak(bytes([n]))}", content=body).status_code for n in range(20)]
+    assert answers == [404] * 20
+    assert len(asked) == 3
+
+
+def test_who_waits_for_another_thread_to_read_the_chain_waits_for_a_bounded_time(backend: Backend) -> None:
+    with backend.index._reading:
+        backend.index.catch_up(0.01)
+
+
 @pytest.mark.parametrize("name", ["0x00", "nonsense", "0x" + "AA" * 32])
 def test_a_name_that_is_no_hash_is_refused(client: Client, name: str) -> None:
     assert client.get(f"/v1/documents/{name}").status_code == 422
@@ -144,8 +164,31 @@ def test_a_document_comes_back_under_its_hash(client: Client) -> None:
     assert client.put(f"/v1/documents/{name}", content=b"[]").status_code == 422
 
 
-def test_an_order_is_in_the_book_after_it_was_posted(client: Client) -> None:
+@pytest.mark.parametrize(
+    ("stands", "told"),
+    [
+        (Account(Wei(10**18), Wei(0)), "has staked 0"),
+        (Account(Wei(0), Wei(10**18), generation=1), "of generation 0"),
+    ],
+    ids=["no stake", "an earlier generation"],
+)
+def test_an_offer_that_no_match_can_use_is_refused_and_kept_from_the_book(
+    client: Client, chain: MemoryChain, stands: Account, told: str
+) -> None:
+    """``flood_orders``: cheap offers of accounts without stake kept a request from every offer that has some."""
     signed = compute(expiry=SOON)
+    chain.set_account(signed.order.token, signed.order.provider, stands)
+    answer = client.post("/v1/compute-orders", content=canonical_json(signed))
+    assert answer.status_code == 422
+    assert told in problem(answer.content).detail
+    assert msgspec.json.decode(client.get("/v1/compute-orders").content) == []
+
+
+def test_an_order_is_in_the_book_after_it_was_posted(client: Client, chain: MemoryChain) -> None:
+    signed = compute(expiry=SOON)
+    chain.set_account(signed.order.token, signed.order.provider, Account(Wei(0), signed.order.penalty))
+    assert client.post("/v1/compute-orders", content=canonical_json(signed)).status_code == 201
+    chain.set_account(signed.order.token, signed.order.provider, Account(Wei(0), Wei(0)))  # its stake is at work
     assert client.post("/v1/compute-orders", content=canonical_json(signed)).status_code == 201
     assert decode(list[SignedComputeOrder], client.get("/v1/compute-orders").content) == [signed]
     posted = client.post("/v1/requests", content=canonical_json(posted_request(expiry=SOON)))

@@ -168,6 +168,28 @@ def test_a_refusal_keeps_its_reasons(chain: MemoryChain, index: Index) -> None:
     assert index.job(job_id).reasons == 1 << 220
 
 
+def test_a_new_allow_list_leaves_the_other_terms_of_an_asset(chain: MemoryChain, index: Index) -> None:
+    chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+    chain.tighten(ASSET, 1, indexed(price=Wei(99)).terms)
+    chain.finalise()
+    index.advance()
+    before = index.asset(ASSET, 1)
+    chain.replace_allow_list(ASSET, 1, EVIDENCE)
+    chain.finalise()
+    index.advance()
+    after = index.asset(ASSET, 1)
+    assert (after.terms, after.terms_version) == (replace(before.terms, allow_root=EVIDENCE), 3)
+
+
+def test_a_new_allow_list_of_an_asset_that_does_not_read_changes_nothing(chain: MemoryChain, index: Index) -> None:
+    chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+    chain.tell_unreadable("AssetRegistry", "TermsTightened", ASSET)
+    chain.replace_allow_list(ASSET, 1, EVIDENCE)
+    chain.finalise()
+    index.advance()
+    assert index.asset(ASSET, 1).terms == indexed().terms
+
+
 def test_tightened_terms_and_revocation_show_on_the_asset(chain: MemoryChain, index: Index) -> None:
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     chain.tighten(ASSET, 1, indexed(price=Wei(99)).terms)

@@ -17,8 +17,8 @@ from sealmarket_backend.book import OrderBook
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import HexBytes, Uint, Wei
-from sealmarket_enclave.protocol.job import SharesMissing
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint, Wei
+from sealmarket_enclave.protocol.job import Settlement, SharesMissing
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import Release, ReleasedShare
 from tests.backend.orders import ASSET, BOOK, OWNER, RULES, account, indexed, keys_only
@@ -34,8 +34,11 @@ class Sent:
     def gas_of(self, _call: Call) -> int:
         return 100_000
 
-    def send(self, call: Call) -> Any:
+    def submit(self, call: Call) -> Bytes32:
         self.calls.append(call.function)
+        return Bytes32(bytes(32))
+
+    def look(self, _transaction: Bytes32) -> Any:
         return SimpleNamespace(events=[])
 
 
@@ -151,6 +154,20 @@ def test_what_was_set_aside_is_returned_once(stage: Stage) -> None:
     assert stage.turn() == ["returnUnspent"]
     fields: dict[str, object] = {"request_hash": spec().request_hash}
     stage.chain._mine(lambda _state, at: [OtherEvent(at, "Market", "UnspentReturned", fields)])
+    assert stage.turn() == []
+
+
+def test_a_challenge_that_no_node_answers_is_closed_by_the_keeper_once_its_time_is_over(stage: Stage) -> None:
+    result = Bytes32(b"\x08" * 32)
+    stage.chain.settle(Settlement(job_id=stage.job, result_hash=result, receipt_hash=result, units=0, last=True))
+    stage.chain.challenge(stage.job, account(OWNER), Wei(5))
+    assert stage.turn() == []
+    view = stage.index.job(stage.job)
+    assert (view.status, view.challenger) == ("challenged", account(OWNER))
+    assert view.deadline == stage.chain.at(stage.chain.head()).job(view.request_hash).deadline
+    stage.chain.mine(seconds=view.spec.decide_window + 1)
+    assert stage.turn() == ["closeChallenge"]
+    stage.chain.end(stage.job, Status.MATURED)
     assert stage.turn() == []
 
 

@@ -104,6 +104,7 @@ class Contract:
         self.refused = refused
         self.tried: list[int] = []
         self.matched: list[tuple[int, ...]] = []
+        self.mining = True
 
     def gas_of(self, call: Call) -> int:
         prices = self._prices(call)
@@ -113,8 +114,12 @@ class Contract:
                 raise self.refused[price]
         return 200_000
 
-    def send(self, call: Call) -> None:
+    def submit(self, call: Call) -> Bytes32:
         self.matched.append(self._prices(call))
+        return Bytes32(bytes([len(self.matched)]) * 32)
+
+    def look(self, _transaction: Bytes32) -> Any:
+        return SimpleNamespace(events=[]) if self.mining else None
 
     @staticmethod
     def _prices(call: Call) -> tuple[int, ...]:
@@ -174,6 +179,20 @@ def test_a_step_that_fails_as_nothing_foresaw_ends_no_turn(monkeypatch: pytest.M
 
 def raise_(error: Exception) -> None:
     raise error
+
+
+def test_a_transaction_that_is_not_mined_holds_up_no_other_request(database: Database) -> None:
+    contract = Contract({})
+    contract.mining = False
+    keeper = keeper_of(database, contract, [40])
+    keeper.turn()
+    keeper._orders.add_request(posted_request(expiry=LATER, salt=Uint(1)), 0)
+    for _ in range(3):
+        keeper.turn()
+    assert contract.matched == [(40, 0)] * 2  # one for each request, and none again while it may still be mined
+    contract.mining = True
+    keeper._outgoing.look()
+    assert not keeper._outgoing.under_way
 
 
 def test_many_offers_without_stake_only_take_more_turns(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:

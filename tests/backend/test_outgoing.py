@@ -9,10 +9,11 @@ import pytest
 
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import MarketContract
-from sealmarket.chain.errors import ChainUnavailable
+from sealmarket.chain.errors import ChainUnavailable, NotMined, Replaced, Reverted
 from sealmarket.chain.events import OtherEvent
 from sealmarket_backend.outgoing import MOST_GAS, MOST_GAS_EACH, Outgoing
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.errors import SealmarketError
 from tests.backend.orders import BOOK
 
 MARKET = MarketContract(BOOK.market, BOOK.chain_id)
@@ -25,34 +26,82 @@ class Receipt:
 
 
 class Sender:
-    """Remembers what was sent: function, number of entries, gas of each."""
+    """Remembers what was sent: function, number of entries, gas of each. ``lost`` are the ones that no block has."""
 
     def __init__(self, *gas: int) -> None:
         self.gas = list(gas)
         self.sent: list[tuple[str, int, int]] = []
         self.failing: list[int] = []
+        self.lost: set[int] = set()
+        self.refused: SealmarketError | None = None
         self.down = False
 
     def gas_of(self, _call: Call) -> int:
         return self.gas.pop(0)
 
-    def send(self, call: Call) -> Any:
+    def submit(self, call: Call) -> Bytes32:
         if self.down:
             raise ChainUnavailable("http://node", "it is down")
         arguments: Any = call.arguments
         batch = call.function == "batch"
         self.sent.append((call.function, *((len(arguments[0]), arguments[1]) if batch else (1, 0))))
+        return Bytes32(bytes([len(self.sent) - 1]) * 32)
+
+    def look(self, transaction: Bytes32) -> Any:
+        if transaction[0] in self.lost:
+            return None
+        if self.refused:
+            raise self.refused
         at: Any = None
         fields = [{"index": place, "reason": NOT_ENOUGH_GAS} for place in self.failing]
         return Receipt([OtherEvent(at, "Market", "BatchEntryFailed", dict(one)) for one in fields])
 
 
-def sent(sender: Sender) -> list[tuple[str, int, int]]:
+def outgoing_of(sender: Sender) -> Outgoing:
+    """What has sent as many entries as the sender has gas for."""
     outgoing = Outgoing(sender, MARKET)
     for place in range(len(sender.gas)):
         outgoing.add(f"entry {place}", MARKET.return_unspent(Bytes32(bytes([place]) * 32)))
     outgoing.send()
+    return outgoing
+
+
+def sent(sender: Sender) -> list[tuple[str, int, int]]:
+    outgoing_of(sender).look()
     return sender.sent
+
+
+def test_what_no_block_has_is_waited_for_and_nothing_else_is() -> None:
+    sender = Sender(100_000, MOST_GAS_EACH)
+    sender.lost = {0}
+    outgoing = outgoing_of(sender)
+    assert (outgoing.waits_for("entry 0"), outgoing.waits_for("entry 1")) == (True, True)
+    outgoing.look()
+    assert (outgoing.waits_for("entry 1"), outgoing.waits_for("entry 0")) == (True, False)
+    sender.lost.clear()
+    outgoing.look()
+    assert not outgoing.waits_for("entry 1")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [Reverted("X", {}, "no", "-"), Replaced("0x", 1, "0x"), NotMined("0x", 0.0)],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_was_refused_in_its_block_may_be_tried_again(refused: SealmarketError) -> None:
+    sender = Sender(100_000)
+    sender.refused = refused
+    outgoing = outgoing_of(sender)
+    outgoing.look()
+    assert not outgoing.waits_for("entry 0")
+
+
+def test_a_node_that_does_not_answer_does_not_end_a_transaction() -> None:
+    sender = Sender(100_000)
+    sender.refused = ChainUnavailable("http://node", "it is down")
+    outgoing = outgoing_of(sender)
+    outgoing.look()
+    assert outgoing.waits_for("entry 0")
 
 
 def test_one_call_is_sent_as_it_is() -> None:

@@ -23,13 +23,13 @@ from sealmarket.chain import (
 )
 from sealmarket.chain.errors import AnswerTooLong
 from sealmarket.chain.events import (
+    AllowListReplaced,
     AssetRevoked,
     ChainEvent,
     JobDecided,
     JobMatched,
     ReleasePosted,
     SharesReportedMissing,
-    TermsTightened,
     UnreadableLog,
     VersionPublished,
 )
@@ -280,12 +280,14 @@ def replaced() -> dict[str, Any]:
     return log(REGISTRY, [topic("AssetRegistry", "AllowListReplaced"), str(ASSET)], data, number=6)
 
 
-def test_terms_that_rest_on_a_log_that_does_not_read_do_not_read_either() -> None:
-    _, reader = node(eth_getLogs=[published(b"x"), replaced()])
-    assert isinstance(reader.events(1, 10)[1], TermsTightened)
-    _, reader = node(eth_getLogs=[cut(published(b"x")), replaced(), revoked(7)])
+def test_a_thousand_changes_of_one_allow_list_cost_one_query() -> None:
+    """``flood_events``: each change once took a query for all that its asset had before."""
+    changes = [{**replaced(), "logIndex": hex(index)} for index in range(1000)]
+    asked, reader = node(eth_getLogs=[published(b"x"), *changes])
     told = reader.events(1, 10)
-    assert [type(event) for event in told] == [UnreadableLog, UnreadableLog, AssetRevoked]
+    assert [type(event) for event in told[:2]] == [VersionPublished, AllowListReplaced]
+    assert len(told) == 1001
+    assert [method for method, _ in asked.asked].count("eth_getLogs") == 1
 
 
 def told_of(name: str, values: dict[str, object], *topics: int) -> ChainEvent:

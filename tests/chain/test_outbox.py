@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from sealmarket.chain import Mined, NodeDistrusted, NotMined
+from sealmarket.chain import Mined, NodeDistrusted, NotMined, Reverted, abi
 from sealmarket.chain.errors import OutboxUnusable
 from sealmarket.chain.outbox import Entry, Outbox, State, per_user_folder
 from sealmarket.chain.sender import Sending
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from tests.chain.ledger import FIRST_NONCE, Ledger, sender
+from tests.chain.node import error
+from tests.chain.test_reverts import payload
 
 ME = Address(b"\x05" * 20)
 INTENT = keccak(b"a deposit")
@@ -155,6 +157,99 @@ def test_the_same_deposit_after_waiting_in_vain_goes_on_with_the_first(folder: P
     mined = deposit(ledger, folder)
     assert str(mined.transaction) == pending.value.transaction
     assert ledger.paid() == [FIRST_NONCE]
+
+
+# --- calls that belong together -----------------------------------------------------------------------------------
+
+
+def stake(ledger: Ledger, folder: Path, **options: Any) -> tuple[Mined, ...]:
+    sending, chain = sender(ledger, sending=Sending(folder), **options)
+    market = chain.market
+    return sending.send_in_order(market.deposit(ZERO_ADDRESS, Wei(5)), market.stake(ZERO_ADDRESS, Wei(5)))
+
+
+def recorded(folder: Path, ledger: Ledger, kill_at: int, *, after: bool) -> list[str]:
+    """A process that is killed at its n-th broadcast; what the node got by then."""
+    got = folder.with_suffix(".raws")
+    got.write_text("")
+
+    def take(raw: str) -> Any:
+        seen = got.read_text().split()
+        if len(seen) == kill_at and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        got.write_text(" ".join([*seen, raw]))
+        if len(seen) == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return ledger.take(raw)
+
+    ledger.answers["eth_sendRawTransaction"] = take
+    assert in_a_process(lambda: stake(ledger, folder)) == -signal.SIGKILL
+    return got.read_text().split()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("kill_at", [0, 1], ids=["the deposit", "the stake"])
+def test_sigkill_at_any_broadcast_of_two_calls_makes_each_of_them_once(folder: Path, kill_at: int, after: bool) -> None:
+    raws = recorded(folder, Ledger(), kill_at, after=after)
+    ledger = Ledger()
+    for raw in raws:
+        ledger.take(raw)
+        ledger.mine()
+    deposited, staked = stake(ledger, folder)
+    assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
+    assert (deposited.resumed, staked.resumed) == (True, kill_at == 1)
+    assert not any(mined.resumed for mined in stake(ledger, folder)), "both ends were told: this is another one"
+    assert len(ledger.paid()) == 4
+
+
+def test_a_deposit_of_its_own_is_not_taken_for_one_that_a_stake_waits_for(folder: Path) -> None:
+    (raw,) = recorded(folder, Ledger(), 1, after=False)
+    ledger = Ledger()
+    ledger.take(raw)
+    ledger.mine()
+    assert not deposit(ledger, folder).resumed
+
+
+def refuses(function: str) -> Callable[[dict[str, str]], Any]:
+    """Simulates all calls but those of one function."""
+    selector = "0x" + abi.load("Market").function(function, 2).selector.hex()
+    refusal = error(3, "execution reverted", "0x" + payload("ZeroAmount").hex())
+    return lambda asked: refusal if asked["data"].startswith(selector) else "0x5208"
+
+
+def test_a_refusal_that_a_node_behind_may_have_given_ends_nothing_and_one_below_finality_does(folder: Path) -> None:
+    """A node that is behind does not know the deposit: made again, it would be paid twice."""
+    ledger = Ledger()
+    ledger.answers["eth_estimateGas"] = refuses("stake")
+    for refused in range(2):
+        with pytest.raises(Reverted):
+            stake(ledger, folder)
+        assert ledger.paid() == [FIRST_NONCE], refused
+        for _ in range(3):
+            ledger.mine()
+    ledger.answers["eth_estimateGas"] = "0x5208"
+    assert not any(mined.resumed for mined in stake(ledger, folder))
+    assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1, FIRST_NONCE + 2]
+
+
+def test_a_call_that_fails_in_its_block_is_over_and_the_one_before_it_is_not(folder: Path) -> None:
+    ledger = Ledger()
+    statuses = iter(["0x1", "0x0"])
+    receipt = ledger.receipt
+    known: dict[str, str] = {}
+
+    def told(transaction: str) -> Any:
+        found = receipt(transaction)
+        if found:
+            found["status"] = known.setdefault(transaction, next(statuses, "0x1"))
+        return found
+
+    ledger.answers |= {"eth_getTransactionReceipt": told, "eth_call": "0x"}
+    with pytest.raises(Reverted, match=r"Market\.stake was refused in its block"):
+        stake(ledger, folder)
+    deposited, staked = stake(ledger, folder)
+    assert (deposited.resumed, staked.resumed) == (True, False)
+    assert len(ledger.paid()) == 3
 
 
 # --- the file -----------------------------------------------------------------------------------------------------

@@ -185,6 +185,41 @@ def test_a_broadcast_that_is_swallowed_is_handed_in_again_with_the_same_bytes() 
     assert ledger.paid() == [FIRST_NONCE]
 
 
+def test_a_caller_that_only_looks_gets_a_swallowed_transaction_mined_without_ever_waiting() -> None:
+    ledger = Ledger()
+    swallowed = iter([True])
+    ledger.answers["eth_sendRawTransaction"] = lambda raw: (
+        str(keccak(bytes.fromhex(raw[2:]))) if next(swallowed, False) else ledger.take(raw)
+    )
+
+    def never(_seconds: float) -> None:
+        raise AssertionError("it waited")
+
+    sending, call = staking(ledger, pause=never)
+    transaction = sending.submit(call)
+    assert sending.look(transaction) is None
+    ledger.mine()
+    found = sending.look(transaction)
+    assert found is not None
+    assert found.transaction == transaction
+    assert ledger.paid() == [FIRST_NONCE]
+    assert sending.submit(call) != transaction, "its end was reported: the same again is another one"
+
+
+def test_a_caller_that_only_looks_learns_that_another_machine_took_the_nonce() -> None:
+    ledger = Ledger()
+    sending, call = staking(ledger)
+    transaction = sending.submit(call)
+    ledger.pool.clear()
+    ledger.foreign(FIRST_NONCE)
+    for _ in range(2):  # until the block that took the nonce is final
+        ledger.mine()
+        assert sending.look(transaction) is None
+    ledger.mine()
+    with pytest.raises(Replaced):
+        sending.look(transaction)
+
+
 def test_a_receipt_that_comes_late_is_waited_for_and_the_next_try_does_not_pay_again() -> None:
     ledger = Ledger()
     ledger.answers["eth_getTransactionReceipt"] = None
@@ -219,6 +254,29 @@ def test_a_transaction_whose_block_is_reorganised_away_is_mined_again_and_counts
     ledger.mine()
     assert ledger.receipt(str(first.transaction))
     assert not sending.send(call).resumed, "its end was told: wanting the same again is a second one"
+    assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
+
+
+def test_a_transaction_that_comes_behind_one_that_lost_its_block_is_mined_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The node took the reorganised one out of its blocks and not back into its pool; its end was reported before."""
+    ledger = Ledger()
+    sending, call = staking(ledger)
+    sending.send(call)
+    ledger.reorganise(1)
+    monkeypatch.setattr("sealmarket.chain.sender.HEAL_SECONDS", 30.0)
+    sending.send(call)
+    assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
+
+
+def test_what_was_final_and_lost_its_block_all_the_same_is_handed_in_again() -> None:
+    """Deeper than the address book's depth: nothing that comes behind it could ever be mined otherwise."""
+    ledger = Ledger()
+    sending, call = staking(ledger)
+    sending.send(call, final=True)
+    ledger.reorganise(ledger.height)
+    sending.send(call)
     assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
 
 

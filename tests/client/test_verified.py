@@ -14,16 +14,14 @@ import sealmarket.client
 from sealmarket.chain.bytecode import CONTRACTS
 from sealmarket.chain.comparison import codes_of, genuine, places_of
 from sealmarket.chain.contracts import RegistryContract, members_hash
-from sealmarket.chain.errors import ChainUnavailable, NotMined, Reverted
+from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.memory import MemoryChain
-from sealmarket.chain.model import Account as Balances
 from sealmarket.client import Offer, Owner, Provider, party
-from sealmarket.client.errors import DepositUncertain, MarketNotVerified
+from sealmarket.client.errors import MarketNotVerified
 from sealmarket.client.owner import SealedAsset
-from sealmarket.client.pending import pending_deposit
 from sealmarket.client.verified import VerifiedMarket, code_hash
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.client.test_consumer import ASSET, TERMS, Stage
@@ -37,22 +35,21 @@ class Wallet:
     """Stands where the sender would be: it notes what would have been sent."""
 
     sent: list[str]
-    fails: Exception | None = None
 
     def __init__(self, _chain: object, account: Any, **_options: object) -> None:
         self.address = Address.parse(account.address.lower())
 
     def send(self, call: Any) -> Any:
         type(self).sent.append(call.describe())
-        if self.fails is not None:
-            raise self.fails
         return "mined"
+
+    def send_in_order(self, *calls: Any) -> tuple[Any, ...]:
+        return tuple(map(self.send, calls))
 
 
 @pytest.fixture(autouse=True)
 def wallet(monkeypatch: pytest.MonkeyPatch) -> type[Wallet]:
     monkeypatch.setattr(Wallet, "sent", [], raising=False)
-    monkeypatch.setattr(Wallet, "fails", None)
     monkeypatch.setattr(party, "Sender", Wallet)
     return Wallet
 
@@ -209,35 +206,6 @@ def test_no_other_module_of_the_client_sends_or_signs() -> None:
         if {alias.name for node in imported for alias in node.names} & {"Sender", "sign"}:
             found.add(path.name)
     assert found == {"party.py"}
-
-
-# --- deposits -------------------------------------------------------------------------------------------------
-
-
-def funded(stage: Stage, free: int) -> None:
-    stage.chain.set_account(ZERO_ADDRESS, stage.consumer.address, Balances(Wei(free), Wei(0)))
-
-
-def test_a_deposit_that_may_be_under_way_is_not_sent_again(stage: Stage, tmp_path: Path) -> None:
-    pending = pending_deposit(tmp_path / "pending", BOOK, stage.consumer.address)
-    Wallet.fails = NotMined("0x12", 120)
-    with pytest.raises(DepositUncertain, match="0x12"):
-        stage.consumer.deposit(Wei(5), pending=pending)
-    Wallet.fails = None
-    with pytest.raises(DepositUncertain, match="the ledger shows 0 now"):
-        stage.consumer.deposit(Wei(5), pending=pending)
-    funded(stage, 5)
-    assert stage.consumer.deposit(Wei(5), pending=pending) is None
-    assert Wallet.sent == ["Market.deposit"]
-    assert stage.consumer.deposit(Wei(5), pending=pending) is not None
-
-
-def test_a_deposit_that_the_contract_refuses_leaves_nothing_to_look_for(stage: Stage, tmp_path: Path) -> None:
-    pending = pending_deposit(tmp_path / "pending", BOOK, stage.consumer.address)
-    Wallet.fails = Reverted("TokenNotAdmitted", {}, "no", "no")
-    with pytest.raises(Reverted):
-        stage.consumer.deposit(Wei(5), pending=pending)
-    assert not pending.path.exists()
 
 
 def test_the_terms_of_the_twin_are_what_the_tests_suppose(stage: Stage) -> None:

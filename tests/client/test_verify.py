@@ -11,6 +11,7 @@ import coincurve
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.attestation import registry
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.errors import ProofInvalid
@@ -189,10 +190,12 @@ def _evidence_checks(bundle: ProofBundle) -> dict[str, Check]:
     return {check.what: check for step in report.steps if step.name == "evidence" for check in step.checks}
 
 
-@pytest.mark.parametrize("tee", [Tee.CCA, Tee.NITRO])
+@pytest.mark.parametrize("tee", [Tee.CCA, Tee.NVIDIA, Tee.NITRO])
 def test_evidence_of_a_tee_without_a_verifier_is_refused_and_its_collateral_is_not_read_as_another_tees(
-    tee: Tee,
+    tee: Tee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    rows = {known: module for known, module in registry.MODULES.items() if known is not tee}
+    monkeypatch.setattr(registry, "MODULES", rows)
     checks = _evidence_checks(CASE.bundle(evidence=_package(tee)))
     (judged,) = (check for what, check in checks.items() if what.startswith("authentic"))
     assert judged.state is State.FAILED
@@ -223,13 +226,33 @@ def test_a_block_that_is_not_final_confirms_nothing() -> None:
     assert report.conclusion is not Conclusion.CONFIRMED
 
 
-def test_the_chain_confirms_a_true_bundle_and_a_storage_proof_proves_it() -> None:
+def test_the_chain_confirms_a_true_bundle_and_without_its_evidence_a_storage_proof_proves_no_more() -> None:
     bundle = CASE.bundle()
-    confirmed = verify_receipt(bundle, Trusted(book=CASE.book, facts=CASE.facts(bundle)))
-    assert confirmed.failures == ()
-    assert confirmed.conclusion is Conclusion.CONFIRMED
-    proven = verify_receipt(bundle, Trusted(book=CASE.book, facts=CASE.facts(bundle, slot_proven=True)))
-    assert proven.conclusion is Conclusion.PROVEN
+    for slot_proven in (False, True):
+        facts = CASE.facts(bundle, slot_proven=slot_proven)
+        report = verify_receipt(bundle, Trusted(book=CASE.book, facts=facts))
+        assert (report.failures, report.conclusion) == ((), Conclusion.CONFIRMED)
+        assert [check.what for check in report.checks_that_are(State.UNDISCLOSED)] == ["the evidence itself"]
+
+
+LEFT_OUT: dict[str, tuple[dict[str, Any], str]] = {
+    "decisions": ({"decisions": ()}, "a quorum signed it"),
+    "releases": ({"releases": ()}, "enough nodes released"),
+    "result": ({"result": None}, "the sealed result itself"),
+    "settlement": ({"settlement": None}, "the enclave's settlement"),
+}
+
+
+@pytest.mark.parametrize(("without", "named"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_a_bundle_from_which_a_part_was_stripped_is_incomplete_and_names_it(
+    without: dict[str, Any], named: str
+) -> None:
+    """Case p8: such a bundle was called proven."""
+    bundle = CASE.bundle()
+    facts = CASE.facts(bundle, slot_proven=True)
+    report = verify_receipt(replace(bundle, **without), Trusted(book=CASE.book, facts=facts))
+    assert (report.failures, report.conclusion) == ((), Conclusion.INCOMPLETE)
+    assert named in {check.what for check in report.checks_that_are(State.UNKNOWN)}
 
 
 def test_a_challenge_is_in_the_slot_from_then_on() -> None:

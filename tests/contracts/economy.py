@@ -335,9 +335,9 @@ class Market:
         self._goes_on(job, "reportMissing", Status.ACCEPTED)
         found = self.state.interruptions[job.spec.request_hash]
         first = found.shares_deadline == 0
-        if excluded & found.excluded != found.excluded or (
-            first and self.state.balances[ZERO_ADDRESS, PROVIDER].free < EVERY_NODE_ONCE
-        ):
+        balance = self.state.balances[ZERO_ADDRESS, PROVIDER]
+        covered = balance.free + balance.staked >= EVERY_NODE_ONCE
+        if excluded & found.excluded != found.excluded or (first and not covered):
             raise NotAllowed("reportMissing")
         shares = self.now + job.spec.decide_window if first else found.shares_deadline
         self._tell(

@@ -233,7 +233,10 @@ def _missing(state: State, f: Fields, _time: int) -> None:
     record.shares_deadline, record.excluded = f["shares_deadline"], f["excluded"]
     record.unspent += f["set_aside"]
     job.deadline = f["settle_deadline"]
-    _free(state, record.token, record.provider, -f["set_aside"])
+    balance = state.balances[record.token, record.provider]
+    free = min(balance.free, f["set_aside"])
+    balance.free -= free
+    balance.staked -= f["set_aside"] - free
 
 
 def _posted(state: State, f: Fields, _time: int) -> None:

@@ -14,6 +14,7 @@ from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.evidence import CompositeEvidence, Endorsements, Evidence
 from sealmarket.attestation.core.model import CompositeResult
 from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.nvidia.documents import read_files
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
 from sealmarket.attestation.nvidia.rules import NvidiaRules
 from sealmarket.attestation.policy.composite import verify_composite
@@ -93,7 +94,7 @@ def show(device: VirtualDevice, image: Path, session: bytes = SESSION) -> Shown:
     return Shown(
         CompositeEvidence(cpu=parse_raw(Tee.TDX, quote), binding=parse_raw(Tee.TDX, found.binding), devices=devices),
         parse_endorsements(Tee.TDX, device.endorsements()),
-        Endorsements.read(found.documents),
+        read_files(found.documents),
         TrustAnchors.production().with_development(*device.roots()),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,10 @@ def test_entries_of_a_batch_take_effect_although_one_of_them_fails(
         outgoing.add(what, market.chain.market.match(deal))
     with caplog.at_level(logging.INFO):
         outgoing.send()
+        end = time.monotonic() + 60
+        while outgoing.under_way:
+            assert time.monotonic() < end, "the batch is in no block"
+            outgoing.look()
     view = market.chain.at(market.chain.head())
     assert [view.job(handle.request_hash).status for handle in handles] == [Status.MATCHED] * 2
     assert "again: the contract refuses it for now" in caplog.text

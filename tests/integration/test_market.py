@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
 from sealmarket.chain.calls import Call
 from sealmarket.chain.deploy import PARTS, deploy, write_book
-from sealmarket.chain.events import JobDecided, JobEnded, JobMatched, OtherEvent, TermsTightened, VersionPublished
+from sealmarket.chain.events import AllowListReplaced, JobDecided, JobEnded, JobMatched, OtherEvent, VersionPublished
 from sealmarket.chain.proof import ProofRefused, mapping_slot, proven_slot
 from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, Offer, SealedAsset, read_job
@@ -26,7 +26,7 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket.receipts.bundle import gather_proof, read_proof, write_proof
 from sealmarket.receipts.facts import SLOTS_INDEX, chain_facts
-from sealmarket.receipts.model import Conclusion, Trusted
+from sealmarket.receipts.model import Conclusion, State, Trusted
 from sealmarket.receipts.verify import verify_receipt
 from sealmarket_backend.index import Index
 from sealmarket_backend.tables import Database
@@ -192,11 +192,13 @@ def test_terms_cannot_be_loosened(market: Market, sealed: SealedAsset) -> None:
         market.owner.tighten(sealed.asset_id, 1, max_uses=200)
 
 
-def test_a_new_allow_list_comes_with_the_whole_terms(market: Market, sealed: SealedAsset) -> None:
+def test_a_new_allow_list_is_told_by_its_root_and_leaves_the_other_terms(market: Market, sealed: SealedAsset) -> None:
+    before = market.chain.at(market.chain.head()).asset(sealed.asset_id, 1)
     mined = market.owner.replace_allow_list(sealed.asset_id, 1, [sealed.terms.allow_root])
-    changed = next(event for event in mined.events if isinstance(event, TermsTightened))
+    changed = next(event for event in mined.events if isinstance(event, AllowListReplaced))
     state = market.chain.at(market.chain.head()).asset(sealed.asset_id, 1)
-    assert (changed.terms, changed.terms_version) == (state.terms, state.terms_version)
+    assert replace(before.terms, allow_root=changed.allow_root) == state.terms
+    assert changed.terms_version == state.terms_version
 
 
 def test_a_job_settles_and_everybody_is_paid(market: Market, sealed: SealedAsset) -> None:
@@ -317,19 +319,19 @@ def settled(market: Market, sealed: SealedAsset) -> JobId:
     return job_id
 
 
-def test_a_whole_job_is_confirmed_by_the_chain_and_proven_under_a_block_hash(
+def test_a_whole_job_is_held_against_the_chain_and_its_slot_proven_under_a_block_hash(
     market: Market, settled: JobId, tmp_path: Path
 ) -> None:
     proof = gather_proof(market.chain, market.backend.store(), settled)
     write_proof(tmp_path / "job.sealproof.json", proof)
     again = read_proof(tmp_path / "job.sealproof.json")
     assert verify_receipt(again, Trusted()).conclusion is Conclusion.CONSISTENT
-    told = verify_receipt(again, Trusted(book=market.book, facts=chain_facts(market.chain, settled)))
-    assert told.failures == ()
-    assert told.conclusion is Conclusion.CONFIRMED
     final = market.chain.final()
-    shown = chain_facts(market.chain, settled, at=final.hash)
-    assert verify_receipt(again, Trusted(book=market.book, facts=shown)).conclusion is Conclusion.PROVEN
+    for facts in (chain_facts(market.chain, settled), chain_facts(market.chain, settled, at=final.hash)):
+        told = verify_receipt(again, Trusted(book=market.book, facts=facts))
+        assert (told.failures, told.conclusion) == ((), Conclusion.INCOMPLETE)  # no nodes run in this market
+    assert "a quorum signed it" in {check.what for check in told.checks_that_are(State.UNKNOWN)}
+    assert facts.slot_proven
 
 
 def test_a_proof_under_another_hash_is_refused(market: Market, settled: JobId) -> None:
@@ -357,12 +359,12 @@ def test_an_auditor_verifies_with_one_command(
         return (code if isinstance(code, int) else 0), capsys.readouterr().out
 
     code, said = run("verify", str(proof))
-    assert (code, "consistent, not proven" in said, "SIMULATED" in said) == (2, True, True)
+    assert (code, "consistent, not proven" in said, "SIMULATED" in said) == (3, True, True)
     code, said = run("verify", str(proof), "--book", str(book), "--rpc", market.rpc_url, "--json")
-    assert (code, json.loads(said)["conclusion"]) == (0, "confirmed by the chain")
+    assert (code, json.loads(said)["conclusion"]) == (3, "incomplete")
     trusted = str(market.chain.final().hash)
     code, said = run("verify", str(proof), "--book", str(book), "--rpc", market.rpc_url, "--at", trusted)
-    assert (code, "conclusion: proven" in said) == (0, True)
+    assert (code, "left out: a quorum signed it" in said) == (3, True)
     document = json.loads(proof.read_text())
     document["core"]["enclaveSigner"] = "0x" + "11" * 20
     proof.write_text(json.dumps(document))

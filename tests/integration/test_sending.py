@@ -17,7 +17,10 @@ from eth_account.signers.local import LocalAccount
 from msgspec.structs import replace
 
 from sealmarket.chain import Chain, Sender
+from sealmarket.chain.deploy import write_book
 from sealmarket.chain.sender import Sending
+from sealmarket.cli.main import main
+from sealmarket.client.accounts import keep_account
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
@@ -63,6 +66,23 @@ def test_blocks_of_a_quarter_second_with_and_without_a_base_fee(chain: Chain, ac
     mined = Sender(chain, account).transfer(to, AMOUNT)
     assert has(chain, to) == AMOUNT
     assert has(chain, address(account)) == 10**18 - AMOUNT - mined.cost
+
+
+def test_coin_is_sent_from_the_command_line_and_too_much_is_refused(
+    url: str, chain: Chain, account: LocalAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    book, key, to = tmp_path / "book.json", tmp_path / "account.key", receiver()
+    write_book(book, BOOK)
+    keep_account(key, account, None)
+
+    def code_of(amount: str) -> object:
+        with pytest.raises(SystemExit) as ended:
+            main(["account", "send", to.checksum, amount, f"--book={book}", f"--rpc={url}", f"--key-file={key}"])
+        return ended.value.code or 0
+
+    assert (code_of("2coin"), has(chain, to)) == (2, 0)
+    assert (code_of("0.001coin"), has(chain, to)) == (0, AMOUNT)
 
 
 def test_a_reorganised_transaction_counts_once(chain: Chain, account: LocalAccount, tmp_path: Path) -> None:

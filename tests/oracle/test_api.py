@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import httpx
 import pytest
@@ -27,11 +28,11 @@ class Client:
     def get(self, path: str) -> httpx.Response:
         return self.send("GET", path)
 
-    def send(self, method: str, path: str) -> httpx.Response:
+    def send(self, method: str, path: str, **what: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self._app)
             async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
-                return await client.request(method, path)
+                return await client.request(method, path, **what)
 
         return asyncio.run(ask())
 

@@ -73,7 +73,7 @@ def test_a_key_file_that_others_can_read_is_refused(mode: int, tmp_path: Path) -
     keys.generate(tmp_path / "node")
     path = tmp_path / "node" / keys.SIGNER_FILE
     path.chmod(mode)
-    with pytest.raises(KeyFileRefused, match="expected 0600"):
+    with pytest.raises(KeyFileRefused, match="mode 0600"):
         keys.load(path, tmp_path / "node" / keys.HPKE_FILE)
 
 
@@ -86,11 +86,13 @@ def test_a_key_file_that_holds_no_key_is_refused(name: str, content: str, tmp_pa
         keys.load(tmp_path / "node" / keys.SIGNER_FILE, tmp_path / "node" / keys.HPKE_FILE)
 
 
-def test_a_link_in_place_of_a_key_file_is_refused(tmp_path: Path) -> None:
-    keys.generate(tmp_path / "node")
-    path = tmp_path / "node" / keys.SIGNER_FILE
-    path.rename(tmp_path / "moved.key")
-    path.symlink_to(tmp_path / "moved.key")
+def test_a_key_that_is_mounted_as_a_link_counts_as_the_file_behind_it(tmp_path: Path) -> None:
+    made = keys.generate(tmp_path / "node")
+    path, moved = tmp_path / "node" / keys.SIGNER_FILE, tmp_path / "moved.key"
+    path.rename(moved)
+    path.symlink_to(moved)
+    assert keys.load(path, tmp_path / "node" / keys.HPKE_FILE).signer.address == made.signer.address
+    moved.chmod(0o644)
     with pytest.raises(KeyFileRefused):
         keys.load(path, tmp_path / "node" / keys.HPKE_FILE)
 

@@ -135,6 +135,26 @@ def test_what_speaks_against_it_at_the_head_stops_the_release(what: str, reason:
     assert recover(digest, status.stop.signature) == world.keys[0].signer.address
 
 
+def test_what_another_endpoint_shows_at_its_head_holds_a_release_back_and_all_together_stop_it(world: World) -> None:
+    asset = world.publish()
+    node = _quoted(world, asset)
+    _accept(world, world.decided(node))
+    world.chain.revoke(asset.asset_id)
+    world.chain.behind, world.chain.others = 1, [0]  # the endpoint that is asked keeps the revocation back
+    status = _after(world, node)
+    assert (status.state, status.release) == ("decided", None)
+    assert "endpoints speak for different answers: allow, stop" in status.reason
+    world.chain.mine()
+    assert _after(world, node).state == "stopped"
+
+
+def test_a_release_goes_on_where_all_endpoints_allow_it(world: World) -> None:
+    node = _quoted(world)
+    _accept(world, world.decided(node))
+    world.chain.others = [0, 1, 0]
+    assert _after(world, node).state == "released"
+
+
 def test_nothing_is_released_once_the_enclaves_part_of_the_settle_window_has_begun(world: World) -> None:
     node = _quoted(world)
     _accept(world, world.decided(node))

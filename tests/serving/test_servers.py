@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI, Request
@@ -17,9 +18,10 @@ from sealmarket.serving.errors import AddressTaken, LimitInvalid, TooFewDescript
 from sealmarket.serving.limits import ServerLimits, from_environment
 from sealmarket.serving.rates import MOST_PEERS, Rates, forwarded_peer, peer_of
 from sealmarket.serving.requests import peer_in
-from sealmarket.serving.start import listen, require_descriptors
+from sealmarket.serving.start import ACCEPTED_AT_ONCE, BACKLOG, listen, require_descriptors
 from tests.serving.attacks import Served, busy, eventually, read_to_end, seconds_until_hang_up, served
 
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 QUICK = ServerLimits(header_seconds=0.4, idle_seconds=0.6, body_seconds=0.6, stall_seconds=0.3, body_pace=1 << 20)
 HEAD = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: "
 
@@ -67,6 +69,19 @@ def test_1100_idle_connections_silence_nobody() -> None:
         assert found.get().status_code == 200
         assert time.monotonic() - began < ServerLimits().header_seconds / 2
         assert len(found.connections) <= ServerLimits().connections_per_peer
+
+
+@pytest.mark.loopback
+def test_a_thousand_connections_may_wait_and_few_are_accepted_before_the_others_are_served() -> None:
+    """``flood_connections``: each step of a request waited for all newcomers, up to a thousand."""
+    with running(ServerLimits()) as found:
+        assert found.get().status_code == 200  # it has started
+        [server] = found.server.servers
+        [bound] = server.sockets
+        assert server._backlog == ACCEPTED_AT_ONCE  # type: ignore[attr-defined]
+        # Linux shows the length of a listening socket's queue in the field of its selectively acknowledged segments.
+        shown = bound.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        assert int.from_bytes(shown[28:32], "little") == min(BACKLOG, int(SOMAXCONN.read_text()))
 
 
 @pytest.mark.loopback
@@ -184,6 +199,26 @@ def test_too_many_requests_get_a_time_to_come_back() -> None:
 
 
 @pytest.mark.loopback
+def test_large_answers_count_as_many_requests_and_files_do_not() -> None:
+    """``flood_orders``: whoever asked for long lists kept the processor for themselves."""
+    app = application()
+
+    @app.get("/list")
+    async def long_list() -> Response:
+        return Response(bytes(64 << 10), media_type="application/json")
+
+    @app.get("/file")
+    async def file() -> Response:
+        return Response(bytes(64 << 10), media_type="application/octet-stream")
+
+    limits = ServerLimits(requests_per_second=0.1, request_burst=8, bytes_a_request=16 << 10)
+    for path, allowed in (("/list", 2), ("/file", 8)):
+        with served(app, limits) as found:
+            codes = [found.get(path).status_code for _ in range(9)]
+            assert codes == [200] * allowed + [429] * (9 - allowed), path
+
+
+@pytest.mark.loopback
 def test_what_changes_something_has_a_rate_of_its_own() -> None:
     with running(ServerLimits(writes_per_second=0.1, write_burst=1)) as found:
         puts = [read_to_end(found.sent(HEAD + b"0\r\nConnection: close\r\n\r\n")) for _ in range(2)]
@@ -242,6 +277,16 @@ def test_a_peer_is_an_address_or_a_network_of_which_anybody_has_plenty() -> None
     assert peer_of("2001:db8::1") == peer_of("2001:db8::ffff") == "2001:db8::/64"
     assert peer_of("nonsense") == "unknown"
     assert forwarded_peer("192.0.2.1", "203.0.113.9", ()) == "192.0.2.1"
+
+
+def test_who_was_given_much_waits_no_longer_than_a_burst_takes() -> None:
+    now = [0.0]
+    rates = Rates(1, 10, clock=lambda: now[0])
+    rates.charge("one", 10**9)
+    assert rates.wait_for("one") == 11.0
+    assert rates.wait_for("other") == 0.0
+    now[0] = 11.0
+    assert rates.wait_for("one") == 0.0
 
 
 def test_peers_beyond_the_memory_of_a_rate_are_forgotten() -> None:

@@ -119,9 +119,9 @@ def test_measure_prints_what_an_owner_puts_into_a_policy(image: Path) -> None:
 
 
 def test_measure_of_a_kind_without_a_virtual_device_is_refused(image: Path) -> None:
-    failed = CliRunner().invoke(app, ["image", "measure", str(image), "--tee", "cca"])
+    failed = CliRunner().invoke(app, ["image", "measure", str(image), "--tee", "nvidia"])
     assert isinstance(failed.exception, ConfigInvalid)
-    assert "cca" in str(failed.exception)
+    assert "nvidia" in str(failed.exception)
 
 
 def test_an_image_holds_no_bytecode_no_tests_and_nothing_that_only_clients_need(image: Path) -> None:

@@ -167,6 +167,7 @@ class NodesTwin:
     def __init__(self, scene: Scene, chain: MemoryChain, store: StoreTwin) -> None:
         self._scene, self._chain, self._store = scene, chain, store
         self.down: set[int] = set()
+        self.handed: dict[int, EvidenceEnvelope] = {}
         self.lying: set[int] = set()
         self.stopping: dict[int, SignedStop] = {}
         self.outcome = Outcome.ACCEPTED
@@ -182,6 +183,10 @@ class NodesTwin:
 
     def statuses(self, members: Sequence[Member], job_id: JobId) -> list[NodeStatus | None]:
         return [self._status(place, job_id) for place in range(len(members))]
+
+    def hand_in(self, member: Member, envelope: EvidenceEnvelope, place: int) -> bool:
+        self.handed.setdefault(place, envelope)
+        return place not in self.down
 
     def _status(self, place: int, job_id: JobId) -> NodeStatus | None:
         if place in self.down:

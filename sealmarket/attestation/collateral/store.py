@@ -8,8 +8,7 @@ arguments. A bundle moves a store to a machine without network, which proves eve
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -22,20 +21,21 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKind
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
-from sealmarket.attestation.core.evidence import Endorsements, Evidence, document_name
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.registry import CollateralDocument, module_of
+from sealmarket.attestation.registry import MODULES, CollateralDocument, module_of
 from sealmarket_enclave.protocol.codec import parse_json, prepared
+from sealmarket_enclave.protocol.numbers import Tee
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything in a store, for machines without network. Certificates, CRLs and documents in hex."""
+    """Everything in a store, for machines without network: certificates and CRLs in hex DER, documents by TEE."""
 
     version: Literal["sealmarket/collateral-bundle/1"] = "sealmarket/collateral-bundle/1"
     intel: tuple[CollateralDocument, ...]
     certificates: tuple[str, ...] = ()
     crls: tuple[str, ...] = ()
-    documents: tuple[str, ...] = ()
+    documents: Mapping[str, tuple[str, ...]] = {}
 
 
 Source = Callable[[PlatformKind], Collateral]
@@ -73,8 +73,25 @@ class CollateralStore:
         der = certificate.public_bytes(Encoding.DER)
         self._write("certificates", f"{sha256(der).hexdigest()}.der", der)
 
-    def put_all(self, endorsements: Endorsements) -> None:
-        """Store endorsements: collateral after proof, certificates and CRLs as candidates.
+    def put_document(self, tee: Tee, raw: bytes) -> None:
+        """Store a document that the TEE's module reads, as a candidate, unless a later one of its name is here.
+
+        Raises:
+            CollateralError: the module does not read it.
+        """
+        module = module_of(tee)
+        part = f"documents/{tee.slug}"
+        for document in _documents(tee, raw):
+            name, issued = module.document_name(document)
+            held = self.folder / part / name
+            if issued is not None and held.exists():
+                before = module.document_name(held.read_bytes()).issued
+                if before is not None and before > issued:
+                    continue
+            self._write(part, name, document)
+
+    def put_all(self, endorsements: Endorsements, tee: Tee | None = None) -> None:
+        """Store endorsements: collateral after proof, certificates, CRLs and the TEE's documents as candidates.
 
         Raises:
             EvidenceRefused: the collateral does not hold under this store's anchors.
@@ -85,27 +102,14 @@ class CollateralStore:
             self.put_certificate(certificate)
         for crl in endorsements.crls:
             self.put_crl(crl)
-        for document in endorsements.documents:
-            self.put_document(document)
+        if tee is not None:
+            for raw in endorsements.documents:
+                self.put_document(tee, raw)
 
     def put_crl(self, crl: x509.CertificateRevocationList) -> None:
         """Store a CRL as a candidate; it counts only under the issuer that signed it."""
         der = crl.public_bytes(Encoding.DER)
         self._write("crls", f"{sha256(der).hexdigest()}.crl", der)
-
-    def put_document(self, raw: bytes) -> None:
-        """Store a manifest or an OCSP answer as a candidate, unless a newer answer about the same is here.
-
-        Raises:
-            CollateralError: it cannot be read.
-        """
-        name, issued = document_name(raw)
-        held = self.folder / "documents" / name
-        if issued is not None and held.exists():
-            _, before = document_name(held.read_bytes())
-            if before is not None and before > issued:
-                return
-        self._write("documents", name, raw)
 
     def entries(self) -> tuple[Entry, ...]:
         """All stored collateral, proven anew, by kind and then newest first.
@@ -138,8 +142,8 @@ class CollateralStore:
         except (EvidenceRefused, CollateralError):
             return Endorsements()  # authenticate() names what is wrong with the evidence itself
         if kind is None:
-            found = Endorsements.read([*self._files("certificates", "der"), *self._files("crls", "crl")])
-            return replace(found, documents=tuple(self._documents()) if module.is_device else ())
+            kept = Endorsements.read([*self._files("certificates", "der"), *self._files("crls", "crl")])
+            return kept.and_also(Endorsements(documents=tuple(self._files(f"documents/{evidence.tee.slug}"))))
         entry = self.best(kind, now)
         return Endorsements(collateral=entry.collateral if entry else None)
 
@@ -176,7 +180,11 @@ class CollateralStore:
             intel=tuple(CollateralDocument.from_json(raw) for raw in self._files("intel", "json")),
             certificates=tuple(raw.hex() for raw in self._files("certificates", "der")),
             crls=tuple(raw.hex() for raw in self._files("crls", "crl")),
-            documents=tuple(raw.hex() for raw in self._documents()),
+            documents={
+                tee.slug: kept
+                for tee in MODULES
+                if (kept := tuple(raw.hex() for raw in self._files(f"documents/{tee.slug}")))
+            },
         )
         return msgspec.json.encode(bundle)
 
@@ -192,23 +200,27 @@ class CollateralStore:
         """
         try:
             bundle = parse_json(raw, prepared(Bundle))
-            blobs = [bytes.fromhex(text) for text in (*bundle.certificates, *bundle.crls, *bundle.documents)]
+            blobs = [bytes.fromhex(text) for text in (*bundle.certificates, *bundle.crls)]
+            documents = [
+                (Tee.from_slug(slug), bytes.fromhex(text)) for slug, texts in bundle.documents.items() for text in texts
+            ]
         except (*NOT_JSON, ValueError) as error:
             raise CollateralError(f"not a collateral bundle: {error}") from error
         loose = Endorsements.read(blobs)
         for collateral in bundle.intel:
             describe(collateral, self.anchors)
+        for tee, raw in documents:
+            _documents(tee, raw)
         for collateral in bundle.intel:
             self.put(collateral)
         self.put_all(loose)
-        return len(bundle.intel) + len(blobs)
+        for tee, raw in documents:
+            self.put_document(tee, raw)
+        return len(bundle.intel) + len(blobs) + len(documents)
 
-    def _documents(self) -> Iterator[bytes]:
-        yield from self._files("documents", "xml")
-        yield from self._files("documents", "ocsp")
-
-    def _files(self, part: str, suffix: str) -> Iterator[bytes]:
-        for path in sorted((self.folder / part).glob(f"*.{suffix}")):
+    def _files(self, part: str, suffix: str = "*") -> Iterator[bytes]:
+        """The files of a folder by name; a hidden one was not finished."""
+        for path in sorted((self.folder / part).glob(f"[!.]*.{suffix}")):
             yield path.read_bytes()
 
     def _write(self, part: str, name: str, data: bytes) -> None:
@@ -217,6 +229,12 @@ class CollateralStore:
         temporary = folder / f".{name}.{os.getpid()}"
         temporary.write_bytes(data)
         temporary.replace(folder / name)
+
+
+def _documents(tee: Tee, raw: bytes) -> tuple[bytes, ...]:
+    if not (found := module_of(tee).read_files([raw]).documents):
+        raise CollateralError(f"expected a document that only {tee.slug} reads, found {raw[:8].hex()}...")
+    return found
 
 
 def default_store() -> CollateralStore:

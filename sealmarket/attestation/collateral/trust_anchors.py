@@ -8,7 +8,7 @@ root gives ``simulated`` and is refused unless the caller named it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -25,14 +25,16 @@ class TrustAnchors:
     """The trusted roots. ``TrustAnchors.production()`` holds the vendors'; ``with_development`` adds simulated ones.
 
     ``pins`` maps each TEE to the SPKI hashes of its vendor's roots. ``development`` holds certificates in DER: a
-    device's root is made on the machine that runs it.
+    device's root is made on the machine that runs it. ``development_keys`` are SPKI hashes of roots that no certificate
+    holds (CCA's platform keys).
     """
 
     pins: Mapping[Tee, frozenset[bytes]] = field(default_factory=pins)
     development: tuple[bytes, ...] = ()
+    development_keys: frozenset[bytes] = frozenset()
 
     def __post_init__(self) -> None:
-        spkis = frozenset(spki_sha256(_load(der)) for der in self.development)
+        spkis = self.development_keys | {spki_sha256(_load(der)) for der in self.development}
         for tee, pinned in self.pins.items():
             if spkis & pinned:
                 raise AttestationError(f"a vendor's root for {tee.slug} cannot also be a development root")
@@ -45,7 +47,11 @@ class TrustAnchors:
 
     def with_development(self, *roots: bytes) -> TrustAnchors:
         """These roots, and the given DER certificates as development roots (grade ``simulated``)."""
-        return TrustAnchors(self.pins, (*self.development, *roots))
+        return replace(self, development=(*self.development, *roots))
+
+    def with_development_keys(self, spkis: Iterable[bytes]) -> TrustAnchors:
+        """These roots, and keys by their SPKI hashes as development roots."""
+        return replace(self, development_keys=self.development_keys | frozenset(spkis))
 
     def grade_of(self, tee: Tee, spki: bytes) -> Grade | None:
         """The grade of evidence under a root with this SPKI hash; None when the root is not trusted."""
@@ -53,6 +59,11 @@ class TrustAnchors:
             return Grade.HARDWARE
         development: frozenset[bytes] = getattr(self, "_development_spkis")  # noqa: B009
         return Grade.SIMULATED if spki in development else None
+
+    @property
+    def names_development(self) -> bool:
+        """Whether any development root is trusted."""
+        return bool(self.development or self.development_keys)
 
     def development_roots(self) -> Iterable[x509.Certificate]:
         """The development roots as certificates."""

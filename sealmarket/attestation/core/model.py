@@ -134,7 +134,8 @@ class AuthenticReport:
 
     ``evidence_digest`` is the SHA-256 of what the device signed, not of its spelling (padding, ``n - s``),
     so that one piece of evidence has one name in every replay cache. ``mitigations`` are those that the
-    signed bytes prove to be on.
+    signed bytes prove to be on. ``signed_at`` is when the device says that it signed, where what it signed
+    says so. ``paravisor`` is what was proven about a guest that the hardware did not measure itself.
     """
 
     tee: Tee
@@ -149,6 +150,8 @@ class AuthenticReport:
     body: Body
     maker: InitVar[object]
     authenticated_at: datetime = field()
+    signed_at: datetime | None = None
+    paravisor: Body | None = None
 
     def __post_init__(self, maker: object) -> None:
         if maker is not _MAKER:
@@ -161,6 +164,7 @@ class AuthenticReport:
         identity = self.platform.identity
         return {
             **self.body.claims(),
+            **(self.paravisor.claims() if self.paravisor else {}),
             "report_data": self.report_data.hex(),
             "measurement_digest": str(self.measurement.digest()),
             "evidence_sha256": self.evidence_digest.hex(),

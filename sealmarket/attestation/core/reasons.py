@@ -111,6 +111,20 @@ class Reason(Enum):
     SNP_ID_BLOCK = "snp_id_block", 90, "launch with the expected ID block"
     SNP_VLEK_NOT_ALLOWED = "snp_vlek_not_allowed", 91, "use VCEK evidence, or allow VLEK by name"
 
+    # Arm CCA.
+    CCA_PROFILE = "cca_profile", 120, "send the tokens and documents of a known profile, each in its own place"
+    CCA_CHALLENGE = "cca_challenge", 121, "ask for the token with all 64 bytes of report data"
+    CCA_BINDING = "cca_binding", 122, "collect the token again; its platform does not vouch for the realm's key"
+    CCA_KEY_UNKNOWN = "cca_key_unknown", 123, "supply the key of this implementation and instance"
+    CCA_DEVELOPMENT_KEY = "cca_development_key", 124, "use a platform with a key of its own; everyone has this one"
+    CCA_LIFECYCLE = "cca_lifecycle", 125, "use a platform in its secured lifecycle"
+    CCA_IMPLEMENTATION = "cca_implementation", 126, "run on an allowed implementation, or allow this one"
+    CCA_REFERENCE_VALUES = "cca_reference_values", 127, "supply the reference values of this platform's firmware"
+
+    # AWS Nitro.
+    NITRO_USER_DATA = "nitro_user_data", 180, "put exactly 64 bytes of report data into the document's user data"
+    NITRO_PCR = "nitro_pcr", 181, "run with the registers that the rules name, or name these"
+
     # NVIDIA GPUs and NVSwitch.
     NVIDIA_DEVICE = "nvidia_device", 150, "use the report of a GPU or NVSwitch with its own certificate chain"
     NVIDIA_FWID = "nvidia_fwid", 151, "collect the report again with its own chain; its key is of other firmware"
@@ -136,6 +150,12 @@ class Reason(Enum):
 
     # Azure paravisor.
     HCL_MISMATCH = "hcl_mismatch", 200, "send the runtime data that belongs to this report"
+    HCL_RUNTIME = "hcl_runtime", 201, "send the paravisor's report as it is; its runtime data names no usable key"
+    VTPM_SIGNATURE = "vtpm_signature", 202, "quote with the attestation key that the paravisor's report names"
+    VTPM_QUOTE = "vtpm_quote", 203, "send a quote of the vTPM over its SHA-256 registers"
+    VTPM_PCRS = "vtpm_pcrs", 204, "boot a guest that the rules name, and send the registers that were quoted"
+    VTPM_MISSING = "vtpm_missing", 205, "send the agent's whole evidence, with the vTPM's quote"
+    PARAVISOR_NOT_ALLOWED = "paravisor_not_allowed", 206, "run without a paravisor, or allow it and name the guest"
 
     # Any TEE, continued.
     PLATFORM_DUPLICATE = "platform_duplicate", 210, "count each machine once"
@@ -143,3 +163,6 @@ class Reason(Enum):
     DEVICE_UNBOUND = "device_unbound", 217, "send composite evidence, in which a CPU TEE commits to this device"
     DEVICE_BINDING = "device_binding", 216, "collect the evidence of the devices and the binding quote again, together"
     TEE_UNSUPPORTED = "tee_unsupported", 212, "use a TEE that this version verifies, or a version that verifies it"
+    DUPLICATE_KEY = "duplicate_key", 213, "collect the evidence again; a map names one key twice"
+    SIGNATURE_ALGORITHM = "signature_algorithm", 214, "sign with the algorithm of the key's own curve"
+    KEY_INVALID = "key_invalid", 215, "use the vendor's key; this one is not a point of the curve that it must be on"

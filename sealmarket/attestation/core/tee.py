@@ -11,9 +11,10 @@ reads a clock. Methods import the package's heavy modules when they are called, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -49,6 +50,13 @@ class Issued(NamedTuple):
     revocations: datetime | None
 
 
+class DocumentName(NamedTuple):
+    """A document's name in a store, and when it was issued; of two with one name the one issued later is kept."""
+
+    name: str
+    issued: datetime | None
+
+
 class Get(Protocol):
     """A request to a URL with a query, bounded in size and time: GET, or POST of a body of that media type."""
 
@@ -66,6 +74,7 @@ class TeeModule(ABC):
         section: the field of the appraisal policy that holds the vendor's rules; empty if it has none.
         without_policy: the vendor's rules for inspection, where no policy is given; None for their defaults.
         is_device: whether it is a device beside a CPU, whose evidence counts only where a CPU TEE commits to it.
+        oldest_without_policy: the age that inspection lets pass where evidence says when it was signed.
         issues_by_kind: whether the vendor issues collateral by kind of platform.
         endpoints: the vendor's servers by name.
     """
@@ -76,12 +85,22 @@ class TeeModule(ABC):
     section: ClassVar[str] = ""
     without_policy: ClassVar[Shape | None] = None
     is_device: ClassVar[bool] = False
+    oldest_without_policy: ClassVar[timedelta] = timedelta(minutes=15)
     issues_by_kind: ClassVar[bool] = False
     endpoints: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @abstractmethod
     def recognises(self, data: bytes) -> bool:
         """Whether raw bytes start like this TEE's evidence. At most one module recognises any bytes."""
+
+    def unwrap(self, data: bytes) -> tuple[str, bytes] | None:
+        """The name of an agent's binary format and this TEE's own bytes in it; None where the file is none of them.
+
+        Raises:
+            NotEvidence: such a file that is not well-formed.
+        """
+        del data
+        return None
 
     @abstractmethod
     def authenticate(
@@ -126,6 +145,33 @@ class TeeModule(ABC):
             CollateralError: the bytes cannot be read.
         """
         return Endorsements.read([raw])
+
+    def read_files(self, files: Iterable[bytes]) -> Endorsements:
+        """Endorsements from files of the user's, in any order: by default certificates and CRLs.
+
+        Raises:
+            CollateralError: one cannot be read, or there are too many.
+        """
+        return Endorsements.read(files)
+
+    def document_name(self, raw: bytes) -> DocumentName:
+        """The name of a document that this module reads, in a store: by default its hash.
+
+        Raises:
+            CollateralError: it cannot be read.
+        """
+        return DocumentName(f"{sha256(raw).hexdigest()}.bin", None)
+
+    def development_keys(self, endorsements: Endorsements) -> frozenset[bytes]:
+        """SPKI hashes of keys that endorsements name and no certificate holds.
+
+        A caller who trusts these endorsements as development roots means them.
+
+        Raises:
+            CollateralError: the endorsements cannot be read.
+        """
+        del endorsements
+        return frozenset()
 
     def issued(self, endorsements: Endorsements) -> Issued:
         """When endorsements that were proven were signed.

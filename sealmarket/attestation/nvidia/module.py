@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +11,7 @@ from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
-from sealmarket.attestation.core.tee import Anchors, Get, TeeModule
+from sealmarket.attestation.core.tee import Anchors, DocumentName, Get, TeeModule
 from sealmarket.attestation.nvidia.explain import explain
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
 from sealmarket.attestation.nvidia.pins import DEVICE_ROOT_SPKI, RIM_ROOT_SPKI
@@ -65,6 +65,16 @@ class NvidiaModule(TeeModule):
         from sealmarket.attestation.nvidia.authenticate import unverified_claims
 
         return unverified_claims(evidence)
+
+    def read_files(self, files: Iterable[bytes]) -> Endorsements:
+        from sealmarket.attestation.nvidia.documents import read_files
+
+        return read_files(files)
+
+    def document_name(self, raw: bytes) -> DocumentName:
+        from sealmarket.attestation.nvidia.documents import document_name
+
+        return document_name(raw)
 
     def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
         from sealmarket.attestation.nvidia.fetch import fetch_endorsements

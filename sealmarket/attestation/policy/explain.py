@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sealmarket.attestation.azure.explain import explain as explain_paravisor
 from sealmarket.attestation.policy.rules import AppraisalPolicy, Custody
 from sealmarket.attestation.policy.verify import section
 from sealmarket.attestation.registry import module_of
@@ -15,6 +16,7 @@ def explain(rules: AppraisalPolicy) -> Iterator[str]:
     tees = sorted({m.tee for m in rules.measurements})
     yield from _common(rules, tees)
     # SGX and TDX share sentences about their platforms: each is given once.
+    yield from explain_paravisor(rules.azure)
     yield from dict.fromkeys(sentence for tee in tees for sentence in _of_vendor(rules, tee))
 
 

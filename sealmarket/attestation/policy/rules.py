@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from sealmarket.attestation.azure.rules import AzureRules
 from sealmarket.attestation.core.errors import InvalidRules
 from sealmarket.attestation.core.model import TcbStatus
 from sealmarket.attestation.core.unreadable import NOT_JSON
@@ -62,6 +63,7 @@ class AppraisalPolicy(VendorRules, frozen=True, kw_only=True):
     lowest_custody: Custody = Custody.UNKNOWN
     lowest_grade: GradeSlug = "hardware"
     maximum_age_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] = 900
+    azure: AzureRules = AzureRules()
 
 
 def enclaves(rules: AppraisalPolicy) -> tuple[Measurement, ...]:
@@ -74,7 +76,8 @@ def check_rules(rules: AppraisalPolicy) -> None:
 
     Raises:
         InvalidRules: no measurement, devices alone or demanded and not listed, an empty list of platforms,
-            custody without named platforms, or a status floor that is never acceptable.
+            custody without named platforms, a status floor that is never acceptable, or a paravisor without
+            registers of the guest.
     """
     if not rules.measurements:
         raise InvalidRules("rules must name at least one measurement", remedy="add the measurement of your image")
@@ -91,6 +94,11 @@ def check_rules(rules: AppraisalPolicy) -> None:
         raise InvalidRules(
             f"custody {rules.lowest_custody.value} is required of any platform",
             remedy="custody is known only of named platforms: list them",
+        )
+    if rules.azure.paravisor == "allowed" and not rules.azure.pcrs:
+        raise InvalidRules(
+            "azure allows a paravisor and names no register: the measurement says nothing of the guest",
+            remedy="name the guest's PCRs",
         )
     if rules.intel.lowest_tcb_status.severity >= TcbStatus.REVOKED.severity:
         raise InvalidRules(

@@ -71,9 +71,10 @@ def _case(folder: Path, entry: _Entry) -> Case:
     evidence = parse((folder / entry.evidence).read_bytes())
     if entry.event_log is not None:
         evidence = replace(evidence, event_log=(folder / entry.event_log).read_bytes())
-    endorsements = Endorsements.read((folder / name).read_bytes() for name in entry.endorsements)
+    module = module_of(evidence.tee)
+    endorsements = module.read_files((folder / name).read_bytes() for name in entry.endorsements)
     if entry.collateral:
-        carried = module_of(evidence.tee).read_endorsements((folder / entry.collateral).read_bytes())
+        carried = module.read_endorsements((folder / entry.collateral).read_bytes())
         endorsements = endorsements.and_also(carried)
     roots = Endorsements.read((folder / name).read_bytes() for name in entry.development_roots).certificates
     data = bytes.fromhex(entry.report_data.removeprefix("0x")) if entry.report_data else UNCHECKED

@@ -23,11 +23,12 @@ The rules that hold for every TEE, in :func:`appraise`, which names everything t
 4. All 64 bytes of report data are the expected ones.
 5. The measurement is one of the allowed tuples, all fields of it.
 6. The platform is named by the policy, in custody at least as strong as it says, unless it says "any".
-7. It is no older than the policy allows. A matched report data bounds the age by itself: it commits to what
+7. It is no older than the policy allows, by the time that it says itself (Nitro) and by the time at which it was
+   collected. A matched report data bounds the age by itself: it commits to what
    its verifier chose.
 8. A device beside a CPU counts only where a CPU TEE commits to it (:mod:`sealmarket.attestation.policy.composite`),
    and a CPU TEE has the devices that the policy demands.
-9. The rules of this TEE's own module hold.
+9. The rules of this TEE's own module hold, and those of a paravisor where one stands before the guest.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from hashlib import sha256
 from typing import Any, Literal, cast
 
+from sealmarket.attestation.azure.authenticate import Paravisor, behind_paravisor
+from sealmarket.attestation.azure.findings import findings as findings_of_paravisor
+from sealmarket.attestation.azure.rules import AzureRules
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import EvidenceRefused, refuse
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
@@ -99,11 +102,7 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, anchors: Anchor
     if now.tzinfo is None:
         refuse(Reason.CLOCK_MISSING, "the time of verification with its zone", now.isoformat())
     report = module_of(evidence.tee).authenticate(evidence, endorsements, anchors, now)
-    if evidence.runtime_data is not None:
-        wanted = sha256(evidence.runtime_data).digest() + bytes(32)
-        if report.report_data != wanted:
-            refuse(Reason.HCL_MISMATCH, f"report data {wanted.hex()}", report.report_data.hex())
-    return report
+    return report if evidence.runtime_data is None else behind_paravisor(report, evidence)
 
 
 def appraise(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expected: Expected) -> AppraisalResult:
@@ -123,15 +122,17 @@ def inspect(
 
     The result's notes name what is unchecked.
     """
+    module = module_of(report.tee)
     rules = AppraisalPolicy(
         measurements=(report.measurement,),
         platforms="any",
         lowest_grade=cast("GradeSlug", lowest_grade.slug),
+        azure=AzureRules(paravisor="allowed"),
+        maximum_age_seconds=int(module.oldest_without_policy.total_seconds()),
     )
-    module = module_of(report.tee)
     own = module.without_policy or section(rules, module)
     notes = ["measurement unchecked", "platform unchecked"]
-    if expected.collected_at is None and expected.report_data is UNCHECKED:
+    if expected.collected_at is None and report.signed_at is None and expected.report_data is UNCHECKED:
         notes.append("age unchecked")
         expected = replace(expected, collected_at=now)
     if module.is_device and not expected.bound:
@@ -165,7 +166,7 @@ def decide(
     """Appraise under a policy, or inspect without one."""
     if rules is not None:
         return appraise(report, rules, now, expected)
-    return inspect(report, now, expected, Grade.SIMULATED if anchors.development else Grade.HARDWARE)
+    return inspect(report, now, expected, Grade.SIMULATED if anchors.names_development else Grade.HARDWARE)
 
 
 def _appraise(
@@ -182,6 +183,8 @@ def _appraise(
         notes = (*notes, "SIMULATED evidence: no hardware stands behind it")
     of_this_tee = module_of(report.tee).findings(report, own, rules.measurements, now)
     found = [*_common(report, rules, now, expected), *of_this_tee]
+    if isinstance(report.paravisor, Paravisor):
+        found += findings_of_paravisor(report.paravisor, rules.azure)
     return AppraisalResult(
         tee=report.tee,
         report=report,
@@ -211,7 +214,7 @@ def _common(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expe
     elif not expected.bound:
         yield Finding(Reason.DEVICE_UNBOUND, "a CPU TEE whose report data commits to this device", "none")
     yield from _platform(report, rules)
-    yield from _age(rules, now, expected)
+    yield from _age(report, rules, now, expected)
 
 
 def _platform(report: AuthenticReport, rules: AppraisalPolicy) -> Iterator[Finding]:
@@ -229,12 +232,15 @@ def _platform(report: AuthenticReport, rules: AppraisalPolicy) -> Iterator[Findi
         yield Finding(Reason.CUSTODY_TOO_LOW, rules.lowest_custody.value, custody.value)
 
 
-def _age(rules: AppraisalPolicy, now: datetime, expected: Expected) -> Iterator[Finding]:
-    if expected.collected_at is None:
-        if expected.report_data is UNCHECKED:
-            yield Finding(Reason.EVIDENCE_AGE_UNKNOWN, f"at most {rules.maximum_age_seconds} s old", "unknown")
-        return
-    age = now - expected.collected_at
+def _age(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expected: Expected) -> Iterator[Finding]:
+    known = [moment for moment in (report.signed_at, expected.collected_at) if moment is not None]
+    if not known and expected.report_data is UNCHECKED:
+        yield Finding(Reason.EVIDENCE_AGE_UNKNOWN, f"at most {rules.maximum_age_seconds} s old", "unknown")
+    for moment in known:
+        yield from _age_of(now - moment, rules)
+
+
+def _age_of(age: timedelta, rules: AppraisalPolicy) -> Iterator[Finding]:
     if age > timedelta(seconds=rules.maximum_age_seconds):
         yield Finding(
             Reason.EVIDENCE_STALE,

@@ -10,7 +10,13 @@ from sealmarket.attestation.registry import Measurement
 from sealmarket.protocol.wire import BoundDevices, DeviceReport
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_devices.measure import LaunchMeasurement, measure_image
-from sealmarket_devices.measurements import sgx_measurement, snp_measurement, tdx_measurement
+from sealmarket_devices.measurements import (
+    cca_measurement,
+    nitro_measurement,
+    sgx_measurement,
+    snp_measurement,
+    tdx_measurement,
+)
 from sealmarket_devices.wire import MachineEvidence
 from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.numbers import Tee
@@ -22,6 +28,8 @@ PLATFORM = "virtual"
 """The name under which an enclave finds its side of the device."""
 
 _MEASUREMENTS: Mapping[Tee, Callable[[LaunchMeasurement], Measurement]] = {
+    Tee.CCA: cca_measurement,
+    Tee.NITRO: nitro_measurement,
     Tee.SGX: sgx_measurement,
     Tee.SNP: snp_measurement,
     Tee.TDX: tdx_measurement,

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 
 from sealmarket.attestation.amd.measurement import SnpMeasurement
+from sealmarket.attestation.arm.measurement import CcaMeasurement, RealmHash
 from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16
 from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
-from sealmarket_devices.measure import LaunchMeasurement, extend_register
-from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64
+from sealmarket.attestation.nitro.measurement import NitroMeasurement
+from sealmarket_devices.measure import LaunchMeasurement, VirtualMeasurementError, extend_register
+from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64, HexBytes
 
 ZERO_REGISTER = bytes(48)
 
@@ -33,10 +35,27 @@ SNP_POLICY = 0x3_0000
 """SMT allowed and the bit that must be one; a debug device adds bit 19."""
 SNP_POLICY_DEBUG = 1 << 19
 
+CCA_ZERO_REGISTER = bytes(64)
+CCA_PERSONALIZATION = bytes(64)
+
 
 def launch_digest(launch: LaunchMeasurement) -> bytes:
     """All three digests as one, SHA-384, for TEEs that have one measurement."""
     return hashlib.sha384(b"sealmarket virtual launch v1" + launch.image + launch.runtime + launch.command).digest()
+
+
+def realm_initial_measurement(launch: LaunchMeasurement) -> bytes:
+    """All three digests as one, SHA-512: what the virtual CCA device reports as RIM."""
+    return hashlib.sha512(b"sealmarket virtual launch v1" + launch.image + launch.runtime + launch.command).digest()
+
+
+def extend_realm_register(register: bytes, digest: bytes) -> bytes:
+    """An extensible measurement of a realm after one extension: SHA-512 over the old value and the digest."""
+    if len(register) != 64 or len(digest) != 48:
+        raise VirtualMeasurementError(
+            f"a register of 64 and a digest of 48 bytes, found {len(register)}, {len(digest)}"
+        )
+    return hashlib.sha512(register + digest).digest()
 
 
 def mr_enclave(launch: LaunchMeasurement) -> bytes:
@@ -94,3 +113,23 @@ def snp_measurement(launch: LaunchMeasurement) -> SnpMeasurement:
         host_data=Bytes32(bytes(32)),
         vmpl=0,
     )
+
+
+def cca_measurement(launch: LaunchMeasurement) -> CcaMeasurement:
+    """What a token of the virtual CCA device says before the enclave extends a register."""
+    zero = HexBytes(CCA_ZERO_REGISTER)
+    return CcaMeasurement(
+        hash_algorithm=RealmHash.SHA_512,
+        rim=HexBytes(realm_initial_measurement(launch)),
+        rem0=zero,
+        rem1=zero,
+        rem2=zero,
+        rem3=zero,
+        personalization=Bytes64(CCA_PERSONALIZATION),
+    )
+
+
+def nitro_measurement(launch: LaunchMeasurement) -> NitroMeasurement:
+    """What a document of the virtual Nitro device says; the image is not signed, so PCR8 is zero."""
+    pcr0, pcr1, pcr2 = (Bytes48(digest) for digest in (launch.image, launch.runtime, launch.command))
+    return NitroMeasurement(pcr0=pcr0, pcr1=pcr1, pcr2=pcr2, pcr8=Bytes48(bytes(48)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sealmarket.files import read_file
 from sealmarket.protocol.capability import Capability
 from sealmarket_enclave.protocol.codec import Uint64, decode, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -43,7 +44,7 @@ def of(config: WorkerConfig, image: Path) -> Capability:
 
 def _written(config: WorkerConfig, path: Path) -> Capability:
     try:
-        document = decode(Capability, path.read_bytes())
+        document = decode(Capability, read_file(path))
     except (OSError, MalformedDocument) as error:
         raise ConfigInvalid(path, f"capability: {error}", "see docs/spec/schemas/capability.json") from error
     if document.tee != config.tee:

@@ -18,7 +18,7 @@ app.add_typer(image_app, name="image")
 ConfigFile = Annotated[Path, typer.Option("--config", help="The worker's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 KindName = Annotated[str, typer.Option("--kind", help="The kind of job that the image is for.")]
-TeeName = Annotated[str, typer.Option("--tee", help="The kind of TEE: sgx, tdx, snp or cca.")]
+TeeName = Annotated[str, typer.Option("--tee", help="The kind of TEE: sgx, tdx, snp, cca or nitro.")]
 
 
 @app.command()

@@ -35,6 +35,7 @@ import msgspec
 
 from sealmarket.chain.endpoints import relative_to
 from sealmarket.chain.fees import FeeLimits, parse_limits
+from sealmarket.files import read_file, read_text_file
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -123,13 +124,13 @@ def tee_named(name: str, where: object = "--tee") -> Tee:
 def load_config(path: Path) -> WorkerConfig:
     """Read a configuration. Raises :class:`ConfigInvalid`, naming the field."""
     try:
-        file = msgspec.convert(tomllib.loads(path.read_text()), _File)
+        file = msgspec.convert(tomllib.loads(read_text_file(path)), _File)
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigInvalid(path, str(error)) from error
     here = path.absolute().parent
     tee = tee_named(file.tee, path)
     try:
-        book = decode(AddressBook, (here / file.book).read_bytes())
+        book = decode(AddressBook, read_file(here / file.book))
     except (OSError, MalformedDocument) as error:
         raise ConfigInvalid(path, f"no address book at {file.book}: {error}") from error
     if not 1 <= file.max_jobs <= 64:

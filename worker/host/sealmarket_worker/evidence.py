@@ -20,11 +20,13 @@ def package(
     collateral: str,
     missing: Iterable[Bytes32] = (),
     manifest: bytes = b"",
+    capability: bytes = b"",
     devices: BoundDevices | None = None,
 ) -> EvidencePackage:
     """What the nodes appraise. ``missing`` names what the enclave was not given, or the host cannot serve.
 
-    ``manifest`` is what the workload's digest hashes, ``devices`` the GPUs that the enclave's TEE commits to.
+    ``manifest`` is what the workload's digest hashes, ``capability`` the document that the provider's order names,
+    ``devices`` the GPUs that the enclave's TEE commits to.
     """
     return EvidencePackage(
         job_id=JobId(Bytes32(evidence.job_id)),
@@ -37,6 +39,7 @@ def package(
         block_hash=Bytes32(evidence.block_hash),
         missing=tuple(sorted(missing)),
         manifest=HexBytes(manifest),
+        capability=HexBytes(capability),
         devices=devices,
     )
 

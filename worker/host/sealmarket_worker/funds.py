@@ -1,4 +1,4 @@
-"""Whether the provider's free balance covers what a report of missing shares sets aside."""
+"""Whether the provider's money covers what a report of missing shares sets aside."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sealmarket_enclave.protocol.codec import Address
 
 
 def shortages(view: View, book: AddressBook, provider: Address, tokens: Iterable[Address]) -> Iterator[str]:
-    """What to deposit, a sentence for each token whose free balance is too low for the largest committee."""
+    """What to deposit, a sentence for each token in which too little is free or staked for the largest committee."""
     members = max((len(committee.members) for committee in book.committees), default=0)
     for token in tokens:
         fee = view.signature_fee(token)
-        needed, free = members * int(fee or 0), int(view.account(token, provider).free)
-        if free < needed:
+        needed, account = members * int(fee or 0), view.account(token, provider)
+        if (held := int(account.free) + int(account.staked)) < needed:
             yield (
-                f"the free balance in token {token} is {free}; a job whose shares do not come takes {needed} for the "
-                "nodes, and costs the stake without: deposit the difference"
+                f"{held} of token {token} is free or staked beside the running jobs; a job whose shares do not come "
+                f"takes {needed} for the nodes, and costs its stake without: deposit the difference"
             )

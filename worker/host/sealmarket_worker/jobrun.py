@@ -5,8 +5,8 @@ Steps; the journal's state stands where a crash would find it:
 1. ``matched``: gather and check everything that the job names, for a share of the quote window. What is not available
    in time, or is false, is marked: the job is quoted all the same, and the nodes say whose fault it is.
 2. Launch an enclave and take its evidence, over a block that is final now.
-3. ``quoting``: post the evidence hash, once. ``quoted`` when that is final; then post the evidence, sealed to nodes.
-4. Wait for the committee, and bring the enclave to its shares (:mod:`sealmarket_worker.releasing`).
+3. ``quoting``: post the evidence hash, once. ``quoted`` when that is final. The evidence is sealed to nodes.
+4. Show that to the committee, wait for it, and bring the enclave to its shares (:mod:`sealmarket_worker.releasing`).
 5. Serve ciphertext while the job is open on chain; take what the enclave signed. ``finished``: the journal has it.
 6. Upload ciphertext, envelope and receipt, post the result; settle if no other party does. ``done`` when final.
 
@@ -23,12 +23,14 @@ from sealmarket.chain.events import JobQuoted
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import EvidenceEnvelope
 from sealmarket.service.errors import (
     ServiceError,
     ServiceRefused,
 )
 from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.runtime.channel import Evidence
 from sealmarket_enclave.sealed.result import ResultEnvelope
@@ -90,8 +92,9 @@ class JobRun(JobSteps):
         # Until the quote is sent any enclave will do, so one that is lost is replaced.
         session, evidence = self._patiently(lambda: self._launch(materials), slot.deadline, DriverError, EnclaveLost)
         with session:
-            self._quote(entry, session, evidence, committee, materials)
-            ReleaseRound(self._host, entry, self._progress, Waiting(session, committee, evidence)).collect()
+            envelope = self._quote(entry, session, evidence, committee, materials)
+            waiting = Waiting(session, committee, evidence, envelope)
+            ReleaseRound(self._host, entry, self._progress, waiting).collect()
             outcome = self._finish(entry, session, materials)
         # On a full disk the word is kept in memory and written as soon as there is room.
         deadline = self._slot(entry).deadline
@@ -146,12 +149,19 @@ class JobRun(JobSteps):
         evidence: Evidence,
         committee: Committee,
         materials: Materials,
-    ) -> None:
+    ) -> EvidenceEnvelope:
         evidence_hash = Bytes32(evidence.evidence_hash)
         collateral = self._host.driver.endorsements()
         signature = self._host.sign(Quote(job_id=self._job_id, evidence_hash=evidence_hash))
-        tee, devices = self._host.driver.tee, self._host.driver.devices(session)
-        content = package(evidence, tee, collateral, materials.missing, materials.manifest, devices)
+        content = package(
+            evidence,
+            self._host.driver.tee,
+            collateral,
+            materials.missing,
+            materials.manifest,
+            self._promise(entry.spec),
+            self._host.driver.devices(session),
+        )
         book = self._host.chain.book
         envelope = sealed_envelope(content, evidence_hash, book, committee, materials.first_key, signature)
         self._host.journal.quoting(self._job_id, evidence_hash, key_hash_of(evidence))
@@ -161,15 +171,12 @@ class JobRun(JobSteps):
         self._progress.begin(
             "decision", f"evidence {evidence_hash} is on chain, sealed to {len(envelope.sealed)} nodes"
         )
-        deadline = self._slot(entry).deadline
-        self._patiently(lambda: self._publish_promise(entry), deadline, ServiceRefused)
-        self._patiently(lambda: self._host.store.post_evidence(envelope), deadline, ServiceRefused)
+        return envelope
 
-    def _publish_promise(self, entry: JobEntry) -> None:
+    def _promise(self, spec: JobSpec) -> bytes:
         """The capability document that the job's order named, where it is this host's."""
         promised = self._host.capability
-        if promised is not None and promised.digest() == entry.spec.capability_hash:
-            self._host.store.put_document(promised.canonical())
+        return promised.canonical() if promised is not None and promised.digest() == spec.capability_hash else b""
 
     def _send_quote(self, entry: JobEntry, evidence_hash: Bytes32) -> None:
         # An answer that was lost does not say that the transaction was: what the chain has is not sent again.

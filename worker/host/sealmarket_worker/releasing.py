@@ -1,6 +1,6 @@
 """From acceptance to enough right shares in the enclave, or to the end of a job whose shares do not come.
 
-1. The enclave says at once whether the job can run at all.
+1. The nodes are shown the evidence, and decide. The enclave says at once whether the job can run at all.
 2. Releases come from whichever nodes answer, and later from the chain.
 3. Promises never to release are posted, once enough nodes say the same. A stopped job is ended at once: until its keys
    are joined, nothing that this host could still deliver counts.
@@ -23,7 +23,7 @@ from sealmarket.chain.errors import ChainError
 from sealmarket.chain.events import ReleasePosted
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import NodeStatus
+from sealmarket.protocol.wire import EvidenceEnvelope, NodeStatus
 from sealmarket_enclave.protocol.codec import Address, Bytes32, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
@@ -35,6 +35,7 @@ from sealmarket_worker.journal import JobEntry
 from sealmarket_worker.nodes import posted_release, releases_of, stops_of
 from sealmarket_worker.progress import ProgressReporter
 from sealmarket_worker.session import EnclaveSession, key_hash_of
+from sealmarket_worker.showing import Showing
 
 _SENDING = (Reverted, RpcRefused, *LATER)
 
@@ -46,6 +47,7 @@ class Waiting:
     session: EnclaveSession
     committee: Committee
     evidence: Evidence
+    envelope: EvidenceEnvelope
 
     @property
     def enclave(self) -> Enclave:
@@ -71,6 +73,7 @@ class ReleaseRound(JobSteps):
         self._entry, self._waiting = entry, waiting
         self._delivered: set[Bytes32] = set()
         self._complaints: set[SignedComplaint] = set()
+        self._showing = Showing(host, waiting.committee, waiting.envelope)
         self._late = False
         self._reported: int | None = None
         """What was named as excluded; None before the first report."""
@@ -86,7 +89,7 @@ class ReleaseRound(JobSteps):
             InputMissing: its time is over.
             EnclaveRefused, EnclaveLost: nothing can come of it any more.
         """
-        slot = self._wait_for(self._entry, lambda slot: slot.status is not Status.QUOTED, self._head)
+        slot = self._wait_for(self._entry, self._is_decided, self._head)
         # A job that can never run ends now: its window may be too short to wait for finality and releases.
         if slot.status is Status.ACCEPTED and not self._waiting.session.deliver(()).missing:
             return
@@ -98,6 +101,13 @@ class ReleaseRound(JobSteps):
             self._require_time(self._head(self._entry).deadline, "releases of enough oracle nodes")
             self._try_to_end()
             self._pause()
+
+    def _is_decided(self, slot: JobSlot) -> bool:
+        """Whether the committee has decided. Until then the evidence is shown to it."""
+        if slot.status is not Status.QUOTED:
+            return True
+        self._showing.turn(self._say_once)
+        return False
 
     def _require_accepted(self, slot: JobSlot) -> None:
         if slot.status is not Status.ACCEPTED:

@@ -10,7 +10,7 @@ import math
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
@@ -135,7 +135,8 @@ change (py_ecc, by eth_account, to a hundred thousand): beyond a few ten thousan
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
 """A string, or what is left of the bytes. It matches wherever it starts, so no byte is read twice."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""One level deeper, or one less, as signed bytes."""
 _UNSPELLABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 _UNREADABLE = (*_UNSPELLABLE, TypeError)
 """What spelling and reading raise on a value that has no place in a document."""
@@ -209,11 +210,9 @@ def require_shallow(raw: bytes) -> None:
     """Raise ``msgspec.DecodeError`` for JSON that is nested deeper than ``MAXIMUM_NESTING``."""
     if raw.count(b"[") + raw.count(b"{") <= MAXIMUM_NESTING:
         return
-    brackets = _STRING.sub(b"", raw).translate(_ONE_KIND, _NO_BRACKETS)
-    for _ in range(MAXIMUM_NESTING):
-        brackets = brackets.replace(b"[]", b"")  # each time one level less, from the innermost
-    if brackets:
-        raise msgspec.DecodeError(f"nested deeper than {MAXIMUM_NESTING}, or brackets without their counterpart")
+    steps = memoryview(_STRING.sub(b"", raw).translate(_STEPS, _NO_BRACKETS)).cast("b")
+    if max(accumulate(steps), default=0) > MAXIMUM_NESTING:
+        raise msgspec.DecodeError(f"nested deeper than {MAXIMUM_NESTING}")
 
 
 def decode(kind: type[T], raw: bytes | str) -> T:

@@ -1,0 +1,30 @@
+"""Reads files that somebody named: never more than is expected of any of them, whatever stands behind the name.
+
+A name may be a device without end, a sparse file of terabytes, or a stream that another program writes.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+MAXIMUM_FILE = 16 << 20
+"""Bytes: more than any document of the market has."""
+
+
+def read_file(path: Path, limit: int = MAXIMUM_FILE) -> bytes:
+    """All of a file.
+
+    Raises:
+        OSError: it cannot be read, or has more than ``limit`` bytes (``EFBIG``).
+    """
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit} bytes, the most that is read of such a file", str(path))
+    return content
+
+
+def read_text_file(path: Path, limit: int = MAXIMUM_FILE) -> str:
+    """A file's text, which is UTF-8. Raises as :func:`read_file`, and UnicodeDecodeError."""
+    return read_file(path, limit).decode()

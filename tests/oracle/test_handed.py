@@ -1,0 +1,138 @@
+"""Evidence that a provider hands to a node itself: who may, how much, and that a store cannot hide it any more."""
+
+from __future__ import annotations
+
+import coincurve
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.wire import SIGNATURE_HEADER, EvidenceEnvelope, EvidencePackage, Problem
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, decode
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.signing import sign
+from sealmarket_oracle.documents import with_promise
+from sealmarket_oracle.gate.inputs import EvidenceUnavailable, JobDocuments
+from sealmarket_oracle.handed import HandedEvidence
+from sealmarket_oracle.service import Node
+from tests.oracle.test_api import Client, _client
+from tests.oracle.world import CHAIN_ID, MARKET, World
+
+
+@pytest.fixture
+def hidden(world: World) -> EvidenceEnvelope:
+    """What the provider of a quoted job posted, and the store shows to nobody."""
+    world.match(world.publish())
+    world.quote()
+    return world.store.envelopes.pop(world.job_id)[0]
+
+
+def hand_in(client: Client, envelope: EvidenceEnvelope, sealed: bytes | None = None) -> httpx.Response:
+    """As a provider does, to the first node."""
+    path = f"/v1/jobs/{envelope.job_id}/evidence/{envelope.evidence_hash}"
+    body = bytes(envelope.sealed[0]) if sealed is None else sealed
+    return client.send("PUT", path, content=body, headers={SIGNATURE_HEADER: str(envelope.signature)})
+
+
+def looked(node: Node) -> tuple[Node, Client]:
+    """A node that has seen the chain."""
+    node.tick()
+    return node, _client(node)[0]
+
+
+def test_a_stranger_hands_in_nothing(world: World, hidden: EvidenceEnvelope) -> None:
+    node, client = looked(world.node())
+    digest = Quote(job_id=hidden.job_id, evidence_hash=hidden.evidence_hash).digest(CHAIN_ID, MARKET)
+    answer = hand_in(client, replace(hidden, signature=sign(digest, coincurve.PrivateKey())))
+    assert answer.status_code == 409
+    assert str(world.spec.provider) in decode(Problem, answer.content).detail
+    assert node.handed.find(world.job_id) is None
+
+
+@pytest.mark.parametrize("signature", ["", "0x", "0x00", "0x" + "00" * 65, "signed", "0x" + "ff" * 65])
+def test_a_signature_that_is_none_is_refused(signature: str, world: World, hidden: EvidenceEnvelope) -> None:
+    node, client = looked(world.node())
+    path = f"/v1/jobs/{hidden.job_id}/evidence/{hidden.evidence_hash}"
+    assert client.send("PUT", path, content=b"x", headers={SIGNATURE_HEADER: signature}).status_code in (400, 409)
+    assert node.handed.find(world.job_id) is None
+
+
+def test_evidence_of_another_hash_than_the_chains_is_refused(world: World, hidden: EvidenceEnvelope) -> None:
+    _, client = looked(world.node())
+    other = Bytes32(b"e" * 32)
+    digest = Quote(job_id=hidden.job_id, evidence_hash=other).digest(CHAIN_ID, MARKET)
+    answer = hand_in(client, replace(hidden, evidence_hash=other, signature=sign(digest, world.provider)))
+    assert answer.status_code == 409
+    assert str(hidden.evidence_hash) in decode(Problem, answer.content).detail
+
+
+def test_before_a_node_has_seen_the_quote_evidence_is_to_be_handed_in_later(
+    world: World, hidden: EvidenceEnvelope
+) -> None:
+    node = world.node()
+    client = _client(node)[0]
+    assert hand_in(client, hidden).status_code == 404
+    node.tick()
+    assert hand_in(client, hidden).status_code == 204
+
+
+def test_after_a_node_has_decided_it_takes_nothing(world: World, hidden: EvidenceEnvelope) -> None:
+    node, client = looked(world.node())
+    assert hand_in(client, hidden).status_code == 204
+    world.decided(node)
+    assert hand_in(client, hidden).status_code == 409
+
+
+def test_a_store_that_hides_evidence_cannot_have_a_platform_refused(world: World, hidden: EvidenceEnvelope) -> None:
+    node, client = looked(world.node())
+    assert node.status(world.job_id).decision is None
+    assert hand_in(client, hidden).status_code == 204
+    assert world.decided(node).outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("garbage", [b"", b"no package"])
+def test_garbage_that_is_handed_in_counts_for_nothing(garbage: bytes, world: World, hidden: EvidenceEnvelope) -> None:
+    node, client = looked(world.node())
+    assert hand_in(client, hidden, garbage).status_code == 204
+    node.tick()
+    assert node.status(world.job_id).decision is None
+    world.store.envelopes[world.job_id] = [hidden]
+    assert world.decided(node).outcome is Outcome.ACCEPTED
+
+
+def test_what_is_handed_in_leaves_with_its_job(world: World, hidden: EvidenceEnvelope) -> None:
+    node, client = looked(world.node())
+    hand_in(client, hidden)
+    node.handed.keep_only(set())
+    assert node.handed.find(world.job_id) is None
+
+
+def test_beyond_the_room_the_largest_package_leaves(world: World) -> None:
+    held = HandedEvidence(world.journal(), world.node().market, limit=100)
+    jobs = [JobId(Bytes32(bytes([place]) * 32)) for place in range(4)]
+    for job_id, size in zip(jobs, (40, 50, 10, 45), strict=True):
+        held.keep(job_id, bytes(size))
+    assert [len(held.find(job_id) or b"") for job_id in jobs] == [40, 0, 10, 45]
+    held.keep(jobs[0], bytes(20))
+    held.keep(jobs[1], bytes(25))
+    assert [len(held.find(job_id) or b"") for job_id in jobs] == [20, 25, 10, 45]
+    held.keep(jobs[2], bytes(101))
+    assert [len(held.find(job_id) or b"") for job_id in jobs] == [20, 25, 0, 45]
+
+
+def test_a_capability_document_that_the_store_hides_is_taken_from_the_package(world: World) -> None:
+    world.match(world.publish())
+    package, document = world.quote(), HexBytes(b"a promise")
+    spec = replace(world.spec, capability_hash=keccak(document))
+    none = JobDocuments(policies={}, share_sets={}, sealed_shares={}, lists={})
+
+    def found(shown: EvidencePackage | EvidenceUnavailable) -> bytes | None:
+        return with_promise(none, spec, shown).capability
+
+    assert found(replace(package, capability=document)) == document
+    assert found(replace(package, capability=HexBytes(b"another"))) is None
+    assert found(EvidenceUnavailable("nothing")) is None
+    assert with_promise(none, replace(spec, capability_hash=ZERO_HASH), package).capability is None

@@ -1,0 +1,96 @@
+"""Files that hold secrets, and passphrases as people type and keep them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sealmarket.private_files import (
+    MAXIMUM_BYTES,
+    NotPrivate,
+    PassphraseRefused,
+    normalised,
+    passphrase_forms,
+    read_passphrase_file,
+    read_private,
+    write_private,
+)
+
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_secret_that_others_may_read_is_refused(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    write_private(path, b"x")
+    path.chmod(mode)
+    with pytest.raises(NotPrivate, match="0600") as refused:
+        read_private(path)
+    assert "chmod 600" in refused.value.remedy
+
+
+def test_pipes_devices_and_folders_hold_no_secret_and_nobody_waits_for_them(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        with pytest.raises((NotPrivate, IsADirectoryError)):
+            read_private(path)
+
+
+def test_what_is_too_long_to_be_a_secret_is_read_to_its_bound(tmp_path: Path) -> None:
+    write_private(tmp_path / "long", bytes(MAXIMUM_BYTES + 1))
+    assert len(read_private(tmp_path / "long")) == MAXIMUM_BYTES
+
+
+def test_a_secret_is_never_overwritten_not_even_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in ("link", "file"):
+        (tmp_path / "file").write_text("held")
+        with pytest.raises(FileExistsError):
+            write_private(tmp_path / name, b"new")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_mounted_secret_is_read_through_its_links(tmp_path: Path) -> None:
+    """As Kubernetes mounts them: name -> ..data/name, ..data -> ..2026_11."""
+    (tmp_path / "..2026_11").mkdir()
+    write_private(tmp_path / "..2026_11" / "key", b"secret")
+    (tmp_path / "..data").symlink_to("..2026_11")
+    (tmp_path / "key").symlink_to("..data/key")
+    assert read_private(tmp_path / "key") == b"secret"
+    (tmp_path / "..2026_11" / "key").chmod(0o644)
+    with pytest.raises(NotPrivate):
+        read_private(tmp_path / "key")
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n", b"\r\nsecond", b"caf\xe9\n", b"\xff"])
+def test_a_file_without_a_passphrase_is_refused(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "passphrase"
+    path.write_bytes(raw)
+    with pytest.raises(PassphraseRefused, match="holds no passphrase"):
+        read_passphrase_file(path)
+
+
+@pytest.mark.parametrize(
+    ("raw", "passphrase"),
+    [
+        (b"geheim\nsecond", "geheim"),
+        (b"geheim\r\n", "geheim"),
+        (b" with blanks \n", " with blanks "),
+        ("before\u0085after\n".encode(), "before\u0085after"),
+        ("before\u2028after".encode(), "before\u2028after"),
+        (DECOMPOSED.encode(), COMPOSED),
+    ],
+)
+def test_a_passphrase_ends_at_a_line_feed_and_at_nothing_else(raw: bytes, passphrase: str, tmp_path: Path) -> None:
+    path = tmp_path / "passphrase"
+    path.write_bytes(raw)
+    assert read_passphrase_file(path) == passphrase
+
+
+def test_a_passphrase_has_one_form_and_opens_what_other_software_kept_under_another() -> None:
+    assert normalised(COMPOSED) == normalised(DECOMPOSED) == COMPOSED
+    assert passphrase_forms(DECOMPOSED) == (COMPOSED, DECOMPOSED)
+    assert passphrase_forms(COMPOSED) == (COMPOSED,)

@@ -1,0 +1,40 @@
+"""Shows a quote's evidence to the oracle nodes: by the store, and to each node itself, since a store could hide it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sealmarket.protocol.book import Committee
+from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket.service.errors import ServiceError
+from sealmarket_worker.context import HostContext
+
+NODES_FIRST_TURNS = 3
+"""So long the store is not asked while a node is left: one that answers slowly holds up the others."""
+
+
+class Showing:
+    """Brings one envelope to everybody, a :meth:`turn` at a time."""
+
+    def __init__(self, host: HostContext, committee: Committee, envelope: EvidenceEnvelope) -> None:
+        self._host, self._envelope = host, envelope
+        self._left = dict(enumerate(committee.members))
+        """The nodes that have not taken it from this host itself, by their places."""
+        self._stored = False
+        self._turns = 0
+
+    def turn(self, say: Callable[[str], None]) -> None:
+        """Hand it to whoever has not taken it, without waiting for a node. What the store refuses is said."""
+        hand_in = self._host.nodes.hand_in
+        self._left = {place: m for place, m in self._left.items() if not hand_in(m, self._envelope, place)}
+        self._turns += 1
+        if self._stored or (self._left and self._turns <= NODES_FIRST_TURNS):
+            return
+        try:
+            if self._host.capability is not None:
+                self._host.store.put_document(self._host.capability.canonical())
+            self._host.store.post_evidence(self._envelope)
+        except ServiceError as error:
+            say(f"the store does not have the evidence yet: {error}")
+        else:
+            self._stored = True
