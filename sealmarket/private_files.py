@@ -1,4 +1,4 @@
-"""Files that hold secrets: read only where nobody else can, made so that nobody else ever could."""
+"""Files that hold secrets: read only where no other user can read them, and made so."""
 
 from __future__ import annotations
 

@@ -75,3 +75,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(
             f"worker {config.stash[LOST_WORKER]} was killed (out of memory?): tests that were left to it did not run"
         )
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: fresh keys and signatures differ from worker to worker."""
+    if isinstance(val, bytes) and not (len(val) <= 32 and val.isascii() and val.decode("ascii").isprintable()):
+        return argname
+    return None

@@ -41,7 +41,7 @@ MAX_JSON = 4 << 20
 MAX_POSTED = 1 << 20
 """A request with its parameters, or parameters: as the nodes read, and room for how they are spelt."""
 MAX_SIGNED = 64 << 10
-"""Any other document that somebody signs."""
+"""Any other signed document."""
 RECENT_SECONDS = 0.5
 """How old the page and the list of assets may be."""
 _SECURITY = {
@@ -198,7 +198,7 @@ def _jobs(app: FastAPI, backend: Backend) -> None:
 
     @app.get("/v1/evidence/{job_id}")
     def get_evidence(job_id: str) -> Response:
-        # As it was kept: sixteen packages of megabytes are not decoded for whoever asks.
+        # As it was kept: sixteen packages of megabytes are not decoded for each reader.
         documents = backend.evidence(Bytes32.parse(job_id))
         return Response(b"[" + b",".join(documents) + b"]", media_type="application/json")
 

@@ -131,7 +131,7 @@ class Flooder:
     # --- evidence ---------------------------------------------------------------------------------------------
 
     def evidence(self) -> None:
-        """As much as is read of an envelope, under a signature that is nobody's, for each job that is not ended."""
+        """As much as is read of an envelope, under no party's signature, for each job that is not ended."""
         jobs = json.loads(self.ask("GET", "/v1/jobs") or b"[]")
         for one in jobs[:4]:
             job_id = JobId(Bytes32.parse(one["jobId"]))

@@ -234,7 +234,7 @@ def request(
 
 
 def _matched(consumer: Consumer, handle: RequestHandle, seconds: float, *, keep: bool) -> JobId:
-    """The job of a request. One that is not matched in time is voided, so that it charges nobody later."""
+    """The job of a request. One that is not matched in time is voided, so that it charges nothing later."""
     try:
         return consumer.wait_match(handle, timeout=seconds)
     except WaitedTooLong as error:

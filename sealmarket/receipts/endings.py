@@ -38,7 +38,7 @@ NO_RESULT = "the job ended without a result"
 def failure_checks(bundle: ProofBundle) -> Iterator[Check]:
     """The enclave's own word that it could not finish, if there is one."""
     if bundle.failure is None:
-        yield unknown("why there is no result", "the enclave's word is not in the bundle")
+        yield unknown("why there is no result", "the enclave's statement is not in the bundle")
         return
     failure = bundle.failure.failure
     try:

@@ -133,7 +133,7 @@ class Guarded(asyncio.Protocol):
         if self._transport is None:
             return
         if self._inner is None:
-            # Whoever says nothing costs little more than the system's own accept.
+            # A peer that sends nothing costs little more than the system's own accept.
             self._inner = self._make_inner()
             self._inner.connection_made(self._transport)
         if self.state is State.IDLE:

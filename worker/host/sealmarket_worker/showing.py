@@ -14,7 +14,7 @@ NODES_FIRST_TURNS = 3
 
 
 class Showing:
-    """Brings one envelope to everybody, a :meth:`turn` at a time."""
+    """Brings one envelope to nodes and store, a :meth:`turn` at a time."""
 
     def __init__(self, host: HostContext, committee: Committee, envelope: EvidenceEnvelope) -> None:
         self._host, self._envelope = host, envelope
@@ -24,7 +24,7 @@ class Showing:
         self._turns = 0
 
     def turn(self, say: Callable[[str], None]) -> None:
-        """Hand it to whoever has not taken it, without waiting for a node. What the store refuses is said."""
+        """Hand it to each node that has not taken it, without waiting for a node. What the store refuses is said."""
         hand_in = self._host.nodes.hand_in
         self._left = {place: m for place, m in self._left.items() if not hand_in(m, self._envelope, place)}
         self._turns += 1
