@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealmarket.attestation.azure.rules import AzureRules, VtpmPcr
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.composite import MAXIMUM_DEVICES, VERSION, parse_any
 from sealmarket.attestation.core.errors import NotEvidence
@@ -33,8 +34,10 @@ from sealmarket.attestation.policy.ear import read_ear, sign_ear
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import Expected, appraise, authenticate
 from sealmarket_devices.nvidia_format import SWITCH_PDI
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Tee
 from tests.attestation.support import NOW, endorse, report_of
+from tests.forge.azure import PCRS, AzureForge
 from tests.forge.intel import IntelForge
 from tests.forge.nvidia import DRIVER, SWITCH_VBIOS, VBIOS, ForgedDevice, NvidiaForge
 
@@ -210,6 +213,23 @@ def _with_identity(machine: Machine, evidence: CompositeEvidence, identity: byte
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(composite, "authenticate", changed)
         return machine.verify(evidence)
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_a_binding_quote_of_another_guest_behind_the_same_paravisor_is_refused(machine: Machine, other: bool) -> None:
+    """The paravisor measures the same for every guest; the guest's registers tell them apart."""
+    azure = AzureForge(intel=machine.intel)
+    device = machine.device(machine.gpu)
+    binding = binding_report_data(SESSION, machine.names((device,)))
+    pcrs = (*PCRS[:7], b"\x0d" * 32, *PCRS[8:]) if other else PCRS
+    evidence = CompositeEvidence(
+        cpu=parse(azure.document(quote=azure.quote(extra=SESSION))),
+        binding=parse(azure.document(quote=azure.quote(extra=binding, pcrs=pcrs, shown=pcrs))),
+        devices=(device,),
+    )
+    rules = AzureRules(paravisor="allowed", pcrs=(VtpmPcr(index=4, value=Bytes32(PCRS[4])),))
+    result = machine.verify(evidence, msgspec.structs.replace(machine.policy(), azure=rules))
+    assert set(result.reasons) == ({Reason.DEVICE_BINDING, Reason.DEVICE_UNBOUND} if other else set())
 
 
 def _raw(evidence: Evidence | None) -> bytes:

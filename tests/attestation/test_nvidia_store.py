@@ -82,7 +82,7 @@ def test_what_is_fetched_for_a_device_is_all_that_its_evidence_needs(
     for device in (forge.gpu(), forge.switch()):
         evidence = evidence_of(device)
         with Fetcher(transport=server(forge, device)) as fetcher:
-            store.put_all(fetcher.endorsements(evidence))
+            store.put_all(fetcher.endorsements(evidence), Tee.NVIDIA)
         result = verify(
             evidence, store.endorsements_for(evidence, NOW), anchors(forge), NOW, Expected(report_data=UNCHECKED)
         )
@@ -140,6 +140,17 @@ def test_a_newer_answer_takes_the_place_of_an_older_one_and_never_the_other_way(
         for raw in order:
             store.put_document(Tee.NVIDIA, raw)
         assert store.endorsements_for(evidence_of(forge.gpu()), NOW).documents == (newer,)
+
+
+def test_what_is_no_document_of_the_tee_is_not_kept_as_one(forge: NvidiaForge, store: CollateralStore) -> None:
+    """The files of one TEE would refuse the evidence of another whose module cannot read them."""
+    for tee, raw, why in (
+        (Tee.NVIDIA, forge.root.der, "a document that only nvidia reads"),
+        (Tee.CCA, forge.manifest(), "not a usable CoRIM"),
+        (Tee.SNP, forge.manifest(), "neither certificate"),
+    ):
+        with pytest.raises(CollateralError, match=why):
+            store.put_document(tee, raw)
 
 
 def test_a_store_serves_a_fleet_of_many_devices(forge: NvidiaForge, store: CollateralStore) -> None:

@@ -129,7 +129,7 @@ def test_a_new_row_reads_certificates_and_has_no_server_unless_it_says_so(tmp_pa
     with Fetcher() as fetcher, pytest.raises(CollateralError, match="no server answers for cca evidence"):
         fetcher.endorsements(evidence)
     assert parse_endorsements(Tee.CCA, pem) == ENDORSEMENTS
-    store.put_all(ENDORSEMENTS)
+    store.put_all(ENDORSEMENTS, Tee.CCA)
     assert store.endorsements_for(evidence, NOW) == ENDORSEMENTS
 
 

@@ -19,6 +19,7 @@ from sealmarket.attestation.policy.verify import authenticate
 from sealmarket.cli.main import main
 from sealmarket_enclave.protocol.numbers import Tee
 from tests.attestation.support import NOW
+from tests.forge.cca import CcaForge
 from tests.forge.intel import IntelForge
 from tests.forge.nvidia import NONCE, ForgedDevice, NvidiaForge
 
@@ -124,6 +125,43 @@ def test_composite_evidence_whose_binding_is_of_another_session_is_refused(
     code, answer, _ = run(capsys, "verify", path, "--collateral", files / "collateral.json", *roots(files), *AT)
     assert (code, answer["verdict"]) == (1, "refused")
     assert "device_binding" in [reason["reason"] for reason in answer["reasons"]]
+
+
+def realm(files: Path, gpu: ForgedDevice, forge: NvidiaForge) -> tuple[Path, list[object]]:
+    """A file of composite evidence of a realm with a GPU, and the options with what each part needs."""
+    cca, nonce = CcaForge(), device_nonce(SESSION)
+    evidence = Evidence(tee=Tee.NVIDIA, raw=gpu.report(nonce=nonce), certificates=tuple(gpu.chain()))
+    anchors = TrustAnchors.production().with_development(forge.root.der)
+    binding = binding_report_data(SESSION, [device_name(authenticate(evidence, Endorsements(), anchors, NOW))])
+    document = {
+        "version": "sealmarket/composite-evidence/1",
+        "cpu": cca.token(realm={10: SESSION}).hex(),
+        "binding": cca.token(realm={10: binding}).hex(),
+        "devices": [entry(gpu, nonce) | {"evidence": evidence.raw.hex()}],
+    }
+    (files / "realm.json").write_text(json.dumps(document))
+    (files / "anchors").write_bytes(cca.anchors())
+    (files / "corim").write_bytes(cca.corim())
+    (files / "roots.pem").write_text(forge.root.pem + forge.rim_root.pem)
+    return files / "realm.json", ["--endorsement", files / "anchors", "--endorsement", files / "corim"]
+
+
+def test_a_file_that_no_part_of_a_machine_reads_is_a_refusal(
+    capsys: pytest.CaptureFixture[str], files: Path, gpu: ForgedDevice, forge: NvidiaForge
+) -> None:
+    path, of_cpu = realm(files, gpu, forge)
+    (files / "other").write_bytes(b"neither")
+    other = ("--endorsement", files / "other")
+    code, answer, _ = run(capsys, "verify", path, *of_cpu, *other, *documents(files), *roots(files), *AT)
+    assert (code, [reason["reason"] for reason in answer["reasons"]]) == (1, ["endorsement_malformed"])
+
+
+def test_each_part_of_a_machine_is_given_the_files_that_its_module_reads(
+    capsys: pytest.CaptureFixture[str], files: Path, gpu: ForgedDevice, forge: NvidiaForge
+) -> None:
+    path, of_cpu = realm(files, gpu, forge)
+    code, answer, _ = run(capsys, "verify", path, *of_cpu, *documents(files), *roots(files), *AT)
+    assert (code, answer["verdict"], answer["reasons"]) == (0, "accepted", [])
 
 
 @pytest.mark.parametrize("file", ["gpu.bin", "gpu.json"])

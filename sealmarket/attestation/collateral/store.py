@@ -90,21 +90,24 @@ class CollateralStore:
                     continue
             self._write(part, name, document)
 
-    def put_all(self, endorsements: Endorsements, tee: Tee | None = None) -> None:
-        """Store endorsements: collateral after proof, certificates, CRLs and the TEE's documents as candidates.
+    def put_all(self, endorsements: Endorsements, tee: Tee) -> None:
+        """Store a TEE's endorsements: collateral after proof, certificates, CRLs and documents as candidates.
 
         Raises:
             EvidenceRefused: the collateral does not hold under this store's anchors.
         """
         if endorsements.collateral is not None:
             self.put(endorsements.collateral)
+        self.put_certificates(endorsements)
+        for raw in endorsements.documents:
+            self.put_document(tee, raw)
+
+    def put_certificates(self, endorsements: Endorsements) -> None:
+        """Store certificates and CRLs as candidates."""
         for certificate in endorsements.certificates:
             self.put_certificate(certificate)
         for crl in endorsements.crls:
             self.put_crl(crl)
-        if tee is not None:
-            for raw in endorsements.documents:
-                self.put_document(tee, raw)
 
     def put_crl(self, crl: x509.CertificateRevocationList) -> None:
         """Store a CRL as a candidate; it counts only under the issuer that signed it."""
@@ -213,7 +216,7 @@ class CollateralStore:
             _documents(tee, raw)
         for collateral in bundle.intel:
             self.put(collateral)
-        self.put_all(loose)
+        self.put_certificates(loose)
         for tee, raw in documents:
             self.put_document(tee, raw)
         return len(bundle.intel) + len(blobs) + len(documents)

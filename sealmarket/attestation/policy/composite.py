@@ -197,6 +197,8 @@ def _binding_findings(machine: Machine) -> Iterator[Finding]:
     if cpu.platform.identity is None or binding.platform.identity != cpu.platform.identity:
         identity = (binding.platform.identity or b"").hex() or "a masked identity"
         yield Finding(Reason.DEVICE_BINDING, "a binding quote of the same machine", identity)
+    if binding.paravisor != cpu.paravisor:
+        yield Finding(Reason.DEVICE_BINDING, "a binding quote of the same guest behind a paravisor", "another guest")
 
 
 def _with(part: AppraisalResult, common: Sequence[Finding]) -> AppraisalResult:
