@@ -38,6 +38,7 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
     from sealmarket.attestation.nitro.document import read_document
     from sealmarket.attestation.nitro.envelope import document_in_dstack
+    from sealmarket.attestation.nvidia.documents import read_files
     from sealmarket.attestation.nvidia.ocsp import read_answer
     from sealmarket.attestation.nvidia.report import read_report as read_device_report
     from sealmarket.attestation.nvidia.rim import read_manifest
@@ -64,6 +65,7 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
         "dstack": (document_in_dstack, (NotEvidence,)),
         "device": (read_device_report, (EvidenceRefused,)),
         "manifest": (read_manifest, (EvidenceRefused,)),
+        "devicefile": (lambda raw: read_files([raw]), (CollateralError,)),
         "answer": (read_answer, (EvidenceRefused,)),
         "rules": (read_rules, (InvalidRules, AttestationError)),
     }
@@ -71,7 +73,8 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
 
 def seeds() -> dict[str, list[bytes]]:
     """Inputs that each parser takes."""
-    import json
+    import base64
+import json
 
     from tests.forge.azure import AzureForge
     from tests.forge.cca import CcaForge, cose_key
@@ -106,6 +109,7 @@ def seeds() -> dict[str, list[bytes]]:
         "dstack": [b"\0\x02" + (len(nitro) << 2 | 1).to_bytes(2, "little") + nitro + bytes(65) + b"\x08{}"],
         "device": [gpu.report(), switch.report()],
         "manifest": [*nvidia.manifests(), nvidia.switch_manifest()],
+        "devicefile": [nvidia.manifest(), nvidia.answers(gpu)[0], base64.b64encode(nvidia.answers(gpu)[0])],
         "answer": nvidia.answers(gpu)[:2],
         "rules": [b'{"measurements":[],"platforms":"any"}'],
     }

@@ -31,6 +31,7 @@ TARGETS = (
     "dstack",
     "device",
     "manifest",
+    "devicefile",
     "answer",
     "rules",
 )

@@ -187,6 +187,7 @@ COMPOSITE = [
     ("if binding.measurement != cpu.measurement or", "if", "of_another_image"),
     ("    if cpu.platform.identity is None or", "    if", "quote_of_another_machine"),
     ("or binding.platform.identity != cpu.platform.identity:", "or False:", "quote_of_another_machine"),
+    ("    if binding.paravisor != cpu.paravisor:\n", "    if False:\n", "behind_the_same_paravisor"),
     ("bound = not common and all(part.accepted for part in parts.values())", "bound = not common", "refused_cpu_binds"),
     ("report_data=device_nonce(cpu.report_data)", "report_data=expected.report_data", "bound_gpu_is_accepted"),
     (
