@@ -1,4 +1,4 @@
-"""Reads files by the names that users give: never more than is expected of them, whatever stands behind the name.
+"""Reads files by the names that users give: never more than is expected of any of them, whatever a name stands for.
 
 A name may be a device without end, a sparse file of terabytes, or a stream that another program writes.
 """

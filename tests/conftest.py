@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -16,6 +17,9 @@ ACROSS_PROCESSES = (TESTS / "integration", TESTS / "acceptance")
 """Folders whose tests start real programs and talk to them."""
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 ACROSS_PROCESSES_SECONDS = 300
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

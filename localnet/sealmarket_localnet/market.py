@@ -87,6 +87,8 @@ class LocalMarket:
     purses: dict[str, Purse] = field(default_factory=dict)
     allowance: int = PURSE
     """What a purse holds to begin with, in wei."""
+    gpus: int = 0
+    """How many virtual GPUs the device's machine has."""
     tee: ClassVar[Tee] = Tee.TDX
     """The kind of the virtual device and of the worker."""
 
@@ -105,10 +107,12 @@ class LocalMarket:
         patience: float = 0.0,
         deployed: Callable[[Deployed], None] = lambda _part: None,
         said: Callable[[str], None] = lambda _step: None,
+        gpus: int = 0,
     ) -> LocalMarket:
         """Bring a market up on a chain that runs. Without ``bank_key`` the chain must be one that we started.
 
         ``final_seconds``: how long a block takes to become final, for the shortest windows of the market.
+        ``gpus``: how many virtual GPUs the device's machine has.
         ``patience``: seconds that final blocks may take longer than on a chain of our own.
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,6 +135,7 @@ class LocalMarket:
             chain=chain,
             bank=Sender(chain, account, development=development),
             allowance=purse,
+            gpus=gpus,
         )
         said("backend, oracle nodes and virtual TEE device start")
         market.start_parties()
@@ -187,7 +192,7 @@ class LocalMarket:
                 "state": str(folder),
                 "port": int(url.rsplit(":", 1)[1]),
                 "profile": "development",
-                "development_roots": [str(self.root_file)],
+                "development_roots": [str(path) for path in self.root_files],
             }
             config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
         return self._party(
@@ -199,11 +204,12 @@ class LocalMarket:
         process = self._party(
             "device",
             ["-m", f"sealmarket_devices.{self.tee.slug}", "--state", self.folder / "device",
-             "--socket", self.device_socket],
+             "--socket", self.device_socket, "--gpus", str(self.gpus)],
             says("Ready"),
         )  # fmt: skip
         with VirtualDevice(self.device_socket) as device:
-            self.root_file.write_bytes(device.root())
+            for path, der in zip(self.root_files, device.roots(), strict=True):
+                path.write_bytes(der)
         return process
 
     def start_worker(
@@ -230,6 +236,12 @@ class LocalMarket:
     def root_file(self) -> Path:
         """The device's development root certificate (DER)."""
         return self.folder / "development-root.der"
+
+    @property
+    def root_files(self) -> tuple[Path, ...]:
+        """The development roots that nodes trust: the device's, and those of its GPUs and of their manifests."""
+        names = ("development-root-gpus.der", "development-root-manifests.der") if self.gpus else ()
+        return (self.root_file, *(self.folder / name for name in names))
 
     def _party(self, name: str, arguments: list[str | Path], ready: Ready) -> Process:
         command: list[str | os.PathLike[str]] = [sys.executable, *arguments]

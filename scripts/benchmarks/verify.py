@@ -3,10 +3,11 @@
 `verify_sgx`, `verify_tdx`: parse, authenticate and appraise quotes of a known platform, each over report data of
 its own, beside dcap-qvl alone on the same quotes and collateral. `verify_snp`: a report of a known chip beside its
 one P-384 check. `verify_nitro`: a document of a known enclave beside its one P-384 check; `verify_cca`: a token
-beside its two. The results named `_first` have the machine seen for the first time: everything but the collateral
-is proven anew, dcap-qvl's second opinion included, beside dcap-qvl alone. Each round is a fresh process in which
-both sides take turns; CPU time counts, so that another load on the machine does not. Quotes come from the test
-forge, reports from hardware.
+beside its two. `verify_nvidia`: reports of a known GPU, each over a nonce of its own, with its manifests and OCSP
+answers known, beside the one P-384 check. The results named `_first` have the machine seen for the first time:
+everything but the collateral is proven anew, dcap-qvl's second opinion included, beside dcap-qvl alone. Each round is
+a fresh process in which both sides take turns; CPU time counts, so that another load on the machine does not. Quotes
+come from the test forge, reports from hardware.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ TARGETS = {
     "verify_snp": 0.8,
     "verify_nitro": 0.8,
     "verify_cca": 0.8,
+    "verify_nvidia": 0.6,
     "verify_sgx_first": 0.3,
     "verify_tdx_first": 0.3,
 }
@@ -38,6 +40,7 @@ BESIDE = {
     "verify_snp": "P-384",
     "verify_nitro": "P-384",
     "verify_cca": "2 P-384",
+    "verify_nvidia": "P-384",
     "verify_sgx_first": "dcap-qvl",
     "verify_tdx_first": "dcap-qvl",
 }
@@ -106,6 +109,7 @@ def _cases() -> dict[str, Callable[[], tuple[Call, Call]]]:
         "verify_snp": _snp,
         "verify_nitro": _nitro,
         "verify_cca": _cca,
+        "verify_nvidia": _nvidia,
         "verify_sgx_first": lambda: _intel("SGX", first=True),
         "verify_tdx_first": lambda: _intel("TDX", first=True),
     }
@@ -184,6 +188,44 @@ def _snp() -> tuple[Call, Call]:
         lambda: verify(parse(raw), endorsements, roots, now, expected),
         lambda: key.verify(signature, raw[:0x2A0], algorithm),
     )
+
+
+def _nvidia() -> tuple[Call, Call]:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+    from cryptography.hazmat.primitives.hashes import SHA384
+
+    from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.attestation.core.evidence import Evidence
+    from sealmarket.attestation.nvidia.documents import read_files
+    from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
+    from sealmarket_enclave.protocol.numbers import Tee
+    from tests.forge.nvidia import NvidiaForge
+
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    forge = NvidiaForge(now)
+    gpu = forge.gpu()
+    chain, raws = tuple(gpu.chain()), [gpu.report(nonce=i.to_bytes(32)) for i in range(QUOTES)]
+    endorsements = read_files([*forge.manifests(), *forge.answers(gpu)])
+    roots = TrustAnchors.production().with_development(forge.root.der, forge.rim_root.der)
+    mine, theirs, expected = itertools.cycle(raws), itertools.cycle(raws), Expected(report_data=UNCHECKED)
+    key, algorithm = gpu.leaf.certificate.public_key(), ec.ECDSA(SHA384())
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise TypeError("a leaf holds a P-384 key")
+
+    def ours() -> object:
+        evidence = Evidence(tee=Tee.NVIDIA, raw=next(mine), certificates=chain)
+        verdict = verify(evidence, endorsements, roots, now, expected)
+        if not verdict.accepted or verdict.warnings:
+            raise RuntimeError(f"a forged report is refused: {verdict.reasons}")
+        return verdict
+
+    def bare() -> object:
+        raw = next(theirs)
+        r, s = int.from_bytes(raw[-96:-48]), int.from_bytes(raw[-48:])
+        return key.verify(encode_dss_signature(r, s), raw[:-96], algorithm)
+
+    return ours, bare
 
 
 def _cca() -> tuple[Call, Call]:

@@ -55,7 +55,7 @@ def parse(data: bytes, tee: Tee | None = None) -> Evidence:
 def _recognise(data: bytes) -> Evidence:
     if (raw := _recognise_raw(data)) is not None:
         return raw
-    if data.lstrip()[:1] == b"{":
+    if data.lstrip()[:1] in (b"{", b"["):
         return _recognise_json(data)
     for name, decoder in (("hex", _from_hex), ("base64", _from_base64)):
         inner = decoder(data)
@@ -63,7 +63,7 @@ def _recognise(data: bytes) -> Evidence:
             continue
         if (raw := _recognise_raw(inner)) is not None:
             return replace(raw, source=name)
-        if inner.lstrip()[:1] == b"{":
+        if inner.lstrip()[:1] in (b"{", b"["):
             return replace(_recognise_json(inner), source=name)
     raise NotEvidence(
         f"{len(data)} bytes that start with {data[:8].hex()} are not evidence of any supported TEE",
@@ -121,6 +121,12 @@ def _recognise_json(data: bytes) -> Evidence:
         document = parse_json(data)
     except NOT_JSON as error:
         raise NotEvidence(f"evidence starts like JSON but is not: {error}") from error
+    devices = list_of_devices(document)
+    if devices is not None:
+        if len(devices) != 1:
+            remedy = "verify them together with `sealmarket evidence verify`, as composite evidence"
+            raise NotEvidence(f"expected evidence of one device, found {len(devices)}", remedy=remedy)
+        return read_device(devices[0])
     if isinstance(document, dict):
         for reader in _READERS:
             if (evidence := reader(document)) is not None:
@@ -128,7 +134,7 @@ def _recognise_json(data: bytes) -> Evidence:
     fields = sorted(map(str, document))[:8] if isinstance(document, dict) else []
     raise NotEvidence(
         f"no agent writes JSON with the fields {fields}",
-        remedy="pass the JSON of Azure's agent, dstack or Trustee, or the raw evidence in it",
+        remedy="pass the JSON of Azure's agent, dstack, Trustee or NVIDIA's SDK, or the raw evidence in it",
     )
 
 
@@ -204,6 +210,40 @@ def _token(document: Json) -> Evidence | None:
     return replace(inner, source="trustee")
 
 
+_LISTS = ("evidence_list", "device_evidence_list")
+
+
+def list_of_devices(document: object) -> list[Any] | None:
+    """The entries of a list that NVIDIA's SDK or Trustee's agent wrote about devices; None for anything else."""
+    if isinstance(document, dict):
+        document = next((document[name] for name in _LISTS if name in document), None)
+    if not isinstance(document, list) or not document:
+        return None
+    return document if all(isinstance(entry, dict) and "evidence" in entry for entry in document) else None
+
+
+def read_device(entry: object) -> Evidence:
+    """One device: ``{"evidence", "certificate", ...}`` with its report and its chain.
+
+    Architecture, nonce and names in it are the agent's words: nothing is decided by them.
+
+    Raises:
+        NotEvidence: another shape.
+    """
+    if not isinstance(entry, dict) or "evidence" not in entry or "certificate" not in entry:
+        raise NotEvidence("a device is an object with evidence and certificate")
+    inner = _recognise_raw(_blob(entry["evidence"], "evidence"))
+    if inner is None:
+        raise NotEvidence("the device's evidence is not of a supported TEE")
+    return replace(inner, certificates=_certificates(entry["certificate"], "certificate"), source="nvidia")
+
+
+def _device(document: Json) -> Evidence | None:
+    if not isinstance(document.get("evidence"), str) or "certificate" not in document:
+        return None
+    return read_device(document)
+
+
 def _quote_and_log(document: Json) -> Evidence | None:
     """dstack's ``{"quote", "event_log", ...}`` and Trustee's ``{"quote", "cc_eventlog", ...}``."""
     if "quote" not in document or isinstance(document["quote"], dict):
@@ -229,4 +269,4 @@ def _trustee_envelope(document: Json) -> Evidence | None:
     return None
 
 
-_READERS += [_azure, _quote_and_log, _token, _trustee_envelope]
+_READERS += [_azure, _device, _quote_and_log, _token, _trustee_envelope]

@@ -6,9 +6,12 @@ Files of people and agents, in whatever encoding, are read by :mod:`sealmarket.a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
 from sealmarket.attestation.core.certificates import require_at_most
 from sealmarket.attestation.core.errors import refuse
-from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.evidence import CompositeEvidence, Endorsements, Evidence
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.registry import MODULES, module_of
 from sealmarket_enclave.protocol.numbers import Tee
@@ -35,6 +38,23 @@ def parse_raw(tee: Tee, data: bytes) -> Evidence:
         start = f"{len(data)} bytes that start with {data[:8].hex()}"
         refuse(Reason.UNSUPPORTED_FORMAT, f"{tee.slug} evidence as its device wrote it", start)
     return Evidence(tee=tee, raw=data)
+
+
+RawDevice = tuple[Tee, bytes, Sequence[bytes]]
+"""A device's kind, its own bytes, and its certificates in DER."""
+
+
+def parse_machine(cpu: Evidence, binding: bytes, devices: Iterable[RawDevice]) -> CompositeEvidence:
+    """A CPU's evidence with its binding quote, and devices.
+
+    Raises:
+        EvidenceRefused: as :func:`parse_raw`.
+    """
+    return CompositeEvidence(
+        cpu=cpu,
+        binding=parse_raw(cpu.tee, binding),
+        devices=tuple(replace(parse_raw(tee, raw), certificates=tuple(chain)) for tee, raw, chain in devices),
+    )
 
 
 def parse_endorsements(tee: Tee, text: str) -> Endorsements:

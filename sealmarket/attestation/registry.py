@@ -25,6 +25,8 @@ from sealmarket.attestation.intel.module import SgxModule, TdxModule
 from sealmarket.attestation.intel.rules import IntelRules
 from sealmarket.attestation.nitro.module import NitroModule
 from sealmarket.attestation.nitro.rules import NitroRules
+from sealmarket.attestation.nvidia.module import NvidiaModule
+from sealmarket.attestation.nvidia.rules import NvidiaRules
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.numbers import Tee
 
@@ -35,6 +37,7 @@ MODULES: Mapping[Tee, TeeModule] = MappingProxyType(
         Tee.SNP: SnpModule(),
         Tee.CCA: CcaModule(),
         Tee.NITRO: NitroModule(),
+        Tee.NVIDIA: NvidiaModule(),
     }
 )
 
@@ -55,6 +58,7 @@ class VendorRules(Shape, frozen=True, kw_only=True):
     snp: SnpRules = SnpRules()
     cca: CcaRules = CcaRules()
     nitro: NitroRules = NitroRules()
+    nvidia: NvidiaRules = NvidiaRules()
 
 
 def module_of(tee: Tee) -> TeeModule:

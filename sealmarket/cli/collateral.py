@@ -77,11 +77,16 @@ def fetch(
     ca: Annotated[str, typer.Option(help="With --fmspc: platform or processor.")] = "platform",
     pccs: Annotated[str | None, typer.Option(help="Ask this PCCS instead of Intel.")] = None,
     amd: Annotated[str | None, typer.Option(help="Ask this mirror instead of AMD's KDS.")] = None,
+    nvidia: Annotated[
+        str | None, typer.Option(help="Ask this mirror instead of NVIDIA's servers, /v1/rim and /ocsp.")
+    ] = None,
     store: _Store = None,
 ) -> None:
     """Fetch collateral for a platform and keep it; without arguments, refresh what is due."""
     kept = _open(store)
     endpoints = {**(pccs_endpoints(pccs) if pccs else {}), **({"amd": amd} if amd else {})}
+    if nvidia:
+        endpoints |= {"nvidia_rim": nvidia.rstrip("/"), "nvidia_ocsp": f"{nvidia.rstrip('/')}/ocsp"}
     kinds: list[PlatformKind] = []
     with Fetcher(endpoints) as fetcher:
         if evidence is not None:
@@ -104,9 +109,10 @@ def fetch(
 def _fetch_for(evidence: Evidence, fetcher: Fetcher, kept: CollateralStore) -> None:
     """The certificates of the machine that made this evidence, with the vendor's chain and revocation list."""
     found = fetcher.endorsements(evidence)
-    kept.put_all(found)
+    kept.put_all(found, evidence.tee)
     typer.echo(
-        f"{len(found.certificates)} certificates and {len(found.crls)} revocation lists stored"
+        f"{len(found.certificates)} certificates, {len(found.crls)} revocation lists, {len(found.documents)} manifests"
+        f" and answers stored"
         f" for the machine of this {evidence.tee.slug} evidence"
     )
 
@@ -124,7 +130,7 @@ def import_command(
     file: Annotated[Path, typer.Argument(help="A bundle, one QuoteCollateralV3 JSON, or with --tee a document.")],
     store: _Store = None,
     development_root: Annotated[Path | None, typer.Option(help="Also trust this DER root (simulated).")] = None,
-    tee: Annotated[str | None, typer.Option(help="The TEE whose CoRIM, keys, certificates or CRLs these are.")] = None,
+    tee: Annotated[str | None, typer.Option(help="The TEE whose documents, certificates or CRLs these are.")] = None,
 ) -> None:
     """Prove and store the contents of a file, all of it or nothing."""
     anchors = TrustAnchors.production()

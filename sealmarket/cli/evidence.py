@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,12 +15,13 @@ import typer
 
 from sealmarket.attestation.collateral.store import CollateralStore, default_store
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors, self_signed_roots
+from sealmarket.attestation.composite import parse_any
 from sealmarket.attestation.core.errors import CollateralError, NotEvidence
-from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.evidence import CompositeEvidence, Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
-from sealmarket.attestation.core.model import AppraisalResult
+from sealmarket.attestation.core.model import AppraisalResult, CompositeResult
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.parse import parse
+from sealmarket.attestation.policy.composite import verify_composite
 from sealmarket.attestation.policy.rules import AppraisalPolicy, read_rules
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
 from sealmarket.attestation.registry import MODULES, module_of
@@ -79,9 +81,9 @@ def _read(path: Path) -> bytes:
         raise typer.Exit(NOT_EVIDENCE) from error
 
 
-def _parse(path: Path, tee: Tee | None, as_json: bool = False) -> Evidence:
+def _parse(path: Path, tee: Tee | None, as_json: bool = False) -> Evidence | CompositeEvidence:
     try:
-        return parse(_read(path), tee)
+        return parse_any(_read(path), tee)
     except NotEvidence as error:
         if as_json:
             typer.echo(json.dumps(_nothing(error), indent=2))
@@ -108,14 +110,19 @@ def _nothing(error: NotEvidence) -> dict[str, Any]:
 
 @app.command("verify")
 def verify_command(
-    file: Annotated[Path, typer.Argument(help="Raw evidence, hex, base64, or an agent's JSON.")],
+    file: Annotated[Path, typer.Argument(help="Raw evidence, hex, base64, an agent's JSON, or composite evidence.")],
     tee: _TeeOption = None,
     collateral: Annotated[Path | None, typer.Option(help="Intel collateral (QuoteCollateralV3 JSON).")] = None,
     endorsement: Annotated[
         list[Path] | None,
-        typer.Option(help="Certificates, chains, CRLs; for CCA CoRIMs, keys, reference values. Repeat in any order."),
+        typer.Option(
+            help="Certificates, chains, CRLs; for CCA CoRIMs, keys, reference values; for NVIDIA manifests, OCSP "
+            "answers. Repeat in any order."
+        ),
     ] = None,
-    nonce: Annotated[str | None, typer.Option(help="Report data must be this, filled with zeros.")] = None,
+    nonce: Annotated[
+        str | None, typer.Option(help="Report data, or a GPU's nonce, must be this, filled with zeros.")
+    ] = None,
     report_data: Annotated[str | None, typer.Option(help="Report data must be this, all 64 bytes.")] = None,
     policy: Annotated[
         Path | None, typer.Option(help="An appraisal policy, or a policy document that holds one.")
@@ -136,23 +143,41 @@ def verify_command(
     now = read_time(at) if at else datetime.now(UTC)
     evidence = _parse(file, tee, as_json)
     if event_log is not None:
-        evidence = replace(evidence, event_log=_read(event_log))
+        evidence = _with_log(evidence, _read(event_log))
     rules = read_rules(_read(policy)) if policy else None
     expected = Expected(
         report_data=UNCHECKED if wanted is None else wanted,
-        tee=evidence.tee,
+        tee=_tee_of(evidence),
         collected_at=read_time(collected_at) if collected_at else None,
     )
     chosen = CollateralStore(store) if store else default_store()
     result = _decide(evidence, collateral, endorsement or [], roots, now, expected, rules, chosen)
     if ear is not None:
         _write_ear(result, ear, ear_key, now, rules)
-    typer.echo(json.dumps(result.as_json(), indent=2) if as_json else say(result))
+    if as_json:
+        typer.echo(json.dumps(result.as_json(), indent=2))
+    else:
+        typer.echo(say_machine(result) if isinstance(result, CompositeResult) else say(result))
     raise typer.Exit(ACCEPTED if result.accepted else REFUSED)
 
 
+def _with_log(evidence: Evidence | CompositeEvidence, log: bytes) -> Evidence | CompositeEvidence:
+    if isinstance(evidence, Evidence):
+        return replace(evidence, event_log=log)
+    if evidence.cpu is None:
+        raise typer.BadParameter("--event-log belongs to the evidence of a CPU; these are devices alone")
+    return replace(evidence, cpu=replace(evidence.cpu, event_log=log))
+
+
+def _tee_of(evidence: Evidence | CompositeEvidence) -> Tee:
+    """The TEE that the expected report data is of."""
+    if isinstance(evidence, Evidence):
+        return evidence.tee
+    return (evidence.cpu or evidence.devices[0]).tee
+
+
 def _decide(
-    evidence: Evidence,
+    evidence: Evidence | CompositeEvidence,
     collateral: Path | None,
     endorsement: list[Path],
     choice: RootsChoice,
@@ -160,23 +185,58 @@ def _decide(
     expected: Expected,
     rules: AppraisalPolicy | None,
     store: CollateralStore,
-) -> AppraisalResult:
+) -> AppraisalResult | CompositeResult:
     """Endorsements that cannot be read are a refusal: without them the evidence cannot be authenticated."""
-    module = module_of(evidence.tee)
+    text = _read(collateral) if collateral is not None else None
+    pieces = [evidence] if isinstance(evidence, Evidence) else _pieces(evidence)
+    anchors, note = TrustAnchors.production(), tuple[str, ...]()
     try:
-        endorsements = store.endorsements_for(evidence, now)
-        if collateral is not None:
-            endorsements = endorsements.and_also(module.read_endorsements(_read(collateral)))
-        endorsements = endorsements.and_also(module.read_files(_read(path) for path in endorsement))
+        files = _sorted_files({part.tee for part in pieces}, [_read(path) for path in endorsement])
+        endorsed = {part.raw: _endorse(part, store, now, text, files[part.tee]) for part in pieces}
     except CollateralError as error:
         finding = Finding(Reason.ENDORSEMENT_MALFORMED, "endorsements that can be read", error.message)
-        return AppraisalResult(tee=evidence.tee, report=None, findings=(finding,))
-    anchors, note = TrustAnchors.production(), tuple[str, ...]()
+        return AppraisalResult(tee=_tee_of(evidence), report=None, findings=(finding,))
     if choice is RootsChoice.DEVELOPMENT:
-        anchors, note = _development(anchors, endorsements)
-        anchors = anchors.with_development_keys(module.development_keys(endorsements))
-    result = verify(evidence, endorsements, anchors, now, expected, rules)
-    return replace(result, notes=(*result.notes, *note))
+        for part in pieces:
+            anchors = anchors.with_development_keys(module_of(part.tee).development_keys(endorsed[part.raw]))
+        anchors, note = _development(anchors, endorsed[pieces[0].raw])
+    if isinstance(evidence, Evidence):
+        result = verify(evidence, endorsed[evidence.raw], anchors, now, expected, rules)
+        return replace(result, notes=(*result.notes, *note))
+    return verify_composite(evidence, lambda part: endorsed[part.raw], anchors, now, expected, rules)
+
+
+def _pieces(evidence: CompositeEvidence) -> list[Evidence]:
+    """The CPU's first: a development root in its collateral is the one that is meant."""
+    return [part for part in (evidence.cpu, evidence.binding, *evidence.devices) if part is not None]
+
+
+def _endorse(
+    part: Evidence, store: CollateralStore, now: datetime, collateral: bytes | None, files: list[bytes]
+) -> Endorsements:
+    module = module_of(part.tee)
+    found = store.endorsements_for(part, now)
+    if collateral is not None and not module.is_device:
+        found = found.and_also(module.read_endorsements(collateral))
+    return found.and_also(module.read_files(files))
+
+
+def _sorted_files(tees: Iterable[Tee], files: list[bytes]) -> dict[Tee, list[bytes]]:
+    """The files for each TEE: those that its module reads. Raises :class:`CollateralError`: none reads one."""
+    found: dict[Tee, list[bytes]] = {tee: [] for tee in tees}
+    if len(found) == 1:
+        return dict.fromkeys(found, files)
+    for raw in files:
+        problems = []
+        for tee, own in found.items():
+            try:
+                module_of(tee).read_files([raw])
+                own.append(raw)
+            except CollateralError as error:
+                problems.append(error)
+        if len(problems) == len(found):
+            raise problems[0]
+    return found
 
 
 def _development(anchors: TrustAnchors, endorsements: Endorsements) -> tuple[TrustAnchors, tuple[str, ...]]:
@@ -190,13 +250,29 @@ def _development(anchors: TrustAnchors, endorsements: Endorsements) -> tuple[Tru
 
 
 def _write_ear(
-    result: AppraisalResult, path: Path, key: Path | None, now: datetime, rules: AppraisalPolicy | None
+    result: AppraisalResult | CompositeResult,
+    path: Path,
+    key: Path | None,
+    now: datetime,
+    rules: AppraisalPolicy | None,
 ) -> None:
     from sealmarket.attestation.policy.ear import load_key, sign_ear
 
     if key is None:
         raise typer.BadParameter("--ear needs --ear-key, the verifier's P-256 key in PEM")
     path.write_text(sign_ear(result, load_key(_read(key)), now, rules) + "\n")
+
+
+def say_machine(result: CompositeResult) -> str:
+    """The answer about a machine for people: its verdict, what concerns all parts, then each part's own."""
+    outcome = "ACCEPTED" if result.accepted else "REFUSED"
+    shared = result.common
+    parts = [
+        f"[{label}] {say(replace(part, findings=tuple(f for f in part.findings if f not in shared)))}"
+        for label, part in result.parts.items()
+    ]
+    lines = [f"{outcome}: composite evidence of {len(parts)} parts", *_say_findings("refused", shared)]
+    return "\n".join([*lines, *parts])
 
 
 def say(result: AppraisalResult) -> str:
@@ -208,37 +284,42 @@ def say(result: AppraisalResult) -> str:
         lines.append(f"  grade {grade}, TCB {result.tcb.status.value}, advisories {list(result.tcb.advisories)}")
         lines.append(f"  measurement {result.claims['measurement_digest']}")
         lines.append(f"  report data {result.claims['report_data']}")
-    for title, findings in (("refused", result.findings), ("warning", result.warnings)):
-        for finding in findings:
-            lines += [
-                f"  {title}: {finding.reason.value}",
-                f"    expected   {finding.expected}",
-                f"    found      {finding.found}",
-                f"    what to do {finding.remedy}",
-            ]
+    lines += _say_findings("refused", result.findings)
+    lines += _say_findings("warning", result.warnings)
     lines += [f"  note: {note}" for note in result.notes]
     return "\n".join(lines)
 
 
+def _say_findings(title: str, findings: Iterable[Finding]) -> Iterator[str]:
+    for finding in findings:
+        yield f"  {title}: {finding.reason.value}"
+        yield f"    expected   {finding.expected}"
+        yield f"    found      {finding.found}"
+        yield f"    what to do {finding.remedy}"
+
+
 @app.command("show")
 def show_command(
-    file: Annotated[Path, typer.Argument(help="Raw evidence, hex, base64, or an agent's JSON.")],
+    file: Annotated[Path, typer.Argument(help="Raw evidence, hex, base64, an agent's JSON, or composite evidence.")],
     tee: _TeeOption = None,
 ) -> None:
     """Show what evidence claims, as JSON. Nothing is verified."""
     from sealmarket.attestation.policy.verify import unverified_claims
 
-    evidence = _parse(file, tee)
-    shown: dict[str, Any] = {
-        "verified": False,
-        "tee": evidence.tee.slug,
-        "source": evidence.source,
-        "claims": unverified_claims(evidence),
-    }
-    if evidence.runtime_data is not None:
-        shown["runtime_data"] = evidence.runtime_data.decode("utf-8", "replace")
-    if evidence.vtpm is not None:
-        from sealmarket.attestation.azure.authenticate import unverified_claims as vtpm_claims
+    def show(part: Evidence) -> dict[str, Any]:
+        shown = {"tee": part.tee.slug, "source": part.source, "claims": unverified_claims(part)}
+        if part.runtime_data is not None:
+            shown["runtime_data"] = part.runtime_data.decode("utf-8", "replace")
+        if part.vtpm is not None:
+            from sealmarket.attestation.azure.authenticate import unverified_claims as vtpm_claims
 
-        shown["vtpm"] = vtpm_claims(evidence.vtpm)
-    typer.echo(json.dumps(shown, indent=2))
+            shown["vtpm"] = vtpm_claims(part.vtpm)
+        return shown
+
+    evidence = _parse(file, tee)
+    if isinstance(evidence, CompositeEvidence):
+        parts = [show(part) for part in _pieces(evidence)]
+        typer.echo(json.dumps({"verified": False, "parts": parts}, indent=2))
+        return
+    shown = show(evidence)
+    typer.echo(json.dumps({"verified": False, **shown}, indent=2))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
+from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules, enclaves
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.protocol import merkle
 from sealmarket.protocol.book import Committee
@@ -135,12 +135,12 @@ def allowed_pairs(rules: AppraisalPolicy, workloads: Iterable[Bytes32]) -> list[
     Raises:
         PolicyMismatch: more than ``MAXIMUM_PAIRS``, which no node would accept.
     """
-    listed = tuple(workloads)
-    if (pairs := len(rules.measurements) * len(listed)) > MAXIMUM_PAIRS:
+    listed, images = tuple(workloads), enclaves(rules)
+    if (pairs := len(images) * len(listed)) > MAXIMUM_PAIRS:
         raise PolicyMismatch("number of allowed pairs", f"at most {MAXIMUM_PAIRS}", pairs)
     return [
         allowed_leaf(measurement.tee, measurement.digest(), workload)
-        for measurement, workload in product(rules.measurements, listed)
+        for measurement, workload in product(images, listed)
     ]
 
 

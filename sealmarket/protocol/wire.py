@@ -28,6 +28,22 @@ class LeafList(Shape, frozen=True, kw_only=True):
     leaves: tuple[Bytes32, ...]
 
 
+class DeviceReport(Shape, frozen=True, kw_only=True):
+    """The report of one device beside a CPU, as the device wrote it, and its certificates in DER, leaf first."""
+
+    tee: Tee
+    report: HexBytes
+    chain: Annotated[tuple[HexBytes, ...], Meta(max_length=8)]
+
+
+class BoundDevices(Shape, frozen=True, kw_only=True):
+    """Devices that a CPU TEE commits to: its binding quote, and what their vendor signed (manifests, OCSP answers)."""
+
+    binding: HexBytes
+    devices: Annotated[tuple[DeviceReport, ...], Meta(min_length=1, max_length=16)]
+    documents: Annotated[tuple[HexBytes, ...], Meta(max_length=64)] = ()
+
+
 class EvidencePackage(Shape, frozen=True, kw_only=True):
     """What a provider shows the oracle nodes. Sealed to each node's HPKE key, since it identifies hardware.
 
@@ -41,6 +57,9 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     ``manifest`` is what the workload's digest hashes (``DigestManifest``, canonical), empty where the host does not
     have the workload: nodes read the workload's limits in it, and nothing else of a workload. ``capability`` is the
     provider's capability document, empty where its order names none: a store could hide it from the nodes.
+
+    ``devices`` are the GPUs beside the CPU, None where the machine has none. The binding quote commits to them; nodes
+    look at them only under a policy that demands some.
     """
 
     version: Literal["sealmarket/evidence-package/1"] = "sealmarket/evidence-package/1"
@@ -55,6 +74,7 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     missing: Annotated[tuple[Bytes32, ...], Meta(max_length=256)] = ()
     manifest: HexBytes = field(default_factory=HexBytes)
     capability: HexBytes = field(default_factory=HexBytes)
+    devices: BoundDevices | None = None
 
 
 class EvidenceEnvelope(Shape, frozen=True, kw_only=True):

@@ -7,9 +7,13 @@ whether evidence is authentic and acceptable in :mod:`sealmarket.attestation`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
 
-from sealmarket.attestation.policy.verify import Expected, verify
-from sealmarket.attestation.raw import parse_endorsements, parse_raw
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.model import AppraisalResult, CompositeResult
+from sealmarket.attestation.policy.verify import Expected, demands_devices, verify
+from sealmarket.attestation.raw import parse_endorsements, parse_machine, parse_raw
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import core_of, members_hash
 from sealmarket.chain.events import JobChallenged
@@ -55,6 +59,9 @@ from sealmarket_enclave.protocol.receipt import Statement, signing_hash
 from sealmarket_enclave.protocol.release import release_digest
 from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
 from sealmarket_enclave.sealed.result import ResultEnvelope
+
+if TYPE_CHECKING:
+    from sealmarket.attestation.policy.rules import AppraisalPolicy
 
 NO_CHAIN = "no chain to compare with: give --rpc and --book"
 
@@ -200,9 +207,7 @@ def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: 
         what = f"authentic, and acceptable to the policy of asset {str(policy.asset_id)[:10]}…"
         try:
             rules = from_builtins(AppraisalPolicy, policy.evidence)
-            endorsements = parse_endorsements(package.tee, package.collateral)
-            evidence = parse_raw(package.tee, package.quote)
-            verdict = verify(evidence, endorsements, trusted.roots, moment(bundle, trusted), expected, rules)
+            verdict = _verdict(package, trusted.roots, moment(bundle, trusted), expected, rules)
         except SealmarketError as error:
             yield Check(what, State.FAILED, "evidence that can be appraised", shown(error.message))
             continue
@@ -211,6 +216,21 @@ def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: 
             continue
         found = "; ".join(f"{f.reason.value}: expected {f.expected}, found {f.found}" for f in verdict.findings)
         yield holds(what, verdict.accepted, "no findings", found or "none")
+
+
+def _verdict(
+    package: EvidencePackage, roots: TrustAnchors, now: datetime, expected: Expected, rules: AppraisalPolicy
+) -> AppraisalResult | CompositeResult:
+    """As oracle nodes appraise it: with the devices of the package where the policy demands some."""
+    from sealmarket.attestation.policy.composite import endorsing, verify_composite
+
+    endorsements = parse_endorsements(package.tee, package.collateral)
+    evidence, bound = parse_raw(package.tee, package.quote), package.devices
+    if bound is None or not demands_devices(rules):
+        return verify(evidence, endorsements, roots, now, expected, rules)
+    machine = parse_machine(evidence, bound.binding, ((one.tee, one.report, one.chain) for one in bound.devices))
+    endorse = endorsing(package.tee, endorsements, bound.documents)
+    return verify_composite(machine, endorse, roots, now, expected, rules)
 
 
 def _decision(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:

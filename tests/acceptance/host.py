@@ -17,8 +17,9 @@ from sealmarket.chain.events import VersionPublished
 from sealmarket.chain.follow import Cursor
 from sealmarket.client import Store, signing
 from sealmarket.client.nodes import Nodes as HttpNodes
+from sealmarket.protocol.wire import BoundDevices
 from sealmarket_devices.client import VirtualDevice
-from sealmarket_devices.driver import image_arguments
+from sealmarket_devices.driver import bound_devices, image_arguments
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId, Tee
@@ -47,6 +48,10 @@ class Bent:
     def evidence(self, evidence: Evidence) -> Evidence:
         """What the host makes of the enclave's evidence."""
         return evidence
+
+    def devices(self, devices: BoundDevices | None) -> BoundDevices | None:
+        """What the host shows of the machine's GPUs."""
+        return devices
 
     def releases(self, releases: Sequence[bytes]) -> Sequence[bytes]:
         """What is delivered to the enclave."""
@@ -88,7 +93,14 @@ class BentDriver:
         """An enclave whose host is bent."""
         with VirtualDevice(self._socket) as device:
             launched = device.launch(self._image, base_interpreter(), image_arguments(self.tee))
-        return _Session(host_side(launched.channel), self._bent)
+        session = _Session(host_side(launched.channel), self._bent)
+        session.name = launched.id
+        return session
+
+    def devices(self, session: EnclaveSession) -> BoundDevices | None:
+        """The machine's GPUs, as the host shows them."""
+        with VirtualDevice(self._socket) as device:
+            return self._bent.devices(bound_devices(device.machine(session.name)))
 
     def endorsements(self) -> str:
         """The device's collateral."""

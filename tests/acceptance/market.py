@@ -313,7 +313,7 @@ def raise_curtain(programs: Supervisor, folder: Path, *, kind: type[LocalMarket]
     """Start everything: chain, market, cast, two published assets, two providers with stake and offers."""
     folder.mkdir(parents=True, exist_ok=True)
     chain = chains.anvil(programs, "--block-time", "0.25", "--state", str(folder / "chain.json"))
-    market = kind.start(programs, folder, chain.url, finality=FinalityRule(kind="finalized"))
+    market = kind.start(programs, folder, chain.url, finality=FinalityRule(kind="finalized"), gpus=1)
     market.parties["chain"] = chain.process
     store, api = Store(market.book.store), MarketApi(market.book.backend)
     purses: dict[str, Purse] = {name: market.purse(name) for name in (*OWNERS, "consumer", "provider", "host")}

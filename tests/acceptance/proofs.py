@@ -26,8 +26,8 @@ def prove(rehearsal: Rehearsal, job_id: JobId) -> Path:
 def audit(rehearsal: Rehearsal, proof: Path, *, online: bool = True, root: bool = True) -> tuple[int, dict[str, Any]]:
     """Exit status and report of `sealmarket verify`, with nothing trusted but the market's book and one block."""
     market = rehearsal.market
-    words = [str(proof), "--book", str(market.book_file), "--json"]
-    words += ["--development-root", str(market.root_file)] if root else []
+    roots = [word for path in market.root_files for word in ("--development-root", str(path))] if root else []
+    words = [str(proof), "--book", str(market.book_file), *roots, "--json"]
     if online:
         words += ["--rpc", market.rpc, "--at", str(rehearsal.chain.final().hash)]
     done = CliRunner().invoke(app, words)

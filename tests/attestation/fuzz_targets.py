@@ -38,6 +38,10 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
     from sealmarket.attestation.nitro.document import read_document
     from sealmarket.attestation.nitro.envelope import document_in_dstack
+    from sealmarket.attestation.nvidia.documents import read_files
+    from sealmarket.attestation.nvidia.ocsp import read_answer
+    from sealmarket.attestation.nvidia.report import read_report as read_device_report
+    from sealmarket.attestation.nvidia.rim import read_manifest
     from sealmarket.attestation.parse import parse
     from sealmarket.attestation.policy.rules import read_rules
 
@@ -59,22 +63,30 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
         "ccadocument": (read_cca_document, (CollateralError,)),
         "realmkey": (lambda raw: realm_key(raw or b"\0"), (EvidenceRefused,)),
         "dstack": (document_in_dstack, (NotEvidence,)),
+        "device": (read_device_report, (EvidenceRefused,)),
+        "manifest": (read_manifest, (EvidenceRefused,)),
+        "devicefile": (lambda raw: read_files([raw]), (CollateralError,)),
+        "answer": (read_answer, (EvidenceRefused,)),
         "rules": (read_rules, (InvalidRules, AttestationError)),
     }
 
 
 def seeds() -> dict[str, list[bytes]]:
     """Inputs that each parser takes."""
-    import json
+    import base64
+import json
 
     from tests.forge.azure import AzureForge
     from tests.forge.cca import CcaForge, cose_key
     from tests.forge.intel import IntelForge
     from tests.forge.nitro import NitroForge
+    from tests.forge.nvidia import NvidiaForge
 
     forge = IntelForge(datetime(2026, 1, 1, tzinfo=UTC))
     cca, azure = CcaForge(), AzureForge(intel=forge)
     nitro = NitroForge(datetime(2026, 1, 1, tzinfo=UTC)).document()
+    nvidia = NvidiaForge(datetime(2026, 1, 1, tzinfo=UTC))
+    gpu, switch = nvidia.gpu(), nvidia.switch()
     quotes = [forge.tdx_quote(), forge.sgx_quote(), forge.tdx_quote(forge.td_report_15(), version=5)]
     collateral = json.loads(forge.collateral())
     return {
@@ -95,6 +107,10 @@ def seeds() -> dict[str, list[bytes]]:
         "ccadocument": [cca.anchors(), cca.corim(), cca.signed_corim(cca.cpak)],
         "realmkey": [cca.rak_point(), cose_key(cca.rak)],
         "dstack": [b"\0\x02" + (len(nitro) << 2 | 1).to_bytes(2, "little") + nitro + bytes(65) + b"\x08{}"],
+        "device": [gpu.report(), switch.report()],
+        "manifest": [*nvidia.manifests(), nvidia.switch_manifest()],
+        "devicefile": [nvidia.manifest(), nvidia.answers(gpu)[0], base64.b64encode(nvidia.answers(gpu)[0])],
+        "answer": nvidia.answers(gpu)[:2],
         "rules": [b'{"measurements":[],"platforms":"any"}'],
     }
 

@@ -15,6 +15,7 @@ import msgspec
 
 from sealmarket.attestation.arm.reading import read_document as read_cca_document
 from sealmarket.attestation.arm.token import read_token
+from sealmarket.attestation.composite import parse_any
 from sealmarket.attestation.core.cbor import read_cbor
 from sealmarket.attestation.core.certificates import MAXIMUM_CHAIN_BYTES, pem_blocks
 from sealmarket.attestation.core.evidence import Endorsements
@@ -24,6 +25,10 @@ from sealmarket.attestation.intel.eventlog import read_event_log
 from sealmarket.attestation.intel.pki import read_chain
 from sealmarket.attestation.nitro.document import MAXIMUM_BYTES as DOCUMENT_BYTES
 from sealmarket.attestation.nitro.document import read_document
+from sealmarket.attestation.nvidia import rim
+from sealmarket.attestation.nvidia.ocsp import MAXIMUM_BYTES as MAXIMUM_ANSWER
+from sealmarket.attestation.nvidia.ocsp import read_answer
+from sealmarket.attestation.nvidia.report import REQUEST_START, RESPONSE_START, read_report
 from sealmarket.attestation.parse import MAXIMUM_BYTES, parse
 from sealmarket.attestation.raw import MAXIMUM_RAW, parse_raw
 from sealmarket.protocol import merkle
@@ -83,6 +88,28 @@ LOGS = (
 )
 
 
+XML = (
+    filled(b"<a>", rim.MAXIMUM_BYTES),
+    filled(b'<a b="', rim.MAXIMUM_BYTES),
+    filled(b" a='1'", rim.MAXIMUM_BYTES, front=b"<a", back=b"/>"),
+    filled(b"&amp;", rim.MAXIMUM_BYTES, front=b"<a>", back=b"</a>"),
+    filled(b'<a xmlns="', rim.MAXIMUM_BYTES),
+    b"<a " + b" ".join(b'xmlns:a%d="b"' % number for number in range(8000)) + b"/>",
+)
+REPORT = REQUEST_START + bytes(33) + RESPONSE_START
+REPORTS = (
+    filled(b"\0", MAXIMUM_RAW, front=REPORT),
+    filled(b"\xff", MAXIMUM_RAW, front=REPORT),
+    REPORT + bytes(4 + 32) + (65535).to_bytes(2, "little") + b"".join(
+        number.to_bytes(2, "little") + bytes(2) for number in range(16383)
+    ) + bytes(3 + 96),
+)  # fmt: skip
+DEVICES = (
+    filled(b'{"evidence":""},', MAXIMUM_BYTES, front=b"["),
+    filled(b'{"evidence":""},', MAXIMUM_BYTES, front=b"[", back=b"{}]"),
+)
+
+
 CBOR = (
     filled(b"\x81", DOCUMENT_BYTES),
     filled(b"\xa1\x00", DOCUMENT_BYTES),
@@ -126,6 +153,13 @@ def cases() -> Iterator[Callable[[], object]]:
         yield partial(require_shallow, raw)
     for raw in LOGS:
         yield partial(read_event_log, raw)
+    for raw in XML:
+        yield partial(rim.read_manifest, raw)
+    for raw in REPORTS:
+        yield partial(read_report, raw)
+    for raw in (*FILES, *DEVICES):
+        yield partial(parse_any, raw)
+    yield partial(read_answer, filled(b"\x30\x82\x40\x00", MAXIMUM_ANSWER))
     for raw in CBOR:
         yield partial(_cbor, raw)
         yield partial(read_document, raw)

@@ -29,6 +29,10 @@ TARGETS = (
     "ccadocument",
     "realmkey",
     "dstack",
+    "device",
+    "manifest",
+    "devicefile",
+    "answer",
     "rules",
 )
 SECONDS = int(os.environ.get("SEALMARKET_FUZZ_SECONDS", "30"))

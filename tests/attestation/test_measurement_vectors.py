@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 from sealmarket.attestation.amd.measurement import SnpMeasurement
@@ -10,6 +11,8 @@ from sealmarket.attestation.arm.measurement import CcaMeasurement, RealmHash
 from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16
 from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
 from sealmarket.attestation.nitro.measurement import NitroMeasurement
+from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
+from sealmarket.attestation.policy.composite import binding_report_data, device_nonce
 from sealmarket.attestation.registry import Measurement
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, Bytes64, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak
@@ -39,6 +42,8 @@ def examples() -> tuple[Measurement, ...]:
             hash_algorithm=RealmHash.SHA_384, rim=a, rem0=b, rem1=c, rem2=d, rem3=e,
             personalization=Bytes64(run(1, 64)),
         ),
+        NvidiaMeasurement(device="GH100", driver="550.90.07", vbios="96.00.9F.00.01"),
+        NvidiaMeasurement(device="LS10", driver="", vbios="96.10.55.00.01"),
     )  # fmt: skip
 
 
@@ -65,3 +70,12 @@ def test_a_digest_is_computed_as_the_page_says() -> None:
 
 def test_no_two_tees_share_a_digest() -> None:
     assert len({measurement.digest() for measurement in examples()}) == len(examples())
+
+
+def test_nonce_and_binding_are_those_of_the_specifications_vectors() -> None:
+    vectors = json.loads(FILE.with_name("composite.json").read_text())
+    for vector in vectors["bindings"]:
+        report_data, *names = (bytes.fromhex(text[2:]) for text in (vector["reportData"], *vector["deviceNames"]))
+        assert device_nonce(report_data).hex() == vector["nonce"][2:]
+        assert binding_report_data(report_data, names).hex() == vector["binding"][2:]
+        assert sha256(b"sealmarket/device-nonce/v1\0" + report_data).digest() == device_nonce(report_data)

@@ -19,7 +19,8 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 ROOT = Path(model.__file__).parents[3]
-MAKERS = {f"{vendor}/authenticate.py" for vendor in ("intel", "amd", "arm", "nitro", "azure")} | {"core/model.py"}
+VENDORS = ("intel", "amd", "arm", "nitro", "azure", "nvidia")
+MAKERS = {f"{vendor}/authenticate.py" for vendor in VENDORS} | {"core/model.py"}
 
 
 def test_nobody_else_makes_an_authentic_report() -> None:

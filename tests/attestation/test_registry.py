@@ -31,6 +31,7 @@ from tests.attestation.toy import ToyMeasurement, ToyModule, toy_report, vendor_
 from tests.forge.cca import CcaForge
 from tests.forge.intel import IntelForge
 from tests.forge.nitro import NitroForge
+from tests.forge.nvidia import NvidiaForge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 IMAGE, NONCE = b"\x07" * 32, b"\x01" * 64
@@ -47,17 +48,19 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "MODULES", MappingProxyType({**registry.MODULES, **row}))
 
 
-@pytest.mark.parametrize("tee", [tee for tee in Tee if tee not in registry.MODULES])
-def test_a_tee_without_a_row_is_refused_and_never_read_as_another(tee: Tee, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tee", list(Tee))
+def test_a_tee_without_a_row_is_refused_and_never_read_as_another(
+    tee: Tee, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {known: module for known, module in registry.MODULES.items() if known is not tee}
+    monkeypatch.setattr(registry, "MODULES", rows)
     evidence = Evidence(tee=tee, raw=IntelForge(NOW).tdx_quote())
 
     result = verify(evidence, Endorsements(), TrustAnchors.production(), NOW, Expected(report_data=UNCHECKED))
 
     assert result.reasons == (Reason.TEE_UNSUPPORTED,)
-    assert (result.findings[0].expected, result.findings[0].found) == (
-        "evidence of sgx, tdx, snp, cca, nitro",
-        tee.slug,
-    )
+    known = ", ".join(name for name in ("sgx", "tdx", "snp", "cca", "nitro", "nvidia") if name != tee.slug)
+    assert (result.findings[0].expected, result.findings[0].found) == (f"evidence of {known}", tee.slug)
     calls = (
         lambda: unverified_claims(evidence),
         lambda: parse_endorsements(tee, "{}"),
@@ -126,7 +129,7 @@ def test_a_new_row_reads_certificates_and_has_no_server_unless_it_says_so(tmp_pa
     with Fetcher() as fetcher, pytest.raises(CollateralError, match="no server answers for cca evidence"):
         fetcher.endorsements(evidence)
     assert parse_endorsements(Tee.CCA, pem) == ENDORSEMENTS
-    store.put_all(ENDORSEMENTS)
+    store.put_all(ENDORSEMENTS, Tee.CCA)
     assert store.endorsements_for(evidence, NOW) == ENDORSEMENTS
 
 
@@ -139,6 +142,7 @@ def test_each_row_serves_its_own_tee_and_recognises_its_own_evidence_only() -> N
         Tee.SNP: snp,
         Tee.CCA: CcaForge().token(),
         Tee.NITRO: NitroForge(NOW).document(),
+        Tee.NVIDIA: NvidiaForge(NOW).gpu().report(),
     }
 
     assert {tee: module.tee for tee, module in registry.MODULES.items()} == {tee: tee for tee in registry.MODULES}
@@ -148,6 +152,18 @@ def test_each_row_serves_its_own_tee_and_recognises_its_own_evidence_only() -> N
     for tee, module in registry.MODULES.items():
         assert module.measurement.__struct_config__.tag == tee.slug
         assert not module.section or module.section in AppraisalPolicy.__struct_fields__
+
+
+def test_a_verifier_of_a_cpu_loads_no_reader_of_manifests() -> None:
+    program = (
+        "import sys\n"
+        "from sealmarket.attestation.policy.verify import beside\n"
+        "assert not list(beside((), None)), 'a CPU alone is refused'\n"
+        "print(sum(name.partition('.')[0] in ('lxml', 'signxml') for name in sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "0\n"
 
 
 def test_documents_spell_the_numbers_on_chain_by_their_slugs() -> None:
@@ -161,12 +177,21 @@ def test_documents_spell_the_numbers_on_chain_by_their_slugs() -> None:
 def test_nothing_outside_the_vendors_packages_branches_on_a_tee() -> None:
     branch = re.compile(r"\b(if|elif|while|assert)\b.*\bTee\.[A-Z]|\btee (is|in|==|!=) .*Tee\.[A-Z]")
     for path in ATTESTATION.rglob("*.py"):
-        if path.relative_to(ATTESTATION).parts[0] not in ("intel", "amd", "arm", "nitro"):
+        if path.relative_to(ATTESTATION).parts[0] not in ("intel", "amd", "arm", "nitro", "nvidia"):
             assert not branch.search(path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.parametrize(
-    ("tee", "other"), [(Tee.SNP, "intel"), (Tee.TDX, "amd"), (Tee.NITRO, "amd"), (Tee.CCA, "nitro"), (Tee.SNP, "arm")]
+    ("tee", "other"),
+    [
+        (Tee.SNP, "intel"),
+        (Tee.TDX, "amd"),
+        (Tee.NITRO, "amd"),
+        (Tee.CCA, "nitro"),
+        (Tee.SNP, "arm"),
+        (Tee.NVIDIA, "intel"),
+        (Tee.TDX, "nvidia"),
+    ],
 )
 def test_a_verifier_of_one_tee_loads_no_other_vendors_verification(tee: Tee, other: str) -> None:
     program = (

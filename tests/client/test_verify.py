@@ -11,6 +11,7 @@ import coincurve
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.attestation import registry
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.errors import ProofInvalid
@@ -189,10 +190,12 @@ def _evidence_checks(bundle: ProofBundle) -> dict[str, Check]:
     return {check.what: check for step in report.steps if step.name == "evidence" for check in step.checks}
 
 
-@pytest.mark.parametrize("tee", [Tee.NVIDIA])
+@pytest.mark.parametrize("tee", [Tee.CCA, Tee.NVIDIA, Tee.NITRO])
 def test_evidence_of_a_tee_without_a_verifier_is_refused_and_its_collateral_is_not_read_as_another_tees(
-    tee: Tee,
+    tee: Tee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    rows = {known: module for known, module in registry.MODULES.items() if known is not tee}
+    monkeypatch.setattr(registry, "MODULES", rows)
     checks = _evidence_checks(CASE.bundle(evidence=_package(tee)))
     (judged,) = (check for what, check in checks.items() if what.startswith("authentic"))
     assert judged.state is State.FAILED

@@ -96,6 +96,7 @@ def test_certificates_and_crls_are_parsed_in_one_place() -> None:
     assert callers == {
         "sealmarket.attestation.core.certificates",
         "sealmarket_devices.cca",
+        "sealmarket_devices.gpu",
         "sealmarket_devices.intel_silicon",
         "sealmarket_devices.nitro",
         "sealmarket_devices.snp",

@@ -17,7 +17,15 @@ from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Membe
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, PostedResult, Problem, SignedStop
+from sealmarket.protocol.wire import (
+    BoundDevices,
+    EvidenceEnvelope,
+    EvidencePackage,
+    NodeStatus,
+    PostedResult,
+    Problem,
+    SignedStop,
+)
 from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket.store.blobs import Store
 from sealmarket.workloads.folders import read_bundle
@@ -233,6 +241,9 @@ class DriverTwin:
         self.launched.append(twin)
         self.on_launch(twin)
         return EnclaveSession(twin.host)
+
+    def devices(self, session: EnclaveSession) -> BoundDevices | None:
+        return None
 
     def endorsements(self) -> str:
         return "{}"

@@ -17,8 +17,9 @@ from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.core.findings import Finding, Severity
 from sealmarket.attestation.core.model import AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
+from sealmarket.attestation.policy.composite import Machine, machine_findings
 from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
-from sealmarket.attestation.policy.verify import section
+from sealmarket.attestation.policy.verify import beside, demands_devices, section
 from sealmarket.attestation.registry import VendorRules, module_of
 from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.limits import MAXIMUM_CAPABILITY
@@ -97,6 +98,23 @@ def broken_promises(case: AppraisalInput, promise: Promise | None, report: Authe
         yield _platform(JobReason.CAPABILITY_BROKEN, expected, report.measurement.digest())
     if document.min_tcb is not None:
         yield from _tcb_violations(case, rules, report)
+
+
+def broken_machine(case: AppraisalInput, promise: Promise | None, machine: Machine | None) -> Iterator[Violation]:
+    """What the devices beside the CPU break of a promise of devices, whether they are there or not."""
+    if promise is None or not demands_devices(promise.rules):
+        return
+    rules = promise.rules
+    whole = machine_findings(machine, rules) if machine is not None else beside((), rules)
+    yield from (Violation(FaultRow.PLATFORM, note_of(finding, SUBJECT)) for finding in whole)
+    for device in machine.devices if machine is not None else ():
+        if not isinstance(device, AuthenticReport):
+            yield Violation(FaultRow.PLATFORM, note_of(device, SUBJECT))
+            continue
+        if device.measurement not in rules.measurements:
+            expected = f"one of {len(rules.measurements)} promised measurements"
+            yield _platform(JobReason.CAPABILITY_BROKEN, expected, device.measurement.digest())
+        yield from _tcb_violations(case, rules, device)
 
 
 def _tcb_violations(case: AppraisalInput, rules: AppraisalPolicy, report: AuthenticReport) -> Iterator[Violation]:

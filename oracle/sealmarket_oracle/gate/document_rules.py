@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import chain
 
 from sealmarket.attestation.core.errors import AttestationError
-from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
+from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules, enclaves
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY, MAXIMUM_POLICY_VALUES, MAXIMUM_SHARE_SET
 from sealmarket.protocol.merkle import account_leaf
@@ -99,7 +99,7 @@ def _policy_or_reason(raw: bytes) -> Policy | str:
         check_rules(rules)
     except (MalformedDocument, AttestationError) as error:
         return error.message
-    if (pairs := len(rules.measurements) * len(document.workloads)) > MAXIMUM_PAIRS:
+    if (pairs := len(enclaves(rules)) * len(document.workloads)) > MAXIMUM_PAIRS:
         return f"a policy allows at most {MAXIMUM_PAIRS} pairs of measurement and workload, found {pairs}"
     return Policy(document, rules)
 

@@ -17,10 +17,12 @@ from typing import TypeVar
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.findings import Finding
-from sealmarket.attestation.core.model import AuthenticReport
+from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
-from sealmarket.attestation.policy.verify import Expected, appraise, authenticate
-from sealmarket.attestation.raw import parse_endorsements, parse_raw
+from sealmarket.attestation.policy.composite import Machine, appraise_machine, endorsing, prove
+from sealmarket.attestation.policy.rules import AppraisalPolicy, enclaves
+from sealmarket.attestation.policy.verify import Expected, appraise, authenticate, demands_devices
+from sealmarket.attestation.raw import parse_endorsements, parse_machine, parse_raw
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.reasons import JobReason, job_reason
@@ -30,7 +32,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
-from sealmarket_oracle.gate.capability_rules import broken_promises, read_promise, request_beyond
+from sealmarket_oracle.gate.capability_rules import broken_machine, broken_promises, read_promise, request_beyond
 from sealmarket_oracle.gate.chain_rules import grade_against, note
 from sealmarket_oracle.gate.collateral_rules import excused
 from sealmarket_oracle.gate.document_rules import Policy
@@ -96,11 +98,15 @@ def appraise_evidence(
         violations += _about_job(case, package, report)
         violations += broken_promises(case, promise, report)
         violations += _about_grade(case, report, policies)
+        demands = [policy.rules for policy in policies if policy is not None]
+        demands += [promise.rules] if promise is not None else []
+        machine = _machine(case, package, demands, roots)
+        violations += broken_machine(case, promise, machine)
         # A request chooses what it accepts of promises. Without one no party could know what the owners demand.
         whose = FaultRow.REQUEST if promise is not None else FaultRow.NO_PARTY
         for asset, policy in zip(case.assets, policies, strict=True):
             if policy is not None:
-                found, warned = _acceptable(case, shown, asset, policy, report, whose)
+                found, warned = _acceptable(case, shown, asset, policy, machine or report, whose)
                 violations += found
                 warnings += warned
                 violations += _pair_violations(case, asset, policy, report, documents)
@@ -160,6 +166,26 @@ def _authenticated(
         return None, _platform(error.finding)
 
 
+def _machine(
+    case: AppraisalInput, package: EvidencePackage, demands: Iterable[AppraisalPolicy], roots: TrustAnchors
+) -> Machine | None:
+    """The CPU with the devices of the package, where any rules demand some; None where none do or none are there.
+
+    Devices that cannot be read count as absent: rules that demand them then refuse the CPU alone.
+    """
+    bound = package.devices
+    if bound is None or not any(map(demands_devices, demands)):
+        return None
+    try:
+        cpu = parse_raw(package.tee, package.quote)
+        evidence = parse_machine(cpu, bound.binding, ((one.tee, one.report, one.chain) for one in bound.devices))
+        collateral = parse_endorsements(package.tee, package.collateral)
+    except (CollateralError, EvidenceRefused):
+        return None
+    endorse = endorsing(package.tee, collateral, bound.documents)
+    return prove(evidence, endorse, roots, datetime.fromtimestamp(case.quoted.timestamp, UTC))
+
+
 def _about_job(case: AppraisalInput, package: EvidencePackage, report: AuthenticReport) -> Iterator[Violation]:
     expected = expected_report_data(case, package)
     if not hmac.compare_digest(report.report_data, expected):
@@ -195,7 +221,7 @@ def _acceptable(
     shown: EvidenceShown,
     asset: AssetFacts,
     policy: Policy,
-    report: AuthenticReport,
+    found: AuthenticReport | Machine,
     whose: FaultRow,
 ) -> tuple[list[Violation], list[FindingNote]]:
     # Without a block of this chain its age is unknown, and the evidence is refused for that already (step 6).
@@ -205,10 +231,26 @@ def _acceptable(
         tee=case.spec.tee,
         collected_at=made_by,
     )
-    verdict = appraise(report, policy.rules, datetime.fromtimestamp(case.quoted.timestamp, UTC), expected)
+    now = datetime.fromtimestamp(case.quoted.timestamp, UTC)
+    cpu, beside = _appraised(found, policy, now, expected)
     subject = str(asset.use.asset_id)
-    violations = [Violation(_row_of(finding, whose), note_of(finding, subject)) for finding in verdict.findings]
-    return violations, [note_of(finding, subject) for finding in verdict.warnings]
+    rows = [(finding, _row_of(finding, whose)) for finding in cpu.findings]
+    # What is wrong with a device is the platform's fault where the provider promised it, and is reported there.
+    rows += [(finding, whose) for part in beside for finding in part.findings if finding not in cpu.findings]
+    violations = [Violation(row, note_of(finding, subject)) for finding, row in rows]
+    return violations, [note_of(finding, subject) for part in (cpu, *beside) for finding in part.warnings]
+
+
+def _appraised(
+    found: AuthenticReport | Machine, policy: Policy, now: datetime, expected: Expected
+) -> tuple[AppraisalResult, Sequence[AppraisalResult]]:
+    """The result on the CPU, and where the policy demands devices those on the binding quote and each device."""
+    if isinstance(found, Machine) and demands_devices(policy.rules):
+        cpu, *beside = appraise_machine(found, policy.rules, now, expected).parts.values()
+        return cpu, beside
+    report = found.cpu if isinstance(found, Machine) else found
+    assert isinstance(report, AuthenticReport)
+    return appraise(report, policy.rules, now, expected), ()
 
 
 def _row_of(finding: Finding, whose: FaultRow) -> FaultRow:
@@ -255,7 +297,7 @@ def reduced_list(policy: Policy, allow_root: Bytes32) -> frozenset[Bytes32] | No
 def _leaf_rows(policy: Policy) -> list[list[Bytes32]]:
     """The leaf of each pair, hashed once: a row for each measurement, a column for each workload."""
     workloads = policy.document.workloads
-    digests = [(found.tee, found.digest()) for found in policy.rules.measurements]
+    digests = [(found.tee, found.digest()) for found in enclaves(policy.rules)]
     return [[allowed_leaf(tee, digest, workload) for workload in workloads] for tee, digest in digests]
 
 

@@ -12,6 +12,10 @@ _IDENTIFYING = {
     Reason.CERTIFICATE_REVOKED,
     Reason.CCA_KEY_UNKNOWN,
     Reason.NITRO_PCR,
+    Reason.PLATFORM_DUPLICATE,
+    Reason.NVIDIA_DEVICE,
+    Reason.NVIDIA_TOPOLOGY,
+    Reason.DEVICE_BINDING,
 }
 """Findings whose ``found`` may name one machine: decisions are public, so it is left out."""
 

@@ -68,16 +68,19 @@ class Fetcher:
         """
         return module_of(evidence.tee).fetch_endorsements(evidence, self.get, self.endpoints)
 
-    def get(self, url: str, query: Mapping[str, str]) -> Fetched:
-        """GET, bounded in size and time. Raises :class:`CollateralError`."""
+    def get(self, url: str, query: Mapping[str, str], body: bytes | None = None, kind: str = "") -> Fetched:
+        """GET, or POST of a body, bounded in size and time. Raises :class:`CollateralError`."""
         if urlsplit(url).scheme != "https" and not is_loopback(url):
             raise CollateralError(f"{url} is neither https nor this machine")
         try:
-            with self._client.ask("GET", url, limit=MAXIMUM_ANSWER, params=dict(query)) as answer:
+            method, headers = ("GET", None) if body is None else ("POST", {"content-type": kind})
+            with self._client.ask(
+                method, url, limit=MAXIMUM_ANSWER, params=dict(query), content=body, headers=headers
+            ) as answer:
                 if answer.status != 200:
                     raise _refused(answer)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Fetched(url=url, headers=headers, content=answer.body())
+                found = {name.lower(): value for name, value in answer.headers.items()}
+                return Fetched(url=url, headers=found, content=answer.body())
         except AnswerTooLarge as error:
             raise CollateralError(f"{url} answered with more than {MAXIMUM_ANSWER} bytes") from error
         except HttpError as error:

@@ -74,29 +74,40 @@ class CollateralStore:
         self._write("certificates", f"{sha256(der).hexdigest()}.der", der)
 
     def put_document(self, tee: Tee, raw: bytes) -> None:
-        """Store a document that the TEE's module reads, as a candidate.
+        """Store a document that the TEE's module reads, as a candidate, unless a later one of its name is here.
 
         Raises:
             CollateralError: the module does not read it.
         """
-        module_of(tee).read_files([raw])
-        self._write(f"documents/{tee.slug}", f"{sha256(raw).hexdigest()}.bin", raw)
+        module = module_of(tee)
+        part = f"documents/{tee.slug}"
+        for document in _documents(tee, raw):
+            name, issued = module.document_name(document)
+            held = self.folder / part / name
+            if issued is not None and held.exists():
+                before = module.document_name(held.read_bytes()).issued
+                if before is not None and before > issued:
+                    continue
+            self._write(part, name, document)
 
-    def put_all(self, endorsements: Endorsements, tee: Tee | None = None) -> None:
-        """Store endorsements: collateral after proof, certificates, CRLs and the TEE's documents as candidates.
+    def put_all(self, endorsements: Endorsements, tee: Tee) -> None:
+        """Store a TEE's endorsements: collateral after proof, certificates, CRLs and documents as candidates.
 
         Raises:
             EvidenceRefused: the collateral does not hold under this store's anchors.
         """
         if endorsements.collateral is not None:
             self.put(endorsements.collateral)
+        self.put_certificates(endorsements)
+        for raw in endorsements.documents:
+            self.put_document(tee, raw)
+
+    def put_certificates(self, endorsements: Endorsements) -> None:
+        """Store certificates and CRLs as candidates."""
         for certificate in endorsements.certificates:
             self.put_certificate(certificate)
         for crl in endorsements.crls:
             self.put_crl(crl)
-        if tee is not None:
-            for raw in endorsements.documents:
-                self.put_document(tee, raw)
 
     def put_crl(self, crl: x509.CertificateRevocationList) -> None:
         """Store a CRL as a candidate; it counts only under the issuer that signed it."""
@@ -135,8 +146,7 @@ class CollateralStore:
             return Endorsements()  # authenticate() names what is wrong with the evidence itself
         if kind is None:
             kept = Endorsements.read([*self._files("certificates", "der"), *self._files("crls", "crl")])
-            documents = tuple(self._files(f"documents/{evidence.tee.slug}", "bin"))
-            return kept.and_also(Endorsements(documents=documents))
+            return kept.and_also(Endorsements(documents=tuple(self._files(f"documents/{evidence.tee.slug}"))))
         entry = self.best(kind, now)
         return Endorsements(collateral=entry.collateral if entry else None)
 
@@ -176,7 +186,7 @@ class CollateralStore:
             documents={
                 tee.slug: kept
                 for tee in MODULES
-                if (kept := tuple(raw.hex() for raw in self._files(f"documents/{tee.slug}", "bin")))
+                if (kept := tuple(raw.hex() for raw in self._files(f"documents/{tee.slug}")))
             },
         )
         return msgspec.json.encode(bundle)
@@ -203,16 +213,17 @@ class CollateralStore:
         for collateral in bundle.intel:
             describe(collateral, self.anchors)
         for tee, raw in documents:
-            module_of(tee).read_files([raw])
+            _documents(tee, raw)
         for collateral in bundle.intel:
             self.put(collateral)
-        self.put_all(loose)
+        self.put_certificates(loose)
         for tee, raw in documents:
             self.put_document(tee, raw)
         return len(bundle.intel) + len(blobs) + len(documents)
 
-    def _files(self, part: str, suffix: str) -> Iterator[bytes]:
-        for path in sorted((self.folder / part).glob(f"*.{suffix}")):
+    def _files(self, part: str, suffix: str = "*") -> Iterator[bytes]:
+        """The files of a folder by name; a hidden one was not finished."""
+        for path in sorted((self.folder / part).glob(f"[!.]*.{suffix}")):
             yield path.read_bytes()
 
     def _write(self, part: str, name: str, data: bytes) -> None:
@@ -221,6 +232,12 @@ class CollateralStore:
         temporary = folder / f".{name}.{os.getpid()}"
         temporary.write_bytes(data)
         temporary.replace(folder / name)
+
+
+def _documents(tee: Tee, raw: bytes) -> tuple[bytes, ...]:
+    if not (found := module_of(tee).read_files([raw]).documents):
+        raise CollateralError(f"expected a document that only {tee.slug} reads, found {raw[:8].hex()}...")
+    return found
 
 
 def default_store() -> CollateralStore:

@@ -50,10 +50,22 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompositeEvidence:
+    """Untrusted evidence of a machine: a CPU TEE, the quote in which it commits to devices, and the devices.
+
+    ``cpu`` and ``binding`` are None where devices were sent alone.
+    """
+
+    cpu: Evidence | None
+    binding: Evidence | None
+    devices: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endorsements:
     """What the vendor signed about the platform: collateral, certificates and CRLs, in any order.
 
-    ``documents`` are of formats that only the TEE's module reads, as bytes.
+    ``documents`` are of formats that only the TEE's module reads, as bytes: manifests in XML, OCSP answers, CoRIMs.
     """
 
     collateral: Collateral | None = None
@@ -66,7 +78,7 @@ class Endorsements:
         """Sort files that hold DER or PEM certificates, chains and CRLs.
 
         Raises:
-            CollateralError: a file holds neither, or there are too many.
+            CollateralError: a file holds none of these, or there are too many.
         """
         certificates: list[x509.Certificate] = []
         crls: list[x509.CertificateRevocationList] = []
@@ -76,10 +88,6 @@ class Endorsements:
             crls += lists
             require_at_most(MAXIMUM_BLOCKS, len(certificates) + len(crls), "certificates and CRLs in all files")
         return cls(collateral=collateral, certificates=tuple(certificates), crls=tuple(crls))
-
-    def with_files(self, files: Iterable[bytes]) -> Endorsements:
-        """These endorsements and those of further files. Raises :class:`CollateralError`."""
-        return self.and_also(Endorsements.read(files))
 
     def and_also(self, more: Endorsements) -> Endorsements:
         """These endorsements and others; the others' collateral takes the place of this one."""

@@ -185,6 +185,11 @@ class AppraisalResult:
     notes: tuple[str, ...] = ()
 
     @property
+    def parts(self) -> Mapping[str, AppraisalResult]:
+        """The one part of this result, by its TEE's name: the label of its submodule in an EAR."""
+        return {self.tee.slug: self}
+
+    @property
     def authentic(self) -> bool:
         """Whether there is a report to appraise at all."""
         return self.report is not None
@@ -227,4 +232,53 @@ class AppraisalResult:
             "reasons": [finding.as_json() for finding in self.findings],
             "warnings": [finding.as_json() for finding in self.warnings],
             "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompositeResult:
+    """The verifier's answer about a machine: one result for each part, by its label.
+
+    What concerns the machine as a whole (a device twice, a switch too few, no binding) is among the findings of every
+    part, so that no part of it is taken for good alone.
+    """
+
+    parts: Mapping[str, AppraisalResult]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every part is authentic and nothing refuses any."""
+        return bool(self.parts) and all(part.accepted for part in self.parts.values())
+
+    @property
+    def common(self) -> tuple[Finding, ...]:
+        """The refusals of every part: what concerns the machine as a whole. None where there is one part."""
+        first, *others = self.parts.values()
+        return tuple(f for f in first.findings if others and all(f in other.findings for other in others))
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All refusals, each once."""
+        return tuple(dict.fromkeys(finding for part in self.parts.values() for finding in part.findings))
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """The typed reasons of the refusals, in the order found."""
+        return tuple(finding.reason for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """The first part's answer (the CPU's, where there is one) with the verdict of all, and each part's own."""
+        first = next(iter(self.parts.values())).as_json()
+        grades = [part.grade for part in self.parts.values()]
+        known = [grade for grade in grades if grade is not None]
+        warnings = dict.fromkeys(finding for part in self.parts.values() for finding in part.warnings)
+        return {
+            **first,
+            "authentic": all(part.authentic for part in self.parts.values()),
+            "verdict": "accepted" if self.accepted else "refused",
+            "grade": min(known).slug if len(known) == len(grades) else None,
+            "reasons": [finding.as_json() for finding in self.findings],
+            "warnings": [finding.as_json() for finding in warnings],
+            "notes": list(dict.fromkeys(note for part in self.parts.values() for note in part.notes)),
+            "parts": {label: part.as_json() for label, part in self.parts.items()},
         }

@@ -125,6 +125,29 @@ class Reason(Enum):
     NITRO_USER_DATA = "nitro_user_data", 180, "put exactly 64 bytes of report data into the document's user data"
     NITRO_PCR = "nitro_pcr", 181, "run with the registers that the rules name, or name these"
 
+    # NVIDIA GPUs and NVSwitch.
+    NVIDIA_DEVICE = "nvidia_device", 150, "use the report of a GPU or NVSwitch with its own certificate chain"
+    NVIDIA_FWID = "nvidia_fwid", 151, "collect the report again with its own chain; its key is of other firmware"
+    NVIDIA_FWID_MISSING = "nvidia_fwid_missing", 152, "use driver 550 or newer, or allow reports without it"
+    NVIDIA_MODE = "nvidia_mode", 153, "set the GPU to an allowed mode, or allow this mode by name"
+    NVIDIA_RIM_MISSING = "nvidia_rim_missing", 154, "supply the manifests of this driver and this VBIOS"
+    NVIDIA_RIM_MALFORMED = "nvidia_rim_malformed", 155, "fetch the manifest from NVIDIA again"
+    NVIDIA_RIM_SIGNATURE = "nvidia_rim_signature", 156, "fetch the manifest from NVIDIA again; it is altered or forged"
+    NVIDIA_RIM_VERSION = "nvidia_rim_version", 157, "supply the manifests of exactly this driver and this VBIOS"
+    NVIDIA_RIM_CONFLICT = "nvidia_rim_conflict", 158, "supply manifests that NVIDIA issued to go together"
+    NVIDIA_MEASUREMENT = "nvidia_measurement", 159, "install NVIDIA's own driver and firmware; these are altered"
+    NVIDIA_MEASUREMENT_MISSING = (
+        "nvidia_measurement_missing",
+        160,
+        "boot the GPU in confidential mode; it did not measure what the manifest requires",
+    )
+    NVIDIA_OCSP_MISSING = "nvidia_ocsp_missing", 161, "supply NVIDIA's OCSP answers about these certificates"
+    NVIDIA_OCSP_INVALID = "nvidia_ocsp_invalid", 162, "fetch NVIDIA's OCSP answers again"
+    NVIDIA_OCSP_UNKNOWN = "nvidia_ocsp_unknown", 163, "use a device that NVIDIA's OCSP responder knows"
+    NVIDIA_ON_HOLD = "nvidia_on_hold", 164, "ask NVIDIA why the certificate is on hold, and use another device"
+    NVIDIA_GPUS_MISSING = "nvidia_gpus_missing", 166, "send composite evidence with as many GPUs as the policy demands"
+    NVIDIA_TOPOLOGY = "nvidia_topology", 165, "send evidence of every switch that the GPUs are connected to"
+
     # Azure paravisor.
     HCL_MISMATCH = "hcl_mismatch", 200, "send the runtime data that belongs to this report"
     HCL_RUNTIME = "hcl_runtime", 201, "send the paravisor's report as it is; its runtime data names no usable key"
@@ -137,6 +160,8 @@ class Reason(Enum):
     # Any TEE, continued.
     PLATFORM_DUPLICATE = "platform_duplicate", 210, "count each machine once"
     CLOCK_MISSING = "clock_missing", 211, "give the time of verification with its zone"
+    DEVICE_UNBOUND = "device_unbound", 217, "send composite evidence, in which a CPU TEE commits to this device"
+    DEVICE_BINDING = "device_binding", 216, "collect the evidence of the devices and the binding quote again, together"
     TEE_UNSUPPORTED = "tee_unsupported", 212, "use a TEE that this version verifies, or a version that verifies it"
     DUPLICATE_KEY = "duplicate_key", 213, "collect the evidence again; a map names one key twice"
     SIGNATURE_ALGORITHM = "signature_algorithm", 214, "sign with the algorithm of the key's own curve"

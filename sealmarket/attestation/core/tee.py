@@ -11,9 +11,10 @@ reads a clock. Methods import the package's heavy modules when they are called, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -49,8 +50,18 @@ class Issued(NamedTuple):
     revocations: datetime | None
 
 
-Get = Callable[[str, Mapping[str, str]], Fetched]
-"""GET of a URL with a query, bounded in size and time. Raises :class:`CollateralError`."""
+class DocumentName(NamedTuple):
+    """A document's name in a store, and when it was issued; of two with one name the one issued later is kept."""
+
+    name: str
+    issued: datetime | None
+
+
+class Get(Protocol):
+    """A request to a URL with a query, bounded in size and time: GET, or POST of a body of that media type."""
+
+    def __call__(self, url: str, query: Mapping[str, str], body: bytes | None = None, kind: str = "") -> Fetched:
+        """The answer. Raises :class:`CollateralError`."""
 
 
 class TeeModule(ABC):
@@ -62,6 +73,7 @@ class TeeModule(ABC):
         measurement: the shape of its measurement tuple; a document names it by the tag ``tee.slug``.
         section: the field of the appraisal policy that holds the vendor's rules; empty if it has none.
         without_policy: the vendor's rules for inspection, where no policy is given; None for their defaults.
+        is_device: whether it is a device beside a CPU, whose evidence counts only where a CPU TEE commits to it.
         oldest_without_policy: the age that inspection lets pass where evidence says when it was signed.
         issues_by_kind: whether the vendor issues collateral by kind of platform.
         endpoints: the vendor's servers by name.
@@ -72,6 +84,7 @@ class TeeModule(ABC):
     measurement: ClassVar[type[Shape]]
     section: ClassVar[str] = ""
     without_policy: ClassVar[Shape | None] = None
+    is_device: ClassVar[bool] = False
     oldest_without_policy: ClassVar[timedelta] = timedelta(minutes=15)
     issues_by_kind: ClassVar[bool] = False
     endpoints: ClassVar[Mapping[str, str]] = MappingProxyType({})
@@ -117,6 +130,14 @@ class TeeModule(ABC):
     def explain(self, rules: Shape | None) -> Iterator[str]:
         """One sentence for each of the vendor's rules, and for each thing that they leave open."""
 
+    def beside(self, devices: Sequence[AuthenticReport], rules: Shape | None) -> Iterator[Finding]:
+        """What the rules refuse about all devices of a machine, taken together. Called for devices' modules only.
+
+        ``devices`` are the authentic reports of this TEE that a CPU TEE commits to, none for a CPU alone.
+        """
+        del devices, rules
+        return iter(())
+
     def read_endorsements(self, raw: bytes) -> Endorsements:
         """Endorsements from a file or from an evidence package: by default certificates and CRLs.
 
@@ -132,6 +153,14 @@ class TeeModule(ABC):
             CollateralError: one cannot be read, or there are too many.
         """
         return Endorsements.read(files)
+
+    def document_name(self, raw: bytes) -> DocumentName:
+        """The name of a document that this module reads, in a store: by default its hash.
+
+        Raises:
+            CollateralError: it cannot be read.
+        """
+        return DocumentName(f"{sha256(raw).hexdigest()}.bin", None)
 
     def development_keys(self, endorsements: Endorsements) -> frozenset[bytes]:
         """SPKI hashes of keys that endorsements name and no certificate holds.

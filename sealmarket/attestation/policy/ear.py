@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sealmarket.attestation.core.errors import AttestationError
-from sealmarket.attestation.core.model import AppraisalResult, TcbStatus
+from sealmarket.attestation.core.model import AppraisalResult, CompositeResult, TcbStatus
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_JSON, NOT_X509
 from sealmarket.attestation.policy.rules import AppraisalPolicy
@@ -44,7 +44,17 @@ _RECOGNISED, _UNRECOGNISED_INSTANCE, _UNTRUSTWORTHY_INSTANCE = 2, 97, 96
 _APPROVED, _UNRECOGNISED_RUNTIME = 2, 33
 _GENUINE, _UNSAFE_HARDWARE, _CONTRAINDICATED_HARDWARE = 2, 32, 96
 _ENCRYPTED, _VISIBLE = 2, 96
+_OTHER_CODE = {
+    Reason.MEASUREMENT_NOT_ALLOWED,
+    Reason.NVIDIA_MEASUREMENT,
+    Reason.NVIDIA_MEASUREMENT_MISSING,
+    Reason.NVIDIA_RIM_MISSING,
+    Reason.NVIDIA_RIM_VERSION,
+}
 _SAFE_CONFIGURATION, _UNSAFE_CONFIGURATION, _UNSUPPORTABLE = 2, 32, 96
+
+
+Result = AppraisalResult | CompositeResult
 
 
 class EarRefused(AttestationError):
@@ -67,36 +77,40 @@ def trust_vector(result: AppraisalResult) -> dict[str, int]:
         identity = _UNRECOGNISED_INSTANCE
     elif Reason.CUSTODY_TOO_LOW in reasons:
         identity = _UNTRUSTWORTHY_INSTANCE
-    executables = _UNRECOGNISED_RUNTIME if unchecked or Reason.MEASUREMENT_NOT_ALLOWED in reasons else _APPROVED
+    doubts = reasons | {finding.reason for finding in result.warnings}
+    executables = _UNRECOGNISED_RUNTIME if unchecked or doubts & _OTHER_CODE else _APPROVED
     debug = result.report.debug
     configuration = _UNSUPPORTABLE if debug else _UNSAFE_CONFIGURATION if reasons else _SAFE_CONFIGURATION
     values = (identity, configuration, executables, hardware, _VISIBLE if debug else _ENCRYPTED)
     return dict(zip(names, values, strict=True))
 
 
-def ear_claims(result: AppraisalResult, now: datetime, rules: AppraisalPolicy | None) -> dict[str, Any]:
-    """The claims set. The status is never better than the worst value of the vector."""
-    vector = trust_vector(result)
-    worst = max(vector.values())
-    status = _AFFIRMING if worst < 32 else _WARNING if worst < 96 else _CONTRAINDICATED
-    if result.findings and status == _AFFIRMING:
-        status = _CONTRAINDICATED
+def ear_claims(result: Result, now: datetime, rules: AppraisalPolicy | None) -> dict[str, Any]:
+    """The claims set, with one submodule for each part of the result."""
     policy = f"sha256:{sha256(canonical_json(rules)).hex()}" if rules else "sealmarket:strict:measurement-unchecked"
-    answer = result.as_json()
     return {
         "eat_profile": PROFILE,
         "iat": int(now.timestamp()),
         "exp": int((now + LIFETIME).timestamp()),
         "ear.verifier-id": {"developer": "sealmarket", "build": f"sealmarket {version('sealmarket')}"},
-        "submods": {
-            result.tee.slug: {
-                "ear.status": status,
-                "ear.trustworthiness-vector": vector,
-                "ear.appraisal-policy-id": policy,
-                "ear.veraison.annotated-evidence": answer["claims"],
-                "sealmarket.verdict": {name: answer[name] for name in answer if name != "claims"},
-            }
-        },
+        "submods": {label: _submodule(part, policy) for label, part in result.parts.items()},
+    }
+
+
+def _submodule(part: AppraisalResult, policy: str) -> dict[str, Any]:
+    """One part. The status is never better than the worst value of the vector."""
+    vector = trust_vector(part)
+    worst = max(vector.values())
+    status = _AFFIRMING if worst < 32 else _WARNING if worst < 96 else _CONTRAINDICATED
+    if part.findings and status == _AFFIRMING:
+        status = _CONTRAINDICATED
+    answer = part.as_json()
+    return {
+        "ear.status": status,
+        "ear.trustworthiness-vector": vector,
+        "ear.appraisal-policy-id": policy,
+        "ear.veraison.annotated-evidence": answer["claims"],
+        "sealmarket.verdict": {name: answer[name] for name in answer if name != "claims"},
     }
 
 
@@ -111,9 +125,7 @@ def load_key(pem: bytes) -> EllipticCurvePrivateKey:
     return key
 
 
-def sign_ear(
-    result: AppraisalResult, key: EllipticCurvePrivateKey, now: datetime, rules: AppraisalPolicy | None
-) -> str:
+def sign_ear(result: Result, key: EllipticCurvePrivateKey, now: datetime, rules: AppraisalPolicy | None) -> str:
     """The result as a JWT (``application/eat+jwt``), valid for five minutes."""
     header = _encode(msgspec.json.encode({"alg": "ES256", "typ": "eat+jwt"}))
     signed = f"{header}.{_encode(canonical_json(ear_claims(result, now, rules)))}"

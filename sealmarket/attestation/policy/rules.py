@@ -17,7 +17,7 @@ from sealmarket.attestation.azure.rules import AzureRules
 from sealmarket.attestation.core.errors import InvalidRules
 from sealmarket.attestation.core.model import TcbStatus
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.registry import Measurement, VendorRules
+from sealmarket.attestation.registry import Measurement, VendorRules, module_of
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, from_builtins, parse_json
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
@@ -66,17 +66,28 @@ class AppraisalPolicy(VendorRules, frozen=True, kw_only=True):
     azure: AzureRules = AzureRules()
 
 
+def enclaves(rules: AppraisalPolicy) -> tuple[Measurement, ...]:
+    """The measurements of enclaves: what a market's list pairs with workloads. Devices run none."""
+    return tuple(measurement for measurement in rules.measurements if not module_of(measurement.tee).is_device)
+
+
 def check_rules(rules: AppraisalPolicy) -> None:
     """Refuse a policy that no honest machine could meet or that contradicts itself.
 
     Raises:
-        InvalidRules: no measurement, an empty list of platforms, custody without named platforms, a
-            status floor that is never acceptable, or a paravisor without registers of the guest.
+        InvalidRules: no measurement, devices alone or demanded and not listed, an empty list of platforms,
+            custody without named platforms, a status floor that is never acceptable, or a paravisor without
+            registers of the guest.
     """
     if not rules.measurements:
         raise InvalidRules("rules must name at least one measurement", remedy="add the measurement of your image")
     if len(set(rules.measurements)) != len(rules.measurements):
         raise InvalidRules("a measurement is listed twice", remedy="list each measurement once")
+    devices = [m for m in rules.measurements if module_of(m.tee).is_device]
+    if len(devices) == len(rules.measurements):
+        raise InvalidRules("only devices are listed", remedy="add the measurement of the image that commits to them")
+    if rules.nvidia.gpus and not devices:
+        raise InvalidRules(f"{rules.nvidia.gpus} GPUs are demanded, none is listed", remedy="add their measurements")
     if rules.platforms != "any" and not rules.platforms:
         raise InvalidRules("platforms is an empty list", remedy='name platforms, or say "any"')
     if rules.platforms == "any" and rules.lowest_custody is not Custody.UNKNOWN:

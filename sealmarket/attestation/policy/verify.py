@@ -26,7 +26,9 @@ The rules that hold for every TEE, in :func:`appraise`, which names everything t
 7. It is no older than the policy allows, by the time that it says itself (Nitro) and by the time at which it was
    collected. A matched report data bounds the age by itself: it commits to what
    its verifier chose.
-8. The rules of this TEE's own module hold, and those of a paravisor where one stands before the guest.
+8. A device beside a CPU counts only where a CPU TEE commits to it (:mod:`sealmarket.attestation.policy.composite`),
+   and a CPU TEE has the devices that the policy demands.
+9. The rules of this TEE's own module hold, and those of a paravisor where one stands before the guest.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Literal, cast
@@ -50,7 +52,7 @@ from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.tee import Anchors, TeeModule
 from sealmarket.attestation.policy.rules import AppraisalPolicy, Custody, GradeSlug, check_rules
-from sealmarket.attestation.registry import module_of
+from sealmarket.attestation.registry import MODULES, module_of
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
@@ -71,12 +73,15 @@ class Expected:
     """What the relying party knows of this session: the report data, the promised TEE, the time of collection.
 
     ``report_data`` is all 64 bytes, or ``UNCHECKED``. ``collected_at`` is a time at which the evidence existed
-    already (its block's time), None if unknown.
+    already (its block's time), None if unknown. ``bound`` says that a CPU TEE commits to this evidence of a device;
+    ``devices`` are those that this CPU TEE commits to.
     """
 
     report_data: bytes | Literal[Unchecked.UNCHECKED]
     tee: Tee | None = None
     collected_at: datetime | None = None
+    bound: bool = False
+    devices: tuple[AuthenticReport, ...] = ()
 
     def __post_init__(self) -> None:
         if self.report_data is not UNCHECKED and len(self.report_data) != 64:
@@ -129,7 +134,10 @@ def inspect(
     notes = ["measurement unchecked", "platform unchecked"]
     if expected.collected_at is None and report.signed_at is None and expected.report_data is UNCHECKED:
         notes.append("age unchecked")
-        expected = Expected(report_data=UNCHECKED, tee=expected.tee, collected_at=now)
+        expected = replace(expected, collected_at=now)
+    if module.is_device and not expected.bound:
+        notes.append("binding to a CPU TEE unchecked")
+        expected = replace(expected, bound=True)
     return _appraise(report, rules, own, now, expected, tuple(notes))
 
 
@@ -149,6 +157,13 @@ def verify(
         report = authenticate(evidence, endorsements, anchors, now)
     except EvidenceRefused as refusal:
         return AppraisalResult(tee=evidence.tee, report=None, findings=(refusal.finding,))
+    return decide(report, anchors, now, expected, rules)
+
+
+def decide(
+    report: AuthenticReport, anchors: TrustAnchors, now: datetime, expected: Expected, rules: AppraisalPolicy | None
+) -> AppraisalResult:
+    """Appraise under a policy, or inspect without one."""
     if rules is not None:
         return appraise(report, rules, now, expected)
     return inspect(report, now, expected, Grade.SIMULATED if anchors.names_development else Grade.HARDWARE)
@@ -194,6 +209,10 @@ def _common(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expe
             f"one of {len(rules.measurements)} allowed measurements",
             str(report.measurement.digest()),
         )
+    if not module_of(report.tee).is_device:
+        yield from beside(expected.devices, rules)
+    elif not expected.bound:
+        yield Finding(Reason.DEVICE_UNBOUND, "a CPU TEE whose report data commits to this device", "none")
     yield from _platform(report, rules)
     yield from _age(report, rules, now, expected)
 
@@ -230,6 +249,23 @@ def _age_of(age: timedelta, rules: AppraisalPolicy) -> Iterator[Finding]:
         )
     elif age < -_CLOCK_SKEW:
         yield Finding(Reason.EVIDENCE_STALE, "collected in the past", f"{int(-age.total_seconds())} s in the future")
+
+
+def beside(devices: Iterable[AuthenticReport], rules: AppraisalPolicy | None) -> Iterator[Finding]:
+    """What the rules of each vendor of devices refuse about the devices of a machine, taken together.
+
+    Without a policy these are the rules for inspection.
+    """
+    reports = tuple(devices)
+    for tee, module in MODULES.items():
+        if module.is_device:
+            own = section(rules, module) if rules else module.without_policy
+            yield from module.beside([report for report in reports if report.tee is tee], own)
+
+
+def demands_devices(rules: AppraisalPolicy) -> bool:
+    """Whether a CPU alone is refused for the devices that it has not."""
+    return any(True for _ in beside((), rules))
 
 
 def duplicates(reports: Iterable[AuthenticReport]) -> tuple[Finding, ...]:

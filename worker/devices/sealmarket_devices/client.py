@@ -99,9 +99,22 @@ class VirtualDevice:
         """The development root, DER: a verifier that trusts it grades the evidence ``simulated``."""
         return self._ask(wire.Root(), wire.RootCertificate).der
 
+    def roots(self) -> tuple[bytes, ...]:
+        """All development roots of the machine, DER: the TEE's first, then those of its GPUs and their manifests."""
+        answer = self._ask(wire.Root(), wire.RootCertificate)
+        return (answer.der, *answer.beside)
+
     def enclaves(self) -> tuple[wire.EnclaveInfo, ...]:
         """Those that run, and those that ended lately."""
         return self._ask(wire.List(), wire.Enclaves).enclaves
+
+    def machine(self, enclave_id: str) -> wire.MachineEvidence:
+        """The GPUs beside an enclave, bound to what it quoted last; empty on a device without any.
+
+        Raises:
+            DeviceRefused: no such enclave runs, or it quoted nothing yet.
+        """
+        return self._ask(wire.Machine(id=enclave_id), wire.MachineEvidence)
 
     def stop(self, enclave_id: str) -> None:
         """End an enclave at once."""

@@ -8,6 +8,11 @@ def sequence(*parts: bytes) -> bytes:
     return _tlv(0x30, b"".join(parts))
 
 
+def tagged(number: int, *parts: bytes) -> bytes:
+    """A constructed value under a context-specific tag below 31."""
+    return _tlv(0xA0 | number, b"".join(parts))
+
+
 def integer(value: int) -> bytes:
     """INTEGER, not negative."""
     return _tlv(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))

@@ -22,16 +22,22 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from sealmarket.attestation.core.model import Platform
+from sealmarket.attestation.policy.composite import binding_report_data, device_nonce
 from sealmarket_devices import wire
 from sealmarket_devices.launch import spawn
 from sealmarket_devices.measure import ENTRY_POINT, LaunchMeasurement, command_digest, launch_environment
 from sealmarket_devices.trees import TreeStore, command_line
 from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.runtime.platforms import device as platform
+
+if TYPE_CHECKING:
+    from sealmarket_devices.gpu import VirtualGpus
 
 _MAX_CONNECTIONS = 64
 _MAX_ENCLAVES = 64
@@ -78,13 +84,24 @@ class _Enclave:
     guest: GuestTee
     pidfd: int
     quotes: socket.socket
+    machine: wire.MachineEvidence | None = None
+    """The GPUs bound to what the enclave quoted last: a binding quote commits to nothing else."""
 
 
 class Device:
     """A device that listens on ``socket_path``. ``debug`` shows the enclaves' output, and their evidence says so."""
 
-    def __init__(self, tee: VirtualTee, store: TreeStore, socket_path: Path, *, debug: bool = False) -> None:
+    def __init__(
+        self,
+        tee: VirtualTee,
+        store: TreeStore,
+        socket_path: Path,
+        *,
+        debug: bool = False,
+        gpus: VirtualGpus | None = None,
+    ) -> None:
         self._tee = tee
+        self._gpus = gpus
         self._store = store
         self._debug = debug
         self._enclaves: dict[str, _Enclave] = {}
@@ -157,12 +174,15 @@ class Device:
                 case wire.Collateral():
                     return wire.Endorsements(tee=self._tee.name, text=self._tee.endorsements())
                 case wire.Root():
-                    return wire.RootCertificate(tee=self._tee.name, der=self._tee.root)
+                    beside = self._gpus.roots if self._gpus is not None else ()
+                    return wire.RootCertificate(tee=self._tee.name, der=self._tee.root, beside=beside)
                 case wire.List():
                     running = tuple(enclave.info for enclave in self._enclaves.values())
                     return wire.Enclaves(enclaves=running + tuple(self._ended))
                 case wire.Stop():
                     return self._stop_enclave(request.id)
+                case wire.Machine():
+                    return self._machine(request.id)
         except SealmarketError as error:
             return wire.Failed(message=error.message, remedy=error.remedy)
         except OSError as error:
@@ -228,15 +248,61 @@ class Device:
             if not packet:
                 self._selector.unregister(enclave.quotes)
                 return
-            enclave.quotes.send(msgspec.msgpack.encode(_answer_enclave(enclave.guest, packet)))
+            enclave.quotes.send(msgspec.msgpack.encode(self._answer_enclave(enclave, packet)))
         except OSError:
             # The enclave ends, or does not read its answers; its exit is seen on the pidfd.
             self._selector.unregister(enclave.quotes)
 
-    def _stop_enclave(self, name: str) -> wire.Stopped:
+    def _machine(self, name: str) -> wire.MachineEvidence:
+        enclave = self._running(name)
+        if self._gpus is None:
+            return wire.MachineEvidence()
+        if enclave.machine is None:
+            raise DeviceError("this enclave has quoted nothing yet", remedy="ask once its evidence is there")
+        return enclave.machine
+
+    def _bind(self, enclave: _Enclave, quoted: bytes) -> None:
+        """What a quoting service in the measured guest does on real hardware, for what the enclave quoted and at once.
+
+        An enclave that extends a register afterwards measures otherwise, and a later quote would bind nothing.
+        """
+        if self._gpus is None:
+            return
+        reports = self._gpus.reports(device_nonce(quoted))
+        names = [
+            report.signed_sha256 + (Platform(identity=report.identity).digest(Tee.NVIDIA) or b"") for report in reports
+        ]
+        enclave.machine = wire.MachineEvidence(
+            binding=enclave.guest.quote(binding_report_data(quoted, names)),
+            gpus=tuple(wire.GpuEvidence(report=report.raw, chain=report.chain) for report in reports),
+            documents=self._gpus.documents(),
+        )
+
+    def _running(self, name: str) -> _Enclave:
         enclave = self._enclaves.get(name)
         if enclave is None:
             raise DeviceError(f"no enclave {name!r} runs here", remedy="ask for the list")
+        return enclave
+
+    def _answer_enclave(self, enclave: _Enclave, packet: bytes) -> platform.Answer:
+        guest = enclave.guest
+        try:
+            request = msgspec.msgpack.decode(packet, type=platform.Request)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return platform.Refused(message=f"not a request: {error}")
+        try:
+            if isinstance(request, platform.ExtendRequest):
+                return platform.Extended(register=guest.extend(request.index, request.digest))
+            if len(request.report_data) != platform.REPORT_DATA_SIZE:
+                return platform.Refused(message=f"report data takes 64 bytes, found {len(request.report_data)}")
+            evidence = guest.quote(request.report_data)
+            self._bind(enclave, request.report_data)
+            return platform.Quoted(evidence=evidence)
+        except SealmarketError as error:
+            return platform.Refused(message=error.message)
+
+    def _stop_enclave(self, name: str) -> wire.Stopped:
+        enclave = self._running(name)
         signal.pidfd_send_signal(enclave.pidfd, signal.SIGKILL)
         self._reap(enclave)
         return wire.Stopped(id=name)
@@ -267,21 +333,6 @@ class Device:
         self._socket_path.unlink(missing_ok=True)
         self._selector.close()
         self._store.close()
-
-
-def _answer_enclave(guest: GuestTee, packet: bytes) -> platform.Answer:
-    try:
-        request = msgspec.msgpack.decode(packet, type=platform.Request)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return platform.Refused(message=f"not a request: {error}")
-    try:
-        if isinstance(request, platform.ExtendRequest):
-            return platform.Extended(register=guest.extend(request.index, request.digest))
-        if len(request.report_data) != platform.REPORT_DATA_SIZE:
-            return platform.Refused(message=f"report data takes 64 bytes, found {len(request.report_data)}")
-        return platform.Quoted(evidence=guest.quote(request.report_data))
-    except SealmarketError as error:
-        return platform.Refused(message=error.message)
 
 
 def _absolute(path: str) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealmarket.attestation.registry import Measurement
+from sealmarket.protocol.wire import BoundDevices, DeviceReport
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_devices.measure import LaunchMeasurement, measure_image
 from sealmarket_devices.measurements import (
@@ -16,6 +17,8 @@ from sealmarket_devices.measurements import (
     snp_measurement,
     tdx_measurement,
 )
+from sealmarket_devices.wire import MachineEvidence
+from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_worker.drivers.interface import DriverSettings
 from sealmarket_worker.image import enclave_arguments
@@ -38,6 +41,19 @@ def image_arguments(tee: Tee) -> tuple[str, ...]:
     return enclave_arguments(tee, PLATFORM)
 
 
+def bound_devices(found: MachineEvidence) -> BoundDevices | None:
+    """A machine's GPUs as an evidence package carries them; None where it has none."""
+    if not found.gpus:
+        return None
+    reports = tuple(
+        DeviceReport(tee=Tee.NVIDIA, report=HexBytes(gpu.report), chain=tuple(map(HexBytes, gpu.chain)))
+        for gpu in found.gpus
+    )
+    return BoundDevices(
+        binding=HexBytes(found.binding), devices=reports, documents=tuple(map(HexBytes, found.documents))
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class VirtualDriver:
     """One virtual device. Raises :class:`~sealmarket_worker.drivers.interface.DriverError`."""
@@ -53,7 +69,12 @@ class VirtualDriver:
         """Start an enclave for one job."""
         with VirtualDevice(self.settings.device) as device:
             launched = device.launch(self.settings.image, self.settings.interpreter, image_arguments(self.tee))
-        return EnclaveSession(host_side(launched.channel))
+        return EnclaveSession(host_side(launched.channel), launched.id)
+
+    def devices(self, session: EnclaveSession) -> BoundDevices | None:
+        """The virtual GPUs of the device, bound to what this enclave quoted."""
+        with VirtualDevice(self.settings.device) as device:
+            return bound_devices(device.machine(session.name))
 
     def endorsements(self) -> str:
         """The collateral under the device's development root."""

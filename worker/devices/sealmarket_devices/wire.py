@@ -42,6 +42,12 @@ class Stop(Message, frozen=True, kw_only=True, tag="stop"):
     id: str
 
 
+class Machine(Message, frozen=True, kw_only=True, tag="machine"):
+    """Ask for the evidence of the GPUs beside one enclave, bound to what that enclave quoted last."""
+
+    id: str
+
+
 class EnclaveInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One enclave: ``exit_code`` is None while it runs, negative after a signal. Measured digests in hex."""
 
@@ -67,10 +73,30 @@ class Endorsements(Message, frozen=True, kw_only=True, tag="endorsements"):
 
 
 class RootCertificate(Message, frozen=True, kw_only=True, tag="root_certificate"):
-    """The development root in DER; ``simulated`` is always true."""
+    """The development root in DER, and those of the GPUs beside it; ``simulated`` is always true."""
 
     tee: str
     der: bytes
+    beside: tuple[bytes, ...] = ()
+    simulated: bool = True
+
+
+class GpuEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One GPU: its report, and its certificates in DER."""
+
+    report: bytes
+    chain: tuple[bytes, ...]
+
+
+class MachineEvidence(Message, frozen=True, kw_only=True, tag="machine_evidence"):
+    """The binding quote of the enclave, its GPUs, and what their vendor signed.
+
+    All are empty on a device without GPUs.
+    """
+
+    binding: bytes = b""
+    gpus: tuple[GpuEvidence, ...] = ()
+    documents: tuple[bytes, ...] = ()
     simulated: bool = True
 
 
@@ -93,5 +119,5 @@ class Failed(Message, frozen=True, kw_only=True, tag="failed"):
     remedy: str = ""
 
 
-Request = Launch | Collateral | Root | List | Stop
-Answer = Launched | Endorsements | RootCertificate | Enclaves | Stopped | Failed
+Request = Launch | Collateral | Root | List | Stop | Machine
+Answer = Launched | Endorsements | RootCertificate | Enclaves | Stopped | MachineEvidence | Failed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sealmarket.protocol.book import AddressBook, Committee
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.protocol.wire import BoundDevices, EvidenceEnvelope, EvidencePackage
 from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId, Tee
@@ -21,10 +21,12 @@ def package(
     missing: Iterable[Bytes32] = (),
     manifest: bytes = b"",
     capability: bytes = b"",
+    devices: BoundDevices | None = None,
 ) -> EvidencePackage:
     """What the nodes appraise. ``missing`` names what the enclave was not given, or the host cannot serve.
 
-    ``manifest`` is what the workload's digest hashes, ``capability`` the document that the provider's order names.
+    ``manifest`` is what the workload's digest hashes, ``capability`` the document that the provider's order names,
+    ``devices`` the GPUs that the enclave's TEE commits to.
     """
     return EvidencePackage(
         job_id=JobId(Bytes32(evidence.job_id)),
@@ -38,6 +40,7 @@ def package(
         missing=tuple(sorted(missing)),
         manifest=HexBytes(manifest),
         capability=HexBytes(capability),
+        devices=devices,
     )
 
 

@@ -92,7 +92,7 @@ class JobRun(JobSteps):
         # Until the quote is sent any enclave will do, so one that is lost is replaced.
         session, evidence = self._patiently(lambda: self._launch(materials), slot.deadline, DriverError, EnclaveLost)
         with session:
-            envelope = self._quote(entry, evidence, committee, materials)
+            envelope = self._quote(entry, session, evidence, committee, materials)
             waiting = Waiting(session, committee, evidence, envelope)
             ReleaseRound(self._host, entry, self._progress, waiting).collect()
             outcome = self._finish(entry, session, materials)
@@ -143,7 +143,12 @@ class JobRun(JobSteps):
         return materials.declined(why)
 
     def _quote(
-        self, entry: JobEntry, evidence: Evidence, committee: Committee, materials: Materials
+        self,
+        entry: JobEntry,
+        session: EnclaveSession,
+        evidence: Evidence,
+        committee: Committee,
+        materials: Materials,
     ) -> EvidenceEnvelope:
         evidence_hash = Bytes32(evidence.evidence_hash)
         collateral = self._host.driver.endorsements()
@@ -155,6 +160,7 @@ class JobRun(JobSteps):
             materials.missing,
             materials.manifest,
             self._promise(entry.spec),
+            self._host.driver.devices(session),
         )
         book = self._host.chain.book
         envelope = sealed_envelope(content, evidence_hash, book, committee, materials.first_key, signature)

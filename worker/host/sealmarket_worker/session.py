@@ -65,8 +65,10 @@ class Outcome:
 class EnclaveSession:
     """One job in one enclave. Steps go in order; each raises :class:`EnclaveRefused` or :class:`EnclaveLost`."""
 
-    def __init__(self, channel: Channel[FromEnclave]) -> None:
+    def __init__(self, channel: Channel[FromEnclave], name: str = "") -> None:
         self._channel = channel
+        self.name = name
+        """Under which the driver knows this enclave."""
         self._evidence: Evidence | None = None
 
     def load(self, load: Load) -> Evidence:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sealmarket.attestation.registry import Measurement
+from sealmarket.protocol.wire import BoundDevices
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_worker.session import EnclaveSession
@@ -44,6 +45,9 @@ class Driver(Protocol):
 
     def launch(self) -> EnclaveSession:
         """Start an enclave for one job. It ends when the session is closed, or this process ends."""
+
+    def devices(self, session: EnclaveSession) -> BoundDevices | None:
+        """The GPUs beside an enclave that has given its evidence; None where this machine has none."""
 
     def endorsements(self) -> str:
         """What a verifier needs besides the evidence. The vendor signed it; it is not trusted for who carries it."""

@@ -1,0 +1,84 @@
+"""Manifests and OCSP answers as files: recognised by their first bytes, and named in a store. Nothing is proven."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from hashlib import sha256
+
+from cryptography.x509 import ocsp
+
+from sealmarket.attestation.core.certificates import MAXIMUM_BLOCKS, require_at_most
+from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.evidence import Endorsements
+from sealmarket.attestation.core.tee import DocumentName
+from sealmarket.attestation.core.unreadable import NOT_X509
+
+MAXIMUM_DOCUMENT = 128 << 10
+"""One manifest or OCSP answer. Genuine manifests have 20 to 26 KiB."""
+_XML = (b"<?xml ", b"<SoftwareIdentity")
+_OCSP_STATUS, _OCSP_STATUS_BEFORE = b"\x0a\x01", 8
+"""An OCSP answer starts with a sequence, of at most six bytes of header, whose first element is an enumeration."""
+_DER_IN_BASE64 = b"MI"
+
+
+def read_files(files: Iterable[bytes]) -> Endorsements:
+    """Manifests, OCSP answers, and what :meth:`Endorsements.read` reads, in any order.
+
+    Raises:
+        CollateralError: a file holds none of these, or there are too many.
+    """
+    documents: list[bytes] = []
+    others: list[bytes] = []
+    for raw in files:
+        document = read_document(raw)
+        if document is None:
+            others.append(raw)
+        else:
+            documents.append(document)
+            require_at_most(MAXIMUM_BLOCKS, len(documents), "manifests and answers in all files")
+    return Endorsements.read(others).and_also(Endorsements(documents=tuple(documents)))
+
+
+def read_document(raw: bytes) -> bytes | None:
+    """One document of a vendor's own format, recognised by its first bytes; None for anything else.
+
+    XML (a reference manifest), or an OCSP answer in DER, which some servers wrap into base64.
+
+    Raises:
+        CollateralError: it is longer than any.
+    """
+    document = raw if _is_document(raw) else _from_base64(raw)
+    if document is not None:
+        require_at_most(MAXIMUM_DOCUMENT, len(document), "bytes of one manifest or answer")
+    return document
+
+
+def document_name(raw: bytes) -> DocumentName:
+    """The name of a document in a store, and when it was issued: a newer answer takes the place of an older one.
+
+    Manifests are named by their hash. An answer is named by the certificate that it is about.
+    """
+    if raw.startswith(b"\x30"):
+        try:
+            response = ocsp.load_der_ocsp_response(raw)
+            about = response.issuer_key_hash + str(response.serial_number).encode()
+            return DocumentName(f"{sha256(about).hexdigest()}.ocsp", response.this_update_utc)
+        except NOT_X509 as error:
+            raise CollateralError(f"not an OCSP answer: {error}") from error
+    return DocumentName(f"{sha256(raw).hexdigest()}.xml", None)
+
+
+def _is_document(raw: bytes) -> bool:
+    return raw.startswith(_XML) or (raw.startswith(b"\x30") and _OCSP_STATUS in raw[:_OCSP_STATUS_BEFORE])
+
+
+def _from_base64(raw: bytes) -> bytes | None:
+    if not raw.startswith(_DER_IN_BASE64) or len(raw) > 2 * MAXIMUM_DOCUMENT:
+        return None
+    try:
+        document = base64.b64decode(b"".join(raw.split()), validate=True)
+    except binascii.Error:
+        return None
+    return document if _is_document(document) else None

@@ -1,0 +1,190 @@
+"""NVIDIA's manifests and OCSP answers in the store: fetched, kept, replaced by newer ones, moved by a bundle."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.x509 import ocsp
+
+from sealmarket.attestation.collateral.fetch import Fetcher
+from sealmarket.attestation.collateral.store import CollateralStore
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.evidence import Evidence
+from sealmarket.attestation.nvidia.documents import document_name, read_document, read_files
+from sealmarket.attestation.nvidia.fetch import OCSP_REQUEST, manifest_names
+from sealmarket.attestation.nvidia.report import read_report
+from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
+from sealmarket_devices.pki import Authority, Validity
+from sealmarket_enclave.protocol.numbers import Tee
+from tests.forge.nvidia import DRIVER, SWITCH_VBIOS, VBIOS, ForgedDevice, NvidiaForge
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+Change = Callable[[httpx.Request, bytes], httpx.Response | None]
+
+
+@pytest.fixture(scope="module")
+def forge() -> NvidiaForge:
+    return NvidiaForge(NOW)
+
+
+@pytest.fixture
+def store(tmp_path: Path, forge: NvidiaForge) -> CollateralStore:
+    return CollateralStore(tmp_path / "store", anchors(forge))
+
+
+def anchors(forge: NvidiaForge) -> TrustAnchors:
+    return TrustAnchors.production().with_development(forge.root.der, forge.rim_root.der)
+
+
+def evidence_of(device: ForgedDevice) -> Evidence:
+    return Evidence(tee=Tee.NVIDIA, raw=device.report(), certificates=tuple(device.chain()))
+
+
+def server(forge: NvidiaForge, *devices: ForgedDevice, change: Change | None = None) -> httpx.MockTransport:
+    """NVIDIA's two servers: manifests by name, and a responder for these devices and the signers."""
+    driver, vbios = forge.manifests()
+    manifests = {
+        f"/v1/rim/NV_GPU_DRIVER_GH100_{DRIVER}": driver,
+        f"/v1/rim/NV_GPU_VBIOS_1010_0200_882_{VBIOS.replace('.', '')}": vbios,
+        f"/v1/rim/NV_SWITCH_BIOS_5612_0002_890_{SWITCH_VBIOS.replace('.', '')}": forge.switch_manifest(),
+    }
+    pairs: list[tuple[Authority, Authority]] = [
+        *(pair for device in devices for pair in device.pairs()),
+        *forge.rim_pairs(),
+    ]
+    by_serial = {subject.certificate.serial_number: (subject, issuer) for subject, issuer in pairs}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            assert request.headers["content-type"] == OCSP_REQUEST
+            asked = ocsp.load_der_ocsp_request(request.content)
+            found = forge.answer(*by_serial[asked.serial_number])
+        elif request.url.path in manifests:
+            raw = manifests[request.url.path]
+            found = json.dumps({"id": request.url.path, "rim": base64.b64encode(raw).decode()}).encode()
+        else:
+            return httpx.Response(404)
+        return (change(request, found) if change else None) or httpx.Response(200, content=found)
+
+    return httpx.MockTransport(answer)
+
+
+def test_what_is_fetched_for_a_device_is_all_that_its_evidence_needs(
+    forge: NvidiaForge, store: CollateralStore
+) -> None:
+    for device in (forge.gpu(), forge.switch()):
+        evidence = evidence_of(device)
+        with Fetcher(transport=server(forge, device)) as fetcher:
+            store.put_all(fetcher.endorsements(evidence), Tee.NVIDIA)
+        result = verify(
+            evidence, store.endorsements_for(evidence, NOW), anchors(forge), NOW, Expected(report_data=UNCHECKED)
+        )
+        assert (result.accepted, result.warnings) == (True, ())
+
+
+def test_the_names_of_manifests_are_nvidias(forge: NvidiaForge) -> None:
+    def names(device: ForgedDevice) -> tuple[str, ...]:
+        return manifest_names(read_report(device.report()).opaque, [device.leaf.certificate])
+
+    assert names(forge.gpu()) == ("NV_GPU_DRIVER_GH100_550.90.07", "NV_GPU_VBIOS_1010_0200_882_96009F0001")
+    assert names(forge.gpu(product="GB100", mode=1))[0] == "NV_GPU_CC_DRIVER_GB100_550.90.07"
+    assert names(forge.switch()) == ("NV_SWITCH_BIOS_5612_0002_890_9610550001",)
+
+
+@pytest.mark.parametrize(
+    ("method", "content"),
+    [
+        ("GET", b"<SoftwareIdentity/>"),
+        ("GET", b'{"id":"x"}'),
+        ("GET", b'{"rim":"!"}'),
+        ("GET", b'{"rim":"PCFET0NUWVBFIHg+"}'),
+        ("POST", b"no answer"),
+        ("POST", b"<?xml but no answer"),
+    ],
+)
+def test_an_answer_of_another_shape_is_refused(forge: NvidiaForge, method: str, content: bytes) -> None:
+    def change(request: httpx.Request, _: bytes) -> httpx.Response | None:
+        return httpx.Response(200, content=content) if request.method == method else None
+
+    gpu = forge.gpu()
+    with Fetcher(transport=server(forge, gpu, change=change)) as fetcher, pytest.raises(CollateralError):
+        fetcher.endorsements(evidence_of(gpu))
+
+
+def test_evidence_without_its_chain_has_nothing_to_fetch(forge: NvidiaForge) -> None:
+    evidence = Evidence(tee=Tee.NVIDIA, raw=forge.gpu().report())
+    with Fetcher(transport=server(forge)) as fetcher, pytest.raises(CollateralError, match="no certificate chain"):
+        fetcher.endorsements(evidence)
+
+
+def test_a_manifest_that_nvidia_does_not_serve_is_told(forge: NvidiaForge) -> None:
+    gpu = forge.gpu(more={3: b"999.1\0"})
+    with Fetcher(transport=server(forge, gpu)) as fetcher, pytest.raises(CollateralError, match="answered 404"):
+        fetcher.endorsements(evidence_of(gpu))
+
+
+def test_a_newer_answer_takes_the_place_of_an_older_one_and_never_the_other_way(
+    forge: NvidiaForge, store: CollateralStore
+) -> None:
+    pair = forge.gpu().pairs()[0]
+    before = Validity(start=NOW - timedelta(days=2), end=NOW - timedelta(days=1))
+    older, newer = forge.answer(*pair, validity=before), forge.answer(*pair)
+    for order in ((older, newer), (newer, older)):
+        for raw in order:
+            store.put_document(Tee.NVIDIA, raw)
+        assert store.endorsements_for(evidence_of(forge.gpu()), NOW).documents == (newer,)
+
+
+def test_what_is_no_document_of_the_tee_is_not_kept_as_one(forge: NvidiaForge, store: CollateralStore) -> None:
+    """The files of one TEE would refuse the evidence of another whose module cannot read them."""
+    for tee, raw, why in (
+        (Tee.NVIDIA, forge.root.der, "a document that only nvidia reads"),
+        (Tee.CCA, forge.manifest(), "not a usable CoRIM"),
+        (Tee.SNP, forge.manifest(), "neither certificate"),
+    ):
+        with pytest.raises(CollateralError, match=why):
+            store.put_document(tee, raw)
+
+
+def test_a_store_serves_a_fleet_of_many_devices(forge: NvidiaForge, store: CollateralStore) -> None:
+    gpus = [forge.gpu(number) for number in range(1, 81)]
+    for document in (*forge.manifests(), *forge.answers(*gpus)):
+        store.put_document(Tee.NVIDIA, document)
+    evidence = evidence_of(gpus[-1])
+    endorsements = store.endorsements_for(evidence, NOW)
+    assert len(endorsements.documents) > 80
+    result = verify(evidence, endorsements, anchors(forge), NOW, Expected(report_data=UNCHECKED))
+    assert (result.accepted, result.warnings) == (True, ())
+
+
+def test_documents_of_devices_do_not_travel_with_evidence_of_a_cpu(forge: NvidiaForge, store: CollateralStore) -> None:
+    store.put_document(Tee.NVIDIA, forge.manifest())
+    assert store.endorsements_for(Evidence(tee=Tee.SNP, raw=b""), NOW).documents == ()
+
+
+def test_a_bundle_carries_manifests_and_answers(forge: NvidiaForge, store: CollateralStore, tmp_path: Path) -> None:
+    gpu = forge.gpu()
+    store.put_all(read_files([*forge.manifests(), *forge.answers(gpu)]), Tee.NVIDIA)
+    other = CollateralStore(tmp_path / "other", anchors(forge))
+    assert other.import_bundle(store.export_bundle()) == 8
+    evidence = evidence_of(gpu)
+    assert set(other.endorsements_for(evidence, NOW).documents) == set(store.endorsements_for(evidence, NOW).documents)
+
+
+def test_a_document_is_recognised_by_its_first_bytes_alone(forge: NvidiaForge) -> None:
+    gpu = forge.gpu()
+    answer = forge.answers(gpu)[0]
+    assert read_document(answer) == answer
+    assert read_document(base64.b64encode(answer)) == answer
+    assert read_document(forge.manifest()) is not None
+    for other in (gpu.leaf.der, gpu.leaf.pem.encode(), b"", b"MI", b"MIIx!", b"{}", base64.b64encode(gpu.leaf.der)):
+        assert read_document(other) is None
+    with pytest.raises(CollateralError, match="not an OCSP answer"):
+        document_name(b"\x30\x03\x0a\x01\x00\x00")
