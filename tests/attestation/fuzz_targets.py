@@ -74,7 +74,7 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
 def seeds() -> dict[str, list[bytes]]:
     """Inputs that each parser takes."""
     import base64
-import json
+    import json
 
     from tests.forge.azure import AzureForge
     from tests.forge.cca import CcaForge, cose_key
