@@ -90,6 +90,7 @@ class ReleaseRound(JobSteps):
             EnclaveRefused, EnclaveLost: nothing can come of it any more.
         """
         slot = self._wait_for(self._entry, self._is_decided, self._head)
+        self._showing.store(self._say_once)
         # A job that can never run ends now: its window may be too short to wait for finality and releases.
         if slot.status is Status.ACCEPTED and not self._waiting.session.deliver(()).missing:
             return
@@ -100,6 +101,7 @@ class ReleaseRound(JobSteps):
             self._require_accepted(self._slot(self._entry))
             self._require_time(self._head(self._entry).deadline, "releases of enough oracle nodes")
             self._try_to_end()
+            self._showing.turn(self._say_once)
             self._pause()
 
     def _is_decided(self, slot: JobSlot) -> bool:
