@@ -161,6 +161,10 @@ class Keeping:
             self.troubles.append(error)
         self.provide()
 
+    def is_idle(self, request: Bytes32) -> bool:
+        """Take a turn; whether a job is settled and nothing that was sent is without its end."""
+        return self.reaches(request, Status.SETTLED) and not self.keeper._outgoing.under_way
+
     def reaches(self, request: Bytes32, status: Status) -> bool:
         """Take a turn; whether the job of a request has come so far, at the head."""
         self.turn()
