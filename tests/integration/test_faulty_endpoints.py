@@ -18,10 +18,6 @@ from tests.chain.faulty_rpc import faulty, real
 from tests.integration.keeping import Keeping, until
 from tests.integration.market import Market
 
-SOAKS = {"slow"}
-"""Faults behind which a job takes a minute and more."""
-
-
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     folder = tmp_path_factory.mktemp("market")
@@ -44,7 +40,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long if n in SOAKS else ()) for n in CASES])
+@pytest.mark.parametrize("name", CASES)
 def test_a_job_settles_once_behind_each_fault(market: Market, sealed: SealedAsset, tmp_path: Path, name: str) -> None:
     """The case ``faulty_rpc``: of an endpoint that the keeper reads and sends by."""
     case = CASES[name]
