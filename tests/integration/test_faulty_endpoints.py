@@ -18,6 +18,7 @@ from tests.chain.faulty_rpc import faulty, real
 from tests.integration.keeping import Keeping, until
 from tests.integration.market import Market
 
+
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     folder = tmp_path_factory.mktemp("market")
