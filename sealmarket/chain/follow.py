@@ -1,6 +1,7 @@
 """Follows the market's events at final blocks, for the oracle node, the backend's index and the worker alike.
 
-1. The follower reads up to the newest final block, in ranges of at most ``MAX_RANGE`` blocks.
+1. The follower reads up to the newest final block, in ranges of at most ``MAX_RANGE`` blocks; after a failure in half
+   as many, so that it gets on at a node that fails now and then, however far behind it is.
 2. Its user stores a range's events and the range's last block (the cursor) in one transaction. A crash then neither
    loses nor repeats an event.
 3. Before it reads on, the follower compares the cursor's hash with the chain. A block that was final and has another
@@ -11,11 +12,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sealmarket.chain.errors import BlockGone, NodeDistrusted
+from sealmarket.chain.errors import BlockGone, ChainError, NodeDistrusted
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.logs import MAX_RANGE
@@ -79,6 +80,7 @@ class Follower:
     def __init__(self, chain: ChainReader, reader: EventReader, *, start: int | None = None) -> None:
         self._chain, self._reader = chain, reader
         self._start = chain.book.deployed_at if start is None else start
+        self._step = MAX_RANGE
 
     def advance(self) -> Block:
         """Read everything up to the newest final block; returns that block.
@@ -88,9 +90,22 @@ class Follower:
             Exception: what the user raises from ``rewind``.
         """
         final = self._chain.final()
-        for first, last in _ranges(self._next(final), final.number):
-            self._reader.store(self._read(first, last, final))
+        first = self._next(final)
+        while first <= final.number:
+            last = self._last(first, final.number)
+            try:
+                read = self._read(first, last, final)
+            except ChainError:
+                self._step = max(1, (last - first + 1) // 2)
+                raise
+            self._reader.store(read)
+            self._step = min(MAX_RANGE, self._step * 2)
+            first = last + 1
         return final
+
+    def _last(self, first: int, final: int) -> int:
+        last = min(first + self._step - 1, final)
+        return final - NEWEST if first <= final - NEWEST < last else last
 
     def _next(self, final: Block) -> int:
         cursor = self._reader.cursor()
@@ -119,12 +134,3 @@ class Follower:
                 raise BlockGone(event.at.block_number, event.at.block_hash, found)
         end = final if last == final.number else self._chain.block(last)
         return EventRange(events, Cursor(end.number, end.hash), blocks)
-
-
-def _ranges(first: int, final: int) -> Iterator[tuple[int, int]]:
-    while first <= final:
-        last = min(first + MAX_RANGE - 1, final)
-        if first <= final - NEWEST < last:
-            last = final - NEWEST
-        yield first, last
-        first = last + 1

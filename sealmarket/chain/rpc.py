@@ -5,7 +5,8 @@
    a node as a transaction is sent to no other: the sender alone knows what may be sent twice.
 3. Answers that must fit each other come from one node: :meth:`Rpc.on_one`.
 4. A node that asks for patience gets it for a bounded time. One that refuses without saying why is asked again as
-   often; for logs it is not, of which fewer are asked for instead.
+   often; for logs it is not, of which fewer are asked for instead. So is one that shows nothing where a block is:
+   behind one address several replicas answer, and the next one may have it.
 5. What other nodes say beside the one that is asked: :meth:`Rpc.elsewhere`. :mod:`sealmarket.chain.agreement` compares.
 """
 
@@ -34,7 +35,7 @@ LONGEST_WAIT = 5.0
 """Seconds; a node that asks for more is left."""
 REST_SECONDS = 60.0
 """For how long a node that failed is not asked beside another one: it must not hold up each comparison."""
-_SENDING, _LOGS = "eth_sendRawTransaction", "eth_getLogs"
+_SENDING, _LOGS, _BLOCK = "eth_sendRawTransaction", "eth_getLogs", "eth_getBlockByNumber"
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,63})", re.IGNORECASE)
 _DATA = re.compile(r"0x(?:[0-9a-f]{2})*+", re.IGNORECASE)
 log = logging.getLogger(__name__)
@@ -185,7 +186,10 @@ class Rpc:
     def _patiently(self, node: RpcNode, method: str, params: list[object]) -> Any:
         for wait in WAITS if method != _SENDING else ():
             try:
-                return node.call(method, params)
+                found = node.call(method, params)
+                if found is not None or method != _BLOCK:
+                    return found
+                self._pause(wait)
             except RateLimited as error:
                 if error.wait > LONGEST_WAIT:
                     raise

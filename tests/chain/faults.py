@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,22 @@ def one_in(count: int, refuse: Callable[[Asked], Reply]) -> Callable[[Proxy], Fa
     def of(_proxy: Proxy) -> Fault:
         chance = random.Random(count)
         return lambda asked: refuse(asked) if chance.random() * count < 1 else None
+
+    return of
+
+
+def slow(count: int, seconds: float) -> Callable[[Proxy], Fault]:
+    """One answer in so many is right, and comes late."""
+
+    def of(_proxy: Proxy) -> Fault:
+        chance = random.Random(count)
+
+        def fault(asked: Asked) -> Reply | None:
+            if chance.random() * count < 1:
+                time.sleep(seconds)
+            return None
+
+        return fault
 
     return of
 
@@ -108,7 +125,9 @@ CASES = {
     "429 now and then": Case(one_in(8, http(429))),
     "502 now and then": Case(one_in(8, http(502, PAGE))),
     "key": Case(always(needs_key("x-api-key", "abc")), lasting=True),
-    "slow": Case(one_in(40, holds(1.0))),
+    "slow": Case(slow(20, 0.25)),
+    "late and empty": Case(one_in(40, holds(1.0))),
+    "nothing now and then": Case(one_in(8, lambda asked: told(asked, result=None))),
     "transaction swallowed": Case(always(SWALLOW)),
     "transaction taken, answer lost": Case(after("eth_sendRawTransaction", http(502), 2)),
     "transaction taken, refused in words": Case(after("eth_sendRawTransaction", says(-32000, "internal error"), 2)),

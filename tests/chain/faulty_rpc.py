@@ -80,7 +80,7 @@ def http(status: int, content: bytes = b"", **headers: str) -> Callable[[Asked],
 
 
 def holds(seconds: float) -> Callable[[Asked], Reply]:
-    """An answer that comes too late."""
+    """An answer that comes late, and says nothing then."""
 
     def wait(asked: Asked) -> Reply:
         time.sleep(seconds)

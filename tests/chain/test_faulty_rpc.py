@@ -95,6 +95,12 @@ REFUSALS = {
 }
 
 
+def test_a_block_that_one_replica_lacks_is_asked_for_again(proxy: Proxy, chain: Chain) -> None:
+    proxy.fault = on("eth_getBlockByNumber", lambda asked: told(asked, result=None), times=2)
+    assert chain.block(3).number == 3
+    assert sum(one.method == "eth_getBlockByNumber" for one in proxy.asked) == 3
+
+
 @pytest.mark.parametrize("most", [1, 7])
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_range_is_narrowed_whatever_the_refusal(proxy: Proxy, chain: Chain, refusal: str, most: int) -> None:

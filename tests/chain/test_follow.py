@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -183,6 +185,28 @@ def test_many_blocks_are_read_in_ranges_with_a_cursor_each(chain: MemoryChain, m
     assert [read.end.number for read in reader.ranges] == [4, 8, 9]
     assert all(read.end.hash == chain.block(read.end.number).hash for read in reader.ranges)
     assert versions(reader) == list(range(1, 10))
+
+
+def test_a_reader_far_behind_gets_on_at_a_node_that_fails_now_and_then(
+    chain: MemoryChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One block in thirty cannot be read: no range of many is ever read whole."""
+    chain.mine(600)
+    reader, chance, read = Reader(), random.Random(1), chain.events
+
+    def events(first: int, last: int) -> list[ChainEvent]:
+        if any(chance.random() < 1 / 30 for _ in range(first, last + 1)):
+            raise ChainUnavailable("http://node", "timeout")
+        return read(first, last)
+
+    monkeypatch.setattr(chain, "events", events)
+    follower = Follower(chain, reader)
+    for _turn in range(200):
+        with suppress(ChainUnavailable):
+            follower.advance()
+            break
+    assert reader.last is not None
+    assert reader.last.number == chain.final().number
 
 
 def test_what_is_not_final_is_not_read(chain: MemoryChain) -> None:

@@ -46,6 +46,7 @@ def test_a_job_settles_once_behind_each_fault(market: Market, sealed: SealedAsse
     """The case ``faulty_rpc``: of an endpoint that the keeper reads and sends by."""
     case = CASES[name]
     with faulty(real(market.rpc_url)) as proxy, Keeping(market, proxy.url, tmp_path) as keeping:
+        keeping.index.advance()  # through the blocks of the cases before
         request = keeping.ask(sealed)
         proxy.fault = case.fault(proxy)
         if case.lasting:
