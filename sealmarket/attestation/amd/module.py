@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sealmarket.attestation.amd.explain import explain
 from sealmarket.attestation.amd.measurement import SnpMeasurement
 from sealmarket.attestation.amd.rules import SnpRules
+from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
@@ -38,6 +39,37 @@ class SnpModule(TeeModule):
         algorithm = data[_ALGORITHM_AT : _ALGORITHM_AT + 4]
         version = int.from_bytes(data[:4], "little")
         return 2 <= version <= 15 and algorithm == _ECDSA_P384_SHA384.to_bytes(4, "little")
+
+    def unwrap(self, data: bytes) -> Evidence | None:
+        from sealmarket.attestation.amd.extended import is_certificate_table, split_extended
+
+        if self.recognises(data) and (found := split_extended(data)) is not None:
+            return Evidence(tee=self.tee, raw=found[0], certificates=found[1], source="extended")
+        if is_certificate_table(data):
+            remedy = "pass the report as evidence, and this file by --endorsement"
+            raise NotEvidence("this is a certificate table (auxblob), without the report beside it", remedy=remedy)
+        return None
+
+    def read_document(self, document: Mapping[str, Any]) -> Evidence | None:
+        from sealmarket.attestation.amd.agent import read_document
+
+        return read_document(document)
+
+    def certificates_beside(self, data: bytes) -> tuple[bytes, ...]:
+        from sealmarket.attestation.amd.extended import read_certificate_table
+
+        return read_certificate_table(data)
+
+    def read_files(self, files: Iterable[bytes]) -> Endorsements:
+        from sealmarket.attestation.amd.extended import is_certificate_table, read_certificate_table
+
+        plain: list[bytes] = []
+        for raw in files:
+            try:
+                plain += read_certificate_table(raw) if is_certificate_table(raw) else [raw]
+            except NotEvidence as error:
+                raise CollateralError(error.message, remedy=error.remedy) from error
+        return Endorsements.read(plain)
 
     def authenticate(
         self, evidence: Evidence, endorsements: Endorsements, anchors: Anchors, now: datetime

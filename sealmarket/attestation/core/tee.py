@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKind
-from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
@@ -93,14 +93,31 @@ class TeeModule(ABC):
     def recognises(self, data: bytes) -> bool:
         """Whether raw bytes start like this TEE's evidence. At most one module recognises any bytes."""
 
-    def unwrap(self, data: bytes) -> tuple[str, bytes] | None:
-        """The name of an agent's binary format and this TEE's own bytes in it; None where the file is none of them.
+    def unwrap(self, data: bytes) -> Evidence | None:
+        """This TEE's evidence in an agent's binary file; None where the file is none that the module knows.
 
         Raises:
             NotEvidence: such a file that is not well-formed.
         """
         del data
         return None
+
+    def read_document(self, document: Mapping[str, Any]) -> Evidence | None:
+        """This TEE's evidence in an agent's JSON of a shape that only this module knows; None for other documents.
+
+        Raises:
+            NotEvidence: such a document that is not well-formed.
+        """
+        del document
+        return None
+
+    def certificates_beside(self, data: bytes) -> tuple[bytes, ...]:
+        """The certificates, in DER, that a host hands out beside evidence (the kernel's ``auxblob``).
+
+        Raises:
+            NotEvidence: no host hands out any beside this TEE's evidence, or they are not well-formed.
+        """
+        raise NotEvidence(f"{len(data)} bytes beside {self.tee.slug} evidence are of no form that is known")
 
     @abstractmethod
     def authenticate(
