@@ -7,6 +7,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from cryptography import x509
+
 from sealmarket.attestation.amd.explain import explain
 from sealmarket.attestation.amd.measurement import SnpMeasurement
 from sealmarket.attestation.amd.rules import SnpRules
@@ -14,7 +16,7 @@ from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
-from sealmarket.attestation.core.tee import Anchors, Get, TeeModule
+from sealmarket.attestation.core.tee import Anchors, Get, Harvest, TeeModule
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.numbers import Tee
 
@@ -71,6 +73,16 @@ class SnpModule(TeeModule):
                 raise CollateralError(error.message, remedy=error.remedy) from error
         return Endorsements.read(plain)
 
+    def shelf_of(self, certificate: x509.Certificate) -> str:
+        from sealmarket.attestation.amd.leaf import chip_of
+
+        return _shelf(chip_of(certificate))
+
+    def shelf_for(self, evidence: Evidence) -> str:
+        from sealmarket.attestation.amd.report import read_report
+
+        return _shelf(read_report(evidence.raw).chip_id)
+
     def authenticate(
         self, evidence: Evidence, endorsements: Endorsements, anchors: Anchors, now: datetime
     ) -> AuthenticReport:
@@ -94,11 +106,15 @@ class SnpModule(TeeModule):
     def explain(self, rules: Shape | None) -> Iterator[str]:
         return explain(_section(rules))
 
-    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
+    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
         from sealmarket.attestation.amd.fetch import fetch_endorsements
         from sealmarket.attestation.amd.report import read_report
 
         return fetch_endorsements(read_report(evidence.raw), get, endpoints["amd"])
+
+
+def _shelf(chip: bytes) -> str:
+    return f"snp-{chip.ljust(64, bytes(1)).hex()}" if any(chip) else ""
 
 
 def _section(rules: Shape | None) -> SnpRules:

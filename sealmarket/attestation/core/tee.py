@@ -18,6 +18,8 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from cryptography import x509
+
 from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKind
 from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
@@ -55,6 +57,13 @@ class DocumentName(NamedTuple):
 
     name: str
     issued: datetime | None
+
+
+class Harvest(NamedTuple):
+    """What servers sent about a machine, and why other pieces did not come."""
+
+    endorsements: Endorsements
+    problems: tuple[CollateralError, ...] = ()
 
 
 class Get(Protocol):
@@ -171,6 +180,20 @@ class TeeModule(ABC):
         """
         return Endorsements.read(files)
 
+    def shelf_of(self, certificate: x509.Certificate) -> str:
+        """The machine that a certificate is for, as a name in a store; empty where it is for none or for several."""
+        del certificate
+        return ""
+
+    def shelf_for(self, evidence: Evidence) -> str:
+        """The machine that made evidence, under the name of :meth:`shelf_of`; empty where certificates name none.
+
+        Raises:
+            EvidenceRefused: it does not follow its layout.
+        """
+        del evidence
+        return ""
+
     def document_name(self, raw: bytes) -> DocumentName:
         """The name of a document that this module reads, in a store: by default its hash.
 
@@ -221,7 +244,11 @@ class TeeModule(ABC):
         del get, endpoints
         raise CollateralError(f"{kind.tee.slug} has no collateral by kind of platform", remedy="pass evidence instead")
 
-    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
-        """Fetch what the vendor signed about the machine that made this evidence. Raises :class:`CollateralError`."""
+    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
+        """Fetch what the vendor signed about the machine that made this evidence, as much of it as comes.
+
+        Raises:
+            CollateralError: nothing can be asked for.
+        """
         del evidence, get, endpoints
         raise CollateralError(f"no server answers for {self.tee.slug} evidence", remedy="pass endorsements as files")

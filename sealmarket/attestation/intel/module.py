@@ -12,7 +12,7 @@ from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
-from sealmarket.attestation.core.tee import Anchors, Get, Issued, TeeModule
+from sealmarket.attestation.core.tee import Anchors, Get, Harvest, Issued, TeeModule
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.explain import explain_platform, explain_td
 from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
@@ -96,10 +96,10 @@ class _IntelModule(TeeModule):
 
         return fetch_collateral(kind, get, endpoints)
 
-    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
+    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
         from sealmarket.attestation.intel.platform import platform_kind
 
-        return Endorsements(collateral=self.fetch_collateral(platform_kind(evidence), get, endpoints))
+        return Harvest(Endorsements(collateral=self.fetch_collateral(platform_kind(evidence), get, endpoints)))
 
 
 class SgxModule(_IntelModule):
