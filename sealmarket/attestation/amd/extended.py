@@ -1,7 +1,7 @@
 """The certificate table that a host gives a guest beside its report (GHCB 2.03, 4.1.8; the kernel's ``auxblob``).
 
 Entries of 24 bytes, each a GUID and the offset and length of its data in the table, end with one of zeros; then comes
-the data. Everything in it is the host's word: certificates count only under a pinned root.
+the data. Everything in it is only claimed: certificates count only under a pinned root.
 """
 
 from __future__ import annotations
