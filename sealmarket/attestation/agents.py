@@ -186,11 +186,10 @@ def _tsm(document: Json) -> Evidence | None:
     inner = recognise_binary(blob(document["outblob"], "outblob"))
     if inner is None:
         raise NotEvidence("the outblob is not evidence of a supported TEE")
-    tee = _PROVIDERS.get(document.get("provider", ""), inner.tee)
-    if tee is not inner.tee:
-        raise NotEvidence(
-            f"the provider {document['provider']!r:.40} makes {tee.slug} evidence, found {inner.tee.slug}"
-        )
+    provider = document.get("provider")
+    made = _PROVIDERS.get(provider, inner.tee) if isinstance(provider, str) else inner.tee
+    if made is not inner.tee:
+        raise NotEvidence(f"the provider {provider} makes {made.slug} evidence, found {inner.tee.slug}")
     if document.get("auxblob") in (None, "", []):
         return replace(inner, source="tsm")
     beside = module_of(inner.tee).certificates_beside(blob(document["auxblob"], "auxblob"))

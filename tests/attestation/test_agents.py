@@ -76,6 +76,7 @@ def table(*entries: tuple[UUID, bytes]) -> bytes:
         (lambda q: {"outblob": q, "auxblob": "00ff", "provider": "tdx_guest"}, "beside tdx evidence"),
         (lambda q: {"outblob": q, "provider": "sev_guest"}, "makes snp evidence, found tdx"),
         (lambda q: {"outblob": "00ff", "provider": "tdx_guest"}, "outblob is not evidence"),
+        (lambda q: {"outblob": 7, "provider": ["tdx_guest"]}, "outblob is neither"),
         (lambda q: {"evidence": q}, "no agent writes JSON with the fields"),
     ],
 )
@@ -175,6 +176,10 @@ def test_a_chain_in_pem_is_no_base64_though_its_dashes_are() -> None:
     chain = vector("snp/go-sev-guest-ask_ark_milan.pem")
     assert binary_of(chain) == chain
     assert len(pem_blocks(chain)) == 2
+    for size in range(1, 30):
+        body = base64.b64encode(bytes(size))
+        block = b"-----BEGIN CERTIFICATE-----\n" + body.rstrip(b"=") + b"\n-----END CERTIFICATE-----\n"
+        assert binary_of(block) == block
 
 
 # --- event logs -------------------------------------------------------------------------------------------------

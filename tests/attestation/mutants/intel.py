@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from tests.attestation.mutation import LIBRARY, Mutant, copy_library, killers_of, run_tests
-
 COMMON = [
     ("not hmac.compare_digest(report.report_data, expected.report_data)", "False", "test_1_"),
     ("report.report_data, expected.report_data)", "report.report_data[:32], expected.report_data[:32])", "test_2_"),
@@ -176,32 +170,4 @@ TABLE = {
     "policy/ear": EAR,
     "core/model": MODEL,
 }
-MUTANTS = [Mutant(module, *row) for module, rows in TABLE.items() for row in rows]
 TESTS = tuple(f"tests/attestation/test_{name}.py" for name in ("refusals_common", "refusals_intel", "model"))
-
-
-def name(mutant: Mutant) -> str:
-    return f"{mutant.module}-{mutant.killer}"
-
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_mutant_still_applies_to_the_code(mutant: Mutant) -> None:
-    source = (LIBRARY / f"{mutant.module}.py").read_text()
-
-    assert source.count(mutant.old) == 1, f"{mutant.old!r} occurs {source.count(mutant.old)} times"
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = copy_library(tmp_path_factory.mktemp("mutants"))
-    code, output = run_tests(folder, *TESTS)
-    assert code == 0, output
-    return folder
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_rule_that_is_switched_off_fails_its_test(copy: Path, mutant: Mutant) -> None:
-    killed_by = killers_of(copy, mutant, *TESTS, "-x", "-k", mutant.killer.removeprefix("test_"))
-
-    assert any(mutant.killer in test for test in killed_by), f"survived; failing: {killed_by}"
