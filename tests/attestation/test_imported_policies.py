@@ -246,6 +246,8 @@ LEAVES = st.sampled_from(
         claim(f"{SNP}vmpl", 1),
         claim(f"{SNP}hostdata", "00" * 32),
         claim(f"{SNP}tee-svn", 2, "greater"),
+        claim(f"{SNP}tee-svn", 4, "greaterOrEquals"),
+        claim(f"{SNP}tee-svn", 6, "greater"),
     ]
 )
 TREES = st.recursive(
@@ -270,7 +272,9 @@ def demands(tree: dict[str, Any], level: int) -> bool:
     for name, combine in (("allOf", all), ("anyOf", any)):
         if name in tree:
             return combine(demands(part, level) for part in tree[name])
-    return level > tree["greater"] if tree["claim"].endswith("tee-svn") else holds(tree)
+    if tree["claim"].endswith("tee-svn"):
+        return level > tree["greater"] if "greater" in tree else level >= tree["greaterOrEquals"]
+    return holds(tree)
 
 
 @given(TREES)
