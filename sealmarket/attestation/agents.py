@@ -19,7 +19,6 @@ from sealmarket.attestation.core.evidence import Evidence, VtpmQuote, certificat
 from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket.attestation.registry import MODULES, module_of
 from sealmarket_enclave.protocol.codec import parse_json
-from sealmarket_enclave.protocol.numbers import Tee
 
 _MOST_PCRS = 24
 Json = Mapping[str, Any]
@@ -176,9 +175,6 @@ def _of_one_vendor(document: Json) -> Evidence | None:
     return next((evidence for evidence in found if evidence is not None), None)
 
 
-_PROVIDERS = {"sev_guest": Tee.SNP, "tdx_guest": Tee.TDX, "arm_cca_guest": Tee.CCA}
-
-
 def _tsm(document: Json) -> Evidence | None:
     """The files of the kernel's TSM reports (configfs-tsm): ``{"provider", "outblob", "auxblob"}``."""
     if "outblob" not in document:
@@ -187,7 +183,7 @@ def _tsm(document: Json) -> Evidence | None:
     if inner is None:
         raise NotEvidence("the outblob is not evidence of a supported TEE")
     provider = document.get("provider")
-    made = _PROVIDERS.get(provider, inner.tee) if isinstance(provider, str) else inner.tee
+    made = next((module.tee for module in MODULES.values() if module.tsm_provider == provider), inner.tee)
     if made is not inner.tee:
         raise NotEvidence(f"the provider {provider} makes {made.slug} evidence, found {inner.tee.slug}")
     if document.get("auxblob") in (None, "", []):

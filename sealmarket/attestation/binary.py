@@ -5,7 +5,7 @@ from __future__ import annotations
 from sealmarket.attestation.azure.hcl import MAGIC, TDX, read_hcl
 from sealmarket.attestation.core.errors import NotEvidence
 from sealmarket.attestation.core.evidence import Evidence
-from sealmarket.attestation.registry import recognise, unwrap
+from sealmarket.attestation.registry import module_of, recognise, unwrap
 from sealmarket_enclave.protocol.numbers import Tee
 
 
@@ -17,10 +17,10 @@ def recognise_binary(data: bytes) -> Evidence | None:
     """
     if data[:4] == MAGIC:
         return from_hcl(data)
-    if (inner := unwrap(data)) is not None:
-        return inner
     tee = recognise(data)
-    return None if tee is None else Evidence(tee=tee, raw=data)
+    if tee is None:
+        return unwrap(data)
+    return module_of(tee).unwrap(data) or Evidence(tee=tee, raw=data)
 
 
 def from_hcl(data: bytes) -> Evidence:

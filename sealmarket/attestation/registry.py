@@ -80,7 +80,7 @@ def recognise(data: bytes) -> Tee | None:
     Raises:
         NotEvidence: two modules recognise them.
     """
-    found = [tee for tee, module in MODULES.items() if module.recognises(data)]
+    found = [module.tee for module in MODULES.values() if module.recognises(data)]
     if len(found) > 1:
         raise NotEvidence(
             f"expected evidence of one TEE, found bytes that start like {' and '.join(t.slug for t in found)}"

@@ -16,7 +16,7 @@ from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
-from sealmarket.attestation.core.tee import Anchors, Get, Harvest, TeeModule
+from sealmarket.attestation.core.tee import Anchors, ForeignClaims, Get, Harvest, TeeModule
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.numbers import Tee
 
@@ -27,6 +27,18 @@ ARK_TURIN_SPKI = bytes.fromhex("4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f
 _ALGORITHM_AT, _ECDSA_P384_SHA384 = 0x34, 1
 
 
+FOREIGN = ForeignClaims(
+    kinds=frozenset({"sevsnpvm"}),
+    prefixes=("x-ms-isolation-tee.x-ms-sevsnpvm-", "x-ms-sevsnpvm-"),
+    measured=MappingProxyType({"launchmeasurement": "launch_digest", "hostdata": "host_data", "vmpl": "vmpl"}),
+    keys=MappingProxyType({"idkeydigest": ("id_key_digest", "idKeyDigests")}),
+    levels=MappingProxyType(
+        {"bootloader-svn": "bootloader", "tee-svn": "tee", "snpfw-svn": "snp", "microcode-svn": "microcode"}
+    ),
+)
+"""As Microsoft Azure Attestation names them."""
+
+
 class SnpModule(TeeModule):
     """Guests: attestation reports."""
 
@@ -35,6 +47,8 @@ class SnpModule(TeeModule):
     measurement = SnpMeasurement
     section = "snp"
     without_policy = SnpRules(revocation="warn")
+    foreign = FOREIGN
+    tsm_provider = "sev_guest"
     endpoints = MappingProxyType({"amd": "https://kdsintf.amd.com"})
 
     def recognises(self, data: bytes) -> bool:
@@ -56,6 +70,10 @@ class SnpModule(TeeModule):
         from sealmarket.attestation.amd.agent import read_document
 
         return read_document(document)
+
+    def floor(self, claims: Mapping[str, Any], levels: Mapping[str, int]) -> dict[str, Any]:
+        rest = dict.fromkeys(FOREIGN.levels.values(), 0)
+        return {"minimumTcb": [{"generation": claims["product"], **rest, **levels}]}
 
     def certificates_beside(self, data: bytes) -> tuple[bytes, ...]:
         from sealmarket.attestation.amd.extended import read_certificate_table

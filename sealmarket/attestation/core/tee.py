@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from types import MappingProxyType
@@ -66,6 +66,31 @@ class Harvest(NamedTuple):
     problems: tuple[CollateralError, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignClaims:
+    """How other verifiers name what a TEE's evidence shows, without the prefix that they put in front.
+
+    Attributes:
+        kinds: the values by which they name the TEE itself.
+        prefixes: what stands before a claim's name; longer ones first.
+        measured: claims, and the claim of evidence that says the same; the measurement pins each.
+        keys: claims about keys, the claim of evidence that says the same, and the list in the vendor's section.
+        levels: claims, and the part of a level that the vendor's rules bound from below.
+        statuses: claims that hold an overall level by name, of which the strictest is the default here.
+    """
+
+    kinds: frozenset[str] = frozenset()
+    prefixes: tuple[str, ...] = ()
+    measured: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
+    statuses: frozenset[str] = frozenset()
+
+    def short(self, name: str) -> str:
+        """A claim's name without its prefix."""
+        return next((name[len(prefix) :] for prefix in self.prefixes if name.startswith(prefix)), name)
+
+
 class Get(Protocol):
     """A request to a URL with a query, bounded in size and time: GET, or POST of a body of that media type."""
 
@@ -86,6 +111,8 @@ class TeeModule(ABC):
         oldest_without_policy: the age that inspection lets pass where evidence says when it was signed.
         issues_by_kind: whether the vendor issues collateral by kind of platform.
         endpoints: the vendor's servers by name.
+        foreign: how other verifiers name what its evidence shows.
+        tsm_provider: the provider's name in the kernel's TSM reports; empty where it has none.
     """
 
     tee: ClassVar[Tee]
@@ -97,6 +124,8 @@ class TeeModule(ABC):
     oldest_without_policy: ClassVar[timedelta] = timedelta(minutes=15)
     issues_by_kind: ClassVar[bool] = False
     endpoints: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    foreign: ClassVar[ForeignClaims] = ForeignClaims()
+    tsm_provider: ClassVar[str] = ""
 
     @abstractmethod
     def recognises(self, data: bytes) -> bool:
@@ -119,6 +148,14 @@ class TeeModule(ABC):
         """
         del document
         return None
+
+    def floor(self, claims: Mapping[str, Any], levels: Mapping[str, int]) -> dict[str, Any]:
+        """The fields of the vendor's section that demand at least these levels of a platform like the evidence's.
+
+        ``claims`` are those of the evidence, ``levels`` by the parts that ``foreign.levels`` names.
+        """
+        del claims, levels
+        return {}
 
     def certificates_beside(self, data: bytes) -> tuple[bytes, ...]:
         """The certificates, in DER, that a host hands out beside evidence (the kernel's ``auxblob``).

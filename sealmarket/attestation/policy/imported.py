@@ -3,9 +3,9 @@
 The other verifier's policies rarely name an image whole; ours always do. So the user passes evidence of each image that
 is meant, and what the conditions say of it is looked up there:
 
-- a claim about what the measurement names (:data:`_FIELDS`) has to hold of it: the measurement then pins it;
+- a claim about what the measurement names (``ForeignClaims.measured``) has to hold of it: the measurement then pins it;
 - a claim about what an exact measurement always pins, or what is never allowed here, needs no rule (:data:`_IMPLIED`);
-- a claim about the platform's level becomes a rule, at least as strict (:func:`_rule`);
+- a claim about the platform's level or a key becomes a rule, at least as strict (``ForeignClaims.levels``, ``keys``);
 - a claim about the token itself (issuer, times, audience) says nothing of the machine, and is passed over.
 
 Every other claim is refused by its name. The resulting policy never accepts evidence that the conditions refuse.
@@ -13,7 +13,7 @@ Every other claim is refused by its name. The resulting policy never accepts evi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,46 +21,13 @@ from msgspec import structs
 
 from sealmarket.attestation.core.errors import InvalidRules
 from sealmarket.attestation.core.evidence import Evidence
+from sealmarket.attestation.core.tee import ForeignClaims, TeeModule
 from sealmarket.attestation.policy.foreign import AllOf, Claim, Condition, claims_of, without
 from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.attestation.registry import module_of
 from sealmarket_enclave.protocol.codec import Shape, from_builtins
-from sealmarket_enclave.protocol.numbers import Tee
 
-_TEES = {
-    "sevsnpvm": Tee.SNP,
-    "tdxvm": Tee.TDX,
-    "sgx": Tee.SGX,
-    "GCP_INTEL_TDX": Tee.TDX,
-}
 _KINDS = ("x-ms-attestation-type", "x-ms-isolation-tee.x-ms-attestation-type", "hwmodel")
-_FIELDS: Mapping[Tee, Mapping[str, str]] = {
-    Tee.SNP: {
-        "launchmeasurement": "launch_digest",
-        "hostdata": "host_data",
-        "vmpl": "vmpl",
-        "idkeydigest": "id_key_digest",
-    },
-    Tee.SGX: {"mrenclave": "mr_enclave", "mrsigner": "mr_signer", "product-id": "isv_prod_id", "svn": "isv_svn"},
-    Tee.TDX: {
-        "mrtd": "mr_td",
-        "rtmr0": "rtmr0",
-        "rtmr1": "rtmr1",
-        "rtmr2": "rtmr2",
-        "rtmr3": "rtmr3",
-        "mrconfigid": "mr_config_id",
-        "mrowner": "mr_owner",
-        "mrownerconfig": "mr_owner_config",
-        "td_attributes": "td_attributes",
-        "xfam": "xfam",
-    },
-}
-"""By TEE, claims without their prefix, and the claim of evidence that says the same: measured, but for the id key."""
-_PREFIXES = {
-    Tee.SNP: ("x-ms-isolation-tee.x-ms-sevsnpvm-", "x-ms-sevsnpvm-"),
-    Tee.SGX: ("x-ms-sgx-", "sgx-", ""),
-    Tee.TDX: ("x-ms-isolation-tee.tdx_", "tdx_", "tdx."),
-}
 _DEBUG = {
     "x-ms-sevsnpvm-is-debuggable": False,
     "x-ms-isolation-tee.x-ms-sevsnpvm-is-debuggable": False,
@@ -80,10 +47,8 @@ _IMPLIED = {
     "attester_tcb": "the vendor's own root is pinned",
     "submods.confidential_space.support_attributes": "the measurement pins the system",
 }
+_MAXIMUM_LEVEL = 255
 _OF_THE_TOKEN = {"iss", "aud", "sub", "iat", "nbf", "exp", "jti", "eat_nonce", "eat_profile"}
-_LEVELS = {"bootloader-svn": "bootloader", "tee-svn": "tee", "snpfw-svn": "snp", "microcode-svn": "microcode"}
-_RULES = {Tee.SNP: set(_LEVELS), Tee.TDX: {"attester_tcb_status", "gcp_attester_tcb_status"}}
-_ID_KEY = "idkeydigest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +63,32 @@ class Imported:
 class _Draft:
     """Rules that conditions ask for, and notes, as they are gathered."""
 
-    minimum: dict[str, int] = field(default_factory=dict)
-    id_keys: set[str] = field(default_factory=set)
+    levels: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
 
     def and_also(self, more: _Draft) -> None:
-        for part, level in more.minimum.items():
-            self.minimum[part] = max(level, self.minimum.get(part, 0))
-        self.id_keys |= more.id_keys
+        for part, level in more.levels.items():
+            self.levels[part] = max(level, self.levels.get(part, 0))
+        self.keys |= more.keys
         self.notes |= more.notes
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """Evidence of one image: what it claims, and how other verifiers name that."""
+
+    module: TeeModule
+    claims: Mapping[str, Any]
+
+    @property
+    def foreign(self) -> ForeignClaims:
+        return self.module.foreign
+
+    def section(self, draft: _Draft) -> dict[str, Any]:
+        """The vendor's rules that a draft asks for."""
+        floor = self.module.floor(self.claims, draft.levels) if draft.levels else {}
+        return {**floor, **{name: [value] for name, value in draft.keys.items()}}
 
 
 def import_policy(
@@ -120,109 +102,106 @@ def import_policy(
         leave_out: names of claims that the user drops on purpose.
 
     Raises:
-        InvalidRules: a claim that has no place in an appraisal policy, or evidence of which the conditions do not hold.
+        InvalidRules: a claim that has no place in an appraisal policy, evidence of which the conditions do not hold, or
+            images that need different rules.
         EvidenceRefused: the evidence cannot be read.
     """
     kept = without(conditions, leave_out)
     if kept is None:
         raise InvalidRules("nothing is left of the policy", remedy="leave fewer claims out")
-    drafts, documents, products = [], [], set()
+    notes: dict[str, None] = {}
+    measurements, sections = [], dict[str, dict[str, Any]]()
     for one in evidence:
-        claims = module_of(one.tee).claims(one)
-        _require_known(kept, one.tee)
-        found = _holds(kept, one.tee, claims)
-        if isinstance(found, Claim):
-            actual = _actual(found, one.tee, claims)
-            raise InvalidRules(f"the evidence does not meet the policy: {found}, found {actual!r}")
-        drafts.append(found)
-        documents.append({"tee": one.tee.slug, **_measurement(one.tee, claims)})
-        products.add(str(claims.get("product", "")))
-    draft = _together(drafts)
-    document = {"measurements": documents, "platforms": "any", "snp": _snp_rules(draft, products - {""})}
-    policy = from_builtins(AppraisalPolicy, document)
-    check_rules(policy)
-    return Imported(policy, tuple(draft.notes))
-
-
-def _together(drafts: Sequence[_Draft]) -> _Draft:
-    """The rules for all images; a rule that fits one alone would admit pairs that the conditions refuse."""
-    if not drafts:
+        image = _Image(module_of(one.tee), module_of(one.tee).claims(one))
+        _require_known(kept, image)
+        draft = _holds(kept, image)
+        if isinstance(draft, Claim):
+            raise InvalidRules(f"the evidence does not meet the policy: {draft}, found {_actual(draft, image)!r}")
+        notes |= draft.notes
+        measurements.append({"tee": one.tee.slug, **_measurement(image)})
+        if sections.setdefault(image.module.section, image.section(draft)) != image.section(draft):
+            raise InvalidRules(
+                "the images need different rules: together they would admit what the conditions refuse",
+                remedy="import each image into a policy of its own",
+            )
+    if not measurements:
         raise InvalidRules("no image is named", remedy="pass evidence of the image that is meant")
-    whole = _Draft()
-    for one in drafts:
-        if one.id_keys != drafts[0].id_keys:
-            raise InvalidRules("the images need different id keys", remedy="import each image into a policy of its own")
-        whole.and_also(one)
-    return whole
+    rules = {section: found for section, found in sections.items() if found}
+    policy = from_builtins(AppraisalPolicy, {"measurements": measurements, "platforms": "any", **rules})
+    check_rules(policy)
+    return Imported(policy, tuple(notes))
 
 
-def _require_known(conditions: Condition, tee: Tee) -> None:
-    unknown = sorted({claim.name for claim in claims_of(conditions) if not _is_known(claim, tee)})
+def _require_known(conditions: Condition, image: _Image) -> None:
+    unknown = sorted({claim.name for claim in claims_of(conditions) if not _is_known(claim.name, image.foreign)})
     if unknown:
         options = " ".join(f"--without {name}" for name in unknown)
         raise InvalidRules(
-            f"no rule for {tee.slug} evidence says what these claims say: {', '.join(unknown)}",
+            f"no rule for {image.module.tee.slug} evidence says what these claims say: {', '.join(unknown)}",
             remedy=f"leave them out on purpose: {options}",
         )
 
 
-def _is_known(claim: Claim, tee: Tee) -> bool:
-    name = claim.name
+def _is_known(name: str, foreign: ForeignClaims) -> bool:
     if name in _KINDS or name in _DEBUG or name in _IMPLIED or name in _OF_THE_TOKEN:
         return True
-    return _short(name, tee) in {*_FIELDS.get(tee, ()), *_RULES.get(tee, ())}
+    return foreign.short(name) in {*foreign.measured, *foreign.keys, *foreign.levels, *foreign.statuses}
 
 
-def _short(name: str, tee: Tee) -> str:
-    """A claim's name without the prefix that its TEE gives it."""
-    for prefix in _PREFIXES.get(tee, ()):
-        if name.startswith(prefix):
-            return name[len(prefix) :]
-    return name
-
-
-def _holds(condition: Condition, tee: Tee, claims: Mapping[str, Any]) -> _Draft | Claim:
-    """The rules under which a condition holds of this evidence; or a claim that does not."""
+def _holds(condition: Condition, image: _Image) -> _Draft | Claim:
+    """The rules under which a condition holds of this image; or a claim that does not."""
     if isinstance(condition, Claim):
-        return _claim(condition, tee, claims)
-    results = [_holds(part, tee, claims) for part in condition.parts]
+        return _claim(condition, image)
+    results = [_holds(part, image) for part in condition.parts]
     failed = next((found for found in results if isinstance(found, Claim)), None)
-    if isinstance(condition, AllOf):
-        if failed is not None:
-            return failed
-        whole = _Draft()
-        for found in results:
-            if isinstance(found, _Draft):
-                whole.and_also(found)
-        return whole
-    first = next((found for found in results if isinstance(found, _Draft)), failed)
-    assert first is not None
-    return first
+    drafts = [found for found in results if isinstance(found, _Draft)]
+    if failed is not None and (isinstance(condition, AllOf) or not drafts):
+        return failed
+    whole = _Draft()
+    for found in drafts if isinstance(condition, AllOf) else drafts[:1]:
+        whole.and_also(found)
+    return whole
 
 
-def _claim(claim: Claim, tee: Tee, claims: Mapping[str, Any]) -> _Draft | Claim:
-    draft = _Draft()
+def _claim(claim: Claim, image: _Image) -> _Draft | Claim:
+    draft, foreign, short = _Draft(), image.foreign, image.foreign.short(claim.name)
     if claim.name in _OF_THE_TOKEN:
         draft.notes[f"{claim.name}: says nothing of the machine"] = None
     elif claim.name in _IMPLIED:
         draft.notes[f"{claim.name}: {_IMPLIED[claim.name]}"] = None
-    elif claim.name in _KINDS or claim.name in _DEBUG or _short(claim.name, tee) in _FIELDS.get(tee, {}):
-        if not _compare(claim, _actual(claim, tee, claims)):
-            return claim
-        if _short(claim.name, tee) == _ID_KEY and claim.operator != "exists":
-            draft.id_keys.add(f"0x{claims['id_key_digest']}")
-    else:
-        _rule(claim, tee, draft)
+    elif short in foreign.levels:
+        draft.levels[foreign.levels[short]] = _least(claim)
+    elif short in foreign.statuses:
+        if (claim.operator, claim.value) != ("equals", "UpToDate"):
+            raise InvalidRules(f"{claim}: only UpToDate can be demanded", remedy="edit the result's lowestTcbStatus")
+        draft.notes[f"{claim.name}: UpToDate is the default"] = None
+    elif not _compare(claim, _actual(claim, image)):
+        return claim
+    elif short in foreign.keys:
+        source, name = foreign.keys[short]
+        draft.keys[name] = f"0x{image.claims[source]}"
     return draft
 
 
-def _actual(claim: Claim, tee: Tee, claims: Mapping[str, Any]) -> object:
+def _least(claim: Claim) -> int:
+    """The lowest level that a claim lets pass."""
+    if claim.operator not in ("greater", "greaterOrEquals") or isinstance(claim.value, str | bool):
+        raise InvalidRules(f"{claim}: a level can only be bounded from below", remedy="say greaterOrEquals")
+    least = claim.value + (claim.operator == "greater")
+    if not 0 <= least <= _MAXIMUM_LEVEL:
+        raise InvalidRules(f"{claim}: a level of the firmware is 0 to {_MAXIMUM_LEVEL}")
+    return least
+
+
+def _actual(claim: Claim, image: _Image) -> object:
     """What this evidence has in the place of a claim."""
     if claim.name in _DEBUG:
         return _DEBUG[claim.name]
     if claim.name in _KINDS:
-        return next((name for name, kind in _TEES.items() if kind is tee and name == claim.value), tee.slug)
-    return claims.get(_FIELDS.get(tee, {}).get(_short(claim.name, tee), ""))
+        return claim.value if claim.value in image.foreign.kinds else image.module.tee.slug
+    short = image.foreign.short(claim.name)
+    sources = {**image.foreign.measured, **{key: source for key, (source, _) in image.foreign.keys.items()}}
+    return image.claims.get(sources.get(short, ""))
 
 
 def _compare(claim: Claim, actual: object) -> bool:
@@ -256,36 +235,16 @@ def _plain(value: object) -> object:
     return value.lower().removeprefix("0x") if isinstance(value, str) else value
 
 
-def _rule(claim: Claim, tee: Tee, draft: _Draft) -> None:
-    """What a claim about the platform asks of the rules."""
-    short = _short(claim.name, tee)
-    if short in _LEVELS:
-        if claim.operator not in ("greater", "greaterOrEquals") or isinstance(claim.value, str | bool):
-            raise InvalidRules(f"{claim}: a level can only be bounded from below", remedy="say greaterOrEquals")
-        draft.minimum[_LEVELS[short]] = claim.value + (claim.operator == "greater")
-    elif (claim.operator, claim.value) != ("equals", "UpToDate"):
-        raise InvalidRules(f"{claim}: only UpToDate can be demanded", remedy="set intel.lowestTcbStatus in the result")
-    else:
-        draft.notes[f"{claim.name}: UpToDate is the default"] = None
-
-
-def _measurement(tee: Tee, claims: Mapping[str, Any]) -> dict[str, Any]:
+def _measurement(image: _Image) -> dict[str, Any]:
     """The measurement's fields in a document's spelling."""
-    kind: type[Shape] = module_of(tee).measurement
-    fields = {found.name: found.encode_name for found in structs.fields(kind)}
-    return {encoded: _spelled(tee, name, claims[name]) for name, encoded in fields.items()}
+    kind: type[Shape] = image.module.measurement
+    return {found.encode_name: _spelled(found, image.claims[found.name]) for found in structs.fields(kind)}
 
 
-def _spelled(tee: Tee, name: str, value: object) -> object:
-    if tee is Tee.SNP and name == "policy":
-        return "0x" + int(str(value), 16).to_bytes(8, "little").hex()
-    return f"0x{value}" if isinstance(value, str) else value
-
-
-def _snp_rules(draft: _Draft, products: Iterable[str]) -> dict[str, Any]:
-    """The section ``snp``. A level is demanded of the products that the evidence shows; others are refused."""
-    if any(level > 255 for level in draft.minimum.values()):
-        raise InvalidRules("a level of the firmware is at most 255")
-    levels = dict.fromkeys(_LEVELS.values(), 0) | draft.minimum
-    floors = [{"generation": name, **levels} for name in sorted(products)] if draft.minimum else []
-    return {"minimumTcb": floors, "idKeyDigests": sorted(draft.id_keys)}
+def _spelled(found: structs.FieldInfo, value: object) -> object:
+    """Bytes as ``0x`` and hex; a number that the measurement holds as bytes is little-endian."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("0x"):
+        value = int(value, 16).to_bytes(found.type.length, "little").hex()
+    return f"0x{value}"

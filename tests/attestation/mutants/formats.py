@@ -35,12 +35,16 @@ STORE = [
     ("shelves = dict.fromkeys((EVERY_MACHINE, shelf or EVERY_MACHINE))", "shelves = [EVERY_MACHINE]", "from_one_store"),
 ]
 IMPORTED = [
-    ("        _require_known(kept, one.tee)\n", "", "without_a_rule"),
-    ("        if one.id_keys != drafts[0].id_keys:\n", "        if False:\n", "different_id_keys"),
+    ("        _require_known(kept, image)\n", "", "without_a_rule"),
+    (
+        "        if sections.setdefault(image.module.section, image.section(draft)) != image.section(draft):\n",
+        "        if sections.update({image.module.section: image.section(draft)}):\n",
+        "different_rules",
+    ),
     ('claim.value + (claim.operator == "greater")', "claim.value", "image_and_the_levels"),
-    ("self.minimum[part] = max(level, self.minimum.get(part, 0))", "self.minimum[part] = level", "holds_only_where"),
-    ("        if not _compare(claim, _actual(claim, tee, claims)):\n", "        if False:\n", "does_not_meet"),
-    ('    elif (claim.operator, claim.value) != ("equals", "UpToDate"):\n', "    elif False:\n", "refused_by_name"),
+    ("self.levels[part] = max(level, self.levels.get(part, 0))", "self.levels[part] = level", "holds_only_where"),
+    ("    elif not _compare(claim, _actual(claim, image)):\n", "    elif False:\n", "does_not_meet"),
+    ('        if (claim.operator, claim.value) != ("equals", "UpToDate"):\n', "        if False:\n", "refused_by_name"),
 ]
 TABLE = {
     "agents": AGENTS,

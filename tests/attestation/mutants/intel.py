@@ -79,7 +79,7 @@ TRUST = [
     ("if _spki(root) != trusted.root_spki:", "if False:", "test_21_a_quote_under_another"),
     ("if authority.subject != trusted.authority.subject or _spki", "if False and _spki", "test_31_the_crl_of_another"),
     ("check_role(leaf, ROLE_PCK, trusted.grade, Reason.CHAIN_INVALID)", "pass", "test_22_a_pck_chain"),
-    ('    check_link(leaf, authority, "PCK leaf")\n', "", "pck_leaf_that_its_ca_did_not_sign"),
+    ('    check_link(leaf, issuer.authority, "PCK leaf")\n', "", "pck_leaf_that_its_ca_did_not_sign"),
     ('    check_link(authority, trusted.root, "PCK CA")\n', "", "pck_ca_that_the_root_did_not_sign"),
     ('    trusted.root_crl.check(authority, "PCK CA")\n', "", "test_30_a_second"),
     ('    trusted.pck_crl.check(leaf, "PCK leaf")\n', "", "test_30_"),
