@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Reverted, Sending
 from sealmarket.client.errors import (
     JobEndedOtherwise,
+    NotMatched,
     PendingElsewhere,
     RequestInvalid,
     RequestUncertain,
@@ -27,9 +28,12 @@ from sealmarket.client.escrow import Escrow, escrow_of
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket.client.limits import JobLimits, JobTime, time_of, timeout_limit_of
+from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
 from sealmarket.client.pending import Pending, PendingRequest
+from sealmarket.client.progress import OnProgress, quiet, step
 from sealmarket.client.rules import rules_of
+from sealmarket.client.waiting import pause
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol import merkle
 from sealmarket.protocol.fitting import unmet_by_request
@@ -58,11 +62,14 @@ from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters, evidence_has
 from sealmarket_enclave.protocol.numbers import AssetId, JobId, Kind
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.sealed.outputs import NAME
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_enclave.workload.manifest import Value
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from eth_account.signers.local import LocalAccount
 
 POLL_SECONDS = 0.5
@@ -105,7 +112,27 @@ class RequestHandle:
         )
 
 
-class Consumer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What a job brought: ``outputs`` by name, opened; and what the chain says of the job."""
+
+    job_id: JobId
+    outputs: Mapping[str, bytes]
+    record: JobRecord
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write each output into a folder, which is made if it is not there; what is there by its name is replaced."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name, data in self.outputs.items():
+            # Names were checked when the result was opened; a file outside `folder` must stay impossible.
+            assert NAME.fullmatch(name)
+            (folder / name).write_bytes(data)
+            paths.append(folder / name)
+        return paths
+
+
+class Consumer(Connected):
     """One consumer's account on one market."""
 
     def __init__(
@@ -116,7 +143,7 @@ class Consumer:
         api: MarketApi,
         *,
         development: bool = False,
-        pause: Callable[[float], None] = time.sleep,
+        pause: Callable[[float], None] = pause,
         sending: Sending = IN_MEMORY,
     ) -> None:
         """``development``: the caller has started this chain, so its well-known keys may be used.
@@ -128,6 +155,13 @@ class Consumer:
         self._party = Party(chain, account, development=development, sending=sending)
         self._pause = pause
         self._rules = rules_of(chain)
+
+    @classmethod
+    def at(
+        cls, market: Market, account: LocalAccount, *, development: bool = False, sending: Sending = IN_MEMORY
+    ) -> Self:
+        """As :meth:`Connected.at`."""
+        return cls(market.chain, account, market.store, market.api, development=development, sending=sending)
 
     @property
     def address(self) -> Address:
@@ -156,6 +190,66 @@ class Consumer:
         )
 
     # --- request ----------------------------------------------------------------------------------------------
+
+    def request_and_fetch(
+        self,
+        workload: Path | Bundle,
+        parameters: Mapping[str, object],
+        assets: Sequence[AssetWish],
+        limits: JobLimits,
+        result_key: PrivateKey,
+        *,
+        purpose: Purpose = Purpose.TRAIN,
+        acknowledge: bool = True,
+        match_within: float = 120.0,
+        result_within: float = 3600.0,
+        note: Path | None = None,
+        on_progress: OnProgress = quiet,
+    ) -> JobResult:
+        """Request a job, wait for its match and its result, open that, and acknowledge it, which pays the provider.
+
+        Args:
+            match_within: seconds after which a request without a match is voided, so that it charges nothing later.
+            result_within: seconds to wait for the result; the job goes on if they pass.
+            note: a file in which the signed request is noted until the result is opened. A call that was interrupted
+                goes on with that request when it is repeated with the same file, and pays nothing twice.
+
+        Raises:
+            NotMatched: no offer fitted in time; the request is voided.
+            JobEndedOtherwise, WaitedTooLong, ItemNotFound, SealedError: as :meth:`wait` and :meth:`open_result`.
+            Whatever :meth:`request` raises.
+        """
+        noted = None if note is None else Pending(note, PendingRequest)
+        with step(on_progress, "request", "signing the request, and putting it into the book") as now:
+            arguments = (workload, parameters, assets, limits, result_key)
+            handle = self.request(*arguments, purpose=purpose, pending=noted)
+            now.found(request=handle.request_hash)
+        with step(on_progress, "match", "waiting for an offer that fits") as now:
+            job_id = self.match_or_void(handle, timeout=match_within)
+            now.found(job=job_id)
+        with step(on_progress, "run", "the provider's enclave proves itself, computes and settles") as now:
+            record = self.wait(job_id, timeout=result_within, on_change=lambda found: now.changed(_status_of(found)))
+        with step(on_progress, "open", "fetching the result, and opening it"):
+            outputs = self.open_result(job_id, result_key)
+        if acknowledge:
+            with step(on_progress, "acknowledge", "confirming that the result arrived, which pays the provider"):
+                self.acknowledge(job_id)
+        if noted is not None:
+            noted.clear()
+        return JobResult(job_id=job_id, outputs=outputs, record=record)
+
+    def match_or_void(self, handle: RequestHandle, *, timeout: float = 120.0) -> JobId:
+        """Wait for the match of a request; one without a match in time is voided, so that it charges nothing later.
+
+        Raises:
+            NotMatched: it is voided; with the book's explanation why it was not matched.
+        """
+        try:
+            return self.wait_match(handle, timeout=timeout)
+        except WaitedTooLong as error:
+            if self.cancel_unless_matched(handle):
+                raise NotMatched(handle.request_hash, error.detail) from error
+            return self.wait_match(handle, timeout=timeout)
 
     def request(
         self,
@@ -488,6 +582,10 @@ class Consumer:
         statement = Acknowledgement(job_id=job_id, result_hash=record.settled.result_hash)
         self._api.jobs.post_acknowledgement(statement, self._party.sign(statement))
         return None
+
+
+def _status_of(record: JobRecord) -> str:
+    return f"the job is {record.status.name.lower()}"
 
 
 def _check_count(assets: Sequence[AssetWish]) -> None:

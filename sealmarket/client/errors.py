@@ -4,18 +4,23 @@
     └── ClientError
         ├── RequestInvalid
         ├── OfferInvalid
+        ├── WorkerNotInstalled
+        ├── DraftRefused
         ├── PolicyMismatch
         ├── CommitteeMismatch
         ├── MarketNotVerified
         ├── RequestUncertain
         ├── PendingElsewhere
+        ├── NotConfigured
+        ├── AmountRefused
         ├── AccountFileRefused  (accounts)
         ├── AddressBookRefused
         ├── JobNotFound
         ├── JobEndedOtherwise
         ├── NotMatched
         ├── WaitedTooLong
-        └── ProofInvalid
+        ├── ProofInvalid
+        └── NotProven  (auditor)
 
 Store, market API and oracle nodes raise :class:`~sealmarket.service.errors.ServiceError` beside these.
 """
@@ -29,6 +34,22 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 
 class ClientError(SealmarketError):
     """The SDK refused or could not do what was asked."""
+
+
+class NotConfigured(ClientError):
+    """Something that a connection needs was neither named nor set in the environment."""
+
+    def __init__(self, what: str, variable: str) -> None:
+        super().__init__(f"no {what} is named", remedy=f"pass {what}=..., or set {variable}")
+        self.what, self.variable = what, variable
+
+
+class AmountRefused(ClientError):
+    """An amount of coin that is no exact number of smallest units."""
+
+    def __init__(self, amount: object) -> None:
+        super().__init__(f"{amount!r} is no amount of coin", remedy='write it as a string, as in coin("0.5")')
+        self.amount = amount
 
 
 class AddressBookRefused(ClientError):
@@ -59,6 +80,21 @@ class OfferInvalid(ClientError):
             remedy="offer within these limits; the penalty must pay the oracle when the provider is at fault",
         )
         self.detail = detail
+
+
+class WorkerNotInstalled(ClientError):
+    """The worker, which runs a provider's jobs, is not installed in this environment."""
+
+    def __init__(self) -> None:
+        super().__init__("the worker is not installed here", remedy="install it: `pip install sealmarket-worker`")
+
+
+class DraftRefused(ClientError):
+    """A file is not a policy draft."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(f"{path} is no policy draft: {detail}", remedy="see `sealmarket owner policy-schema`")
+        self.path, self.detail = path, detail
 
 
 class PolicyMismatch(ClientError):

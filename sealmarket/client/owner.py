@@ -24,10 +24,12 @@ import msgspec
 
 from sealmarket.chain import IN_MEMORY, Chain, Mined, Sending
 from sealmarket.client.committee import current_committee
-from sealmarket.client.draft import PolicyDraft, policy_document
+from sealmarket.client.draft import PolicyDraft, load_draft, policy_document
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.client.keyfile import KeyKind, write_key_file
+from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
+from sealmarket.client.progress import OnProgress, quiet, step
 from sealmarket.client.rules import rules_of
 from sealmarket.client.windows import terms_hold
 from sealmarket.files import read_file
@@ -58,6 +60,8 @@ from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from eth_account.signers.local import LocalAccount
 
 CONTAINER, POLICY, CARD, SHARES, SUMMARY, KEY = (
@@ -138,7 +142,7 @@ class SealedAsset:
         return cls(folder, summary, policy, share_set)
 
 
-class Owner:
+class Owner(Connected):
     """One owner's account on one market."""
 
     def __init__(
@@ -159,12 +163,55 @@ class Owner:
         self._store, self._api = store, api
         self._party = Party(chain, account, development=development, sending=sending)
 
+    @classmethod
+    def at(
+        cls, market: Market, account: LocalAccount, *, development: bool = False, sending: Sending = IN_MEMORY
+    ) -> Self:
+        """As :meth:`Connected.at`."""
+        return cls(market.chain, account, market.store, market.api, development=development, sending=sending)
+
     @property
     def address(self) -> Address:
         """The owner's account."""
         return self._party.address
 
     # --- seal and publish -------------------------------------------------------------------------------------
+
+    def seal_and_publish(
+        self,
+        source: Path | bytes,
+        draft: PolicyDraft | Path,
+        folder: Path,
+        *,
+        passphrase: str | None = None,
+        confirm_unencrypted_key: bool = False,
+        successor_of: SealedAsset | None = None,
+        on_progress: OnProgress = quiet,
+    ) -> SealedAsset:
+        """Encrypt data at home and put its terms on chain: :meth:`seal` with these arguments, then :meth:`publish`.
+
+        ``draft`` may be the file of one. A call that was interrupted after sealing goes on with
+        ``publish(SealedAsset.load(folder))``.
+
+        Raises:
+            DraftRefused: the file holds no policy draft.
+            Whatever :meth:`seal` and :meth:`publish` raise.
+        """
+        wanted = load_draft(draft) if isinstance(draft, Path) else draft
+        with step(on_progress, "seal", f"encrypting, and sealing key shares into {folder}") as now:
+            sealed = self.seal(
+                source,
+                wanted,
+                folder,
+                passphrase=passphrase,
+                confirm_unencrypted_key=confirm_unencrypted_key,
+                successor_of=successor_of,
+            )
+            now.found(asset=sealed.asset_id, version=sealed.version)
+        with step(on_progress, "publish", "uploading ciphertext, shares and policy, and publishing the terms") as now:
+            mined = self.publish(sealed)
+            now.found(block=mined.block.number, transaction=mined.transaction)
+        return sealed
 
     def seal(
         self,
@@ -275,7 +322,7 @@ class Owner:
 
     # --- terms ------------------------------------------------------------------------------------------------
 
-    def tighten(self, asset: AssetId, version: int, **changes: object) -> Mined:
+    def tighten(self, /, asset: AssetId, version: int, **changes: object) -> Mined:
         """Change terms of a version in force: higher price, earlier expiry, fewer uses or purposes, and the like.
 
         Keywords are the fields of :class:`Terms`. Raises :class:`Reverted` for a change that would loosen.

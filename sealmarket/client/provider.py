@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sealmarket.chain import IN_MEMORY, Account, Chain, Mined, Sending
-from sealmarket.client.errors import OfferInvalid
+from sealmarket.client.errors import OfferInvalid, WorkerNotInstalled
+from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
+from sealmarket.client.progress import OnProgress, quiet, step
 from sealmarket.client.rules import rules_of
 from sealmarket.client.windows import PROVIDER_STAGES, Stages, order_hold
 from sealmarket.market_api.client import MarketApi
@@ -20,9 +26,13 @@ from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, 
 from sealmarket_enclave.protocol.numbers import Grade, Kind, Tee
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from eth_account.signers.local import LocalAccount
 
 DAY = 86_400
+WORKER = "sealmarket_worker"
+"""The worker's package: a distribution of its own, which is started and never imported here."""
 NOTHING = Wei(0)
 STAKE_MULTIPLE = 10
 """Of its own price, what a job may lock for its owners unless the provider names another limit."""
@@ -81,7 +91,7 @@ class Offer:
         )
 
 
-class Provider:
+class Provider(Connected):
     """One provider's account on one market."""
 
     def __init__(
@@ -101,6 +111,13 @@ class Provider:
         self._api = api
         self._party = Party(chain, account, development=development, sending=sending)
 
+    @classmethod
+    def at(
+        cls, market: Market, account: LocalAccount, *, development: bool = False, sending: Sending = IN_MEMORY
+    ) -> Self:
+        """As :meth:`Connected.at`."""
+        return cls(market.chain, account, market.api, development=development, sending=sending)
+
     @property
     def address(self) -> Address:
         """The provider's account."""
@@ -118,6 +135,27 @@ class Provider:
         market = self._chain.market
         deposited, staked = self._party.give_in_order(market.deposit(token, amount), market.stake(token, amount))
         return deposited, staked
+
+    def offer_and_serve(
+        self, offer: Offer, worker: Path, *, stake: Wei = NOTHING, on_progress: OnProgress = quiet
+    ) -> subprocess.Popen[bytes]:
+        """Stake (0: what is staked is enough), put an offer into the book, and start the worker that runs its jobs.
+
+        ``worker`` is its TOML file (:mod:`sealmarket_worker.config`), which names this account. The worker is a process
+        of its own, which writes its progress to this one's output until the caller ends it (``terminate``).
+
+        Raises:
+            WorkerNotInstalled: nothing was staked or offered.
+            OfferInvalid, MarketNotVerified, ChainError: as :meth:`stake` and :meth:`offer`.
+        """
+        if importlib.util.find_spec(WORKER) is None:
+            raise WorkerNotInstalled
+        if stake:
+            with step(on_progress, "stake", f"depositing and staking {stake.coins} coin"):
+                self.stake(stake, offer.token)
+        with step(on_progress, "offer", "signing the offer, and putting it into the book") as now:
+            now.found(offer=self.offer(offer).struct_hash())
+        return subprocess.Popen([sys.executable, "-m", WORKER, "run", "--config", str(worker)])
 
     def offer(self, offer: Offer) -> ComputeOrder:
         """Sign a compute order and put it into the book.
