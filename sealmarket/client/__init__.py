@@ -7,7 +7,7 @@
         result = consumer.request_and_fetch(workload, parameters, [AssetWish(asset_id=…)], limits, result_key)
 
     with Provider.connect(account="provider.key") as provider:
-        worker = provider.offer_and_serve(offer, Path("worker.toml"), stake=coin("2"))
+        provider.offer_and_serve(offer, Path("worker.toml"), stake=coin("2")).wait()
 
     with Auditor.connect() as auditor:
         report = auditor.require(result.job_id, evidence=…, at=…)
@@ -44,22 +44,30 @@ if TYPE_CHECKING:
     from sealmarket.client.market import Market
     from sealmarket.client.owner import Owner, SealedAsset
     from sealmarket.client.progress import Progress
-    from sealmarket.client.provider import Offer, Provider
+    from sealmarket.client.provider import Offer, Provider, Serving
     from sealmarket.market_api.client import MarketApi
+    from sealmarket.protocol.orders import Purpose
     from sealmarket.service.errors import ServiceError
     from sealmarket.store.blobs import Store
+    from sealmarket_enclave.protocol.codec import Bytes32, Wei
+    from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
+    from sealmarket_enclave.sealed.hpke import PrivateKey
 
 __all__ = [
+    "AssetId",
     "AssetWish",
     "AsyncAuditor",
     "AsyncConsumer",
     "AsyncOwner",
     "AsyncProvider",
     "Auditor",
+    "Bytes32",
     "ClientError",
     "Conclusion",
     "Consumer",
     "DraftTerms",
+    "Grade",
+    "JobId",
     "JobLimits",
     "JobRecord",
     "JobResult",
@@ -69,13 +77,18 @@ __all__ = [
     "Offer",
     "Owner",
     "PolicyDraft",
+    "PrivateKey",
     "Progress",
     "Provider",
+    "Purpose",
     "Report",
     "RequestHandle",
     "SealedAsset",
     "ServiceError",
+    "Serving",
     "Store",
+    "Tee",
+    "Wei",
     "coin",
     "complete_parameters",
     "create_account",
@@ -110,10 +123,14 @@ _HOMES = {
     "sealmarket.client.market": ("Market",),
     "sealmarket.client.owner": ("Owner", "SealedAsset"),
     "sealmarket.client.progress": ("Progress",),
-    "sealmarket.client.provider": ("Offer", "Provider"),
+    "sealmarket.client.provider": ("Offer", "Provider", "Serving"),
     "sealmarket.market_api.client": ("MarketApi",),
+    "sealmarket.protocol.orders": ("Purpose",),
     "sealmarket.service.errors": ("ServiceError",),
     "sealmarket.store.blobs": ("Store",),
+    "sealmarket_enclave.protocol.codec": ("Bytes32", "Wei"),
+    "sealmarket_enclave.protocol.numbers": ("AssetId", "Grade", "JobId", "Tee"),
+    "sealmarket_enclave.sealed.hpke": ("PrivateKey",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

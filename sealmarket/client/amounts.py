@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
-
 from sealmarket.client.errors import AmountRefused
 from sealmarket_enclave.protocol.codec import Wei
 
-COIN = 10**18
-"""Smallest units in one native coin."""
+DIGITS = 18
+"""After the point of a whole coin."""
 LONGEST = 64
+"""Characters of an amount: more than any that contracts hold."""
 
 
 def coin(amount: str | int) -> Wei:
@@ -18,13 +17,12 @@ def coin(amount: str | int) -> Wei:
     Raises:
         AmountRefused: no number, negative, more than 18 digits after the point, or more than contracts hold.
     """
-    text = str(amount)
-    try:
-        if len(text) > LONGEST or isinstance(amount, float):
-            raise InvalidOperation
-        units = Decimal(text).scaleb(18)
-        if units != int(units) or not 0 <= units < 1 << Wei.bits:
-            raise InvalidOperation
-    except (InvalidOperation, ValueError, OverflowError) as error:
-        raise AmountRefused(amount) from error
-    return Wei(int(units))
+    if isinstance(amount, float) or len(text := str(amount)) > LONGEST:
+        raise AmountRefused(amount)
+    whole, _, rest = text.partition(".")
+    digits = whole + rest.ljust(DIGITS, "0")
+    if not (whole and len(rest) <= DIGITS and digits.isascii() and digits.isdigit()) or text.endswith("."):
+        raise AmountRefused(amount)
+    if (units := int(digits)) >= 1 << Wei.bits:
+        raise AmountRefused(amount)
+    return Wei(units)

@@ -88,6 +88,16 @@ class AssetWish:
     max_price: Wei | None = None
     epsilon: MicroEpsilon = EXACT
 
+    @staticmethod
+    def parse(text: str) -> AssetWish:
+        """``0xID``, or ``0xID:VERSION``. Raises :class:`RequestInvalid`."""
+        asset, _, version = text.partition(":")
+        try:
+            found = Bytes32.parse(asset.lower())
+            return AssetWish(asset_id=AssetId(found), version=int(version or "1"))
+        except ValueError as error:
+            raise RequestInvalid(f"{text!r} is no asset", "write 0xID, or 0xID:2 for version 2") from error
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestHandle:

@@ -43,7 +43,7 @@ class Market:
     def open(cls, book: AddressBook | Path | str | None = None, rpc: str | None = None) -> Market:
         """Connect to the market of an address book (or of its file). ``rpc``: as the option ``--rpc`` takes it.
 
-        Nothing is asked before the first call; nothing is given to a market that was not verified.
+        Nothing is given to a market that was not verified; what was asked of one before is for orientation.
 
         Raises:
             NotConfigured: neither named nor in the environment.
@@ -105,11 +105,16 @@ class Connected:
         Raises:
             NotConfigured: neither named nor in the environment.
             AddressBookRefused, AccountFileRefused.
+            ChainError: the node does not answer, or follows another chain.
         """
         remembered = Sending(per_user_folder()) if sending is None else sending
         loaded = _account(account, passphrase)
         market = Market.open(book, rpc)
-        party = cls.at(market, loaded, development=development, sending=remembered)
+        try:
+            party = cls.at(market, loaded, development=development, sending=remembered)
+        except BaseException:
+            market.close()
+            raise
         party.opened = market
         return party
 

@@ -91,6 +91,35 @@ class Offer:
         )
 
 
+class Serving:
+    """An offer in the book and the worker that runs its jobs, until :meth:`stop` or the end of a ``with``."""
+
+    def __init__(self, provider: Provider, order: ComputeOrder, process: subprocess.Popen[bytes]) -> None:
+        self._provider = provider
+        self.order, self.process = order, process
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the worker ends by itself; its exit code. Raises :class:`subprocess.TimeoutExpired`."""
+        return self.process.wait(timeout)
+
+    def stop(self) -> None:
+        """Void the offer, so that no further job is matched with it, and end the worker.
+
+        Jobs that were matched before go on as soon as a worker runs on the same state again.
+        """
+        try:
+            self._provider.cancel(self.order)
+        finally:
+            self.process.terminate()
+            self.process.wait()
+
+    def __enter__(self) -> Serving:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
 class Provider(Connected):
     """One provider's account on one market."""
 
@@ -138,11 +167,11 @@ class Provider(Connected):
 
     def offer_and_serve(
         self, offer: Offer, worker: Path, *, stake: Wei = NOTHING, on_progress: OnProgress = quiet
-    ) -> subprocess.Popen[bytes]:
+    ) -> Serving:
         """Stake (0: what is staked is enough), put an offer into the book, and start the worker that runs its jobs.
 
         ``worker`` is its TOML file (:mod:`sealmarket_worker.config`), which names this account. The worker is a process
-        of its own, which writes its progress to this one's output until the caller ends it (``terminate``).
+        of its own, which writes its progress to this one's output.
 
         Raises:
             WorkerNotInstalled: nothing was staked or offered.
@@ -154,8 +183,10 @@ class Provider(Connected):
             with step(on_progress, "stake", f"depositing and staking {stake.coins} coin"):
                 self.stake(stake, offer.token)
         with step(on_progress, "offer", "signing the offer, and putting it into the book") as now:
-            now.found(offer=self.offer(offer).struct_hash())
-        return subprocess.Popen([sys.executable, "-m", WORKER, "run", "--config", str(worker)])
+            order = self.offer(offer)
+            now.found(offer=order.struct_hash())
+        process = subprocess.Popen([sys.executable, "-m", WORKER, "run", "--config", str(worker)])
+        return Serving(self, order, process)
 
     def offer(self, offer: Offer) -> ComputeOrder:
         """Sign a compute order and put it into the book.
