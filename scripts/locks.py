@@ -25,6 +25,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
         *(word for name in OURS for word in ("--no-emit-package", name)),
     ),
     "requirements/node.txt": ("requirements/node.in",),
+    "requirements/docs.txt": ("requirements/docs.in",),
     "requirements/symbolic.txt": ("requirements/symbolic.in",),
     "requirements/bootstrap.txt": ("requirements/bootstrap.in",),
 }

@@ -4,9 +4,9 @@
         result = await consumer.request_and_fetch(workload, parameters, assets, limits, key)
 
 A call runs in a thread of asyncio's default executor, with the arguments, result and errors of the method behind it.
-**Cancelling** ends a call at its next wait between two looks at the chain, at once when it waits; a call that does not
-wait (sealing, uploading, sending a transaction) runs on to its end. Either way the cancelled task ends only then, so
-that nothing goes on unseen behind it; what was signed before stays signed. ``on_progress`` is called in the thread:
+**Cancellation** ends a call at its next wait between two looks at the chain, at once when it waits; a call that does
+not wait (sealing, uploading, sending a transaction) runs on to its end. Either way the cancelled task ends only then,
+so that nothing goes on unseen behind it; what was signed before stays signed. ``on_progress`` is called in the thread:
 use ``loop.call_soon_threadsafe`` to come back from it.
 """
 

@@ -22,15 +22,15 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-"""Called in the thread of the call; what it raises ends the call after the step that it was told of."""
+"""Called in the thread of the call; what it raises ends the call after the step that it was called for."""
 
 
 def quiet(_progress: Progress) -> None:
     """Tell no one."""
 
 
-class StepTold:
-    """One step that is under way; what is found in it is told when it is done."""
+class StepReport:
+    """One step that is under way; what is found in it is reported when it is done."""
 
     def __init__(self, on_progress: OnProgress, step: StepName, about: str) -> None:
         self._on_progress, self._step, self._about = on_progress, step, about
@@ -43,21 +43,21 @@ class StepTold:
     def changed(self, about: str, **facts: object) -> None:
         """Tell of a change at once, inside the step."""
         self.found(**facts)
-        self._tell("changed", about)
+        self._report("changed", about)
 
-    def tell(self, state: Literal["started", "done"]) -> None:
+    def reach(self, state: Literal["started", "done"]) -> None:
         """Tell that the step starts, or that it is done."""
-        self._tell(state, self._about)
+        self._report(state, self._about)
 
-    def _tell(self, state: Literal["started", "changed", "done"], about: str) -> None:
+    def _report(self, state: Literal["started", "changed", "done"], about: str) -> None:
         facts = tuple(self._facts.items())
         self._on_progress(Progress(step=self._step, state=state, about=about, facts=facts))
 
 
 @contextmanager
-def step(on_progress: OnProgress, name: StepName, about: str) -> Iterator[StepTold]:
-    """Tell of a step before and after it; one that raises is not told as done."""
-    told = StepTold(on_progress, name, about)
-    told.tell("started")
-    yield told
-    told.tell("done")
+def step(on_progress: OnProgress, name: StepName, about: str) -> Iterator[StepReport]:
+    """Tell of a step before and after it; one that raises is not reported as done."""
+    report = StepReport(on_progress, name, about)
+    report.reach("started")
+    yield report
+    report.reach("done")

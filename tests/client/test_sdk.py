@@ -146,7 +146,7 @@ def test_an_amount_is_read_back_exactly(units: int) -> None:
 # --- progress -------------------------------------------------------------------------------------------------
 
 
-def test_a_step_that_fails_is_never_told_as_done() -> None:
+def test_a_step_that_fails_is_never_reported_as_done() -> None:
     told: list[Progress] = []
 
     def work() -> None:
