@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import unicodedata
 from pathlib import Path
@@ -65,6 +66,17 @@ def write_private(path: Path, raw: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def replace_private(path: Path, raw: bytes) -> None:
+    """A file in place of an earlier one, at once: whoever reads it meanwhile sees the old one or the new one whole."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_private(fresh, raw)
+    try:
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink()
+        raise
 
 
 def read_passphrase_file(path: Path) -> str:

@@ -34,6 +34,16 @@ BookFile = Annotated[
         "--book", envvar="SEALMARKET_BOOK", help="The market's address book (from its deployer).", exists=True
     ),
 ]
+NewBook = Annotated[
+    Path,
+    typer.Option(
+        "--book", envvar="SEALMARKET_BOOK", help="The market's address book (from its operator).", exists=True
+    ),
+]
+AccountFile = Annotated[
+    Path | None,
+    typer.Option("--key-file", envvar="SEALMARKET_KEY_FILE", help="Your account's file, if you have one.", exists=True),
+]
 RPC_HELP = "The chain's nodes: a URL, several with commas between them, or a TOML file with URLs and headers."
 RpcUrl = Annotated[str, typer.Option("--rpc", envvar="SEALMARKET_RPC", help=RPC_HELP)]
 KeyFile = Annotated[

@@ -10,11 +10,13 @@
         ├── RequestUncertain
         ├── PendingElsewhere
         ├── AccountFileRefused  (accounts)
+        ├── AddressBookChanged
         ├── AddressBookRefused
         ├── JobNotFound
         ├── JobEndedOtherwise
         ├── NotMatched
         ├── WaitedTooLong
+        ├── ProfileRefused      (profiles)
         └── ProofInvalid
 
 Store, market API and oracle nodes raise :class:`~sealmarket.service.errors.ServiceError` beside these.
@@ -40,6 +42,17 @@ class AddressBookRefused(ClientError):
             remedy="name the file that scripts/deploy wrote, or ask the market's operator for it",
         )
         self.path, self.detail = path, detail
+
+
+class AddressBookChanged(ClientError):
+    """An address book is not the one that a profile names by its digest."""
+
+    def __init__(self, path: Path, expected: str, found: str) -> None:
+        super().__init__(
+            f"{path} is another address book than your profile keeps: expected {expected}, found {found}",
+            remedy="ask the market's operator whether it has changed; if so, run `sealmarket init --replace`",
+        )
+        self.path, self.expected, self.found = path, expected, found
 
 
 class RequestInvalid(ClientError):
