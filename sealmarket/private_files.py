@@ -61,6 +61,11 @@ def write_private(path: Path, raw: bytes) -> None:
         file.write(raw)
         file.flush()
         os.fsync(descriptor)
+    _keep_name(path)
+
+
+def _keep_name(path: Path) -> None:
+    """Have the folder's entry for a file on disk."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
@@ -77,6 +82,7 @@ def replace_private(path: Path, raw: bytes) -> None:
     except BaseException:
         fresh.unlink()
         raise
+    _keep_name(path)
 
 
 def read_passphrase_file(path: Path) -> str:

@@ -43,4 +43,3 @@ def values(name: str | None) -> Mapping[str, object]:
         return {}
     books.pin_book(Path(profile.book), Bytes32.parse(profile.book_digest))
     return profile.options()
-

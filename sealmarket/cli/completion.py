@@ -22,7 +22,7 @@ def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")])
 
     Example: eval "$(sealmarket completion bash)"
     """
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # public, and not marked so
 
     script = get_completion_script(
         prog_name="sealmarket", complete_var="_SEALMARKET_COMPLETE", shell=choice(shell, *SHELLS)

@@ -19,7 +19,8 @@ def init(
     rpc: RpcUrl,
     account: AccountFile = None,
     development_root: Annotated[
-        list[Path] | None, typer.Option(help="A development market's root (DER): its evidence is SIMULATED.", exists=True)
+        list[Path] | None,
+        typer.Option(help="A development market's root (DER): its evidence is SIMULATED.", exists=True),
     ] = None,
     development_chain: OwnChain = False,
     name: Annotated[str, typer.Option("--name", help="The profile's name.")] = profiles.DEFAULT,

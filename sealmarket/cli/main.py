@@ -19,6 +19,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -108,9 +109,12 @@ class _Groups(TyperGroup):
 
 
 def _defaults(command: Any, profile: str | None) -> Any:
-    from sealmarket.cli._profile import Defaults
+    return _profiles().Defaults(command, profile)
 
-    return Defaults(command, profile)
+
+def _profiles() -> Any:
+    """What profiles do, imported as commands are: applications that run by this module need no client for it."""
+    return import_module("sealmarket.cli._profile")
 
 
 app = typer.Typer(
@@ -157,7 +161,8 @@ def run(commands: Callable[..., Any], arguments: list[str] | None = None, *, nam
     write_anywhere()
     _prepare_completion(name)
     try:
-        commands(arguments if arguments is not None else sys.argv[1:], prog_name=name)
+        # What one call pins holds for that call alone.
+        copy_context().run(commands, arguments if arguments is not None else sys.argv[1:], prog_name=name)
     except SystemExit as ended:
         _explain_missing(ended)
         if all_is_written() and not isinstance(ended.__context__, OSError):
@@ -175,17 +180,17 @@ def run(commands: Callable[..., Any], arguments: list[str] | None = None, *, nam
 def _prepare_completion(name: str) -> None:
     """Know the shells, where one of them asks for completions."""
     if f"_{name.upper()}_COMPLETE" in os.environ:
-        from typer.completion import completion_init
+        from typer.completion import completion_init  # type: ignore[attr-defined]  # public, and not marked so
 
         completion_init()
 
 
 def _explain_missing(ended: SystemExit) -> None:
     """Behind the message that an option is missing: how it never has to be given again."""
-    from sealmarket.cli._profile import OPTIONS
-
     missing = getattr(ended.__context__, "param", None)
-    if type(ended.__context__).__name__ == "MissingParameter" and OPTIONS & set(getattr(missing, "opts", ())):
+    if type(ended.__context__).__name__ == "MissingParameter" and _profiles().OPTIONS & set(
+        getattr(missing, "opts", ())
+    ):
         with suppress(OSError):
             typer.echo("  what to do: give the option, or keep it in a profile: `sealmarket init --help`", err=True)
 

@@ -7,9 +7,9 @@
     development_roots = ["/…/root.der"]       # only for a development market, whose evidence is SIMULATED
     development_chain = false                 # well-known keys may be used on this chain
 
-An option counts before an environment variable, and that before the profile. A profile decides where money goes, and its
-URL may hold a provider's key: it is read and written as private files are. It lies in ``$XDG_CONFIG_HOME/sealmarket``,
-or ``~/.config/sealmarket``, as ``NAME.toml``.
+An option counts before an environment variable, and that before the profile. A profile decides where money goes, and
+its URL may hold a provider's key: it is read and written as private files are. It lies in
+``$XDG_CONFIG_HOME/sealmarket``, or ``~/.config/sealmarket``, as ``NAME.toml``.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def _read(name: str, raw: bytes) -> Profile:
         profile = msgspec.convert(tomllib.loads(raw.decode()), Profile)
         Bytes32.parse(profile.book_digest)
     except (ValueError, msgspec.ValidationError, MalformedDocument) as error:
-        raise ProfileRefused(name, f"{path_of(name)} is no profile: {error}", "run `sealmarket init --replace`") from error
+        raise ProfileRefused(
+            name, f"{path_of(name)} is no profile: {error}", "run `sealmarket init --replace`"
+        ) from error
     return profile
 
 
