@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ from sealmarket_enclave.protocol.codec import Bytes32
 
 ENVIRONMENT = "SEALMARKET_PROFILE"
 OPTIONS = frozenset({"--book", "--rpc", "--key-file", "--development-root", "--development-chain"})
+
+
+_CHOSEN: ContextVar[str | None] = ContextVar("the profile of this call", default=None)
 
 
 class Defaults(dict[str, Any]):
@@ -22,6 +27,7 @@ class Defaults(dict[str, Any]):
     def __init__(self, command: Any, profile: str | None) -> None:
         super().__init__()
         self._command, self._profile = command, profile
+        _CHOSEN.set(profile)
 
     def get(self, name: str, default: Any = None) -> Any:
         """The defaults of a command of this group, or the default of an option; called by the framework."""
@@ -43,3 +49,14 @@ def values(name: str | None) -> Mapping[str, object]:
         return {}
     books.pin_book(Path(profile.book), Bytes32.parse(profile.book_digest))
     return profile.options()
+
+
+def next_command(words: str, book: Path, rpc: str) -> str:
+    """A command to print that works as it is printed: it names the market where no profile does."""
+    from sealmarket.chain.endpoints import printable
+
+    chosen = values(_CHOSEN.get())
+    named = f"sealmarket --profile {_CHOSEN.get()}" if _CHOSEN.get() else "sealmarket"
+    if chosen.get("--book") == str(book.absolute()) and chosen.get("--rpc") == rpc:
+        return f"{named} {words}"
+    return f"sealmarket {words} --book {shlex.quote(str(book))} --rpc {shlex.quote(printable(rpc))}"

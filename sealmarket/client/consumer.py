@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -30,6 +29,7 @@ from sealmarket.client.limits import JobLimits, JobTime, time_of, timeout_limit_
 from sealmarket.client.party import Party
 from sealmarket.client.pending import Pending, PendingRequest
 from sealmarket.client.rules import rules_of
+from sealmarket.client.signing import Signer
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol import merkle
 from sealmarket.protocol.fitting import unmet_by_request
@@ -61,9 +61,6 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_enclave.workload.manifest import Value
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
 
 POLL_SECONDS = 0.5
 DAY = 86_400
@@ -111,7 +108,7 @@ class Consumer:
     def __init__(
         self,
         chain: Chain,
-        account: LocalAccount,
+        account: Signer,
         store: Store,
         api: MarketApi,
         *,

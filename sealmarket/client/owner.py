@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
@@ -29,6 +29,7 @@ from sealmarket.client.errors import PolicyMismatch
 from sealmarket.client.keyfile import KeyKind, write_key_file
 from sealmarket.client.party import Party
 from sealmarket.client.rules import rules_of
+from sealmarket.client.signing import Signer
 from sealmarket.client.windows import terms_hold
 from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
@@ -56,9 +57,6 @@ from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed.container import ContainerReader, seal
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
 
 CONTAINER, POLICY, CARD, SHARES, SUMMARY, KEY = (
     "container.sealed",
@@ -144,7 +142,7 @@ class Owner:
     def __init__(
         self,
         chain: Chain,
-        account: LocalAccount,
+        account: Signer,
         store: Store,
         api: MarketApi,
         *,

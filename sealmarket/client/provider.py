@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sealmarket.chain import IN_MEMORY, Account, Chain, Mined, Sending
 from sealmarket.client.errors import OfferInvalid
 from sealmarket.client.party import Party
 from sealmarket.client.rules import rules_of
+from sealmarket.client.signing import Signer
 from sealmarket.client.windows import PROVIDER_STAGES, Stages, order_hold
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.book import Timing
@@ -18,9 +18,6 @@ from sealmarket.protocol.salts import Generations, new_salt
 from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Uint, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Kind, Tee
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
 
 DAY = 86_400
 NOTHING = Wei(0)
@@ -87,7 +84,7 @@ class Provider:
     def __init__(
         self,
         chain: Chain,
-        account: LocalAccount,
+        account: Signer,
         api: MarketApi,
         *,
         development: bool = False,
