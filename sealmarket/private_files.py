@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import unicodedata
 from pathlib import Path
@@ -60,11 +61,28 @@ def write_private(path: Path, raw: bytes) -> None:
         file.write(raw)
         file.flush()
         os.fsync(descriptor)
+    _keep_name(path)
+
+
+def _keep_name(path: Path) -> None:
+    """Have the folder's entry for a file on disk."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def replace_private(path: Path, raw: bytes) -> None:
+    """A file in place of an earlier one, at once: whoever reads it meanwhile sees the old one or the new one whole."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_private(fresh, raw)
+    try:
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink()
+        raise
+    _keep_name(path)
 
 
 def read_passphrase_file(path: Path) -> str:

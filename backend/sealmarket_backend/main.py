@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealmarket.chain import Chain, FeeLimits, Sender, Sending
-from sealmarket.client.accounts import load_account
+from sealmarket.client.accounts import load_signer
 from sealmarket.protocol.book import AddressBook
 from sealmarket.serving.connections import Connections
 from sealmarket.serving.limits import ServerLimits, from_environment
@@ -47,7 +47,7 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     store = from_environment(StoreLimits(), prefix=PREFIX)
-    account = load_account(key_file, os.environ.get("SEALMARKET_PASSPHRASE"))
+    account = load_signer(key_file, os.environ.get("SEALMARKET_PASSPHRASE"))
     with only_process(state), closing(Chain(book, rpc)) as chain:
         sender = Sender(chain, account, development=development, sending=Sending(state / OUTBOX, fees))
         sender.recover()

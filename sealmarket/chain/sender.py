@@ -34,7 +34,7 @@ from sealmarket.chain.errors import (
 )
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.fees import FeeLimits, Fees, raised, suggest
-from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS, refuse_publicly_known
+from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS, TransactionSigner, refuse_publicly_known
 from sealmarket.chain.landing import Landed, Taken, count, known, landed, taken
 from sealmarket.chain.model import Block
 from sealmarket.chain.outbox import Entry, Outbox, State, open_outbox
@@ -44,8 +44,6 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
     from sealmarket.chain.chain import Chain
 
 log = logging.getLogger(__name__)
@@ -102,7 +100,7 @@ class Sender:
     def __init__(
         self,
         chain: Chain,
-        account: LocalAccount,
+        account: TransactionSigner,
         *,
         development: bool = False,
         timeout: float = RECEIPT_TIMEOUT_SECONDS,

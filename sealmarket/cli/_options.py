@@ -24,15 +24,24 @@ from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, We
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
     from sealmarket.chain import Mined
+    from sealmarket.client.signing import Signer
 
 BookFile = Annotated[
     Path,
     typer.Option(
         "--book", envvar="SEALMARKET_BOOK", help="The market's address book (from its deployer).", exists=True
     ),
+]
+NewBook = Annotated[
+    Path,
+    typer.Option(
+        "--book", envvar="SEALMARKET_BOOK", help="The market's address book (from its operator).", exists=True
+    ),
+]
+AccountFile = Annotated[
+    Path | None,
+    typer.Option("--key-file", envvar="SEALMARKET_KEY_FILE", help="Your account's file, if you have one.", exists=True),
 ]
 RPC_HELP = "The chain's nodes: a URL, several with commas between them, or a TOML file with URLs and headers."
 RpcUrl = Annotated[str, typer.Option("--rpc", envvar="SEALMARKET_RPC", help=RPC_HELP)]
@@ -121,12 +130,12 @@ def pending_folder() -> Path:
     return home_folder() / "pending"
 
 
-def load_key(path: Path, passphrase_file: Path | None = None) -> LocalAccount:
-    """Read an account; asks for the passphrase of an encrypted one."""
-    from sealmarket.client.accounts import load_account
+def load_key(path: Path, passphrase_file: Path | None = None) -> Signer:
+    """An account to sign with; asks for the passphrase of an encrypted one."""
+    from sealmarket.client.accounts import load_signer, remote_in
 
-    encrypted = path.is_file() and path.read_bytes()[:1] == b"{"
-    return load_account(path, read_passphrase(passphrase_file, f"Passphrase of {path}") if encrypted else None)
+    encrypted = path.is_file() and path.read_bytes()[:1] == b"{" and remote_in(path) is None
+    return load_signer(path, read_passphrase(passphrase_file, f"Passphrase of {path}") if encrypted else None)
 
 
 def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sealmarket.chain.endpoints import printable
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -35,6 +35,7 @@ from sealmarket.cli._options import (
     sending,
     withdraw_free,
 )
+from sealmarket.cli._profile import next_command
 from sealmarket.client.accounts import address_in
 from sealmarket.client.consumer import (
     AssetWish,
@@ -373,7 +374,8 @@ def result(
             consumer.acknowledge(job_id)
     payload = {"outputs": {name: len(data) for name, data in outputs.items()}, "proof": str(proof)}
     lines = [f"{out / name}  {len(data)} bytes" for name, data in outputs.items()]
-    answer(payload, [*lines, f"next: sealmarket verify {proof} --book {book} --rpc {printable(rpc)}"], as_json)
+    verify = next_command(f"verify {shlex.quote(str(proof))}", book, rpc)
+    answer(payload, [*lines, f"next: {verify}"], as_json)
 
 
 def _payload(record: JobRecord) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 from msgspec.structs import replace
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.client.errors import ClientError
-from sealmarket.client.market import Market
+from sealmarket.client.market import Market, Settings
 from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.wire import EvidencePackage
@@ -23,9 +23,6 @@ from sealmarket.receipts.model import Conclusion, Report, State, Trusted
 from sealmarket.receipts.verify import verify_receipt
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
-
-if TYPE_CHECKING:
-    from typing import Self
 
 __all__ = ["Auditor", "Conclusion", "NotProven", "Report"]
 
@@ -57,17 +54,26 @@ class Auditor:
     def connect(
         cls,
         *,
+        profile: str | None = None,
         book: AddressBook | Path | str | None = None,
         rpc: str | None = None,
-        development_roots: Iterable[Path] = (),
+        development_roots: Iterable[Path] | None = None,
     ) -> Self:
         """An auditor with a connection of its own, which ends with ``with`` or :meth:`close`.
 
+        ``development_roots``: None takes the profile's, where the market is the profile's too.
+
         Raises:
-            NotConfigured: neither named nor in the environment.
-            AddressBookRefused.
+            NotConfigured: named neither here, nor in the environment, nor by a profile.
+            ProfileRefused, AddressBookRefused, AddressBookChanged.
         """
-        return cls(Market.open(book, rpc), development_roots=development_roots)
+        market = Market.open(book, rpc, profile=profile)
+        try:
+            roots = Settings(profile).development_roots(book) if development_roots is None else development_roots
+            return cls(market, development_roots=roots)
+        except BaseException:
+            market.close()
+            raise
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -33,6 +33,7 @@ from sealmarket.client.party import Party
 from sealmarket.client.pending import Pending, PendingRequest
 from sealmarket.client.progress import OnProgress, quiet, step
 from sealmarket.client.rules import rules_of
+from sealmarket.client.signing import Signer
 from sealmarket.client.waiting import pause
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol import merkle
@@ -66,11 +67,6 @@ from sealmarket_enclave.sealed.outputs import NAME
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_enclave.workload.manifest import Value
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from eth_account.signers.local import LocalAccount
 
 POLL_SECONDS = 0.5
 DAY = 86_400
@@ -148,7 +144,7 @@ class Consumer(Connected):
     def __init__(
         self,
         chain: Chain,
-        account: LocalAccount,
+        account: Signer,
         store: Store,
         api: MarketApi,
         *,
@@ -167,9 +163,7 @@ class Consumer(Connected):
         self._rules = rules_of(chain)
 
     @classmethod
-    def at(
-        cls, market: Market, account: LocalAccount, *, development: bool = False, sending: Sending = IN_MEMORY
-    ) -> Self:
+    def at(cls, market: Market, account: Signer, *, development: bool = False, sending: Sending = IN_MEMORY) -> Self:
         """As :meth:`Connected.at`."""
         return cls(market.chain, account, market.store, market.api, development=development, sending=sending)
 

@@ -14,11 +14,15 @@
         ├── NotConfigured
         ├── AmountRefused
         ├── AccountFileRefused  (accounts)
+        ├── AddressBookChanged
         ├── AddressBookRefused
         ├── JobNotFound
         ├── JobEndedOtherwise
         ├── NotMatched
         ├── WaitedTooLong
+        ├── ProfileRefused      (profiles)
+        ├── SignerRefused
+        ├── SignerUnavailable
         ├── ProofInvalid
         └── NotProven  (auditor)
 
@@ -61,6 +65,36 @@ class AddressBookRefused(ClientError):
             remedy="name the file that scripts/deploy wrote, or ask the market's operator for it",
         )
         self.path, self.detail = path, detail
+
+
+class AddressBookChanged(ClientError):
+    """An address book is not the one that a profile names by its digest."""
+
+    def __init__(self, path: Path, expected: str, found: str) -> None:
+        super().__init__(
+            f"{path} is another address book than your profile keeps: expected {expected}, found {found}",
+            remedy="ask the market's operator whether it has changed; if so, run `sealmarket init --replace`",
+        )
+        self.path, self.expected, self.found = path, expected, found
+
+
+class SignerRefused(ClientError):
+    """A program that holds an account's key answered something else than what was asked of it, or declined."""
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"{what} is not what was asked for: expected {expected}, found {found}",
+            remedy="nothing was sent; look at the signer: it declined, uses another account, or is not to be trusted",
+        )
+        self.what, self.expected, self.found = what, expected, found
+
+
+class SignerUnavailable(ClientError):
+    """A program that holds an account's key gives no answer."""
+
+    def __init__(self, url: str, detail: str) -> None:
+        super().__init__(f"the signer does not sign: {detail}", remedy="start it, unlock the device, and try again")
+        self.url, self.detail = url, detail
 
 
 class RequestInvalid(ClientError):

@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -31,6 +31,7 @@ from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
 from sealmarket.client.progress import OnProgress, quiet, step
 from sealmarket.client.rules import rules_of
+from sealmarket.client.signing import Signer
 from sealmarket.client.windows import terms_hold
 from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
@@ -58,11 +59,6 @@ from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed.container import ContainerReader, seal
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from eth_account.signers.local import LocalAccount
 
 CONTAINER, POLICY, CARD, SHARES, SUMMARY, KEY = (
     "container.sealed",
@@ -148,7 +144,7 @@ class Owner(Connected):
     def __init__(
         self,
         chain: Chain,
-        account: LocalAccount,
+        account: Signer,
         store: Store,
         api: MarketApi,
         *,
@@ -164,9 +160,7 @@ class Owner(Connected):
         self._party = Party(chain, account, development=development, sending=sending)
 
     @classmethod
-    def at(
-        cls, market: Market, account: LocalAccount, *, development: bool = False, sending: Sending = IN_MEMORY
-    ) -> Self:
+    def at(cls, market: Market, account: Signer, *, development: bool = False, sending: Sending = IN_MEMORY) -> Self:
         """As :meth:`Connected.at`."""
         return cls(market.chain, account, market.store, market.api, development=development, sending=sending)
 

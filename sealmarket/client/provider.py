@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 from sealmarket.chain import IN_MEMORY, Account, Chain, Mined, Sending
 from sealmarket.client.errors import OfferInvalid, WorkerNotInstalled
@@ -15,6 +15,7 @@ from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
 from sealmarket.client.progress import OnProgress, quiet, step
 from sealmarket.client.rules import rules_of
+from sealmarket.client.signing import Signer
 from sealmarket.client.windows import PROVIDER_STAGES, Stages, order_hold
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.book import Timing
@@ -24,11 +25,6 @@ from sealmarket.protocol.salts import Generations, new_salt
 from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Uint, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Kind, Tee
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from eth_account.signers.local import LocalAccount
 
 DAY = 86_400
 WORKER = "sealmarket_worker"
@@ -126,7 +122,7 @@ class Provider(Connected):
     def __init__(
         self,
         chain: Chain,
-        account: LocalAccount,
+        account: Signer,
         api: MarketApi,
         *,
         development: bool = False,
@@ -141,9 +137,7 @@ class Provider(Connected):
         self._party = Party(chain, account, development=development, sending=sending)
 
     @classmethod
-    def at(
-        cls, market: Market, account: LocalAccount, *, development: bool = False, sending: Sending = IN_MEMORY
-    ) -> Self:
+    def at(cls, market: Market, account: Signer, *, development: bool = False, sending: Sending = IN_MEMORY) -> Self:
         """As :meth:`Connected.at`."""
         return cls(market.chain, account, market.api, development=development, sending=sending)
 

@@ -17,11 +17,13 @@ import pytest
 from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import sealmarket.client as sdk
 from sealmarket.chain.memory import MemoryChain
-from sealmarket.client import Auditor, Consumer, Owner, Progress, Provider, aio, coin
+from sealmarket.client import Auditor, Consumer, Owner, Progress, Provider, aio, coin, profiles
 from sealmarket.client.errors import (
+    AddressBookChanged,
     AmountRefused,
     DraftRefused,
     NotConfigured,
@@ -112,6 +114,40 @@ def test_the_environment_names_what_a_call_does_not(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("SEALMARKET_PASSPHRASE", "a phrase")
     with Owner.connect() as owner, Owner.connect(account=ACCOUNT) as other:
         assert other.address.checksum == ACCOUNT.address != owner.address.checksum
+
+
+def _profile(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Path:
+    """A profile of the default name; the file of its address book."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    for variable in ("SEALMARKET_BOOK", "SEALMARKET_RPC", "SEALMARKET_KEY_FILE", "SEALMARKET_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    book, account = folder / "book.json", folder / "account.key"
+    book.write_bytes(BOOK.canonical())
+    sdk.create_account(account)
+    values = {"book": str(book), "book_digest": profiles.pinned(book), "rpc": "http://127.0.0.1:9"}
+    profiles.keep("default", profiles.Profile(**values | {"account": str(account)} | changes))
+    return book
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_a_book_that_was_exchanged_behind_a_profile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = _profile(tmp_path, monkeypatch)
+    with Owner.connect() as owner:
+        assert owner.address.checksum == sdk.load_account(tmp_path / "account.key").address
+    book.write_bytes(replace(BOOK, backend="http://elsewhere").canonical())
+    with pytest.raises(AddressBookChanged, match=r"book\.json"):
+        Owner.connect()
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_a_profiles_development_roots_count_for_its_own_market_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _profile(tmp_path, monkeypatch, development_roots=(str(tmp_path / "none.der"),))
+    with Auditor.connect(book=BOOK):
+        pass
+    with pytest.raises(FileNotFoundError, match=r"none\.der"):
+        Auditor.connect()
 
 
 @pytest.mark.usefixtures("in_memory")
