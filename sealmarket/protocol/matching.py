@@ -4,8 +4,9 @@ What fits is decided in :mod:`sealmarket.protocol.fitting`, limit by limit as th
 choice: of each owner's orders the cheapest below the standing price that admits both parties, and of the compute orders
 with which everything fits the one that makes the job cheapest at the request's unit cap, the oldest among equals.
 
-The contract checks all of this again, and more (stake, escrow, uses, signatures): what it says when the match is
-simulated is added to the explanation.
+The backend proposes by it, and a consumer's quote asks it for the price before anything is signed. The contract checks
+all of this again, and more (stake, escrow, uses, signatures): what it says when the match is simulated is added to the
+explanation.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sealmarket.protocol.fitting import (
     Rules,
     Side,
     Unmet,
+    Version,
     lone_member,
     unmet_between,
     unmet_by_request,
@@ -27,7 +29,6 @@ from sealmarket.protocol.fitting import (
 )
 from sealmarket.protocol.orders import AssetLimit, ComputeOrder, Request
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
-from sealmarket_backend.index import IndexedAsset
 from sealmarket_enclave.protocol.codec import Bytes32
 
 
@@ -54,7 +55,7 @@ AssetKey = tuple[Bytes32, int]
 class OnSale:
     """What there is to match a request with: versions of assets, and their owners' orders."""
 
-    assets: Mapping[AssetKey, IndexedAsset]
+    assets: Mapping[AssetKey, Version]
     offers: Mapping[AssetKey, list[SignedAssetOrder]]
 
 

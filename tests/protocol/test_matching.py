@@ -7,9 +7,9 @@ import pytest
 
 from sealmarket.protocol import merkle
 from sealmarket.protocol.fitting import Side, lone_member, why_not
+from sealmarket.protocol.matching import AssetKey, NoMatch, OnSale, Proposal, propose
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.index import IndexedAsset
-from sealmarket_backend.matching import AssetKey, NoMatch, OnSale, Proposal, propose
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.backend.orders import (
