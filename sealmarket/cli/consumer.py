@@ -36,20 +36,15 @@ from sealmarket.cli._options import (
     withdraw_free,
 )
 from sealmarket.client.accounts import address_in
-from sealmarket.client.consumer import (
-    AssetWish,
-    Consumer,
-    RequestHandle,
-    complete_parameters,
-    create_result_key,
-    load_result_key,
-)
+from sealmarket.client.consumer import Consumer
 from sealmarket.client.errors import NotMatched, WaitedTooLong
 from sealmarket.client.escrow import Escrow
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.limits import JobLimits
 from sealmarket.client.pending import pending_request
+from sealmarket.client.requests import AssetWish, RequestHandle, complete_parameters
+from sealmarket.client.result_keys import create_result_key, load_result_key
 from sealmarket.client.sent import SentRequests, state_of
 from sealmarket.files import read_file
 from sealmarket.protocol.orders import Purpose

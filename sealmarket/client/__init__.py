@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from sealmarket.client.accounts import create_account, load_account
 from sealmarket.client.books import load_book
-from sealmarket.client.consumer import (
-    AssetWish,
-    Consumer,
-    RequestHandle,
-    complete_parameters,
-    create_result_key,
-    load_result_key,
-)
+from sealmarket.client.consumer import Consumer
 from sealmarket.client.draft import DraftTerms, PolicyDraft
 from sealmarket.client.errors import ClientError
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.limits import JobLimits
 from sealmarket.client.owner import Owner, SealedAsset
 from sealmarket.client.provider import Offer, Provider
+from sealmarket.client.quote import Quote
+from sealmarket.client.requests import AssetWish, RequestHandle, UnsignedRequest, Wanted, complete_parameters
+from sealmarket.client.result_keys import create_result_key, load_result_key
 from sealmarket.market_api.client import MarketApi
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
@@ -39,10 +35,13 @@ __all__ = [
     "Owner",
     "PolicyDraft",
     "Provider",
+    "Quote",
     "RequestHandle",
     "SealedAsset",
     "ServiceError",
     "Store",
+    "UnsignedRequest",
+    "Wanted",
     "complete_parameters",
     "create_account",
     "create_result_key",
