@@ -32,7 +32,7 @@ def takes(kind: type[T]) -> Callable[[Callable[..., None]], Callable[..., None]]
         parameters = [*grouped, *rest]
         whole.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         whole.__annotations__ = {one.name: one.annotation for one in parameters}
-        del whole.__wrapped__  # type: ignore[attr-defined]  # or its signature would count
+        del whole.__wrapped__  # or its signature would count
         return whole
 
     return decorate

@@ -99,6 +99,10 @@ class Consumer:
             self._chain.market.withdraw(token, free if amount is None else amount, to or self.address)
         )
 
+    def require_market(self) -> None:
+        """Return if this is the market of its address book. Raises :class:`MarketNotVerified`."""
+        self._party.require_market()
+
     # --- before anything is signed ----------------------------------------------------------------------------
 
     def compose(self, wanted: Wanted, result_key: PrivateKey) -> UnsignedRequest:
@@ -193,8 +197,8 @@ class Consumer:
         for key in unsigned.result_keys:
             self._store.put_document(key)
         self._store.put_document(result_key_names(unsigned.result_keys))
-        if len(unsigned.limits.capabilities) > 1:
-            self._store.put_list(map(merkle.capability_leaf, unsigned.limits.capabilities))
+        if len(unsigned.capabilities) > 1:
+            self._store.put_list(map(merkle.capability_leaf, unsigned.capabilities))
 
     def _signed(
         self, pending: Pending[PendingRequest] | None, request: Request, parameters: Parameters, head: Block

@@ -49,12 +49,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsignedRequest:
-    """A request over the terms in force at block ``at``. ``result_keys`` are raw HPKE public keys, the consumer's."""
+    """A request over the terms in force at block ``at``.
+
+    ``result_keys`` are raw HPKE public keys, ``capabilities`` the hashes behind the request's root of them.
+    """
 
     request: Request
     parameters: Parameters
     workload: Bundle
-    limits: JobLimits
+    capabilities: tuple[Bytes32, ...]
     result_keys: tuple[bytes, ...]
     at: Block
 
@@ -101,7 +104,7 @@ def compose(wanted: Wanted, consumer: Address, result_keys: Sequence[bytes], cha
         request=request,
         parameters=parameters,
         workload=wanted.workload,
-        limits=wanted.limits,
+        capabilities=wanted.limits.capabilities,
         result_keys=tuple(result_keys),
         at=head,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei
 
-
 SMALLEST_IN_COINS = 10**9
 """Wei below which an amount is written in wei: more zeros behind the point than people count."""
 
