@@ -154,6 +154,10 @@ def _orders(app: FastAPI, backend: Backend) -> None:
         backend.wake()
         return _answer({"orderHash": str(key)}, 201)
 
+    @app.get("/v1/asset-orders")
+    def get_asset_orders(asset: str, version: Annotated[int, Query(ge=1, le=2**32 - 1)]) -> Response:
+        return _answer(backend.orders.open_asset_orders(Bytes32.parse(asset), version))
+
     @app.post("/v1/parameters/{request_hash}", status_code=201)
     async def post_parameters(request_hash: str, request: Request) -> Response:
         parameters = await _body(Parameters, request, MAX_POSTED)

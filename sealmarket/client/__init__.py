@@ -23,28 +23,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sealmarket.client.accounts import create_account, load_account
+    from sealmarket.client.accounts import create_account, load_account, load_signer
     from sealmarket.client.aio import AsyncAuditor, AsyncConsumer, AsyncOwner, AsyncProvider
     from sealmarket.client.amounts import coin
     from sealmarket.client.auditor import Auditor, Conclusion, NotProven, Report
     from sealmarket.client.books import load_book
-    from sealmarket.client.consumer import (
-        AssetWish,
-        Consumer,
-        JobResult,
-        RequestHandle,
-        complete_parameters,
-        create_result_key,
-        load_result_key,
-    )
+    from sealmarket.client.consumer import Consumer
     from sealmarket.client.draft import DraftTerms, PolicyDraft, load_draft
     from sealmarket.client.errors import ClientError
+    from sealmarket.client.job_result import JobResult
     from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
     from sealmarket.client.limits import JobLimits
     from sealmarket.client.market import Market
     from sealmarket.client.owner import Owner, SealedAsset
     from sealmarket.client.progress import Progress
     from sealmarket.client.provider import Offer, Provider, Serving
+    from sealmarket.client.quote import Quote
+    from sealmarket.client.requests import AssetWish, RequestHandle, UnsignedRequest, Wanted, complete_parameters
+    from sealmarket.client.result_keys import create_result_key, load_result_key
+    from sealmarket.client.signing import Signer
     from sealmarket.market_api.client import MarketApi
     from sealmarket.protocol.orders import Purpose
     from sealmarket.service.errors import ServiceError
@@ -81,13 +78,17 @@ __all__ = [
     "Progress",
     "Provider",
     "Purpose",
+    "Quote",
     "Report",
     "RequestHandle",
     "SealedAsset",
     "ServiceError",
     "Serving",
+    "Signer",
     "Store",
     "Tee",
+    "UnsignedRequest",
+    "Wanted",
     "Wei",
     "coin",
     "complete_parameters",
@@ -97,39 +98,83 @@ __all__ = [
     "load_book",
     "load_draft",
     "load_result_key",
+    "load_signer",
     "read_job",
     "reasons_in_words",
 ]
 
 _HOMES = {
-    "sealmarket.client.accounts": ("create_account", "load_account"),
-    "sealmarket.client.aio": ("AsyncAuditor", "AsyncConsumer", "AsyncOwner", "AsyncProvider"),
+    "sealmarket.client.accounts": (
+        "create_account",
+        "load_account",
+        "load_signer",
+    ),
+    "sealmarket.client.aio": (
+        "AsyncAuditor",
+        "AsyncConsumer",
+        "AsyncOwner",
+        "AsyncProvider",
+    ),
     "sealmarket.client.amounts": ("coin",),
-    "sealmarket.client.auditor": ("Auditor", "Conclusion", "NotProven", "Report"),
+    "sealmarket.client.auditor": (
+        "Auditor",
+        "Conclusion",
+        "NotProven",
+        "Report",
+    ),
     "sealmarket.client.books": ("load_book",),
-    "sealmarket.client.consumer": (
+    "sealmarket.client.consumer": ("Consumer",),
+    "sealmarket.client.draft": (
+        "DraftTerms",
+        "PolicyDraft",
+        "load_draft",
+    ),
+    "sealmarket.client.errors": ("ClientError",),
+    "sealmarket.client.job_result": ("JobResult",),
+    "sealmarket.client.jobs": (
+        "JobRecord",
+        "read_job",
+        "reasons_in_words",
+    ),
+    "sealmarket.client.limits": ("JobLimits",),
+    "sealmarket.client.market": ("Market",),
+    "sealmarket.client.owner": (
+        "Owner",
+        "SealedAsset",
+    ),
+    "sealmarket.client.progress": ("Progress",),
+    "sealmarket.client.provider": (
+        "Offer",
+        "Provider",
+        "Serving",
+    ),
+    "sealmarket.client.quote": ("Quote",),
+    "sealmarket.client.requests": (
         "AssetWish",
-        "Consumer",
-        "JobResult",
         "RequestHandle",
+        "UnsignedRequest",
+        "Wanted",
         "complete_parameters",
+    ),
+    "sealmarket.client.result_keys": (
         "create_result_key",
         "load_result_key",
     ),
-    "sealmarket.client.draft": ("DraftTerms", "PolicyDraft", "load_draft"),
-    "sealmarket.client.errors": ("ClientError",),
-    "sealmarket.client.jobs": ("JobRecord", "read_job", "reasons_in_words"),
-    "sealmarket.client.limits": ("JobLimits",),
-    "sealmarket.client.market": ("Market",),
-    "sealmarket.client.owner": ("Owner", "SealedAsset"),
-    "sealmarket.client.progress": ("Progress",),
-    "sealmarket.client.provider": ("Offer", "Provider", "Serving"),
+    "sealmarket.client.signing": ("Signer",),
     "sealmarket.market_api.client": ("MarketApi",),
     "sealmarket.protocol.orders": ("Purpose",),
     "sealmarket.service.errors": ("ServiceError",),
     "sealmarket.store.blobs": ("Store",),
-    "sealmarket_enclave.protocol.codec": ("Bytes32", "Wei"),
-    "sealmarket_enclave.protocol.numbers": ("AssetId", "Grade", "JobId", "Tee"),
+    "sealmarket_enclave.protocol.codec": (
+        "Bytes32",
+        "Wei",
+    ),
+    "sealmarket_enclave.protocol.numbers": (
+        "AssetId",
+        "Grade",
+        "JobId",
+        "Tee",
+    ),
     "sealmarket_enclave.sealed.hpke": ("PrivateKey",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

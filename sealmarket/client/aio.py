@@ -24,7 +24,7 @@ from sealmarket.client.auditor import Auditor
 from sealmarket.client.consumer import Consumer
 from sealmarket.client.owner import Owner
 from sealmarket.client.provider import Provider
-from sealmarket.client.waiting import STOP
+from sealmarket.client.stopping import STOP
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -121,7 +121,11 @@ class AsyncConsumer(Async[Consumer]):
     connect = Opening(Consumer.connect)
     deposit = Twin(Consumer.deposit)
     withdraw = Twin(Consumer.withdraw)
+    require_market = Twin(Consumer.require_market)
+    compose = Twin(Consumer.compose)
+    quote = Twin(Consumer.quote)
     request = Twin(Consumer.request)
+    send = Twin(Consumer.send)
     request_and_fetch = Twin(Consumer.request_and_fetch)
     match_or_void = Twin(Consumer.match_or_void)
     post = Twin(Consumer.post)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-StepName = Literal["seal", "publish", "request", "match", "run", "open", "acknowledge", "stake", "offer"]
+StepName = Literal["seal", "publish", "quote", "request", "match", "run", "open", "acknowledge", "stake", "offer"]
 """The steps of all calls, each call's in its order."""
 
 

@@ -31,8 +31,8 @@ from sealmarket.client import (
 )
 from sealmarket.client.accounts import load_account
 from sealmarket.client.books import load_book
-from sealmarket.client.consumer import RequestHandle
 from sealmarket.client.jobs import read_job
+from sealmarket.client.requests import RequestHandle
 from sealmarket.protocol.transitions import Status
 from sealmarket_devices.driver import VIRTUAL
 from sealmarket_enclave.protocol.codec import Wei, to_builtins

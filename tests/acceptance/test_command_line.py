@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sealmarket.client import create_result_key
+from sealmarket.protocol.amounts import written
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
@@ -37,7 +38,7 @@ def test_an_offer_whose_penalty_cannot_pay_the_oracle_is_refused_with_the_number
     command = ["provider", "offer", *words("host"), "--price", "1coin", "--penalty", str(least - 1), "--simulated"]
     code, out, error = run(command, capsys)
     assert (code, out) == (1, "")
-    assert f"penalty is {least - 1}, expected at least {least}" in error
+    assert f"penalty is {written(least - 1)}, expected at least {written(least)}" in error
 
 
 def test_a_request_is_matched_with_an_offer_and_says_what_it_locks(

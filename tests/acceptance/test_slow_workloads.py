@@ -13,9 +13,9 @@ import pytest
 
 from sealmarket.chain import Fault
 from sealmarket.client import AssetWish, consumer
-from sealmarket.client.consumer import RequestHandle
 from sealmarket.client.errors import RequestInvalid
 from sealmarket.client.limits import time_of
+from sealmarket.client.requests import RequestHandle
 from sealmarket.protocol.transitions import Status
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei

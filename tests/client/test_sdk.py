@@ -21,18 +21,19 @@ from msgspec.structs import replace
 
 import sealmarket.client as sdk
 from sealmarket.chain.memory import MemoryChain
-from sealmarket.client import Auditor, Consumer, Owner, Progress, Provider, aio, coin, profiles
+from sealmarket.client import AssetWish, Auditor, Consumer, Owner, Progress, Provider, aio, coin, profiles
 from sealmarket.client.errors import (
     AddressBookChanged,
     AmountRefused,
     DraftRefused,
     NotConfigured,
     NotMatched,
+    RequestInvalid,
     WaitedTooLong,
     WorkerNotInstalled,
 )
 from sealmarket.client.progress import step
-from sealmarket.client.waiting import CallCancelled, pause
+from sealmarket.client.stopping import CallCancelled, pause
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Wei
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -177,6 +178,18 @@ def test_what_is_no_exact_amount_is_refused(amount: Any) -> None:
 @given(st.integers(0, MOST))
 def test_an_amount_is_read_back_exactly(units: int) -> None:
     assert coin(Wei(units).coins) == units
+
+
+@pytest.mark.parametrize("text", ["", "0x12", "a.csv", f"0x{'ab' * 32}:", f"0x{'ab' * 32}:x", f"0x{'ab' * 32}:-1"])
+def test_what_names_no_asset_is_refused(text: str) -> None:
+    with pytest.raises(RequestInvalid, match="is no asset"):
+        AssetWish.parse(text)
+
+
+def test_an_asset_may_name_its_version() -> None:
+    asset = sdk.AssetId(sdk.Bytes32(b"\xab" * 32))
+    assert AssetWish.parse(f"0x{'AB' * 32}") == AssetWish(asset_id=asset)
+    assert AssetWish.parse(f"{asset}:7") == AssetWish(asset_id=asset, version=7)
 
 
 # --- progress -------------------------------------------------------------------------------------------------
