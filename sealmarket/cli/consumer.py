@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sealmarket.chain.endpoints import printable
+from sealmarket.cli import _consumer_card, _consumer_proposals
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -23,6 +24,7 @@ from sealmarket.cli._options import (
     Usage,
     amount,
     answer,
+    asset_option,
     choice,
     coins,
     earlier,
@@ -57,10 +59,13 @@ from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Wei, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
+from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket_enclave.sealed.outputs import NAME
 
 app = typer.Typer(no_args_is_help=True, help="Request a job over sealed data, follow it, and open its result.")
+
+for _part in (_consumer_proposals.app, _consumer_card.app):
+    app.add_typer(_part)
 
 _Job = Annotated[str, typer.Argument(help="The job's id (0x and 64 digits).")]
 
@@ -137,7 +142,7 @@ def request(
     rpc: RpcUrl,
     key_file: KeyFile,
     workload: Annotated[Path, typer.Option("--workload", help="The workload's folder.", exists=True)],
-    asset: Annotated[list[str], typer.Option("--asset", help="An asset, 0xID or 0xID:VERSION; repeat in order.")],
+    asset: Annotated[list[str], typer.Option("--asset", help="0xID, 0xID:VERSION, or a card; repeat in order.")],
     result_key: Annotated[Path, typer.Option("--result-key", help="Your result key file (`consumer key`).")],
     max_compute_price: Annotated[str, typer.Option(help="Most for the computation: 1500, or 1.5coin.")],
     parameter: Annotated[
@@ -418,10 +423,8 @@ def _capabilities(named: list[str] | None) -> tuple[Bytes32, ...]:
 
 
 def _wish(text: str) -> AssetWish:
-    asset, _, version = text.partition(":")
-    if version and not version.isdigit():
-        raise Usage(f"{text!r} names no version", remedy="write 0xID, or 0xID:2 for version 2")
-    return AssetWish(asset_id=AssetId(hash_option(asset)), version=int(version or 1))
+    asset, version = asset_option(text)
+    return AssetWish(asset_id=asset, version=version or 1)
 
 
 def _passphrase_of(path: Path, file: Path | None) -> str | None:
