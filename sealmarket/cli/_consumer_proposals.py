@@ -26,9 +26,8 @@ from sealmarket.cli._options import (
     written,
 )
 from sealmarket.cli._proposal_words import standing_lines, summary
-from sealmarket.client.approvals import allowed_by
+from sealmarket.client.approvals import running_version
 from sealmarket.client.consumer import complete_parameters
-from sealmarket.client.errors import UnknownAsset
 from sealmarket.client.party import Party
 from sealmarket.client.proposals import (
     Standing,
@@ -133,14 +132,7 @@ def proposal(
 
 def _runs_in(chain: Chain, store: Store, standing: Standing, digest: Bytes32) -> int | None:
     """The version that lets the workload run at the newest final block: what the chain says, not what was signed."""
-    named = standing.answer.answer.allowed_version if standing.answer else 0
-    for version in dict.fromkeys((named, standing.asset.version)):
-        try:
-            if version and allowed_by(chain, store, chain.final(), standing.asset.asset_id, version).runs(digest):
-                return version
-        except UnknownAsset:
-            continue
-    return None
+    return running_version(chain, store, chain.final(), standing.asset.asset_id, standing.asset.version, digest)
 
 
 def _on_chain(version: int | None) -> str:

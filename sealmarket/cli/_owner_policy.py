@@ -38,12 +38,14 @@ class _Asker:
 
     defaults: bool
 
-    def __call__(self, given: str | None, question: str, default: str | None, read: Callable[[str], T]) -> T:
+    def __call__(
+        self, option: str, given: str | None, question: str, default: str | None, read: Callable[[str], T]
+    ) -> T:
         if given is not None:
             return read(given)
         if self.defaults or not sys.stdin.isatty():
             if default is None:
-                raise Usage(f"this has no default: {question}", remedy="name it by its option; see --help")
+                raise Usage(f"{option} has no default: {question.lower()}", remedy=f"give {option}")
             return read(default)
         while True:
             try:
@@ -98,7 +100,7 @@ def new(
     ask, when = _Asker(defaults), moment_option(now) or int(time.time())
     document: dict[str, Any] = {
         "version": "sealmarket/policy-draft/1",
-        "title": ask(title, "A title, which is public", None, _title),
+        "title": ask("--title", title, "A title, which is public", None, _title),
         "evidence": _evidence(ask, evidence, allow_simulated=allow_simulated),
         "workloads": [str(one) for one in _workloads(ask, workload)],
         "terms": _terms(ask, when, price, expiry, max_uses, purposes, consumer),
@@ -148,13 +150,19 @@ def _terms(
     if not ask.defaults and purposes is None and sys.stdin.isatty():
         for purpose, meaning in MEANINGS.items():
             typer.echo(f"  {purpose.name.lower():<10}{meaning}", err=True)
-    wanted = ask(purposes, "What may it be used for, with commas", "train", lambda text: written(purpose_bits, text))
-    cost: Wei = ask(price, "What does one use cost", "0.1coin", amount)
-    end = ask(expiry, "Until when may it be used", "in 90 days", lambda text: _later(text, now))
+    wanted = ask(
+        "--purposes",
+        purposes,
+        "What may it be used for, with commas",
+        "train",
+        lambda text: written(purpose_bits, text),
+    )
+    cost: Wei = ask("--price", price, "What does one use cost", "0.1coin", amount)
+    end = ask("--expiry", expiry, "Until when may it be used", "in 90 days", lambda text: _later(text, now))
     return {
         "price": f"{cost.coins}coin",
         "expiry": iso(end),
-        "maxUses": ask(max_uses, "How often may it be used at most", "100", _count),
+        "maxUses": ask("--max-uses", max_uses, "How often may it be used at most", "100", _count),
         "purposes": [purpose.name.lower() for purpose in purposes_of(wanted)],
         "consumers": [one.checksum for one in _consumers(ask, consumers)],
     }
@@ -162,7 +170,7 @@ def _terms(
 
 def _consumers(ask: _Asker, given: list[str] | None) -> list[Address]:
     text = None if given is None else ",".join(given)
-    return ask(text, "Who may ask: accounts with commas, or anyone", "anyone", _accounts)
+    return ask("--consumer", text, "Who may ask: accounts with commas, or anyone", "anyone", _accounts)
 
 
 def _accounts(text: str) -> list[Address]:
@@ -173,18 +181,22 @@ def _output(
     ask: _Asker, formats: str | None, max_outputs: int, max_bytes: int, minimum_owners: str | None
 ) -> dict[str, Any]:
     return {
-        "mediaTypes": ask(formats, "Which formats may leave the enclave, with commas", _FORMATS, _listed),
+        "mediaTypes": ask("--formats", formats, "Which formats may leave the enclave, with commas", _FORMATS, _listed),
         "maxOutputs": max_outputs,
         "maxBytes": max_bytes,
         "bucketBytes": 1 << 16,
-        "minimumOwners": ask(minimum_owners, "How many owners must a job pool at least", "1", _count),
+        "minimumOwners": ask(
+            "--minimum-owners", minimum_owners, "How many owners must a job pool at least", "1", _count
+        ),
     }
 
 
 def _data_card(
     ask: _Asker, columns_of: Path | None, description: str | None, labels: list[str] | None
 ) -> dict[str, Any]:
-    card: dict[str, Any] = {"description": ask(description, "What should others know of the data", "none", str)}
+    card: dict[str, Any] = {}
+    if (text := ask("--description", description, "What should others know of the data", "nothing", str)) != "nothing":
+        card["description"] = text
     if columns_of is not None:
         card["columns"] = _columns(columns_of)
     given = [written(label_of, text) for text in labels or ()]
@@ -209,7 +221,7 @@ def _columns(path: Path) -> list[str]:
 def _workloads(ask: _Asker, given: list[str] | None) -> list[Bytes32]:
     text = None if given is None else "\n".join(given)
     question = "Which workload may run: its folder, or its digest"
-    return ask(text, question, None, lambda words: [_workload(word) for word in words.split("\n")])
+    return ask("--workload", text, question, None, lambda words: [_workload(word) for word in words.split("\n")])
 
 
 def _workload(text: str) -> Bytes32:
@@ -218,7 +230,7 @@ def _workload(text: str) -> Bytes32:
 
 def _evidence(ask: _Asker, given: Path | None, *, allow_simulated: bool) -> dict[str, Any]:
     question = "Which enclaves may open it: the file of `worker image measure`"
-    path = ask(None if given is None else str(given), question, None, Path)
+    path = ask("--evidence", None if given is None else str(given), question, None, Path)
     try:
         found = parse_json(read_file(path))
     except ValueError as error:

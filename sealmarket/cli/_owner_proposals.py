@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -32,7 +36,7 @@ from sealmarket.cli._options import (
 from sealmarket.cli._proposal_words import changes, details, source, summary
 from sealmarket.client.accounts import address_in
 from sealmarket.client.answers import GivenAnswers
-from sealmarket.client.approvals import Allowed, allowed_by
+from sealmarket.client.approvals import Allowed, allowed_by, running_version
 from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.owner import KEY, Owner, SealedAsset
 from sealmarket.client.party import Party
@@ -43,6 +47,7 @@ from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.proposals import LONGEST_NOTE, ProposedAsset, SignedAnswer
 from sealmarket.protocol.purposes import purposes_of
+from sealmarket.service.errors import ItemNotFound, ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Address, decode, to_builtins
 
@@ -148,11 +153,12 @@ def approve(
         confirm(_consequence(mine, found), yes=yes)
         party = Party(chain, account, development=development)
         signed = []
-        for asset, allowed in mine:
-            version = _allow(owner, asset, allowed, found, folder, out, passphrase_file)
+        for case in mine:
+            base = partial(allowed_by, chain, store, chain.head(), case.asset.asset_id)
+            version = _allow(owner, case, found, base, folder, out, passphrase_file)
             now = chain.head().timestamp
-            signed.append(sign_answer(party, found.proposal, asset, version, reason, now))
-            _keep(chain, api, owner.address, signed[-1])
+            signed.append(sign_answer(party, found.proposal, case.asset, version, reason, now))
+            _keep(chain, api, found, signed[-1], owner.address)
     payload = {"proposal": str(found.hash), "approved": [to_builtins(one.answer) for one in signed]}
     lines = [f"proposal {found.hash} is approved and signed"]
     for one in signed:
@@ -185,9 +191,9 @@ def decline(
         found, account = _read(proposal, chain, store, api), load_key(key_file)
         party = Party(chain, account, development=development)
         signed = []
-        for asset, _allowed in _mine(chain, store, found, party.address):
-            signed.append(sign_answer(party, found.proposal, asset, 0, reason, chain.head().timestamp))
-            _keep(chain, api, party.address, signed[-1])
+        for case in _mine(chain, store, found, party.address):
+            signed.append(sign_answer(party, found.proposal, case.asset, 0, reason, chain.head().timestamp))
+            _keep(chain, api, found, signed[-1], party.address)
     payload = {"proposal": str(found.hash), "declined": [to_builtins(one.answer) for one in signed]}
     answer(payload, [f"proposal {found.hash} is declined and signed"], as_json)
 
@@ -204,11 +210,23 @@ def _require_reason(reason: str) -> None:
         raise Usage(f"a reason has at most {LONGEST_NOTE} characters, found {len(reason)}", remedy="shorten it")
 
 
-def _mine(chain: Chain, store: Store, found: Inspected, owner: Address) -> list[tuple[ProposedAsset, Allowed]]:
-    """The proposal's versions that belong to an owner, with what each allows now."""
-    head = chain.head()
-    every = [(one, allowed_by(chain, store, head, one.asset_id, one.version)) for one in found.proposal.assets]
-    mine = [(one, allowed) for one, allowed in every if allowed.state.owner == owner]
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One of the owner's versions in a proposal: what it allows, and the version that runs the workload already."""
+
+    asset: ProposedAsset
+    allowed: Allowed
+    runs_in: int | None
+
+
+def _mine(chain: Chain, store: Store, found: Inspected, owner: Address) -> list[_Case]:
+    """The proposal's versions that belong to an owner, as they stand now. Raises :class:`Usage` where none does."""
+    head, digest, mine = chain.head(), found.proposal.workload_digest, []
+    for one in found.proposal.assets:
+        allowed = allowed_by(chain, store, head, one.asset_id, one.version)
+        if allowed.state.owner == owner:
+            running = running_version(chain, store, head, one.asset_id, one.version, digest)
+            mine.append(_Case(one, allowed, running))
     if not mine:
         raise Usage(
             f"no asset of proposal {found.hash} belongs to {owner.checksum}",
@@ -217,11 +235,10 @@ def _mine(chain: Chain, store: Store, found: Inspected, owner: Address) -> list[
     return mine
 
 
-def _sealed_for(
-    mine: list[tuple[ProposedAsset, Allowed]], found: Inspected, sealed: Path | None, out: Path | None
-) -> SealedAsset | None:
+def _sealed_for(mine: list[_Case], found: Inspected, sealed: Path | None, out: Path | None) -> SealedAsset | None:
     """The sealed folder, where a version has to be made for the workload; None where lists suffice."""
-    lacking = [one for one, allowed in mine if not allowed.named(found.proposal.workload_digest)]
+    digest = found.proposal.workload_digest
+    lacking = [case.asset for case in mine if case.runs_in is None and not case.allowed.named(digest)]
     if not lacking:
         return None
     if len(lacking) > 1:
@@ -233,45 +250,48 @@ def _sealed_for(
         raise Usage(
             f"the policy of asset {lacking[0].asset_id} version {lacking[0].version} does not name this workload, so"
             " its key shares open for no list on chain that does",
-            remedy="name the asset's folder with --sealed and a new one with --out: it makes and publishes a version",
+            remedy="name the asset's newest folder with --sealed and a new one with --out: it makes the next version",
         )
     folder = SealedAsset.load(sealed)
-    if (folder.asset_id, folder.version) != (lacking[0].asset_id, lacking[0].version):
+    if folder.asset_id != lacking[0].asset_id or folder.version < lacking[0].version:
         raise Usage(
             f"{sealed} holds asset {folder.asset_id} version {folder.version}, expected {lacking[0].asset_id} version"
-            f" {lacking[0].version}",
-            remedy="name the folder of the version that was proposed",
+            f" {lacking[0].version} or later",
+            remedy="name the folder of the asset's newest version",
         )
     return folder
 
 
-def _consequence(mine: list[tuple[ProposedAsset, Allowed]], found: Inspected) -> str:
+def _consequence(mine: list[_Case], found: Inspected) -> str:
     digest = found.proposal.workload_digest
-    done = "is signed; it runs already" if all(allowed.runs(digest) for _, allowed in mine) else "is let in on chain"
-    assets = ", ".join(f"{one.asset_id} version {one.version}" for one, _ in mine)
-    return f"workload {digest} may read all rows of {assets}, inside the enclave: it {done}"
+    known = all(case.runs_in for case in mine)
+    assets = ", ".join(f"{case.asset.asset_id} version {case.asset.version}" for case in mine)
+    done = "the chain lets it in already" if known else "your approval lets it in on chain"
+    return f"workload {digest} may read all rows of {assets}, inside the enclave: {done}"
 
 
 def _allow(
     owner: Owner,
-    asset: ProposedAsset,
-    allowed: Allowed,
+    case: _Case,
     found: Inspected,
+    base: Callable[[int], Allowed],
     folder: SealedAsset | None,
     out: Path | None,
     passphrase_file: Path | None,
 ) -> int:
-    """Let the workload in; returns the version that allows it."""
-    digest = found.proposal.workload_digest
-    if allowed.runs(digest):
-        return asset.version
-    if allowed.named(digest):
-        _tell(owner.replace_allow_list(asset.asset_id, asset.version, allowed.with_workload(digest)), "the list")
+    """Let the workload in; returns the version that allows it. ``base`` reads what another version allows."""
+    digest, asset = found.proposal.workload_digest, case.asset
+    if case.runs_in is not None:
+        return case.runs_in
+    if case.allowed.named(digest):
+        mined = owner.replace_allow_list(asset.asset_id, asset.version, case.allowed.with_workload(digest))
+        _tell(mined, "the list")
         return asset.version
     assert folder is not None
     assert out is not None
     passphrase = _passphrase(folder.folder / KEY, passphrase_file)
-    made = owner.next_version(folder, (*allowed.workloads(), digest), out, passphrase=passphrase)
+    workloads = (*base(folder.version).workloads(), digest)
+    made = owner.next_version(folder, workloads, out, passphrase=passphrase)
     _tell(owner.publish(made), f"version {made.version}, in {out},")
     return made.version
 
@@ -285,7 +305,17 @@ def _passphrase(path: Path, file: Path | None) -> str | None:
     return read_passphrase(file, f"Passphrase of {path}") if encrypted else None
 
 
-def _keep(chain: Chain, api: MarketApi, owner: Address, signed: SignedAnswer) -> None:
-    """Note an answer here first, so that the owner's own record does not rest on a server."""
+def _keep(chain: Chain, api: MarketApi, found: Inspected, signed: SignedAnswer, owner: Address) -> None:
+    """Note an answer here first, so that the owner's own record does not rest on a server; then post it.
+
+    A proposal that came as a file may be unknown to the server: it is posted with the answer.
+    """
     GivenAnswers(home_folder(), chain.book, owner).keep(signed)
-    api.proposals.answer(signed)
+    try:
+        with suppress(ItemNotFound):
+            api.proposals.answer(signed)
+            return
+        api.proposals.post(found.signed)
+        api.proposals.answer(signed)
+    except ServiceError as error:
+        typer.echo(f"WARNING: the answer is kept on this machine alone: {error.message}", err=True)

@@ -18,7 +18,6 @@ MOST_LINES = 200
 """Of one file, of one sample and of one difference; ``--file`` shows a file whole."""
 MOST_SHOWN = 64
 """Files of a workload."""
-SHOWN_CODE = ("workload.toml", "code/")
 
 
 def summary(proposal: Proposal, now: int) -> Iterator[str]:
@@ -46,15 +45,14 @@ def details(found: Inspected) -> Iterator[str]:
 
 
 def source(bundle: Bundle, file: str | None) -> Iterator[str]:
-    """The files of a workload; the code among them, or one whole file by name."""
+    """The files of a workload, each up to a number of lines, or one whole file by name."""
     if file is not None:
         yield from indented(plain_lines((readable(bundle.files[file].data) or "bytes that are no text"), 1 << 20))
         return
     yield f"source: {len(bundle.files)} files"
     for path, one in sorted(bundle.files.items())[:MOST_SHOWN]:
         yield f"{plain(path, 200)}  {len(one.data)} bytes"
-        if path.startswith(SHOWN_CODE):
-            yield from indented(_content(one.data))
+        yield from indented(_content(one.data))
     if len(bundle.files) > MOST_SHOWN:
         yield f"... ({len(bundle.files) - MOST_SHOWN} more files; --file NAME shows one, --out writes all)"
 

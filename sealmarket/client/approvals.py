@@ -9,6 +9,7 @@ A list on chain opens nothing that the policy under the key shares does not allo
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
@@ -82,6 +83,23 @@ def allowed_by(chain: HistoryReader, store: Store, at: Block, asset_id: AssetId,
     state = asset_state(chain, at, asset_id, version)
     policy = policy_of(chain, store, at, asset_id, version)
     return Allowed(policy, state, _pairs(store, policy, state.terms.allow_root))
+
+
+def running_version(
+    chain: HistoryReader, store: Store, at: Block, asset_id: AssetId, least: int, workload: Bytes32
+) -> int | None:
+    """The newest version from ``least`` on that lets a workload run at a block; None where none does.
+
+    Versions that are revoked or whose policy is in no store are left out. Raises as :func:`allowed_by` for the others.
+    """
+    events = chain.about_asset(asset_id, at)
+    versions = (event.version for event in events if isinstance(event, VersionPublished) and event.version >= least)
+    for version in sorted(versions, reverse=True):
+        with suppress(PolicyMismatch):
+            allowed = allowed_by(chain, store, at, asset_id, version)
+            if allowed.runs(workload) and not allowed.state.revoked:
+                return version
+    return None
 
 
 def policy_of(chain: HistoryReader, store: Store, at: Block, asset_id: AssetId, version: int) -> PolicyDocument:

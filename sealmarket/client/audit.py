@@ -235,7 +235,7 @@ def _terms_line(
             "date": iso(chain.block(event.at.block_number).timestamp),
             "asset_id": str(asset_id),
             "asset_version": str(version) if version else "all",
-            "terms_version": str(getattr(event, "terms_version", "")),
+            "terms_version": "1" if isinstance(event, VersionPublished) else str(getattr(event, "terms_version", "")),
             "title": title,
             "policy_hash": str(published.seal.policy_hash) if published else "",
             "outcome": _TERMS[type(event)],

@@ -75,9 +75,18 @@ class Inspected:
     """A proposal whose parts all belong to its hash."""
 
     hash: Bytes32
-    proposal: Proposal
-    detail: ProposalDetail
+    signed: SignedProposal
     bundle: Bundle
+
+    @property
+    def proposal(self) -> Proposal:
+        """What its consumer signed."""
+        return self.signed.proposal
+
+    @property
+    def detail(self) -> ProposalDetail:
+        """Parameters, note and samples."""
+        return self.signed.detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +199,7 @@ def _inspected(signed: SignedProposal, chain: ChainReader, store: Store, archive
         raise ProposalRefused(
             f"its source is not workload {wanted}: {error.message}", remedy="do not use it"
         ) from error
-    return Inspected(proposal_hash, signed.proposal, signed.detail, bundle)
+    return Inspected(proposal_hash, signed, bundle)
 
 
 def require_signed(chain: ChainReader, statement: TypedShape, signature: bytes, signer: Address) -> None:

@@ -138,7 +138,7 @@ def test_a_workload_that_the_policy_names_comes_onto_the_list_beside_those_that_
     final(rehearsal, rehearsal.chain.head().number)
     terms = rehearsal.chain.at(rehearsal.chain.final()).asset(asset.asset_id, 1).terms
     honest: Any = allowed_leaf(Tee.TDX, rehearsal.measurement.digest(), rehearsal.workload.digest)
-    assert rehearsal.store.find_leaves(terms.allow_root) == {reach, honest}
+    assert rehearsal.store.find_leaves(terms.allow_root) == frozenset({reach, honest})
     rehearsal.reach_status(rehearsal.job(asset), Status.SETTLED, Status.MATURED)
 
 
