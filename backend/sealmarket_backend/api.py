@@ -18,6 +18,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
+from sealmarket.protocol.proposals import MAXIMUM_PROPOSAL, SignedAnswer, SignedProposal
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
@@ -60,6 +61,7 @@ def create_app(backend: Backend) -> FastAPI:
     _store(app, backend)
     _orders(app, backend)
     _jobs(app, backend)
+    _proposals(app, backend)
 
     @app.get("/healthz")
     def health() -> dict[str, Any]:
@@ -223,6 +225,36 @@ def _jobs(app: FastAPI, backend: Backend) -> None:
         await run_in_threadpool(backend.add_acknowledgement, signed, peer_in(request.scope))
         backend.wake()
         return Response(status_code=201)
+
+
+def _proposals(app: FastAPI, backend: Backend) -> None:
+    @app.post("/v1/proposals", status_code=201)
+    async def post_proposal(request: Request) -> Response:
+        signed = await _body(SignedProposal, request, MAXIMUM_PROPOSAL)
+        key = await run_in_threadpool(backend.proposals.add, signed, _now(), peer_in(request.scope))
+        return _answer({"proposalHash": str(key)}, 201)
+
+    @app.get("/v1/proposals")
+    def get_proposals(owner: str, after: Annotated[int, Query(ge=0, le=1 << 20)] = 0) -> Response:
+        return _answer(backend.proposals.page(Address.parse(owner), after, _now()))
+
+    @app.get("/v1/proposals/{proposal_hash}")
+    def get_proposal(proposal_hash: str) -> Response:
+        return _answer(backend.proposals.proposal(Bytes32.parse(proposal_hash)))
+
+    @app.get("/v1/proposals/{proposal_hash}/answers")
+    def get_answers(proposal_hash: str) -> Response:
+        return _answer(backend.proposals.answers(Bytes32.parse(proposal_hash)))
+
+    @app.post("/v1/answers", status_code=201)
+    async def post_answer(request: Request) -> Response:
+        signed = await _body(SignedAnswer, request)
+        await run_in_threadpool(backend.proposals.add_answer, signed, peer_in(request.scope))
+        return Response(status_code=201)
+
+    @app.get("/v1/answers")
+    def get_answers_about(owner: str) -> Response:
+        return _answer(backend.proposals.answers_about(Address.parse(owner)))
 
 
 class _Recent(Generic[T]):

@@ -31,11 +31,12 @@ from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
+from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import JobId
 
@@ -70,6 +71,7 @@ class Backend:
         rules = rules_of(chain)
         self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
+        self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
             chain,
@@ -143,6 +145,11 @@ class Backend:
                 f"the order is of generation {found}, and {order.provider.checksum} is at {provider.generation}",
                 remedy="sign a new one: all orders of before were cancelled",
             )
+
+    def _has_coin(self, account: Address) -> bool:
+        """Whether an account has in the market what one oracle signature costs. Raises :class:`ChainError`."""
+        view = self.chain.at(self.chain.head())
+        return view.account(ZERO_ADDRESS, account).free >= (view.signature_fee(ZERO_ADDRESS) or 1)
 
     def _lacking(self, request: Request) -> tuple[str, ...]:
         """What no host could fetch if this request were matched now, a sentence for each."""

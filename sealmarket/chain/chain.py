@@ -25,7 +25,7 @@ from sealmarket.chain.errors import (
     NodeDistrusted,
     RpcRefused,
 )
-from sealmarket.chain.events import ChainEvent, JobMatched
+from sealmarket.chain.events import ChainEvent, JobMatched, VersionPublished
 from sealmarket.chain.logs import LogReader, topic_of
 from sealmarket.chain.model import Block
 from sealmarket.chain.reverts import revert_of
@@ -229,6 +229,17 @@ class Chain:
         topics = [topic_of("Market", "JobMatched"), None, "0x" + consumer.rjust(32, b"\0").hex()]
         found = self._about(self.book.market, topics, first, last)
         return [event for event in found if isinstance(event, JobMatched)]
+
+    def matches(self, first: int, last: Block) -> list[JobMatched]:
+        """All jobs that were matched from block ``first`` on."""
+        found = self._about(self.book.market, [topic_of("Market", "JobMatched")], first, last)
+        return [event for event in found if isinstance(event, JobMatched)]
+
+    def published_by(self, owner: Address, last: Block) -> list[VersionPublished]:
+        """The versions that one owner has published up to a block."""
+        topics = [topic_of("AssetRegistry", "VersionPublished"), None, "0x" + owner.rjust(32, b"\0").hex()]
+        found = self._about(self.book.registry, topics, None, last)
+        return [event for event in found if isinstance(event, VersionPublished)]
 
     def _about(self, address: Address, topics: list[str | None], first: int | None, last: Block) -> list[ChainEvent]:
         return self.rpc.on_one(lambda: self._about_on_one(address, topics, first, last))

@@ -258,6 +258,17 @@ class MemoryChain:
         events = self.events(first, last.number)
         return [event for event in events if isinstance(event, JobMatched) and event.spec.consumer == consumer]
 
+    def matches(self, first: int, last: Block) -> list[JobMatched]:
+        """As :meth:`sealmarket.chain.chain.Chain.matches`."""
+        self.require(last)
+        return [event for event in self.events(first, last.number) if isinstance(event, JobMatched)]
+
+    def published_by(self, owner: Address, last: Block) -> list[VersionPublished]:
+        """As :meth:`sealmarket.chain.chain.Chain.published_by`."""
+        self.require(last)
+        events = self.events(0, last.number)
+        return [event for event in events if isinstance(event, VersionPublished) and event.owner == owner]
+
     def require(self, block: Block) -> None:
         """Raise :class:`BlockGone` unless the block is part of the chain."""
         if not self.contains(block):

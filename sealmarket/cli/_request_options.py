@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.cli._options import Usage, amount, choice, hash_option, read_passphrase
+from sealmarket.cli._options import Usage, amount, asset_option, choice, hash_option, read_passphrase
 from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.limits import JobLimits
 from sealmarket.client.requests import AssetWish, Wanted, complete_parameters
@@ -19,7 +19,7 @@ from sealmarket.protocol.orders import Purpose
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket_enclave.sealed.hpke import PrivateKey
 
 
@@ -28,7 +28,7 @@ class RequestOptions:
     """The options of one request, as the command line has them."""
 
     workload: Annotated[Path, typer.Option("--workload", help="The workload's folder.", exists=True)]
-    asset: Annotated[list[str], typer.Option("--asset", help="An asset, 0xID or 0xID:VERSION; repeat in order.")]
+    asset: Annotated[list[str], typer.Option("--asset", help="0xID, 0xID:VERSION, or its card; repeat in order.")]
     result_key: Annotated[Path, typer.Option("--result-key", help="Your result key file (`consumer key`).")]
     max_compute_price: Annotated[str, typer.Option(help="Most for the computation: 1500, or 1.5coin.")]
     parameter: Annotated[list[str] | None, typer.Option("--parameter", help="name=value; values are JSON or text.")] = (
@@ -135,7 +135,5 @@ def _capabilities(named: list[str] | None) -> tuple[Bytes32, ...]:
 
 
 def _wish(text: str) -> AssetWish:
-    asset, _, version = text.partition(":")
-    if version and not (version.isascii() and version.isdigit()):
-        raise Usage(f"{text!r} names no version", remedy="write 0xID, or 0xID:2 for version 2")
-    return AssetWish(asset_id=AssetId(hash_option(asset)), version=int(version or 1))
+    asset, version = asset_option(text)
+    return AssetWish(asset_id=asset, version=version or 1)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sealmarket.cli import _consumer_card, _consumer_proposals
 from sealmarket.cli._consumer_jobs import explain, fetch, status, watch
 from sealmarket.cli._consumer_request import address_of, quote, request
 from sealmarket.cli._options import (
@@ -40,6 +41,8 @@ app = typer.Typer(no_args_is_help=True, help="Request a job over sealed data, fo
 
 for command in (quote, request, status, watch, fetch, explain):
     app.command()(command)
+for part in (_consumer_proposals.app, _consumer_card.app):
+    app.add_typer(part)
 
 
 @app.command()

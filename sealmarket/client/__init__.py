@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from sealmarket.client.accounts import create_account, load_account, load_signer
     from sealmarket.client.aio import AsyncAuditor, AsyncConsumer, AsyncOwner, AsyncProvider
     from sealmarket.client.amounts import coin
+    from sealmarket.client.asset_card import AssetCard, load_asset_card
     from sealmarket.client.auditor import Auditor, Conclusion, NotProven, Report
     from sealmarket.client.books import load_book
     from sealmarket.client.consumer import Consumer
-    from sealmarket.client.draft import DraftTerms, PolicyDraft, load_draft
+    from sealmarket.client.draft import DraftTerms, PolicyDraft
+    from sealmarket.client.draft_file import load_draft
     from sealmarket.client.errors import ClientError
     from sealmarket.client.job_result import JobResult
     from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from sealmarket_enclave.sealed.hpke import PrivateKey
 
 __all__ = [
+    "AssetCard",
     "AssetId",
     "AssetWish",
     "AsyncAuditor",
@@ -95,6 +98,7 @@ __all__ = [
     "create_account",
     "create_result_key",
     "load_account",
+    "load_asset_card",
     "load_book",
     "load_draft",
     "load_result_key",
@@ -108,6 +112,10 @@ _HOMES = {
         "create_account",
         "load_account",
         "load_signer",
+    ),
+    "sealmarket.client.asset_card": (
+        "AssetCard",
+        "load_asset_card",
     ),
     "sealmarket.client.aio": (
         "AsyncAuditor",
@@ -127,8 +135,8 @@ _HOMES = {
     "sealmarket.client.draft": (
         "DraftTerms",
         "PolicyDraft",
-        "load_draft",
     ),
+    "sealmarket.client.draft_file": ("load_draft",),
     "sealmarket.client.errors": ("ClientError",),
     "sealmarket.client.job_result": ("JobResult",),
     "sealmarket.client.jobs": (

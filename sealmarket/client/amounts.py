@@ -1,14 +1,11 @@
-"""Amounts as people write them, and what contracts hold."""
+"""Whole coins, for programs; :mod:`sealmarket.client.written` reads what people write."""
 
 from __future__ import annotations
 
 from sealmarket.client.errors import AmountRefused
+from sealmarket.client.written import amount_of
 from sealmarket_enclave.protocol.codec import Wei
-
-DIGITS = 18
-"""After the point of a whole coin."""
-LONGEST = 64
-"""Characters of an amount: more than any that contracts hold."""
+from sealmarket_enclave.protocol.errors import MalformedDocument
 
 
 def coin(amount: str | int) -> Wei:
@@ -17,12 +14,9 @@ def coin(amount: str | int) -> Wei:
     Raises:
         AmountRefused: no number, negative, more than 18 digits after the point, or more than contracts hold.
     """
-    if isinstance(amount, float) or len(text := str(amount)) > LONGEST:
+    if isinstance(amount, float):
         raise AmountRefused(amount)
-    whole, _, rest = text.partition(".")
-    digits = whole + rest.ljust(DIGITS, "0")
-    if not (whole and len(rest) <= DIGITS and digits.isascii() and digits.isdigit()) or text.endswith("."):
-        raise AmountRefused(amount)
-    if (units := int(digits)) >= 1 << Wei.bits:
-        raise AmountRefused(amount)
-    return Wei(units)
+    try:
+        return amount_of(f"{amount}coin")
+    except MalformedDocument as error:
+        raise AmountRefused(amount) from error

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
 from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules, enclaves
-from sealmarket.client.errors import DraftRefused, PolicyMismatch
-from sealmarket.files import read_file
+from sealmarket.client.errors import PolicyMismatch
 from sealmarket.protocol import merkle
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY, MAXIMUM_POLICY_VALUES
@@ -30,11 +28,9 @@ from sealmarket_enclave.protocol.codec import (
     MicroEpsilon,
     Shape,
     Wei,
-    decode,
     from_builtins,
     to_builtins,
 )
-from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, Percent, Seconds, Timestamp
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
@@ -86,20 +82,6 @@ class PolicyDraft(Shape, frozen=True, kw_only=True):
         rules = from_builtins(AppraisalPolicy, self.evidence)
         check_rules(rules)
         return rules
-
-
-def load_draft(path: Path) -> PolicyDraft:
-    """Read a policy draft.
-
-    Raises:
-        DraftRefused: not there, or not of this shape.
-    """
-    try:
-        return decode(PolicyDraft, read_file(path))
-    except OSError as error:
-        raise DraftRefused(path, error.strerror or "it cannot be read") from error
-    except MalformedDocument as error:
-        raise DraftRefused(path, error.message) from error
 
 
 def policy_document(

@@ -7,6 +7,10 @@
         ├── WorkerNotInstalled
         ├── DraftRefused
         ├── PolicyMismatch
+        ├── PolicyUnmeetable
+        ├── SealedFolderExists
+        ├── UnknownAsset
+        ├── AlreadyPublished
         ├── CommitteeMismatch
         ├── MarketNotVerified
         ├── RequestUncertain
@@ -140,6 +144,50 @@ class PolicyMismatch(ClientError):
             remedy="correct the draft, and seal again",
         )
         self.field, self.expected, self.found = field, expected, found
+
+
+class PolicyUnmeetable(ClientError):
+    """A policy that no job could ever meet."""
+
+    def __init__(self, clauses: tuple[str, ...]) -> None:
+        super().__init__(
+            "no job could ever meet this policy: " + "; ".join(clauses),
+            remedy="correct it; `sealmarket policy check FILE` says whether it is usable then",
+        )
+        self.clauses = clauses
+
+
+class SealedFolderExists(ClientError):
+    """Something is where a sealing would be written."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} exists, expected no such file or folder: a data key in it is never overwritten",
+            remedy="name a new folder; what was sealed there is published with `sealmarket owner publish`",
+        )
+        self.folder = folder
+
+
+class UnknownAsset(ClientError):
+    """No such version of an asset is on this chain."""
+
+    def __init__(self, asset_id: object, version: int, market: str) -> None:
+        super().__init__(
+            f"version {version} of asset {asset_id} is unknown: it was never published on the market at {market}",
+            remedy="check id and version, and that address book and RPC are those of the asset's market",
+        )
+        self.asset_id, self.version = asset_id, version
+
+
+class AlreadyPublished(ClientError):
+    """This version is on chain already; nothing was uploaded."""
+
+    def __init__(self, asset_id: object, version: int) -> None:
+        super().__init__(
+            f"version {version} of asset {asset_id} is published already",
+            remedy="nothing: it stands; for other data or terms seal the next version with `owner seal --after FOLDER`",
+        )
+        self.asset_id, self.version = asset_id, version
 
 
 class CommitteeMismatch(ClientError):

@@ -6,6 +6,7 @@ import httpx
 
 from sealmarket.market_api.jobs import Jobs
 from sealmarket.market_api.orders import Orders
+from sealmarket.market_api.proposals import Proposals
 from sealmarket.protocol.book import AddressBook
 from sealmarket.service.connection import TIMEOUT_SECONDS, Connection
 
@@ -14,7 +15,7 @@ MARKET_API = "market's API"
 
 
 class MarketApi:
-    """``orders`` and ``jobs`` of one backend. ``timeout`` in seconds. Threads may share it.
+    """``orders``, ``jobs`` and ``proposals`` of one backend. ``timeout`` in seconds. Threads may share it.
 
     Every method may raise ItemNotFound, ServiceUnavailable and ServiceRefused.
     """
@@ -25,6 +26,7 @@ class MarketApi:
         self._http = Connection(url, service=MARKET_API, timeout=timeout, transport=transport)
         self.orders = Orders(self._http)
         self.jobs = Jobs(self._http)
+        self.proposals = Proposals(self._http)
 
     @property
     def url(self) -> str:

@@ -16,7 +16,7 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import DraftTerms, Owner, PolicyDraft, SealedAsset
 from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import policy_document
-from sealmarket.client.errors import CommitteeMismatch, PolicyMismatch
+from sealmarket.client.errors import CommitteeMismatch, PolicyMismatch, PolicyUnmeetable, SealedFolderExists
 from sealmarket.client.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
 from sealmarket.client.windows import terms_hold
 from sealmarket.market_api.memory import MemoryBackend
@@ -126,7 +126,7 @@ def test_nothing_is_sealed_without_a_key_that_its_owner_keeps(owner: Owner, tmp_
 
 
 def test_a_folder_that_is_there_is_never_written_over(owner: Owner, sealed: SealedAsset) -> None:
-    with pytest.raises(FileExistsError):
+    with pytest.raises(SealedFolderExists):
         owner.seal(DATA, draft(), sealed.folder, confirm_unencrypted_key=True)
 
 
@@ -142,7 +142,7 @@ BAD: list[tuple[str, dict[str, Any]]] = [
 def test_a_draft_that_could_never_hold_is_refused_before_anything_is_written(
     owner: Owner, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    with pytest.raises((InvalidRules, MalformedDocument, PolicyMismatch)):
+    with pytest.raises((InvalidRules, MalformedDocument, PolicyUnmeetable)):
         owner.seal(DATA, draft(**changes), tmp_path / "sealed", confirm_unencrypted_key=True)
     assert not (tmp_path / "sealed").exists()
 
@@ -219,8 +219,8 @@ def test_terms_that_name_no_longest_hold_get_what_the_markets_times_make_sensibl
     owner: Owner, sealed: SealedAsset, tmp_path: Path
 ) -> None:
     assert sealed.terms.max_hold == terms_hold(BOOK.timing)
-    named = replace(draft(), terms=replace(draft().terms, max_hold=77))
-    assert owner.seal(DATA, named, tmp_path / "named", confirm_unencrypted_key=True).terms.max_hold == 77
+    named = replace(draft(), terms=replace(draft().terms, max_hold=4000))
+    assert owner.seal(DATA, named, tmp_path / "named", confirm_unencrypted_key=True).terms.max_hold == 4000
 
 
 def test_an_owners_own_keys_are_in_the_policy(owner: Owner, tmp_path: Path) -> None:
