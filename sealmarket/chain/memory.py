@@ -258,6 +258,12 @@ class MemoryChain:
         events = self.events(first, last.number)
         return [event for event in events if isinstance(event, JobMatched) and event.spec.consumer == consumer]
 
+    def jobs_of(self, provider: Address, first: int, last: Block) -> list[JobMatched]:
+        """As :meth:`sealmarket.chain.chain.Chain.jobs_of`."""
+        self.require(last)
+        events = self.events(first, last.number)
+        return [event for event in events if isinstance(event, JobMatched) and event.spec.provider == provider]
+
     def require(self, block: Block) -> None:
         """Raise :class:`BlockGone` unless the block is part of the chain."""
         if not self.contains(block):

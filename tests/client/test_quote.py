@@ -267,7 +267,7 @@ def test_what_would_be_refused_is_named_with_what_to_do(what: str, world: World)
 
 def test_the_nearest_offers_are_named_with_every_limit_that_they_fail(world: World) -> None:
     (offer,) = world.facts.offers
-    orders = [
+    orders: list[dict[str, Any]] = [
         {"price": Wei(60)},
         {"price": Wei(60), "tee": Tee.SGX},
         {"price": Wei(60), "tee": Tee.SGX, "expiry": 1},
