@@ -269,6 +269,12 @@ class MemoryChain:
         events = self.events(0, last.number)
         return [event for event in events if isinstance(event, VersionPublished) and event.owner == owner]
 
+    def jobs_of(self, provider: Address, first: int, last: Block) -> list[JobMatched]:
+        """As :meth:`sealmarket.chain.chain.Chain.jobs_of`."""
+        self.require(last)
+        events = self.events(first, last.number)
+        return [event for event in events if isinstance(event, JobMatched) and event.spec.provider == provider]
+
     def require(self, block: Block) -> None:
         """Raise :class:`BlockGone` unless the block is part of the chain."""
         if not self.contains(block):

@@ -35,11 +35,9 @@ from sealmarket.client.consumer import Consumer
 from sealmarket.client.explain import meaning
 from sealmarket.client.jobs import JobRecord
 from sealmarket.client.sent import SentRequests
-from sealmarket.client.standing import RequestStanding, Standing
-from sealmarket.client.statement import Statement, statement_of
+from sealmarket.client.standing import RequestStanding, Standing, money_of
 from sealmarket.client.waiting import Waiting
 from sealmarket.market_api.client import MarketApi
-from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.moments import beside
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.store.blobs import Store
@@ -165,16 +163,6 @@ def fetch(
     following = next_command(pasted("verify", proof), book, rpc)
     lines += [f"next: {following}", *_about_evidence(with_evidence)]
     answer(payload, lines, as_json)
-
-
-def money_of(chain: Chain, record: JobRecord) -> Statement:
-    """The money of a job at the block of its record."""
-    interruption = chain.at(record.at).interruption(record.spec.request_hash)
-    return statement_of(record, _committee(chain.book, record.spec.epoch), interruption)
-
-
-def _committee(book: AddressBook, epoch: int) -> Committee | None:
-    return next((committee for committee in book.committees if committee.epoch == epoch), None)
 
 
 def _about_evidence(with_evidence: bool) -> list[str]:

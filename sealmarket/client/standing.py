@@ -12,6 +12,7 @@ from sealmarket.client.quote import Quote, quote_of
 from sealmarket.client.reading import Reading
 from sealmarket.client.requests import RequestHandle, UnsignedRequest
 from sealmarket.client.sent import SentRequests, State, state_of
+from sealmarket.client.statement import Statement, statement_of
 from sealmarket.client.waiting import find_job
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.transitions import Status
@@ -105,3 +106,10 @@ class Standing:
             return quote_of(unsigned, Reading(self._chain, self._store, self._api).facts(unsigned, 0))
         except ServiceError:
             return None
+
+
+def money_of(chain: Chain, record: JobRecord) -> Statement:
+    """The money of a job at the block of its record. Raises :class:`ChainError`."""
+    epoch = record.spec.epoch
+    committee = next((known for known in chain.book.committees if known.epoch == epoch), None)
+    return statement_of(record, committee, chain.at(record.at).interruption(record.spec.request_hash))

@@ -92,6 +92,7 @@ class Rehearsal:
     result_key: PrivateKey = field(default_factory=PrivateKey.generate)
     sealed: dict[str, SealedAsset] = field(default_factory=dict)
     sealings: int = 0
+    explained: set[bytes] = field(default_factory=set)
 
     @property
     def chain(self) -> Chain:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from sealmarket.client import create_result_key
 from sealmarket.protocol.amounts import written
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
-from tests.acceptance.market import COMPUTE_PRICE, PRICES, Rehearsal
+from tests.acceptance.market import COMPUTE_PRICE, OUTPUT, PRICES, Rehearsal
 from tests.cli.test_market_commands import run
 
 
@@ -48,7 +51,7 @@ def test_a_request_is_matched_with_an_offer_and_says_what_it_locks(
     assets = [word for sealed in rehearsal.sealed.values() for word in ("--asset", str(sealed.asset_id))]
     command = ["consumer", "request", *words("consumer"), *assets, "--workload", str(rehearsal.workload.bundle)]
     command += ["--max-compute-price", str(int(COMPUTE_PRICE)), "--result-key", str(tmp_path / "result.key")]
-    code, out, error = run([*command, "--allow-simulated"], capsys)
+    code, out, error = run([*command, "--allow-simulated", "--yes"], capsys)
     assert code == 0, error
     answer = json.loads(out)
     assert answer["locks"]["assets"] == str(sum(map(int, PRICES.values())))
@@ -59,31 +62,102 @@ def test_a_request_is_matched_with_an_offer_and_says_what_it_locks(
     rehearsal.reach_status(JobId(Bytes32.parse(answer["jobId"])), Status.SETTLED, Status.MATURED, Status.EXPIRED)
 
 
-def test_a_request_that_nobody_matches_is_voided_in_time_or_kept_listed_and_cancelled(
-    rehearsal: Rehearsal, words: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def asking(rehearsal: Rehearsal, words: Any, tmp_path: Path) -> Callable[..., list[str]]:
+    """A call of `quote` or `request` for the owner's standing asset, with other options behind it."""
     create_result_key(tmp_path / "result.key", confirm_unencrypted=True)
-    promise = "0x" + "ab" * 32
-    command = ["consumer", "request", *words("consumer"), "--asset", str(rehearsal.sealed["north"].asset_id)]
-    command += ["--workload", str(rehearsal.workload.bundle), "--max-compute-price", str(int(COMPUTE_PRICE))]
-    command += ["--result-key", str(tmp_path / "result.key"), "--allow-simulated", "--capability", promise]
+
+    def command(name: str, *more: str) -> list[str]:
+        call = ["consumer", name, *words("consumer"), "--workload", str(rehearsal.workload.bundle), "--allow-simulated"]
+        call += ["--max-compute-price", str(int(COMPUTE_PRICE)), "--result-key", str(tmp_path / "result.key")]
+        return [*call, *more]
+
+    return command
+
+
+def test_what_would_be_refused_for_money_is_refused_for_free(
+    rehearsal: Rehearsal, words: Any, asking: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = rehearsal.balances()
+    asset = rehearsal.publish(
+        "north", workloads=(rehearsal.reach.digest,), output=structs.replace(OUTPUT, minimum_owners=2)
+    )
+    code, out, _ = run(asking("quote", "--asset", str(asset.asset_id)), capsys)
+    assert code == 1
+    assert {clause["code"] for clause in json.loads(out)["clauses"]} == {"workload_not_allowed", "output_rules_unmet"}
+    code, _, error = run(asking("request", "--asset", str(asset.asset_id), "--yes"), capsys)
+    assert code == 1
+    assert "expected one of the 1 that its policy lists" in error
+    assert "expected assets of 2 different owners" in error
+    assert json.loads(run(["consumer", "list", *words("consumer")], capsys)[1]) == {}
+    assert rehearsal.balances() == before
+
+
+def test_a_quote_is_the_price_that_is_paid_to_the_wei(
+    rehearsal: Rehearsal,
+    words: Any,
+    asking: Callable[..., list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assets = [word for sealed in rehearsal.sealed.values() for word in ("--asset", str(sealed.asset_id))]
+    code, out, error = run(asking("quote", *assets), capsys)
+    assert code == 0, error + out
+    price = json.loads(out)["price"]
+    answer = json.loads(run(asking("request", *assets, "--yes"), capsys)[1])
+    options = words("consumer")
+    code, _, error = run(["consumer", "watch", answer["jobId"], *options], capsys)
+    assert (code, "the oracle nodes have to appraise" in error) == (0, True), error
+    fetched = ["--result-key", str(tmp_path / "result.key"), "--out", str(tmp_path / "a result"), "--acknowledge"]
+    code, _, error = run(["consumer", "fetch", answer["jobId"], *options, *fetched], capsys)
+    assert code == 0, error
+    rehearsal.reach_status(JobId(Bytes32.parse(answer["jobId"])), Status.MATURED)
+    for name in (answer["jobId"], answer["requestHash"]):
+        explained = json.loads(run(["consumer", "explain", name, *options], capsys)[1])
+        assert sum(int(row["amount"]) for row in explained["money"]) == 0
+        paid = sum(int(row["amount"]) for row in explained["money"] if row["who"] == "payer")
+        assert -paid == int(price["total"]) <= int(price["most"])
+
+
+def test_without_a_terminal_nothing_is_signed_unless_it_was_agreed_to(
+    rehearsal: Rehearsal,
+    asking: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assets = [word for sealed in rehearsal.sealed.values() for word in ("--asset", str(sealed.asset_id))]
+    code, out, error = run(asking("request", *assets), capsys)
+    assert (code, out) == (2, "")
+    assert "is not signed yet" in error
+    assert "add --yes" in error
+
+
+def test_a_request_that_no_offer_fits_is_refused_with_the_nearest_or_kept_listed_and_cancelled(
+    rehearsal: Rehearsal, words: Any, asking: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asset = ("--asset", str(rehearsal.sealed["north"].asset_id), "--capability", "0x" + "ab" * 32)
 
     def listed() -> dict[str, str]:
         states: dict[str, str] = json.loads(run(["consumer", "list", *words("consumer"), "--json"], capsys)[1])
         return states
 
-    code, _, error = run([*command, "--wait", "5"], capsys)
-    assert code == 1
-    assert "expected among those that the request accepts" in error
-    assert "is voided" in error
-    assert list(listed().values()) == ["voided"]
-    code, _, error = run([*command, "--wait", "1", "--keep"], capsys)
+    code, out, _ = run(asking("quote", *asset), capsys)
+    (clause,), nearest = json.loads(out)["clauses"], json.loads(out)["nearest"]
+    assert (code, clause["code"]) == (1, "no_offer")
+    assert {unmet["limit"] for unmet in nearest[0]["unmet"]} == {"capabilityHash"}
+    assert run(asking("request", *asset, "--yes"), capsys)[0] == 1
+    assert listed() == {}
+    code, _, error = run(asking("request", *asset, "--wait", "1", "--keep", "--yes"), capsys)
     assert (code, "stays in the book" in error) == (1, True)
     (kept,) = [request for request, state in listed().items() if state == "open"]
+    standing = json.loads(run(["consumer", "explain", kept, *words("consumer")], capsys)[1])
+    assert (standing["state"], [one["code"] for one in standing["quote"]["clauses"]]) == ("open", ["no_offer"])
     assert run(["consumer", "cancel", "0x" + "11" * 32, *words("consumer")], capsys)[0] == 2
     code, out, _ = run(["consumer", "cancel", kept, *words("consumer")], capsys)
     assert (code, json.loads(out)) == (0, {"request": kept, "state": "voided"})
     assert set(listed().values()) == {"voided"}
+    assert json.loads(run(["consumer", "status", kept, *words("consumer")], capsys)[1])["state"] == "voided"
 
 
 def test_a_version_that_is_not_suspended_is_not_lifted(
