@@ -22,8 +22,6 @@ from sealmarket.client.party import Party
 from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.proposals import (
-    APPROVED,
-    DECLINED,
     MAXIMUM_PROPOSAL,
     MOST_SAMPLES,
     Proposal,
@@ -99,7 +97,7 @@ class Standing:
     @property
     def approved(self) -> bool:
         """Whether the owner approved it."""
-        return self.answer is not None and self.answer.answer.outcome == APPROVED
+        return self.answer is not None and self.answer.answer.approved
 
 
 def draft_proposal(
@@ -265,7 +263,7 @@ def sign_answer(
         version=asset.version,
         workload_digest=proposal.workload_digest,
         purpose=proposal.purpose,
-        outcome=APPROVED if allowed_version else DECLINED,
+        approved=bool(allowed_version),
         allowed_version=allowed_version,
         reason_hash=keccak(reason.encode()),
         signed_at=now,

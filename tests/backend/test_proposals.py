@@ -8,7 +8,7 @@ import coincurve
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.protocol.proposals import DECLINED, SignedProposal
+from sealmarket.protocol.proposals import ProposedAsset, SignedProposal
 from sealmarket_backend import proposals as rules
 from sealmarket_backend.errors import NotFound, Rejected, TooMany
 from sealmarket_backend.index import IndexedAsset
@@ -20,7 +20,7 @@ from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.signing import sign
 from tests.backend.orders import ASSET, BOOK, CONSUMER, OWNER, STRANGER, account, indexed
 from tests.protocol import test_proposals as samples
-from tests.protocol.test_proposals import NOW, ProposedAsset
+from tests.protocol.test_proposals import NOW
 
 
 class _Index:
@@ -156,7 +156,7 @@ def test_an_owner_may_change_their_mind_and_an_older_answer_does_not_come_back(d
     backend = kept(database)
     key = backend.add(proposal(), NOW)
     yes = answered(proposal())
-    no = answered(proposal(), outcome=DECLINED, allowed_version=0, signed_at=NOW + 5)
+    no = answered(proposal(), approved=False, allowed_version=0, signed_at=NOW + 5)
     backend.add_answer(yes)
     backend.add_answer(no)
     with pytest.raises(Rejected, match="a later answer"):

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from sealmarket.cli import _owner_policy
 from sealmarket.cli.main import main
 from sealmarket.client.asset_card import MAXIMUM_CARD, AssetCard, asset_card, book_digest, load_asset_card
 from sealmarket.client.draft_file import read_draft
@@ -112,7 +111,7 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_wrong_answer(run: Run, mon
         return default
 
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(_owner_policy.typer, "prompt", prompt)
+    monkeypatch.setattr("typer.prompt", prompt)
     code, out, error = run("--evidence", "m.json", *NOW)
     assert code == 0, error
     assert "is no amount" in error
