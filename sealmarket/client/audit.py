@@ -28,7 +28,7 @@ from sealmarket.client.jobs import reasons_in_words
 from sealmarket.client.proposals import signed_by
 from sealmarket.client.written import iso
 from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.proposals import APPROVED, SignedAnswer
+from sealmarket.protocol.proposals import SignedAnswer
 from sealmarket.protocol.purposes import MEANINGS, purposes_of
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import (
@@ -270,7 +270,7 @@ def _answer_line(
         "purpose": ", ".join(one.name.lower() for one in purposes_of(answer.purpose)),
         "workload": str(answer.workload_digest),
         "proposal": str(answer.proposal_hash),
-        "answer": "approved" if answer.outcome == APPROVED else "declined",
+        "answer": "approved" if answer.approved else "declined",
         "answer_reason": reason,
         "answer_signature": str(signed.signature),
     }

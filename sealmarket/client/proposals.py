@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 from sealmarket.chain import Block, Chain
-from sealmarket.chain.erc1271 import contract_accepts
 from sealmarket.chain.interface import ChainReader
 from sealmarket.client.assets import asset_state
 from sealmarket.client.errors import ClientError
@@ -23,8 +22,6 @@ from sealmarket.client.party import Party
 from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.proposals import (
-    APPROVED,
-    DECLINED,
     MAXIMUM_PROPOSAL,
     MOST_SAMPLES,
     Proposal,
@@ -100,7 +97,7 @@ class Standing:
     @property
     def approved(self) -> bool:
         """Whether the owner approved it."""
-        return self.answer is not None and self.answer.answer.outcome == APPROVED
+        return self.answer is not None and self.answer.answer.approved
 
 
 def draft_proposal(
@@ -175,7 +172,7 @@ def inspect_file(path: Path, chain: ChainReader, store: Store) -> Inspected:
         raise ProposalFileRefused(path, error.strerror or "it cannot be read") from error
     except MalformedDocument as error:
         raise ProposalFileRefused(path, error.message) from error
-    return _inspected(file.signed, chain, store, bytes(file.archive))
+    return _inspected(file.signed, chain, store, bytes(file.archive), chain.head().timestamp)
 
 
 def inspect(proposal_hash: Bytes32, chain: ChainReader, store: Store, api: MarketApi) -> Inspected:
@@ -185,11 +182,12 @@ def inspect(proposal_hash: Bytes32, chain: ChainReader, store: Store, api: Marke
         ItemNotFound: the server has no such proposal, or the store no such workload.
         ProposalRefused, SignatureRefused, ContentMismatch: what they sent is something else.
     """
-    return _inspected(api.proposals.proposal(proposal_hash), chain, store, b"")
+    now = chain.head().timestamp
+    return _inspected(api.proposals.proposal(proposal_hash), chain, store, b"", now)
 
 
-def _inspected(signed: SignedProposal, chain: ChainReader, store: Store, archive: bytes) -> Inspected:
-    proposal_hash = require_whole(signed, chain.head().timestamp)
+def _inspected(signed: SignedProposal, chain: ChainReader, store: Store, archive: bytes, now: int) -> Inspected:
+    proposal_hash = require_whole(signed, now)
     require_signed(chain, signed.proposal, signed.signature, signed.proposal.consumer)
     wanted = signed.proposal.workload_digest
     try:
@@ -223,7 +221,11 @@ def signed_by(chain: ChainReader, statement: TypedShape, signature: bytes, signe
             return True
     except SignatureRefused:
         pass
-    return isinstance(chain, Chain) and contract_accepts(chain, signer, digest, signature)
+    if not isinstance(chain, Chain):
+        return False
+    from sealmarket.chain.erc1271 import contract_accepts
+
+    return contract_accepts(chain, signer, digest, signature)
 
 
 def standings(chain: ChainReader, at: Block, proposal: Proposal, answers: Iterable[SignedAnswer]) -> list[Standing]:
@@ -261,7 +263,7 @@ def sign_answer(
         version=asset.version,
         workload_digest=proposal.workload_digest,
         purpose=proposal.purpose,
-        outcome=APPROVED if allowed_version else DECLINED,
+        approved=bool(allowed_version),
         allowed_version=allowed_version,
         reason_hash=keccak(reason.encode()),
         signed_at=now,

@@ -27,7 +27,6 @@ MOST_SAMPLES = 8
 LONGEST_NOTE = 4096
 LONGEST_LIFE = 90 * 86_400
 """Seconds for which a proposal may stay open."""
-APPROVED, DECLINED = 1, 2
 
 
 class ProposalRefused(SealmarketError):
@@ -92,7 +91,7 @@ class SignedProposal(Shape, frozen=True, kw_only=True):
 class ProposalAnswer(TypedShape, frozen=True, kw_only=True):
     """What an owner signs about one asset of a proposal.
 
-    ``outcome`` is 1 for approved, 2 for declined. Digest and purpose repeat the proposal's: a wallet shows them.
+    Digest and purpose repeat the proposal's: a wallet shows them.
     ``allowed_version`` is the version of the asset that allows the workload: the proposed one, or a later one that was
     published for it; 0 where it was declined. ``reason_hash`` is the Keccak-256 of the reason's UTF-8, ``signed_at``
     the owner's word for when, in seconds since 1970.
@@ -100,7 +99,7 @@ class ProposalAnswer(TypedShape, frozen=True, kw_only=True):
 
     EIP712: ClassVar[str] = (
         "ProposalAnswer(bytes32 proposalHash,bytes32 assetId,uint32 version,bytes32 workloadDigest,uint32 purpose,"
-        "uint8 outcome,uint32 allowedVersion,bytes32 reasonHash,uint64 signedAt)"
+        "bool approved,uint32 allowedVersion,bytes32 reasonHash,uint64 signedAt)"
     )
 
     proposal_hash: Bytes32
@@ -108,7 +107,7 @@ class ProposalAnswer(TypedShape, frozen=True, kw_only=True):
     version: U32
     workload_digest: Bytes32
     purpose: U32
-    outcome: Annotated[int, Meta(ge=APPROVED, le=DECLINED)]
+    approved: bool
     allowed_version: U32
     reason_hash: Bytes32
     signed_at: Timestamp
@@ -173,9 +172,9 @@ def require_answer(signed: SignedAnswer, proposal: Proposal) -> None:
     for name, value in expected.items():
         if (found := getattr(answer, name)) != value:
             raise ProposalRefused(f"the answer's {name} is {found}, expected {value}", remedy="sign what was inspected")
-    if (answer.outcome == APPROVED) != bool(answer.allowed_version):
+    if answer.approved != bool(answer.allowed_version):
         raise ProposalRefused(
-            f"outcome {answer.outcome} with version {answer.allowed_version} as allowed",
+            f"approved is {answer.approved}, with version {answer.allowed_version} as allowed",
             remedy="name the version that allows it, and 0 where it is declined",
         )
     if (answer.asset_id, answer.version) not in {(one.asset_id, one.version) for one in proposal.assets}:

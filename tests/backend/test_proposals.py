@@ -8,7 +8,7 @@ import coincurve
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.protocol.proposals import DECLINED, ProposedAsset, SignedProposal
+from sealmarket.protocol.proposals import ProposedAsset, SignedProposal
 from sealmarket_backend import proposals as rules
 from sealmarket_backend.errors import NotFound, Rejected, TooMany
 from sealmarket_backend.index import IndexedAsset
@@ -156,7 +156,7 @@ def test_an_owner_may_change_their_mind_and_an_older_answer_does_not_come_back(d
     backend = kept(database)
     key = backend.add(proposal(), NOW)
     yes = answered(proposal())
-    no = answered(proposal(), outcome=DECLINED, allowed_version=0, signed_at=NOW + 5)
+    no = answered(proposal(), approved=False, allowed_version=0, signed_at=NOW + 5)
     backend.add_answer(yes)
     backend.add_answer(no)
     with pytest.raises(Rejected, match="a later answer"):

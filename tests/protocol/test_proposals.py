@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from sealmarket.protocol.proposals import (
-    APPROVED,
-    DECLINED,
     LONGEST_LIFE,
     MAXIMUM_PROPOSAL,
     Proposal,
@@ -68,7 +66,7 @@ def answer(of: Proposal | None = None, reason: str = "", **changes: Any) -> Sign
         version=1,
         workload_digest=of.workload_digest,
         purpose=of.purpose,
-        outcome=APPROVED,
+        approved=True,
         allowed_version=1,
         reason_hash=keccak(reason.encode()),
         signed_at=NOW,
@@ -144,7 +142,7 @@ def test_whatever_changes_after_inspection_has_another_hash_and_no_signature(cha
         (lambda: answer(asset_id=AssetId(Bytes32(b"\xa6" * 32))), "does not name version 1"),
         (lambda: replace(answer(reason="no"), reason="yes"), "reason_hash"),
         (lambda: answer(allowed_version=0), "as allowed"),
-        (lambda: answer(outcome=DECLINED), "as allowed"),
+        (lambda: answer(approved=False), "as allowed"),
     ],
 )
 def test_an_answer_replayed_for_another_proposal_digest_or_version_is_refused(
@@ -163,7 +161,7 @@ def test_an_answer_for_another_market_is_signed_by_nobody_here(chain: int, marke
 def test_a_whole_proposal_and_both_answers_hold() -> None:
     assert require_whole(signed(), NOW) == proposal().struct_hash()
     require_answer(answer(reason="read it"), proposal())
-    require_answer(answer(outcome=DECLINED, allowed_version=0), proposal())
+    require_answer(answer(approved=False, allowed_version=0), proposal())
 
 
 @given(st.binary(max_size=200))
