@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.cli import _owner_account, _owner_policy, _owner_proposals, _owner_terms
+from sealmarket.cli import _owner_account, _owner_policy, _owner_proposals, _owner_sell, _owner_terms
+from sealmarket.cli._card_text import ASSET_CARD, card_lines, write_card
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -21,27 +22,21 @@ from sealmarket.cli._options import (
     RpcUrl,
     Usage,
     answer,
-    coins,
     load_key,
     market,
     read_passphrase,
     sending,
 )
 from sealmarket.cli._owner_policy import draft_of, moment_option
-from sealmarket.client.asset_card import AssetCard, asset_card
 from sealmarket.client.draft import PolicyDraft
-from sealmarket.client.owner import CARD, SUMMARY, Owner, SealedAsset
-from sealmarket.client.written import moment
-from sealmarket.files import read_file
+from sealmarket.client.owner import SUMMARY, Owner, SealedAsset
 from sealmarket.protocol.schema import json_schema
-from sealmarket_enclave.protocol.codec import parse_json
 
 app = typer.Typer(no_args_is_help=True, help="Seal data, publish it under your terms, collect what it earned.")
 app.add_typer(_owner_policy.app, name="policy")
-for _part in (_owner_terms.app, _owner_account.app, _owner_proposals.app):
+for _part in (_owner_sell.app, _owner_terms.app, _owner_account.app, _owner_proposals.app):
     app.add_typer(_part)
 
-ASSET_CARD = "asset-card.json"
 _Now = Annotated[
     str | None, typer.Option("--now", help="The moment by which terms are over; without it, the chain's clock.")
 ]
@@ -122,9 +117,8 @@ def publish(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         )
         mined = owner.publish(sealed, now=when)
-        made = asset_card(sealed.policy, parse_json(read_file(folder / CARD)), owner.address, chain.book)
-    place = card or folder / ASSET_CARD
-    place.write_bytes(made.text())
+        place = card or folder / ASSET_CARD
+        made = write_card(sealed, place, owner.address, chain.book)
     payload = {
         "assetId": str(sealed.asset_id),
         "version": sealed.version,
@@ -136,21 +130,10 @@ def publish(
     lines = [
         f"published asset {sealed.asset_id} version {sealed.version}",
         f"  in block {mined.block.number}, transaction {mined.transaction}",
-        *_card_lines(made, mined.block.timestamp),
+        *card_lines(made, mined.block.timestamp),
         f"next: send {quote(str(place))} to your consumers; they use it where commands take an asset",
     ]
     answer(payload, lines, as_json)
-
-
-def _card_lines(card: AssetCard, now: int) -> list[str]:
-    price = card.price_text if any(card.token) else coins(card.price)
-    return [
-        f"  title       {card.title}",
-        f"  price       {price} a use",
-        f"  purposes    {', '.join(card.purposes)}",
-        f"  until       {moment(card.expiry, now)}",
-        f"  columns     {', '.join(card.columns) or 'none were published'}",
-    ]
 
 
 @app.command("policy-schema")

@@ -147,6 +147,7 @@ class Consumer(Connected):
         match_within: float = 120.0,
         result_within: float = 3600.0,
         note: Path | None = None,
+        on_signed: Callable[[RequestHandle], None] = lambda _handle: None,
         on_progress: OnProgress = quiet,
     ) -> JobResult:
         """Request a job, wait for its match and its result, open that, and acknowledge it, which pays the provider.
@@ -173,7 +174,7 @@ class Consumer(Connected):
             if noted is None or noted.read() is None:
                 self.quote(unsigned).require()
         with step(on_progress, "request", "signing the request, and putting it into the book") as now:
-            handle = self.send(unsigned, pending=noted)
+            handle = self.send(unsigned, pending=noted, on_signed=on_signed)
             now.found(request=handle.request_hash)
         result = self._fetched(handle, result_key, match_within, result_within, on_progress)
         if acknowledge:
