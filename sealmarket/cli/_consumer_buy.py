@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,6 @@ from sealmarket.cli._reporting import report
 from sealmarket.cli._request_options import RequestOptions, open_result_key, wanted
 from sealmarket.client.consumer import Consumer
 from sealmarket.client.job_result import JobResult
-from sealmarket.client.quote import Quote
 from sealmarket.client.requests import Wanted
 from sealmarket.client.result_keys import create_result_key
 from sealmarket.client.sent import SentRequests
@@ -101,25 +101,25 @@ def _key(options: RequestOptions, plain: bool) -> PrivateKey:
 
 
 def _agree_and_deposit(consumer: Consumer, chain: Chain, asked: Wanted, secret: PrivateKey, *, yes: bool) -> None:
-    """Return once the user agrees to the price and what a match locks is in the market's ledger."""
+    """Return once the user agrees to the price, and what a match locks is in the market's ledger.
+
+    Raises:
+        RequestInvalid: the request would be refused for another reason than its funds.
+    """
     progress("reading the chain, the owners' policies and the book")
     found = consumer.quote(consumer.compose(asked, secret), gas_price=gas_price_of(chain))
+    # A deposit is made here: that it is missing refuses nothing.
+    found = replace(found, clauses=tuple(clause for clause in found.clauses if clause.code != _FUNDS))
     for line in quote_lines(found):
         typer.echo(line, err=True)
-    missing = _missing(found, consumer, chain)
+    found.require()
+    free = chain.at(chain.head()).account(found.request.token, consumer.address).free
+    missing = Wei(max(0, found.price.locked.total - free))
     question = f"Deposit {coins(missing)} and sign the request?" if missing else "Sign the request?"
     require_yes(question, yes=yes)
     if missing:
         progress(f"depositing {coins(missing)}")
         consumer.deposit(missing)
-
-
-def _missing(found: Quote, consumer: Consumer, chain: Chain) -> Wei:
-    """What a deposit has to add. Raises :class:`RequestInvalid` where anything else refuses the request."""
-    if {clause.code for clause in found.clauses} - {_FUNDS}:
-        found.require()
-    free = chain.at(chain.head()).account(found.request.token, consumer.address).free
-    return Wei(max(0, found.price.locked.total - free))
 
 
 def _bought(consumer: Consumer, sent: SentRequests, asked: Wanted, secret: PrivateKey, note: Path) -> JobResult:
