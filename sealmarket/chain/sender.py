@@ -26,6 +26,7 @@ from sealmarket.chain.errors import (
     ChainUnavailable,
     FeeAboveLimit,
     NodeDistrusted,
+    NotEnoughCoin,
     NotMined,
     Replaced,
     Reverted,
@@ -59,6 +60,7 @@ HEAL_SECONDS = 30.0
 _GAS_MARGIN_PERCENT = 25
 _NONCE_TRIES = 3
 _HELD_ALREADY = ("already known", "known transaction", "already imported", "already exists", "alreadyknown")
+_TOO_POOR = ("insufficient funds", "insufficient balance", "exceeds allowance")
 _LATER = ("in-flight transaction limit", "pool is full", "replacement")
 """The node has no room now (a delegated account, EIP-7702, has one place), or holds another of that nonce."""
 
@@ -304,6 +306,8 @@ class Sender:
         try:
             return quantity(self._chain.rpc.call("eth_estimateGas", asked), "gas estimate")
         except RpcRefused as error:
+            if any(words in error.detail.lower() for words in _TOO_POOR):
+                raise NotEnoughCoin(self.address.checksum, error.detail[:200]) from error
             # Simulation says no: say why in the contract's words.
             raise revert_of(error) or error from error
 

@@ -8,10 +8,10 @@ import os
 import sys
 from typing import IO
 
-# The characters are named by their numbers, since many of them look like others.
+# One for one, so that tables keep their width. Named by their numbers, since many of them look like others.
 _AS_ASCII = {
-    "\u2026": "...", "\u2013": "-", "\u2014": "-", "\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'",
-    "\u00b7": "-", "\u2022": "*", "\u2192": "->", "\u00d7": "x", "\u2500": "-", "\u2502": "|", "\u256d": "+",
+    "\u2026": ".", "\u2013": "-", "\u2014": "-", "\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'",
+    "\u00b7": "-", "\u2022": "*", "\u2192": ">", "\u00d7": "x", "\u2500": "-", "\u2502": "|", "\u256d": "+",
     "\u256e": "+", "\u2570": "+", "\u256f": "+",
 }  # fmt: skip
 _HANDLER = "sealmarket.ascii"

@@ -138,7 +138,10 @@ def show(
 def list_command(
     folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path(), as_json: AsJson = False
 ) -> None:
-    """List the keystores in a folder, by their addresses."""
+    """List the keystores in a folder, by their addresses.
+
+    Example: sealmarket account list ~/keys
+    """
     from sealmarket.client.accounts import AccountFileRefused, address_in
 
     found: dict[str, str] = {}

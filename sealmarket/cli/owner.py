@@ -138,5 +138,8 @@ def publish(
 
 @app.command("policy-schema")
 def policy_schema() -> None:
-    """The JSON Schema of a policy draft, as `owner seal --policy` takes it."""
+    """The JSON Schema of a policy draft, as `owner seal --policy` takes it.
+
+    Example: sealmarket owner policy-schema > draft.schema.json
+    """
     answer(json_schema(PolicyDraft), [], True)

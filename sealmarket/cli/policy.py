@@ -46,7 +46,10 @@ def check(
 
 @app.command("explain")
 def explain_command(file: _PolicyFile) -> None:
-    """Print as sentences what the policy requires, and what it leaves open."""
+    """Print as sentences what the policy requires, and what it leaves open.
+
+    Example: sealmarket policy explain policy.json
+    """
     raw = read_file(file)
     rules, whole = read_rules(raw), whole_policy(raw)
     draft = whole if isinstance(whole, PolicyDraft) else None
@@ -60,7 +63,10 @@ def simulate_command(
     cases: Annotated[list[Path], typer.Argument(help="JSON lists of past evidence (see the documentation).")],
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """Run a policy over past evidence: what would it have refused, and by which rule? Exit 0 if nothing."""
+    """Run a policy over past evidence: what would it have refused, and by which rule? Exit 0 if nothing.
+
+    Example: sealmarket policy simulate policy.json past.json
+    """
     rules = read_rules(read_file(file))
     outcomes = [simulate(rules, case) for path in cases for case in read_cases(path)]
     refused = [outcome for outcome in outcomes if not outcome.result.accepted]
@@ -84,5 +90,8 @@ def simulate_command(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of an appraisal policy."""
+    """Print the JSON Schema of an appraisal policy.
+
+    Example: sealmarket policy schema > schema.json
+    """
     typer.echo(json.dumps(rules_schema(), indent=2))
