@@ -8,8 +8,6 @@ no contract.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sealmarket.protocol.orders import Purpose
 
 LABELS: dict[str, str] = {
@@ -46,7 +44,6 @@ LABELS: dict[str, str] = {
     "dpv:PublicBenefit": "for the public benefit",
 }
 """The codes that are known here, in words."""
-MOST_LABELS = 32
 
 
 def purposes_in_words(bits: int) -> str:
@@ -54,13 +51,6 @@ def purposes_in_words(bits: int) -> str:
     names = [purpose.name.lower() for purpose in Purpose if bits & purpose]
     rest = bits & ~sum(Purpose)
     return ", ".join([*names, *([f"{rest:#x}"] if rest else [])]) or "none"
-
-
-def labels_of(card: Mapping[str, object]) -> tuple[str, ...]:
-    """The codes that a data card lists under ``purposes``, known here or not."""
-    listed = card.get("purposes")
-    codes = listed[:MOST_LABELS] if isinstance(listed, list) else []
-    return tuple(code[:100] for code in codes if isinstance(code, str))
 
 
 def label_in_words(code: str) -> str:
