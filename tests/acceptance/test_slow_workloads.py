@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from sealmarket.chain import Fault
-from sealmarket.client import AssetWish
+from sealmarket.client import AssetWish, requests
 from sealmarket.client.errors import RequestInvalid
 from sealmarket.client.limits import time_of
 from sealmarket.client.requests import RequestHandle
