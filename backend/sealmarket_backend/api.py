@@ -31,7 +31,9 @@ from sealmarket.protocol.wire import (
 )
 from sealmarket.serving.requests import charge_write, peer_in
 from sealmarket_backend.blobs import Kind
+from sealmarket_backend.catalogue import MOST_ASSETS, AssetQuery
 from sealmarket_backend.errors import BackendError, TooLarge, TooMany
+from sealmarket_backend.index import MOST_JOBS
 from sealmarket_backend.service import UNREADABLE_CHAIN, Backend
 from sealmarket_backend.web import market_page
 from sealmarket_enclave.protocol.codec import Address, Bytes32, decode, to_builtins
@@ -50,6 +52,8 @@ _SECURITY = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
     "Referrer-Policy": "no-referrer",
 }
+_Word = Annotated[str, Query(max_length=200)]
+_Price = Annotated[str, Query(max_length=39)]
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -60,6 +64,7 @@ def create_app(backend: Backend) -> FastAPI:
     _errors(app)
     _store(app, backend)
     _orders(app, backend)
+    _catalogue(app, backend)
     _jobs(app, backend)
     _proposals(app, backend)
 
@@ -178,17 +183,54 @@ def _orders(app: FastAPI, backend: Backend) -> None:
         return assets.get()
 
 
+def _catalogue(app: FastAPI, backend: Backend) -> None:
+    @app.get("/v1/catalogue")
+    def get_catalogue(
+        text: _Word = "",
+        column: _Word = "",
+        purpose: _Word = "",
+        kind: _Word = "",
+        owner: Annotated[str | None, Query()] = None,
+        least: _Price = "0",
+        most: _Price | None = None,
+        before: Annotated[int | None, Query(ge=0, lt=2**62)] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_ASSETS)] = 20,
+    ) -> Response:
+        query = AssetQuery(
+            text=text,
+            column=column,
+            purpose=purpose,
+            kind=kind,
+            owner=Address.parse(owner) if owner else None,
+            least=_price(least),
+            most=None if most is None else _price(most),
+            before=before,
+            limit=limit,
+        )
+        return _answer(backend.catalogue.search(query))
+
+
+def _price(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedDocument(f"expected an amount in the smallest unit, found {text[:40]!r}")
+    return int(text)
+
+
 def _jobs(app: FastAPI, backend: Backend) -> None:
     @app.get("/v1/jobs")
     def get_jobs(
         provider: Annotated[str | None, Query()] = None,
         consumer: Annotated[str | None, Query()] = None,
         status: Annotated[str | None, Query()] = None,
+        before: Annotated[str | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_JOBS)] = MOST_JOBS,
     ) -> Response:
         views = backend.index.jobs(
             provider=Address.parse(provider) if provider else None,
             consumer=Address.parse(consumer) if consumer else None,
             status=_status(status) if status else None,
+            before=Bytes32.parse(before) if before else None,
+            limit=limit,
         )
         return _answer(views)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sealmarket.attestation.policy.owners import OwnersPolicy
 from sealmarket.chain.model import Account, AssetState
 from sealmarket.protocol.capability import Capability
+from sealmarket.protocol.cards import NO_CARD, Card
 from sealmarket.protocol.fitting import Prover, Rules
 from sealmarket.protocol.orders import AssetLimit
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
@@ -31,7 +31,7 @@ class AssetFacts:
     missing: str = ""
     lacking: tuple[str, ...] = ()
     pairs: frozenset[Bytes32] | None = None
-    card: Mapping[str, object]
+    card: Card = NO_CARD
     orders: tuple[SignedAssetOrder, ...] = ()
 
 

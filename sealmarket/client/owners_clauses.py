@@ -6,7 +6,7 @@ The rules are theirs: :mod:`sealmarket_enclave.protocol.agreement` for documents
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from sealmarket.attestation.policy.owners import OwnersPolicy
 from sealmarket.attestation.policy.rules import enclaves
@@ -30,9 +30,6 @@ from sealmarket_enclave.protocol.job import AssetUse, enclave_key_hash
 from sealmarket_enclave.protocol.policy import OutputRules, strictest
 from sealmarket_enclave.runtime.errors import WorkloadFailed
 from sealmarket_enclave.runtime.outputs import DeclaredOutput, check_declared
-
-MOST_COLUMNS = 1000
-"""How many names of a data card are read."""
 
 
 def owners_clauses(unsigned: UnsignedRequest, facts: MarketFacts) -> Iterator[Clause]:
@@ -134,17 +131,6 @@ def use_of(asset: AssetFacts) -> AssetUse:
         price=state.terms.price,
         epsilon=limit.epsilon,
     )
-
-
-def columns_of(card: Mapping[str, object]) -> tuple[str, ...]:
-    """The columns that a data card names, as names or as objects with one; none where it names none."""
-    listed = card.get("columns")
-    found = []
-    for column in (listed if isinstance(listed, list) else [])[:MOST_COLUMNS]:
-        name = column.get("name") if isinstance(column, dict) else column
-        if isinstance(name, str):
-            found.append(name[:200])
-    return tuple(found)
 
 
 def _difference(reason: JobReason, whose: str, difference: Difference) -> Clause:

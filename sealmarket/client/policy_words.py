@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from sealmarket.attestation.policy.explain import explain
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.written import coins, moment
+from sealmarket.protocol.cards import card_of
 from sealmarket.protocol.orders import Purpose
-from sealmarket.protocol.purposes import MEANINGS, in_words, labels_of
+from sealmarket.protocol.purposes import MEANINGS, in_words
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS
 
 
@@ -38,7 +39,7 @@ def _allowed(draft: PolicyDraft, now: int) -> Iterator[str]:
         f"A job hands out at most {rules.max_outputs} files and {rules.max_bytes} bytes together, as "
         f"{', '.join(rules.media_types)}; sizes are rounded up to {rules.bucket_bytes} bytes."
     )
-    for label in labels_of(draft.data_card):
+    for label in card_of(draft.data_card).purposes:
         yield f"Declared, for people and searches; nothing enforces it: {in_words(label)}."
 
 

@@ -18,7 +18,7 @@ from itertools import chain
 from sealmarket.client.clauses import Clause, of_limit
 from sealmarket.client.errors import RequestInvalid
 from sealmarket.client.market_facts import AssetFacts, MarketFacts, OfferFacts
-from sealmarket.client.owners_clauses import columns_of, owners_clauses
+from sealmarket.client.owners_clauses import owners_clauses
 from sealmarket.client.price import Price, price_of
 from sealmarket.client.requests import UnsignedRequest
 from sealmarket.protocol.capability import shortfalls
@@ -88,7 +88,7 @@ def quote_of(unsigned: UnsignedRequest, facts: MarketFacts) -> Quote:
         price=price,
         clauses=tuple(dict.fromkeys(clauses)),
         nearest=() if best else _nearest(looked),
-        columns=tuple(columns_of(asset.card) for asset in facts.assets),
+        columns=tuple(asset.card.columns for asset in facts.assets),
         notes=tuple(_notes(unsigned, facts)),
     )
 
@@ -166,7 +166,7 @@ def _nearest(looked: list[Considered]) -> tuple[Nearest, ...]:
 
 def _notes(unsigned: UnsignedRequest, facts: MarketFacts) -> Iterator[str]:
     """What refuses nothing and may still be a mistake: a column that no data card names."""
-    cards = [columns for asset in facts.assets if (columns := columns_of(asset.card))]
+    cards = [asset.card.columns for asset in facts.assets if asset.card.columns]
     for name in _COLUMN_PARAMETERS:
         value = unsigned.parameters.values.get(name)
         if isinstance(value, str) and cards and not all(value in columns for columns in cards):

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-import msgspec
-
 from sealmarket.attestation.policy.owners import OwnersPolicy, parsed_policy, reduced_list
 from sealmarket.chain import AssetState, Chain, ViewReader
 from sealmarket.chain.events import VersionPublished
@@ -21,6 +19,7 @@ from sealmarket.client.rules import rules_of
 from sealmarket.client.signing import digest
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.capability import Capability
+from sealmarket.protocol.cards import NO_CARD, Card, read_card
 from sealmarket.protocol.fitting import Proof, Prover, lone_member
 from sealmarket.protocol.matching import OnSale, consider
 from sealmarket.protocol.merkle import Tree
@@ -38,8 +37,6 @@ from sealmarket_enclave.sealed.shares import ShareSet
 
 MOST_OFFERS = 16
 """Of how many open offers the provider's stake is read: those that fit best by what they sign."""
-MOST_CARD = 1 << 20
-"""Bytes of a data card that is read; a longer one counts as absent."""
 DEPOSIT_GAS = 60_000
 """What one deposit takes (`sealmarket consumer deposit`), the one transaction that a consumer sends for a request."""
 
@@ -79,7 +76,7 @@ class Reading:
         state = view.asset(limit.asset_id, limit.version)
         seal = self.seal_of(limit.asset_id, limit.version, state)
         if seal is None:
-            return AssetFacts(limit=limit, state=state, missing="no event shows its seal", card={})
+            return AssetFacts(limit=limit, state=state, missing="no event shows its seal")
         policy, missing = self.policy_of(seal)
         return AssetFacts(
             limit=limit,
@@ -108,16 +105,13 @@ class Reading:
         except (MalformedDocument, ContentMismatch) as error:
             return None, error.message[:1000]
 
-    def card_of(self, policy: OwnersPolicy | None) -> dict[str, object]:
+    def card_of(self, policy: OwnersPolicy | None) -> Card:
         """The data card that a policy names; empty where there is none that reads."""
-        if policy is None:
-            return {}
         try:
-            raw = self._store.find_document(policy.document.data_card)
-            found = msgspec.json.decode(raw) if raw is not None and len(raw) <= MOST_CARD else {}
-        except (ContentMismatch, msgspec.DecodeError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+            raw = self._store.find_document(policy.document.data_card) if policy else None
+        except ContentMismatch:
+            raw = None
+        return read_card(raw) if raw is not None else NO_CARD
 
     def _lacking(self, seal: Seal) -> list[str]:
         """What the enclave and the oracle nodes would miss."""
@@ -142,7 +136,7 @@ class Reading:
 
     def _asset_orders(self, limit: AssetLimit, owner: Address) -> tuple[SignedAssetOrder, ...]:
         orders = self._api.orders.asset_orders(limit.asset_id, limit.version)
-        return tuple(one for one in orders if self._is_signed(one.order, one.signature, owner))
+        return tuple(one for one in orders if self.is_signed(one.order, one.signature, owner))
 
     # --- offers -----------------------------------------------------------------------------------------------
 
@@ -157,11 +151,12 @@ class Reading:
         now = self._chain.head().timestamp
         looked = consider(request, computes, on_sale, self._rules, now, prove)
         best = sorted(looked, key=lambda one: (len(one.unmet), one.cost))
-        signed = (one.compute for one in best if self._is_offer(one.compute))
+        signed = (one.compute for one in best if self.is_offer(one.compute))
         return tuple(self._offer(one, view) for one, _ in zip(signed, range(MOST_OFFERS), strict=False))
 
-    def _is_offer(self, compute: SignedComputeOrder) -> bool:
-        return self._is_signed(compute.order, compute.signature, compute.order.provider)
+    def is_offer(self, compute: SignedComputeOrder) -> bool:
+        """Whether its provider signed a compute order."""
+        return self.is_signed(compute.order, compute.signature, compute.order.provider)
 
     def _offer(self, signed: SignedComputeOrder, view: ViewReader) -> OfferFacts:
         order = signed.order
@@ -183,7 +178,7 @@ class Reading:
 
     # --- both -------------------------------------------------------------------------------------------------
 
-    def _is_signed(self, order: AssetOrder | ComputeOrder, signature: bytes, signer: Address) -> bool:
+    def is_signed(self, order: AssetOrder | ComputeOrder, signature: bytes, signer: Address) -> bool:
         """Whether its signer signed an order. A contract is believed here: the market asks it at the match."""
         try:
             if recover(digest(self._chain.book, order), signature) == signer:

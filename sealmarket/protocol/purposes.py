@@ -100,10 +100,3 @@ def purposes_in_words(bits: int) -> str:
     names = [purpose.name.lower() for purpose in Purpose if bits & purpose]
     rest = bits & ~sum(Purpose)
     return ", ".join([*names, *([f"{rest:#x}"] if rest else [])]) or "none"
-
-
-def labels_of(card: Mapping[str, object]) -> tuple[str, ...]:
-    """The labels that a data card lists under ``dpv`` and ``duo``, known here or not."""
-    lists = [card.get(key) for key in ("dpv", "duo")]
-    labels = [label for listed in lists if isinstance(listed, list) for label in listed[:MOST_LABELS]]
-    return tuple(label[:100] for label in labels if isinstance(label, str))

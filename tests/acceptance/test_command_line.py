@@ -16,7 +16,7 @@ from sealmarket.protocol.amounts import written
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
-from tests.acceptance.market import COMPUTE_PRICE, OUTPUT, PRICES, Rehearsal
+from tests.acceptance.market import COMPUTE_PRICE, OUTPUT, PENALTY, PRICES, WINDOWS, Rehearsal, until
 from tests.cli.test_market_commands import run
 
 
@@ -167,3 +167,69 @@ def test_a_version_that_is_not_suspended_is_not_lifted(
     code, out, error = run([*command, "--yes"], capsys)
     assert (code, out) == (2, "")
     assert "is not suspended" in error
+
+
+def test_a_market_is_searched_and_what_is_shown_is_the_chains(
+    rehearsal: Rehearsal, words: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = {"kind": "table of cells", "columns": ["x", "y"], "purposes": ["DUO:0000042"]}
+    asset = rehearsal.publish("south", title="Cells under glass", data_card=card)
+    options = _public(words("consumer"))
+    for query in (["cells"], ["--purpose", "DUO:0000042"], ["--kind", "table of cells", "--max-price", "0.2coin"]):
+        answer = _until_found(["market", "assets", *query, *options], asset.asset_id, capsys)
+        assert answer["owner"] == rehearsal.address("south").checksum
+        assert (answer["columns"], answer["price"]) == (["x", "y"], str(int(PRICES["south"])))
+    code, out, _ = run(["market", "assets", "--column", "none of them", *options], capsys)
+    assert (code, json.loads(out)["assets"]) == (0, [])
+    code, out, _ = run(["market", "providers", *options], capsys)
+    names = {one["provider"] for one in json.loads(out)}
+    assert (code, names) == (0, {rehearsal.address(name).checksum for name in ("provider", "host")})
+    code, out, _ = run(["market", "book", "--tee", rehearsal.market.tee.slug, *options], capsys)
+    assert (code, {int(one["order"]["price"]) for one in json.loads(out)}) == (0, {int(COMPUTE_PRICE)})
+    code, out, _ = run(["market", "jobs", "--consumer", str(rehearsal.address("consumer")), *options], capsys)
+    listed = json.loads(out)
+    assert code == 0
+    assert all(rehearsal.read(JobId(Bytes32.parse(one["job"]))).status.name.lower() == one["status"] for one in listed)
+
+
+def test_a_provider_sees_what_is_locked_lost_and_earned_and_what_is_wrong(
+    rehearsal: Rehearsal, words: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = rehearsal.job(provider="host")  # the tests serve that one, and this test does not
+    found = json.loads(run(["provider", "balance", *words("host")], capsys)[1])
+    locked = sum(map(int, PRICES.values())) + int(PENALTY)
+    assert found["locked"] == str(locked)
+    assert {job["locked"] for job in found["jobs"] if job["job"] == str(silent)} == {str(locked)}
+    rehearsal.pass_time(WINDOWS["quote_window"] * 3 // 4)
+    late = rehearsal.chain.head().number
+    until("a final block of that time", lambda: rehearsal.chain.final().number >= late)
+    code, out, _ = run(["provider", "doctor", *words("host")], capsys)
+    checks = {check["name"]: check for check in json.loads(out)}
+    assert code == 1
+    assert checks["worker"]["state"] == "FAILED"
+    assert checks["market"]["state"] == checks["store"]["state"] == checks["gas"]["state"] == "ok"
+    rehearsal.pass_time(WINDOWS["quote_window"])
+    rehearsal.reach_status(silent, Status.EXPIRED)
+    found = json.loads(run(["provider", "history", *words("host")], capsys)[1])
+    (job,) = [job for job in found["jobs"] if job["job"] == str(silent)]
+    assert (job["lost"], job["why"]) == (str(int(PENALTY)), "the provider started no enclave within the quote window")
+    assert [row["what"] for row in found["ledger"]][:2] == ["deposited", "staked"]
+    explained = json.loads(run(["consumer", "explain", str(silent), *words("consumer")], capsys)[1])
+    assert explained["meaning"] == job["why"]
+    assert sum(int(row["amount"]) for row in explained["money"]) == 0
+
+
+def _public(options: list[str]) -> list[str]:
+    """The options without the account: who looks at a market needs none."""
+    place = options.index("--key-file")
+    return options[:place] + options[place + 2 :]
+
+
+def _until_found(command: list[str], asset: object, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The asset in the answer of a search, once the backend has indexed it."""
+
+    def found() -> dict[str, Any] | None:
+        answers = json.loads(run(command, capsys)[1])["assets"]
+        return next((one for one in answers if one["asset"] == str(asset)), None)
+
+    return until(f"{asset} by {command}", found)

@@ -22,6 +22,7 @@ from sealmarket.client.market_facts import AssetFacts, MarketFacts, OfferFacts
 from sealmarket.client.quote import NEAREST, Quote, quote_of
 from sealmarket.client.requests import UnsignedRequest
 from sealmarket.protocol.capability import Capability
+from sealmarket.protocol.cards import Card
 from sealmarket.protocol.fitting import Rules, Side, lone_member, why_not
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.orders import Purpose, Request
@@ -145,7 +146,7 @@ def _asset(place: int, policy: OwnersPolicy) -> AssetFacts:
     )
     limit = samples.asset_limit(asset_id=ASSETS[place])
     seal = Seal(content_root=ZERO_HASH, content_version=1, share_root=ZERO_HASH, policy_hash=ZERO_HASH, epoch=1)
-    return AssetFacts(limit=limit, state=state, seal=seal, policy=policy, card={"columns": ["a", "b"]})
+    return AssetFacts(limit=limit, state=state, seal=seal, policy=policy, card=Card(columns=("a", "b")))
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +282,7 @@ def test_the_nearest_offers_are_named_with_every_limit_that_they_fail(world: Wor
 
 
 def test_a_column_that_no_data_card_names_is_noted_and_refuses_nothing(world: World) -> None:
-    other = world.asset(card={"columns": [{"name": "x"}, 7, {"title": "y"}]}).quote
+    other = world.asset(card=Card(columns=("x",))).quote
     assert other.taken
     assert any("parameter target is 'a'" in note for note in other.notes)
     assert other.columns == (("x",), ("a", "b"))
