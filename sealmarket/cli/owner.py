@@ -30,6 +30,7 @@ from sealmarket.cli._options import (
 from sealmarket.cli._owner_policy import draft_of, moment_option
 from sealmarket.client.asset_card import AssetCard, asset_card
 from sealmarket.client.draft import PolicyDraft
+from sealmarket.client.errors import AlreadyPublished
 from sealmarket.client.owner import CARD, SUMMARY, Owner, SealedAsset
 from sealmarket.client.written import moment
 from sealmarket.files import read_file
@@ -121,9 +122,14 @@ def publish(
         owner = Owner(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         )
-        mined = owner.publish(sealed, now=when)
         made = asset_card(sealed.policy, parse_json(read_file(folder / CARD)), owner.address, chain.book)
-    place = card or folder / ASSET_CARD
+        place = card or folder / ASSET_CARD
+        try:
+            mined = owner.publish(sealed, now=when)
+        except AlreadyPublished:
+            # An earlier command may have ended before it wrote the card.
+            place.write_bytes(made.text())
+            raise
     place.write_bytes(made.text())
     payload = {
         "assetId": str(sealed.asset_id),
