@@ -273,7 +273,7 @@ def _proposals(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/proposals", status_code=201)
     async def post_proposal(request: Request) -> Response:
         signed = await _body(SignedProposal, request, MAXIMUM_PROPOSAL)
-        key = await run_in_threadpool(backend.proposals.add, signed, _now(), peer_in(request.scope))
+        key = await run_in_threadpool(backend.add_proposal, signed, _now(), peer_in(request.scope))
         return _answer({"proposalHash": str(key)}, 201)
 
     @app.get("/v1/proposals")

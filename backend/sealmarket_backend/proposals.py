@@ -61,15 +61,15 @@ class Proposals:
         """Keep a proposal. Posting it twice is the same as once.
 
         Raises:
-            Rejected: it does not hold together, is over, or is not signed by its consumer, who has coin here.
-            NotFound: it names a version that is not on chain at a final block.
+            Rejected: it does not hold together, is over, names a version that is not on chain at a final block, or is
+                not signed by its consumer, who has coin here.
             TooMany: its account, its peer or an owner has no room for another.
         """
         key = _held(signed, now)
         if self._database.row("SELECT 1 FROM proposals WHERE proposal_hash = ?", key) is not None:
             return key
         proposal = signed.proposal
-        owners = {self._index.asset(one.asset_id, one.version).owner for one in proposal.assets}
+        owners = self._owners(proposal)
         self._signatures.require(proposal, signed.signature, proposal.consumer, peer)
         if not self._has_coin(proposal.consumer):
             raise Rejected(
@@ -89,6 +89,21 @@ class Proposals:
             rows = [(key, owner) for owner in owners]
             connection.executemany("INSERT INTO proposed (proposal_hash, owner) VALUES (?, ?)", rows)
         return key
+
+    def knows(self, proposal: Proposal) -> bool:
+        """Whether all of its versions are in the index."""
+        try:
+            return bool(self._owners(proposal))
+        except Rejected:
+            return False
+
+    def _owners(self, proposal: Proposal) -> set[Address]:
+        try:
+            return {self._index.asset(one.asset_id, one.version).owner for one in proposal.assets}
+        except NotFound as error:
+            raise Rejected(
+                error.message, remedy="check id and version; or wait until its publication is final"
+            ) from error
 
     def proposal(self, proposal_hash: Bytes32) -> SignedProposal:
         """One proposal. Raises :class:`NotFound`."""

@@ -15,6 +15,7 @@ from sealmarket.chain.erc1271 import contract_accepts
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
 from sealmarket.client.rules import rules_of
 from sealmarket.protocol.orders import ComputeOrder, Quote, Request
+from sealmarket.protocol.proposals import SignedProposal
 from sealmarket.protocol.salts import generations_of
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
@@ -147,6 +148,12 @@ class Backend:
                 f"the order is of generation {found}, and {order.provider.checksum} is at {provider.generation}",
                 remedy="sign a new one: all orders of before were cancelled",
             )
+
+    def add_proposal(self, signed: SignedProposal, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
+        """As :meth:`Proposals.add`; for a version that was just published the chain is read on, at a bounded rate."""
+        if not self.proposals.knows(signed.proposal) and not self._looks.wait_for(peer):
+            self.index.catch_up(LOOK_SECONDS)
+        return self.proposals.add(signed, now, peer)
 
     def _has_coin(self, account: Address) -> bool:
         """Whether an account has in the market what one oracle signature costs. Raises :class:`ChainError`."""

@@ -29,6 +29,7 @@ from sealmarket.cli._options import (
 )
 from sealmarket.cli._owner_policy import draft_of, moment_option
 from sealmarket.client.draft import PolicyDraft
+from sealmarket.client.errors import AlreadyPublished
 from sealmarket.client.owner import SUMMARY, Owner, SealedAsset
 from sealmarket.protocol.schema import json_schema
 
@@ -116,8 +117,13 @@ def publish(
         owner = Owner(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
         )
-        mined = owner.publish(sealed, now=when)
         place = card or folder / ASSET_CARD
+        try:
+            mined = owner.publish(sealed, now=when)
+        except AlreadyPublished:
+            # An earlier command may have ended before it wrote the card.
+            write_card(sealed, place, owner.address, chain.book)
+            raise
         made = write_card(sealed, place, owner.address, chain.book)
     payload = {
         "assetId": str(sealed.asset_id),

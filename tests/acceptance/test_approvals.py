@@ -12,6 +12,7 @@ import pytest
 
 from sealmarket.chain import Fault
 from sealmarket.client import AssetWish, SealedAsset
+from sealmarket.client.keyfile import KeyKind, write_key_file
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.numbers import JobId, Tee
@@ -40,8 +41,9 @@ def say(
     return called
 
 
-def proposed(say: Any, workload: Workload, *assets: SealedAsset) -> str:
+def proposed(say: Any, workload: Workload, *assets: SealedAsset, file: Path | None = None) -> str:
     named = [word for one in assets for word in ("--asset", f"{one.asset_id}:{one.version}")]
+    named += ["--file", str(file)] if file else []
     code, told, error = say("consumer", "consumer", "propose", "--workload", workload.bundle, *named, "--json")
     assert code == 0, error
     return str(told["proposal"])
@@ -119,22 +121,39 @@ def assert_carded(rehearsal: Rehearsal, say: Any, tmp_path: Path, done: JobId) -
     code, text, error = say("consumer", "consumer", "card", proof, *roots, "--name", "Line", "--format", "json")
     assert code == 0, error
     assert (text["jobId"], text["grade"], len(text["trainedOn"])) == (str(done), "simulated", 2)
-    code, text, error = say("consumer", "consumer", "card", proof, *roots, "--name", "Line", "--out", tmp_path / "C.md")
+    key = tmp_path / "result.key"
+    secret = rehearsal.result_key.secret_bytes()
+    write_key_file(key, KeyKind.RESULT_KEY, secret, about={}, passphrase=None, confirm_unencrypted=True)
+    words = ("consumer", "card", proof, *roots, "--name", "Line", "--result-key", key, "--out", tmp_path / "README.md")
+    code, text, error = say("consumer", *words)
     assert code == 0, error
-    assert "**SIMULATED**" in (tmp_path / "C.md").read_text()
+    card = (tmp_path / "README.md").read_text()
+    assert "**SIMULATED**" in card
+    assert card.index("output model.json") < card.index("## Claimed by the workload") < card.index("| slope |")
+    code, _, error = say("consumer", *words)
+    assert (code, "exists" in error) == (2, True)
 
 
 def test_a_workload_that_the_policy_names_comes_onto_the_list_beside_those_that_are_on_it(
-    rehearsal: Rehearsal, say: Any
+    rehearsal: Rehearsal, say: Any, tmp_path: Path
 ) -> None:
     asset, owner = rehearsal.publish("north"), rehearsal.owners["north"]
     reach: Any = allowed_leaf(Tee.TDX, rehearsal.measurement.digest(), rehearsal.reach.digest)
     rehearsal.settle_block(owner.replace_allow_list(asset.asset_id, 1, [reach]))
     record = rehearsal.reach_status(rehearsal.job(asset), Status.REFUSED)
     assert names_of(record.reasons) == {"pair_not_on_chain"}
-    proposal = proposed(say, rehearsal.workload, asset)
-    code, _, error = say("north", "owner", "approve", proposal, "--yes", "--json")
+    file = tmp_path / "proposal 1.json"
+    proposal = proposed(say, rehearsal.workload, asset, file=file)
+    code, text, error = say("north", "owner", "inspect", file)
+    assert (code, f"approve '{file}'" in text, "def run(inputs, parameters)" in text) == (0, True, True), error
+    code, _, error = say("north", "owner", "approve", file, "--yes", "--json")
     assert code == 0, error
+    _, told, _ = say("consumer", "consumer", "proposal", proposal, "--json")
+    assert [one["answer"] for one in told["owners"]] == ["approved"]
+    code, _, error = say("north", "owner", "decline", proposal, "--reason", "too late", "--json")
+    assert code == 0, error
+    _, told, _ = say("consumer", "consumer", "proposal", proposal, "--json")
+    assert [(one["answer"], one["runsIn"]) for one in told["owners"]] == [("declined", 1)]
     final(rehearsal, rehearsal.chain.head().number)
     terms = rehearsal.chain.at(rehearsal.chain.final()).asset(asset.asset_id, 1).terms
     honest: Any = allowed_leaf(Tee.TDX, rehearsal.measurement.digest(), rehearsal.workload.digest)

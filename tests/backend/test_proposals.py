@@ -64,7 +64,7 @@ def test_a_detail_that_was_exchanged_is_not_kept(database: Database) -> None:
 
 def test_a_version_that_nobody_published_has_no_proposals(database: Database) -> None:
     unknown = (ProposedAsset(asset_id=AssetId(Bytes32(b"\x01" * 32)), version=1),)
-    with pytest.raises(NotFound):
+    with pytest.raises(Rejected, match="no such version"):
         kept(database).add(proposal(assets=unknown), NOW)
 
 

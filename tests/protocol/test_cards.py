@@ -55,7 +55,7 @@ def test_purposes_are_written_by_name_and_none_is_dropped(bits: int) -> None:
 
 
 def test_codes_of_both_vocabularies_have_words_and_others_stay() -> None:
-    assert in_words("DUO:0000042") == "DUO:0000042 (general research use)"
+    assert in_words("DUO:0000042") == "DUO:0000042 (general research)"
     assert in_words("dpv:AcademicResearch") == "dpv:AcademicResearch (research by universities and schools)"
     assert in_words("x:y") == "x:y"
     assert {code.partition(":")[0] for code in LABELS} == {"DUO", "dpv"}
