@@ -13,7 +13,7 @@ PROSE = sorted(
 SPECIFICATION = sorted((ROOT / "docs/spec").glob("*.md"))
 LINE_LENGTH = 120
 _FOLDERS = (
-    "backend", "contracts", "docs", "localnet", "oracle", "requirements", "scripts", "sealmarket", "tests", "worker",
+    "backend", "contracts", "deploy", "docs", "localnet", "oracle", "requirements", "scripts", "sealmarket", "tests", "worker",
     "workloads", "sealmarket_backend", "sealmarket_devices", "sealmarket_enclave", "sealmarket_localnet",
     "sealmarket_oracle", "sealmarket_worker",
 )  # fmt: skip
