@@ -84,7 +84,7 @@ def _keep_name(path: Path) -> None:
 
 
 def replace_private(path: Path, raw: bytes) -> None:
-    """A file in place of an earlier one, at once: whoever reads it meanwhile sees the old one or the new one whole."""
+    """A file in place of an earlier one, at once: a reader sees the old one or the new one, whole."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     write_private(fresh, raw)
     try:

@@ -77,7 +77,9 @@ def _warn_of_strangers(host: str, limits: ServerLimits) -> None:
     """Beyond this machine a proxy has to give what this server does not: TLS, and the name of each caller."""
     if is_loopback(f"http://[{host}]" if ":" in host else f"http://{host}"):
         return
-    log.warning("http on %s, without TLS: put a reverse proxy with TLS before it, and let nobody else reach it", host)
+    log.warning(
+        "http on %s, without TLS: put a reverse proxy with TLS before it, and let no other machine reach it", host
+    )
     if not limits.trusted_proxies:
         log.warning(
             "no proxy is trusted, so all callers behind one share its limits: name its address in %sTRUSTED_PROXIES",

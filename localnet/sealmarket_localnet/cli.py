@@ -88,7 +88,7 @@ def status(folder: _FolderOption = None, as_json: AsJson = False) -> None:
     Example: sealmarket localnet status
     """
     found = Folder(folder or default_folder())
-    running = found.told() if found.keeper() is not None else None
+    running = found.reported() if found.keeper() is not None else None
     answer(_payload(found, running), _state_lines(found, running), as_json)
     raise typer.Exit(0 if running else 1)
 
@@ -103,7 +103,7 @@ def _start(folder: Folder, workloads: list[Path], *, foreground: bool, as_json: 
         except KeyboardInterrupt:
             typer.echo(f"stopped; `sealmarket localnet up{_option(folder)}` goes on", err=True)
             raise typer.Exit(130) from None
-    running = folder.told()
+    running = folder.reported()
     if running is None:
         raise LocalnetRefused(folder.path, "is starting or stopping", "wait, then `sealmarket localnet status`")
     prepared = [_prepared(folder, source) for source in workloads]

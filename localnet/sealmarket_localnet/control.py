@@ -67,7 +67,7 @@ def stop(folder: Folder) -> bool:
         os.kill(keeper, signal.SIGKILL)  # the kernel ends what it keeps with it
         if not _ended(folder, KILL_SECONDS):
             raise LocalnetRefused(folder.path, f"does not end (process {keeper})", f"look at {folder.keeper_log}")
-    folder.tell(None)
+    folder.report(None)
     return True
 
 

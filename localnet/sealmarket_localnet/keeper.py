@@ -51,8 +51,8 @@ class Keeper:
         self._folder, self._programs, self._said = folder, programs, said
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the market until it is told to stop. Raises when a process ends by itself."""
-        self._folder.tell(None)
+        """Keep the market until ``stop`` is set. Raises when a process ends by itself."""
+        self._folder.report(None)
         kept = self._folder.kept() if self._folder.exists() else self._folder.make_anew()
         again = self._folder.exists()
         self._said("the chain starts" + (" where it stopped" if again else ""))
@@ -63,14 +63,14 @@ class Keeper:
         try:
             market = self._resume(chain.url, blocks) if again else self._make(chain)
             self._serve(market, kept)
-            self._folder.tell(_running(market, self._programs))
+            self._folder.report(_running(market, self._programs))
             self._said(READY)
             while not stop.wait(WATCH_SECONDS):
                 self._programs.require_running()
                 if blocks.failed is not None:
                     raise blocks.failed
         finally:
-            self._folder.tell(None)
+            self._folder.report(None)
             self._end(blocks)
 
     def _make(self, chain: chains.Chain) -> LocalMarket:
@@ -91,7 +91,7 @@ class Keeper:
         return market
 
     def _serve(self, market: LocalMarket, kept: Kept) -> None:
-        """A provider with a worker, and an account with coin for whoever is here."""
+        """A provider with a worker, and an account with coin for the user."""
         self._said("a provider offers its enclave")
         market.purse(YOU)
         purse = market.purse(PROVIDER)

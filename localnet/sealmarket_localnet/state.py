@@ -1,4 +1,4 @@
-"""The folder of a local market that is kept: what lies where, and what is told about the processes.
+"""The folder of a local market that is kept: what lies where, and which processes run.
 
 localnet.json     the chain's port, and until when the provider's offer stands
 chain.json        the chain, after its last block
@@ -91,14 +91,14 @@ class Folder:
         """Write it down."""
         replace_private(self._kept, kept.canonical())
 
-    def tell(self, running: Running | None) -> None:
+    def report(self, running: Running | None) -> None:
         """Say what runs; None: nothing does."""
         if running is None:
             self._running.unlink(missing_ok=True)
         else:
             replace_private(self._running, running.canonical())
 
-    def told(self) -> Running | None:
+    def reported(self) -> Running | None:
         """What was said last; what it names may have been killed since."""
         try:
             return decode(Running, self._running.read_bytes())

@@ -31,7 +31,7 @@ from sealmarket_enclave.protocol.errors import MalformedDocument
 
 Dialect = Literal["ethereum", "clef"]
 SIGNING_SECONDS = 300.0
-"""For one answer: somebody may have to find their device first."""
+"""For one answer: a person may have to find the device first."""
 MAXIMUM_ANSWER = 4 * MAXIMUM_BYTES
 MOST_ACCOUNTS = 1024
 _METHODS: Mapping[Dialect, tuple[str, str, str]] = {

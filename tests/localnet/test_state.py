@@ -78,7 +78,7 @@ def test_a_making_that_was_cut_off_is_begun_anew(tmp_path: Path, monkeypatch: py
 
 def test_the_lock_tells_who_keeps_a_market_whatever_its_file_says(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    folder.tell(Running(keeper=1, rpc="http://127.0.0.1:1", backend="http://127.0.0.1:2", processes={"anvil": 3}))
+    folder.report(Running(keeper=1, rpc="http://127.0.0.1:1", backend="http://127.0.0.1:2", processes={"anvil": 3}))
     assert folder.keeper() is None
     with only_process(tmp_path):
         assert folder.keeper() == os.getpid()
