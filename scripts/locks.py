@@ -17,6 +17,8 @@ OURS = (
     "sealmarket-oracle",
     "sealmarket-worker",
 )
+ROLES = {"backend": "backend", "oracle": "oracle", "worker": "worker/host"}
+"""The servers that have a lock, and a container, of their own: the folder of each distribution."""
 LOCKS: dict[str, tuple[str, ...]] = {
     # Our own distributions lie in this repository: they are resolved from it and left out of the lock.
     "requirements/dev.txt": (
@@ -25,8 +27,19 @@ LOCKS: dict[str, tuple[str, ...]] = {
         *(word for name in OURS for word in ("--no-emit-package", name)),
     ),
     "requirements/node.txt": ("requirements/node.in",),
+    "requirements/docs.txt": ("requirements/docs.in",),
     "requirements/symbolic.txt": ("requirements/symbolic.in",),
     "requirements/bootstrap.txt": ("requirements/bootstrap.in",),
+    "requirements/build.txt": ("requirements/build.in", "--constraint", "requirements/dev.txt"),
+    # What one server needs, at the versions that everything was tested with.
+    **{
+        f"requirements/{role}.txt": (
+            *(f"{folder}/pyproject.toml", "pyproject.toml", "worker/enclave/pyproject.toml"),
+            *("--constraint", "requirements/dev.txt", "--no-annotate"),
+            *(word for name in OURS for word in ("--no-emit-package", name)),
+        )
+        for role, folder in ROLES.items()
+    },
 }
 COMPILE = (
     *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"),

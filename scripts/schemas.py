@@ -11,7 +11,8 @@ from typing import Any
 from scripts.toolchain import ROOT
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.registry import VendorRules
-from sealmarket.protocol import book, capability, orders, wire
+from sealmarket.client.asset_card import AssetCard
+from sealmarket.protocol import book, capability, orders, proposals, wire
 from sealmarket.protocol.schema import json_schema
 from sealmarket_enclave.protocol import job, policy, receipt, release, terms
 from sealmarket_enclave.sealed.result import ResultEnvelope
@@ -20,6 +21,7 @@ from sealmarket_enclave.sealed.shares import ShareSet
 FOLDER = ROOT / "docs" / "spec" / "schemas"
 SHAPES: dict[str, type] = {
     "address-book": book.AddressBook,
+    "asset-card": AssetCard,
     "asset-order": orders.AssetOrder,
     "capability": capability.Capability,
     "compute-order": orders.ComputeOrder,
@@ -32,6 +34,8 @@ SHAPES: dict[str, type] = {
     "node-status": wire.NodeStatus,
     "policy": policy.PolicyDocument,
     "posted-result": wire.PostedResult,
+    "proposal": proposals.SignedProposal,
+    "proposal-answer": proposals.SignedAnswer,
     "receipt-envelope": receipt.Envelope,
     "receipt-statement": receipt.Statement,
     "release": release.Release,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts import solidity
+from scripts.isolated import install
 from scripts.toolchain import BUILD, ROOT
 
 LOCK = ROOT / "requirements" / "symbolic.txt"
@@ -61,26 +61,12 @@ def _code(made: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def installed() -> Path:
-    """Halmos, installed by the lock's hashes where it is not yet."""
-    program, done = HOME / "bin" / "halmos", HOME / "installed"
-    if done.is_file() and done.read_text() == LOCK.read_text():
-        return program
-    shutil.rmtree(HOME, ignore_errors=True)
-    uv = str(Path(sys.executable).with_name("uv"))
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(HOME)], check=True)
-    install = [uv, "pip", "install", "--quiet", "--python", str(HOME / "bin" / "python"), "--require-hashes"]
-    subprocess.run([*install, "--requirement", str(LOCK)], check=True)
-    done.write_text(LOCK.read_text())
-    return program
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run the checks; 1 when one has a counterexample or was not decided."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--function", default="check_", help="which, by how its name begins")
     chosen = parser.parse_args(arguments)
-    program = installed()
+    program = install(LOCK, HOME) / "halmos"
     with tempfile.TemporaryDirectory(prefix="sealmarket-symbolic-") as name:
         folder = Path(name)
         write_forge_output(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import unicodedata
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 MODE = 0o600
+_ANY_OTHER = 0o077
 MAXIMUM_BYTES = 1 << 16
 
 
@@ -42,10 +44,19 @@ def read_private(path: Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise NotPrivate(path, "no regular file", "name the file that holds the secret")
-        if (mode := stat.S_IMODE(status.st_mode)) & 0o077:
+        if (mode := stat.S_IMODE(status.st_mode)) & _others(path):
             remedy = f"run `chmod 600 {path}`, or mount it with mode 0400; consider who may have read it"
             raise NotPrivate(path, f"of mode {mode:04o}", remedy)
         return file.read(MAXIMUM_BYTES)
+
+
+def _others(path: Path) -> int:
+    """The permissions that make a file no secret.
+
+    A credential of systemd is shown to its service by an access list, whose mask looks like a right of the group.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return _ANY_OTHER & ~stat.S_IRGRP if folder and path.absolute().parent == Path(folder) else _ANY_OTHER
 
 
 def write_private(path: Path, raw: bytes) -> None:
@@ -60,11 +71,28 @@ def write_private(path: Path, raw: bytes) -> None:
         file.write(raw)
         file.flush()
         os.fsync(descriptor)
+    _keep_name(path)
+
+
+def _keep_name(path: Path) -> None:
+    """Have the folder's entry for a file on disk."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def replace_private(path: Path, raw: bytes) -> None:
+    """A file in place of an earlier one, at once: a reader sees the old one or the new one, whole."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_private(fresh, raw)
+    try:
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink()
+        raise
+    _keep_name(path)
 
 
 def read_passphrase_file(path: Path) -> str:

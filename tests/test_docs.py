@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-PROSE = sorted(
-    [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/spec").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-)
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
+PROSE = sorted(page for page in PAGES if page.parent.name != "adr" and page.name != "CHANGELOG.md")
 SPECIFICATION = sorted((ROOT / "docs/spec").glob("*.md"))
 LINE_LENGTH = 120
 _FOLDERS = (
-    "backend", "contracts", "docs", "localnet", "oracle", "requirements", "scripts", "sealmarket", "tests", "worker",
-    "workloads", "sealmarket_backend", "sealmarket_devices", "sealmarket_enclave", "sealmarket_localnet",
+    "backend", "contracts", "deploy", "docs", "examples", "localnet", "oracle", "requirements", "scripts", "sealmarket",
+    "tests", "worker", "workloads", "sealmarket_backend", "sealmarket_devices", "sealmarket_enclave",
+    "sealmarket_localnet",
     "sealmarket_oracle", "sealmarket_worker",
 )  # fmt: skip
 _PATH = re.compile(rf"(?<![\w/.:-])(?:{'|'.join(_FOLDERS)})/[\w./*{{}},-]*")
@@ -88,6 +87,13 @@ def test_no_line_of_the_specification_is_too_long_but_tables_and_addresses(page:
     assert [line for line in long if not line.startswith("|") and "://" not in line] == []
 
 
+def test_the_list_of_decisions_names_each_by_its_title() -> None:
+    decisions = [path for path in (ROOT / "docs/adr").glob("0*.md") if not path.name.startswith("0000")]
+    titles = {path.name: path.read_text().partition("\n")[0] for path in decisions}
+    listed = dict(re.findall(r"^- \[(.+)\]\((.+)\)$", (ROOT / "docs/adr/README.md").read_text(), re.MULTILINE))
+    assert {name: f"# {title}" for title, name in listed.items()} == titles
+
+
 def test_the_table_of_rules_names_a_file_and_a_section_in_each_row() -> None:
     text = (ROOT / "docs/README.md").read_text().partition("## Which file holds which rule")[2]
     rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")][1:]
@@ -97,16 +103,17 @@ def test_the_table_of_rules_names_a_file_and_a_section_in_each_row() -> None:
 
 
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-_ANCHOR = re.compile(r"\]\(([^)#\s]+)#([^)]+)\)")
+_ANCHOR = re.compile(r"\]\(([^)#\s]*)#([^)]+)\)")
 
 
-@pytest.mark.parametrize("page", PROSE, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_section_that_a_link_names_exists(page: Path) -> None:
     missing = []
     for target, anchor in _ANCHOR.findall(page.read_text()):
-        if "://" in target or (page.parent / target).suffix != ".md":
+        named = page.parent / target if target else page
+        if "://" in target or named.suffix != ".md":
             continue
-        headings = _HEADING.findall((page.parent / target).read_text())
+        headings = _HEADING.findall(named.read_text())
         slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
         missing += [f"{target}#{anchor}"] if anchor not in slugs else []
     assert missing == []

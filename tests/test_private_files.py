@@ -15,6 +15,7 @@ from sealmarket.private_files import (
     passphrase_forms,
     read_passphrase_file,
     read_private,
+    replace_private,
     write_private,
 )
 
@@ -94,3 +95,35 @@ def test_a_passphrase_has_one_form_and_opens_what_other_software_kept_under_anot
     assert normalised(COMPOSED) == normalised(DECOMPOSED) == COMPOSED
     assert passphrase_forms(DECOMPOSED) == (COMPOSED, DECOMPOSED)
     assert passphrase_forms(COMPOSED) == (COMPOSED,)
+
+
+def test_a_credential_of_systemd_is_read_though_its_access_list_looks_like_a_groups_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "signer.key"
+    file.write_bytes(b"secret")
+    file.chmod(0o440)
+    with pytest.raises(NotPrivate):
+        read_private(file)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_private(file) == b"secret"
+    for mode in (0o444, 0o460):
+        file.chmod(mode)
+        with pytest.raises(NotPrivate):
+            read_private(file)
+    below = tmp_path / "below"
+    below.mkdir()
+    other = below / "signer.key"
+    other.write_bytes(b"secret")
+    other.chmod(0o440)
+    with pytest.raises(NotPrivate):
+        read_private(other)
+
+
+def test_a_file_is_replaced_at_once_and_private_whatever_the_old_one_was(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    file.write_bytes(b"old")
+    file.chmod(0o644)
+    replace_private(file, b"new")
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"new", 0o600)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]

@@ -18,6 +18,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
+from sealmarket.protocol.proposals import MAXIMUM_PROPOSAL, SignedAnswer, SignedProposal
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
@@ -30,7 +31,9 @@ from sealmarket.protocol.wire import (
 )
 from sealmarket.serving.requests import charge_write, peer_in
 from sealmarket_backend.blobs import Kind
+from sealmarket_backend.catalogue import MOST_ASSETS, AssetQuery
 from sealmarket_backend.errors import BackendError, TooLarge, TooMany
+from sealmarket_backend.index import MOST_JOBS
 from sealmarket_backend.service import UNREADABLE_CHAIN, Backend
 from sealmarket_backend.web import market_page
 from sealmarket_enclave.protocol.codec import Address, Bytes32, decode, to_builtins
@@ -49,6 +52,8 @@ _SECURITY = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
     "Referrer-Policy": "no-referrer",
 }
+_Word = Annotated[str, Query(max_length=200)]
+_Price = Annotated[str, Query(max_length=39)]
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -59,7 +64,9 @@ def create_app(backend: Backend) -> FastAPI:
     _errors(app)
     _store(app, backend)
     _orders(app, backend)
+    _catalogue(app, backend)
     _jobs(app, backend)
+    _proposals(app, backend)
 
     @app.get("/healthz")
     def health() -> dict[str, Any]:
@@ -154,6 +161,10 @@ def _orders(app: FastAPI, backend: Backend) -> None:
         backend.wake()
         return _answer({"orderHash": str(key)}, 201)
 
+    @app.get("/v1/asset-orders")
+    def get_asset_orders(asset: str, version: Annotated[int, Query(ge=1, le=2**32 - 1)]) -> Response:
+        return _answer(backend.orders.open_asset_orders(Bytes32.parse(asset), version))
+
     @app.post("/v1/parameters/{request_hash}", status_code=201)
     async def post_parameters(request_hash: str, request: Request) -> Response:
         parameters = await _body(Parameters, request, MAX_POSTED)
@@ -172,17 +183,54 @@ def _orders(app: FastAPI, backend: Backend) -> None:
         return assets.get()
 
 
+def _catalogue(app: FastAPI, backend: Backend) -> None:
+    @app.get("/v1/catalogue")
+    def get_catalogue(
+        text: _Word = "",
+        column: _Word = "",
+        purpose: _Word = "",
+        kind: _Word = "",
+        owner: Annotated[str | None, Query()] = None,
+        least: _Price = "0",
+        most: _Price | None = None,
+        before: Annotated[int | None, Query(ge=0, lt=2**62)] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_ASSETS)] = 20,
+    ) -> Response:
+        query = AssetQuery(
+            text=text,
+            column=column,
+            purpose=purpose,
+            kind=kind,
+            owner=Address.parse(owner) if owner else None,
+            least=_price(least),
+            most=None if most is None else _price(most),
+            before=before,
+            limit=limit,
+        )
+        return _answer(backend.catalogue.search(query))
+
+
+def _price(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedDocument(f"expected an amount in the smallest unit, found {text[:40]!r}")
+    return int(text)
+
+
 def _jobs(app: FastAPI, backend: Backend) -> None:
     @app.get("/v1/jobs")
     def get_jobs(
         provider: Annotated[str | None, Query()] = None,
         consumer: Annotated[str | None, Query()] = None,
         status: Annotated[str | None, Query()] = None,
+        before: Annotated[str | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_JOBS)] = MOST_JOBS,
     ) -> Response:
         views = backend.index.jobs(
             provider=Address.parse(provider) if provider else None,
             consumer=Address.parse(consumer) if consumer else None,
             status=_status(status) if status else None,
+            before=Bytes32.parse(before) if before else None,
+            limit=limit,
         )
         return _answer(views)
 
@@ -219,6 +267,36 @@ def _jobs(app: FastAPI, backend: Backend) -> None:
         await run_in_threadpool(backend.add_acknowledgement, signed, peer_in(request.scope))
         backend.wake()
         return Response(status_code=201)
+
+
+def _proposals(app: FastAPI, backend: Backend) -> None:
+    @app.post("/v1/proposals", status_code=201)
+    async def post_proposal(request: Request) -> Response:
+        signed = await _body(SignedProposal, request, MAXIMUM_PROPOSAL)
+        key = await run_in_threadpool(backend.add_proposal, signed, _now(), peer_in(request.scope))
+        return _answer({"proposalHash": str(key)}, 201)
+
+    @app.get("/v1/proposals")
+    def get_proposals(owner: str, after: Annotated[int, Query(ge=0, le=1 << 20)] = 0) -> Response:
+        return _answer(backend.proposals.page(Address.parse(owner), after, _now()))
+
+    @app.get("/v1/proposals/{proposal_hash}")
+    def get_proposal(proposal_hash: str) -> Response:
+        return _answer(backend.proposals.proposal(Bytes32.parse(proposal_hash)))
+
+    @app.get("/v1/proposals/{proposal_hash}/answers")
+    def get_answers(proposal_hash: str) -> Response:
+        return _answer(backend.proposals.answers(Bytes32.parse(proposal_hash)))
+
+    @app.post("/v1/answers", status_code=201)
+    async def post_answer(request: Request) -> Response:
+        signed = await _body(SignedAnswer, request)
+        await run_in_threadpool(backend.proposals.add_answer, signed, peer_in(request.scope))
+        return Response(status_code=201)
+
+    @app.get("/v1/answers")
+    def get_answers_about(owner: str) -> Response:
+        return _answer(backend.proposals.answers_about(Address.parse(owner)))
 
 
 class _Recent(Generic[T]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,16 @@ def run(
     key_file: Annotated[
         Path, typer.Option(help="Account that pays for transactions: a keystore, or a hex key in a file of mode 0600.")
     ],
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 chooses one.")] = 8400,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Beyond this machine: only behind a proxy that has TLS.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port there; 0 chooses one.")] = 8400,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SEALMARKET_PASSPHRASE_FILE", help="A file with the key's passphrase (or SEALMARKET_PASSPHRASE)."
+        ),
+    ] = None,
     max_fee: Annotated[
         str | None, typer.Option(help="Most for one gas, tip included: 30gwei, or 1500 in wei (1000gwei).")
     ] = None,
@@ -40,7 +50,7 @@ def run(
         bool, typer.Option(help="This chain was started by us: publicly known keys are allowed.")
     ] = False,
 ) -> None:
-    """Serve one market on 127.0.0.1.
+    """Serve one market, on this machine unless a host is named.
 
     Example:
 
@@ -50,5 +60,21 @@ def run(
     from sealmarket.client.books import load_book
     from sealmarket_backend.main import serve
 
-    fees = parse_limits(max_fee, priority_fee)
-    serve(load_book(book), rpc, state, key_file, port=port, development=development_chain, fees=fees)
+    serve(
+        load_book(book),
+        rpc,
+        state,
+        key_file,
+        host=host,
+        port=port,
+        passphrase=_passphrase(passphrase_file),
+        development=development_chain,
+        fees=parse_limits(max_fee, priority_fee),
+    )
+
+
+def _passphrase(file: Path | None) -> str | None:
+    """Never asked for: a server has no terminal."""
+    from sealmarket.private_files import read_passphrase_file
+
+    return read_passphrase_file(file) if file else os.environ.get("SEALMARKET_PASSPHRASE")

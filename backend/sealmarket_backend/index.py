@@ -65,6 +65,8 @@ _FORGET = (
     "UPDATE compute_orders SET state = 'open' WHERE state = 'cancelled'",
 )
 """What is known from events alone."""
+MOST_JOBS = 200
+"""On one page of jobs."""
 _WITHIN_A_STAGE = {"JobStopped", "SharesReportedMissing", "ReleasePosted"}
 
 
@@ -170,12 +172,20 @@ class Index:
         provider: Address | None = None,
         consumer: Address | None = None,
         status: Status | None = None,
-        limit: int = 200,
+        before: Bytes32 | None = None,
+        limit: int = MOST_JOBS,
     ) -> list[JobView]:
-        """Jobs that fit all that is given, newest first, at most ``limit``."""
-        wanted = [("provider", provider), ("consumer", consumer), ("status", status and int(status))]
+        """Jobs that fit all that is given, newest first, at most ``limit``; those older than ``before``, if named."""
+        wanted: list[tuple[str, object]] = [
+            ("provider", provider),
+            ("consumer", consumer),
+            ("status", status and int(status)),
+        ]
         given = [(column, value) for column, value in wanted if value is not None]
         where = " AND ".join(f"{column} = ?" for column, _ in given) or "1"
+        if before is not None:
+            where += " AND rowid < (SELECT rowid FROM jobs WHERE job_id = ?)"
+            given.append(("job_id", before))
         query = f"SELECT * FROM jobs WHERE {where} ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - columns are ours
         return list(readable(self._database.rows(query, *(value for _, value in given), limit), self._view))
 
@@ -196,12 +206,12 @@ class Index:
         row = self._database.row("SELECT * FROM assets WHERE asset_id = ? AND version = ?", asset_id, version)
         if row is None:
             raise NotFound(f"no version {version} of asset {asset_id}", remedy="its publication may not be final yet")
-        return _asset(row)
+        return asset_of(row)
 
     def assets(self) -> list[IndexedAsset]:
         """Every version of every asset, newest first."""
         rows = self._database.rows("SELECT * FROM assets ORDER BY rowid DESC LIMIT 1000")
-        return list(readable(rows, _asset))
+        return list(readable(rows, asset_of))
 
     def unspent(self, now: int) -> list[interruptions.Unspent]:
         """What providers set aside for nodes and may have to be given back."""
@@ -420,7 +430,8 @@ def _record(connection: sqlite3.Connection, job_id: Bytes32, name: str, at: Even
     )
 
 
-def _asset(row: sqlite3.Row) -> IndexedAsset:
+def asset_of(row: sqlite3.Row) -> IndexedAsset:
+    """The version in a row of ``assets``. Raises :class:`MalformedDocument`."""
     return IndexedAsset(
         Bytes32(row["asset_id"]),
         row["version"],

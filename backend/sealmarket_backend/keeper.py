@@ -26,6 +26,7 @@ from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.fitting import Proof, Prover, Rules, lone_member
+from sealmarket.protocol.matching import AssetKey, NoMatch, OnSale, Proposal, propose
 from sealmarket.protocol.merkle import account_leaf, capability_leaf
 from sealmarket.protocol.orders import Request
 from sealmarket.protocol.transitions import Status
@@ -43,7 +44,6 @@ from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.interruptions import Unspent
-from sealmarket_backend.matching import AssetKey, NoMatch, OnSale, Proposal, propose
 from sealmarket_backend.outgoing import Outgoing, Sends
 from sealmarket_backend.rota import Rota
 from sealmarket_backend.tables import Database

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from contextlib import closing
 from pathlib import Path
 
@@ -11,9 +10,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealmarket.chain import Chain, FeeLimits, Sender, Sending
-from sealmarket.client.accounts import load_account
+from sealmarket.client.accounts import load_signer
+from sealmarket.http import is_loopback
 from sealmarket.protocol.book import AddressBook
 from sealmarket.serving.connections import Connections
+from sealmarket.serving.limits import PREFIX as SERVER_PREFIX
 from sealmarket.serving.limits import ServerLimits, from_environment
 from sealmarket.serving.lock import only_process
 from sealmarket.serving.requests import BoundedRequests
@@ -23,6 +24,7 @@ from sealmarket_backend.blobs import LIMITS
 from sealmarket_backend.ledger import PREFIX, StoreLimits
 from sealmarket_backend.service import Backend
 
+log = logging.getLogger(__name__)
 OUTBOX = "outbox"
 DEFAULT_FEES = FeeLimits()
 
@@ -35,9 +37,11 @@ def serve(
     *,
     port: int,
     development: bool,
+    host: str = "127.0.0.1",
+    passphrase: str | None = None,
     fees: FeeLimits = DEFAULT_FEES,
 ) -> None:
-    """Keep and serve a market until interrupted. The passphrase of an encrypted key is ``SEALMARKET_PASSPHRASE``.
+    """Keep and serve a market until interrupted. ``passphrase`` is the one of an encrypted key.
 
     Raises:
         AccountFileRefused: a key file that others can read, or that holds no key.
@@ -47,18 +51,19 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     store = from_environment(StoreLimits(), prefix=PREFIX)
-    account = load_account(key_file, os.environ.get("SEALMARKET_PASSPHRASE"))
+    account = load_signer(key_file, passphrase)
     with only_process(state), closing(Chain(book, rpc)) as chain:
         sender = Sender(chain, account, development=development, sending=Sending(state / OUTBOX, fees))
         sender.recover()
         with Backend(chain, sender, state, store=store) as served:
-            _serve(served, port)
+            _serve(served, host, port)
 
 
-def _serve(served: Backend, port: int) -> None:
+def _serve(served: Backend, host: str, port: int) -> None:
     limits = from_environment(ServerLimits(body_bytes=max(LIMITS.values())))
+    _warn_of_strangers(host, limits)
     require_descriptors(limits)
-    with closing(listen("127.0.0.1", port)) as listener:
+    with closing(listen(host, port)) as listener:
         connections = Connections(limits, H11Protocol)
         app = BoundedRequests(create_app(served), connections)
         server = uvicorn.Server(uvicorn.Config(app, **server_settings(limits, connections)))
@@ -66,3 +71,17 @@ def _serve(served: Backend, port: int) -> None:
         # A caller that passed port 0 reads it here; connections are taken from now on.
         print(f"backend serves on {url_of(listener)}", flush=True)
         server.run([listener])
+
+
+def _warn_of_strangers(host: str, limits: ServerLimits) -> None:
+    """Beyond this machine a proxy has to give what this server does not: TLS, and the name of each caller."""
+    if is_loopback(f"http://[{host}]" if ":" in host else f"http://{host}"):
+        return
+    log.warning(
+        "http on %s, without TLS: put a reverse proxy with TLS before it, and let no other machine reach it", host
+    )
+    if not limits.trusted_proxies:
+        log.warning(
+            "no proxy is trusted, so all callers behind one share its limits: name its address in %sTRUSTED_PROXIES",
+            SERVER_PREFIX,
+        )

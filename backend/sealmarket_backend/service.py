@@ -15,6 +15,7 @@ from sealmarket.chain.erc1271 import contract_accepts
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
 from sealmarket.client.rules import rules_of
 from sealmarket.protocol.orders import ComputeOrder, Quote, Request
+from sealmarket.protocol.proposals import SignedProposal
 from sealmarket.protocol.salts import generations_of
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
@@ -27,15 +28,17 @@ from sealmarket.protocol.wire import (
 from sealmarket.serving.rates import UNKNOWN_PEER, Rates
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.book import OrderBook, require_digest, require_size
+from sealmarket_backend.catalogue import Catalogue
 from sealmarket_backend.errors import NotFound, Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
+from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import JobId
 
@@ -70,6 +73,8 @@ class Backend:
         rules = rules_of(chain)
         self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
+        self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
+        self.catalogue = Catalogue(self._database, self.blobs)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
             chain,
@@ -143,6 +148,17 @@ class Backend:
                 f"the order is of generation {found}, and {order.provider.checksum} is at {provider.generation}",
                 remedy="sign a new one: all orders of before were cancelled",
             )
+
+    def add_proposal(self, signed: SignedProposal, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
+        """As :meth:`Proposals.add`; for a version that was just published the chain is read on, at a bounded rate."""
+        if not self.proposals.knows(signed.proposal) and not self._looks.wait_for(peer):
+            self.index.catch_up(LOOK_SECONDS)
+        return self.proposals.add(signed, now, peer)
+
+    def _has_coin(self, account: Address) -> bool:
+        """Whether an account has in the market what one oracle signature costs. Raises :class:`ChainError`."""
+        view = self.chain.at(self.chain.head())
+        return view.account(ZERO_ADDRESS, account).free >= (view.signature_fee(ZERO_ADDRESS) or 1)
 
     def _lacking(self, request: Request) -> tuple[str, ...]:
         """What no host could fetch if this request were matched now, a sentence for each."""

@@ -1,4 +1,4 @@
-"""Takes blobs out of the store that no asset, open order or job names, directly or by a document that is named.
+"""Takes blobs out of the store that nothing names: no asset, open order, proposal or job, nor a document of theirs.
 
 What a text names is every 32-byte value in it, which is more than the blobs that it means: nothing is taken away that
 a party may still look for.
@@ -19,6 +19,8 @@ _TEXTS = (
     "SELECT body FROM requests WHERE state = 'open'",
     "SELECT body FROM compute_orders WHERE state = 'open'",
     "SELECT body FROM asset_orders WHERE state = 'open'",
+    "SELECT body FROM proposals",
+    "SELECT body FROM answers",
     "SELECT seal FROM assets",
     "SELECT terms FROM assets",
     "SELECT spec FROM jobs",

@@ -80,6 +80,23 @@ CREATE TABLE IF NOT EXISTS uploads (
     PRIMARY KEY (kind, name)
 );
 CREATE INDEX IF NOT EXISTS uploads_by_age ON uploads (stored_at);
+CREATE TABLE IF NOT EXISTS proposals (
+    proposal_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, peer TEXT NOT NULL,
+    expiry INTEGER NOT NULL, sequence INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS proposals_of_account ON proposals (account);
+CREATE INDEX IF NOT EXISTS proposals_of_peer ON proposals (peer);
+CREATE INDEX IF NOT EXISTS proposals_by_expiry ON proposals (expiry);
+CREATE INDEX IF NOT EXISTS proposals_by_sequence ON proposals (sequence);
+CREATE TABLE IF NOT EXISTS proposed (
+    owner BLOB NOT NULL, proposal_hash BLOB NOT NULL, PRIMARY KEY (owner, proposal_hash)
+);
+CREATE INDEX IF NOT EXISTS proposed_by_hash ON proposed (proposal_hash);
+CREATE TABLE IF NOT EXISTS answers (
+    proposal_hash BLOB NOT NULL, asset_id BLOB NOT NULL, version INTEGER NOT NULL, owner BLOB NOT NULL,
+    signed_at INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (proposal_hash, asset_id, version)
+);
+CREATE INDEX IF NOT EXISTS answers_of_owner ON answers (owner, signed_at);
 CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY);
 """
 EXPIRY = {"requests": "$.request.expiry", "compute_orders": "$.order.expiry", "asset_orders": "$.order.expiry"}

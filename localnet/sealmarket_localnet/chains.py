@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sealmarket.chain.rpc import Rpc
 from sealmarket.operate.inspect import FINALIZED
@@ -64,6 +65,14 @@ def anvil(programs: Supervisor, *options: str, name: str = "anvil", port: int = 
     defaults = ("--slots-in-an-epoch", "1", "--block-time", f"{BLOCK_SECONDS:g}", "--hardfork", "shanghai")
     arguments = [*command, *_unless_given(defaults, options), *options]
     return _started(programs, "anvil", name, arguments, r"Listening on (\S+)", _block_time(arguments))
+
+
+def paced_anvil(programs: Supervisor, *, port: int, state: Path | None) -> Chain:
+    """Anvil on a chain that was kept, or on a new one. It makes blocks when it is asked for them: see :mod:`blocks`."""
+    command = [str(anvil_binary()), "--host", LOOPBACK, "--port", str(port), "--chain-id", str(CHAIN_ID)]
+    command += ["--slots-in-an-epoch", "1", "--hardfork", "shanghai", "--no-mining"]
+    kept = [] if state is None else ["--load-state", str(state)]
+    return _started(programs, "anvil", "anvil", [*command, *kept], r"Listening on (\S+)", BLOCK_SECONDS)
 
 
 def hardhat(

@@ -27,6 +27,7 @@ from eth_account.signers.local import LocalAccount
 
 from sealmarket.chain import Chain, Sender
 from sealmarket.chain.deploy import FINAL_SECONDS, Deployed, Settings, deploy, timing, write_book
+from sealmarket.client.accounts import create_account, load_account
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member, Timing
 from sealmarket.protocol.timing import minimum_windows
 from sealmarket_devices.client import VirtualDevice
@@ -141,6 +142,15 @@ class LocalMarket:
         market.start_parties()
         return market
 
+    @classmethod
+    def resume(cls, programs: Supervisor, folder: Path, rpc: str) -> LocalMarket:
+        """A market that :meth:`start` made in this folder, on its chain and with its keys. Starts no party."""
+        book_file = folder / "market.json"
+        book = decode(AddressBook, book_file.read_bytes())
+        chain = Chain(book, rpc)
+        bank = Sender(chain, Account.from_key(DEVELOPMENT_BANK), development=True)
+        return cls(programs=programs, folder=folder, rpc=rpc, book=book, book_file=book_file, chain=chain, bank=bank)
+
     def start_parties(self) -> None:
         """Start all but the worker, side by side where one does not need another."""
         keeper = self.purse("keeper")
@@ -157,16 +167,14 @@ class LocalMarket:
         return self.folder / f"{self.tee.slug}.sock"
 
     def purse(self, name: str) -> Purse:
-        """A fresh account with coin, made on first use."""
+        """A fresh account with coin, made on first use; one whose key is in the folder already is taken from there."""
         if name in self.purses:
             return self.purses[name]
-        account: LocalAccount = Account.create()
         key_file = self.folder / f"{name}.key"
-        descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(account.key.hex() + "\n")
+        account = load_account(key_file) if key_file.exists() else create_account(key_file)
         sender = Sender(self.chain, account)
-        self.bank.transfer(sender.address, self.allowance)
+        if not self.chain.balance(sender.address, self.chain.head()):
+            self.bank.transfer(sender.address, self.allowance)
         self.purses[name] = Purse(name, account, sender, key_file)
         return self.purses[name]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sealmarket.protocol.book import AddressBook
 
 app = typer.Typer(
     help="Run a key oracle node: it verifies evidence for itself and holds one share of each key.",
@@ -85,13 +88,23 @@ def post(
 
     Example: sealmarket oracle post --book book.json --rpc http://127.0.0.1:8545 --key poster.key
     """
-    from sealmarket.files import read_file
-    from sealmarket.protocol.book import AddressBook
-    from sealmarket_enclave.protocol.codec import decode
     from sealmarket_oracle import posting
 
-    found = decode(AddressBook, read_file(book))
+    found = _book(book)
     if job is None:
         posting.follow(found, rpc, key, development=development_chain)
     else:
         typer.echo(f"posted {posting.post(found, rpc, key, job, development=development_chain)} releases")
+
+
+def _book(path: Path) -> AddressBook:
+    from sealmarket.files import read_file
+    from sealmarket.protocol.book import AddressBook
+    from sealmarket_enclave.protocol.codec import decode
+    from sealmarket_enclave.protocol.errors import MalformedDocument
+
+    try:
+        return decode(AddressBook, read_file(path))
+    except MalformedDocument as error:
+        error.remedy = error.remedy or f"ask the market's operator for its address book; {path} is none"
+        raise

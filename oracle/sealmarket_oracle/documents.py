@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
+from sealmarket.attestation.policy.owners import parsed_policy
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.limits import MAXIMUM_PACKAGE
 from sealmarket.protocol.orders import Quote
@@ -24,7 +25,7 @@ from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import ShareMisdealt
-from sealmarket_oracle.gate.document_rules import load_share_set, parsed_policy
+from sealmarket_oracle.gate.document_rules import load_share_set
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, EvidenceUnavailable, JobDocuments, MarketRef
 
 _log = logging.getLogger("sealmarket.oracle")

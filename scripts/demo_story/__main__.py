@@ -28,7 +28,7 @@ EPILOG = """examples:
   scripts/demo                 the story, with time to read
   scripts/demo --fast          without pauses
   scripts/demo --json          one JSON document at the end, nothing else
-  scripts/demo --keep          leave the market running, and print where it is
+  scripts/demo --keep          leave the market running until Ctrl-C, and print where it is
   scripts/demo --chain ganache on another local chain: anvil, hardhat or ganache
   scripts/demo --chain https://rpc.example --key-file bank.key --finality depth:12
 """

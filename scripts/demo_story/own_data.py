@@ -82,7 +82,7 @@ def show_commands(story: Story, environment: Path) -> None:
             f"sealmarket consumer deposit {coin(4 * story.money.unit)}coin",
             f"sealmarket consumer request --workload {folder}/workload --asset ASSET --parameter target=COLUMN \\\n"
             f"    --max-compute-price {price}coin --result-key result.key --allow-simulated",
-            "sealmarket consumer result JOB --result-key result.key --out result --acknowledge --with-evidence",
+            "sealmarket consumer fetch JOB --result-key result.key --out result --acknowledge --with-evidence",
             f"sealmarket verify result/*.sealproof.json --development-root {story.market.root_file}",
         ],
     )

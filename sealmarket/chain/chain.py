@@ -25,7 +25,7 @@ from sealmarket.chain.errors import (
     NodeDistrusted,
     RpcRefused,
 )
-from sealmarket.chain.events import ChainEvent, JobMatched
+from sealmarket.chain.events import ChainEvent, JobMatched, VersionPublished
 from sealmarket.chain.logs import LogReader, topic_of
 from sealmarket.chain.model import Block
 from sealmarket.chain.reverts import revert_of
@@ -36,6 +36,10 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import BlockNumber
 
 T = TypeVar("T")
+
+
+LEDGER_EVENTS = ("Deposited", "Withdrawn", "Staked", "UnstakeBegun", "Unstaked")
+"""The events of the ledger that name a holder."""
 
 
 class Chain:
@@ -226,9 +230,34 @@ class Chain:
 
     def matches_of(self, consumer: Address, first: int, last: Block) -> list[JobMatched]:
         """The jobs of one consumer that were matched from block ``first`` on."""
-        topics = [topic_of("Market", "JobMatched"), None, "0x" + consumer.rjust(32, b"\0").hex()]
+        topics = [topic_of("Market", "JobMatched"), None, _account_topic(consumer)]
         found = self._about(self.book.market, topics, first, last)
         return [event for event in found if isinstance(event, JobMatched)]
+
+    def matches(self, first: int, last: Block) -> list[JobMatched]:
+        """All jobs that were matched from block ``first`` on."""
+        found = self._about(self.book.market, [topic_of("Market", "JobMatched")], first, last)
+        return [event for event in found if isinstance(event, JobMatched)]
+
+    def published_by(self, owner: Address, last: Block) -> list[VersionPublished]:
+        """The versions that one owner has published up to a block."""
+        topics = [topic_of("AssetRegistry", "VersionPublished"), None, _account_topic(owner)]
+        found = self._about(self.book.registry, topics, None, last)
+        return [event for event in found if isinstance(event, VersionPublished)]
+
+    def jobs_of(self, provider: Address, first: int, last: Block) -> list[JobMatched]:
+        """The jobs of one provider that were matched from block ``first`` on."""
+        topics = [topic_of("Market", "JobMatched"), None, None, _account_topic(provider)]
+        found = self._about(self.book.market, topics, first, last)
+        return [event for event in found if isinstance(event, JobMatched)]
+
+    def ledger_of(self, holder: Address, token: Address, last: Block) -> list[ChainEvent]:
+        """What an account put into the ledger, took out, staked and unstaked in a token, in the chain's order."""
+        accounts = [_account_topic(token), _account_topic(holder)]
+        found: list[ChainEvent] = []
+        for name in LEDGER_EVENTS:
+            found += self._about(self.book.market, [topic_of("Market", name), *accounts], None, last)
+        return sorted(found, key=lambda event: event.at)
 
     def _about(self, address: Address, topics: list[str | None], first: int | None, last: Block) -> list[ChainEvent]:
         return self.rpc.on_one(lambda: self._about_on_one(address, topics, first, last))
@@ -248,6 +277,10 @@ class Chain:
     def close(self) -> None:
         """Close the connections."""
         self.rpc.close()
+
+
+def _account_topic(account: Address) -> str:
+    return "0x" + account.rjust(32, b"\0").hex()
 
 
 def _read_block(value: Any, tag: str) -> Block:

@@ -18,6 +18,7 @@
         │   └── BlockGone
         ├── RpcRefused
         │   └── SendRefused
+        ├── NotEnoughCoin
         ├── OutboxUnusable
         ├── EndpointsRefused
         ├── EndpointsDisagree
@@ -173,6 +174,17 @@ class RpcRefused(ChainError):
     def __init__(self, method: str, code: int, detail: str, data: object = None) -> None:
         super().__init__(f"the node refused {method}: {detail}", remedy="read what the node says")
         self.method, self.code, self.detail, self.data = method, code, detail, data
+
+
+class NotEnoughCoin(ChainError):
+    """The account cannot pay for what it was to send."""
+
+    def __init__(self, account: str, detail: str) -> None:
+        super().__init__(
+            f"{account} has not enough coin for this and its gas: {detail}",
+            remedy=f"have coin sent to {account}, then repeat the same command; nothing was sent",
+        )
+        self.account, self.detail = account, detail
 
 
 class SendRefused(RpcRefused):

@@ -45,6 +45,12 @@ class ViewReader(Protocol):
     def account(self, token: Address, holder: Address) -> Account:
         """A holder's balances in the market's ledger."""
 
+    def order_used(self, signer: Address, order_hash: Bytes32) -> int:
+        """Jobs made under a compute or asset order; the largest number when it was cancelled."""
+
+    def paused(self) -> bool:
+        """Whether the guardian has paused new matches."""
+
     def signature_fee(self, token: Address) -> Wei | None:
         """What one oracle signature costs in a token; None for a token that is not admitted."""
 

@@ -7,10 +7,23 @@ development chain id. That program says so by passing ``development=True``; noth
 from __future__ import annotations
 
 from functools import cache
+from typing import Any, Protocol
 
 from sealmarket.chain.errors import DevelopmentKeyRefused
 from sealmarket.http import is_loopback
 from sealmarket_enclave.protocol.codec import Address
+
+
+class TransactionSigner(Protocol):
+    """An account that transactions are sent from: ``eth_account``'s, or a program's that holds the key."""
+
+    @property
+    def address(self) -> Any:
+        """The account, in hex."""
+
+    def sign_transaction(self, transaction_dict: Any, /) -> Any:
+        """A signed transaction: ``raw_transaction`` and its ``hash``."""
+
 
 DEVELOPMENT_CHAIN_IDS = frozenset({31337, 1337})
 MNEMONICS = (

@@ -77,6 +77,8 @@ class _State:
     committees: dict[int, tuple[Bytes32, frozenset[int]]] = field(default_factory=dict)
     interruptions: dict[Bytes32, Interruption] = field(default_factory=dict)
     accounts: dict[tuple[Address, Address], Account] = field(default_factory=dict)
+    used: dict[tuple[Address, Bytes32], int] = field(default_factory=dict)
+    paused: bool = False
 
 
 class MemoryView:
@@ -137,6 +139,16 @@ class MemoryView:
         """As :meth:`sealmarket.chain.view.View.account`."""
         self._chain.require(self._block)
         return self._state.accounts.get((token, holder), Account(Wei(0), Wei(0)))
+
+    def order_used(self, signer: Address, order_hash: Bytes32) -> int:
+        """As :meth:`sealmarket.chain.view.View.order_used`: what a test has set."""
+        self._chain.require(self._block)
+        return self._state.used.get((signer, order_hash), 0)
+
+    def paused(self) -> bool:
+        """As :meth:`sealmarket.chain.view.View.paused`."""
+        self._chain.require(self._block)
+        return self._state.paused
 
     def signature_fee(self, token: Address) -> Wei | None:
         """As :meth:`sealmarket.chain.view.View.signature_fee`: the native coin alone is admitted, and costs nothing."""
@@ -245,6 +257,23 @@ class MemoryChain:
         self.require(last)
         events = self.events(first, last.number)
         return [event for event in events if isinstance(event, JobMatched) and event.spec.consumer == consumer]
+
+    def matches(self, first: int, last: Block) -> list[JobMatched]:
+        """As :meth:`sealmarket.chain.chain.Chain.matches`."""
+        self.require(last)
+        return [event for event in self.events(first, last.number) if isinstance(event, JobMatched)]
+
+    def published_by(self, owner: Address, last: Block) -> list[VersionPublished]:
+        """As :meth:`sealmarket.chain.chain.Chain.published_by`."""
+        self.require(last)
+        events = self.events(0, last.number)
+        return [event for event in events if isinstance(event, VersionPublished) and event.owner == owner]
+
+    def jobs_of(self, provider: Address, first: int, last: Block) -> list[JobMatched]:
+        """As :meth:`sealmarket.chain.chain.Chain.jobs_of`."""
+        self.require(last)
+        events = self.events(first, last.number)
+        return [event for event in events if isinstance(event, JobMatched) and event.spec.provider == provider]
 
     def require(self, block: Block) -> None:
         """Raise :class:`BlockGone` unless the block is part of the chain."""
@@ -480,6 +509,24 @@ class MemoryChain:
 
         def change(state: _State, _at: EventRef) -> list[ChainEvent]:
             state.accounts[token, holder] = account
+            return []
+
+        self._mine(change)
+
+    def set_order_used(self, signer: Address, order_hash: Bytes32, used: int) -> None:
+        """What :meth:`MemoryView.order_used` answers from the next block on."""
+
+        def change(state: _State, _at: EventRef) -> list[ChainEvent]:
+            state.used[signer, order_hash] = used
+            return []
+
+        self._mine(change)
+
+    def pause(self) -> None:
+        """The guardian pauses new matches."""
+
+        def change(state: _State, _at: EventRef) -> list[ChainEvent]:
+            state.paused = True
             return []
 
         self._mine(change)

@@ -14,7 +14,7 @@ from typing import Any
 from sealmarket.chain import abi
 from sealmarket.chain.errors import AbiMismatch, Reverted, RpcRefused
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address
 from sealmarket_enclave.protocol.numbers import Grade
 
 _ERROR_STRING = bytes.fromhex("08c379a0")
@@ -29,7 +29,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "UnknownVersion": ("version {version} of asset {asset_id} was never published", "check the id and the version"),
     "VersionExists": (
         "version {version} of asset {asset_id} exists already",
-        "publish under another salt, or add the next version",
+        "nothing: it stands; for other data or terms seal and publish the next version",
     ),
     "NotOwner": ("asset {asset_id} belongs to {expected}, not to {got}", "send it from the owner's account"),
     "FieldMissing": ("{field} is missing", "fill it in: nothing has a default here"),
@@ -245,9 +245,17 @@ _PANICS = {
 }
 
 
+_UNKNOWN_ASSET = ("asset {asset_id} was never published on this market", "check the id, and the chain's address book")
+
+
+def _names_nobodys_asset(name: str, arguments: Mapping[str, object]) -> bool:
+    """The registry knows no owner of an asset that it does not know."""
+    return name == "NotOwner" and arguments.get("expected") == ZERO_ADDRESS
+
+
 def sentence_of(name: str, arguments: Mapping[str, object]) -> tuple[str, str]:
     """The sentence and the remedy of an error. Unknown names are shown as they are."""
-    known = SENTENCES.get(name)
+    known = _UNKNOWN_ASSET if _names_nobodys_asset(name, arguments) else SENTENCES.get(name)
     if known is None:
         shown = ", ".join(f"{key} {_show(key, value)}" for key, value in arguments.items())
         return f"the contract refused: {name}({shown})", "read the contract's documentation of this error"

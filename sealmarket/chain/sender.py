@@ -26,6 +26,7 @@ from sealmarket.chain.errors import (
     ChainUnavailable,
     FeeAboveLimit,
     NodeDistrusted,
+    NotEnoughCoin,
     NotMined,
     Replaced,
     Reverted,
@@ -34,7 +35,7 @@ from sealmarket.chain.errors import (
 )
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.fees import FeeLimits, Fees, raised, suggest
-from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS, refuse_publicly_known
+from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS, TransactionSigner, refuse_publicly_known
 from sealmarket.chain.landing import Landed, Taken, count, known, landed, taken
 from sealmarket.chain.model import Block
 from sealmarket.chain.outbox import Entry, Outbox, State, open_outbox
@@ -44,8 +45,6 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
     from sealmarket.chain.chain import Chain
 
 log = logging.getLogger(__name__)
@@ -61,6 +60,7 @@ HEAL_SECONDS = 30.0
 _GAS_MARGIN_PERCENT = 25
 _NONCE_TRIES = 3
 _HELD_ALREADY = ("already known", "known transaction", "already imported", "already exists", "alreadyknown")
+_TOO_POOR = ("insufficient funds", "insufficient balance", "exceeds allowance")
 _LATER = ("in-flight transaction limit", "pool is full", "replacement")
 """The node has no room now (a delegated account, EIP-7702, has one place), or holds another of that nonce."""
 
@@ -102,7 +102,7 @@ class Sender:
     def __init__(
         self,
         chain: Chain,
-        account: LocalAccount,
+        account: TransactionSigner,
         *,
         development: bool = False,
         timeout: float = RECEIPT_TIMEOUT_SECONDS,
@@ -306,6 +306,8 @@ class Sender:
         try:
             return quantity(self._chain.rpc.call("eth_estimateGas", asked), "gas estimate")
         except RpcRefused as error:
+            if any(words in error.detail.lower() for words in _TOO_POOR):
+                raise NotEnoughCoin(self.address.checksum, error.detail[:200]) from error
             # Simulation says no: say why in the contract's words.
             raise revert_of(error) or error from error
 

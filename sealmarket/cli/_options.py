@@ -4,35 +4,48 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
 from sealmarket.chain import Chain, Mined, Sending, per_user_folder
 from sealmarket.chain.fees import parse_limits
+from sealmarket.client.asset_card import load_asset_card
 from sealmarket.client.books import load_book
 from sealmarket.client.verified import VerifiedMarket
+from sealmarket.client.written import account_of, amount_of
+from sealmarket.client.written import coins as coins
 from sealmarket.market_api.client import MarketApi
 from sealmarket.private_files import PassphraseRefused, read_passphrase_file
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket_enclave.protocol.numbers import AssetId
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
     from sealmarket.chain import Mined
+    from sealmarket.client.signing import Signer
+
+T = TypeVar("T")
 
 BookFile = Annotated[
     Path,
     typer.Option(
         "--book", envvar="SEALMARKET_BOOK", help="The market's address book (from its deployer).", exists=True
     ),
+]
+NewBook = Annotated[
+    Path,
+    typer.Option(
+        "--book", envvar="SEALMARKET_BOOK", help="The market's address book (from its operator).", exists=True
+    ),
+]
+AccountFile = Annotated[
+    Path | None,
+    typer.Option("--key-file", envvar="SEALMARKET_KEY_FILE", help="Your account's file, if you have one.", exists=True),
 ]
 RPC_HELP = "The chain's nodes: a URL, several with commas between them, or a TOML file with URLs and headers."
 RpcUrl = Annotated[str, typer.Option("--rpc", envvar="SEALMARKET_RPC", help=RPC_HELP)]
@@ -72,8 +85,6 @@ PriorityFee = Annotated[
         help="The tip for one gas: 2gwei, or 1500 in wei; without it, what recent blocks paid.",
     ),
 ]
-
-COIN = 10**18
 
 
 class Usage(SealmarketError):
@@ -121,12 +132,12 @@ def pending_folder() -> Path:
     return home_folder() / "pending"
 
 
-def load_key(path: Path, passphrase_file: Path | None = None) -> LocalAccount:
-    """Read an account; asks for the passphrase of an encrypted one."""
-    from sealmarket.client.accounts import load_account
+def load_key(path: Path, passphrase_file: Path | None = None) -> Signer:
+    """An account to sign with; asks for the passphrase of an encrypted one."""
+    from sealmarket.client.accounts import load_signer, remote_in
 
-    encrypted = path.is_file() and path.read_bytes()[:1] == b"{"
-    return load_account(path, read_passphrase(passphrase_file, f"Passphrase of {path}") if encrypted else None)
+    encrypted = path.is_file() and path.read_bytes()[:1] == b"{" and remote_in(path) is None
+    return load_signer(path, read_passphrase(passphrase_file, f"Passphrase of {path}") if encrypted else None)
 
 
 def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) -> str:
@@ -144,20 +155,20 @@ def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) 
 
 def amount(text: str) -> Wei:
     """``1500`` is in the smallest unit, ``1.5coin`` in whole coins of 18 digits. Exact, never a float."""
-    found = re.fullmatch(r"(\d+)|(\d+(?:\.\d{1,18})?) ?(?:coin|ether|eth)", text)
-    if not found:
-        raise Usage(f"{text!r} is no amount", remedy="write 1500 for the smallest unit, or 1.5coin")
-    return Wei(int(found[1]) if found[1] else int(Decimal(found[2]) * COIN))
+    return written(amount_of, text)
+
+
+def written(read: Callable[[str], T], text: str) -> T:
+    """What a reader of what people write makes of an option. A refusal is a wrong call."""
+    try:
+        return read(text)
+    except MalformedDocument as error:
+        raise Usage(error.message, remedy=error.remedy) from error
 
 
 def sending(max_fee: str | None, priority_fee: str | None) -> Sending:
     """How a command sends: remembered for this user, within the limits that were given."""
     return Sending(per_user_folder(), parse_limits(max_fee, priority_fee))
-
-
-def coins(value: int) -> str:
-    """An amount in whole coins, exactly."""
-    return f"{Wei(value).coins} coin"
 
 
 def choice(text: str, *choices: str) -> str:
@@ -176,11 +187,20 @@ def hash_option(text: str) -> Bytes32:
 
 
 def account_option(text: str) -> Address:
-    """An account's address."""
-    try:
-        return Address.parse(text.lower())
-    except MalformedDocument as error:
-        raise Usage(f"{text!r} is no account", remedy="copy the whole address, 0x and 40 digits") from error
+    """An account's address, in EIP-55's spelling or in one case."""
+    return written(account_of, text)
+
+
+def asset_option(text: str) -> tuple[AssetId, int | None]:
+    """An asset: ``0xID``, ``0xID:VERSION``, or the card that its owner handed out. Version None: it is not named."""
+    path = Path(text)
+    if not text.startswith("0x") and path.is_file():
+        card = load_asset_card(path)
+        return card.asset_id, card.asset_version
+    asset, colon, version = text.partition(":")
+    if colon and not (version.isascii() and version.isdigit() and len(version) <= 10):
+        raise Usage(f"{text[:90]!a} names no version", remedy="write 0xID, or 0xID:2 for version 2")
+    return AssetId(hash_option(asset)), int(version) if colon else None
 
 
 def answer(value: Any, lines: list[str], as_json: bool) -> None:

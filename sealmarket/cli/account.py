@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +21,7 @@ from sealmarket.cli._options import (
     account_option,
     amount,
     answer,
+    choice,
     coins,
     load_key,
     market,
@@ -28,8 +30,9 @@ from sealmarket.cli._options import (
 )
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+    from sealmarket.client.signing import Signer
 
+_MOST_NAMED = 10
 app = typer.Typer(no_args_is_help=True, help="Make an account, show its address, keep a backup, and send coin from it.")
 
 _File = Annotated[Path, typer.Argument(help="The account's file: a keystore, or a hex key in a file of mode 0600.")]
@@ -61,12 +64,46 @@ def import_command(
 
     Example: sealmarket account import exported.key consumer.json
     """
+    from eth_account.signers.local import LocalAccount
+
     from sealmarket.client.accounts import keep_account
 
     _require_absent(file)
     account = load_key(source, passphrase_file)
+    if not isinstance(account, LocalAccount):
+        raise Usage(f"{source} names a program that holds the key", remedy="export the key there, or use it as it is")
     keep_account(file, account, _new_passphrase(file, passphrase_file, plain=False))
     _tell(file, account, as_json, next_step=f"remove {source} once {file} has a backup")
+
+
+@app.command()
+def remote(
+    file: _NewFile,
+    url: Annotated[str, typer.Option(help="Where the program is asked by JSON-RPC; https, or http on this machine.")],
+    address: Annotated[str | None, typer.Option(help="Which of its accounts; needed where it has several.")] = None,
+    dialect: Annotated[str, typer.Option(help="ethereum (eth_signTypedData_v4), or clef.")] = "ethereum",
+    as_json: AsJson = False,
+) -> None:
+    """Use an account whose key another program holds: a hardware wallet's bridge, Clef, Web3Signer.
+
+    It is asked to sign, never to send, and everything that it signs is compared with what was asked for.
+
+    Example: sealmarket account remote hardware.json --url http://127.0.0.1:8550 --dialect clef
+    """
+    from sealmarket.client.accounts import keep_signer
+    from sealmarket.client.remote import RemoteSigner
+    from sealmarket_enclave.protocol.codec import ZERO_ADDRESS
+
+    _require_absent(file)
+    spoken: Any = choice(dialect, "ethereum", "clef")
+    known = RemoteSigner(url, ZERO_ADDRESS, spoken).accounts()
+    wanted = account_option(address) if address else known[0] if len(known) == 1 else None
+    if wanted is None or wanted not in known:
+        named = ", ".join(one.checksum for one in known[:_MOST_NAMED]) or "none"
+        raise Usage(f"the signer has these accounts: {named}", remedy="name one of them with --address")
+    signer = RemoteSigner(url, wanted, spoken)
+    keep_signer(file, signer)
+    _tell(file, signer, as_json, next_step=f"sealmarket account show {shlex.quote(str(file))}")
 
 
 @app.command()
@@ -101,7 +138,10 @@ def show(
 def list_command(
     folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path(), as_json: AsJson = False
 ) -> None:
-    """List the keystores in a folder, by their addresses."""
+    """List the keystores in a folder, by their addresses.
+
+    Example: sealmarket account list ~/keys
+    """
     from sealmarket.client.accounts import AccountFileRefused, address_in
 
     found: dict[str, str] = {}
@@ -176,6 +216,6 @@ def _new_passphrase(file: Path, passphrase_file: Path | None, *, plain: bool) ->
     return None if plain else read_passphrase(passphrase_file, f"Passphrase for {file}", confirm=True)
 
 
-def _tell(file: Path, account: LocalAccount, as_json: bool, *, next_step: str) -> None:
+def _tell(file: Path, account: Signer, as_json: bool, *, next_step: str) -> None:
     payload = {"address": account.address, "file": str(file)}
     answer(payload, [account.address, f"kept in {file}", f"next: {next_step}"], as_json)

@@ -43,7 +43,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
     """What is kept, until when it holds, and what is due. Exit 1 if anything is due, expired without a successor, or
-    does not hold."""
+    does not hold.
+
+    Example: sealmarket collateral status
+    """
     now = read_time(at) if at else datetime.now(UTC)
     kept = _open(store)
     rows = [
@@ -87,7 +90,10 @@ def fetch(
     ] = None,
     store: _Store = None,
 ) -> None:
-    """Fetch collateral for a platform and keep it; without arguments, refresh what is due."""
+    """Fetch collateral for a platform and keep it; without arguments, refresh what is due.
+
+    Example: sealmarket collateral fetch
+    """
     kept = _open(store)
     endpoints = {**(pccs_endpoints(pccs) if pccs else {}), **({"amd": amd} if amd else {})}
     if nvidia:
@@ -134,7 +140,10 @@ def _fetch_for(evidence: Evidence, fetcher: Fetcher, kept: CollateralStore) -> N
 def export_command(
     file: Annotated[Path, typer.Argument(help="Where to write the bundle.")], store: _Store = None
 ) -> None:
-    """Write everything that is stored into one file."""
+    """Write everything that is stored into one file.
+
+    Example: sealmarket collateral export collateral.json
+    """
     file.write_bytes(export_bundle(_open(store)))
 
 
@@ -145,7 +154,10 @@ def import_command(
     development_root: Annotated[Path | None, typer.Option(help="Also trust this DER root (simulated).")] = None,
     tee: Annotated[str | None, typer.Option(help="The TEE whose documents, certificates or CRLs these are.")] = None,
 ) -> None:
-    """Prove and store the contents of a file, all of it or nothing."""
+    """Prove and store the contents of a file, all of it or nothing.
+
+    Example: sealmarket collateral import collateral.zip
+    """
     anchors = TrustAnchors.production()
     if development_root is not None:
         anchors = anchors.with_development(read_file(development_root))
@@ -173,7 +185,10 @@ def forecast(
     at: _At = None,
     store: _Store = None,
 ) -> None:
-    """Which running platforms will newer collateral refuse, by which rule, and from when? Exit 1 if any."""
+    """Which running platforms will newer collateral refuse, by which rule, and from when? Exit 1 if any.
+
+    Example: sealmarket collateral forecast newer.json quote.bin
+    """
     from sealmarket.attestation.policy.forecast import Running
     from sealmarket.attestation.policy.forecast import forecast as look_ahead
     from sealmarket.attestation.policy.rules import read_rules

@@ -137,7 +137,10 @@ def verify_command(
     ear: Annotated[Path | None, typer.Option(help="Write the result as a signed EAR (JWT) here.")] = None,
     ear_key: Annotated[Path | None, typer.Option(help="The P-256 key (PEM) that signs the EAR.")] = None,
 ) -> None:
-    """Is this evidence authentic and acceptable? Exit 0 accepted, 1 refused, 2 not evidence at all."""
+    """Is this evidence authentic and acceptable? Exit 0 accepted, 1 refused, 2 not evidence at all.
+
+    Example: sealmarket evidence verify quote.bin --policy policy.json
+    """
     wanted = _read_hex(report_data, "--report-data") or _read_hex(nonce, "--nonce")
     if report_data is not None and nonce is not None:
         raise typer.BadParameter("give --nonce or --report-data, not both")
@@ -304,7 +307,10 @@ def show_command(
     file: Annotated[Path, typer.Argument(help="Evidence: raw, hex, base64, PEM, an agent's JSON, or composite.")],
     tee: _TeeOption = None,
 ) -> None:
-    """Show what evidence claims, as JSON. Nothing is verified."""
+    """Show what evidence claims, as JSON. Nothing is verified.
+
+    Example: sealmarket evidence show quote.bin
+    """
     from sealmarket.attestation.policy.verify import unverified_claims
 
     def show(part: Evidence) -> dict[str, Any]:

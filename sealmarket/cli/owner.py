@@ -1,12 +1,15 @@
-"""Seal data, publish it under your terms, tighten or revoke them, collect what it earned."""
+"""Seal data, publish it under your terms, tighten or revoke them, approve workloads, collect what it earned."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from shlex import quote
+from typing import Annotated
 
 import typer
 
+from sealmarket.cli import _owner_account, _owner_policy, _owner_proposals, _owner_sell, _owner_terms
+from sealmarket.cli._card_text import ASSET_CARD, card_lines, write_card
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -18,27 +21,26 @@ from sealmarket.cli._options import (
     PriorityFee,
     RpcUrl,
     Usage,
-    amount,
     answer,
-    coins,
-    hash_option,
     load_key,
     market,
     read_passphrase,
     sending,
 )
+from sealmarket.cli._owner_policy import draft_of, moment_option
 from sealmarket.client.draft import PolicyDraft
+from sealmarket.client.errors import AlreadyPublished
 from sealmarket.client.owner import SUMMARY, Owner, SealedAsset
-from sealmarket.files import read_file
 from sealmarket.protocol.schema import json_schema
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, decode
-from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.numbers import AssetId
 
 app = typer.Typer(no_args_is_help=True, help="Seal data, publish it under your terms, collect what it earned.")
+app.add_typer(_owner_policy.app, name="policy")
+for _part in (_owner_sell.app, _owner_terms.app, _owner_account.app, _owner_proposals.app):
+    app.add_typer(_part)
 
-_Asset = Annotated[str, typer.Argument(help="The asset's id (0x and 64 digits).")]
-_Version = Annotated[int, typer.Argument(help="The asset's version.", min=1)]
+_Now = Annotated[
+    str | None, typer.Option("--now", help="The moment by which terms are over; without it, the chain's clock.")
+]
 
 
 @app.command()
@@ -54,6 +56,7 @@ def seal(
     plain_key: Annotated[
         bool, typer.Option("--plain-key", help="Keep the data key unencrypted in its file (mode 0600).")
     ] = False,
+    now: _Now = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -62,7 +65,7 @@ def seal(
     Example: sealmarket owner seal patients.csv --policy policy.json --out sealed --book market.json --rpc URL
     --key-file owner.key
     """
-    draft = _draft(policy)
+    draft, when = draft_of(policy), moment_option(now)
     passphrase = None if plain_key else read_passphrase(passphrase_file, "Passphrase for the data key", confirm=True)
     with market(book, rpc) as (chain, store, api):
         owner = Owner(chain, load_key(key_file), store, api, development=development)
@@ -73,13 +76,14 @@ def seal(
             passphrase=passphrase,
             confirm_unencrypted_key=plain_key,
             successor_of=SealedAsset.load(after) if after else None,
+            now=when,
         )
     lines = [
         f"sealed as asset {sealed.asset_id} version {sealed.version} in {out}",
         f"  ciphertext  {sealed.seal.content_root}  ({sealed.summary.container_length} bytes)",
         f"  policy      {sealed.seal.policy_hash}",
-        f"  data key    {out / 'data.key'}: keep it, it cannot be made again",
-        f"next: sealmarket owner publish {out}",
+        f"  data key    {out / 'data.key'}: keep a copy elsewhere, it cannot be made again",
+        f"next: sealmarket owner publish {quote(str(out))}",
     ]
     answer(sealed.summary, lines, as_json)
 
@@ -90,200 +94,58 @@ def publish(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    card: Annotated[
+        Path | None, typer.Option("--card", help=f"Where the card for consumers goes. Without it: {ASSET_CARD} there.")
+    ] = None,
+    now: _Now = None,
     accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a sealed folder and put its terms on chain.
+    """Upload a sealed folder and put its terms on chain. Writes the card that consumers' commands take as the asset.
 
     Example: sealmarket owner publish sealed --book market.json --rpc URL --key-file owner.key
     """
     if not (folder / SUMMARY).is_file():
         raise Usage(f"{folder} holds no sealed asset", remedy="make one with `sealmarket owner seal`")
+    when = moment_option(now)
+    typer.echo("checking the sealed folder and uploading it", err=True)
     sealed = SealedAsset.load(folder)
     with market(book, rpc, accept_code) as (chain, store, api):
-        mined = Owner(
+        owner = Owner(
             chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
-        ).publish(sealed)
+        )
+        place = card or folder / ASSET_CARD
+        try:
+            mined = owner.publish(sealed, now=when)
+        except AlreadyPublished:
+            # An earlier command may have ended before it wrote the card.
+            write_card(sealed, place, owner.address, chain.book)
+            raise
+        made = write_card(sealed, place, owner.address, chain.book)
     payload = {
         "assetId": str(sealed.asset_id),
         "version": sealed.version,
         "transaction": str(mined.transaction),
         "block": mined.block.number,
         "gasUsed": mined.gas_used,
+        "card": str(place),
     }
     lines = [
         f"published asset {sealed.asset_id} version {sealed.version}",
         f"  in block {mined.block.number}, transaction {mined.transaction}",
-        f"  price {coins(sealed.terms.price)} a use, at most {sealed.terms.max_uses} uses",
+        *card_lines(made, mined.block.timestamp),
+        f"next: send {quote(str(place))} to your consumers; they use it where commands take an asset",
     ]
     answer(payload, lines, as_json)
 
 
-@app.command()
-def tighten(
-    asset: _Asset,
-    version: _Version,
-    book: BookFile,
-    rpc: RpcUrl,
-    key_file: KeyFile,
-    price: Annotated[str | None, typer.Option(help="A higher price: 1500, or 1.5coin.")] = None,
-    expiry: Annotated[int | None, typer.Option(help="An earlier end, in seconds since 1970 UTC.")] = None,
-    max_uses: Annotated[int | None, typer.Option(help="Fewer uses.")] = None,
-    purposes: Annotated[
-        int | None, typer.Option(help="Fewer purposes: train 1, fine-tune 2, infer 4, query 8.")
-    ] = None,
-    max_hold: Annotated[int | None, typer.Option(help="Fewer seconds for which a job may hold a use.", min=0)] = None,
-    timeout_share: Annotated[
-        int | None, typer.Option(help="A higher percentage of the price for a use whose job ran out of time.", max=100)
-    ] = None,
-    accept_code: AcceptCode = None,
-    max_fee: MaxFee = None,
-    priority_fee: PriorityFee = None,
-    development: OwnChain = False,
-    as_json: AsJson = False,
-) -> None:
-    """Tighten terms that are in force, from the next block on: for every later match.
-
-    A job that is not accepted yet ends by fewer purposes or an earlier end; other changes leave it alone.
-
-    Example: sealmarket owner tighten 0xASSET 1 --max-uses 10 --book market.json --rpc URL --key-file owner.key
-    """
-    wanted: dict[str, Any] = {
-        "price": amount(price) if price else None,
-        "expiry": expiry,
-        "max_uses": max_uses,
-        "purposes": purposes,
-        "max_hold": max_hold,
-        "timeout_share": timeout_share,
-    }
-    changes = {name: value for name, value in wanted.items() if value is not None}
-    if not changes:
-        raise Usage(
-            "nothing to tighten was named",
-            remedy="name --price, --expiry, --max-uses, --purposes, --max-hold or --timeout-share",
-        )
-    asset_id = AssetId(hash_option(asset))
-    with market(book, rpc, accept_code) as (chain, store, api):
-        owner = Owner(
-            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
-        )
-        mined = owner.tighten(asset_id, version, **changes)
-        terms = chain.at(mined.block).asset(asset_id, version).terms
-    answer(terms, [f"tightened in block {mined.block.number}: {', '.join(changes)}"], as_json)
-
-
-@app.command()
-def lift(
-    asset: _Asset,
-    version: _Version,
-    book: BookFile,
-    rpc: RpcUrl,
-    key_file: KeyFile,
-    yes: Annotated[bool, typer.Option("--yes", help="Pay without being asked.")] = False,
-    accept_code: AcceptCode = None,
-    max_fee: MaxFee = None,
-    priority_fee: PriorityFee = None,
-    development: OwnChain = False,
-    as_json: AsJson = False,
-) -> None:
-    """Let a suspended version be matched again. An enclave could not open it: first find out why.
-
-    The price, one decision's oracle fees, is shown first; it is taken from your balance in the market and burned.
-
-    Example: sealmarket owner lift 0xASSET 1 --book market.json --rpc URL --key-file owner.key
-    """
-    asset_id = AssetId(hash_option(asset))
-    with market(book, rpc, accept_code) as (chain, store, api):
-        owner = Owner(
-            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
-        )
-        state = chain.at(chain.head()).asset(asset_id, version)
-        if not state.suspended:
-            raise Usage(f"version {version} of asset {asset_id} is not suspended", remedy="nothing: it can be matched")
-        price, free = owner.lift_price(asset_id, version), owner.earnings(state.terms.token)
-        typer.echo(f"lifting it costs {coins(price)}, burned; you have {coins(free)} in the market", err=True)
-        if free < price:
-            raise Usage(
-                f"{coins(price - free)} more are needed",
-                remedy="sealmarket consumer deposit puts coin into an account's balance, an owner's too",
-            )
-        if not yes:
-            typer.confirm("Pay it?", abort=True, err=True)
-        mined = owner.lift(asset_id, version)
-    payload = {"assetId": str(asset_id), "version": version, "burned": str(int(price)), "block": mined.block.number}
-    answer(payload, [f"lifted in block {mined.block.number}: it can be matched again"], as_json)
-
-
-@app.command()
-def revoke(
-    asset: _Asset,
-    version: _Version,
-    book: BookFile,
-    rpc: RpcUrl,
-    key_file: KeyFile,
-    max_fee: MaxFee = None,
-    priority_fee: PriorityFee = None,
-    development: OwnChain = False,
-    as_json: AsJson = False,
-) -> None:
-    """Stop every later match, acceptance and release of a version, for good.
-
-    Example: sealmarket owner revoke 0xASSET 1 --book market.json --rpc URL --key-file owner.key
-    """
-    asset_id = AssetId(hash_option(asset))
-    with market(book, rpc) as (chain, store, api):
-        mined = Owner(
-            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
-        ).revoke(asset_id, version)
-    payload = {
-        "assetId": str(asset_id),
-        "version": version,
-        "block": mined.block.number,
-        "transaction": str(mined.transaction),
-    }
-    answer(
-        payload, [f"revoked in block {mined.block.number}; jobs whose shares were released before continue"], as_json
-    )
-
-
-@app.command()
-def earnings(
-    book: BookFile,
-    rpc: RpcUrl,
-    key_file: KeyFile,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take all of it out, to your account.")] = False,
-    max_fee: MaxFee = None,
-    priority_fee: PriorityFee = None,
-    development: OwnChain = False,
-    as_json: AsJson = False,
-) -> None:
-    """What your assets earned and you have not taken out.
-
-    Example: sealmarket owner earnings --withdraw --book market.json --rpc URL --key-file owner.key
-    """
-    with market(book, rpc) as (chain, store, api):
-        owner = Owner(
-            chain, load_key(key_file), store, api, development=development, sending=sending(max_fee, priority_fee)
-        )
-        free = owner.earnings(ZERO_ADDRESS)
-        mined = owner.withdraw(ZERO_ADDRESS, free) if withdraw and free else None
-    payload = {"free": str(int(free)), "withdrawn": mined is not None}
-    answer(payload, [f"{coins(free)} {'withdrawn' if mined else 'to withdraw'}"], as_json)
-
-
 @app.command("policy-schema")
 def policy_schema() -> None:
-    """The JSON Schema of a policy draft, as `owner seal --policy` takes it."""
+    """The JSON Schema of a policy draft, as `owner seal --policy` takes it.
+
+    Example: sealmarket owner policy-schema > draft.schema.json
+    """
     answer(json_schema(PolicyDraft), [], True)
-
-
-def _draft(path: Path) -> PolicyDraft:
-    try:
-        return decode(PolicyDraft, read_file(path))
-    except MalformedDocument as error:
-        raise Usage(
-            f"{path} is no policy draft: {error.message}", remedy="see `sealmarket owner policy-schema`"
-        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -12,25 +13,48 @@ import typer
 from sealmarket.attestation.policy.explain import explain
 from sealmarket.attestation.policy.rules import read_rules, rules_schema
 from sealmarket.attestation.policy.simulate import read_cases, simulate
+from sealmarket.cli._options import written
+from sealmarket.client.draft import PolicyDraft
+from sealmarket.client.draft_file import whole_policy
+from sealmarket.client.policy_words import explain_draft
+from sealmarket.client.unmeetable import require_meetable
+from sealmarket.client.written import moment, moment_of
 from sealmarket.files import read_file
 from sealmarket_enclave.protocol.codec import to_builtins
 
 app = typer.Typer(no_args_is_help=True, help="Check, explain and try out an appraisal policy.")
 
-_PolicyFile = Annotated[Path, typer.Argument(help="An appraisal policy, or a policy document that holds one.")]
+_PolicyFile = Annotated[Path, typer.Argument(help="An appraisal policy, a policy draft, or a policy document.")]
 
 
 @app.command()
-def check(file: _PolicyFile) -> None:
-    """Is this policy usable? Exit 0, or 1 with what is wrong and what to do."""
-    rules = read_rules(read_file(file))
+def check(
+    file: _PolicyFile,
+    now: Annotated[str | None, typer.Option("--now", help="When terms are over; without it, this moment.")] = None,
+) -> None:
+    """Is this policy usable, now and by any job at all? Exit 0, or 1 with what is wrong and what to do.
+
+    Example: sealmarket policy check policy.json
+    """
+    raw = read_file(file)
+    rules, whole = read_rules(raw), whole_policy(raw)
+    if whole is not None:
+        when = written(lambda text: moment_of(text, int(time.time())), now) if now else int(time.time())
+        require_meetable(whole, when)
+        typer.echo(f"terms until {moment(whole.terms.expiry, when)}")
     typer.echo(f"usable: {len(rules.measurements)} measurement(s), lowest grade {rules.lowest_grade}")
 
 
 @app.command("explain")
 def explain_command(file: _PolicyFile) -> None:
-    """Print as sentences what the policy requires, and what it leaves open."""
-    for line in explain(read_rules(read_file(file))):
+    """Print as sentences what the policy requires, and what it leaves open.
+
+    Example: sealmarket policy explain policy.json
+    """
+    raw = read_file(file)
+    rules, whole = read_rules(raw), whole_policy(raw)
+    draft = whole if isinstance(whole, PolicyDraft) else None
+    for line in explain_draft(draft, int(time.time())) if draft else explain(rules):
         typer.echo(f"- {line}")
 
 
@@ -40,7 +64,10 @@ def simulate_command(
     cases: Annotated[list[Path], typer.Argument(help="JSON lists of past evidence (see the documentation).")],
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """Run a policy over past evidence: what would it have refused, and by which rule? Exit 0 if nothing."""
+    """Run a policy over past evidence: what would it have refused, and by which rule? Exit 0 if nothing.
+
+    Example: sealmarket policy simulate policy.json past.json
+    """
     rules = read_rules(read_file(file))
     outcomes = [simulate(rules, case) for path in cases for case in read_cases(path)]
     refused = [outcome for outcome in outcomes if not outcome.result.accepted]
@@ -70,7 +97,10 @@ def import_command(
         list[str] | None, typer.Option(help="Leave this claim out, on purpose; repeat for each.", metavar="CLAIM")
     ] = None,
 ) -> None:
-    """Print the appraisal policy that demands what another verifier's policy demands, of the images that you pass."""
+    """Print the appraisal policy that demands what another verifier's policy demands, of the images that you pass.
+
+    Example: sealmarket policy import release-policy.json --evidence report.bin > evidence.json
+    """
     from sealmarket.attestation.parse import parse
     from sealmarket.attestation.policy.foreign import read_conditions
     from sealmarket.attestation.policy.imported import import_policy
@@ -85,5 +115,8 @@ def import_command(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of an appraisal policy."""
+    """Print the JSON Schema of an appraisal policy.
+
+    Example: sealmarket policy schema > schema.json
+    """
     typer.echo(json.dumps(rules_schema(), indent=2))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sealmarket.client.errors import ClientError
+from sealmarket.client.remote import RemoteSigner, SignerFile
+from sealmarket.client.signing import Signer
 from sealmarket.private_files import NotPrivate, normalised, passphrase_forms, read_private, write_private
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -35,6 +37,8 @@ def load_account(path: Path, passphrase: str | None = None) -> LocalAccount:
     raw = _read(path)
     try:
         if raw.lstrip().startswith(b"{"):
+            if remote_in(path) is not None:
+                raise AccountFileRefused(path, "it names a program that holds the key", "use a keystore or a key file")
             if passphrase is None:
                 raise AccountFileRefused(path, "it is encrypted and no passphrase was given", "give its passphrase")
             return _decrypted(msgspec.json.decode(raw), passphrase)
@@ -44,6 +48,39 @@ def load_account(path: Path, passphrase: str | None = None) -> LocalAccount:
         raise AccountFileRefused(
             path, "it holds no key, or the passphrase is another", "use a keystore file, or 64 hex digits"
         ) from None
+
+
+def load_signer(path: Path, passphrase: str | None = None) -> Signer:
+    """Read an account to sign with: one of :func:`load_account`, or a file that names a program which holds the key.
+
+    Raises:
+        AccountFileRefused, SignerRefused: as :func:`load_account`; or its URL lets others read along.
+    """
+    found = remote_in(path)
+    return found or load_account(path, passphrase)
+
+
+def remote_in(path: Path) -> RemoteSigner | None:
+    """The signer that a file names; None for a file that holds a key. Asks it nothing."""
+    raw = _read(path)
+    if not raw.lstrip().startswith(b"{") or b'"signer"' not in raw:
+        return None
+    try:
+        named = msgspec.json.decode(raw, type=SignerFile)
+        return RemoteSigner(named.signer, Address.parse(named.address.lower()), named.dialect)
+    except (msgspec.MsgspecError, MalformedDocument) as error:
+        raise AccountFileRefused(
+            path, f"it names no signer: {error}", "make it with `sealmarket account remote`"
+        ) from error
+
+
+def keep_signer(path: Path, signer: RemoteSigner) -> None:
+    """Write an account's file that names the program which holds its key. Raises :class:`AccountFileRefused`."""
+    named = SignerFile(signer=signer.url, address=signer.address, dialect=signer.dialect)
+    try:
+        write_private(path, msgspec.json.encode(named))
+    except FileExistsError:
+        raise AccountFileRefused(path, "it exists", "choose another path: keys are never overwritten") from None
 
 
 def _decrypted(keystore: dict[str, Any], passphrase: str) -> LocalAccount:

@@ -4,18 +4,31 @@
     └── ClientError
         ├── RequestInvalid
         ├── OfferInvalid
+        ├── WorkerNotInstalled
+        ├── DraftRefused
         ├── PolicyMismatch
+        ├── PolicyUnmeetable
+        ├── SealedFolderExists
+        ├── UnknownAsset
+        ├── AlreadyPublished
         ├── CommitteeMismatch
         ├── MarketNotVerified
         ├── RequestUncertain
         ├── PendingElsewhere
+        ├── NotConfigured
+        ├── AmountRefused
         ├── AccountFileRefused  (accounts)
+        ├── AddressBookChanged
         ├── AddressBookRefused
         ├── JobNotFound
         ├── JobEndedOtherwise
         ├── NotMatched
         ├── WaitedTooLong
-        └── ProofInvalid
+        ├── ProfileRefused      (profiles)
+        ├── SignerRefused
+        ├── SignerUnavailable
+        ├── ProofInvalid
+        └── NotProven  (auditor)
 
 Store, market API and oracle nodes raise :class:`~sealmarket.service.errors.ServiceError` beside these.
 """
@@ -31,6 +44,22 @@ class ClientError(SealmarketError):
     """The SDK refused or could not do what was asked."""
 
 
+class NotConfigured(ClientError):
+    """Something that a connection needs was neither named nor set in the environment."""
+
+    def __init__(self, what: str, variable: str) -> None:
+        super().__init__(f"no {what} is named", remedy=f"pass {what}=..., or set {variable}")
+        self.what, self.variable = what, variable
+
+
+class AmountRefused(ClientError):
+    """An amount of coin that is no exact number of smallest units."""
+
+    def __init__(self, amount: object) -> None:
+        super().__init__(f"{amount!r} is no amount of coin", remedy='write it as a string, as in coin("0.5")')
+        self.amount = amount
+
+
 class AddressBookRefused(ClientError):
     """A file is not an address book."""
 
@@ -40,6 +69,36 @@ class AddressBookRefused(ClientError):
             remedy="name the file that scripts/deploy wrote, or ask the market's operator for it",
         )
         self.path, self.detail = path, detail
+
+
+class AddressBookChanged(ClientError):
+    """An address book is not the one that a profile names by its digest."""
+
+    def __init__(self, path: Path, expected: str, found: str) -> None:
+        super().__init__(
+            f"{path} is another address book than your profile keeps: expected {expected}, found {found}",
+            remedy="ask the market's operator whether it has changed; if so, run `sealmarket init --replace`",
+        )
+        self.path, self.expected, self.found = path, expected, found
+
+
+class SignerRefused(ClientError):
+    """A program that holds an account's key answered something else than what was asked of it, or declined."""
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"{what} is not what was asked for: expected {expected}, found {found}",
+            remedy="nothing was sent; look at the signer: it declined, uses another account, or is not to be trusted",
+        )
+        self.what, self.expected, self.found = what, expected, found
+
+
+class SignerUnavailable(ClientError):
+    """A program that holds an account's key gives no answer."""
+
+    def __init__(self, url: str, detail: str) -> None:
+        super().__init__(f"the signer does not sign: {detail}", remedy="start it, unlock the device, and try again")
+        self.url, self.detail = url, detail
 
 
 class RequestInvalid(ClientError):
@@ -61,6 +120,21 @@ class OfferInvalid(ClientError):
         self.detail = detail
 
 
+class WorkerNotInstalled(ClientError):
+    """The worker, which runs a provider's jobs, is not installed in this environment."""
+
+    def __init__(self) -> None:
+        super().__init__("the worker is not installed here", remedy="install it: `pip install sealmarket-worker`")
+
+
+class DraftRefused(ClientError):
+    """A file is not a policy draft."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(f"{path} is no policy draft: {detail}", remedy="see `sealmarket owner policy-schema`")
+        self.path, self.detail = path, detail
+
+
 class PolicyMismatch(ClientError):
     """A policy draft does not fit the data, the committee or the chain."""
 
@@ -70,6 +144,50 @@ class PolicyMismatch(ClientError):
             remedy="correct the draft, and seal again",
         )
         self.field, self.expected, self.found = field, expected, found
+
+
+class PolicyUnmeetable(ClientError):
+    """A policy that no job could ever meet."""
+
+    def __init__(self, clauses: tuple[str, ...]) -> None:
+        super().__init__(
+            "no job could ever meet this policy: " + "; ".join(clauses),
+            remedy="correct it; `sealmarket policy check FILE` says whether it is usable then",
+        )
+        self.clauses = clauses
+
+
+class SealedFolderExists(ClientError):
+    """Something is where a sealing would be written."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} exists, expected no such file or folder: a data key in it is never overwritten",
+            remedy="name a new folder; what was sealed there is published with `sealmarket owner publish`",
+        )
+        self.folder = folder
+
+
+class UnknownAsset(ClientError):
+    """No such version of an asset is on this chain."""
+
+    def __init__(self, asset_id: object, version: int, market: str) -> None:
+        super().__init__(
+            f"version {version} of asset {asset_id} is unknown: it was never published on the market at {market}",
+            remedy="check id and version, and that address book and RPC are those of the asset's market",
+        )
+        self.asset_id, self.version = asset_id, version
+
+
+class AlreadyPublished(ClientError):
+    """This version is on chain already; nothing was uploaded."""
+
+    def __init__(self, asset_id: object, version: int) -> None:
+        super().__init__(
+            f"version {version} of asset {asset_id} is published already",
+            remedy="nothing: it stands; for other data or terms seal the next version with `owner seal --after FOLDER`",
+        )
+        self.asset_id, self.version = asset_id, version
 
 
 class CommitteeMismatch(ClientError):

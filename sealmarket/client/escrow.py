@@ -30,19 +30,32 @@ class Escrow:
         return Wei(self.assets + self.compute + self.units + self.fees + self.hold)
 
 
-def escrow_of(request: Request, rules: Rules, view: ViewReader) -> Escrow:
+def escrow_of(request: Request, rules: Rules, epoch: int, hold: Wei) -> Escrow:
     """The most that a request can lock, with any provider.
 
+    Args:
+        epoch: of the committee to which the assets' shares are dealt.
+        hold: the hold fee of the request, as the market computes it.
+
     Raises:
-        ChainError: the chain cannot be read.
+        ChainError: the fee of the token cannot be read.
     """
-    epoch = view.asset(request.assets[0].asset_id, request.assets[0].version).epoch
     fee, committee = rules.fee_of(request.token) or 0, rules.committees.get(epoch)
-    assets = Wei(sum(limit.max_price for limit in request.assets))
     return Escrow(
-        assets=assets,
+        assets=owners_limit(request),
         compute=request.max_compute_price,
         units=Wei(request.max_unit_price * request.max_units),
         fees=Wei(fee * committee.refusal_threshold if committee else 0),
-        hold=view.hold_fee(assets, request.min_penalty, request.quote_window, request.decide_window, Wei(fee)),
+        hold=hold,
     )
+
+
+def owners_limit(request: Request) -> Wei:
+    """The most that the owners get together."""
+    return Wei(sum(limit.max_price for limit in request.assets))
+
+
+def hold_of(request: Request, rules: Rules, view: ViewReader) -> Wei:
+    """The hold fee of a request, as the market computes it. Raises :class:`ChainError`."""
+    fee = Wei(rules.fee_of(request.token) or 0)
+    return view.hold_fee(owners_limit(request), request.min_penalty, request.quote_window, request.decide_window, fee)

@@ -15,20 +15,29 @@ from __future__ import annotations
 
 import io
 import secrets
+import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Self
 
 import msgspec
 
-from sealmarket.chain import IN_MEMORY, Chain, Mined, Sending
+from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.chain import IN_MEMORY, AssetState, Chain, Mined, Sending
+from sealmarket.client.assets import asset_state
 from sealmarket.client.committee import current_committee
-from sealmarket.client.draft import PolicyDraft, policy_document
-from sealmarket.client.errors import PolicyMismatch
-from sealmarket.client.keyfile import KeyKind, write_key_file
+from sealmarket.client.draft import PolicyDraft, allow_root, policy_document
+from sealmarket.client.draft_file import load_draft
+from sealmarket.client.errors import AlreadyPublished, PolicyMismatch, SealedFolderExists, UnknownAsset
+from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
+from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
+from sealmarket.client.progress import OnProgress, quiet, step
 from sealmarket.client.rules import rules_of
+from sealmarket.client.signing import Signer
+from sealmarket.client.unmeetable import require_meetable
 from sealmarket.client.windows import terms_hold
 from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
@@ -48,6 +57,7 @@ from sealmarket_enclave.protocol.codec import (
     canonical_json,
     decode,
     decode_canonical,
+    from_builtins,
 )
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import U32, AssetId
@@ -56,9 +66,6 @@ from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed.container import ContainerReader, seal
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
 
 CONTAINER, POLICY, CARD, SHARES, SUMMARY, KEY = (
     "container.sealed",
@@ -138,13 +145,13 @@ class SealedAsset:
         return cls(folder, summary, policy, share_set)
 
 
-class Owner:
+class Owner(Connected):
     """One owner's account on one market."""
 
     def __init__(
         self,
         chain: Chain,
-        account: LocalAccount,
+        account: Signer,
         store: Store,
         api: MarketApi,
         *,
@@ -159,12 +166,53 @@ class Owner:
         self._store, self._api = store, api
         self._party = Party(chain, account, development=development, sending=sending)
 
+    @classmethod
+    def at(cls, market: Market, account: Signer, *, development: bool = False, sending: Sending = IN_MEMORY) -> Self:
+        """As :meth:`Connected.at`."""
+        return cls(market.chain, account, market.store, market.api, development=development, sending=sending)
+
     @property
     def address(self) -> Address:
         """The owner's account."""
         return self._party.address
 
     # --- seal and publish -------------------------------------------------------------------------------------
+
+    def seal_and_publish(
+        self,
+        source: Path | bytes,
+        draft: PolicyDraft | Path,
+        folder: Path,
+        *,
+        passphrase: str | None = None,
+        confirm_unencrypted_key: bool = False,
+        successor_of: SealedAsset | None = None,
+        on_progress: OnProgress = quiet,
+    ) -> SealedAsset:
+        """Encrypt data at home and put its terms on chain: :meth:`seal` with these arguments, then :meth:`publish`.
+
+        ``draft`` may be the file of one. A call that was interrupted after sealing goes on with
+        ``publish(SealedAsset.load(folder))``.
+
+        Raises:
+            DraftRefused: the file holds no policy draft.
+            Whatever :meth:`seal` and :meth:`publish` raise.
+        """
+        wanted = load_draft(draft) if isinstance(draft, Path) else draft
+        with step(on_progress, "seal", f"encrypting, and sealing key shares into {folder}") as now:
+            sealed = self.seal(
+                source,
+                wanted,
+                folder,
+                passphrase=passphrase,
+                confirm_unencrypted_key=confirm_unencrypted_key,
+                successor_of=successor_of,
+            )
+            now.found(asset=sealed.asset_id, version=sealed.version)
+        with step(on_progress, "publish", "uploading ciphertext, shares and policy, and publishing the terms") as now:
+            mined = self.publish(sealed)
+            now.found(block=mined.block.number, transaction=mined.transaction)
+        return sealed
 
     def seal(
         self,
@@ -176,6 +224,7 @@ class Owner:
         passphrase: str | None = None,
         confirm_unencrypted_key: bool = False,
         successor_of: SealedAsset | None = None,
+        now: int | None = None,
     ) -> SealedAsset:
         """Encrypt data under a new key, deal the key to the committee, and write all of it to a new folder.
 
@@ -184,15 +233,19 @@ class Owner:
             committee: None takes the newest of the address book, held against the chain.
             passphrase: for the key's backup file; without one ``confirm_unencrypted_key`` must be said.
             successor_of: make the next version of this asset instead of a new one.
+            now: seconds since 1970 by which terms are over; None takes the chain's clock.
 
         Raises:
-            PolicyMismatch, InvalidRules: a draft that could never be met.
+            PolicyUnmeetable, PolicyMismatch, InvalidRules: a draft that could never be met.
             CommitteeMismatch: the address book's oracle nodes are not the chain's.
             KeyFileUnconfirmed: neither a passphrase nor a confirmation.
-            FileExistsError: the folder is there already.
+            SealedFolderExists: the folder is there already.
         """
-        committee = committee or current_committee(self._chain)
         book = self._chain.book
+        if folder.exists():
+            raise SealedFolderExists(folder)
+        require_meetable(draft, self._now() if now is None else now, book.timing)
+        committee = committee or current_committee(self._chain)
         salt = successor_of.summary.salt if successor_of else Bytes32(secrets.token_bytes(32))
         version = successor_of.version + 1 if successor_of else 1
         asset = asset_id(book.chain_id, book.registry, self.address, salt)
@@ -246,15 +299,16 @@ class Owner:
         nodes = [(member.signer, PublicKey(member.hpke_public_key)) for member in committee.members]
         return shares.deal(key, committee.threshold, nodes, dealing)
 
-    def publish(self, sealed: SealedAsset, *, location: str = "") -> Mined:
-        """Upload container, shares and policy, then record the version on chain.
+    def publish(self, sealed: SealedAsset, *, location: str = "", now: int | None = None) -> Mined:
+        """Upload container, shares and policy, then record the version on chain. ``now`` as for :meth:`seal`.
 
         Raises:
-            Reverted: for example published before.
-            MarketNotVerified: nothing was uploaded.
+            AlreadyPublished, PolicyUnmeetable, MarketNotVerified: nothing was uploaded.
             ServiceUnavailable, ServiceRefused: nothing is on chain then.
+            Reverted: the registry refused it.
         """
         self._party.require_market()
+        self._require_publishable(sealed, now)
         self.upload(sealed)
         registry, version = self._chain.registry, sealed.version
         place = location or self._store.url
@@ -264,6 +318,16 @@ class Owner:
             call = registry.add_version(sealed.asset_id, version, sealed.seal, sealed.terms, place)
         return self._party.give(call)
 
+    def _require_publishable(self, sealed: SealedAsset, now: int | None) -> None:
+        head = self._chain.head()
+        require_meetable(sealed.policy, head.timestamp if now is None else now, self._chain.book.timing)
+        with suppress(UnknownAsset):
+            asset_state(self._chain, head, sealed.asset_id, sealed.version)
+            raise AlreadyPublished(sealed.asset_id, sealed.version)
+
+    def _now(self) -> int:
+        return self._chain.head().timestamp
+
     def upload(self, sealed: SealedAsset) -> None:
         """Put a sealed version into the store, or back into one that lost it."""
         self._store.put_document(read_file(sealed.folder / CARD))
@@ -271,17 +335,54 @@ class Owner:
         for index in range(1, len(sealed.share_set.members) + 1):
             self._store.put_document(read_file(sealed.folder / f"share-{index}.bin"))
         self._store.put_document(sealed.share_set.canonical())
-        self._store.put_container(sealed.seal.content_root, sealed.container)
+        earlier = sealed.seal.content_version < sealed.version
+        if not (earlier and self._store.has("containers", sealed.seal.content_root)):
+            self._store.put_container(sealed.seal.content_root, sealed.container)
+
+    def next_version(
+        self, sealed: SealedAsset, workloads: Iterable[Bytes32], folder: Path, *, passphrase: str | None = None
+    ) -> SealedAsset:
+        """The same content under the next version, whose policy allows these workloads; written to a new folder.
+
+        Its key is that of the content, dealt anew; its terms are those in force, with the uses that are left.
+
+        Raises:
+            SealedFolderExists, UnknownAsset, PolicyMismatch, PolicyUnmeetable.
+            KeyFileError: the data key cannot be read.
+        """
+        if folder.exists():
+            raise SealedFolderExists(folder)
+        head = self._chain.head()
+        state = asset_state(self._chain, head, sealed.asset_id, sealed.version)
+        committee = current_committee(self._chain)
+        policy = _next_policy(sealed.policy, state, tuple(workloads), committee)
+        require_meetable(policy, head.timestamp, self._chain.book.timing)
+        key, about = read_key_file(sealed.folder / KEY, KeyKind.DATA_KEY, passphrase=passphrase)
+        share_set, dealt = self._deal(key, sealed.seal.content_root, policy, committee)
+        roots = msgspec.structs.replace(
+            sealed.seal, share_root=share_set.root, policy_hash=policy.digest(), epoch=committee.epoch
+        )
+        summary = self._summary(sealed.summary.salt, policy, roots, sealed.summary.container_length)
+        folder.mkdir(parents=True, mode=0o700)
+        about = about | {"version": str(policy.asset_version)}
+        plain = passphrase is None
+        write_key_file(
+            folder / KEY, KeyKind.DATA_KEY, key, about=about, passphrase=passphrase, confirm_unencrypted=plain
+        )
+        _link(sealed.container, folder / CONTAINER)
+        _write(folder, policy, read_file(sealed.folder / CARD), share_set, dealt, summary)
+        return SealedAsset(folder, summary, policy, share_set)
 
     # --- terms ------------------------------------------------------------------------------------------------
 
-    def tighten(self, asset: AssetId, version: int, **changes: object) -> Mined:
+    def tighten(self, /, asset: AssetId, version: int, **changes: object) -> Mined:
         """Change terms of a version in force: higher price, earlier expiry, fewer uses or purposes, and the like.
 
-        Keywords are the fields of :class:`Terms`. Raises :class:`Reverted` for a change that would loosen.
+        Keywords are the fields of :class:`Terms`. Raises :class:`UnknownAsset`, and :class:`Reverted` for a change that
+        would loosen.
         """
         self._party.require_market()
-        present = self._chain.at(self._chain.head()).asset(asset, version).terms
+        present = asset_state(self._chain, self._chain.head(), asset, version).terms
         return self._party.give(
             self._chain.registry.tighten(asset, version, msgspec.structs.replace(present, **changes))
         )
@@ -296,12 +397,13 @@ class Owner:
         return self._party.give(self._chain.registry.replace_allow_list(asset, version, root))
 
     def revoke(self, asset: AssetId, version: int) -> Mined:
-        """Stop every later match, acceptance and release of a version, for good."""
+        """Stop every later match, acceptance and release of a version, for good. Raises :class:`UnknownAsset`."""
+        asset_state(self._chain, self._chain.head(), asset, version)
         return self._party.take(self._chain.registry.revoke(asset, version))
 
     def lift_price(self, asset: AssetId, version: int) -> Wei:
         """What lifting the suspension of a version costs, from the free balance: a quorum's fees, which are burned."""
-        state = self._chain.at(self._chain.head()).asset(asset, version)
+        state = asset_state(self._chain, self._chain.head(), asset, version)
         rules = rules_of(self._chain)
         committee, fee = rules.committees.get(state.epoch), rules.fee_of(state.terms.token)
         return Wei(fee * committee.refusal_threshold if committee and fee else 0)
@@ -324,7 +426,7 @@ class Owner:
         """Offer a version at another price than the standing one; signed, free, and in the book at once."""
         self._party.require_market()
         view = self._chain.at(self._chain.head())
-        token = view.asset(asset, version).terms.token
+        token = asset_state(self._chain, view.block, asset, version).terms.token
         order = AssetOrder(
             asset_id=asset,
             version=version,
@@ -353,6 +455,28 @@ class Owner:
 
 def _opened(source: Path | bytes) -> io.BufferedReader | io.BytesIO:
     return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+
+
+def _next_policy(
+    policy: PolicyDocument, state: AssetState, workloads: tuple[Bytes32, ...], committee: Committee
+) -> PolicyDocument:
+    """The policy of the version after ``policy``'s: terms in force, uses that are left, these workloads."""
+    rules = from_builtins(AppraisalPolicy, policy.evidence)
+    left = state.terms.max_uses - state.uses_taken
+    if left <= 0:
+        raise PolicyMismatch("number of uses left", "1 or more", left)
+    terms = msgspec.structs.replace(state.terms, allow_root=allow_root(rules, workloads), max_uses=left)
+    return msgspec.structs.replace(
+        policy, asset_version=policy.asset_version + 1, workloads=workloads, terms=terms, dealing=committee.ref
+    )
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same ciphertext under a second name; a copy where the file system has no links."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _write(

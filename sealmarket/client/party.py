@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sealmarket.chain import IN_MEMORY, Chain, Mined, Sender, Sending
 from sealmarket.chain.calls import Call
-from sealmarket.client.signing import sign
+from sealmarket.client.signing import Signer, sign
 from sealmarket.client.verified import VerifiedMarket
 from sealmarket_enclave.protocol.codec import Address, HexBytes
 from sealmarket_enclave.protocol.eip712 import TypedShape
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
 
 
 class Party:
     """Gives value and authorisation to a verified market only, and takes back from any."""
 
     def __init__(
-        self, chain: Chain, account: LocalAccount, *, development: bool = False, sending: Sending = IN_MEMORY
+        self, chain: Chain, account: Signer, *, development: bool = False, sending: Sending = IN_MEMORY
     ) -> None:
         """``development``: the caller has started this chain, so its well-known keys may be used.
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Self
 
 from sealmarket.chain import IN_MEMORY, Account, Chain, Mined, Sending
-from sealmarket.client.errors import OfferInvalid
+from sealmarket.client.errors import OfferInvalid, WorkerNotInstalled
+from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
+from sealmarket.client.progress import OnProgress, quiet, step
 from sealmarket.client.rules import rules_of
+from sealmarket.client.signing import Signer
 from sealmarket.client.windows import PROVIDER_STAGES, Stages, order_hold
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.book import Timing
@@ -19,10 +26,9 @@ from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Uint, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Kind, Tee
 
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
 DAY = 86_400
+WORKER = "sealmarket_worker"
+"""The worker's package: a distribution of its own, which is started and never imported here."""
 NOTHING = Wei(0)
 STAKE_MULTIPLE = 10
 """Of its own price, what a job may lock for its owners unless the provider names another limit."""
@@ -81,13 +87,42 @@ class Offer:
         )
 
 
-class Provider:
+class Serving:
+    """An offer in the book and the worker that runs its jobs, until :meth:`stop` or the end of a ``with``."""
+
+    def __init__(self, provider: Provider, order: ComputeOrder, process: subprocess.Popen[bytes]) -> None:
+        self._provider = provider
+        self.order, self.process = order, process
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the worker ends by itself; its exit code. Raises :class:`subprocess.TimeoutExpired`."""
+        return self.process.wait(timeout)
+
+    def stop(self) -> None:
+        """Void the offer, so that no further job is matched with it, and end the worker.
+
+        Jobs that were matched before go on as soon as a worker runs on the same state again.
+        """
+        try:
+            self._provider.cancel(self.order)
+        finally:
+            self.process.terminate()
+            self.process.wait()
+
+    def __enter__(self) -> Serving:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class Provider(Connected):
     """One provider's account on one market."""
 
     def __init__(
         self,
         chain: Chain,
-        account: LocalAccount,
+        account: Signer,
         api: MarketApi,
         *,
         development: bool = False,
@@ -100,6 +135,11 @@ class Provider:
         self._chain = chain
         self._api = api
         self._party = Party(chain, account, development=development, sending=sending)
+
+    @classmethod
+    def at(cls, market: Market, account: Signer, *, development: bool = False, sending: Sending = IN_MEMORY) -> Self:
+        """As :meth:`Connected.at`."""
+        return cls(market.chain, account, market.api, development=development, sending=sending)
 
     @property
     def address(self) -> Address:
@@ -118,6 +158,29 @@ class Provider:
         market = self._chain.market
         deposited, staked = self._party.give_in_order(market.deposit(token, amount), market.stake(token, amount))
         return deposited, staked
+
+    def offer_and_serve(
+        self, offer: Offer, worker: Path, *, stake: Wei = NOTHING, on_progress: OnProgress = quiet
+    ) -> Serving:
+        """Stake (0: what is staked is enough), put an offer into the book, and start the worker that runs its jobs.
+
+        ``worker`` is its TOML file (:mod:`sealmarket_worker.config`), which names this account. The worker is a process
+        of its own, which writes its progress to this one's output.
+
+        Raises:
+            WorkerNotInstalled: nothing was staked or offered.
+            OfferInvalid, MarketNotVerified, ChainError: as :meth:`stake` and :meth:`offer`.
+        """
+        if importlib.util.find_spec(WORKER) is None:
+            raise WorkerNotInstalled
+        if stake:
+            with step(on_progress, "stake", f"depositing and staking {stake.coins} coin"):
+                self.stake(stake, offer.token)
+        with step(on_progress, "offer", "signing the offer, and putting it into the book") as now:
+            order = self.offer(offer)
+            now.found(offer=order.struct_hash())
+        process = subprocess.Popen([sys.executable, "-m", WORKER, "run", "--config", str(worker)])
+        return Serving(self, order, process)
 
     def offer(self, offer: Offer) -> ComputeOrder:
         """Sign a compute order and put it into the book.

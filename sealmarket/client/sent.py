@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from sealmarket.chain import Chain
-from sealmarket.client.consumer import RequestHandle
 from sealmarket.client.pending import Pending, PendingRequest
+from sealmarket.client.requests import RequestHandle
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import PostedRequest

@@ -21,13 +21,21 @@ class Jobs:
         self._http = connection
 
     def list(
-        self, *, provider: Address | None = None, consumer: Address | None = None, status: Status | None = None
+        self,
+        *,
+        provider: Address | None = None,
+        consumer: Address | None = None,
+        status: Status | None = None,
+        before: JobId | None = None,
+        limit: int | None = None,
     ) -> tuple[JobView, ...]:
-        """Jobs that fit all that is given, newest first, at most 200."""
+        """Jobs that fit all that is given, newest first, at most 200; those older than ``before``, if it is named."""
         wanted: Mapping[str, object | None] = {
             "provider": provider,
             "consumer": consumer,
             "status": status.name.lower() if status is not None else None,
+            "before": before,
+            "limit": limit,
         }
         query = httpx.QueryParams({name: str(value) for name, value in wanted.items() if value is not None})
         return self._http.read(f"/v1/jobs?{query}", tuple[JobView, ...], what="jobs")

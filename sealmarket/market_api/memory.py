@@ -16,6 +16,7 @@ from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import canonical_json, decode
 
 _BLOBS = ("documents", "containers", "workloads", "lists")
+_LISTED = ("compute-orders", "asset-orders")
 _BY_JOB = ("evidence", "parameters", "results", "acknowledgements")
 
 
@@ -67,6 +68,8 @@ class MemoryBackend:
         return httpx.Response(201)
 
     def _get(self, kind: str, name: str) -> httpx.Response:
+        if kind in _LISTED and not name:
+            return httpx.Response(200, content=b"[" + b",".join(self.posted.get(kind, [])) + b"]")
         found = self.blobs.get(f"{kind}/{name}") if kind in _BLOBS else self.answers.get(f"{kind}/{name}")
         if found is None:
             return httpx.Response(404, content=canonical_json(Problem(title="NotFound", detail=f"no {kind} {name}")))

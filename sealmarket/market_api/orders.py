@@ -5,6 +5,7 @@ from __future__ import annotations
 from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder
 from sealmarket.service.connection import Connection
 from sealmarket_enclave.protocol.codec import Bytes32, Shape
+from sealmarket_enclave.protocol.numbers import AssetId
 
 
 class RequestState(Shape, frozen=True, kw_only=True):
@@ -48,3 +49,8 @@ class Orders:
     def post_asset_order(self, signed: SignedAssetOrder) -> None:
         """Put an asset order into the book."""
         self._http.send("POST", "/v1/asset-orders", signed, what="asset order")
+
+    def asset_orders(self, asset_id: AssetId, version: int) -> tuple[SignedAssetOrder, ...]:
+        """The owner's open orders for one version of an asset, oldest first."""
+        path = f"/v1/asset-orders?asset={asset_id}&version={version}"
+        return self._http.read(path, tuple[SignedAssetOrder, ...], what="asset orders")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    account = load_account(options.key_file)
+    account = load_account(options.key_file, os.environ.get("SEALMARKET_PASSPHRASE"))
     found = inspect(options.rpc, options.finality)
     refuse_publicly_known(
         Address.parse(account.address.lower()), chain_id=found.chain_id, url=options.rpc, development=False
@@ -264,7 +265,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--rpc", required=True, metavar="URL", help="the chain's JSON-RPC address")
-    add("--key-file", required=True, type=Path, metavar="FILE", help="the deploying account, best a fresh one")
+    add(
+        "--key-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="the deploying account, best a fresh one; a keystore opens with SEALMARKET_PASSPHRASE",
+    )
     add("--finality", required=True, type=_rule, metavar="RULE", help="`finalized` or `depth:N`")
     add("--committee", required=True, type=Path, metavar="FILE", help="the oracle nodes of the first epoch")
     add("--threshold", type=int, metavar="T", help="nodes that must agree, where the file does not say")

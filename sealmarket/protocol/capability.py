@@ -6,6 +6,8 @@ request beyond it, are the request's. Its readers are oracle nodes, consumers wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
@@ -13,6 +15,7 @@ from msgspec import Meta, field
 from sealmarket_enclave.protocol.codec import Bytes32, Shape, Uint64
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Positive32, Tee
+from sealmarket_enclave.workload.manifest import Limits
 
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
 
@@ -41,3 +44,23 @@ class Capability(Shape, frozen=True, kw_only=True):
     def digest(self) -> Bytes32:
         """``capabilityHash``: Keccak-256 over the canonical document."""
         return keccak(self.canonical())
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What a workload needs beyond a promise, in words and as found."""
+
+    promised: str
+    needed: object
+
+
+def shortfalls(promise: Capability, limits: Limits, environment: str) -> Iterator[Shortfall]:
+    """What a workload with these limits needs beyond the promise. ``environment``: SHA-256 of its lock in hex."""
+    for what, most, needed in (
+        ("bytes of memory", promise.memory_bytes, limits.memory_bytes),
+        ("threads", promise.threads, limits.threads),
+    ):
+        if needed > most:
+            yield Shortfall(f"at most {most} {what}", needed)
+    if promise.environments and environment not in promise.environments:
+        yield Shortfall(f"one of {len(promise.environments)} promised environments", environment)

@@ -13,8 +13,11 @@ from itertools import chain
 from typing import Protocol
 
 from sealmarket.protocol import merkle
+from sealmarket.protocol.amounts import written
 from sealmarket.protocol.book import Committee, Timing, Windows
+from sealmarket.protocol.moments import moment
 from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request
+from sealmarket.protocol.purposes import purposes_in_words
 from sealmarket.protocol.timing import LONGEST_WINDOW, least_settle_window, longest_hold, longest_use
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32
 from sealmarket_enclave.protocol.job import MAX_ASSETS
@@ -160,9 +163,13 @@ def unmet_by_order(order: ComputeOrder, rules: Rules, now: int) -> Iterator[Unme
         ("tee", order.tee, 1, _MOST_ON_CHAIN),
         ("grade", order.grade, 1, max(Grade)),
         ("kind", order.kind, 1, max(Kind)),
+        ("volume", order.volume, 1, _NO_LIMIT),
+    )
+    yield from _affordable(
+        whose,
+        order.token,
         ("penalty", order.penalty, least, _NO_LIMIT),
         ("maxStake", order.max_stake, order.penalty, _NO_LIMIT),
-        ("volume", order.volume, 1, _NO_LIMIT),
     )
     yield from _standing(whose, order.token, order.expiry, rules, now)
 
@@ -171,7 +178,7 @@ def unmet_between(request: Request, order: ComputeOrder, now: int, prove: Prover
     """What of the request the order does not allow, and what of the order the request does not."""
     whose = name_of(order)
     if order.expiry <= now:
-        yield Unmet(whose, "expiry", str(order.expiry), f"after {now}")
+        yield Unmet(whose, "expiry", moment(order.expiry), f"after {moment(now)}")
     for what, offered, asked in (
         ("kind", order.kind.slug, request.kind.slug),
         ("token", order.token.checksum, request.token.checksum),
@@ -179,8 +186,9 @@ def unmet_between(request: Request, order: ComputeOrder, now: int, prove: Prover
     ):
         if offered != asked:
             yield Unmet(whose, what, offered, asked)
-    yield from _within(
+    yield from _affordable(
         whose,
+        request.token,
         ("compute price", order.price, 0, request.max_compute_price),
         ("unit price", order.unit_price, 0, request.max_unit_price),
         ("penalty", order.penalty, request.min_penalty, _NO_LIMIT),
@@ -227,13 +235,14 @@ def unmet_by_version(request: Request, side: Side, now: int, prove: Prover = lon
     if version.suspended:
         yield Unmet(side.name, "it", "suspended: an enclave could not open or read it", "lifted by its owner")
     if terms.expiry <= now:
-        yield Unmet(side.name, "expiry", str(terms.expiry), f"after {now}: ask its owner for a new version")
+        found = f"{moment(terms.expiry)}, which is past"
+        yield Unmet(side.name, "expiry", found, f"after {moment(now)}: ask its owner for a new version")
     if version.terms_version != limit.terms_version:
         yield Unmet(side.name, "the terms version in force", str(version.terms_version), f"{limit.terms_version}")
     if terms.token != request.token:
         yield Unmet(side.name, "the token of its price", terms.token.checksum, request.token.checksum)
     if not request.purpose or request.purpose & ~terms.purposes:
-        yield Unmet(side.name, "purpose", f"{request.purpose:#x}", f"within {terms.purposes:#x}")
+        yield Unmet(side.name, "the purpose", purposes_in_words(request.purpose), purposes_in_words(terms.purposes))
     if prove(terms.consumer_root, merkle.account_leaf(request.consumer)) is None:
         yield Unmet(side.name, "the consumer", request.consumer.checksum, "among those whom its terms admit")
     hold = longest_use(windows_of(request))
@@ -267,26 +276,29 @@ def unmet_together(
     share = max((version.terms.timeout_share for version in known), default=0)
     locked = owners + order.penalty
     at_timeout = order.timeout_fee + -(-owners * share // 100)
-    yield from _within(
+    yield from _affordable(
         f"the request for {name_of(order)}",
+        request.token,
         ("timeoutLimit (timeoutFee, and timeoutShare of terms)", request.timeout_limit, at_timeout, _NO_LIMIT),
     )
-    yield from _within(
+    yield from _affordable(
         name_of(order),
+        request.token,
         ("penalty (for the oracle's fees)", order.penalty, least, _NO_LIMIT),
         ("the stake that the job locks (maxStake)", locked, 0, order.max_stake),
     )
 
 
 def _unmet_by_offer(request: Request, compute: ComputeOrder, side: Side, now: int, prove: Prover) -> Iterator[Unmet]:
-    yield from _within(side.name, ("its price", side.price, 0, side.limit.max_price))
+    yield from _affordable(side.name, request.token, ("its price", side.price, 0, side.limit.max_price))
     order = side.order
     if order is None:
         return
     if side.version is not None and order.price > side.version.terms.price:
-        yield Unmet(side.name, "the order's price", str(order.price), f"at most the terms', {side.version.terms.price}")
+        least = f"at most the terms', {written(side.version.terms.price, request.token)}"
+        yield Unmet(side.name, "the order's price", written(order.price, request.token), least)
     if order.expiry <= now:
-        yield Unmet(side.name, "the order's expiry", str(order.expiry), f"after {now}")
+        yield Unmet(side.name, "the order's expiry", moment(order.expiry), f"after {moment(now)}")
     if prove(order.consumers, merkle.account_leaf(request.consumer)) is None:
         yield Unmet(side.name, "the consumer", request.consumer.checksum, "among those whom its order admits")
     if prove(order.providers, merkle.account_leaf(compute.provider)) is None:
@@ -300,15 +312,24 @@ def name_of(order: ComputeOrder) -> str:
 
 def _standing(whose: str, token: Address, expiry: int, rules: Rules, now: int) -> Iterator[Unmet]:
     if expiry <= now:
-        yield Unmet(whose, "expiry", str(expiry), f"after {now}: sign a new one")
+        yield Unmet(whose, "expiry", moment(expiry), f"after {moment(now)}: sign a new one")
     if rules.fee_of(token) is None:
         yield Unmet(whose, "token", token.checksum, "one that the market admits")
 
 
+def _affordable(whose: str, token: Address, *bounds: tuple[str, int, int, int]) -> Iterator[Unmet]:
+    """As :func:`_within`, for amounts of a token."""
+    yield from _bounded(whose, bounds, lambda amount: written(amount, token))
+
+
 def _within(whose: str, *bounds: tuple[str, int, int, int]) -> Iterator[Unmet]:
     """Name, value, least and most of each."""
+    yield from _bounded(whose, bounds, lambda value: str(int(value)))
+
+
+def _bounded(whose: str, bounds: Sequence[tuple[str, int, int, int]], text: Callable[[int], str]) -> Iterator[Unmet]:
     for limit, value, least, most in bounds:
         if value < least:
-            yield Unmet(whose, limit, str(int(value)), f"at least {int(least)}")
+            yield Unmet(whose, limit, text(value), f"at least {text(least)}")
         elif value > most:
-            yield Unmet(whose, limit, str(int(value)), f"at most {int(most)}")
+            yield Unmet(whose, limit, text(value), f"at most {text(most)}")

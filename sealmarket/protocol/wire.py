@@ -14,8 +14,9 @@ from sealmarket.protocol.decisions import ChallengeAnswer, Decision, Stop
 from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Request
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
 from sealmarket_enclave.protocol.job import Failure, JobSpec, Parameters, Settlement
-from sealmarket_enclave.protocol.numbers import U8, U32, Grade, JobId, Tee
+from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, Grade, JobId, Tee
 from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.protocol.terms import Seal, Terms
 
 Text = Annotated[str, Meta(max_length=4096)]
 SIGNATURE_HEADER = "Sealmarket-Signature"
@@ -261,6 +262,33 @@ class JobView(Shape, frozen=True, kw_only=True):
     interruption: InterruptionView | None = None
     waiting_for: Text = ""
     history: tuple[JobEvent, ...] = ()
+
+
+class AssetView(Shape, frozen=True, kw_only=True):
+    """What the backend shows of one version of an asset: the chain's part, and what its owner's documents say.
+
+    ``title`` is the policy's; ``kind``, ``columns`` and ``purposes`` are the data card's, empty where it names none.
+    """
+
+    asset_id: AssetId
+    version: U32
+    owner: Address
+    seal: Seal
+    terms: Terms
+    terms_version: U32
+    revoked: bool
+    suspended: bool
+    title: Text = ""
+    kind: Text = ""
+    columns: tuple[Text, ...] = ()
+    purposes: tuple[Text, ...] = ()
+
+
+class AssetPage(Shape, frozen=True, kw_only=True):
+    """One page of a search. ``next`` is where the following one goes on; None at the end."""
+
+    assets: tuple[AssetView, ...]
+    next: int | None = None
 
 
 class Problem(Shape, frozen=True, kw_only=True):

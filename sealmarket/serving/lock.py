@@ -28,6 +28,21 @@ def only_process(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def holder_of(folder: Path) -> str | None:
+    """The process id of the process that holds a state folder now, as it wrote it; None where none does."""
+    try:
+        handle = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(handle, _LONGEST_PID, 0).decode("ascii", "replace") or "(unnamed)"
+    finally:
+        os.close(handle)
+    return None
+
+
 def _lock(handle: int, folder: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ import pytest
 
 from sealmarket_localnet.processes import Supervisor
 from tests.acceptance.market import Rehearsal, raise_curtain
-from tests.acceptance.money import assert_conserved
+from tests.acceptance.money import assert_conserved, assert_explained
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +30,4 @@ def rehearsal(_stage: Rehearsal) -> Iterator[Rehearsal]:
     yield _stage
     _stage.mend()
     assert_conserved(_stage.chain)
+    assert_explained(_stage.chain, _stage.explained)

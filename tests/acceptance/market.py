@@ -31,8 +31,8 @@ from sealmarket.client import (
     SealedAsset,
     Store,
 )
-from sealmarket.client.consumer import RequestHandle
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.client.requests import RequestHandle
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.transitions import Status
@@ -92,6 +92,7 @@ class Rehearsal:
     result_key: PrivateKey = field(default_factory=PrivateKey.generate)
     sealed: dict[str, SealedAsset] = field(default_factory=dict)
     sealings: int = 0
+    explained: set[bytes] = field(default_factory=set)
 
     @property
     def chain(self) -> Chain:

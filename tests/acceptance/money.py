@@ -24,6 +24,9 @@ from sealmarket.chain.events import (
     OtherEvent,
     Withdrawn,
 )
+from sealmarket.client.jobs import read_job
+from sealmarket.client.standing import money_of
+from sealmarket.client.statement import Who
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address
 
@@ -124,6 +127,18 @@ def assert_conserved(chain: Chain) -> Books:
     assert found.deposited - found.withdrawn == found.accounted, found
     assert found.balance == found.accounted, found
     return found
+
+
+def assert_explained(chain: Chain, seen: set[bytes]) -> None:
+    """Fail unless `consumer explain` accounts for every wei of each job that has ended; ``seen`` are left out."""
+    block = chain.final()
+    for event in chain.events(chain.book.deployed_at, block.number):
+        if isinstance(event, JobEnded) and event.job_id not in seen:
+            record = read_job(chain, event.job_id, block)
+            statement = money_of(chain, record)
+            assert statement.total(Who.UNEXPLAINED) == 0, (record.fault, statement)
+            assert sum(entry.amount for entry in statement.entries) == 0
+            seen.add(event.job_id)
 
 
 def _locked(matched: JobMatched, status: Status, payable: int, bond: int) -> int:

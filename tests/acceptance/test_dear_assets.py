@@ -13,8 +13,8 @@ import pytest
 
 from sealmarket.chain import Fault, Reverted
 from sealmarket.client import AssetWish, JobLimits, Owner
-from sealmarket.client.consumer import RequestHandle
 from sealmarket.client.errors import RequestInvalid
+from sealmarket.client.requests import RequestHandle
 from sealmarket.protocol.transitions import Status
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei

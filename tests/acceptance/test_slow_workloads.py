@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from sealmarket.chain import Fault
-from sealmarket.client import AssetWish, consumer
-from sealmarket.client.consumer import RequestHandle
+from sealmarket.client import AssetWish, requests
 from sealmarket.client.errors import RequestInvalid
 from sealmarket.client.limits import time_of
+from sealmarket.client.requests import RequestHandle
 from sealmarket.protocol.transitions import Status
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
@@ -69,7 +69,7 @@ def test_a_request_that_grants_less_time_than_the_workload_declares_is_refused_a
         quick = msgspec.structs.replace(manifest.limits, wall_seconds=1)
         return time_of(limits, msgspec.structs.replace(manifest, limits=quick), timing)
 
-    monkeypatch.setattr(consumer, "time_of", unasked)  # the attackers' client asks nothing
+    monkeypatch.setattr(requests, "time_of", unasked)  # the attackers' client asks nothing
     sleeper = _sleeper(rehearsal, tmp_path / "sleeper", AT_RUN, 900)
     before = rehearsal.still()
     job_id = rehearsal.consumer.wait_match(_attack(rehearsal, sleeper, Wei(ETHER)))

@@ -1,6 +1,7 @@
 """The API answers in shapes, and refuses in problems that say what to do; the page shows what is there."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from msgspec.structs import replace
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
+from sealmarket.protocol.proposals import MAXIMUM_PROPOSAL, ProposalPage, SignedAnswer, SignedProposal
 from sealmarket.protocol.wire import EvidenceEnvelope, Problem, SignedComputeOrder
 from sealmarket.serving.rates import Rates
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Wei, canonical_json, decode
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, HexBytes, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, result_key_names, result_keys_hash
 from sealmarket_enclave.workload.bundle import pack
@@ -36,6 +38,8 @@ from tests.backend.orders import (
     posted_request,
 )
 from tests.backend.test_index import EVIDENCE, core, spec
+from tests.backend.test_proposals import answered
+from tests.backend.test_proposals import proposal as signed_proposal
 from tests.enclave.workload.bundles import bundle
 
 SOON = 2**40
@@ -275,3 +279,38 @@ def test_the_page_escapes_what_comes_from_outside_and_says_what_is_simulated(
     assert "simulated" in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert str(job_id)[:12] in answer.text
+
+
+def test_a_proposal_and_an_answer_are_posted_listed_and_read_over_http(
+    client: Client, backend: Backend, chain: MemoryChain
+) -> None:
+    """The version was published a moment ago: the backend reads on before it says that it knows none."""
+    expiry = int(time.time()) + 86_400
+    signed = signed_proposal(expiry=expiry)
+    body = canonical_json(signed)
+    answer = client.post("/v1/proposals", content=body)
+    assert answer.status_code == 422
+    assert "its publication is final" in problem(answer.content).remedy
+    chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+    chain.finalise()
+    assert "less coin" in problem(client.post("/v1/proposals", content=body).content).detail
+    chain.set_account(ZERO_ADDRESS, account(CONSUMER), Account(free=Wei(10**18), staked=Wei(0)))
+    assert client.post("/v1/proposals", content=body).status_code == 201
+    key = signed.proposal.struct_hash()
+    page = decode(ProposalPage, client.get(f"/v1/proposals?owner={account(OWNER)}").content)
+    assert (page.proposals, page.next) == ((signed.proposal,), None)
+    assert decode(SignedProposal, client.get(f"/v1/proposals/{key}").content) == signed
+    assert client.get(f"/v1/proposals/{ZERO_HASH}").status_code == 404
+    given = answered(signed)
+    assert client.post("/v1/answers", content=canonical_json(given)).status_code == 201
+    for path in (f"/v1/proposals/{key}/answers", f"/v1/answers?owner={account(OWNER)}"):
+        assert decode(tuple[SignedAnswer, ...], client.get(path).content) == (given,)
+
+
+@pytest.mark.parametrize("path", ["/v1/proposals", "/v1/proposals?owner=x", "/v1/answers?owner=0x", "/v1/proposals/x"])
+def test_what_names_no_owner_and_no_proposal_is_refused(client: Client, path: str) -> None:
+    assert client.get(path).status_code == 422
+
+
+def test_a_proposal_beyond_its_size_is_cut_off(client: Client) -> None:
+    assert client.post("/v1/proposals", content=b"[" + b" " * MAXIMUM_PROPOSAL).status_code == 413

@@ -88,8 +88,8 @@ def test_a_request_outside_the_deployments_bounds_is_rejected_with_the_limit(
 @pytest.mark.parametrize(
     ("limit", "changes"),
     [
-        ("penalty is 6, expected at least 7", {"penalty": Wei(6)}),
-        ("maxStake is 9, expected at least 10", {"max_stake": Wei(9)}),
+        ("penalty is 6 wei, expected at least 7 wei", {"penalty": Wei(6)}),
+        ("maxStake is 9 wei, expected at least 10 wei", {"max_stake": Wei(9)}),
         ("volume is 0, expected at least 1", {"volume": 0}),
     ],
 )

@@ -35,17 +35,25 @@ READING = {
     "provider withdraw": "provider withdraw --key-file account.key",
     "owner revoke": f"owner revoke {ID} 1 --key-file account.key",
     "owner earnings": "owner earnings --key-file account.key",
-    "consumer result": f"consumer result {ID} --result-key result.key --out out --key-file account.key",
+    "consumer fetch": f"consumer fetch {ID} --result-key result.key --out out --key-file account.key",
+    "owner list": "owner list --key-file account.key",
+    "owner audit": f"owner audit --account {ACCOUNT}",
+    "owner inspect": f"owner inspect {ID}",
+    "owner decline": f"owner decline {ID} --key-file account.key",
+    "consumer proposal": f"consumer proposal {ID}",
     "verify": f"verify {ID}",
 }
 GIVING = {
     "consumer deposit": "consumer deposit 1coin --key-file account.key",
     "consumer request": (
         f"consumer request --workload workload --asset {ID} --asset {ID} --parameter target=a --result-key result.key"
-        " --max-compute-price 1 --key-file account.key"
+        " --max-compute-price 1 --key-file account.key --yes"
     ),
     "provider stake": "provider stake 1coin --key-file account.key",
     "owner tighten": f"owner tighten {ID} 1 --max-uses 1 --key-file account.key",
+    "consumer propose": (
+        f"consumer propose --workload workload --asset {ID} --asset {ID}:2 --parameter target=a --key-file account.key"
+    ),
     "provider offer": "provider offer --price 1 --penalty 1 --key-file account.key",
 }
 COMMANDS = READING | GIVING

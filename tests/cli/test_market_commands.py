@@ -96,7 +96,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("consumer key new.key --passphrase-file empty", "holds no passphrase", "first line"),
         ("consumer key new.key --passphrase-file none", "none: No such file", ""),
         ("consumer deposit abc", "'abc' is no amount", "write 1500"),
-        ("consumer result {id} --result-key braces.json --out out", "is no key file", "consumer key"),
+        ("consumer fetch {id} --result-key braces.json --out out", "is no key file", "consumer key"),
         (
             "consumer request --workload folder --asset 0x1 --result-key none --max-compute-price 1",
             "none is no key file: No such file",

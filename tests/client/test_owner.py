@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as change
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,16 @@ from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import DraftTerms, Owner, PolicyDraft, SealedAsset
+from sealmarket.client.assets import asset_state
 from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import policy_document
-from sealmarket.client.errors import CommitteeMismatch, PolicyMismatch
+from sealmarket.client.errors import (
+    CommitteeMismatch,
+    PolicyMismatch,
+    PolicyUnmeetable,
+    SealedFolderExists,
+    UnknownAsset,
+)
 from sealmarket.client.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
 from sealmarket.client.windows import terms_hold
 from sealmarket.market_api.memory import MemoryBackend
@@ -126,7 +134,7 @@ def test_nothing_is_sealed_without_a_key_that_its_owner_keeps(owner: Owner, tmp_
 
 
 def test_a_folder_that_is_there_is_never_written_over(owner: Owner, sealed: SealedAsset) -> None:
-    with pytest.raises(FileExistsError):
+    with pytest.raises(SealedFolderExists):
         owner.seal(DATA, draft(), sealed.folder, confirm_unencrypted_key=True)
 
 
@@ -142,7 +150,7 @@ BAD: list[tuple[str, dict[str, Any]]] = [
 def test_a_draft_that_could_never_hold_is_refused_before_anything_is_written(
     owner: Owner, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    with pytest.raises((InvalidRules, MalformedDocument, PolicyMismatch)):
+    with pytest.raises((InvalidRules, MalformedDocument, PolicyUnmeetable)):
         owner.seal(DATA, draft(**changes), tmp_path / "sealed", confirm_unencrypted_key=True)
     assert not (tmp_path / "sealed").exists()
 
@@ -219,8 +227,8 @@ def test_terms_that_name_no_longest_hold_get_what_the_markets_times_make_sensibl
     owner: Owner, sealed: SealedAsset, tmp_path: Path
 ) -> None:
     assert sealed.terms.max_hold == terms_hold(BOOK.timing)
-    named = replace(draft(), terms=replace(draft().terms, max_hold=77))
-    assert owner.seal(DATA, named, tmp_path / "named", confirm_unencrypted_key=True).terms.max_hold == 77
+    named = replace(draft(), terms=replace(draft().terms, max_hold=4000))
+    assert owner.seal(DATA, named, tmp_path / "named", confirm_unencrypted_key=True).terms.max_hold == 4000
 
 
 def test_an_owners_own_keys_are_in_the_policy(owner: Owner, tmp_path: Path) -> None:
@@ -228,3 +236,51 @@ def test_an_owners_own_keys_are_in_the_policy(owner: Owner, tmp_path: Path) -> N
     keys = replace(draft(), result_keys=(Bytes32(keccak(b"own key")),), notice_key=HexBytes(notice))
     policy = owner.seal(DATA, keys, tmp_path / "keys", confirm_unencrypted_key=True).policy
     assert (policy.result_keys, policy.notice_key) == ((keccak(b"own key"),), notice)
+
+
+# --- the next version, for a workload that an owner approved ------------------------------------------------------
+
+
+@pytest.fixture
+def published(owner: Owner, sealed: SealedAsset, chain: MemoryChain) -> SealedAsset:
+    chain.publish(sealed.asset_id, owner.address, sealed.seal, sealed.terms)
+    return sealed
+
+
+def test_a_version_of_an_asset_that_nobody_published_has_no_next(owner: Owner, sealed: SealedAsset) -> None:
+    with pytest.raises(UnknownAsset):
+        owner.next_version(sealed, (WORKLOAD,), sealed.folder.parent / "next")
+    assert not (sealed.folder.parent / "next").exists()
+
+
+def test_a_version_whose_uses_are_taken_has_no_next(
+    owner: Owner, published: SealedAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used_up = change(asset_state(owner._chain, owner._chain.head(), published.asset_id, 1), uses_taken=5)
+    monkeypatch.setattr("sealmarket.client.owner.asset_state", lambda *_: used_up)
+    with pytest.raises(PolicyMismatch, match="number of uses left"):
+        owner.next_version(published, (WORKLOAD,), published.folder.parent / "next")
+
+
+def test_the_next_version_holds_the_same_ciphertext_under_a_policy_with_the_workload(
+    owner: Owner, published: SealedAsset, chain: MemoryChain
+) -> None:
+    """Its terms are those in force, so that what was tightened stays tight."""
+    chain.tighten(published.asset_id, 1, replace(published.terms, price=Wei(77), max_uses=3))
+    another = Bytes32(b"\x99" * 32)
+    made = owner.next_version(published, (WORKLOAD, another), published.folder.parent / "next")
+    assert SealedAsset.load(made.folder).policy.digest() == made.policy.digest()
+    assert (made.version, made.seal.content_root, made.seal.content_version) == (2, published.seal.content_root, 1)
+    assert made.policy.workloads == (WORKLOAD, another)
+    assert (made.terms.price, made.terms.max_uses) == (77, 3)
+    assert to_builtins(made.policy)["evidence"] == to_builtins(published.policy)["evidence"]
+    dealt = [
+        open_share(NODES[i], made.share_set, i + 1, (made.folder / f"share-{i + 1}.bin").read_bytes()) for i in (0, 2)
+    ]
+    key, about = read_key_file(made.folder / "data.key", KeyKind.DATA_KEY)
+    assert (
+        join(dealt, made.share_set.commitments)
+        == key
+        == read_key_file(published.folder / "data.key", KeyKind.DATA_KEY)[0]
+    )
+    assert about["version"] == "2"

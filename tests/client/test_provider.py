@@ -73,7 +73,7 @@ def test_a_penalty_that_cannot_pay_the_oracle_is_refused_before_it_is_signed(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fitting.Rules, "least_penalty", lambda *_: 101)
-    with pytest.raises(OfferInvalid, match="penalty is 100, expected at least 101"):
+    with pytest.raises(OfferInvalid, match="penalty is 100 wei, expected at least 101 wei"):
         offered(stage, PLAIN)
     assert stage.backend.posted == {}
 

@@ -31,7 +31,7 @@ from sealmarket.client import (
     Provider,
     SealedAsset,
 )
-from sealmarket.client.consumer import RequestHandle
+from sealmarket.client.requests import RequestHandle
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member, Windows
 from sealmarket.protocol.capability import Capability

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from sealmarket.attestation.policy.owners import OwnersPolicy, reduced_list
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket_devices.measurements import tdx_measurement
@@ -19,8 +20,6 @@ from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_oracle.errors import PromiseConflict
-from sealmarket_oracle.gate.document_rules import Policy
-from sealmarket_oracle.gate.evidence_rules import reduced_list
 from sealmarket_oracle.journal import Journal
 from tests.oracle.world import CHAIN_ID, LAUNCH, MARKET, OTHER_LAUNCH, rules, terms
 
@@ -60,7 +59,7 @@ def test_the_first_promise_for_a_job_stands_under_every_order_and_crash(
             assert journal.promised(job) == first.get(job)
 
 
-def _policy(workloads: list[Bytes32]) -> Policy:
+def _policy(workloads: list[Bytes32]) -> OwnersPolicy:
     document = PolicyDocument(
         asset_id=JOBS[0],  # type: ignore[arg-type] # any 32 bytes do
         asset_version=1,
@@ -72,7 +71,7 @@ def _policy(workloads: list[Bytes32]) -> Policy:
         dealing=CommitteeRef(epoch=1, threshold=2, members=3),
         data_card=Bytes32(bytes(32)),
     )
-    return Policy(document, rules(measurements=(tdx_measurement(LAUNCH), tdx_measurement(OTHER_LAUNCH))))
+    return OwnersPolicy(document, rules(measurements=(tdx_measurement(LAUNCH), tdx_measurement(OTHER_LAUNCH))))
 
 
 @settings(max_examples=40, deadline=None)

@@ -17,6 +17,8 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.attestation.core.certificates import MAXIMUM_CRL
+from sealmarket.attestation.policy import owners
+from sealmarket.attestation.policy.owners import parsed_policy
 from sealmarket.protocol import merkle
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.limits import (
@@ -36,8 +38,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import result_key_names, result_keys_hash
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.policy import PolicyDocument
-from sealmarket_oracle.gate import document_rules, evidence_rules
-from sealmarket_oracle.gate.document_rules import parsed_policy
+from sealmarket_oracle.gate import document_rules
 from tests.attestation.linear_inputs import BEGIN
 from tests.attestation.support import NOW as FORGED_AT
 from tests.forge.intel import IntelForge
@@ -277,7 +278,7 @@ CASES: dict[str, tuple[str, Callable[[World], None], Outcome]] = {
 
 def decide(world: World) -> tuple[Outcome, float]:
     """What a node decides once half of the window has passed, and the processor time of its longest turn."""
-    document_rules._policy_or_reason.cache_clear()
+    owners._policy_or_reason.cache_clear()
     document_rules._share_set_or_reason.cache_clear()
     node = world.node()
     longest = 0.0
@@ -306,18 +307,18 @@ def test_a_node_hashes_each_allowed_pair_once_for_all_reductions_and_jobs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Mock(side_effect=merkle.allowed_leaf)
-    monkeypatch.setattr(evidence_rules, "allowed_leaf", counted)
+    monkeypatch.setattr(owners, "allowed_leaf", counted)
     _pairs(4, 5)(world)
     (raw,) = (raw for raw in world.store.documents.values() if b"sealmarket/policy/1" in raw)
     policy = parsed_policy(raw)
     for _ in range(3):
-        assert evidence_rules.reduced_list(policy, keccak(b"another list")) is None
+        assert owners.reduced_list(policy, keccak(b"another list")) is None
     assert counted.call_count == 20
 
 
 def test_a_refusal_of_a_document_is_computed_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Mock(side_effect=decode_canonical)
-    monkeypatch.setattr(document_rules, "decode_canonical", counted)
+    monkeypatch.setattr(owners, "decode_canonical", counted)
     CASES["a policy of 32,000 numbers"][1](world)
     decide(world)
     assert [call.args[0] for call in counted.call_args_list].count(PolicyDocument) == 1

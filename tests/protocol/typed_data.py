@@ -1,6 +1,6 @@
 """The typed-data vectors: one message of every type, with the hashes that all parties must compute.
 
-python -m tests.protocol.typed_data        write docs/spec/vectors/{orders,job,decision}.json
+python -m tests.protocol.typed_data        write docs/spec/vectors/{orders,job,decision,proposal}.json
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from sealmarket.chain.bargain import Bargain, JobKey, commitment
 from sealmarket.protocol.decisions import ChallengeAnswer, Decision, Stop
 from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Quote, Request
+from sealmarket.protocol.proposals import Proposal, ProposalAnswer
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, from_builtins, to_builtins
 from sealmarket_enclave.protocol.eip712 import TypedShape, encode_type
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
@@ -30,6 +31,7 @@ FILES: dict[str, tuple[type[TypedShape], ...]] = {
     "decision": (
         *(Quote, Decision, Stop, Settlement, Failure, SharesMissing, Acknowledgement, ChallengeAnswer, Complaint),
     ),
+    "proposal": (Proposal, ProposalAnswer),
 }
 ENUMS = {"kind": 1, "tee": 2, "min_grade": 2, "grade": 1, "outcome": 3, "cause": 2}
 
@@ -65,7 +67,7 @@ def _value(kind: type[TypedShape], type_name: str, name: str, raw: bytes, seed: 
         return ENUMS[name]
     bits = int(type_name.removeprefix("uint"))
     number = int.from_bytes(raw) >> 256 - bits
-    if name in {"expiry", "matched_at"}:
+    if name in {"expiry", "matched_at", "signed_at"}:
         return number >> 11  # times fit JSON numbers exactly
     return Uint(number) if bits > 32 else number
 

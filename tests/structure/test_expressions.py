@@ -24,7 +24,6 @@ REVIEWED: dict[tuple[str, str | bytes | None], str] = {
         r"\A[0-9]+\.[0-9]+\.[0-9]+\Z",
     ): "runs of digits that dots part, and it starts at one place",
     ("sealmarket.chain.abi", r"^(.*)\[(\d*)\]$"): "types in our own ABIs, of a few characters",
-    ("sealmarket.cli._options", r"(\d+)|(\d+(?:\.\d{1,18})?) ?(?:coin|ether|eth)"): "alternatives of one run of digits",
     ("sealmarket_localnet.programs", r"v(\d+)\.(\d+)\."): "what a program here prints about itself, at one place",
     (
         "sealmarket_localnet.programs",

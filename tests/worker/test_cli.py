@@ -83,7 +83,7 @@ def test_limits_are_read_by_token_with_half_of_the_memory_for_inputs(write: Call
 def test_a_key_file_that_others_can_read_is_refused(write: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "provider.key").write_text("0x" + "31" * 32)
     (tmp_path / "provider.key").chmod(0o644)
-    with pytest.raises(ConfigInvalid, match="mode 644"):
+    with pytest.raises(ConfigInvalid, match="mode 0644"):
         load_config(write()).account()
 
 

@@ -21,7 +21,7 @@ from sealmarket.attestation.policy.composite import Machine, machine_findings
 from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.attestation.policy.verify import beside, demands_devices, section
 from sealmarket.attestation.registry import VendorRules, module_of
-from sealmarket.protocol.capability import Capability
+from sealmarket.protocol.capability import Capability, shortfalls
 from sealmarket.protocol.limits import MAXIMUM_CAPABILITY
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import FindingNote
@@ -141,17 +141,9 @@ def request_beyond(
 
 
 def _beyond(promise: Capability, manifest: DigestManifest) -> Iterator[FindingNote]:
-    limits = manifest.limits
-    for what, most, needed in (
-        ("bytes of memory", promise.memory_bytes, limits.memory_bytes),
-        ("threads", promise.threads, limits.threads),
-    ):
-        if needed > most:
-            yield note(JobReason.BEYOND_CAPABILITY, "workload", f"at most {most} {what}", needed)
     environment = next((str(file.sha256) for file in manifest.files if file.path == ENVIRONMENT), "none")
-    if promise.environments and environment not in promise.environments:
-        expected = f"one of {len(promise.environments)} promised environments"
-        yield note(JobReason.BEYOND_CAPABILITY, "workload", expected, environment)
+    for shortfall in shortfalls(promise, manifest.limits, environment):
+        yield note(JobReason.BEYOND_CAPABILITY, "workload", shortfall.promised, shortfall.needed)
 
 
 def _manifest(case: AppraisalInput, shown: EvidenceShown | EvidenceUnavailable) -> DigestManifest | None:

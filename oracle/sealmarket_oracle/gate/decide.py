@@ -37,6 +37,7 @@ it could change the row; afterwards it counts as withheld.
 from __future__ import annotations
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.policy.owners import OwnersPolicy
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import reason_bits
 from sealmarket.protocol.transitions import Status
@@ -46,7 +47,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import terms_digest
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.gate.chain_rules import chain_violations
-from sealmarket_oracle.gate.document_rules import Policy, read_policy, share_violations
+from sealmarket_oracle.gate.document_rules import read_policy, share_violations
 from sealmarket_oracle.gate.evidence_rules import Appraised, appraise_evidence
 from sealmarket_oracle.gate.inputs import (
     AppraisalInput,
@@ -85,7 +86,7 @@ def decide(
     if (reason := _not_now(case)) is not None:
         return Defer(reason, lasting=True)
     violations = list(chain_violations(case.assets, case.spec.epoch, case.at.timestamp))
-    policies: list[Policy | None] = []
+    policies: list[OwnersPolicy | None] = []
     for asset in case.assets:
         policy, found = read_policy(asset, documents, case.committee, case.spec.consumer)
         policies.append(policy)

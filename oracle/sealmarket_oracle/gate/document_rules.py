@@ -7,14 +7,12 @@ it and dropped. Nothing secret leaves this module except through :func:`open_own
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
-from sealmarket.attestation.core.errors import AttestationError
-from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules, enclaves
+from sealmarket.attestation.policy.owners import OwnersPolicy, parsed_policy
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY, MAXIMUM_POLICY_VALUES, MAXIMUM_SHARE_SET
+from sealmarket.protocol.limits import MAXIMUM_SHARE_SET
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.sealing.shares import open_share
@@ -29,7 +27,7 @@ from sealmarket_enclave.protocol.agreement import (
     size_differences,
     terms_differences,
 )
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode_canonical, from_builtins
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.policy import PolicyDocument
@@ -41,17 +39,9 @@ from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, FaultRow, JobDocuments, MarketRef, Violation
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Policy:
-    """The policy of one asset: the document, and its evidence rules as a typed shape. One object for each document."""
-
-    document: PolicyDocument
-    rules: AppraisalPolicy
-
-
 def read_policy(
     asset: AssetFacts, documents: JobDocuments, committee: Committee, consumer: Address
-) -> tuple[Policy | None, list[Violation]]:
+) -> tuple[OwnersPolicy | None, list[Violation]]:
     """Step 3. The policy of one asset, and its violations.
 
     3a the store has the document that the seal names; 3b it follows the schema, and its evidence rules are usable;
@@ -72,36 +62,6 @@ def read_policy(
     violations = [_disagrees(asset, difference) for difference in _differences(policy.document, asset, committee)]
     violations += _consumer_violations(policy.document.terms.consumer_root, asset, documents, consumer)
     return policy, violations
-
-
-def parsed_policy(raw: bytes) -> Policy:
-    """Parse a policy document.
-
-    Raises:
-        MalformedDocument: 3b.
-    """
-    found = _policy_or_reason(raw)
-    if isinstance(found, str):
-        raise MalformedDocument(found)
-    return found
-
-
-@lru_cache(maxsize=128)
-def _policy_or_reason(raw: bytes) -> Policy | str:
-    """Cached, refusals too: many jobs use the same document, and each job reads it several times."""
-    if len(raw) > MAXIMUM_POLICY:
-        return f"a policy has at most {MAXIMUM_POLICY} bytes, found {len(raw)}"
-    if (values := raw.count(b",") + 1) > MAXIMUM_POLICY_VALUES:
-        return f"a policy has at most {MAXIMUM_POLICY_VALUES} values and commas, found {values}"
-    try:
-        document = decode_canonical(PolicyDocument, raw)
-        rules = from_builtins(AppraisalPolicy, document.evidence)
-        check_rules(rules)
-    except (MalformedDocument, AttestationError) as error:
-        return error.message
-    if (pairs := len(enclaves(rules)) * len(document.workloads)) > MAXIMUM_PAIRS:
-        return f"a policy allows at most {MAXIMUM_PAIRS} pairs of measurement and workload, found {pairs}"
-    return Policy(document, rules)
 
 
 @lru_cache(maxsize=128)

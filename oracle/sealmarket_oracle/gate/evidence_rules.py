@@ -10,9 +10,6 @@ import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from itertools import combinations, product
-from typing import TypeVar
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
@@ -20,14 +17,14 @@ from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.policy.composite import Machine, appraise_machine, endorsing, prove
-from sealmarket.attestation.policy.rules import AppraisalPolicy, enclaves
+from sealmarket.attestation.policy.owners import OwnersPolicy, reduced_list
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import Expected, appraise, authenticate, demands_devices
 from sealmarket.attestation.raw import parse_endorsements, parse_machine, parse_raw
 from sealmarket.protocol.merkle import allowed_leaf
-from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.reasons import JobReason, job_reason
 from sealmarket.protocol.wire import EvidencePackage, FindingNote
-from sealmarket_enclave.protocol.codec import Bytes32, Bytes64
+from sealmarket_enclave.protocol.codec import Bytes64
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
@@ -35,7 +32,6 @@ from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_oracle.gate.capability_rules import broken_machine, broken_promises, read_promise, request_beyond
 from sealmarket_oracle.gate.chain_rules import grade_against, note
 from sealmarket_oracle.gate.collateral_rules import excused
-from sealmarket_oracle.gate.document_rules import Policy
 from sealmarket_oracle.gate.inputs import (
     AppraisalInput,
     AssetFacts,
@@ -49,9 +45,6 @@ from sealmarket_oracle.gate.notes import note_of
 
 NAMED_BLOCK_MAX_AGE = 3600
 """Seconds between the block that evidence names and the block in which its hash was posted."""
-
-MAXIMUM_REDUCTIONS = 512
-T = TypeVar("T")
 
 _EVERY_JOBS = frozenset({Reason.TEE_MISMATCH, Reason.DEBUG, Reason.REPORT_DATA_MISMATCH})
 """Findings of an appraisal that no owner's rule can change: the platform's fault, whatever it promised."""
@@ -69,7 +62,7 @@ class Appraised:
 def appraise_evidence(
     case: AppraisalInput,
     shown: EvidenceShown | EvidenceUnavailable,
-    policies: tuple[Policy | None, ...],
+    policies: tuple[OwnersPolicy | None, ...],
     documents: JobDocuments,
     roots: TrustAnchors,
 ) -> Appraised:
@@ -201,7 +194,7 @@ def expected_report_data(case: AppraisalInput, package: EvidencePackage) -> Byte
 
 
 def _about_grade(
-    case: AppraisalInput, report: AuthenticReport, policies: tuple[Policy | None, ...]
+    case: AppraisalInput, report: AuthenticReport, policies: tuple[OwnersPolicy | None, ...]
 ) -> Iterator[Violation]:
     found = report.grade
     demands = {"this node": case.grade_floor}
@@ -220,7 +213,7 @@ def _acceptable(
     case: AppraisalInput,
     shown: EvidenceShown,
     asset: AssetFacts,
-    policy: Policy,
+    policy: OwnersPolicy,
     found: AuthenticReport | Machine,
     whose: FaultRow,
 ) -> tuple[list[Violation], list[FindingNote]]:
@@ -242,7 +235,7 @@ def _acceptable(
 
 
 def _appraised(
-    found: AuthenticReport | Machine, policy: Policy, now: datetime, expected: Expected
+    found: AuthenticReport | Machine, policy: OwnersPolicy, now: datetime, expected: Expected
 ) -> tuple[AppraisalResult, Sequence[AppraisalResult]]:
     """The result on the CPU, and where the policy demands devices those on the binding quote and each device."""
     if isinstance(found, Machine) and demands_devices(policy.rules):
@@ -261,7 +254,7 @@ def _row_of(finding: Finding, whose: FaultRow) -> FaultRow:
 
 
 def _pair_violations(
-    case: AppraisalInput, asset: AssetFacts, policy: Policy, report: AuthenticReport, documents: JobDocuments
+    case: AppraisalInput, asset: AssetFacts, policy: OwnersPolicy, report: AuthenticReport, documents: JobDocuments
 ) -> Iterator[Violation]:
     workload = case.spec.workload_digest
     if report.measurement not in policy.rules.measurements or workload not in policy.document.workloads:
@@ -273,36 +266,6 @@ def _pair_violations(
     found = f"not under {allow_root}" if listed is not None else f"no list to show it under {allow_root}"
     finding = note(JobReason.PAIR_NOT_ON_CHAIN, asset.use.asset_id, f"the pair {leaf}", found)
     yield Violation(FaultRow.REQUEST, finding, waits=listed is None)
-
-
-@lru_cache(maxsize=256)
-def reduced_list(policy: Policy, allow_root: Bytes32) -> frozenset[Bytes32] | None:
-    """The pairs behind a root on chain, if they are the policy's own with some enclaves or workloads left out.
-
-    So an owner who takes an entry off the list has to publish nothing but the new root. Tried while there are at most
-    ``MAXIMUM_REDUCTIONS`` ways; otherwise, and for other lists, the store must have the leaves.
-    """
-    rows = _leaf_rows(policy)
-    columns = range(len(policy.document.workloads))
-    tries: Iterable[tuple[Sequence[Sequence[Bytes32]], Sequence[int]]] = [(rows, columns)]
-    if (1 << len(rows)) * (1 << len(columns)) <= MAXIMUM_REDUCTIONS:
-        tries = product(_subsets(rows), _subsets(columns))
-    for some_rows, some_columns in tries:
-        leaves = frozenset(row[column] for row in some_rows for column in some_columns)
-        if merkle_root(leaves) == allow_root:
-            return leaves
-    return None
-
-
-def _leaf_rows(policy: Policy) -> list[list[Bytes32]]:
-    """The leaf of each pair, hashed once: a row for each measurement, a column for each workload."""
-    workloads = policy.document.workloads
-    digests = [(found.tee, found.digest()) for found in enclaves(policy.rules)]
-    return [[allowed_leaf(tee, digest, workload) for workload in workloads] for tee, digest in digests]
-
-
-def _subsets(entries: Sequence[T]) -> list[tuple[T, ...]]:
-    return [some for size in range(len(entries), 0, -1) for some in combinations(entries, size)]
 
 
 def _platform(finding: Finding, subject: str = "evidence") -> Violation:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sealmarket.attestation.policy.owners import OwnersPolicy
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import FindingNote
 from sealmarket_enclave.protocol.agreement import key_differences, output_differences
@@ -16,7 +17,6 @@ from sealmarket_enclave.protocol.job import JobSpec, enclave_key_hash
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_oracle.gate.chain_rules import note
-from sealmarket_oracle.gate.document_rules import Policy
 from sealmarket_oracle.gate.inputs import (
     AppraisalInput,
     AssetFacts,
@@ -37,7 +37,7 @@ def content_violations(asset: AssetFacts, documents: JobDocuments) -> Iterator[V
 
 
 def request_violations(
-    case: AppraisalInput, documents: JobDocuments, policies: Sequence[Policy | None]
+    case: AppraisalInput, documents: JobDocuments, policies: Sequence[OwnersPolicy | None]
 ) -> Iterator[Violation]:
     """Steps 10 and 12: what every owner and the enclave require of the request.
 
@@ -83,7 +83,7 @@ def _named_violations(spec: JobSpec, documents: JobDocuments) -> Iterator[Violat
             yield Violation(FaultRow.REQUEST, finding)
 
 
-def _owner_key_violations(subject: Bytes32, policy: Policy, documents: JobDocuments) -> Iterator[Violation]:
+def _owner_key_violations(subject: Bytes32, policy: OwnersPolicy, documents: JobDocuments) -> Iterator[Violation]:
     if not documents.result_keys:
         return  # 12a names them as missing
     names = [enclave_key_hash(key) for key in documents.result_keys]
@@ -92,7 +92,7 @@ def _owner_key_violations(subject: Bytes32, policy: Policy, documents: JobDocume
         yield Violation(FaultRow.REQUEST, finding)
 
 
-def _output_findings(spec: JobSpec, policies: Sequence[Policy]) -> Iterator[FindingNote]:
+def _output_findings(spec: JobSpec, policies: Sequence[OwnersPolicy]) -> Iterator[FindingNote]:
     for difference in output_differences(spec.assets, [policy.document.output for policy in policies]):
         expected = f"{difference.field}: {difference.expected}"
         yield note(JobReason.OUTPUT_RULES_UNMET, "output rules", expected, difference.found)

@@ -21,7 +21,9 @@ MAXIMUM_GPUS = 8
 MakeTee = Callable[[Path, Callable[[], datetime]], VirtualTee]
 
 
-def serve(make: MakeTee, state: Path, socket_path: Path, *, debug: bool = False, gpus: int = 0) -> None:
+def serve(
+    make: MakeTee, state: Path, socket_path: Path, *, debug: bool = False, gpus: int = 0, root: Path | None = None
+) -> None:
     """Run a virtual device until SIGTERM or SIGINT. Call it in the main thread of a process of its own.
 
     Args:
@@ -30,12 +32,15 @@ def serve(make: MakeTee, state: Path, socket_path: Path, *, debug: bool = False,
         socket_path: the control socket, see :mod:`sealmarket_devices.wire`.
         debug: show the enclaves' output; their evidence then says that it comes from a debug enclave.
         gpus: how many virtual GPUs the machine has.
+        root: where the development root goes (DER), for those who are to accept this device.
     """
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if state.stat().st_uid != os.geteuid():
         raise PermissionError(f"{state} belongs to another user")
     state.chmod(0o700)
     tee = make(state, lambda: datetime.now(UTC))
+    if root is not None:
+        root.write_bytes(tee.root)
     device = Device(tee, TreeStore(state), socket_path, debug=debug, gpus=_gpus(state, gpus))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: device.stop())
@@ -52,14 +57,16 @@ def _gpus(state: Path, count: int) -> VirtualGpus | None:
 
 
 def main(make: MakeTee, name: str) -> None:
-    """``python -m sealmarket_devices.NAME --state DIR --socket PATH [--debug] [--gpus N]``."""
+    """``python -m sealmarket_devices.NAME --state DIR --socket PATH [--debug] [--gpus N] [--root FILE]``."""
     parser = argparse.ArgumentParser(description=f"A virtual {name} device. Its evidence is simulated and says so.")
     parser.add_argument("--state", type=Path, required=True, help="folder of the development root")
     parser.add_argument("--socket", type=Path, required=True, help="path of the control socket")
     parser.add_argument("--debug", action="store_true", help="show the enclaves' output; evidence says debug")
     parser.add_argument("--gpus", type=int, choices=range(MAXIMUM_GPUS + 1), default=0, help="virtual GPUs beside it")
+    parser.add_argument("--root", type=Path, help="write the development root certificate (DER) there")
     options = parser.parse_args()
+    state, socket = options.state.absolute(), options.socket.absolute()
     try:
-        serve(make, options.state.absolute(), options.socket.absolute(), debug=options.debug, gpus=options.gpus)
+        serve(make, state, socket, debug=options.debug, gpus=options.gpus, root=options.root)
     except OSError as error:
         sys.exit(f"the virtual {name} device cannot start: {error}")

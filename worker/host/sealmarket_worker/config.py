@@ -2,7 +2,8 @@
 
 rpc = "http://127.0.0.1:8545"   # more nodes after commas; or a TOML file of [[endpoint]] tables, for keys
 book = "book.json"              # the address book of the market
-key = "provider.key"            # the provider's account: 32 bytes of hex, mode 0600
+key = "provider.key"            # the provider's account, mode 0600: a keystore, or 32 bytes of hex
+passphrase_file = ""            # a file with the keystore's passphrase; "" takes it from SEALMARKET_PASSPHRASE
 state = "state"                 # journal, image, environments, containers
 device = "tdx.sock"             # how the driver reaches the TEE; for `virtual` the device's control socket
 wheels = "wheels"               # wheels from which environments are installed
@@ -25,7 +26,7 @@ max_input_bytes = 0             # all containers of a job together; 0: half of t
 
 from __future__ import annotations
 
-import stat
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,7 @@ import msgspec
 from sealmarket.chain.endpoints import relative_to
 from sealmarket.chain.fees import FeeLimits, parse_limits
 from sealmarket.files import read_file, read_text_file
+from sealmarket.private_files import PassphraseRefused, read_passphrase_file
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -44,7 +46,7 @@ from sealmarket_worker.errors import ConfigInvalid
 from sealmarket_worker.limits import OperatorLimits, half_of_memory
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+    from sealmarket.client.signing import Signer
 
 
 class _Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,6 +72,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     settle_patience_seconds: float = 20.0
     max_fee: str = ""
     priority_fee: str = ""
+    passphrase_file: str = ""
     limits: _Limits = _Limits()
 
 
@@ -91,6 +94,7 @@ class WorkerConfig:
     development_chain: bool = False
     store: str = ""
     settle_patience_seconds: float = 20.0
+    passphrase_file: Path | None = None
     fees: FeeLimits = field(default_factory=FeeLimits)
     limits: OperatorLimits = field(default_factory=OperatorLimits)
 
@@ -99,18 +103,27 @@ class WorkerConfig:
         """Where blobs are."""
         return self.store or self.book.store
 
-    def account(self) -> LocalAccount:
-        """The provider's account. Raises :class:`ConfigInvalid` for a key file that others can read."""
-        from eth_account import Account  # a second to import: `image` commands do without
+    def account(self) -> Signer:
+        """The provider's account; the passphrase of a keystore is ``passphrase_file``'s, or ``SEALMARKET_PASSPHRASE``.
 
-        mode = stat.S_IMODE(self.key.stat().st_mode)
-        if mode & 0o077:
-            raise ConfigInvalid(self.key, f"mode {mode:o}, expected 600", f"run `chmod 600 {self.key}`")
+        Raises:
+            ConfigInvalid: a key file that others can read, or that holds no key.
+        """
+        # A second to import: `image` commands do without.
+        from sealmarket.client.accounts import AccountFileRefused, load_signer
+
         try:
-            account: LocalAccount = Account.from_key(self.key.read_text().strip())
-        except ValueError as error:
-            raise ConfigInvalid(self.key, "not a private key", "put 32 bytes of hex into it") from error
-        return account
+            return load_signer(self.key, self._passphrase())
+        except AccountFileRefused as error:
+            raise ConfigInvalid(self.key, error.detail, error.remedy) from error
+
+    def _passphrase(self) -> str | None:
+        if self.passphrase_file is None:
+            return os.environ.get("SEALMARKET_PASSPHRASE")
+        try:
+            return read_passphrase_file(self.passphrase_file)
+        except (OSError, PassphraseRefused) as error:
+            raise ConfigInvalid(self.passphrase_file, str(error), "name a file with the passphrase") from error
 
 
 def tee_named(name: str, where: object = "--tee") -> Tee:
@@ -150,6 +163,7 @@ def load_config(path: Path) -> WorkerConfig:
         development_chain=file.development_chain,
         store=file.store,
         settle_patience_seconds=file.settle_patience_seconds,
+        passphrase_file=here / file.passphrase_file if file.passphrase_file else None,
         fees=_fees(path, file),
         limits=_limits(path, file.limits),
     )

@@ -7,9 +7,9 @@ import pytest
 
 from sealmarket.protocol import merkle
 from sealmarket.protocol.fitting import Side, lone_member, why_not
+from sealmarket.protocol.matching import AssetKey, NoMatch, OnSale, Proposal, propose
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.index import IndexedAsset
-from sealmarket_backend.matching import AssetKey, NoMatch, OnSale, Proposal, propose
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.backend.orders import (
@@ -54,10 +54,10 @@ def outcome(
         ("expected after", outcome(asset=indexed(expiry=NOW))),
         ("the terms version in force is 2, expected 1", outcome(asset=indexed(terms_version=2))),
         ("the token of its price is", outcome(asset=indexed(token=OTHER_TOKEN))),
-        ("purpose is 0x1, expected within 0x2", outcome(asset=indexed(purposes=2))),
+        ("purpose is train, expected fine_tune", outcome(asset=indexed(purposes=2))),
         ("the consumer is", outcome(asset=indexed(consumer_root=STRANGERS))),
         ("(maxHold of terms) is 1000, expected at most 999", outcome(asset=indexed(max_hold=999))),
-        ("its price is 101, expected at most 100", outcome(asset=indexed(price=Wei(101)))),
+        ("its price is 101 wei, expected at most 100 wei", outcome(asset=indexed(price=Wei(101)))),
         ("no provider offers compute yet", outcome(computes=())),
         ("expiry is", outcome(computes=(compute(expiry=NOW),))),
         ("token is", outcome(computes=(compute(token=OTHER_TOKEN),))),
@@ -67,19 +67,19 @@ def outcome(
         ("expected among the providers that the request allows", outcome(providers=STRANGERS)),
         ("expected among those whom it serves", outcome(computes=(compute(consumers=STRANGERS),))),
         ("expected among those that the request accepts", outcome(capabilities=STRANGERS)),
-        ("compute price is 51, expected at most 50", outcome(computes=(compute(price=Wei(51)),))),
-        ("unit price is 6, expected at most 5", outcome(computes=(compute(unit_price=Wei(6)),))),
+        ("compute price is 51 wei, expected at most 50 wei", outcome(computes=(compute(price=Wei(51)),))),
+        ("unit price is 6 wei, expected at most 5 wei", outcome(computes=(compute(unit_price=Wei(6)),))),
         (
-            "timeoutLimit (timeoutFee, and timeoutShare of terms) is 150, expected at least 151",
+            "timeoutLimit (timeoutFee, and timeoutShare of terms) is 150 wei, expected at least 151 wei",
             outcome(computes=(compute(timeout_fee=Wei(71)),)),
         ),
         (
-            "is 150, expected at least 152",
+            "is 150 wei, expected at least 152 wei",
             outcome(computes=(compute(timeout_fee=Wei(111)),), asset=indexed(timeout_share=51)),
         ),
-        ("penalty is 10, expected at least 11", outcome(min_penalty=Wei(11))),
-        ("(for the oracle's fees) is 6, expected at least 7", outcome(computes=(compute(penalty=Wei(6)),))),
-        ("(maxStake) is 90, expected at most 89", outcome(computes=(compute(max_stake=Wei(89)),))),
+        ("penalty is 10 wei, expected at least 11 wei", outcome(min_penalty=Wei(11))),
+        ("(for the oracle's fees) is 6 wei, expected at least 7 wei", outcome(computes=(compute(penalty=Wei(6)),))),
+        ("(maxStake) is 90 wei, expected at most 89 wei", outcome(computes=(compute(max_stake=Wei(89)),))),
         ("(minQuoteWindow) is 200, expected at least 201", outcome(computes=(compute(min_quote_window=201),))),
         ("(minSettleWindow) is 200, expected at least 201", outcome(computes=(compute(min_settle_window=201),))),
         ("(maxHold) is 1400, expected at most 1399", outcome(computes=(compute(max_hold=1399),))),

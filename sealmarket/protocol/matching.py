@@ -4,8 +4,9 @@ What fits is decided in :mod:`sealmarket.protocol.fitting`, limit by limit as th
 choice: of each owner's orders the cheapest below the standing price that admits both parties, and of the compute orders
 with which everything fits the one that makes the job cheapest at the request's unit cap, the oldest among equals.
 
-The contract checks all of this again, and more (stake, escrow, uses, signatures): what it says when the match is
-simulated is added to the explanation.
+The backend proposes by it, and a consumer's quote asks it for the price before anything is signed. The contract checks
+all of this again, and more (stake, escrow, uses, signatures): what it says when the match is simulated is added to the
+explanation.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from sealmarket.protocol.fitting import (
     Rules,
     Side,
     Unmet,
+    Version,
     lone_member,
     unmet_between,
     unmet_by_request,
     unmet_by_version,
     unmet_together,
 )
-from sealmarket.protocol.orders import AssetLimit, ComputeOrder, Request
+from sealmarket.protocol.orders import AssetLimit, Request
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder, SignedRequest
-from sealmarket_backend.index import IndexedAsset
 from sealmarket_enclave.protocol.codec import Bytes32
 
 
@@ -54,8 +55,22 @@ AssetKey = tuple[Bytes32, int]
 class OnSale:
     """What there is to match a request with: versions of assets, and their owners' orders."""
 
-    assets: Mapping[AssetKey, IndexedAsset]
+    assets: Mapping[AssetKey, Version]
     offers: Mapping[AssetKey, list[SignedAssetOrder]]
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A compute order beside a request: the owners' orders that go with it, and every limit that is not kept.
+
+    ``cost`` is what the job pays to provider and owners at the request's unit cap, in the token's smallest unit.
+    """
+
+    compute: SignedComputeOrder
+    offers: tuple[SignedAssetOrder | None, ...]
+    sides: tuple[Side, ...]
+    unmet: tuple[Unmet, ...]
+    cost: int
 
 
 def propose(
@@ -71,43 +86,42 @@ def propose(
     unmet = list(unmet_by_request(request, rules, now))
     for limit in request.assets:
         unmet += unmet_by_version(request, _side(limit, on_sale, None), now, prove)
-    candidates = [
-        _Candidate(request, compute, _best_offers(request, compute, on_sale, now, prove)) for compute in computes
-    ]
-    fitting = []
-    misfits: list[Unmet] = []
-    for candidate in candidates:
-        sides = candidate.sides(on_sale)
-        trouble = [*unmet_between(request, candidate.order, now, prove)]
-        trouble += unmet_together(request, candidate.order, sides, rules, now, prove)
-        misfits += trouble
-        if not trouble:
-            fitting.append((candidate.cost(sides), candidate))
-    if fitting and not unmet:
-        best = min(fitting, key=lambda one: one[0])[1]
+    looked = consider(request, computes, on_sale, rules, now, prove)
+    best = cheapest(looked)
+    if best is not None and not unmet:
         return Proposal(signed, best.compute, best.offers)
-    reasons = [str(one) for one in unmet + ([] if fitting else misfits)]
+    misfits = [] if best is not None else [one for other in looked for one in other.unmet]
+    reasons = [str(one) for one in unmet + misfits]
     if not computes:
         reasons.append("no provider offers compute yet: wait for one")
     return NoMatch(tuple(dict.fromkeys(reasons)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    request: Request
-    compute: SignedComputeOrder
-    offers: tuple[SignedAssetOrder | None, ...]
+def consider(
+    request: Request,
+    computes: Sequence[SignedComputeOrder],
+    on_sale: OnSale,
+    rules: Rules,
+    now: int,
+    prove: Prover = lone_member,
+) -> list[Considered]:
+    """Each compute order beside a request, in the order given."""
+    found = []
+    for compute in computes:
+        order, offers = compute.order, _best_offers(request, compute, on_sale, now, prove)
+        sides = tuple(_side(limit, on_sale, offer) for limit, offer in zip(request.assets, offers, strict=True))
+        unmet = (
+            *unmet_between(request, order, now, prove),
+            *unmet_together(request, order, sides, rules, now, prove),
+        )
+        cost = order.price + order.unit_price * request.max_units + sum(side.price for side in sides)
+        found.append(Considered(compute, offers, sides, unmet, cost))
+    return found
 
-    @property
-    def order(self) -> ComputeOrder:
-        return self.compute.order
 
-    def sides(self, on_sale: OnSale) -> list[Side]:
-        return [_side(limit, on_sale, offer) for limit, offer in zip(self.request.assets, self.offers, strict=True)]
-
-    def cost(self, sides: Sequence[Side]) -> int:
-        metered = self.order.unit_price * self.request.max_units
-        return self.order.price + metered + sum(side.price for side in sides)
+def cheapest(looked: Sequence[Considered]) -> Considered | None:
+    """Of those with which everything fits the one that makes the job cheapest, the first among equals."""
+    return min((one for one in looked if not one.unmet), key=lambda one: one.cost, default=None)
 
 
 def _side(limit: AssetLimit, on_sale: OnSale, offer: SignedAssetOrder | None) -> Side:

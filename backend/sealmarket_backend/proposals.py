@@ -1,0 +1,203 @@
+"""Proposals of workloads and the owners' answers: what is kept of whom, and in which order owners see it.
+
+1. Kept is what its consumer signed, about versions that are on chain at a final block, by an account that has coin in
+   the market: an account costs nothing, coin in it does.
+2. At most :data:`MOST_OF_ACCOUNT` open proposals of one account, and :data:`MOST_OF_PEER` that one peer has sent.
+3. At most :data:`MOST_ABOUT_OWNER` about one owner's assets. When they are full, the newest of the peer that has sent
+   the most gives way to the next of another peer, and that peer's own are refused.
+4. An owner's pages take the senders by turns: a flood from one peer stands behind the first of each other.
+5. What is over is gone with the next proposal.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from sealmarket.protocol.proposals import (
+    Proposal,
+    ProposalPage,
+    ProposalRefused,
+    SignedAnswer,
+    SignedProposal,
+    require_answer,
+    require_whole,
+)
+from sealmarket.serving.rates import UNKNOWN_PEER
+from sealmarket_backend.errors import NotFound, Rejected, TooMany
+from sealmarket_backend.index import Index
+from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
+
+HasCoin = Callable[[Address], bool]
+MOST_OF_ACCOUNT = 16
+MOST_OF_PEER = 64
+MOST_ABOUT_OWNER = 256
+PAGE = 32
+MOST_ANSWERS = 512
+_LATER_SECONDS = 3600
+_FLOODER = """
+SELECT senders.peer AS peer, COUNT(*) AS sent FROM proposals AS senders JOIN proposed USING (proposal_hash)
+WHERE proposed.owner = ? GROUP BY senders.peer ORDER BY sent DESC, senders.peer LIMIT 1
+"""
+_BY_TURNS = """
+SELECT body, place FROM (
+    SELECT body, ROW_NUMBER() OVER (ORDER BY turn, sequence DESC) AS place FROM (
+        SELECT body, sequence, ROW_NUMBER() OVER (PARTITION BY peer ORDER BY sequence DESC) AS turn FROM proposals
+        WHERE expiry > ? AND proposal_hash IN (SELECT proposal_hash FROM proposed WHERE owner = ?)
+    )
+) WHERE place > ? ORDER BY place LIMIT ?
+"""
+
+
+class Proposals:
+    """Adds and lists them. ``has_coin`` says whether an account has enough in the market; it may raise ChainError."""
+
+    def __init__(self, database: Database, signatures: Signatures, index: Index, has_coin: HasCoin) -> None:
+        self._database, self._signatures, self._index, self._has_coin = database, signatures, index, has_coin
+
+    def add(self, signed: SignedProposal, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
+        """Keep a proposal. Posting it twice is the same as once.
+
+        Raises:
+            Rejected: it does not hold together, is over, names a version that is not on chain at a final block, or is
+                not signed by its consumer, who has coin here.
+            TooMany: its account, its peer or an owner has no room for another.
+        """
+        key = _held(signed, now)
+        if self._database.row("SELECT 1 FROM proposals WHERE proposal_hash = ?", key) is not None:
+            return key
+        proposal = signed.proposal
+        owners = self._owners(proposal)
+        self._signatures.require(proposal, signed.signature, proposal.consumer, peer)
+        if not self._has_coin(proposal.consumer):
+            raise Rejected(
+                f"{proposal.consumer.checksum} has less coin in the market than one oracle signature costs",
+                remedy="deposit some first (sealmarket consumer deposit); a proposal itself costs nothing",
+            )
+        with self._database.write() as connection:
+            _forget_ended(connection, now)
+            _require_room(connection, proposal.consumer, peer)
+            for owner in owners:
+                _make_room(connection, owner, peer)
+            connection.execute(
+                "INSERT INTO proposals (proposal_hash, body, account, peer, expiry, sequence)"
+                " VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM proposals))",
+                (key, canonical_json(signed), proposal.consumer, peer, proposal.expiry),
+            )
+            rows = [(key, owner) for owner in owners]
+            connection.executemany("INSERT INTO proposed (proposal_hash, owner) VALUES (?, ?)", rows)
+        return key
+
+    def knows(self, proposal: Proposal) -> bool:
+        """Whether all of its versions are in the index."""
+        try:
+            return bool(self._owners(proposal))
+        except Rejected:
+            return False
+
+    def _owners(self, proposal: Proposal) -> set[Address]:
+        try:
+            return {self._index.asset(one.asset_id, one.version).owner for one in proposal.assets}
+        except NotFound as error:
+            raise Rejected(
+                error.message, remedy="check id and version; or wait until its publication is final"
+            ) from error
+
+    def proposal(self, proposal_hash: Bytes32) -> SignedProposal:
+        """One proposal. Raises :class:`NotFound`."""
+        row = self._database.row("SELECT body FROM proposals WHERE proposal_hash = ?", proposal_hash)
+        if row is None:
+            raise NotFound(f"no proposal {proposal_hash}", remedy="its consumer posts it; those that ended are gone")
+        return decode(SignedProposal, row["body"])
+
+    def page(self, owner: Address, after: int, now: int) -> ProposalPage:
+        """Open proposals about an owner's assets from the place behind ``after`` on."""
+        rows = self._database.rows(_BY_TURNS, now, owner, max(0, after), PAGE + 1)
+        found: tuple[Proposal, ...] = tuple(decode(SignedProposal, row["body"]).proposal for row in rows[:PAGE])
+        return ProposalPage(proposals=found, next=rows[PAGE - 1]["place"] if len(rows) > PAGE else None)
+
+    def add_answer(self, signed: SignedAnswer, peer: str = UNKNOWN_PEER) -> None:
+        """Keep an owner's newest answer about one asset of a proposal.
+
+        Raises:
+            NotFound: no such proposal.
+            Rejected: it is about something else, older than the one that is kept, or not signed by the asset's owner.
+        """
+        answer = signed.answer
+        proposal = self.proposal(answer.proposal_hash).proposal
+        try:
+            require_answer(signed, proposal)
+        except ProposalRefused as error:
+            raise Rejected(error.message, remedy=error.remedy) from error
+        owner = self._index.asset(answer.asset_id, answer.version).owner
+        self._signatures.require(answer, signed.signature, owner, peer)
+        key = (answer.proposal_hash, answer.asset_id, answer.version)
+        with self._database.write() as connection:
+            newer = connection.execute(
+                "SELECT 1 FROM answers WHERE proposal_hash = ? AND asset_id = ? AND version = ? AND signed_at > ?",
+                (*key, answer.signed_at),
+            ).fetchone()
+            if newer:
+                raise Rejected("a later answer of this owner is kept", remedy="sign a new one to change your mind")
+            connection.execute(
+                "INSERT OR REPLACE INTO answers (proposal_hash, asset_id, version, owner, signed_at, body)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (*key, owner, answer.signed_at, canonical_json(signed)),
+            )
+
+    def answers(self, proposal_hash: Bytes32) -> tuple[SignedAnswer, ...]:
+        """The newest answer about each asset of a proposal."""
+        rows = self._database.rows("SELECT body FROM answers WHERE proposal_hash = ? ORDER BY signed_at", proposal_hash)
+        return tuple(decode(SignedAnswer, row["body"]) for row in rows)
+
+    def answers_about(self, owner: Address) -> tuple[SignedAnswer, ...]:
+        """The newest answers that one owner has given."""
+        query = "SELECT body FROM answers WHERE owner = ? ORDER BY signed_at DESC LIMIT ?"
+        return tuple(decode(SignedAnswer, row["body"]) for row in self._database.rows(query, owner, MOST_ANSWERS))
+
+
+def _held(signed: SignedProposal, now: int) -> Bytes32:
+    try:
+        return require_whole(signed, now)
+    except ProposalRefused as error:
+        raise Rejected(error.message, remedy=error.remedy) from error
+
+
+def _forget_ended(connection: sqlite3.Connection, now: int) -> None:
+    """Answers stay: owners' records of what they decided outlive a proposal."""
+    connection.execute(
+        "DELETE FROM proposed WHERE proposal_hash IN (SELECT proposal_hash FROM proposals WHERE expiry <= ?)", (now,)
+    )
+    connection.execute("DELETE FROM proposals WHERE expiry <= ?", (now,))
+
+
+def _require_room(connection: sqlite3.Connection, account: Address, peer: str) -> None:
+    for column, value, most, whose in (
+        ("account", account, MOST_OF_ACCOUNT, account.checksum),
+        ("peer", peer, MOST_OF_PEER, peer),
+    ):
+        query = f"SELECT COUNT(*) FROM proposals WHERE {column} = ?"  # noqa: S608 - the columns are ours
+        if connection.execute(query, (value,)).fetchone()[0] >= most:
+            raise TooMany(f"{whose} has {most} open proposals already", _LATER_SECONDS)
+
+
+def _make_room(connection: sqlite3.Connection, owner: Address, peer: str) -> None:
+    """Room for one more about an owner's assets, at the cost of the peer that has sent the most."""
+    count = connection.execute("SELECT COUNT(*) FROM proposed WHERE owner = ?", (owner,)).fetchone()[0]
+    if count < MOST_ABOUT_OWNER:
+        return
+    flooder = connection.execute(_FLOODER, (owner,)).fetchone()
+    own = connection.execute(
+        "SELECT COUNT(*) FROM proposals JOIN proposed USING (proposal_hash) WHERE owner = ? AND peer = ?", (owner, peer)
+    ).fetchone()[0]
+    if own + 1 >= flooder["sent"]:
+        raise TooMany(f"{owner.checksum} has {MOST_ABOUT_OWNER} open proposals already", _LATER_SECONDS)
+    (last,) = connection.execute(
+        "SELECT proposal_hash FROM proposals JOIN proposed USING (proposal_hash) WHERE owner = ? AND peer = ?"
+        " ORDER BY sequence DESC LIMIT 1",
+        (owner, flooder["peer"]),
+    ).fetchone()
+    connection.execute("DELETE FROM proposed WHERE proposal_hash = ?", (last,))
+    connection.execute("DELETE FROM proposals WHERE proposal_hash = ?", (last,))

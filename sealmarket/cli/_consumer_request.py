@@ -1,0 +1,169 @@
+"""`consumer quote` and `consumer request`: the same checks, before anything is signed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealmarket.chain import Chain
+from sealmarket.chain.fees import FeeLimits, suggest
+from sealmarket.cli._asking import Yes, pasted, progress, require_yes
+from sealmarket.cli._groups import takes
+from sealmarket.cli._options import (
+    AcceptCode,
+    AsJson,
+    BookFile,
+    KeyFile,
+    OwnChain,
+    RpcUrl,
+    answer,
+    home_folder,
+    load_key,
+    market,
+    pending_folder,
+    sending,
+)
+from sealmarket.cli._profile import next_command
+from sealmarket.cli._quote_text import quote_lines, quote_payload
+from sealmarket.cli._request_options import RequestOptions, result_key_of, wanted
+from sealmarket.client.accounts import address_in
+from sealmarket.client.consumer import Consumer
+from sealmarket.client.errors import NotMatched, WaitedTooLong
+from sealmarket.client.pending import pending_request
+from sealmarket.client.quote import Quote, quote_of
+from sealmarket.client.reading import Reading
+from sealmarket.client.requests import RequestHandle, UnsignedRequest, compose
+from sealmarket.client.sent import SentRequests
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.numbers import JobId
+
+REFUSED = 1
+"""Exit code of a quote whose request would be refused."""
+
+
+@takes(RequestOptions)
+def quote(
+    options: RequestOptions,
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a request would cost, how long it takes, and what would refuse it. Signs and pays nothing.
+
+    Exit 0: it would be taken now; 1: it would be refused, with each clause and what to do.
+
+    Example: sealmarket consumer quote --workload workloads/train_gradient_boosting --asset 0xA --asset 0xB
+    --parameter target=mdvis --max-compute-price 1coin --result-key result.key --book market.json --rpc URL
+    --key-file consumer.json
+    """
+    public, asked = result_key_of(options).public.raw, wanted(options)
+    address = address_of(key_file)
+    with market(book, rpc) as (chain, store, api):
+        progress("reading the chain, the owners' policies and the book")
+        unsigned = compose(asked, address, [bytes(public)], chain)
+        found = quote_of(unsigned, Reading(chain, store, api).facts(unsigned, gas_price_of(chain)))
+    answer(quote_payload(found), quote_lines(found), as_json)
+    raise typer.Exit(0 if found.taken else REFUSED)
+
+
+@takes(RequestOptions)
+def request(
+    options: RequestOptions,
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the match; 0 does not wait.")] = 120,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave a request in the book that no match used in time; else it is voided.")
+    ] = False,
+    yes: Yes = False,
+    accept_code: AcceptCode = None,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a request as `quote` does, ask, sign it over the terms in force, and put it into the book.
+
+    What would be refused is refused here, for free. With --keep a request may wait in the book for an offer.
+
+    Example: sealmarket consumer request --workload workloads/train_gradient_boosting --asset 0xA --asset 0xB
+    --parameter target=mdvis --max-compute-price 1coin --result-key result.key --book market.json --rpc URL
+    --key-file consumer.json
+    """
+    secret, asked = result_key_of(options), wanted(options)
+    with market(book, rpc, accept_code) as (chain, store, api):
+        consumer = Consumer(chain, load_key(key_file), store, api, development=development, sending=sending(None, None))
+        consumer.require_market()
+        progress("reading the chain, the owners' policies and the book")
+        unsigned = consumer.compose(asked, secret)
+        found = consumer.quote(unsigned, gas_price=gas_price_of(chain))
+        _require_taken(found, keep=keep)
+        _tell(quote_lines(found))
+        _tell([f"request {unsigned.request.struct_hash()} is not signed yet"])
+        require_yes("Sign it?", yes=yes)
+        handle, job = _sent(consumer, chain, unsigned, wait, keep=keep)
+    locks = {name: str(int(part)) for name, part in asdict(found.price.locked).items()}
+    payload = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None, "locks": locks}
+    lines = [f"request {handle.request_hash} is in the book"]
+    if job:
+        following = next_command(pasted("consumer", "watch", job), book, rpc)
+        lines += [f"job {job} is matched", f"next: {following}"]
+    answer(payload, lines, as_json)
+
+
+def _require_taken(found: Quote, *, keep: bool) -> None:
+    """Refuse for free what would be refused for money; a request that is kept may wait for an offer."""
+    waits = keep and {clause.code for clause in found.clauses} <= {"no_offer"}
+    if not found.taken and not waits:
+        _tell(quote_lines(found))
+        found.require()
+
+
+def _sent(
+    consumer: Consumer, chain: Chain, unsigned: UnsignedRequest, wait: float, *, keep: bool
+) -> tuple[RequestHandle, JobId | None]:
+    pending = pending_request(pending_folder(), chain.book, consumer.address)
+    sent = SentRequests(home_folder(), chain.book, consumer.address)
+
+    def signed(handle: RequestHandle) -> None:
+        sent.keep(handle)
+        # On the error output, at once: whatever happens next, this request may be matched.
+        _tell([f"request {handle.request_hash} is signed"])
+
+    handle = consumer.send(unsigned, pending=pending, on_signed=signed)
+    job = _matched(consumer, handle, wait, keep=keep) if wait else None
+    pending.clear()
+    return handle, job
+
+
+def _matched(consumer: Consumer, handle: RequestHandle, seconds: float, *, keep: bool) -> JobId:
+    """The job of a request. One that is not matched in time is voided, so that it charges nothing later."""
+    progress(f"waiting up to {seconds:g} s for a match")
+    try:
+        return consumer.wait_match(handle, timeout=seconds)
+    except WaitedTooLong as error:
+        if keep:
+            raise WaitedTooLong("a match", seconds, f"{error.detail}; the request stays in the book") from error
+        typer.echo(f"no match within {seconds:g} s ({error.detail}): the request is withdrawn", err=True)
+        if consumer.cancel_unless_matched(handle):
+            raise NotMatched(handle.request_hash, error.detail) from error
+        return consumer.wait_match(handle, timeout=seconds)
+
+
+def _tell(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line, err=True)
+
+
+def gas_price_of(chain: Chain) -> int:
+    """What one gas costs now, in wei, tip included."""
+    fees = suggest(chain.rpc, FeeLimits())
+    return max(fees.values())
+
+
+def address_of(key_file: Path) -> Address:
+    """An account's address, without its passphrase where the file shows it."""
+    return address_in(key_file) or Address.parse(load_key(key_file).address.lower())

@@ -1,0 +1,55 @@
+"""A policy draft as sentences: what it allows, what it does not, and what it leaves open. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sealmarket.attestation.policy.explain import explain
+from sealmarket.client.draft import PolicyDraft
+from sealmarket.client.written import coins, moment
+from sealmarket.protocol.cards import card_of
+from sealmarket.protocol.orders import Purpose
+from sealmarket.protocol.purposes import MEANINGS, in_words
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS
+
+
+def explain_draft(draft: PolicyDraft, now: int) -> Iterator[str]:
+    """One sentence for each thing that the policy decides. Raises as :meth:`PolicyDraft.rules`."""
+    yield from _allowed(draft, now)
+    yield from _forbidden(draft)
+    yield from explain(draft.rules())
+    yield "What is public: title, terms, this policy, the data card, and who used the data when. The data is not."
+
+
+def _allowed(draft: PolicyDraft, now: int) -> Iterator[str]:
+    terms = draft.terms
+    for name in terms.purposes:
+        yield f"Allowed: {name}: {MEANINGS[Purpose[name.upper()]]}."
+    for workload in draft.workloads:
+        yield f"Allowed: the workload {workload}, byte for byte; any change of it is another workload."
+    if terms.consumers:
+        yield f"Only these accounts may ask: {', '.join(one.checksum for one in terms.consumers)}."
+    else:
+        yield "ANYONE may ask: no account is excluded."
+    price = coins(terms.price) if terms.token == ZERO_ADDRESS else f"{int(terms.price)} of {terms.token.checksum}"
+    yield f"Each use costs {price}; {terms.timeout_share} percent of it is due where a job runs out of time."
+    yield f"At most {terms.max_uses} uses, until {moment(terms.expiry, now)}."
+    rules = draft.output
+    yield (
+        f"A job hands out at most {rules.max_outputs} files and {rules.max_bytes} bytes together, as "
+        f"{', '.join(rules.media_types)}; sizes are rounded up to {rules.bucket_bytes} bytes."
+    )
+    for label in card_of(draft.data_card).purposes:
+        yield f"Declared, for people and searches; nothing enforces it: {in_words(label)}."
+
+
+def _forbidden(draft: PolicyDraft) -> Iterator[str]:
+    missing = [purpose.name.lower() for purpose in Purpose if purpose.name.lower() not in draft.terms.purposes]
+    if missing:
+        yield f"Not allowed: {', '.join(missing)}."
+    yield f"Not allowed: any other workload than {'this one' if len(draft.workloads) == 1 else 'these'}."
+    if draft.output.minimum_owners > 1:
+        yield f"Not allowed: a job over the data of fewer than {draft.output.minimum_owners} owners."
+    else:
+        yield "A job may use your data alone: an output may then tell of your rows only."
+    yield "Not stopped: what an allowed workload's output remembers of rows. Read the workload before you allow it."

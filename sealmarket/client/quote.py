@@ -1,0 +1,179 @@
+"""What a request would cost and what would refuse it, before anything is signed.
+
+Pure: what was read of chain, store and book is an argument (:mod:`sealmarket.client.reading` reads it). Every rule is
+the code that applies it later: the market's limits (:mod:`sealmarket.protocol.fitting`), the choice of an offer
+(:mod:`sealmarket.protocol.matching`), the owners' policies as oracle nodes and enclaves hold them
+(:mod:`sealmarket.client.owners_clauses`).
+
+Not decided here, since it is known only later: whether an enclave's evidence is acceptable, and what another party does
+between the quote and the match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from sealmarket.client.clauses import Clause, of_limit
+from sealmarket.client.errors import RequestInvalid
+from sealmarket.client.market_facts import AssetFacts, MarketFacts, OfferFacts
+from sealmarket.client.owners_clauses import owners_clauses
+from sealmarket.client.price import Price, price_of
+from sealmarket.client.requests import UnsignedRequest
+from sealmarket.protocol.capability import shortfalls
+from sealmarket.protocol.fitting import Side, Unmet, name_of, unmet_by_request, unmet_by_version
+from sealmarket.protocol.matching import Considered, OnSale, cheapest, consider
+from sealmarket.protocol.orders import Request
+from sealmarket.protocol.salts import generations_of
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
+from sealmarket_enclave.workload.bundle import ENVIRONMENT, Bundle
+
+NEAREST = 3
+"""How many offers that do not fit are named."""
+_COLUMN_PARAMETERS = ("target", "column")
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """An offer that does not fit, and every limit that keeps it from fitting."""
+
+    order_hash: Bytes32
+    provider: Address
+    price: Wei
+    unmet: tuple[Unmet, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """The answer. ``clauses`` is empty where the request would be taken now; ``notes`` refuse nothing.
+
+    ``nearest`` is empty where an offer fits. ``columns`` has those of each asset's data card.
+    """
+
+    request: Request
+    price: Price
+    clauses: tuple[Clause, ...]
+    nearest: tuple[Nearest, ...]
+    columns: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def taken(self) -> bool:
+        """Whether nothing that is known now would refuse it."""
+        return not self.clauses
+
+    def require(self) -> None:
+        """Return if the request would be taken. Raises :class:`RequestInvalid` with every clause that refuses it."""
+        if self.clauses:
+            remedies = dict.fromkeys(clause.remedy for clause in self.clauses)
+            raise RequestInvalid("; ".join(map(str, self.clauses)), "; ".join(remedies))
+
+
+def quote_of(unsigned: UnsignedRequest, facts: MarketFacts) -> Quote:
+    """Price a request and name every clause that would refuse it."""
+    request = unsigned.request
+    looked = _looked_at(unsigned, facts)
+    best = cheapest(looked)
+    price = price_of(request, facts, best)
+    clauses = [
+        *map(of_limit, unmet_by_request(request, facts.rules, facts.now)),
+        *chain.from_iterable(_version_clauses(request, asset, facts) for asset in facts.assets),
+        *owners_clauses(unsigned, facts),
+        *_market_clauses(facts, best),
+        *_money_clauses(facts, price),
+    ]
+    return Quote(
+        request=request,
+        price=price,
+        clauses=tuple(dict.fromkeys(clauses)),
+        nearest=() if best else _nearest(looked),
+        columns=tuple(asset.card.columns for asset in facts.assets),
+        notes=tuple(_notes(unsigned, facts)),
+    )
+
+
+def _looked_at(unsigned: UnsignedRequest, facts: MarketFacts) -> list[Considered]:
+    """Every open offer beside the request, with what the chain alone knows of its provider among what is unmet."""
+    request = unsigned.request
+    on_sale = OnSale(
+        {(asset.limit.asset_id, asset.limit.version): asset.state for asset in facts.assets},
+        {(asset.limit.asset_id, asset.limit.version): list(asset.orders) for asset in facts.assets},
+    )
+    computes = [offer.signed for offer in facts.offers]
+    looked = consider(request, computes, on_sale, facts.rules, facts.now, facts.prove)
+    return [
+        Considered(one.compute, one.offers, one.sides, (*one.unmet, *_behind(one, offer, unsigned.workload)), one.cost)
+        for one, offer in zip(looked, facts.offers, strict=True)
+    ]
+
+
+def _behind(one: Considered, offer: OfferFacts, workload: Bundle) -> Iterator[Unmet]:
+    """What stands behind an offer: stake, volume, generation, and what its provider promised."""
+    order, whose = one.compute.order, name_of(one.compute.order)
+    locked = sum(side.price for side in one.sides) + order.penalty
+    if offer.provider.staked < locked:
+        found, least = f"{Wei(offer.provider.staked).coins} coin", f"at least {Wei(locked).coins} coin"
+        yield Unmet(whose, "its free stake", found, least)
+    if offer.used >= order.volume:
+        yield Unmet(whose, "the jobs left of its volume", "0", "1 or more")
+    if (generation := generations_of(order.salt).signer) != offer.provider.generation:
+        yield Unmet(whose, "its order's generation", str(generation), str(offer.provider.generation))
+    if offer.promise is not None:
+        manifest = workload.digest_manifest()
+        environment = next((str(file.sha256) for file in manifest.files if file.path == ENVIRONMENT), "none")
+        for shortfall in shortfalls(offer.promise, manifest.limits, environment):
+            yield Unmet(whose, "what the workload needs", str(shortfall.needed), shortfall.promised)
+
+
+def _version_clauses(request: Request, asset: AssetFacts, facts: MarketFacts) -> Iterator[Clause]:
+    """What standing terms do not allow, as the registry's ``reserve`` checks it."""
+    side, state = Side(asset.limit, asset.state), asset.state
+    yield from map(of_limit, unmet_by_version(request, side, facts.now, facts.prove))
+    if state.uses_taken >= state.terms.max_uses:
+        found = f"{state.uses_taken} of {state.terms.max_uses} taken"
+        yield Clause("used_up", side.name, "its uses", found, "one left", "ask its owner for a new version")
+    left = max(0, state.terms.budget - state.budget_taken)
+    if asset.limit.epsilon > left:
+        found, expected = f"{asset.limit.epsilon} micro-epsilon", f"at most the {left} that are left"
+        remedy = "ask for less, or its owner for a new version"
+        yield Clause("budget_spent", side.name, "the privacy budget", found, expected, remedy)
+
+
+def _market_clauses(facts: MarketFacts, best: Considered | None) -> Iterator[Clause]:
+    if facts.paused:
+        remedy = "wait until the market's guardian resumes it; `sealmarket chain status` shows it"
+        yield Clause("paused", "the market", "matching", "paused", "open", remedy)
+    if best is None:
+        found = f"{len(facts.offers)} open, and none fits" if facts.offers else "none at all"
+        remedy = "name limits within which an offer fits, or wait for one"
+        yield Clause("no_offer", "the book", "the offers", found, "one within the limits", remedy)
+
+
+def _money_clauses(facts: MarketFacts, price: Price) -> Iterator[Clause]:
+    needed = price.locked.total
+    if facts.payer.free < needed:
+        found, expected = f"{Wei(facts.payer.free).coins} coin", f"at least {needed.coins} coin, which a match locks"
+        remedy = f"sealmarket consumer deposit {Wei(needed - facts.payer.free).coins}coin"
+        yield Clause("funds", "the payer", "its free balance", found, expected, remedy)
+
+
+def _nearest(looked: list[Considered]) -> tuple[Nearest, ...]:
+    ordered = sorted(looked, key=lambda one: len(one.unmet))[:NEAREST]
+    orders = [(one.compute.order, one.unmet) for one in ordered]
+    return tuple(Nearest(order.struct_hash(), order.provider, order.price, unmet) for order, unmet in orders)
+
+
+def _notes(unsigned: UnsignedRequest, facts: MarketFacts) -> Iterator[str]:
+    """What refuses nothing and may still be a mistake: a column that no data card names."""
+    cards = [asset.card.columns for asset in facts.assets if asset.card.columns]
+    for name in _COLUMN_PARAMETERS:
+        value = unsigned.parameters.values.get(name)
+        if isinstance(value, str) and cards and not all(value in columns for columns in cards):
+            yield f"parameter {name} is {value!r}, and not every data card lists a column of that name"
+    if len(set(map(frozenset, cards))) > 1:
+        yield "the data cards name different columns"
+    for asset in facts.assets:
+        if asset.pairs is None and asset.policy is not None:
+            name = Side(asset.limit, asset.state).name
+            yield f"{name}: the store does not show the list of pairs behind its root on chain, so it is not checked"

@@ -1,0 +1,208 @@
+"""Reads what a quote rests on: the chain at one head, the owners' public documents, the book's open orders.
+
+Documents are held against the hashes on chain, orders against their signatures. That the book shows every order, and
+the store every document, is their statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from sealmarket.attestation.policy.owners import OwnersPolicy, parsed_policy, reduced_list
+from sealmarket.chain import AssetState, Chain, ViewReader
+from sealmarket.chain.events import VersionPublished
+from sealmarket.client.escrow import hold_of
+from sealmarket.client.market_facts import AssetFacts, MarketFacts, OfferFacts
+from sealmarket.client.requests import UnsignedRequest
+from sealmarket.client.rules import rules_of
+from sealmarket.client.signing import digest
+from sealmarket.market_api.client import MarketApi
+from sealmarket.protocol.capability import Capability
+from sealmarket.protocol.cards import NO_CARD, Card, read_card
+from sealmarket.protocol.fitting import Proof, Prover, lone_member
+from sealmarket.protocol.matching import OnSale, consider
+from sealmarket.protocol.merkle import Tree
+from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request
+from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
+from sealmarket.service.errors import ContentMismatch, ItemNotFound
+from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Wei, decode_canonical
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import AssetId
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover
+from sealmarket_enclave.protocol.terms import Seal
+from sealmarket_enclave.sealed.errors import SealedError
+from sealmarket_enclave.sealed.shares import ShareSet
+
+MOST_OFFERS = 16
+"""Of how many open offers the provider's stake is read: those that fit best by what they sign."""
+DEPOSIT_GAS = 60_000
+"""What one deposit takes (`sealmarket consumer deposit`), the one transaction that a consumer sends for a request."""
+
+
+class Reading:
+    """Reads for one market. ``gas_price`` in wei, for the estimate of a deposit."""
+
+    def __init__(self, chain: Chain, store: Store, api: MarketApi) -> None:
+        self._chain, self._store, self._api = chain, store, api
+        self._rules = rules_of(chain)
+
+    def facts(self, unsigned: UnsignedRequest, gas_price: int) -> MarketFacts:
+        """Everything about one request, at the head for which it was composed.
+
+        Raises:
+            ChainError, ServiceError: chain, store or book cannot be read; then no quote is possible.
+        """
+        request, view = unsigned.request, self._chain.at(unsigned.at)
+        assets = tuple(self._asset(limit, view) for limit in request.assets)
+        payer, hold = view.account(request.token, request.payer), hold_of(request, self._rules, view)
+        prove = self.prover()
+        return MarketFacts(
+            now=unsigned.at.timestamp,
+            rules=self._rules,
+            assets=assets,
+            offers=self._offers(request, assets, view, prove),
+            payer=payer,
+            hold=hold,
+            gas=Wei(DEPOSIT_GAS * gas_price),
+            paused=view.paused(),
+            prove=prove,
+        )
+
+    # --- assets -----------------------------------------------------------------------------------------------
+
+    def _asset(self, limit: AssetLimit, view: ViewReader) -> AssetFacts:
+        state = view.asset(limit.asset_id, limit.version)
+        seal = self.seal_of(limit.asset_id, limit.version, state)
+        if seal is None:
+            return AssetFacts(limit=limit, state=state, missing="no event shows its seal")
+        policy, missing = self.policy_of(seal)
+        return AssetFacts(
+            limit=limit,
+            state=state,
+            seal=seal,
+            policy=policy,
+            missing=missing,
+            lacking=tuple(self._lacking(seal)),
+            pairs=self._pairs(policy, state.terms.allow_root),
+            card=self.card_of(policy),
+            orders=self._asset_orders(limit, state.owner),
+        )
+
+    def seal_of(self, asset_id: AssetId, version: int, state: AssetState) -> Seal | None:
+        """The published seal of a version, whose hash the registry has; None where no event shows one."""
+        for event in self._chain.about_asset(asset_id, self._chain.head()):
+            if isinstance(event, VersionPublished) and event.version == version:
+                return event.seal if event.seal.hash() == state.seal_hash else None
+        return None
+
+    def policy_of(self, seal: Seal) -> tuple[OwnersPolicy | None, str]:
+        """The policy that a seal names; or None, and why."""
+        try:
+            raw = self._store.find_document(seal.policy_hash)
+            return (None, "not in the store") if raw is None else (parsed_policy(raw), "")
+        except (MalformedDocument, ContentMismatch) as error:
+            return None, error.message[:1000]
+
+    def card_of(self, policy: OwnersPolicy | None) -> Card:
+        """The data card that a policy names; empty where there is none that reads."""
+        try:
+            raw = self._store.find_document(policy.document.data_card) if policy else None
+        except ContentMismatch:
+            raw = None
+        return read_card(raw) if raw is not None else NO_CARD
+
+    def _lacking(self, seal: Seal) -> list[str]:
+        """What the enclave and the oracle nodes would miss."""
+        lacking = [] if self._store.has("containers", seal.content_root) else ["sealed container"]
+        try:
+            raw = self._store.find_document(seal.share_root)
+            members = decode_canonical(ShareSet, raw).members if raw is not None else None
+        except (ContentMismatch, MalformedDocument, SealedError):
+            members = None
+        if members is None:
+            return [*lacking, "share set"]
+        absent = [place for place, one in enumerate(members, 1) if self._store.find_document(one.sealed) is None]
+        return lacking + [f"key share of node {place}" for place in absent]
+
+    def _pairs(self, policy: OwnersPolicy | None, root: Bytes32) -> frozenset[Bytes32] | None:
+        if policy is None:
+            return None
+        try:
+            return reduced_list(policy, root) or self._store.find_leaves(root)
+        except ContentMismatch:
+            return None
+
+    def _asset_orders(self, limit: AssetLimit, owner: Address) -> tuple[SignedAssetOrder, ...]:
+        orders = self._api.orders.asset_orders(limit.asset_id, limit.version)
+        return tuple(one for one in orders if self.is_signed(one.order, one.signature, owner))
+
+    # --- offers -----------------------------------------------------------------------------------------------
+
+    def _offers(
+        self, request: Request, assets: Sequence[AssetFacts], view: ViewReader, prove: Prover
+    ) -> tuple[OfferFacts, ...]:
+        computes = self._api.orders.compute_orders()
+        on_sale = OnSale(
+            {(asset.limit.asset_id, asset.limit.version): asset.state for asset in assets},
+            {(asset.limit.asset_id, asset.limit.version): list(asset.orders) for asset in assets},
+        )
+        now = self._chain.head().timestamp
+        looked = consider(request, computes, on_sale, self._rules, now, prove)
+        best = sorted(looked, key=lambda one: (len(one.unmet), one.cost))
+        signed = (one.compute for one in best if self.is_offer(one.compute))
+        return tuple(self._offer(one, view) for one, _ in zip(signed, range(MOST_OFFERS), strict=False))
+
+    def is_offer(self, compute: SignedComputeOrder) -> bool:
+        """Whether its provider signed a compute order."""
+        return self.is_signed(compute.order, compute.signature, compute.order.provider)
+
+    def _offer(self, signed: SignedComputeOrder, view: ViewReader) -> OfferFacts:
+        order = signed.order
+        return OfferFacts(
+            signed=signed,
+            provider=view.account(order.token, order.provider),
+            used=view.order_used(order.provider, order.struct_hash()),
+            promise=self._promise(order),
+        )
+
+    def _promise(self, order: ComputeOrder) -> Capability | None:
+        if order.capability_hash == ZERO_HASH:
+            return None
+        try:
+            raw = self._store.find_document(order.capability_hash)
+            return decode_canonical(Capability, raw) if raw is not None else None
+        except (ContentMismatch, MalformedDocument):
+            return None
+
+    # --- both -------------------------------------------------------------------------------------------------
+
+    def is_signed(self, order: AssetOrder | ComputeOrder, signature: bytes, signer: Address) -> bool:
+        """Whether its signer signed an order. A contract is believed here: the market asks it at the match."""
+        try:
+            if recover(digest(self._chain.book, order), signature) == signer:
+                return True
+        except SignatureRefused:
+            pass
+        return self._chain.has_code(signer)
+
+    def prover(self) -> Prover:
+        """Proves membership by the lists of the store, each read once."""
+
+        @lru_cache(maxsize=64)
+        def tree(root: Bytes32) -> Tree | None:
+            try:
+                leaves = self._store.find_leaves(root)
+            except (ContentMismatch, ItemNotFound):
+                return None
+            return None if leaves is None else Tree(leaves)
+
+        def prove(root: Bytes32, leaf: Bytes32) -> Proof | None:
+            alone = lone_member(root, leaf)
+            if alone is not None:
+                return alone
+            known = tree(root)
+            return known.proof(leaf) if known is not None and leaf in known else None
+
+        return prove

@@ -1,0 +1,67 @@
+"""A job's result and evidence, held against what the chain names, and opened with the consumer's result key."""
+
+from __future__ import annotations
+
+from sealmarket.chain import Chain
+from sealmarket.client.explain import ended_otherwise
+from sealmarket.client.jobs import JobRecord, read_job
+from sealmarket.protocol.wire import EvidencePackage
+from sealmarket.sealing.contexts import EvidenceInfo
+from sealmarket.sealing.results import open_result
+from sealmarket.service.errors import ItemNotFound
+from sealmarket.store.blobs import STORE, Store
+from sealmarket_enclave.protocol.codec import decode_canonical
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import evidence_hash
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.sealed.errors import SealedError
+from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.sealed.result import ResultEnvelope
+
+
+def fetch_result(chain: Chain, store: Store, job_id: JobId, result_key: PrivateKey) -> dict[str, bytes]:
+    """Fetch the result that the chain names and open it: output name to bytes.
+
+    Raises:
+        JobEndedOtherwise: there is no result.
+        ItemNotFound: the ciphertext is not available; challenge it before the window closes.
+        SealedError: another key, or not the bytes that the enclave signed.
+    """
+    record = read_job(chain, job_id)
+    if record.settled is None:
+        raise ended_otherwise(record)
+    envelope = decode_canonical(ResultEnvelope, store.document(record.settled.result_hash))
+    container = store.container(envelope.content_root)
+    book = chain.book
+    return open_result(envelope, container, result_key, chain_id=book.chain_id, market=book.market, job_id=job_id)
+
+
+def fetch_evidence(chain: Chain, store: Store, job_id: JobId, result_key: PrivateKey) -> EvidencePackage:
+    """The evidence of the job's enclave, which its provider sealed to the consumer as well: for one's own check.
+
+    Raises:
+        ItemNotFound: nothing that opens with this key hashes to what is on chain.
+    """
+    record, book = read_job(chain, job_id), chain.book
+    info = EvidenceInfo(
+        chain_id=book.chain_id,
+        market=book.market,
+        job_id=job_id,
+        epoch=record.spec.epoch,
+        hpke_key=result_key.public.digest,
+    )
+    for envelope in store.evidence(job_id):
+        try:
+            package = decode_canonical(EvidencePackage, result_key.open(envelope.consumer, info))
+        except (SealedError, MalformedDocument):
+            continue  # whatever was posted beside the evidence is not it
+        if _is_of(package, record):
+            return package
+    raise ItemNotFound(STORE, "evidence sealed to this result key", str(job_id))
+
+
+def _is_of(package: EvidencePackage, record: JobRecord) -> bool:
+    key_hash = keccak(package.enclave_key)
+    found = evidence_hash(package.quote, package.enclave_signer, key_hash, package.block_hash)
+    return found == record.evidence_hash

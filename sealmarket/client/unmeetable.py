@@ -1,0 +1,78 @@
+"""What of a policy no job could ever meet, found before anything is sealed under it. Pure: the clock is an argument.
+
+1. The terms end in the future.
+2. The grade of the terms is that of the evidence rules.
+3. A job may hold a use for as long as the market's shortest windows take.
+4. No more owners are demanded than a job has assets.
+5. Exact outputs: no enclave has a mechanism for differential privacy, so jobs under ``dp`` are refused.
+6. A list of consumers names somebody.
+7. The terms name a purpose of this market.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.client.draft import DraftTerms, PolicyDraft
+from sealmarket.client.errors import PolicyUnmeetable
+from sealmarket.client.written import moment
+from sealmarket.protocol.book import Timing
+from sealmarket.protocol.orders import Purpose
+from sealmarket.protocol.timing import longest_use
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS
+from sealmarket_enclave.protocol.job import MAX_ASSETS
+from sealmarket_enclave.protocol.numbers import Grade
+from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.terms import Terms
+
+EVERY_PURPOSE = sum(Purpose)
+
+
+def require_meetable(policy: PolicyDraft | PolicyDocument, now: int, timing: Timing | None = None) -> None:
+    """Return if a job could meet this policy at ``now``, in seconds since 1970.
+
+    Raises:
+        PolicyUnmeetable: with everything that none could.
+        InvalidRules, MalformedDocument: a draft whose evidence rules are none.
+    """
+    if found := tuple(objections(policy, now, timing)):
+        raise PolicyUnmeetable(found)
+
+
+def objections(policy: PolicyDraft | PolicyDocument, now: int, timing: Timing | None = None) -> Iterator[str]:
+    """Everything that no job could meet, a clause for each. ``timing`` None leaves rule 3 out. Raises as above."""
+    yield from _terms(policy.terms, now, timing)
+    if isinstance(policy, PolicyDraft):
+        yield from _draft(policy.terms, policy.rules())
+    yield from _output(policy.output)
+
+
+def expired(expiry: int, now: int) -> str | None:
+    """That terms are over, in words; None while they hold."""
+    return None if expiry > now else f"the terms ended at {moment(expiry, now)}: name a later expiry"
+
+
+def _terms(terms: DraftTerms | Terms, now: int, timing: Timing | None) -> Iterator[str]:
+    if over := expired(terms.expiry, now):
+        yield over
+    if timing is not None and terms.max_hold is not None:
+        needed = longest_use(timing.windows)
+        if terms.max_hold < needed:
+            yield f"maxHold is {terms.max_hold} s, and the shortest job of this market takes {needed} s: leave it out"
+    if isinstance(terms, Terms) and not terms.purposes & EVERY_PURPOSE:
+        yield f"purposes are {terms.purposes:#x}, and no request can name one of them: allow train, for one"
+
+
+def _draft(terms: DraftTerms, rules: AppraisalPolicy) -> Iterator[str]:
+    if Grade.from_slug(rules.lowest_grade) is not Grade.from_slug(terms.min_grade):
+        yield f"terms.minGrade is {terms.min_grade}, evidence.lowestGrade {rules.lowest_grade}: name one grade in both"
+    if terms.consumers and set(terms.consumers) == {ZERO_ADDRESS}:
+        yield "only the zero address may ask, whose key nobody has: name accounts, or leave consumers out for anyone"
+
+
+def _output(output: OutputRules) -> Iterator[str]:
+    if output.minimum_owners > MAX_ASSETS:
+        yield f"output.minimumOwners is {output.minimum_owners}, a job has at most {MAX_ASSETS} assets: demand fewer"
+    if output.privacy != "exact":
+        yield "output.privacy is dp, and no enclave has a mechanism for it yet: enclaves refuse such jobs; write exact"

@@ -1,0 +1,52 @@
+"""Proposals of workloads, and the owners' answers. The server is not trusted: readers check hashes and signatures."""
+
+from __future__ import annotations
+
+from sealmarket.protocol.proposals import (
+    MAXIMUM_PROPOSAL,
+    ProposalPage,
+    ProposalRefused,
+    SignedAnswer,
+    SignedProposal,
+)
+from sealmarket.service.connection import Connection
+from sealmarket_enclave.protocol.codec import Address, Bytes32
+
+MAXIMUM_PAGE = 512 << 10
+
+
+class Proposals:
+    """The proposals of one market. Every method may raise ItemNotFound, ServiceUnavailable and ServiceRefused."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._http = connection
+
+    def post(self, signed: SignedProposal) -> None:
+        """Put a proposal where the owners of its assets find it. Twice is the same as once."""
+        self._http.send("POST", "/v1/proposals", signed, what="proposal")
+
+    def proposal(self, proposal_hash: Bytes32) -> SignedProposal:
+        """One proposal. Raises :class:`ProposalRefused` for another than was asked for."""
+        path = f"/v1/proposals/{proposal_hash}"
+        found = self._http.read(path, SignedProposal, what="proposal", limit=MAXIMUM_PROPOSAL + 4096)
+        if (actual := found.proposal.struct_hash()) != proposal_hash:
+            raise ProposalRefused(f"the server sent proposal {actual}, expected {proposal_hash}", remedy="ask another")
+        return found
+
+    def about(self, owner: Address, after: int = 0) -> ProposalPage:
+        """A page of the open proposals about an owner's assets, the senders by turns."""
+        path = f"/v1/proposals?owner={owner}&after={after}"
+        return self._http.read(path, ProposalPage, what="proposals", limit=MAXIMUM_PAGE)
+
+    def answer(self, signed: SignedAnswer) -> None:
+        """Put an owner's answer beside its proposal."""
+        self._http.send("POST", "/v1/answers", signed, what="answer")
+
+    def answers(self, proposal_hash: Bytes32) -> tuple[SignedAnswer, ...]:
+        """The newest answer about each asset of a proposal, unchecked."""
+        path = f"/v1/proposals/{proposal_hash}/answers"
+        return self._http.read(path, tuple[SignedAnswer, ...], what="answers", limit=MAXIMUM_PAGE)
+
+    def answers_about(self, owner: Address) -> tuple[SignedAnswer, ...]:
+        """The newest answers about an owner's assets, unchecked; the last 512."""
+        return self._http.read(f"/v1/answers?owner={owner}", tuple[SignedAnswer, ...], what="answers")

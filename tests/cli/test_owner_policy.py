@@ -1,0 +1,145 @@
+"""`owner policy new` asks in plain language, refuses what nobody could meet, and writes what `owner seal` takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sealmarket.cli.main import main
+from sealmarket.client.asset_card import MAXIMUM_CARD, AssetCard, asset_card, book_digest, load_asset_card
+from sealmarket.client.draft_file import read_draft
+from sealmarket_enclave.protocol.codec import Address, canonical_json, to_builtins
+from tests.client.bundles import MEASUREMENT, Case
+
+DIGEST = "0x" + "77" * 32
+CHECKSUMMED = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+NOW = ("--now", "2026-11-28T00:00:00Z")
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.chdir(tmp_path)
+    Path("m.json").write_bytes(canonical_json({"measurement": MEASUREMENT, "digest": "0x"}))
+    Path("data.csv").write_text("age,visits\n1,2\n")
+
+    def called(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["owner", "policy", "new", "policy.json", *words])
+        code: Any = ended.value.code
+        said = capsys.readouterr()
+        return code or 0, said.out, said.err
+
+    return called
+
+
+BASE = ("--workload", DIGEST, "--evidence", "m.json", "--title", "Rows", "--defaults", *NOW)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--defaults", *NOW), "--title has no default"),
+        (("--title", "x", "--defaults", *NOW), "--evidence has no default"),
+        ((*BASE, "--expiry", "1970-01-01"), "is over"),
+        ((*BASE, "--expiry", "soon"), "is no date"),
+        ((*BASE, "--price", "cheap"), "is no amount"),
+        ((*BASE, "--purposes", "sell"), "is none of train, fine_tune, infer, query"),
+        ((*BASE, "--consumer", CHECKSUMMED.replace("aA", "Aa")), "checksum"),
+        ((*BASE, "--label", "GRU"), "is no label"),
+        ((*BASE, "--minimum-owners", "17"), "at most 16 assets"),
+        ((*BASE, "--max-uses", "0"), "is no count"),
+    ],
+)
+def test_an_answer_that_is_none_is_refused_and_nothing_is_written(words: tuple[str, ...], said: str, run: Run) -> None:
+    code, _, error = run(*words)
+    assert code in (1, 2)
+    assert said in error
+    assert "what to do: " in error
+    assert not Path("policy.json").exists()
+
+
+def test_a_file_that_is_there_is_not_written_over(run: Run) -> None:
+    assert run(*BASE)[0] == 0
+    code, _, error = run(*BASE)
+    assert (code, "policy.json exists" in error) == (2, True)
+
+
+def test_the_draft_says_dates_coins_and_accounts_as_people_write_them_and_seals(run: Run) -> None:
+    words = ("--consumer", CHECKSUMMED, "--price", "0.5coin", "--columns-of", "data.csv", "--label", "DUO:0000042")
+    code, out, error = run(*BASE, *words, "--expiry", "2027-01-31", "--label", "dpv:AcademicResearch")
+    assert code == 0, error
+    written = json.loads(Path("policy.json").read_bytes())
+    assert (written["terms"]["price"], written["terms"]["expiry"]) == ("0.5coin", "2027-01-31T23:59:59Z")
+    assert written["terms"]["consumers"] == [CHECKSUMMED]
+    assert written["dataCard"] == {
+        "columns": ["age", "visits"],
+        "dpv": ["dpv:AcademicResearch"],
+        "duo": ["DUO:0000042"],
+    }
+    draft = read_draft(Path("policy.json").read_bytes())
+    assert draft.terms.price == 5 * 10**17
+    assert draft.terms.consumers == (Address.parse(CHECKSUMMED.lower()),)
+    assert "Each use costs 0.5 coin" in out
+    assert f"Only these accounts may ask: {CHECKSUMMED}" in out
+    assert "Not allowed: fine_tune, infer, query." in out
+    assert "DUO:0000042 (general research)" in out
+    assert "until 2027-01-31T23:59:59Z (in 64 days)" in out
+
+
+def test_what_is_left_open_is_said_loudly(run: Run) -> None:
+    _, out, _ = run(*BASE, "--allow-simulated")
+    assert "ANYONE may ask" in out
+    assert "SIMULATED evidence is accepted" in out
+    assert "ANY platform may run it" in out
+
+
+def test_on_a_terminal_it_asks_and_asks_again_after_a_wrong_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"title": ["Rows"], "cost": ["cheap", "0.25coin"], "until when": ["in 10 days"], "workload": [DIGEST]}
+
+    def prompt(question: str, default: str | None = None, **_: Any) -> str:
+        for part, given in answers.items():
+            if part in question.lower() and given:
+                return given.pop(0)
+        assert default is not None, question
+        return default
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", prompt)
+    code, out, error = run("--evidence", "m.json", *NOW)
+    assert code == 0, error
+    assert "is no amount" in error
+    assert "train a model on the data" in error
+    assert "Each use costs 0.25 coin" in out
+    assert read_draft(Path("policy.json").read_bytes()).title == "Rows"
+
+
+# --- the card that an owner hands out ---------------------------------------------------------------------------
+
+
+def test_a_card_that_is_none_or_too_long_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "card.json"
+    for raw in (b"{}", b"[", b"\xff", b" " * (MAXIMUM_CARD + 1)):
+        path.write_bytes(raw)
+        with pytest.raises(Exception, match="is no asset card"):
+            load_asset_card(path)
+
+
+def test_a_card_names_the_version_the_columns_the_price_and_the_market(tmp_path: Path) -> None:
+    case = Case()
+    data_card = {"columns": ["age", 5, "x" * 500], "duo": ["DUO:0000042"], "other": {"deep": [1]}}
+    made = asset_card(case.policy, data_card, Address(b"\x01" * 20), case.book)
+    assert made.columns == ("age", "x" * 200)
+    assert (made.asset_id, made.asset_version) == (case.policy.asset_id, case.policy.asset_version)
+    assert made.book_digest == book_digest(case.book)
+    path = tmp_path / "card.json"
+    path.write_bytes(made.text())
+    assert load_asset_card(path) == made
+    assert isinstance(made, AssetCard)
+    assert to_builtins(made)["priceText"].endswith("coin")

@@ -1,0 +1,145 @@
+"""What no job could ever meet is found before anything is sealed, published or paid for."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from sealmarket.chain.memory import MemoryChain
+from sealmarket.client import DraftTerms, Owner, SealedAsset
+from sealmarket.client.draft_file import read_draft, whole_policy
+from sealmarket.client.errors import AlreadyPublished, PolicyUnmeetable, SealedFolderExists, UnknownAsset
+from sealmarket.client.unmeetable import objections, require_meetable
+from sealmarket.client.windows import terms_hold
+from sealmarket.protocol.timing import longest_use
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, canonical_json, to_builtins
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from tests.client.test_owner import BOOK, DATA, chain, draft, owner, sealed
+from tests.samples import TIMING
+
+__all__ = ["chain", "owner", "sealed"]
+NOW = 1_700_000_000
+
+
+def terms(**changes: Any) -> DraftTerms:
+    return replace(draft().terms, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"terms": terms(expiry=1)}, "the terms ended at 1970-01-01T00:00:01Z"),
+        ({"terms": terms(expiry=NOW)}, "the terms ended at"),
+        ({"terms": terms(max_hold=77)}, "maxHold is 77 s"),
+        ({"terms": terms(min_grade="hardware")}, "name one grade in both"),
+        ({"terms": terms(consumers=(ZERO_ADDRESS,))}, "zero address"),
+        ({"output": replace(draft().output, minimum_owners=17)}, "at most 16 assets"),
+        ({"output": replace(draft().output, privacy="dp")}, "no enclave has a mechanism"),
+    ],
+)
+def test_a_policy_that_nobody_can_ever_meet_is_refused_with_its_clause(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(PolicyUnmeetable, match=said):
+        require_meetable(draft(**changes), NOW, TIMING)
+
+
+def test_everything_that_cannot_be_met_is_named_at_once() -> None:
+    bad = draft(terms=terms(expiry=1, max_hold=1), output=replace(draft().output, minimum_owners=99, privacy="dp"))
+    assert len(list(objections(bad, NOW, TIMING))) == 4
+
+
+@given(
+    expiry=st.integers(min_value=0, max_value=2**53 - 1),
+    now=st.integers(min_value=0, max_value=2**40),
+    hold=st.integers(min_value=0, max_value=2**32 - 1),
+)
+def test_terms_are_refused_exactly_where_they_are_over_or_too_short(expiry: int, now: int, hold: int) -> None:
+    found = list(objections(draft(terms=terms(expiry=expiry, max_hold=hold)), now, TIMING))
+    assert len(found) == (expiry <= now) + (hold < longest_use(TIMING.windows))
+
+
+def test_the_hold_that_a_draft_leaves_out_can_be_met() -> None:
+    assert list(objections(draft(terms=terms(max_hold=terms_hold(TIMING))), NOW, TIMING)) == []
+
+
+def test_an_expired_policy_is_sealed_by_nobody_and_nothing_is_written(owner: Owner, tmp_path: Path) -> None:
+    with pytest.raises(PolicyUnmeetable, match="1970"):
+        owner.seal(DATA, draft(terms=terms(expiry=1000)), tmp_path / "new", confirm_unencrypted_key=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_expired_since_it_was_sealed_is_not_published(owner: Owner, sealed: SealedAsset) -> None:
+    with pytest.raises(PolicyUnmeetable, match="the terms ended"):
+        owner.publish(sealed, now=sealed.terms.expiry)
+
+
+def test_what_is_published_is_not_uploaded_again_and_the_remedy_exists(
+    owner: Owner, sealed: SealedAsset, chain: MemoryChain
+) -> None:
+    chain.publish(sealed.asset_id, owner.address, sealed.seal, sealed.terms)
+    with pytest.raises(AlreadyPublished, match="owner seal --after"):
+        owner.publish(sealed)
+
+
+def test_an_unknown_asset_is_unknown_and_belongs_to_nobody(owner: Owner, sealed: SealedAsset) -> None:
+    for act in (
+        lambda: owner.tighten(sealed.asset_id, 1, max_uses=1),
+        lambda: owner.revoke(sealed.asset_id, 1),
+        lambda: owner.lift_price(sealed.asset_id, 1),
+        lambda: owner.offer(sealed.asset_id, 1, price=Wei(1), volume=1, expiry=2**33),
+    ):
+        with pytest.raises(UnknownAsset, match="was never published") as refused:
+            act()
+        assert str(ZERO_ADDRESS) not in str(refused.value)
+        assert BOOK.market.checksum in str(refused.value)
+
+
+def test_a_folder_that_is_there_has_a_remedy(owner: Owner, sealed: SealedAsset) -> None:
+    with pytest.raises(SealedFolderExists, match="name a new folder"):
+        owner.seal(DATA, draft(), sealed.folder, confirm_unencrypted_key=True)
+
+
+# --- drafts as people write them --------------------------------------------------------------------------------
+
+
+def written(**terms_: Any) -> bytes:
+    document = to_builtins(draft())
+    document["terms"] |= terms_
+    return canonical_json(document)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"price": "cheap"}, "is no amount"),
+        ({"expiry": "in 90 days"}, "name the day"),
+        ({"expiry": "tomorrow"}, "is no date"),
+        ({"consumers": ["0x5aaeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]}, "checksum"),
+        ({"consumers": [1]}, "Address"),
+        ({"price": 5}, "decimal string"),
+    ],
+)
+def test_a_draft_file_with_a_value_of_no_form_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(MalformedDocument) as refused:
+        read_draft(written(**changes))
+    assert said in str(refused.value)
+
+
+def test_a_draft_file_takes_coins_days_and_checksummed_accounts() -> None:
+    someone = Address(b"\xab\xcd" * 10)
+    read = read_draft(written(price="0.5coin", expiry="2033-05-18", consumers=[someone.checksum, str(someone)]))
+    assert (read.terms.price, read.terms.expiry) == (5 * 10**17, 2_000_073_599)
+    assert read.terms.consumers == (someone, someone)
+    assert read_draft(written()).canonical() == draft().canonical()
+
+
+@given(st.binary(max_size=300))
+def test_no_file_does_anything_but_read_or_be_refused(raw: bytes) -> None:
+    for read in (read_draft, whole_policy):
+        with suppress(MalformedDocument):
+            read(raw)
