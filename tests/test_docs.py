@@ -13,8 +13,8 @@ PROSE = sorted(
 SPECIFICATION = sorted((ROOT / "docs/spec").glob("*.md"))
 LINE_LENGTH = 120
 _FOLDERS = (
-    "backend", "contracts", "deploy", "docs", "localnet", "oracle", "requirements", "scripts", "sealmarket", "tests", "worker",
-    "workloads", "sealmarket_backend", "sealmarket_devices", "sealmarket_enclave", "sealmarket_localnet",
+    "backend", "contracts", "deploy", "docs", "localnet", "oracle", "requirements", "scripts", "sealmarket", "tests",
+    "worker", "workloads", "sealmarket_backend", "sealmarket_devices", "sealmarket_enclave", "sealmarket_localnet",
     "sealmarket_oracle", "sealmarket_worker",
 )  # fmt: skip
 _PATH = re.compile(rf"(?<![\w/.:-])(?:{'|'.join(_FOLDERS)})/[\w./*{{}},-]*")
