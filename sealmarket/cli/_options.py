@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,7 +142,9 @@ def load_key(path: Path, passphrase_file: Path | None = None) -> Signer:
 
 
 def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) -> str:
-    """A passphrase from a file's first line, or asked for; never echoed."""
+    """A passphrase from a file's first line, from the environment, or asked for; never echoed."""
+    if file is None and (named := os.environ.get("SEALMARKET_PASSPHRASE_FILE")):
+        file = Path(named)
     if file is not None:
         try:
             return read_passphrase_file(file)
@@ -149,8 +152,22 @@ def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) 
             raise Usage(error.message, remedy=error.remedy) from error
     if given := os.environ.get("SEALMARKET_PASSPHRASE"):
         return given
+    if not _can_ask():
+        raise Usage(
+            f"there is no terminal to ask for: {question[0].lower()}{question[1:]}",
+            remedy="set SEALMARKET_PASSPHRASE_FILE to a file that holds it in its first line",
+        )
     answer: str = typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True)
     return answer
+
+
+def _can_ask() -> bool:
+    """Whether a passphrase can be typed without being shown: the process has a terminal, whatever its input is."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin is not None and sys.stdin.isatty()
+    return True
 
 
 def amount(text: str) -> Wei:
