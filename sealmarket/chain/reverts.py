@@ -14,7 +14,7 @@ from typing import Any
 from sealmarket.chain import abi
 from sealmarket.chain.errors import AbiMismatch, Reverted, RpcRefused
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address
 from sealmarket_enclave.protocol.numbers import Grade
 
 _ERROR_STRING = bytes.fromhex("08c379a0")
@@ -245,12 +245,17 @@ _PANICS = {
 }
 
 
+_NEVER_PUBLISHED = ("asset {asset_id} was never published, or not in that version", "check the id and the version")
+
+
 def sentence_of(name: str, arguments: Mapping[str, object]) -> tuple[str, str]:
     """The sentence and the remedy of an error. Unknown names are shown as they are."""
     known = SENTENCES.get(name)
     if known is None:
         shown = ", ".join(f"{key} {_show(key, value)}" for key, value in arguments.items())
         return f"the contract refused: {name}({shown})", "read the contract's documentation of this error"
+    if name == "NotOwner" and arguments.get("expected") == ZERO_ADDRESS:
+        known = _NEVER_PUBLISHED
     sentence, remedy = known
     return sentence.format_map({key: _show(key, value, name) for key, value in arguments.items()}), remedy
 

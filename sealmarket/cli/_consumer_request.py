@@ -27,6 +27,7 @@ from sealmarket.cli._options import (
     pending_folder,
     sending,
 )
+from sealmarket.cli._plain import plain
 from sealmarket.cli._quote_text import quote_lines, quote_payload
 from sealmarket.cli._request_options import RequestOptions, result_key_of, wanted
 from sealmarket.client.accounts import address_in
@@ -147,7 +148,7 @@ def _matched(consumer: Consumer, handle: RequestHandle, seconds: float, *, keep:
     except WaitedTooLong as error:
         if keep:
             raise WaitedTooLong("a match", seconds, f"{error.detail}; the request stays in the book") from error
-        typer.echo(f"no match within {seconds:g} s ({error.detail}): the request is withdrawn", err=True)
+        _tell([f"no match within {seconds:g} s ({error.detail}): the request is withdrawn"])
         if consumer.cancel_unless_matched(handle):
             raise NotMatched(handle.request_hash, error.detail) from error
         return consumer.wait_match(handle, timeout=seconds)
@@ -155,7 +156,7 @@ def _matched(consumer: Consumer, handle: RequestHandle, seconds: float, *, keep:
 
 def _tell(lines: list[str]) -> None:
     for line in lines:
-        typer.echo(line, err=True)
+        typer.echo(plain(line), err=True)
 
 
 def gas_price_of(chain: Chain) -> int:

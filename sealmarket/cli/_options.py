@@ -15,6 +15,7 @@ import typer
 
 from sealmarket.chain import Chain, Mined, Sending, per_user_folder
 from sealmarket.chain.fees import parse_limits
+from sealmarket.cli._plain import plain
 from sealmarket.client.books import load_book
 from sealmarket.client.verified import VerifiedMarket
 from sealmarket.market_api.client import MarketApi
@@ -189,7 +190,7 @@ def answer(value: Any, lines: list[str], as_json: bool) -> None:
         typer.echo(json.dumps(to_builtins(value), indent=2, default=str))
     else:
         for line in lines:
-            typer.echo(line)
+            typer.echo(plain(line))
 
 
 class _Party(Protocol):

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from sealmarket.cli._plain import plain
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 ENTRY_POINTS = "sealmarket.cli"
@@ -133,9 +134,9 @@ def run(commands: Callable[..., Any], arguments: list[str] | None = None, *, nam
 def _end(message: str, remedy: str, *, code: int = 1) -> NoReturn:
     """End with a line for people, if the output can be written."""
     with suppress(OSError):
-        typer.echo(f"error: {message}", err=True)
+        typer.echo(f"error: {plain(message)}", err=True)
         if remedy:
-            typer.echo(f"  what to do: {remedy}", err=True)
+            typer.echo(f"  what to do: {plain(remedy)}", err=True)
     _all_is_written()
     sys.exit(code)
 

@@ -31,6 +31,8 @@ from sealmarket_enclave.workload.bundle import ENVIRONMENT, Bundle
 
 NEAREST = 3
 """How many offers that do not fit are named."""
+DEPOSIT_STEP = 10**14
+"""What a deposit that is proposed is rounded up to: a ten-thousandth of a coin."""
 _COLUMN_PARAMETERS = ("target", "column")
 
 
@@ -146,15 +148,16 @@ def _market_clauses(facts: MarketFacts, best: Considered | None) -> Iterator[Cla
         yield Clause("paused", "the market", "matching", "paused", "open", remedy)
     if best is None:
         found = f"{len(facts.offers)} open, and none fits" if facts.offers else "none at all"
-        remedy = "name limits within which an offer fits, or wait for one"
-        yield Clause("no_offer", "the book", "the offers", found, "one within the limits", remedy)
+        remedy = "name limits within which an offer fits; or with --keep leave the request in the book"
+        yield Clause("no_offer", "the book", "what it offers", found, "one within the limits", remedy)
 
 
 def _money_clauses(facts: MarketFacts, price: Price) -> Iterator[Clause]:
     needed = price.locked.total
     if facts.payer.free < needed:
         found, expected = f"{Wei(facts.payer.free).coins} coin", f"at least {needed.coins} coin, which a match locks"
-        remedy = f"sealmarket consumer deposit {Wei(needed - facts.payer.free).coins}coin"
+        missing = Wei(-(-(needed - facts.payer.free) // DEPOSIT_STEP) * DEPOSIT_STEP)
+        remedy = f"sealmarket consumer deposit {missing.coins}coin"
         yield Clause("funds", "the payer", "its free balance", found, expected, remedy)
 
 

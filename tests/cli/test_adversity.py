@@ -36,6 +36,13 @@ READING = {
     "owner revoke": f"owner revoke {ID} 1 --key-file account.key",
     "owner earnings": "owner earnings --key-file account.key",
     "consumer fetch": f"consumer fetch {ID} --result-key result.key --out out --key-file account.key",
+    "consumer quote": (
+        f"consumer quote --workload workload --asset {ID} --asset {ID} --parameter target=a --result-key result.key"
+        " --max-compute-price 1 --key-file account.key"
+    ),
+    "consumer watch": f"consumer watch {ID}",
+    "consumer explain": f"consumer explain {ID}",
+    "provider history": "provider history --key-file account.key",
     "verify": f"verify {ID}",
 }
 GIVING = {
