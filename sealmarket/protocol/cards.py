@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sealmarket_enclave.protocol.codec import parse_json
+
 MOST_CARD = 1 << 20
 """Bytes of a card that is read; a longer one counts as empty."""
 MOST_COLUMNS, MOST_LABELS = 1000, 32
@@ -36,8 +38,8 @@ def read_card(raw: bytes) -> Card:
     if len(raw) > MOST_CARD:
         return NO_CARD
     try:
-        card = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        card = parse_json(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return NO_CARD
     return card_of(card) if isinstance(card, dict) else NO_CARD
 
