@@ -12,9 +12,10 @@ between the quote and the match.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
+from sealmarket.attestation.policy.rules import AppraisalPolicy, enclaves
 from sealmarket.client.clauses import Clause, of_limit
 from sealmarket.client.errors import RequestInvalid
 from sealmarket.client.market_facts import AssetFacts, MarketFacts, OfferFacts
@@ -26,7 +27,7 @@ from sealmarket.protocol.fitting import Side, Unmet, name_of, unmet_by_request, 
 from sealmarket.protocol.matching import Considered, OnSale, cheapest, consider
 from sealmarket.protocol.orders import Request
 from sealmarket.protocol.salts import generations_of
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Wei
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, Bundle
 
 NEAREST = 3
@@ -105,13 +106,13 @@ def _looked_at(unsigned: UnsignedRequest, facts: MarketFacts) -> list[Considered
     computes = [offer.signed for offer in facts.offers]
     looked = consider(request, computes, on_sale, facts.rules, facts.now, facts.prove)
     return [
-        Considered(one.compute, one.offers, one.sides, (*one.unmet, *_behind(one, offer, unsigned.workload)), one.cost)
+        replace(one, unmet=(*one.unmet, *_behind(one, offer), *_promised(one, offer, unsigned.workload, facts)))
         for one, offer in zip(looked, facts.offers, strict=True)
     ]
 
 
-def _behind(one: Considered, offer: OfferFacts, workload: Bundle) -> Iterator[Unmet]:
-    """What stands behind an offer: stake, volume, generation, and what its provider promised."""
+def _behind(one: Considered, offer: OfferFacts) -> Iterator[Unmet]:
+    """What stands behind an offer: stake, volume and generation."""
     order, whose = one.compute.order, name_of(one.compute.order)
     locked = sum(side.price for side in one.sides) + order.penalty
     if offer.provider.staked < locked:
@@ -121,11 +122,31 @@ def _behind(one: Considered, offer: OfferFacts, workload: Bundle) -> Iterator[Un
         yield Unmet(whose, "the jobs left of its volume", "0", "1 or more")
     if (generation := generations_of(order.salt).signer) != offer.provider.generation:
         yield Unmet(whose, "its order's generation", str(generation), str(offer.provider.generation))
-    if offer.promise is not None:
-        manifest = workload.digest_manifest()
-        environment = next((str(file.sha256) for file in manifest.files if file.path == ENVIRONMENT), "none")
-        for shortfall in shortfalls(offer.promise, manifest.limits, environment):
-            yield Unmet(whose, "what the workload needs", str(shortfall.needed), shortfall.promised)
+
+
+def _promised(one: Considered, offer: OfferFacts, workload: Bundle, facts: MarketFacts) -> Iterator[Unmet]:
+    """What a provider's promise leaves short: of the workload, or for an owner who allows none of its enclaves.
+
+    The evidence of a job keeps the promise, or its provider pays; so no enclave of it can be one that the owner allows.
+    """
+    order, whose, promise = one.compute.order, name_of(one.compute.order), offer.promise
+    if order.capability_hash == ZERO_HASH:
+        return
+    if promise is None:
+        yield Unmet(whose, "its capability document", "not in the store, or none that reads", "one that reads")
+        return
+    manifest = workload.digest_manifest()
+    environment = next((str(file.sha256) for file in manifest.files if file.path == ENVIRONMENT), "none")
+    for shortfall in shortfalls(promise.document, manifest.limits, environment):
+        yield Unmet(whose, "what the workload needs", str(shortfall.needed), shortfall.promised)
+    for asset in facts.assets:
+        if asset.policy is not None and not _enclaves(promise.rules) & _enclaves(asset.policy.rules):
+            expected = f"one that {Side(asset.limit, asset.state).name} allows"
+            yield Unmet(whose, "each enclave that it promises", "one that this owner does not allow", expected)
+
+
+def _enclaves(rules: AppraisalPolicy) -> set[Bytes32]:
+    return {measurement.digest() for measurement in enclaves(rules)}
 
 
 def _version_clauses(request: Request, asset: AssetFacts, facts: MarketFacts) -> Iterator[Clause]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from sealmarket.attestation.policy.owners import OwnersPolicy, parsed_policy, reduced_list
+from sealmarket.attestation.policy.promises import Promise, promise_or_reason
 from sealmarket.chain import AssetState, Chain, ViewReader
 from sealmarket.chain.events import VersionPublished
 from sealmarket.client.escrow import hold_of
@@ -18,7 +19,6 @@ from sealmarket.client.requests import UnsignedRequest
 from sealmarket.client.rules import rules_of
 from sealmarket.client.signing import digest
 from sealmarket.market_api.client import MarketApi
-from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.cards import NO_CARD, Card, read_card
 from sealmarket.protocol.fitting import Proof, Prover, lone_member
 from sealmarket.protocol.matching import OnSale, consider
@@ -167,14 +167,15 @@ class Reading:
             promise=self._promise(order),
         )
 
-    def _promise(self, order: ComputeOrder) -> Capability | None:
+    def _promise(self, order: ComputeOrder) -> Promise | None:
         if order.capability_hash == ZERO_HASH:
             return None
         try:
             raw = self._store.find_document(order.capability_hash)
-            return decode_canonical(Capability, raw) if raw is not None else None
-        except (ContentMismatch, MalformedDocument):
+        except ContentMismatch:
             return None
+        found = promise_or_reason(raw) if raw is not None else None
+        return found if isinstance(found, Promise) else None
 
     # --- both -------------------------------------------------------------------------------------------------
 
