@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as change
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sealmarket.client import Provider, Wanted
 from sealmarket.client.browsing import Browser
 from sealmarket.client.provider import Offer
 from sealmarket.client.quote import Quote
-from sealmarket.client.reading import Reading
+from sealmarket.client.reading import ENOUGH_OFFERS, Reading
 from sealmarket.protocol.wire import AssetPage, AssetView, SignedComputeOrder
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -35,12 +36,12 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     return made
 
 
-def offered(stage: Stage) -> SignedComputeOrder:
+def offered(stage: Stage, price: int = 7) -> SignedComputeOrder:
     """An offer in the twin's book, with stake behind it."""
     account = Account.create()
     provider = Provider(stage.chain, account, stage.backend.api())  # type: ignore[arg-type]
     stage.chain.set_account(ZERO_ADDRESS, provider.address, Balances(Wei(0), Wei(1000)))
-    provider.offer(PLAIN)
+    provider.offer(change(PLAIN, price=Wei(price)))
     return decode(SignedComputeOrder, stage.backend.posted["compute-orders"][-1])
 
 
@@ -62,6 +63,14 @@ def test_an_offer_that_its_provider_did_not_sign_is_no_offer(stage: Stage) -> No
     found = quoted(stage)
     assert "no_offer" in codes(found)
     assert found.nearest == ()
+
+
+def test_cheap_offers_without_stake_hide_no_offer_that_can_be_used(stage: Stage) -> None:
+    for _ in range(ENOUGH_OFFERS + 2):
+        signed = offered(stage, price=1)
+        stage.chain.set_account(ZERO_ADDRESS, signed.order.provider, Balances(Wei(0), Wei(0)))
+    offered(stage)
+    assert quoted(stage).price.compute == PLAIN.price
 
 
 def test_an_empty_store_refuses_before_anything_is_signed(stage: Stage) -> None:
