@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +51,23 @@ def test_without_a_terminal_a_yes_has_to_be_an_option(monkeypatch: pytest.Monkey
         require_yes("Sign it?", yes=False)
     assert refused.value.remedy == "add --yes"
     require_yes("Sign it?", yes=True)
+
+
+@pytest.mark.parametrize(("answered", "agreed"), [("y\n", True), ("n\n", False), ("\n", False)])
+def test_a_terminal_is_asked_and_only_a_yes_agrees(
+    answered: str, agreed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal(answered))
+    if agreed:
+        require_yes("Sign it?", yes=False)
+    else:
+        with pytest.raises(typer.Abort):
+            require_yes("Sign it?", yes=False)
+    assert "Sign it? [y/N]" in capsys.readouterr().err
 
 
 class _Consumer:
