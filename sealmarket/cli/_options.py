@@ -14,6 +14,7 @@ import typer
 
 from sealmarket.chain import Chain, Mined, Sending, per_user_folder
 from sealmarket.chain.fees import parse_limits
+from sealmarket.cli._plain import harmless
 from sealmarket.client.asset_card import load_asset_card
 from sealmarket.client.books import load_book
 from sealmarket.client.verified import VerifiedMarket
@@ -226,7 +227,7 @@ def answer(value: Any, lines: list[str], as_json: bool) -> None:
         typer.echo(json.dumps(to_builtins(value), indent=2, default=str))
     else:
         for line in lines:
-            typer.echo(line)
+            typer.echo(harmless(line))
 
 
 class _Party(Protocol):

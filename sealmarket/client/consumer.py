@@ -243,6 +243,16 @@ class Consumer(Connected):
         self._require_possible(unsigned.request, unsigned.at)
         return self.send(unsigned, post=post, pending=pending, on_signed=on_signed)
 
+    def earlier(self, unsigned: UnsignedRequest, pending: Pending[PendingRequest]) -> RequestHandle | None:
+        """The request that an earlier call signed for the same, and that :meth:`send` goes on with; None without one.
+
+        Ask it before a quote: what is matched already has locked the money that a quote would look for.
+
+        Raises:
+            PendingElsewhere: as :meth:`send`.
+        """
+        return self._earlier(pending, unsigned.request, unsigned.parameters, unsigned.at)
+
     def send(
         self,
         unsigned: UnsignedRequest,
