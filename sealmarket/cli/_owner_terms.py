@@ -24,6 +24,7 @@ from sealmarket.cli._options import (
     coins,
     load_key,
     market,
+    require_cards_of,
     sending,
     written,
 )
@@ -96,6 +97,7 @@ def tighten(
             remedy="name --price, --expiry, --max-uses, --purposes, --max-hold or --timeout-share",
         )
     with market(book, rpc, accept_code) as (chain, store, api):
+        require_cards_of(chain.book, (asset,))
         account = load_key(key_file)
         owner = Owner(chain, account, store, api, development=development, sending=sending(max_fee, priority_fee))
         VerifiedMarket(chain).require()
@@ -132,6 +134,7 @@ def lift(
     """
     asset_id, number = version_of(asset, version)
     with market(book, rpc, accept_code) as (chain, store, api):
+        require_cards_of(chain.book, (asset,))
         account = load_key(key_file)
         owner = Owner(chain, account, store, api, development=development, sending=sending(max_fee, priority_fee))
         state = asset_state(chain, chain.head(), asset_id, number)
@@ -169,6 +172,7 @@ def revoke(
     """
     asset_id, number = version_of(asset, version)
     with market(book, rpc) as (chain, store, api):
+        require_cards_of(chain.book, (asset,))
         account = load_key(key_file)
         owner = Owner(chain, account, store, api, development=development, sending=sending(max_fee, priority_fee))
         state = _own(chain, owner, asset_id, number)
