@@ -6,7 +6,7 @@ import pytest
 
 from sealmarket.chain import RpcRefused, abi
 from sealmarket.chain.reverts import SENTENCES, decode_revert, known_errors, revert_of, sentence_of
-from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32
 
 ERRORS = {entry.name: entry for entry in known_errors().values()}
 HASH = Bytes32(b"\x11" * 32)
@@ -50,6 +50,18 @@ def test_a_field_is_shown_by_its_name() -> None:
 def test_an_account_is_shown_with_its_checksum() -> None:
     refused = decode_revert(payload("InsufficientBalance", Address(bytes(20)), HOLDER, 5, 7))
     assert HOLDER.checksum in refused.sentence
+
+
+def test_an_asset_that_nobody_published_belongs_to_nobody() -> None:
+    """The registry reports an unknown asset as one of the zero address."""
+    args = {"asset_id": HASH, "got": HOLDER, "expected": ZERO_ADDRESS}
+    sentence, remedy = sentence_of("NotOwner", args)
+    assert (sentence, remedy[:5]) == (f"asset {HASH} was never published on this market", "check")
+    assert sentence_of("NotOwner", args | {"expected": HOLDER})[0].startswith(f"asset {HASH} belongs to")
+
+
+def test_no_remedy_names_an_option_that_no_command_has() -> None:
+    assert not [name for name, (_, remedy) in SENTENCES.items() if "publish under another salt" in remedy]
 
 
 @pytest.mark.parametrize(
