@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from sealmarket.attestation.policy.explain import explain
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.written import coins, moment
+from sealmarket.protocol.cards import card_of
 from sealmarket.protocol.orders import Purpose
-from sealmarket.protocol.purposes import MEANINGS, in_words
+from sealmarket.protocol.purpose_words import MEANINGS
+from sealmarket.protocol.purposes import label_in_words
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS
 
 
@@ -38,8 +40,8 @@ def _allowed(draft: PolicyDraft, now: int) -> Iterator[str]:
         f"A job hands out at most {rules.max_outputs} files and {rules.max_bytes} bytes together, as "
         f"{', '.join(rules.media_types)}; sizes are rounded up to {rules.bucket_bytes} bytes."
     )
-    for label in _labels(draft):
-        yield f"Declared, for people and searches; nothing enforces it: {in_words(label)}."
+    for label in card_of(draft.data_card).purposes:
+        yield f"Declared, for people and searches; nothing enforces it: {label_in_words(label)}."
 
 
 def _forbidden(draft: PolicyDraft) -> Iterator[str]:
@@ -52,9 +54,3 @@ def _forbidden(draft: PolicyDraft) -> Iterator[str]:
     else:
         yield "A job may use your data alone: an output may then tell of your rows only."
     yield "Not stopped: what an allowed workload's output remembers of rows. Read the workload before you allow it."
-
-
-def _labels(draft: PolicyDraft) -> Iterator[str]:
-    for key in ("dpv", "duo"):
-        value = draft.data_card.get(key)
-        yield from (item for item in value if isinstance(item, str)) if isinstance(value, list) else ()

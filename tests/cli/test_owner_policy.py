@@ -82,8 +82,7 @@ def test_the_draft_says_dates_coins_and_accounts_as_people_write_them_and_seals(
     assert written["terms"]["consumers"] == [CHECKSUMMED]
     assert written["dataCard"] == {
         "columns": ["age", "visits"],
-        "dpv": ["dpv:AcademicResearch"],
-        "duo": ["DUO:0000042"],
+        "purposes": ["DUO:0000042", "dpv:AcademicResearch"],
     }
     draft = read_draft(Path("policy.json").read_bytes())
     assert draft.terms.price == 5 * 10**17
@@ -91,7 +90,7 @@ def test_the_draft_says_dates_coins_and_accounts_as_people_write_them_and_seals(
     assert "Each use costs 0.5 coin" in out
     assert f"Only these accounts may ask: {CHECKSUMMED}" in out
     assert "Not allowed: fine_tune, infer, query." in out
-    assert "DUO:0000042 (general research)" in out
+    assert "DUO:0000042 (general research use)" in out
     assert "until 2027-01-31T23:59:59Z (in 64 days)" in out
 
 
@@ -135,7 +134,7 @@ def test_a_card_that_is_none_or_too_long_is_refused(tmp_path: Path) -> None:
 
 def test_a_card_names_the_version_the_columns_the_price_and_the_market(tmp_path: Path) -> None:
     case = Case()
-    data_card = {"columns": ["age", 5, "x" * 500], "duo": ["DUO:0000042"], "other": {"deep": [1]}}
+    data_card = {"columns": ["age", 5, "x" * 500], "purposes": ["DUO:0000042"], "other": {"deep": [1]}}
     made = asset_card(case.policy, data_card, Address(b"\x01" * 20), case.book)
     assert made.columns == ("age", "x" * 200)
     assert (made.asset_id, made.asset_version) == (case.policy.asset_id, case.policy.asset_version)
