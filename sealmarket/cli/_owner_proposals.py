@@ -71,7 +71,8 @@ def proposals(
     """
     owner = address_in(key_file) or Address.parse(load_key(key_file).address.lower())
     with market(book, rpc) as (chain, _store, api):
-        page, now = api.proposals.about(owner, after), chain.head().timestamp
+        now = chain.head().timestamp
+        page = api.proposals.about(owner, after)
     payload = [{"proposal": str(one.struct_hash()), **to_builtins(one)} for one in page.proposals]
     lines = []
     for one in page.proposals:

@@ -46,7 +46,10 @@ def check(
 
 @app.command("explain")
 def explain_command(file: _PolicyFile) -> None:
-    """Print as sentences what the policy requires, and what it leaves open."""
+    """Print as sentences what the policy requires, and what it leaves open.
+
+    Example: sealmarket policy explain policy.json
+    """
     raw = read_file(file)
     rules, whole = read_rules(raw), whole_policy(raw)
     draft = whole if isinstance(whole, PolicyDraft) else None
