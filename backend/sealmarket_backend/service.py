@@ -72,6 +72,7 @@ class Backend:
         rules = rules_of(chain)
         self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
+        self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
             chain,
@@ -85,7 +86,6 @@ class Backend:
             prove=Sets(self.blobs).prove,
         )
         self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
-        self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self._pause = pause
         self._due = threading.Event()
         self._stopped = threading.Event()

@@ -80,8 +80,8 @@ def show_commands(story: Story, environment: Path) -> None:
             "sealmarket owner publish sealed",
             "sealmarket consumer key result.key --plain",
             f"sealmarket consumer deposit {coin(4 * story.money.unit)}coin",
-            f"sealmarket consumer request --workload {folder}/workload --asset sealed/asset-card.json \\\n"
-            f"    --parameter target=COLUMN --max-compute-price {price}coin --result-key result.key --allow-simulated",
+            f"sealmarket consumer request --workload {folder}/workload --asset ASSET --parameter target=COLUMN \\\n"
+            f"    --max-compute-price {price}coin --result-key result.key --allow-simulated",
             "sealmarket consumer result JOB --result-key result.key --out result --acknowledge --with-evidence",
             f"sealmarket verify result/*.sealproof.json --development-root {story.market.root_file}",
         ],

@@ -230,6 +230,17 @@ class Chain:
         found = self._about(self.book.market, topics, first, last)
         return [event for event in found if isinstance(event, JobMatched)]
 
+    def matches(self, first: int, last: Block) -> list[JobMatched]:
+        """All jobs that were matched from block ``first`` on."""
+        found = self._about(self.book.market, [topic_of("Market", "JobMatched")], first, last)
+        return [event for event in found if isinstance(event, JobMatched)]
+
+    def published_by(self, owner: Address, last: Block) -> list[VersionPublished]:
+        """The versions that one owner has published up to a block."""
+        topics = [topic_of("AssetRegistry", "VersionPublished"), None, "0x" + owner.rjust(32, b"\0").hex()]
+        found = self._about(self.book.registry, topics, None, last)
+        return [event for event in found if isinstance(event, VersionPublished)]
+
     def _about(self, address: Address, topics: list[str | None], first: int | None, last: Block) -> list[ChainEvent]:
         return self.rpc.on_one(lambda: self._about_on_one(address, topics, first, last))
 
@@ -244,17 +255,6 @@ class Chain:
     def decode_logs(self, logs: Iterable[Any], block: Block) -> list[ChainEvent]:
         """The events among the logs of one receipt; logs of other contracts (tokens) are left out."""
         return self._logs.of_receipt(logs, block)
-
-    def matches(self, first: int, last: Block) -> list[JobMatched]:
-        """All jobs that were matched from block ``first`` on."""
-        found = self._about(self.book.market, [topic_of("Market", "JobMatched")], first, last)
-        return [event for event in found if isinstance(event, JobMatched)]
-
-    def published_by(self, owner: Address, last: Block) -> list[VersionPublished]:
-        """The versions that one owner has published up to a block."""
-        topics = [topic_of("AssetRegistry", "VersionPublished"), None, "0x" + owner.rjust(32, b"\0").hex()]
-        found = self._about(self.book.registry, topics, None, last)
-        return [event for event in found if isinstance(event, VersionPublished)]
 
     def close(self) -> None:
         """Close the connections."""

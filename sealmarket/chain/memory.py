@@ -229,17 +229,6 @@ class MemoryChain:
         self._answer()
         return [event for block in self._events[max(0, first) : last + 1] for event in block]
 
-    def matches(self, first: int, last: Block) -> list[JobMatched]:
-        """As :meth:`sealmarket.chain.chain.Chain.matches`."""
-        self.require(last)
-        return [event for event in self.events(first, last.number) if isinstance(event, JobMatched)]
-
-    def published_by(self, owner: Address, last: Block) -> list[VersionPublished]:
-        """As :meth:`sealmarket.chain.chain.Chain.published_by`."""
-        self.require(last)
-        events = self.events(0, last.number)
-        return [event for event in events if isinstance(event, VersionPublished) and event.owner == owner]
-
     def about_job(self, job_id: Bytes32, last: Block, first: int | None = None) -> list[ChainEvent]:
         """As :meth:`sealmarket.chain.chain.Chain.about_job`."""
         self.require(last)
@@ -256,6 +245,17 @@ class MemoryChain:
         self.require(last)
         events = self.events(first, last.number)
         return [event for event in events if isinstance(event, JobMatched) and event.spec.consumer == consumer]
+
+    def matches(self, first: int, last: Block) -> list[JobMatched]:
+        """As :meth:`sealmarket.chain.chain.Chain.matches`."""
+        self.require(last)
+        return [event for event in self.events(first, last.number) if isinstance(event, JobMatched)]
+
+    def published_by(self, owner: Address, last: Block) -> list[VersionPublished]:
+        """As :meth:`sealmarket.chain.chain.Chain.published_by`."""
+        self.require(last)
+        events = self.events(0, last.number)
+        return [event for event in events if isinstance(event, VersionPublished) and event.owner == owner]
 
     def require(self, block: Block) -> None:
         """Raise :class:`BlockGone` unless the block is part of the chain."""

@@ -10,7 +10,8 @@ import typer
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain import Chain
 from sealmarket.cli._options import BookFile, PassphraseFile, RpcUrl, Usage, choice, load_key, market, read_passphrase
-from sealmarket.client import Consumer, load_book, load_result_key
+from sealmarket.client.books import load_book
+from sealmarket.client.consumer import Consumer, load_result_key
 from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi

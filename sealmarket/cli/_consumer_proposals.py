@@ -41,7 +41,7 @@ from sealmarket.client.proposals import (
     write_proposal,
 )
 from sealmarket.protocol.proposals import ProposalDetail, ProposedAsset
-from sealmarket.protocol.purpose_words import purpose_bits
+from sealmarket.protocol.purposes import purpose_bits
 from sealmarket.store.blobs import Store
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Bytes32, to_builtins

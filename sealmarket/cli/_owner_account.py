@@ -28,7 +28,7 @@ from sealmarket.cli._options import (
     market,
     sending,
 )
-from sealmarket.cli._stranger_text import plain
+from sealmarket.cli._plain import plain
 from sealmarket.client.accounts import address_in
 from sealmarket.client.answers import GivenAnswers
 from sealmarket.client.assets import OwnedVersion, UsedAsset, owned_versions, uses_of

@@ -21,7 +21,7 @@ from sealmarket.client.policy_words import explain_draft
 from sealmarket.client.unmeetable import require_meetable
 from sealmarket.client.written import iso, moment, moment_of
 from sealmarket.files import read_file
-from sealmarket.protocol.purpose_words import MEANINGS, label_of, purpose_bits, purposes_of
+from sealmarket.protocol.purposes import MEANINGS, label_of, purpose_bits, purposes_of
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, canonical_json, from_builtins, parse_json
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError

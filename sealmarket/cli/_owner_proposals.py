@@ -46,7 +46,7 @@ from sealmarket.client.written import moment
 from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.proposals import LONGEST_NOTE, ProposedAsset, SignedAnswer
-from sealmarket.protocol.purpose_words import purposes_of
+from sealmarket.protocol.purposes import purposes_of
 from sealmarket.service.errors import ItemNotFound, ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Address, decode, to_builtins

@@ -32,7 +32,7 @@ from sealmarket.client.assets import asset_state
 from sealmarket.client.owner import Owner
 from sealmarket.client.verified import VerifiedMarket
 from sealmarket.client.written import moment, moment_of
-from sealmarket.protocol.purpose_words import purpose_bits, purposes_of
+from sealmarket.protocol.purposes import purpose_bits, purposes_of
 from sealmarket_enclave.protocol.numbers import AssetId
 
 app = typer.Typer()

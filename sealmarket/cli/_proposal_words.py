@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from sealmarket.cli._stranger_text import indented, plain, plain_lines, readable
+from sealmarket.cli._plain import indented, plain, plain_lines, readable
 from sealmarket.client.proposals import Inspected, Standing
 from sealmarket.client.source_diff import FileDifference
 from sealmarket.client.written import moment
 from sealmarket.protocol.proposals import Proposal
-from sealmarket.protocol.purpose_words import MEANINGS, purposes_of
+from sealmarket.protocol.purposes import MEANINGS, purposes_of
 from sealmarket_enclave.protocol.codec import to_builtins
 from sealmarket_enclave.workload.bundle import Bundle
 

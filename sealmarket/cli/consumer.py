@@ -34,7 +34,6 @@ from sealmarket.cli._options import (
     market,
     pending_folder,
     read_passphrase,
-    require_cards_of,
     sending,
     withdraw_free,
 )
@@ -216,7 +215,6 @@ def request(
     bundle = read_bundle(workload)
     values = complete_parameters(bundle, _parameters(parameter or []), len(wishes))
     with market(book, rpc, accept_code) as (chain, store, api):
-        require_cards_of(chain.book, asset)
         consumer = Consumer(chain, load_key(key_file), store, api, development=development, sending=sending(None, None))
         pending = pending_request(pending_folder(), chain.book, consumer.address)
         sent = SentRequests(home_folder(), chain.book, consumer.address)

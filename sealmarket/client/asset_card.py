@@ -15,8 +15,8 @@ from sealmarket.client.errors import ClientError
 from sealmarket.client.written import iso
 from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.cards import MOST_COLUMNS, MOST_LABELS, card_of
-from sealmarket.protocol.purpose_words import purposes_of
+from sealmarket.protocol.cards import MOST_COLUMNS, card_of
+from sealmarket.protocol.purposes import MOST_LABELS, purposes_of
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Shape, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak

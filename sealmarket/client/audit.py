@@ -30,7 +30,7 @@ from sealmarket.client.written import iso
 from sealmarket.protocol.cards import read_card
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.proposals import SignedAnswer
-from sealmarket.protocol.purpose_words import MEANINGS, purposes_of
+from sealmarket.protocol.purposes import MEANINGS, purposes_of
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,

@@ -9,8 +9,7 @@ from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.written import coins, moment
 from sealmarket.protocol.cards import card_of
 from sealmarket.protocol.orders import Purpose
-from sealmarket.protocol.purpose_words import MEANINGS
-from sealmarket.protocol.purposes import label_in_words
+from sealmarket.protocol.purposes import MEANINGS, in_words
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS
 
 
@@ -41,7 +40,7 @@ def _allowed(draft: PolicyDraft, now: int) -> Iterator[str]:
         f"{', '.join(rules.media_types)}; sizes are rounded up to {rules.bucket_bytes} bytes."
     )
     for label in card_of(draft.data_card).purposes:
-        yield f"Declared, for people and searches; nothing enforces it: {label_in_words(label)}."
+        yield f"Declared, for people and searches; nothing enforces it: {in_words(label)}."
 
 
 def _forbidden(draft: PolicyDraft) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Data cards as far as programs read them: what kind of data, which columns, and codes of purposes.
 
 A data card is any JSON object that its owner writes. ``kind`` is a text, ``columns`` a list of names or of objects with
-a ``name``, ``purposes`` a list of codes (:mod:`sealmarket.protocol.purposes`). What is of another shape counts as
-absent: a card is for people first.
+a ``name``, ``dpv``, ``duo`` and ``purposes`` lists of labels (:mod:`sealmarket.protocol.purposes`). What is of another
+shape counts as absent: a card is for people first.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from sealmarket_enclave.protocol.codec import parse_json
+from sealmarket.protocol.purposes import MOST_LABELS
 
 MOST_CARD = 1 << 20
 """Bytes of a card that is read; a longer one counts as empty."""
-MOST_COLUMNS, MOST_LABELS = 1000, 32
+MOST_COLUMNS = 1000
 _LONGEST_NAME, _LONGEST_CODE = 200, 100
 
 
@@ -38,8 +38,8 @@ def read_card(raw: bytes) -> Card:
     if len(raw) > MOST_CARD:
         return NO_CARD
     try:
-        card = parse_json(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        card = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return NO_CARD
     return card_of(card) if isinstance(card, dict) else NO_CARD
 
@@ -48,7 +48,7 @@ def card_of(card: Mapping[str, object]) -> Card:
     """What programs read of a card that is decoded."""
     kind = card.get("kind")
     columns = (_name(column) for column in _listed(card, "columns")[:MOST_COLUMNS])
-    codes = _listed(card, "purposes")[:MOST_LABELS]
+    codes = [code for name in ("dpv", "duo", "purposes") for code in _listed(card, name)][:MOST_LABELS]
     return Card(
         kind=kind[:_LONGEST_CODE] if isinstance(kind, str) else "",
         columns=tuple(name[:_LONGEST_NAME] for name in columns if name is not None),

@@ -17,7 +17,7 @@ from msgspec import Meta, field
 
 from sealmarket.client.errors import ClientError
 from sealmarket.client.written import iso
-from sealmarket.protocol.purpose_words import purposes_of
+from sealmarket.protocol.purposes import purposes_of
 from sealmarket.receipts.bundle import ProofBundle
 from sealmarket.receipts.model import Conclusion, Report
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape, parse_json

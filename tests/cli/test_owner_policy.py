@@ -90,7 +90,7 @@ def test_the_draft_says_dates_coins_and_accounts_as_people_write_them_and_seals(
     assert "Each use costs 0.5 coin" in out
     assert f"Only these accounts may ask: {CHECKSUMMED}" in out
     assert "Not allowed: fine_tune, infer, query." in out
-    assert "DUO:0000042 (general research use)" in out
+    assert "DUO:0000042 (general research)" in out
     assert "until 2027-01-31T23:59:59Z (in 64 days)" in out
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealmarket.protocol.cards import MOST_CARD, MOST_COLUMNS, MOST_LABELS, NO_CARD, Card, card_of, read_card
+from sealmarket.protocol.cards import MOST_CARD, MOST_COLUMNS, NO_CARD, Card, card_of, read_card
 from sealmarket.protocol.orders import Purpose
-from sealmarket.protocol.purposes import LABELS, label_in_words, purposes_in_words
+from sealmarket.protocol.purposes import LABELS, MOST_LABELS, in_words, purposes_in_words
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
@@ -25,7 +25,7 @@ def test_what_is_no_card_says_nothing(raw: bytes) -> None:
     assert read_card(raw) == NO_CARD
 
 
-@given(card=st.dictionaries(st.sampled_from(["kind", "columns", "purposes", "other"]), anything))
+@given(card=st.dictionaries(st.sampled_from(["kind", "columns", "purposes", "dpv", "duo", "other"]), anything))
 def test_a_card_of_any_shape_is_read(card: dict[str, Any]) -> None:
     found = card_of(card)
     assert read_card(json.dumps(card).encode()) == found
@@ -34,8 +34,10 @@ def test_a_card_of_any_shape_is_read(card: dict[str, Any]) -> None:
 
 def test_a_card_is_read_as_far_as_it_names_things() -> None:
     columns: list[Any] = ["age", {"name": "sex", "unit": "-"}, {"unit": "kg"}, 7]
-    card = {"kind": "table", "columns": columns, "purposes": ["DUO:0000042", 3]}
-    assert card_of(card) == Card(kind="table", columns=("age", "sex"), purposes=("DUO:0000042",))
+    labels = {"duo": ["DUO:0000042", 3], "dpv": ["dpv:PublicBenefit"], "purposes": ["DUO:0000021"]}
+    found = card_of({"kind": "table", "columns": columns, **labels})
+    named = ("dpv:PublicBenefit", "DUO:0000042", "DUO:0000021")
+    assert found == Card(kind="table", columns=("age", "sex"), purposes=named)
 
 
 def test_more_than_people_read_is_cut() -> None:
@@ -53,7 +55,7 @@ def test_purposes_are_written_by_name_and_none_is_dropped(bits: int) -> None:
 
 
 def test_codes_of_both_vocabularies_have_words_and_others_stay() -> None:
-    assert label_in_words("DUO:0000042") == "DUO:0000042 (general research use)"
-    assert label_in_words("dpv:AcademicResearch") == "dpv:AcademicResearch (academic research)"
-    assert label_in_words("x:y") == "x:y"
+    assert in_words("DUO:0000042") == "DUO:0000042 (general research)"
+    assert in_words("dpv:AcademicResearch") == "dpv:AcademicResearch (research by universities and schools)"
+    assert in_words("x:y") == "x:y"
     assert {code.partition(":")[0] for code in LABELS} == {"DUO", "dpv"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealmarket.cli._stranger_text import LONGEST_LINE, indented, plain, plain_lines, readable
+from sealmarket.cli._plain import LONGEST_LINE, indented, plain, plain_lines, readable
 from sealmarket.client.source_diff import MOST_LINES, differences
 from sealmarket_enclave.workload.bundle import Bundle, BundleFile
 
