@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
@@ -15,13 +15,14 @@ import typer
 from sealmarket.chain import Chain, Mined, Sending, per_user_folder
 from sealmarket.chain.fees import parse_limits
 from sealmarket.cli._plain import harmless
-from sealmarket.client.asset_card import load_asset_card
+from sealmarket.client.asset_card import book_digest, load_asset_card
 from sealmarket.client.books import load_book
 from sealmarket.client.verified import VerifiedMarket
 from sealmarket.client.written import account_of, amount_of
 from sealmarket.client.written import coins as coins
 from sealmarket.market_api.client import MarketApi
 from sealmarket.private_files import PassphraseRefused, read_passphrase_file
+from sealmarket.protocol.book import AddressBook
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
@@ -219,6 +220,26 @@ def asset_option(text: str) -> tuple[AssetId, int | None]:
     if colon and not (version.isascii() and version.isdigit() and len(version) <= 10):
         raise Usage(f"{text[:90]!a} names no version", remedy="write 0xID, or 0xID:2 for version 2")
     return AssetId(hash_option(asset)), int(version) if colon else None
+
+
+def require_cards_of(book: AddressBook, assets: Iterable[str]) -> None:
+    """Refuse an asset card of another market. One that was made with another address book of this market is told.
+
+    Raises:
+        Usage: its id would name nothing here, or another owner's asset.
+    """
+    for text in assets:
+        if text.startswith("0x") or not Path(text).is_file():
+            continue
+        card = load_asset_card(Path(text))
+        if (card.chain_id, card.market) != (book.chain_id, book.market):
+            raise Usage(
+                f"{text} is the card of an asset at market {card.market.checksum} on chain {card.chain_id}, and the"
+                f" address book is of {book.market.checksum} on chain {book.chain_id}",
+                remedy="use the address book of the asset's market (--book)",
+            )
+        if card.book_digest != book_digest(book):
+            typer.echo(f"WARNING: {text} was made with another address book of this market", err=True)
 
 
 def answer(value: Any, lines: list[str], as_json: bool) -> None:

@@ -52,6 +52,10 @@ def test_an_account_is_shown_with_its_checksum() -> None:
     assert HOLDER.checksum in refused.sentence
 
 
+def test_no_remedy_names_an_option_that_no_command_has() -> None:
+    assert not [name for name, (_, remedy) in SENTENCES.items() if "publish under another salt" in remedy]
+
+
 @pytest.mark.parametrize(
     "wrapped",
     [
