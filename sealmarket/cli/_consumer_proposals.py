@@ -27,7 +27,6 @@ from sealmarket.cli._options import (
     written,
 )
 from sealmarket.cli._proposal_words import standing_lines, summary
-from sealmarket.client import complete_parameters
 from sealmarket.client.approvals import running_version
 from sealmarket.client.party import Party
 from sealmarket.client.proposals import (

@@ -24,6 +24,7 @@ from sealmarket.cli._options import (
     load_key,
     market,
     pending_folder,
+    require_cards_of,
     sending,
 )
 from sealmarket.cli._plain import harmless
@@ -64,6 +65,7 @@ def quote(
     public, asked = result_key_of(options).public.raw, wanted(options)
     address = address_of(key_file)
     with market(book, rpc) as (chain, store, api):
+        require_cards_of(chain.book, options.asset)
         progress("reading the chain, the owners' policies and the book")
         unsigned = compose(asked, address, [bytes(public)], chain)
         found = quote_of(unsigned, Reading(chain, store, api).facts(unsigned, gas_price_of(chain)))
@@ -96,6 +98,7 @@ def request(
     """
     secret, asked = result_key_of(options), wanted(options)
     with market(book, rpc, accept_code) as (chain, store, api):
+        require_cards_of(chain.book, options.asset)
         consumer = Consumer(chain, load_key(key_file), store, api, development=development, sending=sending(None, None))
         consumer.require_market()
         pending = pending_request(pending_folder(), chain.book, consumer.address)

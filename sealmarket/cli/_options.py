@@ -223,7 +223,7 @@ def asset_option(text: str) -> tuple[AssetId, int | None]:
 
 
 def require_cards_of(book: AddressBook, assets: Iterable[str]) -> None:
-    """Refuse an asset card of another market. One that was made with another address book of this market is told.
+    """Refuse an asset card of another market. One that was made with another address book of this market is reported.
 
     Raises:
         Usage: its id would name nothing here, or another owner's asset.

@@ -1,7 +1,7 @@
 """What an owner has inspected and signed on this machine, a file each.
 
 A server that loses answers hides nothing from the owner's own record. What was never inspected here is not approved:
-whoever exchanges a file or a hash between inspection and approval is noticed.
+a party that exchanges a file or a hash between inspection and approval is noticed.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ class Consumer(Connected):
         wanted = Wanted(workload=bundle, parameters=parameters, assets=assets, limits=limits, purpose=purpose)
         with step(on_progress, "quote", "reading the terms, the owners' policies and the book"):
             unsigned = self.compose(wanted, result_key)
-            if noted is None or noted.read() is None:
+            if noted is None or self.earlier(unsigned, noted) is None:
                 self.quote(unsigned).require()
         with step(on_progress, "request", "signing the request, and putting it into the book") as now:
             handle = self.send(unsigned, pending=noted, on_signed=on_signed)
