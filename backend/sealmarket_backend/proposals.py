@@ -6,7 +6,7 @@
 3. At most :data:`MOST_ABOUT_OWNER` about one owner's assets. When they are full, the newest of the peer that has sent
    the most gives way to the next of another peer, and that peer's own are refused.
 4. An owner's pages take the senders by turns: a flood from one peer stands behind the first of each other.
-5. What is over is gone with the next proposal.
+5. What is over is gone with the next proposal; answers stay, the newest :data:`MOST_ANSWERS` of each owner.
 """
 
 from __future__ import annotations
@@ -145,6 +145,11 @@ class Proposals:
                 "INSERT OR REPLACE INTO answers (proposal_hash, asset_id, version, owner, signed_at, body)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (*key, owner, answer.signed_at, canonical_json(signed)),
+            )
+            connection.execute(
+                "DELETE FROM answers WHERE owner = ? AND rowid NOT IN"
+                " (SELECT rowid FROM answers WHERE owner = ? ORDER BY signed_at DESC LIMIT ?)",
+                (owner, owner, MOST_ANSWERS),
             )
 
     def answers(self, proposal_hash: Bytes32) -> tuple[SignedAnswer, ...]:

@@ -25,6 +25,8 @@ IDLE_SECONDS = 5.0
 BUSY_SECONDS = 30.0
 """After something was sent blocks come each second for so long, so that it is final and parties react to it."""
 POLL_SECONDS = 0.1
+TRIES = 5
+"""A machine with much other work may leave the chain without an answer for a while."""
 
 
 class BlockProducer(threading.Thread):
@@ -39,14 +41,24 @@ class BlockProducer(threading.Thread):
 
     def run(self) -> None:
         """Make blocks, each once the one before it is on disk."""
-        try:
-            while not self._stopping.is_set():
-                began = time.monotonic()
-                self._rpc.call("evm_mine")
+        failures, on_disk = 0, True
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                if on_disk:
+                    on_disk = False  # also where no answer says whether there is a block
+                    self._rpc.call("evm_mine")
                 self.keep()
+                on_disk, failures = True, 0
                 self._wait(began)
-        except (ChainError, OSError) as error:
-            self.failed = error
+            except ChainError as error:
+                failures += 1
+                if failures >= TRIES:
+                    self.failed = error
+                    return
+            except OSError as error:
+                self.failed = error
+                return
 
     def stop(self) -> None:
         """End with the block under way on disk."""

@@ -107,8 +107,9 @@ def _start(folder: Folder, workloads: list[Path], *, foreground: bool, as_json: 
     if running is None:
         raise LocalnetRefused(folder.path, "is starting or stopping", "wait, then `sealmarket localnet status`")
     prepared = [_prepared(folder, source) for source in workloads]
-    _keep_profile(folder, running)
-    answer(_payload(folder, running), [*_state_lines(folder, running), *_next_lines(prepared)], as_json)
+    reach = _reach(folder, running)
+    lines = [*_state_lines(folder, running), *_next_lines(prepared, reach)]
+    answer(_payload(folder, running), lines, as_json)
     if foreground and process is not None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -127,19 +128,27 @@ def _prepared(folder: Folder, source: Path) -> Any:
     return prepare(source, folder.market, int(time.time()))
 
 
-def _keep_profile(folder: Folder, running: Running) -> None:
-    """The profile ``localnet`` is this market's, unless the user has made one of that name for another."""
+def _reach(folder: Folder, running: Running) -> dict[str, str]:
+    """The environment in which every command reaches this market: the profile ``localnet``, which is kept for it.
+
+    Where the user has a profile of that name for another market, that one stays, and three variables do.
+    """
     from sealmarket.client import profiles
 
-    wanted = profiles.Profile(
-        book=str(folder.book), book_digest=profiles.pinned(folder.book), rpc=running.rpc,
-        account=str(folder.market / "you.key"),
-        development_roots=(str(folder.market / "development-root.der"),), development_chain=True,
-    )  # fmt: skip
-    if not profiles.path_of(PROFILE).exists() or _is_ours(folder):
-        profiles.keep(PROFILE, wanted)
-    else:
+    account = str(folder.market / "you.key")
+    if profiles.path_of(PROFILE).exists() and not _is_ours(folder):
         typer.echo(f"profile {PROFILE!r} names another market, and stays as it is", err=True)
+        return {"SEALMARKET_BOOK": str(folder.book), "SEALMARKET_RPC": running.rpc, "SEALMARKET_KEY_FILE": account}
+    wanted = profiles.Profile(
+        book=str(folder.book),
+        book_digest=profiles.pinned(folder.book),
+        rpc=running.rpc,
+        account=account,
+        development_roots=(str(folder.market / "development-root.der"),),
+        development_chain=True,
+    )
+    profiles.keep(PROFILE, wanted)
+    return {"SEALMARKET_PROFILE": PROFILE}
 
 
 def _is_ours(folder: Folder) -> bool:
@@ -190,13 +199,22 @@ def _state_lines(folder: Folder, running: Running | None) -> list[str]:
     ]
 
 
-def _next_lines(prepared: list[Any]) -> list[str]:
-    lines = [f"next: sealmarket --profile {PROFILE} chain status"]
+def _next_lines(prepared: list[Any], reach: dict[str, str]) -> list[str]:
+    exports = [f"  export {name}={shlex.quote(value)}" for name, value in reach.items()]
+    lines = ["next:", *exports, "  sealmarket chain status"]
     for one in prepared:
         policy, workload = shlex.quote(str(one.policy)), shlex.quote(str(one.workload))
-        lines += ["or sell the use of a table of numbers:", f"  export SEALMARKET_PROFILE={PROFILE}"]
-        lines += [f"  sealmarket owner seal YOURS.csv --policy {policy} --out sealed --plain-key"]
-        lines += [f"  sealmarket consumer request --workload {workload} ... (`--help`)"]
+        lines += [
+            "or sell the use of a table of numbers, and buy it:",
+            f"  sealmarket owner seal YOURS.csv --policy {policy} --out sealed --plain-key",
+            "  sealmarket owner publish sealed",
+            "  sealmarket consumer key result.key --plain",
+            "  sealmarket consumer deposit 4coin",
+            f"  sealmarket consumer request --workload {workload} --asset ASSET --parameter target=COLUMN \\",
+            "      --max-compute-price 0.5coin --result-key result.key --allow-simulated",
+            "  sealmarket consumer result JOB --result-key result.key --out result --acknowledge --with-evidence",
+            "  sealmarket verify result/*.sealproof.json",
+        ]
     return lines
 
 

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     console = StoryConsole(quiet=options.json, fast=options.fast, record=options.svg is not None)
     folder = Path(tempfile.mkdtemp(prefix="sealmarket-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    began = time.monotonic()
+    began, worthless = time.monotonic(), False
     try:
         with Supervisor(logs=folder / "logs") as programs:
             state = _perform(console, programs, folder, options)
@@ -48,8 +48,13 @@ def main(arguments: list[str]) -> int:
             _report(console, state, options)
             if options.keep:
                 own_data.show_commands(state, own_data.prepare(state))
+                worthless = not chain.is_url(options.chain)  # keys of a foreign chain still hold coin
                 threading.Event().wait()
     except KeyboardInterrupt:
+        if worthless:
+            shutil.rmtree(folder, ignore_errors=True)
+            console.say("\n[yellow]stopped; nothing is left running[/], and its folder is removed with all its keys")
+            return 130
         console.say(f"\n[yellow]stopped; nothing is left running[/], the files are in {folder}")
         return 130
     except (SealmarketError, StoryBroken, ProcessError) as error:

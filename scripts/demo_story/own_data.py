@@ -72,6 +72,11 @@ def show_commands(story: Story, environment: Path) -> None:
         ],
     )
     price = coin(story.money.compute_price)
+    asked = (
+        f"--workload {folder}/workload --asset ASSET --parameter target=COLUMN \\\n"
+        f"    --max-compute-price {price}coin --capability {story.promise.digest()} \\\n"
+        "    --result-key result.key --allow-simulated"
+    )
     story.console.commands(
         "Your own data: any CSV with a header line and numbers below it, 50 rows or more",
         [
@@ -80,9 +85,11 @@ def show_commands(story: Story, environment: Path) -> None:
             "sealmarket owner publish sealed",
             "sealmarket consumer key result.key --plain",
             f"sealmarket consumer deposit {coin(4 * story.money.unit)}coin",
-            f"sealmarket consumer request --workload {folder}/workload --asset ASSET --parameter target=COLUMN \\\n"
-            f"    --max-compute-price {price}coin --result-key result.key --allow-simulated",
+            f"sealmarket consumer quote {asked}",
+            f"sealmarket consumer request {asked}",
+            "sealmarket consumer watch JOB",
             "sealmarket consumer fetch JOB --result-key result.key --out result --acknowledge --with-evidence",
+            "sealmarket consumer explain JOB",
             f"sealmarket verify result/*.sealproof.json --development-root {story.market.root_file}",
         ],
     )

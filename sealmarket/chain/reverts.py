@@ -245,20 +245,17 @@ _PANICS = {
 }
 
 
-_UNKNOWN_ASSET = ("asset {asset_id} was never published on this market", "check the id, and the chain's address book")
-
-
-def _names_nobodys_asset(name: str, arguments: Mapping[str, object]) -> bool:
-    """The registry knows no owner of an asset that it does not know."""
-    return name == "NotOwner" and arguments.get("expected") == ZERO_ADDRESS
+_NEVER_PUBLISHED = ("asset {asset_id} was never published, or not in that version", "check the id and the version")
 
 
 def sentence_of(name: str, arguments: Mapping[str, object]) -> tuple[str, str]:
     """The sentence and the remedy of an error. Unknown names are shown as they are."""
-    known = _UNKNOWN_ASSET if _names_nobodys_asset(name, arguments) else SENTENCES.get(name)
+    known = SENTENCES.get(name)
     if known is None:
         shown = ", ".join(f"{key} {_show(key, value)}" for key, value in arguments.items())
         return f"the contract refused: {name}({shown})", "read the contract's documentation of this error"
+    if name == "NotOwner" and arguments.get("expected") == ZERO_ADDRESS:
+        known = _NEVER_PUBLISHED
     sentence, remedy = known
     return sentence.format_map({key: _show(key, value, name) for key, value in arguments.items()}), remedy
 

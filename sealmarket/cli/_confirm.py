@@ -16,7 +16,7 @@ def confirm(consequence: str, *, yes: bool, question: str = "Go on?") -> None:
     """Return if the user agrees to ``consequence``, a sentence that says what will be gone.
 
     Raises:
-        Usage: nobody can be asked, and ``--yes`` was not given.
+        Usage: there is no terminal to ask on, and ``--yes`` was not given.
         typer.Abort: the user said no.
     """
     if yes:

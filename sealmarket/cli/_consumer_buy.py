@@ -28,6 +28,7 @@ from sealmarket.cli._options import (
     load_key,
     market,
     read_passphrase,
+    require_cards_of,
     sending,
 )
 from sealmarket.cli._profile import next_command
@@ -36,7 +37,8 @@ from sealmarket.cli._reporting import report
 from sealmarket.cli._request_options import RequestOptions, open_result_key, wanted
 from sealmarket.client.consumer import Consumer
 from sealmarket.client.job_result import JobResult
-from sealmarket.client.requests import Wanted
+from sealmarket.client.pending import Pending, PendingRequest
+from sealmarket.client.requests import UnsignedRequest, Wanted
 from sealmarket.client.result_keys import create_result_key
 from sealmarket.client.sent import SentRequests
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
@@ -78,8 +80,10 @@ def buy(
         limits = sending(max_fee, priority_fee)
         consumer = Consumer(chain, load_key(key_file), store, api, development=development, sending=limits)
         consumer.require_market()
-        if not note.exists():
-            _agree_and_deposit(consumer, chain, asked, secret, yes=yes)
+        require_cards_of(chain.book, options.asset)
+        unsigned = consumer.compose(asked, secret)
+        if consumer.earlier(unsigned, Pending(note, PendingRequest)) is None:
+            _agree_and_deposit(consumer, chain, unsigned, yes=yes)
         result = _bought(consumer, SentRequests(home_folder(), chain.book, consumer.address), asked, secret, note)
         result.save(out)
         proof = _proof(consumer, chain, store, result, secret, out)
@@ -100,14 +104,14 @@ def _key(options: RequestOptions, plain: bool) -> PrivateKey:
     return made
 
 
-def _agree_and_deposit(consumer: Consumer, chain: Chain, asked: Wanted, secret: PrivateKey, *, yes: bool) -> None:
+def _agree_and_deposit(consumer: Consumer, chain: Chain, unsigned: UnsignedRequest, *, yes: bool) -> None:
     """Return once the user agrees to the price, and what a match locks is in the market's ledger.
 
     Raises:
         RequestInvalid: the request would be refused for another reason than its funds.
     """
     progress("reading the chain, the owners' policies and the book")
-    found = consumer.quote(consumer.compose(asked, secret), gas_price=gas_price_of(chain))
+    found = consumer.quote(unsigned, gas_price=gas_price_of(chain))
     # A deposit is made here: that it is missing refuses nothing.
     found = replace(found, clauses=tuple(clause for clause in found.clauses if clause.code != _FUNDS))
     for line in quote_lines(found):

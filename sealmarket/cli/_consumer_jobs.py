@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from sealmarket.cli._options import (
     market,
     sending,
 )
+from sealmarket.cli._plain import harmless
 from sealmarket.cli._profile import next_command
 from sealmarket.cli._quote_text import quote_lines, quote_payload
 from sealmarket.cli._request_options import open_result_key
@@ -100,7 +102,7 @@ def watch(
     wait: Annotated[float, typer.Option(help="Seconds to follow it at most.")] = 3600,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a job, step by step, until its result is there or it ends in another way.
+    """Follow a request to its match and a job to its result, step by step, or until it ends in another way.
 
     Exit 0: there is a result; 1: it ended without one, or the time is over.
 
@@ -108,11 +110,13 @@ def watch(
     """
     name = hash_option(job)
     with market(book, rpc) as (chain, store, api):
-        found = _standing(chain, store, api, key_file).find(name)
+        began = time.monotonic()
+        found = _standing(chain, store, api, key_file).until_matched(name, wait, _tell_standing)
         if isinstance(found, RequestStanding):
             answer(_request_payload(found), _request_lines(found), as_json)
             raise typer.Exit(1)
-        record = Waiting(chain).for_result(found.job_id, wait, _tell_change)
+        left = max(0.0, wait - (time.monotonic() - began))
+        record = Waiting(chain).for_result(found.job_id, left, _tell_change)
         money = money_of(chain, record)
     words = ("consumer", "fetch", record.job_id, "--result-key", "result.key", "--out", "result", "--acknowledge")
     following = next_command(pasted(*words), book, rpc)
@@ -177,6 +181,12 @@ def _keep(out: Path, outputs: dict[str, bytes]) -> None:
         # Names were checked when the result was opened; a file outside `out` must stay impossible all the same.
         assert NAME.fullmatch(name)
         (out / name).write_bytes(data)
+
+
+def _tell_standing(found: RequestStanding) -> None:
+    progress(
+        harmless(f"the request {_STATES[found.state]}; the backend says: {'; '.join(found.explanation) or 'nothing'}")
+    )
 
 
 def _tell_change(record: JobRecord) -> None:

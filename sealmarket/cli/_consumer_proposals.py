@@ -23,6 +23,7 @@ from sealmarket.cli._options import (
     hash_option,
     load_key,
     market,
+    require_cards_of,
     written,
 )
 from sealmarket.cli._proposal_words import standing_lines, summary
@@ -76,6 +77,7 @@ def propose(
     values = complete_parameters(bundle, _parameters(parameter or []), len(assets))
     detail = ProposalDetail(parameters=dict(values), note=note, samples=read_samples(sample_output or ()))
     with market(book, rpc, accept_code) as (chain, store, api):
+        require_cards_of(chain.book, asset)
         party, now = Party(chain, load_key(key_file), development=development), chain.head().timestamp
         wanted = written(purpose_bits, purpose)
         proposal = draft_proposal(party.address, bundle, assets, wanted, detail, now)

@@ -24,15 +24,17 @@ from sealmarket.cli._options import (
     load_key,
     market,
     pending_folder,
+    require_cards_of,
     sending,
 )
+from sealmarket.cli._plain import harmless
 from sealmarket.cli._profile import next_command
 from sealmarket.cli._quote_text import quote_lines, quote_payload
 from sealmarket.cli._request_options import RequestOptions, result_key_of, wanted
 from sealmarket.client.accounts import address_in
 from sealmarket.client.consumer import Consumer
 from sealmarket.client.errors import NotMatched, WaitedTooLong
-from sealmarket.client.pending import pending_request
+from sealmarket.client.pending import Pending, PendingRequest, pending_request
 from sealmarket.client.quote import Quote, quote_of
 from sealmarket.client.reading import Reading
 from sealmarket.client.requests import RequestHandle, UnsignedRequest, compose
@@ -63,6 +65,7 @@ def quote(
     public, asked = result_key_of(options).public.raw, wanted(options)
     address = address_of(key_file)
     with market(book, rpc) as (chain, store, api):
+        require_cards_of(chain.book, options.asset)
         progress("reading the chain, the owners' policies and the book")
         unsigned = compose(asked, address, [bytes(public)], chain)
         found = quote_of(unsigned, Reading(chain, store, api).facts(unsigned, gas_price_of(chain)))
@@ -95,23 +98,34 @@ def request(
     """
     secret, asked = result_key_of(options), wanted(options)
     with market(book, rpc, accept_code) as (chain, store, api):
+        require_cards_of(chain.book, options.asset)
         consumer = Consumer(chain, load_key(key_file), store, api, development=development, sending=sending(None, None))
         consumer.require_market()
-        progress("reading the chain, the owners' policies and the book")
+        pending = pending_request(pending_folder(), chain.book, consumer.address)
         unsigned = consumer.compose(asked, secret)
-        found = consumer.quote(unsigned, gas_price=gas_price_of(chain))
-        _require_taken(found, keep=keep)
-        _tell(quote_lines(found))
-        _tell([f"request {unsigned.request.struct_hash()} is not signed yet"])
-        require_yes("Sign it?", yes=yes)
-        handle, job = _sent(consumer, chain, unsigned, wait, keep=keep)
-    locks = {name: str(int(part)) for name, part in asdict(found.price.locked).items()}
+        if (before := consumer.earlier(unsigned, pending)) is None:
+            _agreed(consumer, unsigned, gas_price_of(chain), keep=keep, yes=yes)
+        else:
+            _tell([f"request {before.request_hash} was signed by an earlier call, and goes on"])
+        handle, job = _sent(consumer, chain, unsigned, pending, wait, keep=keep)
+        locked = consumer.escrow(handle.request)
+    locks = {name: str(int(part)) for name, part in asdict(locked).items()}
     payload = {"requestHash": str(handle.request_hash), "jobId": str(job) if job else None, "locks": locks}
     lines = [f"request {handle.request_hash} is in the book"]
     if job:
         following = next_command(pasted("consumer", "watch", job), book, rpc)
         lines += [f"job {job} is matched", f"next: {following}"]
     answer(payload, lines, as_json)
+
+
+def _agreed(consumer: Consumer, unsigned: UnsignedRequest, gas_price: int, *, keep: bool, yes: bool) -> None:
+    """Quote the request, refuse it where it would be refused, show the price, and ask."""
+    progress("reading the chain, the owners' policies and the book")
+    found = consumer.quote(unsigned, gas_price=gas_price)
+    _require_taken(found, keep=keep)
+    _tell(quote_lines(found))
+    _tell([f"request {unsigned.request.struct_hash()} is not signed yet"])
+    require_yes("Sign it?", yes=yes)
 
 
 def _require_taken(found: Quote, *, keep: bool) -> None:
@@ -123,9 +137,14 @@ def _require_taken(found: Quote, *, keep: bool) -> None:
 
 
 def _sent(
-    consumer: Consumer, chain: Chain, unsigned: UnsignedRequest, wait: float, *, keep: bool
+    consumer: Consumer,
+    chain: Chain,
+    unsigned: UnsignedRequest,
+    pending: Pending[PendingRequest],
+    wait: float,
+    *,
+    keep: bool,
 ) -> tuple[RequestHandle, JobId | None]:
-    pending = pending_request(pending_folder(), chain.book, consumer.address)
     sent = SentRequests(home_folder(), chain.book, consumer.address)
 
     def signed(handle: RequestHandle) -> None:
@@ -147,7 +166,7 @@ def _matched(consumer: Consumer, handle: RequestHandle, seconds: float, *, keep:
     except WaitedTooLong as error:
         if keep:
             raise WaitedTooLong("a match", seconds, f"{error.detail}; the request stays in the book") from error
-        typer.echo(f"no match within {seconds:g} s ({error.detail}): the request is withdrawn", err=True)
+        _tell([f"no match within {seconds:g} s ({error.detail}): the request is withdrawn"])
         if consumer.cancel_unless_matched(handle):
             raise NotMatched(handle.request_hash, error.detail) from error
         return consumer.wait_match(handle, timeout=seconds)
@@ -155,7 +174,7 @@ def _matched(consumer: Consumer, handle: RequestHandle, seconds: float, *, keep:
 
 def _tell(lines: list[str]) -> None:
     for line in lines:
-        typer.echo(line, err=True)
+        typer.echo(harmless(line), err=True)
 
 
 def gas_price_of(chain: Chain) -> int:

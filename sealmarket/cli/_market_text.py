@@ -20,7 +20,7 @@ def asset_lines(found: FoundAsset, now: int) -> list[str]:
     terms = found.state.terms
     left = terms.max_uses - found.state.uses_taken
     lines = [
-        f"{_plain(found.title) or '(no title)'}",
+        f"{found.title or '(no title)'}",
         f"  {found.asset_id} version {found.version}",
         f"  {written(terms.price, terms.token)} a job, for {purposes_in_words(terms.purposes)}",
         f"  owner {found.state.owner.checksum}",
@@ -28,11 +28,11 @@ def asset_lines(found: FoundAsset, now: int) -> list[str]:
         f"  evidence: {terms.min_grade.slug} or better",
     ]
     if found.card.kind:
-        lines.append(f"  kind: {_plain(found.card.kind)}")
+        lines.append(f"  kind: {found.card.kind}")
     if columns := found.card.columns:
         more = f" and {len(columns) - MOST_COLUMNS} more" if len(columns) > MOST_COLUMNS else ""
-        lines.append(f"  columns: {', '.join(map(_plain, columns[:MOST_COLUMNS]))}{more}")
-    lines += [f"  label: {_plain(in_words(code))}" for code in found.card.purposes]
+        lines.append(f"  columns: {', '.join(columns[:MOST_COLUMNS])}{more}")
+    lines += [f"  label: {in_words(code)}" for code in found.card.purposes]
     return lines + [f"  {why}" for why in found.not_on_sale(now)]
 
 
@@ -65,8 +65,8 @@ def provider_lines(found: FoundProvider) -> list[str]:
         f"{found.address.checksum}",
         f"  {tees}, from {written(found.cheapest)} a job, {found.offers} offer{'s' if found.offers != 1 else ''}",
         f"  {written(account.staked)} of free stake",
-        f"  {account.settled} jobs settled, {account.failed} failed, {account.refused} refused for its evidence,"
-        f" {account.expired} expired by its silence",
+        f"  jobs: {account.settled} settled, {account.failed} failed, {account.refused} refused for its evidence,",
+        f"    {account.expired} expired by its silence",
     ]
 
 
@@ -83,7 +83,7 @@ def order_lines(order: ComputeOrder, used: int, now: int) -> list[str]:
 
 def job_lines(job: JobView, status: Status) -> list[str]:
     """One job. ``status`` is the chain's."""
-    said = "" if job.status == status.name.lower() else f" (the backend says {_plain(job.status)})"
+    said = "" if job.status == status.name.lower() else f" (the backend says {job.status})"
     return [
         f"{job.job_id}",
         f"  {status.name.lower()}{said}, {len(job.spec.assets)} asset{'s' if len(job.spec.assets) != 1 else ''}",
@@ -102,8 +102,3 @@ def job_payload(job: JobView, status: Status) -> dict[str, Any]:
         "provider": job.spec.provider.checksum,
         "assets": [str(use.asset_id) for use in job.spec.assets],
     }
-
-
-def _plain(text: str) -> str:
-    """Text of other parties without what steers a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

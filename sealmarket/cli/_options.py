@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
@@ -13,13 +14,15 @@ import typer
 
 from sealmarket.chain import Chain, Mined, Sending, per_user_folder
 from sealmarket.chain.fees import parse_limits
-from sealmarket.client.asset_card import load_asset_card
+from sealmarket.cli._plain import harmless
+from sealmarket.client.asset_card import book_digest, load_asset_card
 from sealmarket.client.books import load_book
 from sealmarket.client.verified import VerifiedMarket
 from sealmarket.client.written import account_of, amount_of
 from sealmarket.client.written import coins as coins
 from sealmarket.market_api.client import MarketApi
 from sealmarket.private_files import PassphraseRefused, read_passphrase_file
+from sealmarket.protocol.book import AddressBook
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
@@ -141,7 +144,9 @@ def load_key(path: Path, passphrase_file: Path | None = None) -> Signer:
 
 
 def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) -> str:
-    """A passphrase from a file's first line, or asked for; never echoed."""
+    """A passphrase from a file's first line, from the environment, or asked for; never echoed."""
+    if file is None and (named := os.environ.get("SEALMARKET_PASSPHRASE_FILE")):
+        file = Path(named)
     if file is not None:
         try:
             return read_passphrase_file(file)
@@ -149,8 +154,22 @@ def read_passphrase(file: Path | None, question: str, *, confirm: bool = False) 
             raise Usage(error.message, remedy=error.remedy) from error
     if given := os.environ.get("SEALMARKET_PASSPHRASE"):
         return given
+    if not _can_ask():
+        raise Usage(
+            f"there is no terminal to ask for: {question[0].lower()}{question[1:]}",
+            remedy="set SEALMARKET_PASSPHRASE_FILE to a file that holds it in its first line",
+        )
     answer: str = typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True)
     return answer
+
+
+def _can_ask() -> bool:
+    """Whether a passphrase can be typed without being shown: the process has a terminal, whatever its input is."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin is not None and sys.stdin.isatty()
+    return True
 
 
 def amount(text: str) -> Wei:
@@ -203,13 +222,33 @@ def asset_option(text: str) -> tuple[AssetId, int | None]:
     return AssetId(hash_option(asset)), int(version) if colon else None
 
 
+def require_cards_of(book: AddressBook, assets: Iterable[str]) -> None:
+    """Refuse an asset card of another market. One that was made with another address book of this market is reported.
+
+    Raises:
+        Usage: its id would name nothing here, or another owner's asset.
+    """
+    for text in assets:
+        if text.startswith("0x") or not Path(text).is_file():
+            continue
+        card = load_asset_card(Path(text))
+        if (card.chain_id, card.market) != (book.chain_id, book.market):
+            raise Usage(
+                f"{text} is the card of an asset at market {card.market.checksum} on chain {card.chain_id}, and the"
+                f" address book is of {book.market.checksum} on chain {book.chain_id}",
+                remedy="use the address book of the asset's market (--book)",
+            )
+        if card.book_digest != book_digest(book):
+            typer.echo(f"WARNING: {text} was made with another address book of this market", err=True)
+
+
 def answer(value: Any, lines: list[str], as_json: bool) -> None:
     """Print the result: JSON for programs, lines for people."""
     if as_json:
         typer.echo(json.dumps(to_builtins(value), indent=2, default=str))
     else:
         for line in lines:
-            typer.echo(line)
+            typer.echo(harmless(line))
 
 
 class _Party(Protocol):

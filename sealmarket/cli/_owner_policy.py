@@ -29,7 +29,7 @@ from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketErro
 app = typer.Typer(no_args_is_help=True, help="Write a policy: who may use your data, how, until when, for how much.")
 T = TypeVar("T")
 
-LONGEST_HEADER = 64 << 10
+LONGEST_HEADER, LONGEST_NAME = 64 << 10, 200
 _FORMATS = "application/json,application/onnx"
 
 
@@ -203,9 +203,8 @@ def _data_card(
     if columns_of is not None:
         card["columns"] = _columns(columns_of)
     given = [written(label_of, text) for text in labels or ()]
-    for key in ("dpv", "duo"):
-        if own := [text for text in given if text.lower().startswith(key)]:
-            card[key] = own
+    if given:
+        card["purposes"] = given
     return card
 
 
@@ -214,11 +213,17 @@ def _columns(path: Path) -> list[str]:
     import csv
 
     with path.open("rb") as file:
-        line = file.read(LONGEST_HEADER).partition(b"\n")[0]
+        line, end, _ = file.read(LONGEST_HEADER).partition(b"\n")
     try:
-        return next(csv.reader([line.decode("utf-8-sig").rstrip("\r")]), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Usage(f"{path} has no first line of column names", remedy="use a CSV file in UTF-8") from error
+        names = next(csv.reader([line.decode("utf-8-sig").rstrip("\r")]), []) if end else []
+    except (UnicodeDecodeError, csv.Error):
+        names = []
+    if not names or not all(name.isprintable() and len(name) <= LONGEST_NAME for name in names):
+        raise Usage(
+            f"{path} has no first line of printable column names within {LONGEST_HEADER} bytes",
+            remedy="use a CSV file in UTF-8 with a header line, or leave --columns-of out",
+        )
+    return names
 
 
 def _workloads(ask: _Asker, given: list[str] | None) -> list[Bytes32]:

@@ -35,7 +35,7 @@ from sealmarket.cli._options import (
 )
 from sealmarket.cli._proposal_words import changes, details, source, summary
 from sealmarket.client.accounts import address_in
-from sealmarket.client.answers import GivenAnswers
+from sealmarket.client.answers import GivenAnswers, InspectedProposals
 from sealmarket.client.approvals import Allowed, allowed_by, running_version
 from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.owner import KEY, Owner, SealedAsset
@@ -71,7 +71,8 @@ def proposals(
     """
     owner = address_in(key_file) or Address.parse(load_key(key_file).address.lower())
     with market(book, rpc) as (chain, _store, api):
-        page, now = api.proposals.about(owner, after), chain.head().timestamp
+        now = chain.head().timestamp
+        page = api.proposals.about(owner, after)
     payload = [{"proposal": str(one.struct_hash()), **to_builtins(one)} for one in page.proposals]
     lines = []
     for one in page.proposals:
@@ -101,6 +102,7 @@ def inspect_command(
         found = _read(proposal, chain, store, api)
         earlier = _read(diff, chain, store, api) if diff else None
         now = chain.head().timestamp
+        InspectedProposals(home_folder(), chain.book).keep(found.hash)
     if file is not None and file not in found.bundle.files:
         raise Usage(f"the source has no file {file[:200]!a}", remedy="see the list without --file")
     if out is not None:
@@ -147,6 +149,7 @@ def approve(
     _require_reason(reason)
     with market(book, rpc, accept_code) as (chain, store, api):
         found, account = _read(proposal, chain, store, api), load_key(key_file)
+        _require_inspected(chain, found, proposal)
         owner = Owner(chain, account, store, api, development=development, sending=sending(max_fee, priority_fee))
         mine = _mine(chain, store, found, owner.address)
         folder = _sealed_for(mine, found, sealed, out)
@@ -203,6 +206,15 @@ def _read(proposal: str, chain: Chain, store: Store, api: MarketApi) -> Inspecte
     if not proposal.startswith("0x") and path.exists():
         return inspect_file(path, chain, store)
     return inspect(hash_option(proposal), chain, store, api)
+
+
+def _require_inspected(chain: Chain, found: Inspected, proposal: str) -> None:
+    """Refuse what was not shown here: another proposal may have taken the place of the one that was."""
+    if found.hash not in InspectedProposals(home_folder(), chain.book):
+        raise Usage(
+            f"proposal {found.hash} was not inspected on this machine",
+            remedy=f"read it first: sealmarket owner inspect {quote(proposal)}",
+        )
 
 
 def _require_reason(reason: str) -> None:

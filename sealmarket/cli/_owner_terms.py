@@ -24,6 +24,7 @@ from sealmarket.cli._options import (
     coins,
     load_key,
     market,
+    require_cards_of,
     sending,
     written,
 )
@@ -96,12 +97,14 @@ def tighten(
             remedy="name --price, --expiry, --max-uses, --purposes, --max-hold or --timeout-share",
         )
     with market(book, rpc, accept_code) as (chain, store, api):
+        require_cards_of(chain.book, (asset,))
         account = load_key(key_file)
         owner = Owner(chain, account, store, api, development=development, sending=sending(max_fee, priority_fee))
         VerifiedMarket(chain).require()
         state, now = _own(chain, owner, asset_id, number), chain.head().timestamp
         if expiry and expiry.startswith("in "):
             changes["expiry"] = written(lambda text: moment_of(text, now), expiry)
+        _require_tighter(state, changes, now)
         confirm(_consequence(state, changes, now), yes=yes)
         mined = owner.tighten(asset_id, number, **changes)
         terms = asset_state(chain, mined.block, asset_id, number).terms
@@ -131,6 +134,7 @@ def lift(
     """
     asset_id, number = version_of(asset, version)
     with market(book, rpc, accept_code) as (chain, store, api):
+        require_cards_of(chain.book, (asset,))
         account = load_key(key_file)
         owner = Owner(chain, account, store, api, development=development, sending=sending(max_fee, priority_fee))
         state = asset_state(chain, chain.head(), asset_id, number)
@@ -168,6 +172,7 @@ def revoke(
     """
     asset_id, number = version_of(asset, version)
     with market(book, rpc) as (chain, store, api):
+        require_cards_of(chain.book, (asset,))
         account = load_key(key_file)
         owner = Owner(chain, account, store, api, development=development, sending=sending(max_fee, priority_fee))
         state = _own(chain, owner, asset_id, number)
@@ -193,6 +198,19 @@ def _own(chain: Chain, owner: Owner, asset_id: AssetId, version: int) -> AssetSt
             remedy="use the owner's account (--key-file)",
         )
     return state
+
+
+def _require_tighter(state: AssetState, changes: dict[str, Any], now: int) -> None:
+    """Refuse a change that the registry would refuse, before anything is paid for it, in figures for people."""
+    for name, value in changes.items():
+        present = getattr(state.terms, name)
+        rises = name in {"price", "timeout_share"}
+        looser = value & ~present if name == "purposes" else value < present if rises else value > present
+        if looser:
+            raise Usage(
+                f"{name.replace('_', ' ')} is {_value(name, present, now)}, and {_value(name, value, now)} is looser",
+                remedy="terms only tighten; for looser ones seal and publish the next version (owner seal --after)",
+            )
 
 
 def _consequence(state: AssetState, changes: dict[str, Any], now: int) -> str:

@@ -11,6 +11,11 @@ _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 and of line and paragraph separators."""
 
 
+def harmless(text: str) -> str:
+    """Lines of our own that quote others, with ``?`` for each character that does not print, line feeds aside."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+
+
 def plain(text: str, longest: int = LONGEST_LINE) -> str:
     """One line without control characters, which are shown as escapes, and cut at ``longest`` characters."""
     cut = text[: longest + 1]

@@ -64,7 +64,7 @@ def _balance_lines(provider: Address, found: ProviderMoney) -> list[str]:
         (account.staked, "staked, and backs the next jobs"),
     ]
     if unbonding.amount:
-        rows.append((unbonding.amount, f"unbonding until {beside(unbonding.ready_at, found.at.timestamp)}"))
+        rows.append((unbonding.amount, f"unbonding until {beside(unbonding.ready_at, found.head.timestamp)}"))
     rows += [
         (found.locked, "locked by jobs that run"),
         (found.earned, "earned"),
@@ -74,7 +74,8 @@ def _balance_lines(provider: Address, found: ProviderMoney) -> list[str]:
     for job in found.jobs:
         if job.locked or job.lost:
             lines += _job_lines(job)
-    return [*lines, *_older(found), f"read at final block {found.at.number}, {moment(found.at.timestamp)}"]
+    read = f"balances of block {found.head.number}, jobs of final block {found.at.number}, {moment(found.at.timestamp)}"
+    return [*lines, *_older(found), read]
 
 
 def _job_lines(job: JobMoney) -> list[str]:

@@ -17,6 +17,16 @@ MOST_COLUMNS = 12
 """How many columns of one asset are shown; the rest are counted."""
 
 
+_OPTIONS = {
+    "capabilityHash": "--capability {offered}",
+    "compute price": "--max-compute-price {offered}",
+    "unit price": "--max-unit-price {offered}",
+    "grade": "--allow-simulated, and NO hardware stands behind it",
+    "tee": "--tee with its TEE, if the owners allow an enclave of it",
+}
+"""Which option would take an offer that fails a limit of the request."""
+
+
 def quote_lines(quote: Quote) -> list[str]:
     """Price, time, columns, and each clause that would refuse the request with what to do."""
     lines = [*price_lines(quote), *_time_lines(quote.request), *_column_lines(quote)]
@@ -82,7 +92,10 @@ def _nearest_lines(nearest: tuple[Nearest, ...], token: Address) -> Iterator[str
         yield "the nearest offers, and what each fails:"
     for one in nearest:
         yield f"  {written(one.price, token)}, provider {one.provider.checksum}"
-        yield from (f"    {unmet.limit} is {unmet.offered}, expected {unmet.required}" for unmet in one.unmet)
+        for unmet in one.unmet:
+            yield f"    {unmet.limit} is {unmet.offered}, expected {unmet.required}"
+            if option := _OPTIONS.get(unmet.limit):
+                yield f"      to take it: {option.format(offered=unmet.offered.replace(' ', ''))}"
 
 
 def quote_payload(quote: Quote) -> dict[str, Any]:

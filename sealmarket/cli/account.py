@@ -50,7 +50,12 @@ def new(file: _NewFile, passphrase_file: PassphraseFile = None, plain: _Plain = 
 
     _require_absent(file)
     account = create_account(file, _new_passphrase(file, passphrase_file, plain=plain))
-    _tell(file, account, as_json, next_step=f"sealmarket account backup {file} COPY, before it is paid to")
+    _tell(
+        file,
+        account,
+        as_json,
+        next_step=f"sealmarket account backup {shlex.quote(str(file))} COPY, before it is paid to",
+    )
 
 
 @app.command("import")

@@ -30,6 +30,7 @@ import typer
 from typer.core import TyperGroup
 
 from sealmarket.cli._output import all_is_written, write_anywhere
+from sealmarket.cli._plain import harmless
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 ENTRY_POINTS = "sealmarket.cli"
@@ -200,9 +201,9 @@ def _explain_missing(ended: SystemExit) -> None:
 def _end(message: str, remedy: str, *, code: int = 1) -> NoReturn:
     """End with a line for people, if the output can be written."""
     with suppress(OSError):
-        typer.echo(f"error: {message}", err=True)
+        typer.echo(f"error: {harmless(message)}", err=True)
         if remedy:
-            typer.echo(f"  what to do: {remedy}", err=True)
+            typer.echo(f"  what to do: {harmless(remedy)}", err=True)
     all_is_written()
     sys.exit(code)
 

@@ -127,6 +127,7 @@ class AsyncConsumer(Async[Consumer]):
     quote = Twin(Consumer.quote)
     request = Twin(Consumer.request)
     send = Twin(Consumer.send)
+    earlier = Twin(Consumer.earlier)
     request_and_fetch = Twin(Consumer.request_and_fetch)
     match_or_void = Twin(Consumer.match_or_void)
     post = Twin(Consumer.post)

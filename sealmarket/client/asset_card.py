@@ -15,6 +15,7 @@ from sealmarket.client.errors import ClientError
 from sealmarket.client.written import iso
 from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.cards import MOST_COLUMNS, card_of
 from sealmarket.protocol.purposes import MOST_LABELS, purposes_of
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Shape, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -24,7 +25,6 @@ from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 
 MAXIMUM_CARD = 64 << 10
-MOST_COLUMNS = 1024
 SUFFIX = ".asset.json"
 _Short = Annotated[str, Meta(max_length=200)]
 
@@ -39,7 +39,7 @@ class AssetCardRefused(ClientError):
 
 
 class AssetCard(Shape, frozen=True, kw_only=True):
-    """One version of an asset. ``columns`` as the owner published them; ``price`` in the token's smallest unit.
+    """One version of an asset. ``columns`` and ``labels`` as published; ``price`` in the token's smallest unit.
 
     ``book_digest`` is the Keccak-256 of the canonical address book, by which a consumer sees that both use one market.
     """
@@ -54,8 +54,7 @@ class AssetCard(Shape, frozen=True, kw_only=True):
     price_text: _Short
     token: Address
     purposes: tuple[_Short, ...]
-    dpv: Annotated[tuple[_Short, ...], Meta(max_length=32)] = ()
-    duo: Annotated[tuple[_Short, ...], Meta(max_length=32)] = ()
+    labels: Annotated[tuple[_Short, ...], Meta(max_length=MOST_LABELS)] = ()
     expiry: Timestamp
     expires: _Short
     workloads: Annotated[tuple[Bytes32, ...], Meta(max_length=64)]
@@ -70,21 +69,20 @@ class AssetCard(Shape, frozen=True, kw_only=True):
 
 def asset_card(policy: PolicyDocument, data_card: dict[str, Any], owner: Address, book: AddressBook) -> AssetCard:
     """The card of a version, from its policy and data card, which are both public."""
-    terms = policy.terms
+    terms, public = policy.terms, card_of(data_card)
     return AssetCard(
         asset_id=policy.asset_id,
         asset_version=policy.asset_version,
         title=policy.title,
         owner=owner,
-        columns=_texts(data_card.get("columns"), MOST_COLUMNS),
+        columns=public.columns,
         price=terms.price,
         price_text=f"{terms.price.coins}coin"
         if not any(terms.token)
         else f"{int(terms.price)} of {terms.token.checksum}",
         token=terms.token,
         purposes=tuple(purpose.name.lower() for purpose in purposes_of(terms.purposes)),
-        dpv=_texts(data_card.get("dpv"), MOST_LABELS),
-        duo=_texts(data_card.get("duo"), MOST_LABELS),
+        labels=public.purposes,
         expiry=terms.expiry,
         expires=iso(terms.expiry),
         workloads=policy.workloads[:64],
@@ -116,9 +114,3 @@ def book_digest(book: AddressBook) -> Bytes32:
 def _price(terms: Terms) -> str:
     native = terms.token == ZERO_ADDRESS
     return f"{terms.price.coins}coin" if native else f"{int(terms.price)} of {terms.token.checksum}"
-
-
-def _texts(value: object, most: int) -> tuple[str, ...]:
-    """A list of short texts of a data card, which may hold anything; what is none is left out."""
-    items = value if isinstance(value, list) else []
-    return tuple(item[:200] for item in items[:most] if isinstance(item, str))

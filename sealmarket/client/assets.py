@@ -21,7 +21,7 @@ from sealmarket_enclave.protocol.numbers import AssetId
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
-"""Told how many of how many jobs have been read."""
+"""Receives how many of how many jobs have been read."""
 
 
 class HistoryReader(ChainReader, Protocol):

@@ -27,6 +27,7 @@ from sealmarket.client.assets import HistoryReader, Progress, UsedAsset, uses_of
 from sealmarket.client.jobs import reasons_in_words
 from sealmarket.client.proposals import signed_by
 from sealmarket.client.written import iso
+from sealmarket.protocol.cards import read_card
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.proposals import SignedAnswer
 from sealmarket.protocol.purposes import MEANINGS, purposes_of
@@ -38,7 +39,6 @@ from sealmarket_enclave.protocol.codec import (
     Bytes32,
     Wei,
     decode_canonical,
-    parse_json,
 )
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
@@ -95,12 +95,10 @@ class Catalogue:
     def _read(self, policy_hash: Bytes32) -> tuple[str, str]:
         try:
             policy = decode_canonical(PolicyDocument, self.store.find_document(policy_hash) or b"")
-            card = parse_json(self.store.find_document(policy.data_card) or b"{}")
-        except (SealmarketError, ValueError):
+            card = read_card(self.store.find_document(policy.data_card) or b"")
+        except SealmarketError:
             return "", ""
-        columns = card.get("columns") if isinstance(card, dict) else None
-        listed = [one for one in columns if isinstance(one, str)] if isinstance(columns, list) else []
-        return policy.title, ", ".join(listed[:256])
+        return policy.title, ", ".join(card.columns)
 
 
 def audit(

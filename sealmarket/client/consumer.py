@@ -171,7 +171,7 @@ class Consumer(Connected):
         wanted = Wanted(workload=bundle, parameters=parameters, assets=assets, limits=limits, purpose=purpose)
         with step(on_progress, "quote", "reading the terms, the owners' policies and the book"):
             unsigned = self.compose(wanted, result_key)
-            if noted is None or noted.read() is None:
+            if noted is None or self.earlier(unsigned, noted) is None:
                 self.quote(unsigned).require()
         with step(on_progress, "request", "signing the request, and putting it into the book") as now:
             handle = self.send(unsigned, pending=noted, on_signed=on_signed)
@@ -242,6 +242,16 @@ class Consumer(Connected):
         unsigned = self.compose(wanted, result_key)
         self._require_possible(unsigned.request, unsigned.at)
         return self.send(unsigned, post=post, pending=pending, on_signed=on_signed)
+
+    def earlier(self, unsigned: UnsignedRequest, pending: Pending[PendingRequest]) -> RequestHandle | None:
+        """The request that an earlier call signed for the same, and that :meth:`send` goes on with; None without one.
+
+        Ask it before a quote: what is matched already has locked the money that a quote would look for.
+
+        Raises:
+            PendingElsewhere: as :meth:`send`.
+        """
+        return self._earlier(pending, unsigned.request, unsigned.parameters, unsigned.at)
 
     def send(
         self,

@@ -98,7 +98,7 @@ def _complaints(
     if generations_of(order.salt).signer != account.generation:
         yield State.FAILED, "cancelled with all orders of before", "sealmarket provider offer"
     if used >= order.volume:
-        yield State.FAILED, f"all of its {order.volume} jobs are used, or it is cancelled", "sealmarket provider offer"
+        yield State.FAILED, f"used up (volume {order.volume}), or cancelled", "sealmarket provider offer"
     if account.staked < order.penalty:
         missing = written(order.penalty - account.staked, order.token)
         yield State.FAILED, f"{missing} of stake are missing for its penalty alone", "sealmarket provider stake AMOUNT"

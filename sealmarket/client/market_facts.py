@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sealmarket.attestation.policy.owners import OwnersPolicy
+from sealmarket.attestation.policy.promises import Promise
 from sealmarket.chain.model import Account, AssetState
-from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.cards import NO_CARD, Card
 from sealmarket.protocol.fitting import Prover, Rules
 from sealmarket.protocol.orders import AssetLimit
@@ -45,7 +45,7 @@ class OfferFacts:
     signed: SignedComputeOrder
     provider: Account
     used: int
-    promise: Capability | None = None
+    promise: Promise | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

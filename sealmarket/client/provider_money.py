@@ -48,8 +48,9 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderMoney:
-    """All of it at one final block. ``older`` jobs were not read."""
+    """The account at the newest block, the jobs at the newest final one. ``older`` jobs were not read."""
 
+    head: Block
     at: Block
     account: Account
     unbonding: Unbonding
@@ -80,13 +81,15 @@ def read_money(
     most: int = MOST_JOBS,
     on_job: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> ProviderMoney:
-    """A provider's money in one token at the newest final block. ``on_job`` hears how many of how many are read.
+    """A provider's money in one token, its jobs at the newest final block.
+
+    ``on_job`` hears how many of how many jobs are read.
 
     Raises:
         ChainError: the chain cannot be read.
     """
-    block = chain.final()
-    view = chain.at(block)
+    block, head = chain.final(), chain.head()
+    view = chain.at(head)
     matched = [job for job in chain.jobs_of(provider, chain.book.deployed_at, block) if job.spec.token == token]
     newest, jobs = matched[-most:] if most else [], []
     for done, job in enumerate(newest, 1):
@@ -95,6 +98,7 @@ def read_money(
         jobs.append(job_money(record, money_of(chain, record), ended_at))
         on_job(done, len(newest))
     return ProviderMoney(
+        head=head,
         at=block,
         account=view.account(token, provider),
         unbonding=view.unbonding(token, provider),

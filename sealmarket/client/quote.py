@@ -12,25 +12,25 @@ between the quote and the match.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from sealmarket.client.clauses import Clause, of_limit
 from sealmarket.client.errors import RequestInvalid
-from sealmarket.client.market_facts import AssetFacts, MarketFacts, OfferFacts
+from sealmarket.client.market_facts import AssetFacts, MarketFacts
+from sealmarket.client.offers import behind, promised
 from sealmarket.client.owners_clauses import owners_clauses
 from sealmarket.client.price import Price, price_of
 from sealmarket.client.requests import UnsignedRequest
-from sealmarket.protocol.capability import shortfalls
-from sealmarket.protocol.fitting import Side, Unmet, name_of, unmet_by_request, unmet_by_version
+from sealmarket.protocol.fitting import Side, Unmet, unmet_by_request, unmet_by_version
 from sealmarket.protocol.matching import Considered, OnSale, cheapest, consider
 from sealmarket.protocol.orders import Request
-from sealmarket.protocol.salts import generations_of
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
-from sealmarket_enclave.workload.bundle import ENVIRONMENT, Bundle
 
 NEAREST = 3
 """How many offers that do not fit are named."""
+DEPOSIT_STEP = 10**14
+"""What a deposit that is proposed is rounded up to: a ten-thousandth of a coin."""
 _COLUMN_PARAMETERS = ("target", "column")
 
 
@@ -103,27 +103,9 @@ def _looked_at(unsigned: UnsignedRequest, facts: MarketFacts) -> list[Considered
     computes = [offer.signed for offer in facts.offers]
     looked = consider(request, computes, on_sale, facts.rules, facts.now, facts.prove)
     return [
-        Considered(one.compute, one.offers, one.sides, (*one.unmet, *_behind(one, offer, unsigned.workload)), one.cost)
+        replace(one, unmet=(*one.unmet, *behind(one, offer), *promised(one, offer, unsigned.workload, facts.assets)))
         for one, offer in zip(looked, facts.offers, strict=True)
     ]
-
-
-def _behind(one: Considered, offer: OfferFacts, workload: Bundle) -> Iterator[Unmet]:
-    """What stands behind an offer: stake, volume, generation, and what its provider promised."""
-    order, whose = one.compute.order, name_of(one.compute.order)
-    locked = sum(side.price for side in one.sides) + order.penalty
-    if offer.provider.staked < locked:
-        found, least = f"{Wei(offer.provider.staked).coins} coin", f"at least {Wei(locked).coins} coin"
-        yield Unmet(whose, "its free stake", found, least)
-    if offer.used >= order.volume:
-        yield Unmet(whose, "the jobs left of its volume", "0", "1 or more")
-    if (generation := generations_of(order.salt).signer) != offer.provider.generation:
-        yield Unmet(whose, "its order's generation", str(generation), str(offer.provider.generation))
-    if offer.promise is not None:
-        manifest = workload.digest_manifest()
-        environment = next((str(file.sha256) for file in manifest.files if file.path == ENVIRONMENT), "none")
-        for shortfall in shortfalls(offer.promise, manifest.limits, environment):
-            yield Unmet(whose, "what the workload needs", str(shortfall.needed), shortfall.promised)
 
 
 def _version_clauses(request: Request, asset: AssetFacts, facts: MarketFacts) -> Iterator[Clause]:
@@ -146,15 +128,16 @@ def _market_clauses(facts: MarketFacts, best: Considered | None) -> Iterator[Cla
         yield Clause("paused", "the market", "matching", "paused", "open", remedy)
     if best is None:
         found = f"{len(facts.offers)} open, and none fits" if facts.offers else "none at all"
-        remedy = "name limits within which an offer fits, or wait for one"
-        yield Clause("no_offer", "the book", "the offers", found, "one within the limits", remedy)
+        remedy = "name limits within which an offer fits; or with --keep leave the request in the book"
+        yield Clause("no_offer", "the book", "what it offers", found, "one within the limits", remedy)
 
 
 def _money_clauses(facts: MarketFacts, price: Price) -> Iterator[Clause]:
     needed = price.locked.total
     if facts.payer.free < needed:
         found, expected = f"{Wei(facts.payer.free).coins} coin", f"at least {needed.coins} coin, which a match locks"
-        remedy = f"sealmarket consumer deposit {Wei(needed - facts.payer.free).coins}coin"
+        missing = Wei(-(-(needed - facts.payer.free) // DEPOSIT_STEP) * DEPOSIT_STEP)
+        remedy = f"sealmarket consumer deposit {missing.coins}coin"
         yield Clause("funds", "the payer", "its free balance", found, expected, remedy)
 
 

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from sealmarket.attestation.policy.owners import OwnersPolicy, parsed_policy, reduced_list
+from sealmarket.attestation.policy.promises import Promise, promise_or_reason
 from sealmarket.chain import AssetState, Chain, ViewReader
 from sealmarket.chain.events import VersionPublished
 from sealmarket.client.escrow import hold_of
 from sealmarket.client.market_facts import AssetFacts, MarketFacts, OfferFacts
+from sealmarket.client.offers import behind
 from sealmarket.client.requests import UnsignedRequest
 from sealmarket.client.rules import rules_of
 from sealmarket.client.signing import digest
 from sealmarket.market_api.client import MarketApi
-from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.cards import NO_CARD, Card, read_card
 from sealmarket.protocol.fitting import Proof, Prover, lone_member
 from sealmarket.protocol.matching import OnSale, consider
@@ -35,8 +36,9 @@ from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.shares import ShareSet
 
-MOST_OFFERS = 16
-"""Of how many open offers the provider's stake is read: those that fit best by what they sign."""
+ENOUGH_OFFERS, MOST_OFFERS = 8, 128
+"""Of how many open offers the provider's stake is read, those first that fit best by what they sign: if one of them can
+be used, and until one can."""
 DEPOSIT_GAS = 60_000
 """What one deposit takes (`sealmarket consumer deposit`), the one transaction that a consumer sends for a request."""
 
@@ -148,11 +150,16 @@ class Reading:
             {(asset.limit.asset_id, asset.limit.version): asset.state for asset in assets},
             {(asset.limit.asset_id, asset.limit.version): list(asset.orders) for asset in assets},
         )
-        now = self._chain.head().timestamp
-        looked = consider(request, computes, on_sale, self._rules, now, prove)
-        best = sorted(looked, key=lambda one: (len(one.unmet), one.cost))
-        signed = (one.compute for one in best if self.is_offer(one.compute))
-        return tuple(self._offer(one, view) for one, _ in zip(signed, range(MOST_OFFERS), strict=False))
+        looked = consider(request, computes, on_sale, self._rules, view.block.timestamp, prove)
+        found: list[OfferFacts] = []
+        usable = 0
+        for one in sorted(looked, key=lambda one: (len(one.unmet), one.cost)):
+            if len(found) == MOST_OFFERS or (usable and len(found) >= ENOUGH_OFFERS):
+                break
+            if self.is_offer(one.compute):
+                found.append(self._offer(one.compute, view))
+                usable += not one.unmet and not any(behind(one, found[-1]))
+        return tuple(found)
 
     def is_offer(self, compute: SignedComputeOrder) -> bool:
         """Whether its provider signed a compute order."""
@@ -167,14 +174,15 @@ class Reading:
             promise=self._promise(order),
         )
 
-    def _promise(self, order: ComputeOrder) -> Capability | None:
+    def _promise(self, order: ComputeOrder) -> Promise | None:
         if order.capability_hash == ZERO_HASH:
             return None
         try:
             raw = self._store.find_document(order.capability_hash)
-            return decode_canonical(Capability, raw) if raw is not None else None
-        except (ContentMismatch, MalformedDocument):
+        except ContentMismatch:
             return None
+        found = promise_or_reason(raw) if raw is not None else None
+        return found if isinstance(found, Promise) else None
 
     # --- both -------------------------------------------------------------------------------------------------
 

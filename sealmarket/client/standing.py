@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +15,7 @@ from sealmarket.client.reading import Reading
 from sealmarket.client.requests import RequestHandle, UnsignedRequest
 from sealmarket.client.sent import SentRequests, State, state_of
 from sealmarket.client.statement import Statement, statement_of
-from sealmarket.client.waiting import find_job
+from sealmarket.client.waiting import POLL_SECONDS, find_job
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.transitions import Status
 from sealmarket.service.errors import ItemNotFound, ServiceError
@@ -21,6 +23,9 @@ from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import key_names
 from sealmarket_enclave.protocol.numbers import JobId
+
+_OVER = ("voided", "expired")
+"""States of a request that no match can use any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,27 @@ class Standing:
             handle = self._sent.find(name) if self._sent else None
             job_id = self._job_of(name, handle)
             return read_job(self._chain, job_id) if job_id else self._request(name, handle)
+
+    def until_matched(
+        self,
+        name: Bytes32,
+        timeout: float,
+        on_wait: Callable[[RequestStanding], None],
+        pause: Callable[[float], None] = time.sleep,
+    ) -> JobRecord | RequestStanding:
+        """As :meth:`find`, once the request has a job at a final block, can have none any more, or the time is over.
+
+        ``on_wait`` hears where the request stands, each time that this changes.
+        """
+        deadline, heard = time.monotonic() + timeout, None
+        while isinstance(found := self.find(name), RequestStanding):
+            if found.state in _OVER or time.monotonic() > deadline:
+                return found
+            if (found.state, found.explanation) != heard:
+                heard = found.state, found.explanation
+                on_wait(found)
+            pause(POLL_SECONDS)
+        return found
 
     def _job_of(self, name: Bytes32, handle: RequestHandle | None) -> JobId | None:
         if self._chain.at(self._chain.final()).job(name).status is Status.NONE:

@@ -63,10 +63,10 @@ class Statement:
         return sum(e.amount for e in self.entries if e.who is who and account in (None, e.account))
 
     def parties(self) -> tuple[tuple[Who, Address | None, int], ...]:
-        """Each party with its total, in the order in which it first appears; those with nothing are left out."""
+        """Each party with its total, in the order in which it first appears; of those with 0 the payer alone."""
         keys = dict.fromkeys((entry.who, entry.account) for entry in self.entries)
         sums = ((who, account, self._of(who, account)) for who, account in keys)
-        return tuple(row for row in sums if row[2])
+        return tuple(row for row in sums if row[2] or row[0] is Who.PAYER)
 
     def _of(self, who: Who, account: Address | None) -> int:
         return sum(e.amount for e in self.entries if (e.who, e.account) == (who, account))

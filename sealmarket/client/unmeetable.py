@@ -5,7 +5,7 @@
 3. A job may hold a use for as long as the market's shortest windows take.
 4. No more owners are demanded than a job has assets.
 5. Exact outputs: no enclave has a mechanism for differential privacy, so jobs under ``dp`` are refused.
-6. A list of consumers names somebody.
+6. A list of consumers names an account that exists.
 7. The terms name a purpose of this market.
 """
 
@@ -68,7 +68,7 @@ def _draft(terms: DraftTerms, rules: AppraisalPolicy) -> Iterator[str]:
     if Grade.from_slug(rules.lowest_grade) is not Grade.from_slug(terms.min_grade):
         yield f"terms.minGrade is {terms.min_grade}, evidence.lowestGrade {rules.lowest_grade}: name one grade in both"
     if terms.consumers and set(terms.consumers) == {ZERO_ADDRESS}:
-        yield "only the zero address may ask, whose key nobody has: name accounts, or leave consumers out for anyone"
+        yield "only the zero address may ask, whose key no account has: name accounts, or leave consumers out for anyone"
 
 
 def _output(output: OutputRules) -> Iterator[str]:

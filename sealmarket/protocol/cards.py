@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from sealmarket.protocol.purposes import MOST_LABELS
+from sealmarket_enclave.protocol.codec import parse_json
 
 MOST_CARD = 1 << 20
 """Bytes of a card that is read; a longer one counts as empty."""
@@ -38,8 +39,8 @@ def read_card(raw: bytes) -> Card:
     if len(raw) > MOST_CARD:
         return NO_CARD
     try:
-        card = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        card = parse_json(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return NO_CARD
     return card_of(card) if isinstance(card, dict) else NO_CARD
 

@@ -94,7 +94,7 @@ class ProposalAnswer(TypedShape, frozen=True, kw_only=True):
     Digest and purpose repeat the proposal's: a wallet shows them.
     ``allowed_version`` is the version of the asset that allows the workload: the proposed one, or a later one that was
     published for it; 0 where it was declined. ``reason_hash`` is the Keccak-256 of the reason's UTF-8, ``signed_at``
-    the owner's word for when, in seconds since 1970.
+    when, as the owner states, in seconds since 1970.
     """
 
     EIP712: ClassVar[str] = (

@@ -16,6 +16,7 @@ from sealmarket.chain.events import VersionPublished
 from sealmarket.client.errors import ProofInvalid
 from sealmarket.client.jobs import JobRecord, read_job
 from sealmarket.client.nodes import Nodes, signed_decisions
+from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.decisions import Decision
 from sealmarket.protocol.wire import EvidencePackage, PostedResult, SignedDecision
@@ -129,9 +130,9 @@ def write_proof(path: Path, bundle: ProofBundle) -> None:
 
 
 def read_proof(path: Path) -> ProofBundle:
-    """Read a bundle. Raises :class:`ProofInvalid`."""
+    """Read a bundle. Raises :class:`ProofInvalid`, and OSError for a file that cannot be read or has no end."""
     _require_at_most(MAX_BYTES, path.stat().st_size, "bytes")
-    raw = path.read_bytes()
+    raw = read_file(path, MAX_BYTES)
     _require_at_most(MAX_VALUES, raw.count(b",") + 1, "values")
     try:
         bundle = decode(ProofBundle, raw)

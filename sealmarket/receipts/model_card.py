@@ -36,7 +36,7 @@ class CardRefused(ClientError):
 
 
 class TrainedOn(Shape, frozen=True, kw_only=True):
-    """One asset that went in. ``title`` is its owner's word in a policy that the chain names."""
+    """One asset that went in. ``title`` is what its owner wrote into a policy that the chain names."""
 
     asset_id: Bytes32
     version: int

@@ -39,7 +39,8 @@ def blocks(page: str) -> list[Block]:
 
 
 def _read(lines: list[str]) -> Iterator[Block]:
-    section, before, inside = "", "", None
+    section, before = "", ""
+    inside: list[str] | None = None
     for line in lines:
         if inside is not None and line == "```":
             yield Block(section, before if before in (OWN, RUNS) else "", "\n".join(inside))

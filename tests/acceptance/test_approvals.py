@@ -70,6 +70,10 @@ def test_nothing_runs_before_all_owners_have_signed_and_let_it_in(
     code, told, _ = say("north", "owner", "proposals", "--json")
     assert proposal in {one["proposal"] for one in told["proposals"]}
     code, told, error = say("north", "owner", "approve", proposal, "--yes")
+    assert (code, "was not inspected on this machine" in error) == (2, True)
+    for party in ("north", "south"):
+        assert say(party, "owner", "inspect", proposal)[0] == 0
+    code, told, error = say("north", "owner", "approve", proposal, "--yes")
     assert (code, "does not name this workload" in error) == (2, True)
     code, told, error = say("north", "owner", "approve", proposal, "--sealed", north.folder, "--out", tmp_path / "n2")
     assert (code, "repeat the command with --yes" in error) == (2, True)
@@ -169,6 +173,14 @@ def test_what_ends_an_asset_asks_and_without_a_terminal_needs_a_word(rehearsal: 
         assert code == 2
         assert "repeat the command with --yes" in error
     assert rehearsal.chain.at(rehearsal.chain.head()).asset(asset.asset_id, 1) == before
+    for looser in (
+        ["--price", "0.1coin"],
+        ["--expiry", "in 300 days"],
+        ["--max-uses", "2000"],
+        ["--purposes", "query"],
+    ):
+        code, _, error = say("north", "owner", "tighten", asset.asset_id, *looser, "--yes")
+        assert (code, "is looser" in error) == (2, True), error
     code, _, error = say("south", "owner", "revoke", asset.asset_id, "--yes")
     assert (code, f"belongs to {rehearsal.address('north').checksum}" in error) == (2, True)
     code, _, error = say("north", "owner", "revoke", "0x" + "12" * 32, "--yes")

@@ -22,8 +22,9 @@ from tests.acceptance.market import ROWS
 from tests.acceptance.roles import OWN, PAGES, ROOT, RUNS, Party, blocks
 
 COIN = 100 * ETHER
-ORACLE = "Make the node's keys"
+ORACLE = "Oracle operator: run a node"
 """The first section of the operator's page that an oracle operator does."""
+KEYS = "Make the node's keys"
 
 
 def test_every_page_of_a_role_is_done_here_and_leaves_nothing_but_installation_and_values_out() -> None:
@@ -84,7 +85,7 @@ def _oracles(market: Market) -> list[Party]:
     found = []
     for number, url in enumerate(market.nodes):
         oracle = market.party(f"oracle-{number}", "operator", NODE_URL=url, NODE_PORT=url.rpartition(":")[2])
-        oracle.do(ORACLE)
+        oracle.do(KEYS)
         found.append(oracle)
     return found
 
@@ -116,7 +117,7 @@ def _running(market: Market, operator: Party, oracles: list[Party], provider: Pa
     for oracle, url in zip(oracles, market.nodes, strict=True):
         oracle.take(operator.folder / "market.json")
         oracle.take(provider.folder / "development-root.der")
-        oracle.do("Run the node", ready=answers(f"{url}/v1/node"))
+        oracle.do("Run the node", ready=answers(f"{url}/healthz"))
     provider.take(operator.folder / "market.json")
     provider.do("Offer compute")
     provider.do("Run the worker", ready=says("Ready"))
@@ -144,6 +145,7 @@ def _bought(market: Market, book: Path, workload: Path, owner: Party) -> Party:
     return consumer
 
 
+@pytest.mark.timeout(600)
 def test_the_roles_complete_a_job_together_and_the_auditor_proves_it(market: Market, tmp_path: Path) -> None:
     work = workloads.pooled_line(tmp_path / "author")
     oracles = _oracles(market)

@@ -172,3 +172,12 @@ def test_answers_outlive_their_proposal_for_the_owners_records(database: Databas
     later = proposal().proposal.expiry
     backend.add(proposal(salt=Uint(8), expiry=later + 10), later)
     assert len(backend.answers_about(account(OWNER))) == 1
+
+
+def test_of_an_owners_answers_the_newest_are_kept(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MOST_ANSWERS", 2)
+    backend = kept(database)
+    for salt in range(4):
+        backend.add(proposal(salt=Uint(salt)), NOW)
+        backend.add_answer(answered(proposal(salt=Uint(salt)), signed_at=NOW + salt))
+    assert [one.answer.signed_at for one in backend.answers_about(account(OWNER))] == [NOW + 3, NOW + 2]

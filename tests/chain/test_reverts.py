@@ -52,6 +52,10 @@ def test_an_account_is_shown_with_its_checksum() -> None:
     assert HOLDER.checksum in refused.sentence
 
 
+def test_no_remedy_names_an_option_that_no_command_has() -> None:
+    assert not [name for name, (_, remedy) in SENTENCES.items() if "publish under another salt" in remedy]
+
+
 @pytest.mark.parametrize(
     "wrapped",
     [
@@ -91,3 +95,11 @@ def test_any_revert_data_is_read_without_failing(raw: bytes, said: str) -> None:
     refused = revert_of(RpcRefused("eth_call", 3, "execution reverted", "0x" + raw.hex()))
     assert refused is not None
     assert said in str(refused)
+
+
+def test_an_asset_that_was_never_published_belongs_to_no_account() -> None:
+    arguments = {"asset_id": Bytes32(b"\x01" * 32), "got": Address(b"\x02" * 20), "expected": Address(bytes(20))}
+    sentence, remedy = sentence_of("NotOwner", arguments)
+    assert "was never published" in sentence
+    assert "0x0000000000000000000000000000000000000000" not in sentence
+    assert remedy == "check the id and the version"

@@ -95,3 +95,16 @@ def test_a_file_without_an_account_is_named(capsys: pytest.CaptureFixture[str]) 
     code, _, said = run("account backup none.json copy.json --passphrase-file pw", capsys)
     assert (code, "no account file" in said) == (1, True)
     assert run("account list", capsys)[1] == "no keystore in .\n"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_passphrase_is_the_options_files_then_the_environments_files_then_the_environments(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEALMARKET_PASSPHRASE", "of the environment")
+    for name, words in {"a": "", "b": "", "c": " --passphrase-file other"}.items():
+        if name == "b":
+            monkeypatch.setenv("SEALMARKET_PASSPHRASE_FILE", "pw")
+        assert run(f"account new {name}.json{words}", capsys)[0] == 0
+    for name, passphrase in {"a": "of the environment", "b": "caf\u00e9", "c": "tea"}.items():
+        assert load_account(Path(f"{name}.json"), passphrase).address

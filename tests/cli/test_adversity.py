@@ -41,6 +41,13 @@ READING = {
     "owner inspect": f"owner inspect {ID}",
     "owner decline": f"owner decline {ID} --key-file account.key",
     "consumer proposal": f"consumer proposal {ID}",
+    "consumer quote": (
+        f"consumer quote --workload workload --asset {ID} --asset {ID} --parameter target=a --result-key result.key"
+        " --max-compute-price 1 --key-file account.key"
+    ),
+    "consumer watch": f"consumer watch {ID}",
+    "consumer explain": f"consumer explain {ID}",
+    "provider history": "provider history --key-file account.key",
     "verify": f"verify {ID}",
 }
 GIVING = {
@@ -92,7 +99,8 @@ def through(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
 def test_an_endpoint_that_is_down_is_told(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, said = ask(words, capsys)
     assert (code, out) == (4 if words.startswith("verify") else 1, "")
-    assert said.startswith("error: the chain at http://127.0.0.1:9 does not answer")
+    assert said.partition("error: ")[2].startswith("the chain at http://127.0.0.1:9 does not answer")
+    assert all(line.startswith("... ") for line in said.partition("error: ")[0].splitlines())
     assert "what to do: check that the node runs" in said
 
 

@@ -8,15 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from sealmarket.chain.deploy import write_book
 from sealmarket.cli.main import main
 from sealmarket.files import MAXIMUM_FILE, read_file
+from sealmarket_enclave.protocol.codec import canonical_json
+from tests.client.bundles import MEASUREMENT, Case
 
 ROOT = Path(__file__).resolve().parents[2]
 READERS = [
     *sorted((ROOT / "sealmarket/cli").glob("*.py")),
     *(ROOT / "oracle/sealmarket_oracle" / name for name in ("cli.py", "config.py")),
     *(ROOT / "worker/host/sealmarket_worker" / name for name in ("cli.py", "config.py", "capability.py")),
-    *(ROOT / "sealmarket/client" / name for name in ("books.py", "owner.py")),
+    *(
+        ROOT / "sealmarket/client" / name
+        for name in ("asset_card.py", "books.py", "draft_file.py", "owner.py", "proposals.py")
+    ),
 ]
 READ_WHOLE = {"_options.py": {"file.read_text", "path.read_bytes"}, "main.py": {"path.read_text"}}
 """Files of this program itself, and of the user's own keys and passphrases."""
@@ -28,6 +34,13 @@ COMMANDS = [
     "policy explain {}",
     "chain book --book {}",
     "collateral import {}",
+    "owner policy new new.json --title x --workload 0x{digest} --evidence {} --defaults",
+    "owner policy new new.json --title x --workload 0x{digest} --evidence {policy} --columns-of {} --defaults",
+    "owner seal {policy} --policy {} --out out --plain-key {market}",
+    "owner inspect {} {market}",
+    "owner audit --account 0x{account} --names {} {market}",
+    "owner revoke {} {market}",
+    "consumer card {} {market}",
     "worker run --config {}",
     "oracle run --config {}",
 ]
@@ -48,13 +61,26 @@ def hostile(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
+def filled(command: str, hostile: Path, folder: Path) -> list[str]:
+    """The words of a command, with what it asks for beside the hostile file."""
+    book, key, policy = folder / "market.json", folder / "account.key", folder / "m.json"
+    write_book(book, Case().book)
+    key.write_text("11" * 32)
+    key.chmod(0o600)
+    policy.write_bytes(canonical_json({"measurement": MEASUREMENT}))
+    market = f"--book {book} --rpc http://127.0.0.1:9"
+    return command.format(hostile, digest="77" * 32, account="11" * 20, policy=policy, market=market).split()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_hostile_file_is_refused_in_one_line(
     command: str, hostile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SEALMARKET_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SEALMARKET_KEY_FILE", str(tmp_path / "account.key"))
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        main(command.format(hostile).split())
+        main(filled(command, hostile, tmp_path))
     said = capsys.readouterr().err
     assert ended.value.code in (1, 2)
     assert "Traceback" not in said

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from sealmarket.cli._options import Usage, asset_option, require_cards_of
 from sealmarket.cli.main import main
 from sealmarket.client.asset_card import MAXIMUM_CARD, AssetCard, asset_card, book_digest, load_asset_card
 from sealmarket.client.draft_file import read_draft
@@ -80,8 +82,7 @@ def test_the_draft_says_dates_coins_and_accounts_as_people_write_them_and_seals(
     assert written["terms"]["consumers"] == [CHECKSUMMED]
     assert written["dataCard"] == {
         "columns": ["age", "visits"],
-        "dpv": ["dpv:AcademicResearch"],
-        "duo": ["DUO:0000042"],
+        "purposes": ["DUO:0000042", "dpv:AcademicResearch"],
     }
     draft = read_draft(Path("policy.json").read_bytes())
     assert draft.terms.price == 5 * 10**17
@@ -133,7 +134,7 @@ def test_a_card_that_is_none_or_too_long_is_refused(tmp_path: Path) -> None:
 
 def test_a_card_names_the_version_the_columns_the_price_and_the_market(tmp_path: Path) -> None:
     case = Case()
-    data_card = {"columns": ["age", 5, "x" * 500], "duo": ["DUO:0000042"], "other": {"deep": [1]}}
+    data_card = {"columns": ["age", 5, "x" * 500], "purposes": ["DUO:0000042"], "other": {"deep": [1]}}
     made = asset_card(case.policy, data_card, Address(b"\x01" * 20), case.book)
     assert made.columns == ("age", "x" * 200)
     assert (made.asset_id, made.asset_version) == (case.policy.asset_id, case.policy.asset_version)
@@ -143,3 +144,42 @@ def test_a_card_names_the_version_the_columns_the_price_and_the_market(tmp_path:
     assert load_asset_card(path) == made
     assert isinstance(made, AssetCard)
     assert to_builtins(made)["priceText"].endswith("coin")
+
+
+def test_a_card_of_another_market_is_refused_and_one_of_another_book_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case, path = Case(), tmp_path / "card.json"
+    made = asset_card(case.policy, {}, Address(b"\x01" * 20), case.book)
+    path.write_bytes(made.text())
+    assert asset_option(str(path)) == (made.asset_id, made.asset_version)
+    require_cards_of(case.book, [str(path), DIGEST])
+    assert capsys.readouterr().err == ""
+    require_cards_of(replace(case.book, store="http://elsewhere"), [str(path)])
+    assert "WARNING" in capsys.readouterr().err
+    for other in (replace(case.book, chain_id=1), replace(case.book, market=Address(b"\x0e" * 20))):
+        with pytest.raises(Usage, match="is the card of an asset at market"):
+            require_cards_of(other, [str(path)])
+
+
+@pytest.mark.parametrize("text", [f"{DIGEST}:", f"{DIGEST}:x", f"{DIGEST}:1:2", "nowhere.json", "0x12"])
+def test_what_names_no_asset_is_a_wrong_call(text: str) -> None:
+    with pytest.raises(Usage):
+        asset_option(text)
+
+
+@pytest.mark.parametrize("command", ["policy check policy.json", "policy check policy.json --now 2026-12-01"])
+def test_a_policy_that_expired_is_not_usable(
+    command: str, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(*BASE, "--expiry", "2026-11-30")[0] == 0
+    monkeypatch.setattr("time.time", lambda: 1_900_000_000.0)
+    with pytest.raises(SystemExit) as ended:
+        main(command.split())
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "the terms ended at 2026-11-30T23:59:59Z" in said.err
+    with pytest.raises(SystemExit) as ended:
+        main(["policy", "check", "policy.json", "--now", "2026-11-29"])
+    assert ended.value.code == 0
+    assert "usable" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.client import Wanted
 from sealmarket.client.errors import PendingElsewhere, RequestUncertain
 from sealmarket.client.pending import Pending, PendingRequest, pending_request
 from sealmarket.market_api import MarketApi
@@ -108,6 +109,17 @@ def test_a_request_that_was_matched_meanwhile_is_not_posted_again(asker: Asker) 
     asker.stage.matched(handle.request)
     assert asker.ask().request_hash == handle.request_hash
     assert len(asker.posted()) == 1
+
+
+def test_an_earlier_request_is_found_before_a_quote_could_miss_the_money_that_its_match_locked(asker: Asker) -> None:
+    wanted = Wanted(workload=asker.stage.workload, parameters={"target": "a"}, assets=WISHES, limits=LIMITS)
+    unsigned = asker.stage.consumer.compose(wanted, KEY)
+    assert asker.stage.consumer.earlier(unsigned, asker.pending) is None
+    handle = asker.ask()
+    asker.stage.matched(handle.request)
+    found = asker.stage.consumer.earlier(asker.stage.consumer.compose(wanted, KEY), asker.pending)
+    assert found is not None
+    assert found.request_hash == handle.request_hash
 
 
 def test_an_expired_request_is_signed_anew(asker: Asker) -> None:

@@ -37,7 +37,7 @@ RICH = Account(Wei(0), Wei(10**7))
     [
         ({"penalty": Wei(1)}, RICH, 0, State.FAILED, "penalty is 1 wei, expected at least 21 wei", "provider offer"),
         ({"expiry": NOW}, RICH, 0, State.FAILED, "expiry is 2023", "provider offer"),
-        ({}, RICH, 100, State.FAILED, "all of its 100 jobs are used", "provider offer"),
+        ({}, RICH, 100, State.FAILED, "used up (volume 100)", "provider offer"),
         ({"salt": Uint(1 << 192)}, RICH, 0, State.FAILED, "cancelled with all orders of before", "provider offer"),
         ({}, Account(Wei(0), Wei(99)), 0, State.FAILED, "1 wei of stake are missing", "provider stake"),
         ({}, Account(Wei(0), Wei(100)), 0, State.WARNING, "100 wei of stake are free", "provider stake"),

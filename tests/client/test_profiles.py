@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from sealmarket.chain.deploy import write_book
+from sealmarket.cli import main
+from sealmarket.cli._profile import Defaults, next_command
 from sealmarket.client import profiles
 from sealmarket.client.profiles import Profile, ProfileRefused
 from sealmarket_enclave.protocol.hashing import keccak
@@ -147,3 +149,23 @@ def _init(capsys: pytest.CaptureFixture[str], *words: str) -> None:
     book = () if "--book" in words else ("--book", "market.json")
     code, _, error = run(["init", *book, "--rpc", "http://127.0.0.1:9", *words], capsys)
     assert code == 0, error
+
+
+def test_a_development_market_is_verified_without_naming_its_root(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("root.der").write_bytes(b"root")
+    _init(capsys, "--development-root", "root.der")
+    root = str(Path("root.der").absolute())
+    verify = Defaults(main._load("verify"), None)
+    assert (verify.get("development_root"), verify.get("at")) == ([root], None)
+    assert Defaults(main._load("chain"), None).get("status").get("rpc") == "http://127.0.0.1:9"
+
+
+def test_a_next_step_names_the_market_only_where_no_profile_does(capsys: pytest.CaptureFixture[str]) -> None:
+    book, rpc = Path("my market.json"), "http://127.0.0.1:9"
+    write_book(book, Case().book)
+    assert next_command("chain status", book, rpc).endswith(f"--book 'my market.json' --rpc {rpc}")
+    _init(capsys, "--book", str(book))
+    assert next_command("chain status", book, rpc) == "sealmarket chain status"
+    assert "--book" in next_command("chain status", Path("market.json"), rpc)
+    assert "--rpc" in next_command("chain status", book, "http://127.0.0.1:10")
+    assert "secret" not in next_command("chain status", book, "https://rpc.example/v3/secret")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from sealmarket.attestation.policy.owners import OwnersPolicy
+from sealmarket.attestation.policy.promises import Promise, promise_or_reason
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain.model import Account, AssetState
 from sealmarket.client.draft import DraftTerms, PolicyDraft, policy_document
@@ -29,6 +30,8 @@ from sealmarket.protocol.orders import Purpose, Request
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
+from sealmarket_devices.measure import LaunchMeasurement
+from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
     ZERO_HASH,
@@ -189,15 +192,30 @@ def world(workload: Bundle) -> World:
 
 
 SOLO = OutputRules(media_types=("text/plain",), max_outputs=1, max_bytes=1, bucket_bytes=1)
-PROMISE = Capability(
-    tee=Tee.TDX,
-    measurements=({},),
-    platform_classes=(),
-    memory_bytes=Uint64(1),
-    threads=1,
-    environments=(),
-    ciphertext_bytes=Uint64(1),
-)
+OTHER_MEASUREMENT = tdx_measurement(LaunchMeasurement(image=b"\x09" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48))
+
+
+def promise(memory: int = 1 << 40, measurement: Any = MEASUREMENT) -> Promise:
+    """What a provider promised."""
+    document = Capability(
+        tee=Tee.TDX,
+        measurements=(to_builtins(measurement),),
+        platform_classes=(),
+        memory_bytes=Uint64(memory),
+        threads=9,
+        environments=(),
+        ciphertext_bytes=Uint64(1),
+    )
+    found = promise_or_reason(document.canonical())
+    assert isinstance(found, Promise)
+    return found
+
+
+def promising(w: World, found: Promise | None) -> World:
+    """The same with an offer that names a promise, which the request accepts."""
+    return w.offer(promise=found, capability_hash=found.document.digest() if found else keccak(b"a promise"))
+
+
 REFUSALS: dict[str, tuple[Callable[[World], World], set[str]]] = {
     "a version that its owner revoked": (lambda w: w.state(revoked=True), {"limit"}),
     "a suspended version": (lambda w: w.state(suspended=True), {"limit"}),
@@ -244,7 +262,12 @@ REFUSALS: dict[str, tuple[Callable[[World], World], set[str]]] = {
     "an offer without stake": (lambda w: w.offer(provider_account=Account(Wei(0), Wei(119))), {"no_offer"}),
     "an offer that is used up": (lambda w: w.offer(used=100), {"no_offer"}),
     "an offer of an earlier generation": (lambda w: w.offer(salt=Uint(1 << 192)), {"no_offer"}),
-    "a workload beyond the provider's promise": (lambda w: w.offer(promise=PROMISE), {"no_offer"}),
+    "a workload beyond the provider's promise": (lambda w: promising(w, promise(memory=1)), {"no_offer"}),
+    "a promise that is not in the store": (lambda w: promising(w, None), {"no_offer"}),
+    "a promise of enclaves that no owner allows": (
+        lambda w: promising(w, promise(measurement=OTHER_MEASUREMENT)),
+        {"no_offer"},
+    ),
     "a paused market": (lambda w: w.knowing(paused=True), {"paused"}),
     "a payer without coin": (lambda w: w.knowing(payer=Account(Wei(0), Wei(0))), {"funds"}),
     "an asset that is named twice": (
@@ -299,6 +322,10 @@ def test_what_would_be_taken_is_priced_in_full(world: World) -> None:
     assert price.most == max(200 + 50 + 50 + 2 * FEE, 2 * FEE + 1000)
     assert price.locked.total == 200 + 50 + 50 + 2 * FEE + 1000
     assert quote.nearest == ()
+
+
+def test_an_offer_whose_promise_every_owner_and_the_workload_meet_is_taken(world: World) -> None:
+    assert promising(world, promise()).quote.taken
 
 
 def test_an_owners_own_order_lowers_the_price_and_the_cheapest_offer_counts(world: World) -> None:

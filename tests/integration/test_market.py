@@ -392,7 +392,10 @@ def test_a_provider_stakes_offers_and_leaves_from_the_command_line(
 
     assert run("provider stake 6coin")[0] == 1
     assert run("provider stake 3coin")[:1] == (0,)
-    assert run("provider balance")[1] == "free 0 coin, staked 3 coin\n"
+    assert run("provider balance")[1].splitlines()[1:3] == [
+        "  0 coin  free: sealmarket provider withdraw",
+        "  3 coin  staked, and backs the next jobs",
+    ]
     assert (
         "2 jobs on simulated TDX, 0.5 coin each"
         in run("provider offer --price 0.5coin --penalty 1coin --volume 2 --simulated")[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,18 @@ def test_an_image_copies_what_exists_and_carries_no_other_role(role: str) -> Non
     folder = {"worker": "worker/host"}.get(role, role)
     assert sources & {"backend", "oracle", "worker/host", "worker/devices", "localnet"} == {folder}
     assert image.last_stage().all("COPY") == ["--from=build /opt/sealmarket /opt/sealmarket"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_an_image_copies_is_sent_to_the_builder_and_nothing_else_is(role: str) -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    allowed = [line[1:] for line in lines if line.startswith("!")]
+    for step in Image.of(role).all("COPY"):
+        for name in step.split()[:-1] if "--from" not in step else []:
+            assert any(fnmatch(name, rule) or rule.startswith(f"{name.rstrip('/')}/") for rule in allowed), name
+    for secret in ("market/keeper.key", ".venv/bin/python", ".git/config", "deploy/market/oracle-0/signer.key"):
+        assert not any(fnmatch(secret, rule) or secret.startswith(f"{rule}/") for rule in allowed)
 
 
 @pytest.mark.parametrize("role", sorted(PORTS))

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from sealmarket.chain.follow import Cursor
+from sealmarket.client.accounts import create_account
 from sealmarket.protocol.capability import Capability
 from sealmarket_devices.driver import image_arguments
 from sealmarket_devices.measure import measure_image
@@ -170,3 +171,18 @@ def test_a_written_capability_document_is_taken_as_it_is(write: Callable[..., Pa
     config = write(capability="promise.json", image=str(image))
     (config.parent / "promise.json").write_bytes(written.canonical())
     assert of(load_config(config), image) == written
+
+
+def test_a_keystore_opens_with_the_passphrase_of_its_file_and_with_no_other(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    made = create_account(tmp_path / "provider.json", "a passphrase")
+    (tmp_path / "passphrase").write_text("a passphrase\n")
+    config = load_config(write(key="provider.json", passphrase_file="passphrase"))
+    assert config.account().address == made.address
+    (tmp_path / "passphrase").write_text("another\n")
+    with pytest.raises(ConfigInvalid, match="passphrase is another"):
+        config.account()
+    (tmp_path / "passphrase").unlink()
+    with pytest.raises(ConfigInvalid, match="passphrase"):
+        config.account()

@@ -9,23 +9,20 @@ here: no evidence shows the first, and no document that a node reads the second.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 
-from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.core.findings import Finding, Severity
 from sealmarket.attestation.core.model import AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.policy.composite import Machine, machine_findings
-from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
+from sealmarket.attestation.policy.promises import Promise, promise_or_reason
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import beside, demands_devices, section
-from sealmarket.attestation.registry import VendorRules, module_of
+from sealmarket.attestation.registry import module_of
 from sealmarket.protocol.capability import Capability, shortfalls
-from sealmarket.protocol.limits import MAXIMUM_CAPABILITY
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import FindingNote
-from sealmarket_enclave.protocol.codec import ZERO_HASH, decode_canonical, from_builtins, to_builtins
+from sealmarket_enclave.protocol.codec import ZERO_HASH, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak, sha256
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, DigestManifest
@@ -43,14 +40,6 @@ from sealmarket_oracle.gate.notes import note_of
 SUBJECT = "capability document"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Promise:
-    """What a provider promised: its document, and what that says of evidence as a typed shape."""
-
-    document: Capability
-    rules: AppraisalPolicy
-
-
 def read_promise(case: AppraisalInput, documents: JobDocuments) -> tuple[Promise | None, list[Violation]]:
     """The provider's promise, None without one, and its violations: the provider must publish what its order names."""
     named, raw = case.spec.capability_hash, documents.capability
@@ -61,25 +50,10 @@ def read_promise(case: AppraisalInput, documents: JobDocuments) -> tuple[Promise
         return None, [Violation(FaultRow.PLATFORM, finding, waits=True)]
     if (found := keccak(raw)) != named:
         return None, [_platform(JobReason.CAPABILITY_INVALID, f"hash {named}", found)]
-    promise = _promise_or_reason(raw)
+    promise = promise_or_reason(raw)
     if isinstance(promise, str):
         return None, [_platform(JobReason.CAPABILITY_INVALID, "a capability document of version 1", promise[:1000])]
     return promise, []
-
-
-@lru_cache(maxsize=128)
-def _promise_or_reason(raw: bytes) -> Promise | str:
-    if len(raw) > MAXIMUM_CAPABILITY:
-        return f"a capability document has at most {MAXIMUM_CAPABILITY} bytes, found {len(raw)}"
-    try:
-        document = decode_canonical(Capability, raw)
-        levels = from_builtins(VendorRules, document.min_tcb or {})
-        evidence = {"measurements": document.measurements, "platforms": "any", **to_builtins(levels)}
-        rules = from_builtins(AppraisalPolicy, evidence)
-        check_rules(rules)
-    except (MalformedDocument, AttestationError) as error:
-        return error.message
-    return Promise(document, rules)
 
 
 def broken_promises(case: AppraisalInput, promise: Promise | None, report: AuthenticReport) -> Iterator[Violation]:

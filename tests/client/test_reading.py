@@ -1,0 +1,114 @@
+"""What a quote and a search read of a backend counts only where chain, hashes and signatures bear it out."""
+
+from __future__ import annotations
+
+from dataclasses import replace as change
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+from msgspec.structs import replace
+
+from sealmarket.chain.model import Account as Balances
+from sealmarket.client import Provider, Wanted
+from sealmarket.client.browsing import Browser
+from sealmarket.client.provider import Offer
+from sealmarket.client.quote import Quote
+from sealmarket.client.reading import ENOUGH_OFFERS, Reading
+from sealmarket.protocol.wire import AssetPage, AssetView, SignedComputeOrder
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei, canonical_json, decode
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import Grade, Tee
+from sealmarket_enclave.protocol.terms import Seal
+from tests.client.bundles import policy
+from tests.client.test_consumer import ASSET, KEY, LIMITS, SEAL, TERMS, WISHES, Stage
+from tests.client.test_owner import COMMITTEE
+
+PLAIN = Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(7), penalty=Wei(100), volume=3)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    made = Stage(tmp_path)
+    made.chain.finalise()
+    monkeypatch.setattr(type(made.chain), "has_code", lambda _self, _account: False, raising=False)
+    return made
+
+
+def offered(stage: Stage, price: int = 7) -> SignedComputeOrder:
+    """An offer in the twin's book, with stake behind it."""
+    account = Account.create()
+    provider = Provider(stage.chain, account, stage.backend.api())  # type: ignore[arg-type]
+    stage.chain.set_account(ZERO_ADDRESS, provider.address, Balances(Wei(0), Wei(1000)))
+    provider.offer(change(PLAIN, price=Wei(price)))
+    return decode(SignedComputeOrder, stage.backend.posted["compute-orders"][-1])
+
+
+def quoted(stage: Stage) -> Quote:
+    wanted = Wanted(workload=stage.workload, parameters={"target": "a"}, assets=WISHES, limits=LIMITS)
+    return stage.consumer.quote(stage.consumer.compose(wanted, KEY))
+
+
+def codes(quote: Quote) -> set[str]:
+    return {clause.code for clause in quote.clauses}
+
+
+def test_an_offer_that_its_provider_did_not_sign_is_no_offer(stage: Stage) -> None:
+    signed = offered(stage)
+    assert "no_offer" not in codes(quoted(stage))
+    cheaper = replace(signed.order, price=Wei(1))
+    forged = SignedComputeOrder(order=cheaper, signature=signed.signature)
+    stage.backend.posted["compute-orders"] = [canonical_json(forged)]
+    found = quoted(stage)
+    assert "no_offer" in codes(found)
+    assert found.nearest == ()
+
+
+def test_cheap_offers_without_stake_hide_no_offer_that_can_be_used(stage: Stage) -> None:
+    for _ in range(ENOUGH_OFFERS + 2):
+        signed = offered(stage, price=1)
+        stage.chain.set_account(ZERO_ADDRESS, signed.order.provider, Balances(Wei(0), Wei(0)))
+    offered(stage)
+    assert quoted(stage).price.compute == PLAIN.price
+
+
+def test_an_empty_store_refuses_before_anything_is_signed(stage: Stage) -> None:
+    offered(stage)
+    assert {"policy_missing", "content_missing", "funds"} <= codes(quoted(stage))
+    assert "requests" not in stage.backend.posted
+
+
+def test_a_policy_of_another_hash_is_none(stage: Stage) -> None:
+    reading = Reading(stage.chain, stage.backend.store(), stage.backend.api())  # type: ignore[arg-type]
+    raw = policy(ASSET, COMMITTEE).canonical()
+    seal = replace(SEAL, policy_hash=keccak(raw))
+    assert reading.policy_of(seal) == (None, "not in the store")
+    stage.backend.blobs[f"documents/{seal.policy_hash}"] = raw.replace(b"rows", b"cows")
+    found, why = reading.policy_of(seal)
+    assert found is None
+    assert str(seal.policy_hash) in why
+    stage.backend.blobs[f"documents/{seal.policy_hash}"] = raw
+    found, _ = reading.policy_of(seal)
+    assert found is not None
+    assert found.document.title == "rows"
+
+
+def test_what_is_shown_of_an_asset_is_the_chains(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def view(seal: Seal, **changes: Any) -> AssetView:
+        fields: dict[str, Any] = {"asset_id": ASSET, "version": 1, "owner": ZERO_ADDRESS, "seal": seal}
+        fields |= {"terms": replace(TERMS, price=Wei(1)), "terms_version": 1, "revoked": False, "suspended": False}
+        return AssetView(**(fields | changes), title="told by the backend", columns=("told",))
+
+    views = (
+        view(SEAL),
+        view(replace(SEAL, policy_hash=keccak(b"another"))),
+        view(SEAL, version=9),
+    )
+    api = stage.backend.api()
+    monkeypatch.setattr(api, "catalogue", lambda **_wanted: AssetPage(assets=views))
+    stage.chain.revoke(ASSET)
+    (found,), _ = Browser(stage.chain, stage.backend.store(), api).assets({})  # type: ignore[arg-type]
+    assert found.state.terms.price == TERMS.price
+    assert (found.title, found.card.columns) == ("", ())
+    assert list(found.not_on_sale(0)) == ["revoked by its owner"]
