@@ -26,11 +26,15 @@ BY_OPTION = {
 }  # fmt: skip
 BY_NAME = {
     "asset": ID, "job": ID, "request": ID, "version": "1", "value": "1coin", "to": ACCOUNT, "holder": ACCOUNT,
-    "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key", "source": "absent",
+    "proposal": ID, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key", "source": "absent",
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",
-    "consumer request": "--parameter target=a --asset " + ID,
+    **dict.fromkeys(("consumer quote", "consumer request", "consumer propose"), f"--parameter target=a --asset {ID}"),
+    "consumer buy": f"--parameter target=a --asset {ID} --yes",
+    "owner list": f"--account {ACCOUNT}",
+    "owner audit": f"--account {ACCOUNT}",
+    "owner approve": "--yes",
     "oracle post": f"--job {ID}",
     "owner tighten": "--max-uses 1",
     "owner lift": "--yes",
@@ -90,7 +94,10 @@ def _leaves(name: str, command: Any) -> Iterator[Command]:
 
 def make_files(folder: Path) -> None:
     """What the arguments name."""
-    write_book(folder / "market.json", replace(Case().book, deployed_hash=keccak(b"the block of this book")))
+    write_book(
+        folder / "market.json",
+        replace(Case().book, deployed_hash=keccak(b"the block of this book"), backend=CLOSED, store=CLOSED),
+    )
     create_result_key(folder / "result.key", confirm_unencrypted=True)
     (folder / "account.key").write_text("11" * 32)
     (folder / "account.key").chmod(0o600)
