@@ -16,6 +16,7 @@ from sealmarket.client.requests import UnsignedRequest
 from sealmarket.protocol.fitting import Side
 from sealmarket.protocol.merkle import account_leaf, allowed_leaf
 from sealmarket.protocol.orders import Request
+from sealmarket.protocol.purposes import purposes_in_words
 from sealmarket.protocol.reasons import JobReason
 from sealmarket_enclave.protocol.agreement import (
     Difference,
@@ -55,9 +56,8 @@ def _of_one(unsigned: UnsignedRequest, asset: AssetFacts, facts: MarketFacts) ->
         yield _difference(JobReason.POLICY_INVALID, whose, difference)
     allowed = asset.state.terms.purposes & document.terms.purposes
     if not request.purpose or request.purpose & ~allowed:
-        yield of_reason(
-            JobReason.PURPOSE_NOT_ALLOWED, whose, "the purpose", f"{request.purpose:#x}", f"in {allowed:#x}"
-        )
+        found, expected = purposes_in_words(request.purpose), purposes_in_words(allowed)
+        yield of_reason(JobReason.PURPOSE_NOT_ALLOWED, whose, "the purpose", found, expected)
     if request.workload_digest not in document.workloads:
         expected = f"one of the {len(document.workloads)} that its policy lists"
         yield of_reason(JobReason.WORKLOAD_NOT_ALLOWED, whose, "the workload", request.workload_digest, expected)

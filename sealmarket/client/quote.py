@@ -156,6 +156,10 @@ def _notes(unsigned: UnsignedRequest, facts: MarketFacts) -> Iterator[str]:
             yield f"parameter {name} is {value!r}, and not every data card lists a column of that name"
     if len(set(map(frozenset, cards))) > 1:
         yield "the data cards name different columns"
+    unknown = {asset.state.epoch for asset in facts.assets} - set(facts.rules.committees)
+    if unknown:
+        epochs = ", ".join(map(str, sorted(unknown)))
+        yield f"the address book lacks the committee of epoch {epochs}, so the oracle's fees are left out: get it again"
     for asset in facts.assets:
         if asset.pairs is None and asset.policy is not None:
             name = Side(asset.limit, asset.state).name

@@ -311,6 +311,13 @@ def test_a_column_that_no_data_card_names_is_noted_and_refuses_nothing(world: Wo
     assert other.columns == (("x",), ("a", "b"))
 
 
+def test_purposes_are_named_and_an_unknown_committee_is_noted(world: World) -> None:
+    clauses = world.asking(purpose=int(Purpose.QUERY)).quote.clauses
+    assert ("query", "train") in {(clause.found, clause.expected) for clause in clauses}
+    notes = world.state(0, epoch=9).state(1, epoch=9).quote.notes
+    assert any("lacks the committee of epoch 9" in note for note in notes)
+
+
 def test_what_would_be_taken_is_priced_in_full(world: World) -> None:
     quote = world.asset(pairs=None).quote
     price = quote.price
