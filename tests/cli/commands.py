@@ -25,8 +25,8 @@ BY_OPTION = {
     "--price": "1coin", "--penalty": "1coin",
 }  # fmt: skip
 BY_NAME = {
-    "asset": ID, "job": ID, "request": ID, "version": "1", "value": "1coin", "to": ACCOUNT, "holder": ACCOUNT,
-    "proposal": ID, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key", "source": "absent",
+    "asset": ID, "job": ID, "request": ID, "proposal": ID, "version": "1", "value": "1coin", "to": ACCOUNT,
+    "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key", "source": "absent",
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",
