@@ -26,7 +26,8 @@ BY_OPTION = {
 }  # fmt: skip
 BY_NAME = {
     "asset": ID, "job": ID, "request": ID, "proposal": ID, "version": "1", "value": "1coin", "to": ACCOUNT,
-    "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key", "source": "absent",
+    "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key",
+    "source": "absent",
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",
