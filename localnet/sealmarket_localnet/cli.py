@@ -206,13 +206,10 @@ def _next_lines(prepared: list[Any], reach: dict[str, str]) -> list[str]:
         policy, workload = shlex.quote(str(one.policy)), shlex.quote(str(one.workload))
         lines += [
             "or sell the use of a table of numbers, and buy it:",
-            f"  sealmarket owner seal YOURS.csv --policy {policy} --out sealed --plain-key",
-            "  sealmarket owner publish sealed",
-            "  sealmarket consumer key result.key --plain",
-            "  sealmarket consumer deposit 4coin",
-            f"  sealmarket consumer request --workload {workload} --asset ASSET --parameter target=COLUMN \\",
-            "      --max-compute-price 0.5coin --result-key result.key --allow-simulated",
-            "  sealmarket consumer result JOB --result-key result.key --out result --acknowledge --with-evidence",
+            f"  sealmarket owner sell YOURS.csv --policy {policy} --out sealed --plain-key",
+            f"  sealmarket consumer buy --workload {workload} --asset sealed/asset-card.json \\",
+            "      --parameter target=COLUMN --max-compute-price 0.5coin --allow-simulated \\",
+            "      --result-key result.key --plain-key --out result",
             "  sealmarket verify result/*.sealproof.json",
         ]
     return lines

@@ -27,6 +27,18 @@ def require_yes(question: str, *, yes: bool) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
+def confirm(consequence: str, *, yes: bool, question: str = "Go on?") -> None:
+    """As :func:`require_yes`, for what cannot be undone: ``consequence`` is a sentence that says what will be gone."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Usage(
+            f"{consequence}; there is no terminal to ask on", remedy="repeat the command with --yes if you mean it"
+        )
+    typer.echo(consequence, err=True)
+    typer.confirm(question, abort=True, err=True)
+
+
 def progress(text: str) -> None:
     """Say on the error output what is being waited for."""
     typer.echo(f"... {text}", err=True)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sealmarket.chain import Chain, Mined
-from sealmarket.cli._confirm import Yes, confirm
+from sealmarket.cli._asking import Yes, confirm
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from sealmarket.chain import AssetState, Chain
-from sealmarket.cli._confirm import Yes, confirm
+from sealmarket.cli._asking import Yes, confirm
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,

@@ -68,7 +68,7 @@ def _draft(terms: DraftTerms, rules: AppraisalPolicy) -> Iterator[str]:
     if Grade.from_slug(rules.lowest_grade) is not Grade.from_slug(terms.min_grade):
         yield f"terms.minGrade is {terms.min_grade}, evidence.lowestGrade {rules.lowest_grade}: name one grade in both"
     if terms.consumers and set(terms.consumers) == {ZERO_ADDRESS}:
-        yield "only the zero address may ask, whose key no account has: name accounts or leave it out"
+        yield "only the zero address may ask, which has no key: name accounts, or leave consumers out for anyone"
 
 
 def _output(output: OutputRules) -> Iterator[str]:

@@ -157,3 +157,37 @@ def test_jobs_run_side_by_side_and_a_request_that_is_given_up_is_voided(
     assert said.endswith(" voided\n")
     request = Bytes32.parse(said.split()[1])
     until("a final void", lambda: rehearsal.chain.at(rehearsal.chain.final()).job(request).status is Status.CANCELLED)
+
+
+def test_two_commands_sell_and_buy_and_nothing_is_signed_before_the_buyer_agrees(
+    programs: Programs, rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    def command(party: str, *words: object, status: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "sealmarket.cli.main", *map(str, words)],
+            cwd=tmp_path,
+            env={**programs.environment(party), "SEALMARKET_HOME": str(tmp_path / party)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == status, (done.stdout, done.stderr)
+        return done.stderr if status else done.stdout
+
+    policy, rows = _policy(rehearsal, tmp_path, "north"), _rows(tmp_path, "north")
+    command("north", "owner", "sell", rows, "--policy", policy, "--out", "sealed", "--plain-key")
+    buy = ["consumer", "buy", "--workload", rehearsal.workload.bundle, "--asset", "sealed/asset-card.json"]
+    buy += ["--max-compute-price", "0.2coin", "--allow-simulated", "--result-key", "result.key", "--plain-key"]
+    refused = command("example_buyer", *buy, "--out", "result", status=2)
+    assert "no terminal" in refused
+    buyer = rehearsal.market.purses["example_buyer"].address
+    assert rehearsal.chain.matches_of(buyer, rehearsal.chain.book.deployed_at, rehearsal.chain.final()) == []
+    assert command("example_buyer", "consumer", "list").startswith("no request")
+    bought = json.loads(command("example_buyer", *buy, "--out", "result", "--yes", "--json"))
+    rehearsal.reach_status(JobId(Bytes32.parse(bought["jobId"])), Status.MATURED)
+    assert json.loads((tmp_path / "result" / "model.json").read_text())["rows"] == 3
+    assert audit(rehearsal, tmp_path / bought["proof"])[1]["conclusion"] == "proven"
+    assert not (tmp_path / "result.request.json").exists()
+    assert bought["jobId"] in command("example_buyer", "verify", bought["proof"])

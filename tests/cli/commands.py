@@ -25,19 +25,18 @@ BY_OPTION = {
     "--price": "1coin", "--penalty": "1coin",
 }  # fmt: skip
 BY_NAME = {
-    "asset": ID, "job": ID, "request": ID, "version": "1", "value": "1coin", "to": ACCOUNT, "holder": ACCOUNT,
-    "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key", "source": "absent",
-    "proposal": ID, "result": "account.key",
+    "asset": ID, "job": ID, "request": ID, "proposal": ID, "version": "1", "value": "1coin", "to": ACCOUNT,
+    "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key",
+    "source": "absent",
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",
-    "consumer request": "--parameter target=a --asset " + ID,
-    "oracle post": f"--job {ID}",
-    "consumer quote": "--parameter target=a --asset " + ID,
-    "consumer buy": "--parameter target=a --asset " + ID,
-    "consumer propose": "--parameter target=a --asset " + ID,
-    "owner audit": f"--account {ACCOUNT}",
+    **dict.fromkeys(("consumer quote", "consumer request", "consumer propose"), f"--parameter target=a --asset {ID}"),
+    "consumer buy": f"--parameter target=a --asset {ID} --yes",
     "owner list": f"--account {ACCOUNT}",
+    "owner audit": f"--account {ACCOUNT}",
+    "owner approve": "--yes",
+    "oracle post": f"--job {ID}",
     "owner tighten": "--max-uses 1",
     "owner lift": "--yes",
     "owner revoke": "--yes",
@@ -98,7 +97,7 @@ def make_files(folder: Path) -> None:
     """What the arguments name."""
     write_book(
         folder / "market.json",
-        replace(Case().book, deployed_hash=keccak(b"the block of this book"), store=CLOSED, backend=CLOSED),
+        replace(Case().book, deployed_hash=keccak(b"the block of this book"), backend=CLOSED, store=CLOSED),
     )
     create_result_key(folder / "result.key", confirm_unencrypted=True)
     (folder / "account.key").write_text("11" * 32)
