@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sealmarket.workloads.errors import FetchFailed
 from sealmarket.workloads.folders import read_bundle, read_files
+from sealmarket.workloads.resolve import requirements
 from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, MANIFEST, require_entry_point
@@ -29,6 +30,8 @@ def fetch_wheels(bundle_dir: Path, wheel_dir: Path, *, timeout: float = 600) -> 
     if not lock.is_file():
         raise BundleFileMissing(LOCK)
     wheel_dir.mkdir(parents=True, exist_ok=True)
+    if not requirements(lock.read_text(encoding="utf-8")):
+        return
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--require-hashes", "--only-binary=:all:", "--no-deps", "-d", str(wheel_dir), "-r", str(lock)]
     try:

@@ -65,7 +65,7 @@ def test_a_written_table_is_read_as_it_was_or_refused_because_it_has_two_reading
         assert any(reason in refusal for reason in ("divide evenly", "may be decimal marks", "apart"))
         return
     assert list(found.names) == names[:-1]
-    assert found.features.tolist() == np.float32([[float(value) for value in row[:-1]] for row in rows]).tolist()
+    assert found.features.tolist() == np.array([row[:-1] for row in rows], dtype=np.float32).tolist()
     assert found.target.tolist() == [float(row[-1]) for row in rows]
 
 
