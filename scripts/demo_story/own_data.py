@@ -73,7 +73,7 @@ def show_commands(story: Story, environment: Path) -> None:
     )
     price = coin(story.money.compute_price)
     story.console.commands(
-        "Your own data: any CSV with a header line and numbers below it, 50 rows or more",
+        "Your own data: any CSV of numbers with a header line, 50 rows or more",
         [
             f". {environment}",
             f"sealmarket owner seal YOURS.csv --policy {folder}/policy.json --out sealed --plain-key",

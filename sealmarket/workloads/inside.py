@@ -46,31 +46,31 @@ class _Stand:
             self._entry = getattr(importlib.import_module(module), function)
         except MemoryError:
             raise
-        except BaseException as error:  # noqa: BLE001 - told, as the sandbox tells its kind
+        except BaseException as error:  # noqa: BLE001 - reported, as the sandbox reports its kind
             self._failure = ("not_loaded", _text(error))
 
     def run(self, inputs: Any, parameters: Any) -> dict[str, bytes]:
         """What the workload returns, and the report; the report alone where nothing would leave."""
         if self._entry is None:
-            return self._told({}, {}, *self._failure)
+            return self._reported({}, {}, *self._failure)
         try:
             returned = self._entry(inputs, parameters)
         except MemoryError:
             raise
-        except BaseException as error:  # noqa: BLE001 - told, as the sandbox tells its kind
-            return self._told({}, {}, "raised", _text(error))
+        except BaseException as error:  # noqa: BLE001 - reported, as the sandbox reports its kind
+            return self._reported({}, {}, "raised", _text(error))
         try:
             outputs = {str(name): bytes(memoryview(returned[name])) for name in sorted(returned)}
         except MemoryError:
             raise
-        except BaseException as error:  # noqa: BLE001 - told, as the sandbox tells its kind
-            return self._told({}, {}, "output_invalid", _text(error))
+        except BaseException as error:  # noqa: BLE001 - reported, as the sandbox reports its kind
+            return self._reported({}, {}, "output_invalid", _text(error))
         sizes = {name[:100]: len(data) for name, data in list(outputs.items())[:_SHOWN_NAMES]}
         if not all(name in self._declared and len(data) <= self._declared[name] for name, data in outputs.items()):
             outputs = {}
-        return self._told(outputs, sizes, "", "")
+        return self._reported(outputs, sizes, "", "")
 
-    def _told(self, outputs: dict[str, bytes], sizes: dict[str, int], kind: str, text: str) -> dict[str, bytes]:
+    def _reported(self, outputs: dict[str, bytes], sizes: dict[str, int], kind: str, text: str) -> dict[str, bytes]:
         report = {"kind": kind, "printed": self._printed.text, "returned": sizes, "text": text}
         return outputs | {self._report: json.dumps(report).encode()}
 

@@ -43,7 +43,7 @@ class LocalRun:
 
     failure: str
     text: str = ""
-    """The workload's own error. An enclave shows it to nobody."""
+    """The workload's own error. An enclave keeps it to itself."""
     printed: str = ""
     leaving: list[Leaving] = field(default_factory=list)
     outputs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
