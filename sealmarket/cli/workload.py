@@ -88,7 +88,7 @@ def lock(
     digest = lock_environment(folder, wheels or _cache().wheels(folder))
     count = len(read_bundle(folder).environment.wheels)
     payload = {"digest": str(digest), "lockedBy": tool, "wheels": count}
-    answer(payload, [f"{LOCK}: {tool}", f"environment.json: {count} wheels", f"digest {digest}"], as_json)
+    answer(payload, [f"{LOCK}: {tool}", f"environment.json: wheels of {count} packages", f"digest {digest}"], as_json)
 
 
 @app.command("measure")

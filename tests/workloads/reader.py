@@ -15,11 +15,13 @@ DEFAULTS: dict[str, Any] = {"ignore": "", "missing": "refuse", "delimiter": "aut
 
 def load(name: str) -> ModuleType:
     """A module of the bundle's ``code`` folder, by the name under which the others import it."""
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a bundle with bytecode is refused
     sys.path.insert(0, str(CODE))
     try:
         return importlib.import_module(name)
     finally:
         sys.path.remove(str(CODE))
+        sys.dont_write_bytecode = written
 
 
 pooling, tables, tasks, values = (load(name) for name in ("pooling", "tables", "tasks", "values"))

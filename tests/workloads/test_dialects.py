@@ -119,6 +119,9 @@ def some_rows(count: int = 60) -> list[str]:
         (b"a\0b", "NUL characters"),
         (table([*some_rows(), '"30,1,2']), "quotes do not pair"),
         (table([*some_rows(), "2024-01-05,1,2"]), "column 'age' holds dates or times in 1 cell"),
+        (table([f"{n:03},{n},{n}" for n in range(60)]), "column 'age' holds codes with leading zeros in 60 cells"),
+        (table([*some_rows(), "30,1.234,56,2"]), "1 line does not fit"),
+        (b"age;score\n" + b"1.234,56;1\n2.345,67;2\n" * 30, "column 'age' holds commas in numbers"),
         (table([*some_rows(), "30,inf,2"]), "column 'income' holds text in 1 cell"),
         (table([*some_rows(), "30,1_000,2"]), "column 'income' holds text in 1 cell"),
         (table([*some_rows(), "30,1e39,2"]), "column 'income' holds numbers beyond"),
@@ -147,6 +150,12 @@ def test_what_the_user_says_decides_what_the_file_leaves_open() -> None:
     assert prepare(either, decimal="comma").features[5, 0] == np.float32(1.105)
     both = b"a,b;score,d\n" + b"\n".join(b"%d,2;%d,4" % (n, n % 9) for n in range(60))
     assert prepare(both, delimiter="semicolon", decimal="comma", target="score,d").names == ("a,b",)
+
+
+@pytest.mark.parametrize(("mark", "end"), [(";", "\r\n"), ("|", "\n"), (",", "\r")])
+def test_a_line_that_states_the_delimiter_is_no_header(mark: str, end: str) -> None:
+    lines = [f"sep={mark}", *(line.replace(",", mark) for line in table(some_rows()).decode().splitlines())]
+    assert np.array_equal(prepare(end.join(lines).encode()).features, prepare(table(some_rows())).features)
 
 
 def test_rows_with_missing_cells_are_dropped_only_when_that_is_asked_for() -> None:
@@ -184,6 +193,8 @@ def test_columns_of_several_owners_are_joined_by_name_in_the_order_of_the_first(
         (["True", "false"], [0, 1]),
         (["-1", "1"], [-1, 1]),
         (["sick", "well"], ["sick", "well"]),
+        (["01", "1"], ["01", "1"]),
+        (["007", "008"], ["007", "008"]),
         (["9007199254740992", "9007199254740993"], [2**53, 2**53 + 1]),
         (["9223372036854775807", "9223372036854775808"], ["9223372036854775807", "9223372036854775808"]),
     ],

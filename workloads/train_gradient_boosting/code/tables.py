@@ -2,6 +2,7 @@
 
 1. UTF-8, with a byte order mark or without; UTF-16 with one.
 2. The delimiter is the one of ``, ; tab |`` under which all lines have as many fields as the first. Two such: refused.
+   A first line ``sep=;`` (Excel's) names the delimiter and is no header.
 3. Quoted fields as in RFC 4180; line ends of any system. Blank lines are no rows; no other line is left out.
 4. The first line names the columns. Names are stripped, each stands once, and none is a number.
 5. A column without a name is left out if it is empty or numbers the rows; else the file is refused.
@@ -51,8 +52,8 @@ def read_table(raw: bytes | memoryview, delimiter: str = "auto") -> Table:
     Raises:
         TableRefused: with the columns named.
     """
-    text = _text(bytes(raw))
-    mark = DELIMITERS[delimiter] if delimiter != "auto" else _sniffed(text)
+    text, stated = _stated(_text(bytes(raw)))
+    mark = DELIMITERS[delimiter] if delimiter != "auto" else stated or _sniffed(text)
     records = _records(text, mark)
     header = next(records, None)
     if header is None:
@@ -70,6 +71,13 @@ def _text(raw: bytes) -> str:
     if "\0" in text:
         raise TableRefused("the file holds NUL characters", "it is no text file: export it as CSV in UTF-8")
     return text
+
+
+def _stated(text: str) -> tuple[str, str]:
+    """The text without a first line ``sep=;``, and the delimiter that such a line names, or nothing."""
+    if text[:4].lower() == "sep=" and text[4:5] in DELIMITERS.values() and text[5:6] in ("\r", "\n"):
+        return text[5:].lstrip("\r\n"), text[4]
+    return text, ""
 
 
 def _records(text: str, mark: str) -> Iterator[list[str]]:

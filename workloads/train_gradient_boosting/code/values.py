@@ -1,6 +1,7 @@
 """Columns of text -> numbers and labels. Every conversion is compared with what was written (docs/spec/tables.md).
 
-1. A number is ASCII: sign, digits, one decimal mark, exponent. ``true`` and ``false`` are 1 and 0.
+1. A number is ASCII: sign, digits, one decimal mark, exponent. ``true`` and ``false`` are 1 and 0. ``007`` is a code
+   and no number, since a number would lose its zeros.
 2. The decimal mark is one for a file. A comma is one where a cell decides it: ``1,5`` does, ``1,500`` does not.
 3. Missing cells (empty, ``NA``, ``N/A``, ``NaN``, ``null``, ``None``) are refused, or their rows dropped, as asked.
 4. A feature is a 32-bit float, since that is what the model computes with. Whole numbers must be exact in it. Other
@@ -101,6 +102,8 @@ def kind(cells: Sequence[str]) -> str:
     others = [cell for cell in cells if _number(cell) is None]
     if not others:
         return "numbers"
+    if all(map(_is_code, others)):
+        return f"codes with leading zeros in {counted(len(others), 'cell')}"
     if all(_DATE.issuperset(cell) and sum(map(str.isdigit, cell)) >= 4 for cell in others):
         return f"dates or times in {counted(len(others), 'cell')}"
     if all(map(_any_notation, others)):
@@ -110,13 +113,19 @@ def kind(cells: Sequence[str]) -> str:
 
 def _number(cell: str) -> float | None:
     """The finite number that a cell writes (rule 1), rounded to 64 bits."""
-    if not cell or len(cell) > _LONGEST_NUMBER or not _POINTED.issuperset(cell):
+    if not cell or len(cell) > _LONGEST_NUMBER or not _POINTED.issuperset(cell) or _is_code(cell):
         return None
     try:
         value = float(cell)
     except ValueError:
         return None
     return value if np.isfinite(value) else None
+
+
+def _is_code(cell: str) -> bool:
+    """Whether a cell starts with a zero that a number would lose."""
+    digits = cell.lstrip("+-")
+    return digits[:1] == "0" and digits[1:2].isdigit() and _POINTED.issuperset(digits) and "-" not in digits
 
 
 def floats(name: str, cells: Sequence[str]) -> np.ndarray:
@@ -193,4 +202,5 @@ def _label(cell: str) -> str:
 
 def _fits_64_bits(text: str) -> bool:
     digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and len(digits) <= 19 and -(2**63) <= int(text) < 2**63
+    whole = digits.isascii() and digits.isdigit() and len(digits) <= 19
+    return whole and -(2**63) <= int(text) < 2**63 and text == str(int(text))
