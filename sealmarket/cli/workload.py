@@ -179,11 +179,10 @@ def _lines(bundle: Bundle, ended: Any, *, owners: bool) -> list[str]:
         f"workload {bundle.digest}",
         "rules: " + ("of the owners" if owners else "the workload's own; see --policy"),
     ]
-    lines += [
-        f"  {'leaves ' if o.passes and not ended.failure else 'REFUSED'} {o.name}  {o.media_type or 'undeclared'}, "
-        f"{o.size} bytes  ({o.rule})"
-        for o in ended.leaving
-    ]
+    for one in ended.leaving:
+        verdict = "leaves " if one.passes and not ended.failure else "REFUSED"
+        kind = one.media_type or "undeclared"
+        lines.append(f"  {verdict} {_plain(one.name)}  {kind}, {one.size} bytes  ({one.rule})")
     lines += [
         f"loading {ended.load_seconds:.1f} s, running {ended.run_seconds:.1f} s of {limits.wall_seconds} together; "
         f"processor {ended.cpu_seconds:.1f} s of {limits.cpu_seconds}",
@@ -191,10 +190,15 @@ def _lines(bundle: Bundle, ended: Any, *, owners: bool) -> list[str]:
         f"resident {_mib(ended.peak.resident)}",
     ]
     if ended.printed:
-        lines += ["printed (an enclave drops it):", ended.printed.rstrip()]
+        lines += ["printed (an enclave drops it):", _plain(ended.printed)]
     if ended.failure:
-        lines += [f"nothing would leave: {ended.failure}", *([ended.text.rstrip()] if ended.text else [])]
+        lines += [f"nothing would leave: {ended.failure}", *([_plain(ended.text)] if ended.text else [])]
     return lines
+
+
+def _plain(text: str) -> str:
+    """A workload's text without characters that a terminal obeys."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text.rstrip())
 
 
 def _mib(size: int) -> str:

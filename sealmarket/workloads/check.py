@@ -42,7 +42,7 @@ class Checked:
 def check(directory: Path, keep: Collection[str] = ()) -> Checked:
     """Hold a folder against every rule of a bundle. ``keep`` names paths that look stray and are meant."""
     found = [
-        Finding(stray.path, stray.what, "move it out of the folder, or say --keep if the workload reads it")
+        Finding(_shown(stray.path), stray.what, "move it out of the folder, or say --keep if the workload reads it")
         for stray in strays(directory, keep)
     ]
     if found:
@@ -56,6 +56,11 @@ def check(directory: Path, keep: Collection[str] = ()) -> Checked:
     if found:
         return Checked(tuple(found), None)
     return Checked((), measure(bundle_of(dict(files))))
+
+
+def _shown(path: str) -> str:
+    """A path without characters that a terminal obeys or that are no text."""
+    return path if path.isprintable() else ascii(path)
 
 
 def _of_error(path: str, error: SealmarketError) -> Finding:

@@ -72,7 +72,9 @@ class _Stand:
 
     def _reported(self, outputs: dict[str, bytes], sizes: dict[str, int], kind: str, text: str) -> dict[str, bytes]:
         report = {"kind": kind, "printed": self._printed.text, "returned": sizes, "text": text}
-        return outputs | {self._report: json.dumps(report).encode()}
+        # Lone surrogates are no text that JSON's readers take.
+        spelled = json.dumps(report, ensure_ascii=False).encode("utf-8", "replace")
+        return outputs | {self._report: spelled}
 
 
 def _text(error: BaseException) -> str:

@@ -37,6 +37,15 @@ _REPORT = Output(name="sealmarket-trial.json", media_type="application/json", ma
 _MODULE = "sealmarket_trial"
 
 
+class _Report(msgspec.Struct):
+    """What :mod:`.inside` writes, and the workload beside it may have forged."""
+
+    kind: str
+    text: str
+    printed: str
+    returned: dict[str, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalRun:
     """How a run ended. ``failure`` is the kind that an enclave would sign, empty where everything may leave."""
@@ -168,14 +177,16 @@ def _run(
 
 def _ended(files: dict[str, bytes], manifest: Manifest, rules: OutputRules, **used: Any) -> LocalRun:
     """What the report and the rules say of a run that came to its end."""
-    report = json.loads(files.pop(_REPORT.name))
-    sizes = report["returned"]
-    leaving = each(sizes, manifest, rules)
-    failure = report["kind"] or _refused_by_sandbox(leaving) or refusal_after(files, manifest, rules)
+    try:
+        report = msgspec.json.decode(files.pop(_REPORT.name, b""), type=_Report)
+    except msgspec.DecodeError:
+        return LocalRun(failure="output_invalid", text="the workload altered the report of this run", **used)
+    leaving = each(report.returned | {name: len(data) for name, data in files.items()}, manifest, rules)
+    failure = report.kind or _refused_by_sandbox(leaving) or refusal_after(files, manifest, rules)
     return LocalRun(
         failure=failure,
-        text=report["text"],
-        printed=report["printed"],
+        text=report.text,
+        printed=report.printed,
         leaving=leaving,
         outputs={} if failure else files,
         **used,

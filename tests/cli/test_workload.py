@@ -115,6 +115,17 @@ def test_a_run_shows_the_workloads_own_error_and_leaves_nothing(
     assert list(Path("out").iterdir()) == []
 
 
+def test_what_a_workload_prints_does_not_reach_the_terminal_as_commands(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    (mine / "code/job.py").write_text("def run(i, p):\n    print('a\\x1b[2Jb\\udcff')\n    raise OSError('\\x07c')\n")
+    code, out, _ = run(capsys, "run", mine, "--input", "rows=rows.csv", "--parameter", "column=age")
+    assert code == 1
+    assert "a\ufffd[2Jb?" in out
+    assert "OSError: \ufffdc" in out
+
+
 def test_the_rules_of_several_owners_hold_together(
     mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

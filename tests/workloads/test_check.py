@@ -44,6 +44,12 @@ def test_what_is_named_as_meant_is_part_of_the_digest(tmp_path: Path) -> None:
     assert checked.measured.digest == read_bundle(folder).digest != before
 
 
+def test_a_name_that_is_no_text_is_named_without_it(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    Path(f"{folder}/\udcff\x1b[31m.csv").write_bytes(b"x")
+    assert paths(folder) == ["'\\udcff\\x1b[31m.csv'"]
+
+
 def test_a_folder_of_a_thousand_caches_is_not_walked(tmp_path: Path) -> None:
     folder = project(tmp_path)
     for number in range(1000):

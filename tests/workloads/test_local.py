@@ -45,6 +45,12 @@ def returning(text: str) -> str:
         (returning("None"), "output_invalid", "TypeError"),
         (returning("{'summary.json': 'text'}"), "output_invalid", "TypeError"),
         (returning("{}"), "no_output", ""),
+        (
+            "import json\njson.dumps = lambda *_, **__: 'junk'\n" + returning("{}"),
+            "output_invalid",
+            "altered the report",
+        ),
+        ("import json\njson.dumps = lambda *_, **__: '{}'\n" + returning("{}"), "output_invalid", "altered the report"),
         (returning("{'rows.csv': b'x'}"), "output_invalid", ""),
         (returning("{'summary.json': bytes(4097)}"), "output_too_large", ""),
     ],
