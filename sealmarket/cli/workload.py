@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +19,11 @@ from sealmarket_enclave.protocol.codec import from_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.policy import OutputRules, strictest
 from sealmarket_enclave.workload.bundle import LOCK, Bundle
+from sealmarket_enclave.workload.errors import FileAltered, ListedFileMissing, UnlistedFile
+
+if TYPE_CHECKING:
+    from sealmarket.workloads.local import LocalRun
+    from sealmarket_enclave.workload.manifest import Value
 
 app = typer.Typer(no_args_is_help=True, help="Make a workload of a Python project.")
 
@@ -25,6 +32,7 @@ _Rules = Annotated[
     list[Path] | None,
     typer.Option("--policy", help="An owner's policy or draft; repeat for each owner. The strictest rules hold."),
 ]
+_Wheels = Annotated[Path | None, typer.Option("--wheels", help="A folder that holds the wheels already.")]
 
 
 @app.command()
@@ -72,7 +80,7 @@ def lock(
     folder: _Folder,
     upgrade: Annotated[bool, typer.Option("--upgrade", help="Take the newest versions, whatever is locked.")] = False,
     as_locked: Annotated[bool, typer.Option("--as-locked", help="Leave requirements.lock as it is.")] = False,
-    wheels: Annotated[Path | None, typer.Option(help="A folder that holds the wheels already.")] = None,
+    wheels: _Wheels = None,
     as_json: AsJson = False,
 ) -> None:
     """Pin requirements.in with hashes, fetch the wheels, and list every file of them in environment.json.
@@ -109,6 +117,7 @@ def run(
     parameters: Annotated[list[str] | None, typer.Option("--parameter", help="NAME=VALUE.")] = None,
     policies: _Rules = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for what would leave.")] = None,
+    wheels: _Wheels = None,
     as_json: AsJson = False,
 ) -> None:
     """Run it on local files in the enclave's sandbox, under its limits; print what would leave. Exit 0 if all may.
@@ -116,7 +125,7 @@ def run(
     Example: sealmarket workload run mine --input rows=MINE.csv --parameter column=age --out result
     """
     from sealmarket.workloads.leaving import own_rules
-    from sealmarket.workloads.local import read_inputs, read_parameters, run_locally
+    from sealmarket.workloads.local import read_inputs, read_parameters
 
     bundle = read_bundle(folder)
     files = read_inputs(bundle.manifest, [(name, Path(file)) for name, file in map(_pair, inputs)])
@@ -124,7 +133,8 @@ def run(
     rules = strictest(tuple(map(_output_rules, policies))) if policies else own_rules(bundle.manifest)
     if out is not None and out.exists():
         raise Usage(f"{out} is there already", remedy="name a folder that does not exist")
-    ended = run_locally(bundle, _cache().environment(bundle, folder), files, values, rules)
+    installed = partial(_cache().environment, bundle, folder, wheels)
+    ended = _run_cached(bundle, installed, files, values, rules)
     if out is not None:
         out.mkdir(parents=True)
         for name, data in ended.outputs.items():
@@ -135,6 +145,23 @@ def run(
 
 def _cache() -> WorkloadCache:
     return WorkloadCache(home_folder() / "workloads")
+
+
+def _run_cached(
+    bundle: Bundle,
+    installed: Callable[[], Path],
+    files: dict[str, bytes],
+    values: dict[str, Value],
+    rules: OutputRules,
+) -> LocalRun:
+    """Run with the cached dependencies; a cached copy that was altered is installed anew, once."""
+    from sealmarket.workloads.local import run_locally
+
+    try:
+        return run_locally(bundle, installed(), files, values, rules)
+    except (FileAltered, ListedFileMissing, UnlistedFile):
+        _cache().forget(installed())
+        return run_locally(bundle, installed(), files, values, rules)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -154,7 +181,7 @@ def _output_rules(path: Path) -> OutputRules:
         raise Usage(f"{path} holds no output rules: {why}", remedy="pass an owner's policy or policy draft") from error
 
 
-def _payload(bundle: Bundle, ended: Any) -> dict[str, Any]:
+def _payload(bundle: Bundle, ended: LocalRun) -> dict[str, Any]:
     return {
         "workload": str(bundle.digest),
         "failure": ended.failure or None,
@@ -173,7 +200,7 @@ def _payload(bundle: Bundle, ended: Any) -> dict[str, Any]:
     }
 
 
-def _lines(bundle: Bundle, ended: Any, *, owners: bool) -> list[str]:
+def _lines(bundle: Bundle, ended: LocalRun, *, owners: bool) -> list[str]:
     limits = bundle.manifest.limits
     lines = [
         f"workload {bundle.digest}",

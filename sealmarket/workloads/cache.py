@@ -34,8 +34,8 @@ class WorkloadCache:
                 Path(name, "wheels").rename(place)
         return place
 
-    def environment(self, bundle: Bundle, bundle_dir: Path) -> Path:
-        """The installed dependencies of a bundle.
+    def environment(self, bundle: Bundle, bundle_dir: Path, wheels: Path | None = None) -> Path:
+        """The installed dependencies of a bundle, from ``wheels`` where a folder holds them already.
 
         Raises:
             FetchFailed, WheelNotLocked, EnvironmentRefused: they cannot be had, or are not the locked ones.
@@ -45,7 +45,7 @@ class WorkloadCache:
         if not place.is_dir():
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=place.parent) as name:
-                install(bundle.environment, self.wheels(bundle_dir), Path(name, "installed"))
+                install(bundle.environment, wheels or self.wheels(bundle_dir), Path(name, "installed"))
                 Path(name, "installed").rename(place)
         return place
 

@@ -37,7 +37,7 @@ def resolve(folder: Path, *, upgrade: bool = False, timeout: float = 600) -> str
     if not requirements((folder / REQUIREMENTS).read_text(encoding="utf-8")):
         (folder / LOCK).write_bytes(b"")
         return "nothing to pin"
-    if uv := _uv():
+    if uv := find_uv():
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         words = [uv, *_UV, "--python-version", python, REQUIREMENTS, "--output-file", LOCK]
         _run("uv", [*words, *(["--upgrade"] if upgrade else [])], folder, timeout)
@@ -71,7 +71,8 @@ def _pin(item: Any) -> str:
     return f"{name.lower().replace('_', '-')}=={version} \\\n    --hash={found}\n"
 
 
-def _uv() -> str | None:
+def find_uv() -> str | None:
+    """Where uv is: beside this interpreter, or on the path."""
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if beside.is_file() else shutil.which("uv")
 

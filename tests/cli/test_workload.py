@@ -11,6 +11,7 @@ from sealmarket.cli.main import main
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.templates import templates, workload_name
 from sealmarket_enclave.workload.manifest import parse_manifest
+from tests.enclave.workload.bundles import lock_line, wheel
 
 ROWS = "age,income\n30,1.5\n41,2.5\n"
 
@@ -113,6 +114,26 @@ def test_a_run_shows_the_workloads_own_error_and_leaves_nothing(
     assert "nothing would leave: raised" in out
     assert "ValueError: expected rows with a column 'wage'" in out
     assert list(Path("out").iterdir()) == []
+
+
+def test_dependencies_that_were_altered_since_their_installation_are_installed_again(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    Path("wheels").mkdir()
+    made = wheel(Path("wheels"), "dep", {"dep/__init__.py": b"ANSWER = 42\n"})
+    (mine / "requirements.lock").write_text(lock_line(made))
+    (mine / "code/job.py").write_text(
+        "import dep\n\ndef run(i, p):\n    return {'summary.json': str(dep.ANSWER).encode()}\n"
+    )
+    assert run(capsys, "lock", mine, "--as-locked", "--wheels", "wheels")[0] == 0
+    assert run(capsys, "check", mine)[0] == 0
+    words = ["run", mine, "--input", "rows=rows.csv", "--parameter", "column=age", "--wheels", "wheels"]
+    assert run(capsys, *words, "--out", "first")[0] == 0
+    (installed,) = Path("home/workloads/environments").iterdir()
+    (installed / "dep/__init__.py").write_text("ANSWER = 0\n")
+    assert run(capsys, *words, "--out", "second")[0] == 0
+    assert Path("second/summary.json").read_bytes() == b"42"
 
 
 def test_what_a_workload_prints_does_not_reach_the_terminal_as_commands(

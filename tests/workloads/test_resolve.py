@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sealmarket.workloads import fetch as fetching
 from sealmarket.workloads import resolve as resolving
 from sealmarket.workloads.errors import FetchFailed, NoResolver, ResolveFailed
 from sealmarket.workloads.fetch import fetch_wheels
@@ -40,7 +41,7 @@ def test_a_report_becomes_a_lock_without_addresses() -> None:
 
 def test_without_uv_and_pip_the_refusal_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "requirements.in").write_text("numpy\n")
-    monkeypatch.setattr(resolving, "_uv", lambda: None)
+    monkeypatch.setattr(resolving, "find_uv", lambda: None)
     monkeypatch.setattr(resolving, "find_spec", lambda name: None)
     with pytest.raises(NoResolver, match="install one"):
         resolve(tmp_path)
@@ -54,7 +55,7 @@ def test_a_requirement_that_no_index_has_is_refused_with_the_resolvers_words(
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     if tool == "pip":
-        monkeypatch.setattr(resolving, "_uv", lambda: None)
+        monkeypatch.setattr(resolving, "find_uv", lambda: None)
     with pytest.raises(ResolveFailed, match="sealmarket-nowhere"):
         resolve(tmp_path)
     assert not (tmp_path / "requirements.lock").exists()
@@ -72,6 +73,16 @@ def test_a_wheel_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     (tmp_path / "requirements.lock").write_text(f"sealmarket-nowhere==0 --hash=sha256:{DIGEST}\n")
     with pytest.raises(FetchFailed):
+        fetch_wheels(tmp_path, tmp_path / "wheels")
+
+
+def test_without_pip_and_uv_no_wheel_can_be_fetched_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "find_spec", lambda name: None)
+    monkeypatch.setattr(fetching, "find_uv", lambda: None)
+    (tmp_path / "requirements.lock").write_text(f"some==1 --hash=sha256:{DIGEST}\n")
+    with pytest.raises(FetchFailed, match="neither pip nor uv is here"):
         fetch_wheels(tmp_path, tmp_path / "wheels")
 
 
