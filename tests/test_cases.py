@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(os.environ.get("SEALMARKET_CASES") or ROOT.parent / "shared" / "cases")
 HTTP, MARKET, SCENARIOS = "tests/test_http.py", "tests/integration/test_market.py", "contracts/Scenarios.t.sol"
+DIALECTS = "tests/workloads/test_dialects.py"
 HELD: dict[str, tuple[str, ...]] = {
     "contracts/AuditPoC.t.sol": (
         f"{SCENARIOS}::test_consumer_provider_and_owner_in_one_take_from_nobody_and_use_nothing_for_free",
@@ -115,6 +116,24 @@ HELD: dict[str, tuple[str, ...]] = {
         "tests/attestation/test_agents.py::test_an_endorsement_may_be_written_in_hex_or_base64",
         "tests/attestation/test_agents.py::test_a_report_that_an_agent_took_apart_is_put_together_again",
     ),
+    "inputs/mk_csv.py": (
+        f"{DIALECTS}::test_each_dialect_of_the_cases_has_an_expectation",
+        f"{DIALECTS}::test_a_dialect_is_the_table_that_it_means",
+        f"{DIALECTS}::test_a_file_that_cannot_be_read_for_certain_is_refused_with_its_column",
+    ),
+    "inputs/t_csv.py": (
+        f"{DIALECTS}::test_classes_that_a_float_confuses_stay_apart",
+        f"{DIALECTS}::test_truth_values_are_one_and_zero",
+        f"{DIALECTS}::test_no_refusal_shows_a_cell",
+        "tests/workloads/test_table_properties.py::test_whole_numbers_pass_as_features_exactly_or_not_at_all",
+    ),
+    "inputs/t_onnx.py": (
+        f"{DIALECTS}::test_two_values_or_text_are_classes_and_keep_their_labels",
+        f"{DIALECTS}::test_classes_too_many_or_too_small_are_refused_without_their_labels",
+        f"{DIALECTS}::test_a_quantity_that_32_bits_cannot_tell_apart_is_refused",
+        "tests/enclave/workload/test_train_gradient_boosting.py::"
+        "test_the_models_classes_are_the_labels_of_the_file_and_its_metadata_says_what_it_is",
+    ),
     "market/p14_redos_market.py": (
         "tests/oracle/test_suppliers.py::test_the_worst_document_ends_in_its_suppliers_row_at_a_bounded_cost",
     ),
@@ -153,9 +172,6 @@ HELD: dict[str, tuple[str, ...]] = {
 }
 """By case, the tests of its kind: ``file::name``."""
 LATER = {
-    "inputs/mk_csv.py": "I",
-    "inputs/t_csv.py": "I",
-    "inputs/t_onnx.py": "I",
     "market/p24_rows_out.py": "I",
     "market/p26_journal_equivocation.py": "L",
 }

@@ -78,7 +78,7 @@ def show_commands(story: Story, environment: Path) -> None:
         "    --result-key result.key --allow-simulated"
     )
     story.console.commands(
-        "Your own data: any CSV with a header line and numbers below it, 50 rows or more",
+        "Your own data: any CSV of numbers with a header line, 50 rows or more",
         [
             f". {environment}",
             f"sealmarket owner seal YOURS.csv --policy {folder}/policy.json --out sealed --plain-key",

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from sealmarket.workloads.errors import FetchFailed
 from sealmarket.workloads.folders import read_bundle, read_files
+from sealmarket.workloads.resolve import find_uv, requirements
 from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, MANIFEST, require_entry_point
@@ -29,7 +31,9 @@ def fetch_wheels(bundle_dir: Path, wheel_dir: Path, *, timeout: float = 600) -> 
     if not lock.is_file():
         raise BundleFileMissing(LOCK)
     wheel_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    if not requirements(lock.read_text(encoding="utf-8")):
+        return
+    command = [*_pip(), "download", "--quiet", "--disable-pip-version-check"]
     command += ["--require-hashes", "--only-binary=:all:", "--no-deps", "-d", str(wheel_dir), "-r", str(lock)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
@@ -37,6 +41,15 @@ def fetch_wheels(bundle_dir: Path, wheel_dir: Path, *, timeout: float = 600) -> 
         raise FetchFailed(f"nothing within {timeout:.0f} seconds") from None
     if done.returncode:
         raise FetchFailed(done.stderr.strip()[-500:])
+
+
+def _pip() -> list[str]:
+    """This interpreter's pip, or one that uv runs for it."""
+    if find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    if uv := find_uv():
+        return [uv, "tool", "run", "--python", sys.executable, "pip"]
+    raise FetchFailed("neither pip nor uv is here")
 
 
 def lock_environment(bundle_dir: Path, wheel_dir: Path) -> Bytes32:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.toolchain import DISTRIBUTIONS, ROOT
+from sealmarket.workloads.folders import read_files
 from tests.scripts.closure import closure, link
 
 PRODUCTION = frozenset(
@@ -52,6 +53,18 @@ def test_a_wheel_holds_one_package_and_its_license(name: str, wheels: dict[str, 
         top = {file.split("/")[0] for file in wheel.namelist()}
     assert {entry for entry in top if not entry.endswith(".dist-info")} == LANDS[name]
     assert set(wheels) == set(LANDS)
+
+
+def test_the_wheel_of_the_library_holds_each_template_whole(wheels: dict[str, Path]) -> None:
+    folder = "sealmarket/workloads/templates"
+    for template in (ROOT / folder).iterdir():
+        with zipfile.ZipFile(wheels["sealmarket"]) as wheel:
+            packed = {
+                name.removeprefix(f"{folder}/{template.name}/"): wheel.read(name)
+                for name in wheel.namelist()
+                if name.startswith(f"{folder}/{template.name}/")
+            }
+        assert packed == {path: file.data for path, file in read_files(template).items()}
 
 
 @pytest.mark.parametrize("name", sorted(LANDS))

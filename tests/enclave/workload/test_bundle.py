@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,11 +149,9 @@ def test_an_archive_holds_the_same_bundle(tree: Path) -> None:
     assert pack(unpack(raw)) == raw
 
 
-def test_any_change_of_content_name_or_executable_bit_changes_the_digest(tree: Path) -> None:
+def test_any_change_of_content_or_name_changes_the_digest(tree: Path) -> None:
     seen = {read_bundle(tree).digest}
     (tree / "code/job.py").write_text("run = print\n")
-    seen.add(read_bundle(tree).digest)
-    (tree / "code/job.py").chmod(0o755)
     seen.add(read_bundle(tree).digest)
     (tree / "code/more.py").write_text("")
     seen.add(read_bundle(tree).digest)
@@ -160,15 +159,36 @@ def test_any_change_of_content_name_or_executable_bit_changes_the_digest(tree: P
     seen.add(read_bundle(tree).digest)
     (tree / "workload.toml").write_text((tree / "workload.toml").read_text().replace("= 5", "= 6"))
     seen.add(read_bundle(tree).digest)
-    assert len(seen) == 6
+    assert len(seen) == 5
 
 
-def test_time_stamps_owner_bits_and_empty_folders_do_not_change_the_digest(tree: Path) -> None:
+def test_an_executable_bit_in_an_archive_is_another_workload(tree: Path) -> None:
+    read = read_bundle(tree)
+    read.files["code/job.py"] = replace(read.files["code/job.py"], executable=True)
+    assert unpack(pack(read)).digest == read.digest != read_bundle(tree).digest
+
+
+def test_the_same_tree_has_the_same_digest_whatever_the_machine_makes_of_it(tree: Path, tmp_path: Path) -> None:
     before = read_bundle(tree).digest
-    os.utime(tree / "code/job.py", (0, 0))
-    (tree / "code/job.py").chmod(0o600)
-    (tree / "empty").mkdir()
-    assert read_bundle(tree).digest == before
+    files = sorted(path for path in tree.rglob("*") if path.is_file())
+    for order, mode, newline in [(1, 0o600, b"\n"), (-1, 0o777, b"\r\n"), (-1, 0o444, b"\n")]:
+        copy = tmp_path / f"copy-{mode:o}"
+        (copy / "empty").mkdir(parents=True)
+        for path in files[::order]:
+            made = copy / path.relative_to(tree)
+            made.parent.mkdir(exist_ok=True)
+            made.write_bytes(path.read_bytes().replace(b"\n", newline))
+            made.chmod(mode)
+            os.utime(made, (mode, mode))
+        assert read_bundle(copy).digest == before
+
+
+def test_bytes_that_are_no_text_keep_their_line_ends(tree: Path) -> None:
+    before = read_bundle(tree).digest
+    (tree / "code/table.bin").write_bytes(b"a\r\n")
+    with_returns = read_bundle(tree).digest
+    (tree / "code/table.bin").write_bytes(b"a\n")
+    assert len({before, with_returns, read_bundle(tree).digest}) == 3
 
 
 def test_what_was_read_is_what_is_written_whatever_happens_to_the_directory(tree: Path, tmp_path: Path) -> None:

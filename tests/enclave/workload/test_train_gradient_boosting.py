@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sealmarket.workloads.fetch import lock_environment
-from sealmarket.workloads.folders import read_bundle, read_files
+from sealmarket.workloads.folders import code_sha256, read_bundle, read_files
 from sealmarket.workloads.trial import run_workload
 from sealmarket.workloads.wheels import install
 from sealmarket_enclave.sandbox import FailureKind, WorkloadFailed
@@ -78,7 +78,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.long
 @pytest.mark.parametrize(("first", "second", "target"), [
-    (rows(100, 0), rows(100, 0, header="age,cost,visits"), "cost"),
+    (rows(100, 0), rows(100, 0, header="age,days,cost"), "cost"),
     (rows(100, 0), rows(100, 100), "income"),
     (rows(10, 0), rows(10, 10), "cost"),
     (rows(100, 0), b"age,visits,cost\n1,2,patient\n", "cost"),
@@ -101,9 +101,45 @@ def test_the_model_is_onnx_that_predicts_and_the_same_every_time(installed: tupl
     assert first.files == run_workload(*installed, MANIFEST, inputs, parameters).files
     metrics = json.loads(first.files["metrics.json"])
     assert metrics["rows"] == 4000
+    assert metrics["features"] == ["age", "visits"]
+    assert metrics["splits"] == {"held_out": 800, "seed": MANIFEST.limits.seed, "trained_on": 3200}
+    assert metrics["task"] == "regression"
     assert metrics["score"] > 0.95
     session = onnxruntime.InferenceSession(first.files["model.onnx"], providers=["CPUExecutionProvider"])
     import numpy as np
 
     (predicted,) = session.run(None, {"rows": np.array([[30, 3]], dtype=np.float32)})
     assert abs(float(predicted[0][0]) - 69) < 15
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["0", "1"], [0, 1]),
+        (["-1", "1"], [-1, 1]),
+        (["0", "0.5", "1"], ["0", "0.5", "1"]),
+        (["20000001", "20000002", "20000003"], [20000001, 20000002, 20000003]),
+        (["healthy", "ill"], ["healthy", "ill"]),
+    ],
+)
+def test_the_models_classes_are_the_labels_of_the_file_and_its_metadata_says_what_it_is(
+    installed: tuple[Path, Path], labels: list[str], classes: list[object]
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    import numpy as np
+
+    kind = [n * len(labels) // 61 for n in (m % 61 for m in range(600))]
+    lines = [f"{n % 61},{n % 7},{labels[kind[n]]}" for n in range(600)]
+    file = "\n".join(["visits,age,kind", *lines]).encode()
+    parameters = MANIFEST.check_parameters({"target": "kind", "task": "classification", "n_estimators": 20})
+    done = run_workload(*installed, MANIFEST, {"rows-1": file}, parameters)
+    session = onnxruntime.InferenceSession(done.files["model.onnx"], providers=["CPUExecutionProvider"])
+    inputs = np.array([[n % 61, n % 7] for n in range(600)], dtype=np.float32)
+    predicted = session.run(None, {"rows": inputs})[0].tolist()
+    assert predicted == [classes[one] for one in kind]
+    described = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+    assert described["feature_names"] == ["visits", "age"]
+    assert described["class_labels"] == classes == json.loads(done.files["metrics.json"])["classes"]
+    assert described["versions"].keys() == {"numpy", "onnx", "scikit-learn", "skl2onnx"}
+    assert described["workload_code_sha256"] == code_sha256(FILES)

@@ -1,0 +1,232 @@
+"""Make a workload of a Python project: start one, check it, lock it, measure it, and run it as an enclave does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sealmarket.cli._options import AsJson, Usage, answer, home_folder
+from sealmarket.files import read_file
+from sealmarket.workloads.cache import WorkloadCache
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.measure import covers, measure
+from sealmarket_enclave.protocol.codec import from_builtins
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.policy import OutputRules, strictest
+from sealmarket_enclave.workload.bundle import LOCK, Bundle
+from sealmarket_enclave.workload.errors import FileAltered, ListedFileMissing, UnlistedFile
+
+if TYPE_CHECKING:
+    from sealmarket.workloads.local import LocalRun
+    from sealmarket_enclave.workload.manifest import Value
+
+app = typer.Typer(no_args_is_help=True, help="Make a workload of a Python project.")
+
+_Folder = Annotated[Path, typer.Argument(help="The workload's folder.", exists=True, file_okay=False)]
+_Rules = Annotated[
+    list[Path] | None,
+    typer.Option("--policy", help="An owner's policy or draft; repeat for each owner. The strictest rules hold."),
+]
+_Wheels = Annotated[Path | None, typer.Option("--wheels", help="A folder that holds the wheels already.")]
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet; it names the workload.")],
+    template: Annotated[str, typer.Option(help="python, or gradient-boosting.")] = "python",
+) -> None:
+    """Write a small project that works: workload.toml, code/, requirements.in, README.md.
+
+    Example: sealmarket workload new mine --template python
+    """
+    from sealmarket.workloads.templates import create
+
+    name = create(folder, template)
+    typer.echo(f"{folder}: workload {name}, from the template {template}")
+    typer.echo(f"  what to do: edit it, then sealmarket workload lock {folder}")
+
+
+@app.command()
+def check(
+    folder: _Folder,
+    keep: Annotated[list[str] | None, typer.Option(help="A path that looks stray and is meant; repeat.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is it a sound workload, and does anything in the folder not belong? Exit 0, or 1 with every finding.
+
+    Example: sealmarket workload check mine
+    """
+    from sealmarket.workloads.check import check as check_folder
+
+    checked = check_folder(folder, keep or ())
+    payload = {
+        "findings": [{"path": f.path, "found": f.found, "remedy": f.remedy} for f in checked.findings],
+        "digest": str(checked.measured.digest) if checked.measured else None,
+    }
+    lines = [f"{f.path}: {f.found}\n  what to do: {f.remedy}" for f in checked.findings]
+    if checked.measured:
+        lines += [f"sound: {checked.measured.digest}", f"  {covers(checked.measured)}"]
+    answer(payload, lines, as_json)
+    raise typer.Exit(1 if checked.findings else 0)
+
+
+@app.command()
+def lock(
+    folder: _Folder,
+    upgrade: Annotated[bool, typer.Option("--upgrade", help="Take the newest versions, whatever is locked.")] = False,
+    as_locked: Annotated[bool, typer.Option("--as-locked", help="Leave requirements.lock as it is.")] = False,
+    wheels: _Wheels = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pin requirements.in with hashes, fetch the wheels, and list every file of them in environment.json.
+
+    Example: sealmarket workload lock mine
+    """
+    from sealmarket.workloads.fetch import lock_environment
+    from sealmarket.workloads.resolve import resolve
+    from sealmarket.workloads.strays import REQUIREMENTS
+
+    resolved = not as_locked and (folder / REQUIREMENTS).is_file()
+    tool = resolve(folder, upgrade=upgrade) if resolved else "left as it is"
+    digest = lock_environment(folder, wheels or _cache().wheels(folder))
+    count = len(read_bundle(folder).environment.wheels)
+    payload = {"digest": str(digest), "lockedBy": tool, "wheels": count}
+    answer(payload, [f"{LOCK}: {tool}", f"environment.json: wheels of {count} packages", f"digest {digest}"], as_json)
+
+
+@app.command("measure")
+def measure_command(folder: _Folder, as_json: AsJson = False) -> None:
+    """Print the digest that owners allow and jobs name.
+
+    Example: sealmarket workload measure mine
+    """
+    measured = measure(read_bundle(folder))
+    lines = [str(measured.digest), f"  {measured.name} {measured.version}: {covers(measured)}"]
+    answer(measured, [*lines, f"  code {measured.code_sha256}"], as_json)
+
+
+@app.command()
+def run(
+    folder: _Folder,
+    inputs: Annotated[list[str], typer.Option("--input", help="NAME=FILE; repeat a name for several files.")],
+    parameters: Annotated[list[str] | None, typer.Option("--parameter", help="NAME=VALUE.")] = None,
+    policies: _Rules = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder for what would leave.")] = None,
+    wheels: _Wheels = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run it on local files in the enclave's sandbox, under its limits; print what would leave. Exit 0 if all may.
+
+    Example: sealmarket workload run mine --input rows=MINE.csv --parameter column=age --out result
+    """
+    from sealmarket.workloads.leaving import own_rules
+    from sealmarket.workloads.local import read_inputs, read_parameters
+
+    bundle = read_bundle(folder)
+    files = read_inputs(bundle.manifest, [(name, Path(file)) for name, file in map(_pair, inputs)])
+    values = read_parameters(bundle.manifest, dict(map(_pair, parameters or [])))
+    rules = strictest(tuple(map(_output_rules, policies))) if policies else own_rules(bundle.manifest)
+    if out is not None and out.exists():
+        raise Usage(f"{out} is there already", remedy="name a folder that does not exist")
+    installed = partial(_cache().environment, bundle, folder, wheels)
+    ended = _run_cached(bundle, installed, files, values, rules)
+    if out is not None:
+        out.mkdir(parents=True)
+        for name, data in ended.outputs.items():
+            (out / name).write_bytes(data)
+    answer(_payload(bundle, ended), _lines(bundle, ended, owners=bool(policies)), as_json)
+    raise typer.Exit(1 if ended.failure else 0)
+
+
+def _cache() -> WorkloadCache:
+    return WorkloadCache(home_folder() / "workloads")
+
+
+def _run_cached(
+    bundle: Bundle,
+    installed: Callable[[], Path],
+    files: dict[str, bytes],
+    values: dict[str, Value],
+    rules: OutputRules,
+) -> LocalRun:
+    """Run with the cached dependencies; a cached copy that was altered is installed anew, once."""
+    from sealmarket.workloads.local import run_locally
+
+    try:
+        return run_locally(bundle, installed(), files, values, rules)
+    except (FileAltered, ListedFileMissing, UnlistedFile):
+        _cache().forget(installed())
+        return run_locally(bundle, installed(), files, values, rules)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise Usage(f"{text!r} has no name or no value", remedy="write NAME=VALUE")
+    return name, value
+
+
+def _output_rules(path: Path) -> OutputRules:
+    """The output rules of a policy document, of a draft, or alone in a file."""
+    try:
+        document = json.loads(read_file(path))
+        return from_builtins(OutputRules, document.get("output", document))
+    except (ValueError, AttributeError, RecursionError, MalformedDocument) as error:
+        why = error.message if isinstance(error, MalformedDocument) else "no JSON object"
+        raise Usage(f"{path} holds no output rules: {why}", remedy="pass an owner's policy or policy draft") from error
+
+
+def _payload(bundle: Bundle, ended: LocalRun) -> dict[str, Any]:
+    return {
+        "workload": str(bundle.digest),
+        "failure": ended.failure or None,
+        "error": ended.text,
+        "printed": ended.printed,
+        "leaving": [
+            {"name": o.name, "mediaType": o.media_type, "bytes": o.size, "passes": o.passes, "rule": o.rule}
+            for o in ended.leaving
+        ],
+        "loadSeconds": round(ended.load_seconds, 3),
+        "runSeconds": round(ended.run_seconds, 3),
+        "cpuSeconds": round(ended.cpu_seconds, 3),
+        "peakAddressSpace": ended.peak.address_space,
+        "peakResident": ended.peak.resident,
+        "layers": list(ended.layers),
+    }
+
+
+def _lines(bundle: Bundle, ended: LocalRun, *, owners: bool) -> list[str]:
+    limits = bundle.manifest.limits
+    lines = [
+        f"workload {bundle.digest}",
+        "rules: " + ("of the owners" if owners else "the workload's own; see --policy"),
+    ]
+    for one in ended.leaving:
+        verdict = "leaves " if one.passes and not ended.failure else "REFUSED"
+        kind = one.media_type or "undeclared"
+        lines.append(f"  {verdict} {_plain(one.name)}  {kind}, {one.size} bytes  ({one.rule})")
+    lines += [
+        f"loading {ended.load_seconds:.1f} s, running {ended.run_seconds:.1f} s of {limits.wall_seconds} together; "
+        f"processor {ended.cpu_seconds:.1f} s of {limits.cpu_seconds}",
+        f"memory: address space {_mib(ended.peak.address_space)} of {_mib(limits.memory_bytes)}, "
+        f"resident {_mib(ended.peak.resident)}",
+    ]
+    if ended.printed:
+        lines += ["printed (an enclave drops it):", _plain(ended.printed)]
+    if ended.failure:
+        lines += [f"nothing would leave: {ended.failure}", *([_plain(ended.text)] if ended.text else [])]
+    return lines
+
+
+def _plain(text: str) -> str:
+    """A workload's text without characters that a terminal obeys."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text.rstrip())
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB" if size else "unknown"

@@ -1,0 +1,57 @@
+"""Wheels and installed environments of this user, each in a folder that its content names."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from sealmarket.workloads.fetch import fetch_wheels
+from sealmarket.workloads.wheels import install
+from sealmarket_enclave.protocol.hashing import sha256
+from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, Bundle
+
+_NAMED_BY = 16
+
+
+class WorkloadCache:
+    """Under ``root``: ``wheels/LOCK-INTERPRETER`` and ``environments/ENVIRONMENT``.
+
+    Nothing of it is trusted: each run compares every byte of an environment with its hash.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def wheels(self, bundle_dir: Path) -> Path:
+        """The wheels of a bundle's lock, downloaded once. Raises :class:`FetchFailed`."""
+        place = self._wheels(sha256((bundle_dir / LOCK).read_bytes()))
+        if not place.is_dir():
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=place.parent) as name:
+                fetch_wheels(bundle_dir, Path(name, "wheels"))
+                Path(name, "wheels").rename(place)
+        return place
+
+    def environment(self, bundle: Bundle, bundle_dir: Path, wheels: Path | None = None) -> Path:
+        """The installed dependencies of a bundle, from ``wheels`` where a folder holds them already.
+
+        Raises:
+            FetchFailed, WheelNotLocked, EnvironmentRefused: they cannot be had, or are not the locked ones.
+        """
+        named = sha256(bundle.files[ENVIRONMENT].data).hex()[:_NAMED_BY]
+        place = self._root / "environments" / named
+        if not place.is_dir():
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=place.parent) as name:
+                install(bundle.environment, wheels or self.wheels(bundle_dir), Path(name, "installed"))
+                Path(name, "installed").rename(place)
+        return place
+
+    def forget(self, environment: Path) -> None:
+        """Remove an environment that was found altered."""
+        shutil.rmtree(environment, ignore_errors=True)
+
+    def _wheels(self, lock: bytes) -> Path:
+        return self._root / "wheels" / f"{lock.hex()[:_NAMED_BY]}-{sys.implementation.cache_tag}"

@@ -1,0 +1,176 @@
+"""``sealmarket workload``: from nothing to a job's digest and a trial of it, with every refusal named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sealmarket.cli.main import main
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.templates import templates, workload_name
+from sealmarket_enclave.workload.manifest import parse_manifest
+from tests.enclave.workload.bundles import lock_line, wheel
+
+ROWS = "age,income\n30,1.5\n41,2.5\n"
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEALMARKET_HOME", str(tmp_path / "home"))
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["workload", *map(str, words)])
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+@pytest.fixture
+def mine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    folder = tmp_path / "mine"
+    assert run(capsys, "new", folder)[0] == 0
+    assert run(capsys, "lock", folder)[0] == 0
+    (tmp_path / "rows.csv").write_text(ROWS)
+    return folder
+
+
+def test_a_folder_with_something_in_it_is_not_overwritten(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "new", mine)
+    assert code == 1
+    assert "is there already" in err
+
+
+def test_a_template_that_is_none_is_refused_with_those_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capsys, "new", tmp_path / "new", "--template", "gone")
+    assert code == 1
+    assert "gradient-boosting, python" in err
+
+
+def test_a_new_project_is_named_after_its_folder_and_lacks_nothing_but_its_lock(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for template in templates():
+        folder = tmp_path / f"My {template}_1"
+        assert run(capsys, "new", folder, "--template", template)[0] == 0
+        assert parse_manifest((folder / "workload.toml").read_bytes()).name == f"my-{template}-1"
+        code, out, _ = run(capsys, "check", folder, "--json")
+        assert code == 1
+        assert [finding["path"] for finding in json.loads(out)["findings"]] == ["environment.json"]
+
+
+@pytest.mark.parametrize(("folder", "name"), [("A B", "a-b"), ("--", "workload"), ("Ünï", "n"), ("x" * 99, "x" * 64)])
+def test_a_folders_name_becomes_one_that_a_manifest_allows(folder: str, name: str) -> None:
+    assert workload_name(folder) == name
+
+
+def test_what_does_not_belong_is_named_with_what_to_do(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mine / "rows.csv").write_text(ROWS)
+    code, out, _ = run(capsys, "check", mine)
+    assert code == 1
+    assert out.startswith("rows.csv: data\n  what to do: move it out")
+    assert run(capsys, "check", mine, "--keep", "rows.csv")[0] == 0
+
+
+def test_check_lock_and_measure_say_the_same_digest(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = str(read_bundle(mine).digest)
+    assert json.loads(run(capsys, "check", mine, "--json")[1])["digest"] == digest
+    assert json.loads(run(capsys, "lock", mine, "--as-locked", "--json")[1])["digest"] == digest
+    assert json.loads(run(capsys, "measure", mine, "--json")[1])["digest"] == digest
+    assert run(capsys, "measure", mine)[1].splitlines()[0] == digest
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--input", "rows"], "has no name or no value"),
+        (["--input", "cards=rows.csv"], "there is no input 'cards'"),
+        (["--input", "rows=gone.csv", "--parameter", "column=age"], "No such file"),
+        (["--input", "rows=rows.csv"], "parameter column is 'missing'"),
+        (["--input", "rows=rows.csv", "--parameter", "column=age", "--parameter", "digits=9"], "at most 4"),
+        (["--input", "rows=rows.csv", "--parameter", "column=age", "--policy", "rows.csv"], "holds no output rules"),
+        (["--input", "rows=rows.csv", "--parameter", "column=age", "--out", "mine"], "is there already"),
+    ],
+)
+def test_a_run_that_is_asked_for_wrongly_says_what_to_do(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    code, _, err = run(capsys, "run", mine, *words)
+    assert code in (1, 2)
+    assert said in err
+
+
+def test_a_run_shows_the_workloads_own_error_and_leaves_nothing(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    code, out, _ = run(capsys, "run", mine, "--input", "rows=rows.csv", "--parameter", "column=wage", "--out", "out")
+    assert code == 1
+    assert "nothing would leave: raised" in out
+    assert "ValueError: expected rows with a column 'wage'" in out
+    assert list(Path("out").iterdir()) == []
+
+
+def test_dependencies_that_were_altered_since_their_installation_are_installed_again(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    Path("wheels").mkdir()
+    made = wheel(Path("wheels"), "dep", {"dep/__init__.py": b"ANSWER = 42\n"})
+    (mine / "requirements.lock").write_text(lock_line(made))
+    (mine / "code/job.py").write_text(
+        "import dep\n\ndef run(i, p):\n    return {'summary.json': str(dep.ANSWER).encode()}\n"
+    )
+    assert run(capsys, "lock", mine, "--as-locked", "--wheels", "wheels")[0] == 0
+    assert run(capsys, "check", mine)[0] == 0
+    words = ["run", mine, "--input", "rows=rows.csv", "--parameter", "column=age", "--wheels", "wheels"]
+    assert run(capsys, *words, "--out", "first")[0] == 0
+    (installed,) = Path("home/workloads/environments").iterdir()
+    (installed / "dep/__init__.py").write_text("ANSWER = 0\n")
+    assert run(capsys, *words, "--out", "second")[0] == 0
+    assert Path("second/summary.json").read_bytes() == b"42"
+
+
+def test_what_a_workload_prints_does_not_reach_the_terminal_as_commands(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    (mine / "code/job.py").write_text("def run(i, p):\n    print('a\\x1b[2Jb\\udcff')\n    raise OSError('\\x07c')\n")
+    code, out, _ = run(capsys, "run", mine, "--input", "rows=rows.csv", "--parameter", "column=age")
+    assert code == 1
+    assert "a\ufffd[2Jb?" in out
+    assert "OSError: \ufffdc" in out
+
+
+def test_the_rules_of_several_owners_hold_together(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    rules = {"mediaTypes": ["application/json"], "maxOutputs": 1, "maxBytes": 4096, "bucketBytes": 1}
+    Path("wide.json").write_text(json.dumps({"title": "a draft", "output": rules}))
+    Path("narrow.json").write_text(json.dumps(rules | {"maxBytes": 8}))
+    words = ["run", mine, "--input", "rows=rows.csv", "--parameter", "column=age", "--policy", "wide.json"]
+    assert run(capsys, *words)[0] == 0
+    code, out, _ = run(capsys, *words, "--policy", "narrow.json", "--json")
+    assert code == 1
+    assert json.loads(out)["failure"] == "output_too_large"
+
+
+def test_a_run_writes_what_would_leave_and_says_what_it_used(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    words = ["run", mine, "--input", "rows=rows.csv", "--parameter", "column=age"]
+    code, out, _ = run(capsys, *words, "--out", "out")
+    assert code == 0
+    assert json.loads(Path("out/summary.json").read_text()) == {"average": 35.5, "rows": 2}
+    assert "leaves  summary.json  application/json, 28 bytes" in out
+    first, second = (json.loads(run(capsys, *words, "--json")[1]) for _ in range(2))
+    assert first["workload"] == str(read_bundle(mine).digest)
+    assert first["leaving"] == second["leaving"]
+    assert first["peakAddressSpace"] >= first["peakResident"]
