@@ -25,6 +25,8 @@ from refusals import TableRefused, counted, listed
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 MOST_COLUMNS = 4096
+MOST_NAME_CHARACTERS = 16_384
+"""Of all names together: metrics.json and the model name each feature."""
 _SNIFFED_LINES = 200
 _NUMBER = frozenset("0123456789+-.,eE")
 _LONGEST_NUMBER = 64
@@ -96,6 +98,7 @@ def _sniffed(text: str) -> str:
     """The delimiter (rule 2), judged by the first 200 lines."""
     widths = {name: _widths(text, mark) for name, mark in DELIMITERS.items()}
     if not any(widths.values()):
+        next(_records(text, ","), None)  # says why, unless there is nothing
         raise TableRefused("the file is empty", "expected a line of column names and rows below it")
     fitting = [name for name, found in widths.items() if found and found[0] > 1 and set(found) == {found[0]}]
     if len(fitting) > 1:
@@ -124,6 +127,9 @@ def _agreement(widths: list[int]) -> int:
 def _require_names(names: list[str]) -> None:
     if len(names) > MOST_COLUMNS:
         raise TableRefused(f"the first line has {len(names)} fields", f"at most {MOST_COLUMNS} columns are read")
+    if (characters := sum(map(len, names))) > MOST_NAME_CHARACTERS:
+        remedy = f"at most {MOST_NAME_CHARACTERS} are read: give columns shorter names"
+        raise TableRefused(f"the names of the columns have {characters} characters together", remedy)
     if unreadable := [name for name in names if _UNREADABLE in name]:
         raise TableRefused(f"the name of column {listed(unreadable)} is not UTF-8", "save the file as UTF-8")
     if numbers := sum(_is_number(name) for name in names):

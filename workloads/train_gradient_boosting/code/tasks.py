@@ -13,6 +13,7 @@ from refusals import TableRefused, counted, listed
 FEWEST_ROWS = 50
 FEWEST_OF_A_CLASS = 5
 MOST_CLASSES = 100
+MOST_LABEL_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,10 @@ def _classes(target: str, cells: list[str]) -> np.ndarray:
         raise TableRefused(f"the target {target[:60]!r} has {len(sizes)} classes", remedy)
     if len(sizes) == 1:
         raise TableRefused(f"the target {target[:60]!r} has one class in all rows", "there is nothing to learn")
+    long = sum(len(str(label)) > MOST_LABEL_CHARACTERS for label in sizes)
+    if long:
+        rule = f"{counted(long, 'label')} of the target {target[:60]!r} {'is' if long == 1 else 'are'} longer"
+        raise TableRefused(f"{rule} than {MOST_LABEL_CHARACTERS} characters", "write short labels")
     small = sum(size < FEWEST_OF_A_CLASS for size in sizes.values())
     if small:
         rule = f"{counted(small, 'class')} of the target {target[:60]!r} {'has' if small == 1 else 'have'} fewer rows"

@@ -104,11 +104,15 @@ def kind(cells: Sequence[str]) -> str:
         return "numbers"
     if all(map(_is_code, others)):
         return f"codes with leading zeros in {counted(len(others), 'cell')}"
-    if all(_DATE.issuperset(cell) and sum(map(str.isdigit, cell)) >= 4 for cell in others):
+    if all(map(_may_be_date, others)):
         return f"dates or times in {counted(len(others), 'cell')}"
     if all(map(_any_notation, others)):
         return f"thousands separators in {counted(len(others), 'cell')}"
     return f"text in {counted(len(others), 'cell')}"
+
+
+def _may_be_date(cell: str) -> bool:
+    return len(cell) <= _LONGEST_NUMBER and _DATE.issuperset(cell) and sum(map(str.isdigit, cell)) >= 4
 
 
 def _number(cell: str) -> float | None:
