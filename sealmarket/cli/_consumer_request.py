@@ -30,14 +30,16 @@ from sealmarket.cli._options import (
 from sealmarket.cli._plain import harmless
 from sealmarket.cli._profile import next_command
 from sealmarket.cli._quote_text import quote_lines, quote_payload
-from sealmarket.cli._request_options import RequestOptions, result_key_of, wanted
+from sealmarket.cli._request_options import RequestOptions, result_key_of, secret_values, wanted
 from sealmarket.client.accounts import address_in
 from sealmarket.client.consumer import Consumer
 from sealmarket.client.errors import NotMatched, WaitedTooLong
+from sealmarket.client.owner import Owner
 from sealmarket.client.pending import Pending, PendingRequest, pending_request
 from sealmarket.client.quote import Quote, quote_of
 from sealmarket.client.reading import Reading
 from sealmarket.client.requests import RequestHandle, UnsignedRequest, compose
+from sealmarket.client.secret_parameters import SecretParameters
 from sealmarket.client.sent import SentRequests
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.numbers import JobId
@@ -83,6 +85,14 @@ def request(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave a request in the book that no match used in time; else it is voided.")
     ] = False,
+    secret_parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--secret-parameter",
+            help="NAME=@FILE: a value that no host sees, for the workload's input NAME; it is sealed and published as"
+            " an asset of yours for one use. Repeat for each.",
+        ),
+    ] = None,
     yes: Yes = False,
     accept_code: AcceptCode = None,
     development: OwnChain = False,
@@ -96,11 +106,17 @@ def request(
     --parameter target=mdvis --max-compute-price 1coin --result-key result.key --book market.json --rpc URL
     --key-file consumer.json
     """
-    secret, asked = result_key_of(options), wanted(options)
+    values = secret_values(secret_parameter)
+    secret, asked = result_key_of(options), wanted(options, len(values))
     with market(book, rpc, accept_code) as (chain, store, api):
         require_cards_of(chain.book, options.asset)
-        consumer = Consumer(chain, load_key(key_file), store, api, development=development, sending=sending(None, None))
+        account, limits = load_key(key_file), sending(None, None)
+        consumer = Consumer(chain, account, store, api, development=development, sending=limits)
         consumer.require_market()
+        if values:
+            progress(f"sealing {', '.join(values)} for one use, and publishing: this costs gas, and nothing else")
+            owner = Owner(chain, account, store, api, development=development, sending=limits)
+            asked = SecretParameters(owner, chain, store, home_folder() / "secrets").seal(asked, values)
         pending = pending_request(pending_folder(), chain.book, consumer.address)
         unsigned = consumer.compose(asked, secret)
         if (before := consumer.earlier(unsigned, pending)) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.limits import JobLimits
 from sealmarket.client.requests import AssetWish, Wanted, complete_parameters
 from sealmarket.client.result_keys import load_result_key
+from sealmarket.client.secret_parameters import MAXIMUM_SECRET
 from sealmarket.files import read_file
 from sealmarket.protocol.orders import Purpose
 from sealmarket.workloads.folders import read_bundle
@@ -88,13 +90,30 @@ def open_result_key(path: Path, passphrase_file: Path | None) -> PrivateKey:
     return load_result_key(path, passphrase=passphrase)
 
 
-def wanted(options: RequestOptions) -> Wanted:
-    """What is asked for, with parameters that the workload takes. Reads files only."""
+def wanted(options: RequestOptions, secrets: int = 0) -> Wanted:
+    """What is asked for, with parameters that the workload takes. Reads files only.
+
+    ``secrets``: so many inputs are still to come.
+    """
     wishes = [_wish(text) for text in options.asset]
     bundle = read_bundle(options.workload)
-    values = complete_parameters(bundle, _parameters(options.parameter or []), len(wishes))
+    values = complete_parameters(bundle, _parameters(options.parameter or []), len(wishes) + secrets)
     purpose = Purpose[choice(options.purpose, "train", "fine_tune", "infer", "query").upper()]
     return Wanted(workload=bundle, parameters=values, assets=wishes, limits=limits_of(options), purpose=purpose)
+
+
+def secret_values(given: list[str] | None) -> dict[str, bytes]:
+    """The values of ``NAME=@FILE``; ``@-`` reads the input. Raises :class:`Usage`."""
+    found: dict[str, bytes] = {}
+    for text in given or []:
+        name, separator, path = text.partition("=@")
+        if not separator or not name or not path or name in found:
+            raise Usage(f"{text!r} is no secret parameter", remedy="write NAME=@FILE, each name once")
+        try:
+            found[name] = sys.stdin.buffer.read(MAXIMUM_SECRET + 1) if path == "-" else read_file(Path(path))
+        except OSError as error:
+            raise Usage(f"{path} cannot be read: {error.strerror}", remedy="name a file that is there") from error
+    return found
 
 
 def limits_of(options: RequestOptions) -> JobLimits:
