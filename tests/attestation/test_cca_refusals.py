@@ -383,9 +383,10 @@ def test_a_platform_token_that_another_key_signed_is_refused() -> None:
 
 
 def test_a_platform_token_that_was_proven_once_is_not_proven_under_another_key() -> None:
-    prove(FORGE.token())
+    token = FORGE.token()
+    prove(token)
     anchors = FORGE.anchors({"pkey": FORGE.jwk(STRANGER.public_key())})
-    assert refusal(FORGE.token(), anchors, roots=named(anchors)) is Reason.SIGNATURE_INVALID
+    assert refusal(token, anchors, roots=named(anchors)) is Reason.SIGNATURE_INVALID
     platform = cbor2.loads(cbor2.loads(FORGE.token()).value[44234]).value
     altered = cbor2.dumps(cbor2.CBORTag(18, [*platform[:3], bytes(96)]))
     realm = cbor2.loads(FORGE.token()).value[44241]
