@@ -1,4 +1,4 @@
-"""Check, explain and try out an appraisal policy."""
+"""Check, explain, try out or import an appraisal policy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sealmarket.client.written import moment, moment_of
 from sealmarket.files import read_file
 from sealmarket_enclave.protocol.codec import to_builtins
 
-app = typer.Typer(no_args_is_help=True, help="Check, explain and try out an appraisal policy.")
+app = typer.Typer(no_args_is_help=True, help="Check, explain, try out or import an appraisal policy.")
 
 _PolicyFile = Annotated[Path, typer.Argument(help="An appraisal policy, a policy draft, or a policy document.")]
 
