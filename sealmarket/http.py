@@ -175,7 +175,7 @@ class HttpClient:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if isinstance(error, httpx.TimeoutException) or deadline.left <= 0:
                 raise DeadlineExceeded(url, self._seconds) from error
-            raise NoAnswer(url, f"{type(error).__name__}: {error}") from error
+            raise _no_answer(url, error) from error
 
     def _client_of(self, url: str) -> httpx.Client:
         try:
@@ -202,6 +202,13 @@ class HttpClient:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
+
+
+def _no_answer(url: str, error: Exception) -> NoAnswer:
+    found = NoAnswer(url, f"{type(error).__name__}: {error}")
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        found.remedy = "where the server's certificate is your own authority's, name its PEM file in SSL_CERT_FILE"
+    return found
 
 
 def redacted(url: str) -> str:

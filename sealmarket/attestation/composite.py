@@ -14,10 +14,12 @@ from typing import Any
 
 import msgspec
 
+from sealmarket.attestation.agents import list_of_devices, read_device
+from sealmarket.attestation.core.encoding import text_of
 from sealmarket.attestation.core.errors import NotEvidence
 from sealmarket.attestation.core.evidence import CompositeEvidence, Evidence
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.parse import MAXIMUM_BYTES, list_of_devices, parse, read_device
+from sealmarket.attestation.parse import MAXIMUM_BYTES, is_json, parse
 from sealmarket_enclave.protocol.codec import parse_json
 from sealmarket_enclave.protocol.numbers import Tee
 
@@ -46,10 +48,11 @@ def parse_any(data: bytes, tee: Tee | None = None) -> Evidence | CompositeEviden
 
 
 def _json(data: bytes) -> object:
-    if len(data) > MAXIMUM_BYTES or data.lstrip()[:1] not in (b"{", b"["):
+    if len(data) > MAXIMUM_BYTES:
         return None
+    text = text_of(data)
     try:
-        return parse_json(data)
+        return parse_json(text) if is_json(text) else None
     except NOT_JSON:
         return None  # parse() says what it is, or is not
 

@@ -17,6 +17,7 @@ from sealmarket.attestation.amd.rules import SnpRules
 from sealmarket.attestation.arm.module import CcaModule
 from sealmarket.attestation.arm.rules import CcaRules
 from sealmarket.attestation.core.errors import NotEvidence, refuse
+from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.core.model import MeasurementTuple
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.tee import TeeModule
@@ -79,7 +80,7 @@ def recognise(data: bytes) -> Tee | None:
     Raises:
         NotEvidence: two modules recognise them.
     """
-    found = [tee for tee, module in MODULES.items() if module.recognises(data)]
+    found = [module.tee for module in MODULES.values() if module.recognises(data)]
     if len(found) > 1:
         raise NotEvidence(
             f"expected evidence of one TEE, found bytes that start like {' and '.join(t.slug for t in found)}"
@@ -87,16 +88,14 @@ def recognise(data: bytes) -> Tee | None:
     return found[0] if found else None
 
 
-def unwrap(data: bytes) -> tuple[Tee, str, bytes] | None:
-    """The TEE, the format's name and the device's own bytes in an agent's binary file; None where no module knows it.
+def unwrap(data: bytes) -> Evidence | None:
+    """The evidence in an agent's binary file; None where no module knows it.
 
     Raises:
         NotEvidence: a known file that is not well-formed.
     """
-    for tee, module in MODULES.items():
-        if (found := module.unwrap(data)) is not None:
-            return tee, *found
-    return None
+    found = (module.unwrap(data) for module in MODULES.values())
+    return next((evidence for evidence in found if evidence is not None), None)
 
 
 def pins() -> Mapping[Tee, frozenset[bytes]]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sealmarket.attestation.collateral.bundle import export_bundle, import_bundle
 from sealmarket.attestation.collateral.fetch import Fetcher
 from sealmarket.attestation.collateral.fetch import pccs as pccs_endpoints
 from sealmarket.attestation.collateral.store import CollateralStore, default_store
@@ -41,8 +42,8 @@ def status(
     at: _At = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """What is kept, until when it holds, and what is due. Exit 1 if anything is due or expired without a
-    successor.
+    """What is kept, until when it holds, and what is due. Exit 1 if anything is due, expired without a successor, or
+    does not hold.
 
     Example: sealmarket collateral status
     """
@@ -61,6 +62,9 @@ def status(
         }
         for entry in kept.entries()
     ]
+    unusable = kept.unusable()
+    for path, why in unusable.items():
+        typer.echo(f"not used: {path} does not hold: {why}\n  what to do: remove this file", err=True)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     for row in () if as_json else rows:
@@ -69,7 +73,8 @@ def status(
         typer.echo("nothing is kept")
     kinds = {entry.kind for entry in kept.entries()}
     held = [kept.best(kind, now) for kind in kinds]
-    raise typer.Exit(0 if all(entry is not None and entry.state(now) == "fresh" for entry in held) else 1)
+    is_fresh = all(entry is not None and entry.state(now) == "fresh" for entry in held)
+    raise typer.Exit(0 if is_fresh and not unusable else 1)
 
 
 @app.command()
@@ -107,6 +112,10 @@ def fetch(
                 raise typer.BadParameter(f"--ca is platform or processor, --tee is {' or '.join(_BY_KIND)}")
             kinds = [PlatformKind(Tee.from_slug(tee), fmspc.lower(), "platform" if ca == "platform" else "processor")]
         problems = kept.refresh(fetcher.collateral, datetime.now(UTC), kinds)
+    for kind in kinds:
+        if (entry := kept.best(kind, datetime.now(UTC))) is not None:
+            until = f"evaluation {entry.evaluation_number}, holds until {entry.expires.isoformat()}"
+            typer.echo(f"{kind.tee.slug} {kind.fmspc} {kind.ca}: {until}")
     for problem in problems:
         typer.echo(f"not refreshed: {problem}", err=True)
     raise typer.Exit(1 if problems else 0)
@@ -114,13 +123,17 @@ def fetch(
 
 def _fetch_for(evidence: Evidence, fetcher: Fetcher, kept: CollateralStore) -> None:
     """The certificates of the machine that made this evidence, with the vendor's chain and revocation list."""
-    found = fetcher.endorsements(evidence)
-    kept.put_all(found, evidence.tee)
+    found, problems = fetcher.endorsements(evidence)
+    left = kept.keep(found, evidence.tee, datetime.now(UTC))
     typer.echo(
-        f"{len(found.certificates)} certificates, {len(found.crls)} revocation lists, {len(found.documents)} manifests"
-        f" and answers stored"
-        f" for the machine of this {evidence.tee.slug} evidence"
+        f"came: {len(found.certificates)} certificates, {len(found.crls)} revocation lists, {len(found.documents)} "
+        f"manifests and answers, for the machine of this {evidence.tee.slug} evidence"
     )
+    for line in left:
+        typer.echo(f"not stored: {line}", err=True)
+    for problem in problems:
+        typer.echo(f"did not come: {problem.message}\n  what to do: {problem.remedy}", err=True)
+    raise typer.Exit(1 if problems or left else 0)
 
 
 @app.command("export")
@@ -131,7 +144,7 @@ def export_command(
 
     Example: sealmarket collateral export collateral.zip
     """
-    file.write_bytes(_open(store).export_bundle())
+    file.write_bytes(export_bundle(_open(store)))
 
 
 @app.command("import")
@@ -151,7 +164,7 @@ def import_command(
     kept = CollateralStore(_open(store).folder, anchors)
     raw = read_file(file, MAXIMUM_COLLATERAL)
     if b'"sealmarket/collateral-bundle/' in raw[:200]:
-        taken = kept.import_bundle(raw)
+        taken = import_bundle(kept, raw)
     elif tee is not None:
         found = module_of(Tee.from_slug(tee)).read_files([raw])
         kept.put_all(found, Tee.from_slug(tee))

@@ -16,6 +16,7 @@ import typer
 from sealmarket.attestation.collateral.store import CollateralStore, default_store
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors, self_signed_roots
 from sealmarket.attestation.composite import parse_any
+from sealmarket.attestation.core.encoding import binary_of, text_of
 from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.evidence import CompositeEvidence, Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
@@ -110,14 +111,14 @@ def _nothing(error: NotEvidence) -> dict[str, Any]:
 
 @app.command("verify")
 def verify_command(
-    file: Annotated[Path, typer.Argument(help="Raw evidence, hex, base64, an agent's JSON, or composite evidence.")],
+    file: Annotated[Path, typer.Argument(help="Evidence: raw, hex, base64, PEM, an agent's JSON, or composite.")],
     tee: _TeeOption = None,
     collateral: Annotated[Path | None, typer.Option(help="Intel collateral (QuoteCollateralV3 JSON).")] = None,
     endorsement: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Certificates, chains, CRLs; for CCA CoRIMs, keys, reference values; for NVIDIA manifests, OCSP "
-            "answers. Repeat in any order."
+            help="Certificates, chains, CRLs, AMD's certificate table; for CCA CoRIMs, keys, reference values; for "
+            "NVIDIA manifests, OCSP answers. Repeat in any order."
         ),
     ] = None,
     nonce: Annotated[
@@ -190,11 +191,11 @@ def _decide(
     store: CollateralStore,
 ) -> AppraisalResult | CompositeResult:
     """Endorsements that cannot be read are a refusal: without them the evidence cannot be authenticated."""
-    text = _read(collateral) if collateral is not None else None
+    text = text_of(_read(collateral)) if collateral is not None else None
     pieces = [evidence] if isinstance(evidence, Evidence) else _pieces(evidence)
     anchors, note = TrustAnchors.production(), tuple[str, ...]()
     try:
-        files = _sorted_files({part.tee for part in pieces}, [_read(path) for path in endorsement])
+        files = _sorted_files({part.tee for part in pieces}, [binary_of(_read(path)) for path in endorsement])
         endorsed = {part.raw: _endorse(part, store, now, text, files[part.tee]) for part in pieces}
     except CollateralError as error:
         finding = Finding(Reason.ENDORSEMENT_MALFORMED, "endorsements that can be read", error.message)
@@ -303,7 +304,7 @@ def _say_findings(title: str, findings: Iterable[Finding]) -> Iterator[str]:
 
 @app.command("show")
 def show_command(
-    file: Annotated[Path, typer.Argument(help="Raw evidence, hex, base64, an agent's JSON, or composite evidence.")],
+    file: Annotated[Path, typer.Argument(help="Evidence: raw, hex, base64, PEM, an agent's JSON, or composite.")],
     tee: _TeeOption = None,
 ) -> None:
     """Show what evidence claims, as JSON. Nothing is verified.

@@ -20,6 +20,7 @@ from sealmarket.client.policy_words import explain_draft
 from sealmarket.client.unmeetable import require_meetable
 from sealmarket.client.written import moment, moment_of
 from sealmarket.files import read_file
+from sealmarket_enclave.protocol.codec import to_builtins
 
 app = typer.Typer(no_args_is_help=True, help="Check, explain and try out an appraisal policy.")
 
@@ -86,6 +87,27 @@ def simulate_command(
         for outcome in refused:
             typer.echo(f"  {outcome.name}: {', '.join(r.value for r in outcome.result.reasons)}")
     raise typer.Exit(1 if refused else 0)
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="A release policy of Azure Key Vault, or a Confidential Space token.")],
+    evidence: Annotated[list[Path], typer.Option(help="Evidence of an image that is meant; repeat for each image.")],
+    without: Annotated[
+        list[str] | None, typer.Option(help="Leave this claim out, on purpose; repeat for each.", metavar="CLAIM")
+    ] = None,
+) -> None:
+    """Print the appraisal policy that demands what another verifier's policy demands, of the images that you pass."""
+    from sealmarket.attestation.parse import parse
+    from sealmarket.attestation.policy.foreign import read_conditions
+    from sealmarket.attestation.policy.imported import import_policy
+
+    images = [parse(read_file(path)) for path in evidence]
+    imported = import_policy(read_conditions(read_file(file)), images, frozenset(without or ()))
+    for note in imported.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo("note: the evidence was not proven here: sealmarket evidence verify", err=True)
+    typer.echo(json.dumps(to_builtins(imported.policy), indent=2))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from sealmarket.attestation.arm.token import read_token
 from sealmarket.attestation.composite import parse_any
 from sealmarket.attestation.core.cbor import read_cbor
 from sealmarket.attestation.core.certificates import MAXIMUM_CHAIN_BYTES, pem_blocks
+from sealmarket.attestation.core.encoding import binary_of
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.eventlog import MAXIMUM_BYTES as LOG_BYTES
@@ -110,6 +111,21 @@ DEVICES = (
 )
 
 
+CHAIN = b'{"attestation_report":{},"cert_chain":['
+WRITTEN = (
+    filled(b"-----BEGIN Q-----\nAAAA\n-----END Q-----\n", MAXIMUM_BYTES),
+    filled(b"-----BEGIN ", MAXIMUM_BYTES),
+    filled(b"A", MAXIMUM_BYTES, front=b"-----BEGIN Q-----"),
+    filled(b":", MAXIMUM_BYTES),
+    filled(b"00:", MAXIMUM_BYTES),
+    filled(b"\0[", MAXIMUM_BYTES, front=b"\xfe\xff"),
+    filled(b"[", MAXIMUM_BYTES, front=b'"'),
+    filled(b"\\u005b", MAXIMUM_BYTES, front=b'"', back=b'"'),
+    filled(b'{"imr":0},', MAXIMUM_BYTES, front=b'{"quote":"00","event_log":[', back=b"{}]}"),
+    filled(b'{"cert_type":"VCEK","data":[]},', MAXIMUM_BYTES, front=CHAIN, back=b"{}]}"),
+)
+
+
 CBOR = (
     filled(b"\x81", DOCUMENT_BYTES),
     filled(b"\xa1\x00", DOCUMENT_BYTES),
@@ -157,8 +173,10 @@ def cases() -> Iterator[Callable[[], object]]:
         yield partial(rim.read_manifest, raw)
     for raw in REPORTS:
         yield partial(read_report, raw)
-    for raw in (*FILES, *DEVICES):
+    for raw in (*FILES, *DEVICES, *WRITTEN):
         yield partial(parse_any, raw)
+    for raw in WRITTEN:
+        yield partial(binary_of, raw)
     yield partial(read_answer, filled(b"\x30\x82\x40\x00", MAXIMUM_ANSWER))
     for raw in CBOR:
         yield partial(_cbor, raw)

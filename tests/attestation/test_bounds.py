@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from scripts.toolchain import ROOT
 from sealmarket.attestation.core import certificates
 from sealmarket.attestation.core.certificates import load_certificate, load_crl, pem_blocks
+from sealmarket.attestation.core.encoding import MAXIMUM_NUMBERS
 from sealmarket.attestation.core.errors import CollateralError, EventLogMalformed, EvidenceRefused, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.core.reasons import Reason
@@ -25,7 +26,7 @@ from sealmarket.attestation.intel.collateral import MAXIMUM_BYTES as COLLATERAL_
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.eventlog import read_event_log
 from sealmarket.attestation.intel.pki import read_chain
-from sealmarket.attestation.parse import MAXIMUM_BYTES, MAXIMUM_NUMBERS, parse
+from sealmarket.attestation.parse import MAXIMUM_BYTES, parse
 from sealmarket.attestation.raw import MAXIMUM_ENDORSEMENTS, MAXIMUM_RAW, parse_endorsements, parse_raw
 from sealmarket_enclave.protocol.numbers import Tee
 from tests.attestation.linear_inputs import BEGIN, END, ccel

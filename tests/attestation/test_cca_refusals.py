@@ -19,6 +19,7 @@ from sealmarket.attestation.arm.documents import PlatformKey
 from sealmarket.attestation.arm.reading import read_document
 from sealmarket.attestation.arm.rules import CcaRules
 from sealmarket.attestation.arm.token import read_token
+from sealmarket.attestation.collateral.bundle import export_bundle, import_bundle
 from sealmarket.attestation.collateral.store import CollateralStore
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
@@ -840,7 +841,7 @@ def test_documents_certificates_and_lists_are_bounded_in_number() -> None:
 def test_a_store_keeps_documents_by_their_tee_and_moves_them_in_a_bundle(tmp_path: Any) -> None:
     store, other = CollateralStore(tmp_path / "one"), CollateralStore(tmp_path / "two")
     store.put_all(Endorsements(documents=(FORGE.anchors(),)), Tee.CCA)
-    other.import_bundle(store.export_bundle())
+    import_bundle(other, export_bundle(store))
     for kept in (store, other):
         found = kept.endorsements_for(Evidence(tee=Tee.CCA, raw=FORGE.token()), NOW)
         assert found.documents == (FORGE.anchors(),)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from cryptography.x509 import ocsp
 
+from sealmarket.attestation.collateral.bundle import export_bundle, import_bundle
 from sealmarket.attestation.collateral.fetch import Fetcher
 from sealmarket.attestation.collateral.store import CollateralStore
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
@@ -82,7 +83,9 @@ def test_what_is_fetched_for_a_device_is_all_that_its_evidence_needs(
     for device in (forge.gpu(), forge.switch()):
         evidence = evidence_of(device)
         with Fetcher(transport=server(forge, device)) as fetcher:
-            store.put_all(fetcher.endorsements(evidence), Tee.NVIDIA)
+            found, problems = fetcher.endorsements(evidence)
+        assert problems == ()
+        assert store.keep(found, Tee.NVIDIA, NOW) == ()
         result = verify(
             evidence, store.endorsements_for(evidence, NOW), anchors(forge), NOW, Expected(report_data=UNCHECKED)
         )
@@ -114,8 +117,10 @@ def test_an_answer_of_another_shape_is_refused(forge: NvidiaForge, method: str, 
         return httpx.Response(200, content=content) if request.method == method else None
 
     gpu = forge.gpu()
-    with Fetcher(transport=server(forge, gpu, change=change)) as fetcher, pytest.raises(CollateralError):
-        fetcher.endorsements(evidence_of(gpu))
+    with Fetcher(transport=server(forge, gpu, change=change)) as fetcher:
+        found, problems = fetcher.endorsements(evidence_of(gpu))
+    assert problems
+    assert content not in found.documents
 
 
 def test_evidence_without_its_chain_has_nothing_to_fetch(forge: NvidiaForge) -> None:
@@ -126,8 +131,10 @@ def test_evidence_without_its_chain_has_nothing_to_fetch(forge: NvidiaForge) -> 
 
 def test_a_manifest_that_nvidia_does_not_serve_is_told(forge: NvidiaForge) -> None:
     gpu = forge.gpu(more={3: b"999.1\0"})
-    with Fetcher(transport=server(forge, gpu)) as fetcher, pytest.raises(CollateralError, match="answered 404"):
-        fetcher.endorsements(evidence_of(gpu))
+    with Fetcher(transport=server(forge, gpu)) as fetcher:
+        found, (problem,) = fetcher.endorsements(evidence_of(gpu))
+    assert "answered 404" in problem.message
+    assert any(document.startswith(b"<") for document in found.documents), "the other manifest came"
 
 
 def test_a_newer_answer_takes_the_place_of_an_older_one_and_never_the_other_way(
@@ -173,7 +180,7 @@ def test_a_bundle_carries_manifests_and_answers(forge: NvidiaForge, store: Colla
     gpu = forge.gpu()
     store.put_all(read_files([*forge.manifests(), *forge.answers(gpu)]), Tee.NVIDIA)
     other = CollateralStore(tmp_path / "other", anchors(forge))
-    assert other.import_bundle(store.export_bundle()) == 8
+    assert import_bundle(other, export_bundle(store)) == 8
     evidence = evidence_of(gpu)
     assert set(other.endorsements_for(evidence, NOW).documents) == set(store.endorsements_for(evidence, NOW).documents)
 

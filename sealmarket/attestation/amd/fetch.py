@@ -8,20 +8,25 @@ from __future__ import annotations
 from sealmarket.attestation.amd.report import SnpReport, SnpTcbVersion
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements
-from sealmarket.attestation.core.tee import Get
+from sealmarket.attestation.core.tee import Get, Harvest
 
 
-def fetch_endorsements(report: SnpReport, get: Get, server: str) -> Endorsements:
-    """The VCEK of the report's chip at its reported TCB, with AMD's chain and revocation list.
+def fetch_endorsements(report: SnpReport, get: Get, server: str) -> Harvest:
+    """The VCEK of the report's chip at its reported TCB, with AMD's chain and revocation list, as far as they come.
 
     Raises:
-        CollateralError: unreachable, refused, too large, or a report that AMD's server has no VCEK for.
+        CollateralError: a report that AMD's server has no VCEK for.
     """
     product, chip_id, levels = kds_request(report)
     base = f"{server}/vcek/v1/{product}"
     query = {name: f"{level:02d}" for name, level in levels.items()}
-    leaf = get(f"{base}/{chip_id.hex()}", query).content
-    return Endorsements.read([leaf, get(f"{base}/cert_chain", {}).content, get(f"{base}/crl", {}).content])
+    found, problems = Endorsements(), []
+    for url, asked in ((f"{base}/{chip_id.hex()}", query), (f"{base}/cert_chain", {}), (f"{base}/crl", {})):
+        try:
+            found = found.and_also(Endorsements.read([get(url, asked).content]))
+        except CollateralError as error:
+            problems.append(error)
+    return Harvest(found, tuple(problems))
 
 
 def kds_request(report: SnpReport) -> tuple[str, bytes, dict[str, int]]:

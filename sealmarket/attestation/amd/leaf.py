@@ -56,6 +56,18 @@ def read_leaf(kind: str, leaf: x509.Certificate) -> Leaf:
     return Leaf(kind, product, tcb, _read_hwid(values, _HWID_SIZES[product]), None)
 
 
+def chip_of(certificate: x509.Certificate) -> bytes:
+    """The chip that a VCEK says it is for, 8 or 64 bytes; empty for every other certificate."""
+    try:
+        extension = certificate.extensions.get_extension_for_oid(x509.ObjectIdentifier(_HWID)).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return b""
+    raw = extension.value if isinstance(extension, x509.UnrecognizedExtension) else b""
+    size = len(raw) - 2
+    chip = raw[2:] if size in _HWID_SIZES.values() and raw[:2] == bytes([4, size]) else raw
+    return chip if len(chip) in _HWID_SIZES.values() else b""
+
+
 def _extensions(leaf: x509.Certificate) -> dict[str, bytes]:
     try:
         extensions = list(leaf.extensions)

@@ -31,6 +31,7 @@ class CcaModule(TeeModule):
     pins = frozenset[bytes]()
     measurement = CcaMeasurement
     section = "cca"
+    tsm_provider = "arm_cca_guest"
     without_policy = CcaRules(reference_values="warn")
 
     def recognises(self, data: bytes) -> bool:

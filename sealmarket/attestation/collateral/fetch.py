@@ -15,8 +15,8 @@ import httpx
 
 from sealmarket.attestation.core.collateral import Collateral, PlatformKind
 from sealmarket.attestation.core.errors import CollateralError
-from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.core.tee import Fetched
+from sealmarket.attestation.core.evidence import Evidence
+from sealmarket.attestation.core.tee import Fetched, Harvest
 from sealmarket.attestation.registry import endpoints as default_endpoints
 from sealmarket.attestation.registry import module_of
 from sealmarket.http import Answer, AnswerTooLarge, HttpClient, HttpError, is_loopback
@@ -60,11 +60,11 @@ class Fetcher:
         """
         return module_of(kind.tee).fetch_collateral(kind, self.get, self.endpoints)
 
-    def endorsements(self, evidence: Evidence) -> Endorsements:
-        """What the vendor signed about the machine that made this evidence.
+    def endorsements(self, evidence: Evidence) -> Harvest:
+        """What the vendor signed about the machine that made this evidence, as much of it as comes.
 
         Raises:
-            CollateralError: as above, or the evidence does not show its machine.
+            CollateralError: the evidence does not show its machine, or no server answers for its TEE.
         """
         return module_of(evidence.tee).fetch_endorsements(evidence, self.get, self.endpoints)
 
@@ -86,7 +86,7 @@ class Fetcher:
         except HttpError as error:
             raise CollateralError(
                 f"{url} cannot be reached: {error.message}",
-                remedy="use a PCCS, or import a bundle from another machine",
+                remedy=f"{error.remedy}; or import a bundle: sealmarket collateral export and import",
             ) from error
 
 

@@ -29,6 +29,8 @@ MAXIMUM_ITEMS = 4096
 
 _KEYS = frozenset((int, str, bytes))
 _LEAVES = _KEYS | {bool, type(None)}
+_IN_THE_HEAD = 24
+"""Numbers below this are in a head's first byte."""
 _ENDLESS, _BREAK = b"\xbf", b"\xff"
 
 
@@ -91,7 +93,7 @@ def _spelled(value: Any, raw: bytes, endless_map: bool) -> bytes:
     """The one spelling of a value."""
     spelled: bytes = cbor2.dumps(value)
     if endless_map and raw[:1] == _ENDLESS and type(value) is dict:
-        head = len(cbor2.dumps(len(value)))
+        head = 1 if len(value) < _IN_THE_HEAD else len(cbor2.dumps(len(value)))
         return _ENDLESS + spelled[head:] + _BREAK
     return spelled
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealmarket.attestation.core.certificates import (
     CERTIFICATE,
@@ -18,7 +19,8 @@ from sealmarket.attestation.core.certificates import (
     require_at_most,
 )
 from sealmarket.attestation.core.collateral import Collateral
-from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.encoding import blob
+from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket_enclave.protocol.numbers import Tee
 
 
@@ -105,6 +107,12 @@ def read_endorsement(raw: bytes) -> tuple[list[x509.Certificate], list[x509.Cert
     if blocks := pem_blocks(raw):
         certificates = [load_certificate(block.pem) for block in blocks if block.label == CERTIFICATE]
         return certificates, [load_crl(block.pem) for block in blocks if block.label == CRL]
+    if raw.lstrip().startswith(b"-----BEGIN "):
+        label = raw.lstrip()[len("-----BEGIN ") :][:40].partition(b"-----")[0].decode("ascii", "replace")
+        raise CollateralError(
+            f"a PEM file of {label!r} holds no certificate or CRL that is known here",
+            remedy="write it as CERTIFICATE or X509 CRL: openssl x509 -in FILE -out NEW",
+        )
     return _read_der(raw)
 
 
@@ -120,3 +128,17 @@ def _read_der(raw: bytes) -> tuple[list[x509.Certificate], list[x509.Certificate
                 f"({no_crl.message})",
                 remedy="pass DER or PEM certificates, chains or CRLs",
             ) from error
+
+
+def certificates_in(value: object, name: str) -> tuple[bytes, ...]:
+    """The certificates of an agent's JSON, in DER: a chain in PEM, or one certificate as bytes are written there.
+
+    Raises:
+        NotEvidence: it holds none.
+    """
+    raw = value.encode() if isinstance(value, str) and "-----BEGIN" in value else blob(value, name)
+    try:
+        found, _ = read_endorsement(raw)
+    except CollateralError as error:
+        raise NotEvidence(f"{name} holds no certificate: {error}") from error
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in found)

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from cryptography import x509
+
 from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKind
-from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.errors import CollateralError, NotEvidence
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
@@ -57,6 +59,38 @@ class DocumentName(NamedTuple):
     issued: datetime | None
 
 
+class Harvest(NamedTuple):
+    """What servers sent about a machine, and why other pieces did not come."""
+
+    endorsements: Endorsements
+    problems: tuple[CollateralError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignClaims:
+    """How other verifiers name what a TEE's evidence shows, without the prefix that they put in front.
+
+    Attributes:
+        kinds: the values by which they name the TEE itself.
+        prefixes: what stands before a claim's name; longer ones first.
+        measured: claims, and the claim of evidence that says the same; the measurement pins each.
+        keys: claims about keys, the claim of evidence that says the same, and the list in the vendor's section.
+        levels: claims, and the part of a level that the vendor's rules bound from below.
+        statuses: claims that hold an overall level by name, of which the strictest is the default here.
+    """
+
+    kinds: frozenset[str] = frozenset()
+    prefixes: tuple[str, ...] = ()
+    measured: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
+    statuses: frozenset[str] = frozenset()
+
+    def short(self, name: str) -> str:
+        """A claim's name without its prefix."""
+        return next((name[len(prefix) :] for prefix in self.prefixes if name.startswith(prefix)), name)
+
+
 class Get(Protocol):
     """A request to a URL with a query, bounded in size and time: GET, or POST of a body of that media type."""
 
@@ -77,6 +111,8 @@ class TeeModule(ABC):
         oldest_without_policy: the age that inspection lets pass where evidence says when it was signed.
         issues_by_kind: whether the vendor issues collateral by kind of platform.
         endpoints: the vendor's servers by name.
+        foreign: how other verifiers name what its evidence shows.
+        tsm_provider: the provider's name in the kernel's TSM reports; empty where it has none.
     """
 
     tee: ClassVar[Tee]
@@ -88,19 +124,46 @@ class TeeModule(ABC):
     oldest_without_policy: ClassVar[timedelta] = timedelta(minutes=15)
     issues_by_kind: ClassVar[bool] = False
     endpoints: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    foreign: ClassVar[ForeignClaims] = ForeignClaims()
+    tsm_provider: ClassVar[str] = ""
 
     @abstractmethod
     def recognises(self, data: bytes) -> bool:
         """Whether raw bytes start like this TEE's evidence. At most one module recognises any bytes."""
 
-    def unwrap(self, data: bytes) -> tuple[str, bytes] | None:
-        """The name of an agent's binary format and this TEE's own bytes in it; None where the file is none of them.
+    def unwrap(self, data: bytes) -> Evidence | None:
+        """This TEE's evidence in an agent's binary file; None where the file is none that the module knows.
 
         Raises:
             NotEvidence: such a file that is not well-formed.
         """
         del data
         return None
+
+    def read_document(self, document: Mapping[str, Any]) -> Evidence | None:
+        """This TEE's evidence in an agent's JSON of a shape that only this module knows; None for other documents.
+
+        Raises:
+            NotEvidence: such a document that is not well-formed.
+        """
+        del document
+        return None
+
+    def floor(self, claims: Mapping[str, Any], levels: Mapping[str, int]) -> dict[str, Any]:
+        """The fields of the vendor's section that demand at least these levels of a platform like the evidence's.
+
+        ``claims`` are those of the evidence, ``levels`` by the parts that ``foreign.levels`` names.
+        """
+        del claims, levels
+        return {}
+
+    def certificates_beside(self, data: bytes) -> tuple[bytes, ...]:
+        """The certificates, in DER, that a host hands out beside evidence (the kernel's ``auxblob``).
+
+        Raises:
+            NotEvidence: no host hands out any beside this TEE's evidence, or they are not well-formed.
+        """
+        raise NotEvidence(f"{len(data)} bytes beside {self.tee.slug} evidence are of no form that is known")
 
     @abstractmethod
     def authenticate(
@@ -154,6 +217,20 @@ class TeeModule(ABC):
         """
         return Endorsements.read(files)
 
+    def shelf_of(self, certificate: x509.Certificate) -> str:
+        """The machine that a certificate is for, as a name in a store; empty where it is for none or for several."""
+        del certificate
+        return ""
+
+    def shelf_for(self, evidence: Evidence) -> str:
+        """The machine that made evidence, under the name of :meth:`shelf_of`; empty where certificates name none.
+
+        Raises:
+            EvidenceRefused: it does not follow its layout.
+        """
+        del evidence
+        return ""
+
     def document_name(self, raw: bytes) -> DocumentName:
         """The name of a document that this module reads, in a store: by default its hash.
 
@@ -204,7 +281,11 @@ class TeeModule(ABC):
         del get, endpoints
         raise CollateralError(f"{kind.tee.slug} has no collateral by kind of platform", remedy="pass evidence instead")
 
-    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
-        """Fetch what the vendor signed about the machine that made this evidence. Raises :class:`CollateralError`."""
+    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
+        """Fetch what the vendor signed about the machine that made this evidence, as much of it as comes.
+
+        Raises:
+            CollateralError: nothing can be asked for.
+        """
         del evidence, get, endpoints
         raise CollateralError(f"no server answers for {self.tee.slug} evidence", remedy="pass endorsements as files")

@@ -68,7 +68,7 @@ from sealmarket.attestation.intel.tcb import (
     masked_equal,
     rate,
 )
-from sealmarket.attestation.intel.trust import PckIdentity, Trusted, trust_collateral, trust_pck_pem
+from sealmarket.attestation.intel.trust import PckIdentity, Trusted, trust_collateral, trust_pck
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Grade
 
@@ -229,7 +229,7 @@ def _pck(
         pem = collateral.pck_certificate_chain.encode()
     else:
         pem = _chain_among(endorsements.certificates)
-    return trust_pck_pem(pem, trusted, collateral), pem
+    return trust_pck(pem, trusted, collateral), pem
 
 
 def _chain_among(certificates: tuple[x509.Certificate, ...]) -> bytes:

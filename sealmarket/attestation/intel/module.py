@@ -12,7 +12,7 @@ from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
-from sealmarket.attestation.core.tee import Anchors, Get, Issued, TeeModule
+from sealmarket.attestation.core.tee import Anchors, ForeignClaims, Get, Harvest, Issued, TeeModule
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.explain import explain_platform, explain_td
 from sealmarket.attestation.intel.measurement import SgxMeasurement, TdxMeasurement
@@ -31,6 +31,30 @@ def tee_type(data: bytes) -> int | None:
     if len(data) >= 8 and data[0] in (3, 4, 5) and data[1] == 0 and data[2] in (2, 3) and data[3] == 0:
         return int.from_bytes(data[4:8], "little")
     return None
+
+
+SGX_FOREIGN = ForeignClaims(
+    kinds=frozenset({"sgx"}),
+    prefixes=("x-ms-sgx-", "sgx-"),
+    measured=MappingProxyType(
+        {"mrenclave": "mr_enclave", "mrsigner": "mr_signer", "product-id": "isv_prod_id", "svn": "isv_svn"}
+    ),
+)
+TDX_FOREIGN = ForeignClaims(
+    kinds=frozenset({"tdxvm", "GCP_INTEL_TDX"}),
+    prefixes=("x-ms-isolation-tee.tdx_", "tdx_", "tdx."),
+    measured=MappingProxyType(
+        {
+            **{name: name for name in ("rtmr0", "rtmr1", "rtmr2", "rtmr3", "td_attributes", "xfam")},
+            "mrtd": "mr_td",
+            "mrconfigid": "mr_config_id",
+            "mrowner": "mr_owner",
+            "mrownerconfig": "mr_owner_config",
+        }
+    ),
+    statuses=frozenset({"attester_tcb_status", "gcp_attester_tcb_status"}),
+)
+"""As Microsoft Azure Attestation and Google's Confidential Space name them."""
 
 
 class _IntelModule(TeeModule):
@@ -96,16 +120,17 @@ class _IntelModule(TeeModule):
 
         return fetch_collateral(kind, get, endpoints)
 
-    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
+    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
         from sealmarket.attestation.intel.platform import platform_kind
 
-        return Endorsements(collateral=self.fetch_collateral(platform_kind(evidence), get, endpoints))
+        return Harvest(Endorsements(collateral=self.fetch_collateral(platform_kind(evidence), get, endpoints)))
 
 
 class SgxModule(_IntelModule):
     """Enclaves: quotes v3."""
 
     tee: ClassVar[Tee] = Tee.SGX
+    foreign = SGX_FOREIGN
     measurement = SgxMeasurement
 
     def recognises(self, data: bytes) -> bool:
@@ -117,6 +142,8 @@ class TdxModule(_IntelModule):
     """Trust domains: quotes v4 and v5."""
 
     tee: ClassVar[Tee] = Tee.TDX
+    foreign = TDX_FOREIGN
+    tsm_provider = "tdx_guest"
     measurement = TdxMeasurement
 
     def recognises(self, data: bytes) -> bool:

@@ -8,7 +8,7 @@ Signing").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -25,7 +25,6 @@ from cryptography.x509.oid import ExtensionOID, ObjectIdentifier, SignatureAlgor
 from sealmarket.attestation.core.certificates import (
     CERTIFICATE,
     MAXIMUM_CHAIN_BYTES,
-    Block,
     load_certificate,
     load_crl,
     pem_blocks,
@@ -52,19 +51,28 @@ def read_chain(pem: str, name: str) -> tuple[x509.Certificate, ...]:
     Raises:
         EvidenceRefused: none, too many, or one that cannot be read.
     """
+    return read_certificates(read_blocks(pem, name), name)
+
+
+def read_blocks(pem: str, name: str) -> tuple[bytes, ...]:
+    """The certificates of a PEM chain, leaf first, unread. Raises as :func:`read_chain`."""
     try:
-        chain = tuple(touch(load_certificate(block.pem)) for block in _certificates_of(pem))
+        require_at_most(MAXIMUM_CHAIN_BYTES, len(pem), "bytes of a PEM chain")
+        blocks = pem_blocks(pem.encode("utf-8", "surrogatepass"), maximum=_MAXIMUM_CHAIN)
+    except CollateralError as error:
+        return refuse(Reason.ENDORSEMENT_MALFORMED, f"{name}: PEM certificates", error)
+    found = tuple(block.pem for block in blocks if block.label == CERTIFICATE)
+    if not found:
+        refuse(Reason.ENDORSEMENT_MALFORMED, f"{name}: 1 to {_MAXIMUM_CHAIN} certificates", 0)
+    return found
+
+
+def read_certificates(blocks: Iterable[bytes], name: str) -> tuple[x509.Certificate, ...]:
+    """The certificates in PEM blocks. Raises as :func:`read_chain`."""
+    try:
+        return tuple(touch(load_certificate(block)) for block in blocks)
     except (CollateralError, *NOT_X509) as error:
         return refuse(Reason.ENDORSEMENT_MALFORMED, f"{name}: PEM certificates", error)
-    if not chain:
-        refuse(Reason.ENDORSEMENT_MALFORMED, f"{name}: 1 to {_MAXIMUM_CHAIN} certificates", 0)
-    return chain
-
-
-def _certificates_of(pem: str) -> list[Block]:
-    require_at_most(MAXIMUM_CHAIN_BYTES, len(pem), "bytes of a PEM chain")
-    blocks = pem_blocks(pem.encode("utf-8", "surrogatepass"), maximum=_MAXIMUM_CHAIN)
-    return [block for block in blocks if block.label == CERTIFICATE]
 
 
 def key_of(certificate: x509.Certificate, name: str) -> EllipticCurvePublicKey:

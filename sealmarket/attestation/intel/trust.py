@@ -30,6 +30,8 @@ from sealmarket.attestation.intel.pki import (
     check_link,
     check_role,
     key_of,
+    read_blocks,
+    read_certificates,
     read_chain,
     read_crl,
     read_pck_extension,
@@ -74,18 +76,28 @@ class PckIdentity:
     windows: tuple[Window, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Issuer:
+    """A PCK CA that is proven under the collateral's root and CRL."""
+
+    authority: x509.Certificate
+    window: Window
+
+
 _collaterals: ProvenCache[Trusted] = ProvenCache(64)
 _leaves: ProvenCache[PckIdentity] = ProvenCache(4096)
+_issuers: ProvenCache[_Issuer] = ProvenCache(64)
 
 
 def forget() -> None:
     """Empty the caches."""
     _collaterals.clear()
+    _issuers.clear()
     forget_platforms()
 
 
 def forget_platforms() -> None:
-    """Empty the cache of PCK chains, and keep what collateral is proven."""
+    """Empty the cache of PCK leaves, and keep what collateral and CAs are proven."""
     _leaves.clear()
 
 
@@ -201,16 +213,34 @@ def _check_kind(trusted: Trusted, tee: Tee) -> None:
         )
 
 
-def trust_pck(chain: Sequence[x509.Certificate], trusted: Trusted) -> PckIdentity:
-    """Prove a PCK chain (leaf, CA, root) under the collateral's root and CRLs.
+def trust_pck(pem: bytes, trusted: Trusted, collateral: IntelCollateral) -> PckIdentity:
+    """Prove a PCK chain in PEM (leaf, CA, root) under the collateral's root and CRLs.
+
+    A chain is proven once for each collateral; so are the CA and the root that many platforms share.
 
     Raises:
         EvidenceRefused: not three certificates, another root or CA than the collateral's, a link that does
             not hold, a wrong purpose, or a revoked certificate.
     """
-    if len(chain) != 3:
-        refuse(Reason.CHAIN_INVALID, "a PCK chain of leaf, CA and root", f"{len(chain)} certificates")
-    leaf, authority, root = chain
+    key = sha256(collateral.fingerprint + pem).digest()
+    known = _leaves.get(key)
+    if known is not None:
+        return known
+    try:
+        blocks = read_blocks(pem.rstrip(b"\0").decode("ascii"), "PCK chain")
+    except UnicodeDecodeError as error:
+        refuse(Reason.CHAIN_INVALID, "a PCK chain in PEM", error)
+    if len(blocks) != 3:
+        refuse(Reason.CHAIN_INVALID, "a PCK chain of leaf, CA and root", f"{len(blocks)} certificates")
+    own, *shared = blocks
+    name = sha256(collateral.fingerprint + b"\n".join(shared)).digest()
+    issuer = _issuers.get(name) or _issuers.put(name, _trust_issuer(shared, trusted))
+    (leaf,) = read_certificates([own], "PCK chain")
+    return _leaves.put(key, _trust_leaf(leaf, issuer, trusted))
+
+
+def _trust_issuer(blocks: Sequence[bytes], trusted: Trusted) -> _Issuer:
+    authority, root = read_certificates(blocks, "PCK chain")
     if _spki(root) != trusted.root_spki:
         refuse(Reason.UNTRUSTED_ROOT, f"the root {trusted.root_spki.hex()}", _spki(root).hex())
     if authority.subject != trusted.authority.subject or _spki(authority) != _spki(trusted.authority):
@@ -220,30 +250,19 @@ def trust_pck(chain: Sequence[x509.Certificate], trusted: Trusted) -> PckIdentit
             f"of {trusted.authority.subject.rfc4514_string()}",
         )
     check_role(authority, ROLE_PCK_CA, trusted.grade, Reason.CHAIN_INVALID)
-    check_role(leaf, ROLE_PCK, trusted.grade, Reason.CHAIN_INVALID)
     check_link(authority, trusted.root, "PCK CA")
-    check_link(leaf, authority, "PCK leaf")
-    check_leaf_is_not_authority(leaf, "PCK leaf")
     trusted.root_crl.check(authority, "PCK CA")
+    return _Issuer(authority, certificate_window(authority, "PCK CA"))
+
+
+def _trust_leaf(leaf: x509.Certificate, issuer: _Issuer, trusted: Trusted) -> PckIdentity:
+    check_role(leaf, ROLE_PCK, trusted.grade, Reason.CHAIN_INVALID)
+    check_link(leaf, issuer.authority, "PCK leaf")
+    check_leaf_is_not_authority(leaf, "PCK leaf")
     trusted.pck_crl.check(leaf, "PCK leaf")
-    windows = (certificate_window(leaf, "PCK leaf"), certificate_window(authority, "PCK CA"))
-    der = leaf.public_bytes(Encoding.DER)
     return PckIdentity(
         key=key_of(leaf, "PCK leaf"),
-        fingerprint=sha256(der).digest(),
+        fingerprint=sha256(leaf.public_bytes(Encoding.DER)).digest(),
         extension=read_pck_extension(leaf),
-        windows=windows,
+        windows=(certificate_window(leaf, "PCK leaf"), issuer.window),
     )
-
-
-def trust_pck_pem(pem: bytes, trusted: Trusted, collateral: IntelCollateral) -> PckIdentity:
-    """As :func:`trust_pck` for the PEM chain in a quote, once per chain and collateral."""
-    key = sha256(collateral.fingerprint + pem).digest()
-    known = _leaves.get(key)
-    if known is not None:
-        return known
-    try:
-        text = pem.rstrip(b"\0").decode("ascii")
-    except UnicodeDecodeError as error:
-        refuse(Reason.CHAIN_INVALID, "a PCK chain in PEM", error)
-    return _leaves.put(key, trust_pck(read_chain(text, "PCK chain"), trusted))

@@ -34,9 +34,9 @@ class NitroModule(TeeModule):
     def recognises(self, data: bytes) -> bool:
         return starts_document(data)
 
-    def unwrap(self, data: bytes) -> tuple[str, bytes] | None:
+    def unwrap(self, data: bytes) -> Evidence | None:
         document = document_in_dstack(data)
-        return None if document is None else ("dstack", document)
+        return None if document is None else Evidence(tee=self.tee, raw=document, source="dstack")
 
     def authenticate(
         self, evidence: Evidence, endorsements: Endorsements, anchors: Anchors, now: datetime

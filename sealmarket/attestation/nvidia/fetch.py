@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
-from sealmarket.attestation.core.tee import Get
+from sealmarket.attestation.core.tee import Get, Harvest
 from sealmarket.attestation.core.unreadable import NOT_JSON
 from sealmarket.attestation.nvidia.certificates import load_der, names_of
 from sealmarket.attestation.nvidia.leaf import LEAF_SUFFIX
@@ -29,26 +30,55 @@ from sealmarket.attestation.nvidia.report import read_report
 from sealmarket.attestation.nvidia.rim import certificates_of
 from sealmarket_enclave.protocol.codec import parse_json
 
+T = TypeVar("T")
 OCSP_REQUEST = "application/ocsp-request"
 _LS10_BOARD = "5612_0002_890"
 """Project, project SKU and chip SKU of the one NVSwitch that reports: its report does not name them."""
 
 
-def fetch_endorsements(evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
-    """Manifests, and an answer about each certificate of the device and of their signers.
+def fetch_endorsements(evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
+    """Manifests, and an answer about each certificate of the device and of their signers, as far as they come.
 
     Raises:
-        CollateralError: unreachable, refused, too large, not of the shape, or evidence without its chain.
-        EvidenceRefused: the evidence, a manifest or an answer cannot be read.
+        CollateralError: evidence without its chain.
+        EvidenceRefused: the evidence cannot be read.
     """
     report = read_report(evidence.raw)
     chain = _chain(load_der(evidence.certificates))
-    manifests = [_manifest(name, get, endpoints["nvidia_rim"]) for name in manifest_names(report.opaque, chain)]
+    problems: list[CollateralError] = []
+    manifests = [
+        manifest
+        for name in manifest_names(report.opaque, chain)
+        for manifest in _asked(partial(_manifest, name, get, endpoints["nvidia_rim"]), problems)
+    ]
     # The leaf is firmware's, and has no responder.
-    paths = [chain[1:], *(_chain(load_der(certificates_of(raw))) for raw in manifests)]
+    paths = [chain[1:], *(path for raw in manifests for path in _asked(partial(_signers, raw), problems))]
     requests = {_request(subject, issuer): None for path in paths for subject, issuer in pairwise(path)}
-    answers = [get(endpoints["nvidia_ocsp"], {}, request, OCSP_REQUEST).content for request in requests]
-    return Endorsements(documents=(*manifests, *(read_answer(answer).raw for answer in answers)))
+    answers = [
+        answer
+        for request in requests
+        for answer in _asked(partial(_answer, request, get, endpoints["nvidia_ocsp"]), problems)
+    ]
+    return Harvest(Endorsements(documents=(*manifests, *answers)), tuple(problems))
+
+
+def _asked(ask: Callable[[], T], problems: list[CollateralError]) -> tuple[T, ...]:
+    """What was asked for, or nothing and a problem more."""
+    try:
+        return (ask(),)
+    except CollateralError as error:
+        problems.append(error)
+    except EvidenceRefused as refusal:
+        problems.append(CollateralError(str(refusal)))
+    return ()
+
+
+def _signers(manifest: bytes) -> list[x509.Certificate]:
+    return _chain(load_der(certificates_of(manifest)))
+
+
+def _answer(request: bytes, get: Get, server: str) -> bytes:
+    return read_answer(get(server, {}, request, OCSP_REQUEST).content).raw
 
 
 def manifest_names(opaque: Opaque, chain: Sequence[x509.Certificate]) -> tuple[str, ...]:

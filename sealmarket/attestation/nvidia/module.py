@@ -11,7 +11,7 @@ from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AuthenticReport, MeasurementTuple
-from sealmarket.attestation.core.tee import Anchors, DocumentName, Get, TeeModule
+from sealmarket.attestation.core.tee import Anchors, DocumentName, Get, Harvest, TeeModule
 from sealmarket.attestation.nvidia.explain import explain
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
 from sealmarket.attestation.nvidia.pins import DEVICE_ROOT_SPKI, RIM_ROOT_SPKI
@@ -76,7 +76,7 @@ class NvidiaModule(TeeModule):
 
         return document_name(raw)
 
-    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Endorsements:
+    def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
         from sealmarket.attestation.nvidia.fetch import fetch_endorsements
 
         try:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Meta
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.encoding import binary_of, text_of
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.model import AppraisalResult
@@ -25,6 +26,7 @@ from sealmarket.attestation.parse import parse
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
 from sealmarket.attestation.registry import module_of
+from sealmarket.files import read_file
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -61,22 +63,22 @@ class Outcome:
 def read_cases(path: Path) -> tuple[Case, ...]:
     """The cases of a file. Raises :class:`AttestationError` naming the file that cannot be used."""
     try:
-        entries = msgspec.json.decode(path.read_bytes(), type=tuple[_Entry, ...])
+        entries = msgspec.json.decode(read_file(path), type=tuple[_Entry, ...])
         return tuple(_case(path.parent, entry) for entry in entries)
     except (OSError, *NOT_JSON) as error:
         raise AttestationError(f"{path} is not a list of past evidence: {error}") from error
 
 
 def _case(folder: Path, entry: _Entry) -> Case:
-    evidence = parse((folder / entry.evidence).read_bytes())
+    evidence = parse(read_file(folder / entry.evidence))
     if entry.event_log is not None:
-        evidence = replace(evidence, event_log=(folder / entry.event_log).read_bytes())
+        evidence = replace(evidence, event_log=read_file(folder / entry.event_log))
     module = module_of(evidence.tee)
-    endorsements = module.read_files((folder / name).read_bytes() for name in entry.endorsements)
+    endorsements = module.read_files(binary_of(read_file(folder / name)) for name in entry.endorsements)
     if entry.collateral:
-        carried = module.read_endorsements((folder / entry.collateral).read_bytes())
+        carried = module.read_endorsements(text_of(read_file(folder / entry.collateral)))
         endorsements = endorsements.and_also(carried)
-    roots = Endorsements.read((folder / name).read_bytes() for name in entry.development_roots).certificates
+    roots = Endorsements.read(binary_of(read_file(folder / name)) for name in entry.development_roots).certificates
     data = bytes.fromhex(entry.report_data.removeprefix("0x")) if entry.report_data else UNCHECKED
     return Case(
         name=entry.evidence,

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from tests.attestation.mutation import LIBRARY, Mutant, copy_library, killers_of, run_tests
-
 CBOR = [
     ("tags, duplicates=False)", "tags, duplicates=True)", "twice"),
     ("    if spelled != raw:\n", "    if False:\n", "longer_form"),
@@ -87,30 +81,4 @@ TABLE = {
     "nitro/envelope": ENVELOPE,
     "policy/verify": VERIFY,
 }
-MUTANTS = [Mutant(module, *row) for module, rows in TABLE.items() for row in rows]
 TESTS = ("tests/attestation/test_nitro_refusals.py", "tests/attestation/test_cbor.py")
-
-
-def name(mutant: Mutant) -> str:
-    return f"{mutant.module}-{mutant.killer}"
-
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_mutant_still_applies_to_the_code(mutant: Mutant) -> None:
-    source = (LIBRARY / f"{mutant.module}.py").read_text()
-    assert source.count(mutant.old) == 1, f"{mutant.old!r} occurs {source.count(mutant.old)} times"
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = copy_library(tmp_path_factory.mktemp("mutants"))
-    code, output = run_tests(folder, *TESTS)
-    assert code == 0, output
-    return folder
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_rule_that_is_switched_off_fails_its_test(copy: Path, mutant: Mutant) -> None:
-    killed_by = killers_of(copy, mutant, *TESTS, "-x", "-k", mutant.killer)
-    assert any(mutant.killer in test for test in killed_by), f"survived; failing: {killed_by}"

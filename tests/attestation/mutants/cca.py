@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from tests.attestation.mutation import LIBRARY, Mutant, copy_library, killers_of, run_tests
-
 TOKEN = [
     ("    if len(raw) > MAXIMUM_BYTES:\n", "    if False:\n", "more_bytes_than_any"),
     ("    if set(item.value) != {_PLATFORM, _REALM}:\n", "    if False:\n", "collection_of_other_parts"),
@@ -121,30 +115,4 @@ TABLE = {
     "arm/authenticate": AUTHENTICATE,
     "arm/findings": RULES,
 }
-MUTANTS = [Mutant(module, *row) for module, rows in TABLE.items() for row in rows]
 TESTS = ("tests/attestation/test_cca_refusals.py",)
-
-
-def name(mutant: Mutant) -> str:
-    return f"{mutant.module}-{mutant.killer}"
-
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_mutant_still_applies_to_the_code(mutant: Mutant) -> None:
-    source = (LIBRARY / f"{mutant.module}.py").read_text()
-    assert source.count(mutant.old) == 1, f"{mutant.old!r} occurs {source.count(mutant.old)} times"
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = copy_library(tmp_path_factory.mktemp("mutants"))
-    code, output = run_tests(folder, *TESTS)
-    assert code == 0, output
-    return folder
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_rule_that_is_switched_off_fails_its_test(copy: Path, mutant: Mutant) -> None:
-    killed_by = killers_of(copy, mutant, *TESTS, "-x", "-k", mutant.killer)
-    assert any(mutant.killer in test for test in killed_by), f"survived; failing: {killed_by}"
