@@ -97,7 +97,10 @@ def import_command(
         list[str] | None, typer.Option(help="Leave this claim out, on purpose; repeat for each.", metavar="CLAIM")
     ] = None,
 ) -> None:
-    """Print the appraisal policy that demands what another verifier's policy demands, of the images that you pass."""
+    """Print the appraisal policy that demands what another verifier's policy demands, of the images that you pass.
+
+    Example: sealmarket policy import release-policy.json --evidence report.bin
+    """
     from sealmarket.attestation.parse import parse
     from sealmarket.attestation.policy.foreign import read_conditions
     from sealmarket.attestation.policy.imported import import_policy
