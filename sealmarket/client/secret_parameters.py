@@ -27,6 +27,7 @@ from sealmarket.client.stopping import pause
 from sealmarket.protocol.orders import Purpose
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Address, Wei, canonical_json, from_builtins, to_builtins
+from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Timestamp
 from sealmarket_enclave.protocol.policy import PolicyDocument
@@ -121,12 +122,14 @@ class SecretParameters:
             raise RequestInvalid(f"{name} has {len(value)} bytes", f"a secret value has 1 to {MAXIMUM_SECRET}")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         bought = [(str(one.asset_id), one.version) for one in wanted.assets]
-        about = [name, value.hex(), str(wanted.workload.digest), str(self._owner.address), bought]
+        about = [name, value.hex(), str(wanted.workload.digest), int(wanted.purpose), str(self._owner.address), bought]
         stem = keccak(canonical_json(about)).hex()[:32]
         now = self._chain.head().timestamp
         for number in itertools.count():
             folder = self._folder / f"{stem}-{number}"
-            sealed = SealedAsset.load(folder) if folder.exists() else self._sealed(value, draft, folder)
+            sealed = _loaded(folder) if folder.exists() else self._sealed(value, draft, folder)
+            if sealed is None:
+                continue  # a call was interrupted while it sealed
             state = self._state(sealed)
             if state is None:
                 self._owner.publish(sealed)
@@ -151,6 +154,13 @@ class SecretParameters:
                     "the secret parameter to be final", FINALITY_SECONDS, "the chain finalises no block"
                 )
             self._pause(_POLL_SECONDS)
+
+
+def _loaded(folder: Path) -> SealedAsset | None:
+    try:
+        return SealedAsset.load(folder)
+    except (OSError, SealmarketError):
+        return None
 
 
 def _is_used(state: AssetState, now: int) -> bool:

@@ -14,7 +14,7 @@ from sealmarket.cli._request_options import secret_values
 from sealmarket.client.errors import RequestInvalid
 from sealmarket.client.limits import JobLimits
 from sealmarket.client.requests import AssetWish, Wanted
-from sealmarket.client.secret_parameters import LIFE_SECONDS, secret_draft, with_slots
+from sealmarket.client.secret_parameters import LIFE_SECONDS, _loaded, secret_draft, with_slots
 from sealmarket.client.unmeetable import require_meetable
 from sealmarket.protocol.orders import Purpose
 from sealmarket.workloads.folders import read_bundle
@@ -114,3 +114,10 @@ def test_values_are_read_from_files(tmp_path: Path) -> None:
     (tmp_path / "a value").write_bytes(b"0.75\n")
     assert secret_values([f"card=@{tmp_path / 'a value'}"]) == {"card": b"0.75\n"}
     assert secret_values(None) == {}
+
+
+def test_a_folder_that_was_not_finished_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    assert _loaded(tmp_path / "half") is None
+    (tmp_path / "half" / "sealed.json").write_text("{}")
+    assert _loaded(tmp_path / "half") is None
