@@ -15,6 +15,7 @@ from pathlib import Path
 from sealmarket_localnet import chains
 from sealmarket_localnet.market import READY_SECONDS, LocalMarket, Purse, _environment
 from sealmarket_localnet.processes import Process, Supervisor, answers
+from tests.integration.keeping import until
 from tests.scripts.containers import Image, compose
 
 
@@ -70,8 +71,9 @@ def test_a_market_of_the_deployed_commands_serves_and_is_well_by_its_own_health_
         market = DeployedMarket.start(programs, tmp_path / "market", chain.url, finality=chain.finality)
         try:
             backend, node = market.book.backend, market.book.committees[0].members[0].url
-            assert _check("backend", "http://127.0.0.1:8400", backend) == 0
-            assert _check("oracle", "http://127.0.0.1:8451", node) == 0
+            # An engine asks again until the start period is over; a node is well after its first look at the chain.
+            until("a well backend", lambda: _check("backend", "http://127.0.0.1:8400", backend) == 0)
+            until("a well node", lambda: _check("oracle", "http://127.0.0.1:8451", node) == 0)
             market.parties["oracle-0"].stop()
             market.parties["backend"].stop()
             assert _check("oracle", "http://127.0.0.1:8451", node) == 1
