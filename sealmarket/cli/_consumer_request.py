@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules
 from sealmarket.chain import Chain
 from sealmarket.chain.fees import FeeLimits, suggest
 from sealmarket.cli._asking import Yes, pasted, progress, require_yes
@@ -19,6 +20,7 @@ from sealmarket.cli._options import (
     KeyFile,
     OwnChain,
     RpcUrl,
+    Usage,
     answer,
     home_folder,
     load_key,
@@ -31,6 +33,7 @@ from sealmarket.cli._plain import harmless
 from sealmarket.cli._profile import next_command
 from sealmarket.cli._quote_text import quote_lines, quote_payload
 from sealmarket.cli._request_options import RequestOptions, result_key_of, secret_values, wanted
+from sealmarket.cli._rules import graded, rules_in
 from sealmarket.client.accounts import address_in
 from sealmarket.client.consumer import Consumer
 from sealmarket.client.errors import NotMatched, WaitedTooLong
@@ -41,7 +44,7 @@ from sealmarket.client.reading import Reading
 from sealmarket.client.requests import RequestHandle, UnsignedRequest, compose
 from sealmarket.client.secret_parameters import SecretParameters
 from sealmarket.client.sent import SentRequests
-from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address, from_builtins
 from sealmarket_enclave.protocol.numbers import JobId
 
 REFUSED = 1
@@ -93,6 +96,13 @@ def request(
             " an asset of yours for one use. Repeat for each.",
         ),
     ] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --secret-parameter: the enclaves that may read it, as `worker image measure` writes them, or an"
+            " appraisal policy."
+        ),
+    ] = None,
     yes: Yes = False,
     accept_code: AcceptCode = None,
     development: OwnChain = False,
@@ -107,16 +117,17 @@ def request(
     --key-file consumer.json
     """
     values = secret_values(secret_parameter)
+    rules = _own_rules(evidence, options.allow_simulated) if values else None
     secret, asked = result_key_of(options), wanted(options, len(values))
     with market(book, rpc, accept_code) as (chain, store, api):
         require_cards_of(chain.book, options.asset)
         account, limits = load_key(key_file), sending(None, None)
         consumer = Consumer(chain, account, store, api, development=development, sending=limits)
         consumer.require_market()
-        if values:
+        if rules is not None:
             progress(f"sealing {', '.join(values)} for one use, and publishing: this costs gas, and nothing else")
             owner = Owner(chain, account, store, api, development=development, sending=limits)
-            asked = SecretParameters(owner, chain, store, home_folder() / "secrets").seal(asked, values)
+            asked = SecretParameters(owner, chain, store, home_folder() / "secrets").seal(asked, values, rules)
         pending = pending_request(pending_folder(), chain.book, consumer.address)
         unsigned = consumer.compose(asked, secret)
         if (before := consumer.earlier(unsigned, pending)) is None:
@@ -132,6 +143,18 @@ def request(
         following = next_command(pasted("consumer", "watch", job), book, rpc)
         lines += [f"job {job} is matched", f"next: {following}"]
     answer(payload, lines, as_json)
+
+
+def _own_rules(evidence: Path | None, allow_simulated: bool) -> AppraisalPolicy:
+    """Which enclaves may read a secret parameter is the consumer's to say. Raises :class:`Usage` where it does not."""
+    if evidence is None:
+        raise Usage(
+            "--secret-parameter needs --evidence: which enclaves may read it",
+            remedy="name the file of `sealmarket worker image measure`, of an image that you trust",
+        )
+    rules = from_builtins(AppraisalPolicy, graded(rules_in(str(evidence)), allow_simulated=allow_simulated))
+    check_rules(rules)
+    return rules
 
 
 def _agreed(consumer: Consumer, unsigned: UnsignedRequest, gas_price: int, *, keep: bool, yes: bool) -> None:

@@ -13,8 +13,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import typer
 
-from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.cli._options import Usage, account_option, amount, answer, hash_option, written
+from sealmarket.cli._rules import graded, rules_in
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.draft_file import read_draft
 from sealmarket.client.policy_words import explain_draft
@@ -23,7 +23,7 @@ from sealmarket.client.written import iso, moment, moment_of
 from sealmarket.files import read_file
 from sealmarket.protocol.purposes import MEANINGS, label_of, purpose_bits, purposes_of
 from sealmarket.workloads.folders import read_bundle
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, canonical_json, from_builtins, parse_json
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, canonical_json
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
 app = typer.Typer(no_args_is_help=True, help="Write a policy: who may use your data, how, until when, for how much.")
@@ -238,22 +238,8 @@ def _workload(text: str) -> Bytes32:
 
 def _evidence(ask: _Asker, given: Path | None, *, allow_simulated: bool) -> dict[str, Any]:
     question = "Which enclaves may open it: the file of `worker image measure`"
-    rules = ask("--evidence", None if given is None else str(given), question, None, _rules)
-    return rules | {"lowestGrade": "simulated" if allow_simulated else rules.get("lowestGrade", "hardware")}
-
-
-def _rules(path: str) -> dict[str, Any]:
-    """Evidence rules from a measurement, an appraisal policy, or a document that holds one."""
-    try:
-        found = parse_json(read_file(Path(path)))
-    except ValueError as error:
-        raise Usage(f"{path} is no JSON", remedy="name the file of `sealmarket worker image measure`") from error
-    found = found if isinstance(found, dict) else {}
-    rules: dict[str, Any] = found.get("evidence", found)
-    if "measurement" in rules:
-        rules = {"measurements": [rules["measurement"]], "platforms": "any"}
-    from_builtins(AppraisalPolicy, rules)
-    return rules
+    rules = ask("--evidence", None if given is None else str(given), question, None, rules_in)
+    return graded(rules, allow_simulated=allow_simulated)
 
 
 def _title(text: str) -> str:

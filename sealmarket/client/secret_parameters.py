@@ -2,8 +2,8 @@
 
 A parameter of a job is bound and not hidden (ADR 8). A value that must stay secret goes in as an input: the workload
 names a slot for it, and the consumer publishes the value under a policy that admits one job only: one use, this
-workload and purpose, itself as the only consumer, and the enclaves that every owner of the job admits. Its title says
-nothing of the value; its size is public, as that of every container.
+workload and purpose, itself as the only consumer, and the enclaves of its own rules that every owner admits. Its title
+says nothing of the value; its size is public, as that of every container.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+from msgspec import structs
 
 from sealmarket.attestation.policy.rules import AppraisalPolicy, enclaves
 from sealmarket.chain import AssetState
@@ -57,30 +59,36 @@ def with_slots(wanted: Wanted, made: Mapping[str, AssetWish]) -> Wanted:
     return replace(wanted, assets=[made[name] if name in made else next(others) for name in names])
 
 
-def secret_draft(policies: Sequence[PolicyDocument], wanted: Wanted, consumer: Address, now: int) -> PolicyDraft:
+def secret_draft(
+    own: AppraisalPolicy, policies: Sequence[PolicyDocument], wanted: Wanted, consumer: Address, now: int
+) -> PolicyDraft:
     """The policy of a value that is used beside the assets of these policies, and nowhere else.
 
-    What the first owner demands of an enclave is demanded here too, of the images that all owners name.
+    ``own`` are the consumer's rules: owners and provider together must not choose the image that reads its value. Of
+    its images those remain that every owner admits.
 
     Raises:
-        RequestInvalid: no image is named by all of them.
+        RequestInvalid: none remains.
     """
-    rules = [from_builtins(AppraisalPolicy, policy.evidence) for policy in policies]
-    shared = set.intersection(*(set(enclaves(one)) for one in rules))
-    images = [to_builtins(one) for one in rules[0].measurements if one in shared or one not in enclaves(rules[0])]
+    shared = set(enclaves(own))
+    for policy in policies:
+        shared &= set(enclaves(from_builtins(AppraisalPolicy, policy.evidence)))
     if not shared:
-        raise RequestInvalid("no enclave is admitted by all owners of the assets", "ask for assets that share one")
+        raise RequestInvalid(
+            "no enclave that you trust is admitted by all owners of the assets", "ask owners which image they admit"
+        )
+    images = tuple(one for one in own.measurements if one in shared or one not in enclaves(own))
     limits = wanted.limits
     return PolicyDraft(
         title=_TITLE,
-        evidence={**policies[0].evidence, "measurements": images},
+        evidence=to_builtins(structs.replace(own, measurements=images)),
         workloads=(wanted.workload.digest,),
         terms=DraftTerms(
             price=Wei(0),
             expiry=Timestamp(now + limits.valid_for + LIFE_SECONDS),
             max_uses=1,
             purposes=(_name(wanted.purpose),),
-            min_grade=rules[0].lowest_grade,
+            min_grade=own.lowest_grade,
             token=limits.token,
             consumers=(consumer,),
         ),
@@ -98,8 +106,8 @@ class SecretParameters:
         self._owner, self._chain, self._store = owner, chain, store
         self._folder, self._pause = folder, pause
 
-    def seal(self, wanted: Wanted, values: Mapping[str, bytes]) -> Wanted:
-        """What is wanted with these values in the workload's slots.
+    def seal(self, wanted: Wanted, values: Mapping[str, bytes], rules: AppraisalPolicy) -> Wanted:
+        """What is wanted with these values in the workload's slots, for enclaves that meet the consumer's own rules.
 
         A value that an earlier call published for the same and that no job has used goes on in place of a new one.
 
@@ -112,7 +120,7 @@ class SecretParameters:
         with_slots(wanted, dict.fromkeys(values, placeholder))
         head = self._chain.head()
         policies = [policy_of(self._chain, self._store, head, one.asset_id, one.version) for one in wanted.assets]
-        draft = secret_draft(policies, wanted, self._owner.address, head.timestamp)
+        draft = secret_draft(rules, policies, wanted, self._owner.address, head.timestamp)
         made = {name: self._asset(name, value, draft, wanted) for name, value in values.items()}
         self._until_final(self._chain.head().number)
         return with_slots(wanted, made)
@@ -122,7 +130,15 @@ class SecretParameters:
             raise RequestInvalid(f"{name} has {len(value)} bytes", f"a secret value has 1 to {MAXIMUM_SECRET}")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         bought = [(str(one.asset_id), one.version) for one in wanted.assets]
-        about = [name, value.hex(), str(wanted.workload.digest), int(wanted.purpose), str(self._owner.address), bought]
+        about: list[Any] = [
+            name,
+            value.hex(),
+            str(wanted.workload.digest),
+            int(wanted.purpose),
+            str(self._owner.address),
+            bought,
+        ]
+        about += [draft.evidence]
         stem = keccak(canonical_json(about)).hex()[:32]
         now = self._chain.head().timestamp
         for number in itertools.count():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.client import AssetWish, Owner
 from sealmarket.client.requests import Wanted
 from sealmarket.client.secret_parameters import SecretParameters
@@ -52,8 +53,11 @@ def test_a_secret_parameter_reaches_the_workload_and_no_one_else(
         assets=[AssetWish(asset_id=rows.asset_id, version=rows.version)],
         limits=rehearsal.limits("provider"),
     )
-    sealed = secrets.seal(wanted, {"threshold": MARKER})
-    assert secrets.seal(wanted, {"threshold": MARKER}) == sealed, "an earlier call goes on; nothing is published twice"
+    rules = AppraisalPolicy(measurements=(rehearsal.measurement,), platforms="any", lowest_grade="simulated")
+    sealed = secrets.seal(wanted, {"threshold": MARKER}, rules)
+    assert secrets.seal(wanted, {"threshold": MARKER}, rules) == sealed, (
+        "an earlier call goes on; nothing is published twice"
+    )
     handle = rehearsal.consumer.request(
         workload.bundle, {}, sealed.assets, wanted.limits, rehearsal.result_key, purpose=wanted.purpose
     )
@@ -66,4 +70,4 @@ def test_a_secret_parameter_reaches_the_workload_and_no_one_else(
     used = next(one for one in sealed.assets if one.asset_id != rows.asset_id)
     state = rehearsal.chain.at(rehearsal.chain.head()).asset(used.asset_id, used.version)
     assert (state.uses_taken, state.terms.max_uses, state.terms.price) == (1, 1, 0)
-    assert secrets.seal(wanted, {"threshold": MARKER}) != sealed, "another job takes another asset"
+    assert secrets.seal(wanted, {"threshold": MARKER}, rules) != sealed, "another job takes another asset"

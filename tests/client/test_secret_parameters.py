@@ -52,6 +52,11 @@ def policy(*measurements: object) -> PolicyDocument:
     return replace(made, evidence=evidence)
 
 
+def own(*measurements: object) -> AppraisalPolicy:
+    """The consumer's rules."""
+    return from_builtins(AppraisalPolicy, policy(*measurements).evidence)
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------
 
 
@@ -66,8 +71,14 @@ def test_a_name_that_is_no_input_for_one_asset_is_refused_with_those_that_are(wa
 
 def test_owners_who_share_no_enclave_leave_no_place_for_a_secret(wanted: Wanted) -> None:
     other = replace(MEASUREMENT, mr_td=Bytes48(bytes(48)))
-    with pytest.raises(RequestInvalid, match="no enclave is admitted by all owners"):
-        secret_draft([policy(), policy(other)], wanted, CONSUMER, NOW)
+    with pytest.raises(RequestInvalid, match="no enclave that you trust is admitted by all owners"):
+        secret_draft(own(MEASUREMENT, other), [policy(), policy(other)], wanted, CONSUMER, NOW)
+
+
+def test_owners_and_provider_do_not_choose_the_image_that_reads_a_secret(wanted: Wanted) -> None:
+    theirs = replace(MEASUREMENT, mr_td=Bytes48(bytes(48)))
+    with pytest.raises(RequestInvalid, match="no enclave that you trust"):
+        secret_draft(own(), [policy(theirs)], wanted, CONSUMER, NOW)
 
 
 @pytest.mark.parametrize("text", ["", "name", "name=value", "=@file", "name=@", "a=@absent"])
@@ -93,7 +104,7 @@ def test_a_secret_takes_its_slot_and_the_others_keep_their_order(wanted: Wanted)
 
 def test_the_policy_of_a_secret_admits_one_job_of_this_consumer_alone(wanted: Wanted) -> None:
     other = replace(MEASUREMENT, mr_td=Bytes48(bytes(48)))
-    draft = secret_draft([policy(MEASUREMENT, other), policy(other)], wanted, CONSUMER, NOW)
+    draft = secret_draft(own(MEASUREMENT, other), [policy(MEASUREMENT, other), policy(other)], wanted, CONSUMER, NOW)
     terms = draft.terms
     assert (terms.price, terms.max_uses, terms.consumers, terms.purposes) == (0, 1, (CONSUMER,), ("infer",))
     assert terms.expiry == NOW + wanted.limits.valid_for + LIFE_SECONDS
@@ -102,12 +113,10 @@ def test_the_policy_of_a_secret_admits_one_job_of_this_consumer_alone(wanted: Wa
     require_meetable(draft, NOW, Case().book.timing)
 
 
-def test_a_secret_demands_of_the_enclave_what_the_first_owner_demands(wanted: Wanted) -> None:
-    strict = policy()
-    strict = replace(strict, evidence={**strict.evidence, "maximumAgeSeconds": 60})
-    draft = secret_draft([strict, policy()], wanted, CONSUMER, NOW)
+def test_a_secret_demands_of_the_enclave_what_its_consumer_demands(wanted: Wanted) -> None:
+    draft = secret_draft(replace(own(), maximum_age_seconds=60), [policy()], wanted, CONSUMER, NOW)
     assert draft.rules().maximum_age_seconds == 60
-    assert draft.output == strict.output
+    assert draft.output == policy().output
 
 
 def test_values_are_read_from_files(tmp_path: Path) -> None:
