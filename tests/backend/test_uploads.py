@@ -20,7 +20,8 @@ from tests.backend.orders import BOOK, STRANGER, compute
 from tests.backend.test_api import SOON, Silent
 from tests.serving.attacks import Served, eventually, read_to_end, served
 
-LIMITS = ServerLimits(body_bytes=64 << 30, body_seconds=1, stall_seconds=1)
+LIMITS = ServerLimits(body_bytes=64 << 30)
+QUICK = ServerLimits(body_bytes=64 << 30, body_seconds=1, stall_seconds=1)
 STORE = StoreLimits(peer_bytes=4 * BLOCK, uploads_per_peer=2)
 
 
@@ -38,6 +39,13 @@ def found(backend: Backend) -> Iterator[Served]:
         yield running
 
 
+@pytest.fixture
+def impatient(backend: Backend) -> Iterator[Served]:
+    """The same store, whose server gives up a stalled body after a second."""
+    with served(create_app(backend), QUICK) as running:
+        yield running
+
+
 def put(found: Served, raw: bytes) -> httpx.Response:
     return httpx.put(f"{found.url}/v1/documents/{keccak(raw)}", content=raw, trust_env=False)
 
@@ -49,12 +57,10 @@ def stalled() -> bytes:
 
 @pytest.mark.loopback
 def test_an_upload_that_stalls_ends_with_a_reason_and_leaves_nothing(
-    found: Served, backend: Backend, tmp_path: Path
+    impatient: Served, backend: Backend, tmp_path: Path
 ) -> None:
     threads = threading.active_count()
-    one = found.sent(stalled())
-    eventually(lambda: len(list((tmp_path / "blobs" / "incoming").iterdir())) == 1)
-    assert b"the body came too slowly" in read_to_end(one)
+    assert b"the body came too slowly" in read_to_end(impatient.sent(stalled()))
     assert list((tmp_path / "blobs" / "incoming").iterdir()) == []
     assert backend.health()["store"]["bytesUsed"] == 0
     assert threading.active_count() <= threads + 1
