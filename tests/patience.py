@@ -17,7 +17,7 @@ POLL_SECONDS = 0.02
 
 
 def until(what: str, found: Callable[[], T | None], timeout: float = PATIENCE) -> T:
-    """Wait until something is there, and return it; after ``timeout`` seconds fail with ``what`` and the last answer."""
+    """Wait until something is there and return it; after ``timeout`` seconds fail with ``what`` and the last answer."""
     deadline, pause = time.monotonic() + timeout, threading.Event()
     while not (answer := found()):
         assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}; last: {answer!r}"
