@@ -20,6 +20,7 @@ from sealmarket.chain.absence import BLOOM_BYTES, bits_of
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.hashing import keccak
 from tests.chain.node import Node
+from tests.patience import PATIENCE
 
 Body = dict[str, Any]
 Node_ = Callable[[Body], Body]
@@ -139,7 +140,7 @@ class Proxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            timeout = 5
+            timeout = PATIENCE
             wbufsize = -1  # head and body in one piece
             disable_nagle_algorithm = True
 
@@ -175,7 +176,7 @@ def real(url: str) -> Node_:
 
     def ask(body: Body) -> Body:
         sent = Request(url, msgspec.json.encode(body), {"content-type": "application/json"})
-        with opener.open(sent, timeout=20) as answer:
+        with opener.open(sent, timeout=PATIENCE) as answer:
             found: Body = msgspec.json.decode(answer.read())
             return found
 
