@@ -6,7 +6,6 @@ A fault takes a request and how many were seen before it, and answers in the nod
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,11 +79,11 @@ def http(status: int, content: bytes = b"", **headers: str) -> Callable[[Asked],
     return lambda _asked: Reply(status, content, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def holds(seconds: float) -> Callable[[Asked], Reply]:
-    """An answer that comes late, and says nothing then."""
+def holds(over: threading.Event, most: float = PATIENCE) -> Callable[[Asked], Reply]:
+    """An answer that comes when a test is over or after so many seconds, and says nothing then."""
 
     def wait(asked: Asked) -> Reply:
-        time.sleep(seconds)
+        over.wait(most)
         return told(asked, result=[])
 
     return wait
