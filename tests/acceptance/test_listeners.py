@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -25,6 +26,7 @@ SECRET = "s3cr3t-of-the-provider"
 REQUEST = "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
 EMPTY = "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 PEER = "127.0.0.77"
+CALMLY: dict[str, Any] = {"timeout": PATIENCE, "trust_env": False}
 
 
 def url_of(rehearsal: Rehearsal, party: str) -> str:
@@ -92,7 +94,7 @@ def test_a_program_that_has_to_stop_ends_by_itself_while_a_request_hangs(rehears
         hanging.sendall(REQUEST.encode())
         until(
             "the program to read the request",
-            lambda: httpx.get(health_of(rehearsal, party), timeout=PATIENCE, trust_env=False),
+            lambda: httpx.get(health_of(rehearsal, party), **CALMLY),
         )
         assert process.stop(grace=PATIENCE) in (0, -signal.SIGTERM)
     assert rehearsal.mend() == [party]
@@ -105,10 +107,10 @@ def test_a_program_that_has_to_stop_ends_by_itself_while_a_request_hangs(rehears
 def test_a_peer_beyond_its_rate_waits_and_the_others_do_not(rehearsal: Rehearsal, party: str) -> None:
     address = urlsplit(url_of(rehearsal, party))
     with socket.create_connection((str(address.hostname), int(address.port or 0)), PATIENCE, (PEER, 0)) as flood:
-        flood.sendall(EMPTY.encode() * 2 * ServerLimits().write_burst)
+        flood.sendall(EMPTY.encode() * 5 * ServerLimits().write_burst)
         answers = read_to_end(flood)
     assert b" 429 Too Many Requests" in answers
-    assert httpx.post(f"{url_of(rehearsal, party)}/v1/requests", timeout=PATIENCE, trust_env=False).status_code in (
+    assert httpx.post(f"{url_of(rehearsal, party)}/v1/requests", **CALMLY).status_code in (
         404,
         422,
     )
@@ -140,6 +142,6 @@ def _said_by_a_node(rehearsal: Rehearsal, party: str, config: Path, rpc: str) ->
     with Supervisor(config.parent / "logs") as programs:
         node = programs.start("node", command, ready=answers(health_of(rehearsal, party), 503))
         until("the node to miss its endpoint", lambda: "127.0.0.1:9" in node.log.read_text())
-        answer = httpx.get(health_of(rehearsal, party), timeout=PATIENCE, trust_env=False).text
+        answer = httpx.get(health_of(rehearsal, party), **CALMLY).text
         node.stop()
         return node.log.read_text() + answer
