@@ -98,9 +98,7 @@ def test_a_program_that_has_to_stop_ends_by_itself_while_a_request_hangs(rehears
         )
         assert process.stop(grace=PATIENCE) in (0, -signal.SIGTERM)
     assert rehearsal.mend() == [party]
-    assert httpx.get(
-        f"{url_of(rehearsal, party)}/v1/{'book' if party == 'backend' else 'node'}", trust_env=False
-    ).is_success
+    assert httpx.get(f"{url_of(rehearsal, party)}/v1/{'book' if party == 'backend' else 'node'}", **CALMLY).is_success
 
 
 @pytest.mark.parametrize("party", LISTENERS)
