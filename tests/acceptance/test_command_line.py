@@ -79,7 +79,7 @@ def asking(rehearsal: Rehearsal, words: Any, tmp_path: Path) -> Callable[..., li
 def test_what_would_be_refused_for_money_is_refused_for_free(
     rehearsal: Rehearsal, words: Any, asking: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = rehearsal.balances()
+    before = rehearsal.still()
     asset = rehearsal.publish(
         "north", workloads=(rehearsal.reach.digest,), output=structs.replace(OUTPUT, minimum_owners=2)
     )
