@@ -16,7 +16,8 @@ TESTS = Path(__file__).resolve().parent
 ACROSS_PROCESSES = (TESTS / "integration", TESTS / "acceptance")
 """Folders whose tests start real programs and talk to them."""
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
-ACROSS_PROCESSES_SECONDS = 300
+ACROSS_PROCESSES_SECONDS = 600
+"""Beyond any wait of a test (tests/patience.py), which says what did not come."""
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from sealmarket import lifeline
+from tests.patience import PATIENCE, until
 
-WAIT_SECONDS = 10
 FOREVER = "import signal; signal.pause()"
 ATTENTIVE = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"
 """A program started in the background ignores SIGINT until it asks for it, as does all that it starts."""
@@ -30,13 +29,11 @@ def is_alive(pid: int) -> bool:
 
 def wait_until_dead(pid: int) -> None:
     """Wait for the end of a process that is not our child."""
-    pause = threading.Event()
-    for _ in range(int(WAIT_SECONDS / 0.02)):
-        if not is_alive(pid):
-            return
-        pause.wait(0.02)
-    os.kill(pid, signal.SIGKILL)
-    pytest.fail(f"process {pid} outlived its parent by {WAIT_SECONDS} s")
+    try:
+        until(f"the end of process {pid}", lambda: not is_alive(pid))
+    except AssertionError:
+        os.kill(pid, signal.SIGKILL)
+        raise
 
 
 def start_family(levels: int, way: str) -> tuple[subprocess.Popen[str], list[int]]:
@@ -72,7 +69,7 @@ def test_no_descendant_survives_its_ancestor(way: str, ending: signal.Signals) -
     try:
         assert all(map(is_alive, descendants))
         first.send_signal(ending)
-        assert first.wait(WAIT_SECONDS) == -ending
+        assert first.wait(PATIENCE) == -ending
     finally:
         first.kill()
         first.communicate()
@@ -118,7 +115,7 @@ sys.exit(lifeline.{way}(os.getppid(), [sys.executable, "-c", {program!r}]))
         assert shim.stdout is not None
         os.kill(int(shim.stdout.readline()), ignored)
         try:
-            assert shim.wait(WAIT_SECONDS) in (-ignored, 128 + ignored)
+            assert shim.wait(PATIENCE) in (-ignored, 128 + ignored)
         finally:
             shim.kill()
 

@@ -26,7 +26,7 @@ from sealmarket_localnet.programs import (
 )
 
 CHAIN_ID = 31337
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 BLOCK_SECONDS = 1.0
 DEPTH = 2
 """Blocks that must follow where a local chain has no finality of its own: as many as Anvil is asked for."""

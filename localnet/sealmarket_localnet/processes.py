@@ -43,7 +43,8 @@ from sealmarket import lifeline
 LOOPBACK = "127.0.0.1"
 POLL_SECONDS = 0.02
 TAIL_LINES = 20
-DEFAULT_READY_SECONDS = 30.0
+DEFAULT_READY_SECONDS = 120.0
+"""Ample for a busy machine: a program that ends before it is ready is found out at once."""
 DEFAULT_GRACE_SECONDS = 5.0
 
 Answer = Any

@@ -35,7 +35,8 @@ from sealmarket_worker.nodes import Nodes
 from sealmarket_worker.progress import JobProgress
 from sealmarket_worker.session import EnclaveSession, Outcome, Shares, host_side
 from sealmarket_worker.transactions import ChainTransactions, ProviderTransactions
-from tests.acceptance.market import Rehearsal, until
+from tests.acceptance.market import Rehearsal
+from tests.patience import PATIENCE, until
 
 
 class Bent:
@@ -167,7 +168,7 @@ class Host:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop.set()
-        self._thread.join(30)
+        self._thread.join(PATIENCE)
         self.nodes.close()
         self.store.close()
         self.journal.close()

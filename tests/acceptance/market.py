@@ -7,8 +7,7 @@ whole job takes a few seconds. Windows stay minutes long; :meth:`Rehearsal.pass_
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,6 +47,7 @@ from sealmarket_worker.image import base_interpreter, build_image
 from tests.acceptance import workloads
 from tests.acceptance.money import assert_conserved, burned, followed
 from tests.acceptance.workloads import Workload
+from tests.patience import PATIENCE, until
 
 T = TypeVar("T")
 DAY = 86_400
@@ -62,17 +62,6 @@ ROWS = {
 }
 OUTPUT = OutputRules(media_types=("application/json",), max_outputs=1, max_bytes=1 << 16, bucket_bytes=4096)
 POLL_SECONDS = 0.05
-PATIENCE = 45.0
-
-
-def until(what: str, found: Callable[[], T | None], timeout: float = PATIENCE) -> T:
-    """Wait until something is there and return it; fails with ``what`` and the last answer."""
-    deadline, pause = time.monotonic() + timeout, threading.Event()
-    while not (answer := found()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:.0f} s: {what}; last: {answer!r}")
-        pause.wait(POLL_SECONDS)
-    return answer
 
 
 @dataclass(slots=True)

@@ -8,8 +8,6 @@ What a job locks follows from its specification and its status (contracts/interf
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,8 +27,7 @@ from sealmarket.client.standing import money_of
 from sealmarket.client.statement import Who
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address
-
-PATIENCE_SECONDS = 60.0
+from tests.patience import until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +52,8 @@ class Books:
 
 def followed(chain: Chain) -> Block:
     """The newest block, once another follows it: Anvil answers reads at the head from the block that it is mining."""
-    block, rest = chain.head(), threading.Event()
-    end = time.monotonic() + PATIENCE_SECONDS
-    while chain.head().number <= block.number:
-        assert time.monotonic() < end, f"no block follows {block.number}"
-        rest.wait(0.05)
+    block = chain.head()
+    until(f"a block after {block.number}", lambda: chain.head().number > block.number)
     return block
 
 

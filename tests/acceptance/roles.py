@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealmarket_localnet.processes import Process, Ready, Supervisor
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "roles"
 OWN, RUNS = "<!-- of your own -->", "<!-- keeps running -->"
 _SESSION = ".session"
-SECONDS = 180
+SECONDS = 2 * PATIENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,9 @@ from sealmarket_localnet.market import ETHER
 from sealmarket_localnet.state import Folder
 from sealmarket_worker.image import base_interpreter, build_image
 from tests.acceptance import workloads
-from tests.acceptance.market import DAY, OUTPUT, ROWS, WINDOWS, until
+from tests.acceptance.market import DAY, OUTPUT, ROWS, WINDOWS
 from tests.acceptance.workloads import Workload
-
-pytestmark = pytest.mark.timeout(600)
+from tests.patience import PATIENCE, until
 
 
 def localnet(home: Path, *words: str, code: int = 0) -> dict[str, Any]:
@@ -72,8 +71,8 @@ def test_a_market_that_is_killed_as_a_whole_goes_on_with_its_job_and_ends_withou
     with ExitStack() as open_connections:
         chain, consumer, handle = _asked(folder, made["rpc"], home, open_connections)
         again = _killed_and_resumed(home, folder, made)
-        job = consumer.wait_match(handle, timeout=60)
-        until("the job settled", lambda: read_job(chain, job).status in (Status.SETTLED, Status.MATURED), 90)
+        job = consumer.wait_match(handle, timeout=PATIENCE)
+        until("the job settled", lambda: read_job(chain, job).status in (Status.SETTLED, Status.MATURED))
     assert localnet(home, "up")["processes"] == again["processes"]  # it runs already: nothing is started twice
     assert localnet(home, "down")["stopped"] is True
     assert [pid for pid in again["processes"].values() if _alive(pid)] == []

@@ -17,10 +17,11 @@ from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from tests.acceptance import workloads
-from tests.acceptance.market import Rehearsal, names_of, until
+from tests.acceptance.market import Rehearsal, names_of
 from tests.acceptance.proofs import prove
 from tests.acceptance.workloads import CODE, Workload
 from tests.cli.test_market_commands import run
+from tests.patience import until
 
 
 @pytest.fixture

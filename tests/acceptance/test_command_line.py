@@ -16,8 +16,9 @@ from sealmarket.protocol.amounts import written
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
-from tests.acceptance.market import COMPUTE_PRICE, OUTPUT, PENALTY, PRICES, WINDOWS, Rehearsal, until
+from tests.acceptance.market import COMPUTE_PRICE, OUTPUT, PENALTY, PRICES, WINDOWS, Rehearsal
 from tests.cli.test_market_commands import run
+from tests.patience import until
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def asking(rehearsal: Rehearsal, words: Any, tmp_path: Path) -> Callable[..., li
 def test_what_would_be_refused_for_money_is_refused_for_free(
     rehearsal: Rehearsal, words: Any, asking: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = rehearsal.balances()
+    before = rehearsal.still()
     asset = rehearsal.publish(
         "north", workloads=(rehearsal.reach.digest,), output=structs.replace(OUTPUT, minimum_owners=2)
     )
@@ -200,7 +201,7 @@ def test_a_provider_sees_what_is_locked_lost_and_earned_and_what_is_wrong(
     locked = sum(map(int, PRICES.values())) + int(PENALTY)
     assert found["locked"] == str(locked)
     assert {job["locked"] for job in found["jobs"] if job["job"] == str(silent)} == {str(locked)}
-    rehearsal.pass_time(WINDOWS["quote_window"] * 3 // 4)
+    rehearsal.pass_time(WINDOWS["quote_window"] // 2 + 1)
     late = rehearsal.chain.head().number
     until("a final block of that time", lambda: rehearsal.chain.final().number >= late)
     code, out, _ = run(["provider", "doctor", *words("host")], capsys)

@@ -21,8 +21,9 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.service.errors import ServiceError
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_worker.progress import StageName
-from tests.acceptance.market import Rehearsal, by_the_table, changes, names_of, node_names, until
+from tests.acceptance.market import WINDOWS, Rehearsal, by_the_table, changes, names_of, node_names
 from tests.acceptance.money import assert_conserved
+from tests.patience import PATIENCE, until
 
 STEPS = tuple(step for step in get_args(StageName) if step != "match")
 """A match is made by others; the worker begins with ``prepare``."""
@@ -32,32 +33,37 @@ LOST_WITH_ENCLAVE = {Fault.NONE, Fault.NO_QUOTE, Fault.EVIDENCE_WITHHELD, Fault.
 """How a job may end whose worker or device was lost: as it should, or at the provider's cost, never at another's."""
 
 
+LOST_SECONDS = 12
+"""How long a job whose enclave may be lost can go on by itself. Either end of it is allowed."""
+
+
 def _at_step(rehearsal: Rehearsal, job_id: JobId, step: str) -> bool:
     log = rehearsal.folder / "worker" / "progress.jsonl"
     told = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     return any(one.get("jobId", one.get("job_id")) == str(job_id) and one["stage"] == step for one in told)
 
 
-def _ends(rehearsal: Rehearsal, job_id: JobId) -> JobRecord:
-    """The job at its end; time passes where nobody moves it any more."""
+def _ends_by_the_clock(rehearsal: Rehearsal, job_id: JobId) -> None:
+    """Let time pass for a job that nobody may move any more."""
 
-    def settled_or_over() -> JobRecord | None:
-        record = rehearsal.read(job_id)
-        return record if record.status >= Status.SETTLED else None
+    def settled_or_over() -> bool:
+        return rehearsal.read(job_id).status >= Status.SETTLED
 
     # First past half of a window, when the nodes take what was not shown for withheld; one leap over the whole of it
     # would leave them no time to say so.
-    for seconds in (61, 121):
+    for seconds in (WINDOWS["decide_window"] // 2 + 1, WINDOWS["decide_window"] + 1):
         try:
-            until("an end without the clock", settled_or_over, timeout=12)
+            until("an end without the clock", settled_or_over, timeout=LOST_SECONDS)
             break
         except AssertionError:
             rehearsal.pass_time(seconds)
-    rehearsal.still()
-    return rehearsal.reach_status(job_id, Status.MATURED, Status.REFUSED, Status.EXPIRED)
 
 
-def _kill_at(rehearsal: Rehearsal, victims: tuple[str, ...], step: str) -> JobRecord:
+def _kill_at(rehearsal: Rehearsal, victims: tuple[str, ...], step: str, *, lost: bool = False) -> JobRecord:
+    """Kill the victims at a step, start them again, and hold the job's end against the fault table.
+
+    ``lost``: the job may have lost its enclave, so time passes where it does not end. Else it has to settle by itself.
+    """
     before = rehearsal.still()
     handle = rehearsal.request()
     job_id = rehearsal.consumer.wait_match(handle)
@@ -65,7 +71,12 @@ def _kill_at(rehearsal: Rehearsal, victims: tuple[str, ...], step: str) -> JobRe
     for victim in victims:
         rehearsal.kill(victim)
     rehearsal.mend()
-    record = _ends(rehearsal, job_id)
+    if lost:
+        _ends_by_the_clock(rehearsal, job_id)
+    else:
+        rehearsal.reach_status(job_id, Status.SETTLED, Status.MATURED)
+    rehearsal.still()
+    record = rehearsal.reach_status(job_id, Status.MATURED, Status.REFUSED, Status.EXPIRED)
     story = f"{victims} killed at {step}: {record.fault.name} {names_of(record.reasons)}"
     signatures = 2 if record.decided is not None else 0
     after = rehearsal.balances()
@@ -87,7 +98,7 @@ def test_a_job_completes_though_backend_and_all_nodes_are_killed_while_it_is_dec
 def test_an_enclave_that_is_lost_after_the_quote_ends_its_job_by_the_table(
     victim: str, step: str, rehearsal: Rehearsal
 ) -> None:
-    assert _kill_at(rehearsal, (victim,), step).fault in LOST_WITH_ENCLAVE
+    assert _kill_at(rehearsal, (victim,), step, lost=True).fault in LOST_WITH_ENCLAVE
 
 
 def test_a_result_that_the_worker_has_written_down_is_settled_after_its_crash(rehearsal: Rehearsal) -> None:
@@ -100,8 +111,9 @@ def test_a_result_that_the_worker_has_written_down_is_settled_after_its_crash(re
 def test_whoever_is_killed_at_whatever_step_the_job_ends_by_the_table(
     victim: str, step: str, rehearsal: Rehearsal
 ) -> None:
-    record = _kill_at(rehearsal, (victim,), step)
-    assert record.fault in (LOST_WITH_ENCLAVE if victim in ("worker", "device") else {Fault.NONE})
+    lost = victim in ("worker", "device")
+    record = _kill_at(rehearsal, (victim,), step, lost=lost)
+    assert record.fault in (LOST_WITH_ENCLAVE if lost else {Fault.NONE})
 
 
 @contextmanager
@@ -163,5 +175,5 @@ def test_a_chain_that_restarts_with_its_state_loses_no_job(rehearsal: Rehearsal)
 
 
 def _unhealthy(url: str) -> dict[str, str] | None:
-    answer = httpx.get(f"{url}/healthz", timeout=5)
+    answer = httpx.get(f"{url}/healthz", timeout=PATIENCE)
     return dict(answer.json()) if answer.status_code == 503 else None

@@ -20,8 +20,9 @@ from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
 from sealmarket_localnet.market import ETHER
 from tests.acceptance import workloads
-from tests.acceptance.market import COMPUTE_PRICE, PENALTY, Rehearsal, changes, until
+from tests.acceptance.market import COMPUTE_PRICE, PENALTY, Rehearsal, changes
 from tests.acceptance.workloads import MANIFEST, Workload
+from tests.patience import until
 
 SLEEP = "import time\n\ndef run(inputs, parameters):\n    time.sleep(900)\n    return {}\n"
 SHORT = 30
@@ -81,7 +82,7 @@ def test_junk_beside_a_dear_asset_of_one_owner_pays_nobody_and_is_suspended(
     junk = rehearsal.publish("north", price=Wei(1))
     monkeypatch.undo()
     before = rehearsal.still()
-    record = rehearsal.reach_status(rehearsal.job(dear, junk), Status.FAILED, timeout=90)
+    record = rehearsal.reach_status(rehearsal.job(dear, junk), Status.FAILED)
     assert record.fault is Fault.INPUT_FAILED
     assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2)}
     assert _suspended(rehearsal, junk.asset_id)
@@ -112,7 +113,7 @@ def test_a_provider_is_paid_for_the_time_that_a_workload_within_its_limits_used_
     sleeper = replace(sleeper, digest=read_bundle(tmp_path / "short").digest)
     before, price = rehearsal.still(), Wei(ETHER // 2)
     handle = _attack(rehearsal, sleeper, price, replace(rehearsal.limits("provider"), run_seconds=None))
-    record = rehearsal.reach_status(rehearsal.consumer.wait_match(handle), Status.FAILED, timeout=90)
+    record = rehearsal.reach_status(rehearsal.consumer.wait_match(handle), Status.FAILED)
     assert record.fault is Fault.WORKLOAD_TIMED_OUT
     assert changes(before, rehearsal.balances()) == {
         "north": price,

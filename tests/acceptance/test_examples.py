@@ -16,8 +16,9 @@ import pytest
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
-from tests.acceptance.market import ROWS, Rehearsal, until
+from tests.acceptance.market import ROWS, Rehearsal
 from tests.acceptance.proofs import audit
+from tests.patience import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PRICE = "0.05"
@@ -51,7 +52,7 @@ class Programs:
     def run(self, name: str, party: str, *arguments: object, status: int = 0) -> list[str]:
         """Run an example; the lines that it prints."""
         with self.start(name, party, *arguments) as process:
-            said, _ = process.communicate(timeout=120)
+            said, _ = process.communicate(timeout=2 * PATIENCE)
         assert process.returncode == status, (said, (self.folder / f"{name}.err").read_text())
         return said.splitlines()
 
@@ -66,7 +67,7 @@ def programs(_stage: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Ite
         assert provider.stdout.readline().startswith("0x"), (folder / "provider.err").read_text()
         yield found
         provider.send_signal(signal.SIGTERM)
-        assert provider.wait(timeout=60) == 0
+        assert provider.wait(timeout=PATIENCE) == 0
     address = _stage.market.purses["example_provider"].address
     orders = _stage.api.orders.compute_orders
     until("the offer is out of the book", lambda: address not in {order.order.provider for order in orders()})
@@ -170,7 +171,7 @@ def test_two_commands_sell_and_buy_and_nothing_is_signed_before_the_buyer_agrees
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=2 * PATIENCE,
             check=False,
         )
         assert done.returncode == status, (done.stdout, done.stderr)

@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from sealmarket.protocol.transitions import Status
-from tests.acceptance.market import Rehearsal, until
+from tests.acceptance.market import Rehearsal
 from tests.chain.faults import CASES
 from tests.chain.faulty_rpc import Proxy, faulty, real
+from tests.patience import PATIENCE, until
 
 BEHIND = ("backend", "worker")
 USUAL = {
@@ -43,7 +44,7 @@ def _restart(stage: Rehearsal, rpc: str) -> None:
 
 
 def _healthy(stage: Rehearsal) -> bool:
-    return bool(httpx.get(f"{stage.market.book.backend}/healthz", trust_env=False).json()["ok"])
+    return bool(httpx.get(f"{stage.market.book.backend}/healthz", timeout=PATIENCE, trust_env=False).json()["ok"])
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in USUAL else pytest.mark.long) for n in CASES])
@@ -59,7 +60,7 @@ def test_backend_and_worker_bring_a_job_to_its_end_behind_each_fault(
         if case.lasting:
             until("the backend says that it waits", lambda: not _healthy(rehearsal))
             proxy.fault = None
-        record = rehearsal.reach_status(rehearsal.consumer.wait_match(handle), Status.SETTLED, timeout=120)
+        record = rehearsal.reach_status(rehearsal.consumer.wait_match(handle), Status.SETTLED)
         assert rehearsal.consumer.open_result(record.job_id, rehearsal.result_key)
     finally:
         proxy.fault = None

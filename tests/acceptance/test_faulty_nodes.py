@@ -20,7 +20,8 @@ from sealmarket_localnet.market import _environment
 from sealmarket_localnet.processes import answers
 from sealmarket_worker.journal import JobState
 from tests.acceptance.host import Host
-from tests.acceptance.market import COMPUTE_PRICE, Rehearsal, changes, node_names, until
+from tests.acceptance.market import COMPUTE_PRICE, WINDOWS, Rehearsal, changes, node_names
+from tests.patience import until
 
 
 def test_with_one_node_down_a_job_completes(rehearsal: Rehearsal) -> None:
@@ -53,7 +54,7 @@ def test_when_the_committee_stays_silent_the_job_ends_and_harms_nobody(rehearsal
         rehearsal.kill(name)
     job_id = rehearsal.job()
     rehearsal.reach_status(job_id, Status.QUOTED)
-    rehearsal.pass_time(121)
+    rehearsal.pass_time(WINDOWS["decide_window"] + 1)
     assert rehearsal.reach_status(job_id, Status.EXPIRED).fault is Fault.COMMITTEE_SILENT
     assert changes(before, rehearsal.balances()) == {}
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,7 +17,8 @@ import pytest
 
 from sealmarket.serving.limits import ServerLimits
 from sealmarket_localnet.processes import Process, Supervisor, answers
-from tests.acceptance.market import Rehearsal, until
+from tests.acceptance.market import Rehearsal
+from tests.patience import PATIENCE, until
 from tests.serving.attacks import read_to_end
 
 LISTENERS = ("backend", "oracle-0")
@@ -24,6 +26,7 @@ SECRET = "s3cr3t-of-the-provider"
 REQUEST = "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
 EMPTY = "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 PEER = "127.0.0.77"
+CALMLY: dict[str, Any] = {"timeout": PATIENCE, "trust_env": False}
 
 
 def url_of(rehearsal: Rehearsal, party: str) -> str:
@@ -43,7 +46,9 @@ def command_of(process: Process) -> list[str]:
 def started(command: list[str], **environment: str) -> tuple[int, str]:
     """Exit status, and all that a program says that does not come up."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=kept | environment)
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=PATIENCE, env=kept | environment
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -85,24 +90,28 @@ def _command_after_a_kill(rehearsal: Rehearsal, party: str) -> list[str]:
 @pytest.mark.parametrize("party", LISTENERS)
 def test_a_program_that_has_to_stop_ends_by_itself_while_a_request_hangs(rehearsal: Rehearsal, party: str) -> None:
     process, address = rehearsal.market.parties[party], urlsplit(url_of(rehearsal, party))
-    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=5) as hanging:
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=PATIENCE) as hanging:
         hanging.sendall(REQUEST.encode())
-        until("the program to read the request", lambda: httpx.get(health_of(rehearsal, party), trust_env=False))
-        assert process.stop(grace=45) in (0, -signal.SIGTERM)
+        until(
+            "the program to read the request",
+            lambda: httpx.get(health_of(rehearsal, party), **CALMLY),
+        )
+        assert process.stop(grace=PATIENCE) in (0, -signal.SIGTERM)
     assert rehearsal.mend() == [party]
-    assert httpx.get(
-        f"{url_of(rehearsal, party)}/v1/{'book' if party == 'backend' else 'node'}", trust_env=False
-    ).is_success
+    assert httpx.get(f"{url_of(rehearsal, party)}/v1/{'book' if party == 'backend' else 'node'}", **CALMLY).is_success
 
 
 @pytest.mark.parametrize("party", LISTENERS)
 def test_a_peer_beyond_its_rate_waits_and_the_others_do_not(rehearsal: Rehearsal, party: str) -> None:
     address = urlsplit(url_of(rehearsal, party))
-    with socket.create_connection((str(address.hostname), int(address.port or 0)), 30, (PEER, 0)) as flood:
-        flood.sendall(EMPTY.encode() * 2 * ServerLimits().write_burst)
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), PATIENCE, (PEER, 0)) as flood:
+        flood.sendall(EMPTY.encode() * 5 * ServerLimits().write_burst)
         answers = read_to_end(flood)
     assert b" 429 Too Many Requests" in answers
-    assert httpx.post(f"{url_of(rehearsal, party)}/v1/requests", trust_env=False).status_code in (404, 422)
+    assert httpx.post(f"{url_of(rehearsal, party)}/v1/requests", **CALMLY).status_code in (
+        404,
+        422,
+    )
 
 
 @pytest.mark.parametrize("party", LISTENERS)
@@ -129,8 +138,8 @@ def _said_by_a_node(rehearsal: Rehearsal, party: str, config: Path, rpc: str) ->
     config.write_text("\n".join([*(line for line in given if not line.startswith("rpc")), f"rpc = {json.dumps(rpc)}"]))
     command = [*_command_after_a_kill(rehearsal, party)[:-1], str(config)]
     with Supervisor(config.parent / "logs") as programs:
-        node = programs.start("node", command, ready=answers(health_of(rehearsal, party), 503), timeout=60)
+        node = programs.start("node", command, ready=answers(health_of(rehearsal, party), 503))
         until("the node to miss its endpoint", lambda: "127.0.0.1:9" in node.log.read_text())
-        answer = httpx.get(health_of(rehearsal, party), trust_env=False).text
+        answer = httpx.get(health_of(rehearsal, party), **CALMLY).text
         node.stop()
         return node.log.read_text() + answer

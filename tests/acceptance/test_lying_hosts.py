@@ -28,7 +28,8 @@ from sealmarket_worker.journal import JobState
 from sealmarket_worker.session import EnclaveSession, Outcome
 from tests.acceptance import workloads
 from tests.acceptance.host import Bent, BentDriver, Host
-from tests.acceptance.market import OWNERS, PENALTY, PRICES, WINDOWS, Rehearsal, changes, names_of, until
+from tests.acceptance.market import OWNERS, PENALTY, PRICES, WINDOWS, Rehearsal, changes, names_of
+from tests.patience import until
 
 OWED = sum(PRICES.values())
 Change = Callable[[Load, Rehearsal, Path], Load]

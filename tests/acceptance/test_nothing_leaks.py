@@ -30,7 +30,8 @@ from sealmarket_localnet.market import NODES, LocalMarket
 from sealmarket_localnet.processes import Process, Ready, Supervisor
 from sealmarket_oracle import keys as node_keys
 from tests.acceptance import workloads
-from tests.acceptance.market import OWNERS, Rehearsal, node_names, raise_curtain, until
+from tests.acceptance.market import OWNERS, Rehearsal, node_names, raise_curtain
+from tests.patience import until
 
 SLOW = workloads.CODE.replace("    points = []\n", "    import time\n    time.sleep(6)\n    points = []\n")
 TEMPORARY = (Path("/tmp"), Path("/dev/shm"), Path("/var/tmp"))
@@ -137,7 +138,7 @@ def test_no_row_key_or_share_is_anywhere_outside_the_enclave(rehearsal: Rehearsa
 
     job_id = rehearsal.job(*assets.values(), workload=slow)
     log = rehearsal.folder / "worker" / "progress.jsonl"
-    until("the workload to run", lambda: log.exists() and '"compute"' in log.read_text(), timeout=90)
+    until("the workload to run", lambda: log.exists() and '"compute"' in log.read_text())
     with VirtualDevice(rehearsal.market.device_socket) as device:
         enclaves = [enclave for enclave in device.enclaves() if enclave.exit_code is None]
     assert enclaves
@@ -145,7 +146,7 @@ def test_no_row_key_or_share_is_anywhere_outside_the_enclave(rehearsal: Rehearsa
         assert resource.prlimit(enclave.pid, resource.RLIMIT_CORE) == (0, 0)
     assert _search(rehearsal, needles, began, allowed) == []
 
-    rehearsal.reach_status(job_id, Status.SETTLED, timeout=90)
+    rehearsal.reach_status(job_id, Status.SETTLED)
     result = rehearsal.consumer.open_result(job_id, rehearsal.result_key)
     assert json.loads(result["model.json"])["rows"] == 800
     for party in ("backend", "worker", *node_names()):

@@ -15,7 +15,8 @@ from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import Bytes32, Wei
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from tests.acceptance import workloads
-from tests.acceptance.market import Rehearsal, changes, names_of, until
+from tests.acceptance.market import Rehearsal, changes, names_of
+from tests.patience import until
 
 
 @pytest.fixture

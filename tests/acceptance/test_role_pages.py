@@ -145,7 +145,6 @@ def _bought(market: Market, book: Path, workload: Path, owner: Party) -> Party:
     return consumer
 
 
-@pytest.mark.timeout(600)
 def test_the_roles_complete_a_job_together_and_the_auditor_proves_it(market: Market, tmp_path: Path) -> None:
     work = workloads.pooled_line(tmp_path / "author")
     oracles = _oracles(market)

@@ -88,7 +88,7 @@ def test_a_workload_that_outsleeps_its_time_is_timed_out_and_the_provider_is_pai
     sleeper = _sleeper(rehearsal, tmp_path / "sleeper", code, 5)
     before, price = rehearsal.still(), Wei(ETHER)
     job_id = rehearsal.consumer.wait_match(_attack(rehearsal, sleeper, price))
-    record = rehearsal.reach_status(job_id, Status.FAILED, timeout=90)
+    record = rehearsal.reach_status(job_id, Status.FAILED)
     assert record.fault is Fault.WORKLOAD_TIMED_OUT
     assert changes(before, rehearsal.balances()) == {
         "north": price,

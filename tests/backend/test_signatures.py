@@ -17,6 +17,7 @@ from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei
 from tests.backend.orders import BOOK, CONSUMER, NOW, RULES, STRANGER, account, compute, posted_request, request
+from tests.patience import PATIENCE
 
 WALLET = Address(b"\x5a" * 20)
 GOOD = HexBytes(b"the wallet's own kind of signature")
@@ -77,18 +78,18 @@ def test_contracts_that_answer_slowly_hold_up_only_so_many_threads(
 
     def slow(*_: object) -> bool:
         begun.set()
-        return not go_on.wait(5)
+        return not go_on.wait(PATIENCE)
 
     book = OrderBook(database, Signatures(BOOK, slow), RULES)
     forged = posted_request(key=STRANGER)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(book.add_request, forged, NOW)
-        assert begun.wait(5)
+        assert begun.wait(PATIENCE)
         with pytest.raises(TooMany, match="too many signatures"):
             book.add_request(forged, NOW)
         go_on.set()
         with pytest.raises(Rejected):
-            first.result(5)
+            first.result(PATIENCE)
 
 
 def test_a_contract_has_one_open_order_a_salt(book: OrderBook) -> None:

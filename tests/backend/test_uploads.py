@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from sealmarket.chain.memory import MemoryChain
-from sealmarket.serving.limits import ServerLimits
+from sealmarket.serving.rates import Rates
 from sealmarket_backend.api import create_app
 from sealmarket_backend.ledger import BLOCK, StoreLimits
 from sealmarket_backend.service import Backend
+from sealmarket_backend.signatures import CHECK_BURST, CHECKS_PER_SECOND
 from sealmarket_enclave.protocol.codec import canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
 from tests.backend.orders import BOOK, STRANGER, compute
 from tests.backend.test_api import SOON, Silent
-from tests.serving.attacks import Served, eventually, read_to_end, served
+from tests.patience import PATIENCE, until
+from tests.serving.attacks import PATIENT, Served, read_to_end, served
 
-LIMITS = ServerLimits(body_bytes=64 << 30)
-QUICK = ServerLimits(body_bytes=64 << 30, body_seconds=1, stall_seconds=1)
+LIMITS = replace(PATIENT, body_bytes=64 << 30)
 STORE = StoreLimits(peer_bytes=4 * BLOCK, uploads_per_peer=2)
 
 
@@ -42,12 +44,12 @@ def found(backend: Backend) -> Iterator[Served]:
 @pytest.fixture
 def impatient(backend: Backend) -> Iterator[Served]:
     """The same store, whose server gives up a stalled body after a second."""
-    with served(create_app(backend), QUICK) as running:
+    with served(create_app(backend), replace(LIMITS, stall_seconds=1)) as running:
         yield running
 
 
 def put(found: Served, raw: bytes) -> httpx.Response:
-    return httpx.put(f"{found.url}/v1/documents/{keccak(raw)}", content=raw, trust_env=False)
+    return httpx.put(f"{found.url}/v1/documents/{keccak(raw)}", content=raw, timeout=PATIENCE, trust_env=False)
 
 
 def stalled() -> bytes:
@@ -70,15 +72,15 @@ def test_an_upload_that_stalls_ends_with_a_reason_and_leaves_nothing(
 def test_an_uploader_who_hangs_up_leaves_nothing(found: Served, backend: Backend, tmp_path: Path) -> None:
     incoming = tmp_path / "blobs" / "incoming"
     with found.sent(stalled()):
-        eventually(lambda: len(list(incoming.iterdir())) == 1)
-    eventually(lambda: list(incoming.iterdir()) == [])
+        until("an upload's file", lambda: len(list(incoming.iterdir())) == 1)
+    until("the file's end", lambda: list(incoming.iterdir()) == [])
     assert backend.health()["store"]["bytesUsed"] == 0
 
 
 @pytest.mark.loopback
 def test_more_uploads_at_once_than_a_peer_may_have_have_to_wait(found: Served, tmp_path: Path) -> None:
     with found.sent(stalled()), found.sent(stalled()):
-        eventually(lambda: len(list((tmp_path / "blobs" / "incoming").iterdir())) == 2)
+        until("both uploads' files", lambda: len(list((tmp_path / "blobs" / "incoming").iterdir())) == 2)
         refused = put(found, b"x")
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
 
@@ -98,10 +100,12 @@ def test_the_store_says_how_much_it_holds_and_has_room_for(found: Served) -> Non
 
 
 @pytest.mark.loopback
-def test_a_stranger_who_posts_forged_orders_is_rationed(found: Served) -> None:
+def test_a_stranger_who_posts_forged_orders_is_rationed(
+    found: Served, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend._signatures, "_rates", Rates(CHECKS_PER_SECOND, CHECK_BURST, clock=lambda: 0.0))
     forged = canonical_json(compute(key=STRANGER, expiry=SOON))
-    codes = [
-        httpx.post(f"{found.url}/v1/compute-orders", content=forged, trust_env=False).status_code for _ in range(40)
-    ]
-    assert set(codes[:30]) == {422}
-    assert 429 in codes[30:]
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+        url = f"{found.url}/v1/compute-orders"
+        codes = [client.post(url, content=forged).status_code for _ in range(CHECK_BURST + 1)]
+    assert codes == [422] * CHECK_BURST + [429]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ CASES = {
     "502 now and then": Case(one_in(8, http(502, PAGE))),
     "key": Case(always(needs_key("x-api-key", "abc")), lasting=True),
     "slow": Case(slow(20, 0.25)),
-    "late and empty": Case(one_in(40, holds(1.0))),
+    "late and empty": Case(one_in(40, holds(threading.Event(), 1.0))),
     "nothing now and then": Case(one_in(8, lambda asked: told(asked, result=None))),
     "transaction swallowed": Case(always(SWALLOW)),
     "transaction taken, answer lost": Case(after("eth_sendRawTransaction", http(502), 2)),

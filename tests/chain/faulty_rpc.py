@@ -6,7 +6,6 @@ A fault takes a request and how many were seen before it, and answers in the nod
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from sealmarket.chain.absence import BLOOM_BYTES, bits_of
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.hashing import keccak
 from tests.chain.node import Node
+from tests.patience import PATIENCE
 
 Body = dict[str, Any]
 Node_ = Callable[[Body], Body]
@@ -79,11 +79,11 @@ def http(status: int, content: bytes = b"", **headers: str) -> Callable[[Asked],
     return lambda _asked: Reply(status, content, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def holds(seconds: float) -> Callable[[Asked], Reply]:
-    """An answer that comes late, and says nothing then."""
+def holds(over: threading.Event, most: float = PATIENCE) -> Callable[[Asked], Reply]:
+    """An answer that comes when a test is over or after so many seconds, and says nothing then."""
 
     def wait(asked: Asked) -> Reply:
-        time.sleep(seconds)
+        over.wait(most)
         return told(asked, result=[])
 
     return wait
@@ -139,7 +139,7 @@ class Proxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            timeout = 5
+            timeout = PATIENCE
             wbufsize = -1  # head and body in one piece
             disable_nagle_algorithm = True
 
@@ -175,7 +175,7 @@ def real(url: str) -> Node_:
 
     def ask(body: Body) -> Body:
         sent = Request(url, msgspec.json.encode(body), {"content-type": "application/json"})
-        with opener.open(sent, timeout=20) as answer:
+        with opener.open(sent, timeout=PATIENCE) as answer:
             found: Body = msgspec.json.decode(answer.read())
             return found
 

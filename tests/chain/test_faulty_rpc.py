@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -110,11 +111,15 @@ def test_a_range_is_narrowed_whatever_the_refusal(proxy: Proxy, chain: Chain, re
 
 
 def test_a_range_that_takes_too_long_is_narrowed(proxy: Proxy, ledger: Ledger) -> None:
-    proxy.fault = wide(8, holds(0.6))
-    rpc = Rpc(proxy.url, timeout=0.3)
+    over = threading.Event()
+    proxy.fault = wide(8, holds(over))
+    rpc = Rpc(proxy.url, timeout=1.0)
     with closing(rpc), closing(Chain(BOOK, proxy.url)) as chain:
         reader = LogReader(BOOK, rpc, chain._header)
-        assert [event.at.block_number for event in reader.events(1, 38)] == list(LOGGED)
+        try:
+            assert [event.at.block_number for event in reader.events(1, 38)] == list(LOGGED)
+        finally:
+            over.set()
 
 
 def test_a_range_that_is_too_long_in_bytes_is_narrowed(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from tests.chain.ledger import FIRST_NONCE, Ledger, sender
 from tests.chain.node import error
 from tests.chain.test_reverts import payload
+from tests.patience import PATIENCE
 
 ME = Address(b"\x05" * 20)
 INTENT = keccak(b"a deposit")
@@ -43,7 +44,7 @@ def deposit(ledger: Ledger, folder: Path, amount: int = 5, **options: Any) -> Mi
 def in_a_process(work: Callable[[], object]) -> int | None:
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
-    process.join(timeout=30)
+    process.join(timeout=PATIENCE)
     return process.exitcode
 
 
@@ -133,7 +134,7 @@ def test_two_processes_of_one_account_never_sign_one_nonce_for_two_things(folder
     for process in both:
         process.start()
     for process in both:
-        process.join(timeout=60)
+        process.join(timeout=PATIENCE)
         assert process.exitcode == 0
     ledger = Ledger()
     sender(ledger, sending=Sending(folder))[0].recover()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from eth_account import Account
 from msgspec.structs import replace
 
 from sealmarket.chain import NodeDistrusted, NotMined, Reverted, Sender
+from sealmarket.chain import sender as sender_module
 from sealmarket.chain.calls import Call
 from sealmarket.chain.errors import FeeAboveLimit, Replaced, SendRefused
 from sealmarket.chain.fees import FeeLimits
@@ -429,11 +431,18 @@ def test_a_transaction_that_the_pool_dropped_for_its_fee_offers_more() -> None:
     assert ledger.paid() == [FIRST_NONCE]
 
 
+def passing(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The sender's clock: its last entry is now."""
+    now = [0.0]
+    monkeypatch.setattr(sender_module, "time", SimpleNamespace(monotonic=lambda: now[-1]))
+    return now
+
+
 def most_of(raw: str) -> int:
     return int.from_bytes(rlp.decode(bytes.fromhex(raw[4:]))[3])
 
 
-def test_a_pending_transaction_of_another_machine_is_never_replaced() -> None:
+def test_a_pending_transaction_of_another_machine_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger()
 
     def taken_elsewhere() -> None:
@@ -441,16 +450,31 @@ def test_a_pending_transaction_of_another_machine_is_never_replaced() -> None:
         ledger.foreign(FIRST_NONCE, price=4 * GWEI)
         ledger.least_fee = 5 * GWEI
 
-    sending, call = staking(ledger, pause=meanwhile(ledger, taken_elsewhere), timeout=0.3)
+    now, go_on = passing(monkeypatch), meanwhile(ledger, taken_elsewhere)
+
+    def pause(seconds: float) -> None:
+        now.append(now[-1] + 1)
+        go_on(seconds)
+
+    sending, call = staking(ledger, pause=pause, timeout=60)
     with pytest.raises(NotMined):
         sending.send(call)
     assert len(ledger.offers) == 2, "ours and theirs"
 
 
-def test_a_stuck_transaction_is_not_replaced_beyond_the_limit(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stuck_transaction_is_not_replaced_beyond_the_limit(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = Ledger()
     ledger.least_fee = 10 * GWEI
-    sending, call = staking(ledger, sending=Sending(limits=FeeLimits(max_fee=4 * GWEI)), timeout=0.3)
+    now = passing(monkeypatch)
+
+    def pause(_seconds: float) -> None:
+        now.append(now[-1] + 1)
+        ledger.mine()
+
+    limits = Sending(limits=FeeLimits(max_fee=4 * GWEI))
+    sending, call = staking(ledger, sending=limits, pause=pause, timeout=60)
     with caplog.at_level(logging.WARNING), pytest.raises(NotMined):
         sending.send(call)
     assert max(offer["most"] for offer in ledger.offers) <= 4 * GWEI

@@ -38,12 +38,13 @@ from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Wei
 from sealmarket_enclave.protocol.errors import SealmarketError
 from tests.client.test_owner import BOOK
+from tests.patience import PATIENCE
 
 MOST = (1 << Wei.bits) - 1
 ACCOUNT = Account.create()
 CONNECTION = {"book": BOOK, "rpc": "http://127.0.0.1:9", "account": ACCOUNT}
 TWINS = {aio.AsyncOwner: Owner, aio.AsyncConsumer: Consumer, aio.AsyncProvider: Provider, aio.AsyncAuditor: Auditor}
-SOON = 30.0
+SOON = PATIENCE
 
 
 class _Rpc:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -18,6 +17,7 @@ from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.eip712 import domain_separator
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
+from tests.patience import until
 
 VECTORS = ROOT / "docs/spec/vectors"
 ARTIFACT = ARTIFACTS / "testing/Hashes.sol/Hashes.json"
@@ -61,9 +61,7 @@ class Hashes:
         sent = self._rpc.call(
             "eth_sendTransaction", {"from": sender, "data": "0x" + self._abi.bytecode.hex(), "gas": hex(5_000_000)}
         )
-        deadline = time.monotonic() + 10
-        while (receipt := self._rpc.call("eth_getTransactionReceipt", sent)) is None:
-            assert time.monotonic() < deadline, "the contract was not deployed in time"
+        receipt = until("the contract", lambda: self._rpc.call("eth_getTransactionReceipt", sent))
         self._at = receipt["contractAddress"]
 
     def ask(self, function: str, *arguments: object) -> str:

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from sealmarket_devices.client import DeviceRefused, LaunchedEnclave, VirtualDevice
+from tests.patience import PATIENCE
 
 Launch = Callable[..., LaunchedEnclave]
 WORKER = Path(__file__).resolve().parents[2] / "worker"
@@ -107,7 +108,7 @@ def device_process(module: str, state: Path, *options: str) -> Iterator[tuple[su
         yield process, path
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
         process.stdout.close()
 
 

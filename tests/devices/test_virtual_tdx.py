@@ -28,6 +28,7 @@ from tests.devices.conftest import (
     wait_until_gone,
     write_image,
 )
+from tests.patience import PATIENCE
 
 REPORT_DATA = bytes(range(64))
 
@@ -294,7 +295,7 @@ def test_killing_the_device_kills_its_enclaves(image: Path, tmp_path: Path) -> N
     ):
         tell(enclave, "facts")
         process.kill()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
         wait_until_gone(enclave.pid)
 
 

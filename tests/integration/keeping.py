@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -29,17 +28,7 @@ from sealmarket_enclave.protocol.signing import address_of
 from tests.integration.market import EnclaveKeys, Market, development_account
 
 EVIDENCE, RESULT, RECEIPT = keccak(b"evidence"), keccak(b"result"), keccak(b"receipt")
-PATIENCE = 60.0
-POLL_SECONDS = 0.05
 FOLLOWED = ("assets", "jobs", "job_events", "interruptions", "unreadable")
-
-
-def until(what: str, found: Callable[[], object], timeout: float = PATIENCE) -> None:
-    """Wait until something holds; fails with ``what``."""
-    end, rest = time.monotonic() + timeout, threading.Event()
-    while not found():
-        assert time.monotonic() < end, f"not within {timeout:g} s: {what}"
-        rest.wait(POLL_SECONDS)
 
 
 class Miner:

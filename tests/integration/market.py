@@ -62,6 +62,8 @@ from sealmarket_enclave.workload.bundle import Bundle
 from tests.enclave.workload.bundles import bundle
 
 ETHER = 10**18
+WINDOWS = Windows(quote=600, decide=600, settle=900, challenge=600)
+"""In seconds, by the wall's clock on most chains here: far more than any step takes on a busy machine."""
 DEVELOPMENT_MNEMONIC = " ".join(["test"] * 11 + ["junk"])
 NO_DETAIL = DecisionDetail(
     block_number=0,
@@ -129,7 +131,7 @@ class EnclaveKeys:
 class Market:
     """One deployed market, with everybody's accounts."""
 
-    def __init__(self, rpc_url: str, folder: Path, finality: FinalityRule, windows: Windows) -> None:
+    def __init__(self, rpc_url: str, folder: Path, finality: FinalityRule, windows: Windows = WINDOWS) -> None:
         self.rpc_url, self.folder = rpc_url, folder
         self.nodes = [coincurve.PrivateKey() for _ in range(3)]
         self.node_hpke = [PrivateKey.generate() for _ in range(3)]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sealmarket.chain.contracts import AssetOffer, Match
-from sealmarket.protocol.book import Windows
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket_backend.outgoing import Outgoing
@@ -18,15 +16,14 @@ from sealmarket_enclave.protocol.codec import decode
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.integration.market import Market
-
-pytestmark = [pytest.mark.loopback, pytest.mark.timeout(180)]
+from tests.patience import until
 
 
 @pytest.fixture
 def market(tmp_path: Path) -> Iterator[Market]:
     with Supervisor(tmp_path / "logs") as programs:
         chain = chains.anvil(programs, "--block-time", "0.25")
-        made = Market(chain.url, tmp_path, chain.finality, Windows(60, 60, 320, 60))
+        made = Market(chain.url, tmp_path, chain.finality)
         yield made
         made.chain.close()
 
@@ -43,10 +40,7 @@ def test_entries_of_a_batch_take_effect_although_one_of_them_fails(
         outgoing.add(what, market.chain.market.match(deal))
     with caplog.at_level(logging.INFO):
         outgoing.send()
-        end = time.monotonic() + 60
-        while outgoing.under_way:
-            assert time.monotonic() < end, "the batch is in no block"
-            outgoing.look()
+        until("the batch in a block", lambda: outgoing.look() or not outgoing.under_way)
     view = market.chain.at(market.chain.head())
     assert [view.job(handle.request_hash).status for handle in handles] == [Status.MATCHED] * 2
     assert "again: the contract refuses it for now" in caplog.text

@@ -22,7 +22,6 @@ from sealmarket.client import read_job
 from sealmarket.operate import deploy as deployment
 from sealmarket.operate import verify
 from sealmarket.operate.inspect import inspect
-from sealmarket.protocol.book import Windows
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_localnet import chains
@@ -30,6 +29,7 @@ from sealmarket_localnet.chains import Chain
 from sealmarket_localnet.processes import Supervisor
 from tests.chain.faulty_rpc import faulty, lagging, real
 from tests.integration.market import Market, development_account
+from tests.patience import PATIENCE
 
 DEVELOPMENT_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 
@@ -37,7 +37,7 @@ DEVELOPMENT_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f
 def ask(url: str, method: str) -> str:
     """The result of a JSON-RPC call without parameters."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": []}).encode()
-    with urlopen(Request(url, body, {"content-type": "application/json"}), timeout=10) as response:
+    with urlopen(Request(url, body, {"content-type": "application/json"}), timeout=PATIENCE) as response:
         result: str = json.load(response)["result"]
         return result
 
@@ -58,7 +58,7 @@ def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with Supervisor(folder) as programs:
         chain = chains.start(programs, request.param, block_time=0.25)
         assert chain.name == request.param
-        made = Market(chain.url, folder, chain.finality, Windows(60, 60, 320, 60))
+        made = Market(chain.url, folder, chain.finality)
         yield made
         made.close()
 
@@ -115,7 +115,7 @@ def test_a_match_counts_once_it_is_final_by_the_rule_of_the_address_book(market:
     handle = market.request(market.ready())
     job_id = market.match(handle)
     matched = market.chain.head()
-    assert market.consumer.wait_match(handle, timeout=60) == job_id
+    assert market.consumer.wait_match(handle, timeout=PATIENCE) == job_id
     assert read_job(market.chain, job_id).status is Status.MATCHED
     final, head = market.chain.final(), market.chain.head()
     assert final.number >= matched.number - 1

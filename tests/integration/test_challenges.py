@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +12,6 @@ from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.events import ChallengeAnswered, JobChallenged, JobEnded
 from sealmarket.chain.sender import Mined
 from sealmarket.client import SealedAsset, read_job
-from sealmarket.protocol.book import Windows
 from sealmarket.protocol.decisions import ChallengeAnswer
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedChallengeAnswer
@@ -26,6 +23,7 @@ from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.acceptance.money import assert_conserved
 from tests.integration.market import EnclaveKeys, Market, development_account
+from tests.patience import until
 
 EVIDENCE, RESULT, RECEIPT = keccak(b"evidence"), keccak(b"result"), keccak(b"receipt")
 OWNERS, COMPUTE, PENALTY = 2 * 1000, 500, 700
@@ -46,7 +44,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     folder = tmp_path_factory.mktemp("market")
     with Supervisor(folder) as programs:
         chain = chains.anvil(programs, "--block-time", "0.25")
-        market = Market(chain.url, folder, chain.finality, Windows(60, 60, 320, 60))
+        market = Market(chain.url, folder, chain.finality)
         yield market
         assert_conserved(market.chain)
         market.close()
@@ -125,12 +123,9 @@ def fee(market: Market) -> int:
 
 def let_the_window_pass(market: Market) -> None:
     """Move the chain's clock past the answer's window."""
-    before, rest = market.chain.head().timestamp, threading.Event()
-    market.chain.rpc.call("evm_increaseTime", 61)
-    deadline = time.monotonic() + 20
-    while market.chain.head().timestamp <= before + 60:
-        assert time.monotonic() < deadline, "the chain's clock did not move"
-        rest.wait(0.05)
+    before = market.chain.head().timestamp
+    market.chain.rpc.call("evm_increaseTime", market.windows.decide + 1)
+    until("a block of that time", lambda: market.chain.head().timestamp > before + market.windows.decide)
 
 
 def test_a_stranger_cannot_challenge(market: Market, settled: JobSpec) -> None:

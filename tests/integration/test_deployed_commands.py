@@ -15,7 +15,7 @@ from pathlib import Path
 from sealmarket_localnet import chains
 from sealmarket_localnet.market import READY_SECONDS, LocalMarket, Purse, _environment
 from sealmarket_localnet.processes import Process, Supervisor, answers
-from tests.integration.keeping import until
+from tests.patience import until
 from tests.scripts.containers import Image, compose
 
 

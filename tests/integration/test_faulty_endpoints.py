@@ -9,14 +9,15 @@ import pytest
 
 from sealmarket.chain.events import JobDecided, JobMatched, JobQuoted, JobSettled
 from sealmarket.client import SealedAsset
-from sealmarket.protocol.book import FinalityRule, Windows
+from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.transitions import Status
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.chain.faults import CASES
 from tests.chain.faulty_rpc import faulty, real
-from tests.integration.keeping import Keeping, until
+from tests.integration.keeping import Keeping
 from tests.integration.market import Market
+from tests.patience import PATIENCE, until
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     folder = tmp_path_factory.mktemp("market")
     with Supervisor(folder) as programs:
         url = chains.anvil(programs, "--block-time", "0.25").url
-        made = Market(url, folder, FinalityRule(kind="depth", depth=1), Windows(600, 600, 900, 60))
+        made = Market(url, folder, FinalityRule(kind="depth", depth=1))
         yield made
         made.close()
 
@@ -40,7 +41,6 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"sealmarket.chain.sender.{name}", seconds)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", CASES)
 def test_a_job_settles_once_behind_each_fault(market: Market, sealed: SealedAsset, tmp_path: Path, name: str) -> None:
     """The case ``faulty_rpc``: of an endpoint that the keeper reads and sends by."""
@@ -53,7 +53,7 @@ def test_a_job_settles_once_behind_each_fault(market: Market, sealed: SealedAsse
             keeping.turn()
             assert keeping.troubles, "it says that it waits"
             proxy.fault = None
-        until("the settlement", lambda: keeping.reaches(request, Status.SETTLED), timeout=240)
+        until("the settlement", lambda: keeping.reaches(request, Status.SETTLED), 2 * PATIENCE)
         last = market.chain.head()
         until("the index", lambda: keeping.reaches(request, Status.SETTLED) and keeping.index.position() >= last.number)
         job_id = keeping.index.job_id_of(request)

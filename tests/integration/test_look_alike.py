@@ -12,7 +12,7 @@ from sealmarket.chain import Chain, Sender
 from sealmarket.client import Consumer, Provider
 from sealmarket.client.errors import MarketNotVerified
 from sealmarket.client.verified import VerifiedMarket
-from sealmarket.protocol.book import AddressBook, FinalityRule, Windows
+from sealmarket.protocol.book import AddressBook, FinalityRule
 from sealmarket_enclave.protocol.codec import Address, Wei
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
@@ -20,7 +20,6 @@ from tests.integration.market import ETHER, Market, development_account
 
 KEEPS_THE_COIN = bytes.fromhex("6001600c60003960016000f3" + "00")
 """Creates a contract of one byte, STOP: every call succeeds, and what came with it stays."""
-WINDOWS = Windows(quote=60, decide=60, settle=240, challenge=60)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     folder = tmp_path_factory.mktemp("market")
     with Supervisor(folder) as programs:
         rpc = chains.anvil(programs, "--block-time", "0.25").url
-        made = Market(rpc, folder, FinalityRule(kind="depth", depth=1), WINDOWS)
+        made = Market(rpc, folder, FinalityRule(kind="depth", depth=1))
         yield made
         made.chain.close()
 
@@ -85,7 +84,7 @@ def test_nothing_of_value_is_sent_to_a_look_alike(market: Market, look_alike: Ad
 
 def test_a_market_of_anothers_registry_gets_nothing(market: Market) -> None:
     """Genuine code everywhere; the contracts of two deployments are mixed."""
-    other = Market(market.rpc_url, market.folder / "other", FinalityRule(kind="depth", depth=1), WINDOWS)
+    other = Market(market.rpc_url, market.folder / "other", FinalityRule(kind="depth", depth=1))
     other.chain.close()
     mixed = replace(market.book, registry=other.book.registry)
     chain = Chain(mixed, market.rpc_url)

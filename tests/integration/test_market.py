@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, Offer, SealedAsset, read_job
 from sealmarket.client.accounts import create_account
 from sealmarket.client.errors import JobEndedOtherwise
-from sealmarket.protocol.book import Windows
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
@@ -39,6 +37,7 @@ from sealmarket_enclave.sealed.result import seal_result
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.integration.market import PROMISE, EnclaveKeys, Market, development_account
+from tests.patience import PATIENCE, until
 
 EVIDENCE = keccak(b"evidence")
 
@@ -56,7 +55,7 @@ def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("market")
     with Supervisor(folder) as programs:
         chain = request.param(programs)
-        market = Market(chain.url, folder, chain.finality, Windows(60, 60, 320, 60))
+        market = Market(chain.url, folder, chain.finality)
         yield market
         market.close()
 
@@ -109,9 +108,8 @@ def test_a_location_that_is_no_text_halts_nobody(market: Market, sealed: SealedA
 def _final(market: Market) -> int:
     """The newest final block, once what is now the newest block is final."""
     head = market.chain.head().number
-    while (final := market.chain.final().number) < head:
-        time.sleep(0.05)
-    return final
+    until("the newest block to be final", lambda: market.chain.final().number >= head)
+    return market.chain.final().number
 
 
 def test_a_publicly_known_key_is_refused_unless_its_caller_started_the_chain(market: Market) -> None:
@@ -160,7 +158,7 @@ def test_a_refused_job_returns_the_money_and_says_the_reason(market: Market, quo
     assert ended.fault is Fault.REQUEST_REFUSED
     assert ended.payout.stake_returned == 2 * 1000 + 700
     with pytest.raises(JobEndedOtherwise, match="workload_not_allowed"):
-        market.consumer.wait(quoted.job_id, timeout=20)
+        market.consumer.wait(quoted.job_id, timeout=PATIENCE)
 
 
 def test_a_smaller_number_of_uses_lets_a_job_that_is_not_yet_accepted_stand(
@@ -205,7 +203,7 @@ def test_a_job_settles_and_everybody_is_paid(market: Market, sealed: SealedAsset
     before = {who: market.free(who) for who in (market.owner, market.consumer, market.provider)}
     handle = market.request(sealed)
     market.match(handle)
-    job_id = market.consumer.wait_match(handle, timeout=30)
+    job_id = market.consumer.wait_match(handle, timeout=PATIENCE)
     record = now(market, job_id)
     market.provider_sender.send(market.chain.market.quote(record.spec, EVIDENCE))
     keys = EnclaveKeys()
@@ -225,7 +223,7 @@ def test_a_job_settles_and_everybody_is_paid(market: Market, sealed: SealedAsset
     store.put_container_bytes(envelope.content_root, container)
     word, signature = market.settlement(record.spec, keys, result, keccak(b"receipt"))
     market.anybody.send(market.chain.market.settle(record.spec, market.enclave(decision), word, signature))
-    seen = market.consumer.wait(job_id, timeout=30)
+    seen = market.consumer.wait(job_id, timeout=PATIENCE)
     assert seen.enclave == market.enclave(decision)
     assert market.consumer.open_result(job_id, market.result_key) == {"count.json": b"1"}
     market.consumer.acknowledge(job_id, on_chain=True)
@@ -315,7 +313,7 @@ def settled(market: Market, sealed: SealedAsset) -> JobId:
     receipt, word, signature = market.finish(record.spec, keys, decision, [sealed.seal, market.second.seal])
     market.backend.store().put_document(receipt)
     market.anybody.send(market.chain.market.settle(record.spec, market.enclave(decision), word, signature))
-    market.consumer.wait(job_id, timeout=30)
+    market.consumer.wait(job_id, timeout=PATIENCE)
     return job_id
 
 

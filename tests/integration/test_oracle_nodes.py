@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain import Block, Fault
 from sealmarket.chain.events import JobEnded
 from sealmarket.client import JobRecord, SealedAsset, read_job
-from sealmarket.protocol.book import FinalityRule, Windows
+from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.reasons import JobReason, reason_codes
@@ -41,6 +39,7 @@ from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.release import release_info
 from sealmarket_oracle.service import Node
 from tests.integration.market import EnclaveKeys, Market
+from tests.patience import until
 
 LAUNCH = LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)
 OTHER = LaunchMeasurement(image=b"\x09" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)
@@ -96,14 +95,20 @@ class Committee:
         self.market.backend.answers[f"evidence/{job.job_id}"] = canonical_json([envelope])
         return package
 
-    def until(self, true: Callable[[], bool], seconds: float = 30.0) -> None:
+    def until(self, true: Callable[[], bool]) -> None:
         """Let the nodes tick until something is so."""
-        rest, deadline = threading.Event(), time.monotonic() + seconds
-        while not true():
+
+        def ticked() -> bool:
+            if true():
+                return True
             for node in self.nodes:
                 node.tick()
-            assert time.monotonic() < deadline, [pause.reason for n in self.nodes for pause in n._pauses.values()]
-            rest.wait(0.05)
+            return False
+
+        try:
+            until("what the nodes have to do", ticked)
+        except AssertionError as error:
+            raise AssertionError([pause.reason for n in self.nodes for pause in n._pauses.values()]) from error
 
     def statuses(self, job_id: JobId) -> list[NodeStatus]:
         """What the nodes say of a job."""
@@ -133,7 +138,7 @@ def committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Committee]:
     folder = tmp_path_factory.mktemp("committee")
     with Supervisor(folder) as programs, ExitStack() as opened:
         chain = chains.anvil(programs, "--block-time", "0.25")
-        market = Market(chain.url, folder, FinalityRule(kind="finalized"), Windows(60, 60, 320, 60))
+        market = Market(chain.url, folder, FinalityRule(kind="finalized"))
         opened.callback(market.close)
         device = VirtualTdx(folder / "device", lambda: datetime.now(UTC))
         journals = [opened.enter_context(_journal(market, folder, n)) for n in range(3)]
@@ -149,7 +154,7 @@ def _journal(market: Market, folder: Path, index: int) -> Journal:
 def _node(market: Market, device: VirtualTdx, journal: Journal, index: int) -> Node:
     keys = NodeKeys(Signer(market.nodes[index].secret), market.node_hpke[index])
     roots = TrustAnchors.production().with_development(device.root)
-    held = service.NodePolicy(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=60)
+    held = service.NodePolicy(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=600)
     return Node(market.chain, journal, market.backend.store(), keys, held)
 
 

@@ -25,6 +25,7 @@ from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Process, Supervisor, answers, free_port
 from sealmarket_oracle.runner import Health
 from tests.integration.market import development_account
+from tests.patience import PATIENCE
 
 COMMAND = [sys.executable, "-m", "sealmarket_oracle"]
 
@@ -43,7 +44,7 @@ class Installed:
         )
 
     def get(self, path: str) -> bytes:
-        return httpx.get(self.member.url + path, trust_env=False).content
+        return httpx.get(self.member.url + path, timeout=PATIENCE, trust_env=False).content
 
 
 def _init(folder: Path, url: str) -> Member:
@@ -114,7 +115,7 @@ def test_a_node_that_accepts_simulated_evidence_must_name_the_root(installed: In
     path = installed.config.with_name("lenient.toml")
     path.write_text(installed.config.read_text().replace('"production"', '"development"'))
     started = subprocess.run(
-        [*COMMAND, "run", "--config", path], check=False, capture_output=True, text=True, timeout=60
+        [*COMMAND, "run", "--config", path], check=False, capture_output=True, text=True, timeout=PATIENCE
     )
     assert started.returncode == 1
     assert "names no development root" in started.stderr
@@ -123,7 +124,7 @@ def test_a_node_that_accepts_simulated_evidence_must_name_the_root(installed: In
 def test_a_second_process_on_a_nodes_state_is_refused_and_names_the_first(installed: Installed) -> None:
     first = installed.start()
     second = subprocess.run(
-        [*COMMAND, "run", "--config", installed.config], check=False, capture_output=True, text=True, timeout=60
+        [*COMMAND, "run", "--config", installed.config], check=False, capture_output=True, text=True, timeout=PATIENCE
     )
     first.stop()
     assert second.returncode != 0
@@ -136,7 +137,7 @@ def test_1100_idle_connections_to_a_node_with_1024_descriptors_do_not_silence_it
     host, port = installed.member.url.removeprefix("http://").split(":")
     with ExitStack() as held:
         for _ in range(1100):
-            held.enter_context(socket.create_connection((host, int(port)), timeout=5))
+            held.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
         assert decode(Health, installed.get("/healthz")).status in ("ok", "starting")
         assert len(list(Path(f"/proc/{node.pid}/fd").iterdir())) < 200
     node.stop()

@@ -18,6 +18,7 @@ from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.chain.node import BOOK
 from tests.integration.market import development_account
+from tests.patience import PATIENCE
 
 PAID = bytes.fromhex("36600e57600054600101600055005b60005460005260206000f3")
 """Counts payments without data, and answers with their number: its counter and its balance are equal in every block."""
@@ -66,7 +67,7 @@ def test_values_read_at_a_final_block_fit_each_other_while_the_chain_mines(paid:
     seen: dict[int, int] = {}
     end = time.monotonic() + SECONDS
     try:
-        while time.monotonic() < end or (len(seen) < BLOCKS and time.monotonic() < end + 60):
+        while time.monotonic() < end or (len(seen) < BLOCKS and time.monotonic() < end + PATIENCE):
             block = paid.chain.final()
             if block.number < paid.since:
                 continue

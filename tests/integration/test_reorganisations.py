@@ -9,14 +9,15 @@ import pytest
 
 from sealmarket.chain.follow import Follower
 from sealmarket.client import SealedAsset
-from sealmarket.protocol.book import FinalityRule, Windows
+from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.transitions import Status
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.acceptance.money import assert_conserved
 from tests.chain.test_follow import Reader
-from tests.integration.keeping import Keeping, Miner, rebuilt, until
+from tests.integration.keeping import Keeping, Miner, rebuilt
 from tests.integration.market import Market, development_account
+from tests.patience import until
 
 DEEPEST = 64
 STAGES = (Status.MATCHED, Status.QUOTED, Status.ACCEPTED, Status.SETTLED)
@@ -38,7 +39,7 @@ def miner(url: str) -> Iterator[Miner]:
 
 @pytest.fixture
 def market(url: str, miner: Miner, tmp_path: Path) -> Iterator[Market]:
-    made = Market(url, tmp_path, FinalityRule(kind="depth", depth=1), Windows(60, 60, 320, 60))
+    made = Market(url, tmp_path, FinalityRule(kind="depth", depth=1))
     yield made
     made.close()
 
@@ -71,7 +72,6 @@ DEPTHS = [
 ]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_a_job_settles_through_a_reorganisation_and_readers_end_as_rebuilt(
     market: Market, miner: Miner, sealed: SealedAsset, keeping: Keeping, depth: int

@@ -26,6 +26,7 @@ from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.chain.node import BOOK
 from tests.integration.market import development_account
+from tests.patience import PATIENCE
 
 AMOUNT = 10**15
 
@@ -142,7 +143,7 @@ def run(*work: Callable[[], None]) -> list[int | None]:
     for process in running:
         process.start()
     for process in running:
-        process.join(timeout=60)
+        process.join(timeout=PATIENCE)
     return [process.exitcode for process in running]
 
 

@@ -13,6 +13,7 @@ import pytest
 from sealmarket.chain.errors import ChainUnavailable
 from sealmarket_localnet import blocks
 from sealmarket_localnet.blocks import BlockProducer
+from tests.patience import PATIENCE
 
 
 class ChainTwin:
@@ -54,7 +55,7 @@ def twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ChainTwin:
 def _run(twin: ChainTwin) -> BlockProducer:
     producer = BlockProducer("http://chain.twin", twin.state)
     producer.start()
-    twin.enough.wait(30)
+    twin.enough.wait(PATIENCE)
     producer.stop()
     return producer
 
@@ -74,7 +75,7 @@ def test_a_chain_that_does_not_answer_any_more_ends_the_production_with_its_erro
     twin.happens = _failing(*range(4, 1000))
     producer = BlockProducer("http://chain.twin", twin.state)
     producer.start()
-    producer.join(30)
+    producer.join(PATIENCE)
     assert isinstance(producer.failed, ChainUnavailable)
 
 
@@ -82,7 +83,7 @@ def test_a_disk_that_takes_nothing_ends_the_production_with_its_error(twin: Chai
     twin.state.mkdir()
     producer = BlockProducer("http://chain.twin", twin.state)
     producer.start()
-    producer.join(30)
+    producer.join(PATIENCE)
     assert isinstance(producer.failed, OSError)
 
 

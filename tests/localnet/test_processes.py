@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sealmarket_localnet import processes
-from sealmarket_localnet.processes import DiedEarly, DiedMeanwhile, NotReadyInTime, ProgramMissing, Supervisor
+from sealmarket_localnet.processes import DiedEarly, DiedMeanwhile, NotReadyInTime, Process, ProgramMissing, Supervisor
+from tests.patience import PATIENCE, until
 from tests.test_lifeline import is_alive, wait_until_dead
 
 READY = "import os, signal; print('ready', os.getpid(), flush=True); "
@@ -60,9 +61,13 @@ def test_an_answer_that_somebody_else_gave_makes_no_program_ready(tmp_path: Path
 
 
 def test_a_program_that_is_never_ready_is_quoted_and_stopped(tmp_path: Path) -> None:
+    def never(process: Process) -> bool:
+        until("its first word", lambda: processes.says("ready .*\n")(process))
+        return False
+
     with Supervisor(tmp_path) as programs:
         with pytest.raises(NotReadyInTime) as caught:
-            programs.start("slow", python(FOREVER), ready=processes.says("never"), timeout=1)
+            programs.start("slow", python(FOREVER), ready=never, timeout=0)
         assert caught.value.tail.startswith("ready ")
         assert not is_alive(int(caught.value.tail.split()[1]))
 
@@ -95,7 +100,7 @@ def test_a_program_started_from_a_thread_survives_the_thread(tmp_path: Path) -> 
 def test_a_program_gets_no_input_and_ends_with_its_own_status(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as programs:
         reader = programs.start("reader", python("import sys; raise SystemExit(len(sys.stdin.read()) + 4)"))
-        assert reader.wait(10) == 4
+        assert reader.wait(PATIENCE) == 4
 
 
 def test_killing_the_supervisors_process_leaves_no_descendant(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 import httpx
@@ -17,6 +16,7 @@ from sealmarket_oracle.api import SIMULATED_HEADER, create_app
 from sealmarket_oracle.runner import Health, Runner
 from sealmarket_oracle.service import Node
 from tests.oracle.world import World
+from tests.patience import until
 
 
 class Client:
@@ -69,25 +69,16 @@ def test_a_node_that_cannot_decide_says_so(world: World) -> None:
     world.chain.fall_silent()
     runner.start()
     try:
-        _until(lambda: runner.health.ticks > 0)
+        until("a turn of the node", lambda: runner.health.ticks > 0)
         answer = client.get("/healthz")
         assert answer.status_code == 503
         assert "does not answer" in decode(Health, answer.content).problem
         world.chain.fall_silent(False)
-        _until(lambda: runner.health.status == "ok")
+        until("a turn that ends well", lambda: runner.health.status == "ok")
         assert client.get("/healthz").status_code == 200
     finally:
         runner.stop()
     assert client.get("/healthz").status_code == 503
-
-
-def _until(true: object, seconds: float = 10.0) -> None:
-    assert callable(true)
-    done, waited = threading.Event(), 0.0
-    while not true():
-        assert waited < seconds
-        done.wait(0.02)
-        waited += 0.02
 
 
 def test_a_node_says_who_it_is_and_that_it_takes_simulated_evidence(world: World) -> None:

@@ -182,10 +182,10 @@ def test_nesting_is_counted_to_the_level() -> None:
 
 @pytest.mark.parametrize("piece", [b'"', b'\\"', b'"\\', b"[]", b"[{", b'["', b'{"a":"'])
 def test_bounding_nesting_takes_time_in_proportion(piece: bytes) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(msgspec.DecodeError):
         parse_json(piece * (1 << 20))
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 def test_parameters_with_an_integer_that_no_digest_can_cover_are_refused() -> None:

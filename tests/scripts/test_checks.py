@@ -12,6 +12,7 @@ import pytest
 
 from scripts import checks
 from scripts.checks import Check, Outcome, Runner
+from tests.patience import PATIENCE
 
 
 def check(program: str, name: str = "one", *, beside: bool = False) -> Check:
@@ -78,7 +79,7 @@ def test_a_run_that_is_broken_off_leaves_nothing_running_beside(monkeypatch: pyt
     monkeypatch.setattr(Runner, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         checks.run_all([check("import time; time.sleep(60)", "slow", beside=True), check("", "quick")])
-    assert begun[0].wait(10) == -signal.SIGTERM
+    assert begun[0].wait(PATIENCE) == -signal.SIGTERM
 
 
 def test_the_fast_tier_is_everything_but_the_tests() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,11 @@ from sealmarket.serving.connections import Connections, State
 from sealmarket.serving.limits import ServerLimits
 from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, server_settings, url_of
+from tests.patience import PATIENCE
+
+LONG = 10 * PATIENCE
+PATIENT = ServerLimits(header_seconds=LONG, idle_seconds=LONG, body_seconds=LONG, stall_seconds=LONG)
+"""No connection is given up while a test waits: what a test is about is shortened in it, and nothing else."""
 
 
 @dataclass
@@ -35,10 +39,11 @@ class Served:
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self.thread.join(10)
+        self.thread.join(PATIENCE)
+        assert not self.thread.is_alive(), "the server did not stop"
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=5)
+        return socket.create_connection(self.address, timeout=PATIENCE)
 
     def sent(self, raw: bytes) -> socket.socket:
         made = self.connect()
@@ -46,7 +51,7 @@ class Served:
         return made
 
     def get(self, path: str = "/healthz", **options: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=5, trust_env=False, **options)
+        return httpx.get(self.url + path, timeout=PATIENCE, trust_env=False, **options)
 
 
 @contextmanager
@@ -80,18 +85,3 @@ def read_to_end(one: socket.socket) -> bytes:
         except ConnectionResetError:
             pass
     return answer
-
-
-def eventually(condition: Callable[[], bool], *, within: float = 10.0) -> None:
-    """Wait for a condition; fails when it does not come true in time, in seconds."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.01)
-
-
-def seconds_until_hang_up(one: socket.socket) -> float:
-    """How long the server keeps a connection that stays silent."""
-    began = time.monotonic()
-    read_to_end(one)
-    return time.monotonic() - began

@@ -13,7 +13,6 @@ from fastapi import FastAPI
 
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.serving.framing import BYTES_A_CHUNK, FREE_CHUNKS
-from sealmarket.serving.limits import ServerLimits
 from sealmarket_backend.api import create_app as backend_app
 from sealmarket_backend.service import Backend
 from sealmarket_devices.tdx import VirtualTdx
@@ -21,11 +20,13 @@ from sealmarket_oracle.api import create_app as node_app
 from sealmarket_oracle.runner import Runner
 from tests.backend.orders import BOOK
 from tests.oracle.world import World, clock
-from tests.serving.attacks import Served, read_to_end, served
+from tests.serving.attacks import PATIENT, Served, read_to_end, served
 
 HASH = "0x" + "11" * 32
 PLAIN = b"Host: x\r\nConnection: close\r\n"
-LIMITS = ServerLimits(body_bytes=8 << 20)
+LIMITS = replace(PATIENT, body_bytes=8 << 20)
+SELDOM = 0.001
+"""Requests a second, where a test counts a burst."""
 CHUNKED = b"POST /v1/requests HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -154,7 +155,7 @@ def test_a_name_that_is_no_hash_reaches_no_file_and_no_table(found: Served, kind
 
 @pytest.mark.loopback
 def test_pipelined_requests_count_one_by_one(tmp_path: Path) -> None:
-    limits = ServerLimits(requests_per_second=0.1, request_burst=5)
+    limits = replace(PATIENT, requests_per_second=SELDOM, request_burst=5)
     with node(tmp_path) as app, served(app, limits) as found:
         statuses = answers(found, b"GET /v1/node HTTP/1.1\r\nHost: x\r\n\r\n" * 300)
     assert statuses == [200] * 5 + [429]
@@ -201,7 +202,7 @@ def test_a_small_document_has_a_small_bound(store: Served, path: str) -> None:
 
 @pytest.mark.loopback
 def test_long_bodies_count_as_many_requests_that_change_something(tmp_path: Path) -> None:
-    limits = replace(LIMITS, writes_per_second=0.01, write_burst=8, bytes_a_write=16 << 10)
+    limits = replace(LIMITS, writes_per_second=SELDOM, write_burst=8, bytes_a_write=16 << 10)
     body = b"[" * (128 << 10)
     raw = b"POST /v1/requests HTTP/1.1\r\n" + PLAIN + b"Content-Length: %d\r\n\r\n" % len(body) + body
     with backend(tmp_path) as app, served(app, limits) as found:
@@ -213,7 +214,7 @@ def test_long_bodies_count_as_many_requests_that_change_something(tmp_path: Path
     ("kind", "second"), [("lists", 429), ("documents", 429), ("workloads", 429), ("containers", 422)]
 )
 def test_uploads_that_cost_time_to_check_count_by_their_size(tmp_path: Path, kind: str, second: int) -> None:
-    limits = replace(LIMITS, writes_per_second=0.01, write_burst=8, bytes_a_write=16 << 10)
+    limits = replace(LIMITS, writes_per_second=SELDOM, write_burst=8, bytes_a_write=16 << 10)
     body = b"[" * (128 << 10)
     raw = f"PUT /v1/{kind}/{HASH} HTTP/1.1\r\n".encode() + PLAIN + b"Content-Length: %d\r\n\r\n" % len(body) + body
     with backend(tmp_path) as app, served(app, limits) as found:

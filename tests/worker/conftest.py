@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sealmarket_worker.image import build_image
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def device_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert b"Ready" in process.stdout.readline()
     yield path
     process.terminate()
-    process.wait(20)
+    process.wait(PATIENCE)
     process.stdout.close()
 
 

@@ -37,6 +37,7 @@ from sealmarket_worker.limits import OperatorLimits
 from sealmarket_worker.session import Outcome as EnclaveWord
 from tests.enclave.runtime.twins import EnclaveTwin
 from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
+from tests.patience import PATIENCE
 from tests.worker.twins import HostTwin, settle
 
 
@@ -363,13 +364,13 @@ def _ends_while_it_computes(host: HostTwin, end: Callable[[JobId], object]) -> s
     def run(inputs: object) -> dict[str, bytes]:
         end(job_id)
         host.chain.finalise()
-        assert going_on.wait(20), "nobody freed the place"
+        assert going_on.wait(10 * PATIENCE), "nobody freed the place"
         return {}
 
     host.driver.sandbox.during = run
     working = threading.Thread(target=host.run)
     working.start()
-    working.join(15)
+    working.join(PATIENCE)
     assert not working.is_alive()
     going_on.set()
     entry = host.journal.job(job_id)

@@ -20,6 +20,7 @@ from sealmarket_worker.image import base_interpreter, build_image
 from sealmarket_worker.session import EnclaveSession, host_side
 from tests.enclave.runtime.twins import load_of
 from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def scene(tmp_path: Path) -> Scene:
 
 def launch(device: VirtualDevice, image: Path, scene: Scene) -> EnclaveSession:
     launched = device.launch(image, base_interpreter(), image_arguments(scene.tee))
-    launched.channel.settimeout(60)
+    launched.channel.settimeout(PATIENCE)
     return EnclaveSession(host_side(launched.channel))
 
 
@@ -70,7 +71,7 @@ def test_a_whole_job_runs_in_a_measured_process_with_the_real_sandbox(
     stages: list[str] = []
     with VirtualDevice(device_socket) as device:
         launched = device.launch(image, base_interpreter(), image_arguments(scene.tee))
-        launched.channel.settimeout(60)
+        launched.channel.settimeout(PATIENCE)
         session = EnclaveSession(host_side(launched.channel))
         evidence = session.load(load_of(scene))
         assert launched.measured == measure_image(image, base_interpreter(), image_arguments(scene.tee))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sealmarket_enclave.runtime.channel import MAX_FRAME, Deliver, FromHost, Part, Want, enclave_side
 from sealmarket_enclave.runtime.errors import ChannelError, FrameRefused, HostLost
 from sealmarket_worker.session import host_side
+from tests.patience import PATIENCE
 
 
 def received(raw: bytes) -> FromHost:
@@ -95,7 +96,7 @@ def test_a_conversation_that_is_hung_up_ends_for_whoever_waits_in_it() -> None:
         waiting.start()
         host.hang_up()
         host.hang_up()
-        waiting.join(10)
+        waiting.join(PATIENCE)
         assert ended.is_set()
 
 

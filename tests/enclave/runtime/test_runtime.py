@@ -34,6 +34,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin, deliver, load_of, loaded, serve
 from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
+from tests.patience import PATIENCE
 
 
 def refusal(enclave: EnclaveTwin) -> Refused:
@@ -545,7 +546,7 @@ def test_a_list_of_no_result_key_or_of_too_many_is_refused(count: int, scene: Sc
 
 def test_inputs_are_wiped_after_the_workload(scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin) -> None:
     run_with(scene, enclave)
-    enclave.thread.join(20)
+    enclave.thread.join(PATIENCE)
     assert all(not any(data) for data in sandbox.inputs.values())
 
 
@@ -567,7 +568,7 @@ def test_nothing_is_asked_for_or_opened_before_the_workload_has_loaded(
     deliver(scene, enclave, loaded(scene, enclave))
     assert isinstance(enclave.host.receive(), ShareReport)
     assert enclave.host.receive() == Stage(name="importing")
-    assert sandbox.waited.wait(20)
+    assert sandbox.waited.wait(PATIENCE)
     assert (sandbox.jobs, sandbox.inputs) == ([], {})
     sandbox.may_load.set()
     assert serve(scene, enclave.host).stages == ["opening", "computing", "sealing"]
@@ -579,7 +580,7 @@ def test_an_enclave_that_finished_takes_nothing_more_and_leaves_no_files(
     run_with(scene, enclave)
     with pytest.raises(HostLost):
         enclave.host.receive()
-    enclave.thread.join(20)
+    enclave.thread.join(PATIENCE)
     assert list((tmp_path / "scratch").iterdir()) == []
 
 

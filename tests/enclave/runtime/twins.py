@@ -38,6 +38,7 @@ from sealmarket_enclave.runtime.kinds import batch
 from sealmarket_enclave.workload.bundle import pack
 from sealmarket_worker.session import host_side
 from tests.enclave.scene import CHAIN_ID, MARKET, Scene
+from tests.patience import PATIENCE
 
 
 @dataclass
@@ -101,7 +102,7 @@ class StartedTwin:
 
     def loaded(self) -> None:
         self.sandbox.waited.set()
-        assert self.sandbox.may_load.wait(20)
+        assert self.sandbox.may_load.wait(PATIENCE)
 
     def run(self, inputs: Mapping[str, bytearray]) -> Ran:
         twin = self.sandbox
@@ -150,7 +151,7 @@ class EnclaveTwin:
     ) -> None:
         self.platform, self.sandbox = PlatformTwin(), sandbox or SandboxTwin()
         ours, theirs = socket.socketpair()
-        ours.settimeout(20)
+        ours.settimeout(PATIENCE)
         self.socket, self.host = ours, host_side(ours)
         environment = EnclaveEnvironment(
             platform=self.platform,
@@ -170,7 +171,7 @@ class EnclaveTwin:
 
     def close(self) -> None:
         self.socket.close()
-        self.thread.join(20)
+        self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
 
 

@@ -61,7 +61,7 @@ class Cage:
 
 def manifest(**limits: int) -> Manifest:
     """A manifest with one output of at most 10,000 bytes."""
-    given = {"cpu_seconds": 20, "wall_seconds": 30, "memory_bytes": 1 << 30, "threads": 1, "seed": 7, **limits}
+    given = {"cpu_seconds": 20, "wall_seconds": 120, "memory_bytes": 1 << 30, "threads": 1, "seed": 7, **limits}
     return Manifest(
         schema=1,
         name="cage",
