@@ -4,7 +4,8 @@
 its own, beside dcap-qvl alone on the same quotes and collateral. `verify_snp`: a report of a known chip beside its
 one P-384 check. `verify_nitro`: a document of a known enclave beside its one P-384 check; `verify_cca`: a token
 beside its two. `verify_nvidia`: reports of a known GPU, each over a nonce of its own, with its manifests and OCSP
-answers known, beside the one P-384 check. The results named `_first` have each quote from a machine that was never
+answers known, beside the one P-384 check; `verify_nvidia_fleet` takes manifests and answers out of the store of a fleet
+of 100 GPUs, beside the store of one. The results named `_first` have each quote from a machine that was never
 seen before, of one TCB level and under one CA as a fleet is: its PCK certificate, quoting enclave and quote are proven,
 and dcap-qvl's second opinion is asked for, beside dcap-qvl alone. Each round is a fresh process in which both sides
 take turns; CPU time counts, so that another load on the machine counts little. Quotes come from the test forge, reports
@@ -14,8 +15,10 @@ from hardware.
 from __future__ import annotations
 
 import argparse
+import atexit
 import itertools
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -37,6 +40,7 @@ TARGETS = {
     "verify_nitro": 0.8,
     "verify_cca": 0.8,
     "verify_nvidia": 0.6,
+    "verify_nvidia_fleet": 0.8,
     "verify_sgx_first": 0.6,
     "verify_tdx_first": 0.6,
 }
@@ -47,9 +51,12 @@ BESIDE = {
     "verify_nitro": "P-384",
     "verify_cca": "2 P-384",
     "verify_nvidia": "P-384",
+    "verify_nvidia_fleet": "1 GPU",
     "verify_sgx_first": "dcap-qvl",
     "verify_tdx_first": "dcap-qvl",
 }
+FLEET = 100
+"""GPUs whose documents the store of a fleet holds."""
 QUOTES = 50
 """Warm-up calls of each side."""
 COUNT, TURNS = 25, 8
@@ -73,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps({"bench": "verify", "results": results}))
     else:
         for r in results:
-            line = "{name:17} {value:7.0f} {unit}  beside {beside} {beside_value:7.0f}  ratio {ratio:.2f} (>= {target})"
+            line = "{name:19} {value:7.0f} {unit}  beside {beside} {beside_value:7.0f}  ratio {ratio:.2f} (>= {target})"
             print(line.format(**r))
     return 0 if all(float(str(r["ratio"])) >= TARGETS[str(r["name"])] for r in results) else 1
 
@@ -118,6 +125,7 @@ def _cases() -> dict[str, Callable[[], tuple[Call, Call]]]:
         "verify_nitro": _nitro,
         "verify_cca": _cca,
         "verify_nvidia": _nvidia,
+        "verify_nvidia_fleet": _nvidia_fleet,
         "verify_sgx_first": lambda: _intel("SGX", first=True),
         "verify_tdx_first": lambda: _intel("TDX", first=True),
     }
@@ -241,6 +249,40 @@ def _nvidia() -> tuple[Call, Call]:
         return key.verify(encode_dss_signature(r, s), raw[:-96], algorithm)
 
     return ours, bare
+
+
+def _nvidia_fleet() -> tuple[Call, Call]:
+    from tempfile import mkdtemp
+
+    from sealmarket.attestation.collateral.store import CollateralStore
+    from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.attestation.core.evidence import Evidence
+    from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
+    from sealmarket_enclave.protocol.numbers import Tee
+    from tests.forge.nvidia import NvidiaForge
+
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    forge = NvidiaForge(now)
+    gpus = [forge.gpu(number) for number in range(1, FLEET + 1)]
+    roots = TrustAnchors.production().with_development(forge.root.der, forge.rim_root.der)
+    folder, expected = Path(mkdtemp(prefix="sealmarket-bench-")), Expected(report_data=UNCHECKED)
+    atexit.register(shutil.rmtree, folder)
+    evidence = Evidence(tee=Tee.NVIDIA, raw=gpus[0].report(), certificates=tuple(gpus[0].chain()))
+
+    def of_store(devices: int) -> Call:
+        store = CollateralStore(folder / str(devices), roots)
+        for document in (*forge.manifests(), *forge.answers(*gpus[:devices])):
+            store.put_document(Tee.NVIDIA, document)
+
+        def call() -> object:
+            verdict = verify(evidence, store.endorsements_for(evidence, now), roots, now, expected)
+            if not verdict.accepted or verdict.warnings:
+                raise RuntimeError(f"a forged report is refused: {verdict.reasons}")
+            return verdict
+
+        return call
+
+    return of_store(FLEET), of_store(1)
 
 
 def _cca() -> tuple[Call, Call]:
