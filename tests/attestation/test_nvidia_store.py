@@ -140,13 +140,14 @@ def test_a_manifest_that_nvidia_does_not_serve_is_told(forge: NvidiaForge) -> No
 def test_a_newer_answer_takes_the_place_of_an_older_one_and_never_the_other_way(
     forge: NvidiaForge, store: CollateralStore
 ) -> None:
-    pair = forge.gpu().pairs()[0]
+    gpu = forge.gpu()
+    pair = gpu.pairs()[0]
     before = Validity(start=NOW - timedelta(days=2), end=NOW - timedelta(days=1))
     older, newer = forge.answer(*pair, validity=before), forge.answer(*pair)
     for order in ((older, newer), (newer, older)):
         for raw in order:
             store.put_document(Tee.NVIDIA, raw)
-        assert store.endorsements_for(evidence_of(forge.gpu()), NOW).documents == (newer,)
+        assert store.endorsements_for(evidence_of(gpu), NOW).documents == (newer,)
 
 
 def test_what_is_no_document_of_the_tee_is_not_kept_as_one(forge: NvidiaForge, store: CollateralStore) -> None:
@@ -166,7 +167,7 @@ def test_a_store_serves_a_fleet_of_many_devices(forge: NvidiaForge, store: Colla
         store.put_document(Tee.NVIDIA, document)
     evidence = evidence_of(gpus[-1])
     endorsements = store.endorsements_for(evidence, NOW)
-    assert len(endorsements.documents) > 80
+    assert (len(store.documents(Tee.NVIDIA)) > 80, len(endorsements.documents)) == (True, 8)
     result = verify(evidence, endorsements, anchors(forge), NOW, Expected(report_data=UNCHECKED))
     assert (result.accepted, result.warnings) == (True, ())
 
@@ -195,3 +196,93 @@ def test_a_document_is_recognised_by_its_first_bytes_alone(forge: NvidiaForge) -
         assert read_document(other) is None
     with pytest.raises(CollateralError, match="not an OCSP answer"):
         document_name(b"\x30\x03\x0a\x01\x00\x00")
+
+
+def put_fleet(store: CollateralStore, forge: NvidiaForge, devices: list[ForgedDevice]) -> None:
+    """Keep what a fleet needs: an answer about each certificate of each device, and everybody's manifests."""
+    for raw in (*forge.manifests(), forge.switch_manifest(), *forge.answers(*devices)):
+        store.put_document(Tee.NVIDIA, raw)
+
+
+def test_a_verification_is_handed_what_its_evidence_names_however_large_the_fleet_is(
+    forge: NvidiaForge, tmp_path: Path
+) -> None:
+    devices = [forge.gpu(number) for number in range(1, 9)]
+    own = (*forge.manifests(), *forge.answers(devices[0]))
+    store = CollateralStore(tmp_path, anchors(forge))
+    for raw in (forge.switch_manifest(), *forge.answers(*devices[1:]), *own):
+        store.put_document(Tee.NVIDIA, raw)
+    evidence = evidence_of(devices[0])
+
+    handed = store.endorsements_for(evidence, NOW)
+
+    assert set(handed.documents) == set(own)
+    assert len(store.documents(Tee.NVIDIA)) >= 2 * len(own)
+    result = verify(evidence, handed, anchors(forge), NOW, Expected(report_data=UNCHECKED))
+    assert (result.accepted, result.warnings) == (True, ())
+
+
+def test_a_revocation_in_a_fleets_store_reaches_the_device_that_it_is_about(
+    forge: NvidiaForge, store: CollateralStore
+) -> None:
+    good, revoked = forge.gpu(), forge.gpu()
+    put_fleet(store, forge, [good, revoked])
+    later = NOW + timedelta(hours=1)
+    subject, issuer = revoked.pairs()[0]
+    store.put_document(
+        Tee.NVIDIA,
+        forge.answer(
+            subject,
+            issuer,
+            status=ocsp.OCSPCertStatus.REVOKED,
+            validity=Validity(start=later, end=later + timedelta(days=1)),
+        ),
+    )
+
+    for device, accepted in ((good, True), (revoked, False)):
+        evidence = evidence_of(device)
+        handed = store.endorsements_for(evidence, NOW)
+        result = verify(evidence, handed, anchors(forge), later, Expected(report_data=UNCHECKED))
+        assert result.accepted is accepted, result.findings
+
+
+def test_documents_that_were_stored_before_there_were_shelves_are_served_and_move(
+    forge: NvidiaForge, store: CollateralStore
+) -> None:
+    gpu = forge.gpu()
+    put_fleet(store, forge, [gpu])
+    folder = store.folder / "documents" / "nvidia"
+    folder.mkdir(parents=True)
+    before = set(store.documents(Tee.NVIDIA))
+    for path in list((store.folder / "shelves" / "nvidia").glob("*/*")):
+        path.rename(folder / path.name)
+
+    assert set(store.endorsements_for(evidence_of(gpu), NOW).documents) == before
+    for raw in before:
+        store.put_document(Tee.NVIDIA, raw)
+    assert list(folder.iterdir()) == []
+    assert set(store.documents(Tee.NVIDIA)) == before
+
+
+def test_a_manifest_that_was_altered_in_the_store_concerns_itself_alone(
+    forge: NvidiaForge, store: CollateralStore
+) -> None:
+    gpu = forge.gpu()
+    put_fleet(store, forge, [gpu])
+    path = next(path for path in (store.folder / "shelves" / "nvidia").glob("manifests-*/*.xml"))
+    path.write_bytes(path.read_bytes()[:-40])
+
+    result = verify(
+        evidence_of(gpu),
+        store.endorsements_for(evidence_of(gpu), NOW),
+        anchors(forge),
+        NOW,
+        Expected(report_data=UNCHECKED),
+    )
+
+    assert result.authentic
+
+
+def test_xml_that_is_no_manifest_is_not_stored(store: CollateralStore) -> None:
+    with pytest.raises(CollateralError, match="not a manifest"):
+        store.put_document(Tee.NVIDIA, b"<SoftwareIdentity/>")

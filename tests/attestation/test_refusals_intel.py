@@ -208,6 +208,12 @@ def test_22_a_pck_ca_that_the_root_did_not_sign_is_refused(forge: IntelForge) ->
     assert reasons(forge, forge.tdx_quote(chain=chain)) == (Reason.CHAIN_INVALID,)
 
 
+def test_22_a_pck_chain_of_more_or_fewer_certificates_is_refused(forge: IntelForge) -> None:
+    for above in ((forge.pck_ca,), (forge.pck_ca, forge.root, forge.root), ()):
+        chain = forge.chain(forge.pck, *above)
+        assert reasons(forge, forge.tdx_quote(chain=chain))[0] in (Reason.CHAIN_INVALID, Reason.ENDORSEMENT_MALFORMED)
+
+
 def test_22_a_signer_that_is_no_authority_signs_no_certificates(forge: IntelForge) -> None:
     weak = Authority(
         certify(

@@ -3,7 +3,8 @@
 1. Intel's collateral lies by the kind of platform that it is for. It expires 30 days after issue; until then an outage
    of its server has no effect. ``refresh`` asks a source for what is due, and keeps what is here when the source fails.
 2. Certificates of one machine lie on a shelf of their own, which the TEE's module names: a verification reads those of
-   its machine and of all machines, however many machines there are. The bounds of hostile input do not apply here.
+   its machine and of all machines, however many machines there are. So do documents that evidence names: the manifests
+   of a driver, the answers about a certificate. The bounds of hostile input do not apply here.
 3. What does not hold (an altered file, collateral under a development root) concerns itself alone:
    :meth:`CollateralStore.unusable` lists it.
 4. What was fetched is kept piece by piece, unless it is expired, or older than what is here.
@@ -18,6 +19,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -80,15 +82,17 @@ class CollateralStore:
             CollateralError: the module does not read it.
         """
         module = module_of(tee)
-        part = f"documents/{tee.slug}"
         for document in documents_in(tee, raw):
-            name, issued = module.document_name(document)
+            name, issued, shelf = module.document_name(document)
+            part = _part_of(tee, shelf)
             held = self.folder / part / name
             if issued is not None and held.exists():
                 before = module.document_name(read_file(held)).issued
                 if before is not None and before > issued:
                     continue
             self._write(part, name, document)
+            if shelf:  # where it lay before there were shelves
+                (self.folder / _part_of(tee, "") / name).unlink(missing_ok=True)
 
     def put_all(self, endorsements: Endorsements, tee: Tee) -> None:
         """Store a TEE's endorsements: collateral after proof, certificates, CRLs and documents as candidates.
@@ -156,7 +160,7 @@ class CollateralStore:
         return Endorsements(
             certificates=certificates,
             crls=_without_strangers([crl for _, crl in self._crls()], certificates),
-            documents=self.documents(evidence.tee),
+            documents=self._documents_for(evidence, certificates),
         )
 
     def keep(self, fetched: Endorsements, tee: Tee, now: datetime) -> tuple[str, ...]:
@@ -258,8 +262,19 @@ class CollateralStore:
         return Endorsements(certificates=certificates, crls=tuple(crl for _, crl in self._crls()))
 
     def documents(self, tee: Tee) -> tuple[bytes, ...]:
-        """All documents that a TEE's module reads."""
-        return tuple(raw for _, raw in self._files(f"documents/{tee.slug}"))
+        """All documents that a TEE's module reads: of every machine."""
+        shelves = sorted(path.name for path in (self.folder / "shelves" / tee.slug).glob("*") if path.is_dir())
+        return tuple(raw for shelf in ("", *shelves) for raw in self._shelf_of_documents(tee, shelf))
+
+    def _shelf_of_documents(self, tee: Tee, shelf: str) -> tuple[bytes, ...]:
+        return tuple(raw for _, raw in self._files(_part_of(tee, shelf)))
+
+    def _documents_for(self, evidence: Evidence, certificates: Sequence[x509.Certificate]) -> tuple[bytes, ...]:
+        held = partial(self._shelf_of_documents, evidence.tee)
+        try:
+            return module_of(evidence.tee).documents_for(evidence, certificates, held)
+        except EvidenceRefused:
+            return ()  # authenticate() names what is wrong with the evidence itself
 
     def _write(self, part: str, name: str, data: bytes) -> None:
         folder = self.folder / part
@@ -272,6 +287,11 @@ class CollateralStore:
 def shelf_of(certificate: x509.Certificate) -> str:
     """The shelf of a certificate: its machine's, as the module of its TEE names it, or that of every machine."""
     return next((shelf for module in MODULES.values() if (shelf := module.shelf_of(certificate))), EVERY_MACHINE)
+
+
+def _part_of(tee: Tee, shelf: str) -> str:
+    """The folder of a shelf of documents: no shelf has a place in another, whose files are listed at each reading."""
+    return f"shelves/{tee.slug}/{shelf}" if shelf else f"documents/{tee.slug}"
 
 
 def _sorted(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -113,16 +113,18 @@ def _require_bounded_key(certificate: x509.Certificate) -> None:
         key = certificate.public_key()
     except NOT_X509:
         return  # its reader refuses it, with the reason that belongs to its place in the chain
-    if isinstance(key, RSAPublicKey):
+    if isinstance(key, EllipticCurvePublicKey):
+        if not isinstance(key.curve, _CURVES):
+            raise _unknown_key(key.curve.name)
+    elif isinstance(key, RSAPublicKey):
         require_at_most(MAXIMUM_RSA_BITS, key.key_size, "bits of a certificate's RSA key")
         require_at_most(MAXIMUM_RSA_EXPONENT, key.public_numbers().e, "a certificate's RSA exponent")
-    elif not isinstance(key, Ed25519PublicKey) and not _is_on_known_curve(key):
-        kind = key.curve.name if isinstance(key, EllipticCurvePublicKey) else type(key).__name__
-        raise CollateralError(f"a certificate's key: RSA, P-256, P-384, P-521 or Ed25519, found {kind[:80]}")
+    elif not isinstance(key, Ed25519PublicKey):
+        raise _unknown_key(type(key).__name__)
 
 
-def _is_on_known_curve(key: object) -> bool:
-    return isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, _CURVES)
+def _unknown_key(kind: str) -> CollateralError:
+    return CollateralError(f"a certificate's key: RSA, P-256, P-384, P-521 or Ed25519, found {kind[:80]}")
 
 
 def load_crl(raw: bytes) -> x509.CertificateRevocationList:

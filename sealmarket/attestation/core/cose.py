@@ -8,12 +8,12 @@ unprotected header is carried and decides nothing. Both ``s`` and ``n - s`` veri
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 import cbor2
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePublicNumbers,
 )
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 
 from sealmarket.attestation.core.cbor import read_cbor
 from sealmarket.attestation.core.errors import refuse
@@ -36,16 +36,15 @@ ALGORITHM = 1
 """The label of the algorithm in a header."""
 ES256, ES384, ES512 = -7, -35, -36
 
-_CURVES: dict[int, tuple[type[EllipticCurve], HashAlgorithm]] = {
-    ES256: (SECP256R1, SHA256()),
-    ES384: (SECP384R1, SHA384()),
-    ES512: (SECP521R1, SHA512()),
+_CURVES: dict[object, tuple[type[EllipticCurve], ECDSA]] = {
+    ES256: (SECP256R1, ECDSA(SHA256())),
+    ES384: (SECP384R1, ECDSA(SHA384())),
+    ES512: (SECP521R1, ECDSA(SHA512())),
 }
-_NAMES = {ES256: "ES256", ES384: "ES384", ES512: "ES512"}
+_NAMES: dict[object, str] = {ES256: "ES256", ES384: "ES384", ES512: "ES512"}
 
 
-@dataclass(frozen=True, slots=True)
-class Sign1:
+class Sign1(msgspec.Struct, frozen=True):
     """A COSE_Sign1, unproven: ``signed`` is its Sig_structure."""
 
     header: Mapping[Any, Any]
@@ -96,18 +95,19 @@ def verify_sign1(token: Sign1, key: EllipticCurvePublicKey, what: str) -> None:
     Raises:
         EvidenceRefused: another algorithm, a signature of another length, or one that does not verify.
     """
-    named = token.algorithm if type(token.algorithm) is int else None
-    curve, digest = _CURVES.get(named or 0, (None, None))
-    if curve is None or digest is None or not isinstance(key.curve, curve):
+    named = token.algorithm
+    curve, algorithm = _CURVES.get(named, (None, None)) if type(named) is int else (None, None)
+    if curve is None or algorithm is None or not isinstance(key.curve, curve):
         wanted = next((_NAMES[a] for a, (c, _) in _CURVES.items() if isinstance(key.curve, c)), "no algorithm")
-        found = _NAMES.get(named or 0, f"algorithm {token.algorithm!r:.20}")
+        found = _NAMES.get(named) if type(named) is int else None
+        found = found or f"algorithm {named!r:.20}"
         refuse(Reason.SIGNATURE_ALGORITHM, f"{wanted} of {what}, as its key on {key.curve.name} signs", found)
     half = (key.key_size + 7) // 8
     if len(token.signature) != 2 * half:
         refuse(Reason.NON_CANONICAL, f"a signature of {2 * half} bytes on {what}", len(token.signature))
     r, s = int.from_bytes(token.signature[:half]), int.from_bytes(token.signature[half:])
     try:
-        key.verify(encode_dss_signature(r, s), token.signed, ECDSA(digest))
+        key.verify(encode_dss_signature(r, s), token.signed, algorithm)
     except InvalidSignature:
         refuse(Reason.SIGNATURE_INVALID, f"{what} signed by its key", "a signature that does not verify")
 

@@ -11,7 +11,7 @@ reads a clock. Methods import the package's heavy modules when they are called, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -53,10 +53,14 @@ class Issued(NamedTuple):
 
 
 class DocumentName(NamedTuple):
-    """A document's name in a store, and when it was issued; of two with one name the one issued later is kept."""
+    """Where a document lies in a store, and when it was issued; of two with one name the one issued later is kept.
+
+    ``shelf`` is what evidence names it by, in lower-case letters, digits and hyphens; empty where evidence names none.
+    """
 
     name: str
     issued: datetime | None
+    shelf: str = ""
 
 
 class Harvest(NamedTuple):
@@ -238,6 +242,22 @@ class TeeModule(ABC):
             CollateralError: it cannot be read.
         """
         return DocumentName(f"{sha256(raw).hexdigest()}.bin", None)
+
+    def documents_for(
+        self, evidence: Evidence, certificates: Sequence[x509.Certificate], held: Callable[[str], tuple[bytes, ...]]
+    ) -> tuple[bytes, ...]:
+        """Of a store's documents those that evidence names: by default those of the shelf without a name.
+
+        Args:
+            evidence: of this TEE.
+            certificates: those that the store holds for it.
+            held: the documents of a shelf.
+
+        Raises:
+            EvidenceRefused: the evidence does not follow its layout.
+        """
+        del evidence, certificates
+        return held("")
 
     def development_keys(self, endorsements: Endorsements) -> frozenset[bytes]:
         """SPKI hashes of keys that endorsements name and no certificate holds.

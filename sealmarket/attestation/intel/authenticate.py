@@ -25,7 +25,6 @@ signature.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -45,12 +44,8 @@ from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.tee import Anchors
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.intel.eventlog import RegisterMismatch, replay_against
-from sealmarket.attestation.intel.pki import (
-    ROLE_PCK,
-    PckExtension,
-    raw_key,
-    verify_raw,
-)
+from sealmarket.attestation.intel.pck import PckExtension
+from sealmarket.attestation.intel.pki import ROLE_PCK, raw_key, verify_raw
 from sealmarket.attestation.intel.quote import (
     PCK_CHAIN_PEM,
     Quote,
@@ -62,6 +57,7 @@ from sealmarket.attestation.intel.quote import (
 from sealmarket.attestation.intel.tcb import (
     Joined,
     QeIdentity,
+    Rated,
     Rating,
     TcbInfo,
     isv_rating,
@@ -77,6 +73,7 @@ def forget() -> None:
     """Empty this module's caches."""
     _enclaves.clear()
     _opinions.clear()
+    _ratings.clear()
 
 
 _SGX_DEBUG = 1 << 1
@@ -85,8 +82,7 @@ _TD_UNREMARKABLE = 1 << 0 | 0b111 << 4 | 1 << 28 | 1 << 29
 """Bits that have a reason of their own: debug, profiling, SEPT_VE_DISABLE, migration."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntelBody:
+class IntelBody(msgspec.Struct, frozen=True, kw_only=True):
     """What the appraisal of a quote needs beyond the common report."""
 
     quote: Quote
@@ -152,7 +148,7 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, anchors: Anchor
             "a signature that does not verify",
         )
     # 8. The level of each part.
-    rated = rate(trusted.tcb_info, pck.extension, quote.body, qe.rating)
+    rated = _rate(trusted, collateral, pck.extension, quote.body, qe)
     joined = rated.joined
     # 9. A second implementation.
     said = _second_opinion(quote, evidence.raw, _with_chain(collateral, quote, chain_pem), trusted, joined, moment)
@@ -258,11 +254,25 @@ def _check_platform(pck: PckExtension, info: TcbInfo) -> None:
         refuse(Reason.PCEID_MISMATCH, f"TCB info for PCE {pck.pce_id.hex()}", info.pce_id)
 
 
-class QuotingEnclave(NamedTuple):
-    """A proven quoting enclave: its report, the attestation key that it vouches for, and its level."""
+_ratings: ProvenCache[Rated] = ProvenCache(1024)
 
-    report: SgxBody
+
+def _rate(
+    trusted: Trusted, collateral: IntelCollateral, pck: PckExtension, body: SgxBody | TdBody, qe: QuotingEnclave
+) -> Rated:
+    """Step 8, once for all platforms of one level under one collateral."""
+    of_module: tuple[bytes | None, ...] = ()
+    if isinstance(body, TdBody):
+        of_module = (body.tee_tcb_svn, body.tee_tcb_svn2, body.mr_signer_seam, body.seam_attributes)
+    name = (collateral.fingerprint, pck.component_svns, pck.pce_svn, qe.isv_svn, of_module)
+    return _ratings.get(name) or _ratings.put(name, rate(trusted.tcb_info, pck, body, qe.rating))
+
+
+class QuotingEnclave(NamedTuple):
+    """A proven quoting enclave: the attestation key that it vouches for, and its level."""
+
     key: EllipticCurvePublicKey
+    isv_svn: int
     rating: Rating
 
 
@@ -287,7 +297,7 @@ def _quoting_enclave(quote: Quote, pck: PckIdentity, trusted: Trusted, collatera
     if key is None:
         refuse(Reason.SIGNATURE_INVALID, "an attestation key on the curve", quote.attestation_key.hex())
     rating = isv_rating(trusted.qe_identity.levels, qe.measurement.isv_svn)
-    return _enclaves.put(name, QuotingEnclave(qe, key, rating))
+    return _enclaves.put(name, QuotingEnclave(key, qe.measurement.isv_svn, rating))
 
 
 def _check_identity(qe: SgxBody, identity: QeIdentity) -> None:
@@ -352,7 +362,7 @@ def _ask(quote: Quote, raw: bytes, collateral: IntelCollateral, trusted: Trusted
         if trusted.grade is Grade.HARDWARE:
             result = dcap_qvl.verify(raw, collateral.engine, now)
         else:
-            result = dcap_qvl.verify_with_root_ca(raw, collateral.engine, trusted.root.public_bytes(Encoding.DER), now)
+            result = dcap_qvl.verify_with_root_ca(raw, collateral.engine, trusted.root_der, now)
     except (ValueError, CollateralError) as error:
         return Opinion(_explain_refusal(str(error), quote, joined), None)
     return Opinion(str(result.status), frozenset(result.advisory_ids))

@@ -13,7 +13,8 @@ from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.core.pki import common_name
 from sealmarket.attestation.core.tee import Anchors, Issued
 from sealmarket.attestation.intel.collateral import IntelCollateral
-from sealmarket.attestation.intel.pki import read_chain, read_pck_extension
+from sealmarket.attestation.intel.pck import read_extension, read_leaf
+from sealmarket.attestation.intel.pki import read_blocks, read_certificates
 from sealmarket.attestation.intel.quote import PCK_CHAIN_PEM, read_quote
 from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
 from sealmarket.attestation.intel.trust import Trusted, trust_collateral
@@ -29,10 +30,11 @@ def platform_kind(evidence: Evidence) -> PlatformKind:
     quote = read_quote(evidence.raw)
     if quote.certification_type != PCK_CHAIN_PEM:
         raise CollateralError("the quote carries no PCK chain", remedy="name --fmspc and --ca yourself")
-    leaf = read_chain(quote.certification.rstrip(b"\0").decode("ascii", "replace"), "PCK chain")[0]
-    issuer = leaf.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    block = read_blocks(quote.certification.rstrip(b"\0"), "PCK chain")[0]
+    (certificate,) = read_certificates([block], "PCK chain")
+    issuer = certificate.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     processor = bool(issuer) and str(issuer[0].value).endswith("Processor CA")
-    fmspc = read_pck_extension(leaf).fmspc.hex()
+    fmspc = read_extension(read_leaf(block).sgx).fmspc.hex()
     return PlatformKind(quote.tee, fmspc, "processor" if processor else "platform")
 
 

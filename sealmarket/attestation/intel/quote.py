@@ -6,9 +6,10 @@ is checked against the bytes present: a quote is read to its last byte or refuse
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import Any
+
+import msgspec
 
 from sealmarket.attestation.core.errors import refuse
 from sealmarket.attestation.core.model import Bytes4, Bytes8, Bytes16
@@ -31,10 +32,10 @@ TRANSPORT_SIZES = frozenset({5006, 8000})
 
 _HEADER = Struct("<HHI2s2s16s20s")
 _DESCRIPTOR = Struct("<HI")
+_SGX_BODY = Struct("<16s4s12x16s16s32s32x32s32x64sHHH42x16s64s")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SgxBody:
+class SgxBody(msgspec.Struct, frozen=True, kw_only=True):
     """An SGX REPORT body (Intel SDM vol. 3D, 38.15)."""
 
     cpu_svn: bytes
@@ -66,8 +67,7 @@ class SgxBody:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TdBody:
+class TdBody(msgspec.Struct, frozen=True, kw_only=True):
     """A TD report body 1.0, or 1.5 with its two further fields (TDX module ABI)."""
 
     tee_tcb_svn: bytes
@@ -103,8 +103,7 @@ class TdBody:
         return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a quote.
 
     ``signed`` is header, descriptor and body: what the attestation key signed. ``padding`` counts zero
@@ -242,21 +241,35 @@ def _read_body(reader: _Reader, version: int) -> SgxBody | TdBody:
 
 def read_sgx_body(b: bytes) -> SgxBody:
     """The 384 bytes of an SGX REPORT body."""
+    (
+        cpu_svn,
+        misc_select,
+        extended_product_id,
+        attributes,
+        mr_enclave,
+        mr_signer,
+        config_id,
+        isv_prod_id,
+        isv_svn,
+        config_svn,
+        family_id,
+        report_data,
+    ) = _SGX_BODY.unpack(b)
     return SgxBody(
-        cpu_svn=b[0:16],
+        cpu_svn=cpu_svn,
         measurement=SgxMeasurement(
-            mr_enclave=Bytes32(b[64:96]),
-            mr_signer=Bytes32(b[128:160]),
-            isv_prod_id=int.from_bytes(b[256:258], "little"),
-            isv_svn=int.from_bytes(b[258:260], "little"),
-            misc_select=Bytes4(b[16:20]),
-            attributes=Bytes16(b[48:64]),
-            config_id=Bytes64(b[192:256]),
-            config_svn=int.from_bytes(b[260:262], "little"),
+            mr_enclave=Bytes32(mr_enclave),
+            mr_signer=Bytes32(mr_signer),
+            isv_prod_id=isv_prod_id,
+            isv_svn=isv_svn,
+            misc_select=Bytes4(misc_select),
+            attributes=Bytes16(attributes),
+            config_id=Bytes64(config_id),
+            config_svn=config_svn,
         ),
-        extended_product_id=b[32:48],
-        family_id=b[304:320],
-        report_data=b[320:384],
+        extended_product_id=extended_product_id,
+        family_id=family_id,
+        report_data=report_data,
     )
 
 

@@ -24,7 +24,7 @@ from sealmarket.attestation.core.model import TcbStatus
 from sealmarket.attestation.core.pki import Window, seconds
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.unreadable import NOT_JSON
-from sealmarket.attestation.intel.pki import PckExtension
+from sealmarket.attestation.intel.pck import PckExtension
 from sealmarket.attestation.intel.quote import SgxBody, TdBody
 from sealmarket_enclave.protocol.codec import parse_json, prepared
 from sealmarket_enclave.protocol.numbers import Tee
@@ -167,7 +167,7 @@ def masked_equal(found: bytes, expected: str, mask: str) -> bool:
     want, bits = bytes.fromhex(expected), bytes.fromhex(mask)
     if not len(found) == len(want) == len(bits):
         return False
-    return all((f ^ w) & m == 0 for f, w, m in zip(found, want, bits, strict=True))
+    return not (int.from_bytes(found) ^ int.from_bytes(want)) & int.from_bytes(bits)
 
 
 def platform_rating(info: TcbInfo, pck: PckExtension, tdx: bytes | None) -> Rating:

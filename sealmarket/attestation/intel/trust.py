@@ -10,23 +10,33 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealmarket.attestation.core.cache import ProvenCache
 from sealmarket.attestation.core.errors import CollateralError, refuse
-from sealmarket.attestation.core.pki import Window, certificate_window, spki_sha256
+from sealmarket.attestation.core.pki import Window, certificate_window, common_name, spki_sha256
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.core.tee import Anchors
 from sealmarket.attestation.intel.collateral import IntelCollateral
+from sealmarket.attestation.intel.pck import (
+    END,
+    NAME,
+    Leaf,
+    PckExtension,
+    check_issued,
+    read_extension,
+    read_leaf,
+    subject_of,
+)
 from sealmarket.attestation.intel.pki import (
     ROLE_PCK,
     ROLE_PCK_CA,
     ROLE_TCB_SIGNING,
     Crl,
-    PckExtension,
-    check_leaf_is_not_authority,
+    check_certificate_authority,
     check_link,
     check_role,
     key_of,
@@ -34,7 +44,6 @@ from sealmarket.attestation.intel.pki import (
     read_certificates,
     read_chain,
     read_crl,
-    read_pck_extension,
     verify_raw,
 )
 from sealmarket.attestation.intel.tcb import (
@@ -53,6 +62,7 @@ class Trusted:
     share."""
 
     root: x509.Certificate
+    root_der: bytes
     root_spki: bytes
     grade: Grade
     tcb_info: TcbInfo
@@ -66,9 +76,11 @@ class Trusted:
     expires: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PckIdentity:
-    """A proven PCK leaf: its key, its platform, and when its chain holds."""
+class PckIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """A proven PCK leaf: its key, its platform, and when its chain holds.
+
+    ``fingerprint`` is that of the collateral and of the whole chain as it was sent.
+    """
 
     key: EllipticCurvePublicKey
     fingerprint: bytes
@@ -78,9 +90,10 @@ class PckIdentity:
 
 @dataclass(frozen=True, slots=True)
 class _Issuer:
-    """A PCK CA that is proven under the collateral's root and CRL."""
+    """A PCK CA that is proven under the collateral's root and CRL: what its leaves are held against."""
 
-    authority: x509.Certificate
+    subject: bytes
+    key: EllipticCurvePublicKey
     window: Window
 
 
@@ -138,6 +151,7 @@ def _prove(collateral: IntelCollateral, anchors: Anchors, tee: Tee) -> Trusted:
     windows += [pck_crl.window, tcb_info.window(), qe_identity.window()]
     return Trusted(
         root=root,
+        root_der=root.public_bytes(Encoding.DER),
         root_spki=root_spki,
         grade=grade,
         tcb_info=tcb_info,
@@ -185,9 +199,9 @@ def _prove_signer(
         refuse(Reason.CHAIN_INVALID, f"{name}: two certificates, signer and root", len(chain))
     if _spki(chain[1]) != _spki(root):
         refuse(Reason.UNTRUSTED_ROOT, f"{name} under the same root", _spki(chain[1]).hex())
-    check_role(chain[0], roles, grade, Reason.SIGNER_PURPOSE)
+    check_role(common_name(chain[0]), roles, grade, Reason.SIGNER_PURPOSE)
     check_link(chain[0], root, name)
-    crl.check(chain[0], name)
+    crl.check(chain[0].serial_number, common_name(chain[0]), name)
     return certificate_window(chain[0], name)
 
 
@@ -222,25 +236,30 @@ def trust_pck(pem: bytes, trusted: Trusted, collateral: IntelCollateral) -> PckI
         EvidenceRefused: not three certificates, another root or CA than the collateral's, a link that does
             not hold, a wrong purpose, or a revoked certificate.
     """
-    key = sha256(collateral.fingerprint + pem).digest()
-    known = _leaves.get(key)
+    name = sha256(collateral.fingerprint + pem).digest()
+    known = _leaves.get(name)
     if known is not None:
         return known
-    try:
-        blocks = read_blocks(pem.rstrip(b"\0").decode("ascii"), "PCK chain")
-    except UnicodeDecodeError as error:
-        refuse(Reason.CHAIN_INVALID, "a PCK chain in PEM", error)
-    if len(blocks) != 3:
-        refuse(Reason.CHAIN_INVALID, "a PCK chain of leaf, CA and root", f"{len(blocks)} certificates")
-    own, *shared = blocks
-    name = sha256(collateral.fingerprint + b"\n".join(shared)).digest()
-    issuer = _issuers.get(name) or _issuers.put(name, _trust_issuer(shared, trusted))
-    (leaf,) = read_certificates([own], "PCK chain")
-    return _leaves.put(key, _trust_leaf(leaf, issuer, trusted))
+    chain = pem.rstrip(b"\0")
+    if not chain.isascii():
+        refuse(Reason.CHAIN_INVALID, "a PCK chain in PEM", f"{len(chain)} bytes that are not ASCII")
+    own, end, above = chain.partition(END)
+    issuer = _issuers.get((collateral.fingerprint, above))
+    if issuer is None:
+        issuer = _issuers.put((collateral.fingerprint, above), _trust_issuer(above, trusted))
+    (block,) = _blocks(own + end, 1)
+    return _leaves.put(name, _trust_leaf(read_leaf(block), name, issuer, trusted))
 
 
-def _trust_issuer(blocks: Sequence[bytes], trusted: Trusted) -> _Issuer:
-    authority, root = read_certificates(blocks, "PCK chain")
+def _blocks(pem: bytes, count: int) -> tuple[bytes, ...]:
+    blocks = read_blocks(pem, "PCK chain")
+    if len(blocks) != count:
+        refuse(Reason.CHAIN_INVALID, "a PCK chain of leaf, CA and root", f"{len(blocks)} in place of {count}")
+    return blocks
+
+
+def _trust_issuer(above: bytes, trusted: Trusted) -> _Issuer:
+    authority, root = read_certificates(_blocks(above, 2), "PCK chain")
     if _spki(root) != trusted.root_spki:
         refuse(Reason.UNTRUSTED_ROOT, f"the root {trusted.root_spki.hex()}", _spki(root).hex())
     if authority.subject != trusted.authority.subject or _spki(authority) != _spki(trusted.authority):
@@ -249,20 +268,16 @@ def _trust_issuer(blocks: Sequence[bytes], trusted: Trusted) -> _Issuer:
             f"a CRL of {authority.subject.rfc4514_string()}",
             f"of {trusted.authority.subject.rfc4514_string()}",
         )
-    check_role(authority, ROLE_PCK_CA, trusted.grade, Reason.CHAIN_INVALID)
+    check_role(common_name(authority), ROLE_PCK_CA, trusted.grade, Reason.CHAIN_INVALID)
     check_link(authority, trusted.root, "PCK CA")
-    trusted.root_crl.check(authority, "PCK CA")
-    return _Issuer(authority, certificate_window(authority, "PCK CA"))
+    trusted.root_crl.check(authority.serial_number, common_name(authority), "PCK CA")
+    check_certificate_authority(authority, NAME)
+    return _Issuer(subject_of(authority), key_of(authority, "PCK CA"), certificate_window(authority, "PCK CA"))
 
 
-def _trust_leaf(leaf: x509.Certificate, issuer: _Issuer, trusted: Trusted) -> PckIdentity:
-    check_role(leaf, ROLE_PCK, trusted.grade, Reason.CHAIN_INVALID)
-    check_link(leaf, issuer.authority, "PCK leaf")
-    check_leaf_is_not_authority(leaf, "PCK leaf")
-    trusted.pck_crl.check(leaf, "PCK leaf")
-    return PckIdentity(
-        key=key_of(leaf, "PCK leaf"),
-        fingerprint=sha256(leaf.public_bytes(Encoding.DER)).digest(),
-        extension=read_pck_extension(leaf),
-        windows=(certificate_window(leaf, "PCK leaf"), issuer.window),
-    )
+def _trust_leaf(leaf: Leaf, fingerprint: bytes, issuer: _Issuer, trusted: Trusted) -> PckIdentity:
+    check_role(leaf.name, ROLE_PCK, trusted.grade, Reason.CHAIN_INVALID)
+    check_issued(leaf, issuer.subject, issuer.key)
+    trusted.pck_crl.check(leaf.serial, leaf.name, NAME)
+    extension = read_extension(leaf.sgx)
+    return PckIdentity(key=leaf.key, fingerprint=fingerprint, extension=extension, windows=(leaf.window, issuer.window))

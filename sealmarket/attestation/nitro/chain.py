@@ -55,14 +55,13 @@ def prove_chain(cabundle: tuple[bytes, ...], leaf: bytes, anchors: Anchors) -> t
     Raises:
         EvidenceRefused: the first rule that fails.
     """
-    digest = sha256()
-    for one in (*cabundle, leaf):
-        digest.update(len(one).to_bytes(4, "big") + one)
-    name = digest.digest()
+    whole = (*cabundle, leaf)
+    lengths = [len(one).to_bytes(4) for one in whole]
+    name = sha256(b"".join((len(whole).to_bytes(4), *lengths, *whole))).digest()
     known = _chains.get(name)
     if known is not None:
         return known, _grade(known.root_spki, anchors)
-    certificates = [_load(one) for one in (*cabundle, leaf)]
+    certificates = [_load(one) for one in whole]
     root_spki = spki_sha256(certificates[0])
     grade = _grade(root_spki, anchors)
     return _chains.put(name, _prove(certificates, root_spki)), grade

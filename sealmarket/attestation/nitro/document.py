@@ -7,10 +7,11 @@ own spelling is AWS's choice (a map of indefinite length); each of its keys come
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha512
 from typing import Any
+
+import msgspec
 
 from sealmarket.attestation.core.cbor import read_cbor
 from sealmarket.attestation.core.cose import ALGORITHM, ES384, TAG_SIGN1, Sign1, read_sign1
@@ -34,8 +35,7 @@ _SIGNER_PCR = 8
 REPORT_DATA_SIZE = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NitroDocument:
+class NitroDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a document. ``cose`` is the envelope, whose ``signed`` the signature covers."""
 
     module_id: str

@@ -21,6 +21,7 @@ from sealmarket.attestation.nitro.authenticate import NitroBody
 from sealmarket.attestation.nitro.document import PCR_SIZE, REPORT_DATA_SIZE
 from sealmarket.attestation.nitro.rules import NitroRules
 
+_ZERO = bytes(PCR_SIZE)
 _MEASURED = frozenset({0, 1, 2, 8})
 _OF_THE_PARENT = frozenset({3, 4})
 
@@ -33,14 +34,14 @@ def findings(report: AuthenticReport, rules: NitroRules) -> Iterator[Finding]:
     if rules.user_data == "required" and (data is None or len(data) != REPORT_DATA_SIZE):
         found = "none" if data is None else f"{len(data)} bytes"
         yield Finding(Reason.NITRO_USER_DATA, f"user data of {REPORT_DATA_SIZE} bytes", found)
+    pcrs = body.document.pcrs
     named = {pcr.index for pcr in rules.pcrs}
     for index in sorted(named):
         wanted = {pcr.value for pcr in rules.pcrs if pcr.index == index}
-        value = body.document.pcrs.get(index, bytes(PCR_SIZE))
+        value = pcrs.get(index, _ZERO)
         if value not in wanted:
             yield Finding(Reason.NITRO_PCR, f"PCR{index} {' or '.join(v.hex() for v in sorted(wanted))}", value.hex())
     if rules.further_pcrs == "zero":
-        for index in sorted(set(body.document.pcrs) - named - _MEASURED - _OF_THE_PARENT):
-            if any(body.document.pcrs[index]):
-                found = body.document.pcrs[index].hex()
-                yield Finding(Reason.NITRO_PCR, f"PCR{index} zero, or named by the rules", found)
+        used = {index for index, value in pcrs.items() if value != _ZERO}
+        for index in sorted(used - named - _MEASURED - _OF_THE_PARENT):
+            yield Finding(Reason.NITRO_PCR, f"PCR{index} zero, or named by the rules", pcrs[index].hex())

@@ -47,7 +47,7 @@ from sealmarket.attestation.nvidia.leaf import LEAF_SUFFIX, Device, read_device
 from sealmarket.attestation.nvidia.measurement import NvidiaMeasurement
 from sealmarket.attestation.nvidia.ocsp import Answers, by_serial, check_path, read_answer
 from sealmarket.attestation.nvidia.pins import DEVICE_ROOT_SPKI
-from sealmarket.attestation.nvidia.report import NvidiaReport, read_report
+from sealmarket.attestation.nvidia.report import NvidiaReport, read_report, versions_of
 from sealmarket.attestation.nvidia.rim import Manifest, ProvenManifest, prove_manifest, read_manifest
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Tee
@@ -113,7 +113,7 @@ def authenticate(evidence: Evidence, endorsements: Endorsements, anchors: Anchor
     if fwid is not None and fwid != device.fwid:
         refuse(Reason.NVIDIA_FWID, f"a report of the leaf's firmware {device.fwid.hex()}", fwid.hex())
     # 8. The manifests of its driver and VBIOS.
-    versions = _versions(report)
+    versions = versions_of(report)
     named = {raw: read_manifest(raw) for raw in manifests}
     proven = tuple(_proven_of(version, named, device, anchors, now) for version in versions)
     for one in proven:
@@ -137,11 +137,6 @@ def unverified_claims(evidence: Evidence) -> dict[str, Any]:
     report = read_report(evidence.raw)
     certificates = [names_of(certificate).common for certificate in load_der(evidence.certificates)]
     return {**report.claims(), "report_data": report.nonce.ljust(64, b"\0").hex(), "certificates": certificates}
-
-
-def _versions(report: NvidiaReport) -> tuple[str, ...]:
-    """What needs a manifest: driver and VBIOS; a switch has no driver."""
-    return tuple(version for version in (report.opaque.driver, report.opaque.vbios) if version)
 
 
 def _leaf(certificates: Sequence[x509.Certificate], report: NvidiaReport) -> x509.Certificate:

@@ -1,19 +1,28 @@
-"""Manifests and OCSP answers as files: recognised by their first bytes, and named in a store. Nothing is proven."""
+"""Manifests and OCSP answers as files: recognised by their first bytes, and named in a store. Nothing is proven.
+
+A store keeps manifests by the driver or VBIOS that they are for, and answers by the serial number of the certificate
+that they are about: :func:`documents_for` asks for those that a report and its chain name, so a verification reads as
+many in a fleet as for one machine.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
+from cryptography import x509
 from cryptography.x509 import ocsp
 
 from sealmarket.attestation.core.certificates import MAXIMUM_BLOCKS, require_at_most
-from sealmarket.attestation.core.errors import CollateralError
-from sealmarket.attestation.core.evidence import Endorsements
+from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.tee import DocumentName
 from sealmarket.attestation.core.unreadable import NOT_X509
+from sealmarket.attestation.nvidia.certificates import load_der, read_link
+from sealmarket.attestation.nvidia.report import read_report, versions_of
+from sealmarket.attestation.nvidia.rim import certificates_of, read_manifest
 
 MAXIMUM_DOCUMENT = 128 << 10
 """One manifest or OCSP answer. Genuine manifests have 20 to 26 KiB."""
@@ -59,15 +68,60 @@ def document_name(raw: bytes) -> DocumentName:
     """The name of a document in a store, and when it was issued: a newer answer takes the place of an older one.
 
     Manifests are named by their hash. An answer is named by the certificate that it is about.
+
+    Raises:
+        CollateralError: neither a manifest nor an answer that can be read.
     """
     if raw.startswith(b"\x30"):
         try:
             response = ocsp.load_der_ocsp_response(raw)
             about = response.issuer_key_hash + str(response.serial_number).encode()
-            return DocumentName(f"{sha256(about).hexdigest()}.ocsp", response.this_update_utc)
+            shelf = _answers_about(response.serial_number)
+            return DocumentName(f"{sha256(about).hexdigest()}.ocsp", response.this_update_utc, shelf)
         except NOT_X509 as error:
             raise CollateralError(f"not an OCSP answer: {error}") from error
-    return DocumentName(f"{sha256(raw).hexdigest()}.xml", None)
+    try:
+        shelf = _manifests_of(read_manifest(raw).version)
+    except EvidenceRefused as refusal:
+        raise CollateralError(f"not a manifest: {refusal}") from refusal
+    return DocumentName(f"{sha256(raw).hexdigest()}.xml", None, shelf)
+
+
+def documents_for(
+    evidence: Evidence, certificates: Sequence[x509.Certificate], held: Callable[[str], tuple[bytes, ...]]
+) -> tuple[bytes, ...]:
+    """What a report names: manifests of its driver and VBIOS, answers about its chain and about their signers.
+
+    Documents on the shelf without a name were stored before there were shelves: any evidence may name them.
+
+    Raises:
+        EvidenceRefused: the report or a certificate beside it cannot be read.
+    """
+    versions = versions_of(read_report(evidence.raw))
+    manifests = [raw for version in versions for raw in held(_manifests_of(version)) if _is_manifest(raw)]
+    signers = [signer for raw in manifests for signer in load_der(certificates_of(raw))]
+    chain = load_der(evidence.certificates) or certificates
+    serials = dict.fromkeys(read_link(certificate).serial for certificate in (*chain, *signers))
+    answers = [raw for serial in serials for raw in held(_answers_about(serial))]
+    return (*held(""), *manifests, *answers)
+
+
+def _is_manifest(raw: bytes) -> bool:
+    """Whether a store's file is still what was stored: one that was altered concerns itself alone."""
+    try:
+        read_manifest(raw)
+        load_der(certificates_of(raw))
+    except EvidenceRefused:
+        return False
+    return True
+
+
+def _manifests_of(version: str) -> str:
+    return f"manifests-{sha256(version.encode()).hexdigest()}"
+
+
+def _answers_about(serial: int) -> str:
+    return f"answers-{sha256(f'{serial:x}'.encode()).hexdigest()}"
 
 
 def _is_document(raw: bytes) -> bool:

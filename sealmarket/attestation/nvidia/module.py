@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
+
+from cryptography import x509
 
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
@@ -75,6 +77,13 @@ class NvidiaModule(TeeModule):
         from sealmarket.attestation.nvidia.documents import document_name
 
         return document_name(raw)
+
+    def documents_for(
+        self, evidence: Evidence, certificates: Sequence[x509.Certificate], held: Callable[[str], tuple[bytes, ...]]
+    ) -> tuple[bytes, ...]:
+        from sealmarket.attestation.nvidia.documents import documents_for
+
+        return documents_for(evidence, certificates, held)
 
     def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
         from sealmarket.attestation.nvidia.fetch import fetch_endorsements

@@ -112,3 +112,8 @@ def _read_signature(raw: bytes) -> tuple[int, int]:
             refuse(Reason.NON_CANONICAL, f"{name} big-endian, between 1 and the order of P-384", half.hex())
         values.append(value)
     return values[0], values[1]
+
+
+def versions_of(report: NvidiaReport) -> tuple[str, ...]:
+    """What needs a manifest: driver and VBIOS; a switch has no driver."""
+    return tuple(version for version in (report.opaque.driver, report.opaque.vbios) if version)

@@ -57,6 +57,7 @@ from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
 _CLOCK_SKEW = timedelta(seconds=60)
+_GRADES = {grade.slug: grade for grade in Grade}
 
 
 class Unchecked(Enum):
@@ -134,7 +135,9 @@ def inspect(
     notes = ["measurement unchecked", "platform unchecked"]
     if expected.collected_at is None and report.signed_at is None and expected.report_data is UNCHECKED:
         notes.append("age unchecked")
-        expected = replace(expected, collected_at=now)
+        expected = Expected(
+            report_data=UNCHECKED, tee=expected.tee, collected_at=now, bound=expected.bound, devices=expected.devices
+        )
     if module.is_device and not expected.bound:
         notes.append("binding to a CPU TEE unchecked")
         expected = replace(expected, bound=True)
@@ -188,8 +191,8 @@ def _appraise(
     return AppraisalResult(
         tee=report.tee,
         report=report,
-        findings=tuple(f for f in found if f.severity is Severity.REFUSAL),
-        warnings=tuple(f for f in found if f.severity is Severity.WARNING),
+        findings=tuple([f for f in found if f.severity is Severity.REFUSAL]),
+        warnings=tuple([f for f in found if f.severity is Severity.WARNING]),
         notes=notes,
     )
 
@@ -197,7 +200,7 @@ def _appraise(
 def _common(report: AuthenticReport, rules: AppraisalPolicy, now: datetime, expected: Expected) -> Iterator[Finding]:
     if expected.tee is not None and report.tee is not expected.tee:
         yield Finding(Reason.TEE_MISMATCH, expected.tee.slug, report.tee.slug)
-    if report.grade < Grade.from_slug(rules.lowest_grade):
+    if report.grade < _GRADES[rules.lowest_grade]:
         yield Finding(Reason.GRADE_TOO_LOW, rules.lowest_grade, report.grade.slug)
     if report.debug:
         yield Finding(Reason.DEBUG, "debug off", "debug on")

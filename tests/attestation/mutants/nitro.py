@@ -22,9 +22,9 @@ CBOR = [
     ("    if endless_map and raw[:1]", "    if raw[:1]", "not_given"),
 ]
 COSE = [
-    ("curve is None or digest is None or not isinstance(key.curve, curve)", "curve is None or digest is None", "curve"),
+    ("or algorithm is None or not isinstance(key.curve, curve)", "or algorithm is None", "curve"),
     ("    if len(token.signature) != 2 * half:\n", "    if False:\n", "another_length"),
-    ("        key.verify(encode_dss_signature(r, s), token.signed, ECDSA(digest))\n", "        pass\n", "another_key"),
+    ("        key.verify(encode_dss_signature(r, s), token.signed, algorithm)\n", "        pass\n", "another_key"),
     ("    if len(x) != half or len(y) != half:\n", "    if False:\n", "not_on_its_curve"),
 ]
 DOCUMENT = [
