@@ -86,7 +86,7 @@ class _Key:
 
 @asn1.sequence
 class _Signed:
-    """TBSCertificate of version 3, without the unique identifiers that nobody issues."""
+    """TBSCertificate of version 3, without unique identifiers, which Intel does not issue."""
 
     version: Annotated[int, asn1.Explicit(0)]
     serial: int
