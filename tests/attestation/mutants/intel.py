@@ -122,7 +122,7 @@ LEAF = [
         "breaks_the_profile",
     ),
     ("isinstance(extension.value, x509.BasicConstraints) and extension.value.ca", "False", "breaks_the_profile"),
-    ("if algorithm == _P256 and", "if", "key_on_another_curve"),
+    ("if algorithm == _P256 and", "if", "no_sequence"),
     (" and not key.point.padding_bits()", "", "key_of_no_whole_bytes"),
     ("    if leaf.issuer != issuer:\n", "    if False:\n", "breaks_the_profile"),
     ("        key.verify(leaf.signature, leaf.signed, ECDSA_SHA256)\n", "        pass\n", "did_not_sign"),
