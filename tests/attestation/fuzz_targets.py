@@ -6,6 +6,7 @@ a finding. Seeds are forged, so that the fuzzer starts behind the first checks.
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
     from sealmarket.attestation.core.evidence import Endorsements
     from sealmarket.attestation.intel.collateral import IntelCollateral
     from sealmarket.attestation.intel.eventlog import read_event_log
+    from sealmarket.attestation.intel.pck import BEGIN, END, read_leaf
     from sealmarket.attestation.intel.pki import read_chain
     from sealmarket.attestation.intel.quote import read_quote
     from sealmarket.attestation.intel.tcb import read_qe_identity, read_tcb_info
@@ -53,6 +55,7 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
         "collateral": (IntelCollateral.from_json, (CollateralError,)),
         "endorsement": (lambda raw: Endorsements.read([raw]), (CollateralError,)),
         "chain": (lambda raw: read_chain(raw.decode("latin-1"), "chain"), (EvidenceRefused,)),
+        "leaf": (lambda raw: read_leaf(BEGIN + base64.b64encode(raw) + END), (EvidenceRefused,)),
         "tcbinfo": (lambda raw: read_tcb_info(raw.decode("latin-1")), (EvidenceRefused,)),
         "qeidentity": (lambda raw: read_qe_identity(raw.decode("latin-1")), (EvidenceRefused,)),
         "cbor": (lambda raw: read_cbor(raw, "input", tags=(18,), endless_map=True), (EvidenceRefused,)),
@@ -73,7 +76,6 @@ def targets() -> dict[str, tuple[Target, tuple[type[Exception], ...]]]:
 
 def seeds() -> dict[str, list[bytes]]:
     """Inputs that each parser takes."""
-    import base64
     import json
 
     from tests.forge.azure import AzureForge
@@ -97,6 +99,7 @@ def seeds() -> dict[str, list[bytes]]:
         "collateral": [json.dumps(collateral).encode()],
         "endorsement": [forge.root.der, forge.root.pem.encode(), bytes.fromhex(collateral["pck_crl"])],
         "chain": [forge.chain()],
+        "leaf": [forge.pck.der],
         "tcbinfo": [collateral["tcb_info"].encode()],
         "qeidentity": [collateral["qe_identity"].encode()],
         "cbor": [nitro],

@@ -150,10 +150,13 @@ def test_a_leaf_with_an_extension_that_cannot_be_read_is_refused(old: str, new: 
     assert refusal(signed_by_the_ca(changed)) is Reason.ENDORSEMENT_MALFORMED
 
 
-def test_a_leaf_whose_signed_part_is_no_sequence_is_refused() -> None:
+@pytest.mark.parametrize("part", ["301306072a8648ce3d0201", "300a06082a8648ce3d040302"], ids=["key", "algorithm"])
+def test_a_leaf_with_a_part_that_is_no_sequence_is_refused(part: str) -> None:
     signed = asn1.Certificate.load(FORGE.pck.der)["tbs_certificate"].dump()
+    assert signed.count(bytes.fromhex(part)) == 1
 
-    assert refusal(signed_by_the_ca(b"\x31" + signed[1:])) is Reason.ENDORSEMENT_MALFORMED
+    changed = signed.replace(bytes.fromhex(part), b"\x31" + bytes.fromhex(part)[1:])
+    assert refusal(signed_by_the_ca(changed)) is Reason.CHAIN_INVALID
 
 
 def test_a_leaf_with_a_key_of_no_whole_bytes_is_refused() -> None:

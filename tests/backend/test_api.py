@@ -140,9 +140,19 @@ def test_a_peer_has_the_chain_read_for_unknown_requests_a_bounded_number_of_time
     assert len(asked) == 3
 
 
-def test_who_waits_for_another_thread_to_read_the_chain_waits_for_a_bounded_time(backend: Backend) -> None:
+def test_who_waits_for_another_thread_to_read_the_chain_waits_for_a_bounded_time(
+    backend: Backend, chain: MemoryChain
+) -> None:
+    backend.index.advance()
+    chain.match(spec())
+    chain.finalise()
+    before = backend.index.cursor()
     with backend.index._reading:
         backend.index.catch_up(0.01)
+    assert backend.index.cursor() == before, "it read although another thread did"
+
+    backend.index.catch_up(60)
+    assert backend.index.cursor() != before
 
 
 @pytest.mark.parametrize("name", ["0x00", "nonsense", "0x" + "AA" * 32])

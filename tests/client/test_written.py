@@ -86,11 +86,25 @@ def test_one_digit_of_another_case_is_a_typing_error(raw: bytes, place: int) -> 
             account_of(swapped)
 
 
-@given(st.text(max_size=100))
-def test_no_text_does_anything_but_read_or_be_refused(text: str) -> None:
-    for read in (amount_of, account_of, lambda one: moment_of(one, NOW)):
-        with suppress(MalformedDocument):
-            read(text)
+NEARLY = st.lists(
+    st.sampled_from(
+        ["0", "1", "9", "12", ".", "-", ":", "T", "Z", "+", " ", "in ", " days", "coin", "0x", "2027-01-", "ab" * 20]
+    ),
+    max_size=8,
+).map("".join)
+
+
+@given(st.text(max_size=100) | NEARLY)
+def test_a_text_that_is_read_means_what_its_one_spelling_means_and_any_other_is_refused(text: str) -> None:
+    with suppress(MalformedDocument):
+        amount = amount_of(text)
+        assert amount_of(coins(amount)) == amount_of(str(amount)) == amount >= 0
+    with suppress(MalformedDocument):
+        account = account_of(text)
+        assert account_of(account.checksum) == account
+    with suppress(MalformedDocument):
+        seconds = moment_of(text, NOW)
+        assert moment_of(iso(seconds), NOW + DAY) == seconds
 
 
 @given(st.integers(min_value=0, max_value=2**128 - 1))

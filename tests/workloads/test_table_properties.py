@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
 import io
 from decimal import Decimal
@@ -102,7 +101,13 @@ def test_whole_numbers_pass_as_features_exactly_or_not_at_all(numbers: list[int]
     assert {int(value) for value in found.astype(np.float32)} >= set(kept)
 
 
-@given(st.text(max_size=60))
-def test_the_parameter_ignore_is_read_whatever_it_holds(text: str) -> None:
-    with contextlib.suppress(TableRefused):
-        pooling.pool({"rows": b"a,b\n1,2\n"}, DEFAULTS | {"ignore": text})
+@given(st.text(max_size=60) | st.lists(st.sampled_from(["a", "b", "c", '"a"', " ", ",", ","]), max_size=6).map("".join))
+def test_the_parameter_ignore_leaves_out_what_it_names_and_nothing_else(text: str) -> None:
+    try:
+        found = pooling.pool({"rows": b"a,b\n1,2\n"}, DEFAULTS | {"ignore": text})
+    except TableRefused:
+        return
+    assert set(found.columns) | set(found.left_out) == {"a", "b"}
+    assert not set(found.columns) & set(found.left_out)
+    for name in ("a", "b"):
+        assert (name in found.left_out) == (name in text)

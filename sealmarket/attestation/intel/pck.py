@@ -37,15 +37,19 @@ from sealmarket.attestation.intel.pki import ECDSA_SHA256, KNOWN_CRITICAL, raw_k
 NAME = "PCK leaf"
 _ARC = bytes.fromhex("2a864886f84d010d01")
 """1.2.840.113741.1.13.1 (Intel SGX PCK certificate and CRL profile, 1.3.5)."""
-_SGX, _KEY_IDENTIFIER = b"\x06\x09" + _ARC + b"\x04", bytes.fromhex("0603551d0e04")
-"""How an extension starts that is not critical: its OID, then the tag of its value."""
+_SGX = b"\x06\x09" + _ARC + b"\x04"
+"""How the content of an SGX extension starts that is not critical: its OID, then the tag of its value."""
+_LONG, _LONG_HEADER = b"\x30\x82", 4
+"""How a sequence of 256 bytes or more starts, and the size of its header."""
+_KEY_IDENTIFIER = bytes.fromhex("301d0603551d0e04160414")
+"""How a key identifier of 20 bytes starts that is not critical. Its lengths leave no room for anything else."""
 _FLAGS = {1: "dynamic_platform", 2: "cached_keys", 3: "smt"}
 BEGIN, END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
-_ECDSA_WITH_SHA256 = bytes.fromhex("06082a8648ce3d040302")
-"""The content of the AlgorithmIdentifier: the OID alone (RFC 5758, 3.2)."""
-_P256 = bytes.fromhex("06072a8648ce3d020106082a8648ce3d030107")
+_ECDSA_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
+"""The AlgorithmIdentifier: the OID alone (RFC 5758, 3.2)."""
+_P256 = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
 """id-ecPublicKey with the named curve (RFC 5480, 2.1.1)."""
-_SEQUENCE, _UNCOMPRESSED, _V3 = b"\x30", b"\x04", 2
+_UNCOMPRESSED, _V3 = b"\x04", 2
 
 
 class PckExtension(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +90,7 @@ class _Key:
 
 @asn1.sequence
 class _Signed:
-    """TBSCertificate of version 3, without the unique identifiers that nobody issues."""
+    """TBSCertificate of version 3, without unique identifiers, which Intel does not issue."""
 
     version: Annotated[int, asn1.Explicit(0)]
     serial: int
@@ -123,22 +127,19 @@ def read_leaf(block: bytes) -> Leaf:
         der = a2b_base64(b"".join(block[len(BEGIN) : -len(END)].split()), strict_mode=True)
         outer = asn1.decode_der(_Certificate, der)
         inner = outer.signed.parse(_Signed)
-        raw = (outer.signed, outer.algorithm, inner.algorithm, inner.issuer, inner.subject, inner.key.algorithm)
-        if any(part.tag_bytes != _SEQUENCE for part in (*raw, *inner.extensions)):
-            raise ValueError("a part that is no sequence")
         if inner.version != _V3 or inner.serial < 1 or outer.signature.padding_bits():
             raise ValueError(f"version {inner.version + 1}, serial number {inner.serial}")
         window = _window(inner.validity)
         signed, signature = asn1.encode_der(outer.signed), outer.signature.as_bytes()
         sgx, shared = _split(inner)
-        algorithms = bytes(outer.algorithm.data), bytes(inner.algorithm.data)
+        algorithms = asn1.encode_der(outer.algorithm), asn1.encode_der(inner.algorithm)
         if algorithms != (_ECDSA_WITH_SHA256, _ECDSA_WITH_SHA256):
             found = " outside, ".join(algorithm.hex() for algorithm in algorithms)
             refuse(Reason.CHAIN_INVALID, f"{NAME}: ECDSA with SHA-256", f"{found} inside")
         name = _names.get(shared) or _names.put(shared, _read_in_whole(der))
     except (CollateralError, IndexError, *NOT_X509) as error:
         return refuse(Reason.ENDORSEMENT_MALFORMED, "PCK chain: PEM certificates", error)
-    issuer = bytes(inner.issuer.data)
+    issuer = asn1.encode_der(inner.issuer)
     return Leaf(signed, signature, issuer, inner.serial, name, window, _key(inner.key), sgx)
 
 
@@ -153,15 +154,15 @@ def _split(inner: _Signed) -> tuple[bytes | None, tuple[bytes, ...]]:
     """The SGX extension's content, None where there is none, and what many leaves share."""
     sgx: bytes | None = None
     identifier: bytes | None = None
-    shared = [bytes(inner.subject.data)]
-    for one in inner.extensions:
-        content = bytes(one.data)
-        if sgx is None and content.startswith(_SGX):
-            sgx = _value(content[len(_SGX) - 1 :], 0x04)
-        elif identifier is None and content.startswith(_KEY_IDENTIFIER):
-            identifier = _value(_value(content[len(_KEY_IDENTIFIER) - 1 :], 0x04), 0x04)
+    shared = [asn1.encode_der(inner.subject)]
+    for extension in inner.extensions:
+        raw = asn1.encode_der(extension)
+        if sgx is None and raw.startswith(_SGX, _LONG_HEADER) and raw.startswith(_LONG):
+            sgx = _value(raw[_LONG_HEADER + len(_SGX) - 1 :], 0x04)
+        elif identifier is None and raw.startswith(_KEY_IDENTIFIER):
+            identifier = raw
         else:
-            shared.append(content)
+            shared.append(raw)
     return sgx, tuple(shared)
 
 
@@ -185,23 +186,23 @@ def _read_in_whole(der: bytes) -> str:
 
 
 def _key(key: _Key) -> EllipticCurvePublicKey:
-    point = key.point.as_bytes()
+    algorithm, point = asn1.encode_der(key.algorithm), key.point.as_bytes()
     whole = point[:1] == _UNCOMPRESSED and not key.point.padding_bits()
-    found = raw_key(point[1:]) if bytes(key.algorithm.data) == _P256 and whole else None
+    found = raw_key(point[1:]) if algorithm == _P256 and whole else None
     if found is None:
-        return refuse(Reason.CHAIN_INVALID, f"{NAME}: a P-256 key", f"{key.algorithm.data.hex()} {point.hex():.200}")
+        return refuse(Reason.CHAIN_INVALID, f"{NAME}: a P-256 key", f"{algorithm.hex()} {point.hex():.200}")
     return found
 
 
 def subject_of(certificate: x509.Certificate) -> bytes:
-    """The content of a CA's subject as its certificate spells it, which :func:`check_issued` compares.
+    """A CA's subject as its certificate spells it, which :func:`check_issued` compares.
 
     Raises:
         EvidenceRefused: no certificate of version 3.
     """
     try:
         outer = asn1.decode_der(_Certificate, certificate.public_bytes(Encoding.DER))
-        return bytes(outer.signed.parse(_Signed).subject.data)
+        return asn1.encode_der(outer.signed.parse(_Signed).subject)
     except NOT_X509 as error:
         return refuse(Reason.ENDORSEMENT_MALFORMED, "a PCK CA of version 3", error)
 
@@ -237,8 +238,14 @@ def _entries(data: bytes, arc: bytes) -> dict[int, bytes]:
     last = len(oid)
     found: dict[int, bytes] = {}
     offset = 0
-    while offset < len(data):
-        tag, pair, offset = _tlv(data, offset)
+    size = len(data)
+    while offset < size:
+        tag, length = data[offset], data[offset + 1]
+        if length & 0x80 or offset + 2 + length > size:
+            _, pair, offset = _tlv(data, offset)
+        else:
+            start, offset = offset + 2, offset + 2 + length
+            pair = data[start:offset]
         if tag != 0x30 or not pair.startswith(oid) or pair[last] in found:
             raise ValueError(f"expected one entry below {arc.hex()}, found {pair[: last + 1].hex()}")
         found[pair[last]] = pair[last + 1 :]
@@ -246,7 +253,9 @@ def _entries(data: bytes, arc: bytes) -> dict[int, bytes]:
 
 
 def _value(element: bytes, tag: int, size: int | None = None) -> bytes:
-    found, content, end = _tlv(element, 0)
+    found, content, end = element[0], element[2:], element[1] + 2
+    if element[1] & 0x80:
+        found, content, end = _tlv(element, 0)
     if found != tag or end != len(element) or (size is not None and len(content) != size):
         raise ValueError(f"expected a DER value of tag {tag:#x} and {size} bytes, found {element.hex()}")
     return content

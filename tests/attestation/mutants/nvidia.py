@@ -194,7 +194,13 @@ VERIFY = [
     ("        yield from beside(expected.devices, rules)\n", "        pass\n", "demands_a_gpu"),
     ("    elif not expected.bound:\n", "    elif False:\n", "no_cpu_commits_to"),
 ]
+DOCUMENTS = [
+    ("for raw in held(_answers_about(serial))]", "for raw in ()]", "reaches_the_device"),
+    ("held(_manifests_of(version)) if _is_manifest(raw)]", "held(_manifests_of(version))]", "altered_in_the_store"),
+    ("for certificate in (*chain, *signers))", "for certificate in chain)", "evidence_names_however_large"),
+]
 TABLE = {
+    "nvidia/documents": DOCUMENTS,
     "nvidia/report": REPORT,
     "nvidia/opaque": OPAQUE,
     "nvidia/certificates": CERTIFICATES,
@@ -208,4 +214,4 @@ TABLE = {
     "policy/composite": COMPOSITE,
     "policy/verify": VERIFY,
 }
-TESTS = ("tests/attestation/test_nvidia_refusals.py", "tests/attestation/test_composite.py")
+TESTS = tuple(f"tests/attestation/test_{name}.py" for name in ("nvidia_refusals", "nvidia_store", "composite"))
