@@ -327,6 +327,7 @@ def test_when_consumer_and_provider_conspire_the_owners_are_paid_from_the_stake(
 def test_results_of_another_job_forged_ones_and_second_ones_are_refused_by_the_contract(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
+    rehearsal.still()
     keeps = _Keeps()
     sender, market = rehearsal.market.purses["host"].sender, rehearsal.chain.market
     with Host(rehearsal, tmp_path / "first", keeps):

@@ -32,6 +32,7 @@ from sealmarket_enclave.protocol.numbers import Tee
 from tests.attestation.linear_inputs import BEGIN, END, ccel
 from tests.attestation.support import NOW
 from tests.forge.intel import IntelForge
+from tests.patience import PATIENCE
 from tests.structure.code import imports, modules
 
 FORGE = IntelForge(NOW)
@@ -42,7 +43,7 @@ CHAIN = COLLATERAL.tcb_info_issuer_chain
 
 def test_no_input_within_the_bounds_takes_a_parser_longer_than_its_length_explains() -> None:
     command = [sys.executable, "-P", "-m", "tests.attestation.linear_inputs"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
     assert found.returncode == 0, found.stderr[-2000:]
     assert found.stdout.endswith("cases\n")
 

@@ -13,6 +13,7 @@ from eth_account.messages import encode_typed_data
 
 from scripts import toolchain
 from sealmarket_enclave.protocol.hashing import keccak
+from tests.patience import PATIENCE
 from tests.protocol.typed_data import FILES, VECTORS, document, example, published
 
 CASES = [(name, case) for name in FILES for case in json.loads((VECTORS / f"{name}.json").read_text())["cases"]]
@@ -49,7 +50,7 @@ def test_viem_computes_the_same_digests() -> None:
     script = VECTORS.parents[2] / "tests/protocol/typed_data.mjs"
     files = [str(VECTORS / f"{name}.json") for name in FILES]
     command = [str(toolchain.node().node), str(script), *files]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=VECTORS.parents[2], check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=VECTORS.parents[2], check=False)
     assert ran.returncode == 0, ran.stderr
     expected = [f"{kind} same" for kind in IDS]
     place = expected.index("Bargain same") + 1
