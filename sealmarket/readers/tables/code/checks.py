@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import single
 from promise import Column
 from unfit import Unfit, counted, listed
 
@@ -50,6 +51,13 @@ def _bound(column: Column, text: str) -> pa.Scalar:
     found = datetime.fromisoformat(text)
     value = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     return pa.scalar(value, pa.timestamp("us", "UTC"))
+
+
+def require_single(name: str, values: pa.ChunkedArray) -> None:
+    """Raise :class:`Unfit` unless 32-bit floats keep what the column says."""
+    if not single.fits(values):
+        rule = f"column {listed([name])} holds numbers that a 32-bit float changes or does not tell apart"
+        raise Unfit("column_precision", rule, name)
 
 
 def require_names(columns: tuple[Column, ...], found: list[str]) -> None:

@@ -108,6 +108,7 @@ class Column(Shape, frozen=True, kw_only=True):
     """One column. Bounds are inclusive; ``classes`` are the labels of a category, as texts.
 
     ``rounded``: numbers may lose digits in 64-bit floats; without it a number that a float does not keep is refused.
+    ``single``: numbers are exact in 32-bit floats where they are whole, and told apart by them where not.
     """
 
     name: ColumnName
@@ -116,6 +117,7 @@ class Column(Shape, frozen=True, kw_only=True):
     about: Note = ""
     missing: bool = False
     rounded: bool = False
+    single: bool = False
     minimum: Bound | None = None
     maximum: Bound | None = None
     classes: Annotated[tuple[Annotated[str, Meta(max_length=200)], ...], Meta(max_length=MOST_CLASSES)] = ()
@@ -242,6 +244,8 @@ def _of_column(column: Column) -> Iterator[tuple[str, object, object]]:
         yield "classes", "a label twice", "unique labels"
     if column.rounded and column.type != "number":
         yield "rounded", f"given with type {column.type}", "type number"
+    if column.single and column.type not in ("integer", "number"):
+        yield "single", f"given with type {column.type}", "type integer or number"
     bounds = [bound for bound in (column.minimum, column.maximum) if bound is not None]
     if bounds and column.type not in ("integer", "number", "date", "timestamp"):
         yield "range", f"given with type {column.type}", "a type with an order"
