@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -41,8 +42,7 @@ def _require_range(column: Column, values: pa.Array) -> None:
 def _bound(column: Column, text: str) -> pa.Scalar:
     value: Any
     if column.type == "integer":
-        whole = int(float(text)) if any(sign in text for sign in ".eE") else int(text)
-        value = max(-(2**63), min(2**63 - 1, whole))
+        value = max(-(2**63), min(2**63 - 1, int(Decimal(text))))
         return pa.scalar(value, pa.int64())
     if column.type == "number":
         return pa.scalar(float(text), pa.float64())

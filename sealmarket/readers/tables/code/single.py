@@ -12,7 +12,7 @@ def fits(values: pa.Array | pa.ChunkedArray) -> bool:
     """Whole numbers are exact; of the distinct values of other numbers at most one in a hundred fall together."""
     wide = values.cast(pa.float64(), safe=False)
     narrow = wide.cast(pa.float32(), safe=False)
-    if not (pc.all(pc.is_finite(narrow)).as_py() in (True, None)):
+    if pc.all(pc.is_finite(narrow)).as_py() not in (True, None):
         return False
     back = narrow.cast(pa.float64())
     if pa.types.is_integer(values.type):

@@ -48,7 +48,12 @@ def dialect(raw: memoryview, stated: Mapping[str, Any]) -> Dialect:
         Unfit: two readings, or none.
     """
     utf16 = bytes(raw[:2]) in (b"\xff\xfe", b"\xfe\xff")
-    base = {"encoding": "utf-16" if utf16 else "utf-8", "delimiter": ",", "decimal": ".", "thousands": ""}
+    base: dict[str, Any] = {
+        "encoding": "utf-16" if utf16 else "utf-8",
+        "delimiter": ",",
+        "decimal": ".",
+        "thousands": "",
+    }
     base |= {"skipLines": 0, "comment": "", "missing": MISSING}
     found = dialect_of(base | dict(stated))
     if "delimiter" in stated:
@@ -60,7 +65,9 @@ def _excels(raw: memoryview, encoding: str) -> str:
     """The delimiter that a first line ``sep=;`` names, or nothing."""
     with csv_file.opened(raw[: 1 << 16], encoding) as text:
         line = text.readline()
-    return line[4] if line[:4].lower() == "sep=" and line[4:5] in DELIMITERS and line[5:] in ("\r", "\n", "\r\n") else ""
+    return (
+        line[4] if line[:4].lower() == "sep=" and line[4:5] in DELIMITERS and line[5:] in ("\r", "\n", "\r\n") else ""
+    )
 
 
 def _delimiter(raw: memoryview, known: Dialect) -> str:

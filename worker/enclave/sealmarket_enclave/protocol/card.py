@@ -160,7 +160,9 @@ class Card(Shape, frozen=True, kw_only=True):
     rows: Bounds | None = None
     members: Members | None = None
     purposes: Annotated[tuple[Annotated[str, Meta(max_length=100)], ...], Meta(max_length=MOST_LABELS)] = ()
-    shown: Annotated[dict[ColumnName, dict[str, str]], Meta(max_length=MOST_COLUMNS)] = {}
+    shown: Annotated[dict[ColumnName, dict[str, str]], Meta(max_length=MOST_COLUMNS)] = msgspec.field(
+        default_factory=dict
+    )
     sample: Annotated[
         tuple[Annotated[tuple[Annotated[str, Meta(max_length=200)], ...], Meta(max_length=MOST_COLUMNS)], ...],
         Meta(max_length=100),
@@ -260,9 +262,9 @@ def _of_column(column: Column) -> Iterator[tuple[str, object, object]]:
 
 
 def bound_of(kind: str, text: str) -> Any:
-    """A bound as a value: a Decimal, a date, or a datetime (without a zone it is in UTC). Raises ``ValueError`` for another text.
+    """A bound as a value: a Decimal, a date, or a datetime (without a zone it is in UTC).
 
-    A text has at most 64 characters (:data:`Bound`), so each of these is bounded.
+    Raises ``ValueError`` for another text. A text has at most 64 characters (:data:`Bound`), so its work is bounded.
     """
     if kind == "date":
         return date.fromisoformat(text)
