@@ -58,7 +58,7 @@ def converted(column: Column, values: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(found):
         values = values.dictionary_decode()
         found = values.type
-    if not (pa.types.is_null(found) or _FAMILIES[column.type](found)):
+    if not (pa.types.is_null(found) or FAMILIES[column.type](found)):
         raise Unfit("column_type", f"column {listed([column.name])} holds {found}", column.name)
     if pa.types.is_floating(found):
         values = pc.if_else(pc.is_nan(values), None, values)
@@ -82,7 +82,7 @@ def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
-_FAMILIES = {
+FAMILIES = {
     "integer": pa.types.is_integer,
     "number": _is_number,
     "boolean": pa.types.is_boolean,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import single
 from promise import Column
 from unfit import Unfit, counted, listed
 
@@ -40,8 +42,7 @@ def _require_range(column: Column, values: pa.Array) -> None:
 def _bound(column: Column, text: str) -> pa.Scalar:
     value: Any
     if column.type == "integer":
-        whole = int(float(text)) if any(sign in text for sign in ".eE") else int(text)
-        value = max(-(2**63), min(2**63 - 1, whole))
+        value = max(-(2**63), min(2**63 - 1, int(Decimal(text))))
         return pa.scalar(value, pa.int64())
     if column.type == "number":
         return pa.scalar(float(text), pa.float64())
@@ -50,6 +51,13 @@ def _bound(column: Column, text: str) -> pa.Scalar:
     found = datetime.fromisoformat(text)
     value = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     return pa.scalar(value, pa.timestamp("us", "UTC"))
+
+
+def require_single(name: str, values: pa.ChunkedArray) -> None:
+    """Raise :class:`Unfit` unless 32-bit floats keep what the column says."""
+    if not single.fits(values):
+        rule = f"column {listed([name])} holds numbers that a 32-bit float changes or does not tell apart"
+        raise Unfit("column_precision", rule, name)
 
 
 def require_names(columns: tuple[Column, ...], found: list[str]) -> None:

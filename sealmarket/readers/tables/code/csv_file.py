@@ -132,7 +132,8 @@ def require_names(names: list[str]) -> None:
         rule = f"the names of the columns have {characters} characters together"
         raise Unfit("not_readable", f"{rule}: at most {MOST_NAME_CHARACTERS} are read")
     if unreadable := [name for name in names if UNREADABLE in name or "\0" in name]:
-        raise Unfit("not_readable", f"the name of column {listed(unreadable)} is not text of the stated encoding")
+        rule = f"the name of column {listed(unreadable)} is not text of the stated encoding"
+        raise Unfit("not_readable", rule, unreadable[0])
     if numbers := sum(_is_number(name) for name in names):
         # A line of data may stand here: its cells are not shown.
         rule = f"{counted(numbers, 'field')} of the first line {'is a number' if numbers == 1 else 'are numbers'}"

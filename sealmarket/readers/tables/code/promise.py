@@ -16,6 +16,7 @@ class Column:
     type: str
     missing: bool
     rounded: bool
+    single: bool
     minimum: str | None
     maximum: str | None
     classes: tuple[str, ...]
@@ -75,6 +76,7 @@ def _column(stated: Mapping[str, Any]) -> Column:
         type=stated["type"],
         missing=stated["missing"],
         rounded=stated["rounded"],
+        single=stated["single"],
         minimum=stated["minimum"],
         maximum=stated["maximum"],
         classes=tuple(stated["classes"]),

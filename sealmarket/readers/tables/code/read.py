@@ -63,6 +63,7 @@ def read(data: memoryview, promised: Promise, *, table: bool) -> tuple[int, byte
     schema = pa.schema([pa.field(c.name, spelled.ARROW_TYPES[c.type], nullable=c.missing) for c in promised.columns])
     sink = pa.BufferOutputStream()
     rows = 0
+    kept: dict[str, list[pa.Array]] = {column.name: [] for column in promised.columns if column.single}
     with pa.ipc.new_stream(sink, schema) as stream:
         for arrays in _typed(data, promised):
             rows += len(arrays[0])
@@ -70,9 +71,13 @@ def read(data: memoryview, promised: Promise, *, table: bool) -> tuple[int, byte
                 checks.require_rows(rows, promised.rows)
             for column, values in zip(promised.columns, arrays, strict=True):
                 checks.require_promised(column, values)
+                if column.single:
+                    kept[column.name].append(values)
             if table:
                 stream.write_batch(pa.record_batch(arrays, schema=schema))
     checks.require_rows(rows, promised.rows)
+    for name, chunks in kept.items():
+        checks.require_single(name, pa.chunked_array(chunks))
     return rows, sink.getvalue().to_pybytes() if table else b""
 
 

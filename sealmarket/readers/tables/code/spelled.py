@@ -20,7 +20,9 @@ INTEGER = r"^[+-]?(?:0|[1-9][0-9]*)(?:\.0*)?$"
 NUMBER = r"^[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?$"
 BOOLEAN = r"^(?i:true|false|1|0)$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?$"
+TIMESTAMP = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?$"
+)
 ZONED = r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$"
 ARROW_TYPES = {
     "integer": pa.int64(),
@@ -41,7 +43,7 @@ _WORDS = {
 
 
 def cells_of(name: str, cells: list[str], dialect: Dialect) -> pa.StringArray:
-    """A column's cells as text, null where the dialect calls them missing. Raises :class:`Unfit` for cells no text is."""
+    """A column's cells as text, null where the dialect calls them missing. Raises :class:`Unfit` for other bytes."""
     texts = pa.array(cells, pa.string())
     for sign in (UNREADABLE, "\0"):
         if pc.any(pc.match_substring(texts, sign)).as_py():
@@ -65,7 +67,9 @@ def typed(column: Column, texts: pa.StringArray, dialect: Dialect) -> pa.Array:
     try:
         return _CASTS[column.type](column, texts)
     except pa.ArrowInvalid:
-        raise Unfit("column_type", f"column {listed([column.name])} holds cells out of their type", column.name) from None
+        raise Unfit(
+            "column_type", f"column {listed([column.name])} holds cells out of their type", column.name
+        ) from None
 
 
 def matching(texts: pa.StringArray, pattern: str) -> pa.BooleanArray:

@@ -9,7 +9,7 @@ _NAME_CHARACTERS = 60
 
 
 class Unfit(Exception):
-    """Content does not fit its card. ``detail`` holds names and counts, never a cell; only an owner's own run shows it."""
+    """Content does not fit its card. ``detail`` holds names and counts, never a cell; only an owner's run shows it."""
 
     def __init__(self, code: str, detail: str, column: str | None = None) -> None:
         super().__init__(detail)

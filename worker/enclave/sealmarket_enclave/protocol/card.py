@@ -108,6 +108,7 @@ class Column(Shape, frozen=True, kw_only=True):
     """One column. Bounds are inclusive; ``classes`` are the labels of a category, as texts.
 
     ``rounded``: numbers may lose digits in 64-bit floats; without it a number that a float does not keep is refused.
+    ``single``: numbers are exact in 32-bit floats where they are whole, and told apart by them where not.
     """
 
     name: ColumnName
@@ -116,6 +117,7 @@ class Column(Shape, frozen=True, kw_only=True):
     about: Note = ""
     missing: bool = False
     rounded: bool = False
+    single: bool = False
     minimum: Bound | None = None
     maximum: Bound | None = None
     classes: Annotated[tuple[Annotated[str, Meta(max_length=200)], ...], Meta(max_length=MOST_CLASSES)] = ()
@@ -158,7 +160,9 @@ class Card(Shape, frozen=True, kw_only=True):
     rows: Bounds | None = None
     members: Members | None = None
     purposes: Annotated[tuple[Annotated[str, Meta(max_length=100)], ...], Meta(max_length=MOST_LABELS)] = ()
-    shown: Annotated[dict[ColumnName, dict[str, str]], Meta(max_length=MOST_COLUMNS)] = {}
+    shown: Annotated[dict[ColumnName, dict[str, str]], Meta(max_length=MOST_COLUMNS)] = msgspec.field(
+        default_factory=dict
+    )
     sample: Annotated[
         tuple[Annotated[tuple[Annotated[str, Meta(max_length=200)], ...], Meta(max_length=MOST_COLUMNS)], ...],
         Meta(max_length=100),
@@ -242,6 +246,8 @@ def _of_column(column: Column) -> Iterator[tuple[str, object, object]]:
         yield "classes", "a label twice", "unique labels"
     if column.rounded and column.type != "number":
         yield "rounded", f"given with type {column.type}", "type number"
+    if column.single and column.type not in ("integer", "number"):
+        yield "single", f"given with type {column.type}", "type integer or number"
     bounds = [bound for bound in (column.minimum, column.maximum) if bound is not None]
     if bounds and column.type not in ("integer", "number", "date", "timestamp"):
         yield "range", f"given with type {column.type}", "a type with an order"
@@ -256,9 +262,9 @@ def _of_column(column: Column) -> Iterator[tuple[str, object, object]]:
 
 
 def bound_of(kind: str, text: str) -> Any:
-    """A bound as a value: a Decimal, a date, or a datetime (without a zone it is in UTC). Raises ``ValueError`` for another text.
+    """A bound as a value: a Decimal, a date, or a datetime (without a zone it is in UTC).
 
-    A text has at most 64 characters (:data:`Bound`), so each of these is bounded.
+    Raises ``ValueError`` for another text. A text has at most 64 characters (:data:`Bound`), so its work is bounded.
     """
     if kind == "date":
         return date.fromisoformat(text)
