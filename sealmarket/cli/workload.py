@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sealmarket.cli._options import AsJson, Usage, answer, home_folder
+from sealmarket.cli._options import AsJson, Usage, answer
 from sealmarket.files import read_file
 from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.folders import read_bundle
@@ -144,7 +144,7 @@ def run(
 
 
 def _cache() -> WorkloadCache:
-    return WorkloadCache(home_folder() / "workloads")
+    return WorkloadCache.of_user()
 
 
 def _run_cached(
