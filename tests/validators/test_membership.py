@@ -52,7 +52,9 @@ def test_a_model_that_does_not_say_what_it_was_trained_for_is_withheld() -> None
     assert verdict(VALIDATOR, silent, RULES, TABLE) == "not_from_data"
 
 
-@pytest.mark.parametrize("rules", [{"withheldPermille": 0}, {"withheldPermille": 1000}, {"seed": "x" * 1001}, {"more": 1}])
+@pytest.mark.parametrize(
+    "rules", [{"withheldPermille": 0}, {"withheldPermille": 1000}, {"seed": "x" * 1001}, {"more": 1}]
+)
 def test_rules_that_are_none_let_nothing_leave(rules: dict[str, Any]) -> None:
     assert verdict(VALIDATOR, trained(60), RULES | rules, TABLE) == "rules_invalid"
 

@@ -323,7 +323,9 @@ def test_what_leaves_has_as_many_rows_in_each_leaf_as_the_owner_demands(
 # --- rules ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rules", [{"more": 1}, {"smallestGroup": -1}, {"operators": "Gemm"}, {"metadata": {"task": "x"}}])
+@pytest.mark.parametrize(
+    "rules", [{"more": 1}, {"smallestGroup": -1}, {"operators": "Gemm"}, {"metadata": {"task": "x"}}]
+)
 def test_rules_that_are_none_let_nothing_leave(rules: dict[str, Any]) -> None:
     assert said(spelled(FOREST), **rules) == "rules_invalid"
 

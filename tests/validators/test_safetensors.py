@@ -1,4 +1,4 @@
-"""The safetensors validator lets through the declared tensors as the format's writer lays them out, and nothing else."""
+"""The safetensors validator lets through the declared tensors in the layout of the format's writer, and nothing else."""
 
 from __future__ import annotations
 

@@ -118,7 +118,9 @@ def test_the_rows_of_several_owners_are_counted_together() -> None:
     assert said(RIGHT, halves[0]) == "group_too_small"
 
 
-@cases(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1000, 1000)), min_size=1, max_size=60), st.integers(2, 9))
+@cases(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1000, 1000)), min_size=1, max_size=60), st.integers(2, 9)
+)
 def test_an_honest_table_leaves_and_one_with_a_group_that_is_too_small_does_not(
     rows: list[tuple[str, int]], smallest: int
 ) -> None:

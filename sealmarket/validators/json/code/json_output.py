@@ -28,6 +28,8 @@ from verdict import (
 )
 
 MOST_BYTES = 16 << 20
+_MOST_ZEROS = 16
+"""How many zeros may stand before or behind a number's significant digits."""
 _FORMATS: tuple[tuple[int | None, tuple[str, str]], ...] = (
     (None, (",", ":")),
     (None, (", ", ": ")),
@@ -131,7 +133,6 @@ def _require_digits(value: Any, most: int) -> None:
     if isinstance(value, bool) or value is None:
         return
     mantissa, _, exponent = repr(value).lstrip("-").partition("e")
-    whole = isinstance(value, int)
-    digits = len(mantissa if whole else mantissa.replace(".", "").strip("0"))
-    if max(digits, len(exponent.lstrip("+-"))) > most:
+    digits = len(mantissa.replace(".", "").strip("0"))
+    if max(digits, len(exponent.lstrip("+-"))) > most or len(mantissa) > most + _MOST_ZEROS:
         raise Refused(TOO_MANY_NUMBERS, f"a number of {digits} digits, expected at most {most}")

@@ -151,5 +151,3 @@ def _array(tensor: Any) -> np.ndarray:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise Refused(NOT_DECLARED, "a weight is not finite")
     return array
-
-

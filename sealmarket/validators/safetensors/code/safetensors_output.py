@@ -95,9 +95,7 @@ def _metadata(header: memoryview, allowed: dict[str, Any]) -> dict[str, str] | N
     return metadata
 
 
-def _header(
-    declared: list[tuple[str, str, list[int]]], metadata: dict[str, str] | None
-) -> tuple[dict[str, Any], int]:
+def _header(declared: list[tuple[str, str, list[int]]], metadata: dict[str, str] | None) -> tuple[dict[str, Any], int]:
     header: dict[str, Any] = {} if metadata is None else {_METADATA: metadata}
     at = 0
     for kind, name, shape in declared:
