@@ -1,4 +1,4 @@
-"""The safetensors validator lets through the declared tensors in the layout of the format's writer, and nothing else."""
+"""The safetensors validator lets through the declared tensors in the layout of the format, and nothing else."""
 
 from __future__ import annotations
 
