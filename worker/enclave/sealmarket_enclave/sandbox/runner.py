@@ -117,8 +117,10 @@ class StartedWorkload:
             self._layers = self._child.ready(self._profile)
             self._loaded = self._child.loaded()
 
-    def run(self, inputs: Mapping[str, Input]) -> Outputs:
+    def run(self, inputs: Mapping[str, Input], most: int | None = None) -> Outputs:
         """Hand over the plaintext and wait for the outputs. Once only.
+
+        ``most``: bytes of all outputs that are read, if fewer than the manifest allows; None for no such bound.
 
         Raises:
             SandboxUnavailable: a required layer cannot be put in force here; no workload code has run.
@@ -131,7 +133,8 @@ class StartedWorkload:
         except OSError:
             # It has mapped its input for writing: the input cannot be sealed, and the workload gets no data.
             raise WorkloadFailed(FailureKind.FORBIDDEN_CALL, layers, child.end(grace=0)) from None
-        bound = sum(output.max_bytes for output in self._manifest.outputs) + _FRAMING_BYTES
+        declared = sum(output.max_bytes for output in self._manifest.outputs)
+        bound = (declared if most is None else min(declared, most)) + _FRAMING_BYTES
         message, failure = child.message(bound)
         kind, files = (failure, {}) if failure else _outcome(message, self._manifest, loaded=self._loaded)
         cpu_seconds = child.end(grace=0 if failure else _GRACE_SECONDS)
