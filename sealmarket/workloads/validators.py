@@ -38,14 +38,14 @@ def json_rules(words: Iterable[str] = ()) -> JsonRules:
     )
 
 
-def onnx_rules(words: Iterable[str] = (), *, data: bool = True) -> OnnxRules:
-    """Trees whose leaves hold ten rows, one number for two cells. Without ``data`` neither can be counted."""
+def onnx_rules(words: Iterable[str] = (), smallest_group: int | None = SMALLEST_GROUP) -> OnnxRules:
+    """Trees whose leaves hold so many rows, one number for two cells. None: without the data neither can be counted."""
     return OnnxRules(
         operators=(*_TREES, *_BESIDE),
         architecture=(),
         max_numbers=100_000,
-        numbers_per_thousand_cells=500 if data else None,
-        smallest_group=SMALLEST_GROUP if data else 0,
+        numbers_per_thousand_cells=None if smallest_group is None else 500,
+        smallest_group=smallest_group or 0,
         max_text=1024,
         metadata=_DESCRIBED,
         words=tuple(sorted(set(words))),
@@ -53,12 +53,16 @@ def onnx_rules(words: Iterable[str] = (), *, data: bool = True) -> OnnxRules:
 
 
 def default_validators(
-    cache: WorkloadCache, media_types: Iterable[str], words: Iterable[str] = (), *, data: bool = True
+    cache: WorkloadCache,
+    media_types: Iterable[str],
+    words: Iterable[str] = (),
+    smallest_group: int | None = SMALLEST_GROUP,
 ) -> list[dict[str, Any]]:
     """The field ``output.validators`` of a policy draft: one validator for each media type that has a default.
 
-    ``words`` are names that may stand in outputs: the card's columns and classes. ``data``: the card's reader makes
-    tables, so that validators can be given them. The wheels of a validator are fetched once.
+    ``words`` are names that may stand in outputs: the card's columns and classes. ``smallest_group`` rows stand behind
+    each leaf of a model, which the validator counts on the tables of the workload; None where it takes none. The
+    wheels of a validator are fetched once.
 
     Raises:
         FetchFailed: they cannot be had.
@@ -66,15 +70,12 @@ def default_validators(
     known = tuple(words)
     rules: dict[str, tuple[str, Shape, bool]] = {
         "application/json": ("json", json_rules(known), False),
-        "application/onnx": ("onnx", onnx_rules(known, data=data), data),
+        "application/onnx": ("onnx", onnx_rules(known, smallest_group), smallest_group is not None),
     }
-    return [
-        {
-            "mediaType": media_type,
-            "digest": str(shipped(rules[media_type][0], cache, "validators").digest),
-            "rules": to_builtins(rules[media_type][1]),
-            "data": rules[media_type][2],
-        }
-        for media_type in media_types
-        if media_type in rules
-    ]
+    made = []
+    for media_type in media_types:
+        if media_type in rules:
+            name, shape, data = rules[media_type]
+            digest = str(shipped(name, cache, "validators").digest)
+            made.append({"mediaType": media_type, "digest": digest, "rules": to_builtins(shape), "data": data})
+    return made

@@ -85,8 +85,8 @@ def test_the_others_judge_in_the_sandbox_with_their_locked_wheels() -> None:
     onnx = shipped("onnx", KEPT, "validators")
     model = spelled(test_onnx.FOREST)
     assert said(onnx, model, read(output_rules.OnnxRules, test_onnx.RULES), test_onnx.TABLE) is None
-    assert said(onnx, model, onnx_rules(data=False)) is None
-    assert said(onnx, model[:-1], onnx_rules(data=False)) == "not_readable"
+    assert said(onnx, model, onnx_rules(smallest_group=None)) is None
+    assert said(onnx, model[:-1], onnx_rules(smallest_group=None)) == "not_readable"
     tables = shipped("table", KEPT, "validators")
     rules = read(output_rules.TableRules, test_table.RULES)
     assert said(tables, test_table.RIGHT, rules, test_table.TABLE) is None

@@ -32,11 +32,16 @@ class Refused(Exception):
 
 
 def judged(check: Callable[[Inputs], None], inputs: Inputs) -> dict[str, bytes]:
-    """Run a check; ``verdict.json``. Any other exception ends the sandbox, and counts as no pass."""
+    """Run a check; ``verdict.json``.
+
+    Whatever an output makes fail in a library is a verdict too: without one its owner would answer for the failure.
+    """
     try:
         check(inputs)
     except Refused as refusal:
         return _spelled(passes=False, code=refusal.code)
+    except Exception:  # noqa: BLE001 - every way of failing over an output withholds it
+        return _spelled(passes=False, code=NOT_READABLE)
     return _spelled(passes=True, code=None)
 
 
