@@ -334,3 +334,11 @@ def test_sound_models_leave() -> None:
     assert said(spelled(FOREST)) is None
     assert verdict(VALIDATOR, spelled(NETWORK), LAYERS, TABLE) is None
     assert verdict(VALIDATOR, spelled(NETWORK), LAYERS | {"numbersPerThousandCells": None}) is None
+
+
+def test_what_makes_a_library_fail_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(VALIDATOR.graph, "check", fail)
+    assert said(spelled(FOREST)) == "not_readable"
