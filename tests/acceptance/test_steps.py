@@ -59,7 +59,7 @@ def run(inputs, parameters):
         passes = False
     return {"verdict.json": json.dumps({"pass": passes, "code": None if passes else "not_allowed"}).encode()}
 """
-# /work's market/p24_rows_out.py: the raw rows under a label that the policy allows.
+# The case market/p24_rows_out.py: the raw rows under a label that the policy allows.
 ROWS_OUT = "def run(inputs, parameters):\n    return {'model.json': b''.join(bytes(v) for v in inputs.values())}\n"
 
 
