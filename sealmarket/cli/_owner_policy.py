@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from sealmarket.cli._options import Usage, account_option, amount, answer, hash_option, written
+from sealmarket.cli._owner_validators import add_validators
 from sealmarket.cli._rules import graded, rules_in
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.draft_file import read_draft
@@ -23,7 +24,8 @@ from sealmarket.client.written import iso, moment, moment_of
 from sealmarket.files import read_file
 from sealmarket.protocol.purposes import MEANINGS, label_of, purpose_bits, purposes_of
 from sealmarket.workloads.folders import read_bundle
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, canonical_json
+from sealmarket_enclave.protocol.card import Card, CardRefused, checked
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, canonical_json, decode, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
 app = typer.Typer(no_args_is_help=True, help="Write a policy: who may use your data, how, until when, for how much.")
@@ -86,6 +88,16 @@ def new(
         Path | None, typer.Option(help="A CSV file: its column names are published, no row.", exists=True)
     ] = None,
     description: Annotated[str | None, typer.Option(help="What workload authors should know of the data.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="The data card of `owner describe`; sealing holds the data against it.")
+    ] = None,
+    validators: Annotated[
+        bool, typer.Option("--validators", help="Let outputs leave by their content only: the shipped validators.")
+    ] = False,
+    smallest_group: Annotated[
+        int | None,
+        typer.Option(help="Rows behind each leaf of a model; needs --card and workloads that take tables.", min=2),
+    ] = None,
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Accept enclaves that NO hardware stands behind.")
     ] = False,
@@ -100,6 +112,8 @@ def new(
     """
     if out.exists():
         raise Usage(f"{out} exists", remedy="name a new file")
+    if card is not None and (columns_of or description or label):
+        raise Usage("--card says all of the data", remedy="give the rest to `sealmarket owner describe`")
     ask, when = _Asker(defaults), moment_option(now) or int(time.time())
     document: dict[str, Any] = {
         "version": "sealmarket/policy-draft/1",
@@ -108,8 +122,9 @@ def new(
         "workloads": [str(one) for one in _workloads(ask, workload)],
         "terms": _terms(ask, when, price, expiry, max_uses, purposes, consumer),
         "output": _output(ask, formats, max_outputs, max_bytes, minimum_owners),
-        "dataCard": _data_card(ask, columns_of, description, label),
+        "dataCard": _data_card(ask, columns_of, description, label) if card is None else _promise(card),
     }
+    add_validators(document, wanted=validators, smallest_group=smallest_group)
     document["terms"]["minGrade"] = "simulated" if allow_simulated else "hardware"
     raw = msgspec.json.format(canonical_json(document), indent=2) + b"\n"
     draft = read_draft(raw)
@@ -206,6 +221,15 @@ def _data_card(
     if given:
         card["purposes"] = given
     return card
+
+
+def _promise(path: Path) -> dict[str, Any]:
+    """A data card that promises something, as a draft holds it."""
+    try:
+        document: dict[str, Any] = to_builtins(checked(decode(Card, read_file(path))))
+    except (MalformedDocument, CardRefused) as error:
+        raise Usage(f"{path} is no data card: {error.message}", remedy="make one with `owner describe`") from error
+    return document
 
 
 def _columns(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.cli import _owner_account, _owner_policy, _owner_proposals, _owner_sell, _owner_terms
+from sealmarket.cli import _owner_account, _owner_describe, _owner_policy, _owner_proposals, _owner_sell, _owner_terms
 from sealmarket.cli._card_text import ASSET_CARD, card_lines, write_card
 from sealmarket.cli._options import (
     AcceptCode,
@@ -35,7 +35,7 @@ from sealmarket.protocol.schema import json_schema
 
 app = typer.Typer(no_args_is_help=True, help="Seal data, publish it under your terms, collect what it earned.")
 app.add_typer(_owner_policy.app, name="policy")
-for _part in (_owner_sell.app, _owner_terms.app, _owner_account.app, _owner_proposals.app):
+for _part in (_owner_describe.app, _owner_sell.app, _owner_terms.app, _owner_account.app, _owner_proposals.app):
     app.add_typer(_part)
 
 _Now = Annotated[
@@ -57,6 +57,9 @@ def seal(
         bool, typer.Option("--plain-key", help="Keep the data key unencrypted in its file (mode 0600).")
     ] = False,
     now: _Now = None,
+    reader: Annotated[
+        Path | None, typer.Option(help="The folder of the reader that the data card names, if it is your own.")
+    ] = None,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -77,6 +80,7 @@ def seal(
             confirm_unencrypted_key=plain_key,
             successor_of=SealedAsset.load(after) if after else None,
             now=when,
+            reader=reader,
         )
     lines = [
         f"sealed as asset {sealed.asset_id} version {sealed.version} in {out}",
@@ -96,6 +100,10 @@ def publish(
     key_file: KeyFile,
     card: Annotated[
         Path | None, typer.Option("--card", help=f"Where the card for consumers goes. Without it: {ASSET_CARD} there.")
+    ] = None,
+    steps: Annotated[
+        list[Path] | None,
+        typer.Option("--step", help="The folder of a validator that does not come with Sealmarket; repeat."),
     ] = None,
     now: _Now = None,
     accept_code: AcceptCode = None,
@@ -119,7 +127,7 @@ def publish(
         )
         place = card or folder / ASSET_CARD
         try:
-            mined = owner.publish(sealed, now=when)
+            mined = owner.publish(sealed, now=when, steps=steps or ())
         except AlreadyPublished:
             # An earlier command may have ended before it wrote the card.
             write_card(sealed, place, owner.address, chain.book)

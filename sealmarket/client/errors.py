@@ -6,6 +6,7 @@
         ├── OfferInvalid
         ├── WorkerNotInstalled
         ├── DraftRefused
+        ├── DescriptionRefused
         ├── PolicyMismatch
         ├── PolicyUnmeetable
         ├── SealedFolderExists
@@ -155,6 +156,14 @@ class PolicyUnmeetable(ClientError):
             remedy="correct it; `sealmarket policy check FILE` says whether it is usable then",
         )
         self.clauses = clauses
+
+
+class DescriptionRefused(ClientError):
+    """An owner said something of a table that no card can say."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(f"the description has {found}, expected {expected}", remedy="correct the option")
+        self.found, self.expected = found, expected
 
 
 class SealedFolderExists(ClientError):

@@ -9,6 +9,7 @@ Sealing is local and can be looked at before anything is published. It makes one
     shares.json       the share set
     share-N.bin       the sealed share of member N
     data.key          the data key: the owner's only backup (mode 0600)
+    reader.workload   the reader that the data card names, if it names one, for the store
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import io
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain import IN_MEMORY, AssetState, Chain, Mined, Sending
 from sealmarket.client.assets import asset_state
 from sealmarket.client.committee import current_committee
+from sealmarket.client.content import hold_content, validators_to_store
 from sealmarket.client.draft import PolicyDraft, allow_root, policy_document
 from sealmarket.client.draft_file import load_draft
 from sealmarket.client.errors import AlreadyPublished, PolicyMismatch, SealedFolderExists, UnknownAsset
@@ -66,15 +68,19 @@ from sealmarket_enclave.protocol.terms import Seal, Terms
 from sealmarket_enclave.sealed.container import ContainerReader, seal
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
+from sealmarket_enclave.workload.bundle import MAX_BYTES, pack, unpack
 
-CONTAINER, POLICY, CARD, SHARES, SUMMARY, KEY = (
+CONTAINER, POLICY, CARD, SHARES, SUMMARY, KEY, READER = (
     "container.sealed",
     "policy.json",
     "data-card.json",
     "shares.json",
     "asset.json",
     "data.key",
+    "reader.workload",
 )
+MAXIMUM_READER = MAX_BYTES + (1 << 20)
+"""Bytes of a reader's archive: those of a bundle's files, and their names."""
 
 
 class SealedSummary(Shape, frozen=True, kw_only=True):
@@ -225,6 +231,7 @@ class Owner(Connected):
         confirm_unencrypted_key: bool = False,
         successor_of: SealedAsset | None = None,
         now: int | None = None,
+        reader: Path | None = None,
     ) -> SealedAsset:
         """Encrypt data under a new key, deal the key to the committee, and write all of it to a new folder.
 
@@ -234,8 +241,12 @@ class Owner(Connected):
             passphrase: for the key's backup file; without one ``confirm_unencrypted_key`` must be said.
             successor_of: make the next version of this asset instead of a new one.
             now: seconds since 1970 by which terms are over; None takes the chain's clock.
+            reader: the folder of the reader that the data card names; None for one that comes with Sealmarket.
 
         Raises:
+            CardRefused, MalformedDocument: a data card with a version that breaks a rule of cards.
+            ContentUnfit: the data is not what the card promises, with the column named.
+            StepUnknown, ReaderFailed: the card's reader is not here, or gives no report.
             PolicyUnmeetable, PolicyMismatch, InvalidRules: a draft that could never be met.
             CommitteeMismatch: the address book's oracle nodes are not the chain's.
             KeyFileUnconfirmed: neither a passphrase nor a confirmation.
@@ -250,6 +261,7 @@ class Owner(Connected):
         version = successor_of.version + 1 if successor_of else 1
         asset = asset_id(book.chain_id, book.registry, self.address, salt)
         card = canonical_json(draft.data_card)
+        held = hold_content(source, card, reader)
         policy = policy_document(draft, asset, version, committee, keccak(card), terms_hold(book.timing))
         folder.mkdir(parents=True, mode=0o700)
         key = shares.generate_key()
@@ -269,6 +281,8 @@ class Owner(Connected):
         )
         summary = self._summary(salt, policy, roots, made.container_length)
         _write(folder, policy, card, share_set, sealed, summary)
+        if held is not None:
+            (folder / READER).write_bytes(pack(held))
         return SealedAsset(folder, summary, policy, share_set)
 
     def _summary(self, salt: Bytes32, policy: PolicyDocument, roots: Seal, container_length: int) -> SealedSummary:
@@ -299,16 +313,23 @@ class Owner(Connected):
         nodes = [(member.signer, PublicKey(member.hpke_public_key)) for member in committee.members]
         return shares.deal(key, committee.threshold, nodes, dealing)
 
-    def publish(self, sealed: SealedAsset, *, location: str = "", now: int | None = None) -> Mined:
-        """Upload container, shares and policy, then record the version on chain. ``now`` as for :meth:`seal`.
+    def publish(
+        self, sealed: SealedAsset, *, location: str = "", now: int | None = None, steps: Sequence[Path] = ()
+    ) -> Mined:
+        """Upload container, shares, policy and steps, then record the version on chain. ``now`` as for :meth:`seal`.
+
+        ``steps``: folders of validators that the policy names, do not come with Sealmarket, and are not in the store.
 
         Raises:
             AlreadyPublished, PolicyUnmeetable, MarketNotVerified: nothing was uploaded.
+            StepUnknown, StepTooLarge: a validator that is not here, or larger than an enclave takes.
             ServiceUnavailable, ServiceRefused: nothing is on chain then.
             Reverted: the registry refused it.
         """
         self._party.require_market()
         self._require_publishable(sealed, now)
+        for bundle in validators_to_store(sealed.policy, self._store, steps):
+            self._store.put_workload(bundle)
         self.upload(sealed)
         registry, version = self._chain.registry, sealed.version
         place = location or self._store.url
@@ -331,6 +352,8 @@ class Owner(Connected):
     def upload(self, sealed: SealedAsset) -> None:
         """Put a sealed version into the store, or back into one that lost it."""
         self._store.put_document(read_file(sealed.folder / CARD))
+        if (sealed.folder / READER).is_file():
+            self._store.put_workload(unpack(read_file(sealed.folder / READER, MAXIMUM_READER)))
         self._store.put_document(sealed.policy.canonical())
         for index in range(1, len(sealed.share_set.members) + 1):
             self._store.put_document(read_file(sealed.folder / f"share-{index}.bin"))
@@ -370,6 +393,8 @@ class Owner(Connected):
             folder / KEY, KeyKind.DATA_KEY, key, about=about, passphrase=passphrase, confirm_unencrypted=plain
         )
         _link(sealed.container, folder / CONTAINER)
+        if (sealed.folder / READER).is_file():
+            _link(sealed.folder / READER, folder / READER)
         _write(folder, policy, read_file(sealed.folder / CARD), share_set, dealt, summary)
         return SealedAsset(folder, summary, policy, share_set)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,17 @@ class WorkloadCache:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    @classmethod
+    def of_user(cls) -> WorkloadCache:
+        """The one below ``$SEALMARKET_HOME``, else below ``~/.local/share/sealmarket``."""
+        home = os.environ.get("SEALMARKET_HOME")
+        return cls((Path(home) if home else Path.home() / ".local" / "share" / "sealmarket") / "workloads")
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self._root
 
     def wheels(self, bundle_dir: Path) -> Path:
         """The wheels of a bundle's lock, downloaded once. Raises :class:`FetchFailed`."""

@@ -8,7 +8,11 @@ EnvironmentRefused
 BundleError
 ├── FolderTaken
 ├── TemplateUnknown
-└── InputsRefused
+├── InputsRefused
+├── StepUnknown
+├── StepTooLarge
+├── ReaderFailed
+└── ContentUnfit
 """
 
 from __future__ import annotations
@@ -85,3 +89,48 @@ class InputsRefused(BundleError):
     def __init__(self, got: str, expected: str) -> None:
         super().__init__(f"{got}; expected {expected}", remedy="pass --input NAME=FILE for each file")
         self.got, self.expected = got, expected
+
+
+class StepUnknown(BundleError):
+    """A card or policy names a step that is not here."""
+
+    def __init__(self, what: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"there is no step {what}, expected one of those that come with Sealmarket: {', '.join(known)}",
+            remedy="name the folder that holds its bundle, or describe the data again with this version",
+        )
+        self.what, self.known = what, known
+
+
+class StepTooLarge(BundleError):
+    """A reader or validator is larger than an enclave takes."""
+
+    def __init__(self, name: str, found: int, most: int) -> None:
+        super().__init__(
+            f"step {name} has an archive of {found} bytes, expected at most {most}",
+            remedy="leave what is no code out of its folder: libraries come in locked wheels",
+        )
+        self.name, self.found, self.most = name, found, most
+
+
+class ReaderFailed(BundleError):
+    """A reader gave no report that counts."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"the reader gave no report: {found}",
+            remedy="check that the file is whole and fits this machine's memory; an enclave would refuse it too",
+        )
+        self.found = found
+
+
+class ContentUnfit(BundleError):
+    """Data is not what its card promises."""
+
+    def __init__(self, code: str, column: str | None, detail: str) -> None:
+        where = f" (column {column[:60]!r})" if column else ""
+        super().__init__(
+            f"the data does not fit its card: {code}{where}; {detail}"[:1000],
+            remedy="correct the data, or describe it again with `sealmarket owner describe`",
+        )
+        self.code, self.column, self.detail = code, column, detail

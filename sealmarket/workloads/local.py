@@ -27,7 +27,7 @@ from sealmarket.workloads.leaving import Leaving, each, refusal_after, refusal_b
 from sealmarket.workloads.peak import Peak, PeakOfChild
 from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.sandbox.model import WorkloadFailed
-from sealmarket_enclave.sandbox.runner import StartedWorkload
+from sealmarket_enclave.sandbox.runner import Input, StartedWorkload
 from sealmarket_enclave.workload.bundle import CODE, Bundle
 from sealmarket_enclave.workload.environment import take
 from sealmarket_enclave.workload.errors import ParametersRefused
@@ -106,7 +106,7 @@ def _value(parameter: Parameter, text: str) -> Value:
 def run_locally(
     bundle: Bundle,
     environment_dir: Path,
-    inputs: Mapping[str, bytes],
+    inputs: Mapping[str, Input],
     parameters: Mapping[str, Value],
     rules: OutputRules,
 ) -> LocalRun:
@@ -146,7 +146,7 @@ def _stand_in(code: Path, manifest: Manifest) -> None:
 def _run(
     folder: Path,
     manifest: Manifest,
-    inputs: Mapping[str, bytes],
+    inputs: Mapping[str, Input],
     parameters: Mapping[str, Value],
     rules: OutputRules,
 ) -> LocalRun:

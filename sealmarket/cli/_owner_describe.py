@@ -1,0 +1,147 @@
+"""`owner describe`: looks through a file, states how it is read, and writes the data card that promises its content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from sealmarket.cli._options import AsJson, Usage, answer, written
+from sealmarket.cli._plain import harmless
+from sealmarket.client.describing import STATISTICS, Described, Wishes, describe
+from sealmarket.protocol.purposes import label_of
+from sealmarket_enclave.protocol.card import ARROW, Card, ReaderRef
+from sealmarket_enclave.protocol.codec import to_builtins
+
+if TYPE_CHECKING:
+    from sealmarket.workloads.steps import Step
+
+app = typer.Typer()
+
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+_DECIMALS = {"point": ".", "comma": ","}
+_THOUSANDS = {"none": "", "comma": ",", "point": ".", "blank": " ", "apostrophe": "'"}
+_FORMATS = {
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.file",
+    "arrow-stream": ARROW,
+    "json-lines": "application/jsonl",
+}
+_Text = Annotated[str, typer.Option(help="Public words about the data.")]
+
+
+@app.command("describe")
+def describe_command(
+    file: Annotated[Path, typer.Argument(help="The data: CSV, Parquet, Arrow or JSON lines.", exists=True)],
+    out: Annotated[Path | None, typer.Option("--out", help="The new data card. Without it nothing is written.")] = None,
+    kind: Annotated[str | None, typer.Option("--format", help=f"{', '.join(_FORMATS)}; else by its bytes.")] = None,
+    types: Annotated[list[str] | None, typer.Option("--as", help="COLUMN=TYPE; repeat.")] = None,
+    units: Annotated[list[str] | None, typer.Option("--unit", help="COLUMN=UNIT; repeat.")] = None,
+    show: Annotated[list[str] | None, typer.Option(help=f"A statistic to publish: {', '.join(STATISTICS)}.")] = None,
+    title: _Text = "",
+    description: _Text = "",
+    label: Annotated[list[str] | None, typer.Option(help="A declared purpose: a DPV term or a DUO code.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a CSV file: utf-8, utf-16, windows-1252.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help=f"{', '.join(_DELIMITERS)}.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="The decimal mark: point, comma.")] = None,
+    thousands: Annotated[str | None, typer.Option(help=f"The mark of thousands: {', '.join(_THOUSANDS)}.")] = None,
+    skip_lines: Annotated[int | None, typer.Option(help="Titles above the header.", min=0, max=100)] = None,
+    comment: Annotated[str | None, typer.Option(help="What begins a line that is no row: #.")] = None,
+    missing: Annotated[list[str] | None, typer.Option(help="A spelling of a missing cell; repeat.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look through a table, say how it is read and what is odd, and write its card. The data stays here.
+
+    Example: sealmarket owner describe patients.csv --out card.json --unit age=a
+    """
+    from sealmarket.workloads.cache import WorkloadCache
+    from sealmarket.workloads.reading import infer
+    from sealmarket.workloads.steps import shipped
+
+    if out is not None and out.exists():
+        raise Usage(f"{out} exists", remedy="name a new file")
+    dialect = {
+        "encoding": encoding,
+        "delimiter": _chosen("--delimiter", delimiter, _DELIMITERS),
+        "decimal": _chosen("--decimal", decimal, _DECIMALS),
+        "thousands": _chosen("--thousands", thousands, _THOUSANDS),
+        "skipLines": skip_lines,
+        "comment": comment,
+        "missing": missing,
+    }
+    stated = {
+        "mediaType": _chosen("--format", kind, _FORMATS),
+        "dialect": {name: value for name, value in dialect.items() if value is not None},
+        "types": _pairs("--as", types),
+    }
+    step = shipped("tables", WorkloadCache.of_user())
+    labels = [written(label_of, text) for text in label or ()]
+    wishes = Wishes(
+        title=title, description=description, units=_pairs("--unit", units), show=show or (), purposes=labels
+    )
+    made = describe(infer(file, stated, step), _reference(step), wishes)
+    if out is not None:
+        out.write_bytes(msgspec.json.format(made.card.canonical(), indent=2) + b"\n")
+    answer({"card": to_builtins(made.card), "warnings": made.warnings}, _lines(made, file, out), as_json)
+
+
+def _reference(step: Step) -> ReaderRef:
+    return ReaderRef(name=step.name, digest=step.digest)
+
+
+def _chosen(option: str, given: str | None, known: dict[str, str]) -> str | None:
+    if given is not None and given not in known:
+        raise Usage(f"{option} is {given[:40]!a}", remedy=f"name one of {', '.join(known)}")
+    return None if given is None else known[given]
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """COLUMN=WORD by column; the last ``=`` divides, since a column's name may hold one."""
+    pairs = {}
+    for text in given or ():
+        column, equals, word = text.rpartition("=")
+        if not (column and equals and word):
+            raise Usage(f"{option} {text[:80]!a} has no column or nothing after it", remedy="write COLUMN=WORD")
+        pairs[column] = word
+    return pairs
+
+
+def _lines(made: Described, file: Path, out: Path | None) -> list[str]:
+    card = made.card
+    lines = [f"{card.media_type}, {_dialect(card)}", f"reader {card.reader.digest}" if card.reader else ""]
+    lines += [f"  {_column(column)}" for column in to_builtins(card)["columns"]]
+    lines += [f"look at this: {harmless(warning)}" for warning in made.warnings]
+    lines += ["all of the card is public; its sample is made up from the card, no row of the file is in it"]
+    if out is None:
+        return [*lines, f"next: sealmarket owner describe {quote(str(file))} --out card.json"]
+    return [*lines, f"written to {out}", f"next: sealmarket owner policy new policy.json --card {quote(str(out))}"]
+
+
+def _dialect(card: Card) -> str:
+    rows = f"{card.rows.minimum} to {card.rows.maximum} rows" if card.rows else "any number of rows"
+    if (read := card.dialect) is None:
+        return rows
+    marks = {sign: name for name, sign in {**_THOUSANDS, **_DELIMITERS}.items()}
+    parts = [
+        read.encoding,
+        f"delimiter {marks[read.delimiter]}",
+        f"decimal {'point' if read.decimal == '.' else 'comma'}",
+    ]
+    parts += [f"thousands {marks[read.thousands]}"] if read.thousands else []
+    parts += [f"{read.skip_lines} lines above the header"] if read.skip_lines else []
+    parts += [f"comments behind {read.comment}"] if read.comment else []
+    return ", ".join([*parts, rows])
+
+
+def _column(column: dict[str, Any]) -> str:
+    words = [column["type"], column["unit"]]
+    if column["minimum"] is not None:
+        words.append(f"{column['minimum']} to {column['maximum']}")
+    words += [f"{len(column['classes'])} classes"] if column["classes"] else []
+    words += ["may miss"] if column["missing"] else []
+    words += ["rounded"] if column["rounded"] else []
+    return f"{harmless(column['name'])}: {', '.join(harmless(word) for word in words if word)}"

@@ -1,0 +1,105 @@
+"""The reader of tables: holds a file against its data card, and makes a typed Arrow table of it (docs/spec/card.md).
+
+Columns come out in the card's order. What does not fit ends the reading with a code of the card's closed list; only a
+run on the owner's own machine says more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Arrow's own pools reserve address space, which the sandbox counts.
+os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+
+import binary
+import checks
+import csv_file
+import inferring
+import promise
+import pyarrow as pa
+import spelled
+from promise import Column, Promise
+from unfit import Unfit
+
+_NO_DIALECT = promise.Dialect("utf-8", ",", ".", "", 0, "", frozenset())
+"""JSON spells numbers in one way, and missing values as null."""
+
+
+def run(inputs: Mapping[str, memoryview], parameters: Mapping[str, Any]) -> Mapping[str, bytes]:
+    """Entry point: ``data`` is the file, ``card`` its card (with ``infer``: what its owner states of it)."""
+    pa.set_cpu_count(1)
+    data, card = memoryview(inputs["data"]).cast("B"), bytes(inputs["card"])
+    outputs: dict[str, bytes] = {}
+    rows: int | None = None
+    unfit: Unfit | None = None
+    try:
+        if parameters["infer"]:
+            outputs["inferred.json"] = json.dumps(inferring.infer(data, json.loads(card)), sort_keys=True).encode()
+        else:
+            rows, table = read(data, promise.read(card), table=bool(parameters["table"]))
+            outputs |= {"table.arrow": table} if parameters["table"] else {}
+    except Unfit as error:
+        unfit = error
+        if parameters["explain"] or parameters["infer"]:
+            outputs["explanation.txt"] = error.detail.encode("utf-8", "replace")[:4096]
+    report = {
+        "fits": unfit is None,
+        "code": unfit.code if unfit else None,
+        "column": unfit.column[:200] if unfit and unfit.column else None,
+        "rows": rows,
+    }
+    return outputs | {"report.json": json.dumps(report, sort_keys=True).encode()}
+
+
+def read(data: memoryview, promised: Promise, *, table: bool) -> tuple[int, bytes]:
+    """The number of rows, and the table as an Arrow stream (empty unless ``table``).
+
+    Raises:
+        Unfit: the first thing that is not as promised.
+    """
+    schema = pa.schema([pa.field(c.name, spelled.ARROW_TYPES[c.type], nullable=c.missing) for c in promised.columns])
+    sink = pa.BufferOutputStream()
+    rows = 0
+    kept: dict[str, list[pa.Array]] = {column.name: [] for column in promised.columns if column.single}
+    with pa.ipc.new_stream(sink, schema) as stream:
+        for arrays in _typed(data, promised):
+            rows += len(arrays[0])
+            if promised.rows is not None and rows > promised.rows[1]:
+                checks.require_rows(rows, promised.rows)
+            for column, values in zip(promised.columns, arrays, strict=True):
+                checks.require_promised(column, values)
+                if column.single:
+                    kept[column.name].append(values)
+            if table:
+                stream.write_batch(pa.record_batch(arrays, schema=schema))
+    checks.require_rows(rows, promised.rows)
+    for name, chunks in kept.items():
+        checks.require_single(name, pa.chunked_array(chunks))
+    return rows, sink.getvalue().to_pybytes() if table else b""
+
+
+def _typed(data: memoryview, promised: Promise) -> Iterator[list[pa.Array]]:
+    columns = promised.columns
+    if promised.dialect is not None:
+        for batch in csv_file.batches(data, promised.dialect):
+            checks.require_names(columns, list(batch))
+            yield [_of_csv(column, batch[column.name], promised.dialect) for column in columns]
+    elif promised.media_type == binary.JSON_LINES:
+        for cells in binary.json_batches(data):
+            checks.require_names(columns, list(cells))
+            yield [_of_json(column, cells[column.name]) for column in columns]
+    else:
+        for arrays in binary.arrow_batches(data, promised.media_type):
+            checks.require_names(columns, list(arrays))
+            yield [binary.converted(column, arrays[column.name]) for column in columns]
+
+
+def _of_csv(column: Column, cells: list[str], dialect: promise.Dialect) -> pa.Array:
+    return spelled.typed(column, spelled.cells_of(column.name, cells, dialect), dialect)
+
+
+def _of_json(column: Column, cells: list[Any]) -> pa.Array:
+    return spelled.typed(column, pa.array(binary.json_texts(column, cells), pa.string()), _NO_DIALECT)
