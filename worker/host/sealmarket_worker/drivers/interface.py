@@ -2,6 +2,7 @@
 
 SealmarketError
 └── DriverError            a TEE could not be used
+    ├── WrongDevice        the device is of another kind
     └── DriverMissing      no installed distribution provides the driver
 """
 
@@ -23,6 +24,16 @@ class DriverError(SealmarketError):
     """A TEE could not be used."""
 
 
+class WrongDevice(DriverError):
+    """The device is of another kind of TEE than the configuration names."""
+
+    def __init__(self, where: object, found: str, expected: str) -> None:
+        super().__init__(
+            f"the device at {where} is {found}, the configuration names {expected}",
+            remedy="correct `tee` or `device` in the worker's configuration",
+        )
+
+
 class DriverMissing(DriverError):
     """No installed distribution provides the driver."""
 
@@ -42,6 +53,9 @@ class Driver(Protocol):
     @property
     def tee(self) -> Tee:
         """The kind of its evidence."""
+
+    def check(self) -> None:
+        """Look whether the TEE is there and of its kind, without launching anything."""
 
     def launch(self) -> EnclaveSession:
         """Start an enclave for one job. It ends when the session is closed, or this process ends."""
