@@ -54,7 +54,8 @@ def test_the_platform_that_a_driver_names_is_in_the_table_of_the_enclave() -> No
     assert "simulated" in platform_entry(platform).title(Tee.TDX)
 
 
-def test_a_platform_that_is_not_in_the_table_is_refused() -> None:
+def test_a_platform_that_is_not_in_the_table_is_refused_and_only_the_virtual_one_says_simulated() -> None:
     with pytest.raises(PlatformUnknown, match="configfs-tsm"):
         platform_entry("configfs-tsm")
-    assert set(PLATFORMS) == {"virtual"}
+    assert set(PLATFORMS) == {"cca-guest", "gramine", "snp-guest", "tdx-guest", "virtual"}
+    assert [name for name, entry in PLATFORMS.items() if "simulated" in entry.title(Tee.TDX)] == ["virtual"]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.journal import JobState, Journal
@@ -220,7 +221,7 @@ def test_a_host_that_stops_while_an_enclave_computes_does_not_wait_for_it(
 
 
 def test_workers_of_one_account_take_each_job_once(tmp_path: Path) -> None:
-    ids = [JobId(bytes([number]) * 32) for number in range(256)]
+    ids = [JobId(Bytes32(bytes([number]) * 32)) for number in range(256)]
     shares = [Share(workers=3, worker=number) for number in range(3)]
     assert all(sum(share.has(job_id) for share in shares) == 1 for job_id in ids)
     assert all(any(share.has(job_id) for job_id in ids) for share in shares)
