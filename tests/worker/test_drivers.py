@@ -19,7 +19,7 @@ from sealmarket_worker.drivers.interface import DriverError, DriverMissing, Driv
 def test_a_driver_that_is_not_installed_is_refused_with_what_to_install() -> None:
     with pytest.raises(DriverMissing) as refused:
         driver_named("configfs-tsm", Tee.TDX)
-    assert "found virtual" in refused.value.message
+    assert "found gramine, guest, virtual" in refused.value.message
     assert "sealmarket-devices" in refused.value.remedy
 
 
@@ -34,7 +34,7 @@ def test_the_host_works_without_the_virtual_devices_and_says_which_driver_is_mis
         "driver_named('virtual', Tee.TDX)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "no driver 'virtual' is installed, found none" in done.stderr
+    assert "no driver 'virtual' is installed, found gramine, guest" in done.stderr
 
 
 def test_the_virtual_driver_is_simulated_and_opens_one_device(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_requests_of_several_threads_do_not_mix() -> None:
     kernel = TsmKernel()
     asked = platform(kernel)
     found: dict[int, bytes] = {}
-    threads = [threading.Thread(target=lambda n=n: found.update({n: asked.quote(bytes([n]) * 64)})) for n in range(8)]  # type: ignore[misc]
+    threads = [threading.Thread(target=lambda n=n: found.update({n: asked.quote(bytes([n]) * 64)})) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -140,7 +140,7 @@ def load_config(path: Path) -> WorkerConfig:
     """Read a configuration. Raises :class:`ConfigInvalid`, naming the field."""
     try:
         file = msgspec.convert(tomllib.loads(read_text_file(path)), _File)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigInvalid(path, str(error)) from error
     here = path.absolute().parent
     tee = tee_named(file.tee, path)

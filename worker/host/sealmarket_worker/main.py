@@ -21,7 +21,7 @@ from sealmarket_worker.agent import Agent
 from sealmarket_worker.config import WorkerConfig
 from sealmarket_worker.context import HostContext
 from sealmarket_worker.drivers.installed import driver_named
-from sealmarket_worker.drivers.interface import DriverSettings
+from sealmarket_worker.drivers.interface import Driver, DriverSettings
 from sealmarket_worker.ending import Ending
 from sealmarket_worker.funds import shortages
 from sealmarket_worker.image import base_interpreter, build_image
@@ -54,8 +54,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
     with only_process(config.state):
         _sweep(config.state)
         image = config.image or build_image(config.state / "image")
-        settings = DriverSettings(tee=config.tee, device=config.device, image=image, interpreter=base_interpreter())
-        driver = factory.open(settings)
+        driver = opened(config, image)
         driver.check()
         if factory.simulated:
             log.warning("the driver %s gives SIMULATED %s evidence, no hardware", config.driver, config.tee.name)
@@ -90,6 +89,18 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
             _warn_of_shortages(chain, config, sender.address)
             ready()
             Agent(host, sender.address, max_jobs=config.max_jobs, share=config.share).run()
+
+
+def opened(config: WorkerConfig, image: Path) -> Driver:
+    """The driver that a configuration names. Raises ``DriverMissing`` and ``ConfigInvalid``."""
+    settings = DriverSettings(
+        tee=config.tee,
+        device=config.device,
+        image=image,
+        interpreter=base_interpreter(),
+        environments=config.state / "environments",
+    )
+    return driver_named(config.driver, config.tee).open(settings)
 
 
 def _sweep(state: Path) -> None:

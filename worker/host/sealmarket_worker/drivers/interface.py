@@ -69,12 +69,16 @@ class Driver(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverSettings:
-    """``device`` is how the driver reaches the TEE (a socket, a device file); ``image`` is the enclave's."""
+    """``device`` is how the driver reaches the TEE (a socket, a device file); ``image`` is the enclave's.
+
+    ``environments`` is the host's folder of installed environments, for a TEE that does not see the host's files.
+    """
 
     tee: Tee
     device: Path
     image: Path
     interpreter: Path
+    environments: Path = Path("environments")
 
 
 class DriverFactory(Protocol):
