@@ -1,4 +1,7 @@
-"""``sealmarket worker run | status | capability | image``. Heavy imports wait until a command needs them."""
+"""``sealmarket worker run | status | capability | image``; heavy imports wait until a command needs them.
+
+Before a worker runs: :mod:`sealmarket_worker.cli_setup`.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,14 @@ from typing import Annotated
 
 import typer
 
+from sealmarket_worker.cli_setup import doctor, init, prepare
+
 app = typer.Typer(help="Run enclaves for jobs, as a provider's host.", no_args_is_help=True)
 image_app = typer.Typer(help="The enclave image: what is measured.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
+
+for command in (init, doctor, prepare):
+    app.command()(command)
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The worker's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

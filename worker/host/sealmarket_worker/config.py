@@ -106,7 +106,8 @@ class WorkerConfig:
         return self.store or self.book.store
 
     def account(self) -> Signer:
-        """The provider's account; the passphrase of a keystore is ``passphrase_file``'s, or ``SEALMARKET_PASSPHRASE``.
+        """The provider's account. The passphrase of a keystore is that of ``passphrase_file``, of the file that
+        ``SEALMARKET_PASSPHRASE_FILE`` names, or ``SEALMARKET_PASSPHRASE``.
 
         Raises:
             ConfigInvalid: a key file that others can read, or that holds no key.
@@ -120,12 +121,14 @@ class WorkerConfig:
             raise ConfigInvalid(self.key, error.detail, error.remedy) from error
 
     def _passphrase(self) -> str | None:
-        if self.passphrase_file is None:
+        named = os.environ.get("SEALMARKET_PASSPHRASE_FILE")
+        file = self.passphrase_file or (Path(named) if named else None)
+        if file is None:
             return os.environ.get("SEALMARKET_PASSPHRASE")
         try:
-            return read_passphrase_file(self.passphrase_file)
+            return read_passphrase_file(file)
         except (OSError, PassphraseRefused) as error:
-            raise ConfigInvalid(self.passphrase_file, str(error), "name a file with the passphrase") from error
+            raise ConfigInvalid(file, str(error), "name a file with the passphrase") from error
 
 
 def tee_named(name: str, where: object = "--tee") -> Tee:

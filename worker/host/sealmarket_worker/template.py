@@ -26,8 +26,8 @@ state = {state}
 # Journal, image, installed environments, ciphertext. One worker at a time; a second one is refused.
 
 device = {device}
-# How the driver reaches the TEE. `virtual`: the device's control socket. `guest`: the guest's TOML file.
-# `gramine`: the folder with the signed manifest.
+# How the driver reaches the TEE. `virtual`: the device's control socket. `guest`: /dev/kvm. `gramine`: the folder with
+# the signed manifest.
 
 wheels = {wheels}
 # Wheels from which the environments of workloads are installed; `sealmarket worker prepare` says which are missing.
@@ -35,7 +35,8 @@ wheels = {wheels}
 # --- what may be named --------------------------------------------------------------------------------------------
 
 passphrase_file = {passphrase_file}
-# A file with the keystore's passphrase, mode 0600. Empty: the variable SEALMARKET_PASSPHRASE.
+# A file with the keystore's passphrase, mode 0600. Empty: the file that the variable SEALMARKET_PASSPHRASE_FILE names,
+# or the passphrase in SEALMARKET_PASSPHRASE.
 
 driver = {driver}
 # How enclaves are launched: `guest` (TDX, SEV-SNP or CCA guests), `gramine` (SGX), or `virtual` of sealmarket-devices,
