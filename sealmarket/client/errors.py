@@ -27,6 +27,7 @@
         ├── ProfileRefused      (profiles)
         ├── SignerRefused
         ├── SignerUnavailable
+        ├── PlatformNotProven   (platform_evidence)
         ├── ProofInvalid
         └── NotProven  (auditor)
 

@@ -98,6 +98,21 @@ def test_init_leaves_a_file_that_is_there_alone(tmp_path: Path) -> None:
     assert (tmp_path / "worker.toml").read_text() == "mine"
 
 
+def test_init_refuses_an_address_book_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "book.json").write_text("{}")
+    result = RUNNER.invoke(app, ["init", str(tmp_path / "worker.toml"), "--book", str(tmp_path / "book.json")])
+    assert isinstance(result.exception, ConfigInvalid)
+    assert not (tmp_path / "worker.toml").exists()
+
+
+def test_init_names_files_as_its_own_file_sees_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert RUNNER.invoke(app, ["init", "etc/worker.toml", "--key", "a.json", "--state", "/var/s"]).exit_code == 0
+    found = tomllib.loads((tmp_path / "etc" / "worker.toml").read_text())
+    assert (found["key"], found["state"], found["book"]) == (str(tmp_path / "a.json"), "/var/s", "market.json")
+
+
 def test_init_writes_a_file_that_the_worker_reads(tmp_path: Path, scene: Scene) -> None:
     (tmp_path / "market.json").write_bytes(book_of(scene).canonical())
     path = tmp_path / "worker.toml"

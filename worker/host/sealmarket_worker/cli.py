@@ -13,13 +13,13 @@ from typing import Annotated
 
 import typer
 
-from sealmarket_worker.cli_setup import doctor, init, prepare
+from sealmarket_worker.cli_setup import attest, doctor, init, prepare
 
 app = typer.Typer(help="Run enclaves for jobs, as a provider's host.", no_args_is_help=True)
 image_app = typer.Typer(help="The enclave image: what is measured.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
 
-for command in (init, doctor, prepare):
+for command in (init, doctor, prepare, attest):
     app.command()(command)
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The worker's TOML file.")]

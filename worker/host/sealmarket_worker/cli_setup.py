@@ -1,9 +1,10 @@
-"""``sealmarket worker init | doctor | prepare``: from nothing to a worker that can run."""
+"""``sealmarket worker init | doctor | prepare | attest``: from nothing to a worker that can run."""
 
 from __future__ import annotations
 
 import json
 import os
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ def init(
     rpc: Annotated[str | None, typer.Option("--rpc", help="A node of the chain.", envvar="SEALMARKET_RPC")] = None,
     book: Annotated[str | None, typer.Option("--book", help="The market's address book.")] = None,
     key: Annotated[str | None, typer.Option("--key", help="The provider's account file.")] = None,
-    passphrase_file: Annotated[str | None, typer.Option("--passphrase-file", help="The account's passphrase.")] = None,
+    passphrase_file: Annotated[str | None, typer.Option("--passphrase-in", help="A file with its passphrase.")] = None,
     state: Annotated[str | None, typer.Option("--state", help="The state folder.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="How the driver reaches the TEE.")] = None,
     wheels: Annotated[str | None, typer.Option("--wheels", help="The folder of wheels.")] = None,
@@ -33,12 +34,16 @@ def init(
 
     Example: sealmarket worker init worker.toml --rpc https://rpc.example.org --book market.json --key account.json
     """
+    from sealmarket_worker.config import read_book
     from sealmarket_worker.errors import ConfigInvalid
     from sealmarket_worker.template import written
 
-    named = {"rpc": rpc, "book": book, "key": key, "passphrase_file": passphrase_file, "state": state}
-    named |= {"device": device, "wheels": wheels, "driver": driver, "tee": tee}
-    given = {name: value for name, value in named.items() if value is not None}
+    if book is not None:
+        read_book(path, Path(book))
+    files = {"book": book, "key": key, "passphrase_file": passphrase_file}
+    files |= {"state": state, "device": device, "wheels": wheels}
+    given = {name: _seen_from(path, value) for name, value in files.items() if value is not None}
+    given |= {name: value for name, value in {"rpc": rpc, "driver": driver, "tee": tee}.items() if value is not None}
     text = written(**given, development_chain=development)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -51,6 +56,12 @@ def init(
     typer.echo(json.dumps({"written": str(path)}) if as_json else f"{path} is written")
     if not as_json:
         typer.echo(f"next: sealmarket worker doctor --config {path}")
+
+
+def _seen_from(file: Path, named: str) -> str:
+    """A path that was named here, as a configuration file names it: relative to the file's own folder."""
+    here, there = Path.cwd(), file.absolute().parent
+    return named if here == there or Path(named).is_absolute() else str(here / named)
 
 
 def doctor(
@@ -117,3 +128,21 @@ def prepare(
         else:
             typer.echo(f"prepared  {one.workload} (environment {one.environment})")
     raise typer.Exit(1 if any(one.missing for one in found) else 0)
+
+
+def attest(config: Annotated[Path, typer.Option("--config", help="The worker's TOML file.")]) -> None:
+    """Launch an enclave on this host's device, and print its evidence: on it `provider offer` names the grade.
+
+    Example: sealmarket worker attest --config worker.toml > platform.json
+    """
+    from sealmarket_worker.attesting import attest as attest_device
+    from sealmarket_worker.config import load_config
+    from sealmarket_worker.image import build_image
+    from sealmarket_worker.main import opened
+
+    loaded = load_config(config)
+    with tempfile.TemporaryDirectory() as folder:
+        driver = opened(loaded, loaded.image or build_image(Path(folder) / "image"))
+        driver.check()
+        found = attest_device(driver, loaded.book)
+    typer.echo(found.canonical().decode())

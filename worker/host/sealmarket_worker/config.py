@@ -147,10 +147,7 @@ def load_config(path: Path) -> WorkerConfig:
         raise ConfigInvalid(path, str(error)) from error
     here = path.absolute().parent
     tee = tee_named(file.tee, path)
-    try:
-        book = decode(AddressBook, read_file(here / file.book))
-    except (OSError, MalformedDocument) as error:
-        raise ConfigInvalid(path, f"no address book at {file.book}: {error}") from error
+    book = read_book(path, here / file.book)
     return WorkerConfig(
         rpc=relative_to(file.rpc, here),
         book=book,
@@ -174,6 +171,16 @@ def load_config(path: Path) -> WorkerConfig:
         outbox=here / file.outbox if file.outbox else None,
         share=_share(path, file),
     )
+
+
+def read_book(where: object, path: Path) -> AddressBook:
+    """The address book at a path. Raises :class:`ConfigInvalid`, naming ``where``."""
+    try:
+        return decode(AddressBook, read_file(path))
+    except (OSError, MalformedDocument) as error:
+        raise ConfigInvalid(
+            where, f"no address book at {path}: {error}", "get it from the market's operator"
+        ) from error
 
 
 def _share(path: Path, file: _File) -> Share:
