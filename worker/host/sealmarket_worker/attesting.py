@@ -1,4 +1,4 @@
-"""Evidence of this host's own device: an enclave quotes over a job that nobody asked for, and ends.
+"""Evidence of this host's own device: an enclave quotes over a job that no party asked for, and ends.
 
 The job names no market, no owner and no money, and lacks everything that it names. An enclave quotes such a job, since
 a provider with a working enclave can always quote (docs/spec/enclave.md, "Unrunnable jobs"), and never runs it.

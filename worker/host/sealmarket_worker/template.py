@@ -109,7 +109,7 @@ DEFAULTS: Mapping[str, object] = {
     "tee": "tdx",
     "development_chain": False,
 }
-"""What `init` can be told, and what it writes otherwise."""
+"""What `init` takes as options, and what it writes without them."""
 
 
 def written(**values: object) -> str:
