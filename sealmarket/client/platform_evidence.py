@@ -1,8 +1,8 @@
 """Evidence of a provider's own device, and the grade that an offer may name for it.
 
 `sealmarket worker attest` makes the document: an enclave on the provider's device quotes over a job that no party
-asked for. A provider that offers a grade reads it from that evidence, under the vendors' roots and no other, so that a virtual device is
-never sold as hardware by mistake. It proves nothing to others: each job has evidence of its own.
+asked for. A provider that offers a grade reads it from that evidence, under the vendors' roots and no other, so that
+a virtual device is never sold as hardware by mistake. It proves nothing to others: each job has evidence of its own.
 """
 
 from __future__ import annotations
