@@ -101,7 +101,7 @@ def test_the_first_process_starts_the_core_as_every_launch_does_and_ends_the_gue
     assert (GUEST / "mkosi.extra" / "init").stat().st_mode & 0o111
     assert '"-I", "-S", "-B", "/sealmarket/image/__main__.py", kind, f"{kind}-guest"' in INIT
     [last] = [node for node in tree.body if isinstance(node, ast.Try)]
-    assert "POWER_OFF" in ast.unparse(last.finalbody)
+    assert "POWER_OFF" in ast.unparse(ast.Module(last.finalbody, []))
     assert str(guest.REPORTS).startswith("/sys/kernel/config/")
     assert '"/sys/kernel/config"' in INIT
 

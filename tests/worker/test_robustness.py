@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from sealmarket.protocol.transitions import Status
+from sealmarket.service.errors import ServiceUnavailable
+from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_worker.agent import Agent
@@ -151,6 +153,57 @@ def test_a_complaint_that_cannot_be_written_down_does_not_cost_the_job(host: Hos
     host.run()
     assert host.journal.job(job_id).state is JobState.DONE
     assert "the complaint is not written down" in host.messages()
+
+
+# --- a store that goes away, and what a crash leaves of a download ----------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 1.0], ids=["empty", "half", "altered"])
+def test_what_a_crash_left_of_a_container_is_fetched_again(host: HostTwin, part: float) -> None:
+    asset = host.scene.assets[0]
+    torn = asset.container[: int(len(asset.container) * part)] if part < 1 else b"\xff" + asset.container[1:]
+    path = host.folder / "containers" / asset.seal.content_root.hex()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(torn)
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert path.read_bytes() == asset.container
+
+
+def test_a_download_that_breaks_off_is_begun_again_and_leaves_nothing(host: HostTwin) -> None:
+    breaks = [b"", b"half"]
+
+    def broken(path: str, raw: bytes) -> bytes | None:
+        if path.startswith("/v1/containers/") and breaks:
+            return raw[: len(raw) // 2] if breaks.pop() else b""
+        return raw
+
+    host.store.broken = broken
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    left = {path.name for path in (host.folder / "containers").iterdir()}
+    assert left == {asset.seal.content_root.hex() for asset in host.scene.assets}
+
+
+def test_a_store_that_goes_away_before_the_result_is_handed_in_delays_the_settlement_and_loses_nothing(
+    host: HostTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = [1, 2, 3]
+    honest = Store.put_container_bytes
+
+    def away(store: Store, root: Bytes32, raw: bytes) -> None:
+        if refusals:
+            refusals.pop()
+            raise ServiceUnavailable("store", "http://store", "away")
+        honest(store, root, raw)
+
+    monkeypatch.setattr(Store, "put_container_bytes", away)
+    job_id = host.match()
+    host.run()
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert (len(host.transactions.finished), status(host)) == (1, Status.SETTLED)
 
 
 # --- draining -------------------------------------------------------------------------------------------------------
