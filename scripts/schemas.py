@@ -12,6 +12,7 @@ from scripts.toolchain import ROOT
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.registry import VendorRules
 from sealmarket.client.asset_card import AssetCard
+from sealmarket.client.platform_evidence import PlatformEvidence
 from sealmarket.protocol import book, capability, orders, output_rules, proposals, wire
 from sealmarket.protocol.schema import json_schema
 from sealmarket_enclave.protocol import job, policy, receipt, release, terms
@@ -32,6 +33,7 @@ SHAPES: dict[str, type] = {
     "job-view": wire.JobView,
     "leaf-list": wire.LeafList,
     "node-status": wire.NodeStatus,
+    "platform-evidence": PlatformEvidence,
     "policy": policy.PolicyDocument,
     "posted-result": wire.PostedResult,
     "proposal": proposals.SignedProposal,

@@ -235,6 +235,7 @@ class LocalMarket:
             "tee": self.tee.slug,
             "device": str(self.device_socket),
             "wheels": str(wheels),
+            "drain_seconds": 0.0,
         }
         config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
         arguments: list[str | Path] = ["-m", "sealmarket_worker", "run", "--config", config]

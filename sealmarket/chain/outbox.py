@@ -215,6 +215,12 @@ class Outbox:
         with self._lock:
             return [_entry(row) for row in self._rows("state = 'pending'")]
 
+    def awaited(self, entry: Entry) -> bool:
+        """Whether a caller waits for it, here or in another process."""
+        with self._lock:
+            rows = self._rows("hash = ?", str(entry.hash))
+            return bool(rows) and self._session.holds(rows[0]["claim"])
+
     def unsettled(self, mined: int) -> list[Entry]:
         """What was mined and is not known to be final, or has no place among the ``mined`` that the chain counts."""
         with self._lock:

@@ -236,7 +236,8 @@ class Sender:
         something that ended with it: where no node has them they stay unsent, and the next transaction takes the nonce.
         """
         for entry in self._outbox.pending():
-            if entry.what in perishable and not self._has(entry):
+            # Of another process that lives and shares the outbox nothing is given up.
+            if entry.what in perishable and not self._outbox.awaited(entry) and not self._has(entry):
                 log.warning("%s: transaction %s of before is given up, no node has it", entry.what, entry.hash)
                 self._outbox.mark(entry, State.REFUSED)
         self._healed = float("-inf")

@@ -23,6 +23,7 @@ from sealmarket.cli._options import (
     load_key,
     market,
 )
+from sealmarket.client.platform_evidence import PlatformEvidence
 from sealmarket.client.provider import DAY, MOST_BYTES, STAKE_MULTIPLE, Offer, Provider
 from sealmarket.client.windows import PROVIDER_STAGES as STAGES
 from sealmarket.client.windows import Stages
@@ -48,6 +49,13 @@ class OfferOptions:
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Your device is virtual: NO hardware stands behind its evidence.")
     ] = False
+    platform: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your device's own evidence, from `sealmarket worker attest`: without it only --simulated is offered.",
+            exists=True,
+        ),
+    ] = None
     days: Annotated[int, typer.Option(help="How long the offer stands.", min=1, max=3650)] = 30
     max_stake: Annotated[
         str | None,
@@ -101,6 +109,7 @@ def offer(
 ) -> None:
     """Sign an offer to run jobs, within your own limits, and put it into the order book.
 
+    Hardware is offered on the device's own evidence only (--platform); a virtual device is offered with --simulated.
     A job outside any of these limits is never matched with you. The penalty must at least pay the oracle when your
     platform is at fault; less is refused before anything is signed.
 
@@ -132,6 +141,7 @@ def _offer(options: OfferOptions, capability_hash: Bytes32) -> Offer:
         stages=Stages(run=options.run_seconds, read=options.read_seconds, validate=options.validate_seconds),
         max_decoded_bytes=Uint64(options.decoded_bytes),
         capability_hash=capability_hash,
+        platform=None if options.platform is None else _platform(options.platform),
         valid_for=options.days * DAY,
     )
 
@@ -146,6 +156,14 @@ def _offered(order: ComputeOrder) -> list[str]:
         f" one that uses up its time pays {written(order.timeout_fee, order.token)}",
         "next: sealmarket provider doctor, then sealmarket worker run",
     ]
+
+
+def _platform(path: Path) -> PlatformEvidence:
+    try:
+        return decode(PlatformEvidence, read_file(path))
+    except (OSError, MalformedDocument) as error:
+        remedy = "make it with: sealmarket worker attest --config worker.toml > platform.json"
+        raise Usage(f"{path} is no evidence of a platform: {error}", remedy=remedy) from error
 
 
 def _capability(path: Path) -> Capability:

@@ -28,6 +28,7 @@
         ├── ProfileRefused      (profiles)
         ├── SignerRefused
         ├── SignerUnavailable
+        ├── PlatformNotProven   (platform_evidence)
         ├── ProofInvalid
         └── NotProven  (auditor)
 

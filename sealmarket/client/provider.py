@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +14,7 @@ from sealmarket.chain import IN_MEMORY, Account, Chain, Mined, Sending
 from sealmarket.client.errors import OfferInvalid, WorkerNotInstalled
 from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
+from sealmarket.client.platform_evidence import PlatformEvidence, PlatformNotProven, require_hardware
 from sealmarket.client.progress import OnProgress, quiet, step
 from sealmarket.client.rules import rules_of
 from sealmarket.client.signing import Signer
@@ -42,7 +44,7 @@ class Offer:
     None: it follows. ``max_stake`` is then the penalty and ``STAKE_MULTIPLE`` times the price, ``timeout_fee`` the
     price, and the times follow from the market's (:mod:`sealmarket.client.windows`). ``consumers`` 0 admits anyone.
     ``capability_hash`` names the document of :mod:`sealmarket.protocol.capability`; 0
-    promises nothing.
+    promises nothing. ``platform`` is evidence of the provider's own device, from which the grade hardware follows.
     """
 
     tee: Tee
@@ -62,6 +64,7 @@ class Offer:
     valid_for: int = 30 * DAY
     token: Address = ZERO_ADDRESS
     consumers: Bytes32 = ZERO_HASH
+    platform: PlatformEvidence | None = None
 
     def order(self, provider: Address, timing: Timing, now: int, salt: Uint) -> ComputeOrder:
         """The order that is signed."""
@@ -85,6 +88,15 @@ class Offer:
             salt=salt,
             **chosen,
         )
+
+
+def _require_grade(offer: Offer) -> None:
+    """Hardware is offered on the device's own evidence only; a virtual device is never sold as one."""
+    if offer.grade is not Grade.HARDWARE:
+        return
+    if offer.platform is None:
+        raise PlatformNotProven("there is none; `sealmarket worker attest` makes it")
+    require_hardware(offer.platform, offer.tee, datetime.now(UTC))
 
 
 class Serving:
@@ -187,8 +199,10 @@ class Provider(Connected):
 
         Raises:
             OfferInvalid: the market would make no job of it, for example since its penalty cannot pay the oracle.
+            PlatformNotProven: it offers hardware, and no evidence of the device shows any.
             MarketNotVerified: nothing was signed.
         """
+        _require_grade(offer)
         self._party.require_market()
         head = self._chain.head()
         generation = self._chain.at(head).account(offer.token, self.address).generation

@@ -24,11 +24,12 @@ from sealmarket_enclave.workload.errors import BundleError, EnvironmentRefused
 
 
 class WheelNotLocked(EnvironmentRefused):
-    """A wheel is not one of those that the lock names."""
+    """A wheel is not one of those that the lock names, or is not there (``found`` is then empty)."""
 
     def __init__(self, filename: str, found: bytes) -> None:
+        what = f"has SHA-256 {found.hex()}, which the lock does not name" if found else "is not in the folder of wheels"
         super().__init__(
-            f"{filename} has SHA-256 {found.hex()}, which the lock does not name",
+            f"{filename} {what}",
             remedy="download the wheels again with the bundle's requirements.lock, or lock the bundle again",
         )
         self.filename, self.found = filename, found

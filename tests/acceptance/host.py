@@ -90,6 +90,9 @@ class BentDriver:
     def __init__(self, socket: Path, image: Path, bent: Bent) -> None:
         self._socket, self._image, self._bent = socket, image, bent
 
+    def check(self) -> None:
+        """The market has started its device."""
+
     def launch(self) -> EnclaveSession:
         """An enclave whose host is bent."""
         with VirtualDevice(self._socket) as device:

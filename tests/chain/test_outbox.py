@@ -122,6 +122,23 @@ def test_what_a_node_has_is_not_given_up(folder: Path) -> None:
     assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
 
 
+def test_what_a_living_process_of_the_account_waits_for_is_not_given_up_by_another_that_starts(folder: Path) -> None:
+    ledger = Ledger()
+    taken = ledger.answers.get("eth_sendRawTransaction")
+    ledger.answers["eth_sendRawTransaction"] = lambda raw: str(keccak(bytes.fromhex(raw[2:])))  # swallowed
+    first, chain = sender(ledger, sending=Sending(folder))
+    waiting = first.submit(chain.market.deposit(ZERO_ADDRESS, Wei(5)))
+    if taken is None:
+        del ledger.answers["eth_sendRawTransaction"]
+    else:
+        ledger.answers["eth_sendRawTransaction"] = taken
+    second, chain = sender(ledger, sending=Sending(folder))
+    second.recover(perishable=("Market.deposit",))
+    second.send(chain.market.deposit(ZERO_ADDRESS, Wei(6)))
+    assert first.wait(waiting).transaction == waiting
+    assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
+
+
 def test_two_processes_of_one_account_never_sign_one_nonce_for_two_things(folder: Path) -> None:
     def ten(of: int) -> None:
         ledger = Ledger()

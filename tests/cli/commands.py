@@ -33,6 +33,7 @@ MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",
     **dict.fromkeys(("consumer quote", "consumer request", "consumer propose"), f"--parameter target=a --asset {ID}"),
     "consumer buy": f"--parameter target=a --asset {ID} --yes",
+    "provider offer": "--simulated",
     "owner list": f"--account {ACCOUNT}",
     "owner audit": f"--account {ACCOUNT}",
     "owner approve": "--yes",

@@ -61,7 +61,7 @@ GIVING = {
     "consumer propose": (
         f"consumer propose --workload workload --asset {ID} --asset {ID}:2 --parameter target=a --key-file account.key"
     ),
-    "provider offer": "provider offer --price 1 --penalty 1 --key-file account.key",
+    "provider offer": "provider offer --price 1 --penalty 1 --simulated --key-file account.key",
 }
 COMMANDS = READING | GIVING
 

@@ -33,6 +33,7 @@ NOT_REACHED = {
     "owner publish": "its folder is looked at first",
     "owner sell": "its policy draft is looked at first",
     "consumer card": "its result's proof is looked at first",
+    "worker init": "it asks no node: it writes down which one to ask",
     "provider doctor": "it reports what does not answer beside what does, with the next step for each",
 }
 PAYING = {"account send", "consumer deposit", "provider stake"}

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from sealmarket.client import Offer, Provider
 from sealmarket.client.errors import OfferInvalid
+from sealmarket.client.platform_evidence import PlatformEvidence, PlatformNotProven, require_hardware
 from sealmarket.client.provider import MOST_BYTES, STAKE_MULTIPLE
 from sealmarket.client.windows import PROVIDER_STAGES, Stages, order_hold, request_windows
 from sealmarket.protocol import fitting
 from sealmarket.protocol.fitting import unmet_between
 from sealmarket.protocol.orders import ComputeOrder
 from sealmarket.protocol.wire import SignedComputeOrder
-from sealmarket_enclave.protocol.codec import Uint64, Wei, decode
+from sealmarket_enclave.protocol.codec import Bytes64, HexBytes, Uint64, Wei, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests.client.test_consumer import Stage
 from tests.client.test_owner import BOOK
+from tests.vectors import first, manifest, vector
 
 PLAIN = Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(7), penalty=Wei(100), volume=3)
 
@@ -47,7 +52,7 @@ def test_an_offers_own_limits_follow_from_its_price_and_the_market(stage: Stage)
 def test_what_a_provider_names_is_in_its_order(stage: Stage) -> None:
     named = Offer(
         tee=Tee.SNP,
-        grade=Grade.HARDWARE,
+        grade=Grade.SIMULATED,
         price=Wei(7),
         penalty=Wei(9),
         volume=3,
@@ -85,3 +90,52 @@ def test_a_request_with_the_usual_figures_fits_an_order_with_the_usual_limits(st
         request, run_seconds=PROVIDER_STAGES.run, settle_window=request_windows(BOOK.timing, PROVIDER_STAGES).settle
     )
     assert list(unmet_between(longest, order, stage.chain.head().timestamp)) == []
+
+
+# --- the grade follows from the device's own evidence -----------------------------------------------------------------
+
+
+def recorded(tee: Tee = Tee.TDX) -> tuple[PlatformEvidence, datetime]:
+    """Evidence from hardware, with a time at which its collateral holds."""
+    candidates = (
+        (entry, check)
+        for entry in manifest()
+        for check in entry.get("verifications", ())
+        if entry["tee"] == tee.slug and entry["role"] == "evidence" and "error" not in check["verdict"]
+    )
+    entry, check = first(candidates)
+    document = PlatformEvidence(
+        tee=tee,
+        evidence=HexBytes(vector(entry["file"])),
+        report_data=Bytes64(bytes.fromhex(entry["report_data"])),
+        collateral=vector(check["collateral"]).decode(),
+        collected_at=check["pinned_time"],
+    )
+    return document, datetime.fromtimestamp(check["pinned_time"], UTC)
+
+
+def test_hardware_is_not_offered_without_evidence_of_it(stage: Stage) -> None:
+    with pytest.raises(PlatformNotProven, match="there is none"):
+        offered(stage, dataclasses.replace(PLAIN, grade=Grade.HARDWARE))
+    assert stage.backend.posted == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"evidence": HexBytes(b"")}, "proves no hardware"),
+        ({"evidence": HexBytes(bytes(5000))}, "proves no hardware"),
+        ({"report_data": Bytes64(b"\x01" * 64)}, "other report data"),
+        ({"collateral": "{}"}, "proves no hardware"),
+        ({"tee": Tee.SGX}, "it is of sgx, expected tdx"),
+    ],
+)
+def test_evidence_that_was_changed_proves_nothing(changes: dict[str, Any], said: str) -> None:
+    document, now = recorded()
+    with pytest.raises(PlatformNotProven, match=said):
+        require_hardware(replace(document, **changes), Tee.TDX, now)
+
+
+def test_evidence_from_hardware_is_of_the_grade_hardware() -> None:
+    document, now = recorded()
+    assert require_hardware(document, Tee.TDX, now) is Grade.HARDWARE

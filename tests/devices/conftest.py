@@ -73,7 +73,7 @@ def write_image(folder: Path, *, extra: bytes = b"payload") -> Path:
     for name in (
         "__init__",
         "runtime/__init__",
-        *(f"runtime/platforms/{n}" for n in ("__init__", "interface", "device")),
+        *(f"runtime/platforms/{n}" for n in ("__init__", "interface", "process", "device")),
     ):
         target = folder / "sealmarket_enclave" / f"{name}.py"
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidenceEnvelope, SignedStop
 from sealmarket.sealing.results import open_result
 from sealmarket.store.blobs import Store
+from sealmarket.workloads.errors import WheelNotLocked
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Uint, decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -65,13 +66,69 @@ def _slow_block(host: HostTwin) -> None:
 # --- what only this host lacks is its own matter ----------------------------------------------------------------
 
 
-def test_missing_wheels_are_reported_and_nothing_is_quoted(host: HostTwin) -> None:
-    for wheel in host.scene.wheels.iterdir():
-        wheel.unlink()
+def test_a_wheel_that_never_comes_is_named_and_its_job_is_declined_at_no_cost(host: HostTwin) -> None:
+    [wheel] = host.scene.wheels.iterdir()
+    wheel.unlink()
+    _refused_for_what_is_missing(host, host.scene.workload_digest)
+    assert f"{wheel.name} is not in the folder of wheels" in host.messages()
+    assert host.driver.sandbox.loaded == []
+
+
+def test_a_wheel_that_comes_while_the_window_is_open_is_used(host: HostTwin) -> None:
+    [wheel] = host.scene.wheels.iterdir()
+    content = wheel.read_bytes()
+    wheel.unlink()
+    ticks: list[int] = []
+
+    def tick() -> None:
+        ticks.append(host.chain.head().number)
+        if len(ticks) == 3:
+            wheel.write_bytes(content)
+        host.decide_when_quoted()
+
+    host.on_tick = tick
     job_id = host.match()
     host.run()
-    assert "environment" in host.journal.job(job_id).reason
-    assert host.transactions.quotes == []
+    assert host.journal.job(job_id).state is JobState.DONE
+    assert wheel.name in host.messages()
+
+
+def test_wheels_that_did_not_change_are_not_read_again(host: HostTwin, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[Path] = []
+
+    def install(_environment: object, wheels: Path, _target: Path) -> None:
+        reads.append(wheels)
+        raise WheelNotLocked("torch.whl", b"")
+
+    monkeypatch.setattr("sealmarket_worker.materials.install", install)
+    _refused_for_what_is_missing(host, host.scene.workload_digest)
+    assert len(reads) == 1
+    assert host.stop.ticks > 3
+
+
+def test_an_environment_for_which_this_disk_has_no_room_is_declined(
+    host: HostTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sealmarket_worker.materials.install", full)
+    _refused_for_what_is_missing(host, host.scene.workload_digest)
+    assert "No space left" in host.messages()
+
+
+def test_a_job_that_the_chain_ends_while_it_is_prepared_frees_its_place(host: HostTwin) -> None:
+    host.store.broken = lambda path, raw: None if path.startswith("/v1/containers/") else raw
+    job_id = host.match()
+
+    def cancelled() -> None:
+        host.chain.end(job_id, Status.CANCELLED)
+        host.chain.finalise()
+
+    host.on_tick = cancelled
+    host.run()
+    assert host.stop.ticks == 1
+    assert "the job is cancelled" in host.journal.job(job_id).reason
 
 
 # --- what cannot be had is quoted with a mark, and left to the nodes --------------------------------------------

@@ -19,7 +19,7 @@ from sealmarket_worker.drivers.interface import DriverError, DriverMissing, Driv
 def test_a_driver_that_is_not_installed_is_refused_with_what_to_install() -> None:
     with pytest.raises(DriverMissing) as refused:
         driver_named("configfs-tsm", Tee.TDX)
-    assert "found virtual" in refused.value.message
+    assert "found gramine, guest, virtual" in refused.value.message
     assert "sealmarket-devices" in refused.value.remedy
 
 
@@ -34,7 +34,7 @@ def test_the_host_works_without_the_virtual_devices_and_says_which_driver_is_mis
         "driver_named('virtual', Tee.TDX)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "no driver 'virtual' is installed, found none" in done.stderr
+    assert "no driver 'virtual' is installed, found gramine, guest" in done.stderr
 
 
 def test_the_virtual_driver_is_simulated_and_opens_one_device(tmp_path: Path) -> None:
@@ -54,7 +54,8 @@ def test_the_platform_that_a_driver_names_is_in_the_table_of_the_enclave() -> No
     assert "simulated" in platform_entry(platform).title(Tee.TDX)
 
 
-def test_a_platform_that_is_not_in_the_table_is_refused() -> None:
+def test_a_platform_that_is_not_in_the_table_is_refused_and_only_the_virtual_one_says_simulated() -> None:
     with pytest.raises(PlatformUnknown, match="configfs-tsm"):
         platform_entry("configfs-tsm")
-    assert set(PLATFORMS) == {"virtual"}
+    assert set(PLATFORMS) == {"cca-guest", "gramine", "snp-guest", "tdx-guest", "virtual"}
+    assert [name for name, entry in PLATFORMS.items() if "simulated" in entry.title(Tee.TDX)] == ["virtual"]

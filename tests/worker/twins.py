@@ -234,6 +234,9 @@ class DriverTwin:
         self.unreachable = 0
         self.on_launch: Callable[[EnclaveTwin], None] = lambda _twin: None
 
+    def check(self) -> None:
+        """It is there."""
+
     def launch(self) -> EnclaveSession:
         if self.unreachable:
             self.unreachable -= 1
@@ -334,8 +337,12 @@ class TickingStop(threading.Event):
         super().__init__()
         self._host = host
         self.ticks = 0
+        self.by_jobs = False
+        """Whether only jobs' threads move the world: the chain in memory is moved by one thread at a time."""
 
     def wait(self, timeout: float | None = None) -> bool:
+        if self.by_jobs and not threading.current_thread().name.startswith("job"):
+            return super().wait(0.01)
         self.ticks += 1
         assert self.ticks < 2000, self._host.messages()
         self._host.on_tick()

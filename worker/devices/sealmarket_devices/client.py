@@ -18,6 +18,7 @@ import msgspec
 
 from sealmarket_devices import wire
 from sealmarket_devices.measure import LaunchMeasurement
+from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_worker.drivers.interface import DriverError
 
 T = TypeVar("T", bound=wire.Message)
@@ -94,6 +95,14 @@ class VirtualDevice:
     def endorsements(self) -> str:
         """What goes with this device's evidence: Intel collateral as JSON, or AMD certificates and CRLs as PEM."""
         return self._ask(wire.Collateral(), wire.Endorsements).text
+
+    def tee(self) -> Tee:
+        """The kind of TEE that the device stands for. Raises :class:`DeviceRefused` for one of another release."""
+        name = self._ask(wire.Root(), wire.RootCertificate).tee
+        found = {tee.slug: tee for tee in Tee}.get(name)
+        if found is None:
+            raise DeviceRefused(f"it is of no kind that is known here: {name!r:.40}", remedy="use one release of both")
+        return found
 
     def root(self) -> bytes:
         """The development root, DER: a verifier that trusts it grades the evidence ``simulated``."""

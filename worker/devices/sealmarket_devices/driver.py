@@ -20,7 +20,7 @@ from sealmarket_devices.measurements import (
 from sealmarket_devices.wire import MachineEvidence
 from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.numbers import Tee
-from sealmarket_worker.drivers.interface import DriverSettings
+from sealmarket_worker.drivers.interface import DriverSettings, WrongDevice
 from sealmarket_worker.image import enclave_arguments
 from sealmarket_worker.session import EnclaveSession, host_side
 
@@ -64,6 +64,13 @@ class VirtualDriver:
     def tee(self) -> Tee:
         """The kind of its evidence."""
         return self.settings.tee
+
+    def check(self) -> None:
+        """The device answers, and is of the kind that the configuration names."""
+        with VirtualDevice(self.settings.device) as device:
+            found = device.tee()
+        if found is not self.tee:
+            raise WrongDevice(self.settings.device, f"a virtual {found.slug}", self.tee.slug)
 
     def launch(self) -> EnclaveSession:
         """Start an enclave for one job."""

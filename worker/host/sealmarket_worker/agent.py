@@ -7,6 +7,7 @@ the journal says what to do at the next start.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from sealmarket.chain import ChainError
@@ -16,7 +17,8 @@ from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_worker.context import HostContext
 from sealmarket_worker.jobrun import JobRun
-from sealmarket_worker.journal import JobState, Journal
+from sealmarket_worker.journal import JobEntry, JobState, Journal
+from sealmarket_worker.share import WHOLE, Share
 
 log = logging.getLogger(__name__)
 
@@ -24,39 +26,72 @@ _OPEN = (JobState.MATCHED, JobState.QUOTING, JobState.QUOTED, JobState.FINISHED)
 
 
 class Agent:
-    """Runs until ``host.stop`` is set. ``provider`` is the account whose jobs these are."""
+    """Runs until ``host.stop`` is set, or ``host.drain`` and no job runs. ``provider`` is the account of these jobs.
 
-    def __init__(self, host: HostContext, provider: Address, *, max_jobs: int = 2) -> None:
-        self._host, self._provider = host, provider
+    ``share`` says which of them are this worker's, where several serve one account.
+    """
+
+    def __init__(self, host: HostContext, provider: Address, *, max_jobs: int = 2, share: Share = WHOLE) -> None:
+        self._host, self._places = host, max_jobs
         self._pool = ThreadPoolExecutor(max_workers=max_jobs, thread_name_prefix="job")
         self._running: dict[JobId, Future[None]] = {}
-        self._follower = Follower(host.chain, JobReader(host.journal, provider, host.driver.tee))
+        self._follower = Follower(host.chain, JobReader(host.journal, provider, host.driver.tee, share))
 
     def run(self) -> None:
-        """Follow, start, wait; until asked to stop."""
+        """Follow, start, wait; until asked to stop, or until no job is left of those that ran when asked to drain."""
         try:
-            while not self._host.stop.is_set():
+            while not self._host.stop.is_set() and not self._is_drained():
                 try:
                     self.turn()
                 except ChainError as error:
                     log.warning("the chain cannot be read now: %s", error)
+                except sqlite3.OperationalError as error:
+                    log.warning("the journal cannot be written now: %s", error)
                 self._host.stop.wait(self._host.poll_seconds)
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
+            self._say_what_is_left()
 
     def turn(self) -> None:
-        """Read the final blocks since the last turn, and start what is not running. Raises ``ChainError``."""
+        """Read the final blocks since the last turn, and start what is not running; while draining, start nothing.
+
+        Raises:
+            ChainError: the chain cannot be read now.
+            sqlite3.OperationalError: the journal cannot be written now.
+        """
+        self._reap()
+        if self._host.drain.is_set():
+            for future in self._running.values():
+                future.cancel()
+            return
         self._follower.advance()
+        for entry in self._host.journal.jobs(*_OPEN):
+            if entry.job_id not in self._running:
+                self._start(entry)
+
+    def _start(self, entry: JobEntry) -> None:
+        if len(self._running) >= self._places:
+            log.warning(
+                "job %s waits for a place: %d run, max_jobs is %d", entry.job_id, len(self._running), self._places
+            )
+        self._running[entry.job_id] = self._pool.submit(JobRun(self._host, entry.job_id).run)
+
+    def _is_drained(self) -> bool:
+        return self._host.drain.is_set() and all(future.done() for future in self._running.values())
+
+    def _say_what_is_left(self) -> None:
+        left = self._host.journal.jobs(*_OPEN)
+        if left:
+            log.warning("%d jobs are left to the next start of a worker on this state folder; start it soon", len(left))
+
+    def _reap(self) -> None:
         for job_id, future in list(self._running.items()):
             if future.done():
                 del self._running[job_id]
-                if (error := future.exception()) is not None:
+                if not future.cancelled() and (error := future.exception()) is not None:
                     # A job must never end in silence, and never take the others with it.
                     log.error("job %s stopped on an unforeseen error: %r", job_id, error)
                     self._host.journal.give_up(job_id, f"unforeseen: {type(error).__name__}")
-        for entry in self._host.journal.jobs(*_OPEN):
-            if entry.job_id not in self._running:
-                self._running[entry.job_id] = self._pool.submit(JobRun(self._host, entry.job_id).run)
 
     def join(self) -> None:
         """Wait until every job that was started is over on this host, and let go of the threads."""
@@ -67,8 +102,8 @@ class Agent:
 class JobReader:
     """Reads events for a host's journal: an :class:`~sealmarket.chain.follow.EventReader`."""
 
-    def __init__(self, journal: Journal, provider: Address, tee: Tee) -> None:
-        self._journal, self._provider, self._tee = journal, provider, tee
+    def __init__(self, journal: Journal, provider: Address, tee: Tee, share: Share = WHOLE) -> None:
+        self._journal, self._provider, self._tee, self._share = journal, provider, tee, share
 
     def cursor(self) -> Cursor | None:
         """The last final block that is in the journal."""
@@ -83,9 +118,13 @@ class JobReader:
         matched = [
             (event.job_id, event.spec, int(event.at.block_number))
             for event in read.events
-            if isinstance(event, JobMatched) and event.spec.provider == self._provider and event.spec.tee == self._tee
+            if isinstance(event, JobMatched) and self._is_ours(event)
         ]
         self._journal.advance(read.end, seals, matched)
+
+    def _is_ours(self, event: JobMatched) -> bool:
+        spec = event.spec
+        return spec.provider == self._provider and spec.tee == self._tee and self._share.has(event.job_id)
 
     def earlier(self) -> tuple[Cursor, ...]:
         """None: reading again from the start repeats nothing, since jobs are known by their ids."""

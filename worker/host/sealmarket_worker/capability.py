@@ -1,7 +1,8 @@
 """What this host promises of its platform and enclave: the document that a compute order names by its hash.
 
 An operator writes the document, or takes what the host's own configuration gives: the measurement of its image, this
-machine's memory and threads, and the operator's limit for inputs. ``sealmarket worker capability`` prints it for
+machine's memory and threads, its prepared environments if it promises only those, and the operator's limit for inputs.
+``sealmarket worker capability`` prints it for
 ``sealmarket provider offer``; a host that starts puts it into the store, where oracle nodes look for it.
 """
 
@@ -19,6 +20,7 @@ from sealmarket_worker.drivers.installed import driver_named
 from sealmarket_worker.errors import ConfigInvalid
 from sealmarket_worker.image import base_interpreter
 from sealmarket_worker.limits import half_of_memory
+from sealmarket_worker.preparing import prepared_environments
 
 
 def of(config: WorkerConfig, image: Path) -> Capability:
@@ -37,9 +39,19 @@ def of(config: WorkerConfig, image: Path) -> Capability:
         platform_classes=(),
         memory_bytes=Uint64(half_of_memory()),
         threads=os.cpu_count() or 1,
-        environments=(),
+        environments=_environments(config),
         ciphertext_bytes=Uint64(config.limits.max_input_bytes),
     )
+
+
+def _environments(config: WorkerConfig) -> tuple[str, ...]:
+    """The environments that are promised: none is named where any will do."""
+    if not config.prepared_only:
+        return ()
+    if not (prepared := prepared_environments(config.state)):
+        detail = 'environments is "prepared", and none is'
+        raise ConfigInvalid(config.state, detail, "sealmarket worker prepare WORKLOAD --config FILE")
+    return prepared
 
 
 def _written(config: WorkerConfig, path: Path) -> Capability:

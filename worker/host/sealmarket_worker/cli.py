@@ -1,19 +1,26 @@
-"""``sealmarket worker run | status | capability | image``. Heavy imports wait until a command needs them."""
+"""``sealmarket worker run | status | capability | image``; heavy imports wait until a command needs them.
+
+Before a worker runs: :mod:`sealmarket_worker.cli_setup`.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import tempfile
-import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sealmarket_worker.cli_setup import attest, doctor, init, prepare
+
 app = typer.Typer(help="Run enclaves for jobs, as a provider's host.", no_args_is_help=True)
 image_app = typer.Typer(help="The enclave image: what is measured.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
+
+for command in (init, doctor, prepare, attest):
+    app.command()(command)
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The worker's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -25,16 +32,19 @@ TeeName = Annotated[str, typer.Option("--tee", help="The kind of TEE: sgx, tdx, 
 def run(config: ConfigFile, as_json: AsJson = False) -> None:
     """Follow the chain for this provider's jobs, and run each in an enclave, until stopped.
 
+    The first SIGTERM or Ctrl-C drains: quoted jobs run to their ends for at most `drain_seconds`. The second one stops.
+
     Example: sealmarket worker run --config worker.toml
     """
     from sealmarket_worker.config import load_config
-    from sealmarket_worker.main import serve, stop_on_signals
+    from sealmarket_worker.ending import Ending
+    from sealmarket_worker.main import serve
     from sealmarket_worker.progress import JobProgress
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     loaded = load_config(config)
-    stop = threading.Event()
-    stop_on_signals(stop)
+    ending = Ending(loaded.drain_seconds)
+    ending.begin_on_signals()
 
     def tell(event: JobProgress) -> None:
         if as_json:
@@ -43,7 +53,7 @@ def run(config: ConfigFile, as_json: AsJson = False) -> None:
         seconds = f" ({event.seconds:.2f} s)" if event.seconds is not None else ""
         typer.echo(f"{event.job_id[:10]}  {event.stage:<9}{event.state:<8}{seconds} {event.message}")
 
-    serve(loaded, tell, lambda: typer.echo('{"ready":true}' if as_json else "Ready: following the chain."), stop)
+    serve(loaded, tell, lambda: typer.echo('{"ready":true}' if as_json else "Ready: following the chain."), ending)
 
 
 @app.command()

@@ -1,27 +1,7 @@
 """A worker's configuration: one TOML file. Paths in it are relative to the file.
 
-rpc = "http://127.0.0.1:8545"   # more nodes after commas; or a TOML file of [[endpoint]] tables, for keys
-book = "book.json"              # the address book of the market
-key = "provider.key"            # the provider's account, mode 0600: a keystore, or 32 bytes of hex
-passphrase_file = ""            # a file with the keystore's passphrase; "" takes it from SEALMARKET_PASSPHRASE
-state = "state"                 # journal, image, environments, containers
-device = "tdx.sock"             # how the driver reaches the TEE; for `virtual` the device's control socket
-wheels = "wheels"               # wheels from which environments are installed
-image = ""                      # the enclave image; "" assembles the installed release's
-driver = "virtual"              # how enclaves are launched: an installed driver
-tee = "tdx"
-capability = ""                 # what this host promises in its orders: a file; "" promises what it has
-max_jobs = 2
-max_fee = ""                    # most for one gas, tip included: "30gwei", or wei; "" is 1000gwei
-priority_fee = ""               # the tip; "" offers what recent blocks paid
-development_chain = false       # true only where this machine started the chain: allows publicly known keys
-
-[limits]                        # a job beyond them is quoted and declined, at no cost to this provider
-min_settle_window = 0           # seconds
-max_input_bytes = 0             # all containers of a job together; 0: half of this machine's memory
-
-[limits.max_stake]              # by token, in its smallest unit; without a token here, no limit
-"0x0000000000000000000000000000000000000000" = "500000000000000000"
+:mod:`sealmarket_worker.template` holds every key with its default and a comment; ``sealmarket worker init`` writes it.
+A key that is not known is refused, so that a slip of the pen never leaves a limit out.
 """
 
 from __future__ import annotations
@@ -30,7 +10,7 @@ import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -44,15 +24,25 @@ from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_worker.errors import ConfigInvalid
 from sealmarket_worker.limits import OperatorLimits, half_of_memory
+from sealmarket_worker.share import MOST_WORKERS, WHOLE, Share
 
 if TYPE_CHECKING:
     from sealmarket.client.signing import Signer
+
+
+DRAIN_SECONDS = 600.0
+"""How long quoted jobs may take once the host was asked to end; the defaults of deploy/systemd leave as much."""
 
 
 class _Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_stake: dict[str, str] = {}
     min_settle_window: Annotated[int, msgspec.Meta(ge=0)] = 0
     max_input_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class _Share(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    workers: Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)] = 1
+    worker: Annotated[int, msgspec.Meta(ge=0, lt=MOST_WORKERS)] = 0
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,19 +56,27 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     driver: str = "virtual"
     tee: str = "tdx"
     capability: str = ""
-    max_jobs: int = 2
+    max_jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     development_chain: bool = False
     store: str = ""
-    settle_patience_seconds: float = 20.0
+    settle_patience_seconds: Annotated[float, msgspec.Meta(ge=0)] = 20.0
     max_fee: str = ""
     priority_fee: str = ""
     passphrase_file: str = ""
+    environments: Literal["any", "prepared"] = "any"
+    drain_seconds: Annotated[float, msgspec.Meta(ge=0)] = DRAIN_SECONDS
+    outbox: str = ""
     limits: _Limits = _Limits()
+    share: _Share = _Share()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
-    """A checked configuration. ``store`` defaults to the address book's."""
+    """A checked configuration. ``store`` defaults to the address book's.
+
+    ``outbox`` is where the account's transactions are remembered: of its own state folder, unless several workers on
+    this machine share it. ``prepared_only``: the host promises the environments that are installed already.
+    """
 
     rpc: str
     book: AddressBook
@@ -97,6 +95,10 @@ class WorkerConfig:
     passphrase_file: Path | None = None
     fees: FeeLimits = field(default_factory=FeeLimits)
     limits: OperatorLimits = field(default_factory=OperatorLimits)
+    prepared_only: bool = False
+    drain_seconds: float = DRAIN_SECONDS
+    outbox: Path | None = None
+    share: Share = WHOLE
 
     @property
     def store_url(self) -> str:
@@ -104,7 +106,8 @@ class WorkerConfig:
         return self.store or self.book.store
 
     def account(self) -> Signer:
-        """The provider's account; the passphrase of a keystore is ``passphrase_file``'s, or ``SEALMARKET_PASSPHRASE``.
+        """The provider's account. The passphrase of a keystore is that of ``passphrase_file``, of the file that
+        ``SEALMARKET_PASSPHRASE_FILE`` names, or ``SEALMARKET_PASSPHRASE``.
 
         Raises:
             ConfigInvalid: a key file that others can read, or that holds no key.
@@ -118,12 +121,14 @@ class WorkerConfig:
             raise ConfigInvalid(self.key, error.detail, error.remedy) from error
 
     def _passphrase(self) -> str | None:
-        if self.passphrase_file is None:
+        named = os.environ.get("SEALMARKET_PASSPHRASE_FILE")
+        file = self.passphrase_file or (Path(named) if named else None)
+        if file is None:
             return os.environ.get("SEALMARKET_PASSPHRASE")
         try:
-            return read_passphrase_file(self.passphrase_file)
+            return read_passphrase_file(file)
         except (OSError, PassphraseRefused) as error:
-            raise ConfigInvalid(self.passphrase_file, str(error), "name a file with the passphrase") from error
+            raise ConfigInvalid(file, str(error), "name a file with the passphrase") from error
 
 
 def tee_named(name: str, where: object = "--tee") -> Tee:
@@ -138,16 +143,11 @@ def load_config(path: Path) -> WorkerConfig:
     """Read a configuration. Raises :class:`ConfigInvalid`, naming the field."""
     try:
         file = msgspec.convert(tomllib.loads(read_text_file(path)), _File)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigInvalid(path, str(error)) from error
     here = path.absolute().parent
     tee = tee_named(file.tee, path)
-    try:
-        book = decode(AddressBook, read_file(here / file.book))
-    except (OSError, MalformedDocument) as error:
-        raise ConfigInvalid(path, f"no address book at {file.book}: {error}") from error
-    if not 1 <= file.max_jobs <= 64:
-        raise ConfigInvalid(path, f"max_jobs is {file.max_jobs}, expected 1 to 64")
+    book = read_book(path, here / file.book)
     return WorkerConfig(
         rpc=relative_to(file.rpc, here),
         book=book,
@@ -166,7 +166,32 @@ def load_config(path: Path) -> WorkerConfig:
         passphrase_file=here / file.passphrase_file if file.passphrase_file else None,
         fees=_fees(path, file),
         limits=_limits(path, file.limits),
+        prepared_only=file.environments == "prepared",
+        drain_seconds=file.drain_seconds,
+        outbox=here / file.outbox if file.outbox else None,
+        share=_share(path, file),
     )
+
+
+def read_book(where: object, path: Path) -> AddressBook:
+    """The address book at a path. Raises :class:`ConfigInvalid`, naming ``where``."""
+    try:
+        return decode(AddressBook, read_file(path))
+    except (OSError, MalformedDocument) as error:
+        raise ConfigInvalid(
+            where, f"no address book at {path}: {error}", "get it from the market's operator"
+        ) from error
+
+
+def _share(path: Path, file: _File) -> Share:
+    """Which jobs are this worker's. Several workers of one account send from one outbox, or their nonces collide."""
+    if file.share.worker >= file.share.workers:
+        detail = f"share.worker is {file.share.worker}, expected less than share.workers, {file.share.workers}"
+        raise ConfigInvalid(path, detail, "number the workers of the account from 0")
+    if file.share.workers > 1 and not file.outbox:
+        detail = f"share.workers is {file.share.workers}, and no outbox is named"
+        raise ConfigInvalid(path, detail, "name one folder on this machine as `outbox` of all workers of the account")
+    return Share(workers=file.share.workers, worker=file.share.worker)
 
 
 def _fees(path: Path, file: _File) -> FeeLimits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,21 +29,29 @@ from sealmarket_worker.transactions import ProviderTransactions
 from sealmarket_worker.why import why_over
 
 _T = TypeVar("_T")
-LATER = (ChainUnavailable, BlockGone, ServiceUnavailable, ItemNotFound, ContentMismatch)
-"""Errors after which the same step may succeed."""
+LATER = (
+    ChainUnavailable,
+    BlockGone,
+    ServiceUnavailable,
+    ItemNotFound,
+    ContentMismatch,
+    sqlite3.OperationalError,
+)
+"""Errors after which the same step may succeed. SQLite's is a journal or an outbox on a disk without room."""
 _GRACE_SECONDS = 120
 """How long past its deadline a job may stay unclosed before the host stops waiting for the closing transaction."""
 
 
 class Stopping(Exception):
-    """The host was asked to stop; the journal says where it stood."""
+    """The host was asked to end; the journal says where the job stood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostContext:
     """What all jobs of a host share. ``sign`` is the provider's signature over typed data of this market.
 
-    ``capability`` is what this host promises; its orders name the document.
+    ``capability`` is what this host promises; its orders name the document. ``drain`` is set when no further job may be
+    quoted, ``stop`` when every job is left where it stands (:mod:`sealmarket_worker.ending`).
     """
 
     chain: ChainReader
@@ -55,6 +64,7 @@ class HostContext:
     sign: Callable[[Quote], HexBytes]
     state: Path
     stop: threading.Event
+    drain: threading.Event = field(default_factory=threading.Event)
     listeners: tuple[Listener, ...] = ()
     poll_seconds: float = 0.3
     settle_patience_seconds: float = 20.0
@@ -68,6 +78,8 @@ class JobSteps:
 
     def __init__(self, host: HostContext, job_id: JobId, progress: ProgressReporter) -> None:
         self._host, self._job_id, self._progress = host, job_id, progress
+        self._quoted = True
+        """Whether the chain may have this host's quote: until then another start of the host can do the job as well."""
 
     def _slot(self, entry: JobEntry) -> JobSlot:
         """The job at the newest final block; waits while the chain is silent."""
@@ -127,7 +139,12 @@ class JobSteps:
             return False
 
     def _pause(self) -> None:
-        if self._host.stop.wait(self._host.poll_seconds):
+        self._host.stop.wait(self._host.poll_seconds)
+        self._require_going_on()
+
+    def _require_going_on(self) -> None:
+        """Raises :class:`Stopping` where the host ends, or drains and has not quoted this job."""
+        if self._host.stop.is_set() or (self._host.drain.is_set() and not self._quoted):
             raise Stopping
 
     def _why(self, entry: JobEntry, status: Status) -> str:

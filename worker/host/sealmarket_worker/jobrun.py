@@ -3,20 +3,22 @@
 Steps; the journal's state stands where a crash would find it:
 
 1. ``matched``: gather and check everything that the job names, for a share of the quote window. What is not available
-   in time, or is false, is marked: the job is quoted all the same, and the nodes say whose fault it is.
+   in time, or is false, is marked: the job is quoted all the same, and the nodes say whose fault it is. Where this host
+   lacks something of its own, a wheel or room on its disk, the workload is marked, and no party is at fault.
 2. Launch an enclave and take its evidence, over a block that is final now.
 3. ``quoting``: post the evidence hash, once. ``quoted`` when that is final. The evidence is sealed to nodes.
 4. Show that to the committee, wait for it, and bring the enclave to its shares (:mod:`sealmarket_worker.releasing`).
 5. Serve ciphertext while the job is open on chain; take what the enclave signed. ``finished``: the journal has it.
 6. Upload ciphertext, envelope and receipt, post the result; settle if no other party does. ``done`` when final.
 
-A job that ends in another way is given up, with the reason in the journal and in the progress log.
+A job that ends in another way is given up, with the reason in the journal and in the progress log. A host that drains
+leaves a job that it has not quoted to its next start, and carries the others to their ends.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from functools import partial
 
 from sealmarket.chain import BlockGone, ChainUnavailable, JobSlot, Reverted, RpcRefused
 from sealmarket.chain.events import JobQuoted
@@ -32,6 +34,7 @@ from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Evidence
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_worker.committee import committee_of
@@ -40,13 +43,15 @@ from sealmarket_worker.drivers.interface import DriverError
 from sealmarket_worker.errors import EnclaveLost, InputMissing, JobOver
 from sealmarket_worker.evidence import package, sealed_envelope
 from sealmarket_worker.journal import JobEntry, JobState
-from sealmarket_worker.materials import Materials, nothing
+from sealmarket_worker.materials import MaterialFetcher, Materials, nothing
 from sealmarket_worker.progress import ProgressReporter, StageName
 from sealmarket_worker.releasing import ReleaseRound, Waiting
 from sealmarket_worker.session import EnclaveSession, Outcome, key_hash_of
 from sealmarket_worker.watch import Watch
 
 _FINISHED = frozenset({Status.SETTLED, Status.MATURED, Status.CHALLENGED, Status.FAILED})
+_RESTARTED = "the host was restarted after the quote"
+_ENDING = "the host ends"
 _STAGES: dict[str, StageName] = {
     "importing": "load",
     "opening": "open",
@@ -69,29 +74,40 @@ class JobRun(JobSteps):
             if entry.state in (JobState.MATCHED, JobState.QUOTING):
                 self._work(entry)
             elif entry.state is JobState.QUOTED:
-                raise EnclaveLost("the host was restarted after the quote")
+                raise EnclaveLost(_RESTARTED)
             if self._host.journal.job(self._job_id).state is JobState.FINISHED:
                 self._post(self._host.journal.job(self._job_id))
         except Stopping:
-            self._progress.note("the host stops; the journal holds where it stood")
+            self._hand_over()
         except (SealmarketError, OSError) as error:
-            self._host.journal.give_up(self._job_id, str(error))
-            self._progress.fail(str(error))
+            self._give_up(str(error))
+
+    def _give_up(self, reason: str) -> None:
+        self._progress.fail(reason)
+        try:
+            self._patiently(lambda: self._host.journal.give_up(self._job_id, reason), None)
+        except Stopping:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._progress.note("the host ends; its journal holds where the job stood, for the next start")
 
     # --- steps 1 to 5 -----------------------------------------------------------------------------------------------
 
     def _work(self, entry: JobEntry) -> None:
+        self._quoted = False
+        self._require_going_on()
         self._progress.begin("prepare", f"job {self._job_id}")
         slot = self._slot(entry)
-        if slot.status is not Status.MATCHED:
-            if entry.state is JobState.QUOTING:
-                raise EnclaveLost("the host was restarted after the quote")
-            raise JobOver(slot.status.name.lower(), "matched")
+        if slot.status is not Status.MATCHED and entry.state is JobState.QUOTING:
+            raise EnclaveLost(_RESTARTED)
+        self._require_matched(slot)
         materials = self._materials(entry, slot)
         committee = self._patiently(lambda: committee_of(self._host.chain, entry.spec.epoch), slot.deadline)
         self._progress.begin("quote", "an enclave starts")
         # Until the quote is sent any enclave will do, so one that is lost is replaced.
-        session, evidence = self._patiently(lambda: self._launch(materials), slot.deadline, DriverError, EnclaveLost)
+        launch = partial(self._launch, entry, materials)
+        session, evidence = self._patiently(launch, slot.deadline, DriverError, EnclaveLost)
         with session:
             envelope = self._quote(entry, session, evidence, committee, materials)
             waiting = Waiting(session, committee, evidence, envelope)
@@ -99,9 +115,15 @@ class JobRun(JobSteps):
             outcome = self._finish(entry, session, materials)
         # On a full disk the word is kept in memory and written as soon as there is room.
         deadline = self._slot(entry).deadline
-        self._patiently(lambda: self._host.journal.finished(self._job_id, outcome), deadline, sqlite3.OperationalError)
+        self._patiently(lambda: self._host.journal.finished(self._job_id, outcome), deadline)
 
-    def _launch(self, materials: Materials) -> tuple[EnclaveSession, Evidence]:
+    def _require_matched(self, slot: JobSlot) -> None:
+        """A job that has ended on chain before its quote keeps no place here."""
+        if slot.status is not Status.MATCHED:
+            raise JobOver(slot.status.name.lower(), "matched")
+
+    def _launch(self, entry: JobEntry, materials: Materials) -> tuple[EnclaveSession, Evidence]:
+        self._require_matched(self._slot(entry))
         session = self._host.driver.launch()
         try:
             return session, session.load(materials.load(self._host.chain.book, self._host.chain.final()))
@@ -121,7 +143,7 @@ class JobRun(JobSteps):
         if (why := self._host.limits.against_terms(entry.spec)) is not None:
             return self._declined(nothing(entry.spec, tuple(seals)), why)
         fetcher, reported = self._host.materials.fetcher(entry.spec, tuple(seals)), ""
-        while (materials := fetcher.poll()).missing:
+        while (materials := self._poll(fetcher, entry.spec, tuple(seals))).missing:
             lacking = "; ".join(materials.missing.values())
             if lacking != reported:
                 reported = lacking
@@ -130,7 +152,17 @@ class JobRun(JobSteps):
                 self._progress.note("it is quoted without; the oracle nodes say whose fault that is")
                 break
             self._pause()
+            self._require_matched(self._slot(entry))
         return self._within_limits(materials)
+
+    def _poll(self, fetcher: MaterialFetcher, spec: JobSpec, seals: tuple[Seal, ...]) -> Materials:
+        """What is available now. Where this host cannot provide the workload's environment, nothing but that mark."""
+        try:
+            return fetcher.poll()
+        except InputMissing as error:
+            return nothing(spec, seals).declined(f"{error.message}; put it into the configured folder `wheels`")
+        except OSError as error:
+            return nothing(spec, seals).declined(f"this host has no room for the workload's environment: {error}")
 
     def _within_limits(self, materials: Materials) -> Materials:
         size = sum(path.stat().st_size for path in materials.containers.values())
@@ -165,10 +197,12 @@ class JobRun(JobSteps):
         )
         book = self._host.chain.book
         envelope = sealed_envelope(content, evidence_hash, book, committee, materials.first_key, signature)
-        self._host.journal.quoting(self._job_id, evidence_hash, key_hash_of(evidence))
-        self._patiently(lambda: self._send_quote(entry, evidence_hash), self._slot(entry).deadline, RpcRefused)
+        deadline, key_hash = self._slot(entry).deadline, key_hash_of(evidence)
+        self._patiently(lambda: self._host.journal.quoting(self._job_id, evidence_hash, key_hash), deadline)
+        self._quoted = True
+        self._patiently(lambda: self._send_quote(entry, evidence_hash), deadline, RpcRefused)
         self._wait_for(entry, lambda slot: slot.status is not Status.MATCHED)
-        self._host.journal.quoted(self._job_id)
+        self._patiently(lambda: self._host.journal.quoted(self._job_id), None)
         self._progress.begin(
             "decision", f"evidence {evidence_hash} is on chain, sealed to {len(envelope.sealed)} nodes"
         )
@@ -201,12 +235,16 @@ class JobRun(JobSteps):
             except EnclaveLost as error:
                 if watch.why is None:
                     raise
+                if watch.why == _ENDING:
+                    raise Stopping from error
                 raise JobOver(watch.why, "accepted") from error
         self._progress.end()
         return outcome
 
     def _why_useless(self, entry: JobEntry) -> str | None:
         """Why nothing that an enclave could still say would count; None while it would, or the chain is silent."""
+        if self._host.stop.is_set():
+            return _ENDING
         chain = self._host.chain
         try:
             slot, now = chain.at(chain.final()).job(entry.spec.request_hash), chain.head().timestamp
@@ -239,7 +277,7 @@ class JobRun(JobSteps):
         slot = self._wait_for(entry, lambda slot: slot.status is not Status.ACCEPTED)
         if slot.status not in _FINISHED:
             raise JobOver(self._why(entry, slot.status), "settled")
-        self._host.journal.done(self._job_id)
+        self._patiently(lambda: self._host.journal.done(self._job_id), None)
         self._progress.end(slot.status.name.lower())
         self._return_unspent(entry)
 
@@ -274,11 +312,11 @@ class JobRun(JobSteps):
 
     def _settled_soon(self, entry: JobEntry) -> bool:
         until = time.monotonic() + self._patience(entry)
-        while time.monotonic() < until:
-            if self._head(entry).status is not Status.ACCEPTED:
-                return True
+        while self._head(entry).status is Status.ACCEPTED:
+            if time.monotonic() >= until:
+                return False
             self._pause()
-        return False
+        return True
 
 
 def _content_root(outcome: Outcome) -> Bytes32:

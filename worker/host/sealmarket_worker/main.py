@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
+import shutil
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 from sealmarket.chain import Chain, ChainError, Sender, Sending
 from sealmarket.client import signing
@@ -21,7 +21,8 @@ from sealmarket_worker.agent import Agent
 from sealmarket_worker.config import WorkerConfig
 from sealmarket_worker.context import HostContext
 from sealmarket_worker.drivers.installed import driver_named
-from sealmarket_worker.drivers.interface import DriverSettings
+from sealmarket_worker.drivers.interface import Driver, DriverSettings
+from sealmarket_worker.ending import Ending
 from sealmarket_worker.funds import shortages
 from sealmarket_worker.image import base_interpreter, build_image
 from sealmarket_worker.journal import Journal
@@ -38,52 +39,81 @@ QUOTE = "Market.quote"
 log = logging.getLogger(__name__)
 
 
-def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], stop: threading.Event) -> None:
-    """Run a host until ``stop`` is set. ``ready`` is called once it follows the chain.
+def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], ending: Ending) -> None:
+    """Run a host until it is to end. ``ready`` is called once the device answers and the host follows the chain.
 
     Raises:
         ConfigInvalid: a key file that others can read, or a TEE that the driver does not have.
         DriverMissing: the driver is not installed.
+        DriverError: the TEE cannot be used: no device is there, or it is of another kind.
         ChainError: the chain is another one, the account is a publicly known one, or its outbox is damaged.
         StateInUse: another process runs on the state folder.
     """
     account = config.account()
     factory = driver_named(config.driver, config.tee)
-    with (
-        only_process(config.state),
-        closing(Chain(config.book, config.rpc)) as chain,
-        Journal(config.state / JOURNAL) as journal,
-        closing(Store(config.store_url)) as store,
-        closing(Nodes(patience=POLL_PATIENCE_SECONDS)) as nodes,
-    ):
-        sending = Sending(config.state / OUTBOX, config.fees)
-        sender = Sender(chain, account, development=config.development_chain, sending=sending)
-        sender.recover(perishable=(QUOTE,))
+    with only_process(config.state):
+        _sweep(config.state)
         image = config.image or build_image(config.state / "image")
-        promised = capability.of(config, image)
-        _publish(store, promised)
-        settings = DriverSettings(tee=config.tee, device=config.device, image=image, interpreter=base_interpreter())
-        host = HostContext(
-            chain=chain,
-            transactions=ChainTransactions(chain, sender),
-            store=store,
-            nodes=nodes,
-            driver=factory.open(settings),
-            materials=MaterialStore(store, config.state, config.wheels),
-            journal=journal,
-            sign=lambda quote: signing.sign(account, config.book, quote),
-            state=config.state,
-            stop=stop,
-            listeners=(listener, ProgressLog(config.state / PROGRESS)),
-            settle_patience_seconds=config.settle_patience_seconds,
-            limits=config.limits,
-            capability=promised,
-        )
+        driver = opened(config, image)
+        driver.check()
         if factory.simulated:
             log.warning("the driver %s gives SIMULATED %s evidence, no hardware", config.driver, config.tee.name)
-        _warn_of_shortages(chain, config, sender.address)
-        ready()
-        Agent(host, sender.address, max_jobs=config.max_jobs).run()
+        with (
+            closing(Chain(config.book, config.rpc)) as chain,
+            Journal(config.state / JOURNAL) as journal,
+            closing(Store(config.store_url)) as store,
+            closing(Nodes(patience=POLL_PATIENCE_SECONDS)) as nodes,
+        ):
+            sending = Sending(config.outbox or config.state / OUTBOX, config.fees)
+            sender = Sender(chain, account, development=config.development_chain, sending=sending)
+            sender.recover(perishable=(QUOTE,))
+            promised = capability.of(config, image)
+            _publish(store, promised)
+            host = HostContext(
+                chain=chain,
+                transactions=ChainTransactions(chain, sender),
+                store=store,
+                nodes=nodes,
+                driver=driver,
+                materials=MaterialStore(store, config.state, config.wheels),
+                journal=journal,
+                sign=lambda quote: signing.sign(account, config.book, quote),
+                state=config.state,
+                stop=ending.stop,
+                drain=ending.drain,
+                listeners=(listener, ProgressLog(config.state / PROGRESS)),
+                settle_patience_seconds=config.settle_patience_seconds,
+                limits=config.limits,
+                capability=promised,
+            )
+            _warn_of_shortages(chain, config, sender.address)
+            ready()
+            Agent(host, sender.address, max_jobs=config.max_jobs, share=config.share).run()
+
+
+def opened(config: WorkerConfig, image: Path) -> Driver:
+    """The driver that a configuration names. Raises ``DriverMissing`` and ``ConfigInvalid``."""
+    settings = DriverSettings(
+        tee=config.tee,
+        device=config.device,
+        image=image,
+        interpreter=base_interpreter(),
+        environments=config.state / "environments",
+    )
+    return driver_named(config.driver, config.tee).open(settings)
+
+
+def _sweep(state: Path) -> None:
+    """Remove what a killed worker had begun to write. The lock is held, so none of it is another's.
+
+    All of it is ciphertext or code: nothing plain is ever written on a host.
+    """
+    for pattern in ("containers/.incoming-*", "environments/.installing-*", ".image-*"):
+        for left in state.glob(pattern):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def _publish(store: Store, promised: Capability) -> None:
@@ -100,9 +130,3 @@ def _warn_of_shortages(chain: Chain, config: WorkerConfig, provider: Address) ->
             log.warning("%s", shortage)
     except ChainError as error:
         log.warning("the provider's balance cannot be read now: %s", error)
-
-
-def stop_on_signals(stop: threading.Event) -> None:
-    """Let SIGTERM and SIGINT end the host in order. Call it in the main thread."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())

@@ -37,6 +37,8 @@ from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.steps import card_name, read_policies, steps_of
 
 _T = TypeVar("_T")
+_Listing = frozenset[tuple[str, int, int]]
+_ENVIRONMENT = "the workload's environment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class MaterialStore:
     def __init__(self, store: Store, state: Path, wheels: Path) -> None:
         self._store, self._state, self._wheels = store, state, wheels
         self._installing = threading.Lock()
+        self._lacking: dict[str, tuple[_Listing, str]] = {}
+        """Environments that could not be installed: of which wheels, and why. Wheels that did not change stay so."""
 
     def fetcher(self, spec: JobSpec, seals: tuple[Seal, ...]) -> MaterialFetcher:
         """Begin with a job."""
@@ -137,6 +141,9 @@ class MaterialStore:
         with self._installing:
             if target.exists():
                 return target
+            found = _listing(self._wheels)
+            if (before := self._lacking.get(name)) is not None and before[0] == found:
+                raise InputMissing(_ENVIRONMENT, before[1])
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             building = Path(tempfile.mkdtemp(prefix=".installing-", dir=target.parent))
             try:
@@ -144,10 +151,20 @@ class MaterialStore:
                 install(environment, self._wheels, building / name)
                 os.rename(building / name, target)  # noqa: PTH104 - atomic on one file system
             except WorkloadError as error:
-                raise InputMissing("the workload's environment", error.message) from error
+                self._lacking[name] = (found, error.message)
+                raise InputMissing(_ENVIRONMENT, error.message) from error
             finally:
                 shutil.rmtree(building, ignore_errors=True)
         return target
+
+
+def _listing(folder: Path) -> _Listing:
+    """Name, size and time of change of each file in a folder; empty where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries)
+    except OSError:
+        return frozenset()
 
 
 def _within(name: Bytes32, raw: bytes | None, most: int, missing: dict[Bytes32, str]) -> bytes | None:

@@ -149,8 +149,12 @@ class ReleaseRound(JobSteps):
             self._complaints.add(complaint)
             node = complaint.complaint.node.checksum
             self._progress.note(f"node {node} released a false share; it is left out, under the enclave's signature")
-            with (self._host.state / "complaints.jsonl").open("a") as log:
-                log.write(json.dumps(to_builtins(complaint)) + "\n")
+            try:
+                with (self._host.state / "complaints.jsonl").open("a") as log:
+                    log.write(json.dumps(to_builtins(complaint)) + "\n")
+            except OSError as error:
+                # The next report on chain names the node as well.
+                self._progress.note(f"the complaint is not written down: {error}")
 
     # --- ends -------------------------------------------------------------------------------------------------------
 

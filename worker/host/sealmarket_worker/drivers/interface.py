@@ -2,6 +2,7 @@
 
 SealmarketError
 └── DriverError            a TEE could not be used
+    ├── WrongDevice        the device is of another kind
     └── DriverMissing      no installed distribution provides the driver
 """
 
@@ -21,6 +22,16 @@ from sealmarket_worker.session import EnclaveSession
 
 class DriverError(SealmarketError):
     """A TEE could not be used."""
+
+
+class WrongDevice(DriverError):
+    """The device is of another kind of TEE than the configuration names."""
+
+    def __init__(self, where: object, found: str, expected: str) -> None:
+        super().__init__(
+            f"the device at {where} is {found}, the configuration names {expected}",
+            remedy="correct `tee` or `device` in the worker's configuration",
+        )
 
 
 class DriverMissing(DriverError):
@@ -43,6 +54,9 @@ class Driver(Protocol):
     def tee(self) -> Tee:
         """The kind of its evidence."""
 
+    def check(self) -> None:
+        """Look whether the TEE is there and of its kind, without launching anything."""
+
     def launch(self) -> EnclaveSession:
         """Start an enclave for one job. It ends when the session is closed, or this process ends."""
 
@@ -55,12 +69,16 @@ class Driver(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverSettings:
-    """``device`` is how the driver reaches the TEE (a socket, a device file); ``image`` is the enclave's."""
+    """``device`` is how the driver reaches the TEE (a socket, a device file); ``image`` is the enclave's.
+
+    ``environments`` is the host's folder of installed environments, for a TEE that does not see the host's files.
+    """
 
     tee: Tee
     device: Path
     image: Path
     interpreter: Path
+    environments: Path = Path("environments")
 
 
 class DriverFactory(Protocol):

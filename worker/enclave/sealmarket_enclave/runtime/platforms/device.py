@@ -7,22 +7,19 @@ neither. Each message is one msgpack map in one packet.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import resource
 import socket
 import threading
 
 import msgspec
 
 from sealmarket_enclave.runtime.platforms.interface import PlatformLost, PlatformRefused
+from sealmarket_enclave.runtime.platforms.process import close_to_others
 
 CHANNEL_FD = 3
 QUOTE_FD = 4
 REPORT_DATA_SIZE = 64
 MAX_PACKET = 1 << 16
-
-_PR_SET_DUMPABLE = 4
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -114,10 +111,7 @@ def attach() -> tuple[socket.socket, DevicePlatform]:
     Raises:
         PlatformLost: the process was not started by a virtual device.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        raise PlatformLost(f"the process cannot be closed to tracing: {os.strerror(ctypes.get_errno())}")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    close_to_others()
     for descriptor in (CHANNEL_FD, QUOTE_FD):
         try:
             os.set_inheritable(descriptor, False)

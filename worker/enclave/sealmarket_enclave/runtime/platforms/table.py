@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from sealmarket_enclave.protocol.numbers import Tee
-from sealmarket_enclave.runtime.platforms import device
+from sealmarket_enclave.runtime.platforms import device, gramine, guest
 from sealmarket_enclave.runtime.platforms.interface import Platform, PlatformUnknown
 
 
@@ -19,7 +20,15 @@ class PlatformEntry:
     title: Callable[[Tee], str]
 
 
+def _guest_title(tee: Tee) -> str:
+    return f"{tee.name} guest with Linux TSM reports"
+
+
 PLATFORMS: Mapping[str, PlatformEntry] = {
+    "cca-guest": PlatformEntry(partial(guest.attach, Tee.CCA), _guest_title),
+    "gramine": PlatformEntry(gramine.attach, lambda tee: f"{tee.name} enclave under Gramine"),
+    "snp-guest": PlatformEntry(partial(guest.attach, Tee.SNP), _guest_title),
+    "tdx-guest": PlatformEntry(partial(guest.attach, Tee.TDX), _guest_title),
     "virtual": PlatformEntry(device.attach, lambda tee: f"virtual {tee.name} device (simulated)"),
 }
 
