@@ -11,16 +11,17 @@ Rules (docs/spec/container.md):
 4. In a padded container the stream is ``u64(length) || data || zeros`` up to a multiple of the bucket: the
    true length is encrypted, and the header tells only the bucket.
 
-Memory is bounded by a few chunks and 32 bytes a chunk, whatever the container's length.
+Memory is bounded by a few chunks and 32 bytes a chunk, whatever the container's length. Chunks are encrypted and hashed
+side by side (:mod:`sealmarket_enclave.sealed.pipeline`), with the same bytes and the same errors as one after the other.
 """
 
 from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -39,11 +40,13 @@ from sealmarket_enclave.sealed.errors import (
 )
 from sealmarket_enclave.sealed.header import DEFAULT_CHUNK_SIZE, HEADER_BYTES, TAG_BYTES, Header, chunks_for
 from sealmarket_enclave.sealed.merkle import RootBuilder, header_digest, leaf_digest
+from sealmarket_enclave.sealed.pipeline import in_order, threads_for
 
 KEY_DOMAIN = b"sealmarket/container-key/1"
 CHUNK_DOMAIN = b"sealmarket/container-chunk/1"
 KEY_BYTES = 32
 _LENGTH_BYTES = 8
+R = TypeVar("R")
 
 
 class Source(Protocol):
@@ -79,6 +82,7 @@ def seal(
     length: int | None = None,
     chunk_size: int = DEFAULT_CHUNK_SIZE,
     pad_to: int | None = None,
+    threads: int | None = None,
 ) -> Sealed:
     """Encrypt ``source`` into a container.
 
@@ -86,6 +90,7 @@ def seal(
         source: read from its current position to its end; ``length`` may be omitted when it can seek.
         key: the 32-byte data key.
         pad_to: hide the length: the stream is padded to a multiple of this many bytes (rule 4).
+        threads: that encrypt and hash; None takes the processors that this process may use.
 
     Raises:
         SourceLengthChanged: the source is shorter or longer than ``length``; what was written must be thrown
@@ -94,7 +99,7 @@ def seal(
     """
     known = _remaining(source) if length is None else length
     salt = Bytes32(secrets.token_bytes(32))
-    return _seal_with_salt(source, sink, key, asset_id, asset_version, known, chunk_size, pad_to, salt)
+    return _seal_with_salt(source, sink, key, asset_id, asset_version, known, chunk_size, pad_to, salt, threads)
 
 
 def _seal_with_salt(
@@ -107,6 +112,7 @@ def _seal_with_salt(
     chunk_size: int,
     pad_to: int | None,
     salt: Bytes32,
+    threads: int | None = None,
 ) -> Sealed:
     """As :func:`seal`, with a given salt: for test vectors only, since a repeated salt repeats nonces."""
     stream_length = length if pad_to is None else _padded_length(length, pad_to)
@@ -121,38 +127,62 @@ def _seal_with_salt(
     )
     stream = source if pad_to is None else _Padded(source, length, stream_length)
     encoded = header.encode()
-    digest = header_digest(encoded)
-    cipher = AESGCM(_chunk_key(key, header))
-    prefix, tree = _aad_prefix(header), RootBuilder()
-    plain, sealed = memoryview(bytearray(chunk_size)), memoryview(bytearray(chunk_size + TAG_BYTES))
+    sealer, tree = _Sealer(stream, key, header, header_digest(encoded)), RootBuilder()
     _write(sink, memoryview(encoded))
-    done = 0
-    for index in range(header.chunk_count):
-        size = header.plain_size(index)
-        got = _fill(stream, plain[:size])
-        done += got
-        if got < size:
-            raise SourceLengthChanged(done, stream_length)
-        aad = _aad(prefix, index, index + 1 == header.chunk_count, digest)
-        chunk = sealed[: size + TAG_BYTES]
-        cipher.encrypt_into(_nonce(index), plain[:size], aad, chunk)
-        tree.add(leaf_digest(index, chunk))
-        _write(sink, chunk)
+    slots = [_Slot(chunk_size) for _ in range(_slots_for(threads, header))]
+    for slot, leaf in in_order(header.chunk_count, slots, sealer.fill, sealer.seal):
+        tree.add(leaf)
+        _write(sink, slot.chunk)
     if _fill(source, memoryview(bytearray(1))):
-        raise SourceLengthChanged(done + 1, stream_length)
-    return Sealed(content_root=tree.root(digest), header=header, container_length=header.container_length)
+        raise SourceLengthChanged(sealer.done + 1, stream_length)
+    root = tree.root(header_digest(encoded))
+    return Sealed(content_root=root, header=header, container_length=header.container_length)
+
+
+class _Slot:
+    """Room for one chunk: its plaintext, and its ciphertext with the tag. ``resize`` names its bytes in either."""
+
+    def __init__(self, chunk_size: int) -> None:
+        self._plain, self._sealed = memoryview(bytearray(chunk_size)), memoryview(bytearray(chunk_size + TAG_BYTES))
+        self.resize(chunk_size)
+
+    def resize(self, size: int) -> None:
+        self.plain, self.chunk = self._plain[:size], self._sealed[: size + TAG_BYTES]
+
+
+class _Sealer:
+    """Reads the stream and encrypts chunks of it."""
+
+    def __init__(self, stream: Source, key: bytes, header: Header, digest: bytes) -> None:
+        self._stream, self._cipher, self._header = stream, AESGCM(_chunk_key(key, header)), header
+        self._prefix, self._digest = _aad_prefix(header), digest
+        self.done = 0
+
+    def fill(self, index: int, slot: _Slot) -> None:
+        slot.resize(self._header.plain_size(index))
+        got = _fill(self._stream, slot.plain)
+        self.done += got
+        if got < len(slot.plain):
+            raise SourceLengthChanged(self.done, self._header.stream_length)
+
+    def seal(self, index: int, slot: _Slot) -> bytes:
+        aad = _aad(self._prefix, index, index + 1 == self._header.chunk_count, self._digest)
+        self._cipher.encrypt_into(_nonce(index), slot.plain, aad, slot.chunk)
+        return leaf_digest(index, slot.chunk)
 
 
 class ContainerReader:
     """Reads one container. The header is read and checked at once; call :meth:`verify` before
-    :meth:`open_chunks`.
+    :meth:`open_chunks`, or :meth:`open_into` alone. ``threads`` as for :func:`seal`.
 
     Raises:
         Truncated, NotAContainer, UnsupportedVersion, InvalidHeader: on construction, for the header.
     """
 
-    def __init__(self, source: io.BufferedIOBase | io.RawIOBase, expected_root: bytes) -> None:
-        self._source = source
+    def __init__(
+        self, source: io.BufferedIOBase | io.RawIOBase, expected_root: bytes, *, threads: int | None = None
+    ) -> None:
+        self._source, self._threads = source, threads
         self._start = source.tell() + HEADER_BYTES if source.seekable() else None
         self.expected_root = Bytes32(expected_root)
         raw = bytearray(HEADER_BYTES)
@@ -176,13 +206,20 @@ class ContainerReader:
             RootMismatch: some byte of header or ciphertext is not what the root covers.
         """
         leaves, tree = bytearray(), RootBuilder()
-        for index, chunk in self._chunks():
-            leaf = leaf_digest(index, chunk)
+        for _slot, leaf in self._chunks(lambda index, slot: leaf_digest(index, slot.chunk)):
             leaves += leaf
             tree.add(leaf)
         self._require_end()
         self._require_root(tree)
         self._leaves = leaves
+
+    @property
+    def leaves(self) -> bytes:
+        """The leaf digests, 32 bytes a chunk, in order. Raises as :meth:`verify` where that was not done."""
+        if self._leaves is None:
+            self.verify()
+        assert self._leaves is not None
+        return bytes(self._leaves)
 
     def open_chunks(self, key: bytes) -> Iterator[memoryview]:
         """Yield the plaintext in order; each view is valid until the next. Verifies first where that was not done.
@@ -193,27 +230,51 @@ class ContainerReader:
         Raises:
             ChunkAltered: a chunk changed since, or does not open under this key.
         """
-        if self._leaves is None:
-            self.verify()
-        assert self._leaves is not None
-        opener = _Opener(key, self.header, self._digest)
-        strip = _Strip(self.header)
-        for index, chunk in self._chunks():
-            if leaf_digest(index, chunk) != self._leaves[32 * index : 32 * index + 32]:
+        leaves, opener, strip = self.leaves, _Opener(key, self.header, self._digest), _Strip(self.header)
+
+        def checked(index: int, slot: _Slot) -> None:
+            if leaf_digest(index, slot.chunk) != leaves[32 * index : 32 * index + 32]:
                 raise ChunkAltered(index)
-            yield strip.take(opener.open(index, chunk))
+            opener.open(index, slot)
+
+        for slot, _none in self._chunks(checked):
+            yield strip.take(slot.plain)
         strip.finish()
 
-    def _chunks(self) -> Iterator[tuple[int, memoryview]]:
+    def open_into(self, key: bytes, sink: Sink) -> None:
+        """Write the plaintext to ``sink`` in one pass over a source that need not seek, and check the root behind it.
+
+        Where it raises, what was written has not been held against the root: the caller throws it away, and hands
+        nothing of it on before this returns.
+
+        Raises:
+            ChunkAltered: a chunk does not open under this key.
+            Truncated, TrailingBytes, RootMismatch: as :meth:`verify`.
+        """
+        opener, strip, tree = _Opener(key, self.header, self._digest), _Strip(self.header), RootBuilder()
+
+        def opened(index: int, slot: _Slot) -> bytes:
+            opener.open(index, slot)
+            return leaf_digest(index, slot.chunk)
+
+        for slot, leaf in self._chunks(opened):
+            tree.add(leaf)
+            _write(sink, strip.take(slot.plain))
+        strip.finish()
+        self._require_end()
+        self._require_root(tree)
+
+    def _chunks(self, work: Callable[[int, _Slot], R]) -> Iterator[tuple[_Slot, R]]:
         if self._start is not None:
             self._source.seek(self._start)
-        buffer = memoryview(bytearray(self.header.chunk_size + TAG_BYTES))
-        for index in range(self.header.chunk_count):
-            chunk = buffer[: self.header.plain_size(index) + TAG_BYTES]
-            got = _fill(self._source, chunk)
-            if got < len(chunk):
-                raise Truncated(f"chunk {index}", got, len(chunk))
-            yield index, chunk
+        slots = [_Slot(self.header.chunk_size) for _ in range(_slots_for(self._threads, self.header))]
+        return in_order(self.header.chunk_count, slots, self._read, work)
+
+    def _read(self, index: int, slot: _Slot) -> None:
+        slot.resize(self.header.plain_size(index))
+        got = _fill(self._source, slot.chunk)
+        if got < len(slot.chunk):
+            raise Truncated(f"chunk {index}", got, len(slot.chunk))
 
     def _require_end(self) -> None:
         if _fill(self._source, memoryview(bytearray(1))):
@@ -226,21 +287,18 @@ class ContainerReader:
 
 
 class _Opener:
-    """Decrypts chunks into one buffer that it reuses."""
+    """Decrypts chunks, each within its slot."""
 
     def __init__(self, key: bytes, header: Header, digest: bytes) -> None:
         self._cipher = AESGCM(_chunk_key(key, header))
         self._prefix, self._digest, self._last = _aad_prefix(header), digest, header.chunk_count - 1
-        self._plain = memoryview(bytearray(header.chunk_size))
 
-    def open(self, index: int, chunk: memoryview) -> memoryview:
-        view = self._plain[: len(chunk) - TAG_BYTES]
+    def open(self, index: int, slot: _Slot) -> None:
         aad = _aad(self._prefix, index, index == self._last, self._digest)
         try:
-            self._cipher.decrypt_into(_nonce(index), chunk, aad, view)
+            self._cipher.decrypt_into(_nonce(index), slot.chunk, aad, slot.plain)
         except InvalidTag:
             raise ChunkAltered(index) from None
-        return view
 
 
 class _Padded:
@@ -290,6 +348,12 @@ class _Strip:
     def finish(self) -> None:
         if self._padded and self._left:
             raise InvalidHeader("padded length", f"{self._left} more than the stream holds", "at most the stream")
+
+
+def _slots_for(threads: int | None, header: Header) -> int:
+    """One where one thread does all of it, else one more than there are threads."""
+    found = threads_for(threads, header.chunk_count)
+    return found if found == 1 else found + 1
 
 
 def _chunk_key(key: bytes, header: Header) -> bytes:
