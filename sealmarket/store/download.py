@@ -131,6 +131,9 @@ class _Download:
             problem = self._fetch(chunks, *missing)
             if (wrong := chunks.hopeless()) is not None:
                 raise self._other(f"wrong in chunk {wrong}, each of {MOST_LOOKS} times")
+            if self._moves >= MOST_TRIES:
+                detail = f"it holds another version at each of {self._moves} looks"
+                raise ServiceUnavailable(self._source.name, "its URL", detail)
             self._pause(problem, progress=chunks.size - before >= min(asked, LEAST_PROGRESS))
         return self._holds()
 
@@ -152,7 +155,9 @@ class _Download:
         try:
             with self._source.read(start, chunks.offset(stop)) as part:
                 if chunks.unchecked and self._version is not None and part.version != self._version:
-                    self._begin_again(chunks)
+                    chunks.forget()  # the source was exchanged
+                    self._version = None
+                    self._moves += 1
                     return None
                 self._version = part.version
                 content = _Bytes(part.pieces)
@@ -161,14 +166,6 @@ class _Download:
         except ServiceUnavailable as error:
             return error
         return None
-
-    def _begin_again(self, chunks: _Chunks) -> None:
-        """The source was exchanged: what came before belongs to something else."""
-        chunks.forget()
-        self._version = None
-        self._moves += 1
-        if self._moves >= MOST_TRIES:
-            raise ServiceUnavailable(self._source.name, "its URL", f"it holds another version {self._moves} times over")
 
     def _pause(self, problem: ServiceUnavailable | None, *, progress: bool) -> None:
         """Before the next question: none after one that brought something, longer and longer after others."""
