@@ -30,6 +30,8 @@ BYTES_A_TRY = 128 << 20
 LEAST_PROGRESS = 1 << 20
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
 _PIECE = 1 << 20
+_ANSWER = 64 << 10
+"""Bytes that are read of an answer, which is a refusal or nothing."""
 
 Wait = Callable[[float], None]
 
@@ -98,13 +100,13 @@ class _Upload:
         headers = self._names | {"upload-offset": str(offset), "content-length": str(self._size - offset)}
         pieces = _pieces(self._file, offset, self._size)
         try:
-            with self._http.ask("PATCH", self._path, what="upload", limit=0, content=pieces, headers=headers):
+            with self._http.ask("PATCH", self._path, what="upload", limit=_ANSWER, content=pieces, headers=headers):
                 return True
         except ItemNotFound:
             return False
 
     def _finish(self) -> None:
-        with self._http.ask("PUT", self._path, what="upload", limit=0, content=b"", headers=self._names):
+        with self._http.ask("PUT", self._path, what="upload", limit=_ANSWER, content=b"", headers=self._names):
             pass
 
     def _pause(self, problem: ServiceUnavailable) -> None:
