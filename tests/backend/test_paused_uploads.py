@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -252,6 +253,9 @@ class Counting(httpx.BaseTransport):
         self.sent.append((request.method, request.headers.get("content-length", "")))
         return self._inner.handle_request(request)
 
+    def close(self) -> None:
+        self._inner.close()
+
 
 @pytest.mark.loopback
 def test_a_torn_upload_goes_on_and_only_the_rest_is_sent(found: Served, backend: Backend, file: Path) -> None:
@@ -259,7 +263,8 @@ def test_a_torn_upload_goes_on_and_only_the_rest_is_sent(found: Served, backend:
     there = backend.uploads.offset(ROOT, MINE)
     upload_module._token_file(file, ROOT).write_text(str(MINE))
     network = Counting()
-    StoreClient(found.url, transport=network).put_container(ROOT, file)
+    with closing(StoreClient(found.url, transport=network)) as client:
+        client.put_container(ROOT, file)
     assert network.sent == [("HEAD", ""), ("PATCH", str(len(RAW) - there)), ("PUT", "0")]
     assert backend.blobs.path(Kind.CONTAINERS, ROOT).read_bytes() == RAW
     assert not upload_module._token_file(file, ROOT).exists()
@@ -269,9 +274,9 @@ def test_a_torn_upload_goes_on_and_only_the_rest_is_sent(found: Served, backend:
 def test_a_container_goes_up_in_parts_and_comes_back_with_its_leaves(
     found: Served, backend: Backend, file: Path, tmp_path: Path
 ) -> None:
-    client = StoreClient(found.url)
-    client.put_container(ROOT, file)
-    client.fetch_container(ROOT, tmp_path / "back")
+    with closing(StoreClient(found.url)) as client:
+        client.put_container(ROOT, file)
+        client.fetch_container(ROOT, tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == RAW
     assert found.get(f"/v1/containers/{ROOT}/leaves").content == LEAVES
     ranged = found.get(f"/v1/containers/{ROOT}", headers={"range": "bytes=100-199"})
@@ -283,8 +288,8 @@ def test_a_file_that_is_not_the_container_is_refused_and_nothing_stays(
     found: Served, backend: Backend, file: Path
 ) -> None:
     file.write_bytes(flipped(RAW, 500))
-    with pytest.raises(ServiceRefused, match="not the container"):
-        StoreClient(found.url).put_container(ROOT, file)
+    with closing(StoreClient(found.url)) as client, pytest.raises(ServiceRefused, match="not the container"):
+        client.put_container(ROOT, file)
     assert list(incoming(backend).iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,7 +80,8 @@ def send(twin: Twin, file: Path) -> list[float]:
     """Upload; the waits between the tries."""
     waits: list[float] = []
     http = Connection("http://store", service="store", transport=httpx.MockTransport(twin.answer))
-    upload(http, ROOT, file, wait=waits.append)
+    with closing(http):
+        upload(http, ROOT, file, wait=waits.append)
     return waits
 
 
