@@ -27,7 +27,7 @@ class FileSource:
     @property
     def name(self) -> str:
         """As :attr:`SealedSource.name`."""
-        return "folder"
+        return f"file {self._path}"
 
     @contextmanager
     def read(self, start: int, stop: int) -> Iterator[Part]:
@@ -37,7 +37,7 @@ class FileSource:
                 version = str(os.fstat(file.fileno()).st_mtime_ns)
                 yield Part(start, version, _pieces(file.fileno(), start, stop))
         except FileNotFoundError as error:
-            raise ItemNotFound(self.name, "container", str(self._path)) from error
+            raise ItemNotFound(self.name, "container", self._path.name) from error
         except OSError as error:
             raise ServiceUnavailable(self.name, str(self._path), error.strerror or str(error)) from error
 

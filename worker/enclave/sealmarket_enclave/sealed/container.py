@@ -191,7 +191,7 @@ class ContainerReader:
             raise Truncated("the header", got, HEADER_BYTES)
         self.header = Header.decode(bytes(raw))
         self._digest = header_digest(bytes(raw))
-        self._leaves: bytearray | None = None
+        self._leaves: bytes | None = None
 
     def require_asset(self, asset_id: bytes, asset_version: int) -> None:
         """Raise :class:`WrongAsset` unless the header names this asset and version."""
@@ -205,13 +205,18 @@ class ContainerReader:
             Truncated, TrailingBytes: the container has another length than its header says.
             RootMismatch: some byte of header or ciphertext is not what the root covers.
         """
+        found, leaves = self.hashed()
+        self._require_root(found)
+        self._leaves = leaves
+
+    def hashed(self) -> tuple[Bytes32, bytes]:
+        """The content root and the leaves that these bytes give, whatever root is expected. Raises as :meth:`verify`."""
         leaves, tree = bytearray(), RootBuilder()
         for _slot, leaf in self._chunks(lambda index, slot: leaf_digest(index, slot.chunk)):
             leaves += leaf
             tree.add(leaf)
         self._require_end()
-        self._require_root(tree)
-        self._leaves = leaves
+        return tree.root(self._digest), bytes(leaves)
 
     @property
     def leaves(self) -> bytes:
@@ -219,7 +224,7 @@ class ContainerReader:
         if self._leaves is None:
             self.verify()
         assert self._leaves is not None
-        return bytes(self._leaves)
+        return self._leaves
 
     def open_chunks(self, key: bytes) -> Iterator[memoryview]:
         """Yield the plaintext in order; each view is valid until the next. Verifies first where that was not done.
@@ -262,7 +267,7 @@ class ContainerReader:
             _write(sink, strip.take(slot.plain))
         strip.finish()
         self._require_end()
-        self._require_root(tree)
+        self._require_root(tree.root(self._digest))
 
     def _chunks(self, work: Callable[[int, _Slot], R]) -> Iterator[tuple[_Slot, R]]:
         if self._start is not None:
@@ -280,8 +285,7 @@ class ContainerReader:
         if _fill(self._source, memoryview(bytearray(1))):
             raise TrailingBytes(self.header.container_length)
 
-    def _require_root(self, tree: RootBuilder) -> None:
-        found = tree.root(self._digest)
+    def _require_root(self, found: Bytes32) -> None:
         if found != self.expected_root:
             raise RootMismatch(self.expected_root, found)
 
