@@ -37,8 +37,8 @@ from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.sweep import sweep
-from sealmarket_backend.uploads import Uploads
 from sealmarket_backend.tables import Database
+from sealmarket_backend.uploads import Uploads
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import JobId

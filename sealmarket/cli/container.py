@@ -117,7 +117,9 @@ def check(
 @app.command("open")
 def open_(
     file: _File,
-    key: Annotated[Path, typer.Option("--key", help="Its data key: `data.key` of the sealed folder.", exists=True, dir_okay=False)],
+    key: Annotated[
+        Path, typer.Option("--key", help="Its data key: `data.key` of the sealed folder.", exists=True, dir_okay=False)
+    ],
     root: _Root,
     out: Annotated[Path, typer.Option("--out", help="Where the plaintext goes: a new file of mode 0600.")],
     passphrase_file: PassphraseFile = None,

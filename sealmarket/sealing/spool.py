@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from sealmarket_enclave.sealed.container import Source
+from sealmarket_enclave.sealed.container import Memory, Source
 
 PIECE = 1 << 20
 _TAG = 16
@@ -26,9 +26,9 @@ Data = Path | bytes | io.RawIOBase | io.BufferedIOBase
 
 @contextmanager
 def opened(data: Data, folder: Path) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
-    """Data as a source that seeks. What cannot be sought waits in ``folder`` (:class:`Spool`). Raises OSError."""
+    """Data as a source whose length is known. What cannot be sought waits in ``folder`` (:class:`Spool`). Raises OSError."""
     if isinstance(data, bytes):
-        yield io.BytesIO(data)
+        yield Memory(data)
     elif isinstance(data, Path):
         with data.open("rb", buffering=0) as file, opened(file, folder) as found:
             yield found

@@ -133,7 +133,9 @@ class Connection:
             problem = Problem(title=f"HTTP {answer.status}", detail=body[:200].decode("utf-8", "replace"))
         said = ": ".join(part for part in (problem.title, problem.detail) if part)
         if answer.status == 404:
-            raise ItemNotFound(self.service, what, urlsplit(path).path.rsplit("/", 1)[-1])  # a query may hold a signature
+            raise ItemNotFound(
+                self.service, what, urlsplit(path).path.rsplit("/", 1)[-1]
+            )  # a query may hold a signature
         if answer.status in _LATER:
             raise ServiceUnavailable(self.service, redacted(self.base or path), f"HTTP {answer.status}, {said}")
         raise ServiceRefused(self.service, what, said, problem.remedy)

@@ -234,7 +234,9 @@ class _Chunks:
 
     def hopeless(self) -> int | None:
         """A chunk that came wrong as often as it is looked at."""
-        return next((index for index, times in self._wrong.items() if times >= MOST_LOOKS and not self._have[index]), None)
+        return next(
+            (index for index, times in self._wrong.items() if times >= MOST_LOOKS and not self._have[index]), None
+        )
 
     def forget(self) -> None:
         """Begin from nothing."""

@@ -58,9 +58,7 @@ def upload(http: Connection, root: Bytes32, container: Path, *, wait: Wait = tim
 class _Upload:
     """One container on its way."""
 
-    def __init__(
-        self, http: Connection, root: Bytes32, file: io.FileIO, size: int, token: Bytes32, wait: Wait
-    ) -> None:
+    def __init__(self, http: Connection, root: Bytes32, file: io.FileIO, size: int, token: Bytes32, wait: Wait) -> None:
         self._http, self._root, self._file, self._size, self._wait = http, root, file, size, wait
         self._path, self._names = f"/v1/containers/{root}/upload", {"upload-token": str(token)}
         self._there = self._tries = 0

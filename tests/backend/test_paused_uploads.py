@@ -113,9 +113,7 @@ def test_paused_bytes_count_for_the_quota_of_the_peer_that_began(tmp_path: Path,
     world.add(RAW[:BLOCK], token=OTHER, peer=MALLORY)
 
 
-def test_a_peer_that_pauses_too_many_loses_its_own_oldest_and_nobody_elses(
-    tmp_path: Path, database: Database
-) -> None:
+def test_a_peer_that_pauses_too_many_loses_its_own_oldest_and_nobody_elses(tmp_path: Path, database: Database) -> None:
     world = World(tmp_path, database, paused_per_peer=2)
     world.add(RAW[:10])
     for number in range(3, 6):

@@ -157,9 +157,7 @@ def test_without_leaves_a_wrong_beginning_is_thrown_away_and_all_is_fetched_once
 
 @pytest.mark.parametrize("listed", [LEAVES, None])
 def test_a_source_that_ignores_ranges_is_passed_over_up_to_what_is_missing(listed: bytes | None, target: Path) -> None:
-    source = Source(
-        RAW, listed, ignores_ranges=True, tears=lambda question: offset(2) + 5 if question == 1 else None
-    )
+    source = Source(RAW, listed, ignores_ranges=True, tears=lambda question: offset(2) + 5 if question == 1 else None)
     download(source, ROOT, target, wait=Waits())
     assert target.read_bytes() == RAW
 
@@ -201,7 +199,8 @@ def test_any_mixture_of_tears_and_wrong_bytes_gives_the_container_or_a_refusal(d
     tears = data.draw(st.lists(st.none() | st.integers(0, len(RAW)), max_size=8))
     flips = data.draw(st.lists(st.none() | st.integers(0, len(RAW)), max_size=8))
     source = Source(
-        RAW, data.draw(st.sampled_from([LEAVES, None])),
+        RAW,
+        data.draw(st.sampled_from([LEAVES, None])),
         ignores_ranges=data.draw(st.booleans()),
         tears=lambda question: tears[question] if question < len(tears) else None,
         alter=lambda question, _, raw: (

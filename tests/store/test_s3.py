@@ -92,9 +92,7 @@ def test_a_file_that_is_not_the_container_is_not_sent(client: S3Client, file: Pa
     b"", b"not xml", b"<!DOCTYPE a><a/>", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", b"<a><Part/></a>",
     b"<a><Part><PartNumber>-1</PartNumber><Size>1</Size></Part></a>",
 ])  # fmt: skip
-def test_an_answer_that_is_not_s3s_is_refused(
-    answer: bytes, client: S3Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_is_not_s3s_is_refused(answer: bytes, client: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
     class Other:
         def __enter__(self) -> Other:
             return self

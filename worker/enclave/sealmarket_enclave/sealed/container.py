@@ -21,7 +21,7 @@ import io
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -61,6 +61,40 @@ class Sink(Protocol):
 
     def write(self, data: memoryview, /) -> int | None:
         """Write ``data``; return how many bytes of it were taken."""
+
+
+class Memory(io.RawIOBase):
+    """A source or sink over memory that is there already: chunks are worked on where they lie, without a copy."""
+
+    def __init__(self, room: bytes | bytearray | memoryview) -> None:
+        super().__init__()
+        self._room, self._at = memoryview(room), 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def left(self) -> int:
+        """How many bytes are left."""
+        return len(self._room) - self._at
+
+    def next(self, size: int) -> memoryview:
+        """The next ``size`` bytes, or as many as there are."""
+        found = self._room[self._at : self._at + size]
+        self._at += len(found)
+        return found
+
+    def readinto(self, buffer: Any, /) -> int:
+        """As of a file."""
+        found = self.next(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def write(self, data: Any, /) -> int:
+        """As of a file. Raises ValueError where there is less room."""
+        self.next(len(data))[:] = data
+        return len(data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +161,13 @@ def _seal_with_salt(
     )
     stream = source if pad_to is None else _Padded(source, length, stream_length)
     encoded = header.encode()
-    sealer, tree = _Sealer(stream, key, header, header_digest(encoded)), RootBuilder()
     _write(sink, memoryview(encoded))
+    sealer, tree = _Sealer(stream, sink, key, header, header_digest(encoded)), RootBuilder()
     slots = [_Slot(chunk_size) for _ in range(_slots_for(threads, header))]
     for slot, leaf in in_order(header.chunk_count, slots, sealer.fill, sealer.seal):
         tree.add(leaf)
-        _write(sink, slot.chunk)
+        if not isinstance(sink, Memory):
+            _write(sink, slot.chunk)
     if _fill(source, memoryview(bytearray(1))):
         raise SourceLengthChanged(sealer.done + 1, stream_length)
     root = tree.root(header_digest(encoded))
@@ -149,20 +184,38 @@ class _Slot:
     def resize(self, size: int) -> None:
         self.plain, self.chunk = self._plain[:size], self._sealed[: size + TAG_BYTES]
 
+    def fill_plain(self, source: Source) -> int:
+        """Read its plaintext; how many bytes there were."""
+        if isinstance(source, Memory):
+            self.plain = source.next(len(self.plain))
+            return len(self.plain)
+        return _fill(source, self.plain)
+
+    def fill_chunk(self, source: Source) -> int:
+        """Read its ciphertext; how many bytes there were."""
+        if isinstance(source, Memory):
+            self.chunk = source.next(len(self.chunk))
+            return len(self.chunk)
+        return _fill(source, self.chunk)
+
 
 class _Sealer:
     """Reads the stream and encrypts chunks of it."""
 
-    def __init__(self, stream: Source, key: bytes, header: Header, digest: bytes) -> None:
+    def __init__(self, stream: Source, sink: Sink, key: bytes, header: Header, digest: bytes) -> None:
         self._stream, self._cipher, self._header = stream, AESGCM(_chunk_key(key, header)), header
+        self._room = sink if isinstance(sink, Memory) else None
         self._prefix, self._digest = _aad_prefix(header), digest
         self.done = 0
 
     def fill(self, index: int, slot: _Slot) -> None:
-        slot.resize(self._header.plain_size(index))
-        got = _fill(self._stream, slot.plain)
+        size = self._header.plain_size(index)
+        slot.resize(size)
+        if self._room is not None:
+            slot.chunk = self._room.next(size + TAG_BYTES)
+        got = slot.fill_plain(self._stream)
         self.done += got
-        if got < len(slot.plain):
+        if got < size:
             raise SourceLengthChanged(self.done, self._header.stream_length)
 
     def seal(self, index: int, slot: _Slot) -> bytes:
@@ -262,24 +315,30 @@ class ContainerReader:
             opener.open(index, slot)
             return leaf_digest(index, slot.chunk)
 
-        for slot, leaf in self._chunks(opened):
+        room = sink if isinstance(sink, Memory) and not self.header.padded else None
+        for slot, leaf in self._chunks(opened, room):
             tree.add(leaf)
-            _write(sink, strip.take(slot.plain))
+            data = strip.take(slot.plain)
+            if room is None:
+                _write(sink, data)
         strip.finish()
         self._require_end()
         self._require_root(tree.root(self._digest))
 
-    def _chunks(self, work: Callable[[int, _Slot], R]) -> Iterator[tuple[_Slot, R]]:
+    def _chunks(self, work: Callable[[int, _Slot], R], room: Memory | None = None) -> Iterator[tuple[_Slot, R]]:
+        """``room``: where each chunk's plaintext goes instead of its slot."""
         if self._start is not None:
             self._source.seek(self._start)
         slots = [_Slot(self.header.chunk_size) for _ in range(_slots_for(self._threads, self.header))]
-        return in_order(self.header.chunk_count, slots, self._read, work)
 
-    def _read(self, index: int, slot: _Slot) -> None:
-        slot.resize(self.header.plain_size(index))
-        got = _fill(self._source, slot.chunk)
-        if got < len(slot.chunk):
-            raise Truncated(f"chunk {index}", got, len(slot.chunk))
+        def read(index: int, slot: _Slot) -> None:
+            slot.resize(size := self.header.plain_size(index))
+            if (got := slot.fill_chunk(self._source)) < size + TAG_BYTES:
+                raise Truncated(f"chunk {index}", got, size + TAG_BYTES)
+            if room is not None:
+                slot.plain = room.next(size)
+
+        return in_order(self.header.chunk_count, slots, read, work)
 
     def _require_end(self) -> None:
         if _fill(self._source, memoryview(bytearray(1))):
@@ -386,6 +445,8 @@ def _padded_length(length: int, pad_to: int) -> int:
 
 
 def _remaining(source: Source) -> int:
+    if isinstance(source, Memory):
+        return source.left
     if not isinstance(source, io.IOBase) or not source.seekable():
         raise ValueError("a source that cannot seek needs a `length`")
     here = source.tell()
