@@ -57,7 +57,7 @@ class Uploads:
 
     @contextmanager
     def part(self, root: Bytes32, token: Bytes32, offset: int, peer: str) -> Iterator[Incoming]:
-        """Take further bytes; ``offset`` 0 of an upload that is not known begins it. What came stays, also after an error.
+        """Take further bytes; ``offset`` 0 of an upload that is not known begins it. What came stays, errors or not.
 
         Raises:
             NotFound, OtherOffset, TooMany: nothing was taken.

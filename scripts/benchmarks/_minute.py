@@ -1,7 +1,7 @@
 """A job of a minute beside its plain run, by processor time, and what of it is the checks of content.
 
-Checks are what holds inputs and outputs against their owners' rules: the readers, which are sandboxes that run while the
-containers are opened, and the whole stage `validate`. An enclave that has neither gives a share near 0.
+Checks are what holds inputs and outputs against their owners' rules: the readers, which are sandboxes that run while
+the containers are opened, and the whole stage `validate`. An enclave that has neither gives a share near 0.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def main(what: str, size: int, threads: int | None, folder: Path) -> dict[str, f
 def seal_memory(size: int, threads: int | None, _folder: Path) -> Callable[[], None]:
     """From memory to memory."""
     plain, room = memoryview(bytearray(b"\x01") * size), memoryview(bytearray(b"\x01") * (size + (1 << 20)))
-    return lambda: _sealed(Memory(plain), Memory(room), size, threads)  # type: ignore[func-returns-value,return-value]
+    return lambda: _sealed(Memory(plain), Memory(room), size, threads)  # type: ignore[return-value]
 
 
 def open_memory(size: int, threads: int | None, _folder: Path) -> Callable[[], None]:

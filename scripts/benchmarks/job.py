@@ -4,8 +4,8 @@
 a plain process. Real jobs on a market of this machine and plain runs take turns, each in fresh processes; medians
 count, and both sides must give the same bytes. Waits for the chain are not in it, nor, on either side, the loading of
 modules. `stage_…_s`: how long each stage of those jobs took, waits included, from the worker's own log.
-`job_minute_vs_plain` and `checks_share`: the same with as many rows as keep the plain run busy for a minute, by processor
-time (:mod:`scripts.benchmarks._minute`). docs/benchmarks.md says what this does not show.
+`job_minute_vs_plain` and `checks_share`: the same with as many rows as keep the plain run busy for a minute, by
+processor time (:mod:`scripts.benchmarks._minute`). docs/benchmarks.md says what this does not show.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench job", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"jobs and plain runs, by turns ({PAIRS})")
-    parser.add_argument("--minute-pairs", type=int, default=PAIRS, help=f"of a minute each ({PAIRS}); 0 leaves them out")
+    parser.add_argument(
+        "--minute-pairs", type=int, default=PAIRS, help=f"of a minute each ({PAIRS}); 0 leaves them out"
+    )
     options = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="sealmarket-"))
     try:
@@ -231,9 +233,7 @@ def _plain_process(world: Story, folder: Path) -> Iterator[subprocess.Popen[str]
             process.kill()
 
 
-def _run_plainly(
-    process: subprocess.Popen[str], folder: Path, expected: Mapping[str, bytes]
-) -> tuple[float, float]:
+def _run_plainly(process: subprocess.Popen[str], folder: Path, expected: Mapping[str, bytes]) -> tuple[float, float]:
     """Seconds, and those of processor time, of a plain process from its rows to its files, which must be the job's."""
     assert process.stdout is not None
     process.stdout.readline()  # it has loaded

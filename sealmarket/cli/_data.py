@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,4 +19,4 @@ DataFile = Annotated[
 
 def data_of(file: Path) -> Data:
     """The file that was named, or the standard input."""
-    return sys.stdin.buffer if str(file) == "-" else file
+    return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False)) if str(file) == "-" else file

@@ -26,7 +26,7 @@ Data = Path | bytes | io.RawIOBase | io.BufferedIOBase
 
 @contextmanager
 def opened(data: Data, folder: Path) -> Iterator[io.RawIOBase | io.BufferedIOBase]:
-    """Data as a source whose length is known. What cannot be sought waits in ``folder`` (:class:`Spool`). Raises OSError."""
+    """Data as a source whose length is known; what cannot be sought waits in ``folder``. Raises OSError."""
     if isinstance(data, bytes):
         yield Memory(data)
     elif isinstance(data, Path):
@@ -46,7 +46,7 @@ class Spool(io.RawIOBase):
         """Read ``source`` to its end. ``folder`` needs room for all of it. Raises OSError."""
         super().__init__()
         self._cipher = AESGCM(secrets.token_bytes(32))
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - it is closed with this one
         self._plain = memoryview(bytearray(PIECE))
         self._at = self._length = 0
         self._held = -1

@@ -74,7 +74,7 @@ def _partial(target: Path, root: Bytes32) -> Iterator[tuple[Path, io.FileIO]]:
     with io.FileIO(os.open(path, flags, 0o600), "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+            mine = os.path.samestat(os.fstat(file.fileno()), path.stat())
         except (BlockingIOError, FileNotFoundError):
             mine = False
         if mine:
@@ -191,7 +191,7 @@ class _Download:
 
 
 class _Chunks:
-    """Which chunks are on disk. With leaves, those that are what they should be; without, all up to the last that came."""
+    """Which chunks are on disk. With leaves, the right ones; without, all up to the last that came."""
 
     def __init__(self, file: io.FileIO, raw: bytes, header: Header, leaves: bytes | None) -> None:
         self._file, self._header, self._leaves = file, header, leaves

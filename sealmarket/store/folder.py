@@ -64,7 +64,7 @@ def put_in_folder(container: Path, root: Bytes32, folder: Path) -> Path:
         while piece := source.read(_PIECE):
             copy.write(piece)
         copy.seek(0)
-        leaves = ContainerReader(copy, root).leaves
+        leaves = ContainerReader(copy.file, root).leaves  # type: ignore[arg-type]  # a file, wrapped
     with _written(target.with_name(target.name + LEAVES)) as file:
         file.write(leaves)
     return target
@@ -78,7 +78,7 @@ def _written(target: Path) -> Iterator[tempfile._TemporaryFileWrapper[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
+            Path(file.name).chmod(0o644)
             Path(file.name).rename(target)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)

@@ -4,7 +4,7 @@
 |---|---|---|
 | `folder/` or a folder that is there | the file of the root's name in it | that file, and its leaves |
 | a file | that file | |
-| `s3://bucket/key` | that object; with `/` at the end, the one of the root's name under it | that object, and its leaves |
+| `s3://bucket/key` | that object; behind a `/`, the one of the root's name | that object, and its leaves |
 | `https://host/path` | that URL, by ranges where the server knows them | a store at that address |
 """
 

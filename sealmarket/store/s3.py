@@ -56,7 +56,7 @@ class S3Unusable(SealmarketError):
     def __init__(self, detail: str) -> None:
         super().__init__(
             f"requests to the bucket cannot be signed: {detail}",
-            remedy="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile; AWS_ENDPOINT_URL_S3 for other servers",
+            remedy="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile; elsewhere AWS_ENDPOINT_URL_S3 too",
         )
         self.detail = detail
 
@@ -174,7 +174,7 @@ class S3Client:
     def _sent(url: str, content: bytes | Iterator[bytes], size: int) -> str:
         with _asked("PUT", url, _MAXIMUM_XML, content, {"content-length": str(size)}) as answer:
             answer.body()
-            return answer.headers.get("etag", "").strip('"')
+            return str(answer.headers.get("etag", "")).strip('"')
 
 
 def put_in_bucket(client: S3Client, target: S3Object, container: Path, root: Bytes32) -> None:

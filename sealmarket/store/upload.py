@@ -115,7 +115,7 @@ class _Upload:
 
 
 def _remembered(container: Path, root: Bytes32) -> Bytes32:
-    """The token of an upload that an earlier call began, or a new one, which is kept where the folder can be written."""
+    """The token of an upload that an earlier call began, or a new one, kept where the folder can be written."""
     path = _token_file(container, root)
     with suppress(OSError, MalformedDocument, UnicodeDecodeError):
         return Bytes32.parse(read_file(path, 80).decode().strip())

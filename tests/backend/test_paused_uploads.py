@@ -1,4 +1,4 @@
-"""An upload that tore off goes on, and no stranger can add to it, end it, displace it, or have the store filled by it."""
+"""An upload that tore off goes on, and no stranger can add to it, end it, displace it, or fill the store by it."""
 
 from __future__ import annotations
 

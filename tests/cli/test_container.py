@@ -1,4 +1,4 @@
-"""`sealmarket container`: nothing that is not the container comes through, and what is right does, from and to a folder."""
+"""`sealmarket container`: nothing that is not the container comes through, and what is right does."""
 
 from __future__ import annotations
 
@@ -103,14 +103,13 @@ def test_a_container_goes_through_a_folder_and_opens(capsys: pytest.CaptureFixtu
 
 def test_a_dash_is_the_standard_input_which_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
-    thread = threading.Thread(target=lambda: (os.write(writing, b"1,2\n"), os.close(writing)))
-    thread.start()
+    os.write(writing, b"1,2\n")
+    os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(pipe))
         with opened(data_of(Path("-")), folder) as source:
             sink = io.BytesIO()
             made = seal(source, sink, KEY, asset_id=OTHER, asset_version=1)
-        thread.join()
     assert made.header.stream_length == 4
 
 

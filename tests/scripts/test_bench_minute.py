@@ -15,9 +15,8 @@ from scripts.benchmarks._minute import MinutePair, interval, pair_of, results_of
 
 
 def test_a_programs_name_does_not_shift_the_numbers_of_its_line() -> None:
-    rest = " ".join(map(str, [0] * 6 + [100, 50, 30, 20] + [0] * 20))
     ticks = os.sysconf("SC_CLK_TCK")
-    found = Stat.parse(f"7 (a) b (c d) S 3 0 0 0 0 {rest}".replace("S 3 0 0 0 0 0 0 0 0 0 0", "S 3 0 0 0 0 0 0 0 0 0"))
+    found = Stat.parse("7 (a) b (c d) S 3 7 7 0 -1 0 1 0 2 0 100 50 30 20 20 0 1 0 99\n")
     assert found.parent == 3
     assert (found.own, found.ended) == (150 / ticks, 50 / ticks)
 
@@ -38,6 +37,7 @@ def test_an_enclave_of_another_market_is_not_ours() -> None:
 
 def enclaves() -> Enclaves:
     """One that opens from 10 to 12 with a reader, computes to 20, validates to 21 and seals to 22; and an older one."""
+
     def sample(at: float, own: float, tree: float) -> Sample:
         return Sample(at, own, tree)
 

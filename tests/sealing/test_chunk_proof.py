@@ -105,7 +105,7 @@ def test_a_header_of_another_container_is_refused() -> None:
     header = bytearray(proof.header)
     header[99] ^= 1  # of the salt
     with pytest.raises(ChunkProofRefused, match="content root"):
-        check_chunk(replace(proof, header=HeaderBytes(header)), chunk, root)
+        check_chunk(replace(proof, header=HeaderBytes(bytes(header))), chunk, root)
     with pytest.raises(ContainerError):
         check_chunk(replace(proof, header=HeaderBytes(bytes(HEADER_BYTES))), chunk, root)
 

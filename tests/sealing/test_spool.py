@@ -35,7 +35,7 @@ def test_a_pipe_that_breaks_leaves_nothing(tmp_path: Path) -> None:
 
 def test_no_plaintext_is_on_disk_while_it_waits(tmp_path: Path) -> None:
     with Spool(io.BytesIO(MARK * 100_000), tmp_path) as waiting:
-        raw = Path(f"/proc/self/fd/{waiting._file.fileno()}").read_bytes()  # type: ignore[attr-defined]
+        raw = Path(f"/proc/self/fd/{waiting._file.fileno()}").read_bytes()
         assert len(raw) > len(MARK) * 100_000
         assert MARK not in raw
         assert list(tmp_path.iterdir()) == []

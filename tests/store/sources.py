@@ -36,7 +36,7 @@ def offset(index: int) -> int:
 
 @dataclass
 class Source:
-    """Serves bytes. ``asked`` has the ranges; ``alter`` makes of the number of a question and the bytes what is sent."""
+    """Serves bytes. ``asked`` has the ranges; ``alter`` makes what is sent of a question's number and bytes."""
 
     raw: bytes
     listed: bytes | None = None

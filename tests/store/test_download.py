@@ -126,8 +126,8 @@ def test_a_torn_download_goes_on_behind_the_last_whole_chunk(listed: bytes | Non
 
 @pytest.mark.parametrize("listed", [LEAVES, None])
 def test_another_call_goes_on_where_one_ended(listed: bytes | None, target: Path) -> None:
+    torn = Source(RAW, listed, tears=lambda question: None if question < 1 else (3 * CHUNK if question < 2 else 0))
     with pytest.raises(ServiceUnavailable):
-        torn = Source(RAW, listed, tears=lambda question: None if question < 1 else (3 * CHUNK if question < 2 else 0))
         download(torn, ROOT, target, wait=Waits())
     assert not target.exists()
     source = Source(RAW, listed)

@@ -1,4 +1,4 @@
-"""Containers in buckets, against a server that speaks S3: uploads in parts go on, downloads too, and errors are typed."""
+"""Containers in buckets, against a server that speaks S3: uploads in parts go on, and errors are typed."""
 
 from __future__ import annotations
 

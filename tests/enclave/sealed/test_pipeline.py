@@ -42,10 +42,9 @@ def test_the_first_error_in_order_counts_whichever_is_ready_first() -> None:
             late.set()
             raise KeyError("a later one")
 
-    seen = []
+    seen: list[int] = []
     with pytest.raises(ValueError, match="the first"):
-        for _slot, made in in_order(9, [0, 1, 2], fill, work):
-            seen.append(made)
+        seen.extend(made for _slot, made in in_order(9, [0, 1, 2], fill, work))
     assert seen == [0]
 
 
@@ -54,10 +53,9 @@ def test_what_was_filled_before_an_error_is_yielded_before_it() -> None:
         if index == 3:
             raise KeyError(index)
 
-    seen = []
+    seen: list[int] = []
     with pytest.raises(KeyError):
-        for _slot, made in in_order(9, [0, 1, 2], fill, lambda index, _slot: index):
-            seen.append(made)
+        seen.extend(made for _slot, made in in_order(9, [0, 1, 2], fill, lambda index, _slot: index))
     assert seen == [0, 1, 2]
 
 

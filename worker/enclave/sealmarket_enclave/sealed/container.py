@@ -11,8 +11,8 @@ Rules (docs/spec/container.md):
 4. In a padded container the stream is ``u64(length) || data || zeros`` up to a multiple of the bucket: the
    true length is encrypted, and the header tells only the bucket.
 
-Memory is bounded by a few chunks and 32 bytes a chunk, whatever the container's length. Chunks are encrypted and hashed
-side by side (:mod:`sealmarket_enclave.sealed.pipeline`), with the same bytes and the same errors as one after the other.
+Memory is bounded by a few chunks and 32 bytes a chunk, whatever the container's length. Chunks are encrypted and
+hashed side by side (:mod:`sealmarket_enclave.sealed.pipeline`), with the bytes and the errors of one after the other.
 """
 
 from __future__ import annotations
@@ -263,7 +263,7 @@ class ContainerReader:
         self._leaves = leaves
 
     def hashed(self) -> tuple[Bytes32, bytes]:
-        """The content root and the leaves that these bytes give, whatever root is expected. Raises as :meth:`verify`."""
+        """The content root and leaves that these bytes give, whatever root is expected. Raises as :meth:`verify`."""
         leaves, tree = bytearray(), RootBuilder()
         for _slot, leaf in self._chunks(lambda index, slot: leaf_digest(index, slot.chunk)):
             leaves += leaf
