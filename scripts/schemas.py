@@ -15,6 +15,7 @@ from sealmarket.client.asset_card import AssetCard
 from sealmarket.client.platform_evidence import PlatformEvidence
 from sealmarket.protocol import book, capability, orders, output_rules, proposals, wire
 from sealmarket.protocol.schema import json_schema
+from sealmarket.sealing.chunk_proof import ChunkProof
 from sealmarket_enclave.protocol import job, policy, receipt, release, terms
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.sealed.shares import ShareSet
@@ -25,6 +26,7 @@ SHAPES: dict[str, type] = {
     "asset-card": AssetCard,
     "asset-order": orders.AssetOrder,
     "capability": capability.Capability,
+    "chunk-proof": ChunkProof,
     "compute-order": orders.ComputeOrder,
     "decision-detail": wire.DecisionDetail,
     "evidence-envelope": wire.EvidenceEnvelope,

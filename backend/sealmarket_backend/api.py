@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
@@ -30,7 +30,7 @@ from sealmarket.protocol.wire import (
     SignedComputeOrder,
 )
 from sealmarket.serving.requests import charge_write, peer_in
-from sealmarket_backend.blobs import Kind
+from sealmarket_backend.blobs import LIMITS, Kind
 from sealmarket_backend.catalogue import MOST_ASSETS, AssetQuery
 from sealmarket_backend.errors import BackendError, TooLarge, TooMany
 from sealmarket_backend.index import MOST_JOBS
@@ -45,6 +45,8 @@ MAX_POSTED = 1 << 20
 """A request with its parameters, or parameters: as the nodes read, and room for how they are spelt."""
 MAX_SIGNED = 64 << 10
 """Any other signed document."""
+MAX_OFFSET = LIMITS[Kind.CONTAINERS]
+OFFSET = "Upload-Offset"
 RECENT_SECONDS = 0.5
 """How old the page and the list of assets may be."""
 _SECURITY = {
@@ -127,6 +129,40 @@ def _store(app: FastAPI, backend: Backend) -> None:
 
     for kind in Kind:
         routes(kind)
+    _uploads(app, backend)
+
+
+def _uploads(app: FastAPI, backend: Backend) -> None:
+    """Containers that come in several requests (docs/spec/container.md, "Uploads that go on")."""
+    route = "/v1/containers/{root}/upload"
+
+    @app.get("/v1/containers/{root}/leaves")
+    def get_leaves(root: str) -> FileResponse:
+        return FileResponse(backend.blobs.leaves(Bytes32.parse(root)), media_type="application/octet-stream")
+
+    @app.head(route)
+    def get_offset(root: str, upload_token: Annotated[str, Header()]) -> Response:
+        offset = backend.uploads.offset(Bytes32.parse(root), Bytes32.parse(upload_token))
+        return Response(status_code=204, headers={OFFSET: str(offset)})
+
+    @app.patch(route, status_code=204)
+    async def add(
+        root: str,
+        request: Request,
+        upload_token: Annotated[str, Header()],
+        upload_offset: Annotated[int, Header(ge=0, le=MAX_OFFSET)],
+    ) -> Response:
+        names = Bytes32.parse(root), Bytes32.parse(upload_token)
+        with backend.uploads.part(*names, upload_offset, peer_in(request.scope)) as incoming:
+            async for piece in request.stream():
+                incoming.write(piece)
+        return Response(status_code=204)
+
+    @app.put(route, status_code=201)
+    async def finish(root: str, request: Request, upload_token: Annotated[str, Header()]) -> Response:
+        names = Bytes32.parse(root), Bytes32.parse(upload_token)
+        await run_in_threadpool(backend.uploads.finish, *names, peer_in(request.scope))
+        return Response(status_code=201)
 
 
 def _orders(app: FastAPI, backend: Backend) -> None:

@@ -44,6 +44,8 @@ LIMITS = {Kind.DOCUMENTS: 8 << 20, Kind.CONTAINERS: 64 << 30, Kind.WORKLOADS: 64
 """The most bytes that one blob of a kind may have."""
 
 _FILE_NAME = re.compile("[0-9a-f]{64}")
+_LEAVES = ".leaves"
+"""Behind a container's name: the leaf digests of its chunks, so that a reader tells which chunk came wrong."""
 
 
 class Incoming:
@@ -54,7 +56,7 @@ class Incoming:
         self.file = file
         self.path = path
         self.upload = upload
-        self._room = LIMITS[kind]
+        self._room = LIMITS[kind] - os.fstat(file.fileno()).st_size
 
     def write(self, piece: bytes) -> None:
         """Add bytes. Raises :class:`TooLarge` and :class:`StoreFull`."""
@@ -75,6 +77,9 @@ class Blobs:
             (root / folder).mkdir(parents=True, exist_ok=True)
         for left_over in (root / "incoming").iterdir():
             left_over.unlink()
+        for leaves in (root / Kind.CONTAINERS).glob(f"*{_LEAVES}"):
+            if not leaves.with_suffix("").exists():
+                leaves.unlink()
         ledger.adopt(self._files())
 
     def _files(self) -> Iterator[tuple[str, Bytes32, int]]:
@@ -108,16 +113,24 @@ class Blobs:
         incoming.file.flush()
         os.fsync(incoming.file.fileno())
         incoming.file.seek(0)
-        _CHECKS[incoming.kind](incoming.file, name)
+        leaves = _CHECKS[incoming.kind](incoming.file, name)
         folder = self._root / incoming.kind
         with self._lock:
             incoming.path.rename(folder / name.hex())
+            if leaves is not None:
+                self._keep_leaves(folder / name.hex(), leaves)
             self.ledger.keep(incoming.upload, incoming.kind, name)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _keep_leaves(self, container: Path, leaves: bytes) -> None:
+        # Made of bytes that were checked. One that a crash left short has another length, which its readers refuse.
+        beside = self._root / "incoming" / (container.name + _LEAVES)
+        beside.write_bytes(leaves)
+        beside.rename(container.with_name(container.name + _LEAVES))
 
     def put(self, kind: Kind, name: Bytes32, data: bytes) -> None:
         """Keep bytes that are at hand. Raises :class:`Rejected` and :class:`TooLarge`."""
@@ -131,11 +144,29 @@ class Blobs:
             if not self.ledger.drop(kind, name, since):
                 return False
             self.file(kind, name).unlink(missing_ok=True)
+            self.leaves_file(name).unlink(missing_ok=True)
         return True
 
     def file(self, kind: Kind, name: Bytes32) -> Path:
         """Where a blob lies, if it is there."""
         return self._root / kind / name.hex()
+
+    def leaves_file(self, root: Bytes32) -> Path:
+        """Where the leaves of a container lie, if they are there."""
+        return self._root / Kind.CONTAINERS / (root.hex() + _LEAVES)
+
+    def leaves(self, root: Bytes32) -> Path:
+        """Where the leaves of a container lie. Raises :class:`NotFound`."""
+        path = self.leaves_file(root)
+        if not path.is_file():
+            raise NotFound(f"the leaves of {root} are not here", remedy="read the whole container")
+        return path
+
+    def new_file(self) -> Path:
+        """A file for bytes that come in several requests; gone at the next start."""
+        handle, name = tempfile.mkstemp(dir=self._root / "incoming")
+        os.close(handle)
+        return Path(name)
 
     def path(self, kind: Kind, name: Bytes32) -> Path:
         """Where a blob lies. Raises :class:`NotFound`."""
@@ -155,9 +186,9 @@ def _check_document(file: io.BufferedRandom, name: Bytes32) -> None:
         raise Rejected(f"expected a document with hash {name}, found {found}", remedy="name it by its Keccak-256")
 
 
-def _check_container(file: io.BufferedRandom, root: Bytes32) -> None:
+def _check_container(file: io.BufferedRandom, root: Bytes32) -> bytes:
     try:
-        ContainerReader(file, root).verify()
+        return ContainerReader(file, root).leaves
     except SealedError as error:
         raise Rejected(f"not the container {root}: {error.message}", remedy=error.remedy) from error
 
@@ -180,7 +211,7 @@ def _check_list(file: io.BufferedRandom, root: Bytes32) -> None:
         raise Rejected(f"expected the leaves under {root}, found those under {found}", remedy="post the whole list")
 
 
-_CHECKS: dict[Kind, Callable[[io.BufferedRandom, Bytes32], None]] = {
+_CHECKS: dict[Kind, Callable[[io.BufferedRandom, Bytes32], bytes | None]] = {
     Kind.DOCUMENTS: _check_document,
     Kind.CONTAINERS: _check_container,
     Kind.WORKLOADS: _check_workload,

@@ -4,6 +4,7 @@ BackendError
 ├── NotFound            nothing is stored under this name
 ├── Rejected            what was posted does not hold: wrong hash, wrong signature, out of date
 ├── TooLarge            more bytes than this kind of thing may have
+├── OtherOffset         an upload goes on at another byte
 ├── TooMany             more, or more often, than one peer may ask for
 └── StoreFull           the store, or this peer's part of it, has no room
 """
@@ -36,6 +37,12 @@ class TooLarge(BackendError):
     """More bytes than this kind of thing may have."""
 
     status = 413
+
+
+class OtherOffset(BackendError):
+    """An upload goes on at another byte than the one that was named."""
+
+    status = 409
 
 
 class TooMany(BackendError):

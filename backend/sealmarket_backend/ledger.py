@@ -36,6 +36,11 @@ class StoreLimits:
     uploads: int = 32
     """At once, in all."""
     uploads_per_peer: int = 8
+    paused: int = 256
+    """Uploads that were torn off and may go on, in all. They count no longer as at once, and their bytes do."""
+    paused_per_peer: int = 4
+    paused_seconds: int = 3600
+    """How long one may stay so."""
     unreferenced_seconds: int = 7 * 86400
     """How long a blob stays that no asset, order or job names."""
 
@@ -73,13 +78,38 @@ class Ledger:
             TooMany: too many uploads at once.
             StoreFull: no room for another blob.
         """
+        with self.place(peer):
+            made = self.open(peer)
+            try:
+                yield made
+            finally:
+                self.release(made)
+
+    @contextmanager
+    def place(self, peer: str) -> Iterator[None]:
+        """A place among the uploads at once. Raises :class:`TooMany`."""
         self._begin(peer)
-        made = Upload(self, peer)
         try:
-            made.take(BLOCK)
-            yield made
+            yield
         finally:
-            self._end(made)
+            with self._lock:
+                self._under_way[peer] -= 1
+                if not self._under_way[peer]:
+                    del self._under_way[peer]
+
+    def open(self, peer: str) -> Upload:
+        """An account for the bytes of one blob, until :meth:`release`. Raises :class:`StoreFull`."""
+        made = Upload(self, peer)
+        made.take(BLOCK)
+        return made
+
+    def release(self, upload: Upload) -> None:
+        """Give back what an upload took, unless :meth:`keep` took it over."""
+        with self._lock:
+            self._used[upload.peer] -= upload.taken
+            upload.taken = 0
+            if not self._used[upload.peer]:
+                del self._used[upload.peer]
 
     def take(self, peer: str, size: int) -> None:
         """Count bytes of a peer. Raises :class:`StoreFull`."""
@@ -152,12 +182,3 @@ class Ledger:
             if self._under_way.total() >= self.limits.uploads:
                 raise TooMany("too many uploads are under way", _LATER_SECONDS)
             self._under_way[peer] += 1
-
-    def _end(self, upload: Upload) -> None:
-        with self._lock:
-            self._used[upload.peer] -= upload.taken
-            self._under_way[upload.peer] -= 1
-            if not self._under_way[upload.peer]:
-                del self._under_way[upload.peer]
-            if not self._used[upload.peer]:
-                del self._used[upload.peer]

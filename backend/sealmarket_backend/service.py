@@ -38,6 +38,7 @@ from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
+from sealmarket_backend.uploads import Uploads
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import JobId
@@ -74,6 +75,7 @@ class Backend:
         self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed)
         self.index = Index(self._database, chain, start=chain.book.deployed_at)
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
+        self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
@@ -281,4 +283,5 @@ class Backend:
         """Sweep the store after a turn, when the index is known to be up to date."""
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
+            self.uploads.expire()
             sweep(self._database, self.blobs)

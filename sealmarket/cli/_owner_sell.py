@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sealmarket.cli._card_text import ASSET_CARD, card_lines, write_card
+from sealmarket.cli._data import DataFile, data_of
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -34,7 +35,7 @@ app = typer.Typer()
 
 @app.command()
 def sell(
-    file: Annotated[Path, typer.Argument(help="The data.", exists=True, dir_okay=False)],
+    file: DataFile,
     policy: Annotated[Path, typer.Option("--policy", help="Your policy draft (JSON).", exists=True)],
     out: Annotated[Path, typer.Option("--out", help="A new folder for ciphertext, shares, policy, key and card.")],
     book: BookFile,
@@ -61,7 +62,7 @@ def sell(
         owner = Owner(chain, load_key(key_file), store, api, development=development, sending=limits)
         plain = passphrase is None
         sealed = owner.seal_and_publish(
-            file, draft, out, passphrase=passphrase, confirm_unencrypted_key=plain, on_progress=report
+            data_of(file), draft, out, passphrase=passphrase, confirm_unencrypted_key=plain, on_progress=report
         )
         card = write_card(sealed, out / ASSET_CARD, owner.address, chain.book)
         now = chain.head().timestamp

@@ -10,6 +10,7 @@ import typer
 
 from sealmarket.cli import _owner_account, _owner_describe, _owner_policy, _owner_proposals, _owner_sell, _owner_terms
 from sealmarket.cli._card_text import ASSET_CARD, card_lines, write_card
+from sealmarket.cli._data import DataFile, data_of
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -45,7 +46,7 @@ _Now = Annotated[
 
 @app.command()
 def seal(
-    file: Annotated[Path, typer.Argument(help="The data.", exists=True, dir_okay=False)],
+    file: DataFile,
     policy: Annotated[Path, typer.Option("--policy", help="Your policy draft (JSON).", exists=True)],
     out: Annotated[Path, typer.Option("--out", help="A new folder for ciphertext, shares, policy and key.")],
     book: BookFile,
@@ -73,7 +74,7 @@ def seal(
     with market(book, rpc) as (chain, store, api):
         owner = Owner(chain, load_key(key_file), store, api, development=development)
         sealed = owner.seal(
-            file,
+            data_of(file),
             draft,
             out,
             passphrase=passphrase,

@@ -167,6 +167,11 @@ def read_key_file(path: Path, kind: KeyKind, *, passphrase: str | None = None) -
     raise WrongPassphrase(path)
 
 
+def is_encrypted(path: Path, kind: KeyKind) -> bool:
+    """Whether a key file takes a passphrase. Raises :class:`KeyFilePermissions`, :class:`KeyFileMalformed`."""
+    return _load(path, kind).scrypt is not None
+
+
 def _load(path: Path, kind: KeyKind) -> KeyFile:
     try:
         raw = read_private(path)

@@ -14,7 +14,6 @@ Sealing is local and can be looked at before anything is published. It makes one
 
 from __future__ import annotations
 
-import io
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
@@ -48,6 +47,7 @@ from sealmarket.protocol.orders import AssetOrder, asset_id
 from sealmarket.protocol.salts import Generations, new_salt
 from sealmarket.protocol.wire import SignedAssetOrder
 from sealmarket.sealing import shares
+from sealmarket.sealing.spool import Data, opened
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
@@ -186,7 +186,7 @@ class Owner(Connected):
 
     def seal_and_publish(
         self,
-        source: Path | bytes,
+        source: Data,
         draft: PolicyDraft | Path,
         folder: Path,
         *,
@@ -222,7 +222,7 @@ class Owner(Connected):
 
     def seal(
         self,
-        source: Path | bytes,
+        source: Data,
         draft: PolicyDraft,
         folder: Path,
         *,
@@ -236,7 +236,7 @@ class Owner(Connected):
         """Encrypt data under a new key, deal the key to the committee, and write all of it to a new folder.
 
         Args:
-            source: a file, or bytes.
+            source: a file, bytes, or an open file; a pipe is read once, and waits encrypted in ``folder``.
             committee: None takes the newest of the address book, held against the chain.
             passphrase: for the key's backup file; without one ``confirm_unencrypted_key`` must be said.
             successor_of: make the next version of this asset instead of a new one.
@@ -269,7 +269,7 @@ class Owner(Connected):
         about = {"asset": str(asset), "version": str(version), "chain": str(book.chain_id)}
         kind, plain = KeyKind.DATA_KEY, confirm_unencrypted_key
         write_key_file(folder / KEY, kind, key, about=about, passphrase=passphrase, confirm_unencrypted=plain)
-        with _opened(source) as file, (folder / CONTAINER).open("xb") as sink:
+        with opened(source, folder) as file, (folder / CONTAINER).open("xb", buffering=0) as sink:
             made = seal(file, sink, key, asset_id=asset, asset_version=version)
         share_set, sealed = self._deal(key, made.content_root, policy, committee)
         roots = Seal(
@@ -476,10 +476,6 @@ class Owner(Connected):
         return self._party.take(
             self._chain.market.withdraw(token, self.earnings(token) if amount is None else amount, to or self.address)
         )
-
-
-def _opened(source: Path | bytes) -> io.BufferedReader | io.BytesIO:
-    return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
 
 
 def _next_policy(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -25,7 +26,7 @@ _LATER = {408, 425, 429, 500, 502, 503, 504}
 
 
 class Connection:
-    """Requests to one base URL. ``service`` names it in errors. Threads may share a connection."""
+    """Requests to one base URL; with an empty one, paths are URLs. ``service`` is its name in errors. Threads share it."""
 
     def __init__(
         self, base: str, *, service: str, timeout: float = TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None
@@ -42,10 +43,24 @@ class Connection:
         with self._sent("GET", path, what, limit=limit, pace=pace) as answer:
             return answer.body()
 
-    def stream(self, path: str, *, what: str, limit: int) -> Iterator[bytes]:
-        """The body of a GET piece by piece, at most ``limit`` bytes of it; it has to keep up ``TRANSFER_PACE``."""
-        with self._sent("GET", path, what, limit=limit, pace=TRANSFER_PACE) as answer:
-            yield from answer.pieces()
+    @contextmanager
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        what: str,
+        limit: int,
+        content: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Answer]:
+        """One request whose answer's headers count, read inside the ``with``. It has to keep up ``TRANSFER_PACE``.
+
+        Raises:
+            ItemNotFound, ServiceRefused, ServiceUnavailable: there, or while the answer is read.
+        """
+        with self._sent(method, path, what, content, dict(headers or {}), limit=limit, pace=TRANSFER_PACE) as answer:
+            yield answer
 
     def send(
         self,
@@ -104,7 +119,7 @@ class Connection:
                     self._refuse(answer, what, path)
                 yield answer
         except NoAnswer as error:
-            raise ServiceUnavailable(self.service, redacted(self.base), error.detail) from error
+            raise ServiceUnavailable(self.service, redacted(self.base or path), error.detail) from error
         except AnswerTooLarge as error:
             raise AnswerTooLong(self.service, what, error.limit) from error
         except EncodedAnswer as error:
@@ -118,9 +133,11 @@ class Connection:
             problem = Problem(title=f"HTTP {answer.status}", detail=body[:200].decode("utf-8", "replace"))
         said = ": ".join(part for part in (problem.title, problem.detail) if part)
         if answer.status == 404:
-            raise ItemNotFound(self.service, what, path.rsplit("/", 1)[-1])
+            raise ItemNotFound(
+                self.service, what, urlsplit(path).path.rsplit("/", 1)[-1]
+            )  # a query may hold a signature
         if answer.status in _LATER:
-            raise ServiceUnavailable(self.service, redacted(self.base), f"HTTP {answer.status}, {said}")
+            raise ServiceUnavailable(self.service, redacted(self.base or path), f"HTTP {answer.status}, {said}")
         raise ServiceRefused(self.service, what, said, problem.remedy)
 
     def close(self) -> None:

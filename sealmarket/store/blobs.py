@@ -6,9 +6,7 @@ results) is found by the job or request, and comes as it was posted: its reader 
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
@@ -18,24 +16,23 @@ from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.wire import EvidenceEnvelope, LeafList, PostedResult
 from sealmarket.service.connection import TIMEOUT_SECONDS, TRANSFER_PACE, Connection
 from sealmarket.service.errors import ContentMismatch, ItemNotFound
+from sealmarket.store.download import download
 from sealmarket.store.interface import LargeKind
+from sealmarket.store.source import HttpSource
+from sealmarket.store.upload import upload
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.sealed.container import ContainerReader
-from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.workload.bundle import Bundle, pack, unpack
 from sealmarket_enclave.workload.errors import WorkloadError
 
 MAX_DOCUMENT = 8 << 20
 MAX_WORKLOAD = 64 << 20
-MAX_CONTAINER = 64 << 30
 MAX_EVIDENCE = 32 << 20
 STORE = "store"
 """How errors name the service."""
-_PIECE = 1 << 20
 
 
 class Store:
@@ -81,10 +78,8 @@ class Store:
             return None
 
     def put_container(self, root: Bytes32, path: Path) -> None:
-        """Store a sealed container, streamed from a file, under its content root."""
-        with path.open("rb") as file:
-            pieces = iter(lambda: file.read(_PIECE), b"")
-            self._http.send("PUT", f"/v1/containers/{root}", pieces, what="container")
+        """Store a sealed container under its content root, streamed from a file; a torn upload goes on."""
+        upload(self._http, root, path)
 
     def put_container_bytes(self, root: Bytes32, container: bytes) -> None:
         """As :meth:`put_container`, from memory."""
@@ -96,29 +91,12 @@ class Store:
         Raises:
             ItemNotFound, ContentMismatch.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".incoming-")
-        partial = Path(name)
-        try:
-            with os.fdopen(handle, "w+b") as file:
-                for piece in self._container(root):
-                    file.write(piece)
-                file.flush()
-                file.seek(0)
-                try:
-                    ContainerReader(file, root).verify()
-                except SealedError as error:
-                    raise ContentMismatch(STORE, "container", root, error.message) from error
-            partial.rename(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        path = f"/v1/containers/{root}"
+        download(HttpSource(self._http, path, f"{path}/leaves"), root, target)
 
     def container(self, root: Bytes32, *, limit: int = 1 << 30) -> bytes:
         """A container in memory, at most ``limit`` bytes; the caller opens it, which verifies it."""
         return self._http.get(f"/v1/containers/{root}", what="container", limit=limit, pace=TRANSFER_PACE)
-
-    def _container(self, root: Bytes32) -> Iterator[bytes]:
-        return self._http.stream(f"/v1/containers/{root}", what="container", limit=MAX_CONTAINER)
 
     def put_workload(self, bundle: Bundle) -> Bytes32:
         """Store a workload's archive under its digest; returns that digest."""

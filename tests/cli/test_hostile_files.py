@@ -41,6 +41,11 @@ COMMANDS = [
     "owner audit --account 0x{account} --names {} {market}",
     "owner revoke {} {market}",
     "consumer card {} {market}",
+    "container put {} out",
+    "container prove {} 0 --out proof.json",
+    "container check {} {policy} --root 0x{digest}",
+    "container fetch {} fetched --root 0x{digest}",
+    "container open {policy} --key {} --root 0x{digest} --out plain",
     "worker run --config {}",
     "oracle run --config {}",
 ]

@@ -63,6 +63,8 @@ def test_the_peer_does_nothing_with_its_rows_until_it_is_told_to(peer: list[str]
 
 def test_the_peer_writes_what_the_workload_gives_and_says_how_long_it_took(peer: list[str], tmp_path: Path) -> None:
     done = subprocess.run(peer, input="go\n", capture_output=True, text=True, check=True)
-    said, seconds = done.stdout.splitlines()
+    said, figures = done.stdout.splitlines()
     assert (said, (tmp_path / "out").read_bytes()) == ("loaded", b"abcd")
-    assert 0 < float(seconds) < 60
+    seconds, used = map(float, figures.split())
+    assert seconds > 0
+    assert used >= 0

@@ -103,7 +103,7 @@ class Reading:
         """
         plaintext = bytearray()
         try:
-            reader = ContainerReader(memory, root)
+            reader = ContainerReader(memory, root, threads=1)  # the clock sees this thread only
             reader.require_asset(*asset)
             for chunk in reader.open_chunks(key):
                 plaintext += chunk

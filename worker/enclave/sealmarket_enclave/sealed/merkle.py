@@ -45,20 +45,31 @@ class RootBuilder:
         """Append the next leaf digest."""
         level, digest = 0, leaf
         while self._peaks and self._peaks[-1][0] == level:
-            digest = _node(self._peaks.pop()[1], digest)
+            digest = node_digest(self._peaks.pop()[1], digest)
             level += 1
         self._peaks.append((level, digest))
         self.count += 1
 
-    def root(self, header: bytes) -> Bytes32:
-        """The content root of the leaves so far under this header digest (rule 3). There is at least one leaf."""
+    @property
+    def top(self) -> Bytes32:
+        """The top of the tree over the leaves so far. There is at least one leaf."""
         digests = [digest for _, digest in self._peaks]
         top = digests.pop()
         while digests:
-            top = _node(digests.pop(), top)
-        payload = header + self.count.to_bytes(8, "big") + top
-        return Bytes32(blake3(payload, derive_key_context=ROOT_DOMAIN).digest())
+            top = node_digest(digests.pop(), top)
+        return Bytes32(top)
+
+    def root(self, header: bytes) -> Bytes32:
+        """The content root of the leaves so far under this header digest (rule 3)."""
+        return root_digest(header, self.count, self.top)
 
 
-def _node(left: bytes, right: bytes) -> bytes:
+def root_digest(header: bytes, count: int, top: bytes) -> Bytes32:
+    """The content root over a header digest, the number of leaves, and the top of their tree (rule 3)."""
+    payload = header + count.to_bytes(8, "big") + top
+    return Bytes32(blake3(payload, derive_key_context=ROOT_DOMAIN).digest())
+
+
+def node_digest(left: bytes, right: bytes) -> bytes:
+    """An inner node (rule 2)."""
     return blake3(left + right, derive_key_context=NODE_DOMAIN).digest()
