@@ -1,0 +1,224 @@
+"""When a compute offer fits a request, in numbers, as :mod:`sealmarket.protocol.fitting` has it in words.
+
+Each limit is written so that *more reaches further*: an upper bound that the provider signs stays as it is, a lower
+bound is negated. An offer keeps a limit where its number is at least the request's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from operator import ge
+from typing import Final, NamedTuple, Self, TypeAlias
+
+from sealmarket.protocol import merkle
+from sealmarket.protocol.fitting import windows_of
+from sealmarket.protocol.orders import ComputeOrder, Request
+from sealmarket.protocol.timing import longest_hold
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32
+
+Limits: TypeAlias = tuple[int, ...]
+"""One number for each of :data:`LIMITS`."""
+Row: TypeAlias = tuple[int, int, int, int, Limits, bytes, bytes, bytes]
+"""An offer: price, sequence, price of a unit, expiry, limits, leaf of the provider, leaf of the document, order hash.
+
+A plain tuple of plain values, which sorts by price and then by time. The garbage collector does not visit such tuples,
+once it has seen them.
+"""
+PRICE: Final = 0
+SEQUENCE: Final = 1
+UNIT: Final = 2
+EXPIRY: Final = 3
+REACH: Final = 4
+PROVIDER: Final = 5
+CAPABILITY: Final = 6
+HASH: Final = 7
+LIMITS = (
+    "penalty",
+    "grade",
+    "minQuoteWindow",
+    "minSettleWindow",
+    "maxHold",
+    "maxRunSeconds",
+    "maxReadSeconds",
+    "maxValidateSeconds",
+    "maxDecodedBytes",
+    "timeoutFee",
+    "maxStake",
+)
+
+
+class Key(NamedTuple):
+    """What has to be equal: these clauses choose the shelf, and offers on other shelves are never looked at."""
+
+    kind: int
+    token: bytes
+    tee: int
+
+
+class Bounds(NamedTuple):
+    """What the best of several offers reaches in each clause: if that fails, all of them fail."""
+
+    unit: int
+    expiry: int
+    limits: Limits
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Self:
+        """Of at least one offer."""
+        units, expiries, limits = zip(*((row[UNIT], row[EXPIRY], row[REACH]) for row in rows), strict=True)
+        return cls(min(units), max(expiries), tuple(map(max, *limits)) if len(limits) > 1 else limits[0])
+
+    def with_row(self, row: Row) -> Bounds:
+        """Of one offer more."""
+        if row[UNIT] >= self.unit and row[EXPIRY] <= self.expiry and all(map(ge, self.limits, row[REACH])):
+            return self
+        return Bounds(min(self.unit, row[UNIT]), max(self.expiry, row[EXPIRY]), _each_most(self.limits, row[REACH]))
+
+    def joined(self, other: Bounds) -> Bounds:
+        """Of both."""
+        return Bounds(min(self.unit, other.unit), max(self.expiry, other.expiry), _each_most(self.limits, other.limits))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a request asks of an offer. Amounts in the token's smallest unit, times in seconds.
+
+    ``consumer_roots``: the sets of consumers in which this one is. ``providers``, ``capabilities``: the leaves that the
+    request allows; None allows all. ``limits`` is what an offer has to reach. ``excluded``: hashes of offers that were
+    tried and did not hold.
+    """
+
+    key: Key
+    consumer_roots: tuple[bytes, ...]
+    providers: frozenset[bytes] | None
+    capabilities: frozenset[bytes] | None
+    max_price: int
+    max_unit: int
+    units: int
+    now: int
+    limits: Limits
+    excluded: frozenset[bytes] = frozenset()
+
+    def cost(self, row: Row) -> int:
+        """What the job pays the provider at the request's unit cap."""
+        return row[PRICE] + row[UNIT] * self.units
+
+    def reached(self, bounds: Bounds) -> bool:
+        """Whether an offer within these bounds may keep every limit."""
+        return bounds.unit <= self.max_unit and bounds.expiry > self.now and all(map(ge, bounds.limits, self.limits))
+
+    def fits(self, row: Row) -> bool:
+        """Whether an offer on a shelf of this key keeps every clause."""
+        return (
+            row[PRICE] <= self.max_price
+            and row[UNIT] <= self.max_unit
+            and row[EXPIRY] > self.now
+            and all(map(ge, row[REACH], self.limits))
+            and self.allows(row)
+        )
+
+    def allows(self, row: Row) -> bool:
+        """Whether the offer is of a provider and of a document that the request allows, and was not tried."""
+        return (
+            (self.providers is None or row[PROVIDER] in self.providers)
+            and (self.capabilities is None or row[CAPABILITY] in self.capabilities)
+            and row[HASH] not in self.excluded
+        )
+
+    def of_providers(self, providers: frozenset[bytes], owners: Owners) -> Wanted:
+        """The same of these providers alone, to whom the owners give another price."""
+        allowed = providers if self.providers is None else providers & self.providers
+        return replace(self, providers=allowed, limits=(*self.limits[:-2], *owners.limits))
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """What the assets' side asks of an offer: ``price`` of all owners, ``at_timeout`` what the request leaves to the
+    provider when a limit of time is used up (negative: too little for the owners alone)."""
+
+    price: int
+    at_timeout: int
+
+    @property
+    def limits(self) -> Limits:
+        """The last two of :data:`LIMITS`."""
+        return (-self.at_timeout, self.price)
+
+
+def key_of(order: ComputeOrder | Request) -> Key:
+    """The shelf of an order, or of a request."""
+    return Key(int(order.kind), bytes(order.token), int(order.tee))
+
+
+def row_of(order: ComputeOrder, order_hash: Bytes32, sequence: int) -> Row:
+    """An order in numbers."""
+    limits = (
+        int(order.penalty),
+        int(order.grade),
+        -order.min_quote_window,
+        -order.min_settle_window,
+        int(order.max_hold),
+        int(order.max_run_seconds),
+        int(order.max_read_seconds),
+        int(order.max_validate_seconds),
+        int(order.max_decoded_bytes),
+        -int(order.timeout_fee),
+        int(order.max_stake) - int(order.penalty),
+    )
+    provider = bytes(merkle.account_leaf(order.provider))
+    document = bytes(merkle.capability_leaf(order.capability_hash))
+    return (
+        int(order.price),
+        sequence,
+        int(order.unit_price),
+        int(order.expiry),
+        limits,
+        provider,
+        document,
+        bytes(order_hash),
+    )
+
+
+def wanted_of(
+    request: Request,
+    owners: Owners,
+    *,
+    penalty: int,
+    grade: int,
+    consumer_roots: Iterable[bytes],
+    providers: frozenset[bytes] | None,
+    capabilities: frozenset[bytes] | None,
+    now: int,
+    excluded: frozenset[bytes] = frozenset(),
+) -> Wanted:
+    """A request in numbers. ``penalty`` and ``grade``: the least that request, market and owners' terms demand."""
+    limits = (
+        penalty,
+        grade,
+        -request.quote_window,
+        -request.settle_window,
+        longest_hold(windows_of(request)),
+        int(request.run_seconds),
+        int(request.read_seconds),
+        int(request.validate_seconds),
+        int(request.decoded_bytes),
+        *owners.limits,
+    )
+    roots = (bytes(ZERO_HASH), *(root for root in consumer_roots if root != ZERO_HASH))
+    return Wanted(
+        key=key_of(request),
+        consumer_roots=roots,
+        providers=providers,
+        capabilities=capabilities,
+        max_price=int(request.max_compute_price),
+        max_unit=int(request.max_unit_price),
+        units=int(request.max_units),
+        now=now,
+        limits=limits,
+        excluded=excluded,
+    )
+
+
+def _each_most(one: Limits, other: Limits) -> Limits:
+    return tuple(map(max, one, other))
