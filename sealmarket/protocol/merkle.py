@@ -39,6 +39,11 @@ class Tree:
         return leaf in self._places
 
     @property
+    def leaves(self) -> tuple[Bytes32, ...]:
+        """The leaves, each once, in order."""
+        return tuple(self._places)
+
+    @property
     def root(self) -> Bytes32:
         """The root; the empty set has the zero root."""
         top = self._levels[-1]

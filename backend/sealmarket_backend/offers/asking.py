@@ -67,8 +67,11 @@ def questions(
     least = rules.least_penalty(versions[0].epoch, request.token) if versions else 0
     roots = tuple(consumer_roots)
 
+    def at_timeout(total: int) -> int:
+        return int(request.timeout_limit) + -total * share // 100
+
     def question(total: int, providers: frozenset[bytes] | None) -> Question:
-        owners = Owners(total, int(request.timeout_limit) + -total * share // 100)
+        owners = Owners(total, at_timeout(total))
         wanted = wanted_of(
             request,
             owners,
@@ -83,7 +86,7 @@ def questions(
         return Question(wanted, total)
 
     allowed = leaves_of(request.providers, members)
-    return [question(total, providers) for total, providers in _sums(prices, allowed)]
+    return [question(total, providers) for total, providers in _sums(prices, allowed) if at_timeout(total) >= 0]
 
 
 def leaves_of(root: Bytes32, members: Members) -> frozenset[bytes] | None:

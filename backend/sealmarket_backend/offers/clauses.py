@@ -1,14 +1,16 @@
 """When a compute offer fits a request, in numbers, as :mod:`sealmarket.protocol.fitting` has it in words.
 
 Each limit is written so that *more reaches further*: an upper bound that the provider signs stays as it is, a lower
-bound is negated. An offer keeps a limit where its number is at least the request's.
+bound is taken from the greatest number. An offer keeps a limit where its number is at least the request's. All limits
+of an offer are one integer, a field for each, and above each field a bit that a subtraction takes where it borrows: one
+subtraction compares all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from operator import ge
+from dataclasses import dataclass
+from functools import reduce
 from typing import Final, NamedTuple, Self, TypeAlias
 
 from sealmarket.protocol import merkle
@@ -17,8 +19,8 @@ from sealmarket.protocol.orders import ComputeOrder, Request
 from sealmarket.protocol.timing import longest_hold
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32
 
-Limits: TypeAlias = tuple[int, ...]
-"""One number for each of :data:`LIMITS`."""
+Limits: TypeAlias = int
+"""A field for each of :data:`LIMITS`, the first lowest. In what an offer reaches, the bits above the fields are set."""
 Row: TypeAlias = tuple[int, int, int, int, Limits, bytes, bytes, bytes]
 """An offer: price, sequence, price of a unit, expiry, limits, leaf of the provider, leaf of the document, order hash.
 
@@ -48,6 +50,32 @@ LIMITS = (
 )
 
 
+_VALUE_BITS = 132
+"""Sixteen owners' prices of 128 bits fit."""
+_FIELD_BITS = _VALUE_BITS + 1
+GREATEST: Final = (1 << _VALUE_BITS) - 1
+GUARDS: Final = sum(1 << (at * _FIELD_BITS + _VALUE_BITS) for at in range(len(LIMITS)))
+"""The bits above the fields. ``(reached - needed) & GUARDS == GUARDS`` where every limit is kept."""
+
+
+def packed(values: Iterable[int]) -> Limits:
+    """One number for each limit, of 0 to :data:`GREATEST`, as one integer without the bits above."""
+    return sum(value << (at * _FIELD_BITS) for at, value in enumerate(values))
+
+
+def first_missed(reached: Limits, needed: Limits) -> int:
+    """The place of the first limit that is not kept; -1 where all are."""
+    missed = GUARDS & ~(reached - needed)
+    return (missed & -missed).bit_length() // _FIELD_BITS - 1 if missed else -1
+
+
+def most_of(one: Limits, other: Limits) -> Limits:
+    """Of what two reach, the greater of each field."""
+    kept = (one - (other & ~GUARDS)) & GUARDS
+    fields = kept - (kept >> _VALUE_BITS)
+    return GUARDS | (one & fields) | (other & ~fields)
+
+
 class Key(NamedTuple):
     """What has to be equal: these clauses choose the shelf, and offers on other shelves are never looked at."""
 
@@ -67,17 +95,19 @@ class Bounds(NamedTuple):
     def of(cls, rows: Iterable[Row]) -> Self:
         """Of at least one offer."""
         units, expiries, limits = zip(*((row[UNIT], row[EXPIRY], row[REACH]) for row in rows), strict=True)
-        return cls(min(units), max(expiries), tuple(map(max, *limits)) if len(limits) > 1 else limits[0])
+        return cls(min(units), max(expiries), reduce(most_of, set(limits)))
 
     def with_row(self, row: Row) -> Bounds:
         """Of one offer more."""
-        if row[UNIT] >= self.unit and row[EXPIRY] <= self.expiry and all(map(ge, self.limits, row[REACH])):
+        unit, expiry, limits = self
+        most = limits if limits == row[REACH] else most_of(limits, row[REACH])
+        if row[UNIT] >= unit and row[EXPIRY] <= expiry and most == limits:
             return self
-        return Bounds(min(self.unit, row[UNIT]), max(self.expiry, row[EXPIRY]), _each_most(self.limits, row[REACH]))
+        return Bounds(min(unit, row[UNIT]), max(expiry, row[EXPIRY]), most)
 
     def joined(self, other: Bounds) -> Bounds:
         """Of both."""
-        return Bounds(min(self.unit, other.unit), max(self.expiry, other.expiry), _each_most(self.limits, other.limits))
+        return Bounds(min(self.unit, other.unit), max(self.expiry, other.expiry), most_of(self.limits, other.limits))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +136,8 @@ class Wanted:
 
     def reached(self, bounds: Bounds) -> bool:
         """Whether an offer within these bounds may keep every limit."""
-        return bounds.unit <= self.max_unit and bounds.expiry > self.now and all(map(ge, bounds.limits, self.limits))
+        unit, expiry, limits = bounds
+        return unit <= self.max_unit and expiry > self.now and (limits - self.limits) & GUARDS == GUARDS
 
     def fits(self, row: Row) -> bool:
         """Whether an offer on a shelf of this key keeps every clause."""
@@ -114,7 +145,7 @@ class Wanted:
             row[PRICE] <= self.max_price
             and row[UNIT] <= self.max_unit
             and row[EXPIRY] > self.now
-            and all(map(ge, row[REACH], self.limits))
+            and (row[REACH] - self.limits) & GUARDS == GUARDS
             and self.allows(row)
         )
 
@@ -126,24 +157,14 @@ class Wanted:
             and row[HASH] not in self.excluded
         )
 
-    def of_providers(self, providers: frozenset[bytes], owners: Owners) -> Wanted:
-        """The same of these providers alone, to whom the owners give another price."""
-        allowed = providers if self.providers is None else providers & self.providers
-        return replace(self, providers=allowed, limits=(*self.limits[:-2], *owners.limits))
-
 
 @dataclass(frozen=True, slots=True)
 class Owners:
     """What the assets' side asks of an offer: ``price`` of all owners, ``at_timeout`` what the request leaves to the
-    provider when a limit of time is used up (negative: too little for the owners alone)."""
+    provider when a limit of time is used up. Neither is negative."""
 
     price: int
     at_timeout: int
-
-    @property
-    def limits(self) -> Limits:
-        """The last two of :data:`LIMITS`."""
-        return (-self.at_timeout, self.price)
 
 
 def key_of(order: ComputeOrder | Request) -> Key:
@@ -152,18 +173,18 @@ def key_of(order: ComputeOrder | Request) -> Key:
 
 
 def row_of(order: ComputeOrder, order_hash: Bytes32, sequence: int) -> Row:
-    """An order in numbers."""
+    """An order in numbers. Its ``max_stake`` covers its penalty, or no market would take it."""
     limits = (
         int(order.penalty),
         int(order.grade),
-        -order.min_quote_window,
-        -order.min_settle_window,
+        GREATEST - order.min_quote_window,
+        GREATEST - order.min_settle_window,
         int(order.max_hold),
         int(order.max_run_seconds),
         int(order.max_read_seconds),
         int(order.max_validate_seconds),
         int(order.max_decoded_bytes),
-        -int(order.timeout_fee),
+        GREATEST - order.timeout_fee,
         int(order.max_stake) - int(order.penalty),
     )
     provider = bytes(merkle.account_leaf(order.provider))
@@ -173,7 +194,7 @@ def row_of(order: ComputeOrder, order_hash: Bytes32, sequence: int) -> Row:
         sequence,
         int(order.unit_price),
         int(order.expiry),
-        limits,
+        GUARDS | packed(limits),
         provider,
         document,
         bytes(order_hash),
@@ -196,14 +217,15 @@ def wanted_of(
     limits = (
         penalty,
         grade,
-        -request.quote_window,
-        -request.settle_window,
+        GREATEST - request.quote_window,
+        GREATEST - request.settle_window,
         longest_hold(windows_of(request)),
         int(request.run_seconds),
         int(request.read_seconds),
         int(request.validate_seconds),
         int(request.decoded_bytes),
-        *owners.limits,
+        GREATEST - owners.at_timeout,
+        owners.price,
     )
     roots = (bytes(ZERO_HASH), *(root for root in consumer_roots if root != ZERO_HASH))
     return Wanted(
@@ -215,10 +237,6 @@ def wanted_of(
         max_unit=int(request.max_unit_price),
         units=int(request.max_units),
         now=now,
-        limits=limits,
+        limits=packed(limits),
         excluded=excluded,
     )
-
-
-def _each_most(one: Limits, other: Limits) -> Limits:
-    return tuple(map(max, one, other))

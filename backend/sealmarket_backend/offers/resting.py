@@ -15,7 +15,7 @@ from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import merge, nsmallest
 from itertools import islice
 
@@ -23,9 +23,9 @@ from sealmarket_backend.offers.clauses import CAPABILITY, HASH, PROVIDER, REACH,
 from sealmarket_backend.offers.search import Best, OutOfWork, Work, search
 from sealmarket_backend.offers.shelf import Shelf
 
-LOOKS = 2048
+LOOKS = 384
 """Offers and bounds that one search looks at, before it goes on another time."""
-SORTED_AFTER = 256
+SORTED_AFTER = 96
 """Looks in vain at one lane's offers, after which it is sorted by the limits that they missed."""
 MOST_NAMED = 32
 """Providers or documents that a request names, up to which each is looked up alone."""
@@ -128,6 +128,19 @@ class RestingOffers:
             self._open[row[HASH]] = row, group, key, root, left
             self._note(lambda: self._drop(row[HASH]))
 
+    def refill(self, offers: Iterable[tuple[Key, bytes, Row, int]]) -> None:
+        """Let these offers rest here and no others: key, set of consumers, row, and how often each may be matched.
+        Where their reading fails, all stays as it was."""
+        with self._lock:
+            before = self._groups, self._open, self._unsorted
+            self._groups, self._open, self._unsorted = {}, {}, deque()
+            try:
+                for one in offers:
+                    self.put(*one)
+            except BaseException:
+                self._groups, self._open, self._unsorted = before
+                raise
+
     def take(self, order_hash: bytes) -> bool:
         """Remove an offer; False where it does not rest here."""
         with self._lock:
@@ -174,10 +187,10 @@ class RestingOffers:
                     self._unsorted.popleft()
         return moved
 
-    def nearest(self, wanted: Wanted, most: int) -> list[Row]:
-        """Offers to show to one who found none: the cheapest of the request's key, else of any."""
+    def nearest(self, key: Key, most: int) -> list[Row]:
+        """Offers to show to one who found none: the cheapest of a key, else of any."""
         with self._lock:
-            alike = list(self._groups.get(wanted.key, {}).values())
+            alike = list(self._groups.get(key, {}).values())
             groups = alike or [group for roots in self._groups.values() for group in roots.values()]
             lanes = [islice(lane, most) for group in groups[:most] for lane in group.all.lanes()]
             return nsmallest(most, merge(*lanes))
@@ -191,17 +204,15 @@ class RestingOffers:
         best, groups = Best(wanted), self._groups_of(wanted)
         if kept := progress.best is not None and progress.best[HASH] in self._open:
             best.look([progress.best], 0)
-        done, at = 0, progress
+        done = 0
         for number in range(progress.group, len(groups)):
             providers = _providers_of(groups[number], wanted)
-            start = bisect_right(providers, at.provider) if number == progress.group else 0
-            for leaf in islice(providers, start, None):
+            start = bisect_right(providers, progress.provider) if number == progress.group else 0
+            for place in range(start, len(providers)):
                 if done >= self.looks:
-                    return Found(None, replace(at, best=best.row), done)
-                rows = groups[number].by_provider[leaf]
-                best.look(rows, 0)
-                done += 1 + len(rows)
-                at = Progress(number, leaf)
+                    return Found(None, Progress(number, providers[place - 1] if place else b"", best.row), done)
+                looked, _ = best.look(groups[number].by_provider[providers[place]], 0)
+                done += 1 + looked
         if best.row is None and progress.best is not None and not kept:
             return Found(None, Progress(), done)
         return Found(best.row, looks=done)
@@ -250,8 +261,8 @@ def _search_group(group: _Group, best: Best, work: Work) -> None:
     wanted = best.wanted
     if wanted.providers is not None and len(wanted.providers) <= MOST_NAMED:
         for leaf in _providers_of(group, wanted):
-            work.spend(len(group.by_provider[leaf]))
-            best.look(group.by_provider[leaf], 0)
+            looked, _ = best.look(group.by_provider[leaf], 0)
+            work.spend(looked)
     elif wanted.capabilities is not None and len(wanted.capabilities) <= MOST_NAMED:
         named = [group.by_capability[leaf] for leaf in wanted.capabilities if leaf in group.by_capability]
         search((lane for shelf in named for lane in shelf.lanes()), best, work)

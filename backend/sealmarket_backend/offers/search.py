@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from operator import ge
 
-from sealmarket_backend.offers.clauses import Row, Wanted
+from sealmarket_backend.offers.clauses import GUARDS, Row, Wanted
 from sealmarket_backend.offers.lane import Block, Lane
 
 
@@ -44,8 +43,9 @@ class Best:
     row: Row | None = None
     rank: tuple[float, int] = (float("inf"), 0)
 
-    def look(self, rows: Sequence[Row], least_unit: int) -> int:
-        """Hold offers in price-time order against the best; returns how many missed a limit."""
+    def look(self, rows: Sequence[Row], least_unit: int) -> tuple[int, int]:
+        """Hold offers in price-time order against the best; returns at how many it looked, and how many missed a
+        limit."""
         wanted = self.wanted
         most_price, most_unit, units, now, limits = (
             wanted.max_price,
@@ -54,16 +54,17 @@ class Best:
             wanted.now,
             wanted.limits,
         )
-        missed, least = 0, least_unit * units
+        looked, missed, least = 0, 0, least_unit * units
         for row in rows:
+            looked += 1
             price, sequence, unit, expiry, reach, _, _, _ = row
             if price > most_price or (price + least, sequence) >= self.rank:
                 break
-            if unit > most_unit or expiry <= now or not all(map(ge, reach, limits)):
+            if unit > most_unit or expiry <= now or (reach - limits) & GUARDS != GUARDS:
                 missed += 1
             elif (rank := (price + unit * units, sequence)) < self.rank and wanted.allows(row):
                 self.row, self.rank = row, rank
-        return missed
+        return looked, missed
 
 
 def search(lanes: Iterable[Lane], best: Best, work: Work) -> None:
@@ -80,8 +81,9 @@ def search(lanes: Iterable[Lane], best: Best, work: Work) -> None:
         rank, number, block, lane, walk = heappop(ahead)
         if rank >= best.rank:
             return
-        work.spend(len(block.rows))
-        work.in_vain[lane] += best.look(block.rows, block.bounds.unit)
+        looked, missed = best.look(block.rows, block.bounds.unit)
+        work.in_vain[lane] += missed
+        work.spend(looked)
         if (block := next(walk, None)) is not None:
             heappush(ahead, (_least_rank(block, lane, wanted), number, block, lane, walk))
 

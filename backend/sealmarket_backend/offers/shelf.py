@@ -11,16 +11,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from operator import ge
 
-from sealmarket_backend.offers.clauses import REACH, UNIT, Limits, Row, Wanted
+from sealmarket_backend.offers.clauses import LIMITS, REACH, UNIT, Limits, Row, Wanted, first_missed
 from sealmarket_backend.offers.lane import Lane
 
 MOST_LANES = 256
 """Of one shelf: each search looks at all their bounds."""
 LEAST_SORTED = 512
 """A lane with fewer offers is not sorted."""
-_MISSES_NONE = -1
 
 
 @dataclass(slots=True)
@@ -33,12 +31,8 @@ class _Split:
     parts: dict[int, Lane | _Split] = field(default_factory=dict)
 
     def place(self, row: Row) -> int:
-        """The first limit that an offer misses."""
-        if row[UNIT] > self.unit:
-            return len(self.limits)
-        if all(map(ge, row[REACH], self.limits)):
-            return _MISSES_NONE
-        return next(at for at, (has, needs) in enumerate(zip(row[REACH], self.limits, strict=True)) if has < needs)
+        """The first limit that an offer misses, the price of a unit before all; -1 where it misses none."""
+        return len(LIMITS) if row[UNIT] > self.unit else first_missed(row[REACH], self.limits)
 
 
 class Shelf:
@@ -82,7 +76,7 @@ class Shelf:
     def sort_by(self, wanted: Wanted, lane: Lane) -> bool:
         """Have a lane sorted by the limits of a request that looked at many of its offers in vain; False where it is
         not of this shelf, too small, or being sorted already, and where there are too many lanes."""
-        if lane.size < LEAST_SORTED or self._lanes + len(wanted.limits) > MOST_LANES:
+        if lane.size < LEAST_SORTED or self._lanes + len(LIMITS) > MOST_LANES:
             return False
         split = _Split(wanted.max_unit, wanted.limits, lane)
         if not self._replace(lane, split):
