@@ -304,11 +304,17 @@ def _measure(size: int) -> dict[str, Any]:
     gc.freeze()  # as the backend does after it has loaded
     used = (_resident() - before) / size
     settled = _settle(book, requests)
-    taken = sorted(_searches(book, requests, made))
+    searches = list(_searches(book, requests, made))
+    taken = sorted(turn for turns in searches for turn in turns)
+    whole = sorted(sum(turns) for turns in searches)
     return {
         "size": size,
         "p50_us": taken[len(taken) // 2],
         "p99_us": taken[len(taken) * 99 // 100],
+        "whole_p50_us": whole[len(whole) // 2],
+        "whole_p99_us": whole[len(whole) * 99 // 100],
+        "whole_worst_us": whole[-1],
+        "turns": max(map(len, searches)),
         "worst_us": max(taken[-1], settled["worst_us"]),
         "settled_s": settled["seconds"],
         "settled_turns": settled["turns"],
@@ -336,11 +342,11 @@ def _settle(book: Any, requests: _Requests) -> dict[str, Any]:
         book.sort(SORTED_BETWEEN)
 
 
-def _searches(book: Any, requests: _Requests, made: Iterator[Any]) -> Iterator[float]:
-    """Microseconds of each search, while the book changes."""
+def _searches(book: Any, requests: _Requests, made: Iterator[Any]) -> Iterator[list[float]]:
+    """Microseconds of each turn of each search, while the book changes."""
     from sealmarket_backend.offers.asking import answer
 
-    there, so_far = [row[-1] for row, _ in book.rows()[:SEARCHES]], {}
+    there = [row[-1] for row, _ in book.rows()[:SEARCHES]]
     for number in range(SEARCHES):
         documents: frozenset[bytes] | None = None
         if number % 3 == 0:
@@ -349,15 +355,17 @@ def _searches(book: Any, requests: _Requests, made: Iterator[Any]) -> Iterator[f
             asks = requests.like_it()
         else:
             asks, documents = requests.of_a_region()
-        start = time.process_time_ns()
-        got = answer(book, requests.asked(asks, documents), so_far.pop(asks, ()))
-        yield (time.process_time_ns() - start) / 1000
-        if got.unfinished:
-            so_far[asks] = got.unfinished
-        book.put(*next(made))
-        if there:
-            book.take(there.pop())
-        book.sort(SORTED_BETWEEN)
+        turns: list[float] = []
+        so_far: Any = ()
+        while not turns or so_far:
+            start = time.process_time_ns()
+            so_far = answer(book, requests.asked(asks, documents), so_far).unfinished
+            turns.append((time.process_time_ns() - start) / 1000)
+            book.put(*next(made))
+            if there:
+                book.take(there.pop())
+            book.sort(SORTED_BETWEEN)
+        yield turns
 
 
 def _scan(book: Any, requests: _Requests) -> float:

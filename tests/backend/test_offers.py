@@ -17,7 +17,7 @@ from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.offers import lane, resting, shelf
 from sealmarket_backend.offers.asking import answer, leaves_of, questions
 from sealmarket_backend.offers.clauses import GUARDS, LIMITS, Wanted, key_of, row_of
-from sealmarket_backend.offers.resting import RestingOffers
+from sealmarket_backend.offers.resting import Progress, RestingOffers
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests import samples
@@ -199,23 +199,39 @@ def test_a_search_looks_at_no_more_than_it_may_whatever_rests_in_the_book(monkey
     got = book.find(question.wanted)
     assert got.row is None
     assert got.unfinished is not None
-    assert got.looks <= 100 + 2000 // len(PROVIDERS) + 1
+    assert got.looks <= 100 + lane.MOST_ROWS
 
 
-def test_a_search_that_goes_on_sees_each_provider_once_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("looks", [0, 10, 50])
+def test_a_search_that_goes_on_comes_further_each_time_and_sees_every_offer(
+    looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(resting, "SORTED_AFTER", 1 << 30)
-    book, wanted = RestingOffers(looks=50), request()
+    book, wanted = RestingOffers(looks), request()
     for sequence, order in enumerate(near_misses(600)):
         put(book, order, sequence)
     fits = put(book, offer(price=50, salt=1000, provider=PROVIDERS[5]), 1000)
     [question] = asked(wanted, on_sale(), book)
     progress, seen = None, []
-    while (got := book.find(question.wanted, progress)).unfinished:
+    while (got := book.find(question.wanted, progress)).unfinished is not None:
         progress = got.unfinished
-        seen.append(progress.provider)
+        seen.append(progress.place)
     assert got.row is not None
     assert got.row[-1] == fits
     assert seen == sorted(set(seen))
+
+
+def test_a_search_whose_best_offer_left_meanwhile_begins_again_rather_than_find_none() -> None:
+    book = RestingOffers()
+    there = put(book, offer(price=40), 1)
+    gone = offer(price=30, salt=1)
+    [question] = asked(request(), on_sale(), book)
+    at_the_end = Progress((10**6, 0), row_of(gone, gone.struct_hash(), 2))
+    got = book.find(question.wanted, at_the_end)
+    assert (got.row, got.unfinished) == (None, Progress())
+    got = book.find(question.wanted, got.unfinished)
+    assert got.row is not None
+    assert got.row[-1] == there
 
 
 def test_what_a_request_missed_in_vain_is_not_looked_at_by_the_next_one() -> None:
@@ -394,8 +410,9 @@ TestBook = BookMachine.TestCase
 
 def test_the_leaves_of_a_set_are_its_list_and_itself() -> None:
     assert leaves_of(ZERO_HASH, members) is None
-    assert leaves_of(UNKNOWN_LIST, members) == {UNKNOWN_LIST}
-    assert leaves_of(SOME_PROVIDERS, members) == {SOME_PROVIDERS, *map(leaf_of, PROVIDERS[:3])}
+    assert leaves_of(UNKNOWN_LIST, members) == frozenset((bytes(UNKNOWN_LIST),))
+    listed = frozenset(map(bytes, (SOME_PROVIDERS, *map(leaf_of, PROVIDERS[:3]))))
+    assert leaves_of(SOME_PROVIDERS, members) == listed
 
 
 def test_one_change_within_another_is_refused() -> None:

@@ -116,12 +116,12 @@ class Lane:
         self.bounds = _joined(self.runs) if self.runs else None
 
     def _run_of(self, row: Row) -> tuple[int, Run]:
-        at = max(0, bisect_right(self.runs, row, key=_first_of_run) - 1)
+        at = max(0, bisect_right(self.runs, row, key=first_of_run) - 1)
         return at, self.runs[at]
 
 
 def _block_of(run: Run, row: Row) -> tuple[int, Block]:
-    at = max(0, bisect_right(run.blocks, row, key=_first_of_block) - 1)
+    at = max(0, bisect_right(run.blocks, row, key=first_of_block) - 1)
     return at, run.blocks[at]
 
 
@@ -141,9 +141,11 @@ def _joined(parts: list[Block] | list[Run]) -> Bounds:
     return bounds
 
 
-def _first_of_run(run: Run) -> Row:
+def first_of_run(run: Run) -> Row:
+    """The cheapest offer of a run, the oldest among equals."""
     return run.blocks[0].rows[0]
 
 
-def _first_of_block(block: Block) -> Row:
+def first_of_block(block: Block) -> Row:
+    """The cheapest offer of a block, the oldest among equals."""
     return block.rows[0]

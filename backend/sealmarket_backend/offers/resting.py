@@ -4,14 +4,13 @@ Within one :meth:`RestingOffers.change` every step notes how it is taken back: w
 when the database does not take the same change, the book is as it was before.
 
 How much a search looks at is bounded (:data:`LOOKS`), whatever others have put here. One that ends by that bound goes
-on another time, provider by provider, from where it was: no provider has more offers than the book takes of an account.
-What it looked at in vain is sorted meanwhile, so that those after it need not look.
+on another time from where it was, so that it sees every offer once. What it looked at in vain is sorted meanwhile, so
+that those after it need not look.
 """
 
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,12 +19,13 @@ from heapq import merge, nsmallest
 from itertools import islice
 
 from sealmarket_backend.offers.clauses import CAPABILITY, HASH, PROVIDER, REACH, Key, Limits, Row, Wanted
-from sealmarket_backend.offers.search import Best, OutOfWork, Work, search
+from sealmarket_backend.offers.lane import Lane
+from sealmarket_backend.offers.search import FROM_THE_FIRST, Best, Place, Work, search
 from sealmarket_backend.offers.shelf import Shelf
 
-LOOKS = 384
+LOOKS = 256
 """Offers and bounds that one search looks at, before it goes on another time."""
-SORTED_AFTER = 96
+SORTED_AFTER = 128
 """Looks in vain at one lane's offers, after which it is sorted by the limits that they missed."""
 MOST_NAMED = 32
 """Providers or documents that a request names, up to which each is looked up alone."""
@@ -34,10 +34,9 @@ _LEAST_SHARED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a search is that goes on another time: which providers it has seen, and the best offer of them."""
+    """How far a search is that goes on another time: the place where it stopped, and the best offer before that."""
 
-    group: int = 0
-    provider: bytes = b""
+    place: Place = FROM_THE_FIRST
     best: Row | None = None
 
 
@@ -56,9 +55,7 @@ class _Group:
 
     all: Shelf = field(default_factory=Shelf)
     by_capability: dict[bytes, Shelf] = field(default_factory=dict)
-    by_provider: dict[bytes, list[Row]] = field(default_factory=dict)
-    providers: list[bytes] = field(default_factory=list)
-    """In order."""
+    by_provider: dict[bytes, Lane] = field(default_factory=dict)
 
 
 class RestingOffers:
@@ -121,10 +118,7 @@ class RestingOffers:
             group = self._groups.setdefault(key, {}).setdefault(root, _Group())
             group.all.put(row)
             group.by_capability.setdefault(row[CAPABILITY], Shelf()).put(row)
-            if row[PROVIDER] not in group.by_provider:
-                group.by_provider[row[PROVIDER]] = []
-                insort(group.providers, row[PROVIDER])
-            insort(group.by_provider[row[PROVIDER]], row)
+            group.by_provider.setdefault(row[PROVIDER], Lane()).put(row)
             self._open[row[HASH]] = row, group, key, root, left
             self._note(lambda: self._drop(row[HASH]))
 
@@ -165,16 +159,19 @@ class RestingOffers:
 
     def find(self, wanted: Wanted, progress: Progress | None = None) -> Found:
         """The offer that a request gets: the cheapest that fits, the oldest among equals."""
+        progress = progress or Progress()
         with self._lock:
             best, work = Best(wanted), Work(self.looks)
-            try:
-                for group in self._groups_of(wanted):
-                    _search_group(group, best, work)
-                found = Found(best.row, looks=work.done)
-            except OutOfWork:
-                found = self._go_on(wanted, progress or Progress())
+            if kept := progress.best is not None and progress.best[HASH] in self._open:
+                best.look([progress.best])
+            lanes = (lane for group in self._groups_of(wanted) for lane in _lanes_of(group, wanted))
+            stopped = search(lanes, best, work, progress.place)
             self._sort_later(wanted, work)
-            return found
+            if stopped is not None:
+                return Found(None, Progress(stopped, best.row), work.done)
+            if best.row is None and progress.best is not None and not kept:
+                return Found(None, Progress(), work.done)
+            return Found(best.row, looks=work.done)
 
     def sort(self, most: int) -> int:
         """Move about so many offers to where searches that missed them need not look; returns how many. Call it when
@@ -199,24 +196,6 @@ class RestingOffers:
         roots = self._groups.get(wanted.key, {})
         return [roots[root] for root in wanted.consumer_roots if root in roots]
 
-    def _go_on(self, wanted: Wanted, progress: Progress) -> Found:
-        """Look at the next providers, one after the other."""
-        best, groups = Best(wanted), self._groups_of(wanted)
-        if kept := progress.best is not None and progress.best[HASH] in self._open:
-            best.look([progress.best], 0)
-        done = 0
-        for number in range(progress.group, len(groups)):
-            providers = _providers_of(groups[number], wanted)
-            start = bisect_right(providers, progress.provider) if number == progress.group else 0
-            for place in range(start, len(providers)):
-                if done >= self.looks:
-                    return Found(None, Progress(number, providers[place - 1] if place else b"", best.row), done)
-                looked, _ = best.look(groups[number].by_provider[providers[place]], 0)
-                done += 1 + looked
-        if best.row is None and progress.best is not None and not kept:
-            return Found(None, Progress(), done)
-        return Found(best.row, looks=done)
-
     def _sort_later(self, wanted: Wanted, work: Work) -> None:
         for lane, missed in work.in_vain.items():
             if missed < SORTED_AFTER:
@@ -234,11 +213,10 @@ class RestingOffers:
         shelf.take(row)
         if not shelf.size:
             del group.by_capability[row[CAPABILITY]]
-        rows = group.by_provider[row[PROVIDER]]
-        rows.remove(row)
-        if not rows:
+        lane = group.by_provider[row[PROVIDER]]
+        lane.take(row)
+        if not lane.size:
             del group.by_provider[row[PROVIDER]]
-            group.providers.remove(row[PROVIDER])
         if not group.all.size:
             del self._groups[key][root]
 
@@ -256,22 +234,12 @@ class RestingOffers:
             self._undo.append(step)
 
 
-def _search_group(group: _Group, best: Best, work: Work) -> None:
-    """In the smallest division that the request allows. Raises :class:`OutOfWork`."""
-    wanted = best.wanted
+def _lanes_of(group: _Group, wanted: Wanted) -> Iterator[Lane]:
+    """In the smallest division that the request allows."""
     if wanted.providers is not None and len(wanted.providers) <= MOST_NAMED:
-        for leaf in _providers_of(group, wanted):
-            looked, _ = best.look(group.by_provider[leaf], 0)
-            work.spend(looked)
+        yield from (group.by_provider[leaf] for leaf in wanted.providers if leaf in group.by_provider)
     elif wanted.capabilities is not None and len(wanted.capabilities) <= MOST_NAMED:
-        named = [group.by_capability[leaf] for leaf in wanted.capabilities if leaf in group.by_capability]
-        search((lane for shelf in named for lane in shelf.lanes()), best, work)
+        named = (group.by_capability[leaf] for leaf in wanted.capabilities if leaf in group.by_capability)
+        yield from (lane for shelf in named for lane in shelf.lanes())
     else:
-        search(group.all.lanes(), best, work)
-
-
-def _providers_of(group: _Group, wanted: Wanted) -> list[bytes]:
-    """The leaves of the providers that a request may look at, in order."""
-    if wanted.providers is None or len(wanted.providers) > len(group.providers):
-        return group.providers
-    return sorted(leaf for leaf in wanted.providers if leaf in group.by_provider)
+        yield from group.all.lanes()
