@@ -25,7 +25,7 @@ from sealmarket_backend.offers.shelf import Shelf
 
 LOOKS = 256
 """Offers and bounds that one search looks at, before it goes on another time."""
-SORTED_AFTER = 128
+SORTED_AFTER = 32
 """Looks in vain at one lane's offers, after which it is sorted by the limits that they missed."""
 MOST_NAMED = 32
 """Providers or documents that a request names, up to which each is looked up alone."""

@@ -17,7 +17,7 @@ from sealmarket_backend.offers.lane import Lane
 
 MOST_LANES = 256
 """Of one shelf: each search looks at all their bounds."""
-LEAST_SORTED = 512
+LEAST_SORTED = 128
 """A lane with fewer offers is not sorted."""
 
 
