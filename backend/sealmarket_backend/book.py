@@ -103,7 +103,7 @@ class OrderBook:
             return key
         self._require_current(request.expiry, now)
         _require_kept(unmet_by_request(request, self._rules, now))
-        by_contract = self._signatures.require(request, signed.signature, request.consumer, peer)
+        by_contract = self._signatures.require(request, signed.signature, request.consumer, peer, key)
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
         salt = request.salt if by_contract else None
@@ -120,8 +120,8 @@ class OrderBook:
         the provider has not staked the penalty."""
         self._require_current(signed.order.expiry, now)
         _require_kept(unmet_by_order(signed.order, self._rules, now))
-        by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer)
         key = signed.order.struct_hash()
+        by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer, key)
         used = 0
         if (row := self._database.row("SELECT reason FROM compute_orders WHERE order_hash = ?", key)) is None:
             used = self._require_backed(signed.order)

@@ -1,16 +1,16 @@
 """How long the matching core takes to find a request's offer among a million that rest in the book.
 
 10,000 makers of 5 TEEs (four fifths TDX) in 20 regions, each with four kinds of hardware, a capability document for
-each region, hardware and TEE. Every offer is a near miss of one request: it keeps all of its clauses but one, drawn by lot,
-which it misses by a margin drawn by lot. Requests are over 1 to 4 assets, with owners' offers to all and to some
+each region, hardware and TEE. Every offer is a near miss of one request: it keeps all of its clauses but one, drawn by
+lot, which it misses by a margin drawn by lot. Requests are over 1 to 4 assets, with owners' offers to all and to some
 providers. A third of them is that very request, a third asks for a little more or less, a third asks for the documents
-of a region, with limits of its own. Between two searches an offer comes and another leaves, and at most 4,096 offers are
+of a region, with limits of its own. Between two turns an offer comes and another leaves, and at most 4,096 offers are
 sorted, as the backend does it. CPU time counts, the garbage collector included; each size is a process of its own.
 
-`match_p99_us_1m`: 99 of 100 searches take at most so many microseconds, at 1,000,000 offers. `match_growth`: how much
-longer that is than at 1,000, where a logarithm doubles. `match_first_ms`: the longest single turn, `match_settled_s`:
-CPU time until the request with a million near misses is answered for the first time, over all its turns.
-`match_bytes`: memory for each offer.
+`match_p99_us_1m`: 99 of 100 requests are answered within so many microseconds, over all turns that they take, at
+1,000,000 offers. `match_growth`: how much longer that is than at 1,000, where a logarithm doubles. `match_turn_p99_us`:
+the same for one turn, the unit in which the book is locked. `match_settled_s`: CPU time and sorting until the request
+with a million near misses is answered for the first time. `match_bytes`: memory for each offer.
 """
 
 from __future__ import annotations
@@ -67,11 +67,12 @@ def _in_a_process(size: int) -> dict[str, Any]:
 
 def _results(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
     first, last = measured[0], measured[-1]
+    scan = last["scan_us"]
     rows = (
-        ("match_p99_us_1m", last["p99_us"], "us", "a look at every offer", last["scan_us"], TARGET_US),
-        ("match_growth", last["p99_us"] / first["p99_us"], "x", "10^3 offers", first["p99_us"], TARGET_GROWTH),
-        ("match_first_ms", last["worst_us"] / 1000, "ms", None, None, None),
-        ("match_settled_s", last["settled_s"], "s", "a look at every offer", last["scan_us"] / 1e6, None),
+        ("match_p99_us_1m", last["whole_p99_us"], "us", "a look at every offer", scan, TARGET_US),
+        ("match_growth", last["whole_p99_us"] / first["whole_p99_us"], "x", None, None, TARGET_GROWTH),
+        ("match_turn_p99_us", last["p99_us"], "us", None, None, None),
+        ("match_settled_s", last["settled_s"], "s", "a look at every offer", scan / 1e6, None),
         ("match_bytes", last["bytes"], "B", None, None, None),
     )
     return [
@@ -89,16 +90,19 @@ def _results(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _print(measured: list[dict[str, Any]], results: list[dict[str, Any]]) -> None:
-    print("offers     median      p99   longest turn   settled after        load   each offer   a look at all")
+    print(
+        "offers     median      p99    longest   one turn's p99   first answer   load an offer   memory   look at all"
+    )
     for one in measured:
         print(
-            f"{one['size']:9,} {one['p50_us']:6.0f} us {one['p99_us']:6.0f} us {one['worst_us'] / 1000:9.1f} ms"
-            f" {one['settled_s']:8.2f} s in {one['settled_turns']:4} {one['load_s']:8.1f} s {one['bytes']:8.0f} B"
-            f" {one['scan_us'] / 1000:12.1f} ms"
+            f"{one['size']:9,} {one['whole_p50_us']:5.0f} us {one['whole_p99_us']:5.0f} us"
+            f" {one['whole_worst_us'] / 1000:7.1f} ms {one['p99_us']:13.0f} us"
+            f" {one['settled_s']:7.2f} s ({one['settled_turns']} turns) {one['load_s'] / one['size'] * 1e6:7.0f} us"
+            f" {one['bytes']:8.0f} B {one['scan_us'] / 1000:8.1f} ms"
         )
     for one in results:
         target = f" (<= {one['target']})" if one["target"] else ""
-        print(f"{one['name']:16} {one['value']:8.2f} {one['unit']}{target}")
+        print(f"{one['name']:18} {one['value']:8.2f} {one['unit']}{target}")
 
 
 # --- the market -------------------------------------------------------------------------------------------------
@@ -328,7 +332,8 @@ def _settle(book: Any, requests: _Requests) -> dict[str, Any]:
     """Ask for the request with the near misses until it has an answer."""
     from sealmarket_backend.offers.asking import answer
 
-    turns, worst, so_far, start = 0, 0.0, (), time.process_time()
+    turns, worst, start = 0, 0.0, time.process_time()
+    so_far: Any = ()
     while True:
         turns += 1
         began = time.process_time()
