@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import msgspec
+
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.orders import ComputeOrder
@@ -28,7 +30,8 @@ from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.standing import Standing
 from sealmarket_backend.tables import EXPIRY, Database, expires, field, readable
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
+from sealmarket_backend.together import Together
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode, to_builtins
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
 T = TypeVar("T")
@@ -84,6 +87,7 @@ class OrderBook:
         self._assets = _Decoded(SignedAssetOrder)
         self.offers = RestingOffers()
         """The offers that can be matched, as in the table: each change goes to both, or to neither."""
+        self._together = Together(database, self.offers.change)
         self.load()
 
     def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
@@ -107,7 +111,12 @@ class OrderBook:
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
         salt = request.salt if by_contract else None
-        self._insert("requests", "request_hash", key, signed, request.consumer, salt, posted.parameters, peer)
+
+        def keep_parameters(connection: sqlite3.Connection, _sequence: int) -> None:
+            _keep_parameters(connection, key, posted.parameters)
+            connection.execute("INSERT OR IGNORE INTO senders (request_hash, peer) VALUES (?, ?)", (key, peer))
+
+        self._insert("requests", "request_hash", key, signed, request.consumer, salt, keep_parameters)
         return key
 
     def _is_known(self, request_hash: Bytes32) -> bool:
@@ -123,13 +132,16 @@ class OrderBook:
         key = signed.order.struct_hash()
         by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer, key)
         used = 0
-        if (row := self._database.row("SELECT reason FROM compute_orders WHERE order_hash = ?", key)) is None:
+        if self._database.row("SELECT 1 FROM compute_orders WHERE order_hash = ?", key) is None:
             used = self._require_backed(signed.order)
         salt = signed.order.salt if by_contract else None
-        with self.offers.change():
-            sequence = self._insert("compute_orders", "order_hash", key, signed, signed.order.provider, salt)
-            if row is None:
+
+        def rest(connection: sqlite3.Connection, sequence: int) -> None:
+            if sequence:
+                connection.execute("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
                 self._rest(signed.order, key, sequence, used)
+
+        self._insert("compute_orders", "order_hash", key, signed, signed.order.provider, salt, rest)
         return key
 
     def load(self) -> None:
@@ -231,7 +243,8 @@ class OrderBook:
             count = connection.execute(
                 "SELECT COUNT(*) FROM asset_orders WHERE asset_id = ? AND state = 'open'", (order.asset_id,)
             ).fetchone()[0]
-            _require_room(count, f"asset {order.asset_id}")
+            if count > MAX_OPEN_ORDERS_PER_ACCOUNT:
+                raise _no_room(f"asset {order.asset_id}")
         return key
 
     def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
@@ -321,29 +334,27 @@ class OrderBook:
         body: object,
         account: Address,
         salt: Uint | None,
-        parameters: Parameters | None = None,
-        peer: str = UNKNOWN_PEER,
-    ) -> int:
-        """Keep an order, unless it is kept already; returns its place among the others."""
-        with self._database.write() as connection:
+        then: Callable[[sqlite3.Connection, int], None],
+    ) -> None:
+        """Keep an order with what belongs to it, unless it is kept already: ``then`` gets its place, or 0."""
+        document = msgspec.json.encode(to_builtins(body))
+
+        def keep(connection: sqlite3.Connection) -> None:
             if salt is not None:
                 _require_new_salt(connection, table, key_column, key, account, salt)
             # Table and column are ours; only values come from outside.
-            connection.execute(
+            kept = connection.execute(
                 f"INSERT OR IGNORE INTO {table} ({key_column}, body, account, sequence)"  # noqa: S608
-                f" VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table}))",
-                (key, canonical_json(body), account),
-            )
-            if parameters is not None:
-                _keep_parameters(connection, key, parameters)
-                connection.execute("INSERT OR IGNORE INTO senders (request_hash, peer) VALUES (?, ?)", (key, peer))
-            count = connection.execute(
-                f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'",  # noqa: S608
-                (account,),
-            ).fetchone()[0]
-            _require_room(count, account.checksum)
-            kept = connection.execute(f"SELECT sequence FROM {table} WHERE {key_column} = ?", (key,)).fetchone()  # noqa: S608
-            return int(kept[0])
+                f" VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})) RETURNING sequence",
+                (key, document, account),
+            ).fetchall()
+            if kept:
+                query = f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'"  # noqa: S608
+                if connection.execute(query, (account,)).fetchone()[0] > MAX_OPEN_ORDERS_PER_ACCOUNT:
+                    raise _no_room(account.checksum)
+            then(connection, kept[0][0] if kept else 0)
+
+        self._together.write(keep)
 
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:
@@ -381,12 +392,11 @@ def _require_kept(unmet: Iterator[Unmet]) -> None:
         raise Rejected(str(first), remedy="sign one within these limits: no match could use this one")
 
 
-def _require_room(count: int, whose: str) -> None:
-    if count > MAX_OPEN_ORDERS_PER_ACCOUNT:
-        raise Rejected(
-            f"{whose} has {MAX_OPEN_ORDERS_PER_ACCOUNT} open orders already",
-            remedy="cancel some, or wait until they are matched or expire",
-        )
+def _no_room(whose: str) -> Rejected:
+    return Rejected(
+        f"{whose} has {MAX_OPEN_ORDERS_PER_ACCOUNT} open orders already",
+        remedy="cancel some, or wait until they are matched or expire",
+    )
 
 
 def _require_new_salt(

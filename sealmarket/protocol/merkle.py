@@ -19,6 +19,7 @@ def account_leaf(account: Address) -> Bytes32:
     return keccak(keccak(words(account)))
 
 
+@lru_cache(maxsize=4096)
 def capability_leaf(capability_hash: Bytes32) -> Bytes32:
     """The leaf of one capability document in a request's set of accepted ones."""
     return keccak(keccak(words(capability_hash)))
