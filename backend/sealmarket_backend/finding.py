@@ -23,6 +23,8 @@ from sealmarket_enclave.protocol.codec import Bytes32
 
 NEAREST, LOOKED_AT = 3, 16
 """Offers that an explanation names: those that miss the fewest clauses, of the cheapest that could be asked."""
+STEPS = 32
+"""Searches of one request in one turn, each within the core's bound of work: some hundredths of a second."""
 SEARCHED_ON = "the book is large: the search for an offer goes on in the next turn"
 log = logging.getLogger(__name__)
 
@@ -53,12 +55,12 @@ class Finder:
         search = self._searches.setdefault(request.struct_hash(), _Search())
         if self._is_unmet(request, on_sale, now):
             return propose(signed, (), on_sale, self._rules, now, self._sets.prove)
-        while True:
+        for _ in range(STEPS):
             asked = self._questions(request, on_sale, now, search)
             got = answer(self._orders.offers, asked, search.so_far)
             search.so_far = got.unfinished
             if got.unfinished:
-                return NoMatch((SEARCHED_ON,))
+                continue
             if got.row is None:
                 return self._explained(signed, on_sale, now, search)
             key = Bytes32(got.row[HASH])
@@ -69,6 +71,7 @@ class Finder:
                     return found
                 log.warning("offer %s looked as if it fitted, and does not: %s", key, "; ".join(found.reasons))
             search.refused.add(key)
+        return NoMatch((SEARCHED_ON,))
 
     def refuse(self, proposal: Proposal) -> None:
         """A match with this offer did not hold: its request does not get it again before all others were tried."""
