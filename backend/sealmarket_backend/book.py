@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import msgspec
-
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.orders import ComputeOrder
@@ -31,7 +29,7 @@ from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.standing import Standing
 from sealmarket_backend.tables import EXPIRY, Database, expires, field, readable
 from sealmarket_backend.together import Together
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode, to_builtins
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
 T = TypeVar("T")
@@ -337,7 +335,7 @@ class OrderBook:
         then: Callable[[sqlite3.Connection, int], None],
     ) -> None:
         """Keep an order with what belongs to it, unless it is kept already: ``then`` gets its place, or 0."""
-        document = msgspec.json.encode(to_builtins(body))
+        document = canonical_json(body)
 
         def keep(connection: sqlite3.Connection) -> None:
             if salt is not None:
