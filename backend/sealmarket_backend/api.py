@@ -190,6 +190,11 @@ def _orders(app: FastAPI, backend: Backend) -> None:
     def get_compute_orders() -> Response:
         return _answer(backend.orders.open_compute_orders())
 
+    @app.get("/v1/orders/{order_hash}")
+    def get_order(order_hash: str) -> Response:
+        state = backend.orders.order_state(Bytes32.parse(order_hash))
+        return _answer({"state": state.state, "reason": state.reason})
+
     @app.post("/v1/asset-orders", status_code=201)
     async def post_asset_order(request: Request) -> Response:
         signed = await _body(SignedAssetOrder, request)

@@ -11,9 +11,8 @@ import json
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
@@ -23,9 +22,13 @@ from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComp
 from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 from sealmarket_backend.index import IndexedAsset
+from sealmarket_backend.offers.clauses import Key, Row, key_of, row_of
+from sealmarket_backend.offers.resting import RestingOffers
 from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.standing import Standing
 from sealmarket_backend.tables import EXPIRY, Database, expires, field, readable
+from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
@@ -33,6 +36,12 @@ T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
 MOST_DECODED = 20_000
 """Orders that are kept decoded, so that a turn decodes those alone that came since the last one."""
+
+
+_MATCHABLE = (
+    "SELECT order_hash AS key, body, sequence, used FROM compute_orders WHERE state = 'open' AND reason = ''"
+    " ORDER BY sequence"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,16 @@ class RequestState:
     job_id: Bytes32 | None
 
 
+@dataclass(frozen=True, slots=True)
+class OrderState:
+    """Where an offer stands: ``open``, ``filled``, ``cancelled`` or ``expired``. ``reason`` says why it cannot be
+    matched, now or ever."""
+
+    order_hash: Bytes32
+    state: str
+    reason: str
+
+
 class OrderBook:
     """Adds, lists and closes orders of one market."""
 
@@ -53,15 +72,21 @@ class OrderBook:
         database: Database,
         signatures: Signatures,
         rules: Rules,
-        require_backed: Callable[[ComputeOrder], None] = lambda _order: None,
+        require_backed: Callable[[ComputeOrder], int] = lambda _order: 0,
     ) -> None:
-        """``require_backed`` refuses an offer behind which there is no stake: it may raise Rejected and ChainError."""
+        """``require_backed`` refuses an offer behind which there is no stake, or that is used up, and returns how many
+        jobs it was used for: it may raise Rejected and ChainError."""
         self._database = database
         self._signatures = signatures
         self._rules = rules
         self._require_backed = require_backed
         self._requests = _Decoded(SignedRequest)
         self._computes = _Decoded(SignedComputeOrder)
+        self._assets = _Decoded(SignedAssetOrder)
+        self.offers = RestingOffers()
+        """The offers that can be matched, as in the table: each change goes to both, or to neither."""
+        self._together = Together(database, self.offers.change)
+        self.load()
 
     def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept a request with its parameters: both are kept, or neither. Posting it twice is the same as once, also
@@ -80,11 +105,16 @@ class OrderBook:
             return key
         self._require_current(request.expiry, now)
         _require_kept(unmet_by_request(request, self._rules, now))
-        by_contract = self._signatures.require(request, signed.signature, request.consumer, peer)
+        by_contract = self._signatures.require(request, signed.signature, request.consumer, peer, key)
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
         salt = request.salt if by_contract else None
-        self._insert("requests", "request_hash", key, signed, request.consumer, salt, posted.parameters, peer)
+
+        def keep_parameters(connection: sqlite3.Connection, _sequence: int) -> None:
+            _keep_parameters(connection, key, posted.parameters)
+            connection.execute("INSERT OR IGNORE INTO senders (request_hash, peer) VALUES (?, ?)", (key, peer))
+
+        self._insert("requests", "request_hash", key, signed, request.consumer, salt, keep_parameters)
         return key
 
     def _is_known(self, request_hash: Bytes32) -> bool:
@@ -97,13 +127,97 @@ class OrderBook:
         the provider has not staked the penalty."""
         self._require_current(signed.order.expiry, now)
         _require_kept(unmet_by_order(signed.order, self._rules, now))
-        by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer)
         key = signed.order.struct_hash()
+        by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer, key)
+        used = 0
         if self._database.row("SELECT 1 FROM compute_orders WHERE order_hash = ?", key) is None:
-            self._require_backed(signed.order)
+            used = self._require_backed(signed.order)
         salt = signed.order.salt if by_contract else None
-        self._insert("compute_orders", "order_hash", key, signed, signed.order.provider, salt)
+
+        def rest(connection: sqlite3.Connection, sequence: int) -> None:
+            if sequence:
+                connection.execute("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
+                self._rest(signed.order, key, sequence, used)
+
+        self._insert("compute_orders", "order_hash", key, signed, signed.order.provider, salt, rest)
         return key
+
+    def load(self) -> None:
+        """Let the offers rest that the table says can be matched, and no others."""
+        self.offers.refill(readable(self._database.each(_MATCHABLE), _offer_in))
+
+    def _rest(self, order: ComputeOrder, key: Bytes32, sequence: int, used: int) -> None:
+        self.offers.put(*_offer_of(order, key, sequence, used))
+
+    def stand(self, table: str, standings: Mapping[Bytes32, Standing]) -> None:
+        """Note what the chain says of open orders. What can be matched rests among the offers, and nothing else."""
+        with self.offers.change(), self._database.write() as connection:
+            for key, standing in standings.items():
+                changed = connection.execute(
+                    f"UPDATE {table} SET state = ?, reason = ? WHERE order_hash = ? AND state = 'open' RETURNING *",  # noqa: S608 - ours
+                    (standing.state, standing.reason, key),
+                ).fetchone()
+                if table == "compute_orders":
+                    self._follow(connection, key, standing, changed)
+
+    def _follow(
+        self, connection: sqlite3.Connection, key: Bytes32, standing: Standing, row: sqlite3.Row | None
+    ) -> None:
+        if row is None or not standing.matchable:
+            self.offers.take(key)
+            return
+        connection.execute("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (standing.used, key))
+        order = decode(SignedComputeOrder, row["body"]).order
+        self._rest(order, key, row["sequence"], standing.used)
+        self.offers.set_left(key, order.volume - standing.used)
+
+    def accounts(self) -> list[Address]:
+        """Who has open offers of compute."""
+        rows = self._database.rows("SELECT DISTINCT account FROM compute_orders WHERE state = 'open'")
+        return [Address(row["account"]) for row in rows if len(row["account"]) == Address.length]
+
+    def compute_orders_of(self, account: Address) -> list[tuple[SignedComputeOrder, int]]:
+        """A provider's open offers, oldest first, and for how many jobs each was used."""
+        rows = self._database.rows(
+            "SELECT order_hash AS key, body, used FROM compute_orders WHERE account = ? AND state = 'open'"
+            " ORDER BY sequence",
+            account,
+        )
+        return [(signed, row["used"]) for row in rows for signed in self._computes.of([row])]
+
+    def compute_order(self, key: Bytes32) -> SignedComputeOrder | None:
+        """An open offer that reads."""
+        query = "SELECT order_hash AS key, body FROM compute_orders WHERE order_hash = ? AND state = 'open'"
+        return next(self._computes.of(self._database.rows(query, key)), None)
+
+    def asset_order(self, key: Bytes32) -> SignedAssetOrder | None:
+        """An owner's open offer that reads."""
+        query = "SELECT order_hash AS key, body FROM asset_orders WHERE order_hash = ? AND state = 'open'"
+        return next(self._assets.of(self._database.rows(query, key)), None)
+
+    def asset_orders_of(self, asset_id: Bytes32) -> list[SignedAssetOrder]:
+        """Open offers of all versions of an asset, oldest first."""
+        query = (
+            "SELECT order_hash AS key, body FROM asset_orders WHERE asset_id = ? AND state = 'open' ORDER BY sequence"
+        )
+        return list(self._assets.of(self._database.rows(query, asset_id)))
+
+    def assets_offered_by(self, owner: Address) -> list[Bytes32]:
+        """Assets of an owner of which an order is open."""
+        rows = self._database.rows(
+            "SELECT DISTINCT asset_id FROM assets JOIN asset_orders USING (asset_id)"
+            " WHERE owner = ? AND state = 'open'",
+            owner,
+        )
+        return [Bytes32(row["asset_id"]) for row in rows]
+
+    def order_state(self, key: Bytes32) -> OrderState:
+        """Where an offer of either kind stands. Raises :class:`NotFound`."""
+        for table in ("compute_orders", "asset_orders"):
+            row = self._database.row(f"SELECT state, reason FROM {table} WHERE order_hash = ?", key)  # noqa: S608 - ours
+            if row is not None:
+                return OrderState(key, row["state"], row["reason"])
+        raise NotFound(f"no order {key}", remedy="post it first")
 
     def add_asset_order(
         self, signed: SignedAssetOrder, asset: IndexedAsset, now: int, peer: str = UNKNOWN_PEER
@@ -127,7 +241,8 @@ class OrderBook:
             count = connection.execute(
                 "SELECT COUNT(*) FROM asset_orders WHERE asset_id = ? AND state = 'open'", (order.asset_id,)
             ).fetchone()[0]
-            _require_room(count, f"asset {order.asset_id}")
+            if count > MAX_OPEN_ORDERS_PER_ACCOUNT:
+                raise _no_room(f"asset {order.asset_id}")
         return key
 
     def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
@@ -165,29 +280,30 @@ class OrderBook:
         return [request for request in found if request is not None]
 
     def open_compute_orders(self) -> list[SignedComputeOrder]:
-        """Offers of providers, oldest first."""
-        rows = self._database.rows(
-            "SELECT order_hash AS key, body FROM compute_orders WHERE state = 'open' ORDER BY sequence"
-        )
-        return list(self._computes.of(rows))
+        """Offers of providers that can be matched, oldest first."""
+        return list(self._computes.of(self._database.rows(_MATCHABLE)))
 
     def open_asset_orders(self, asset_id: Bytes32, version: int) -> list[SignedAssetOrder]:
         """Offers for one version of an asset, oldest first."""
         rows = self._database.rows(
-            "SELECT body FROM asset_orders WHERE asset_id = ? AND version = ? AND state = 'open' ORDER BY sequence",
+            "SELECT order_hash AS key, body FROM asset_orders WHERE asset_id = ? AND version = ? AND state = 'open'"
+            " ORDER BY sequence",
             asset_id,
             version,
         )
-        return list(readable(rows, partial(_body, SignedAssetOrder)))
+        return list(self._assets.of(rows))
 
     def close_expired(self, now: int) -> None:
         """``open -> expired`` for what no match can use any more, so that it neither counts nor costs a look."""
-        with self._database.write() as connection:
+        with self.offers.change(), self._database.write() as connection:
             for table in EXPIRY:
-                connection.execute(
-                    f"UPDATE {table} SET state = 'expired' WHERE state = 'open' AND {expires(table)} <= ?",  # noqa: S608 - the tables are ours
+                expired = connection.execute(
+                    f"UPDATE {table} SET state = 'expired' WHERE state = 'open' AND {expires(table)} <= ?"  # noqa: S608 - the tables are ours
+                    f" RETURNING {'request_hash' if table == 'requests' else 'order_hash'} AS key",
                     (now,),
                 )
+                for row in expired.fetchall():
+                    self.offers.take(row["key"])
 
     def explain(self, request_hash: Bytes32, lines: tuple[str, ...]) -> None:
         """Say why an open request is not matched yet."""
@@ -216,26 +332,27 @@ class OrderBook:
         body: object,
         account: Address,
         salt: Uint | None,
-        parameters: Parameters | None = None,
-        peer: str = UNKNOWN_PEER,
+        then: Callable[[sqlite3.Connection, int], None],
     ) -> None:
-        with self._database.write() as connection:
+        """Keep an order with what belongs to it, unless it is kept already: ``then`` gets its place, or 0."""
+        document = canonical_json(body)
+
+        def keep(connection: sqlite3.Connection) -> None:
             if salt is not None:
                 _require_new_salt(connection, table, key_column, key, account, salt)
             # Table and column are ours; only values come from outside.
-            connection.execute(
+            kept = connection.execute(
                 f"INSERT OR IGNORE INTO {table} ({key_column}, body, account, sequence)"  # noqa: S608
-                f" VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table}))",
-                (key, canonical_json(body), account),
-            )
-            if parameters is not None:
-                _keep_parameters(connection, key, parameters)
-                connection.execute("INSERT OR IGNORE INTO senders (request_hash, peer) VALUES (?, ?)", (key, peer))
-            count = connection.execute(
-                f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'",  # noqa: S608
-                (account,),
-            ).fetchone()[0]
-            _require_room(count, account.checksum)
+                f" VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})) RETURNING sequence",
+                (key, document, account),
+            ).fetchall()
+            if kept:
+                query = f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'"  # noqa: S608
+                if connection.execute(query, (account,)).fetchone()[0] > MAX_OPEN_ORDERS_PER_ACCOUNT:
+                    raise _no_room(account.checksum)
+            then(connection, kept[0][0] if kept else 0)
+
+        self._together.write(keep)
 
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:
@@ -273,12 +390,11 @@ def _require_kept(unmet: Iterator[Unmet]) -> None:
         raise Rejected(str(first), remedy="sign one within these limits: no match could use this one")
 
 
-def _require_room(count: int, whose: str) -> None:
-    if count > MAX_OPEN_ORDERS_PER_ACCOUNT:
-        raise Rejected(
-            f"{whose} has {MAX_OPEN_ORDERS_PER_ACCOUNT} open orders already",
-            remedy="cancel some, or wait until they are matched or expire",
-        )
+def _no_room(whose: str) -> Rejected:
+    return Rejected(
+        f"{whose} has {MAX_OPEN_ORDERS_PER_ACCOUNT} open orders already",
+        remedy="cancel some, or wait until they are matched or expire",
+    )
 
 
 def _require_new_salt(
@@ -296,8 +412,13 @@ def _require_new_salt(
         )
 
 
-def _body(kind: type[T], row: sqlite3.Row) -> T:
-    return decode(kind, row["body"])
+def _offer_in(row: sqlite3.Row) -> tuple[Key, bytes, Row, int]:
+    order = decode(SignedComputeOrder, row["body"]).order
+    return _offer_of(order, Bytes32(row["key"]), row["sequence"], row["used"])
+
+
+def _offer_of(order: ComputeOrder, key: Bytes32, sequence: int, used: int) -> tuple[Key, bytes, Row, int]:
+    return key_of(order), bytes(order.consumers), row_of(order, key, sequence), order.volume - used
 
 
 def require_size(parameters: Parameters) -> None:

@@ -11,8 +11,9 @@ import json
 import logging
 import sqlite3
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import structs
 
@@ -102,11 +103,23 @@ class IndexedAsset:
         }
 
 
+class Listener(Protocol):
+    """Hears what the index stored. It raises nothing: what it hears is on disk already."""
+
+    def hear(self, events: Sequence[ChainEvent]) -> None:
+        """Events of final blocks, in order."""
+
+    def hear_rewind(self) -> None:
+        """What was final changed: orders may be open again, or open no more."""
+
+
 class Index:
     """Follows one market's final blocks: an :class:`~sealmarket.chain.follow.EventReader`."""
 
-    def __init__(self, database: Database, chain: ChainReader, *, start: int) -> None:
+    def __init__(self, database: Database, chain: ChainReader, *, start: int, listener: Listener | None = None) -> None:
+        """``listener`` hears what was stored, after it was stored."""
         self._database = database
+        self._listener = listener
         self._start = start
         self._follower = Follower(chain, self, start=start)
         self._reading = threading.Lock()
@@ -141,6 +154,8 @@ class Index:
             connection.execute(
                 "INSERT OR REPLACE INTO cursor (id, block, hash) VALUES (1, ?, ?)", (read.end.number, read.end.hash)
             )
+        if self._listener is not None:
+            self._listener.hear(read.events)
 
     def earlier(self) -> list[Cursor]:
         """Cursors that the index can be taken back to, newest first."""
@@ -154,10 +169,12 @@ class Index:
         with self._database.write() as connection:
             if undo.back_to(connection, to_block):
                 connection.execute("UPDATE cursor SET (block, hash) = (SELECT max(block), hash FROM cursors)")
-                return
-            for statement in _FORGET:
-                connection.execute(statement)
-            undo.forget(connection)
+            else:
+                for statement in _FORGET:
+                    connection.execute(statement)
+                undo.forget(connection)
+        if self._listener is not None:
+            self._listener.hear_rewind()
 
     def job(self, job_id: Bytes32) -> JobView:
         """One job. Raises :class:`NotFound`."""
@@ -221,6 +238,16 @@ class Index:
         """The job that consumed a request, if one did."""
         row = self._database.row("SELECT job_id FROM jobs WHERE request_hash = ?", request_hash)
         return Bytes32(row["job_id"]) if row else None
+
+    def owner_of(self, asset_id: Bytes32) -> Address | None:
+        """An asset's owner; None where no version of it is published."""
+        row = self._database.row("SELECT owner FROM assets WHERE asset_id = ?", asset_id)
+        return Address(row["owner"]) if row else None
+
+    def provider_of(self, job_id: Bytes32) -> Address | None:
+        """A job's provider; None where there is no such job."""
+        row = self._database.row("SELECT provider FROM jobs WHERE job_id = ?", job_id)
+        return Address(row["provider"]) if row else None
 
     def position(self) -> int:
         """The number of the last final block that was read."""

@@ -25,8 +25,8 @@ from sealmarket.chain.model import Enclave
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.fitting import Proof, Prover, Rules, lone_member
-from sealmarket.protocol.matching import AssetKey, NoMatch, OnSale, Proposal, propose
+from sealmarket.protocol.fitting import Proof, Rules
+from sealmarket.protocol.matching import AssetKey, NoMatch, OnSale, Proposal
 from sealmarket.protocol.merkle import account_leaf, capability_leaf
 from sealmarket.protocol.orders import Request
 from sealmarket.protocol.transitions import Status
@@ -35,19 +35,20 @@ from sealmarket.protocol.wire import (
     PostedResult,
     SignedAcknowledgement,
     SignedAssetOrder,
-    SignedComputeOrder,
     SignedDecision,
     SignedRequest,
     SignedStop,
 )
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound
+from sealmarket_backend.finding import Finder
 from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.interruptions import Unspent
 from sealmarket_backend.outgoing import Outgoing, Sends
 from sealmarket_backend.rota import Rota
+from sealmarket_backend.sets import LoneSets
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, decode
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import Settlement
@@ -56,6 +57,8 @@ from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+SORTED_EACH = 4096
+"""Offers that one turn sorts to where searches that missed them need not look: some hundredths of a second."""
 MOST_OFFERS_TRIED = 16
 """How many offers one turn tries for one request: each costs a simulation."""
 
@@ -74,24 +77,25 @@ class Keeper:
         *,
         rules: Rules,
         lacking: Callable[[Request], tuple[str, ...]],
-        prove: Prover = lone_member,
+        sets: LoneSets = LoneSets(),  # noqa: B008 - it holds nothing
+        suspect: Callable[[Address | Bytes32], None] = lambda _subject: None,
     ) -> None:
         """``rules``: what the market demands of every match.
 
-        ``lacking``: what the store lacks of a request, a sentence for each; it waits until all is there. ``prove``: who
-        is in a set of counterparts.
+        ``lacking``: what the store lacks of a request, a sentence for each; it waits until all is there. ``sets``: who
+        is in a set of counterparts. ``suspect`` hears of accounts and orders with which a match did not hold.
         """
         self._chain = chain
         self._outgoing = Outgoing(sender, chain.market)
-        self._rules, self._prove = rules, prove
+        self._prove = sets.prove
         self._database = database
         self._orders = orders
         self._index = index
         self._nodes = nodes
         self._lacking = lacking
         self._rota = Rota()
-        self._refused: dict[Bytes32, set[Bytes32]] = {}
-        """By request, the offers that could not hold since every offer had its turn."""
+        self._finder = Finder(orders, rules, sets)
+        self._suspect = suspect
 
     def turn(self) -> None:
         """Bring the index up to date and do what is due.
@@ -109,11 +113,12 @@ class Keeper:
             self._guarded(f"job {waiting.job_id}", partial(self._return_unspent, waiting))
         self._match_some(now)
         self._outgoing.send()
+        self._orders.offers.sort(SORTED_EACH)
 
     def _match_some(self, now: int) -> None:
         """Jobs are bounded by stake and escrow; requests are free, so they come last, and a bounded number a turn."""
         waiting = self._orders.waiting()
-        self._refused = {one.request_hash: self._refused.get(one.request_hash, set()) for one in waiting}
+        self._finder.forget_all_but({one.request_hash for one in waiting})
         for request_hash in self._rota.due(waiting):
             if (signed := self._orders.request(request_hash)) is not None:
                 self._guarded(f"request {request_hash}", partial(self._match, signed, now))
@@ -140,26 +145,25 @@ class Keeper:
         if lacking := self._lacking(request):
             self._orders.explain(request_hash, lacking)
             return
-        on_sale = self._on_sale(request)
-        computes = self._computes_to_try(request_hash)
-        refusals: list[str] = []
+        on_sale, refusals = self._on_sale(request), list[str]()
         # An offer may be the cheapest and without stake or volume: it must not keep a request from the next one.
-        while isinstance(found := propose(signed, computes, on_sale, self._rules, now, self._prove), Proposal):
+        while isinstance(found := self._finder.propose(signed, on_sale, now), Proposal):
             try:
                 self._outgoing.add(f"request {request_hash}", self._match_call(found, on_sale))
+                self._finder.reserve(found)
                 return
             except Reverted as error:
                 refusals.append(str(error))
                 log.info("request %s is not matched: %s", request_hash, error)
                 if not _drop_asset_offers(found, error, on_sale):
-                    computes.remove(found.compute)
-                    self._refused[request_hash].add(found.compute.order.struct_hash())
+                    self._finder.refuse(found)
+                    self._suspect(found.compute.order.provider)
+                    self._suspect(found.compute.order.struct_hash())
             if len(refusals) == MOST_OFFERS_TRIED:
                 break
-        else:
-            self._refused[request_hash].clear()
-        reasons = refusals or (found.reasons if isinstance(found, NoMatch) else ())
-        self._orders.explain(request_hash, tuple(dict.fromkeys(reasons)))
+        if isinstance(found, NoMatch) or refusals:
+            reasons = refusals or (found.reasons if isinstance(found, NoMatch) else ())
+            self._orders.explain(request_hash, tuple(dict.fromkeys(reasons)))
 
     def _on_sale(self, request: Request) -> OnSale:
         assets: dict[AssetKey, IndexedAsset] = {}
@@ -172,13 +176,6 @@ class Keeper:
                 continue
             offers[key] = self._orders.open_asset_orders(*key)
         return OnSale(assets, offers)
-
-    def _computes_to_try(self, request_hash: Bytes32) -> list[SignedComputeOrder]:
-        """Open offers but those that this pass tried already, so that many empty ones only take more turns."""
-        computes = self._orders.open_compute_orders()
-        refused = self._refused[request_hash]
-        rest = [one for one in computes if one.order.struct_hash() not in refused] if refused else computes
-        return rest or computes
 
     def _match_call(self, proposal: Proposal, on_sale: OnSale) -> Call:
         request, order = proposal.request.request, proposal.compute.order

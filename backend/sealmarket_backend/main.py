@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from contextlib import closing
 from pathlib import Path
@@ -67,6 +68,8 @@ def _serve(served: Backend, host: str, port: int) -> None:
         connections = Connections(limits, H11Protocol)
         app = BoundedRequests(create_app(served), connections)
         server = uvicorn.Server(uvicorn.Config(app, **server_settings(limits, connections)))
+        gc.collect()
+        gc.freeze()  # the book as it was loaded: no collection looks at it again
         served.start()
         # A caller that passed port 0 reads it here; connections are taken from now on.
         print(f"backend serves on {url_of(listener)}", flush=True)

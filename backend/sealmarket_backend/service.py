@@ -30,6 +30,7 @@ from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.book import OrderBook, require_digest, require_size
 from sealmarket_backend.catalogue import Catalogue
 from sealmarket_backend.errors import NotFound, Rejected
+from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
@@ -73,7 +74,8 @@ class Backend:
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
         rules = rules_of(chain)
         self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed)
-        self.index = Index(self._database, chain, start=chain.book.deployed_at)
+        self._honesty = Honesty(chain, self.orders)
+        self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty)
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
@@ -87,7 +89,8 @@ class Backend:
             self._nodes,
             rules=rules,
             lacking=self._lacking,
-            prove=Sets(self.blobs).prove,
+            sets=Sets(self.blobs),
+            suspect=self._honesty.suspect,
         )
         self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
         self._pause = pause
@@ -136,10 +139,12 @@ class Backend:
         asset = self.index.asset(signed.order.asset_id, signed.order.version)
         return self.orders.add_asset_order(signed, asset, now, peer)
 
-    def _require_backed(self, order: ComputeOrder) -> None:
-        """Refuse an offer of a provider that has not staked its penalty: it would cost its sender nothing, and each
-        request that it fits a look. Raises :class:`Rejected`, :class:`ChainError`."""
-        provider = self.chain.at(self.chain.head()).account(order.token, order.provider)
+    def _require_backed(self, order: ComputeOrder) -> int:
+        """Refuse an offer of a provider that has not staked its penalty, or that is used up: it would cost its sender
+        nothing, and each request that it fits a look. Returns for how many jobs it was used. Raises :class:`Rejected`,
+        :class:`ChainError`."""
+        view = self.chain.at(self.chain.head())
+        provider = view.account(order.token, order.provider)
         if provider.staked < order.penalty:
             raise Rejected(
                 f"{order.provider.checksum} has staked {provider.staked}, expected its penalty, {order.penalty}",
@@ -150,6 +155,11 @@ class Backend:
                 f"the order is of generation {found}, and {order.provider.checksum} is at {provider.generation}",
                 remedy="sign a new one: all orders of before were cancelled",
             )
+        if (used := view.order_used(order.provider, order.struct_hash())) >= order.volume:
+            raise Rejected(
+                f"the order was cancelled, or is used up by {order.volume} jobs", remedy="sign one with another salt"
+            )
+        return used
 
     def add_proposal(self, signed: SignedProposal, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """As :meth:`Proposals.add`; for a version that was just published the chain is read on, at a bounded rate."""
@@ -268,6 +278,7 @@ class Backend:
             self._due.clear()
             try:
                 self._keeper.turn()
+                self._honesty.look(self.index)
                 self._trouble = ""
                 self._sweep_in_time()
             except ChainError as error:

@@ -13,7 +13,8 @@ from sealmarket.protocol.book import AddressBook
 from sealmarket.serving.rates import UNKNOWN_PEER, Rates
 from sealmarket_backend.errors import Rejected, TooMany
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.eip712 import TypedShape, domain_separator
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
 CHECKS_PER_SECOND, CHECK_BURST = 1.0, 30
@@ -33,15 +34,23 @@ class Signatures:
         self._rates = rates or Rates(CHECKS_PER_SECOND, CHECK_BURST)
         self._places = threading.BoundedSemaphore(CHECKS_AT_ONCE)
 
-    def require(self, statement: TypedShape, signature: bytes, signer: Address, peer: str = UNKNOWN_PEER) -> bool:
-        """Refuse what ``signer`` did not sign; returns whether a contract answered for it.
+    def require(
+        self,
+        statement: TypedShape,
+        signature: bytes,
+        signer: Address,
+        peer: str = UNKNOWN_PEER,
+        struct_hash: Bytes32 | None = None,
+    ) -> bool:
+        """Refuse what ``signer`` did not sign; returns whether a contract answered for it. ``struct_hash``: the
+        statement's, where it is known.
 
         Raises:
             Rejected: neither that account's key nor its contract.
             TooMany: this peer, or all together, have had too many contracts asked.
             ChainError: the chain cannot be read.
         """
-        digest = statement.digest(self._addresses.chain_id, self._addresses.market)
+        digest = self._digest(struct_hash or statement.struct_hash())
         found = _recovered(digest, signature)
         if found == signer:
             return False
@@ -52,6 +61,10 @@ class Signatures:
             f"expected a signature by {signer.checksum}, found one by {found.checksum if found else 'no key'}",
             remedy=f"sign for chain {self._addresses.chain_id} and market {self._addresses.market.checksum}",
         )
+
+    def _digest(self, struct_hash: Bytes32) -> Bytes32:
+        domain = domain_separator(self._addresses.chain_id, self._addresses.market)
+        return keccak(b"\x19\x01" + domain + struct_hash)
 
     @contextmanager
     def _place(self, peer: str) -> Iterator[None]:

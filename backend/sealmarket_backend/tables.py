@@ -3,8 +3,9 @@
 The chain is the truth about jobs and assets; those tables can be thrown away and built again from events. The order
 book is the only thing here that exists nowhere else, and an order counts as accepted once it is committed.
 
-A request goes ``open -> matched | cancelled | expired``, an offer ``open -> cancelled | expired``. Each step names the
-state it starts from in its ``WHERE``, except ``matched``, which follows the chain from any state.
+A request goes ``open -> matched | cancelled | expired``, an offer ``open -> cancelled | expired | filled``. Each step
+names the state it starts from in its ``WHERE``, except ``matched``, which follows the chain from any state. An open
+offer with a ``reason`` cannot be matched now, and may be again.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ CREATE INDEX IF NOT EXISTS requests_by_sequence ON requests (sequence);
 CREATE TABLE IF NOT EXISTS senders (request_hash BLOB PRIMARY KEY, peer TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS compute_orders (
     order_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
-    sequence INTEGER NOT NULL
+    sequence INTEGER NOT NULL, used INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS compute_orders_of_account ON compute_orders (account, state);
 CREATE INDEX IF NOT EXISTS open_compute_orders ON compute_orders (sequence) WHERE state = 'open';
 CREATE INDEX IF NOT EXISTS compute_orders_by_sequence ON compute_orders (sequence);
 CREATE TABLE IF NOT EXISTS asset_orders (
     order_hash BLOB PRIMARY KEY, asset_id BLOB NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,
-    state TEXT NOT NULL DEFAULT 'open', sequence INTEGER NOT NULL
+    state TEXT NOT NULL DEFAULT 'open', sequence INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS orders_of_asset ON asset_orders (asset_id, state);
 CREATE INDEX IF NOT EXISTS asset_orders_by_sequence ON asset_orders (sequence);
@@ -99,6 +100,11 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE INDEX IF NOT EXISTS answers_of_owner ON answers (owner, signed_at);
 CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY);
 """
+_LATER_COLUMNS = (
+    ("compute_orders", "used", "INTEGER NOT NULL DEFAULT 0"),
+    ("compute_orders", "reason", "TEXT NOT NULL DEFAULT ''"),
+    ("asset_orders", "reason", "TEXT NOT NULL DEFAULT ''"),
+)
 EXPIRY = {"requests": "$.request.expiry", "compute_orders": "$.order.expiry", "asset_orders": "$.order.expiry"}
 """Where each table of orders says in its documents until when they hold."""
 
@@ -123,11 +129,18 @@ class Database(SqliteFile):
     def _prepare(self) -> None:
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA foreign_keys = ON")
+        self._add_columns()
         undo.prepare(self._db)
         for table in EXPIRY:
             self._db.execute(
                 f"CREATE INDEX IF NOT EXISTS open_{table}_by_expiry ON {table} ({expires(table)}) WHERE state = 'open'"
             )
+
+    def _add_columns(self) -> None:
+        """What a file of an earlier release lacks."""
+        for table, column, kind in _LATER_COLUMNS:
+            if column not in {row["name"] for row in self._db.execute(f"PRAGMA table_info({table})")}:
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Protocol
 
@@ -307,7 +308,12 @@ def _unmet_by_offer(request: Request, compute: ComputeOrder, side: Side, now: in
 
 def name_of(order: ComputeOrder) -> str:
     """For people."""
-    return f"provider {order.provider.checksum[:8]}…"
+    return _provider_name(order.provider)
+
+
+@lru_cache(maxsize=4096)
+def _provider_name(provider: Address) -> str:
+    return f"provider {provider.checksum[:8]}…"
 
 
 def _standing(whose: str, token: Address, expiry: int, rules: Rules, now: int) -> Iterator[Unmet]:

@@ -19,6 +19,7 @@ def account_leaf(account: Address) -> Bytes32:
     return keccak(keccak(words(account)))
 
 
+@lru_cache(maxsize=4096)
 def capability_leaf(capability_hash: Bytes32) -> Bytes32:
     """The leaf of one capability document in a request's set of accepted ones."""
     return keccak(keccak(words(capability_hash)))
@@ -37,6 +38,11 @@ class Tree:
 
     def __contains__(self, leaf: object) -> bool:
         return leaf in self._places
+
+    @property
+    def leaves(self) -> tuple[Bytes32, ...]:
+        """The leaves, each once, in order."""
+        return tuple(self._places)
 
     @property
     def root(self) -> Bytes32:

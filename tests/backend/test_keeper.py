@@ -15,10 +15,12 @@ from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Acknowledgement
 from sealmarket.protocol.wire import DecisionDetail, SignedAcknowledgement, SignedAssetOrder, SignedDecision
+from sealmarket_backend import finding as finding_module
 from sealmarket_backend import keeper as keeper_module
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper, quorum
+from sealmarket_backend.offers import lane
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei, canonical_json
 from sealmarket_enclave.protocol.job import Settlement
@@ -28,6 +30,7 @@ from tests.backend.orders import (
     BOOK,
     COMMITTEE,
     OWNER,
+    PROVIDER,
     RULES,
     account,
     asset_order,
@@ -203,6 +206,67 @@ def test_many_offers_without_stake_only_take_more_turns(monkeypatch: pytest.Monk
         keeper.turn()
     assert contract.tried == [1, 2, 3, 4, 5, 40]
     assert contract.matched == [(40, 0)]
+
+
+def explanation(keeper: Keeper) -> tuple[str, ...]:
+    [waiting] = keeper._orders.waiting()
+    return keeper._orders.request_state(waiting.request_hash).explanation
+
+
+def test_an_explanation_names_each_clause_that_the_nearest_offers_miss_and_of_no_others(database: Database) -> None:
+    keeper = keeper_of(database, Contract({}), [])
+    keeper.turn()
+    assert explanation(keeper) == ("no provider offers compute yet: wait for one",)
+    far = {"max_run_seconds": 1, "max_read_seconds": 1, "max_validate_seconds": 1}
+    missed: list[dict[str, Any]] = [{"price": Wei(51)}, {"min_quote_window": 201, "unit_price": Wei(6)}, far, far]
+    for salt, changes in enumerate(missed):
+        keeper._orders.add_compute_order(compute(expiry=LATER, salt=Uint(salt), **changes), 0)
+    keeper.turn()
+    told = explanation(keeper)
+    assert len(told) == 6
+    assert told[0].endswith("compute price is 51 wei, expected at most 50 wei")
+    assert told[1].endswith("unit price is 6 wei, expected at most 5 wei")
+    assert told[2].endswith("quoteWindow (minQuoteWindow) is 200, expected at least 201")
+    assert "runSeconds (maxRunSeconds) is 60, expected at most 1" in told[3]
+
+
+def test_a_search_that_no_turn_ends_says_so_and_ends_in_a_later_one(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    monkeypatch.setattr(finding_module, "STEPS", 1)
+    contract = Contract({})
+    keeper = keeper_of(database, contract, [])
+    keeper._orders.offers.looks = 1
+    for salt in range(200):
+        missed: dict[str, Any] = {"max_run_seconds": 1} if salt % 2 else {"max_read_seconds": 1}
+        keeper._orders.add_compute_order(compute(expiry=LATER, salt=Uint(salt), price=Wei(1), **missed), 0)
+    keeper._orders.add_compute_order(compute(expiry=LATER, salt=Uint(999)), 0)
+    keeper.turn()
+    assert explanation(keeper) == (finding_module.SEARCHED_ON,)
+    turns = 1
+    while not contract.matched:
+        keeper.turn()
+        turns += 1
+    assert contract.matched == [(40, 0)]
+    assert turns <= 200 // lane.MOST_ROWS + 3
+
+
+def test_two_requests_of_one_turn_do_not_get_the_last_job_of_one_offer(database: Database) -> None:
+    contract = Contract({})
+    keeper = keeper_of(database, contract, [])
+    keeper._orders.add_request(posted_request(expiry=LATER, salt=Uint(1)), 0)
+    keeper._orders.add_compute_order(compute(expiry=LATER, price=Wei(1), volume=1), 0)
+    keeper._orders.add_compute_order(compute(expiry=LATER, price=Wei(2), volume=1), 0)
+    keeper._index.advance()
+    keeper._match_some(0)
+    assert sorted(contract.tried) == [1, 2]
+
+
+def test_an_account_and_an_order_with_which_no_match_held_are_looked_at_again(database: Database) -> None:
+    keeper, suspects = keeper_of(database, Contract({1: NO_STAKE}), [1]), list[object]()
+    keeper._suspect = suspects.append
+    keeper.turn()
+    assert suspects == [account(PROVIDER), compute(price=Wei(1), expiry=LATER).order.struct_hash()]
 
 
 def test_an_offer_gets_its_stake_and_is_tried_again(database: Database) -> None:

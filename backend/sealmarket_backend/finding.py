@@ -1,0 +1,115 @@
+"""Which offer a request gets: the matching core's answer, held against the market's own rules before it is used.
+
+The core compares numbers; :func:`sealmarket.protocol.matching.propose` holds what it found against every limit, as the
+market does. Where nothing fits, the same rules say why of the offers nearest to it, and of no others.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from sealmarket.protocol import merkle
+from sealmarket.protocol.fitting import Rules, Side, unmet_by_request, unmet_by_version
+from sealmarket.protocol.matching import NoMatch, OnSale, Proposal, consider, propose
+from sealmarket.protocol.orders import Request
+from sealmarket.protocol.wire import SignedRequest
+from sealmarket_backend.book import OrderBook
+from sealmarket_backend.offers.asking import Question, answer, questions
+from sealmarket_backend.offers.clauses import HASH, key_of
+from sealmarket_backend.offers.resting import Progress
+from sealmarket_backend.sets import LoneSets
+from sealmarket_enclave.protocol.codec import Bytes32
+
+NEAREST, LOOKED_AT = 3, 16
+"""Offers that an explanation names: those that miss the fewest clauses, of the cheapest that could be asked."""
+STEPS = 32
+"""Searches of one request in one turn, each within the core's bound of work: some hundredths of a second."""
+SEARCHED_ON = "the book is large: the search for an offer goes on in the next turn"
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Search:
+    """What is known of one request from turn to turn: the offers that did not hold since every offer had its turn, and
+    how far its search is."""
+
+    refused: set[Bytes32] = field(default_factory=set)
+    so_far: tuple[Progress | None, ...] = ()
+
+
+class Finder:
+    """Searches of the requests that wait."""
+
+    def __init__(self, orders: OrderBook, rules: Rules, sets: LoneSets) -> None:
+        self._orders, self._rules, self._sets = orders, rules, sets
+        self._searches: dict[Bytes32, _Search] = {}
+
+    def forget_all_but(self, waiting: set[Bytes32]) -> None:
+        """Requests that wait no more."""
+        self._searches = {key: search for key, search in self._searches.items() if key in waiting}
+
+    def propose(self, signed: SignedRequest, on_sale: OnSale, now: int) -> Proposal | NoMatch:
+        """A match that should hold, or why there is none."""
+        request = signed.request
+        search = self._searches.setdefault(request.struct_hash(), _Search())
+        if self._is_unmet(request, on_sale, now):
+            return propose(signed, (), on_sale, self._rules, now, self._sets.prove)
+        for _ in range(STEPS):
+            asked = self._questions(request, on_sale, now, search)
+            got = answer(self._orders.offers, asked, search.so_far)
+            search.so_far = got.unfinished
+            if got.unfinished:
+                continue
+            if got.row is None:
+                return self._explained(signed, on_sale, now, search)
+            key = Bytes32(got.row[HASH])
+            compute = self._orders.compute_order(key)
+            if compute is not None:
+                found = propose(signed, [compute], on_sale, self._rules, now, self._sets.prove)
+                if isinstance(found, Proposal):
+                    return found
+                log.warning("offer %s looked as if it fitted, and does not: %s", key, "; ".join(found.reasons))
+            search.refused.add(key)
+        return NoMatch((SEARCHED_ON,))
+
+    def refuse(self, proposal: Proposal) -> None:
+        """A match with this offer did not hold: its request does not get it again before all others were tried."""
+        self._searches[proposal.request.request.struct_hash()].refused.add(proposal.compute.order.struct_hash())
+
+    def reserve(self, proposal: Proposal) -> None:
+        """A match with this offer is sent: one job less for others, until the chain says how many are left."""
+        key = bytes(proposal.compute.order.struct_hash())
+        self._orders.offers.set_left(key, self._orders.offers.left(key) - 1)
+
+    def _is_unmet(self, request: Request, on_sale: OnSale, now: int) -> bool:
+        sides = [Side(limit, on_sale.assets.get((limit.asset_id, limit.version))) for limit in request.assets]
+        return any(unmet_by_request(request, self._rules, now)) or any(
+            any(unmet_by_version(request, side, now, self._sets.prove)) for side in sides
+        )
+
+    def _questions(self, request: Request, on_sale: OnSale, now: int, search: _Search) -> list[Question]:
+        roots = tuple(self._orders.offers.roots(key_of(request)))
+        return questions(
+            request,
+            on_sale,
+            self._rules,
+            now,
+            prove=self._sets.prove,
+            members=self._sets.members,
+            consumer_roots=self._sets.admitting(roots, merkle.account_leaf(request.consumer)),
+            excluded=frozenset(map(bytes, search.refused)),
+        )
+
+    def _explained(self, signed: SignedRequest, on_sale: OnSale, now: int, search: _Search) -> NoMatch:
+        """Each clause that the nearest offers miss. Those that did not hold have their turn again."""
+        search.refused.clear()
+        key = key_of(signed.request)
+        rows = self._orders.offers.nearest(key, LOOKED_AT)
+        computes = [one for row in rows if (one := self._orders.compute_order(Bytes32(row[HASH]))) is not None]
+        looked = consider(signed.request, computes, on_sale, self._rules, now, self._sets.prove)
+        nearest = sorted((one for one in looked if one.unmet), key=lambda one: len(one.unmet))[:NEAREST]
+        reasons = [str(unmet) for one in nearest for unmet in one.unmet]
+        if not reasons:
+            reasons = ["no provider offers compute yet: wait for one"]
+        return NoMatch(tuple(dict.fromkeys(reasons)))

@@ -1,0 +1,242 @@
+"""When a compute offer fits a request, in numbers, as :mod:`sealmarket.protocol.fitting` has it in words.
+
+Each limit is written so that *more reaches further*: an upper bound that the provider signs stays as it is, a lower
+bound is taken from the greatest number. An offer keeps a limit where its number is at least the request's. All limits
+of an offer are one integer, a field for each, and above each field a bit that a subtraction takes where it borrows: one
+subtraction compares all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Final, NamedTuple, Self, TypeAlias
+
+from sealmarket.protocol import merkle
+from sealmarket.protocol.fitting import windows_of
+from sealmarket.protocol.orders import ComputeOrder, Request
+from sealmarket.protocol.timing import longest_hold
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32
+
+Limits: TypeAlias = int
+"""A field for each of :data:`LIMITS`, the first lowest. In what an offer reaches, the bits above the fields are set."""
+Row: TypeAlias = tuple[int, int, int, int, Limits, bytes, bytes, bytes]
+"""An offer: price, sequence, price of a unit, expiry, limits, leaf of the provider, leaf of the document, order hash.
+
+A plain tuple of plain values, which sorts by price and then by time. The garbage collector does not visit such tuples,
+once it has seen them.
+"""
+PRICE: Final = 0
+SEQUENCE: Final = 1
+UNIT: Final = 2
+EXPIRY: Final = 3
+REACH: Final = 4
+PROVIDER: Final = 5
+CAPABILITY: Final = 6
+HASH: Final = 7
+LIMITS = (
+    "penalty",
+    "grade",
+    "minQuoteWindow",
+    "minSettleWindow",
+    "maxHold",
+    "maxRunSeconds",
+    "maxReadSeconds",
+    "maxValidateSeconds",
+    "maxDecodedBytes",
+    "timeoutFee",
+    "maxStake",
+)
+
+
+_VALUE_BITS = 132
+"""Sixteen owners' prices of 128 bits fit."""
+_FIELD_BITS = _VALUE_BITS + 1
+GREATEST: Final = (1 << _VALUE_BITS) - 1
+GUARDS: Final = sum(1 << (at * _FIELD_BITS + _VALUE_BITS) for at in range(len(LIMITS)))
+"""The bits above the fields. ``(reached - needed) & GUARDS == GUARDS`` where every limit is kept."""
+
+
+def packed(values: Iterable[int]) -> Limits:
+    """One number for each limit, of 0 to :data:`GREATEST`, as one integer without the bits above."""
+    return sum(value << (at * _FIELD_BITS) for at, value in enumerate(values))
+
+
+def first_missed(reached: Limits, needed: Limits) -> int:
+    """The place of the first limit that is not kept; -1 where all are."""
+    missed = GUARDS & ~(reached - needed)
+    return (missed & -missed).bit_length() // _FIELD_BITS - 1 if missed else -1
+
+
+def most_of(one: Limits, other: Limits) -> Limits:
+    """Of what two reach, the greater of each field."""
+    kept = (one - (other & ~GUARDS)) & GUARDS
+    fields = kept - (kept >> _VALUE_BITS)
+    return GUARDS | (one & fields) | (other & ~fields)
+
+
+class Key(NamedTuple):
+    """What has to be equal: these clauses choose the shelf, and offers on other shelves are never looked at."""
+
+    kind: int
+    token: bytes
+    tee: int
+
+
+class Bounds(NamedTuple):
+    """What the best of several offers reaches in each clause: if that fails, all of them fail."""
+
+    unit: int
+    expiry: int
+    limits: Limits
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Self:
+        """Of at least one offer."""
+        units, expiries, limits = zip(*((row[UNIT], row[EXPIRY], row[REACH]) for row in rows), strict=True)
+        return cls(min(units), max(expiries), reduce(most_of, set(limits)))
+
+    def with_row(self, row: Row) -> Bounds:
+        """Of one offer more."""
+        unit, expiry, limits = self
+        most = limits if limits == row[REACH] else most_of(limits, row[REACH])
+        if row[UNIT] >= unit and row[EXPIRY] <= expiry and most == limits:
+            return self
+        return Bounds(min(unit, row[UNIT]), max(expiry, row[EXPIRY]), most)
+
+    def joined(self, other: Bounds) -> Bounds:
+        """Of both."""
+        return Bounds(min(self.unit, other.unit), max(self.expiry, other.expiry), most_of(self.limits, other.limits))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a request asks of an offer. Amounts in the token's smallest unit, times in seconds.
+
+    ``consumer_roots``: the sets of consumers in which this one is. ``providers``, ``capabilities``: the leaves that the
+    request allows; None allows all. ``limits`` is what an offer has to reach. ``excluded``: hashes of offers that were
+    tried and did not hold.
+    """
+
+    key: Key
+    consumer_roots: tuple[bytes, ...]
+    providers: frozenset[bytes] | None
+    capabilities: frozenset[bytes] | None
+    max_price: int
+    max_unit: int
+    units: int
+    now: int
+    limits: Limits
+    excluded: frozenset[bytes] = frozenset()
+
+    def cost(self, row: Row) -> int:
+        """What the job pays the provider at the request's unit cap."""
+        return row[PRICE] + row[UNIT] * self.units
+
+    def reached(self, bounds: Bounds) -> bool:
+        """Whether an offer within these bounds may keep every limit."""
+        unit, expiry, limits = bounds
+        return unit <= self.max_unit and expiry > self.now and (limits - self.limits) & GUARDS == GUARDS
+
+    def fits(self, row: Row) -> bool:
+        """Whether an offer on a shelf of this key keeps every clause."""
+        return (
+            row[PRICE] <= self.max_price
+            and row[UNIT] <= self.max_unit
+            and row[EXPIRY] > self.now
+            and (row[REACH] - self.limits) & GUARDS == GUARDS
+            and self.allows(row)
+        )
+
+    def allows(self, row: Row) -> bool:
+        """Whether the offer is of a provider and of a document that the request allows, and was not tried."""
+        return (
+            (self.providers is None or row[PROVIDER] in self.providers)
+            and (self.capabilities is None or row[CAPABILITY] in self.capabilities)
+            and row[HASH] not in self.excluded
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """What the assets' side asks of an offer: ``price`` of all owners, ``at_timeout`` what the request leaves to the
+    provider when a limit of time is used up. Neither is negative."""
+
+    price: int
+    at_timeout: int
+
+
+def key_of(order: ComputeOrder | Request) -> Key:
+    """The shelf of an order, or of a request."""
+    return Key(int(order.kind), bytes(order.token), int(order.tee))
+
+
+def row_of(order: ComputeOrder, order_hash: Bytes32, sequence: int) -> Row:
+    """An order in numbers. Its ``max_stake`` covers its penalty, or no market would take it."""
+    limits = (
+        int(order.penalty),
+        int(order.grade),
+        GREATEST - order.min_quote_window,
+        GREATEST - order.min_settle_window,
+        int(order.max_hold),
+        int(order.max_run_seconds),
+        int(order.max_read_seconds),
+        int(order.max_validate_seconds),
+        int(order.max_decoded_bytes),
+        GREATEST - order.timeout_fee,
+        int(order.max_stake) - int(order.penalty),
+    )
+    provider = bytes(merkle.account_leaf(order.provider))
+    document = bytes(merkle.capability_leaf(order.capability_hash))
+    return (
+        int(order.price),
+        sequence,
+        int(order.unit_price),
+        int(order.expiry),
+        GUARDS | packed(limits),
+        provider,
+        document,
+        bytes(order_hash),
+    )
+
+
+def wanted_of(
+    request: Request,
+    owners: Owners,
+    *,
+    penalty: int,
+    grade: int,
+    consumer_roots: Iterable[bytes],
+    providers: frozenset[bytes] | None,
+    capabilities: frozenset[bytes] | None,
+    now: int,
+    excluded: frozenset[bytes] = frozenset(),
+) -> Wanted:
+    """A request in numbers. ``penalty`` and ``grade``: the least that request, market and owners' terms demand."""
+    limits = (
+        penalty,
+        grade,
+        GREATEST - request.quote_window,
+        GREATEST - request.settle_window,
+        longest_hold(windows_of(request)),
+        int(request.run_seconds),
+        int(request.read_seconds),
+        int(request.validate_seconds),
+        int(request.decoded_bytes),
+        GREATEST - owners.at_timeout,
+        owners.price,
+    )
+    roots = (bytes(ZERO_HASH), *(root for root in consumer_roots if root != ZERO_HASH))
+    return Wanted(
+        key=key_of(request),
+        consumer_roots=roots,
+        providers=providers,
+        capabilities=capabilities,
+        max_price=int(request.max_compute_price),
+        max_unit=int(request.max_unit_price),
+        units=int(request.max_units),
+        now=now,
+        limits=packed(limits),
+        excluded=excluded,
+    )

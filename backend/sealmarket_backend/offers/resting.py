@@ -1,0 +1,245 @@
+"""The compute offers that rest in the book: put, filled, taken, found. In memory, changed in place.
+
+Within one :meth:`RestingOffers.change` every step notes how it is taken back: where the block ends by an exception, as
+when the database does not take the same change, the book is as it was before.
+
+How much a search looks at is bounded (:data:`LOOKS`), whatever others have put here. One that ends by that bound goes
+on another time from where it was, so that it sees every offer once. What it looked at in vain is sorted meanwhile, so
+that those after it need not look.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from heapq import merge, nsmallest
+from itertools import islice
+
+from sealmarket_backend.offers.clauses import CAPABILITY, HASH, PROVIDER, REACH, Key, Limits, Row, Wanted
+from sealmarket_backend.offers.lane import Lane
+from sealmarket_backend.offers.search import FROM_THE_FIRST, Best, Place, Work, search
+from sealmarket_backend.offers.shelf import Shelf
+
+LOOKS = 256
+"""Offers and bounds that one search looks at, before it goes on another time."""
+SORTED_AFTER = 32
+"""Looks in vain at one lane's offers, after which it is sorted by the limits that they missed."""
+MOST_NAMED = 32
+"""Providers or documents that a request names, up to which each is looked up alone."""
+_LEAST_SHARED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a search is that goes on another time: the place where it stopped, and the best offer before that."""
+
+    place: Place = FROM_THE_FIRST
+    best: Row | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The offer that a request gets, or None. ``unfinished``: the search goes on from there; nothing is found yet."""
+
+    row: Row | None
+    unfinished: Progress | None = None
+    looks: int = 0
+
+
+@dataclass(slots=True)
+class _Group:
+    """Offers of one key that serve one set of consumers; all of them, by document, and by provider."""
+
+    all: Shelf = field(default_factory=Shelf)
+    by_capability: dict[bytes, Shelf] = field(default_factory=dict)
+    by_provider: dict[bytes, Lane] = field(default_factory=dict)
+
+
+class RestingOffers:
+    """Offers of which each can be matched ``left`` times more. Threads may share it: one call runs at a time."""
+
+    def __init__(self, looks: int = LOOKS) -> None:
+        self.looks = looks
+        """How much one search looks at."""
+        self._groups: dict[Key, dict[bytes, _Group]] = {}
+        self._open: dict[bytes, tuple[Row, _Group, Key, bytes, int]] = {}
+        self._limits: dict[Limits, Limits] = {}
+        self._leaves: dict[bytes, bytes] = {}
+        self._unsorted: deque[Shelf] = deque()
+        self._undo: list[Callable[[], None]] | None = None
+        self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __contains__(self, order_hash: object) -> bool:
+        return order_hash in self._open
+
+    def left(self, order_hash: bytes) -> int:
+        """How many jobs more an offer takes; 0 where it does not rest here."""
+        return self._open[order_hash][4] if order_hash in self._open else 0
+
+    def rows(self) -> list[tuple[Row, int]]:
+        """All offers, oldest first, and how often each may be matched."""
+        with self._lock:
+            return sorted(((one[0], one[4]) for one in self._open.values()), key=lambda one: one[0][1])
+
+    def roots(self, key: Key) -> Iterable[bytes]:
+        """The sets of consumers that offers of a key serve."""
+        return tuple(self._groups.get(key, ()))
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """Changes that hold together: all of them, or, where the block raises, none."""
+        with self._lock:
+            if self._undo is not None:
+                raise RuntimeError("a change of the book is under way: make one after the other")
+            undo: list[Callable[[], None]] = []
+            self._undo = undo
+            try:
+                yield
+            except BaseException:
+                self._undo = None
+                for step in reversed(undo):
+                    step()
+                raise
+            finally:
+                self._undo = None
+
+    def put(self, key: Key, root: bytes, row: Row, left: int) -> None:
+        """Let an offer rest here; ``root`` is its set of consumers. One that rests here already stays as it is."""
+        with self._lock:
+            if row[HASH] in self._open or left <= 0:
+                return
+            row = self._shared(row)
+            group = self._groups.setdefault(key, {}).setdefault(root, _Group())
+            group.all.put(row)
+            group.by_capability.setdefault(row[CAPABILITY], Shelf()).put(row)
+            group.by_provider.setdefault(row[PROVIDER], Lane()).put(row)
+            self._open[row[HASH]] = row, group, key, root, left
+            self._note(lambda: self._drop(row[HASH]))
+
+    def refill(self, offers: Iterable[tuple[Key, bytes, Row, int]]) -> None:
+        """Let these offers rest here and no others: key, set of consumers, row, and how often each may be matched.
+        Where their reading fails, all stays as it was."""
+        with self._lock:
+            before = self._groups, self._open, self._unsorted
+            self._groups, self._open, self._unsorted = {}, {}, deque()
+            try:
+                for one in offers:
+                    self.put(*one)
+            except BaseException:
+                self._groups, self._open, self._unsorted = before
+                raise
+
+    def take(self, order_hash: bytes) -> bool:
+        """Remove an offer; False where it does not rest here."""
+        with self._lock:
+            if order_hash not in self._open:
+                return False
+            row, _, key, root, left = self._open[order_hash]
+            self._drop(order_hash)
+            self._note(lambda: self.put(key, root, row, left))
+            return True
+
+    def set_left(self, order_hash: bytes, left: int) -> None:
+        """An offer takes so many jobs more; with none left it leaves."""
+        with self._lock:
+            if order_hash not in self._open:
+                return
+            if left <= 0:
+                self.take(order_hash)
+                return
+            row, group, key, root, before = self._open[order_hash]
+            self._open[order_hash] = row, group, key, root, left
+            self._note(lambda: self.set_left(order_hash, before))
+
+    def find(self, wanted: Wanted, progress: Progress | None = None) -> Found:
+        """The offer that a request gets: the cheapest that fits, the oldest among equals."""
+        progress = progress or Progress()
+        with self._lock:
+            best, work = Best(wanted), Work(self.looks)
+            if kept := progress.best is not None and progress.best[HASH] in self._open:
+                best.look([progress.best])
+            lanes = (lane for group in self._groups_of(wanted) for lane in _lanes_of(group, wanted))
+            stopped = search(lanes, best, work, progress.place)
+            self._sort_later(wanted, work)
+            if stopped is not None:
+                return Found(None, Progress(stopped, best.row), work.done)
+            if best.row is None and progress.best is not None and not kept:
+                return Found(None, Progress(), work.done)
+            return Found(best.row, looks=work.done)
+
+    def sort(self, most: int) -> int:
+        """Move about so many offers to where searches that missed them need not look; returns how many. Call it when
+        there is time."""
+        moved = 0
+        with self._lock:
+            while self._unsorted and moved < most:
+                moved += self._unsorted[0].sort(most - moved)
+                if moved < most:
+                    self._unsorted.popleft()
+        return moved
+
+    def nearest(self, key: Key, most: int) -> list[Row]:
+        """Offers to show to one who found none: the cheapest of a key, else of any."""
+        with self._lock:
+            alike = list(self._groups.get(key, {}).values())
+            groups = alike or [group for roots in self._groups.values() for group in roots.values()]
+            lanes = [islice(lane, most) for group in groups[:most] for lane in group.all.lanes()]
+            return nsmallest(most, merge(*lanes))
+
+    def _groups_of(self, wanted: Wanted) -> list[_Group]:
+        roots = self._groups.get(wanted.key, {})
+        return [roots[root] for root in wanted.consumer_roots if root in roots]
+
+    def _sort_later(self, wanted: Wanted, work: Work) -> None:
+        for lane, missed in work.in_vain.items():
+            if missed < SORTED_AFTER:
+                continue
+            for group in self._groups_of(wanted):
+                named = (group.by_capability.get(leaf) for leaf in wanted.capabilities or ())
+                for shelf in (group.all, *named):
+                    if shelf is not None and shelf.sort_by(wanted, lane):
+                        self._unsorted.append(shelf)
+
+    def _drop(self, order_hash: bytes) -> None:
+        row, group, key, root, _ = self._open.pop(order_hash)
+        group.all.take(row)
+        shelf = group.by_capability[row[CAPABILITY]]
+        shelf.take(row)
+        if not shelf.size:
+            del group.by_capability[row[CAPABILITY]]
+        lane = group.by_provider[row[PROVIDER]]
+        lane.take(row)
+        if not lane.size:
+            del group.by_provider[row[PROVIDER]]
+        if not group.all.size:
+            del self._groups[key][root]
+
+    def _shared(self, row: Row) -> Row:
+        """The same, of which equal parts are kept once: a provider repeats its limits, its leaf and its documents."""
+        for kept in (self._limits, self._leaves):
+            if len(kept) > 2 * len(self._open) + _LEAST_SHARED:
+                kept.clear()  # most of it belongs to offers that left
+        limits = self._limits.setdefault(row[REACH], row[REACH])
+        provider, document = (self._leaves.setdefault(leaf, leaf) for leaf in (row[PROVIDER], row[CAPABILITY]))
+        return (*row[:4], limits, provider, document, row[HASH])
+
+    def _note(self, step: Callable[[], None]) -> None:
+        if self._undo is not None:
+            self._undo.append(step)
+
+
+def _lanes_of(group: _Group, wanted: Wanted) -> Iterator[Lane]:
+    """In the smallest division that the request allows."""
+    if wanted.providers is not None and len(wanted.providers) <= MOST_NAMED:
+        yield from (group.by_provider[leaf] for leaf in wanted.providers if leaf in group.by_provider)
+    elif wanted.capabilities is not None and len(wanted.capabilities) <= MOST_NAMED:
+        named = (group.by_capability[leaf] for leaf in wanted.capabilities if leaf in group.by_capability)
+        yield from (lane for shelf in named for lane in shelf.lanes())
+    else:
+        yield from group.all.lanes()

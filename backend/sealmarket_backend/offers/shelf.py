@@ -1,0 +1,124 @@
+"""Offers that one shelf holds, sorted into lanes by the clauses that past requests missed.
+
+A shelf begins as one lane. A request that looks at many offers of a lane in vain gives the lane its limits: from then
+on each offer lies in the lane of the first of those limits that it misses, or in the lane of those that miss none.
+Bounds rule out a lane of misses as one, so that the next such request looks at none of them. Offers move a few at a
+time, by :meth:`Shelf.sort`, while searches and changes go on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sealmarket_backend.offers.clauses import LIMITS, REACH, UNIT, Limits, Row, Wanted, first_missed
+from sealmarket_backend.offers.lane import Lane
+
+MOST_LANES = 256
+"""Of one shelf: each search looks at all their bounds."""
+LEAST_SORTED = 128
+"""A lane with fewer offers is not sorted."""
+
+
+@dataclass(slots=True)
+class _Split:
+    """Lanes of the offers that miss one of some limits. ``rest`` has those that were not sorted yet."""
+
+    unit: int
+    limits: Limits
+    rest: Lane
+    parts: dict[int, Lane | _Split] = field(default_factory=dict)
+
+    def place(self, row: Row) -> int:
+        """The first limit that an offer misses, the price of a unit before all; -1 where it misses none."""
+        return len(LIMITS) if row[UNIT] > self.unit else first_missed(row[REACH], self.limits)
+
+
+class Shelf:
+    """Offers of which all clauses of equality hold."""
+
+    __slots__ = ("_lanes", "_root", "_unsorted", "size")
+
+    def __init__(self) -> None:
+        self._root: Lane | _Split = Lane()
+        self._unsorted: deque[_Split] = deque()
+        self._lanes = 1
+        self.size = 0
+
+    def put(self, row: Row) -> None:
+        """Add an offer."""
+        self.size += 1
+        self._put_below(self._root, row)
+
+    def take(self, row: Row) -> None:
+        """Remove an offer that is here."""
+        node = self._root
+        while isinstance(node, _Split):
+            if node.rest.take(row):
+                self.size -= 1
+                return
+            node = node.parts[node.place(row)]
+        if not node.take(row):
+            raise KeyError(f"no offer {row[-1].hex()} on this shelf")
+        self.size -= 1
+
+    def lanes(self) -> Iterator[Lane]:
+        """Those that have offers."""
+        nodes = [self._root]
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, _Split):
+                nodes += [node.rest, *node.parts.values()]
+            elif node.size:
+                yield node
+
+    def sort_by(self, wanted: Wanted, lane: Lane) -> bool:
+        """Have a lane sorted by the limits of a request that looked at many of its offers in vain; False where it is
+        not of this shelf, too small, or being sorted already, and where there are too many lanes."""
+        if lane.size < LEAST_SORTED or self._lanes + len(LIMITS) > MOST_LANES:
+            return False
+        split = _Split(wanted.max_unit, wanted.limits, lane)
+        if not self._replace(lane, split):
+            return False
+        self._unsorted.append(split)
+        return True
+
+    def sort(self, most: int) -> int:
+        """Move about so many offers into their lanes; returns how many. Fewer: all are where they belong."""
+        moved = 0
+        while self._unsorted and moved < most:
+            split = self._unsorted[0]
+            if not split.rest.size:
+                self._unsorted.popleft()
+                continue
+            rows = split.rest.take_first()
+            moved += len(rows)
+            for row in rows:
+                self._put_below(split, row)
+        return moved
+
+    def _put_below(self, node: Lane | _Split, row: Row) -> None:
+        while isinstance(node, _Split):
+            place = node.place(row)
+            if place not in node.parts:
+                node.parts[place] = Lane()
+                self._lanes += 1
+            node = node.parts[place]
+        node.put(row)
+
+    def _replace(self, lane: Lane, split: _Split) -> bool:
+        """Put a split where a lane was; False for a lane that is being sorted already."""
+        if self._root is lane:
+            self._root = split
+            return True
+        nodes = [self._root]
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, _Split):
+                for place, part in node.parts.items():
+                    if part is lane:
+                        node.parts[place] = split
+                        return True
+                nodes += node.parts.values()
+        return False

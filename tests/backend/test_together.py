@@ -1,0 +1,84 @@
+"""Changes of several threads go to the disk together, and each stands for itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from functools import partial
+
+import pytest
+
+from sealmarket_backend.errors import Rejected
+from sealmarket_backend.tables import Database
+from sealmarket_backend.together import MOST_TOGETHER, Together, _Change
+from sealmarket_enclave.protocol.codec import Bytes32
+
+
+def keep(connection: sqlite3.Connection, number: int) -> int:
+    connection.execute("INSERT INTO kept (name) VALUES (?)", (Bytes32(number.to_bytes(32)),))
+    if number % 5 == 0:
+        raise Rejected(f"{number} is refused", remedy="choose another")
+    return number
+
+
+def kept(database: Database) -> list[int]:
+    return sorted(int.from_bytes(row["name"]) for row in database.rows("SELECT name FROM kept"))
+
+
+def test_a_change_that_is_refused_takes_no_other_with_it(database: Database) -> None:
+    transactions: list[int] = []
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        transactions.append(1)
+        yield
+
+    together = Together(database, around)
+    waiting = [_Change(partial(keep, number=number)) for number in range(40)]
+    together._waiting.extend(waiting)  # as from threads that came while another wrote
+    assert together.write(partial(keep, number=41)) == 41
+    assert len(transactions) == 1
+    assert [change.made for change in waiting] == [[number] if number % 5 else [] for number in range(40)]
+    with pytest.raises(Rejected, match="35 is refused"):
+        waiting[35].result()
+    assert kept(database) == [*(number for number in range(40) if number % 5), 41]
+    assert len(waiting) < MOST_TOGETHER
+
+
+def test_every_thread_gets_what_became_of_its_own_change(database: Database) -> None:
+    together = Together(database, nullcontext)
+    with ThreadPoolExecutor(16) as posters:
+        asked = [posters.submit(together.write, partial(keep, number=number)) for number in range(200)]
+        outcomes = [future.exception() or future.result() for future in asked]
+    assert [one for one in outcomes if isinstance(one, int)] == [number for number in range(200) if number % 5]
+    assert all(isinstance(outcomes[number], Rejected) for number in range(0, 200, 5))
+    assert kept(database) == [number for number in range(200) if number % 5]
+
+
+def test_what_the_disk_does_not_take_is_taken_from_no_caller(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute("CREATE TRIGGER full AFTER INSERT ON kept BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    undone: list[BaseException] = []
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            undone.append(error)
+            raise
+
+    with pytest.raises(sqlite3.Error, match="disk full"):
+        Together(database, around).write(lambda connection: keep(connection, 1))
+    assert len(undone) == 1
+    assert kept(database) == []
+
+
+def test_a_change_after_one_that_failed_is_carried_out(database: Database) -> None:
+    together = Together(database, nullcontext)
+    with pytest.raises(Rejected):
+        together.write(lambda connection: keep(connection, 5))
+    assert together.write(lambda connection: keep(connection, 6)) == 6
+    assert kept(database) == [6]
