@@ -18,7 +18,6 @@ from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.steps import shipped
 from sealmarket.workloads.templates import create
 from sealmarket.workloads.trial import run_workload
-from sealmarket.workloads.validators import json_rules, onnx_rules
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.workload.bundle import Bundle
 
@@ -50,14 +49,6 @@ def held(name: str, output: bytes, rules: Shape, *tables: bytes) -> str | None:
     assert ended.failure == "", ended.text
     code: str | None = json.loads(ended.outputs["verdict.json"])["code"]
     return code
-
-
-def held_by_default(outputs: Mapping[str, bytes], columns: list[str], *tables: bytes) -> list[str | None]:
-    """What the validators of a new policy draft say of a model and its metrics."""
-    return [
-        held("onnx", outputs["model.onnx"], onnx_rules(columns), *tables),
-        held("json", outputs["metrics.json"], json_rules(columns)),
-    ]
 
 
 def table(count: int, seed: int, **more: Any) -> bytes:

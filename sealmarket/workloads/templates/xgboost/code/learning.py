@@ -157,7 +157,8 @@ def _numbers(name: str, column: Any) -> np.ndarray:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise TableRefused(f"the feature {name!r} is of type {kind}; expected numbers: ignore it")
     wide = column.to_numpy()
-    narrow: np.ndarray = wide.astype(np.float32)
+    with np.errstate(over="ignore"):
+        narrow: np.ndarray = wide.astype(np.float32)
     if not np.isfinite(narrow).all():
         raise TableRefused(f"the feature {name!r} has numbers that 32 bits do not hold")
     if pa.types.is_integer(kind) and (narrow.astype(np.float64) != wide).any():
