@@ -1,8 +1,8 @@
 """What is learnt from the tables of several owners: features in 32 bits and a target, or the reason why nothing can be.
 
 The tables are Arrow streams of the cards' readers, so each column has its declared type, which decides: a target of
-texts or truth values is classes, one of numbers is a quantity. ``task`` may ask for classes of whole numbers. Features are
-numbers and truth values. What a cast to 32 bits would change is refused with its column; no refusal shows a cell.
+texts or truth values is classes, one of numbers is a quantity. ``task`` may ask for classes of whole numbers. Features
+are numbers and truth values. What a cast to 32 bits would change is refused with its column; no refusal shows a cell.
 """
 
 from __future__ import annotations
