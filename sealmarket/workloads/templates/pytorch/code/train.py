@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-# PyTorch's optimisers load its compiler, which asks for a folder of its own: there is none to write to, and none needed.
+# PyTorch's optimisers load its compiler, which asks for a folder of its own. There is none to write to, nor any need.
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(__file__).parent)
 
 import learning
