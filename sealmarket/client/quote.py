@@ -18,6 +18,7 @@ from itertools import chain
 from sealmarket.client.clauses import Clause, of_limit
 from sealmarket.client.errors import RequestInvalid
 from sealmarket.client.market_facts import AssetFacts, MarketFacts
+from sealmarket.client.needs_clauses import needs_clauses
 from sealmarket.client.offers import behind, promised
 from sealmarket.client.owners_clauses import owners_clauses
 from sealmarket.client.price import Price, price_of
@@ -80,6 +81,7 @@ def quote_of(unsigned: UnsignedRequest, facts: MarketFacts) -> Quote:
         *map(of_limit, unmet_by_request(request, facts.rules, facts.now)),
         *chain.from_iterable(_version_clauses(request, asset, facts) for asset in facts.assets),
         *owners_clauses(unsigned, facts),
+        *needs_clauses(unsigned, facts),
         *_market_clauses(facts, best),
         *_money_clauses(facts, price),
     ]

@@ -28,8 +28,10 @@ from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Req
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket.service.errors import ContentMismatch, ItemNotFound
 from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.card import Card as PromisedCard
+from sealmarket_enclave.protocol.card import promised
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Wei, decode_canonical
-from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket_enclave.protocol.terms import Seal
@@ -80,6 +82,8 @@ class Reading:
         if seal is None:
             return AssetFacts(limit=limit, state=state, missing="no event shows its seal")
         policy, missing = self.policy_of(seal)
+        raw = self._raw_card(policy)
+        promise, broken = promise_in(raw)
         return AssetFacts(
             limit=limit,
             state=state,
@@ -88,7 +92,9 @@ class Reading:
             missing=missing,
             lacking=tuple(self._lacking(seal)),
             pairs=self._pairs(policy, state.terms.allow_root),
-            card=self.card_of(policy),
+            card=read_card(raw) if raw is not None else NO_CARD,
+            promise=promise,
+            broken=broken,
             orders=self._asset_orders(limit, state.owner),
         )
 
@@ -109,11 +115,14 @@ class Reading:
 
     def card_of(self, policy: OwnersPolicy | None) -> Card:
         """The data card that a policy names; empty where there is none that reads."""
-        try:
-            raw = self._store.find_document(policy.document.data_card) if policy else None
-        except ContentMismatch:
-            raw = None
+        raw = self._raw_card(policy)
         return read_card(raw) if raw is not None else NO_CARD
+
+    def _raw_card(self, policy: OwnersPolicy | None) -> bytes | None:
+        try:
+            return self._store.find_document(policy.document.data_card) if policy else None
+        except ContentMismatch:
+            return None
 
     def _lacking(self, seal: Seal) -> list[str]:
         """What the enclave and the oracle nodes would miss."""
@@ -214,3 +223,11 @@ class Reading:
             return known.proof(leaf) if known is not None and leaf in known else None
 
         return prove
+
+
+def promise_in(raw: bytes | None) -> tuple[PromisedCard | None, str]:
+    """What a data card promises, None for nothing; and why one that claims to promise breaks the rules of cards."""
+    try:
+        return (promised(raw) if raw is not None else None), ""
+    except SealmarketError as error:
+        return None, error.message[:1000]

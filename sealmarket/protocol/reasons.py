@@ -194,6 +194,12 @@ class JobReason(Enum):
         Outcome.REQUEST_REFUSED,
         "name the result keys that every owner's policy asks for among the request's result keys",
     )
+    NEEDS_UNMET = (
+        "needs_unmet",
+        251,
+        Outcome.REQUEST_REFUSED,
+        "request assets whose data cards promise what the workload needs of its inputs, or another workload",
+    )
 
 
 _BY_CODE = {reason.code: reason for reason in JobReason}

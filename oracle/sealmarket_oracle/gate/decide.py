@@ -15,7 +15,8 @@ The steps, and the module that holds the rules of each (docs/spec/oracle.md, "Th
     it is acceptable to node, chain and every owner           evidence_rules
     what the vendor signed after the match charges no party   collateral_rules
 10. purpose and workload are allowed by every owner, and the  material_rules
-    workload needs no more than request and promise give      capability_rules
+    workload needs no more than request and promise give,     capability_rules
+    and of its inputs no more than their cards promise        needs_rules
 11. the pair of enclave and workload is listed on chain       evidence_rules
 12. workload, parameters and result keys are available, and
     the owners' output rules can hold together                material_rules
@@ -60,6 +61,7 @@ from sealmarket_oracle.gate.inputs import (
     Violation,
 )
 from sealmarket_oracle.gate.material_rules import content_violations, late_violations, request_violations
+from sealmarket_oracle.gate.needs_rules import needs_violations
 
 _OUTCOMES = {
     FaultRow.TERMS: Outcome.TERMS_REFUSED,
@@ -96,6 +98,7 @@ def decide(
     appraised = appraise_evidence(case, shown, tuple(policies), documents, roots)
     violations += appraised.violations
     violations += request_violations(case, documents, policies)
+    violations += needs_violations(case, shown, documents, policies)
     violations += late_violations(shown)
     deciding = _deciding(case, violations)
     if isinstance(deciding, Defer):
