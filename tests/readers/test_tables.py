@@ -264,7 +264,7 @@ def test_a_file_is_told_by_its_bytes_and_its_columns_are_found(form: str) -> Non
         ("day", "date"),
         ("who", "category"),
     ]
-    assert found["columns"][0]["odd"] == ["like a key: each row has its own value, which may name somebody"]
+    assert found["columns"][0]["odd"] == ["like a key: each row has its own value, which may name a person"]
     assert found["columns"][2]["classes"] == {"a": 15, "b": 15}
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from sealmarket_enclave.protocol.card import ARROW, Bounds, Card, Column, Dialect, ReaderRef, checked
+from sealmarket_enclave.protocol.card import ARROW, Bounds, Card, Column, ColumnType, Dialect, ReaderRef, checked
 from sealmarket_enclave.protocol.codec import ZERO_HASH, decode_canonical
 from sealmarket_enclave.workload.bundle import DigestManifest
 from sealmarket_enclave.workload.environment import Interpreter
@@ -35,7 +35,7 @@ CARD = checked(
     )
 )
 IMAGES = Card(kind="bytes", media_type="application/pdf")
-NUMERIC = ("integer", "number")
+NUMERIC: tuple[ColumnType, ...] = ("integer", "number")
 TRAINING = Needs(
     kind="table",
     rows=50,

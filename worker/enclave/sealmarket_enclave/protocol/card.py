@@ -108,7 +108,7 @@ class Column(Shape, frozen=True, kw_only=True):
     """One column. Bounds are inclusive; ``classes`` are the labels of a category, as texts.
 
     ``rounded``: numbers may lose digits in 64-bit floats; without it a number that a float does not keep is refused.
-    ``single``: numbers are exact in 32-bit floats where they are whole, and told apart by them where not.
+    ``single``: numbers are exact in 32-bit floats where they are whole, and stay distinct in them where not.
     """
 
     name: ColumnName
