@@ -12,7 +12,7 @@ from scripts.toolchain import ROOT
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.registry import VendorRules
 from sealmarket.client.asset_card import AssetCard
-from sealmarket.protocol import book, capability, orders, proposals, wire
+from sealmarket.protocol import book, capability, orders, output_rules, proposals, wire
 from sealmarket.protocol.schema import json_schema
 from sealmarket_enclave.protocol import card, job, policy, receipt, release, terms
 from sealmarket_enclave.sealed.result import ResultEnvelope
@@ -45,6 +45,11 @@ SHAPES: dict[str, type] = {
     "result-envelope": ResultEnvelope,
     "share-set": ShareSet,
     "signed-decision": wire.SignedDecision,
+    "rules-json": output_rules.JsonRules,
+    "rules-membership": output_rules.MembershipRules,
+    "rules-onnx": output_rules.OnnxRules,
+    "rules-safetensors": output_rules.SafetensorsRules,
+    "rules-table": output_rules.TableRules,
     "terms": terms.Terms,
 }
 

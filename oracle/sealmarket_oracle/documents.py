@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -27,6 +27,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.document_rules import load_share_set
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, EvidenceUnavailable, JobDocuments, MarketRef
+from sealmarket_oracle.gate.step_rules import readable_steps
 
 _log = logging.getLogger("sealmarket.oracle")
 MAXIMUM_ENVELOPES = 16
@@ -105,8 +106,8 @@ class DocumentCache:
         present = {spec.result_keys_hash} if result_keys else set()
         roots = {asset.seal.content_root for asset in assets}
         present |= {root for root in roots if self._seen(root, lambda root: has("containers", root))}
-        if self._seen(spec.workload_digest, lambda digest: has("workloads", digest)):
-            present.add(spec.workload_digest)
+        bundles = {spec.workload_digest, *_steps(documents, assets)}
+        present |= {digest for digest in bundles if self._seen(digest, lambda digest: has("workloads", digest))}
         if parameters is not None:
             present.add(spec.parameters_digest)
         named = spec.capability_hash
@@ -184,6 +185,18 @@ class DocumentCache:
 
     def _document(self, name: Bytes32) -> bytes | None:
         return self._held.get(name, lambda name: _unless_too_long(name, self._store.find_document))
+
+
+def _steps(documents: JobDocuments, assets: Sequence[AssetFacts]) -> Iterator[Bytes32]:
+    """The steps that owners name, as far as their documents read."""
+    for asset in assets:
+        raw = documents.policies.get(asset.seal.policy_hash)
+        try:
+            policy = parsed_policy(raw).document if raw is not None else None
+        except MalformedDocument:
+            policy = None  # the gate refuses it with the reason
+        if policy is not None:
+            yield from readable_steps(policy, documents.cards.get(policy.data_card))
 
 
 def _unless_too_long(name: Bytes32, find: Callable[[Bytes32], T | None]) -> T | None:

@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from sealmarket.cli._options import Usage, account_option, amount, answer, hash_option, written
+from sealmarket.cli._owner_validators import add_validators
 from sealmarket.cli._rules import graded, rules_in
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.draft_file import read_draft
@@ -90,6 +91,13 @@ def new(
     card: Annotated[
         Path | None, typer.Option(help="The data card of `owner describe`; sealing holds the data against it.")
     ] = None,
+    validators: Annotated[
+        bool, typer.Option("--validators", help="Let outputs leave by their content only: the shipped validators.")
+    ] = False,
+    smallest_group: Annotated[
+        int | None,
+        typer.Option(help="Rows behind each leaf of a model; needs --card and workloads that take tables.", min=2),
+    ] = None,
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Accept enclaves that NO hardware stands behind.")
     ] = False,
@@ -116,6 +124,7 @@ def new(
         "output": _output(ask, formats, max_outputs, max_bytes, minimum_owners),
         "dataCard": _data_card(ask, columns_of, description, label) if card is None else _promise(card),
     }
+    add_validators(document, wanted=validators, smallest_group=smallest_group)
     document["terms"]["minGrade"] = "simulated" if allow_simulated else "hardware"
     raw = msgspec.json.format(canonical_json(document), indent=2) + b"\n"
     draft = read_draft(raw)

@@ -106,7 +106,7 @@ def _of_all(unsigned: UnsignedRequest, facts: MarketFacts, rules: list[OutputRul
     differences = list(output_differences(uses, rules))
     for difference in differences:
         yield _difference(JobReason.OUTPUT_RULES_UNMET, "the owners together", difference)
-    if any(difference.field == "media_types" for difference in differences):
+    if any(difference.field in ("media_types", "validators") for difference in differences):
         return
     together = strictest(tuple(rules))
     for output in unsigned.workload.manifest.outputs:

@@ -39,6 +39,9 @@ def _allowed(draft: PolicyDraft, now: int) -> Iterator[str]:
         f"A job hands out at most {rules.max_outputs} files and {rules.max_bytes} bytes together, as "
         f"{', '.join(rules.media_types)}; sizes are rounded up to {rules.bucket_bytes} bytes."
     )
+    for check in rules.checks:
+        given = ", which is given the data too" if check.data else ""
+        yield f"Nothing leaves as {check.media_type} unless the validator {check.digest}{given} lets it pass."
     for label in card_of(draft.data_card).purposes:
         yield f"Declared, for people and searches; nothing enforces it: {in_words(label)}."
 

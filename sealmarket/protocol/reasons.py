@@ -96,7 +96,12 @@ class JobReason(Enum):
         Outcome.INPUT_REFUSED,
         "the owner must deal shares to the committee of this epoch",
     )
-    CONTENT_MISSING = ("content_missing", 233, Outcome.INPUT_REFUSED, "the owner must put the container back")
+    CONTENT_MISSING = (
+        "content_missing",
+        233,
+        Outcome.INPUT_REFUSED,
+        "the owner must put the container, the data card, and the reader and validators that it names back",
+    )
     EVIDENCE_WITHHELD = (
         "evidence_withheld",
         234,

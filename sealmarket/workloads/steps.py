@@ -1,7 +1,7 @@
 """Steps on a user's own machine: the bundles that an enclave runs before and after a workload, locked and installed.
 
-A step is a workload bundle. Those that come with Sealmarket lie as sources in ``sealmarket/readers``; locked for an
-interpreter they have a digest, which cards name.
+A step is a workload bundle. Those that come with Sealmarket lie as sources in ``sealmarket/readers`` and
+``sealmarket/validators``; locked for an interpreter they have a digest, which cards and policies name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import sealmarket
 from sealmarket.workloads.cache import WorkloadCache
@@ -25,7 +26,8 @@ from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, Bundle, Bundle
 from sealmarket_enclave.workload.errors import FileAltered, ListedFileMissing, UnlistedFile
 from sealmarket_enclave.workload.manifest import Value
 
-_SOURCES = Path(sealmarket.__file__).parent / "readers"
+Kind = Literal["readers", "validators"]
+_SOURCES = Path(sealmarket.__file__).parent
 _NAMED_BY = 16
 
 
@@ -61,16 +63,16 @@ class Step:
         return self.cache.environment(self.bundle, self.folder)
 
 
-def shipped(name: str, cache: WorkloadCache) -> Step:
-    """A reader that comes with Sealmarket, locked for this interpreter. Its wheels are fetched once.
+def shipped(name: str, cache: WorkloadCache, kind: Kind = "readers") -> Step:
+    """A step that comes with Sealmarket, locked for this interpreter. Its wheels are fetched once.
 
     Raises:
-        StepUnknown: no reader has that name.
+        StepUnknown: no step of this kind has that name.
         FetchFailed: its wheels cannot be had.
     """
-    folder = _SOURCES / name
-    if name not in names():
-        raise StepUnknown(name, names())
+    folder = _SOURCES / kind / name
+    if name not in names(kind):
+        raise StepUnknown(name, names(kind))
     files = read_files(folder)
     locked = cache.folder / "locked" / f"{sha256(files[LOCK].data).hex()[:_NAMED_BY]}-{sys.implementation.cache_tag}"
     if not locked.is_file():
@@ -84,12 +86,12 @@ def shipped(name: str, cache: WorkloadCache) -> Step:
     return Step(name, bundle_of(files), folder, cache)
 
 
-def names() -> tuple[str, ...]:
-    """The readers that come with Sealmarket."""
-    return tuple(sorted(path.name for path in _SOURCES.iterdir() if (path / LOCK).is_file()))
+def names(kind: Kind = "readers") -> tuple[str, ...]:
+    """The steps of a kind that come with Sealmarket."""
+    return tuple(sorted(path.name for path in (_SOURCES / kind).iterdir() if (path / LOCK).is_file()))
 
 
-def named(digest: Bytes32, cache: WorkloadCache, folder: Path | None = None) -> Step:
+def named(digest: Bytes32, cache: WorkloadCache, folder: Path | None = None, kind: Kind = "readers") -> Step:
     """The step with a digest: in ``folder``, or one that comes with Sealmarket.
 
     Raises:
@@ -101,7 +103,7 @@ def named(digest: Bytes32, cache: WorkloadCache, folder: Path | None = None) -> 
         bundle = read_bundle(folder)
         bundle.require(digest)
         return Step(bundle.manifest.name, bundle, folder, cache)
-    for name in names():
-        if (step := shipped(name, cache)).digest == digest:
+    for name in names(kind):
+        if (step := shipped(name, cache, kind)).digest == digest:
             return step
-    raise StepUnknown(str(digest), names())
+    raise StepUnknown(str(digest), names(kind))

@@ -183,3 +183,32 @@ def test_a_policy_that_expired_is_not_usable(
         main(["policy", "check", "policy.json", "--now", "2026-11-29"])
     assert ended.value.code == 0
     assert "usable" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--validators", "--formats", "text/plain"), "no validator is shipped for text/plain"),
+        (("--smallest-group", "10"), "no card says that the data is one"),
+    ],
+)
+def test_validators_that_could_not_judge_are_refused_and_nothing_is_written(
+    words: tuple[str, ...], said: str, run: Run
+) -> None:
+    code, _, error = run(*BASE, *words)
+    assert code == 2
+    assert said in error
+    assert not Path("policy.json").exists()
+
+
+def test_a_draft_with_validators_names_the_words_that_may_leave_and_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEALMARKET_HOME", "home")
+    words = ("--validators", "--formats", "application/json", "--columns-of", "data.csv")
+    code, out, error = run(*BASE, *words)
+    assert code == 0, error
+    (check,) = read_draft(Path("policy.json").read_bytes()).output.checks
+    assert (check.media_type, check.data) == ("application/json", False)
+    assert list(check.rules["words"]) == ["age", "visits"]
+    assert f"Nothing leaves as application/json unless the validator {check.digest} lets it pass." in out

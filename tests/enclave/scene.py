@@ -29,6 +29,7 @@ from sealmarket_enclave.protocol.codec import (
     Wei,
     canonical_json,
 )
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import (
     AssetUse,
     JobSpec,
@@ -46,6 +47,7 @@ from sealmarket_enclave.sealed.container import seal
 from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
+from sealmarket_enclave.workload.bundle import pack
 from sealmarket_enclave.workload.environment import Environment
 from tests import samples
 
@@ -117,6 +119,16 @@ class SealedAsset:
     dealt: ShareSet
     sealed_shares: tuple[bytes, ...]
     container: bytes
+    card: bytes | None = None
+
+
+@dataclass(frozen=True)
+class StepBundle:
+    """A locked bundle without wheels, as a host holds it."""
+
+    digest: Bytes32
+    archive: bytes
+    environment: Path
 
 
 def default_rules() -> OutputRules:
@@ -136,6 +148,7 @@ class Scene:
     )
     consumer_key: PrivateKey = field(default_factory=PrivateKey.generate)
     tee: Tee = Tee.TDX
+    steps: tuple[StepBundle, ...] = ()
     changes: dict[str, Any] = field(default_factory=dict)
     """Fields of the specification that a test is about."""
 
@@ -185,6 +198,8 @@ class Scene:
         policy_keys: tuple[Bytes32, ...] = (),
         version: int = 1,
         mangle: object = None,
+        card: bytes | None = None,
+        notice_key: bytes | None = None,
     ) -> SealedAsset:
         asset_id = AssetId(Bytes32(hashlib.sha256(b"asset %d" % place).digest()))
         key, sink = generate_key(), io.BytesIO()
@@ -198,8 +213,9 @@ class Scene:
             terms=_terms(),
             output=rules or self.rules,
             dealing=CommitteeRef(epoch=policy_epoch, threshold=threshold, members=len(self.nodes)),
-            data_card=ZERO_HASH,
+            data_card=ZERO_HASH if card is None else keccak(card),
             result_keys=policy_keys,
+            notice_key=None if notice_key is None else HexBytes(notice_key),
         )
         committee = [(node.signer, node.hpke.public) for node in self.nodes]
         dealing = Dealing(
@@ -224,7 +240,7 @@ class Scene:
         use = samples.asset_use(
             asset_id=asset_id, owner=owner, version=version, seal_hash=sealed.hash(), price=Wei(100)
         )
-        return SealedAsset(use, sealed, policy, share_set, dealt, sealed_shares, sink.getvalue())
+        return SealedAsset(use, sealed, policy, share_set, dealt, sealed_shares, sink.getvalue(), card)
 
     def release(
         self,
@@ -296,6 +312,57 @@ def write_workload(
     (bundle / "environment.json").write_bytes(document.canonical())
     install(document, wheels, environment)
     return read_bundle(bundle).digest
+
+
+STEP_MANIFEST = """\
+schema = 1
+name = "{name}"
+version = "1.0.0"
+summary = "A step."
+entry_point = "step:run"
+
+[[inputs]]
+name = "data"
+media_type = "application/octet-stream"
+
+[[parameters]]
+name = "table"
+type = "boolean"
+default = false
+
+[[outputs]]
+name = "report.json"
+media_type = "application/json"
+max_bytes = 4096
+
+[[outputs]]
+name = "table.arrow"
+media_type = "application/vnd.apache.arrow.stream"
+max_bytes = 1048576
+
+[[outputs]]
+name = "verdict.json"
+media_type = "application/json"
+max_bytes = 4096
+
+[limits]
+cpu_seconds = 20
+wall_seconds = 20
+memory_bytes = 1073741824
+"""
+
+
+def write_step(folder: Path, name: str, code: str = "def run(inputs, parameters):\n    return {}\n") -> StepBundle:
+    """A step of the standard library alone, in a new folder."""
+    bundle, environment = folder / "bundle", folder / "environment"
+    (bundle / "code").mkdir(parents=True)
+    (bundle / "workload.toml").write_text(STEP_MANIFEST.format(name=name))
+    (bundle / "code" / "step.py").write_text(code)
+    (bundle / "requirements.lock").write_text("")
+    (bundle / "environment.json").write_bytes(build(b"", []).canonical())
+    environment.mkdir()
+    read = read_bundle(bundle)
+    return StepBundle(read.digest, pack(read), environment)
 
 
 def _terms() -> Terms:

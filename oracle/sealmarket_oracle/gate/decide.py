@@ -6,7 +6,8 @@ The steps, and the module that holds the rules of each (docs/spec/oracle.md, "Th
  2. the terms of every owner still stand                      chain_rules
  3. each policy agrees with seal, job, committee and chain    document_rules
  4. this node's share opens, before a party is charged;       document_rules
-    the store has the container                               material_rules
+    the store has the container,                              material_rules
+    the data card, and every step that the owner names        step_rules
  5. the evidence is disclosed, and is what is hashed on chain evidence_rules
  6. it names a recent block of this chain                     evidence_rules
  7. it is authentic                                           evidence_rules
@@ -62,6 +63,7 @@ from sealmarket_oracle.gate.inputs import (
 )
 from sealmarket_oracle.gate.material_rules import content_violations, late_violations, request_violations
 from sealmarket_oracle.gate.needs_rules import needs_violations
+from sealmarket_oracle.gate.step_rules import step_violations
 
 _OUTCOMES = {
     FaultRow.TERMS: Outcome.TERMS_REFUSED,
@@ -95,6 +97,7 @@ def decide(
         violations += found
         violations += share_violations(case, asset, documents, private)
         violations += content_violations(asset, documents)
+        violations += step_violations(asset, policy.document if policy is not None else None, documents)
     appraised = appraise_evidence(case, shown, tuple(policies), documents, roots)
     violations += appraised.violations
     violations += request_violations(case, documents, policies)

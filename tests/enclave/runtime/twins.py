@@ -15,7 +15,7 @@ import msgspec
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import Tee
-from sealmarket_enclave.runtime.bundle import BundleWorkplace, Ran, SandboxJob
+from sealmarket_enclave.runtime.bundle import BundleWorkplace
 from sealmarket_enclave.runtime.channel import (
     Channel,
     Deliver,
@@ -29,12 +29,14 @@ from sealmarket_enclave.runtime.channel import (
     ResultPart,
     ShareReport,
     Stage,
+    StepFiles,
     Want,
     enclave_side,
 )
 from sealmarket_enclave.runtime.core import EnclaveEnvironment, Runtime
 from sealmarket_enclave.runtime.errors import JobRefused
 from sealmarket_enclave.runtime.kinds import batch
+from sealmarket_enclave.runtime.sandbox_job import Ran, SandboxJob
 from sealmarket_enclave.workload.bundle import pack
 from sealmarket_worker.session import host_side
 from tests.enclave.scene import CHAIN_ID, MARKET, Scene
@@ -66,12 +68,16 @@ class SandboxTwin:
     jobs: list[SandboxJob] = field(default_factory=list)
     """Those that were given data."""
     loaded: list[SandboxJob] = field(default_factory=list)
-    inputs: Mapping[str, bytearray] = field(default_factory=dict)
+    inputs: Mapping[str, bytes | bytearray] = field(default_factory=dict)
     seen: dict[str, bytes] = field(default_factory=dict)
     dependency: str = ""
     refusal: JobRefused | None = None
-    during: Callable[[Mapping[str, bytearray]], object] = lambda _inputs: None
+    during: Callable[[Mapping[str, bytes | bytearray]], object] = lambda _inputs: None
     """What happens while it runs."""
+    steps: dict[str, StepTwin] = field(default_factory=dict)
+    """What stands in for steps, by the names of their bundles."""
+    most: int = 0
+    """How many bytes of outputs the workload was allowed."""
     open: int = 0
     may_load: threading.Event = field(default_factory=threading.Event)
     """Cleared by a test that wants a workload to be still loading."""
@@ -86,25 +92,49 @@ class SandboxTwin:
             raise self.refusal
 
     def start(self, job: SandboxJob) -> StartedTwin:
-        self.loaded.append(job)
         self.open += 1
+        if job.manifest.name in self.steps:
+            return StartedTwin(self, job, self.steps[job.manifest.name])
+        self.loaded.append(job)
         return StartedTwin(self, job)
 
 
 @dataclass
+class StepTwin:
+    """Stands in for one step: what it returns or raises, and each call that it was given."""
+
+    answer: Mapping[str, bytes] | Exception | Callable[[Mapping[str, bytes]], Mapping[str, bytes]]
+    seen: list[dict[str, bytes]] = field(default_factory=list)
+    jobs: list[SandboxJob] = field(default_factory=list)
+    most: list[int] = field(default_factory=list)
+
+    def run(self, job: SandboxJob, inputs: Mapping[str, bytes | bytearray], most: int) -> Ran:
+        self.jobs.append(job)
+        self.most.append(most)
+        self.seen.append({name: bytes(data) for name, data in inputs.items()})
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return Ran(self.answer(self.seen[-1]) if callable(self.answer) else self.answer, ("twin",))
+
+
+@dataclass
 class StartedTwin:
-    """One started workload of the twin."""
+    """One started workload of the twin, or step."""
 
     sandbox: SandboxTwin
     job: SandboxJob
+    step: StepTwin | None = None
     closed: bool = False
 
     def loaded(self) -> None:
         self.sandbox.waited.set()
         assert self.sandbox.may_load.wait(20)
 
-    def run(self, inputs: Mapping[str, bytearray]) -> Ran:
+    def run(self, inputs: Mapping[str, bytes | bytearray], most: int) -> Ran:
+        if self.step is not None:
+            return self.step.run(self.job, inputs, most)
         twin = self.sandbox
+        twin.most = most
         twin.jobs.append(self.job)
         twin.inputs = inputs
         twin.seen = {name: bytes(data) for name, data in inputs.items()}
@@ -184,11 +214,13 @@ def load_of(scene: Scene, **changes: object) -> Load:
         spec=spec.canonical(),
         seals=tuple(asset.seal.canonical() for asset in scene.assets),
         policies=tuple(asset.policy.canonical() for asset in scene.assets),
+        cards=tuple(asset.card for asset in scene.assets),
         share_sets=tuple(asset.share_set.canonical() for asset in scene.assets),
         parameters=scene.parameters.canonical(),
         result_keys=(scene.consumer_key.public.raw,),
         workload=pack(read_bundle(scene.bundle)),
         environment=str(scene.environment),
+        steps=tuple(StepFiles(archive=step.archive, environment=str(step.environment)) for step in scene.steps),
         block_number=7,
         block_hash=scene.block_hash,
     )

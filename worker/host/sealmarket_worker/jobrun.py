@@ -51,6 +51,7 @@ _STAGES: dict[str, StageName] = {
     "importing": "load",
     "opening": "open",
     "computing": "compute",
+    "validating": "validate",
     "sealing": "seal",
 }
 

@@ -22,10 +22,11 @@ from sealmarket.protocol.limits import MAXIMUM_POLICY, MAXIMUM_SHARE_SET
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket.workloads.wheels import install
+from sealmarket_enclave.protocol.card import MAXIMUM_CARD
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec, key_names
 from sealmarket_enclave.protocol.terms import Seal
-from sealmarket_enclave.runtime.channel import Load
+from sealmarket_enclave.runtime.channel import Load, StepFiles
 from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import ContainerError
 from sealmarket_enclave.sealed.hpke import PUBLIC_KEY_BYTES
@@ -33,6 +34,7 @@ from sealmarket_enclave.workload.bundle import Bundle, pack
 from sealmarket_enclave.workload.environment import Environment
 from sealmarket_enclave.workload.errors import WorkloadError
 from sealmarket_worker.errors import InputMissing
+from sealmarket_worker.steps import card_name, read_policies, steps_of
 
 _T = TypeVar("_T")
 
@@ -47,11 +49,14 @@ class Materials:
     spec: JobSpec
     seals: tuple[Seal, ...]
     policies: tuple[bytes | None, ...]
+    cards: tuple[bytes | None, ...]
     share_sets: tuple[bytes | None, ...]
     parameters: bytes | None
     result_keys: tuple[bytes, ...] | None
     bundle: Bundle | None
     environment: Path | None
+    steps: tuple[tuple[Bundle, Path], ...]
+    """The steps that cards and policies name, each with its environment."""
     containers: dict[Bytes32, Path]
     missing: dict[Bytes32, str]
 
@@ -79,11 +84,13 @@ class Materials:
             spec=self.spec.canonical(),
             seals=tuple(seal.canonical() for seal in self.seals),
             policies=self.policies,
+            cards=self.cards,
             share_sets=self.share_sets,
             parameters=self.parameters,
             result_keys=self.result_keys,
             workload=pack(self.bundle) if self.bundle is not None else None,
             environment=str(self.environment) if self.environment is not None else None,
+            steps=tuple(StepFiles(archive=pack(step), environment=str(folder)) for step, folder in self.steps),
             block_number=block.number,
             block_hash=block.hash,
         )
@@ -92,7 +99,7 @@ class Materials:
 def nothing(spec: JobSpec, seals: tuple[Seal, ...]) -> Materials:
     """The materials of a job for which nothing was fetched."""
     nil = (None,) * len(seals)
-    return Materials(spec, seals, nil, nil, None, None, None, None, {}, {})
+    return Materials(spec, seals, nil, nil, nil, None, None, None, None, (), {}, {})
 
 
 class MaterialStore:
@@ -204,6 +211,14 @@ class MaterialFetcher:
             return _within(name, document(name), most, missing)
 
         policies = tuple(bounded(seal.policy_hash, MAXIMUM_POLICY) for seal in self._seals)
+        read = read_policies(policies)
+        cards = tuple(bounded(name, MAXIMUM_CARD) if (name := card_name(policy)) else None for policy in read)
+        steps = [
+            (step, folder)
+            for digest in steps_of(read, cards)
+            if (step := had("workload", digest, lambda digest=digest: store.workload(digest))) is not None  # type: ignore[misc]
+            and (folder := self._step_environment(digest, step, missing)) is not None
+        ]
         share_sets = tuple(bounded(seal.share_root, MAXIMUM_SHARE_SET) for seal in self._seals)
         names = document(spec.result_keys_hash)
         result_keys = _keys(names, spec.result_keys_hash, bounded, missing) if names is not None else None
@@ -221,11 +236,21 @@ class MaterialFetcher:
             spec=spec,
             seals=self._seals,
             policies=policies,
+            cards=cards,
             share_sets=share_sets,
             parameters=parameters.canonical() if parameters is not None else None,
             result_keys=result_keys,
             bundle=bundle,
             environment=environment,
+            steps=tuple(steps),
             containers=containers,
             missing=missing,
         )
+
+    def _step_environment(self, digest: Bytes32, step: Bundle, missing: dict[Bytes32, str]) -> Path | None:
+        """Where a step's dependencies are; None with the step marked where this host cannot provide them."""
+        try:
+            return self._held.environment(step.environment)
+        except InputMissing as error:
+            missing[digest] = f"step {digest}: {error.message}"
+            return None

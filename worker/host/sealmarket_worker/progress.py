@@ -15,7 +15,9 @@ from sealmarket_enclave.protocol.numbers import JobId
 
 log = logging.getLogger(__name__)
 
-StageName = Literal["match", "prepare", "quote", "decision", "release", "load", "open", "compute", "seal", "settle"]
+StageName = Literal[
+    "match", "prepare", "quote", "decision", "release", "load", "open", "compute", "validate", "seal", "settle"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,15 @@ from typing import Protocol
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import AssetUse
-from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument, PolicyRefused, strictest
+from sealmarket_enclave.protocol.policy import (
+    MAX_JOB_VALIDATORS,
+    CommitteeRef,
+    OutputRules,
+    PolicyDocument,
+    PolicyRefused,
+    TooManyValidators,
+    strictest,
+)
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 
@@ -167,6 +175,9 @@ def output_differences(uses: Sequence[AssetUse], rules: Sequence[OutputRules]) -
         return
     try:
         strictest(tuple(rules))
+    except TooManyValidators as error:
+        expected = f"at most {MAX_JOB_VALIDATORS} different ones over all owners"
+        yield Difference(Document.OUTPUT_RULES, "validators", expected, error.message)
     except PolicyRefused as error:
         yield Difference(Document.OUTPUT_RULES, "media_types", "a format that every owner allows", error.message)
     owners, least = len({use.owner for use in uses}), max(rule.minimum_owners for rule in rules)

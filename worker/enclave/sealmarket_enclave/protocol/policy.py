@@ -12,18 +12,52 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, canonical_json
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS
 from sealmarket_enclave.protocol.numbers import U32, AssetId, Positive8
 from sealmarket_enclave.protocol.terms import Terms
 
+MAX_VALIDATORS = 8
+"""Most validators of one policy."""
+MAX_JOB_VALIDATORS = 32
+"""Most different validators of one job, over all its owners: each is a bundle that its enclave is given."""
+MediaType = Annotated[str, Meta(pattern=r"\A[a-z]+/[a-z0-9.+-]{1,100}\Z")]
+
 
 class PolicyRefused(SealmarketError):
     """A policy says something that could never hold, or says two things at once."""
+
+
+class TooManyValidators(PolicyRefused):
+    """The owners of a job name more different validators than a job has."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(
+            f"the owners name {found} different validators, a job has at most {MAX_JOB_VALIDATORS}",
+            remedy="use fewer assets in one job, or assets whose owners name the same validators",
+        )
+
+
+class Validator(Shape, frozen=True, kw_only=True):
+    """A step that must pass before an output of ``media_type`` leaves (:mod:`sealmarket_enclave.protocol.steps`).
+
+    ``digest`` is its workload digest, ``rules`` what it is given beside the output. ``data``: it is given the owner's
+    own data too, as the workload had it.
+    """
+
+    media_type: MediaType
+    digest: Bytes32
+    rules: dict[str, Any]
+    data: bool = False
+
+    @property
+    def rules_text(self) -> bytes:
+        """The rules as the step reads them: canonical JSON."""
+        return canonical_json(self.rules)
 
 
 class OutputRules(Shape, frozen=True, kw_only=True):
@@ -31,6 +65,7 @@ class OutputRules(Shape, frozen=True, kw_only=True):
 
     ``bucket_bytes``: results are padded to a multiple of this, since a size tells too.
     ``minimum_owners``: the least number of different owners whose data a job must pool; 1 for no demand.
+    ``validators``: absent for none; see :attr:`checks`.
     """
 
     media_types: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -39,6 +74,12 @@ class OutputRules(Shape, frozen=True, kw_only=True):
     bucket_bytes: Annotated[int, Meta(ge=1, le=1 << 24)]
     minimum_owners: Positive8 = 1
     privacy: Literal["exact", "dp"] = "exact"
+    validators: Annotated[tuple[Validator, ...], Meta(min_length=1, max_length=MAX_VALIDATORS)] | UnsetType = UNSET
+
+    @property
+    def checks(self) -> tuple[Validator, ...]:
+        """The validators, all of which must pass."""
+        return () if self.validators is UNSET else self.validators
 
 
 class CommitteeRef(Shape, frozen=True, kw_only=True):
@@ -78,13 +119,16 @@ def strictest(rules: tuple[OutputRules, ...]) -> OutputRules:
     """The output rules of a job over several assets: of each rule, the strictest.
 
     Raises:
-        PolicyRefused: no rules, or owners whose rules leave no output that all of them allow.
+        PolicyRefused: no rules, owners whose rules leave no output that all of them allow, or too many validators.
     """
     if not rules:
         raise PolicyRefused("a job without assets has no output rules", remedy="name at least one asset")
     common = set(rules[0].media_types).intersection(*(rule.media_types for rule in rules))
     if not common:
         raise PolicyRefused("the owners allow no output format in common", remedy="ask them to allow one format")
+    checks = _conjunction(rules)
+    if len(checks) > MAX_JOB_VALIDATORS:
+        raise TooManyValidators(len(checks))
     return OutputRules(
         media_types=tuple(sorted(common)),
         max_outputs=min(rule.max_outputs for rule in rules),
@@ -92,4 +136,10 @@ def strictest(rules: tuple[OutputRules, ...]) -> OutputRules:
         bucket_bytes=max(rule.bucket_bytes for rule in rules),
         minimum_owners=max(rule.minimum_owners for rule in rules),
         privacy="dp" if any(rule.privacy == "dp" for rule in rules) else "exact",
+        validators=checks or UNSET,
     )
+
+
+def _conjunction(rules: tuple[OutputRules, ...]) -> tuple[Validator, ...]:
+    """All validators of all owners, each once, in the order of the assets."""
+    return tuple({check.canonical(): check for rule in rules for check in rule.checks}.values())

@@ -11,7 +11,7 @@ import base64
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
@@ -35,8 +35,19 @@ class ReceiptInput(Shape, frozen=True, kw_only=True):
     policy_hash: Bytes32
 
 
+class SealedNotice(Shape, frozen=True, kw_only=True):
+    """Why an input failed, sealed to the key with this digest (``sealmarket_enclave.sealed.notices``)."""
+
+    key: Bytes32
+    sealed: HexBytes
+
+
 class ReceiptPredicate(Shape, frozen=True, kw_only=True):
-    """What the enclave testifies. ``platform`` names the kind of evidence and says so when it is simulated."""
+    """What the enclave testifies. ``platform`` names the kind of evidence and says so when it is simulated.
+
+    Of a failed input, ``input_fault`` is the public code, and ``notices`` tell owner and consumer more under seal; both
+    are absent in any other receipt. Which steps ran follows from the inputs' policies, and the cards that they name.
+    """
 
     chain_id: int
     market: Address
@@ -52,6 +63,8 @@ class ReceiptPredicate(Shape, frozen=True, kw_only=True):
     units: int
     sandbox: tuple[str, ...]
     platform: str
+    input_fault: Annotated[str, Meta(pattern=r"\A[a-z_]{1,64}\Z")] | UnsetType = UNSET
+    notices: Annotated[tuple[SealedNotice, ...], Meta(min_length=1, max_length=2)] | UnsetType = UNSET
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

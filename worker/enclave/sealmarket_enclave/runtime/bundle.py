@@ -11,69 +11,28 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
+from sealmarket_enclave.protocol.card import ARROW
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import FailureCause
-from sealmarket_enclave.runtime.errors import Code, JobRefused, WorkloadFailed
+from sealmarket_enclave.runtime.channel import StepFiles
+from sealmarket_enclave.runtime.errors import Code, WorkloadFailed
 from sealmarket_enclave.runtime.job import ParameterValue, Unrunnable
 from sealmarket_enclave.runtime.outputs import DeclaredOutput
+from sealmarket_enclave.runtime.sandbox_job import Sandbox, SandboxJob, Started, refused
+from sealmarket_enclave.runtime.steps import PreparedSteps, prepare_steps
 from sealmarket_enclave.workload.bundle import unpack
 from sealmarket_enclave.workload.environment import take
 from sealmarket_enclave.workload.errors import BundleError, EnvironmentRefused, ParametersRefused, RunTooLong
-from sealmarket_enclave.workload.manifest import Manifest
 from sealmarket_enclave.workload.timing import require_time
 
 _PREFIX = "job-"
 _LOCK = "in-use"
 _SETTLING_SECONDS = 30
 """A folder this young may not have taken its lock yet."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SandboxJob:
-    """What a sandbox is asked to load. It holds no data yet."""
-
-    bundle: Path
-    environment: Path
-    manifest: Manifest
-    input_names: tuple[str, ...]
-    parameters: Mapping[str, ParameterValue]
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What came out of a sandbox, and the layers that were in force."""
-
-    outputs: Mapping[str, bytes]
-    layers: tuple[str, ...]
-
-
-class Started(Protocol):
-    """A workload that loads in its sandbox, and waits for its inputs."""
-
-    def loaded(self) -> None:
-        """Wait until it has loaded, or never will; :meth:`run` says which."""
-
-    def run(self, inputs: Mapping[str, bytearray]) -> Ran:
-        """Hand over the plaintext, once. Raises :class:`WorkloadFailed`."""
-
-    def close(self) -> None:
-        """End it, whatever it does."""
-
-
-class Sandbox(Protocol):
-    """Where workloads run."""
-
-    def check(self) -> None:
-        """Raise :class:`JobRefused` when this machine cannot confine a workload."""
-
-    def start(self, job: SandboxJob) -> Started:
-        """Start a workload. Call it in a thread that lives as long as the workload."""
 
 
 class PreparedBundle:
@@ -92,6 +51,10 @@ class PreparedBundle:
         """An input that is larger than the workload's own memory could never be used."""
         return self._job.manifest.limits.memory_bytes
 
+    def takes_table(self, name: str) -> bool:
+        """Whether the slot of this input has the media type of a table."""
+        return self._job.manifest.slot(name).media_type == ARROW
+
     def start(self) -> None:
         """Let it load its modules; it holds no data."""
         self._started = self._sandbox.start(self._job)
@@ -101,13 +64,13 @@ class PreparedBundle:
         if self._started is not None:
             self._started.loaded()
 
-    def run(self, inputs: Mapping[str, bytearray]) -> Mapping[str, bytes]:
+    def run(self, inputs: Mapping[str, bytearray], most: int) -> Mapping[str, bytes]:
         """Run it once. Raises :class:`WorkloadFailed`."""
         if self._started is None:
             self.start()
         assert self._started is not None
         try:
-            ran = self._started.run(inputs)
+            ran = self._started.run(inputs, most)
         except WorkloadFailed as error:
             self.layers = error.layers
             raise
@@ -150,7 +113,7 @@ class BundleWorkplace:
             read = unpack(archive)
             read.require(digest)
         except (BundleError, MalformedDocument, OSError) as error:
-            raise _refused(Code.WORKLOAD_MISMATCH, error) from error
+            raise refused(Code.WORKLOAD_MISMATCH, error) from error
         try:
             complete = read.manifest.check_parameters(parameters)
         except ParametersRefused as error:
@@ -167,7 +130,7 @@ class BundleWorkplace:
             read.environment.interpreter.require_current()
             take(Path(environment), read.environment, folder / "environment")
         except (EnvironmentRefused, BundleError, OSError) as error:
-            raise _refused(Code.ENVIRONMENT_MISMATCH, error) from error
+            raise refused(Code.ENVIRONMENT_MISMATCH, error) from error
         read.write(folder / "bundle")
         job = SandboxJob(
             bundle=folder / "bundle",
@@ -178,6 +141,11 @@ class BundleWorkplace:
         )
         self._prepared = PreparedBundle(job, self._sandbox)
         return self._prepared, names
+
+    def prepare_steps(self, given: Sequence[StepFiles], owners: Mapping[Bytes32, int]) -> PreparedSteps | Unrunnable:
+        """See :class:`~sealmarket_enclave.runtime.workplace.Workplace`."""
+        assert self._folder is not None
+        return prepare_steps(self._folder / "steps", given, owners, self._sandbox)
 
     def close(self) -> None:
         """End the sandbox and remove the private folder."""
@@ -195,11 +163,6 @@ class BundleWorkplace:
         self._lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self._folder
-
-
-def _refused(code: Code, error: Exception) -> JobRefused:
-    message = getattr(error, "message", "") or str(error)
-    return JobRefused(code, message, getattr(error, "remedy", "") or "give the enclave the workload that the job names")
 
 
 def _unrunnable(code: Code, error: ParametersRefused | RunTooLong) -> Unrunnable:

@@ -20,7 +20,7 @@ import msgspec
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.runtime.errors import FrameRefused, HostLost, OutOfOrder
 
-MAX_FRAME = 96 << 20
+MAX_FRAME = 192 << 20
 MAX_PART = 4 << 20
 _PREFIX = struct.Struct(">I")
 
@@ -29,13 +29,21 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One frame."""
 
 
+class StepFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A step: its bundle's archive, and a folder with its installed wheels, as of the workload."""
+
+    archive: bytes
+    environment: str
+
+
 class Load(Message, frozen=True, kw_only=True, tag="load"):
     """The job and everything that its specification names, once, first.
 
     Lists are in the order of the specification's assets, ``result_keys`` in that of the list which it names.
     ``workload`` is the bundle's archive; ``environment`` is a folder with its installed wheels, which the enclave
-    copies while it checks them. None stands for what the host could not get: the enclave quotes all the same, and never
-    goes further.
+    copies while it checks them. ``steps`` are those that cards and policies name, in any order. None stands for what
+    the host could not get, and a step that it could not get is absent: the enclave quotes all the same, and never goes
+    further.
     """
 
     chain_id: int
@@ -44,11 +52,13 @@ class Load(Message, frozen=True, kw_only=True, tag="load"):
     spec: bytes
     seals: tuple[bytes, ...]
     policies: tuple[bytes | None, ...]
+    cards: tuple[bytes | None, ...]
     share_sets: tuple[bytes | None, ...]
     parameters: bytes | None
     result_keys: tuple[bytes, ...] | None
     workload: bytes | None
     environment: str | None
+    steps: tuple[StepFiles, ...]
     block_number: int
     block_hash: bytes
 
@@ -111,7 +121,7 @@ class Want(Message, frozen=True, kw_only=True, tag="want"):
 class Stage(Message, frozen=True, kw_only=True, tag="stage"):
     """What the enclave does now. Never depends on data."""
 
-    name: Literal["importing", "opening", "computing", "sealing"]
+    name: Literal["importing", "opening", "computing", "validating", "sealing"]
 
 
 class ResultPart(Message, frozen=True, kw_only=True, tag="result_part"):

@@ -21,14 +21,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sealmarket_enclave.protocol.job import evidence_hash, report_data
-from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_enclave.protocol.numbers import FailureCause, Tee
 from sealmarket_enclave.runtime.channel import Channel, Deliver, Evidence, FromHost, Load, Refused, ShareReport
 from sealmarket_enclave.runtime.errors import Code, FrameRefused, HostFault, HostLost, JobRefused, OutOfOrder
-from sealmarket_enclave.runtime.job import BoundJob, LoadedJob, Unrunnable, check_load
+from sealmarket_enclave.runtime.job import BoundJob, LoadedJob, Unrunnable, check_load, precedence
 from sealmarket_enclave.runtime.keys import EnclaveKeys
 from sealmarket_enclave.runtime.platforms.interface import Platform, PlatformError
 from sealmarket_enclave.runtime.receipts import ReceiptSigner
-from sealmarket_enclave.runtime.workplace import Prepared, Workplace
+from sealmarket_enclave.runtime.workplace import Prepared, Steps, Workplace
 
 JOB_REGISTER = 3
 _WITH_REGISTERS = frozenset({Tee.TDX, Tee.CCA})
@@ -54,6 +54,7 @@ class Work:
     job: LoadedJob
     workload: Prepared
     input_names: tuple[str, ...]
+    steps: Steps
 
 
 Serve = Callable[[Channel[FromHost], EnclaveEnvironment, Work, ReceiptSigner], None]
@@ -94,11 +95,13 @@ class Runtime:
             self._serve_kind(self._channel, self._environment, work, signer)
 
     def _load(self) -> tuple[BoundJob, Work | Unrunnable]:
-        bound, job = check_load(self._channel.expect(Load), self._environment.tee)
-        self._environment.workplace.check()
+        load = self._channel.expect(Load)
+        bound, job = check_load(load, self._environment.tee)
+        workplace = self._environment.workplace
+        workplace.check()
         if isinstance(job, Unrunnable):
             return bound, job
-        prepared = self._environment.workplace.prepare(
+        prepared = workplace.prepare(
             job.workload,
             job.environment,
             bound.spec.workload_digest,
@@ -106,10 +109,13 @@ class Runtime:
             len(job.assets),
             bound.spec.run_seconds,
         )
+        steps = workplace.prepare_steps(load.steps, job.step_owners)
+        if isinstance(steps, Unrunnable):
+            return bound, min((steps, *([prepared] if isinstance(prepared, Unrunnable) else [])), key=precedence)
         if isinstance(prepared, Unrunnable):
             return bound, prepared
         workload, names = prepared
-        return bound, Work(job, workload, names)
+        return bound, _without_table(job, workload, names) or Work(job, workload, names, steps)
 
     def _quote(self, bound: BoundJob) -> ReceiptSigner:
         keys, began = EnclaveKeys(), self._environment.clock()
@@ -144,6 +150,16 @@ class Runtime:
             self._channel.send(Refused(code=code, message=message, remedy=remedy))
         except HostLost:
             return
+
+
+def _without_table(job: LoadedJob, workload: Prepared, names: tuple[str, ...]) -> Unrunnable | None:
+    """A workload that takes a table of an asset whose card names no reader can never run: no party makes the table."""
+    for name, asset in zip(names, job.assets, strict=True):
+        if workload.takes_table(name) and (asset.card is None or asset.card.reader is None):
+            message = f"the workload takes {name} as a table, and the asset's data card names no reader"
+            remedy = "request an asset with a card, or a workload that takes the original bytes"
+            return Unrunnable(Code.INPUTS_MISMATCH, message, remedy, FailureCause.WORKLOAD)
+    return None
 
 
 def job_register_event(job_id: bytes) -> bytes:

@@ -8,6 +8,7 @@ EnclaveError
 ├── JobRefused              what the host passed is not the job that it names
 ├── HostFault               the host altered or withheld bytes after the quote
 ├── InputFailed             an asset is wrong under its owner's own commitments: signed, never blamed on the host
+├── StepFailed              an owner's reader or validator did not finish: signed
 └── WorkloadFailed          the workload did not deliver what the owners' rules allow: signed
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from sealmarket_enclave.protocol.card import ReaderCode
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 
@@ -28,6 +30,8 @@ class Code(StrEnum):
     TEE_MISMATCH = "tee_mismatch"
     SEAL_MISMATCH = "seal_mismatch"
     POLICY_MISMATCH = "policy_mismatch"
+    CARD_MISMATCH = "card_mismatch"
+    STEP_MISMATCH = "step_mismatch"
     SHARES_MISMATCH = "shares_mismatch"
     EPOCH_MISMATCH = "epoch_mismatch"
     RESULT_KEY_MISMATCH = "result_key_mismatch"
@@ -50,10 +54,11 @@ class Code(StrEnum):
 
 
 class InputFault(StrEnum):
-    """What was wrong with an asset under its owner's own commitments."""
+    """What was wrong with an asset under its owner's own commitments, beside the codes of readers (``ReaderCode``)."""
 
     KEY_DOES_NOT_JOIN = "key_does_not_join"
     CONTENT_DOES_NOT_OPEN = "content_does_not_open"
+    READER_FAILED = "reader_failed"
 
 
 class EnclaveError(SealmarketError):
@@ -97,11 +102,24 @@ class HostFault(EnclaveError):
 
 
 class InputFailed(EnclaveError):
-    """An asset is wrong under its owner's own commitments: the owner's fault."""
+    """An asset is wrong under its owner's own commitments: the owner's fault.
 
-    def __init__(self, index: int, fault: InputFault) -> None:
+    ``fault`` is public. ``column`` and ``rows`` are of what a reader found, and leave under seal only.
+    """
+
+    def __init__(
+        self, index: int, fault: InputFault | ReaderCode, column: str | None = None, rows: int | None = None
+    ) -> None:
         super().__init__(f"asset {index} is wrong under its owner's own commitments: {fault}")
-        self.index, self.fault = index, fault
+        self.index, self.fault, self.column, self.rows = index, fault, column, rows
+
+
+class StepFailed(EnclaveError):
+    """A reader or validator of the owner of the asset at ``index`` did not finish within what was fairly granted."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"a step of the owner of asset {index} did not finish")
+        self.index = index
 
 
 class WorkloadFailed(EnclaveError):

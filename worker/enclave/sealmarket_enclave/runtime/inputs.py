@@ -8,9 +8,10 @@ as it comes and kept nowhere: its length is in the header that the root covers, 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -47,8 +48,8 @@ def read_container(channel: Channel[FromHost], root: Bytes32, limit: int) -> io.
     return memory
 
 
-def require_granted(sealed: Sequence[io.FileIO], spec: JobSpec) -> None:
-    """Hold a request against the sizes in the headers of the containers that it names.
+def require_granted(sealed: Sequence[io.FileIO], spec: JobSpec) -> tuple[int, ...]:
+    """The size of each container's plaintext by its header, if the request that names them grants as much.
 
     Everyone reads those sizes before a request is signed. A request that grants less than they take is to blame itself,
     or its consumer could have any owner's version suspended.
@@ -56,23 +57,39 @@ def require_granted(sealed: Sequence[io.FileIO], spec: JobSpec) -> None:
     Raises:
         WorkloadFailed: more bytes than ``decodedBytes``, or than are opened within ``readSeconds``.
     """
-    size = 0
+    sizes = []
     for memory in sealed:
-        size += Header.decode(memory.read(HEADER_BYTES)).stream_length
+        sizes.append(Header.decode(memory.read(HEADER_BYTES)).stream_length)
         memory.seek(0)
-    if size > spec.decoded_bytes or seconds_for_bytes(size) > spec.read_seconds:
+    if sum(sizes) > spec.decoded_bytes or seconds_for_bytes(sum(sizes)) > spec.read_seconds:
         raise WorkloadFailed("inputs_beyond_request")
+    return tuple(sizes)
 
 
 class Reading:
-    """Opens the inputs of one job within ``seconds`` of ``clock``, all together.
+    """Opens the inputs of one job within ``seconds``, all together, the readers' time included.
 
-    The clock counts this thread's computing: the time in which the host serves ciphertext is the host's. No owner is
-    blamed for what is used up.
+    ``clock`` counts this thread's computing: the time in which the host serves ciphertext is the host's. Of readers,
+    for which this thread waits, the time of ``wall_clock`` counts.
     """
 
-    def __init__(self, clock: Callable[[], float], seconds: int) -> None:
-        self._clock, self._until = clock, clock() + seconds
+    def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float], seconds: int) -> None:
+        self._clock, self._wall_clock, self._until = clock, wall_clock, clock() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self._until - self._clock()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While a reader runs."""
+        began, computed = self._wall_clock(), self._clock()
+        try:
+            yield
+        finally:
+            # What this thread computed meanwhile is counted already.
+            self._until -= max(0.0, self._wall_clock() - began - (self._clock() - computed))
 
     def open_container(
         self, memory: io.FileIO, index: int, root: Bytes32, asset: tuple[Bytes32, int], key: bytes

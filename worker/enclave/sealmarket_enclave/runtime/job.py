@@ -12,7 +12,8 @@ Rules, in order (docs/spec/enclave.md, "Loading"):
 4. Each policy document hashes to its seal's policy hash (refused); it is one, of that asset and version (unrunnable).
 5. Each share set hashes to its seal's share root (refused); it is one, of that chain, asset, version, content, policy;
    its epoch is the job's, its threshold and size are the policy's (unrunnable). Rules 4, 5 and 8 stand in
-   :mod:`sealmarket_enclave.protocol.agreement`.
+   :mod:`sealmarket_enclave.protocol.agreement`. Each data card hashes to the policy's ``dataCard`` (refused); one that
+   claims to be a promise is one (unrunnable).
 6. The 1 to 8 result keys hash to the value in the specification (refused), and are HPKE keys; those that a policy
    demands are among them (unrunnable).
 7. The parameters, under their salt, hash to the value in the specification (refused).
@@ -42,8 +43,10 @@ from sealmarket_enclave.protocol.agreement import (
     share_set_differences,
     size_differences,
 )
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape, canonical_json, decode_canonical
+from sealmarket_enclave.protocol.card import Card, CardRefused, promised
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Shape, canonical_json, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import (
     MAX_ASSETS,
     AssetUse,
@@ -55,6 +58,7 @@ from sealmarket_enclave.protocol.job import (
 )
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Tee
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, strictest
+from sealmarket_enclave.protocol.steps import named_steps
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Load
 from sealmarket_enclave.runtime.errors import Code, JobRefused
@@ -68,12 +72,18 @@ T = TypeVar("T", bound=Shape)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedAsset:
-    """One asset of a job after rules 3 to 5."""
+    """One asset of a job after rules 3 to 5. ``card`` is None where its data card promises nothing."""
 
     use: AssetUse
     seal: Seal
     policy: PolicyDocument
     share_set: ShareSet
+    card: Card | None
+
+    @property
+    def steps(self) -> tuple[Bytes32, ...]:
+        """The digests of the reader and the validators that its owner names."""
+        return named_steps([self.card], [self.policy.output])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,22 +131,27 @@ class LoadedJob:
     workload: bytes
     environment: str
 
+    @property
+    def step_owners(self) -> dict[Bytes32, int]:
+        """The digest of each step with the index of the first asset whose owner names it."""
+        return {digest: index for index, asset in reversed([*enumerate(self.assets)]) for digest in asset.steps}
+
 
 def check_load(load: Load, tee: Tee) -> tuple[BoundJob, LoadedJob | Unrunnable]:
     """Apply rules 1 to 8. Raises :class:`JobRefused` with the first that the host broke."""
     bound = _bound(load, tee)
-    given = zip(load.policies, load.share_sets, strict=True)
+    given = zip(load.policies, load.share_sets, load.cards, strict=True)
     found = [_asset(bound, index, *raw) for index, raw in enumerate(given)]
     assets = tuple(asset for asset in found if isinstance(asset, LoadedAsset))
     result_keys = _result_keys(load.result_keys, bound.spec)
     parameters = _parameters(load.parameters, bound.spec)
-    workload = load.workload if load.workload is not None else _absent("the workload")
+    workload = load.workload if load.workload is not None else absent("the workload")
     rules = _rules(bound.spec, assets) if len(assets) == len(found) else None
     demanded = None if isinstance(result_keys, Unrunnable) else _demanded(assets, result_keys)
     everything = (*found, result_keys, parameters, workload, rules, demanded)
     reasons = [reason for reason in everything if isinstance(reason, Unrunnable)]
     if reasons:
-        return bound, min(reasons, key=_precedence)
+        return bound, min(reasons, key=precedence)
     assert isinstance(rules, OutputRules)
     assert isinstance(parameters, Mapping)
     assert isinstance(result_keys, tuple)
@@ -153,7 +168,8 @@ def check_load(load: Load, tee: Tee) -> tuple[BoundJob, LoadedJob | Unrunnable]:
     return bound, job
 
 
-def _precedence(reason: Unrunnable) -> int:
+def precedence(reason: Unrunnable) -> int:
+    """Which of several reasons counts: an input's, then what is absent, then the request's."""
     return (FailureCause.INPUT, None, FailureCause.WORKLOAD).index(reason.cause)
 
 
@@ -166,7 +182,13 @@ def _bound(load: Load, tee: Tee) -> BoundJob:
     count = len(spec.assets)
     if not 1 <= count <= MAX_ASSETS:
         raise JobRefused(Code.SPEC_MALFORMED, f"a job uses 1 to {MAX_ASSETS} assets, found {count}", _FETCH)
-    for what, given in (("seals", load.seals), ("policies", load.policies), ("share sets", load.share_sets)):
+    lists: dict[str, Sequence[object]] = {
+        "seals": load.seals,
+        "policies": load.policies,
+        "cards": load.cards,
+        "share sets": load.share_sets,
+    }
+    for what, given in lists.items():
         if len(given) != count:
             raise JobRefused(Code.SEAL_MISMATCH, f"expected {count} {what}, found {len(given)}", _FETCH)
     seals = []
@@ -185,7 +207,9 @@ def _bound(load: Load, tee: Tee) -> BoundJob:
     )
 
 
-def _asset(bound: BoundJob, index: int, raw_policy: bytes | None, raw_shares: bytes | None) -> LoadedAsset | Unrunnable:
+def _asset(
+    bound: BoundJob, index: int, raw_policy: bytes | None, raw_shares: bytes | None, raw_card: bytes | None
+) -> LoadedAsset | Unrunnable:
     use, seal, name = bound.spec.assets[index], bound.seals[index], f"asset {index}"
     # Both are held against their names before either is read: another document is the host's, whatever the other says.
     for document, raw, named in (
@@ -194,15 +218,28 @@ def _asset(bound: BoundJob, index: int, raw_policy: bytes | None, raw_shares: by
     ):
         if raw is not None:
             _refuse(index, hash_differences(document, raw, named))
-    policy = _policy(index, bound.spec, raw_policy) if raw_policy is not None else _absent(f"{name}: the policy")
-    shares = _shares(index, bound, raw_shares) if raw_shares is not None else _absent(f"{name}: the share set")
-    reasons = [reason for reason in (policy, shares) if isinstance(reason, Unrunnable)]
+    policy = _policy(index, bound.spec, raw_policy) if raw_policy is not None else absent(f"{name}: the policy")
+    shares = _shares(index, bound, raw_shares) if raw_shares is not None else absent(f"{name}: the share set")
+    card = _card(index, policy.data_card, raw_card) if isinstance(policy, PolicyDocument) else None
+    reasons = [reason for reason in (policy, shares, card) if isinstance(reason, Unrunnable)]
     if reasons:
-        return min(reasons, key=_precedence)
+        return min(reasons, key=precedence)
     assert isinstance(policy, PolicyDocument)
     assert isinstance(shares, ShareSet)
+    assert not isinstance(card, Unrunnable)
     blame = _blame(index, size_differences(shares, policy.dealing))
-    return blame or LoadedAsset(use=use, seal=seal, policy=policy, share_set=shares)
+    return blame or LoadedAsset(use=use, seal=seal, policy=policy, share_set=shares, card=card)
+
+
+def _card(index: int, named: Bytes32, raw: bytes | None) -> Card | Unrunnable | None:
+    """The promise of a data card. A policy that names none has the zero hash."""
+    if raw is None:
+        return None if named == ZERO_HASH else absent(f"asset {index}: the data card")
+    _require(keccak(raw), named, Code.CARD_MISMATCH, f"asset {index}: the data card's hash")
+    try:
+        return promised(raw)
+    except (CardRefused, MalformedDocument) as error:
+        return owners_fault(index, Code.CARD_MISMATCH, error.message)
 
 
 def _policy(index: int, spec: JobSpec, raw: bytes) -> PolicyDocument | Unrunnable:
@@ -224,7 +261,7 @@ def _read(index: int, document: Document, kind: type[T], raw: bytes) -> T | Unru
     try:
         return decode_canonical(kind, raw)
     except (ShareError, MalformedDocument) as error:
-        return _owners_fault(index, _CODES[document], f"{document}: {error.message}")
+        return owners_fault(index, _CODES[document], f"{document}: {error.message}")
 
 
 def _rules(spec: JobSpec, assets: tuple[LoadedAsset, ...]) -> OutputRules | Unrunnable:
@@ -237,7 +274,7 @@ def _rules(spec: JobSpec, assets: tuple[LoadedAsset, ...]) -> OutputRules | Unru
 
 def _parameters(raw: bytes | None, spec: JobSpec) -> Mapping[str, ParameterValue] | Unrunnable:
     if raw is None:
-        return _absent("the parameters")
+        return absent("the parameters")
     document = _document(Parameters, raw, Code.PARAMETERS_MISMATCH, "parameters")
     digest = parameters_digest(document.salt, canonical_json(document.values))
     _require(digest, spec.parameters_digest, Code.PARAMETERS_MISMATCH, "the parameters' digest")
@@ -246,7 +283,7 @@ def _parameters(raw: bytes | None, spec: JobSpec) -> Mapping[str, ParameterValue
 
 def _result_keys(raw: tuple[bytes, ...] | None, spec: JobSpec) -> tuple[PublicKey, ...] | Unrunnable:
     if raw is None:
-        return _absent("a result key")
+        return absent("a result key")
     try:
         found = result_keys_hash(raw)
     except MalformedDocument as error:
@@ -266,13 +303,15 @@ def _demanded(assets: Sequence[LoadedAsset], keys: Sequence[PublicKey]) -> Unrun
     return None
 
 
-def _absent(what: str) -> Unrunnable:
+def absent(what: str) -> Unrunnable:
+    """What the host says that it could not get. No signature rests on that."""
     message = f"{what} was not passed when the job was loaded"
     remedy = "put everything that the job names into the store, and request again"
     return Unrunnable(Code.MATERIAL_MISSING, message, remedy, None)
 
 
-def _owners_fault(index: int, code: Code, message: str) -> Unrunnable:
+def owners_fault(index: int, code: Code, message: str) -> Unrunnable:
+    """Documents of one asset that cannot make a job, as every reader of them finds."""
     remedy = "the owner must publish a version whose documents agree"
     return Unrunnable(code, f"asset {index}: {message}", remedy, FailureCause.INPUT, index)
 
@@ -280,7 +319,7 @@ def _owners_fault(index: int, code: Code, message: str) -> Unrunnable:
 def _blame(index: int, differences: Iterable[Difference]) -> Unrunnable | None:
     """The first difference between an owner's documents makes the job unrunnable, by that owner's doing."""
     first = next(iter(differences), None)
-    return None if first is None else _owners_fault(index, _code(first), str(first))
+    return None if first is None else owners_fault(index, _code(first), str(first))
 
 
 def _refuse(index: int, differences: Iterable[Difference]) -> None:

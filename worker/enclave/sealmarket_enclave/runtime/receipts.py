@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
@@ -19,8 +21,12 @@ from sealmarket_enclave.protocol.receipt import (
     signing_hash,
 )
 from sealmarket_enclave.runtime.channel import Finished, MissingSigned
-from sealmarket_enclave.runtime.job import BoundJob
+from sealmarket_enclave.runtime.errors import InputFailed
+from sealmarket_enclave.runtime.job import BoundJob, LoadedJob
 from sealmarket_enclave.runtime.keys import EnclaveKeys
+from sealmarket_enclave.sealed.errors import InvalidHpkeKey
+from sealmarket_enclave.sealed.hpke import PublicKey
+from sealmarket_enclave.sealed.notices import Notice, seal_notice
 from sealmarket_enclave.sealed.result import ResultEnvelope
 
 SECONDS_PER_UNIT = 60
@@ -70,10 +76,15 @@ class ReceiptSigner:
             result=result.canonical(),
         )
 
-    def fail(self, cause: FailureCause, asset_index: int, units: int, sandbox: Sequence[str]) -> Finished:
-        """The signed failure after acceptance. ``asset_index`` is 0 for the workload's."""
+    def fail(
+        self, cause: FailureCause, asset_index: int, units: int, sandbox: Sequence[str], **of_input: Any
+    ) -> Finished:
+        """The signed failure after acceptance. ``asset_index`` is 0 for the workload's.
+
+        ``of_input``: fields of the receipt's predicate that only a failed input has.
+        """
         subject = Subject(name=JOB_SUBJECT, digest={KECCAK: self.job.job_id.hex()})
-        receipt = self._receipt(subject, _OUTCOMES[cause], units, sandbox)
+        receipt = self._receipt(subject, _OUTCOMES[cause], units, sandbox, **of_input)
         failure = Failure(
             job_id=self.job.job_id,
             cause=cause,
@@ -83,6 +94,22 @@ class ReceiptSigner:
         )
         signature = self.keys.sign(failure.digest(self.job.chain_id, self.job.market))
         return Finished(settlement=None, failure=failure.canonical(), signature=signature, receipt=receipt, result=None)
+
+    def fail_input(self, job: LoadedJob, error: InputFailed) -> Finished:
+        """The signed failure of an input; what its reader found is sealed to the owner and the first result key."""
+        notice = Notice(
+            job_id=self.job.job_id,
+            asset_index=error.index,
+            code=error.fault,
+            column=error.column,
+            rows=error.rows,
+        )
+        keys = [job.result_keys[0]]
+        with contextlib.suppress(InvalidHpkeKey):  # the owner's own doing, and no reason to tell the consumer less
+            if (key := job.assets[error.index].policy.notice_key) is not None:
+                keys.append(PublicKey(key))
+        sealed = seal_notice(notice, keys, chain_id=self.job.chain_id, market=self.job.market)
+        return self.fail(FailureCause.INPUT, error.index, 0, (), input_fault=str(error.fault), notices=sealed)
 
     def report_missing(self, excluded: int) -> MissingSigned:
         """The signed statement that no key is joined. Bit i of ``excluded``: node i sent false shares."""
@@ -96,6 +123,7 @@ class ReceiptSigner:
         outcome: ReceiptOutcome,
         units: int,
         sandbox: Sequence[str],
+        **of_input: Any,
     ) -> bytes:
         job = self.job
         predicate = ReceiptPredicate(
@@ -121,6 +149,7 @@ class ReceiptSigner:
             units=units,
             sandbox=tuple(sandbox),
             platform=self.platform,
+            **of_input,
         )
         statement = Statement(subject=(subject,), predicate=predicate)
         signature = self.keys.sign(signing_hash(statement))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sealmarket_enclave import sandbox
-from sealmarket_enclave.runtime.bundle import Ran, SandboxJob, Started
 from sealmarket_enclave.runtime.errors import Code, JobRefused, WorkloadFailed
+from sealmarket_enclave.runtime.sandbox_job import Ran, SandboxJob, Started
 
 
 class StrictSandbox:
@@ -36,9 +36,9 @@ class _StartedWorkload:
         except sandbox.SandboxUnavailable as error:
             raise _unavailable(error) from error
 
-    def run(self, inputs: Mapping[str, bytearray]) -> Ran:
+    def run(self, inputs: Mapping[str, bytes | bytearray], most: int) -> Ran:
         try:
-            done = self._started.run(inputs)
+            done = self._started.run(inputs, most)
         except sandbox.WorkloadFailed as error:
             raise WorkloadFailed(error.kind.value, tuple(layer.value for layer in error.layers)) from error
         except sandbox.SandboxUnavailable as error:

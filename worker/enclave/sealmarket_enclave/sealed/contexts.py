@@ -51,3 +51,12 @@ class ResultInfo(Context, frozen=True, kw_only=True, tag="sealmarket/sealed-resu
     job_id: Bytes32
     content_root: Bytes32
     result_key: Bytes32
+
+
+class NoticeInfo(Context, frozen=True, kw_only=True, tag="sealmarket/sealed-notice/1"):
+    """Enclave to an owner or consumer: why an input failed. ``key`` is the digest of the recipient's public key."""
+
+    chain_id: ChainId
+    market: Address
+    job_id: Bytes32
+    key: Bytes32

@@ -127,6 +127,11 @@ class Manifest(Shape, frozen=True, kw_only=True):
             names += [slot.name] if single else [f"{slot.name}-{number}" for number in range(1, held + 1)]
         return tuple(names)
 
+    def slot(self, name: str) -> InputSlot:
+        """The slot that an input of :meth:`input_names` fills. Raises ``KeyError`` for another name."""
+        slots = {slot.name: slot for slot in self.inputs}
+        return slots[name] if name in slots else slots[name.rpartition("-")[0]]
+
     def check_parameters(self, given: Mapping[str, object]) -> dict[str, Value]:
         """The complete parameters of a job: what was given, checked, and defaults for the rest.
 

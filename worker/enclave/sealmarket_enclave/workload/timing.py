@@ -14,6 +14,15 @@ def seconds_for_bytes(size: int) -> int:
     return -(-size // BYTES_PER_SECOND)
 
 
+STEP_SECONDS, STEP_BYTES_PER_SECOND = 10, 16 << 20
+"""What a request grants a step at least, or its own want of time is to blame: for loading it, and for its inputs."""
+
+
+def seconds_for_step(size: int) -> int:
+    """How long a reader or validator may take over ``size`` bytes before its owner answers for it."""
+    return STEP_SECONDS - (-size // STEP_BYTES_PER_SECOND)
+
+
 def require_time(manifest: Manifest, run_seconds: int) -> None:
     """Hold a workload against the ``runSeconds`` of a job. Raises :class:`RunTooLong`."""
     if manifest.limits.wall_seconds > run_seconds:

@@ -5,8 +5,8 @@ States: ``quoted -> opening -> computing -> sealing -> finished``. The steps go 
 
 4. Releases are collected until every data key can be joined. Meanwhile the workload loads its modules. Until then, and
    only until then, the enclave signs on request that it has joined no key.
-5. Every container is read whole and checked before any is opened.
-6. The workload runs in the sandbox; the owners' rules decide what leaves.
+5. Every container is read whole and checked before any is opened. What is opened is held against its owner's card.
+6. The workload runs in the sandbox; the owners' rules and validators decide what leaves.
 7. The result is sealed to the job's result keys, and the enclave signs the settlement. A failure of an input or of the
    workload, or a limit of time that is used up, is signed in its place.
 
@@ -31,11 +31,13 @@ from sealmarket_enclave.runtime.channel import (
 )
 from sealmarket_enclave.runtime.core import EnclaveEnvironment, Work
 from sealmarket_enclave.runtime.cutoff import CutOff
-from sealmarket_enclave.runtime.errors import InputFailed, OutOfOrder, WorkloadFailed
+from sealmarket_enclave.runtime.errors import InputFailed, OutOfOrder, StepFailed, WorkloadFailed
 from sealmarket_enclave.runtime.inputs import Reading, read_container, require_granted, wipe
 from sealmarket_enclave.runtime.outputs import check_declared, enforce
+from sealmarket_enclave.runtime.readers import Readers, grant_of
 from sealmarket_enclave.runtime.receipts import ReceiptSigner, units_up
 from sealmarket_enclave.runtime.releases import ShareCollector
+from sealmarket_enclave.runtime.validators import Validating
 from sealmarket_enclave.sandbox import FailureKind
 from sealmarket_enclave.sealed.errors import InvalidOutputs
 from sealmarket_enclave.sealed.result import seal_result
@@ -57,6 +59,7 @@ class _BatchJob:
         self._channel, self._clock, self._signer = channel, environment.clock, signer
         self._cpu_clock = environment.cpu_clock
         self._job, self._workload, self._input_names = work.job, work.workload, work.input_names
+        self._steps = work.steps
         self._spec = work.job.bound.spec
 
     def run(self) -> None:
@@ -70,7 +73,9 @@ class _BatchJob:
         try:
             inputs = self._open(shares.join_keys())
         except InputFailed as error:
-            self._channel.send(self._signer.fail(FailureCause.INPUT, error.index, 0, ()))
+            self._channel.send(self._signer.fail_input(self._job, error))
+        except StepFailed as error:
+            self._channel.send(self._signer.fail(FailureCause.VALIDATOR, error.index, 0, ()))
         except WorkloadFailed:
             # The inputs do not fit into the bytes or the time that the request grants.
             self._channel.send(self._signer.fail(FailureCause.WORKLOAD_TIME, 0, 0, ()))
@@ -100,14 +105,16 @@ class _BatchJob:
         sealed: list[io.FileIO] = []
         try:
             self._read(sealed)
-            require_granted(sealed, self._spec)
-            reading = Reading(self._cpu_clock, self._spec.read_seconds)
-            opened = {}
+            sizes = require_granted(sealed, self._spec)
+            reading = Reading(self._cpu_clock, self._clock, self._spec.read_seconds)
+            readers = Readers(self._steps, reading, grant_of(self._job.assets, sizes, self._spec.read_seconds))
+            opened: dict[str, bytearray] = {}
             for index, (asset, memory) in enumerate(zip(self._job.assets, sealed, strict=True)):
                 named = (asset.use.asset_id, asset.seal.content_version)
-                opened[self._input_names[index]] = reading.open_container(
-                    memory, index, asset.seal.content_root, named, keys[index]
-                )
+                content = reading.open_container(memory, index, asset.seal.content_root, named, keys[index])
+                name = self._input_names[index]
+                room = self._workload.max_input_bytes - sum(map(len, opened.values()))
+                opened[name] = readers.read(index, asset, content, table=self._workload.takes_table(name), room=room)
             return opened
         finally:
             for memory in sealed:
@@ -127,8 +134,10 @@ class _BatchJob:
         rules, workload, started = self._job.rules, self._workload, self._clock()
         try:
             check_declared(workload.outputs, rules)
-            outputs = workload.run(inputs)
-            self._validate(outputs)
+            outputs = workload.run(inputs, rules.max_bytes)
+            self._validate(outputs, inputs)
+        except StepFailed as error:
+            return self._signer.fail(FailureCause.VALIDATOR, error.index, self._units(started), workload.layers)
         except (WorkloadFailed, InvalidOutputs) as error:
             return self._signer.fail(_cause_of(error), 0, self._units(started), workload.layers)
         finally:
@@ -136,12 +145,22 @@ class _BatchJob:
                 wipe(plaintext)
         return self._seal(outputs, self._units(started))
 
-    def _validate(self, outputs: Mapping[str, bytes]) -> None:
-        """Hold the outputs against the owners' rules, within ``validateSeconds``: no owner has a validator yet."""
+    def _validate(self, outputs: Mapping[str, bytes], inputs: Mapping[str, bytearray]) -> None:
+        """Hold the outputs against the owners' rules, then against their validators within ``validateSeconds``."""
         began = self._clock()
         enforce(outputs, self._workload.outputs, self._job.rules)
         if int(self._clock() - began) > self._spec.validate_seconds:
             raise WorkloadFailed(FailureKind.OUT_OF_TIME)
+        if not self._job.rules.checks:
+            return
+        self._channel.send(Stage(name="validating"))
+        validating = Validating(
+            self._steps,
+            self._clock,
+            [asset.policy.output for asset in self._job.assets],
+            [inputs[name] for name in self._input_names],
+        )
+        validating.require(outputs, self._workload.outputs, self._spec.validate_seconds)
 
     def _seal(self, outputs: Mapping[str, bytes], units: int) -> Finished:
         self._channel.send(Stage(name="sealing"))

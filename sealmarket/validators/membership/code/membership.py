@@ -1,0 +1,118 @@
+"""Does a model tell the rows that it was trained on from rows that were withheld? (docs/spec/outputs.md, "Membership")
+
+The advantage is the largest difference, over all thresholds, between the share of trained rows and the share of
+withheld rows whose loss is below the threshold: what an attacker who knows a row and its label gains by asking the
+model whether the row was used (Yeom et al. 2018). Chance alone gives some; what it gives in 1 of 100 sound models is
+added to the limit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from split import withheld
+from tables import Tables
+from verdict import (
+    DATA_MISSING,
+    NOT_FROM_DATA,
+    NOT_READABLE,
+    REMEMBERS_ROWS,
+    RULES_INVALID,
+    Inputs,
+    Refused,
+    judged,
+    read_rules,
+)
+
+FEWEST_WITHHELD = 50
+_CHANCE = 0.01
+_SMALLEST = 1e-9
+_BATCH = 65_536
+_KINDS: dict[str, type | tuple[type, ...]] = {"advantagePermille": int, "seed": str, "withheldPermille": int}
+
+
+def run(inputs: Inputs, parameters: object) -> dict[str, bytes]:
+    """Entry point: ``output``, ``rules`` and the whole tables in, ``verdict.json`` out."""
+    del parameters
+    return judged(check, inputs)
+
+
+def check(inputs: Inputs) -> None:
+    """Raise :class:`Refused` unless the output may leave."""
+    rules = read_rules(inputs["rules"], _KINDS)
+    if not 0 < rules["withheldPermille"] < 1000 or len(rules["seed"].encode("utf-8")) > 1000:
+        raise Refused(RULES_INVALID, "a share between 1 and 999 permille, and a short seed")
+    tables = Tables(inputs)
+    out = np.concatenate(
+        [
+            np.array(withheld(rules["seed"], rules["withheldPermille"], number, rows), dtype=bool)
+            for number, rows in enumerate(tables.lengths)
+        ]
+        or [np.zeros(0, dtype=bool)]
+    )
+    losses = _losses(inputs["output"], tables)
+    usable = np.isfinite(losses)
+    trained, kept = losses[usable & ~out], losses[usable & out]
+    if len(kept) < FEWEST_WITHHELD or not len(trained):
+        raise Refused(DATA_MISSING, f"{len(kept)} rows are withheld, expected {FEWEST_WITHHELD} or more")
+    found = advantage(trained, kept)
+    limit = rules["advantagePermille"] / 1000 + chance(len(trained), len(kept))
+    if found > limit:
+        raise Refused(REMEMBERS_ROWS, f"advantage {found:.3f}, expected at most {limit:.3f}")
+
+
+def advantage(trained: np.ndarray, kept: np.ndarray) -> float:
+    """The largest difference of the two distributions of losses, in favour of trained rows."""
+    every = np.unique(np.concatenate([trained, kept]))
+    below = [np.searchsorted(np.sort(losses), every, side="right") / len(losses) for losses in (trained, kept)]
+    return max(0.0, float((below[0] - below[1]).max()))
+
+
+def chance(trained: int, kept: int) -> float:
+    """What a sound model exceeds in 1 of 100 cases (one-sided Kolmogorov-Smirnov bound)."""
+    return math.sqrt(-0.5 * math.log(_CHANCE) * (1 / trained + 1 / kept))
+
+
+def _losses(model: memoryview, tables: Tables) -> np.ndarray:
+    """The model's loss on each row; NaN for a row without a usable label."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(bytes(model), options, providers=["CPUExecutionProvider"])
+        described = session.get_modelmeta().custom_metadata_map
+        names, target, task = (json.loads(described[key]) for key in ("feature_names", "target", "task"))
+        labels = json.loads(described.get("class_labels", "[]"))
+    except (KeyError, ValueError, RecursionError):
+        raise Refused(NOT_FROM_DATA, "metadata lacks feature_names, target or task") from None
+    except Exception as error:  # noqa: BLE001 - the library has a dozen kinds for one thing: it cannot load the model
+        raise Refused(NOT_READABLE, type(error).__name__) from None
+    if not isinstance(names, list) or not isinstance(target, str) or not isinstance(labels, list):
+        raise Refused(NOT_FROM_DATA, "metadata of another shape")
+    answers = _answers(session, tables.features(names), last=task == "classification")
+    cells = tables.column(target)
+    if task != "classification":
+        wanted = np.array([math.nan if cell is None else float(cell) for cell in cells])
+        return np.abs(answers.reshape(len(wanted), -1)[:, 0] - wanted)
+    place = {_key(label): number for number, label in enumerate(labels)}
+    columns = np.array([place.get(_key(cell), -1) for cell in cells])
+    chosen = answers[np.arange(len(cells)), np.maximum(columns, 0)]
+    return np.where(columns < 0, math.nan, -np.log(np.maximum(chosen, _SMALLEST)))
+
+
+def _answers(session: Any, rows: np.ndarray, *, last: bool) -> np.ndarray:
+    """What the model answers for each row: probabilities (its last output) of classes, or a quantity (its first)."""
+    name, output = session.get_inputs()[0].name, session.get_outputs()[-1 if last else 0].name
+    parts = [
+        session.run([output], {name: rows[start : start + _BATCH]})[0] for start in range(0, max(1, len(rows)), _BATCH)
+    ]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _key(value: Any) -> Any:
+    """Labels are equal as numbers or as texts."""
+    return float(value) if isinstance(value, int | float) else value
