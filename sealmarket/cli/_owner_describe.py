@@ -32,6 +32,9 @@ _FORMATS = {
     "arrow-stream": ARROW,
     "json-lines": "application/jsonl",
 }
+Describe = Annotated[
+    bool, typer.Option("--describe", help="Look through the data now, and let its card replace the policy's.")
+]
 _Text = Annotated[str, typer.Option(help="Public words about the data.")]
 
 

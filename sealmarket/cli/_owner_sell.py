@@ -25,7 +25,7 @@ from sealmarket.cli._options import (
     read_passphrase,
     sending,
 )
-from sealmarket.cli._owner_describe import described
+from sealmarket.cli._owner_describe import Describe, described
 from sealmarket.cli._owner_policy import draft_of
 from sealmarket.cli._reporting import report
 from sealmarket.client.owner import KEY, Owner
@@ -45,9 +45,7 @@ def sell(
     plain_key: Annotated[
         bool, typer.Option("--plain-key", help="Keep the data key unencrypted in its file (mode 0600).")
     ] = False,
-    describe: Annotated[
-        bool, typer.Option("--describe", help="Look through the data now, and let its card replace the policy's.")
-    ] = False,
+    describe: Describe = False,
     accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
