@@ -6,7 +6,7 @@ import csv
 import io
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealmarket_enclave.protocol.card import Column, Dialect
@@ -40,6 +40,7 @@ def written(draw: st.DrawFn) -> tuple[list[str], list[list[Decimal]], bytes]:
     return names, rows, text.getvalue().encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])))
 
 
+@settings(max_examples=40)
 @given(written())
 def test_a_written_table_is_read_as_it_was_or_its_owner_is_asked(
     case: tuple[list[str], list[list[Decimal]], bytes],
@@ -62,19 +63,20 @@ def test_a_written_table_is_read_as_it_was_or_its_owner_is_asked(
 def test_whole_numbers_are_exact_or_the_file_is_refused(numbers: list[int]) -> None:
     file = ("n\n" + "\n".join(map(str, numbers))).encode()
     for kind in ("integer", "number"):
-        report, table, _ = held(file, table_card(Column(name="n", type=kind)))  # type: ignore[arg-type]
+        report, table, _ = held(file, table_card(Column(name="n", type=kind)))
         if table is None:
             assert report.code == "column_precision"
         else:
             assert [int(value) for value in table["n"].to_pylist()] == numbers
 
 
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=6), min_size=1, max_size=6), st.sampled_from([",", ";", "|"]))
 def test_text_comes_back_without_the_white_space_around_it(cells: list[str], mark: str) -> None:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=mark, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerows([["t", "n"], *([cell, "1"] for cell in cells)])
-    dialect = Dialect(delimiter=mark, missing=())  # type: ignore[arg-type]
+    dialect = Dialect(delimiter=mark, missing=())
     card = table_card(Column(name="t", type="text"), Column(name="n", type="integer"), dialect=dialect)
     report, table, _ = held(text.getvalue().encode("utf-8", "replace"), card)
     if table is None:
