@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealmarket_enclave.protocol.card import Column, Dialect
+from sealmarket_enclave.protocol.codec import from_builtins
 from tests.readers.tables import card_of, held, inferred, table_card
 
 NAMES = st.lists(
@@ -76,7 +77,7 @@ def test_text_comes_back_without_the_white_space_around_it(cells: list[str], mar
     text = io.StringIO()
     writer = csv.writer(text, delimiter=mark, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerows([["t", "n"], *([cell, "1"] for cell in cells)])
-    dialect = Dialect(delimiter=mark, missing=())
+    dialect = from_builtins(Dialect, {"delimiter": mark, "missing": []})
     card = table_card(Column(name="t", type="text"), Column(name="n", type="integer"), dialect=dialect)
     report, table, _ = held(text.getvalue().encode("utf-8", "replace"), card)
     if table is None:
