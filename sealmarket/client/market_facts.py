@@ -23,7 +23,8 @@ class AssetFacts:
     ``policy`` None: the store has none that reads, and ``missing`` says so. ``lacking`` names what else of the asset
     the store lacks. ``pairs`` are the leaves behind the allow-list on chain, None where they are unknown. ``card`` is
     the data card, empty where there is none; ``promise`` what it promises, None for nothing, and ``broken`` why a card
-    that claims to promise does not read. ``orders`` are the owner's open ones by the book.
+    that claims to promise does not read. ``strange`` names readers and validators of the owner that do not come with
+    Sealmarket. ``orders`` are the owner's open ones by the book.
     """
 
     limit: AssetLimit
@@ -36,6 +37,7 @@ class AssetFacts:
     card: Card = NO_CARD
     promise: PromisedCard | None = None
     broken: str = ""
+    strange: tuple[str, ...] = ()
     orders: tuple[SignedAssetOrder, ...] = ()
 
 

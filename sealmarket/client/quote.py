@@ -163,6 +163,11 @@ def _notes(unsigned: UnsignedRequest, facts: MarketFacts) -> Iterator[str]:
         epochs = ", ".join(map(str, sorted(unknown)))
         yield f"the address book lacks the committee of epoch {epochs}, so the oracle's fees are left out: get it again"
     for asset in facts.assets:
+        name = Side(asset.limit, asset.state).name
+        for step in asset.strange:
+            yield (
+                f"{name}: its owner has each job run {step}, which does not come with Sealmarket: read it before you "
+                "pay, since a validator that refuses every output costs the whole price"
+            )
         if asset.pairs is None and asset.policy is not None:
-            name = Side(asset.limit, asset.state).name
             yield f"{name}: the store does not show the list of pairs behind its root on chain, so it is not checked"

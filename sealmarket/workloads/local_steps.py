@@ -1,6 +1,6 @@
 """The steps of an enclave on local files: each input through its card's reader, each output before the validators.
 
-The runtime's order and interface (docs/spec/steps.md), with two differences: what does not fit is told in words, and a
+The runtime's order and interface (docs/spec/steps.md), with two differences: what does not fit is named in words, and a
 validator that takes data is given all inputs, since nothing here says whose they are.
 """
 

@@ -17,16 +17,14 @@ from sealmarket.chain import Fault
 from sealmarket.client import SealedAsset
 from sealmarket.client import owner as owner_module
 from sealmarket.client.jobs import JobRecord
+from sealmarket.client.notices import failed_receipt, notice_of
 from sealmarket.protocol.transitions import Status
-from sealmarket.receipts.envelope import opened
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.card import ARROW, Card, Column, Dialect, ReaderRef
-from sealmarket_enclave.protocol.codec import HexBytes, decode, to_builtins
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.codec import HexBytes, to_builtins
 from sealmarket_enclave.protocol.policy import Validator
-from sealmarket_enclave.protocol.receipt import Envelope, ReceiptPredicate
+from sealmarket_enclave.protocol.receipt import ReceiptPredicate
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_enclave.sealed.notices import open_notice
 from tests.acceptance import workloads
 from tests.acceptance.market import OUTPUT, PRICES, ROWS, Rehearsal, changes
 from tests.acceptance.workloads import MANIFEST, Workload
@@ -103,9 +101,9 @@ def takes_table(rehearsal: Rehearsal, folder: Path) -> Workload:
 
 
 def predicate(rehearsal: Rehearsal, record: JobRecord) -> ReceiptPredicate:
-    assert record.failed is not None
-    statement, *_ = opened(decode(Envelope, rehearsal.store.document(record.failed.receipt_hash)))
-    return statement.predicate
+    found = failed_receipt(rehearsal.store, record)
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -142,17 +140,12 @@ def test_data_that_are_not_what_their_card_says_earn_nothing_and_the_column_is_n
     assert (found.input_fault, found.outcome) == ("column_missing", "input_failed")
     assert found.notices
     assert column.encode() not in rehearsal.store.document(record.failed.receipt_hash)  # type: ignore[union-attr]
-    assert _notice(rehearsal, found, rehearsal.result_key, job_id) == column
-    assert _notice(rehearsal, found, key, job_id) == column
+    for reader_of_it in (rehearsal.result_key, key):
+        notice = notice_of(found, reader_of_it, rehearsal.chain.book)
+        assert notice is not None
+        assert (notice.column, notice.asset_index, notice.rows) == (column, 0, 3)
+    assert notice_of(found, PrivateKey.generate(), rehearsal.chain.book) is None
     assert "north" not in changes(before, rehearsal.balances())
-
-
-def _notice(rehearsal: Rehearsal, found: ReceiptPredicate, key: PrivateKey, job_id: JobId) -> str | None:
-    book = rehearsal.chain.book
-    assert found.notices
-    notice = open_notice(found.notices, key, job_id=job_id, chain_id=book.chain_id, market=book.market)
-    assert notice is not None
-    return notice.column
 
 
 def test_rows_that_a_workload_labels_as_an_allowed_output_are_withheld(

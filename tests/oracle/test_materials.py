@@ -126,8 +126,8 @@ def test_what_comes_within_half_the_window_is_accepted(what: str, world: World) 
     assert reason.value in node.status(world.job_id).reason
     world.store.put_document(world.result_key)
     world.store.put_document(CARD)
-    bundles = {("workloads", digest) for digest in (WORKLOAD, STEP, READER)}
-    world.store.blobs |= {*bundles, ("containers", Bytes32(bytes([101]) * 32))}
+    world.store.blobs |= {("workloads", WORKLOAD), ("workloads", STEP), ("workloads", READER)}
+    world.store.blobs |= {("containers", Bytes32(bytes([101]) * 32))}
     world.store.parameters[world.spec.request_hash] = world.spec.parameters_digest
     _expect(world.decided(node), Outcome.ACCEPTED)
 

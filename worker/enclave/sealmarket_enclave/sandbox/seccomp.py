@@ -7,7 +7,7 @@ Rules, in this order (docs/spec/workload.md, "Sandbox"):
    io_uring) kills the process.
 3. ``clone`` makes threads of this process only; ``clone3``, whose arguments a filter cannot see, "does not
    exist", on which the C library falls back to ``clone``. Signals go to this process only, and the group
-   of no other process is told. Limits cannot be raised.
+   of no other process shows. Limits cannot be raised.
 4. What is on the list is allowed.
 5. Everything else, sockets of every family included, is refused with EPERM, which libraries handle.
 
