@@ -50,7 +50,7 @@ def test_a_template_that_is_none_is_refused_with_those_there_are(
 ) -> None:
     code, _, err = run(capsys, "new", tmp_path / "new", "--template", "gone")
     assert code == 1
-    assert "gradient-boosting, python" in err
+    assert "gradient-boosting, onnx-inference, python, pytorch, xgboost" in err
 
 
 def test_a_new_project_is_named_after_its_folder_and_lacks_nothing_but_its_lock(

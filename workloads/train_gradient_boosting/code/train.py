@@ -44,6 +44,7 @@ def run(inputs: Mapping[str, memoryview], parameters: Mapping[str, Any]) -> Mapp
         n_estimators=int(parameters["n_estimators"]),
         max_depth=int(parameters["max_depth"]),
         learning_rate=float(parameters["learning_rate"]),
+        min_samples_leaf=int(parameters["smallest_group"]),
         random_state=seed,
     ).fit(kept, kept_target)
     metrics = {
