@@ -39,7 +39,9 @@ _Wheels = Annotated[Path | None, typer.Option("--wheels", help="A folder that ho
 @app.command()
 def new(
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet; it names the workload.")],
-    template: Annotated[str, typer.Option(help="python, gradient-boosting, xgboost, pytorch, or onnx-inference.")] = "python",
+    template: Annotated[
+        str, typer.Option(help="python, gradient-boosting, xgboost, pytorch, or onnx-inference.")
+    ] = "python",
 ) -> None:
     """Write a small project that works: workload.toml, code/, requirements.in, README.md.
 
