@@ -12,7 +12,7 @@ from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.card import Card, Column, Dialect, ReaderRef
-from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, canonical_json
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak, sha256
 from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import Tee
@@ -22,11 +22,12 @@ from sealmarket_enclave.workload.manifest import InputSlot, Limits
 from sealmarket_enclave.workload.needs import ColumnNeed, Needs
 from tests.oracle.world import LAUNCH, World, terms
 
+READER = Bytes32(b"\x0d" * 32)
 NEEDS = Needs(kind="table", columns=(ColumnNeed(parameter="target", types=("category",)),))
 CARD = Card(
     kind="table",
     media_type="text/csv",
-    reader=ReaderRef(name="tables", digest=ZERO_HASH),
+    reader=ReaderRef(name="tables", digest=READER),
     dialect=Dialect(),
     columns=(Column(name="ward", type="category", classes=("a", "b")), Column(name="age", type="integer")),
 )
@@ -44,7 +45,7 @@ def offered(
         files=(),
     ).canonical()
     digest = sha256(manifest)
-    world.store.blobs.add(("workloads", digest))
+    world.store.blobs |= {("workloads", digest), ("workloads", READER)}
     if keep:
         world.store.put_document(card)
     allowing = terms(allow_root=allowed_leaf(Tee.TDX, tdx_measurement(LAUNCH).digest(), digest))
@@ -72,8 +73,6 @@ UNMET: dict[str, dict[str, Any]] = {
     "no such column": {"target": "price"},
     "another kind": {"card": Card(kind="bytes", media_type="text/csv").canonical()},
     "a card that promises nothing": {"card": canonical_json({"columns": ["ward"]})},
-    "a card that breaks its own rules": {"card": replace(CARD, columns=()).canonical()},
-    "a card of a version that is none": {"card": canonical_json({"version": "sealmarket/card/9"})},
     "more assets than the slot takes": {"assets": 2},
 }
 
@@ -82,6 +81,16 @@ UNMET: dict[str, dict[str, Any]] = {
 def test_a_pair_that_cannot_fit_is_the_requests_fault(what: str, world: World) -> None:
     offered(world, **({"card": CARD.canonical()} | UNMET[what]))
     expect(world.decided(world.node()), Outcome.REQUEST_REFUSED, JobReason.NEEDS_UNMET)
+
+
+@pytest.mark.parametrize(
+    "card", [replace(CARD, columns=()).canonical(), canonical_json({"version": "sealmarket/card/9"})]
+)
+def test_a_card_that_claims_to_promise_and_breaks_the_rules_of_cards_is_its_owners_fault(
+    card: bytes, world: World
+) -> None:
+    offered(world, card)
+    expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
 
 
 def test_a_card_that_is_needed_and_not_in_the_store_is_awaited_and_then_its_owners_fault(world: World) -> None:
@@ -97,6 +106,6 @@ def test_a_card_that_promises_what_is_needed_is_accepted(world: World) -> None:
     assert world.decided(world.node()).outcome is Outcome.ACCEPTED
 
 
-def test_a_workload_without_needs_takes_an_asset_whose_card_no_store_has(world: World) -> None:
-    offered(world, b"any", needs=None, keep=False)
+def test_a_workload_without_needs_takes_an_asset_whose_card_promises_nothing(world: World) -> None:
+    offered(world, b"any", needs=None)
     assert world.decided(world.node()).outcome is Outcome.ACCEPTED

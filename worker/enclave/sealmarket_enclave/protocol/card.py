@@ -225,8 +225,8 @@ def _disagreements(card: Card) -> Iterator[tuple[str, object, object]]:
         yield "members", "absent" if card.members is None else "given", "members for images and archives only"
     if card.kind != "bytes" and card.reader is None:
         yield "reader", "absent", f"the reader that holds kind {card.kind} against the card"
-    if (card.media_type == "text/csv") != (card.dialect is not None):
-        yield "dialect", "absent" if card.dialect is None else "given", "a dialect for text/csv only"
+    if (card.kind == "table" and card.media_type == "text/csv") != (card.dialect is not None):
+        yield "dialect", "absent" if card.dialect is None else "given", "a dialect for tables of text/csv only"
     if card.dialect is not None and card.dialect.thousands == card.dialect.decimal:
         yield "dialect", "one mark for decimals and thousands", "two marks"
     bounds = [card.rows, *([card.members.bytes, card.members.pixels] if card.members else [])]
