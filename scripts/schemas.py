@@ -16,7 +16,7 @@ from sealmarket.client.platform_evidence import PlatformEvidence
 from sealmarket.protocol import book, capability, orders, output_rules, proposals, wire
 from sealmarket.protocol.schema import json_schema
 from sealmarket.sealing.chunk_proof import ChunkProof
-from sealmarket_enclave.protocol import job, policy, receipt, release, terms
+from sealmarket_enclave.protocol import card, job, policy, receipt, release, terms
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.sealed.shares import ShareSet
 
@@ -28,6 +28,7 @@ SHAPES: dict[str, type] = {
     "capability": capability.Capability,
     "chunk-proof": ChunkProof,
     "compute-order": orders.ComputeOrder,
+    "data-card": card.Card,
     "decision-detail": wire.DecisionDetail,
     "evidence-envelope": wire.EvidenceEnvelope,
     "evidence-package": wire.EvidencePackage,
@@ -40,6 +41,7 @@ SHAPES: dict[str, type] = {
     "posted-result": wire.PostedResult,
     "proposal": proposals.SignedProposal,
     "proposal-answer": proposals.SignedAnswer,
+    "reader-report": card.ReaderReport,
     "receipt-envelope": receipt.Envelope,
     "receipt-statement": receipt.Statement,
     "release": release.Release,

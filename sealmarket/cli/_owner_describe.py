@@ -12,6 +12,7 @@ import typer
 from sealmarket.cli._options import AsJson, Usage, answer, written
 from sealmarket.cli._plain import harmless
 from sealmarket.client.describing import STATISTICS, Described, Wishes, describe
+from sealmarket.client.draft import PolicyDraft
 from sealmarket.protocol.purposes import label_of
 from sealmarket_enclave.protocol.card import ARROW, Card, ReaderRef
 from sealmarket_enclave.protocol.codec import to_builtins
@@ -31,6 +32,9 @@ _FORMATS = {
     "arrow-stream": ARROW,
     "json-lines": "application/jsonl",
 }
+Describe = Annotated[
+    bool, typer.Option("--describe", help="Look through the data now, and let its card replace the policy's.")
+]
 _Text = Annotated[str, typer.Option(help="Public words about the data.")]
 
 
@@ -87,6 +91,19 @@ def describe_command(
     if out is not None:
         out.write_bytes(msgspec.json.format(made.card.canonical(), indent=2) + b"\n")
     answer({"card": to_builtins(made.card), "warnings": made.warnings}, _lines(made, file, out), as_json)
+
+
+def described(draft: PolicyDraft, file: Path) -> PolicyDraft:
+    """A draft whose data card is that of a file, as it is read without any option; what is odd goes to the terminal."""
+    from sealmarket.workloads.cache import WorkloadCache
+    from sealmarket.workloads.reading import infer
+    from sealmarket.workloads.steps import shipped
+
+    step = shipped("tables", WorkloadCache.of_user())
+    made = describe(infer(file, {}, step), _reference(step), Wishes(title=draft.title))
+    for line in _lines(made, file, None)[:-1]:
+        typer.echo(line, err=True)
+    return msgspec.structs.replace(draft, data_card=to_builtins(made.card))
 
 
 def _reference(step: Step) -> ReaderRef:
