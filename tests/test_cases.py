@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(os.environ.get("SEALMARKET_CASES") or ROOT.parent / "shared" / "cases")
 HTTP, MARKET, SCENARIOS = "tests/test_http.py", "tests/integration/test_market.py", "contracts/Scenarios.t.sol"
+LIMITS = "tests/enclave/sandbox/test_limits.py"
 DIALECTS = "tests/workloads/test_dialects.py"
 HELD: dict[str, tuple[str, ...]] = {
     "contracts/AuditPoC.t.sol": (
@@ -164,6 +165,12 @@ HELD: dict[str, tuple[str, ...]] = {
     "market/sb_more.py": (
         "tests/enclave/sandbox/test_attacks.py::test_a_call_that_only_an_attacker_makes_ends_the_workload",
         "tests/enclave/sandbox/test_attacks.py::test_an_output_too_large_is_refused_before_it_fills_the_runtimes_memory",
+        f"{LIMITS}::test_an_output_is_read_no_further_than_the_owners_allow_whatever_the_workload_declares",
+        f"{LIMITS}::test_a_bomb_of_threads_is_ended",
+        f"{LIMITS}::test_no_name_of_another_file_or_process_shows",
+    ),
+    "market/p24_rows_out.py": (
+        "tests/acceptance/test_steps.py::test_rows_that_a_workload_labels_as_an_allowed_output_are_withheld",
     ),
     "market/test_audit_slow_workload.py": (
         "tests/acceptance/test_slow_workloads.py::"
@@ -172,7 +179,6 @@ HELD: dict[str, tuple[str, ...]] = {
 }
 """By case, the tests of its kind: ``file::name``."""
 LATER = {
-    "market/p24_rows_out.py": "I",
     "market/p26_journal_equivocation.py": "L",
 }
 """By case, the issue that it belongs to."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -19,7 +19,7 @@ from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec, evidence_hash, key_names
+from sealmarket_enclave.protocol.job import JobSpec, Parameters, evidence_hash, key_names
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket_enclave.sealed.errors import NotOpened
@@ -27,6 +27,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.document_rules import load_share_set
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, EvidenceUnavailable, JobDocuments, MarketRef
+from sealmarket_oracle.gate.step_rules import readable_steps
 
 _log = logging.getLogger("sealmarket.oracle")
 MAXIMUM_ENVELOPES = 16
@@ -36,6 +37,7 @@ MAXIMUM_LISTED = 256
 _CACHED_BYTES = 64 << 20
 _CACHED_LEAVES = 250_000
 _CACHED_NAMES = 10_000
+_CACHED_PARAMETERS = 256
 T = TypeVar("T")
 V = TypeVar("V", bytes, frozenset[Bytes32])
 
@@ -70,6 +72,7 @@ class DocumentCache:
         self._held: _Held[bytes] = _Held(_CACHED_BYTES)
         self._leaves: _Held[frozenset[Bytes32]] = _Held(_CACHED_LEAVES)
         self._present: OrderedDict[Bytes32, None] = OrderedDict()
+        self._parameters_held: OrderedDict[Bytes32, Parameters] = OrderedDict()
 
     def fetch(self, market: MarketRef, committee: Committee, index: int, assets: Sequence[AssetFacts]) -> JobDocuments:
         """All documents of one job that the store has. What is absent is left out.
@@ -81,14 +84,16 @@ class DocumentCache:
         share_sets: dict[Bytes32, bytes] = {}
         sealed: dict[Bytes32, bytes] = {}
         lists: dict[Bytes32, frozenset[Bytes32]] = {}
+        cards: dict[Bytes32, bytes] = {}
         for asset in assets:
             if (raw := self._document(asset.seal.policy_hash)) is not None:
                 policies[asset.seal.policy_hash] = raw
                 lists |= self._lists(asset, raw)
+                cards |= self._card(raw)
             if (raw := self._document(asset.seal.share_root)) is not None:
                 share_sets[asset.seal.share_root] = raw
                 sealed |= self._own_share(market, committee, index, asset, raw)
-        return JobDocuments(policies=policies, share_sets=share_sets, sealed_shares=sealed, lists=lists)
+        return JobDocuments(policies=policies, share_sets=share_sets, sealed_shares=sealed, lists=lists, cards=cards)
 
     def with_materials(self, documents: JobDocuments, spec: JobSpec, assets: Sequence[AssetFacts]) -> JobDocuments:
         """The same documents, with what else the job names and the store has. What was present once is assumed to stay.
@@ -96,18 +101,24 @@ class DocumentCache:
         Raises:
             ServiceError: as :meth:`fetch`.
         """
-        has, request, parameters = self._store.has, spec.request_hash, spec.parameters_digest
+        has, parameters = self._store.has, self._parameters(spec)
         result_keys = self._result_keys(spec)
         present = {spec.result_keys_hash} if result_keys else set()
         roots = {asset.seal.content_root for asset in assets}
         present |= {root for root in roots if self._seen(root, lambda root: has("containers", root))}
-        if self._seen(spec.workload_digest, lambda digest: has("workloads", digest)):
-            present.add(spec.workload_digest)
-        if self._seen(request, lambda request: bool(_unless_too_long(request, lambda _: self._posted(spec)))):
-            present.add(parameters)
+        bundles = {spec.workload_digest, *_steps(documents, assets)}
+        present |= {digest for digest in bundles if self._seen(digest, lambda digest: has("workloads", digest))}
+        if parameters is not None:
+            present.add(spec.parameters_digest)
         named = spec.capability_hash
         capability = self._document(named) if named != ZERO_HASH else None
-        return replace(documents, present=frozenset(present), result_keys=result_keys, capability=capability)
+        return replace(
+            documents,
+            present=frozenset(present),
+            result_keys=result_keys,
+            capability=capability,
+            parameters=parameters.values if parameters is not None else None,
+        )
 
     def _result_keys(self, spec: JobSpec) -> tuple[bytes, ...]:
         """The job's result keys, in order; none unless the store has the list and all of them."""
@@ -115,8 +126,17 @@ class DocumentCache:
         found = [self._document(name) for name in key_names(names)] if names is not None else []
         return tuple(key for key in found if key is not None) if None not in found else ()
 
-    def _posted(self, spec: JobSpec) -> bool:
-        return self._store.has_parameters(spec.request_hash, spec.parameters_digest)
+    def _parameters(self, spec: JobSpec) -> Parameters | None:
+        """What the request's parameters are; of one digest they are the same for good."""
+        if (held := self._parameters_held.get(spec.request_hash)) is not None:
+            return held
+        digest = spec.parameters_digest
+        found = _unless_too_long(spec.request_hash, lambda name: self._store.find_parameters(name, digest))
+        if found is not None:
+            self._parameters_held[spec.request_hash] = found
+            while len(self._parameters_held) > _CACHED_PARAMETERS:
+                self._parameters_held.popitem(last=False)
+        return found
 
     def _seen(self, name: Bytes32, has: Callable[[Bytes32], bool]) -> bool:
         if name in self._present:
@@ -151,11 +171,32 @@ class DocumentCache:
         found = {root: self._list(root) for root in wanted}
         return {root: leaves for root, leaves in found.items() if leaves is not None}
 
+    def _card(self, raw: bytes) -> dict[Bytes32, bytes]:
+        """The data card that a policy names, if there is one."""
+        try:
+            name = parsed_policy(raw).document.data_card
+        except MalformedDocument:
+            return {}  # the gate refuses the policy with the reason
+        found = self._document(name) if name != ZERO_HASH else None
+        return {name: found} if found is not None else {}
+
     def _list(self, root: Bytes32) -> frozenset[Bytes32] | None:
         return self._leaves.get(root, lambda root: _unless_too_long(root, self._store.find_leaves))
 
     def _document(self, name: Bytes32) -> bytes | None:
         return self._held.get(name, lambda name: _unless_too_long(name, self._store.find_document))
+
+
+def _steps(documents: JobDocuments, assets: Sequence[AssetFacts]) -> Iterator[Bytes32]:
+    """The steps that owners name, as far as their documents read."""
+    for asset in assets:
+        raw = documents.policies.get(asset.seal.policy_hash)
+        try:
+            policy = parsed_policy(raw).document if raw is not None else None
+        except MalformedDocument:
+            policy = None  # the gate refuses it with the reason
+        if policy is not None:
+            yield from readable_steps(policy, documents.cards.get(policy.data_card))
 
 
 def _unless_too_long(name: Bytes32, find: Callable[[Bytes32], T | None]) -> T | None:

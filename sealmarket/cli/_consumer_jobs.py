@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec import UNSET
 
 from sealmarket.chain import Chain
 from sealmarket.cli._asking import pasted, progress
@@ -36,14 +37,19 @@ from sealmarket.cli._request_options import open_result_key
 from sealmarket.client.consumer import Consumer
 from sealmarket.client.explain import meaning
 from sealmarket.client.jobs import JobRecord
+from sealmarket.client.notices import failed_receipt, notice_of
 from sealmarket.client.sent import SentRequests
 from sealmarket.client.standing import RequestStanding, Standing, money_of
 from sealmarket.client.waiting import Waiting
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.moments import beside
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
+from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.codec import to_builtins
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.sealed.notices import Notice
 from sealmarket_enclave.sealed.outputs import NAME
 
 Job = Annotated[str, typer.Argument(help="The job's id (0x and 64 digits).")]
@@ -76,11 +82,24 @@ def status(
 
 
 def explain(
-    job: JobOrRequest, book: BookFile, rpc: RpcUrl, key_file: OwnKeyFile = None, as_json: AsJson = False
+    job: JobOrRequest,
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: OwnKeyFile = None,
+    notice_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--notice-key",
+            help="Your result key, or as an owner the key of your policy's noticeKey: what failed about an input.",
+        ),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Why a request is not matched yet; or what a job's ending means, and what was paid to whom and why.
 
-    The money is read from the chain's events, exact to the smallest unit; all of it sums to zero.
+    The money is read from the chain's events, exact to the smallest unit; all of it sums to zero. An input that failed
+    has a public code in the receipt; which column it was, only the consumer and its owner can open.
 
     Example: sealmarket consumer explain 0xJOB --book market.json --rpc URL
     """
@@ -91,7 +110,34 @@ def explain(
         else:
             money = money_of(chain, found)
             payload, lines = explain_payload(found, money), explain_lines(found, money)
+            key = open_result_key(notice_key, passphrase_file) if notice_key is not None else None
+            fault, more = _fault(chain, store, found, key)
+            payload, lines = payload | fault, [*lines, *more]
     answer(payload, lines, as_json)
+
+
+def _fault(
+    chain: Chain, store: Store, record: JobRecord, key: PrivateKey | None
+) -> tuple[dict[str, object], list[str]]:
+    """What the receipt of a failed input says, and what ``key`` opens of it: for programs and for people."""
+    try:
+        receipt = failed_receipt(store, record)
+    except ServiceError as error:
+        return {}, [f"the receipt of its enclave is not to be read: {error}"]
+    if receipt is None or receipt.input_fault is UNSET:
+        return {}, []
+    notice = notice_of(receipt, key, chain.book) if key is not None else None
+    payload = {"inputFault": receipt.input_fault, "notice": to_builtins(notice)}
+    return payload, _fault_lines(receipt.input_fault, notice)
+
+
+def _fault_lines(code: str, notice: Notice | None) -> list[str]:
+    """What failed about an input, as far as the reader may know."""
+    if notice is None:
+        return [f"the input failed by {code}; its owner and the consumer can open the rest (--notice-key)"]
+    column = f", column {harmless(repr(notice.column))}" if notice.column is not None else ""
+    rows = f", {notice.rows} rows" if notice.rows is not None else ""
+    return [f"asset {notice.asset_index} of the job failed by {code}{column}{rows}"]
 
 
 def watch(

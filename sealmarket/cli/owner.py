@@ -101,6 +101,10 @@ def publish(
     card: Annotated[
         Path | None, typer.Option("--card", help=f"Where the card for consumers goes. Without it: {ASSET_CARD} there.")
     ] = None,
+    steps: Annotated[
+        list[Path] | None,
+        typer.Option("--step", help="The folder of a validator that does not come with Sealmarket; repeat."),
+    ] = None,
     now: _Now = None,
     accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
@@ -123,7 +127,7 @@ def publish(
         )
         place = card or folder / ASSET_CARD
         try:
-            mined = owner.publish(sealed, now=when)
+            mined = owner.publish(sealed, now=when, steps=steps or ())
         except AlreadyPublished:
             # An earlier command may have ended before it wrote the card.
             write_card(sealed, place, owner.address, chain.book)

@@ -15,8 +15,9 @@ from sealmarket.files import read_file
 from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.measure import covers, measure
-from sealmarket_enclave.protocol.codec import from_builtins
-from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.card import MAXIMUM_CARD, Card, promised
+from sealmarket_enclave.protocol.codec import canonical_json, from_builtins, parse_json
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.policy import OutputRules, strictest
 from sealmarket_enclave.workload.bundle import LOCK, Bundle
 from sealmarket_enclave.workload.errors import FileAltered, ListedFileMissing, UnlistedFile
@@ -121,16 +122,26 @@ def run(
     inputs: Annotated[list[str], typer.Option("--input", help="NAME=FILE; repeat a name for several files.")],
     parameters: Annotated[list[str] | None, typer.Option("--parameter", help="NAME=VALUE.")] = None,
     policies: _Rules = None,
+    cards: Annotated[
+        list[Path] | None, typer.Option("--card", help="A data card for each --input, in their order.")
+    ] = None,
+    steps: Annotated[
+        list[Path] | None,
+        typer.Option("--step", help="The folder of a reader or validator that does not come with Sealmarket; repeat."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for what would leave.")] = None,
     wheels: _Wheels = None,
     as_json: AsJson = False,
 ) -> None:
     """Run it on local files in the enclave's sandbox, under its limits; print what would leave. Exit 0 if all may.
 
+    With --card each file goes through its card's reader first; with --policy the owners' validators hold the outputs.
+
     Example: sealmarket workload run mine --input rows=MINE.csv --parameter column=age --out result
     """
     from sealmarket.workloads.leaving import own_rules
     from sealmarket.workloads.local import read_inputs, read_parameters
+    from sealmarket.workloads.local_steps import StepShelf, judged, read_by_cards
 
     bundle = read_bundle(folder)
     files = read_inputs(bundle.manifest, [(name, Path(file)) for name, file in map(_pair, inputs)])
@@ -138,14 +149,28 @@ def run(
     rules = strictest(tuple(map(_output_rules, policies))) if policies else own_rules(bundle.manifest)
     if out is not None and out.exists():
         raise Usage(f"{out} is there already", remedy="name a folder that does not exist")
+    shelf = StepShelf(_cache(), tuple(steps or ()))
+    promises = list(map(_card, cards)) if cards else [None] * len(files)
+    given = read_by_cards(bundle.manifest, files, promises, shelf)
     installed = partial(_cache().environment, bundle, folder, wheels)
-    ended = _run_cached(bundle, installed, files, values, rules)
+    ended, found = judged(_run_cached(bundle, installed, given, values, rules), bundle.manifest, rules, given, shelf)
     if out is not None:
         out.mkdir(parents=True)
         for name, data in ended.outputs.items():
             (out / name).write_bytes(data)
-    answer(_payload(bundle, ended), _lines(bundle, ended, owners=bool(policies)), as_json)
+    lines = _lines(bundle, ended, owners=bool(policies))
+    lines += [f"  {one.name} on {_plain(one.output)}: {one.code or 'passes'}" for one in found]
+    judgements = [{"output": one.output, "validator": str(one.validator), "code": one.code} for one in found]
+    answer(_payload(bundle, ended) | {"validators": judgements}, lines, as_json)
     raise typer.Exit(1 if ended.failure else 0)
+
+
+def _card(path: Path) -> Card | None:
+    """The promise in a data card's file; None for a card that promises nothing."""
+    try:
+        return promised(canonical_json(parse_json(read_file(path, MAXIMUM_CARD))))
+    except (ValueError, SealmarketError) as error:
+        raise Usage(f"{path} is no data card: {error}", remedy="make one with `sealmarket owner describe`") from error
 
 
 def _cache() -> WorkloadCache:

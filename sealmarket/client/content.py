@@ -1,11 +1,16 @@
-"""An owner's data against the data card that its policy binds, before a byte of it is sealed."""
+"""An owner's data against the data card that its policy binds, before a byte of it is sealed; and its validators."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sealmarket.store.interface import NodeStore
+from sealmarket.workloads.errors import StepTooLarge
 from sealmarket_enclave.protocol.card import promised
-from sealmarket_enclave.workload.bundle import Bundle
+from sealmarket_enclave.protocol.policy import PolicyDocument
+from sealmarket_enclave.protocol.steps import MAXIMUM_STEP
+from sealmarket_enclave.workload.bundle import Bundle, pack
 
 
 def hold_content(source: Path | bytes, card: bytes, folder: Path | None = None) -> Bundle | None:
@@ -16,7 +21,7 @@ def hold_content(source: Path | bytes, card: bytes, folder: Path | None = None) 
     Raises:
         CardRefused, MalformedDocument: a card with a version that breaks a rule of cards.
         ContentUnfit, ReaderFailed: the data is not as promised, or exhausts the reader.
-        StepUnknown, DigestMismatch: the reader is not here.
+        StepUnknown, StepTooLarge, DigestMismatch: the reader is not here, or larger than an enclave takes.
     """
     promise = promised(card)
     if promise is None or promise.reader is None:
@@ -26,5 +31,29 @@ def hold_content(source: Path | bytes, card: bytes, folder: Path | None = None) 
     from sealmarket.workloads.steps import named
 
     step = named(promise.reader.digest, WorkloadCache.of_user(), folder)
+    _require_small(step.bundle)
     hold(source, promise, step)
     return step.bundle
+
+
+def validators_to_store(policy: PolicyDocument, store: NodeStore, folders: Sequence[Path] = ()) -> Iterator[Bundle]:
+    """The validators that a policy names and the store lacks: from ``folders``, or those that come with Sealmarket.
+
+    Raises:
+        StepUnknown, StepTooLarge: one that is not here, or larger than an enclave takes.
+        FetchFailed: what it needs to be locked here cannot be had.
+    """
+    from sealmarket.workloads.cache import WorkloadCache
+    from sealmarket.workloads.local_steps import StepShelf
+
+    shelf = StepShelf(WorkloadCache.of_user(), tuple(folders))
+    for digest in dict.fromkeys(check.digest for check in policy.output.checks):
+        if not store.has("workloads", digest):
+            bundle = shelf.find(digest, "validators").bundle
+            _require_small(bundle)
+            yield bundle
+
+
+def _require_small(bundle: Bundle) -> None:
+    if (size := len(pack(bundle))) > MAXIMUM_STEP:
+        raise StepTooLarge(bundle.manifest.name, size, MAXIMUM_STEP)

@@ -73,12 +73,12 @@ ENDINGS: dict[Fault, Ending] = {
         "request again once the oracle nodes answer (`sealmarket chain status`)",
     ),
     Fault.INPUT_FAILED: Ending(
-        "the enclave could not open or read an asset, which is suspended now",
+        "the enclave could not open an asset, or it is not what its data card promises; it is suspended now",
         "no party: everything returns but the fees of the decision",
         "report it to the asset's owner, and choose another version",
     ),
     Fault.WORKLOAD_FAILED: Ending(
-        "the workload failed in the enclave",
+        "the workload failed in the enclave, or an owner's rules do not let its outputs leave",
         "the payer: owners and provider are paid in full, since the data was used",
         "mend the workload, try it on sample data, and request again",
     ),
@@ -88,9 +88,9 @@ ENDINGS: dict[Fault, Ending] = {
         "give the workload more run seconds, or less to do",
     ),
     Fault.VALIDATOR_TIMED_OUT: Ending(
-        "an owner's check of the outputs did not finish in time",
+        "an owner's own check of its data or of the outputs did not finish",
         "the payer: provider and the other owners share what the request allowed for this end",
-        "report it to that owner, and request again with more validate seconds",
+        "report it to that owner, or request again without its asset",
     ),
     Fault.PROVIDER_SILENT: Ending(
         "the provider was accepted and returned no result within the settle window",

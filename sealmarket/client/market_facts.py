@@ -11,6 +11,7 @@ from sealmarket.protocol.cards import NO_CARD, Card
 from sealmarket.protocol.fitting import Prover, Rules
 from sealmarket.protocol.orders import AssetLimit
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
+from sealmarket_enclave.protocol.card import Card as PromisedCard
 from sealmarket_enclave.protocol.codec import Bytes32, Wei
 from sealmarket_enclave.protocol.terms import Seal
 
@@ -21,7 +22,9 @@ class AssetFacts:
 
     ``policy`` None: the store has none that reads, and ``missing`` says so. ``lacking`` names what else of the asset
     the store lacks. ``pairs`` are the leaves behind the allow-list on chain, None where they are unknown. ``card`` is
-    the data card, empty where there is none. ``orders`` are the owner's open ones by the book.
+    the data card, empty where there is none; ``promise`` what it promises, None for nothing, and ``broken`` why a card
+    that claims to promise does not read. ``strange`` names readers and validators of the owner that do not come with
+    Sealmarket. ``orders`` are the owner's open ones by the book.
     """
 
     limit: AssetLimit
@@ -32,6 +35,9 @@ class AssetFacts:
     lacking: tuple[str, ...] = ()
     pairs: frozenset[Bytes32] | None = None
     card: Card = NO_CARD
+    promise: PromisedCard | None = None
+    broken: str = ""
+    strange: tuple[str, ...] = ()
     orders: tuple[SignedAssetOrder, ...] = ()
 
 

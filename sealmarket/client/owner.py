@@ -17,7 +17,7 @@ from __future__ import annotations
 import io
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain import IN_MEMORY, AssetState, Chain, Mined, Sending
 from sealmarket.client.assets import asset_state
 from sealmarket.client.committee import current_committee
-from sealmarket.client.content import hold_content
+from sealmarket.client.content import hold_content, validators_to_store
 from sealmarket.client.draft import PolicyDraft, allow_root, policy_document
 from sealmarket.client.draft_file import load_draft
 from sealmarket.client.errors import AlreadyPublished, PolicyMismatch, SealedFolderExists, UnknownAsset
@@ -313,16 +313,23 @@ class Owner(Connected):
         nodes = [(member.signer, PublicKey(member.hpke_public_key)) for member in committee.members]
         return shares.deal(key, committee.threshold, nodes, dealing)
 
-    def publish(self, sealed: SealedAsset, *, location: str = "", now: int | None = None) -> Mined:
-        """Upload container, shares and policy, then record the version on chain. ``now`` as for :meth:`seal`.
+    def publish(
+        self, sealed: SealedAsset, *, location: str = "", now: int | None = None, steps: Sequence[Path] = ()
+    ) -> Mined:
+        """Upload container, shares, policy and steps, then record the version on chain. ``now`` as for :meth:`seal`.
+
+        ``steps``: folders of validators that the policy names, do not come with Sealmarket, and are not in the store.
 
         Raises:
             AlreadyPublished, PolicyUnmeetable, MarketNotVerified: nothing was uploaded.
+            StepUnknown, StepTooLarge: a validator that is not here, or larger than an enclave takes.
             ServiceUnavailable, ServiceRefused: nothing is on chain then.
             Reverted: the registry refused it.
         """
         self._party.require_market()
         self._require_publishable(sealed, now)
+        for bundle in validators_to_store(sealed.policy, self._store, steps):
+            self._store.put_workload(bundle)
         self.upload(sealed)
         registry, version = self._chain.registry, sealed.version
         place = location or self._store.url

@@ -18,6 +18,7 @@ from itertools import chain
 from sealmarket.client.clauses import Clause, of_limit
 from sealmarket.client.errors import RequestInvalid
 from sealmarket.client.market_facts import AssetFacts, MarketFacts
+from sealmarket.client.needs_clauses import needs_clauses
 from sealmarket.client.offers import behind, promised
 from sealmarket.client.owners_clauses import owners_clauses
 from sealmarket.client.price import Price, price_of
@@ -80,6 +81,7 @@ def quote_of(unsigned: UnsignedRequest, facts: MarketFacts) -> Quote:
         *map(of_limit, unmet_by_request(request, facts.rules, facts.now)),
         *chain.from_iterable(_version_clauses(request, asset, facts) for asset in facts.assets),
         *owners_clauses(unsigned, facts),
+        *needs_clauses(unsigned, facts),
         *_market_clauses(facts, best),
         *_money_clauses(facts, price),
     ]
@@ -161,6 +163,11 @@ def _notes(unsigned: UnsignedRequest, facts: MarketFacts) -> Iterator[str]:
         epochs = ", ".join(map(str, sorted(unknown)))
         yield f"the address book lacks the committee of epoch {epochs}, so the oracle's fees are left out: get it again"
     for asset in facts.assets:
+        name = Side(asset.limit, asset.state).name
+        for step in asset.strange:
+            yield (
+                f"{name}: its owner has each job run {step}, which does not come with Sealmarket: read it before you "
+                "pay, since a validator that refuses every output costs the whole price"
+            )
         if asset.pairs is None and asset.policy is not None:
-            name = Side(asset.limit, asset.state).name
             yield f"{name}: the store does not show the list of pairs behind its root on chain, so it is not checked"

@@ -6,7 +6,7 @@ the store every document, is their statement.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from sealmarket.attestation.policy.owners import OwnersPolicy, parsed_policy, reduced_list
@@ -26,12 +26,16 @@ from sealmarket.protocol.matching import OnSale, consider
 from sealmarket.protocol.merkle import Tree
 from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
-from sealmarket.service.errors import ContentMismatch, ItemNotFound
+from sealmarket.service.errors import ContentMismatch, ItemNotFound, ServiceError
 from sealmarket.store.blobs import Store
+from sealmarket.workloads.steps import shipped_as
+from sealmarket_enclave.protocol.card import Card as PromisedCard
+from sealmarket_enclave.protocol.card import promised
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Wei, decode_canonical
-from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
+from sealmarket_enclave.protocol.steps import named_steps
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.shares import ShareSet
@@ -80,15 +84,20 @@ class Reading:
         if seal is None:
             return AssetFacts(limit=limit, state=state, missing="no event shows its seal")
         policy, missing = self.policy_of(seal)
+        raw = self._raw_card(policy)
+        promise, broken = promise_in(raw)
         return AssetFacts(
             limit=limit,
             state=state,
             seal=seal,
             policy=policy,
             missing=missing,
-            lacking=tuple(self._lacking(seal)),
+            lacking=(*self._lacking(seal), *self._lacking_steps(policy, raw, promise)),
+            strange=tuple(self._strange_steps(policy, promise)),
             pairs=self._pairs(policy, state.terms.allow_root),
-            card=self.card_of(policy),
+            card=read_card(raw) if raw is not None else NO_CARD,
+            promise=promise,
+            broken=broken,
             orders=self._asset_orders(limit, state.owner),
         )
 
@@ -109,11 +118,14 @@ class Reading:
 
     def card_of(self, policy: OwnersPolicy | None) -> Card:
         """The data card that a policy names; empty where there is none that reads."""
-        try:
-            raw = self._store.find_document(policy.document.data_card) if policy else None
-        except ContentMismatch:
-            raw = None
+        raw = self._raw_card(policy)
         return read_card(raw) if raw is not None else NO_CARD
+
+    def _raw_card(self, policy: OwnersPolicy | None) -> bytes | None:
+        try:
+            return self._store.find_document(policy.document.data_card) if policy else None
+        except ContentMismatch:
+            return None
 
     def _lacking(self, seal: Seal) -> list[str]:
         """What the enclave and the oracle nodes would miss."""
@@ -127,6 +139,27 @@ class Reading:
             return [*lacking, "share set"]
         absent = [place for place, one in enumerate(members, 1) if self._store.find_document(one.sealed) is None]
         return lacking + [f"key share of node {place}" for place in absent]
+
+    def _lacking_steps(
+        self, policy: OwnersPolicy | None, card: bytes | None, promise: PromisedCard | None
+    ) -> list[str]:
+        """Of what an owner has each enclave run, what the store lacks."""
+        if policy is None:
+            return []
+        named = policy.document.data_card
+        lacking = [f"data card {named}"] if card is None and named != ZERO_HASH else []
+        steps = named_steps([promise], [policy.document.output])
+        return lacking + [f"step {digest}" for digest in steps if not self._store.has("workloads", digest)]
+
+    def _strange_steps(self, policy: OwnersPolicy | None, promise: PromisedCard | None) -> Iterator[str]:
+        """The steps of an owner that do not come with Sealmarket, as far as the store has them."""
+        for named in named_steps([promise], [policy.document.output]) if policy is not None else ():
+            try:
+                bundle = self._store.workload(named)
+            except (ServiceError, SealmarketError):
+                continue  # what the store lacks is named by another clause
+            if shipped_as(bundle) is None:
+                yield f"{bundle.manifest.name} ({named})"
 
     def _pairs(self, policy: OwnersPolicy | None, root: Bytes32) -> frozenset[Bytes32] | None:
         if policy is None:
@@ -214,3 +247,11 @@ class Reading:
             return known.proof(leaf) if known is not None and leaf in known else None
 
         return prove
+
+
+def promise_in(raw: bytes | None) -> tuple[PromisedCard | None, str]:
+    """What a data card promises, None for nothing; and why one that claims to promise breaks the rules of cards."""
+    try:
+        return (promised(raw) if raw is not None else None), ""
+    except SealmarketError as error:
+        return None, error.message[:1000]

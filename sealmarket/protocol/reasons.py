@@ -96,7 +96,12 @@ class JobReason(Enum):
         Outcome.INPUT_REFUSED,
         "the owner must deal shares to the committee of this epoch",
     )
-    CONTENT_MISSING = ("content_missing", 233, Outcome.INPUT_REFUSED, "the owner must put the container back")
+    CONTENT_MISSING = (
+        "content_missing",
+        233,
+        Outcome.INPUT_REFUSED,
+        "the owner must put the container, the data card, and the reader and validators that it names back",
+    )
     EVIDENCE_WITHHELD = (
         "evidence_withheld",
         234,
@@ -193,6 +198,12 @@ class JobReason(Enum):
         250,
         Outcome.REQUEST_REFUSED,
         "name the result keys that every owner's policy asks for among the request's result keys",
+    )
+    NEEDS_UNMET = (
+        "needs_unmet",
+        251,
+        Outcome.REQUEST_REFUSED,
+        "request assets whose data cards promise what the workload needs of its inputs, or another workload",
     )
 
 

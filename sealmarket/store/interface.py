@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from sealmarket.protocol.wire import EvidenceEnvelope
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import JobId
 
 LargeKind = Literal["containers", "workloads"]
@@ -28,8 +29,8 @@ class NodeStore(Protocol):
     def has(self, kind: LargeKind, name: Bytes32) -> bool:
         """Whether a container or workload is there."""
 
-    def has_parameters(self, request_hash: Bytes32, digest: Bytes32) -> bool:
-        """Whether a request's parameters are there, and are those of the digest."""
+    def find_parameters(self, request_hash: Bytes32, digest: Bytes32) -> Parameters | None:
+        """A request's parameters, held against their digest; None when they are not there."""
 
     def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
         """Every sealed evidence that was posted for a job; unchecked."""

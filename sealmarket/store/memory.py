@@ -5,8 +5,9 @@ from __future__ import annotations
 from sealmarket.protocol.wire import EvidenceEnvelope
 from sealmarket.service.errors import ServiceUnavailable
 from sealmarket.store.interface import LargeKind
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import JobId
 
 
@@ -19,6 +20,7 @@ class MemoryStore:
         self.lists: dict[Bytes32, frozenset[Bytes32]] = {}
         self.blobs: set[tuple[LargeKind, Bytes32]] = set()
         self.parameters: dict[Bytes32, Bytes32] = {}
+        self.values: dict[Bytes32, Parameters] = {}
         self._silent = False
 
     def fall_silent(self, silent: bool = True) -> None:
@@ -40,10 +42,12 @@ class MemoryStore:
         self._answer()
         return (kind, name) in self.blobs
 
-    def has_parameters(self, request_hash: Bytes32, digest: Bytes32) -> bool:
-        """As :meth:`NodeStore.has_parameters`."""
+    def find_parameters(self, request_hash: Bytes32, digest: Bytes32) -> Parameters | None:
+        """As :meth:`NodeStore.find_parameters`; those of ``values``, else empty ones."""
         self._answer()
-        return self.parameters.get(request_hash) == digest
+        if self.parameters.get(request_hash) != digest:
+            return None
+        return self.values.get(request_hash, Parameters(salt=ZERO_HASH, values={}))
 
     def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
         """As :meth:`NodeStore.evidence`."""

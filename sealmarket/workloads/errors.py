@@ -10,6 +10,7 @@ BundleError
 ├── TemplateUnknown
 ├── InputsRefused
 ├── StepUnknown
+├── StepTooLarge
 ├── ReaderFailed
 └── ContentUnfit
 """
@@ -99,6 +100,17 @@ class StepUnknown(BundleError):
             remedy="name the folder that holds its bundle, or describe the data again with this version",
         )
         self.what, self.known = what, known
+
+
+class StepTooLarge(BundleError):
+    """A reader or validator is larger than an enclave takes."""
+
+    def __init__(self, name: str, found: int, most: int) -> None:
+        super().__init__(
+            f"step {name} has an archive of {found} bytes, expected at most {most}",
+            remedy="leave what is no code out of its folder: libraries come in locked wheels",
+        )
+        self.name, self.found, self.most = name, found, most
 
 
 class ReaderFailed(BundleError):

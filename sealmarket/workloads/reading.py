@@ -45,19 +45,30 @@ def _some(view: memoryview) -> memoryview:
 
 
 def hold(source: Path | bytes, card: Card, step: Step) -> ReaderReport:
-    """Hold data against its card; returns the report of data that fits.
+    """Hold data against its card; returns the report of data that fits. Raises as :func:`read`."""
+    with content(source) as data:
+        return _report(_run(data, card, step))
+
+
+def read(source: Path | bytes, card: Card, step: Step, *, table: bool) -> Mapping[str, bytes]:
+    """Hold data against its card; returns what the reader wrote, with the table where it is wanted.
 
     Raises:
         ContentUnfit: it does not fit, with the code, the column, and the reader's words.
         ReaderFailed: the reader gave no report, as on bytes that exhaust it.
     """
     with content(source) as data:
-        inputs: dict[str, bytes | memoryview] = {"data": data, "card": card.canonical()}
-        ended = step.run(inputs, _parameters(step, explain=True))
+        return _run(data, card, step, table=table).outputs
+
+
+def _run(data: memoryview, card: Card, step: Step, **wanted: bool) -> LocalRun:
+    """A run over data that fit. Raises as :func:`read`."""
+    inputs: dict[str, bytes | memoryview] = {"data": data, "card": card.canonical()}
+    ended = step.run(inputs, _parameters(step, explain=True, **wanted))
     report = _report(ended)
     if not report.fits:
         raise ContentUnfit(str(report.code), report.column, _explanation(ended))
-    return report
+    return ended
 
 
 def infer(source: Path | bytes, stated: Mapping[str, Any], step: Step) -> dict[str, Any]:

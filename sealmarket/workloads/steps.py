@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import sealmarket
 from sealmarket.workloads.cache import WorkloadCache
@@ -107,3 +107,13 @@ def named(digest: Bytes32, cache: WorkloadCache, folder: Path | None = None, kin
         if (step := shipped(name, cache, kind)).digest == digest:
             return step
     raise StepUnknown(str(digest), names(kind))
+
+
+def shipped_as(bundle: Bundle) -> str | None:
+    """The name of the shipped step that a bundle is, whatever interpreter it is locked for; None for another bundle."""
+    files = {path: file.data for path, file in bundle.files.items() if path != ENVIRONMENT}
+    for kind in get_args(Kind):
+        for name in names(kind):
+            if files == {path: file.data for path, file in read_files(_SOURCES / kind / name).items()}:
+                return name
+    return None

@@ -10,7 +10,9 @@ import pytest
 from sealmarket.cli.main import main
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.templates import templates, workload_name
+from sealmarket_enclave.protocol.card import Card, Column, ReaderRef
 from sealmarket_enclave.workload.manifest import parse_manifest
+from tests.enclave.scene import write_step
 from tests.enclave.workload.bundles import lock_line, wheel
 
 ROWS = "age,income\n30,1.5\n41,2.5\n"
@@ -174,3 +176,84 @@ def test_a_run_writes_what_would_leave_and_says_what_it_used(
     assert first["workload"] == str(read_bundle(mine).digest)
     assert first["leaving"] == second["leaving"]
     assert first["peakAddressSpace"] >= first["peakResident"]
+
+
+# --- steps ---------------------------------------------------------------------------------------------------------
+
+
+def _draft(folder: Path, code: str) -> Path:
+    """Output rules that name a validator of these lines; its folder is ``judge/bundle``."""
+    step = write_step(folder / "judge", "judge", code)
+    check = {"mediaType": "application/json", "digest": str(step.digest), "rules": {"most": 1}}
+    rules = {"mediaTypes": ["application/json"], "maxOutputs": 4, "maxBytes": 1 << 20, "bucketBytes": 1}
+    (folder / "draft.json").write_text(json.dumps({"output": rules | {"validators": [check]}}))
+    return folder / "draft.json"
+
+
+VERDICT = "def run(inputs, parameters):\n    return {{'verdict.json': b'{}'}}\n"
+WITH_POLICY = ("--input", "rows=rows.csv", "--parameter", "column=age", "--policy", "draft.json", "--out", "out")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said", "failure"),
+    [
+        ('{"pass":false,"code":"too_many_numbers"}', "too_many_numbers", "output_refused"),
+        ('{"pass":true,"code":"x"}', "validator_failed", "validator_failed"),
+    ],
+)
+def test_an_output_that_a_policys_validator_refuses_does_not_leave_and_the_code_is_shown(
+    mine: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    verdict: str,
+    said: str,
+    failure: str,
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    _draft(mine.parent, VERDICT.format(verdict))
+    code, out, _ = run(capsys, "run", mine, *WITH_POLICY, "--step", "judge/bundle")
+    assert code == 1
+    assert f"judge on summary.json: {said}" in out
+    assert f"nothing would leave: {failure}" in out
+    assert list(Path("out").iterdir()) == []
+
+
+def test_a_validator_that_is_not_here_is_named_by_its_digest(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    _draft(mine.parent, VERDICT.format('{"pass":true,"code":null}'))
+    monkeypatch.setattr("sealmarket.workloads.steps.names", lambda _kind="readers": ())
+    code, _, err = run(capsys, "run", mine, *WITH_POLICY)
+    assert code == 1
+    assert "there is no step 0x" in err
+
+
+def test_a_file_that_does_not_fit_its_card_stops_the_run_with_the_column_named(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    report = '{"fits":false,"code":"column_missing","column":"age","rows":3}'
+    step = write_step(mine.parent / "reader", "reader", f"def run(i, p):\n    return {{'report.json': b'{report}'}}\n")
+    card = Card(
+        kind="table",
+        media_type="application/vnd.apache.parquet",
+        reader=ReaderRef(name="reader", digest=step.digest),
+        columns=(Column(name="age", type="integer"),),
+    )
+    Path("card.json").write_bytes(card.canonical())
+    words = ["--input", "rows=rows.csv", "--parameter", "column=age", "--card", "card.json", "--step", "reader/bundle"]
+    code, _, err = run(capsys, "run", mine, *words)
+    assert code == 1
+    assert "column_missing (column 'age')" in err
+
+
+def test_cards_and_files_that_do_not_pair_up_are_refused(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    Path("card.json").write_text("{}")
+    words = ["--input", "rows=rows.csv", "--parameter", "column=age", *("--card", "card.json") * 2]
+    code, _, err = run(capsys, "run", mine, *words)
+    assert code == 1
+    assert "2 cards for 1 files" in err

@@ -311,6 +311,12 @@ def test_a_column_that_no_data_card_names_is_noted_and_refuses_nothing(world: Wo
     assert other.columns == (("x",), ("a", "b"))
 
 
+def test_a_step_that_does_not_come_with_sealmarket_is_noted_and_refuses_nothing(world: World) -> None:
+    quote = world.asset(strange=("judge (0x07)",)).quote
+    assert quote.taken
+    assert any("judge (0x07), which does not come with Sealmarket" in note for note in quote.notes)
+
+
 def test_purposes_are_named_and_an_unknown_committee_is_noted(world: World) -> None:
     clauses = world.asking(purpose=int(Purpose.QUERY)).quote.clauses
     assert ("query", "train") in {(clause.found, clause.expected) for clause in clauses}

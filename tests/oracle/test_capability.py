@@ -26,7 +26,7 @@ from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, DigestManifest, ListedFile
 from sealmarket_enclave.workload.environment import Interpreter
-from sealmarket_enclave.workload.manifest import Limits
+from sealmarket_enclave.workload.manifest import InputSlot, Limits
 from sealmarket_oracle.gate.collateral_rules import excused
 from sealmarket_oracle.gate.inputs import AppraisalInput, FaultRow, Violation
 from sealmarket_oracle.gate.notes import note_of
@@ -41,6 +41,7 @@ def _manifest(limits: Limits = LIMITS) -> bytes:
         entry_point="train:run",
         interpreter=Interpreter.current(),
         limits=limits,
+        inputs=(InputSlot(name="rows", media_type="text/csv", maximum=16),),
         files=(ListedFile(path=ENVIRONMENT, executable=False, sha256=NEEDED),),
     ).canonical()
 

@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.reasons import JobReason
+from sealmarket_enclave.protocol.card import MAXIMUM_CARD, Card, Column, ReaderRef
 from sealmarket_enclave.protocol.codec import Bytes32, MicroEpsilon
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import result_key_names, result_keys_hash
-from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, Validator
 from tests.oracle.test_gate import _expect
 from tests.oracle.world import WORKLOAD, World
 
@@ -42,8 +43,43 @@ def _without_result_key(world: World) -> None:
     del world.store.documents[keccak(world.result_key)]
 
 
+STEP, READER = Bytes32(b"\x57" * 32), Bytes32(b"\x58" * 32)
+CARD = Card(
+    kind="table",
+    media_type="application/vnd.apache.parquet",
+    reader=ReaderRef(name="reader", digest=READER),
+    columns=(Column(name="age", type="integer"),),
+).canonical()
+
+
+def _validated(policy: PolicyDocument) -> PolicyDocument:
+    check = Validator(media_type="application/onnx", digest=STEP, rules={})
+    return replace(policy, output=replace(policy.output, validators=(check,)))
+
+
+def _with_card(world: World, card: bytes, *, store: bool = True) -> None:
+    if store:
+        world.store.put_document(card)
+    world.match(world.publish(edit_policy=lambda policy: replace(policy, data_card=keccak(card))))
+
+
+def _without_validator(world: World) -> None:
+    world.match(world.publish(edit_policy=_validated))
+
+
+def _without_card(world: World) -> None:
+    _with_card(world, CARD, store=False)
+
+
+def _without_reader(world: World) -> None:
+    _with_card(world, CARD)
+
+
 MISSING: dict[str, tuple[Callable[[World], None], Outcome, JobReason]] = {
     "container": (_without_content, Outcome.INPUT_REFUSED, JobReason.CONTENT_MISSING),
+    "data card": (_without_card, Outcome.INPUT_REFUSED, JobReason.CONTENT_MISSING),
+    "reader": (_without_reader, Outcome.INPUT_REFUSED, JobReason.CONTENT_MISSING),
+    "validator": (_without_validator, Outcome.INPUT_REFUSED, JobReason.CONTENT_MISSING),
     "workload": (_without_workload, Outcome.REQUEST_REFUSED, JobReason.WORKLOAD_MISSING),
     "parameters": (_without_parameters, Outcome.REQUEST_REFUSED, JobReason.PARAMETERS_MISSING),
     "result key": (_without_result_key, Outcome.REQUEST_REFUSED, JobReason.RESULT_KEY_MISSING),
@@ -64,6 +100,22 @@ def test_what_the_store_lacks_is_awaited_for_half_the_window_and_then_refused(wh
     _expect(world.decided(node), outcome, reason)
 
 
+@pytest.mark.parametrize(
+    "card", [b'{"version":"sealmarket/card/1"}', b'{"version":2}', b" " + CARD, b"x" * (MAXIMUM_CARD + 1)]
+)
+def test_a_data_card_that_is_none_is_the_owners(card: bytes, world: World) -> None:
+    _with_card(world, card)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.POLICY_INVALID)
+
+
+@pytest.mark.parametrize("card", [b"{}", b'{"columns":["age"]}', b"for people only"])
+def test_a_data_card_without_a_version_promises_nothing(card: bytes, world: World) -> None:
+    _with_card(world, card)
+    world.quote()
+    _expect(world.decided(world.node()), Outcome.ACCEPTED)
+
+
 @pytest.mark.parametrize("what", MISSING)
 def test_what_comes_within_half_the_window_is_accepted(what: str, world: World) -> None:
     arrange, _, reason = MISSING[what]
@@ -73,7 +125,9 @@ def test_what_comes_within_half_the_window_is_accepted(what: str, world: World) 
     node.tick()
     assert reason.value in node.status(world.job_id).reason
     world.store.put_document(world.result_key)
-    world.store.blobs |= {("workloads", WORKLOAD), ("containers", Bytes32(bytes([101]) * 32))}
+    world.store.put_document(CARD)
+    world.store.blobs |= {("workloads", WORKLOAD), ("workloads", STEP), ("workloads", READER)}
+    world.store.blobs |= {("containers", Bytes32(bytes([101]) * 32))}
     world.store.parameters[world.spec.request_hash] = world.spec.parameters_digest
     _expect(world.decided(node), Outcome.ACCEPTED)
 

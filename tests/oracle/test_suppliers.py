@@ -35,7 +35,7 @@ from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.codec import Bytes32, Bytes48, HexBytes, canonical_json, decode_canonical
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import result_key_names, result_keys_hash
+from sealmarket_enclave.protocol.job import Parameters, result_key_names, result_keys_hash
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_oracle.gate import document_rules
@@ -186,9 +186,9 @@ class _TooLong(MemoryStore):
         self._refuse(root)
         return super().find_leaves(root)
 
-    def has_parameters(self, request_hash: Bytes32, digest: Bytes32) -> bool:
+    def find_parameters(self, request_hash: Bytes32, digest: Bytes32) -> Parameters | None:
         self._refuse(digest)
-        return super().has_parameters(request_hash, digest)
+        return super().find_parameters(request_hash, digest)
 
     def _refuse(self, name: Bytes32) -> None:
         if name in self.names:

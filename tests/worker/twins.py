@@ -98,7 +98,7 @@ class StoreTwin(httpx.BaseTransport):
         """Everything that owners and consumer upload."""
         for asset in scene.assets:
             self.blobs[f"/v1/containers/{asset.seal.content_root}"] = asset.container
-            for raw in (asset.policy.canonical(), asset.share_set.canonical()):
+            for raw in (asset.policy.canonical(), asset.share_set.canonical(), *([asset.card] if asset.card else [])):
                 self.blobs[f"/v1/documents/{keccak(raw)}"] = raw
         spec = scene.spec
         key = bytes(scene.consumer_key.public.raw)
@@ -106,6 +106,7 @@ class StoreTwin(httpx.BaseTransport):
             self.blobs[f"/v1/documents/{keccak(raw)}"] = raw
         self.blobs[f"/v1/parameters/{spec.request_hash}"] = scene.parameters.canonical()
         self.blobs[f"/v1/workloads/{spec.workload_digest}"] = pack(read_bundle(scene.bundle))
+        self.blobs |= {f"/v1/workloads/{step.digest}": step.archive for step in scene.steps}
 
 
 @dataclass

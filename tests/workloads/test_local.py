@@ -40,7 +40,7 @@ def returning(text: str) -> str:
         ("import os\ndef run(i, p):\n    os._exit(1)\n", "crashed", ""),
         ("def run(i, p):\n    return bytearray(1 << 33)\n", "out_of_memory", ""),
         ("import socket\ndef run(i, p):\n    socket.socket()\n", "raised", "PermissionError"),
-        ("def run(i, p):\n    open('/etc/passwd')\n", "raised", "PermissionError"),
+        ("def run(i, p):\n    open('/etc/passwd')\n", "raised", "'/etc/passwd'"),
         ("import os\ndef run(i, p):\n    os.fork()\n", "raised", "Error"),
         (returning("None"), "output_invalid", "TypeError"),
         (returning("{'summary.json': 'text'}"), "output_invalid", "TypeError"),

@@ -102,7 +102,7 @@ def request_beyond(
     case: AppraisalInput, promise: Promise | None, shown: EvidenceShown | EvidenceUnavailable
 ) -> Iterator[Violation]:
     """What the workload's own limits need beyond the request's run seconds and beyond the promise."""
-    manifest = _manifest(case, shown)
+    manifest = shown_manifest(case, shown)
     if manifest is None:
         return
     limits = manifest.limits
@@ -120,7 +120,7 @@ def _beyond(promise: Capability, manifest: DigestManifest) -> Iterator[FindingNo
         yield note(JobReason.BEYOND_CAPABILITY, "workload", shortfall.promised, shortfall.needed)
 
 
-def _manifest(case: AppraisalInput, shown: EvidenceShown | EvidenceUnavailable) -> DigestManifest | None:
+def shown_manifest(case: AppraisalInput, shown: EvidenceShown | EvidenceUnavailable) -> DigestManifest | None:
     """The manifest of the job's workload, from the evidence package; None where the host does not show it."""
     if isinstance(shown, EvidenceUnavailable) or sha256(shown.package.manifest) != case.spec.workload_digest:
         return None

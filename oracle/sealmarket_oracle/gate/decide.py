@@ -6,7 +6,8 @@ The steps, and the module that holds the rules of each (docs/spec/oracle.md, "Th
  2. the terms of every owner still stand                      chain_rules
  3. each policy agrees with seal, job, committee and chain    document_rules
  4. this node's share opens, before a party is charged;       document_rules
-    the store has the container                               material_rules
+    the store has the container,                              material_rules
+    the data card, and every step that the owner names        step_rules
  5. the evidence is disclosed, and is what is hashed on chain evidence_rules
  6. it names a recent block of this chain                     evidence_rules
  7. it is authentic                                           evidence_rules
@@ -15,7 +16,8 @@ The steps, and the module that holds the rules of each (docs/spec/oracle.md, "Th
     it is acceptable to node, chain and every owner           evidence_rules
     what the vendor signed after the match charges no party   collateral_rules
 10. purpose and workload are allowed by every owner, and the  material_rules
-    workload needs no more than request and promise give      capability_rules
+    workload needs no more than request and promise give,     capability_rules
+    and of its inputs no more than their cards promise        needs_rules
 11. the pair of enclave and workload is listed on chain       evidence_rules
 12. workload, parameters and result keys are available, and
     the owners' output rules can hold together                material_rules
@@ -60,6 +62,8 @@ from sealmarket_oracle.gate.inputs import (
     Violation,
 )
 from sealmarket_oracle.gate.material_rules import content_violations, late_violations, request_violations
+from sealmarket_oracle.gate.needs_rules import needs_violations
+from sealmarket_oracle.gate.step_rules import step_violations
 
 _OUTCOMES = {
     FaultRow.TERMS: Outcome.TERMS_REFUSED,
@@ -93,9 +97,11 @@ def decide(
         violations += found
         violations += share_violations(case, asset, documents, private)
         violations += content_violations(asset, documents)
+        violations += step_violations(asset, policy.document if policy is not None else None, documents)
     appraised = appraise_evidence(case, shown, tuple(policies), documents, roots)
     violations += appraised.violations
     violations += request_violations(case, documents, policies)
+    violations += needs_violations(case, shown, documents, policies)
     violations += late_violations(shown)
     deciding = _deciding(case, violations)
     if isinstance(deciding, Defer):

@@ -80,7 +80,8 @@ class JobDocuments:
     ``lists`` holds the leaves behind Merkle roots (allowed pairs, admitted consumers), already held against the root.
     ``present`` names what else the store has: containers by root, workload and parameters by digest, the list of
     result keys by its Keccak-256; the keys themselves are in ``result_keys``. ``capability`` is the document
-    that the provider's order names.
+    that the provider's order names. ``cards`` are the data cards that policies name, by their Keccak-256;
+    ``parameters`` the values that the request signed, None where the store has none.
     """
 
     policies: Mapping[Bytes32, bytes] = field(default_factory=dict)
@@ -90,6 +91,8 @@ class JobDocuments:
     present: frozenset[Bytes32] = frozenset()
     result_keys: tuple[bytes, ...] = ()
     capability: bytes | None = None
+    cards: Mapping[Bytes32, bytes] = field(default_factory=dict)
+    parameters: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,6 +191,7 @@ def vector() -> dict[str, str]:
         entry_point=manifest.entry_point,
         interpreter=environment.interpreter,
         limits=manifest.limits,
+        inputs=manifest.inputs,
         files=tuple(
             ListedFile(path=path, executable=file.executable, sha256=Bytes32(hashlib.sha256(file.data).digest()))
             for path, file in listed

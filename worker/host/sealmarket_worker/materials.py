@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -202,7 +202,13 @@ class MaterialFetcher:
         def document(name: Bytes32) -> bytes | None:
             return had("document", name, lambda: store.document(name))
 
-        bundle = had("workload", spec.workload_digest, lambda: store.workload(spec.workload_digest))
+        def workload(digest: Bytes32) -> Bundle | None:
+            return had("workload", digest, lambda: store.workload(digest))
+
+        def container(root: Bytes32) -> Path | None:
+            return had("container", root, lambda: self._held.container(root))
+
+        bundle = workload(spec.workload_digest)
         parameters = had(
             "parameters", spec.parameters_digest, lambda: store.parameters(spec.request_hash, spec.parameters_digest)
         )
@@ -213,25 +219,11 @@ class MaterialFetcher:
         policies = tuple(bounded(seal.policy_hash, MAXIMUM_POLICY) for seal in self._seals)
         read = read_policies(policies)
         cards = tuple(bounded(name, MAXIMUM_CARD) if (name := card_name(policy)) else None for policy in read)
-        steps = [
-            (step, folder)
-            for digest in steps_of(read, cards)
-            if (step := had("workload", digest, lambda digest=digest: store.workload(digest))) is not None  # type: ignore[misc]
-            and (folder := self._step_environment(digest, step, missing)) is not None
-        ]
+
         share_sets = tuple(bounded(seal.share_root, MAXIMUM_SHARE_SET) for seal in self._seals)
         names = document(spec.result_keys_hash)
         result_keys = _keys(names, spec.result_keys_hash, bounded, missing) if names is not None else None
         environment = self._held.environment(bundle.environment) if bundle is not None else None
-        containers: dict[Bytes32, Path] = {}
-        for root in {seal.content_root for seal in self._seals} - self._hopeless.keys():
-            try:
-                path = had("container", root, lambda root=root: self._held.container(root))  # type: ignore[misc]
-            except OSError as error:
-                # No room for it here. Fetching it again and again would not make any.
-                self._hopeless[root] = missing[root] = f"container {root}: {error.strerror or error}"
-            else:
-                containers |= {root: path} if path is not None else {}
         return Materials(
             spec=spec,
             seals=self._seals,
@@ -242,10 +234,35 @@ class MaterialFetcher:
             result_keys=result_keys,
             bundle=bundle,
             environment=environment,
-            steps=tuple(steps),
-            containers=containers,
+            steps=tuple(self._steps(steps_of(read, cards), workload, missing)),
+            containers=self._containers(container, missing),
             missing=missing,
         )
+
+    def _containers(self, held: Callable[[Bytes32], Path | None], missing: dict[Bytes32, str]) -> dict[Bytes32, Path]:
+        found: dict[Bytes32, Path] = {}
+        for root in {seal.content_root for seal in self._seals} - self._hopeless.keys():
+            try:
+                path = held(root)
+            except OSError as error:
+                # No room for it here. Fetching it again and again would not make any.
+                self._hopeless[root] = missing[root] = f"container {root}: {error.strerror or error}"
+            else:
+                found |= {root: path} if path is not None else {}
+        return found
+
+    def _steps(
+        self,
+        named: Iterable[Bytes32],
+        bundle_of: Callable[[Bytes32], Bundle | None],
+        missing: dict[Bytes32, str],
+    ) -> Iterator[tuple[Bundle, Path]]:
+        """The steps that are there, each with its environment; the others are marked."""
+        for digest in named:
+            step = bundle_of(digest)
+            folder = self._step_environment(digest, step, missing) if step is not None else None
+            if step is not None and folder is not None:
+                yield step, folder
 
     def _step_environment(self, digest: Bytes32, step: Bundle, missing: dict[Bytes32, str]) -> Path | None:
         """Where a step's dependencies are; None with the step marked where this host cannot provide them."""

@@ -32,18 +32,18 @@ TABLE_WANTED, OUTPUT_NAME = "table", "name"
 MAXIMUM_VERDICT = 4096
 
 
-class Verdict(Shape, frozen=True, kw_only=True):
+class ValidatorReport(Shape, frozen=True, kw_only=True):
     """``verdict.json`` of a validator. The code is for authors who try it at home: an enclave keeps it to itself."""
 
     passes: bool = field(name="pass")
     code: Annotated[str, Meta(pattern=r"\A[a-z0-9_]{1,64}\Z")] | None
 
 
-def read_verdict(raw: bytes) -> Verdict:
+def read_verdict(raw: bytes) -> ValidatorReport:
     """A validator's verdict. Raises :class:`MalformedDocument` for another shape, or one that contradicts itself."""
     if len(raw) > MAXIMUM_VERDICT:
         raise MalformedDocument(f"a verdict has at most {MAXIMUM_VERDICT} bytes, found {len(raw)}")
-    verdict = decode(Verdict, raw)
+    verdict = decode(ValidatorReport, raw)
     if verdict.passes != (verdict.code is None):
         raise MalformedDocument(f"a verdict has a code unless it passes, found pass={verdict.passes}")
     return verdict

@@ -1,9 +1,9 @@
 """How the seconds that a request grants to a stage are divided among the steps in it. Pure.
 
 Each step has a fair share, which follows from public sizes
-(:func:`~sealmarket_enclave.workload.timing.seconds_for_step`). If the request grants the sum of them, each step may use what no later one needs for its share: so no owner's step can
-take the time of another's, and one that does not finish answers for itself. If it grants less, any step may use what is
-left, and the request answers.
+(:func:`~sealmarket_enclave.workload.timing.seconds_for_step`). If the request grants the sum of them, each step may use
+what no later one needs for its share: so no owner's step can take the time of another's, and one that does not finish
+answers for itself. If it grants less, any step may use what is left, and the request answers.
 """
 
 from __future__ import annotations

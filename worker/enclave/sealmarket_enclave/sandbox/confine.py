@@ -39,10 +39,12 @@ _FOREIGN = ("site-packages", "dist-packages")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def enforce(
-    settings: dict[str, Any], landlock: ModuleType, seccomp: ModuleType, syscalls: ModuleType
-) -> tuple[list[str], list[str]]:
-    """Put every layer in force, seccomp last. Returns the layers in force, and what went wrong with others."""
+def enforce(settings: dict[str, Any], modules: dict[str, ModuleType]) -> tuple[list[str], list[str]]:
+    """Put every layer in force, seccomp last. Returns the layers in force, and what went wrong with others.
+
+    ``modules``: ``landlock``, ``private_root``, ``seccomp`` and ``syscalls``.
+    """
+    landlock, seccomp, syscalls = modules["landlock"], modules["seccomp"], modules["syscalls"]
     held: list[str] = []
     failed: list[str] = []
 
@@ -53,6 +55,8 @@ def enforce(
             failed.append(f"{name}: {error}")
 
     files, trees, listings = readable(settings)
+    # First: a new user namespace would undo what ends this process with its parent.
+    attempt("private-root", lambda: modules["private_root"].enforce(visible(files, trees, listings), _pivot(syscalls)))
     attempt("parent-death", lambda: _die_with(settings["parent"]))
     attempt("limits", lambda: _limit(settings["limits"]))
     attempt("no-new-privileges", _no_new_privileges)
@@ -85,6 +89,18 @@ def readable(settings: dict[str, Any]) -> tuple[list[str], list[str], list[str]]
     return files, trees, listings
 
 
+def visible(files: list[str], trees: list[str], listings: list[str]) -> list[str]:
+    """Folders and files that must have a name: of a shared library its folder, since it may need its neighbours."""
+    libraries = [folder for folder in _LIBRARY_FOLDERS if Path(folder).is_dir()]
+    others = [file for file in files if file not in _SINGLE_FILES]
+    beside = {str(Path(file).parent) for file in others if ".so" in Path(file).name}
+    return [*trees, *listings, *libraries, *beside, *_SINGLE_FILES, *others]
+
+
+def _pivot(syscalls: ModuleType) -> int:
+    return int(syscalls.NUMBERS["pivot_root"][syscalls.MACHINES.index(os.uname().machine)])
+
+
 def _die_with(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent:
@@ -103,12 +119,30 @@ def _limit(limits: dict[str, int]) -> None:
         # The soft limit sends SIGXCPU; the hard one kills a workload that ignores it.
         resource.RLIMIT_CPU: (limits["cpu_seconds"], limits["cpu_seconds"] + 1),
     }
-    for kind, value in wanted.items():
+    for kind, (soft, hard) in wanted.items():
+        # What the runtime inherited may be stricter, and stays.
+        held = resource.getrlimit(kind)
+        value = (_stricter(soft, held[0]), _stricter(hard, held[1]))
         resource.setrlimit(kind, value)
         if resource.getrlimit(kind) != value:
             raise OSError(f"limit {kind} did not hold")
     # A write over the limit shall be an error to the workload, not a signal.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    _schedule(limits["threads"])
+
+
+def _stricter(wanted: int, inherited: int) -> int:
+    return wanted if inherited == resource.RLIM_INFINITY else min(wanted, inherited)
+
+
+def _schedule(threads: int) -> None:
+    """Run on as many processors as there are declared threads; several sandboxes spread over the machine."""
+    allowed = sorted(os.sched_getaffinity(0))
+    first = os.getpid() % len(allowed)
+    chosen = set((allowed * 2)[first : first + min(threads, len(allowed))])
+    os.sched_setaffinity(0, chosen)
+    if os.sched_getaffinity(0) != chosen:
+        raise OSError("the choice of processors did not hold")
 
 
 def _no_new_privileges() -> None:

@@ -34,8 +34,8 @@ def main() -> None:
     """Run one workload and end the process, whatever happens."""
     settings = _settings(int(sys.argv[1]))
     pipe = settings["output"]
-    modules = {name: _sibling(name) for name in ("confine", "landlock", "seccomp", "syscalls")}
-    held, failed = modules["confine"].enforce(settings, modules["landlock"], modules["seccomp"], modules["syscalls"])
+    modules = {name: _sibling(name) for name in ("confine", "landlock", "private_root", "seccomp", "syscalls")}
+    held, failed = modules["confine"].enforce(settings, modules)
     ready = json.dumps({"layers": held, "failed": failed}).encode()
     _write(pipe, b"R" + len(ready).to_bytes(4, "big") + ready)
     if set(settings["required"]) <= set(held) and settings["entry_point"]:

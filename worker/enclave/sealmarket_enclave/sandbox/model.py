@@ -25,6 +25,8 @@ class Layer(StrEnum):
     LANDLOCK_TCP = "landlock-tcp"
     LANDLOCK_SCOPE = "landlock-scope"
     SECCOMP = "seccomp"
+    PRIVATE_ROOT = "private-root"
+    CGROUP_MEMORY = "cgroup-memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,11 @@ class SandboxProfile:
             raise ValueError(f"a sandbox profile must require {', '.join(sorted(missing))}")
 
 
-STRICT = SandboxProfile(required=frozenset(Layer) - {Layer.LANDLOCK_TCP, Layer.LANDLOCK_SCOPE})
-"""What production demands. TCP and signals are denied by seccomp too, so an older Landlock is enough."""
+REPORTED = frozenset({Layer.LANDLOCK_TCP, Layer.LANDLOCK_SCOPE, Layer.PRIVATE_ROOT, Layer.CGROUP_MEMORY})
+"""Put in force and reported where this machine can. TCP and signals are denied by seccomp too, reading by Landlock,
+address space by a limit."""
+STRICT = SandboxProfile(required=frozenset(Layer) - REPORTED)
+"""What production demands."""
 
 
 class FailureKind(StrEnum):
@@ -52,6 +57,7 @@ class FailureKind(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     OUT_OF_TIME = "out_of_time"
     FORBIDDEN_CALL = "forbidden_call"
+    TOO_MANY_THREADS = "too_many_threads"
     OUTPUT_INVALID = "output_invalid"
     OUTPUT_TOO_LARGE = "output_too_large"
 
@@ -63,6 +69,7 @@ _REMEDIES = {
     FailureKind.OUT_OF_MEMORY: "raise memory_bytes in workload.toml, or use less",
     FailureKind.OUT_OF_TIME: "raise cpu_seconds and wall_seconds in workload.toml, or do less",
     FailureKind.FORBIDDEN_CALL: "remove what opens other processes or programs: the sandbox ends a workload for it",
+    FailureKind.TOO_MANY_THREADS: "start fewer threads, or raise threads in workload.toml",
     FailureKind.OUTPUT_INVALID: "return a mapping of the names that workload.toml declares to bytes",
     FailureKind.OUTPUT_TOO_LARGE: "return less, or raise max_bytes in workload.toml within the owners' rules",
 }

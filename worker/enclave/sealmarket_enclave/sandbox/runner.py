@@ -32,7 +32,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sealmarket_enclave.sandbox import launcher
+from sealmarket_enclave.sandbox import cgroup, launcher
 from sealmarket_enclave.sandbox.model import (
     STRICT,
     FailureKind,
@@ -54,6 +54,9 @@ _READY_SECONDS = 30
 _READY_BYTES = 1 << 16
 _GRACE_SECONDS = 1.0
 _FRAMING_BYTES = 1 << 16
+_SPARE_THREADS = 64
+"""Beyond those declared: libraries keep pools that wait. All run on the declared number of processors."""
+_LOOK_SECONDS = 0.2
 _PROBE_LIMITS = Limits(cpu_seconds=10, wall_seconds=10, memory_bytes=1 << 30)
 _KINDS = {
     launcher.RAISED: FailureKind.RAISED,
@@ -166,14 +169,20 @@ class _Child:
     """A running sandbox."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], pipe: int, go: int, inputs: dict[str, int], limits: Limits
+        self,
+        process: subprocess.Popen[bytes],
+        pipe: int,
+        go: int,
+        inputs: dict[str, int],
+        limits: Limits,
+        group: cgroup.Group | None,
     ) -> None:
-        self._process, self._pipe, self._limits = process, pipe, limits
+        self._process, self._pipe, self._limits, self._group = process, pipe, limits, group
         self._go, self._inputs = go, inputs
         self._left = float(limits.wall_seconds)
         self._deadline = time.monotonic() + self._left
         self._buffer = bytearray()
-        self._late = False
+        self._late = self._crowded = False
         self._cpu = 0.0
         self.status: int | None = None
 
@@ -188,7 +197,8 @@ class _Child:
         if len(self._buffer) < 5 + size:
             raise SandboxUnavailable(profile.required, "the sandbox did not start")
         said = json.loads(bytes(self._buffer[5 : 5 + size]))
-        layers = tuple(layer for layer in Layer if layer.value in said["layers"])
+        held = {*said["layers"], *([Layer.CGROUP_MEMORY] if self._group else [])}
+        layers = tuple(layer for layer in Layer if layer.value in held)
         if missing := profile.required - set(layers):
             raise SandboxUnavailable(missing, "; ".join(said["failed"]))
         del self._buffer[: 5 + size]
@@ -223,8 +233,10 @@ class _Child:
 
     def message(self, bound: int) -> tuple[bytes, FailureKind | None]:
         """Everything that comes until the pipe closes, or why not (rule 5)."""
-        if not self._late:
+        if not self._late and not self._crowded:
             self._read_until(bound + 1, 1 << 20, self._deadline)
+        if self._crowded:
+            return b"", FailureKind.TOO_MANY_THREADS
         if self._late:
             return b"", FailureKind.OUT_OF_TIME
         if len(self._buffer) > bound:
@@ -237,7 +249,7 @@ class _Child:
         A child whose pipe closed by itself is about to end, and has ``grace`` seconds for it: its own status is
         wanted, not that of our kill.
         """
-        if self.status is None and (self._late or not self._ended_within(grace)):
+        if self.status is None and (self._late or self._crowded or not self._ended_within(grace)):
             os.kill(self._process.pid, signal.SIGKILL)
             _, status, usage = os.wait4(self._process.pid, 0)
             self._note(status, usage.ru_utime + usage.ru_stime)
@@ -245,8 +257,12 @@ class _Child:
 
     def explained(self, kind: FailureKind) -> FailureKind:
         """A kind made more exact by the signal that ended the child."""
+        if self._crowded:
+            return FailureKind.TOO_MANY_THREADS
         if self._late:
             return FailureKind.OUT_OF_TIME
+        if self._group is not None and self._group.killed():
+            return FailureKind.OUT_OF_MEMORY
         if self.status == -signal.SIGSYS:
             return FailureKind.FORBIDDEN_CALL
         spent = self._cpu >= self._limits.cpu_seconds
@@ -255,6 +271,14 @@ class _Child:
         if self.status is not None and self.status < 0 and kind is not FailureKind.OUTPUT_TOO_LARGE:
             return FailureKind.CRASHED
         return kind
+
+    def _threads(self) -> int:
+        """How many threads the child has; 0 once it ended."""
+        try:
+            # The kernel counts a folder for each, beside the two names that every folder has.
+            return Path(f"/proc/{self._process.pid}/task").stat().st_nlink - 2
+        except OSError:
+            return 0
 
     def _ended_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -276,9 +300,14 @@ class _Child:
         poller.register(self._pipe, select.POLLIN)
         while len(self._buffer) < enough:
             left = deadline - time.monotonic()
-            if left <= 0 or not poller.poll(left * 1000):
+            if left <= 0:
                 self._late = True
                 return
+            if not poller.poll(min(left, _LOOK_SECONDS) * 1000):
+                self._crowded = self._threads() > self._limits.threads + _SPARE_THREADS
+                if self._crowded:
+                    return
+                continue
             data = os.read(self._pipe, min(block, enough - len(self._buffer)))
             if not data:
                 return
@@ -311,7 +340,11 @@ def _child(
             "entry_point": entry_point,
             "inputs": list(readable.items()),
             "parameters": dict(parameters),
-            "limits": {"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds},
+            "limits": {
+                "memory_bytes": limits.memory_bytes,
+                "cpu_seconds": limits.cpu_seconds,
+                "threads": limits.threads,
+            },
             "required": sorted(profile.required),
         }
         settings_file = _memory_file(stack)
@@ -321,9 +354,23 @@ def _child(
         finally:
             os.close(theirs)
             os.close(waits)
-        child = _Child(process, mine, go, files, limits)
+        group = _grouped(stack, process.pid, limits)
+        child = _Child(process, mine, go, files, limits, group)
         stack.callback(child.end, grace=0)
         yield child
+
+
+def _grouped(stack: ExitStack, process: int, limits: Limits) -> cgroup.Group | None:
+    """The control group of a child that has done nothing yet; None where this machine lets the runtime make none."""
+    group = cgroup.make(limits.memory_bytes, limits.threads + _SPARE_THREADS)
+    if group is None:
+        return None
+    stack.callback(group.close)
+    try:
+        group.add(process)
+    except OSError:
+        return None
+    return group
 
 
 def _start(descriptors: list[int], settings_file: int, limits: Limits) -> subprocess.Popen[bytes]:

@@ -6,8 +6,8 @@ Rules, in this order (docs/spec/workload.md, "Sandbox"):
 2. What only an attacker asks for (tracing, reading other processes, programs, namespaces, mounts, keys, BPF,
    io_uring) kills the process.
 3. ``clone`` makes threads of this process only; ``clone3``, whose arguments a filter cannot see, "does not
-   exist", on which the C library falls back to ``clone``. Signals go to this process only. Limits cannot be
-   raised.
+   exist", on which the C library falls back to ``clone``. Signals go to this process only, and the group
+   of no other process shows. Limits cannot be raised.
 4. What is on the list is allowed.
 5. Everything else, sockets of every family included, is refused with EPERM, which libraries handle.
 
@@ -36,7 +36,7 @@ _ALLOWED_NAMES = """
     access faccessat faccessat2 open openat readlink readlinkat getdents64 getdents getcwd
     dup dup2 dup3 pipe pipe2 close_range fadvise64
     futex futex_waitv set_robust_list set_tid_address rseq membarrier arch_prctl sched_yield sched_getaffinity
-    gettid getpid getppid getuid geteuid getgid getegid getpgrp getpgid exit exit_group
+    gettid getpid getppid getuid geteuid getgid getegid getpgrp exit exit_group
     nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time getrandom
     uname sysinfo getrlimit getrusage times getcpu memfd_create
     poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2
@@ -73,6 +73,7 @@ def conditions(pid: int) -> dict[str, tuple[Check, ...]]:
     """Calls that are allowed with certain arguments only, for a process with this id (rule 3)."""
     return {
         "clone": (Check(0, (_CLONE_THREAD_GROUP,), _CLONE_THREAD_GROUP | _CLONE_NAMESPACES),),
+        "getpgid": (Check(0, (0, pid)),),
         "kill": (Check(0, (pid,)),),
         "tgkill": (Check(0, (pid,)),),
         "ioctl": (Check(1, (_TCGETS, _FIOCLEX, _FIONCLEX, _FIONREAD, _FIONBIO)),),

@@ -1,9 +1,9 @@
 """A workload bundle in memory, its archive, and the digest that owners allow.
 
 ``digest = SHA-256(RFC 8785 manifest)``; the manifest lists every file (path, executable bit, SHA-256), the
-entry point, the declared interpreter and the limits (docs/spec/workload.md, "Digest"). Same tree, same
-digest, on any machine. What was read is what is hashed and what :meth:`Bundle.write` writes: an edit of the
-directory afterwards changes nothing.
+entry point, the declared interpreter, the limits, and the inputs with what is needed of them (docs/spec/workload.md,
+"Digest"). Same tree, same digest, on any machine. What was read is what is hashed and what :meth:`Bundle.write`
+writes: an edit of the directory afterwards changes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from sealmarket_enclave.protocol.codec import Bytes32, Shape, decode_canonical
 from sealmarket_enclave.protocol.hashing import sha256
@@ -23,7 +25,7 @@ from sealmarket_enclave.workload.errors import (
     ForbiddenEntry,
     InvalidArchive,
 )
-from sealmarket_enclave.workload.manifest import Limits, Manifest, parse_manifest
+from sealmarket_enclave.workload.manifest import MOST_INPUTS, InputSlot, Limits, Manifest, parse_manifest
 from sealmarket_enclave.workload.tree import check_collisions, check_path
 
 MANIFEST = "workload.toml"
@@ -55,10 +57,11 @@ class ListedFile(Shape, frozen=True, kw_only=True):
 class DigestManifest(Shape, frozen=True, kw_only=True):
     """What is hashed to a workload's digest. Files are sorted by their path's UTF-8 bytes."""
 
-    version: Literal["sealmarket/workload/1"] = "sealmarket/workload/1"
+    version: Literal["sealmarket/workload/2"] = "sealmarket/workload/2"
     entry_point: str
     interpreter: Interpreter
     limits: Limits
+    inputs: Annotated[tuple[InputSlot, ...], Meta(min_length=1, max_length=MOST_INPUTS)]
     files: tuple[ListedFile, ...]
 
 
@@ -77,6 +80,7 @@ class Bundle:
             entry_point=self.manifest.entry_point,
             interpreter=self.environment.interpreter,
             limits=self.manifest.limits,
+            inputs=self.manifest.inputs,
             files=tuple(
                 ListedFile(path=path, executable=file.executable, sha256=sha256(file.data)) for path, file in listed
             ),

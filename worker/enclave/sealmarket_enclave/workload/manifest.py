@@ -6,30 +6,43 @@ Keys are snake_case in TOML; the canonical manifest that is hashed spells them a
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from sealmarket_enclave.protocol.card import ARROW, Card
 from sealmarket_enclave.protocol.codec import Shape, from_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.workload.errors import InvalidManifest, ParametersRefused
+from sealmarket_enclave.workload.needs import Identifier, Needs, Unmet, unmet
+from sealmarket_enclave.workload.needs import Value as Value
 
 Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,63}\Z")]
 OutputName = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")]
-Identifier = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,63}\Z")]
 MediaType = Annotated[str, Meta(pattern=r"\A[a-z]+/[a-z0-9.+-]{1,100}\Z")]
+MOST_INPUTS = 16
+ANY_BYTES = "application/octet-stream"
 Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
-Value = str | int | float | bool
 
 
 class InputSlot(Shape, frozen=True, kw_only=True):
-    """One kind of input. ``minimum`` to ``maximum`` assets fill it, in the job's order; only the last slot varies."""
+    """One kind of input. ``minimum`` to ``maximum`` assets fill it, in the job's order; only the last slot varies.
+
+    The media type :data:`~sealmarket_enclave.protocol.card.ARROW` takes the table that the asset's reader made, any
+    other the original bytes.
+    """
 
     name: Name
     media_type: MediaType
     minimum: Annotated[int, Meta(ge=1, le=64)] = 1
     maximum: Annotated[int, Meta(ge=1, le=64)] = 1
+    needs: Needs | None = None
+
+    def required(self) -> Needs | None:
+        """What is needed of its assets: what it says, or a table of any columns where it takes one; else nothing."""
+        return self.needs or (Needs(kind="table") if self.media_type == ARROW else None)
 
 
 class Parameter(Shape, frozen=True, kw_only=True):
@@ -95,7 +108,7 @@ class Manifest(Shape, frozen=True, kw_only=True):
     version: Annotated[str, Meta(pattern=r"\A[0-9]+\.[0-9]+\.[0-9]+\Z")]
     summary: Annotated[str, Meta(min_length=1, max_length=400)]
     entry_point: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*:[a-z_][a-z0-9_]*\Z")]
-    inputs: Annotated[tuple[InputSlot, ...], Meta(min_length=1, max_length=16)]
+    inputs: Annotated[tuple[InputSlot, ...], Meta(min_length=1, max_length=MOST_INPUTS)]
     parameters: Annotated[tuple[Parameter, ...], Meta(max_length=64)] = ()
     outputs: Annotated[tuple[Output, ...], Meta(min_length=1, max_length=64)]
     limits: Limits
@@ -108,14 +121,8 @@ class Manifest(Shape, frozen=True, kw_only=True):
         Raises:
             ParametersRefused: too few or too many assets for the slots.
         """
-        fixed = sum(slot.minimum for slot in self.inputs[:-1])
-        last = count - fixed
-        if not self.inputs[-1].minimum <= last <= self.inputs[-1].maximum:
-            low, high = fixed + self.inputs[-1].minimum, fixed + self.inputs[-1].maximum
-            raise ParametersRefused("number of assets", count, f"{low} to {high}")
         names: list[str] = []
-        for slot in self.inputs:
-            held = last if slot is self.inputs[-1] else slot.minimum
+        for slot, held in filled(self.inputs, count):
             single = slot.maximum == 1
             names += [slot.name] if single else [f"{slot.name}-{number}" for number in range(1, held + 1)]
         return tuple(names)
@@ -146,6 +153,47 @@ class Manifest(Shape, frozen=True, kw_only=True):
         return values
 
 
+def filled(inputs: Sequence[InputSlot], count: int) -> Iterator[tuple[InputSlot, int]]:
+    """Each slot with the number of assets that fill it, of ``count`` in the job's order.
+
+    Raises:
+        ParametersRefused: too few or too many assets for the slots.
+    """
+    fixed = sum(slot.minimum for slot in inputs[:-1])
+    last = count - fixed
+    if not inputs[-1].minimum <= last <= inputs[-1].maximum:
+        low, high = fixed + inputs[-1].minimum, fixed + inputs[-1].maximum
+        raise ParametersRefused("number of assets", count, f"{low} to {high}")
+    for slot in inputs:
+        yield slot, last if slot is inputs[-1] else slot.minimum
+
+
+def unmet_needs(
+    inputs: Sequence[InputSlot], cards: Sequence[Card | None], values: Mapping[str, object]
+) -> Iterator[Unmet]:
+    """Every need of a workload's slots that the cards of a job's assets, in its order, do not promise.
+
+    ``values`` are the complete parameters. Of the answers ``asset`` is the place among all assets. Raises as
+    :func:`filled`.
+    """
+    at = 0
+    for slot, held in filled(inputs, len(cards)):
+        of_slot, needs = cards[at : at + held], slot.required()
+        if needs is not None:
+            for one in (*unmet(needs, of_slot, values), *_other_bytes(slot, of_slot)):
+                yield replace(one, asset=one.asset + at if one.asset is not None else None)
+        at += held
+
+
+def _other_bytes(slot: InputSlot, cards: Sequence[Card | None]) -> Iterator[Unmet]:
+    """Assets of another media type than the slot takes, where it takes the original bytes."""
+    if slot.media_type in (ARROW, ANY_BYTES):
+        return
+    for place, card in enumerate(cards):
+        if card is not None and card.media_type != slot.media_type:
+            yield Unmet(place, f"media type {slot.media_type}", card.media_type)
+
+
 def parse_manifest(raw: bytes) -> Manifest:
     """Read ``workload.toml``. Raises :class:`InvalidManifest`, naming the field."""
     try:
@@ -163,6 +211,9 @@ def parse_manifest(raw: bytes) -> Manifest:
             raise InvalidManifest(
                 f"input {slot.name}", f"{slot.minimum} to {slot.maximum}", "a range in the last slot only"
             )
+    for slot in manifest.inputs:
+        for field, got, expected in _wrong_needs(slot.needs, manifest.parameters) if slot.needs else ():
+            raise InvalidManifest(f"needs of input {slot.name}: {field}", got, expected)
     for parameter in manifest.parameters:
         if parameter.default is not None:
             try:
@@ -170,6 +221,23 @@ def parse_manifest(raw: bytes) -> Manifest:
             except ParametersRefused as error:
                 raise InvalidManifest(f"default of {parameter.name}", error.got, error.expected) from error
     return manifest
+
+
+def _wrong_needs(needs: Needs, parameters: Sequence[Parameter]) -> Iterator[tuple[str, object, object]]:
+    """Needs that say nothing, or two things: a column picked in no way or in two, a parameter that is not there."""
+    texts = {parameter.name for parameter in parameters if parameter.type == "string"}
+    known = {parameter.name for parameter in parameters}
+    if needs.columns and needs.kind != "table":
+        yield "columns", f"given with kind {needs.kind}", "kind table"
+    if needs.besides is not None and needs.besides not in texts:
+        yield "besides", needs.besides, "a parameter of type string"
+    for need in needs.columns:
+        if (need.name is not None) + (need.parameter is not None) + need.others != 1:
+            yield "columns", "a need without one of name, parameter and others", "one of them"
+        if need.parameter is not None and need.parameter not in texts:
+            yield "columns", need.parameter, "a parameter of type string"
+        if need.when is not None and need.when.parameter not in known:
+            yield "columns", need.when.parameter, "a parameter of the workload"
 
 
 def _require_unique(field: str, names: Iterable[str]) -> None:
