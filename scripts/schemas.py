@@ -14,7 +14,7 @@ from sealmarket.attestation.registry import VendorRules
 from sealmarket.client.asset_card import AssetCard
 from sealmarket.protocol import book, capability, orders, output_rules, proposals, wire
 from sealmarket.protocol.schema import json_schema
-from sealmarket_enclave.protocol import job, policy, receipt, release, terms
+from sealmarket_enclave.protocol import card, job, policy, receipt, release, terms
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.sealed.shares import ShareSet
 
@@ -25,6 +25,7 @@ SHAPES: dict[str, type] = {
     "asset-order": orders.AssetOrder,
     "capability": capability.Capability,
     "compute-order": orders.ComputeOrder,
+    "data-card": card.Card,
     "decision-detail": wire.DecisionDetail,
     "evidence-envelope": wire.EvidenceEnvelope,
     "evidence-package": wire.EvidencePackage,
@@ -36,6 +37,7 @@ SHAPES: dict[str, type] = {
     "posted-result": wire.PostedResult,
     "proposal": proposals.SignedProposal,
     "proposal-answer": proposals.SignedAnswer,
+    "reader-report": card.ReaderReport,
     "receipt-envelope": receipt.Envelope,
     "receipt-statement": receipt.Statement,
     "release": release.Release,

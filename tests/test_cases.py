@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(os.environ.get("SEALMARKET_CASES") or ROOT.parent / "shared" / "cases")
 HTTP, MARKET, SCENARIOS = "tests/test_http.py", "tests/integration/test_market.py", "contracts/Scenarios.t.sol"
 LIMITS = "tests/enclave/sandbox/test_limits.py"
-DIALECTS = "tests/workloads/test_dialects.py"
+DIALECTS, TRAINING = "tests/readers/test_dialects.py", "tests/workloads/test_training_tables.py"
 HELD: dict[str, tuple[str, ...]] = {
     "contracts/AuditPoC.t.sol": (
         f"{SCENARIOS}::test_consumer_provider_and_owner_in_one_take_from_nobody_and_use_nothing_for_free",
@@ -120,20 +120,19 @@ HELD: dict[str, tuple[str, ...]] = {
     "inputs/mk_csv.py": (
         f"{DIALECTS}::test_each_dialect_of_the_cases_has_an_expectation",
         f"{DIALECTS}::test_a_dialect_is_the_table_that_it_means",
-        f"{DIALECTS}::test_a_file_that_cannot_be_read_for_certain_is_refused_with_its_column",
+        f"{TRAINING}::test_a_dialect_is_the_table_that_it_means",
     ),
     "inputs/t_csv.py": (
-        f"{DIALECTS}::test_classes_that_a_float_confuses_stay_apart",
-        f"{DIALECTS}::test_truth_values_are_one_and_zero",
-        f"{DIALECTS}::test_no_refusal_shows_a_cell",
-        "tests/workloads/test_table_properties.py::test_whole_numbers_pass_as_features_exactly_or_not_at_all",
+        f"{TRAINING}::test_classes_that_a_float_confuses_stay_apart",
+        f"{TRAINING}::test_truth_values_are_one_and_zero",
+        f"{TRAINING}::test_a_file_that_cannot_be_learnt_from_is_refused_before_payment_with_its_column",
+        f"{DIALECTS}::test_a_file_with_no_certain_reading_is_refused_until_its_owner_states_one",
     ),
     "inputs/t_onnx.py": (
-        f"{DIALECTS}::test_two_values_or_text_are_classes_and_keep_their_labels",
-        f"{DIALECTS}::test_classes_too_many_or_too_small_are_refused_without_their_labels",
-        f"{DIALECTS}::test_a_quantity_that_32_bits_cannot_tell_apart_is_refused",
+        f"{TRAINING}::test_two_values_or_what_is_no_number_are_classes_and_keep_their_labels",
+        f"{TRAINING}::test_what_cannot_be_learnt_from_is_refused_with_the_reason",
         "tests/enclave/workload/test_train_gradient_boosting.py::"
-        "test_the_models_classes_are_the_labels_of_the_file_and_its_metadata_says_what_it_is",
+        "test_the_models_classes_are_the_labels_of_the_table_and_its_metadata_says_what_it_is",
     ),
     "market/p14_redos_market.py": (
         "tests/oracle/test_suppliers.py::test_the_worst_document_ends_in_its_suppliers_row_at_a_bounded_cost",

@@ -72,5 +72,5 @@ def _draft(workload: Bytes32, now: int) -> PolicyDraft:
         output=OutputRules(
             media_types=("application/json", "application/onnx"), max_outputs=2, max_bytes=5 << 20, bucket_bytes=1 << 16
         ),
-        data_card={"note": "describe the columns here: consumers choose or write a workload by this description"},
+        data_card={"note": "owner sell --describe puts the table's own card here"},
     )

@@ -26,6 +26,7 @@ from typing import Any
 
 from scripts.benchmarks import _plain
 from scripts.demo_story import setup, story
+from scripts.demo_story.baseline import table_of
 from scripts.demo_story.console import StoryConsole
 from scripts.demo_story.data import parts
 from scripts.demo_story.money import Money
@@ -178,7 +179,10 @@ def _plain_process(world: Story, folder: Path) -> Iterator[subprocess.Popen[str]
     inputs = {}
     for slot, name in zip(slots, setup.HOSPITALS, strict=True):
         inputs[slot] = str(folder / slot)
-        (folder / slot).write_bytes(world.parts[name].csv())
+        table = world.folder / f"table-{name}"
+        if not table.exists():
+            table.write_bytes(table_of(bundle, slot, world.parts[name].csv()))
+        (folder / slot).symlink_to(table)
     settings = {
         "code": str(world.folder / "plain" / "code"),
         "environment": str(world.folder / "environment"),

@@ -74,7 +74,8 @@ def commands(home: Path) -> list[str]:
     ready = home / ".local/share/sealmarket/localnet/market/workloads" / WORKLOAD.name
     return [
         f"sealmarket localnet up --workload {WORKLOAD}",
-        f"sealmarket --profile localnet owner sell table.csv --policy {ready}/policy.json --out sealed --plain-key",
+        f"sealmarket --profile localnet owner sell table.csv --describe --policy {ready}/policy.json --out sealed"
+        " --plain-key",
         f"sealmarket --profile localnet consumer buy --workload {ready}/workload --asset sealed/asset-card.json"
         " --parameter target=cost --max-compute-price 1coin --allow-simulated --result-key result.key --plain-key"
         " --out result --yes",

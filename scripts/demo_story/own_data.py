@@ -53,7 +53,7 @@ def _draft(story: Story) -> PolicyDraft:
         output=OutputRules(
             media_types=("application/json", "application/onnx"), max_outputs=2, max_bytes=5 << 20, bucket_bytes=1 << 16
         ),
-        data_card={"note": "describe the columns here: consumers choose or write a workload by this description"},
+        data_card={"note": "owner seal --describe puts the table's own card here"},
     )
 
 
@@ -78,10 +78,10 @@ def show_commands(story: Story, environment: Path) -> None:
         "    --result-key result.key --allow-simulated"
     )
     story.console.commands(
-        "Your own data: any CSV of numbers with a header line, 50 rows or more",
+        "Your own data: any table with a header line, 50 rows or more",
         [
             f". {environment}",
-            f"sealmarket owner seal YOURS.csv --policy {folder}/policy.json --out sealed --plain-key",
+            f"sealmarket owner seal YOURS.csv --describe --policy {folder}/policy.json --out sealed --plain-key",
             "sealmarket owner publish sealed",
             "sealmarket consumer key result.key --plain",
             f"sealmarket consumer deposit {coin(4 * story.money.unit)}coin",

@@ -11,11 +11,16 @@ from pathlib import Path
 from scripts.toolchain import ROOT
 from sealmarket.attestation.intel.measurement import TdxMeasurement
 from sealmarket.client import Consumer, MarketApi, Owner, Provider, Store
+from sealmarket.client.describing import Wishes, describe
+from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.fetch import fetch_wheels, lock_environment
 from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.reading import infer
+from sealmarket.workloads.steps import shipped
 from sealmarket_devices import measure
 from sealmarket_devices.driver import image_arguments
 from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.protocol.card import Card, ReaderRef
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.protocol.numbers import Tee
@@ -57,12 +62,24 @@ def altered_workload(workload: PreparedWorkload, folder: Path) -> PreparedWorklo
     shutil.copytree(workload.folder, folder)
     code = folder / "code" / "train.py"
     honest = '"metrics.json": json.dumps(metrics, sort_keys=True).encode(),'
-    greedy = '"metrics.json": json.dumps({name: cells[:40] for name, cells in pooled.columns.items()}).encode(),'
+    greedy = '"metrics.json": json.dumps({n: c[:40].to_pylist() for n, c in pooled.columns.items()}).encode(),'
     text = code.read_text()
     if honest not in text:
         raise ValueError(f"{code} has changed: the line to alter is not there")
     code.write_text(text.replace(honest, greedy))
     return PreparedWorkload(folder, workload.wheels, read_bundle(folder).digest)
+
+
+def describe_rows(rows: bytes, title: str) -> Card:
+    """The data card of a table, as `owner describe` writes it: by the reader that comes with Sealmarket.
+
+    Raises:
+        FetchFailed: no network, the first time.
+        ContentUnfit: rows that have no certain reading.
+    """
+    step = shipped("tables", WorkloadCache.of_user())
+    reader = ReaderRef(name=step.name, digest=step.digest)
+    return describe(infer(rows, {}, step), reader, Wishes(title=title)).card
 
 
 def prepare_image(folder: Path) -> tuple[Path, TdxMeasurement]:

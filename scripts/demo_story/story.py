@@ -151,7 +151,7 @@ def draft_of(story: Story, name: str) -> PolicyDraft:
             bucket_bytes=BUCKET_BYTES,
             minimum_owners=2,
         ),
-        data_card={"columns": list(part.columns), "rows": len(part.rows), "source": "RAND Health Insurance Experiment"},
+        data_card=to_builtins(setup.describe_rows(part.csv(), "RAND Health Insurance Experiment")),
     )
 
 

@@ -25,6 +25,7 @@ from sealmarket.cli._options import (
     read_passphrase,
     sending,
 )
+from sealmarket.cli._owner_describe import Describe, described
 from sealmarket.cli._owner_policy import draft_of
 from sealmarket.cli._reporting import report
 from sealmarket.client.owner import KEY, Owner
@@ -44,6 +45,7 @@ def sell(
     plain_key: Annotated[
         bool, typer.Option("--plain-key", help="Keep the data key unencrypted in its file (mode 0600).")
     ] = False,
+    describe: Describe = False,
     accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
@@ -54,7 +56,7 @@ def sell(
 
     Example: sealmarket owner sell patients.csv --policy policy.json --out sealed
     """
-    draft = draft_of(policy)
+    draft = described(draft_of(policy), file) if describe else draft_of(policy)
     passphrase = None if plain_key else read_passphrase(passphrase_file, "Passphrase for the data key", confirm=True)
     with market(book, rpc, accept_code) as (chain, store, api):
         limits = sending(max_fee, priority_fee)

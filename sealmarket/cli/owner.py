@@ -27,6 +27,7 @@ from sealmarket.cli._options import (
     read_passphrase,
     sending,
 )
+from sealmarket.cli._owner_describe import Describe, described
 from sealmarket.cli._owner_policy import draft_of, moment_option
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.errors import AlreadyPublished
@@ -60,6 +61,7 @@ def seal(
     reader: Annotated[
         Path | None, typer.Option(help="The folder of the reader that the data card names, if it is your own.")
     ] = None,
+    describe: Describe = False,
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
@@ -69,6 +71,7 @@ def seal(
     --key-file owner.key
     """
     draft, when = draft_of(policy), moment_option(now)
+    draft = described(draft, file) if describe else draft
     passphrase = None if plain_key else read_passphrase(passphrase_file, "Passphrase for the data key", confirm=True)
     with market(book, rpc) as (chain, store, api):
         owner = Owner(chain, load_key(key_file), store, api, development=development)

@@ -39,7 +39,9 @@ _Wheels = Annotated[Path | None, typer.Option("--wheels", help="A folder that ho
 @app.command()
 def new(
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet; it names the workload.")],
-    template: Annotated[str, typer.Option(help="python, or gradient-boosting.")] = "python",
+    template: Annotated[
+        str, typer.Option(help="python, gradient-boosting, xgboost, pytorch, or onnx-inference.")
+    ] = "python",
 ) -> None:
     """Write a small project that works: workload.toml, code/, requirements.in, README.md.
 
@@ -81,6 +83,9 @@ def lock(
     folder: _Folder,
     upgrade: Annotated[bool, typer.Option("--upgrade", help="Take the newest versions, whatever is locked.")] = False,
     as_locked: Annotated[bool, typer.Option("--as-locked", help="Leave requirements.lock as it is.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="List bytecode too: it loads faster, on this release of Python alone.")
+    ] = False,
     wheels: _Wheels = None,
     as_json: AsJson = False,
 ) -> None:
@@ -94,7 +99,7 @@ def lock(
 
     resolved = not as_locked and (folder / REQUIREMENTS).is_file()
     tool = resolve(folder, upgrade=upgrade) if resolved else "left as it is"
-    digest = lock_environment(folder, wheels or _cache().wheels(folder))
+    digest = lock_environment(folder, wheels or _cache().wheels(folder), compiled=compiled)
     count = len(read_bundle(folder).environment.wheels)
     payload = {"digest": str(digest), "lockedBy": tool, "wheels": count}
     answer(payload, [f"{LOCK}: {tool}", f"environment.json: wheels of {count} packages", f"digest {digest}"], as_json)

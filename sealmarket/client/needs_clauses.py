@@ -1,4 +1,4 @@
-"""What a workload needs of its inputs and the owners' cards do not promise, before anybody signs. Pure.
+"""What a workload needs of its inputs and the owners' cards do not promise, before a request is signed. Pure.
 
 The rules are those of oracle nodes: :mod:`sealmarket_enclave.workload.needs`.
 """

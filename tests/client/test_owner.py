@@ -10,6 +10,7 @@ import pytest
 from eth_account import Account
 from msgspec.structs import replace
 
+from scripts.toolchain import ROOT
 from sealmarket.attestation.core.errors import InvalidRules
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain.contracts import members_hash
@@ -26,12 +27,17 @@ from sealmarket.client.errors import (
     UnknownAsset,
 )
 from sealmarket.client.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
+from sealmarket.client.owner import READER
 from sealmarket.client.windows import terms_hold
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY
 from sealmarket.protocol.orders import asset_id
 from sealmarket.sealing.shares import open_share
+from sealmarket.workloads.errors import ContentUnfit
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.wheels import build
+from sealmarket_enclave.protocol.card import Card, Column, ReaderRef
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Wei, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
@@ -41,6 +47,7 @@ from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import RootMismatch, ShareRootMismatch
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.shares import join
+from sealmarket_enclave.workload.bundle import unpack
 from tests.client.bundles import MEASUREMENT, WORKLOAD
 from tests.samples import TIMING
 
@@ -284,3 +291,57 @@ def test_the_next_version_holds_the_same_ciphertext_under_a_policy_with_the_work
         == read_key_file(published.folder / "data.key", KeyKind.DATA_KEY)[0]
     )
     assert about["version"] == "2"
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Path:
+    """A reader that takes what begins with `good`."""
+    folder = tmp_path / "reader"
+    (folder / "code").mkdir(parents=True)
+    (folder / "workload.toml").write_text((ROOT / "sealmarket/readers/tables/workload.toml").read_text())
+    (folder / "code/read.py").write_text(
+        "def run(inputs, parameters):\n"
+        "    if bytes(inputs['data'])[:4] == b'good':\n"
+        '        return {"report.json": b\'{"fits": true, "code": null, "column": null, "rows": 1}\'}\n'
+        '    return {"report.json": b\'{"fits": false, "code": "column_type", "column": "age", "rows": null}\'}\n'
+    )
+    (folder / "requirements.lock").write_bytes(b"")
+    (folder / "environment.json").write_bytes(build(b"", []).canonical())
+    return folder
+
+
+def promising(made: PolicyDraft, digest: Bytes32) -> PolicyDraft:
+    """The draft with a card that names this reader."""
+    named = ReaderRef(name="own", digest=digest)
+    card = Card(
+        kind="table",
+        media_type="application/jsonl",
+        reader=named,
+        columns=(Column(name="age", type="integer"),),
+    )
+    return replace(made, data_card=to_builtins(card))
+
+
+def test_data_that_breaks_its_cards_promise_is_not_sealed(
+    owner: Owner, reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEALMARKET_HOME", str(tmp_path / "home"))
+    promised = promising(draft(), read_bundle(reader).digest)
+    with pytest.raises(ContentUnfit, match="column_type") as refusal:
+        owner.seal(b"bad", promised, tmp_path / "sealed", confirm_unencrypted_key=True, reader=reader)
+    assert refusal.value.column == "age"
+    assert not (tmp_path / "sealed").exists()
+    broken = replace(promised, data_card={"version": "sealmarket/card/1"})
+    with pytest.raises(MalformedDocument):
+        owner.seal(b"good", broken, tmp_path / "sealed", confirm_unencrypted_key=True, reader=reader)
+    assert not (tmp_path / "sealed").exists()
+
+
+def test_a_sealed_folder_holds_the_reader_for_the_store(
+    owner: Owner, reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEALMARKET_HOME", str(tmp_path / "home"))
+    bundle = read_bundle(reader)
+    promised = promising(draft(), bundle.digest)
+    sealed = owner.seal(b"good", promised, tmp_path / "sealed", confirm_unencrypted_key=True, reader=reader)
+    assert unpack((sealed.folder / READER).read_bytes()).digest == bundle.digest

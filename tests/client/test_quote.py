@@ -32,6 +32,8 @@ from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
+from sealmarket_enclave.protocol.card import Card as PromisedCard
+from sealmarket_enclave.protocol.card import Column, Dialect, ReaderRef
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
     ZERO_HASH,
@@ -50,6 +52,7 @@ from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
 from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.workload.bundle import Bundle
+from sealmarket_enclave.workload.needs import ColumnNeed, Needs
 from tests import samples
 from tests.client.bundles import MEASUREMENT
 from tests.client.test_owner import BOOK, COMMITTEE
@@ -216,6 +219,25 @@ def promising(w: World, found: Promise | None) -> World:
     return w.offer(promise=found, capability_hash=found.document.digest() if found else keccak(b"a promise"))
 
 
+PROMISED = PromisedCard(
+    kind="table",
+    media_type="text/csv",
+    reader=ReaderRef(name="tables", digest=ZERO_HASH),
+    dialect=Dialect(),
+    columns=(Column(name="a", type="integer"), Column(name="b", type="text")),
+)
+
+
+def needing(w: World, **values: Any) -> World:
+    """The same with a workload that needs a column of numbers, the one that parameter `target` names, of each asset."""
+    needs = Needs(kind="table", columns=(ColumnNeed(parameter="target", types=("integer",)),))
+    manifest = w.unsigned.workload.manifest
+    slots = tuple(replace(slot, needs=needs, media_type="text/csv") for slot in manifest.inputs)
+    workload = change(w.unsigned.workload, manifest=replace(manifest, inputs=slots))
+    parameters = replace(w.unsigned.parameters, values=w.unsigned.parameters.values | values)
+    return change(w, unsigned=change(w.unsigned, workload=workload, parameters=parameters))
+
+
 REFUSALS: dict[str, tuple[Callable[[World], World], set[str]]] = {
     "a version that its owner revoked": (lambda w: w.state(revoked=True), {"limit"}),
     "a suspended version": (lambda w: w.state(suspended=True), {"limit"}),
@@ -255,6 +277,12 @@ REFUSALS: dict[str, tuple[Callable[[World], World], set[str]]] = {
     "a policy that is not in the store": (lambda w: w.asset(policy=None), {"policy_missing"}),
     "a policy about another asset": (lambda w: w.policy(asset_id=ASSETS[1]), {"policy_invalid"}),
     "a container that is not in the store": (lambda w: w.asset(lacking=("sealed container",)), {"content_missing"}),
+    "a workload that needs what no card promises": (needing, {"needs_unmet"}),
+    "a workload that needs another column than the cards promise": (
+        lambda w: needing(w.asset(0, promise=PROMISED).asset(1, promise=PROMISED), target="b"),
+        {"needs_unmet"},
+    ),
+    "a data card that breaks its own rules": (lambda w: w.asset(broken="it is none"), {"needs_unmet"}),
     "an empty book": (lambda w: w.knowing(offers=()), {"no_offer"}),
     "an offer that is too dear": (lambda w: w.offer(price=Wei(51)), {"no_offer"}),
     "an offer of another TEE": (lambda w: w.offer(tee=Tee.SGX), {"no_offer"}),
@@ -302,6 +330,10 @@ def test_the_nearest_offers_are_named_with_every_limit_that_they_fail(world: Wor
     assert [len(one.unmet) for one in nearest] == [1, 2, 3]
     assert len(nearest) == NEAREST
     assert str(nearest[0].unmet[0]).endswith("compute price is 60 wei, expected at most 50 wei")
+
+
+def test_a_workload_whose_needs_every_card_promises_is_taken(world: World) -> None:
+    assert needing(world.asset(0, promise=PROMISED).asset(1, promise=PROMISED)).quote.taken
 
 
 def test_a_column_that_no_data_card_names_is_noted_and_refuses_nothing(world: World) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from sealmarket.attestation.policy.owners import OwnersPolicy
 from sealmarket.protocol.reasons import JobReason
 from sealmarket_enclave.protocol.card import Card, promised
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.workload.bundle import DigestManifest
 from sealmarket_enclave.workload.errors import ParametersRefused
@@ -37,8 +37,7 @@ def needs_violations(
 ) -> Iterator[Violation]:
     """What the workload needs and a card does not promise.
 
-    Nothing without a manifest, without a policy, or without parameters: an earlier step names what is missing. A card
-    that a need is about and that the store lacks is the owner's to put back.
+    Nothing without a manifest, a policy, parameters, or a card that reads: steps 3, 4 and 12 name what is wrong there.
     """
     manifest = shown_manifest(case, shown)
     if manifest is None or documents.parameters is None or None in policies:
@@ -49,17 +48,14 @@ def needs_violations(
         yield _unmet("workload", f"{error.expected} assets", error.got)
         return
     cards: list[Card | None] = []
-    for asset, policy, of_slot in zip(case.assets, policies, needed, strict=True):
+    for policy, of_slot in zip(policies, needed, strict=True):
         name = policy.document.data_card if policy is not None else None
         raw = documents.cards.get(name) if name is not None else None
-        if of_slot and raw is None:
-            finding = note(JobReason.CONTENT_MISSING, asset.use.asset_id, f"data card {name}", "nothing in the store")
-            yield Violation(FaultRow.INPUT, finding, waits=True)
+        if of_slot and raw is None and name != ZERO_HASH:
             return
         try:
             cards.append(promised(raw) if of_slot and raw is not None else None)
-        except SealmarketError as error:
-            yield _unmet(asset.use.asset_id, "a data card that keeps its own rules", error.message[:1000])
+        except SealmarketError:
             return
     for one in unmet_needs(manifest.inputs, cards, documents.parameters):
         subject: Bytes32 | str = case.assets[one.asset].use.asset_id if one.asset is not None else "assets together"

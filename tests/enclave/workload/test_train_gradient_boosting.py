@@ -9,7 +9,9 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from sealmarket.workloads.fetch import lock_environment
@@ -20,6 +22,7 @@ from sealmarket_enclave.sandbox import FailureKind, WorkloadFailed
 from sealmarket_enclave.workload.environment import take
 from sealmarket_enclave.workload.errors import ParametersRefused
 from sealmarket_enclave.workload.manifest import parse_manifest
+from tests.workloads.training import stream as stream_of
 
 ROOT = Path(__file__).resolve().parents[3]
 BUNDLE = ROOT / "workloads/train_gradient_boosting"
@@ -31,10 +34,16 @@ WHEELS = Path(os.environ.get("SEALMARKET_WHEELS", KEPT))
 MANIFEST = parse_manifest(FILES["workload.toml"].data)
 
 
-def rows(count: int, start: int, header: str = "age,visits,cost") -> bytes:
-    """A CSV in which the cost follows from the rest."""
-    lines = [f"{n % 61},{n % 7},{(n % 61) * 2 + (n % 7) ** 2}" for n in range(start, start + count)]
-    return "\n".join([header, *lines, ""]).encode()
+def stream(**columns: Any) -> bytes:
+    """An Arrow stream, as a reader makes it."""
+    return stream_of(pa.table(columns))
+
+
+def rows(count: int, start: int, second: str = "visits") -> bytes:
+    """A table in which the cost follows from the rest."""
+    numbers = range(start, start + count)
+    columns = {"age": [n % 61 for n in numbers], second: [n % 7 for n in numbers]}
+    return stream(**columns, cost=[(n % 61) * 2 + (n % 7) ** 2 for n in numbers])
 
 
 def test_every_requirement_is_pinned_with_hashes_and_no_address() -> None:
@@ -78,10 +87,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.long
 @pytest.mark.parametrize(("first", "second", "target"), [
-    (rows(100, 0), rows(100, 0, header="age,days,cost"), "cost"),
+    (rows(100, 0), rows(100, 0, "days"), "cost"),
     (rows(100, 0), rows(100, 100), "income"),
     (rows(10, 0), rows(10, 10), "cost"),
-    (rows(100, 0), b"age,visits,cost\n1,2,patient\n", "cost"),
+    (rows(100, 0), b"age,visits,cost\n1,2,3\n", "cost"),
 ])  # fmt: skip
 def test_inputs_that_do_not_fit_together_fail_without_a_word_about_them(
     installed: tuple[Path, Path], first: bytes, second: bytes, target: str
@@ -116,22 +125,23 @@ def test_the_model_is_onnx_that_predicts_and_the_same_every_time(installed: tupl
 @pytest.mark.parametrize(
     ("labels", "classes"),
     [
-        (["0", "1"], [0, 1]),
-        (["-1", "1"], [-1, 1]),
-        (["0", "0.5", "1"], ["0", "0.5", "1"]),
-        (["20000001", "20000002", "20000003"], [20000001, 20000002, 20000003]),
+        ([0, 1], [0, 1]),
+        ([-1, 1], [-1, 1]),
+        ([0.0, 0.5, 1.0], ["0", "0.5", "1"]),
+        ([20000001, 20000002, 20000003], [20000001, 20000002, 20000003]),
         (["healthy", "ill"], ["healthy", "ill"]),
     ],
 )
-def test_the_models_classes_are_the_labels_of_the_file_and_its_metadata_says_what_it_is(
-    installed: tuple[Path, Path], labels: list[str], classes: list[object]
+def test_the_models_classes_are_the_labels_of_the_table_and_its_metadata_says_what_it_is(
+    installed: tuple[Path, Path], labels: list[Any], classes: list[object]
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     import numpy as np
 
     kind = [n * len(labels) // 61 for n in (m % 61 for m in range(600))]
-    lines = [f"{n % 61},{n % 7},{labels[kind[n]]}" for n in range(600)]
-    file = "\n".join(["visits,age,kind", *lines]).encode()
+    file = stream(
+        visits=[n % 61 for n in range(600)], age=[n % 7 for n in range(600)], kind=[labels[one] for one in kind]
+    )
     parameters = MANIFEST.check_parameters({"target": "kind", "task": "classification", "n_estimators": 20})
     done = run_workload(*installed, MANIFEST, {"rows-1": file}, parameters)
     session = onnxruntime.InferenceSession(done.files["model.onnx"], providers=["CPUExecutionProvider"])

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import values
 from refusals import TableRefused, counted, listed
 
@@ -26,7 +28,7 @@ class Task:
     classify: bool
 
 
-def prepare(columns: Mapping[str, list[str]], target: str, asked: str) -> Task:
+def prepare(columns: Mapping[str, pa.ChunkedArray], target: str, asked: str) -> Task:
     """Features and target of pooled rows; ``asked`` is ``auto``, ``classification`` or ``regression``.
 
     Raises:
@@ -40,29 +42,31 @@ def prepare(columns: Mapping[str, list[str]], target: str, asked: str) -> Task:
     if len(columns[target]) < FEWEST_ROWS:
         rule = f"the inputs have {counted(len(columns[target]), 'row')} together"
         raise TableRefused(rule, f"expected at least {FEWEST_ROWS}")
-    if len(set(columns[target])) == 1:
+    if pc.count_distinct(columns[target]).as_py() == 1:
         raise TableRefused(f"the target {target[:60]!r} has one value in all rows", "there is nothing to learn")
-    features = [values.floats(name, columns[name]) for name in names]
+    features = [values.single(name, columns[name]) for name in names]
     if all((column == column[0]).all() for column in features):
         raise TableRefused(f"each feature has one value in all rows: {listed(names)}", "there is nothing to learn from")
-    for name, column in zip(names, features, strict=True):
-        values.require_float32(name, column)
     classify = _is_classification(columns[target], asked)
-    wanted = _classes(target, columns[target]) if classify else values.floats(target, columns[target])
-    if not classify:
-        values.require_float32(target, wanted)
-        values.require_resolution(target, wanted)
-    return Task(names, np.column_stack(features).astype(np.float32), wanted, classify)
+    wanted = _classes(target, columns[target]) if classify else _quantity(target, columns[target])
+    return Task(names, np.column_stack(features), wanted, classify)
 
 
-def _is_classification(cells: list[str], asked: str) -> bool:
-    """Text and two values are classes unless regression is asked for."""
+def _is_classification(cells: pa.ChunkedArray, asked: str) -> bool:
+    """What is no number, and numbers of two values, are classes unless regression is asked for."""
     return asked == "classification" or (
-        asked == "auto" and (values.kind(cells) != "numbers" or len(set(values.labels(cells).tolist())) == 2)
+        asked == "auto" and (not values.is_numeric(cells) or pc.count_distinct(cells).as_py() == 2)
     )
 
 
-def _classes(target: str, cells: list[str]) -> np.ndarray:
+def _quantity(target: str, cells: pa.ChunkedArray) -> np.ndarray:
+    """A target to learn as a quantity, in 64 bits; 32 keep it."""
+    narrow = values.single(target, cells)
+    values.require_resolution(target, narrow)
+    return np.asarray(cells.combine_chunks().to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _classes(target: str, cells: pa.ChunkedArray) -> np.ndarray:
     found = values.labels(cells)
     sizes = Counter(found.tolist())
     if len(sizes) > MOST_CLASSES:
@@ -76,6 +80,7 @@ def _classes(target: str, cells: list[str]) -> np.ndarray:
         raise TableRefused(f"{rule} than {MOST_LABEL_CHARACTERS} characters", "write short labels")
     small = sum(size < FEWEST_OF_A_CLASS for size in sizes.values())
     if small:
-        rule = f"{counted(small, 'class')} of the target {target[:60]!r} {'has' if small == 1 else 'have'} fewer rows"
+        have = "1 class" if small == 1 else f"{small} classes"
+        rule = f"{have} of the target {target[:60]!r} {'has' if small == 1 else 'have'} fewer rows"
         raise TableRefused(f"{rule} than {FEWEST_OF_A_CLASS}", "join rare classes, or leave their rows out")
     return found

@@ -1,9 +1,9 @@
-"""Train one gradient boosting model on the CSV rows of several owners, and return it as ONNX.
+"""Train one gradient boosting model on the rows of several owners, and return it as ONNX.
 
-Every input is a CSV file with a header line; all inputs have the same columns, in any order. ``tables`` and ``values``
-read them by stated rules (docs/spec/tables.md). The target column is a parameter, all other columns are features. What
-leaves is the model and a few rounded figures over all rows together, none of them about one owner or one row.
-Deterministic: the same rows, parameters and seed give the same bytes.
+Every input is a typed table that the reader of its owner's card made, as an Arrow stream; all have the same columns, in
+any order. ``values`` turns them into numbers and labels by stated rules (docs/spec/tables.md). The target column is a
+parameter, all other columns are features. What leaves is the model and a few rounded figures over all rows together,
+none of them about one owner or one row. Deterministic: the same rows, parameters and seed give the same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HELD_OUT = 0.2
 
 
 def run(inputs: Mapping[str, memoryview], parameters: Mapping[str, Any]) -> Mapping[str, bytes]:
-    """Entry point. ``inputs`` are CSV files by name, ``parameters`` follow workload.toml.
+    """Entry point. ``inputs`` are Arrow streams by name, ``parameters`` follow workload.toml.
 
     Raises:
         TableRefused: inputs that cannot be read or learnt from, with the columns named.
@@ -44,6 +44,7 @@ def run(inputs: Mapping[str, memoryview], parameters: Mapping[str, Any]) -> Mapp
         n_estimators=int(parameters["n_estimators"]),
         max_depth=int(parameters["max_depth"]),
         learning_rate=float(parameters["learning_rate"]),
+        min_samples_leaf=int(parameters["smallest_group"]),
         random_state=seed,
     ).fit(kept, kept_target)
     metrics = {

@@ -210,7 +210,7 @@ def _oddities(kind: str, there: pa.Array, distinct: int) -> Iterator[str]:
     elif distinct == 1 and len(there) > 1:
         yield "constant: one value in all rows"
     elif distinct == len(there) >= _FEWEST_KEYS and kind in ("integer", "text", "timestamp"):
-        yield "like a key: each row has its own value, which may name somebody"
+        yield "like a key: each row has its own value, which may name a person"
 
 
 def spell(value: pa.Scalar) -> str:

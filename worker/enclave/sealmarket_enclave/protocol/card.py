@@ -108,7 +108,7 @@ class Column(Shape, frozen=True, kw_only=True):
     """One column. Bounds are inclusive; ``classes`` are the labels of a category, as texts.
 
     ``rounded``: numbers may lose digits in 64-bit floats; without it a number that a float does not keep is refused.
-    ``single``: numbers are exact in 32-bit floats where they are whole, and told apart by them where not.
+    ``single``: numbers are exact in 32-bit floats where they are whole, and stay distinct in them where not.
     """
 
     name: ColumnName
@@ -225,8 +225,8 @@ def _disagreements(card: Card) -> Iterator[tuple[str, object, object]]:
         yield "members", "absent" if card.members is None else "given", "members for images and archives only"
     if card.kind != "bytes" and card.reader is None:
         yield "reader", "absent", f"the reader that holds kind {card.kind} against the card"
-    if (card.media_type == "text/csv") != (card.dialect is not None):
-        yield "dialect", "absent" if card.dialect is None else "given", "a dialect for text/csv only"
+    if (card.kind == "table" and card.media_type == "text/csv") != (card.dialect is not None):
+        yield "dialect", "absent" if card.dialect is None else "given", "a dialect for tables of text/csv only"
     if card.dialect is not None and card.dialect.thousands == card.dialect.decimal:
         yield "dialect", "one mark for decimals and thousands", "two marks"
     bounds = [card.rows, *([card.members.bytes, card.members.pixels] if card.members else [])]

@@ -83,7 +83,9 @@ def unmet(needs: Needs, cards: Sequence[Card | None], values: Mapping[str, objec
             yield Unmet(place, f"kind {needs.kind}", f"kind {card.kind}")
         else:
             known.append(card)
-            yield from (Unmet(place, expected, found) for expected, found in _columns(needs, card, values))
+            # Two needs of one column may lack the same.
+            found = dict.fromkeys(_columns(needs, card, values))
+            yield from (Unmet(place, expected, got) for expected, got in found)
     if len(known) < len(cards):
         return
     promised = sum(card.rows.minimum if card.rows is not None else 0 for card in known)
