@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from sealmarket.cli._options import AsJson, Usage, answer, written
 from sealmarket.cli._plain import harmless
-from sealmarket.client.describing import STATISTICS, Described, Wishes, describe
+from sealmarket.client.describing import (
+    ARCHIVE_HEAD,
+    STATISTICS,
+    Described,
+    Wishes,
+    describe,
+    describe_members,
+    is_archive,
+)
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.protocol.purposes import label_of
-from sealmarket_enclave.protocol.card import ARROW, Card, ReaderRef
+from sealmarket_enclave.protocol.card import ARROW, Card, Members, ReaderRef
 from sealmarket_enclave.protocol.codec import to_builtins
-
-if TYPE_CHECKING:
-    from sealmarket.workloads.steps import Step
 
 app = typer.Typer()
 
@@ -40,7 +45,10 @@ _Text = Annotated[str, typer.Option(help="Public words about the data.")]
 
 @app.command("describe")
 def describe_command(
-    file: Annotated[Path, typer.Argument(help="The data: CSV, Parquet, Arrow or JSON lines.", exists=True)],
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV, Parquet, Arrow, JSON lines, or a zip or tar of files.", exists=True, dir_okay=False),
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="The new data card. Without it nothing is written.")] = None,
     kind: Annotated[str | None, typer.Option("--format", help=f"{', '.join(_FORMATS)}; else by its bytes.")] = None,
     types: Annotated[list[str] | None, typer.Option("--as", help="COLUMN=TYPE; repeat.")] = None,
@@ -56,16 +64,15 @@ def describe_command(
     skip_lines: Annotated[int | None, typer.Option(help="Titles above the header.", min=0, max=100)] = None,
     comment: Annotated[str | None, typer.Option(help="What begins a line that is no row: #.")] = None,
     missing: Annotated[list[str] | None, typer.Option(help="A spelling of a missing cell; repeat.")] = None,
+    manifest: Annotated[
+        str | None, typer.Option(help="The member of an archive that lists the others, as sha256sum writes it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look through a table, say how it is read and what is odd, and write its card. The data stays here.
+    """Look through a table or an archive, say how it is read and what is odd, and write its card. The data stays here.
 
     Example: sealmarket owner describe patients.csv --out card.json --unit age=a
     """
-    from sealmarket.workloads.cache import WorkloadCache
-    from sealmarket.workloads.reading import infer
-    from sealmarket.workloads.steps import shipped
-
     if out is not None and out.exists():
         raise Usage(f"{out} exists", remedy="name a new file")
     dialect = {
@@ -81,13 +88,13 @@ def describe_command(
         "mediaType": _chosen("--format", kind, _FORMATS),
         "dialect": {name: value for name, value in dialect.items() if value is not None},
         "types": _pairs("--as", types),
+        "manifest": manifest,
     }
-    step = shipped("tables", WorkloadCache.of_user())
     labels = [written(label_of, text) for text in label or ()]
     wishes = Wishes(
         title=title, description=description, units=_pairs("--unit", units), show=show or (), purposes=labels
     )
-    made = describe(infer(file, stated, step), _reference(step), wishes)
+    made = _look_through(file, stated, wishes)
     if out is not None:
         out.write_bytes(msgspec.json.format(made.card.canonical(), indent=2) + b"\n")
     answer({"card": to_builtins(made.card), "warnings": made.warnings}, _lines(made, file, out), as_json)
@@ -95,19 +102,23 @@ def describe_command(
 
 def described(draft: PolicyDraft, file: Path) -> PolicyDraft:
     """A draft whose data card is that of a file, as it is read without any option; what is odd goes to the terminal."""
-    from sealmarket.workloads.cache import WorkloadCache
-    from sealmarket.workloads.reading import infer
-    from sealmarket.workloads.steps import shipped
-
-    step = shipped("tables", WorkloadCache.of_user())
-    made = describe(infer(file, {}, step), _reference(step), Wishes(title=draft.title))
+    made = _look_through(file, {}, Wishes(title=draft.title))
     for line in _lines(made, file, None)[:-1]:
         typer.echo(line, err=True)
     return msgspec.structs.replace(draft, data_card=to_builtins(made.card))
 
 
-def _reference(step: Step) -> ReaderRef:
-    return ReaderRef(name=step.name, digest=step.digest)
+def _look_through(file: Path, stated: dict[str, Any], wishes: Wishes) -> Described:
+    """Run the reader that the file's first bytes ask for, and make a card of what it finds."""
+    from sealmarket.workloads.cache import WorkloadCache
+    from sealmarket.workloads.reading import infer
+    from sealmarket.workloads.steps import shipped
+
+    with file.open("rb") as opened:
+        archive = is_archive(opened.read(ARCHIVE_HEAD))
+    step = shipped("members" if archive else "tables", WorkloadCache.of_user())
+    reader = ReaderRef(name=step.name, digest=step.digest)
+    return (describe_members if archive else describe)(infer(file, stated, step), reader, wishes)
 
 
 def _chosen(option: str, given: str | None, known: dict[str, str]) -> str | None:
@@ -131,6 +142,7 @@ def _lines(made: Described, file: Path, out: Path | None) -> list[str]:
     card = made.card
     lines = [f"{card.media_type}, {_dialect(card)}", f"reader {card.reader.digest}" if card.reader else ""]
     lines += [f"  {_column(column)}" for column in to_builtins(card)["columns"]]
+    lines += [f"  members: {_members(card.members)}"] if card.members else []
     lines += [f"look at this: {harmless(warning)}" for warning in made.warnings]
     lines += ["all of the card is public; its sample is made up from the card, no row of the file is in it"]
     if out is None:
@@ -139,7 +151,8 @@ def _lines(made: Described, file: Path, out: Path | None) -> list[str]:
 
 
 def _dialect(card: Card) -> str:
-    rows = f"{card.rows.minimum} to {card.rows.maximum} rows" if card.rows else "any number of rows"
+    what = "members" if card.members else "rows"
+    rows = f"{card.rows.minimum} to {card.rows.maximum} {what}" if card.rows else f"any number of {what}"
     if (read := card.dialect) is None:
         return rows
     marks = {sign: name for name, sign in {**_THOUSANDS, **_DELIMITERS}.items()}
@@ -152,6 +165,12 @@ def _dialect(card: Card) -> str:
     parts += [f"{read.skip_lines} lines above the header"] if read.skip_lines else []
     parts += [f"comments behind {read.comment}"] if read.comment else []
     return ", ".join([*parts, rows])
+
+
+def _members(members: Members) -> str:
+    words = [", ".join(members.media_types), f"{members.bytes.minimum} to {members.bytes.maximum} bytes"]
+    words += [f"sides of {members.pixels.minimum} to {members.pixels.maximum} pixels"] if members.pixels else []
+    return "; ".join([*words, *([f"listed by {harmless(members.manifest)}"] if members.manifest else [])])
 
 
 def _column(column: dict[str, Any]) -> str:

@@ -24,6 +24,8 @@ STATISTICS = ("mean", "deviation", "missing", "distinct", "classes")
 """What `--show` may name: published as the file has it, mean and deviation to three digits."""
 SAMPLE_ROWS = 10
 FEWEST_OF_A_CLASS = 10
+ARCHIVE_HEAD = 512
+"""Bytes that tell an archive."""
 _DIGITS = 2
 _PRECISION = 700
 _LONGEST_BOUND = 64
@@ -78,6 +80,47 @@ def describe(found: Mapping[str, Any], reader: ReaderRef, wishes: Wishes) -> Des
     )
     card = msgspec.structs.replace(card, sample=sample(card.columns, SAMPLE_ROWS))
     return Described(checked(card), tuple(_warnings(columns)))
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins so is a zip, a gzip or a tar."""
+    return head[:4] in (b"PK\x03\x04", b"PK\x05\x06") or head[:2] == b"\x1f\x8b" or head[257:262] == b"ustar"
+
+
+def describe_members(found: Mapping[str, Any], reader: ReaderRef, wishes: Wishes) -> Described:
+    """The card of an archive that a reader looked through; sizes and pixels rounded outward, as ranges of a table are.
+
+    Raises:
+        CardRefused, MalformedDocument: something that no card may say.
+    """
+    sides = found["pixels"]
+    members = {
+        "mediaTypes": found["mediaTypes"],
+        "bytes": _counts(*found["bytes"]),
+        "pixels": _counts(*sides) if sides is not None else None,
+        "manifest": found["manifest"],
+    }
+    card = from_builtins(
+        Card,
+        {
+            "version": "sealmarket/card/1",
+            "kind": found["kind"],
+            "mediaType": found["mediaType"],
+            "title": wishes.title,
+            "description": wishes.description,
+            "reader": {"name": reader.name, "digest": str(reader.digest)},
+            "rows": _rows(found["rows"]),
+            "members": members,
+            "purposes": list(wishes.purposes),
+        },
+    )
+    few = [f"{count} of the members are {kind}" for kind, count in found["counts"].items() if count < FEWEST_OF_A_CLASS]
+    return Described(checked(card), tuple(few))
+
+
+def _counts(least: int, most: int) -> dict[str, int]:
+    low, high = outward("integer", str(least), str(most))
+    return {"minimum": int(Decimal(low)), "maximum": int(Decimal(high))}
 
 
 def _require_known(what: str, given: Iterable[str], known: Sequence[str]) -> None:

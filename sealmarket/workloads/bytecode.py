@@ -1,8 +1,9 @@
 """Bytecode of an environment's sources, the same bytes wherever the same release of the interpreter compiles them.
 
 Compiling takes most of the time in which a workload loads. A bundle may list the bytecode: its digest then covers it,
-as it covers the native code in wheels. Who installs an environment compiles the sources and compares; who runs it compares
-hashes. The bundle's own code, which owners read, is never compiled ahead (docs/spec/workload.md, "Environment").
+as it covers the native code in wheels. Who installs an environment compiles the sources and compares; who runs it
+compares hashes. The bundle's own code, which owners read, is never compiled ahead (docs/spec/workload.md,
+"Environment").
 """
 
 from __future__ import annotations
