@@ -50,5 +50,5 @@ def test_each_work_is_done_on_a_small_scale(work: str, threads: int | None, tmp_
 
 
 def test_without_openssl_the_peer_is_the_cipher_of_the_library_that_seals() -> None:
-    ticks = iter(range(100))
-    assert seal._bare_here(lambda: next(ticks)) > 0
+    ticks = iter([0.0, 0.5, 1.0])
+    assert seal._bare_here(lambda: next(ticks)) == seal.PIECE
