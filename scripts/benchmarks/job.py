@@ -80,13 +80,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--minute-pairs", type=int, default=PAIRS, help=f"of a minute each ({PAIRS}); 0 leaves them out"
     )
+    parser.add_argument(
+        "--minute-seconds",
+        type=float,
+        default=_minute.MINUTE_SECONDS,
+        help="of a processor, for the plain run of these",
+    )
     options = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="sealmarket-"))
     try:
         pairs = _measure(folder / "short", options.pairs)
-        minutes = _measure_minutes(folder / "minute", options.minute_pairs, pairs)
+        minutes = _measure_minutes(folder / "minute", options.minute_pairs, options.minute_seconds, pairs)
     except (StoryBroken, SealmarketError, ProcessError) as error:
-        print(f"nothing was measured: {error}\nThe logs are in {folder / 'logs'}", file=sys.stderr)
+        print(f"nothing was measured: {error}\nThe logs are below {folder}", file=sys.stderr)
         return 2
     shutil.rmtree(folder, ignore_errors=True)
     results = _results(pairs) + _minute.results_of(minutes)
@@ -97,11 +103,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if all(one["target"] is None or one["ratio"] <= one["target"] for one in results) else 1
 
 
-def _measure_minutes(folder: Path, count: int, pairs: Sequence[Pair]) -> list[MinutePair]:
-    """The same with so many times the rows that a plain run takes a minute of processor time."""
+def _measure_minutes(folder: Path, count: int, seconds: float, pairs: Sequence[Pair]) -> list[MinutePair]:
+    """The same with so many times the rows that a plain run takes about ``seconds`` of processor time."""
     if not count:
         return []
-    times = _minute.times(statistics.median(pair.plain_cpu for pair in pairs))
+    times = _minute.times(statistics.median(pair.plain_cpu for pair in pairs), seconds)
     found = []
     with _cpu.watched() as enclaves:
         for pair in _measure(folder, count, times):
