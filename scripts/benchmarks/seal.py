@@ -28,7 +28,7 @@ from scripts.toolchain import ROOT
 
 ROUNDS = 9
 MEMORY_BYTES = 256 << 20
-FILE_BYTES = 512 << 20
+FILE_BYTES = 256 << 20
 PIECE = 1 << 20
 PEAK_MIB = 64
 
