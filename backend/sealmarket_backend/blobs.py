@@ -188,7 +188,7 @@ def _check_document(file: io.BufferedRandom, name: Bytes32) -> None:
 
 def _check_container(file: io.BufferedRandom, root: Bytes32) -> bytes:
     try:
-        return ContainerReader(file, root).leaves
+        return ContainerReader(file, root, threads=1).leaves  # uploads at once share the processors
     except SealedError as error:
         raise Rejected(f"not the container {root}: {error.message}", remedy=error.remedy) from error
 

@@ -35,9 +35,9 @@ class MinutePair:
         return self.job / self.plain
 
 
-def times(plain_cpu: float) -> int:
-    """How often the rows have to be there for a plain run of a minute, if one takes ``plain_cpu`` seconds."""
-    return max(1, min(MOST_TIMES, math.ceil(MINUTE_SECONDS / max(plain_cpu, 0.1))))
+def times(plain_cpu: float, wanted: float = MINUTE_SECONDS) -> int:
+    """How often the rows have to be there for a plain run of ``wanted`` seconds, if one takes ``plain_cpu``."""
+    return max(1, min(MOST_TIMES, math.ceil(wanted / max(plain_cpu, 0.1))))
 
 
 def pair_of(

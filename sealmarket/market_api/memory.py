@@ -51,6 +51,8 @@ class MemoryBackend:
         body = request.read()
         if request.method in ("GET", "HEAD"):
             return self._get(kind, name)
+        if request.method == "PATCH":
+            return httpx.Response(404)  # as a store that takes containers at once alone
         if kind in _BLOBS:
             self.blobs[f"{kind}/{name}"] = body
         elif kind in _BY_JOB and name:

@@ -26,7 +26,7 @@ _LATER = {408, 425, 429, 500, 502, 503, 504}
 
 
 class Connection:
-    """Requests to one base URL; with an empty one, paths are URLs. ``service`` is its name in errors. Threads share it."""
+    """Requests to one base URL; with an empty one, paths are URLs. ``service`` names it. Threads may share it."""
 
     def __init__(
         self, base: str, *, service: str, timeout: float = TIMEOUT_SECONDS, transport: httpx.BaseTransport | None = None

@@ -60,8 +60,9 @@ def put_in_folder(container: Path, root: Bytes32, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / root.hex()
-    with container.open("rb") as source, _written(target) as copy:
-        while piece := source.read(_PIECE):
+    with container.open("rb", buffering=0) as source, _written(target) as copy:
+        length = ContainerReader(source, root).header.container_length
+        for piece in _pieces(source.fileno(), 0, length + 1):  # one more, so that what follows is refused
             copy.write(piece)
         copy.seek(0)
         leaves = ContainerReader(copy.file, root).leaves  # type: ignore[arg-type]  # a file, wrapped

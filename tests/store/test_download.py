@@ -14,7 +14,7 @@ from sealmarket.service.errors import ContentMismatch, ItemNotFound, ServiceErro
 from sealmarket.store.download import MOST_LOOKS, MOST_TRIES, download
 from sealmarket.store.folder import FileSource, put_in_folder
 from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_enclave.sealed.errors import RootMismatch
+from sealmarket_enclave.sealed.errors import ContainerError, RootMismatch
 from sealmarket_enclave.sealed.header import HEADER_BYTES
 from tests.store.sources import CHUNK, Source, container, flipped, offset
 
@@ -221,6 +221,14 @@ def test_a_folder_takes_nothing_that_is_not_the_container(tmp_path: Path) -> Non
     (tmp_path / "file").write_bytes(flipped(RAW, offset(2)))
     with pytest.raises(RootMismatch):
         put_in_folder(tmp_path / "file", ROOT, tmp_path / "folder")
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["/dev/zero", "longer"])
+def test_a_folder_takes_no_more_than_the_container_has(source: str, tmp_path: Path) -> None:
+    (tmp_path / "longer").write_bytes(RAW + bytes(1 << 20))
+    with pytest.raises(ContainerError):
+        put_in_folder(tmp_path / source, ROOT, tmp_path / "folder")
     assert list((tmp_path / "folder").iterdir()) == []
 
 
