@@ -254,6 +254,17 @@ def test_disk_wheels_and_worker_are_told(file: Callable[..., Path], tmp_path: Pa
 
 
 @pytest.mark.loopback
+def test_an_account_that_opens_is_told_by_its_address(
+    file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "provider.key").write_text("0x" + "31" * 32)
+    (tmp_path / "provider.key").chmod(0o600)
+    found = by_name(list(examine_config(load_config(file(key="provider.key")), here(tmp_path / "m"))))
+    assert found["account"].state is State.OK
+    assert found["account"].found.startswith("0x")
+
+
+@pytest.mark.loopback
 def test_a_virtual_device_is_named_as_simulated(
     file: Callable[..., Path], tmp_path: Path, device_socket: Path, image: Path
 ) -> None:
