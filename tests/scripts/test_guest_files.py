@@ -58,6 +58,10 @@ def test_the_image_holds_the_measured_core_and_no_service_shell_or_key() -> None
     assert (content["Bootloader"], content["Ssh"], content["SourceDateEpoch"]) == ("none", "no", "0")
     assert content["Packages"].split() == ["linux-image-amd64", "python3", "kmod", "mount"]
     assert recipe()["Build"]["WithNetwork"] == "no"
+    kept = content["KernelModulesInclude"].split()
+    assert content["KernelModulesExclude"] == ".*", "without it every module of the kernel stays"
+    assert {"^drivers/virt/coco/", "^net/vmw_vsock/"} <= set(kept)
+    assert not [pattern for pattern in kept if "net/ethernet" in pattern or "block" in pattern]
 
 
 @pytest.mark.parametrize("name", NAMES)

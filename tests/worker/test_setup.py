@@ -33,10 +33,10 @@ from tests.worker.twins import book_of
 RUNNER = CliRunner()
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    (tmp_path / "scene").mkdir()
-    return Scene(tmp_path / "scene")
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Read only: a test that takes a wheel away names a folder of its own."""
+    return Scene(tmp_path_factory.mktemp("scene"))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def file(tmp_path: Path, scene: Scene) -> Callable[..., Path]:
 
     def write(**values: object) -> Path:
         path = tmp_path / "worker.toml"
-        path.write_text(written(wheels=str(scene.wheels), rpc="http://127.0.0.1:1", **values))
+        path.write_text(written(**{"wheels": str(scene.wheels), "rpc": "http://127.0.0.1:1", **values}))
         return path
 
     return write
@@ -254,6 +254,17 @@ def test_disk_wheels_and_worker_are_told(file: Callable[..., Path], tmp_path: Pa
 
 
 @pytest.mark.loopback
+def test_an_account_that_opens_is_told_by_its_address(
+    file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "provider.key").write_text("0x" + "31" * 32)
+    (tmp_path / "provider.key").chmod(0o600)
+    found = by_name(list(examine_config(load_config(file(key="provider.key")), here(tmp_path / "m"))))
+    assert found["account"].state is State.OK
+    assert found["account"].found.startswith("0x")
+
+
+@pytest.mark.loopback
 def test_a_virtual_device_is_named_as_simulated(
     file: Callable[..., Path], tmp_path: Path, device_socket: Path, image: Path
 ) -> None:
@@ -277,8 +288,7 @@ def test_doctor_of_a_file_that_does_not_read_still_examines_the_machine(tmp_path
 
 def test_prepare_names_each_wheel_that_is_missing_and_installs_nothing(file: Callable[..., Path], scene: Scene) -> None:
     [wheel] = scene.wheels.iterdir()
-    wheel.unlink()
-    path = file()
+    path = file(wheels="no-wheels")
     result = RUNNER.invoke(app, ["prepare", str(scene.bundle), "--config", str(path)])
     assert result.exit_code == 1
     assert wheel.name in result.output

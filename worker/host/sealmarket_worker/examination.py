@@ -154,7 +154,7 @@ def _wheels(config: WorkerConfig) -> Check:
 
 
 def _account(config: WorkerConfig) -> Iterator[Check]:
-    yield ok("account", config.account().address.checksum)
+    yield ok("account", str(config.account().address))
 
 
 def _chain(config: WorkerConfig, here: Here) -> Iterator[Check]:
