@@ -1,6 +1,6 @@
 """A CSV file by a stated dialect -> batches of columns of text (docs/spec/tables.md, "Reading").
 
-Nothing is guessed here: what the dialect does not say is refused. Each byte is read once; at most one batch is held.
+Nothing is guessed here: what the dialect does not say is refused. At most one batch is held.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
+import plain
+import pyarrow as pa
 from promise import Dialect
 from unfit import Unfit, counted, listed
 
@@ -22,7 +24,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NUMBER = frozenset("0123456789+-.,eE")
 _LONGEST_NUMBER = 64
 
-Batch = dict[str, list[str]]
+Batch = dict[str, pa.StringArray]
 
 
 class _Reading(io.RawIOBase):
@@ -88,18 +90,34 @@ def batches(raw: memoryview, dialect: Dialect) -> Iterator[Batch]:
         Unfit: ``not_readable``, with the column where one is to blame.
     """
     with opened(raw, dialect.encoding) as text:
-        lines = records(text, dialect)
-        header = next(lines, None)
-        if header is None:
-            raise Unfit("not_readable", "the file is empty: expected a line of column names and rows below it")
-        names = [" ".join(name.split()) for name in header]
-        require_names(names)
-        unnamed = _Unnamed()
+        header = next(records(text, dialect), None)
+    if header is None:
+        raise Unfit("not_readable", "the file is empty: expected a line of column names and rows below it")
+    names = [" ".join(name.split()) for name in header]
+    require_names(names)
+    unnamed = _Unnamed()
+    for columns in _columns(raw, dialect, names):
+        unnamed.check([cells for name, cells in zip(names, columns, strict=True) if not name], names)
+        yield {name: cells for name, cells in zip(names, columns, strict=True) if name}
+
+
+def _columns(raw: memoryview, dialect: Dialect, names: list[str]) -> Iterator[list[pa.StringArray]]:
+    """The columns, batch by batch: by Arrow as far as the file is plain, the rest as records."""
+    done = 0
+    if len(names) > 1 and plain.is_plain(raw, dialect):
+        try:
+            for columns in plain.blocks(plain.body(raw), dialect.delimiter, len(names)):
+                yield columns
+                done += len(columns[0])
+        except plain.NotPlain:
+            pass
+        else:
+            return
+    with opened(raw, dialect.encoding) as text:
+        lines = islice(records(text, dialect), done + 1, None)
         while rows := list(islice(lines, BATCH_ROWS)):
             _require_widths(rows, names)
-            columns = [[field.strip() for field in column] for column in zip(*rows, strict=True)]
-            unnamed.check([cells for name, cells in zip(names, columns, strict=True) if not name], names)
-            yield {name: cells for name, cells in zip(names, columns, strict=True) if name}
+            yield [pa.array([field.strip() for field in column], pa.string()) for column in zip(*rows, strict=True)]
 
 
 class _Unnamed:
@@ -109,9 +127,9 @@ class _Unnamed:
         self._rows = 0
         self._may: list[set[str]] | None = None
 
-    def check(self, columns: list[list[str]], names: list[str]) -> None:
+    def check(self, columns: list[pa.StringArray], names: list[str]) -> None:
         self._may = self._may or [{"empty", "0", "1"} for _ in columns]
-        for place, cells in enumerate(columns):
+        for place, cells in enumerate(column.to_pylist() for column in columns):
             may = self._may[place]
             may -= {"empty"} if any(cells) else set()
             for start in may - {"empty"}:

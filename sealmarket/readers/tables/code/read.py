@@ -97,7 +97,7 @@ def _typed(data: memoryview, promised: Promise) -> Iterator[list[pa.Array]]:
             yield [binary.converted(column, arrays[column.name]) for column in columns]
 
 
-def _of_csv(column: Column, cells: list[str], dialect: promise.Dialect) -> pa.Array:
+def _of_csv(column: Column, cells: pa.StringArray, dialect: promise.Dialect) -> pa.Array:
     return spelled.typed(column, spelled.cells_of(column.name, cells, dialect), dialect)
 
 

@@ -42,9 +42,8 @@ _WORDS = {
 }
 
 
-def cells_of(name: str, cells: list[str], dialect: Dialect) -> pa.StringArray:
+def cells_of(name: str, texts: pa.StringArray, dialect: Dialect) -> pa.StringArray:
     """A column's cells as text, null where the dialect calls them missing. Raises :class:`Unfit` for other bytes."""
-    texts = pa.array(cells, pa.string())
     for sign in (UNREADABLE, "\0"):
         if pc.any(pc.match_substring(texts, sign)).as_py():
             raise Unfit("not_readable", f"column {listed([name])} holds bytes that are no text of its encoding", name)
