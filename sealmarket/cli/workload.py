@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +24,7 @@ from sealmarket_enclave.workload.errors import FileAltered, ListedFileMissing, U
 
 if TYPE_CHECKING:
     from sealmarket.workloads.local import LocalRun
-    from sealmarket_enclave.workload.manifest import Value
+    from sealmarket_enclave.workload.manifest import Manifest, Value
 
 app = typer.Typer(no_args_is_help=True, help="Make a workload of a Python project.")
 
@@ -119,7 +119,9 @@ def measure_command(folder: _Folder, as_json: AsJson = False) -> None:
 @app.command()
 def run(
     folder: _Folder,
-    inputs: Annotated[list[str], typer.Option("--input", help="NAME=FILE; repeat a name for several files.")],
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", help="NAME=FILE; repeat a name for several files.")
+    ] = None,
     parameters: Annotated[list[str] | None, typer.Option("--parameter", help="NAME=VALUE.")] = None,
     policies: _Rules = None,
     cards: Annotated[
@@ -129,6 +131,10 @@ def run(
         list[Path] | None,
         typer.Option("--step", help="The folder of a reader or validator that does not come with Sealmarket; repeat."),
     ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(help="Make so many synthetic rows of each --card in place of files.", min=1, max=100_000),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for what would leave.")] = None,
     wheels: _Wheels = None,
     as_json: AsJson = False,
@@ -136,6 +142,7 @@ def run(
     """Run it on local files in the enclave's sandbox, under its limits; print what would leave. Exit 0 if all may.
 
     With --card each file goes through its card's reader first; with --policy the owners' validators hold the outputs.
+    With --card and --sample 200 it runs on synthetic rows of each card, and no --input.
 
     Example: sealmarket workload run mine --input rows=MINE.csv --parameter column=age --out result
     """
@@ -144,13 +151,17 @@ def run(
     from sealmarket.workloads.local_steps import StepShelf, judged, read_by_cards
 
     bundle = read_bundle(folder)
-    files = read_inputs(bundle.manifest, [(name, Path(file)) for name, file in map(_pair, inputs)])
+    promises = list(map(_card, cards or []))
+    if sample is None:
+        files = read_inputs(bundle.manifest, [(name, Path(file)) for name, file in map(_pair, inputs or [])])
+        promises = promises or [None] * len(files)
+    else:
+        files, promises = _sampled(bundle.manifest, promises, sample, inputs)
     values = read_parameters(bundle.manifest, dict(map(_pair, parameters or [])))
     rules = strictest(tuple(map(_output_rules, policies))) if policies else own_rules(bundle.manifest)
     if out is not None and out.exists():
         raise Usage(f"{out} is there already", remedy="name a folder that does not exist")
     shelf = StepShelf(_cache(), tuple(steps or ()))
-    promises = list(map(_card, cards)) if cards else [None] * len(files)
     given = read_by_cards(bundle.manifest, files, promises, shelf)
     installed = partial(_cache().environment, bundle, folder, wheels)
     ended, found = judged(_run_cached(bundle, installed, given, values, rules), bundle.manifest, rules, given, shelf)
@@ -171,6 +182,20 @@ def _card(path: Path) -> Card | None:
         return promised(canonical_json(parse_json(read_file(path, MAXIMUM_CARD))))
     except (ValueError, SealmarketError) as error:
         raise Usage(f"{path} is no data card: {error}", remedy="make one with `sealmarket owner describe`") from error
+
+
+def _sampled(
+    manifest: Manifest, cards: Sequence[Card | None], rows: int, inputs: list[str] | None
+) -> tuple[dict[str, bytes], list[Card | None]]:
+    """Synthetic files for the slots of a workload, one for each card in its order, and the cards to read them by."""
+    from sealmarket.workloads.sampling import sampled
+
+    tables = [card for card in cards if card is not None and card.kind == "table"]
+    if inputs or not tables or len(tables) != len(cards):
+        raise Usage("--sample makes rows of tables' cards", remedy="name the cards with --card, and no --input")
+    made = [sampled(card, rows) for card in tables]
+    names = manifest.input_names(len(made))
+    return {name: file for name, (file, _) in zip(names, made, strict=True)}, [card for _, card in made]
 
 
 def _cache() -> WorkloadCache:

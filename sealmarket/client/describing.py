@@ -7,17 +7,17 @@ the column, and statistics are shown on demand. The sample is made of the card a
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 from typing import Any
 
 import msgspec
 
 from sealmarket.client.errors import DescriptionRefused
-from sealmarket_enclave.protocol.card import Card, Column, ReaderRef, checked
+from sealmarket.workloads.sampling import sample
+from sealmarket_enclave.protocol.card import Card, ReaderRef, checked
 from sealmarket_enclave.protocol.codec import from_builtins
 
 STATISTICS = ("mean", "deviation", "missing", "distinct", "classes")
@@ -187,33 +187,3 @@ def _warnings(columns: Iterable[Mapping[str, Any]]) -> Iterable[str]:
         yield from (f"{column}: {odd}" for odd in one["odd"])
         if rare := sum(count < FEWEST_OF_A_CLASS for count in one.get("classes", {}).values()):
             yield f"{column}: {rare} of its classes, which are public, have fewer than {FEWEST_OF_A_CLASS} rows"
-
-
-def sample(columns: Sequence[Column], rows: int) -> tuple[tuple[str, ...], ...]:
-    """Synthetic rows as texts, from the promises alone: values spread evenly over each range, all classes, gaps."""
-    made = random.Random(rows)
-    return tuple(tuple(_cell(column, row, made) for column in columns) for row in range(rows))
-
-
-def _cell(column: Column, row: int, made: random.Random) -> str:
-    if column.missing and row % 5 == 4:
-        return ""
-    if column.type == "category":
-        return column.classes[row % len(column.classes)]
-    if column.type == "boolean":
-        return "true" if row % 2 else "false"
-    if column.type == "text":
-        return f"text {row + 1}"
-    if column.type in ("date", "timestamp"):
-        return _moment(column, made)
-    low = Decimal(column.minimum) if column.minimum is not None else Decimal(0)
-    high = Decimal(column.maximum) if column.maximum is not None else low + 100
-    value = low + (high - low) * made.randrange(1001) / 1000
-    return f"{value.to_integral_value():f}" if column.type == "integer" else f"{value.normalize():f}"[:64]
-
-
-def _moment(column: Column, made: random.Random) -> str:
-    first = date.fromisoformat((column.minimum or "2000-01-01")[:10])
-    last = date.fromisoformat((column.maximum or f"{first.year + 1:04}-01-01")[:10])
-    day = first + timedelta(days=made.randrange(max(1, (last - first).days)))
-    return day.isoformat() if column.type == "date" else f"{day.isoformat()}T12:00:00+00:00"

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealmarket.client.describing import Wishes, describe, outward, sample
+from sealmarket.client.describing import Wishes, describe, outward
 from sealmarket.client.errors import DescriptionRefused
+from sealmarket.workloads.sampling import sample
 from sealmarket_enclave.protocol.card import Column, ReaderRef, bound_of
 from sealmarket_enclave.protocol.codec import ZERO_HASH
 from sealmarket_enclave.protocol.errors import SealmarketError
