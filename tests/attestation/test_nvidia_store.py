@@ -269,18 +269,17 @@ def test_a_manifest_that_was_altered_in_the_store_concerns_itself_alone(
 ) -> None:
     gpu = forge.gpu()
     put_fleet(store, forge, [gpu])
-    path = next(path for path in (store.folder / "shelves" / "nvidia").glob("manifests-*/*.xml"))
-    path.write_bytes(path.read_bytes()[:-40])
-
-    result = verify(
-        evidence_of(gpu),
-        store.endorsements_for(evidence_of(gpu), NOW),
-        anchors(forge),
-        NOW,
-        Expected(report_data=UNCHECKED),
+    whole = set(store.endorsements_for(evidence_of(gpu), NOW).documents)
+    path = next(
+        path for path in (store.folder / "shelves" / "nvidia").glob("manifests-*/*.xml") if path.read_bytes() in whole
     )
+    altered = path.read_bytes()
+    path.write_bytes(altered[:-40])
 
-    assert result.authentic
+    handed = store.endorsements_for(evidence_of(gpu), NOW)
+
+    assert set(handed.documents) == whole - {altered}
+    assert verify(evidence_of(gpu), handed, anchors(forge), NOW, Expected(report_data=UNCHECKED)).authentic
 
 
 def test_xml_that_is_no_manifest_is_not_stored(store: CollateralStore) -> None:

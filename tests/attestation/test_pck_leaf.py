@@ -160,12 +160,14 @@ def test_a_leaf_with_a_part_that_is_no_sequence_is_refused(part: str) -> None:
 
 
 def test_a_leaf_with_a_key_of_no_whole_bytes_is_refused() -> None:
-    signed = asn1.Certificate.load(FORGE.pck.der)["tbs_certificate"].dump()
+    """The unused bit is zero already, so the same point is there for a reader who passes over their number."""
+    leaves = iter(FORGE.new_pck, None)
+    leaf = next(one for one in leaves if not private_key(one).public_key().public_numbers().y & 1)
+    signed = asn1.Certificate.load(leaf.der)["tbs_certificate"].dump()
     assert signed.count(bytes.fromhex("03420004")) == 1
 
-    changed = bytearray(signed.replace(bytes.fromhex("03420004"), bytes.fromhex("03420104")))
-    changed[changed.index(bytes.fromhex("03420104")) + 67] &= 0xFE
-    assert refusal(signed_by_the_ca(bytes(changed))) is Reason.CHAIN_INVALID
+    changed = signed.replace(bytes.fromhex("03420004"), bytes.fromhex("03420104"))
+    assert refusal(signed_by_the_ca(changed)) is Reason.CHAIN_INVALID
 
 
 def test_a_leaf_that_says_another_algorithm_outside_of_what_is_signed_is_refused() -> None:

@@ -13,7 +13,7 @@ that comes twice):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, NoReturn
 
@@ -100,23 +100,36 @@ def _spelled(value: Any, raw: bytes, endless_map: bool) -> bytes:
 
 def _check_values(value: Any, what: str) -> None:
     """Rules 3 and 4."""
-    values = [value]
-    for one in values:
-        kind = type(one)
-        if kind in _LEAVES:
+    groups: list[Collection[Any]] = [(value,)]
+    count = 1
+    for values in groups:
+        if _LEAVES.issuperset(map(type, values)):
             continue
-        if kind is dict:
-            if not _KEYS.issuperset(map(type, one)):
-                refuse(Reason.MALFORMED, f"keys of {what} that are integers, text or bytes", _kinds(one))
-            values += one.values()
-        elif kind is list:
-            values += one
-        elif kind is cbor2.CBORTag:
-            values.append(one.value)
-        else:
-            refuse(Reason.MALFORMED, f"integers, text, bytes, lists, maps, booleans and null in {what}", kind.__name__)
-        if len(values) > MAXIMUM_ITEMS:
-            refuse(Reason.MALFORMED, f"at most {MAXIMUM_ITEMS} values in {what}", len(values))
+        for one in values:
+            if type(one) in _LEAVES:
+                continue
+            inside = _inside(one, what)
+            groups.append(inside)
+            count += len(inside)
+        if count > MAXIMUM_ITEMS:
+            refuse(Reason.MALFORMED, f"at most {MAXIMUM_ITEMS} values in {what}", count)
+
+
+def _inside(one: Any, what: str) -> Collection[Any]:
+    """The values that a container holds."""
+    kind = type(one)
+    values: Collection[Any] = ()
+    if kind is dict:
+        if not _KEYS.issuperset(map(type, one)):
+            refuse(Reason.MALFORMED, f"keys of {what} that are integers, text or bytes", _kinds(one))
+        values = one.values()
+    elif kind is list:
+        values = one
+    elif kind is cbor2.CBORTag:
+        values = (one.value,)
+    else:
+        refuse(Reason.MALFORMED, f"integers, text, bytes, lists, maps, booleans and null in {what}", kind.__name__)
+    return values
 
 
 def _kinds(values: Mapping[Any, Any]) -> str:

@@ -148,8 +148,9 @@ def _pcrs(value: object) -> dict[int, bytes]:
         refuse(Reason.MALFORMED, f"pcrs as a map from 0..{_PCR_COUNT - 1}", f"{value!r:.40}")
     if missing := {0, 1, 2} - set(value):
         refuse(Reason.MALFORMED, "PCR0 to PCR2 in the document", f"no PCR{min(missing)}")
-    wrong = [i for i, pcr in value.items() if not isinstance(pcr, bytes) or len(pcr) != PCR_SIZE]
-    if wrong:
+    values = value.values()
+    if {*map(type, values)} != {bytes} or {*map(len, values)} != {PCR_SIZE}:
+        wrong = [i for i, pcr in value.items() if not isinstance(pcr, bytes) or len(pcr) != PCR_SIZE]
         refuse(Reason.MALFORMED, f"PCRs of {PCR_SIZE} bytes", f"PCR{wrong[0]} {value[wrong[0]]!r:.40}")
     return value
 

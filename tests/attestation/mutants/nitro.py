@@ -8,17 +8,17 @@ CBOR = [
     ("        if raw.startswith(spelled):\n", "        if False:\n", "behind_the_item"),
     ("            raise _UnknownTag(tag)\n", "            return partial(_tagged, tag)\n", "does_not_name"),
     (
-        '        else:\n            refuse(Reason.MALFORMED, f"integers',
-        '        elif False:\n            refuse(Reason.MALFORMED, f"integers',
+        '    else:\n        refuse(Reason.MALFORMED, f"integers',
+        '    elif False:\n        refuse(Reason.MALFORMED, f"integers',
         "other_simple",
     ),
     (
-        "            if not _KEYS.issuperset(map(type, one)):\n",
-        "            if False:\n",
+        "        if not _KEYS.issuperset(map(type, one)):\n",
+        "        if False:\n",
         "neither_numbers_nor_strings",
     ),
     ("        max_depth=MAXIMUM_DEPTH,\n", "", "nesting_is_bounded"),
-    ("        if len(values) > MAXIMUM_ITEMS:\n", "        if False:\n", "number_of_items"),
+    ("        if count > MAXIMUM_ITEMS:\n", "        if False:\n", "number_of_items"),
     ("    if endless_map and raw[:1]", "    if raw[:1]", "not_given"),
 ]
 COSE = [
@@ -37,7 +37,8 @@ DOCUMENT = [
     ("type(value) is not int or not 0 < value <= _LATEST", "False", "another_kind_or_beyond"),
     ("or not value.keys() <= _INDICES:", ":", "another_size_or_number"),
     ("    if missing := {0, 1, 2} - set(value):\n", "    if missing := set():\n", "first_registers"),
-    ("    if wrong:\n", "    if False:\n", "another_size_or_number"),
+    ("    if {*map(type, values)} != {bytes} or", "    if False and", "another_size_or_number"),
+    (" or {*map(len, values)} != {PCR_SIZE}:", ":", "another_size_or_number"),
     ("not 1 <= len(value) <= _MAXIMUM_CERTIFICATES", "False", "another_kind_or_beyond"),
     ("return sha512(data).digest() if len(data) > REPORT_DATA_SIZE else data", "return data[:64]", "name_of_its_hash"),
     ('instance if separator and instance.startswith("i-") else None', "instance", "names_no_instance"),
