@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from scripts import planted_bugs
@@ -29,6 +31,15 @@ def test_a_bug_that_no_longer_fits_is_named() -> None:
 
 def test_no_bug_is_planted_twice() -> None:
     assert len({bug.name for bug in BUGS}) == len({(bug.file, bug.right, bug.wrong) for bug in BUGS}) == len(BUGS)
+
+
+def test_every_run_of_the_tests_tries_several_times_what_catches_the_planted_bugs() -> None:
+    [fuzz, walks] = map(int, re.findall(r"runs: (\d+)", planted_bugs._CONFIG))
+    profile = re.search(
+        r"default: \{ fuzz: \{ runs: (\d+) \}, invariant: \{ runs: (\d+),", (ROOT / "hardhat.config.js").read_text()
+    )
+    assert profile
+    assert (int(profile[1]) >= 5 * fuzz, int(profile[2]) >= 3 * walks) == (True, True)
 
 
 @pytest.mark.long

@@ -40,7 +40,12 @@ def test_entries_of_a_batch_take_effect_although_one_of_them_fails(
         outgoing.add(what, market.chain.market.match(deal))
     with caplog.at_level(logging.INFO):
         outgoing.send()
-        until("the batch in a block", lambda: outgoing.look() or not outgoing.under_way)
+
+        def is_over() -> bool:
+            outgoing.look()
+            return not outgoing.under_way
+
+        until("the batch in a block", is_over)
     view = market.chain.at(market.chain.head())
     assert [view.job(handle.request_hash).status for handle in handles] == [Status.MATCHED] * 2
     assert "again: the contract refuses it for now" in caplog.text
