@@ -37,13 +37,13 @@ from sealmarket.cli._request_options import open_result_key
 from sealmarket.client.consumer import Consumer
 from sealmarket.client.explain import meaning
 from sealmarket.client.jobs import JobRecord
-from sealmarket.client.notices import failed_receipt, notice_of
 from sealmarket.client.sent import SentRequests
 from sealmarket.client.standing import RequestStanding, Standing, money_of
 from sealmarket.client.waiting import Waiting
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.moments import beside
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
+from sealmarket.receipts.notices import failed_receipt, notice_of
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import to_builtins

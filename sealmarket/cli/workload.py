@@ -83,6 +83,9 @@ def lock(
     folder: _Folder,
     upgrade: Annotated[bool, typer.Option("--upgrade", help="Take the newest versions, whatever is locked.")] = False,
     as_locked: Annotated[bool, typer.Option("--as-locked", help="Leave requirements.lock as it is.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="List bytecode too: it loads faster, on this release of Python alone.")
+    ] = False,
     wheels: _Wheels = None,
     as_json: AsJson = False,
 ) -> None:
@@ -96,7 +99,7 @@ def lock(
 
     resolved = not as_locked and (folder / REQUIREMENTS).is_file()
     tool = resolve(folder, upgrade=upgrade) if resolved else "left as it is"
-    digest = lock_environment(folder, wheels or _cache().wheels(folder))
+    digest = lock_environment(folder, wheels or _cache().wheels(folder), compiled=compiled)
     count = len(read_bundle(folder).environment.wheels)
     payload = {"digest": str(digest), "lockedBy": tool, "wheels": count}
     answer(payload, [f"{LOCK}: {tool}", f"environment.json: wheels of {count} packages", f"digest {digest}"], as_json)

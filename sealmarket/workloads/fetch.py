@@ -52,8 +52,8 @@ def _pip() -> list[str]:
     raise FetchFailed("neither pip nor uv is here")
 
 
-def lock_environment(bundle_dir: Path, wheel_dir: Path) -> Bytes32:
-    """Write ``environment.json`` from downloaded wheels; returns the bundle's digest.
+def lock_environment(bundle_dir: Path, wheel_dir: Path, *, compiled: bool = False) -> Bytes32:
+    """Write ``environment.json`` from downloaded wheels; returns the bundle's digest. ``compiled``: with bytecode.
 
     Raises:
         WheelNotLocked, WheelRefused: a wheel that the lock does not name, or that is not sound.
@@ -64,6 +64,6 @@ def lock_environment(bundle_dir: Path, wheel_dir: Path) -> Bytes32:
         if needed not in files:
             raise BundleFileMissing(needed)
     require_entry_point(parse_manifest(files[MANIFEST].data), files)
-    environment: Environment = build(files[LOCK].data, wheel_dir.glob("*.whl"))
+    environment: Environment = build(files[LOCK].data, wheel_dir.glob("*.whl"), compiled=compiled)
     (bundle_dir / ENVIRONMENT).write_bytes(environment.canonical())
     return read_bundle(bundle_dir).digest

@@ -12,6 +12,9 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from msgspec import UNSET
+
+from sealmarket.workloads.bytecode import bytecode_of, install_bytecode, is_compiled, require_release
 from sealmarket.workloads.errors import WheelNotLocked
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.workload.environment import Environment, Interpreter, Wheel
@@ -28,8 +31,8 @@ _MAX_MEMBER_BYTES = 1 << 30
 _LOCKED_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
-def build(lock: bytes, wheels: Iterable[Path]) -> Environment:
-    """List what locked wheels install, for the running interpreter.
+def build(lock: bytes, wheels: Iterable[Path], *, compiled: bool = False) -> Environment:
+    """List what locked wheels install, for the running interpreter; with ``compiled``, their bytecode too.
 
     Raises:
         WheelNotLocked: a wheel whose hash the lock does not name.
@@ -37,29 +40,37 @@ def build(lock: bytes, wheels: Iterable[Path]) -> Environment:
     """
     locked = {bytes.fromhex(digest) for digest in _LOCKED_HASH.findall(lock.decode("utf-8"))}
     listed = []
+    sources: dict[str, bytes] = {}
     for path in sorted(wheels, key=lambda wheel: wheel.name):
         digest = _hash_file(path)
         if digest not in locked:
             raise WheelNotLocked(path.name, digest)
         with zipfile.ZipFile(path) as archive:
-            files = {
-                target: Bytes32(hashlib.sha256(archive.read(member)).digest())
-                for target, member in _members(path.name, archive)
-            }
+            files = {}
+            for target, member in _members(path.name, archive):
+                data = archive.read(member)
+                files[target] = Bytes32(hashlib.sha256(data).digest())
+                if compiled and is_compiled(target):
+                    sources[target] = data
         listed.append(Wheel(filename=path.name, sha256=digest, files=files))
-    environment = Environment(interpreter=Interpreter.current(), wheels=tuple(listed))
+    environment = Environment(
+        interpreter=Interpreter.current(), wheels=tuple(listed), compiled=bytecode_of(sources) if compiled else UNSET
+    )
     environment.files()
     return environment
 
 
 def install(environment: Environment, wheel_dir: Path, target: Path) -> None:
-    """Unpack the listed wheels into a new directory. Nothing of a wheel runs, and nothing is compiled.
+    """Unpack the listed wheels into a new directory. Nothing of a wheel runs.
 
     Raises:
         WheelNotLocked: a wheel is missing or is not the listed one.
         FileAltered, UnlistedFile, ListedFileMissing: its content is not what the document lists.
+        InterpreterMismatch: another release compiled the bytecode.
     """
     environment.files()
+    if environment.compiled is not UNSET:
+        require_release(environment.compiled)
     target.mkdir(mode=0o700)
     for wheel in environment.wheels:
         path = wheel_dir / wheel.filename
@@ -69,6 +80,8 @@ def install(environment: Environment, wheel_dir: Path, target: Path) -> None:
             raise WheelNotLocked(wheel.filename, digest)
         with zipfile.ZipFile(path) as archive:
             _unpack(wheel, archive, target)
+    if environment.compiled is not UNSET:
+        install_bytecode(environment.compiled, target)
 
 
 def _members(filename: str, archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:

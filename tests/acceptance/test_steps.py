@@ -17,8 +17,8 @@ from sealmarket.chain import Fault
 from sealmarket.client import SealedAsset
 from sealmarket.client import owner as owner_module
 from sealmarket.client.jobs import JobRecord
-from sealmarket.client.notices import failed_receipt, notice_of
 from sealmarket.protocol.transitions import Status
+from sealmarket.receipts.notices import failed_receipt, notice_of
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.card import ARROW, Card, Column, Dialect, ReaderRef
 from sealmarket_enclave.protocol.codec import HexBytes, to_builtins

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from sealmarket.cli.main import main
+from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.templates import templates, workload_name
+from sealmarket.workloads.validators import default_validators
 from sealmarket_enclave.protocol.card import Card, Column, ReaderRef
 from sealmarket_enclave.workload.manifest import parse_manifest
 from tests.enclave.scene import write_step
@@ -257,3 +259,31 @@ def test_cards_and_files_that_do_not_pair_up_are_refused(
     code, _, err = run(capsys, "run", mine, *words)
     assert code == 1
     assert "2 cards for 1 files" in err
+
+
+@pytest.mark.parametrize(
+    ("code", "failure", "said"),
+    [
+        ("b''.join(bytes(data) for data in i.values())", "output_refused", "not_readable"),
+        ("repr([41.5, 1500.25] * 100).encode()", "output_refused", "too_many_numbers"),
+        ('b\'{"average": 35.5, "rows": 2}\'', None, "leaves"),
+    ],
+)
+def test_rows_that_are_labelled_as_json_do_not_pass_the_validator_of_a_policy(
+    mine: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    failure: str | None,
+    said: str,
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    (mine / "code/job.py").write_text(f"def run(i, p):\n    return {{'summary.json': {code}}}\n")
+    checks = default_validators(WorkloadCache.of_user(), ["application/json"], ["age", "income"])
+    rules = {"mediaTypes": ["application/json"], "maxOutputs": 1, "maxBytes": 4096, "bucketBytes": 1}
+    Path("policy.json").write_text(json.dumps({"output": rules | {"validators": checks}}))
+    words = ["run", mine, "--input", "rows=rows.csv", "--parameter", "column=age", "--policy", "policy.json"]
+    ended, out, _ = run(capsys, *words, "--json")
+    assert ended == (1 if failure else 0)
+    assert json.loads(out)["failure"] == failure
+    assert said in run(capsys, *words)[1]

@@ -87,6 +87,19 @@ def test_a_template_learns_by_the_targets_type_alike_in_two_processes_and_its_mo
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("target", "ignore"), [("cost", "stage,ill"), ("ill", "cost,stage")])
+def test_gradient_boosting_gives_the_same_bytes_twice_and_its_model_may_leave(
+    target: str, ignore: str, tmp_path: Path
+) -> None:
+    bundle = project("gradient-boosting", tmp_path)
+    words = {"target": target, "ignore": ignore}
+    first, second = (run(bundle, tmp_path / "gradient-boosting", INPUTS, **words) for _ in range(2))
+    assert first == second
+    assert held("onnx", first["model.onnx"], onnx_rules(COLUMNS), *TABLES) is None
+    assert held("json", first["metrics.json"], json_rules(COLUMNS)) is None
+
+
+@pytest.mark.long
 def test_a_model_whose_leaves_stand_for_single_rows_does_not_leave(tmp_path: Path) -> None:
     bundle = project("xgboost", tmp_path)
     words = {"target": "cost", "ignore": "stage,ill", "smallest_group": 1, "max_depth": 6, "n_estimators": 9}

@@ -7,7 +7,9 @@ Rules (docs/spec/workload.md, "Environment"):
    bytecode and ``.pth`` files are not installed.
 2. A wheel is used only if ``requirements.lock`` names its hash.
 3. An installed environment holds exactly the listed files with the listed hashes.
-4. :func:`take` copies while it hashes, into a directory of the verifier's own: what was checked is what is
+4. With ``compiled``, it also holds the bytecode of listed sources, each under its listed hash: loading then compiles
+   nothing. What a tool compiles from the sources must be these bytes, or it refuses to install them.
+5. :func:`take` copies while it hashes, into a directory of the verifier's own: what was checked is what is
    imported, whatever happens to the host's copy later.
 
 :mod:`sealmarket.workloads.wheels` lists and unpacks wheels (rules 1 and 2), outside any enclave.
@@ -20,10 +22,12 @@ import os
 import platform
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
 
 from sealmarket_enclave.protocol.codec import Bytes32, Shape
 from sealmarket_enclave.workload.errors import (
@@ -75,29 +79,48 @@ class Wheel(Shape, frozen=True, kw_only=True):
     files: dict[str, Bytes32]
 
 
+class Compiled(Shape, frozen=True, kw_only=True):
+    """Bytecode of the wheels' sources. ``release`` of the interpreter compiled it; others may compile otherwise."""
+
+    release: Annotated[str, Meta(pattern=r"\A[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\Z")]
+    files: dict[str, Bytes32]
+
+
 class Environment(Shape, frozen=True, kw_only=True):
     """The document ``environment.json``. Wheels are sorted by file name."""
 
     version: Literal["sealmarket/environment/1"] = "sealmarket/environment/1"
     interpreter: Interpreter
     wheels: tuple[Wheel, ...]
+    compiled: Compiled | UnsetType = UNSET
 
     def files(self) -> dict[str, Bytes32]:
         """All files of the environment.
 
         Raises:
             WheelRefused: two wheels install one path with different content.
-            ForbiddenEntry, PathCollision: a path that is not plain.
+            ForbiddenEntry, PathCollision: a path that is not plain, bytecode of no listed source.
         """
         files: dict[str, Bytes32] = {}
         for wheel in self.wheels:
             for path, digest in wheel.files.items():
                 if files.setdefault(path, digest) != digest:
                     raise WheelRefused(wheel.filename, path, "another wheel installs other bytes there")
+        if self.compiled is not UNSET:
+            files |= self._bytecode(self.compiled, files)
         for path in files:
             check_path(path)
         check_collisions(files)
         return files
+
+    def _bytecode(self, compiled: Compiled, sources: Mapping[str, Bytes32]) -> dict[str, Bytes32]:
+        """Its files, each of a listed source, where the interpreter looks for it."""
+        tag = self.interpreter.abi.removesuffix(sys.abiflags)
+        for path in compiled.files:
+            folder, _, name = path.rpartition("__pycache__/")
+            if f"{folder}{name.removesuffix(f'.{tag}.pyc')}.py" not in sources:
+                raise ForbiddenEntry(path, "bytecode of no listed source", "that of a file in a listed wheel")
+        return compiled.files
 
 
 def take(source: Path, environment: Environment, target: Path) -> None:

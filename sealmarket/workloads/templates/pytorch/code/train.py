@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+
+# PyTorch's optimisers load its compiler, which asks for a folder of its own. There is none to write to, nor any need.
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(__file__).parent)
 
 import learning
 import numpy as np
 import onnx_model
 import torch
+import torch._dynamo  # the optimisers load it: before there is data, not while computing
 from torch import nn
 
 _BATCH = 256

@@ -103,19 +103,24 @@ class _BatchJob:
     def _open(self, keys: list[bytes]) -> dict[str, bytearray]:
         self._channel.send(Stage(name="opening"))
         sealed: list[io.FileIO] = []
+        opened: dict[str, bytearray] = {}
         try:
             self._read(sealed)
             sizes = require_granted(sealed, self._spec)
             reading = Reading(self._cpu_clock, self._clock, self._spec.read_seconds)
             readers = Readers(self._steps, reading, grant_of(self._job.assets, sizes, self._spec.read_seconds))
-            opened: dict[str, bytearray] = {}
             for index, (asset, memory) in enumerate(zip(self._job.assets, sealed, strict=True)):
                 named = (asset.use.asset_id, asset.seal.content_version)
                 content = reading.open_container(memory, index, asset.seal.content_root, named, keys[index])
                 name = self._input_names[index]
                 room = self._workload.max_input_bytes - sum(map(len, opened.values()))
+                opened[name] = content
                 opened[name] = readers.read(index, asset, content, table=self._workload.takes_table(name), room=room)
             return opened
+        except BaseException:
+            for content in opened.values():
+                wipe(content)
+            raise
         finally:
             for memory in sealed:
                 memory.close()

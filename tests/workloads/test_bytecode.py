@@ -1,0 +1,119 @@
+"""A bundle may list bytecode: who installs it compiles and compares, and what runs is what the digest covers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from sealmarket.workloads.bytecode import bytecode_of, is_compiled
+from sealmarket.workloads.fetch import lock_environment
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.trial import run_workload
+from sealmarket.workloads.wheels import build, install
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.workload.environment import Compiled, Environment, take
+from sealmarket_enclave.workload.errors import FileAltered, ForbiddenEntry, InterpreterMismatch, UnlistedFile
+from tests.enclave.workload.bundles import lock_line, wheel
+from tests.workloads.projects import ROWS, project
+
+TAG = sys.implementation.cache_tag
+PLACE = f"dep/__pycache__/__init__.{TAG}.pyc"
+SOURCES = {
+    "dep/__init__.py": b"ANSWER, WORDS = 42, frozenset({'a', 'b', 'c'})\n",
+    "dep/broken.py": b"print 'an older language'\n",
+    "dep/tests/test_dep.py": b"import dep\n",
+}
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    wheel(folder, "dep", SOURCES)
+    return folder
+
+
+def compiled(wheels: Path) -> Environment:
+    (made,) = wheels.iterdir()
+    return build(lock_line(made).encode(), [made], compiled=True)
+
+
+def listed(environment: Environment) -> Compiled:
+    assert environment.compiled is not UNSET
+    return environment.compiled
+
+
+def altered(environment: Environment, **changes: object) -> Environment:
+    return replace(environment, compiled=replace(listed(environment), **changes))
+
+
+def test_bytecode_that_the_sources_do_not_give_is_not_installed(wheels: Path, tmp_path: Path) -> None:
+    forged = altered(compiled(wheels), files={PLACE: Bytes32(b"\1" * 32)})
+    with pytest.raises(FileAltered):
+        install(forged, wheels, tmp_path / "installed")
+
+
+def test_bytecode_of_another_release_is_not_installed(wheels: Path, tmp_path: Path) -> None:
+    with pytest.raises(InterpreterMismatch, match="compiled its bytecode"):
+        install(altered(compiled(wheels), release="3.1.4"), wheels, tmp_path / "installed")
+    assert not (tmp_path / "installed").exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["dep/__init__.pyc", f"dep/__pycache__/other.{TAG}.pyc", "dep/__pycache__/__init__.other-311.pyc", "rows.csv"],
+)
+def test_bytecode_of_no_listed_source_is_refused_before_a_file_is_read(wheels: Path, path: str) -> None:
+    with pytest.raises(ForbiddenEntry):
+        altered(compiled(wheels), files={path: Bytes32(bytes(32))}).files()
+
+
+def test_an_enclave_takes_the_listed_bytecode_and_no_other(wheels: Path, tmp_path: Path) -> None:
+    environment = compiled(wheels)
+    install(environment, wheels, tmp_path / "installed")
+    take(tmp_path / "installed", environment, tmp_path / "first")
+    (tmp_path / "installed" / PLACE).write_bytes(b"another")
+    with pytest.raises(FileAltered, match="__pycache__"):
+        take(tmp_path / "installed", environment, tmp_path / "second")
+    with pytest.raises(UnlistedFile):
+        take(tmp_path / "installed", replace(environment, compiled=UNSET), tmp_path / "third")
+
+
+def test_sources_outside_of_tests_that_compile_have_bytecode_and_the_same_bytes_each_time(wheels: Path) -> None:
+    first, second = listed(compiled(wheels)), listed(compiled(wheels))
+    assert list(first.files) == [PLACE]
+    assert first == second
+    assert is_compiled("dep/broken.py")
+    assert not is_compiled("dep/tests/test_dep.py")
+
+
+def test_what_else_is_compiled_changes_no_byte() -> None:
+    alone = bytecode_of({"dep/__init__.py": SOURCES["dep/__init__.py"]})
+    beside = bytecode_of({"a.py": b"WORDS = ANSWER = 'a'\n", "dep/__init__.py": SOURCES["dep/__init__.py"]})
+    assert alone.files[PLACE] == beside.files[PLACE]
+
+
+def test_a_document_without_bytecode_is_spelled_as_before(wheels: Path) -> None:
+    (made,) = wheels.iterdir()
+    assert b"compiled" not in build(lock_line(made).encode(), [made]).canonical()
+
+
+def test_a_workload_runs_from_the_bytecode_that_its_digest_covers(wheels: Path, tmp_path: Path) -> None:
+    mine = project(tmp_path, "import dep\n\ndef run(i, p):\n    return {'summary.json': dep.__cached__.encode()}\n")
+    (made,) = wheels.iterdir()
+    (mine / "requirements.lock").write_text(lock_line(made))
+    plain = lock_environment(mine, wheels)
+    assert lock_environment(mine, wheels, compiled=True) != plain
+    bundle = read_bundle(mine)
+    install(bundle.environment, wheels, tmp_path / "installed")
+    # The source is not read any more: what runs is the bytecode.
+    (tmp_path / "installed/dep/__init__.py").write_bytes(b"raise SystemExit\n")
+    bundle.write(tmp_path / "private")
+    ran = run_workload(
+        tmp_path / "private", tmp_path / "installed", bundle.manifest, {"rows": ROWS}, {"column": "age", "digits": 2}
+    )
+    assert ran.files["summary.json"].decode().endswith(PLACE)
