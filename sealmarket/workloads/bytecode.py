@@ -89,4 +89,4 @@ def _place(source: str) -> str:
 
 def _source(place: str) -> str:
     path = PurePosixPath(place)
-    return str(path.parent.parent / f"{path.name.partition('.')[0]}.py")
+    return str(path.parent.parent / f"{path.name.removesuffix(f'.{sys.implementation.cache_tag}.pyc')}.py")

@@ -330,6 +330,14 @@ def test_rules_that_are_none_let_nothing_leave(rules: dict[str, Any]) -> None:
     assert said(spelled(FOREST), **rules) == "rules_invalid"
 
 
+def test_zeros_and_empty_texts_that_a_writer_spells_out_are_nothing() -> None:
+    def spell_out(made: Any) -> None:
+        made.model_version, made.doc_string, made.graph.doc_string, made.graph.node[0].doc_string = 0, "", "", ""
+        made.opset_import.append(made.opset_import[0])
+
+    assert said(spelled(FOREST, spell_out)) is None
+
+
 def test_sound_models_leave() -> None:
     assert said(spelled(FOREST)) is None
     assert verdict(VALIDATOR, spelled(NETWORK), LAYERS, TABLE) is None

@@ -26,6 +26,8 @@ SOURCES = {
     "dep/__init__.py": b"ANSWER, WORDS = 42, frozenset({'a', 'b', 'c'})\n",
     "dep/broken.py": b"print 'an older language'\n",
     "dep/tests/test_dep.py": b"import dep\n",
+    "dep/a.b.py": b"DOTTED = True\n",
+    "dep_alone.py": b"ALONE = True\n",
 }
 
 
@@ -85,7 +87,8 @@ def test_an_enclave_takes_the_listed_bytecode_and_no_other(wheels: Path, tmp_pat
 
 def test_sources_outside_of_tests_that_compile_have_bytecode_and_the_same_bytes_each_time(wheels: Path) -> None:
     first, second = listed(compiled(wheels)), listed(compiled(wheels))
-    assert list(first.files) == [PLACE]
+    others = [f"__pycache__/dep_alone.{TAG}.pyc", f"dep/__pycache__/a.b.{TAG}.pyc"]
+    assert list(first.files) == [others[0], PLACE, others[1]]
     assert first == second
     assert is_compiled("dep/broken.py")
     assert not is_compiled("dep/tests/test_dep.py")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from model_file import present
 from onnx import AttributeProto, TensorProto, checker, numpy_helper
 from verdict import NOT_DECLARED, NOT_READABLE, NOT_USED, Refused
 
@@ -39,8 +40,8 @@ def check(model: Any, operators: list[str]) -> list[np.ndarray]:
         name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         if name not in operators:
             raise Refused(NOT_DECLARED, f"operator {name}")
-        if more := [field.name for field, _ in node.ListFields() if field.name not in _NODE]:
-            raise Refused(NOT_DECLARED, f"a node has {', '.join(more)}")
+        if more := present(node) - _NODE:
+            raise Refused(NOT_DECLARED, f"a node has {', '.join(sorted(more))}")
         for attribute in node.attribute:
             _require_plain_attribute(attribute, constant=node.op_type == "Constant")
     for value in (*model.graph.input, *model.graph.output):
@@ -86,14 +87,14 @@ def _require_plain_attribute(attribute: Any, *, constant: bool) -> None:
     field = _ATTRIBUTES.get(attribute.type)
     if field is None or (field == "t" and not constant):
         raise Refused(NOT_DECLARED, f"an attribute of kind {attribute.type}")
-    if more := {one.name for one, _ in attribute.ListFields()} - {"name", "type", field}:
+    if more := present(attribute) - {"name", "type", field}:
         raise Refused(NOT_DECLARED, f"an attribute has {', '.join(sorted(more))}")
     if np.isnan(np.asarray([attribute.f, *attribute.floats])).any():
         raise Refused(NOT_DECLARED, "an attribute is NaN")
 
 
 def _require_plain_value(value: Any) -> None:
-    if {field.name for field, _ in value.ListFields()} - {"name", "type"}:
+    if present(value) - {"name", "type"}:
         raise Refused(NOT_DECLARED, "an input or output has more than name and type")
     if value.type.WhichOneof("value") != "tensor_type" or value.type.denotation:
         raise Refused(NOT_DECLARED, "an input or output is no plain tensor")
@@ -141,7 +142,7 @@ def _array(tensor: Any) -> np.ndarray:
     if known is None:
         raise Refused(NOT_DECLARED, f"a tensor of kind {tensor.data_type}")
     field, width = known
-    if more := {one.name for one, _ in tensor.ListFields()} - {"name", "dims", "data_type", "raw_data", field}:
+    if more := present(tensor) - {"name", "dims", "data_type", "raw_data", field}:
         raise Refused(NOT_DECLARED, f"a tensor has {', '.join(sorted(more))}")
     size = int(np.prod([int(side) for side in tensor.dims], dtype=object)) if tensor.dims else 1
     held = (len(tensor.raw_data), len(getattr(tensor, field)))

@@ -31,12 +31,17 @@ def read(raw: memoryview) -> Any:
     if spelled != data:
         raise Refused(NOT_READABLE, "another spelling of its model, or unknown fields")
     known = {"ir_version", "producer_name", "producer_version", "domain", "opset_import", "graph", "metadata_props"}
-    if more := [field.name for field, _ in model.ListFields() if field.name not in known]:
-        raise Refused(NOT_DECLARED, f"the model has {', '.join(more)}")
+    if more := present(model) - known:
+        raise Refused(NOT_DECLARED, f"the model has {', '.join(sorted(more))}")
     known = {"node", "name", "initializer", "input", "output"}
-    if more := [field.name for field, _ in model.graph.ListFields() if field.name not in known]:
-        raise Refused(NOT_DECLARED, f"the graph has {', '.join(more)}")
+    if more := present(model.graph) - known:
+        raise Refused(NOT_DECLARED, f"the graph has {', '.join(sorted(more))}")
     versions = [model.ir_version, *(one.version for one in model.opset_import)]
     if len(versions) > 5 or not all(0 < version <= _MOST_VERSION for version in versions):
         raise Refused(NOT_DECLARED, "versions out of range")
     return model
+
+
+def present(message: Any) -> set[str]:
+    """The fields of a message that say something. Writers spell out zeros and empty texts."""
+    return {field.name for field, value in message.ListFields() if not (isinstance(value, int | str) and not value)}
