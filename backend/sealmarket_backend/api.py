@@ -66,6 +66,7 @@ def create_app(backend: Backend) -> FastAPI:
     _errors(app)
     _store(app, backend)
     _orders(app, backend)
+    _parameters(app, backend)
     _catalogue(app, backend)
     _jobs(app, backend)
     _proposals(app, backend)
@@ -206,6 +207,8 @@ def _orders(app: FastAPI, backend: Backend) -> None:
     def get_asset_orders(asset: str, version: Annotated[int, Query(ge=1, le=2**32 - 1)]) -> Response:
         return _answer(backend.orders.open_asset_orders(Bytes32.parse(asset), version))
 
+
+def _parameters(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/parameters/{request_hash}", status_code=201)
     async def post_parameters(request_hash: str, request: Request) -> Response:
         parameters = await _body(Parameters, request, MAX_POSTED)
@@ -217,14 +220,14 @@ def _orders(app: FastAPI, backend: Backend) -> None:
     def get_parameters(request_hash: str) -> Response:
         return _answer(backend.orders.parameters(Bytes32.parse(request_hash)))
 
+
+def _catalogue(app: FastAPI, backend: Backend) -> None:
     assets = _Recent(lambda: _answer([asset.as_json() for asset in backend.index.assets()]))
 
     @app.get("/v1/assets")
     def get_assets() -> Response:
         return assets.get()
 
-
-def _catalogue(app: FastAPI, backend: Backend) -> None:
     @app.get("/v1/catalogue")
     def get_catalogue(
         text: _Word = "",

@@ -6,10 +6,13 @@ orders that they concern alone. After a restart, and where final blocks changed,
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from sealmarket.chain import ChainError, Reverted
 from sealmarket.chain.events import (
     AssetRevoked,
     ChainEvent,
@@ -27,6 +30,7 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32
 
 LOOKS = 32
 """Accounts, orders and versions that one turn looks at."""
+log = logging.getLogger(__name__)
 _NAMED = {
     "Staked": ("holder",),
     "UnstakeBegun": ("holder",),
@@ -87,15 +91,25 @@ class Honesty:
             self._all = False
         looked = 0
         while looked < most and (subject := next(iter(self._due), None)) is not None:
-            view = self._chain.at(self._chain.head())
-            if isinstance(subject, Address):
-                self._look_at_account(view, subject)
-            elif not self._look_at_order(view, index, subject):
-                self._look_at_others(view, index, subject)
+            self._look_at(self._chain.at(self._chain.head()), index, subject)
             with self._lock:
                 self._due.pop(subject, None)
             looked += 1
         return looked
+
+    def _look_at(self, view: ViewReader, index: Index, subject: Address | Bytes32) -> None:
+        """One subject; what fails as nothing foresaw concerns it alone, what the chain or the disk fails to do, all."""
+        try:
+            if isinstance(subject, Address):
+                self._look_at_account(view, subject)
+            elif not self._look_at_order(view, index, subject):
+                self._look_at_others(view, index, subject)
+        except Reverted as error:
+            log.warning("the orders of %s are not looked at: %s", subject, error)
+        except (ChainError, sqlite3.Error):
+            raise
+        except Exception:
+            log.exception("the orders of %s are not looked at; the others are", subject)
 
     def _look_at_account(self, view: ViewReader, account: Address) -> None:
         """Its stake and generation, and with them all of its offers; how often each was used is as it was."""

@@ -119,6 +119,22 @@ def book_command(
     answer(payload, [*lines, BACKENDS_PART], as_json)
 
 
+@app.command("order")
+def order_command(
+    order: Annotated[str, typer.Argument(help="Hash of an offer, of compute or of an asset.")],
+    book: BookFile,
+    rpc: RpcUrl,
+    as_json: AsJson = False,
+) -> None:
+    """Where an offer stands in the book, and why nothing is matched with it. This is the backend's statement.
+
+    Example: sealmarket market order 0xORDER --book market.json --rpc URL
+    """
+    with market(book, rpc) as (_, _, api):
+        found = api.orders.order(hash_option(order))
+    answer(to_builtins(found), [found.state + (f": {found.reason}" if found.reason else "")], as_json)
+
+
 @app.command()
 def jobs(
     book: BookFile,

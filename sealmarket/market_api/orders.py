@@ -19,6 +19,16 @@ class RequestState(Shape, frozen=True, kw_only=True):
     job_id: Bytes32 | None = None
 
 
+class OrderState(Shape, frozen=True, kw_only=True):
+    """Where an offer stands in the book: ``open``, ``filled``, ``cancelled`` or ``expired``.
+
+    ``reason`` says why it cannot be matched, now or ever; empty where it can be.
+    """
+
+    state: str
+    reason: str = ""
+
+
 class Orders:
     """The order book of one market."""
 
@@ -45,6 +55,10 @@ class Orders:
     def compute_orders(self) -> tuple[SignedComputeOrder, ...]:
         """The compute orders that are open, oldest first."""
         return self._http.read("/v1/compute-orders", tuple[SignedComputeOrder, ...], what="compute orders")
+
+    def order(self, order_hash: Bytes32) -> OrderState:
+        """Where an offer of compute or of an asset stands."""
+        return self._http.read(f"/v1/orders/{order_hash}", OrderState, what="order")
 
     def post_asset_order(self, signed: SignedAssetOrder) -> None:
         """Put an asset order into the book."""

@@ -210,6 +210,26 @@ def test_an_order_is_in_the_book_after_it_was_posted(client: Client, chain: Memo
     assert msgspec.json.decode(client.get(f"/v1/requests/{key}").content)["state"] == "open"
 
 
+def test_an_offer_says_where_it_stands_and_why_nothing_is_matched_with_it(
+    client: Client, backend: Backend, chain: MemoryChain
+) -> None:
+    signed = compute(expiry=SOON)
+    chain.set_account(signed.order.token, signed.order.provider, Account(Wei(0), signed.order.penalty))
+    posted = client.post("/v1/compute-orders", content=canonical_json(signed))
+    key = msgspec.json.decode(posted.content)["orderHash"]
+    assert msgspec.json.decode(client.get(f"/v1/orders/{key}").content) == {"state": "open", "reason": ""}
+    chain.set_account(signed.order.token, signed.order.provider, Account(Wei(0), Wei(0)))
+    backend._honesty.suspect(signed.order.provider)
+    backend._honesty.look(backend.index)
+    found = msgspec.json.decode(client.get(f"/v1/orders/{key}").content)
+    assert (found["state"], found["reason"].split(",")[0]) == (
+        "open",
+        "its provider has 0 coin staked outside of running jobs",
+    )
+    assert msgspec.json.decode(client.get("/v1/compute-orders").content) == []
+    assert client.get(f"/v1/orders/{keccak(b'unknown')}").status_code == 404
+
+
 OTHERS = Parameters(salt=Bytes32(b"\x06" * 32), values={"target": "b"})
 
 

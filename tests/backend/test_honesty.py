@@ -177,6 +177,26 @@ def test_what_could_not_be_looked_at_is_looked_at_when_the_chain_answers(market:
     assert market.open() == []
 
 
+def test_an_account_whose_look_fails_as_nothing_foresaw_keeps_no_other_from_its_own(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market.orders.add_compute_order(compute(expiry=LATER), 0)
+    market.stakes(Account(Wei(0), Wei(0)))
+    look = market.orders.compute_orders_of
+    stranger = Address(b"\x66" * 20)
+
+    def fails(holder: Address) -> list[tuple[SignedComputeOrder, int]]:
+        if holder == stranger:
+            raise RuntimeError("nothing foresaw this")
+        return look(holder)
+
+    monkeypatch.setattr(market.orders, "compute_orders_of", fails)
+    market.honesty.suspect(stranger)
+    market.honesty.suspect(account(PROVIDER))
+    market.settle()
+    assert market.open() == []
+
+
 def test_an_offer_that_was_used_up_before_it_was_posted_is_refused(database: Database) -> None:
     def used_up(_order: object) -> int:
         raise Rejected("the order was cancelled, or is used up by 100 jobs", remedy="sign one with another salt")

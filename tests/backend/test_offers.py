@@ -256,8 +256,8 @@ def test_the_lanes_of_a_shelf_are_bounded_however_many_requests_miss(small: None
         book.find(question.wanted)
         book.sort(10_000)
     [group] = [group for roots in book._groups.values() for group in roots.values()]
-    assert len(list(group.all.lanes())) <= shelf.MOST_LANES
-    assert sum(one.size for one in group.all.lanes()) == 300
+    assert len(list(group.all.lanes)) <= shelf.MOST_LANES
+    assert sum(one.size for one in group.all.lanes) == 300
 
 
 # --- against a look at every offer ------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ BY_OPTION = {
     "--root": ID, "--price": "1coin", "--penalty": "1coin",
 }  # fmt: skip
 BY_NAME = {
-    "asset": ID, "job": ID, "request": ID, "proposal": ID, "version": "1", "value": "1coin", "to": ACCOUNT,
+    "asset": ID, "job": ID, "request": ID, "proposal": ID, "order": ID, "version": "1", "value": "1coin", "to": ACCOUNT,
     "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key",
     "source": "absent", "place": "absent", "index": "0", "proof": "absent", "chunk": "absent",
 }  # fmt: skip

@@ -65,28 +65,24 @@ def questions(
     share = max((version.terms.timeout_share for version in versions), default=0)
     demanded = max((version.terms.min_grade for version in versions), default=Grade.SIMULATED)
     least = rules.least_penalty(versions[0].epoch, request.token) if versions else 0
-    roots = tuple(consumer_roots)
+    wanted = wanted_of(
+        request,
+        penalty=max(int(request.min_penalty), least),
+        grade=max(int(request.min_grade), int(demanded)),
+        consumer_roots=consumer_roots,
+        capabilities=leaves_of(request.capabilities, members),
+        now=now,
+        excluded=excluded,
+    )
 
     def at_timeout(total: int) -> int:
         return int(request.timeout_limit) + -total * share // 100
 
-    def question(total: int, providers: frozenset[bytes] | None) -> Question:
-        owners = Owners(total, at_timeout(total))
-        wanted = wanted_of(
-            request,
-            owners,
-            penalty=max(int(request.min_penalty), least),
-            grade=max(int(request.min_grade), int(demanded)),
-            consumer_roots=roots,
-            providers=providers,
-            capabilities=leaves_of(request.capabilities, members),
-            now=now,
-            excluded=excluded,
-        )
-        return Question(wanted, total)
-
-    allowed = leaves_of(request.providers, members)
-    return [question(total, providers) for total, providers in _sums(prices, allowed) if at_timeout(total) >= 0]
+    return [
+        Question(wanted.with_owners(Owners(total, at_timeout(total)), providers), total)
+        for total, providers in _sums(prices, leaves_of(request.providers, members))
+        if at_timeout(total) >= 0
+    ]
 
 
 def leaves_of(root: Bytes32, members: Members) -> frozenset[bytes] | None:

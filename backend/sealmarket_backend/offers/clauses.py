@@ -9,7 +9,7 @@ subtraction compares all of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final, NamedTuple, Self, TypeAlias
 
@@ -53,6 +53,8 @@ LIMITS = (
 _VALUE_BITS = 132
 """Sixteen owners' prices of 128 bits fit."""
 _FIELD_BITS = _VALUE_BITS + 1
+_OWNERS_AT = (len(LIMITS) - 2) * _FIELD_BITS
+"""Where the last two limits begin, which the owners' side sets."""
 GREATEST: Final = (1 << _VALUE_BITS) - 1
 GUARDS: Final = sum(1 << (at * _FIELD_BITS + _VALUE_BITS) for at in range(len(LIMITS)))
 """The bits above the fields. ``(reached - needed) & GUARDS == GUARDS`` where every limit is kept."""
@@ -130,6 +132,11 @@ class Wanted:
     limits: Limits
     excluded: frozenset[bytes] = frozenset()
 
+    def with_owners(self, owners: Owners, providers: frozenset[bytes] | None) -> Wanted:
+        """The same of these providers alone, with what the owners' side asks of them."""
+        last = packed((GREATEST - owners.at_timeout, owners.price)) << _OWNERS_AT
+        return replace(self, providers=providers, limits=self.limits | last)
+
     def cost(self, row: Row) -> int:
         """What the job pays the provider at the request's unit cap."""
         return row[PRICE] + row[UNIT] * self.units
@@ -203,17 +210,16 @@ def row_of(order: ComputeOrder, order_hash: Bytes32, sequence: int) -> Row:
 
 def wanted_of(
     request: Request,
-    owners: Owners,
     *,
     penalty: int,
     grade: int,
     consumer_roots: Iterable[bytes],
-    providers: frozenset[bytes] | None,
     capabilities: frozenset[bytes] | None,
     now: int,
     excluded: frozenset[bytes] = frozenset(),
 ) -> Wanted:
-    """A request in numbers. ``penalty`` and ``grade``: the least that request, market and owners' terms demand."""
+    """A request in numbers, as yet without the owners' side. ``penalty`` and ``grade``: the least that request, market
+    and owners' terms demand."""
     limits = (
         penalty,
         grade,
@@ -224,14 +230,12 @@ def wanted_of(
         int(request.read_seconds),
         int(request.validate_seconds),
         int(request.decoded_bytes),
-        GREATEST - owners.at_timeout,
-        owners.price,
     )
     roots = (bytes(ZERO_HASH), *(root for root in consumer_roots if root != ZERO_HASH))
     return Wanted(
         key=key_of(request),
         consumer_roots=roots,
-        providers=providers,
+        providers=None,
         capabilities=capabilities,
         max_price=int(request.max_compute_price),
         max_unit=int(request.max_unit_price),

@@ -164,7 +164,7 @@ class RestingOffers:
             best, work = Best(wanted), Work(self.looks)
             if kept := progress.best is not None and progress.best[HASH] in self._open:
                 best.look([progress.best])
-            lanes = (lane for group in self._groups_of(wanted) for lane in _lanes_of(group, wanted))
+            lanes = [lane for group in self._groups_of(wanted) for lane in _lanes_of(group, wanted)]
             stopped = search(lanes, best, work, progress.place)
             self._sort_later(wanted, work)
             if stopped is not None:
@@ -189,7 +189,7 @@ class RestingOffers:
         with self._lock:
             alike = list(self._groups.get(key, {}).values())
             groups = alike or [group for roots in self._groups.values() for group in roots.values()]
-            lanes = [islice(lane, most) for group in groups[:most] for lane in group.all.lanes()]
+            lanes = [islice(lane, most) for group in groups[:most] for lane in group.all.lanes]
             return nsmallest(most, merge(*lanes))
 
     def _groups_of(self, wanted: Wanted) -> list[_Group]:
@@ -234,12 +234,11 @@ class RestingOffers:
             self._undo.append(step)
 
 
-def _lanes_of(group: _Group, wanted: Wanted) -> Iterator[Lane]:
+def _lanes_of(group: _Group, wanted: Wanted) -> list[Lane]:
     """In the smallest division that the request allows."""
     if wanted.providers is not None and len(wanted.providers) <= MOST_NAMED:
-        yield from (group.by_provider[leaf] for leaf in wanted.providers if leaf in group.by_provider)
-    elif wanted.capabilities is not None and len(wanted.capabilities) <= MOST_NAMED:
-        named = (group.by_capability[leaf] for leaf in wanted.capabilities if leaf in group.by_capability)
-        yield from (lane for shelf in named for lane in shelf.lanes())
-    else:
-        yield from group.all.lanes()
+        return [group.by_provider[leaf] for leaf in wanted.providers if leaf in group.by_provider]
+    if wanted.capabilities is not None and len(wanted.capabilities) <= MOST_NAMED:
+        named = [group.by_capability[leaf] for leaf in wanted.capabilities if leaf in group.by_capability]
+        return [lane for shelf in named for lane in shelf.lanes]
+    return group.all.lanes

@@ -97,12 +97,16 @@ class _Walk:
 
     def __init__(self, lane: Lane, start: Place) -> None:
         self._lane = lane
+        if start == FROM_THE_FIRST:
+            self._run = self._block = self._row = 0
+            self.first: Row = first_of_run(lane.runs[0])
+            return
         self._run = max(0, bisect_right(lane.runs, start, key=_place_of_run) - 1)
         blocks = lane.runs[self._run].blocks
         self._block = max(0, bisect_right(blocks, start, key=_place_of_block) - 1)
         rows = blocks[self._block].rows
         self._row = bisect_left(rows, start)
-        self.first: Row = rows[min(self._row, len(rows) - 1)]
+        self.first = rows[min(self._row, len(rows) - 1)]
         if self._row == len(rows):
             self._next_block()
 

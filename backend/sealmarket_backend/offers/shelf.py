@@ -9,7 +9,6 @@ time, by :meth:`Shelf.sort`, while searches and changes go on.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sealmarket_backend.offers.clauses import LIMITS, REACH, UNIT, Limits, Row, Wanted, first_missed
@@ -38,12 +37,13 @@ class _Split:
 class Shelf:
     """Offers of which all clauses of equality hold."""
 
-    __slots__ = ("_lanes", "_root", "_unsorted", "size")
+    __slots__ = ("_root", "_unsorted", "lanes", "size")
 
     def __init__(self) -> None:
         self._root: Lane | _Split = Lane()
         self._unsorted: deque[_Split] = deque()
-        self._lanes = 1
+        self.lanes: list[Lane] = [self._root]
+        """All of them; some may be empty."""
         self.size = 0
 
     def put(self, row: Row) -> None:
@@ -63,20 +63,10 @@ class Shelf:
             raise KeyError(f"no offer {row[-1].hex()} on this shelf")
         self.size -= 1
 
-    def lanes(self) -> Iterator[Lane]:
-        """Those that have offers."""
-        nodes = [self._root]
-        while nodes:
-            node = nodes.pop()
-            if isinstance(node, _Split):
-                nodes += [node.rest, *node.parts.values()]
-            elif node.size:
-                yield node
-
     def sort_by(self, wanted: Wanted, lane: Lane) -> bool:
         """Have a lane sorted by the limits of a request that looked at many of its offers in vain; False where it is
         not of this shelf, too small, or being sorted already, and where there are too many lanes."""
-        if lane.size < LEAST_SORTED or self._lanes + len(LIMITS) > MOST_LANES:
+        if lane.size < LEAST_SORTED or len(self.lanes) + len(LIMITS) > MOST_LANES:
             return False
         split = _Split(wanted.max_unit, wanted.limits, lane)
         if not self._replace(lane, split):
@@ -91,6 +81,7 @@ class Shelf:
             split = self._unsorted[0]
             if not split.rest.size:
                 self._unsorted.popleft()
+                self.lanes.remove(split.rest)
                 continue
             rows = split.rest.take_first()
             moved += len(rows)
@@ -102,8 +93,8 @@ class Shelf:
         while isinstance(node, _Split):
             place = node.place(row)
             if place not in node.parts:
-                node.parts[place] = Lane()
-                self._lanes += 1
+                node.parts[place] = lane = Lane()
+                self.lanes.append(lane)
             node = node.parts[place]
         node.put(row)
 
