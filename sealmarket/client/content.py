@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sealmarket.sealing.spool import Data
 from sealmarket.store.interface import NodeStore
 from sealmarket.workloads.errors import StepTooLarge
 from sealmarket_enclave.protocol.card import promised
@@ -13,10 +14,10 @@ from sealmarket_enclave.protocol.steps import MAXIMUM_STEP
 from sealmarket_enclave.workload.bundle import Bundle, pack
 
 
-def hold_content(source: Path | bytes, card: bytes, folder: Path | None = None) -> Bundle | None:
+def hold_content(source: Data, card: bytes, folder: Path | None = None) -> Bundle | None:
     """Run the reader that a card names over the data; returns its bundle, or None for a card that promises nothing.
 
-    ``folder`` holds the reader; without it, it is one that comes with Sealmarket.
+    ``source`` is left where it was. ``folder`` holds the reader; without it, it is one that comes with Sealmarket.
 
     Raises:
         CardRefused, MalformedDocument: a card with a version that breaks a rule of cards.

@@ -236,7 +236,7 @@ class Owner(Connected):
         """Encrypt data under a new key, deal the key to the committee, and write all of it to a new folder.
 
         Args:
-            source: a file, bytes, or an open file; a pipe is read once, and waits encrypted in ``folder``.
+            source: a file, bytes, or an open file; a pipe is read once, and waits encrypted beside ``folder``.
             committee: None takes the newest of the address book, held against the chain.
             passphrase: for the key's backup file; without one ``confirm_unencrypted_key`` must be said.
             successor_of: make the next version of this asset instead of a new one.
@@ -261,16 +261,18 @@ class Owner(Connected):
         version = successor_of.version + 1 if successor_of else 1
         asset = asset_id(book.chain_id, book.registry, self.address, salt)
         card = canonical_json(draft.data_card)
-        held = hold_content(source, card, reader)
         policy = policy_document(draft, asset, version, committee, keccak(card), terms_hold(book.timing))
-        folder.mkdir(parents=True, mode=0o700)
-        key = shares.generate_key()
-        # The backup comes first: no ciphertext without a key that its owner still has.
-        about = {"asset": str(asset), "version": str(version), "chain": str(book.chain_id)}
-        kind, plain = KeyKind.DATA_KEY, confirm_unencrypted_key
-        write_key_file(folder / KEY, kind, key, about=about, passphrase=passphrase, confirm_unencrypted=plain)
-        with opened(source, folder) as file, (folder / CONTAINER).open("xb", buffering=0) as sink:
-            made = seal(file, sink, key, asset_id=asset, asset_version=version)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with opened(source, folder.parent) as file:
+            held = hold_content(source if isinstance(source, bytes) else file, card, reader)
+            folder.mkdir(mode=0o700)
+            key = shares.generate_key()
+            # The backup comes first: no ciphertext without a key that its owner still has.
+            about = {"asset": str(asset), "version": str(version), "chain": str(book.chain_id)}
+            kind, plain = KeyKind.DATA_KEY, confirm_unencrypted_key
+            write_key_file(folder / KEY, kind, key, about=about, passphrase=passphrase, confirm_unencrypted=plain)
+            with (folder / CONTAINER).open("xb", buffering=0) as sink:
+                made = seal(file, sink, key, asset_id=asset, asset_version=version)
         share_set, sealed = self._deal(key, made.content_root, policy, committee)
         roots = Seal(
             content_root=made.content_root,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from sealmarket.sealing.spool import Data
 from sealmarket.workloads.errors import ContentUnfit, ReaderFailed
 from sealmarket.workloads.local import LocalRun
 from sealmarket.workloads.steps import Step
@@ -21,21 +23,38 @@ REPORT, TABLE, INFERRED, EXPLANATION = "report.json", "table.arrow", "inferred.j
 
 
 @contextmanager
-def content(source: Path | bytes) -> Iterator[memoryview]:
-    """The bytes of a file, mapped and not copied. An empty file is no content of any card.
+def content(source: Data) -> Iterator[memoryview]:
+    """The bytes of a source: of a file mapped, of anything else that is open read into memory and sought back.
 
     Raises:
-        ContentUnfit: it is empty.
+        ContentUnfit: there are none, which is no content of any card.
         OSError: it cannot be read.
     """
     if isinstance(source, bytes):
         yield _some(memoryview(source))
-        return
-    with source.open("rb") as file:
-        if not file.seek(0, 2):
-            _some(memoryview(b""))
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+    elif isinstance(source, Path):
+        with source.open("rb", buffering=0) as file, content(file) as view:
             yield view
+    elif isinstance(source, io.FileIO):
+        yield from _mapped(source)
+    else:
+        begin = source.tell()
+        data = source.read()
+        source.seek(begin)
+        yield _some(memoryview(data or b""))
+
+
+def _mapped(file: io.FileIO) -> Iterator[memoryview]:
+    begin = file.tell()
+    if file.seek(0, io.SEEK_END) <= begin:
+        _some(memoryview(b""))
+    file.seek(begin)
+    with (
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as whole,
+        whole[begin:] as view,
+    ):
+        yield view
 
 
 def _some(view: memoryview) -> memoryview:
@@ -44,13 +63,13 @@ def _some(view: memoryview) -> memoryview:
     return view
 
 
-def hold(source: Path | bytes, card: Card, step: Step) -> ReaderReport:
+def hold(source: Data, card: Card, step: Step) -> ReaderReport:
     """Hold data against its card; returns the report of data that fits. Raises as :func:`read`."""
     with content(source) as data:
         return _report(_run(data, card, step))
 
 
-def read(source: Path | bytes, card: Card, step: Step, *, table: bool) -> Mapping[str, bytes]:
+def read(source: Data, card: Card, step: Step, *, table: bool) -> Mapping[str, bytes]:
     """Hold data against its card; returns what the reader wrote, with the table where it is wanted.
 
     Raises:
@@ -71,7 +90,7 @@ def _run(data: memoryview, card: Card, step: Step, **wanted: bool) -> LocalRun:
     return ended
 
 
-def infer(source: Path | bytes, stated: Mapping[str, Any], step: Step) -> dict[str, Any]:
+def infer(source: Data, stated: Mapping[str, Any], step: Step) -> dict[str, Any]:
     """What a file holds, by the reader: a document for its owner, as the reader's ``inferring`` module writes it.
 
     Raises: as :func:`hold`.

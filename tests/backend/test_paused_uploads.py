@@ -25,7 +25,8 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from tests.backend.orders import BOOK
 from tests.backend.test_api import Silent
 from tests.backend.test_ledger import ALICE, MALLORY, Clock
-from tests.serving.attacks import Served, eventually, served
+from tests.patience import until
+from tests.serving.attacks import Served, served
 from tests.store.sources import container, flipped
 
 RAW, ROOT, LEAVES = container(3)
@@ -225,8 +226,11 @@ def tear(found: Served, size: int, backend: Backend) -> None:
         f"Content-Length: {len(RAW)}\r\n\r\n"
     )
     with found.sent(head.encode() + RAW[:size]):
-        eventually(lambda: sum(path.stat().st_size for path in incoming(backend).iterdir()) > 0)
-    eventually(lambda: rested(backend))
+        until(
+            "bytes of the upload have come",
+            lambda: sum(path.stat().st_size for path in incoming(backend).iterdir()) > 0,
+        )
+    until("the upload is paused", lambda: rested(backend))
 
 
 def incoming(backend: Backend) -> Path:

@@ -15,6 +15,7 @@ import pytest
 
 from scripts.toolchain import ROOT
 from sealmarket.client.describing import Wishes, describe
+from sealmarket.sealing.spool import opened
 from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.errors import ContentUnfit, ReaderFailed, StepUnknown
 from sealmarket.workloads.fetch import lock_environment
@@ -104,6 +105,20 @@ def test_the_reader_gets_the_bytes_of_the_file_and_the_canonical_card(reader: Re
         f"    {reporting()}"
     )
     assert hold(tmp_path / "data", CARD, reader(body)).rows == 3
+
+
+def test_what_was_held_is_sealed_from_the_same_place(reader: Reader, tmp_path: Path) -> None:
+    """A pipe is read once: what waits of it is held against the card, and goes on from where it was."""
+    step = reader(f"assert bytes(inputs['data']) == b'1,2'\n    {reporting()}")
+    reading, writing = os.pipe()
+    os.write(writing, b"1,2")
+    os.close(writing)
+    (tmp_path / "file").write_bytes(b"skipped1,2")
+    with os.fdopen(reading, "rb") as pipe, opened(pipe, tmp_path) as source:
+        assert (hold(source, CARD, step).rows, source.read()) == (3, b"1,2")
+    with (tmp_path / "file").open("rb", buffering=0) as file:
+        file.seek(7)
+        assert (hold(file, CARD, step).rows, file.read()) == (3, b"1,2")
 
 
 @pytest.fixture(scope="module")
