@@ -137,7 +137,7 @@ def test_what_cannot_be_learnt_from_is_refused_with_the_reason(
     assert reason in str(refusal.value)
 
 
-# Arrow is not sound for all bytes: those of a search would sometimes end the tests' own process.
+# Arrow is not sound for all bytes: those of a search could end the tests' own process.
 @pytest.mark.parametrize("raw", [b"", b"age,score\n1,2\n", bytes(64), stream(rows())[:100], stream(rows())[64:]])
 def test_bytes_that_are_no_stream_are_refused(raw: bytes) -> None:
     with pytest.raises(TableRefused):

@@ -19,6 +19,7 @@ from unfit import Unfit, counted, listed
 
 BATCH_ROWS = 1 << 16
 _LONGEST_LINE = 1 << 24
+_MOST_BRACKETS = 1000
 PARQUET = "application/vnd.apache.parquet"
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 ARROW_FILE = "application/vnd.apache.arrow.file"
@@ -133,6 +134,9 @@ def _lines(raw: memoryview) -> Iterator[bytes]:
 
 
 def _object(line: bytes, number: int) -> dict[str, Any]:
+    # How deep the interpreter follows brackets is a setting of the process, so it is not left to it.
+    if line.count(b"[") + line.count(b"{") > _MOST_BRACKETS:
+        raise Unfit("not_readable", f"line {number} has more than {_MOST_BRACKETS} brackets")
     try:
         row = json.loads(
             line.decode(), parse_int=Digits, parse_float=Digits, parse_constant=_refuse, object_pairs_hook=_unique
