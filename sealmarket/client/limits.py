@@ -61,8 +61,8 @@ class JobTime:
     decoded_bytes: Uint64
 
 
-def time_of(limits: JobLimits, manifest: Manifest, timing: Timing) -> JobTime:
-    """The figures of a request for a workload on a market.
+def time_of(limits: JobLimits, manifest: Manifest, timing: Timing, assets: int) -> JobTime:
+    """The figures of a request for a workload over so many assets on a market.
 
     Raises:
         RequestInvalid: fewer seconds than the workload says that it may take.
@@ -70,7 +70,7 @@ def time_of(limits: JobLimits, manifest: Manifest, timing: Timing) -> JobTime:
     decoded = limits.decoded_bytes
     if decoded is None:
         decoded = Uint64(manifest.limits.memory_bytes)
-    derived = stages_of(manifest, decoded)
+    derived = stages_of(manifest, decoded, assets)
     stages = Stages(
         run=_chosen(limits.run_seconds, derived.run),
         read=_chosen(limits.read_seconds, derived.read),

@@ -127,7 +127,7 @@ def _request(
     wanted: Wanted, consumer: Address, parameters: Parameters, keys: Bytes32, chain: ChainReader, head: Block
 ) -> Request:
     limits, view = wanted.limits, chain.at(head)
-    figures = time_of(limits, wanted.workload.manifest, chain.book.timing)
+    figures = time_of(limits, wanted.workload.manifest, chain.book.timing, len(wanted.assets))
     bought = tuple(_limit(wish, view) for wish in wanted.assets)
     return Request(
         kind=Kind.BATCH,

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from sealmarket.protocol.book import Timing, Windows
 from sealmarket.protocol.timing import DAY, LONGEST_WINDOW, least_settle_window, longest_hold, longest_use
 from sealmarket_enclave.workload.manifest import Manifest
+from sealmarket_enclave.workload.timing import seconds_for_bytes, seconds_for_step
 
 ROOM_SECONDS = 600
 """What each step gets beyond the market's shortest window for it."""
 IMPORT_SECONDS, OPEN_SECONDS, VALIDATE_SECONDS = 60, 60, 60
 """For loading a workload's modules, for opening inputs however small, and for the owners' validators."""
-BYTES_PER_SECOND = 64 << 20
-"""At which inputs are read and opened: a fraction of what one core does."""
+VALIDATE_SECONDS_EACH = 30
+"""For the validators of each asset besides: owners whose rules differ have theirs run one by one."""
 _HOLD_FACTOR = 2
 """Orders and terms let a job hold things twice as long as a request does by default."""
 
@@ -38,10 +39,18 @@ OWNER_STAGES = Stages(run=DAY, read=3 * 3600, validate=600)
 """For which an owner's terms leave time unless they say otherwise."""
 
 
-def stages_of(manifest: Manifest, decoded_bytes: int) -> Stages:
-    """What a workload takes by its own manifest, with so many bytes of input."""
-    read = OPEN_SECONDS + -(-decoded_bytes // BYTES_PER_SECOND)
-    return Stages(run=manifest.limits.wall_seconds + IMPORT_SECONDS, read=read, validate=VALIDATE_SECONDS)
+def stages_of(manifest: Manifest, decoded_bytes: int, assets: int) -> Stages:
+    """What a workload takes by its own manifest, with so many bytes of input in so many assets.
+
+    Reading opens containers and runs each asset's reader: at least what an enclave counts as fair, however the bytes
+    are divided among the assets.
+    """
+    readers = seconds_for_step(decoded_bytes) + (assets - 1) * seconds_for_step(1)
+    return Stages(
+        run=manifest.limits.wall_seconds + IMPORT_SECONDS,
+        read=OPEN_SECONDS + seconds_for_bytes(decoded_bytes) + readers,
+        validate=VALIDATE_SECONDS + VALIDATE_SECONDS_EACH * assets,
+    )
 
 
 def request_windows(timing: Timing, stages: Stages) -> Windows:
