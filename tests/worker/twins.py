@@ -45,6 +45,7 @@ from sealmarket_worker.progress import JobProgress
 from sealmarket_worker.session import EnclaveSession
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin
 from tests.enclave.scene import CHAIN_ID, MARKET, PROVIDER_KEY, REGISTRY, Scene
+from tests.patience import POLL_SECONDS
 from tests.samples import TIMING
 
 
@@ -342,7 +343,7 @@ class TickingStop(threading.Event):
 
     def wait(self, timeout: float | None = None) -> bool:
         if self.by_jobs and not threading.current_thread().name.startswith("job"):
-            return super().wait(0.01)
+            return super().wait(POLL_SECONDS)
         self.ticks += 1
         assert self.ticks < 2000, self._host.messages()
         self._host.on_tick()
