@@ -84,8 +84,6 @@ class TableRules(Shape, frozen=True, kw_only=True):
 
 
 class MembershipRules(Shape, frozen=True, kw_only=True):
-    """Rules of ``membership``: which rows are withheld, and the advantage that a model may show on the others."""
+    """Rules of ``membership``: the advantage that a model may show on the rows that it was trained on."""
 
-    seed: Text
-    withheld_permille: Permille
     advantage_permille: Count
