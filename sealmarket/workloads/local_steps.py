@@ -33,7 +33,7 @@ from sealmarket_enclave.protocol.steps import (
     WITHHELD_TABLE,
     read_verdict,
 )
-from sealmarket_enclave.workload.manifest import Manifest
+from sealmarket_enclave.workload.manifest import Manifest, Value
 
 REFUSED, NO_VERDICT = "output_refused", "validator_failed"
 """How a run ends whose output a validator refuses, or that one said nothing about."""
@@ -97,7 +97,7 @@ def read_by_cards(
     if len(cards) != len(files):
         raise InputsRefused(f"{len(cards)} cards for {len(files)} files", "a card for each file, in their order")
     found = LocalInputs()
-    parameters = {WITHHELD_PERMILLE: withholds, WITHHELD_SECRET: _TRIAL_SECRET} if withholds else {}
+    parameters: dict[str, Value] = {WITHHELD_PERMILLE: withholds, WITHHELD_SECRET: _TRIAL_SECRET} if withholds else {}
     wanted = (TABLE, WITHHELD_TABLE) if withholds else (TABLE,)
     for (name, content), card in zip(files.items(), cards, strict=True):
         table = manifest.slot(name).media_type == ARROW
