@@ -14,6 +14,7 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import DraftTerms, Owner, SealedAsset
 from sealmarket.client.draft_file import read_draft, whole_policy
 from sealmarket.client.errors import AlreadyPublished, PolicyUnmeetable, SealedFolderExists, UnknownAsset
+from sealmarket.client.policy_words import explain_draft
 from sealmarket.client.unmeetable import objections, require_meetable
 from sealmarket.client.windows import terms_hold
 from sealmarket.protocol.timing import longest_use
@@ -58,6 +59,9 @@ def test_a_policy_that_nobody_can_ever_meet_is_refused_with_its_clause(changes: 
 def test_rows_may_be_withheld_of_a_table_that_a_reader_divides() -> None:
     described = draft(output=withholding(), data_card={"kind": "table", "reader": {"name": "tables"}})
     assert list(objections(described, NOW, TIMING)) == []
+    assert "Of a thousand rows 100 are withheld from each workload, picked anew for each job." in explain_draft(
+        described, NOW
+    )
 
 
 def test_everything_that_cannot_be_met_is_named_at_once() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import struct
 from typing import Any
 
 import pyarrow as pa
@@ -81,6 +83,17 @@ def test_equal_rows_are_withheld_together_in_any_table_and_any_order(numbers: li
     for name in ("table.arrow", "withheld.arrow"):
         assert {row["id"] for row in first[name]} == {row["id"] for row in second[name]}
     assert not {row["id"] for row in first["table.arrow"]} & {row["id"] for row in first["withheld.arrow"]}
+
+
+def test_a_row_is_picked_by_the_hash_that_the_specification_states() -> None:
+    dose, instant = struct.unpack("<q", struct.pack("<d", 2.5))[0], 1_706_688_000_000_000
+    texts = ["7", str(dose), "\x1e", "19723", str(instant), "true"]
+    number = hashlib.blake2b("\x1f".join(texts).encode(), digest_size=8, key=bytes.fromhex(SECRET)).digest()
+    permille = int.from_bytes(number, "big") * 1000 // 2**64
+    row = ["7,2.5,,2024-01-01,2024-01-31T08:00:00Z,1"]
+    assert 0 < permille < 500
+    assert divided(row, permille=permille)["withheld.arrow"] == []
+    assert divided(row, permille=permille + 1)["table.arrow"] == []
 
 
 def test_a_missing_cell_is_a_cell_of_its_own() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_DIGEST = 8
 _END, _MISSING = "\x1f", "\x1e"
 """What stands between cells, and for a missing one. Rows that only such characters tell apart are withheld together."""
 
@@ -26,14 +27,16 @@ class Withholding:
 
     def kept(self, columns: list[pa.Array]) -> pa.Array:
         """For each row, whether it stays. Columns are of the types that cards have."""
-        bound = self.permille * 2**64 // 1000
+        bound = (self.permille * 2**64 // 1000).to_bytes(_DIGEST, "big")
         rows = pc.binary_join_element_wise(
             *map(_texts, columns), _END, null_handling="replace", null_replacement=_MISSING
         )
-        return pa.array([self._number(row) >= bound for row in rows.cast(pa.binary()).to_pylist()], pa.bool_())
-
-    def _number(self, row: bytes) -> int:
-        return int.from_bytes(hashlib.blake2b(row, digest_size=8, key=self.secret).digest(), "big")
+        keyed, found = hashlib.blake2b(digest_size=_DIGEST, key=self.secret), []
+        for row in rows.cast(pa.binary()).to_pylist():
+            one = keyed.copy()
+            one.update(row)
+            found.append(one.digest() >= bound)
+        return pa.array(found, pa.bool_())
 
 
 def withholding_of(parameters: Mapping[str, Any]) -> Withholding | None:
