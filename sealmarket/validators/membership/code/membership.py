@@ -8,7 +8,6 @@ added to the limit.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -24,6 +23,7 @@ from verdict import (
     Inputs,
     Refused,
     judged,
+    read_json,
     read_rules,
 )
 
@@ -86,8 +86,8 @@ def _losses(model: memoryview, tables: Tables) -> np.ndarray:
     try:
         session = onnxruntime.InferenceSession(bytes(model), options, providers=["CPUExecutionProvider"])
         described = session.get_modelmeta().custom_metadata_map
-        names, target, task = (json.loads(described[key]) for key in ("feature_names", "target", "task"))
-        labels = json.loads(described.get("class_labels", "[]"))
+        names, target, task = (read_json(described[key]) for key in ("feature_names", "target", "task"))
+        labels = read_json(described.get("class_labels", "[]"))
     except (KeyError, ValueError, RecursionError):
         raise Refused(NOT_FROM_DATA, "metadata lacks feature_names, target or task") from None
     except Exception as error:  # noqa: BLE001 - the library has a dozen kinds for one thing: it cannot load the model
