@@ -75,7 +75,8 @@ class Finder:
 
     def refuse(self, proposal: Proposal) -> None:
         """A match with this offer did not hold: its request does not get it again before all others were tried."""
-        self._searches[proposal.request.request.struct_hash()].refused.add(proposal.compute.order.struct_hash())
+        if (search := self._searches.get(proposal.request.request.struct_hash())) is not None:
+            search.refused.add(proposal.compute.order.struct_hash())
 
     def reserve(self, proposal: Proposal) -> None:
         """A match with this offer is sent: one job less for others, until the chain says how many are left."""

@@ -149,21 +149,29 @@ class Keeper:
         # An offer may be the cheapest and without stake or volume: it must not keep a request from the next one.
         while isinstance(found := self._finder.propose(signed, on_sale, now), Proposal):
             try:
-                self._outgoing.add(f"request {request_hash}", self._match_call(found, on_sale))
+                call = self._match_call(found, on_sale)
+                self._outgoing.add(f"request {request_hash}", call, partial(self._unmatched, found))
                 self._finder.reserve(found)
                 return
             except Reverted as error:
                 refusals.append(str(error))
                 log.info("request %s is not matched: %s", request_hash, error)
                 if not _drop_asset_offers(found, error, on_sale):
-                    self._finder.refuse(found)
-                    self._suspect(found.compute.order.provider)
-                    self._suspect(found.compute.order.struct_hash())
+                    self._unmatched(found)
             if len(refusals) == MOST_OFFERS_TRIED:
                 break
         if isinstance(found, NoMatch) or refusals:
             reasons = refusals or (found.reasons if isinstance(found, NoMatch) else ())
             self._orders.explain(request_hash, tuple(dict.fromkeys(reasons)))
+
+    def _unmatched(self, found: Proposal) -> None:
+        """A match did not hold, or did not come to be: its offer is looked at again, and takes as many jobs as before.
+
+        A consumer can have a match simulated that its wallet refuses in a block: no event tells of that.
+        """
+        self._finder.refuse(found)
+        self._suspect(found.compute.order.provider)
+        self._suspect(found.compute.order.struct_hash())
 
     def _on_sale(self, request: Request) -> OnSale:
         assets: dict[AssetKey, IndexedAsset] = {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from sealmarket.chain import Reverted
 from sealmarket.chain.calls import Call
+from sealmarket.chain.errors import ChainUnavailable, NotMined
+from sealmarket.chain.events import OtherEvent
 from sealmarket.chain.memory import MemoryChain
+from sealmarket.chain.model import Account
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Acknowledgement
@@ -18,11 +21,12 @@ from sealmarket.protocol.wire import DecisionDetail, SignedAcknowledgement, Sign
 from sealmarket_backend import finding as finding_module
 from sealmarket_backend import keeper as keeper_module
 from sealmarket_backend.book import OrderBook
+from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper, quorum
 from sealmarket_backend.offers import lane
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei, canonical_json
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, HexBytes, Uint, Wei, canonical_json
 from sealmarket_enclave.protocol.job import Settlement
 from sealmarket_enclave.protocol.numbers import JobId
 from tests.backend.orders import (
@@ -260,6 +264,40 @@ def test_two_requests_of_one_turn_do_not_get_the_last_job_of_one_offer(database:
     keeper._index.advance()
     keeper._match_some(0)
     assert sorted(contract.tried) == [1, 2]
+
+
+def refused_in_its_block(contract: Contract) -> None:
+    failed = OtherEvent(
+        cast(Any, None), "Market", "BatchEntryFailed", {"index": 0, "reason": "a wallet changed its mind"}
+    )
+    contract.look = lambda _transaction: SimpleNamespace(events=[failed])  # type: ignore[method-assign]
+
+
+def in_no_block(contract: Contract) -> None:
+    contract.look = lambda _transaction: raise_(NotMined("0x", 0.0))  # type: ignore[method-assign]
+
+
+def not_sent(contract: Contract) -> None:
+    contract.submit = lambda _call: raise_(ChainUnavailable("http://node", "it is down"))  # type: ignore[method-assign, assignment, return-value]
+
+
+@pytest.mark.parametrize("ends", [refused_in_its_block, in_no_block, not_sent], ids=lambda one: one.__name__)
+def test_a_match_that_comes_to_nothing_takes_no_job_from_its_offer(
+    ends: Callable[[Contract], None], database: Database
+) -> None:
+    contract = Contract({})
+    keeper = keeper_of(database, contract, [])
+    signed = compute(expiry=LATER, volume=1)
+    keeper._orders.add_compute_order(signed, 0)
+    honesty = Honesty(keeper._chain, keeper._orders)
+    keeper._suspect = honesty.suspect
+    cast(MemoryChain, keeper._chain).set_account(ZERO_ADDRESS, account(PROVIDER), Account(Wei(0), Wei(10**18)))
+    honesty.look(keeper._index)
+    ends(contract)
+    keeper.turn()
+    keeper._outgoing.look()
+    honesty.look(keeper._index)
+    assert keeper._orders.offers.left(signed.order.struct_hash()) == 1
 
 
 def test_an_account_and_an_order_with_which_no_match_held_are_looked_at_again(database: Database) -> None:
