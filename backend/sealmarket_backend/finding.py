@@ -18,7 +18,7 @@ from sealmarket_backend.book import OrderBook
 from sealmarket_backend.offers.asking import Question, answer, questions
 from sealmarket_backend.offers.clauses import HASH, key_of
 from sealmarket_backend.offers.resting import Progress
-from sealmarket_backend.sets import LoneSets
+from sealmarket_backend.sets import LIST_BYTES, LoneSets
 from sealmarket_enclave.protocol.codec import Bytes32
 
 NEAREST, LOOKED_AT = 3, 16
@@ -55,9 +55,10 @@ class Finder:
         search = self._searches.setdefault(request.struct_hash(), _Search())
         if self._is_unmet(request, on_sale, now):
             return propose(signed, (), on_sale, self._rules, now, self._sets.prove)
+        asked = self._questions(request, on_sale, now)
         for _ in range(STEPS):
-            asked = self._questions(request, on_sale, now, search)
-            got = answer(self._orders.offers, asked, search.so_far)
+            refused = frozenset(map(bytes, search.refused))
+            got = answer(self._orders.offers, [one.without(refused) for one in asked], search.so_far)
             search.so_far = got.unfinished
             if got.unfinished:
                 continue
@@ -89,7 +90,7 @@ class Finder:
             any(unmet_by_version(request, side, now, self._sets.prove)) for side in sides
         )
 
-    def _questions(self, request: Request, on_sale: OnSale, now: int, search: _Search) -> list[Question]:
+    def _questions(self, request: Request, on_sale: OnSale, now: int) -> list[Question]:
         roots = tuple(self._orders.offers.roots(key_of(request)))
         return questions(
             request,
@@ -99,7 +100,6 @@ class Finder:
             prove=self._sets.prove,
             members=self._sets.members,
             consumer_roots=self._sets.admitting(roots, merkle.account_leaf(request.consumer)),
-            excluded=frozenset(map(bytes, search.refused)),
         )
 
     def _explained(self, signed: SignedRequest, on_sale: OnSale, now: int, search: _Search) -> NoMatch:
@@ -108,6 +108,7 @@ class Finder:
         key = key_of(signed.request)
         rows = self._orders.offers.nearest(key, LOOKED_AT)
         computes = [one for row in rows if (one := self._orders.compute_order(Bytes32(row[HASH]))) is not None]
+        computes = self._sets.affordable(computes, lambda one: (one.order.consumers,), LIST_BYTES)
         looked = consider(signed.request, computes, on_sale, self._rules, now, self._sets.prove)
         nearest = sorted((one for one in looked if one.unmet), key=lambda one: len(one.unmet))[:NEAREST]
         reasons = [str(unmet) for one in nearest for unmet in one.unmet]

@@ -46,7 +46,7 @@ from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.interruptions import Unspent
 from sealmarket_backend.outgoing import Outgoing, Sends
 from sealmarket_backend.rota import Rota
-from sealmarket_backend.sets import LoneSets
+from sealmarket_backend.sets import LIST_BYTES, LoneSets
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
@@ -87,7 +87,7 @@ class Keeper:
         """
         self._chain = chain
         self._outgoing = Outgoing(sender, chain.market)
-        self._prove = sets.prove
+        self._sets, self._prove = sets, sets.prove
         self._database = database
         self._orders = orders
         self._index = index
@@ -174,6 +174,7 @@ class Keeper:
         self._suspect(found.compute.order.struct_hash())
 
     def _on_sale(self, request: Request) -> OnSale:
+        """An owner may name a long list in each of its orders: the cheapest are asked for, as far as these are read."""
         assets: dict[AssetKey, IndexedAsset] = {}
         offers: dict[AssetKey, list[SignedAssetOrder]] = {}
         for limit in request.assets:
@@ -182,7 +183,8 @@ class Keeper:
                 assets[key] = self._index.asset(*key)
             except NotFound:
                 continue
-            offers[key] = self._orders.open_asset_orders(*key)
+            by_price = sorted(self._orders.open_asset_orders(*key), key=lambda one: one.order.price)
+            offers[key] = self._sets.affordable(by_price, _sets_of, LIST_BYTES // len(request.assets))
         return OnSale(assets, offers)
 
     def _match_call(self, proposal: Proposal, on_sale: OnSale) -> Call:
@@ -349,6 +351,10 @@ class Keeper:
             if committee.epoch == epoch:
                 return committee
         raise NotFound(f"no committee for epoch {epoch} in the address book", remedy="update the address book")
+
+
+def _sets_of(offer: SignedAssetOrder) -> tuple[Bytes32, Bytes32]:
+    return offer.order.consumers, offer.order.providers
 
 
 def _drop_asset_offers(found: Proposal, error: Reverted, on_sale: OnSale) -> bool:

@@ -25,8 +25,18 @@ from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper, quorum
 from sealmarket_backend.offers import lane
+from sealmarket_backend.sets import LIST_BYTES, LoneSets
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, HexBytes, Uint, Wei, canonical_json
+from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
+    Address,
+    Bytes32,
+    HexBytes,
+    Uint,
+    Wei,
+    canonical_json,
+)
 from sealmarket_enclave.protocol.job import Settlement
 from sealmarket_enclave.protocol.numbers import JobId
 from tests.backend.orders import (
@@ -148,7 +158,9 @@ def keeper_of(database: Database, contract: Contract, computes: list[int], *offe
         book.add_asset_order(offer, indexed(), 0)
     book.add_request(posted_request(expiry=LATER), 0)
     index = Index(database, chain, start=0)
-    return Keeper(chain, contract, database, book, index, Nodes(), rules=RULES, lacking=lambda _request: ())  # type: ignore[arg-type]
+    return Keeper(
+        chain, contract, database, book, index, Nodes(), rules=RULES, lacking=lambda _request: (), sets=LoneSets()
+    )  # type: ignore[arg-type]
 
 
 def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one(database: Database) -> None:
@@ -331,6 +343,24 @@ def test_an_owners_dead_offer_leaves_the_standing_terms(
     contract = Contract({int(offer.order.price): why(offer)})
     keeper_of(database, contract, [40], offer).turn()
     assert contract.matched == [(40, 0)]
+
+
+def test_of_an_owners_offers_the_cheapest_are_asked_for_where_their_lists_are_too_long_for_all(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    offers = [asset_order(expiry=LATER, price=Wei(price), salt=Uint(price)) for price in (60, 10, 30)]
+    keeper = keeper_of(database, contract := Contract({}), [40], *offers)
+    seen: list[tuple[int, int]] = []
+
+    def affordable(orders: list[SignedAssetOrder], roots_of: Callable[[Any], Any], most: int) -> list[SignedAssetOrder]:
+        assert [tuple(roots_of(one)) for one in orders] == [(ZERO_HASH, ZERO_HASH)] * 3
+        seen.extend((int(one.order.price), most) for one in orders)
+        return orders[1:]
+
+    monkeypatch.setattr(keeper._sets, "affordable", affordable)
+    keeper.turn()
+    assert seen[:3] == [(price, LIST_BYTES) for price in (10, 30, 60)]
+    assert contract.matched == [(40, 30)]
 
 
 class Wallet:
