@@ -156,7 +156,10 @@ class Keeper:
             except Reverted as error:
                 refusals.append(str(error))
                 log.info("request %s is not matched: %s", request_hash, error)
-                if not _drop_asset_offers(found, error, on_sale):
+                if dropped := _drop_asset_offers(found, error, on_sale):
+                    for offer in dropped:
+                        self._suspect(offer.order.struct_hash())
+                else:
                     self._unmatched(found)
             if len(refusals) == MOST_OFFERS_TRIED:
                 break
@@ -357,9 +360,9 @@ def _sets_of(offer: SignedAssetOrder) -> tuple[Bytes32, Bytes32]:
     return offer.order.consumers, offer.order.providers
 
 
-def _drop_asset_offers(found: Proposal, error: Reverted, on_sale: OnSale) -> bool:
+def _drop_asset_offers(found: Proposal, error: Reverted, on_sale: OnSale) -> list[SignedAssetOrder]:
     """Leave out the owners' offers that a refusal names (used up, cancelled): the standing terms hold without them."""
-    dropped = False
+    dropped = []
     for offer in found.offers:
         if offer is None:
             continue
@@ -367,7 +370,7 @@ def _drop_asset_offers(found: Proposal, error: Reverted, on_sale: OnSale) -> boo
         withdrawn = error.name == "WrongGeneration" and error.arguments.get("signer") == on_sale.assets[key].owner
         if withdrawn or offer.order.struct_hash() in error.arguments.values():
             on_sale.offers[key].remove(offer)
-            dropped = True
+            dropped.append(offer)
     return dropped
 
 

@@ -336,13 +336,16 @@ def test_an_offer_gets_its_stake_and_is_tried_again(database: Database) -> None:
     ],
     ids=["used up", "cancelled with all others"],
 )
-def test_an_owners_dead_offer_leaves_the_standing_terms(
+def test_an_owners_dead_offer_leaves_the_standing_terms_and_is_looked_at_again(
     why: Callable[[SignedAssetOrder], Reverted], database: Database
 ) -> None:
     offer = asset_order(expiry=LATER)
     contract = Contract({int(offer.order.price): why(offer)})
-    keeper_of(database, contract, [40], offer).turn()
+    keeper, suspects = keeper_of(database, contract, [40], offer), list[object]()
+    keeper._suspect = suspects.append
+    keeper.turn()
     assert contract.matched == [(40, 0)]
+    assert suspects == [offer.order.struct_hash()]
 
 
 def test_of_an_owners_offers_the_cheapest_are_asked_for_where_their_lists_are_too_long_for_all(
