@@ -7,6 +7,7 @@ market does. Where nothing fits, the same rules say why of the offers nearest to
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sealmarket.protocol import merkle
@@ -35,7 +36,14 @@ class _Search:
     how far its search is."""
 
     refused: set[Bytes32] = field(default_factory=set)
+    asked: tuple[object, ...] = ()
     so_far: tuple[Progress | None, ...] = ()
+
+    def go_on(self, asked: Sequence[Question]) -> None:
+        """How far a search is holds for the same questions alone: owners may have changed what they take."""
+        now = tuple((one.owners, one.wanted.providers) for one in asked)
+        if now != self.asked:
+            self.asked, self.so_far = now, ()
 
 
 class Finder:
@@ -56,6 +64,7 @@ class Finder:
         if self._is_unmet(request, on_sale, now):
             return propose(signed, (), on_sale, self._rules, now, self._sets.prove)
         asked = self._questions(request, on_sale, now)
+        search.go_on(asked)
         for _ in range(STEPS):
             refused = frozenset(map(bytes, search.refused))
             got = answer(self._orders.offers, [one.without(refused) for one in asked], search.so_far)

@@ -15,6 +15,7 @@ from sealmarket.chain.events import OtherEvent
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account
 from sealmarket.client.nodes import Nodes
+from sealmarket.protocol import merkle
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Acknowledgement
 from sealmarket.protocol.wire import DecisionDetail, SignedAcknowledgement, SignedAssetOrder, SignedDecision
@@ -25,6 +26,8 @@ from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper, quorum
 from sealmarket_backend.offers import lane
+from sealmarket_backend.offers.asking import Answer
+from sealmarket_backend.offers.resting import Progress
 from sealmarket_backend.sets import LIST_BYTES, LoneSets
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import (
@@ -265,6 +268,27 @@ def test_a_search_that_no_turn_ends_says_so_and_ends_in_a_later_one(
         turns += 1
     assert contract.matched == [(40, 0)]
     assert turns <= 200 // lane.MOST_ROWS + 3
+
+
+def test_a_search_begins_again_where_owners_changed_what_they_take(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    begins: list[bool] = []
+
+    def unfinished(_offers: object, asked: list[object], so_far: tuple[object, ...]) -> Answer:
+        begins.append(not so_far)
+        return Answer(None, (Progress((1, 1)),) * len(asked))
+
+    monkeypatch.setattr(finding_module, "answer", unfinished)
+    monkeypatch.setattr(finding_module, "STEPS", 1)
+    keeper = keeper_of(database, Contract({}), [40])
+    keeper.turn()
+    keeper.turn()
+    one_provider = merkle.account_leaf(account(PROVIDER))
+    keeper._orders.add_asset_order(asset_order(expiry=LATER, price=Wei(1), providers=one_provider), indexed(), 0)
+    keeper.turn()
+    keeper.turn()
+    assert begins == [True, False, True, False]
 
 
 def test_two_requests_of_one_turn_do_not_get_the_last_job_of_one_offer(database: Database) -> None:
