@@ -27,6 +27,7 @@ NEAREST, LOOKED_AT = 3, 16
 STEPS = 32
 """Searches of one request in one turn, each within the core's bound of work: some hundredths of a second."""
 SEARCHED_ON = "the book is large: the search for an offer goes on in the next turn"
+TRIED = "no match with the offers that fit came to be: they are tried again"
 log = logging.getLogger(__name__)
 
 
@@ -113,6 +114,7 @@ class Finder:
 
     def _explained(self, signed: SignedRequest, on_sale: OnSale, now: int, search: _Search) -> NoMatch:
         """Each clause that the nearest offers miss. Those that did not hold have their turn again."""
+        tried = bool(search.refused)
         search.refused.clear()
         key = key_of(signed.request)
         rows = self._orders.offers.nearest(key, LOOKED_AT)
@@ -122,5 +124,5 @@ class Finder:
         nearest = sorted((one for one in looked if one.unmet), key=lambda one: len(one.unmet))[:NEAREST]
         reasons = [str(unmet) for one in nearest for unmet in one.unmet]
         if not reasons:
-            reasons = ["no provider offers compute yet: wait for one"]
+            reasons = [TRIED if tried else "no provider offers compute yet: wait for one"]
         return NoMatch(tuple(dict.fromkeys(reasons)))

@@ -334,6 +334,8 @@ def test_a_match_that_comes_to_nothing_takes_no_job_from_its_offer(
     keeper._outgoing.look()
     honesty.look(keeper._index)
     assert keeper._orders.offers.left(signed.order.struct_hash()) == 1
+    keeper.turn()
+    assert explanation(keeper) == (finding_module.TRIED,)
 
 
 def test_an_account_and_an_order_with_which_no_match_held_are_looked_at_again(database: Database) -> None:
