@@ -309,7 +309,7 @@ class _Bytes:
 
 
 def _wait_after(tries: int) -> float:
-    return min(FIRST_WAIT * 2**tries, LONGEST_WAIT)
+    return min(FIRST_WAIT * (1 << tries), LONGEST_WAIT)
 
 
 def _root_of(header: bytes, leaves: bytes) -> Bytes32:

@@ -161,9 +161,8 @@ def keeper_of(database: Database, contract: Contract, computes: list[int], *offe
         book.add_asset_order(offer, indexed(), 0)
     book.add_request(posted_request(expiry=LATER), 0)
     index = Index(database, chain, start=0)
-    return Keeper(
-        chain, contract, database, book, index, Nodes(), rules=RULES, lacking=lambda _request: (), sets=LoneSets()
-    )  # type: ignore[arg-type]
+    parts: Any = chain, contract, database, book, index, Nodes()
+    return Keeper(*parts, rules=RULES, lacking=lambda _request: (), sets=LoneSets())
 
 
 def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one(database: Database) -> None:

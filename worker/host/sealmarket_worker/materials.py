@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -226,9 +227,6 @@ class MaterialFetcher:
         def workload(digest: Bytes32) -> Bundle | None:
             return had("workload", digest, lambda: store.workload(digest))
 
-        def step(digest: Bytes32) -> Bundle | None:
-            return None if digest in missing else had("workload", digest, lambda: self._step(digest))
-
         def container(root: Bytes32) -> Path | None:
             return had("container", root, lambda: self._held.container(root))
 
@@ -258,7 +256,7 @@ class MaterialFetcher:
             result_keys=result_keys,
             bundle=bundle,
             environment=environment,
-            steps=tuple(self._steps(steps_of(read, cards), step, missing)),
+            steps=tuple(self._steps(steps_of(read, cards), had, missing)),
             containers=self._containers(container, missing),
             missing=missing,
         )
@@ -288,12 +286,12 @@ class MaterialFetcher:
     def _steps(
         self,
         named: Iterable[Bytes32],
-        bundle_of: Callable[[Bytes32], Bundle | None],
+        had: Callable[[str, Bytes32, Callable[[], Bundle]], Bundle | None],
         missing: dict[Bytes32, str],
     ) -> Iterator[tuple[Bundle, Path]]:
         """The steps that are there, each with its environment; the others are marked."""
         for digest in named:
-            step = bundle_of(digest)
+            step = had("workload", digest, partial(self._step, digest)) if digest not in missing else None
             folder = self._step_environment(digest, step, missing) if step is not None else None
             if step is not None and folder is not None:
                 yield step, folder
