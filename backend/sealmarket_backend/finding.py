@@ -7,6 +7,7 @@ market does. Where nothing fits, the same rules say why of the offers nearest to
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sealmarket.protocol import merkle
@@ -18,7 +19,7 @@ from sealmarket_backend.book import OrderBook
 from sealmarket_backend.offers.asking import Question, answer, questions
 from sealmarket_backend.offers.clauses import HASH, key_of
 from sealmarket_backend.offers.resting import Progress
-from sealmarket_backend.sets import LoneSets
+from sealmarket_backend.sets import LIST_BYTES, LoneSets
 from sealmarket_enclave.protocol.codec import Bytes32
 
 NEAREST, LOOKED_AT = 3, 16
@@ -26,6 +27,7 @@ NEAREST, LOOKED_AT = 3, 16
 STEPS = 32
 """Searches of one request in one turn, each within the core's bound of work: some hundredths of a second."""
 SEARCHED_ON = "the book is large: the search for an offer goes on in the next turn"
+TRIED = "no match with the offers that fit came to be: they are tried again"
 log = logging.getLogger(__name__)
 
 
@@ -35,7 +37,14 @@ class _Search:
     how far its search is."""
 
     refused: set[Bytes32] = field(default_factory=set)
+    asked: tuple[object, ...] = ()
     so_far: tuple[Progress | None, ...] = ()
+
+    def go_on(self, asked: Sequence[Question]) -> None:
+        """How far a search is holds for the same questions alone: owners may have changed what they take."""
+        now = tuple((one.owners, one.wanted.providers) for one in asked)
+        if now != self.asked:
+            self.asked, self.so_far = now, ()
 
 
 class Finder:
@@ -55,9 +64,11 @@ class Finder:
         search = self._searches.setdefault(request.struct_hash(), _Search())
         if self._is_unmet(request, on_sale, now):
             return propose(signed, (), on_sale, self._rules, now, self._sets.prove)
+        asked = self._questions(request, on_sale, now)
+        search.go_on(asked)
         for _ in range(STEPS):
-            asked = self._questions(request, on_sale, now, search)
-            got = answer(self._orders.offers, asked, search.so_far)
+            refused = frozenset(map(bytes, search.refused))
+            got = answer(self._orders.offers, [one.without(refused) for one in asked], search.so_far)
             search.so_far = got.unfinished
             if got.unfinished:
                 continue
@@ -75,7 +86,8 @@ class Finder:
 
     def refuse(self, proposal: Proposal) -> None:
         """A match with this offer did not hold: its request does not get it again before all others were tried."""
-        self._searches[proposal.request.request.struct_hash()].refused.add(proposal.compute.order.struct_hash())
+        if (search := self._searches.get(proposal.request.request.struct_hash())) is not None:
+            search.refused.add(proposal.compute.order.struct_hash())
 
     def reserve(self, proposal: Proposal) -> None:
         """A match with this offer is sent: one job less for others, until the chain says how many are left."""
@@ -88,7 +100,7 @@ class Finder:
             any(unmet_by_version(request, side, now, self._sets.prove)) for side in sides
         )
 
-    def _questions(self, request: Request, on_sale: OnSale, now: int, search: _Search) -> list[Question]:
+    def _questions(self, request: Request, on_sale: OnSale, now: int) -> list[Question]:
         roots = tuple(self._orders.offers.roots(key_of(request)))
         return questions(
             request,
@@ -98,18 +110,19 @@ class Finder:
             prove=self._sets.prove,
             members=self._sets.members,
             consumer_roots=self._sets.admitting(roots, merkle.account_leaf(request.consumer)),
-            excluded=frozenset(map(bytes, search.refused)),
         )
 
     def _explained(self, signed: SignedRequest, on_sale: OnSale, now: int, search: _Search) -> NoMatch:
         """Each clause that the nearest offers miss. Those that did not hold have their turn again."""
+        tried = bool(search.refused)
         search.refused.clear()
         key = key_of(signed.request)
         rows = self._orders.offers.nearest(key, LOOKED_AT)
         computes = [one for row in rows if (one := self._orders.compute_order(Bytes32(row[HASH]))) is not None]
+        computes = self._sets.affordable(computes, lambda one: (one.order.consumers,), LIST_BYTES)
         looked = consider(signed.request, computes, on_sale, self._rules, now, self._sets.prove)
         nearest = sorted((one for one in looked if one.unmet), key=lambda one: len(one.unmet))[:NEAREST]
         reasons = [str(unmet) for one in nearest for unmet in one.unmet]
         if not reasons:
-            reasons = ["no provider offers compute yet: wait for one"]
+            reasons = [TRIED if tried else "no provider offers compute yet: wait for one"]
         return NoMatch(tuple(dict.fromkeys(reasons)))

@@ -90,12 +90,19 @@ class Honesty:
                 self.suspect(account)
             self._all = False
         looked = 0
-        while looked < most and (subject := next(iter(self._due), None)) is not None:
-            self._look_at(self._chain.at(self._chain.head()), index, subject)
-            with self._lock:
-                self._due.pop(subject, None)
+        while looked < most and (subject := self._next()) is not None:
+            try:
+                self._look_at(self._chain.at(self._chain.head()), index, subject)
+            except BaseException:
+                self.suspect(subject)
+                raise
             looked += 1
         return looked
+
+    def _next(self) -> Address | Bytes32 | None:
+        """Take the first that is due: what is heard of it from now on makes it due again."""
+        with self._lock:
+            return self._due.popitem(last=False)[0] if self._due else None
 
     def _look_at(self, view: ViewReader, index: Index, subject: Address | Bytes32) -> None:
         """One subject; what fails as nothing foresaw concerns it alone, what the chain or the disk fails to do, all."""

@@ -46,7 +46,7 @@ from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.interruptions import Unspent
 from sealmarket_backend.outgoing import Outgoing, Sends
 from sealmarket_backend.rota import Rota
-from sealmarket_backend.sets import LoneSets
+from sealmarket_backend.sets import LIST_BYTES, LoneSets
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
@@ -87,7 +87,7 @@ class Keeper:
         """
         self._chain = chain
         self._outgoing = Outgoing(sender, chain.market)
-        self._prove = sets.prove
+        self._sets, self._prove = sets, sets.prove
         self._database = database
         self._orders = orders
         self._index = index
@@ -149,23 +149,35 @@ class Keeper:
         # An offer may be the cheapest and without stake or volume: it must not keep a request from the next one.
         while isinstance(found := self._finder.propose(signed, on_sale, now), Proposal):
             try:
-                self._outgoing.add(f"request {request_hash}", self._match_call(found, on_sale))
+                call = self._match_call(found, on_sale)
+                self._outgoing.add(f"request {request_hash}", call, partial(self._unmatched, found))
                 self._finder.reserve(found)
                 return
             except Reverted as error:
                 refusals.append(str(error))
                 log.info("request %s is not matched: %s", request_hash, error)
-                if not _drop_asset_offers(found, error, on_sale):
-                    self._finder.refuse(found)
-                    self._suspect(found.compute.order.provider)
-                    self._suspect(found.compute.order.struct_hash())
+                if dropped := _drop_asset_offers(found, error, on_sale):
+                    for offer in dropped:
+                        self._suspect(offer.order.struct_hash())
+                else:
+                    self._unmatched(found)
             if len(refusals) == MOST_OFFERS_TRIED:
                 break
         if isinstance(found, NoMatch) or refusals:
             reasons = refusals or (found.reasons if isinstance(found, NoMatch) else ())
             self._orders.explain(request_hash, tuple(dict.fromkeys(reasons)))
 
+    def _unmatched(self, found: Proposal) -> None:
+        """A match did not hold, or did not come to be: its offer is looked at again, and takes as many jobs as before.
+
+        A consumer can have a match simulated that its wallet refuses in a block: no event tells of that.
+        """
+        self._finder.refuse(found)
+        self._suspect(found.compute.order.provider)
+        self._suspect(found.compute.order.struct_hash())
+
     def _on_sale(self, request: Request) -> OnSale:
+        """An owner may name a long list in each of its orders: the cheapest are asked for, as far as these are read."""
         assets: dict[AssetKey, IndexedAsset] = {}
         offers: dict[AssetKey, list[SignedAssetOrder]] = {}
         for limit in request.assets:
@@ -174,7 +186,8 @@ class Keeper:
                 assets[key] = self._index.asset(*key)
             except NotFound:
                 continue
-            offers[key] = self._orders.open_asset_orders(*key)
+            by_price = sorted(self._orders.open_asset_orders(*key), key=lambda one: one.order.price)
+            offers[key] = self._sets.affordable(by_price, _sets_of, LIST_BYTES // len(request.assets))
         return OnSale(assets, offers)
 
     def _match_call(self, proposal: Proposal, on_sale: OnSale) -> Call:
@@ -343,9 +356,13 @@ class Keeper:
         raise NotFound(f"no committee for epoch {epoch} in the address book", remedy="update the address book")
 
 
-def _drop_asset_offers(found: Proposal, error: Reverted, on_sale: OnSale) -> bool:
+def _sets_of(offer: SignedAssetOrder) -> tuple[Bytes32, Bytes32]:
+    return offer.order.consumers, offer.order.providers
+
+
+def _drop_asset_offers(found: Proposal, error: Reverted, on_sale: OnSale) -> list[SignedAssetOrder]:
     """Leave out the owners' offers that a refusal names (used up, cancelled): the standing terms hold without them."""
-    dropped = False
+    dropped = []
     for offer in found.offers:
         if offer is None:
             continue
@@ -353,7 +370,7 @@ def _drop_asset_offers(found: Proposal, error: Reverted, on_sale: OnSale) -> boo
         withdrawn = error.name == "WrongGeneration" and error.arguments.get("signer") == on_sale.assets[key].owner
         if withdrawn or offer.order.struct_hash() in error.arguments.values():
             on_sale.offers[key].remove(offer)
-            dropped = True
+            dropped.append(offer)
     return dropped
 
 

@@ -11,7 +11,7 @@ sent again about the same request or job; all others go on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -50,6 +50,7 @@ class _Entry:
     what: str
     call: Call
     gas: int
+    failed: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -65,17 +66,26 @@ class Outgoing:
         """See what became of what earlier turns sent."""
         for transaction, group in list(self.under_way.items()):
             with _told(group):
-                if (mined := self._ended(transaction)) is not None:
+                try:
+                    mined = self._ended(transaction)
+                except (Reverted, Replaced, NotMined):
+                    _call_off(group)
+                    raise
+                if mined is not None:
                     _tell_failures(group, mined)
 
     def waits_for(self, what: str) -> bool:
         """Whether something about this was sent, and no block has it yet."""
         return any(entry.what == what for group in self.under_way.values() for entry in group)
 
-    def add(self, what: str, call: Call) -> None:
-        """Take a call along. Raises :class:`Reverted` for one that the contract would refuse now."""
+    def add(self, what: str, call: Call, failed: Callable[[], None] = lambda: None) -> None:
+        """Take a call along; ``failed`` is called where it then does nothing: unsent, in no block, refused in its own.
+
+        Raises:
+            Reverted: the contract would refuse it now.
+        """
         gas = self.sender.gas_of(call)
-        self.entries.append(_Entry(what, call, gas + gas * MARGIN_PERCENT // 100))
+        self.entries.append(_Entry(what, call, gas + gas * MARGIN_PERCENT // 100, failed))
 
     def send(self) -> None:
         """Hand in all of them. What fails is in the log, and tried again at a later turn."""
@@ -84,7 +94,11 @@ class Outgoing:
         together = [entry for entry in entries if entry.gas <= MOST_GAS_EACH]
         for group in [*([one] for one in alone), *_batches(together)]:
             with _told(group):
-                self.under_way[self.sender.submit(self._joined(group))] = group
+                try:
+                    self.under_way[self.sender.submit(self._joined(group))] = group
+                except SealmarketError:
+                    _call_off(group)
+                    raise
 
     def _ended(self, transaction: Bytes32) -> Mined | None:
         try:
@@ -111,6 +125,11 @@ def _told(group: Sequence[_Entry]) -> Iterator[None]:
         log.warning("%s: %s", ", ".join(entry.what for entry in group), error)
 
 
+def _call_off(group: Sequence[_Entry]) -> None:
+    for entry in group:
+        entry.failed()
+
+
 def _tell_failures(group: Sequence[_Entry], mined: Mined) -> None:
     for event in mined.events:
         if isinstance(event, OtherEvent) and event.name == "BatchEntryFailed":
@@ -118,6 +137,7 @@ def _tell_failures(group: Sequence[_Entry], mined: Mined) -> None:
             reason = event.fields["reason"]
             said = decode_revert(reason) if isinstance(reason, bytes) else reason
             log.info("%s: the contract refuses it for now: %s", entry.what, said)
+            entry.failed()
 
 
 def _batches(entries: Sequence[_Entry]) -> Iterator[list[_Entry]]:

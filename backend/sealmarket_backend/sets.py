@@ -7,9 +7,9 @@ submit a match around us.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from typing import TypeVar
 
 from sealmarket.protocol.fitting import Proof, lone_member
 from sealmarket.protocol.merkle import Tree
@@ -17,10 +17,15 @@ from sealmarket.protocol.wire import LeafList
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_enclave.protocol.codec import Bytes32, decode
 
-_TREES_KEPT = 16
+T = TypeVar("T")
 ASKED_EACH = 64
-"""Sets that one request is held against in one turn, besides those whose answer is known: lists are long."""
-_ANSWERS_KEPT = 65_536
+"""Sets that one request is held against in one turn, besides those whose answer is known."""
+LIST_BYTES = 4 << 20
+"""Of lists that are read for one request of what others chose: as many as one list may have. To hash them takes half a
+second."""
+_TREE_BYTES = 4 * LIST_BYTES
+"""Of the lists whose trees are kept."""
+_ANSWERS_KEPT, _PROOFS_KEPT = 65_536, 4096
 
 
 class LoneSets:
@@ -38,13 +43,19 @@ class LoneSets:
         """Those of some sets that have a leaf, as far as it is known."""
         return [root for root in roots if self.prove(Bytes32(root), leaf) is not None]
 
+    def affordable(self, orders: Iterable[T], roots_of: Callable[[T], Iterable[Bytes32]], most: int) -> list[T]:
+        """Those of some orders whose lists have so many bytes together, each counted once, the first first."""
+        del roots_of, most
+        return list(orders)
+
 
 class Sets(LoneSets):
     """The sets of one store."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
-        self._tree = lru_cache(maxsize=_TREES_KEPT)(self._read)
+        self._trees: OrderedDict[Bytes32, tuple[Tree, int]] = OrderedDict()
+        self._proofs: OrderedDict[tuple[bytes, bytes], Proof | None] = OrderedDict()
         self._admits: OrderedDict[tuple[bytes, bytes], bool] = OrderedDict()
         self._turn = 0
 
@@ -53,8 +64,13 @@ class Sets(LoneSets):
         alone = lone_member(root, leaf)
         if alone is not None or not self._blobs.has(Kind.LISTS, root):
             return alone
-        tree = self._tree(root)
-        return tree.proof(leaf) if leaf in tree else None
+        asked = bytes(root), bytes(leaf)
+        if asked not in self._proofs:
+            tree = self._tree(root)
+            self._proofs[asked] = tree.proof(leaf) if leaf in tree else None
+            if len(self._proofs) > _PROOFS_KEPT:
+                self._proofs.popitem(last=False)
+        return self._proofs[asked]
 
     def members(self, root: Bytes32) -> frozenset[bytes] | None:
         """As :meth:`LoneSets.members`."""
@@ -62,16 +78,46 @@ class Sets(LoneSets):
 
     def admitting(self, roots: Sequence[bytes], leaf: Bytes32) -> list[bytes]:
         """As :meth:`LoneSets.admitting`. Lists are in the store for good, so answers are remembered; of sets without
-        one, another part is asked each time."""
+        one, and beyond what is read each time, another part is asked each time."""
         unknown = [root for root in roots if (root, bytes(leaf)) not in self._admits]
         start = self._turn % len(unknown) if unknown else 0
-        self._turn += ASKED_EACH
+        room = LIST_BYTES
         for root in islice((*unknown[start:], *unknown[:start]), ASKED_EACH):
-            if lone_member(Bytes32(root), leaf) is not None or self._blobs.has(Kind.LISTS, Bytes32(root)):
+            size = self._size(Bytes32(root))
+            if size > room:
+                break
+            room -= size
+            self._turn += 1
+            if size or lone_member(Bytes32(root), leaf) is not None:
                 self._admits[root, bytes(leaf)] = self.prove(Bytes32(root), leaf) is not None
         while len(self._admits) > _ANSWERS_KEPT:
             self._admits.popitem(last=False)
         return [root for root in roots if self._admits.get((root, bytes(leaf)))]
 
-    def _read(self, root: Bytes32) -> Tree:
-        return Tree(decode(LeafList, self._blobs.path(Kind.LISTS, root).read_bytes()).leaves)
+    def affordable(self, orders: Iterable[T], roots_of: Callable[[T], Iterable[Bytes32]], most: int) -> list[T]:
+        """As :meth:`LoneSets.affordable`."""
+        kept, counted = list[T](), set[Bytes32]()
+        for order in orders:
+            fresh = {root: size for root in roots_of(order) if root not in counted and (size := self._size(root))}
+            if (needed := sum(fresh.values())) <= most:
+                most -= needed
+                counted |= fresh.keys()
+                kept.append(order)
+        return kept
+
+    def _size(self, root: Bytes32) -> int:
+        """Bytes of a set's list; 0 where the store has none."""
+        path = self._blobs.file(Kind.LISTS, root)
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _tree(self, root: Bytes32) -> Tree:
+        if root not in self._trees:
+            raw = self._blobs.path(Kind.LISTS, root).read_bytes()
+            self._trees[root] = Tree(decode(LeafList, raw).leaves), len(raw)
+        self._trees.move_to_end(root)
+        while sum(size for _, size in self._trees.values()) > _TREE_BYTES:
+            self._trees.popitem(last=False)
+        return self._trees[root][0]

@@ -127,6 +127,9 @@ class Uploads:
     def _rest(self, name: _Name, one: _Paused) -> None:
         """A request is over: what it brought is kept, where there is room among the paused."""
         with self._lock:
+            if not one.path.exists():  # it has its name, and the disk failed behind that
+                self._drop(name)
+                return
             one.busy, one.touched, one.size = False, self._clock(), one.path.stat().st_size
             mine = [(other.touched, key) for key, other in self._known.items() if self._is_of(other, one.upload.peer)]
             for _touched, key in sorted(mine)[: -self._limits.paused_per_peer]:

@@ -109,7 +109,10 @@ def described(draft: PolicyDraft, file: Path) -> PolicyDraft:
 
 
 def _look_through(file: Path, stated: dict[str, Any], wishes: Wishes) -> Described:
-    """Run the reader that the file's first bytes ask for, and make a card of what it finds."""
+    """Run the reader that the file's first bytes ask for, and make a card of what it finds. It is read twice, so a pipe
+    is refused: its second reading would wait for ever, or find the rest alone."""
+    if str(file) == "-" or not file.is_file():
+        raise Usage(f"{harmless(str(file))} is no file that can be read twice", remedy="write what comes into a file")
     from sealmarket.workloads.cache import WorkloadCache
     from sealmarket.workloads.reading import infer
     from sealmarket.workloads.steps import shipped

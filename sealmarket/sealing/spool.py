@@ -6,6 +6,7 @@ that no plaintext reaches a disk. Memory is two pieces.
 
 from __future__ import annotations
 
+import errno
 import io
 import secrets
 import tempfile
@@ -64,6 +65,8 @@ class Spool(io.RawIOBase):
             while rest:
                 rest = rest[self._file.write(rest) :]
             self._length += size
+            if size < PIECE:
+                return  # the end, also where more could be read behind it, as of a terminal: a nonce is used once
 
     def readable(self) -> bool:
         """It is."""
@@ -107,8 +110,15 @@ class Spool(io.RawIOBase):
 
 
 def _fill(source: Source, view: memoryview) -> int:
+    """Read until ``view`` is full or the source ends. Raises BlockingIOError for a pipe that does not wait: that it has
+    nothing now is not its end."""
     done = 0
-    while done < len(view) and (got := source.readinto(view[done:])):
+    while done < len(view):
+        got = source.readinto(view[done:])
+        if got is None:
+            raise BlockingIOError(errno.EAGAIN, "the pipe is set not to wait for its writer; read it through `cat`")
+        if not got:
+            break
         done += got
     return done
 

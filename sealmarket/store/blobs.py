@@ -103,9 +103,14 @@ class Store:
         self._http.send("PUT", f"/v1/workloads/{bundle.digest}", pack(bundle), what="workload")
         return bundle.digest
 
-    def workload(self, digest: Bytes32) -> Bundle:
-        """A workload by digest, measured again. Raises :class:`ItemNotFound`, :class:`ContentMismatch`."""
-        raw = self._http.get(f"/v1/workloads/{digest}", what="workload", limit=MAX_WORKLOAD, pace=TRANSFER_PACE)
+    def workload(self, digest: Bytes32, *, most: int = MAX_WORKLOAD) -> Bundle:
+        """A workload by digest, measured again; its archive has at most ``most`` bytes.
+
+        Raises:
+            ItemNotFound, ContentMismatch.
+            AnswerTooLong: it has more.
+        """
+        raw = self._http.get(f"/v1/workloads/{digest}", what="workload", limit=most, pace=TRANSFER_PACE)
         try:
             bundle = unpack(raw)
         except (WorkloadError, MalformedDocument) as error:

@@ -121,7 +121,7 @@ class _Download:
             raise self._other(f"no container: {error.message}") from error
         if header.container_length > MAX_CONTAINER:
             raise self._other(f"{header.container_length} bytes long, and at most {MAX_CONTAINER} are read")
-        leaves = self._source.leaves(header.chunk_count * _LEAF)
+        leaves = self._leaves(header.chunk_count * _LEAF)
         if leaves is not None and _root_of(raw, leaves) != self._root:
             raise self._other("of another content root, by its header and leaves")
         chunks = _Chunks(self._file, raw, header, leaves)
@@ -149,6 +149,15 @@ class _Download:
                 problem = error
             self._pause(problem, progress=False)
 
+    def _leaves(self, size: int) -> bytes | None:
+        """The leaves, if the source gives them. What it does not answer again and again is done without."""
+        for tries in range(MOST_TRIES):
+            try:
+                return self._source.leaves(size)
+            except ServiceUnavailable:
+                self._wait(_wait_after(tries))
+        return None
+
     def _fetch(self, chunks: _Chunks, first: int, stop: int) -> ServiceUnavailable | None:
         """Ask once for some chunks, and keep those that come; what the source answered where it was no answer."""
         start = chunks.offset(first)
@@ -175,7 +184,7 @@ class _Download:
         self._tries += 1
         if self._tries >= MOST_TRIES:
             raise problem or ServiceUnavailable(self._source.name, "its URL", "it sends less than was asked for")
-        self._wait(min(FIRST_WAIT * 2 ** (self._tries - 1), LONGEST_WAIT))
+        self._wait(_wait_after(self._tries - 1))
 
     def _other(self, found: str) -> ContentMismatch:
         return ContentMismatch(self._source.name, "container", self._root, found)
@@ -297,6 +306,10 @@ class _Bytes:
                 return False
             size -= len(part)
         return True
+
+
+def _wait_after(tries: int) -> float:
+    return min(FIRST_WAIT * (1 << tries), LONGEST_WAIT)
 
 
 def _root_of(header: bytes, leaves: bytes) -> Bytes32:

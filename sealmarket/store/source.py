@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sealmarket.http import Answer
-from sealmarket.service.connection import Connection
+from sealmarket.service.connection import TRANSFER_PACE, Connection
 from sealmarket.service.errors import ItemNotFound, ServiceRefused
 
 MAX_CONTAINER = 64 << 30
@@ -81,7 +81,7 @@ class HttpSource:
         if self._leaves_path is None:
             return None
         try:
-            found = self._http.get(self._leaves_path, what="leaves", limit=size)
+            found = self._http.get(self._leaves_path, what="leaves", limit=size, pace=TRANSFER_PACE)
         except (ItemNotFound, ServiceRefused):
             return None
         return found if len(found) == size else None

@@ -2,7 +2,8 @@
 
 The store keeps what came under a token that this side draws, and says how much there is (docs/spec/container.md,
 "Uploads that go on"). The token is kept beside the container until the store has all of it, so that another call goes
-on where one that ended stopped. A store of an earlier release knows no such uploads: it gets the whole at once.
+on where one that ended stopped. A store of an earlier release knows no such uploads, and one where others have paused
+too many keeps no further one: it gets the whole at once.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class _Upload:
         self._whole = False
 
     def run(self) -> bool:
-        """Send what is missing until the store has it; false where it knows no uploads in parts."""
+        """Send what is missing until the store has it; false where it keeps no uploads in parts."""
         while True:
             try:
                 offset = self._offset()
@@ -74,8 +75,7 @@ class _Upload:
                 if (offset or 0) < self._size and not self._add(offset or 0):
                     return False
                 self._whole = True
-                self._finish()
-                return True
+                return self._finish()
             except ServiceUnavailable as error:
                 self._pause(error)
 
@@ -103,9 +103,13 @@ class _Upload:
         except ItemNotFound:
             return False
 
-    def _finish(self) -> None:
-        with self._http.ask("PUT", self._path, what="upload", limit=_ANSWER, content=b"", headers=self._names):
-            pass
+    def _finish(self) -> bool:
+        """False where the store kept nothing of it: it has no room for another paused upload."""
+        try:
+            with self._http.ask("PUT", self._path, what="upload", limit=_ANSWER, content=b"", headers=self._names):
+                return True
+        except ItemNotFound:
+            return False
 
     def _pause(self, problem: ServiceUnavailable) -> None:
         self._tries += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,14 +17,17 @@ from sealmarket.attestation.collateral.bundle import export_bundle, import_bundl
 from sealmarket.attestation.collateral.fetch import Fetcher
 from sealmarket.attestation.collateral.store import CollateralStore
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.certificates import load_certificate
 from sealmarket.attestation.core.errors import CollateralError
-from sealmarket.attestation.core.evidence import Evidence
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.nvidia.documents import document_name, read_document, read_files
 from sealmarket.attestation.nvidia.fetch import OCSP_REQUEST, manifest_names
 from sealmarket.attestation.nvidia.report import read_report
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
 from sealmarket_devices.pki import Authority, Validity
 from sealmarket_enclave.protocol.numbers import Tee
+from tests.forge.intel import IntelForge
 from tests.forge.nvidia import DRIVER, SWITCH_VBIOS, VBIOS, ForgedDevice, NvidiaForge
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -244,6 +248,37 @@ def test_a_revocation_in_a_fleets_store_reaches_the_device_that_it_is_about(
         handed = store.endorsements_for(evidence, NOW)
         result = verify(evidence, handed, anchors(forge), later, Expected(report_data=UNCHECKED))
         assert result.accepted is accepted, result.findings
+
+
+@pytest.mark.parametrize("sent", [1, 2, 3])
+def test_a_revocation_reaches_a_device_whose_evidence_leaves_its_revoked_certificate_to_the_store(
+    forge: NvidiaForge, store: CollateralStore, sent: int
+) -> None:
+    gpu = forge.gpu()
+    put_fleet(store, forge, [gpu])
+    chain = [load_certificate(raw) for raw in gpu.chain()]
+    store.put_all(Endorsements(certificates=tuple(chain[1:])), Tee.NVIDIA)
+    later = NOW + timedelta(hours=1)
+    validity = Validity(start=later, end=later + timedelta(days=1))
+    pair = gpu.pairs()[-1]
+    assert pair[0].certificate.serial_number == chain[-2].serial_number
+    store.put_document(Tee.NVIDIA, forge.answer(*pair, status=ocsp.OCSPCertStatus.REVOKED, validity=validity))
+    evidence = Evidence(tee=Tee.NVIDIA, raw=gpu.report(), certificates=tuple(gpu.chain()[:sent]))
+
+    handed = store.endorsements_for(evidence, NOW)
+
+    found = verify(evidence, handed, anchors(forge), later, Expected(report_data=UNCHECKED))
+    assert [finding.reason for finding in found.findings] == [Reason.CERTIFICATE_REVOKED]
+
+
+def test_a_certificate_of_another_kind_beside_the_evidence_keeps_no_answer_from_it(
+    forge: NvidiaForge, store: CollateralStore
+) -> None:
+    gpu = forge.gpu()
+    put_fleet(store, forge, [gpu])
+    evidence = evidence_of(gpu)
+    beside = replace(evidence, certificates=(*evidence.certificates, IntelForge(NOW).root.der))
+    assert store.endorsements_for(beside, NOW).documents == store.endorsements_for(evidence, NOW).documents
 
 
 def test_documents_that_were_stored_before_there_were_shelves_are_served_and_move(

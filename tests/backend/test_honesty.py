@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -173,6 +174,25 @@ def test_what_could_not_be_looked_at_is_looked_at_when_the_chain_answers(market:
     with pytest.raises(ChainUnavailable):
         market.honesty.look(market.index)
     market.chain.fall_silent(silent=False)
+    market.settle()
+    assert market.open() == []
+
+
+def test_what_is_heard_of_an_account_while_it_is_looked_at_has_it_looked_at_again(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = compute(expiry=LATER)
+    market.orders.add_compute_order(signed, 0)
+    stand, changes = market.orders.stand, [Account(Wei(0), Wei(0))]
+
+    def meanwhile(table: str, standings: Any) -> None:
+        if changes:
+            market.stakes(changes.pop())
+            market.honesty.suspect(account(PROVIDER))
+        stand(table, standings)
+
+    monkeypatch.setattr(market.orders, "stand", meanwhile)
+    market.honesty.suspect(account(PROVIDER))
     market.settle()
     assert market.open() == []
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -10,19 +10,36 @@ from hypothesis import strategies as st
 
 from sealmarket.chain import Reverted
 from sealmarket.chain.calls import Call
+from sealmarket.chain.errors import ChainUnavailable, NotMined
+from sealmarket.chain.events import OtherEvent
 from sealmarket.chain.memory import MemoryChain
+from sealmarket.chain.model import Account
 from sealmarket.client.nodes import Nodes
+from sealmarket.protocol import merkle
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Acknowledgement
 from sealmarket.protocol.wire import DecisionDetail, SignedAcknowledgement, SignedAssetOrder, SignedDecision
 from sealmarket_backend import finding as finding_module
 from sealmarket_backend import keeper as keeper_module
 from sealmarket_backend.book import OrderBook
+from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper, quorum
 from sealmarket_backend.offers import lane
+from sealmarket_backend.offers.asking import Answer
+from sealmarket_backend.offers.resting import Progress
+from sealmarket_backend.sets import LIST_BYTES, LoneSets
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, Wei, canonical_json
+from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
+    Address,
+    Bytes32,
+    HexBytes,
+    Uint,
+    Wei,
+    canonical_json,
+)
 from sealmarket_enclave.protocol.job import Settlement
 from sealmarket_enclave.protocol.numbers import JobId
 from tests.backend.orders import (
@@ -144,7 +161,8 @@ def keeper_of(database: Database, contract: Contract, computes: list[int], *offe
         book.add_asset_order(offer, indexed(), 0)
     book.add_request(posted_request(expiry=LATER), 0)
     index = Index(database, chain, start=0)
-    return Keeper(chain, contract, database, book, index, Nodes(), rules=RULES, lacking=lambda _request: ())  # type: ignore[arg-type]
+    parts: Any = chain, contract, database, book, index, Nodes()
+    return Keeper(*parts, rules=RULES, lacking=lambda _request: (), sets=LoneSets())
 
 
 def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one(database: Database) -> None:
@@ -251,6 +269,27 @@ def test_a_search_that_no_turn_ends_says_so_and_ends_in_a_later_one(
     assert turns <= 200 // lane.MOST_ROWS + 3
 
 
+def test_a_search_begins_again_where_owners_changed_what_they_take(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    begins: list[bool] = []
+
+    def unfinished(_offers: object, asked: list[object], so_far: tuple[object, ...]) -> Answer:
+        begins.append(not so_far)
+        return Answer(None, (Progress((1, 1)),) * len(asked))
+
+    monkeypatch.setattr(finding_module, "answer", unfinished)
+    monkeypatch.setattr(finding_module, "STEPS", 1)
+    keeper = keeper_of(database, Contract({}), [40])
+    keeper.turn()
+    keeper.turn()
+    one_provider = merkle.account_leaf(account(PROVIDER))
+    keeper._orders.add_asset_order(asset_order(expiry=LATER, price=Wei(1), providers=one_provider), indexed(), 0)
+    keeper.turn()
+    keeper.turn()
+    assert begins == [True, False, True, False]
+
+
 def test_two_requests_of_one_turn_do_not_get_the_last_job_of_one_offer(database: Database) -> None:
     contract = Contract({})
     keeper = keeper_of(database, contract, [])
@@ -260,6 +299,42 @@ def test_two_requests_of_one_turn_do_not_get_the_last_job_of_one_offer(database:
     keeper._index.advance()
     keeper._match_some(0)
     assert sorted(contract.tried) == [1, 2]
+
+
+def refused_in_its_block(contract: Contract) -> None:
+    failed = OtherEvent(
+        cast(Any, None), "Market", "BatchEntryFailed", {"index": 0, "reason": "a wallet changed its mind"}
+    )
+    contract.look = lambda _transaction: SimpleNamespace(events=[failed])  # type: ignore[method-assign]
+
+
+def in_no_block(contract: Contract) -> None:
+    contract.look = lambda _transaction: raise_(NotMined("0x", 0.0))  # type: ignore[method-assign]
+
+
+def not_sent(contract: Contract) -> None:
+    contract.submit = lambda _call: raise_(ChainUnavailable("http://node", "it is down"))  # type: ignore[method-assign, assignment, return-value]
+
+
+@pytest.mark.parametrize("ends", [refused_in_its_block, in_no_block, not_sent], ids=lambda one: one.__name__)
+def test_a_match_that_comes_to_nothing_takes_no_job_from_its_offer(
+    ends: Callable[[Contract], None], database: Database
+) -> None:
+    contract = Contract({})
+    keeper = keeper_of(database, contract, [])
+    signed = compute(expiry=LATER, volume=1)
+    keeper._orders.add_compute_order(signed, 0)
+    honesty = Honesty(keeper._chain, keeper._orders)
+    keeper._suspect = honesty.suspect
+    cast(MemoryChain, keeper._chain).set_account(ZERO_ADDRESS, account(PROVIDER), Account(Wei(0), Wei(10**18)))
+    honesty.look(keeper._index)
+    ends(contract)
+    keeper.turn()
+    keeper._outgoing.look()
+    honesty.look(keeper._index)
+    assert keeper._orders.offers.left(signed.order.struct_hash()) == 1
+    keeper.turn()
+    assert explanation(keeper) == (finding_module.TRIED,)
 
 
 def test_an_account_and_an_order_with_which_no_match_held_are_looked_at_again(database: Database) -> None:
@@ -286,13 +361,34 @@ def test_an_offer_gets_its_stake_and_is_tried_again(database: Database) -> None:
     ],
     ids=["used up", "cancelled with all others"],
 )
-def test_an_owners_dead_offer_leaves_the_standing_terms(
+def test_an_owners_dead_offer_leaves_the_standing_terms_and_is_looked_at_again(
     why: Callable[[SignedAssetOrder], Reverted], database: Database
 ) -> None:
     offer = asset_order(expiry=LATER)
     contract = Contract({int(offer.order.price): why(offer)})
-    keeper_of(database, contract, [40], offer).turn()
+    keeper, suspects = keeper_of(database, contract, [40], offer), list[object]()
+    keeper._suspect = suspects.append
+    keeper.turn()
     assert contract.matched == [(40, 0)]
+    assert suspects == [offer.order.struct_hash()]
+
+
+def test_of_an_owners_offers_the_cheapest_are_asked_for_where_their_lists_are_too_long_for_all(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    offers = [asset_order(expiry=LATER, price=Wei(price), salt=Uint(price)) for price in (60, 10, 30)]
+    keeper = keeper_of(database, contract := Contract({}), [40], *offers)
+    seen: list[tuple[int, int]] = []
+
+    def affordable(orders: list[SignedAssetOrder], roots_of: Callable[[Any], Any], most: int) -> list[SignedAssetOrder]:
+        assert [tuple(roots_of(one)) for one in orders] == [(ZERO_HASH, ZERO_HASH)] * 3
+        seen.extend((int(one.order.price), most) for one in orders)
+        return orders[1:]
+
+    monkeypatch.setattr(keeper._sets, "affordable", affordable)
+    keeper.turn()
+    assert seen[:3] == [(price, LIST_BYTES) for price in (10, 30, 60)]
+    assert contract.matched == [(40, 30)]
 
 
 class Wallet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -174,6 +175,25 @@ def test_what_is_not_the_container_goes_whole(world: World) -> None:
     with pytest.raises(NotFound):
         world.uploads.offset(ROOT, MINE)
     assert (world.used, list(world.incoming.iterdir())) == (0, [])
+
+
+def test_a_disk_that_fails_once_a_container_has_its_name_leaves_no_upload_that_nobody_can_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    world.add(RAW)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.ledger, "keep", full)
+        with pytest.raises(sqlite3.OperationalError):
+            world.uploads.finish(ROOT, MINE, ALICE)
+    with pytest.raises(NotFound):
+        world.uploads.offset(ROOT, MINE)
+    assert world.used == 0
+    world.add(RAW)
+    world.uploads.finish(ROOT, MINE, ALICE)
+    assert world.blobs.path(Kind.CONTAINERS, ROOT).read_bytes() == RAW
 
 
 def test_a_start_throws_paused_uploads_away(tmp_path: Path, database: Database) -> None:

@@ -37,6 +37,7 @@ COMMANDS = [
     "owner policy new new.json --title x --workload 0x{digest} --evidence {} --defaults",
     "owner policy new new.json --title x --workload 0x{digest} --evidence {policy} --columns-of {} --defaults",
     "owner seal {policy} --policy {} --out out --plain-key {market}",
+    "owner describe {}",
     "owner inspect {} {market}",
     "owner audit --account 0x{account} --names {} {market}",
     "owner revoke {} {market}",
@@ -90,6 +91,19 @@ def test_a_hostile_file_is_refused_in_one_line(
     assert ended.value.code in (1, 2)
     assert "Traceback" not in said
     assert str(hostile.name) in said.replace("\n", "") or "proof bundle is not one" in said
+
+
+def test_a_pipe_is_not_described_since_it_would_be_read_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    end = os.open(tmp_path / "pipe", os.O_RDWR)
+    os.write(end, b"a,b\n1,2\n" * 100)
+    with pytest.raises(SystemExit) as ended:
+        main(["owner", "describe", str(tmp_path / "pipe")])
+    os.close(end)
+    assert ended.value.code == 2
+    assert "no file that can be read twice" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_a_file_is_read_up_to_its_bound_and_no_byte_further(tmp_path: Path) -> None:

@@ -33,6 +33,32 @@ def test_a_pipe_that_breaks_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+class Parts(io.RawIOBase):
+    """What reads so, one part after the other: b"" is an end, None is nothing at this moment."""
+
+    def __init__(self, *parts: bytes | None) -> None:
+        super().__init__()
+        self._parts = list(parts)
+
+    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
+        part = self._parts.pop(0) if self._parts else b""
+        if part is None:
+            return None
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def test_a_pipe_that_has_nothing_now_is_no_end(tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError):
+        Spool(Parts(MARK, None, MARK), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_comes_behind_the_end_is_not_read_and_no_nonce_is_used_twice(tmp_path: Path) -> None:
+    with Spool(Parts(MARK, b"", b"more of a terminal"), tmp_path) as waiting:
+        assert waiting.read() == MARK
+
+
 def test_no_plaintext_is_on_disk_while_it_waits(tmp_path: Path) -> None:
     with Spool(io.BytesIO(MARK * 100_000), tmp_path) as waiting:
         raw = Path(f"/proc/self/fd/{waiting._file.fileno()}").read_bytes()

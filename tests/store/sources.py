@@ -47,6 +47,8 @@ class Source:
     """After how many bytes the answer to a question tears off."""
     asked: list[tuple[int, int]] = field(default_factory=list)
     sent: int = 0
+    leaves_fail: int = 0
+    """How many questions for the leaves are not answered."""
     name: str = "source"
 
     @contextmanager
@@ -67,6 +69,9 @@ class Source:
                 raise ServiceUnavailable("source", "its URL", "the connection tore")
 
     def leaves(self, size: int) -> bytes | None:
+        if self.leaves_fail:
+            self.leaves_fail -= 1
+            raise ServiceUnavailable("source", "its URL", "HTTP 503")
         return self.listed if self.listed is not None and len(self.listed) == size else None
 
 

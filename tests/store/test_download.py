@@ -66,6 +66,16 @@ def test_leaves_of_another_container_are_refused_before_anything_is_fetched(targ
     assert source.asked == [(0, HEADER_BYTES)]
 
 
+@pytest.mark.parametrize(("fails", "left_over"), [(1, 0), (MOST_TRIES + 7, 7)])
+def test_leaves_are_asked_for_again_and_done_without_where_they_never_come(
+    fails: int, left_over: int, target: Path
+) -> None:
+    source, waits = Source(RAW, LEAVES, leaves_fail=fails), Waits()
+    download(source, ROOT, target, wait=waits)
+    assert target.read_bytes() == RAW
+    assert (source.leaves_fail, len(waits)) == (left_over, min(fails, MOST_TRIES))
+
+
 def test_another_container_is_refused(target: Path) -> None:
     raw, _, leaves = container(6, b"others")
     for listed in (leaves, None):

@@ -26,6 +26,7 @@ class Twin:
     tears: Callable[[int], int | None] = lambda _part: None
     loses_the_end: bool = False
     older: bool = False
+    keeps_none: bool = False
     says: str | None = None
     there: dict[str, bytearray] = field(default_factory=dict)
     kept: bytes | None = None
@@ -61,6 +62,8 @@ class Twin:
         return httpx.Response(204)
 
     def _finish(self, request: httpx.Request, token: str) -> httpx.Response:
+        if self.keeps_none:
+            return httpx.Response(404)
         self.kept = bytes(self.there.pop(token))
         if self.loses_the_end:
             raise httpx.ReadTimeout("the answer was lost", request=request)
@@ -143,4 +146,11 @@ def test_an_older_store_gets_the_whole_at_once(file: Path) -> None:
     twin = Twin(older=True)
     send(twin, file)
     assert (twin.kept, twin.parts) == (RAW, [])
+    assert not upload_module._token_file(file, ROOT).exists()
+
+
+def test_a_store_that_strangers_filled_with_paused_uploads_gets_the_whole_at_once(file: Path) -> None:
+    twin = Twin(keeps_none=True)
+    assert send(twin, file) == []
+    assert (twin.kept, twin.parts) == (RAW, [len(RAW)])
     assert not upload_module._token_file(file, ROOT).exists()

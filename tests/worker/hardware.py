@@ -18,6 +18,7 @@ listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1] + "/vsock.sock")
 listener.listen(1)
 print("the guest boots", flush=True)
+kept = []
 while True:
     stream, _ = listener.accept()
     line = bytearray()
@@ -25,6 +26,9 @@ while True:
         line += stream.recv(1)
     if sys.argv[2] == "deaf":
         stream.close()
+        continue
+    if sys.argv[2] == "silent":
+        kept.append(stream)
         continue
     assert line == b"CONNECT 4050\\n", line
     stream.sendall(b"OK 1073741824\\n")

@@ -132,9 +132,10 @@ def test_a_monitor_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path)
         driver(tmp_path, command=command).launch()
 
 
-def test_a_guest_that_does_not_answer_is_ended_after_its_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["deaf", "silent"])
+def test_a_guest_that_does_not_answer_is_ended_after_its_time(tmp_path: Path, mode: str) -> None:
     with pytest.raises(ProgramEnded, match=r"has not answered within 0\.3 s"):
-        driver(tmp_path, mode="deaf", start_seconds=0.3).launch()
+        driver(tmp_path, mode=mode, start_seconds=0.3).launch()
 
 
 def test_a_guest_is_given_folders_as_it_sees_them_and_ends_with_its_session(tmp_path: Path) -> None:

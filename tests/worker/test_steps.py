@@ -8,9 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.policy import Validator
-from sealmarket_enclave.workload.bundle import unpack
+from sealmarket_enclave.workload.bundle import Bundle, unpack
+from sealmarket_worker import materials as materials_module
 from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.journal import JobState
 from sealmarket_worker.materials import Materials, MaterialStore
@@ -44,6 +47,27 @@ def test_a_step_that_the_store_lacks_is_marked(host: HostTwin) -> None:
     del host.store.blobs[f"/v1/workloads/{digest}"]
     found = polled(host)
     assert (set(found.missing), found.steps) == ({digest}, ())
+
+
+def test_steps_that_are_too_large_together_are_marked_and_asked_for_once(
+    host: HostTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, asked = host.scene.steps[0], list[Bytes32]()
+    monkeypatch.setattr(materials_module, "STEP_BYTES", len(step.archive) - 1)
+    fetch = Store.workload
+
+    def counted(store: Store, digest: Bytes32, **limits: int) -> Bundle:
+        asked.append(digest)
+        return fetch(store, digest, **limits)
+
+    monkeypatch.setattr(Store, "workload", counted)
+    fetcher = host.context.materials.fetcher(host.scene.spec, tuple(asset.seal for asset in host.scene.assets))
+    for _ in range(2):
+        found = fetcher.poll()
+        assert found.steps == ()
+        assert "bytes together" in found.missing[step.digest]
+        assert found.bundle is not None
+    assert asked.count(step.digest) == 1
 
 
 def test_a_card_that_the_store_lacks_is_marked_and_names_no_reader(host: HostTwin) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sealmarket.protocol import merkle
 from sealmarket.protocol.fitting import Prover, Rules
@@ -33,6 +33,10 @@ class Question:
     wanted: Wanted
     owners: int
 
+    def without(self, excluded: frozenset[bytes]) -> Question:
+        """The same of all offers but some, by their hashes."""
+        return replace(self, wanted=replace(self.wanted, excluded=excluded))
+
 
 @dataclass(frozen=True, slots=True)
 class _Prices:
@@ -55,7 +59,6 @@ def questions(
     prove: Prover,
     members: Members,
     consumer_roots: Iterable[bytes],
-    excluded: frozenset[bytes] = frozenset(),
 ) -> list[Question]:
     """What a request asks of compute offers; nothing where no offer could be taken at the owners' prices."""
     prices = [_prices_of(limit, request, on_sale, now, prove, members) for limit in request.assets]
@@ -72,7 +75,6 @@ def questions(
         consumer_roots=consumer_roots,
         capabilities=leaves_of(request.capabilities, members),
         now=now,
-        excluded=excluded,
     )
 
     def at_timeout(total: int) -> int:

@@ -216,7 +216,6 @@ def wanted_of(
     consumer_roots: Iterable[bytes],
     capabilities: frozenset[bytes] | None,
     now: int,
-    excluded: frozenset[bytes] = frozenset(),
 ) -> Wanted:
     """A request in numbers, as yet without the owners' side. ``penalty`` and ``grade``: the least that request, market
     and owners' terms demand."""
@@ -242,5 +241,4 @@ def wanted_of(
         units=int(request.max_units),
         now=now,
         limits=packed(limits),
-        excluded=excluded,
     )

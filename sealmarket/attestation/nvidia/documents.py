@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 
 from cryptography import x509
@@ -20,7 +22,7 @@ from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.evidence import Endorsements, Evidence
 from sealmarket.attestation.core.tee import DocumentName
 from sealmarket.attestation.core.unreadable import NOT_X509
-from sealmarket.attestation.nvidia.certificates import load_der, read_link
+from sealmarket.attestation.nvidia.certificates import load_der, names_of, read_link
 from sealmarket.attestation.nvidia.report import read_report, versions_of
 from sealmarket.attestation.nvidia.rim import certificates_of, read_manifest
 
@@ -95,15 +97,38 @@ def documents_for(
     Documents on the shelf without a name were stored before there were shelves: any evidence may name them.
 
     Raises:
-        EvidenceRefused: the report or a certificate beside it cannot be read.
+        EvidenceRefused: the report cannot be read, or what is beside it is no certificate.
     """
     versions = versions_of(read_report(evidence.raw))
     manifests = [raw for version in versions for raw in held(_manifests_of(version)) if _is_manifest(raw)]
     signers = [signer for raw in manifests for signer in load_der(certificates_of(raw))]
-    chain = load_der(evidence.certificates) or certificates
-    serials = dict.fromkeys(read_link(certificate).serial for certificate in (*chain, *signers))
+    chain = _with_issuers(load_der(evidence.certificates), certificates)
+    serials = dict.fromkeys(_serials((*chain, *signers)))
     answers = [raw for serial in serials for raw in held(_answers_about(serial))]
     return (*held(""), *manifests, *answers)
+
+
+def _with_issuers(
+    own: Sequence[x509.Certificate], certificates: Sequence[x509.Certificate]
+) -> Sequence[x509.Certificate]:
+    """What a path of evidence may hold: its own certificates, and those of the store that issued one of them by name,
+    and so on. A machine that does not send a revoked certificate keeps no answer about it from its verifier."""
+    if not own:
+        return certificates
+    by_subject: dict[bytes, list[x509.Certificate]] = defaultdict(list)
+    for certificate in certificates:
+        by_subject[names_of(certificate).subject].append(certificate)
+    chain = list(own)
+    for certificate in chain:
+        chain += by_subject.pop(names_of(certificate).issuer, ())
+    return chain
+
+
+def _serials(certificates: Iterable[x509.Certificate]) -> Iterator[int]:
+    """One that cannot be read is in no path, and keeps no answer about another from its verifier."""
+    for certificate in certificates:
+        with suppress(EvidenceRefused):
+            yield read_link(certificate).serial
 
 
 def _is_manifest(raw: bytes) -> bool:

@@ -13,14 +13,15 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from sealmarket.chain import Block
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.limits import MAXIMUM_POLICY, MAXIMUM_SHARE_SET
-from sealmarket.service.errors import ServiceError
-from sealmarket.store.blobs import Store
+from sealmarket.service.errors import AnswerTooLong, ServiceError
+from sealmarket.store.blobs import MAX_WORKLOAD, Store
 from sealmarket.workloads.wheels import install
 from sealmarket_enclave.protocol.card import MAXIMUM_CARD
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -39,6 +40,9 @@ from sealmarket_worker.steps import card_name, read_policies, steps_of
 _T = TypeVar("_T")
 _Listing = frozenset[tuple[str, int, int]]
 _ENVIRONMENT = "the workload's environment"
+STEP_BYTES = MAX_WORKLOAD
+"""Of all steps of a job, which sixteen owners name: more than a job's steps may have, and what is loaded in one frame
+with workload, policies and cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,7 @@ class MaterialFetcher:
         self._held, self._store, self._spec, self._seals = materials, store, spec, seals
         self._found: dict[tuple[str, Bytes32], object] = {}
         self._hopeless: dict[Bytes32, str] = {}
+        self._step_room = STEP_BYTES
 
     def poll(self) -> Materials:
         """Everything that is available now.
@@ -212,7 +217,7 @@ class MaterialFetcher:
                 try:
                     self._found[kind, name] = fetch()
                 except ServiceError as error:
-                    missing[name] = str(error)
+                    missing[name] = self._hopeless.get(name, str(error))
                     return None
             return self._found[kind, name]  # type: ignore[return-value] # what this kind's fetch gave
 
@@ -251,7 +256,7 @@ class MaterialFetcher:
             result_keys=result_keys,
             bundle=bundle,
             environment=environment,
-            steps=tuple(self._steps(steps_of(read, cards), workload, missing)),
+            steps=tuple(self._steps(steps_of(read, cards), had, missing)),
             containers=self._containers(container, missing),
             missing=missing,
         )
@@ -268,15 +273,25 @@ class MaterialFetcher:
                 found |= {root: path} if path is not None else {}
         return found
 
+    def _step(self, digest: Bytes32) -> Bundle:
+        """Fetch a step, as far as there is room for it. Raises :class:`ServiceError`."""
+        try:
+            found = self._store.workload(digest, most=self._step_room)
+        except AnswerTooLong:
+            self._hopeless[digest] = f"step {digest}: the steps of this job have more than {STEP_BYTES} bytes together"
+            raise
+        self._step_room -= len(pack(found))
+        return found
+
     def _steps(
         self,
         named: Iterable[Bytes32],
-        bundle_of: Callable[[Bytes32], Bundle | None],
+        had: Callable[[str, Bytes32, Callable[[], Bundle]], Bundle | None],
         missing: dict[Bytes32, str],
     ) -> Iterator[tuple[Bundle, Path]]:
         """The steps that are there, each with its environment; the others are marked."""
         for digest in named:
-            step = bundle_of(digest)
+            step = had("workload", digest, partial(self._step, digest)) if digest not in missing else None
             folder = self._step_environment(digest, step, missing) if step is not None else None
             if step is not None and folder is not None:
                 yield step, folder

@@ -1,7 +1,8 @@
 """Which jobs of an account are this worker's, where several serve one account. Pure.
 
 Workers of one account agree on nothing while they run: each takes the jobs whose id leaves its own remainder. A job's
-id is a hash, so the shares are alike. An operator who changes the count stops all workers of the account first.
+id is a hash, so the shares are alike in the long run; who submits its own match can choose among ids, so that any
+number of jobs at once may be one worker's. An operator who changes the count stops all workers of the account first.
 """
 
 from __future__ import annotations

@@ -92,6 +92,7 @@ max_input_bytes = 0
 # "0x0000000000000000000000000000000000000000" = "500000000000000000"
 
 # Several workers for one account: worker `worker`, from 0, of `workers`. Stop all of them before you change the number.
+# Any one may get all of an offer's jobs: offer no more at once than the smallest max_jobs, or give each an account.
 [share]
 workers = 1
 worker = 0

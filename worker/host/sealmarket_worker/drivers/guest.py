@@ -39,6 +39,8 @@ VSOCK_FILE = "vsock.sock"
 _LEAST_CID, _CIDS = 3, (1 << 32) - 4
 _POLL_SECONDS = 0.1
 _LONGEST_ANSWER = 32
+_ANSWER_SECONDS = 10.0
+"""For a monitor that has taken a connection and does not say yet that it leads to the guest."""
 T = TypeVar("T")
 
 
@@ -171,7 +173,8 @@ def _connected(guest: GuestFile, program: Program, path: Path, cid: int) -> sock
     """
 
     def connect() -> socket.socket:
-        return _over_unix(path) if guest.channel == "unix" else _over_vsock(cid)
+        seconds = min(_ANSWER_SECONDS, guest.start_seconds)
+        return _over_unix(path, seconds) if guest.channel == "unix" else _over_vsock(cid)
 
     until, pause = time.monotonic() + guest.start_seconds, threading.Event()
     while True:
@@ -195,10 +198,12 @@ def _over_vsock(cid: int) -> socket.socket:
     return stream
 
 
-def _over_unix(path: Path) -> socket.socket:
-    """The guest's port through a monitor's socket: `CONNECT <port>`, answered by `OK <number>` on a line of its own."""
+def _over_unix(path: Path, seconds: float) -> socket.socket:
+    """The guest's port through a monitor's socket: `CONNECT <port>`, answered by `OK <number>` on a line of its own,
+    within ``seconds`` for each step."""
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        stream.settimeout(seconds)
         stream.connect(str(path))
         stream.sendall(b"CONNECT %d\n" % CHANNEL_PORT)
         answer = bytearray()
@@ -209,6 +214,7 @@ def _over_unix(path: Path) -> socket.socket:
             answer += piece
         if not answer.startswith(b"OK "):
             raise ConnectionError("the monitor did not connect to the guest")
+        stream.settimeout(None)
     except BaseException:
         stream.close()
         raise
