@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,11 +19,10 @@ from sealmarket_enclave.protocol.codec import canonical_json, from_builtins, par
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.policy import OutputRules, strictest
 from sealmarket_enclave.workload.bundle import LOCK, Bundle
-from sealmarket_enclave.workload.errors import FileAltered, ListedFileMissing, UnlistedFile
 
 if TYPE_CHECKING:
     from sealmarket.workloads.local import LocalRun
-    from sealmarket_enclave.workload.manifest import Manifest, Value
+    from sealmarket_enclave.workload.manifest import Manifest
 
 app = typer.Typer(no_args_is_help=True, help="Make a workload of a Python project.")
 
@@ -147,7 +145,7 @@ def run(
     Example: sealmarket workload run mine --input rows=MINE.csv --parameter column=age --out result
     """
     from sealmarket.workloads.leaving import own_rules
-    from sealmarket.workloads.local import read_inputs, read_parameters
+    from sealmarket.workloads.local import read_inputs, read_parameters, run_locally
     from sealmarket.workloads.local_steps import StepShelf, judged, read_by_cards
 
     bundle = read_bundle(folder)
@@ -163,8 +161,8 @@ def run(
         raise Usage(f"{out} is there already", remedy="name a folder that does not exist")
     shelf = StepShelf(_cache(), tuple(steps or ()))
     given = read_by_cards(bundle.manifest, files, promises, shelf)
-    installed = partial(_cache().environment, bundle, folder, wheels)
-    ended, found = judged(_run_cached(bundle, installed, given, values, rules), bundle.manifest, rules, given, shelf)
+    ran = _cache().using(bundle, folder, lambda installed: run_locally(bundle, installed, given, values, rules), wheels)
+    ended, found = judged(ran, bundle.manifest, rules, given, shelf)
     if out is not None:
         out.mkdir(parents=True)
         for name, data in ended.outputs.items():
@@ -200,23 +198,6 @@ def _sampled(
 
 def _cache() -> WorkloadCache:
     return WorkloadCache.of_user()
-
-
-def _run_cached(
-    bundle: Bundle,
-    installed: Callable[[], Path],
-    files: dict[str, bytes],
-    values: dict[str, Value],
-    rules: OutputRules,
-) -> LocalRun:
-    """Run with the cached dependencies; a cached copy that was altered is installed anew, once."""
-    from sealmarket.workloads.local import run_locally
-
-    try:
-        return run_locally(bundle, installed(), files, values, rules)
-    except (FileAltered, ListedFileMissing, UnlistedFile):
-        _cache().forget(installed())
-        return run_locally(bundle, installed(), files, values, rules)
 
 
 def _pair(text: str) -> tuple[str, str]:
