@@ -27,8 +27,8 @@ MAXIMUM_STEP = 1 << 20
 """Bytes of a step's archive: its own code. Libraries come in locked wheels."""
 DATA, CARD, REPORT, TABLE = "data", "card", "report.json", "table.arrow"
 OUTPUT, RULES, VERDICT = "output", "rules", "verdict.json"
-TABLE_WANTED, OUTPUT_NAME = "table", "name"
-"""Parameters that a step may declare: whether the table is wanted; the name of the output that is held."""
+TABLE_WANTED = "table"
+"""A parameter that a reader may declare: whether the workload takes the table."""
 MAXIMUM_VERDICT = 4096
 
 
