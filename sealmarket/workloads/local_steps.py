@@ -14,13 +14,13 @@ from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.errors import InputsRefused, ReaderFailed
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.local import LocalRun
-from sealmarket.workloads.reading import TABLE, read
+from sealmarket.workloads.reading import read
 from sealmarket.workloads.steps import Kind, Step, named
 from sealmarket_enclave.protocol.card import ARROW, Card
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.policy import OutputRules
-from sealmarket_enclave.protocol.steps import DATA, OUTPUT, RULES, VERDICT, read_verdict
+from sealmarket_enclave.protocol.steps import DATA, OUTPUT, RULES, TABLE, VERDICT, read_verdict
 from sealmarket_enclave.workload.manifest import Manifest
 
 REFUSED, NO_VERDICT = "output_refused", "validator_failed"
