@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from sealmarket.cli._asking import progress
 from sealmarket.cli._options import AsJson, Usage, answer, written
 from sealmarket.cli._plain import harmless
 from sealmarket.client.describing import (
@@ -21,6 +22,7 @@ from sealmarket.client.describing import (
     is_archive,
 )
 from sealmarket.client.draft import PolicyDraft
+from sealmarket.client.errors import NotDescribed
 from sealmarket.protocol.purposes import label_of
 from sealmarket_enclave.protocol.card import ARROW, Card, Members, ReaderRef
 from sealmarket_enclave.protocol.codec import to_builtins
@@ -37,6 +39,8 @@ _FORMATS = {
     "arrow-stream": ARROW,
     "json-lines": "application/jsonl",
 }
+_STATING = "--format, --encoding, --delimiter, --decimal, --thousands, --skip-lines, --comment or --as"
+"""What an owner may say of a table that the file leaves open."""
 Describe = Annotated[
     bool, typer.Option("--describe", help="Look through the data now, and let its card replace the policy's.")
 ]
@@ -111,14 +115,21 @@ def described(draft: PolicyDraft, file: Path) -> PolicyDraft:
 def _look_through(file: Path, stated: dict[str, Any], wishes: Wishes) -> Described:
     """Run the reader that the file's first bytes ask for, and make a card of what it finds."""
     from sealmarket.workloads.cache import WorkloadCache
+    from sealmarket.workloads.errors import ContentUnfit
     from sealmarket.workloads.reading import infer
     from sealmarket.workloads.steps import shipped
 
     with file.open("rb") as opened:
         archive = is_archive(opened.read(ARCHIVE_HEAD))
+    progress(f"looking through {file}; the first time, the packages of the reader are fetched")
     step = shipped("members" if archive else "tables", WorkloadCache.of_user())
     reader = ReaderRef(name=step.name, digest=step.digest)
-    return (describe_members if archive else describe)(infer(file, stated, step), reader, wishes)
+    try:
+        found = infer(file, stated, step)
+    except ContentUnfit as error:
+        options = "--manifest" if archive else _STATING
+        raise NotDescribed(file, error.detail, f"run `sealmarket owner describe` with {options}") from error
+    return (describe_members if archive else describe)(found, reader, wishes)
 
 
 def _chosen(option: str, given: str | None, known: dict[str, str]) -> str | None:
@@ -177,7 +188,8 @@ def _column(column: dict[str, Any]) -> str:
     words = [column["type"], column["unit"]]
     if column["minimum"] is not None:
         words.append(f"{column['minimum']} to {column['maximum']}")
-    words += [f"{len(column['classes'])} classes"] if column["classes"] else []
+    count = len(column["classes"])
+    words += [f"{count} class{'es' * (count > 1)}"] if count else []
     words += ["may miss"] if column["missing"] else []
     words += ["rounded"] if column["rounded"] else []
     return f"{harmless(column['name'])}: {', '.join(harmless(word) for word in words if word)}"
