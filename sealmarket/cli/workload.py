@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,11 +46,11 @@ def new(
 
     Example: sealmarket workload new mine --template python
     """
-    from sealmarket.workloads.templates import create
+    from sealmarket.workloads.templates import AS_LOCKED, create
 
     name = create(folder, template)
     typer.echo(f"{folder}: workload {name}, from the template {template}")
-    typer.echo(f"  what to do: edit it, then sealmarket workload lock {folder}")
+    typer.echo(f"next: edit it, then sealmarket workload lock {quote(str(folder))}{AS_LOCKED.get(template, '')}")
 
 
 @app.command()
@@ -100,7 +101,8 @@ def lock(
     digest = lock_environment(folder, wheels or _cache().wheels(folder), compiled=compiled)
     count = len(read_bundle(folder).environment.wheels)
     payload = {"digest": str(digest), "lockedBy": tool, "wheels": count}
-    answer(payload, [f"{LOCK}: {tool}", f"environment.json: wheels of {count} packages", f"digest {digest}"], as_json)
+    lines = [f"{LOCK}: {tool}", f"environment.json: wheels of {count} packages", f"digest {digest}"]
+    answer(payload, [*lines, f"next: sealmarket workload check {quote(str(folder))}"], as_json)
 
 
 @app.command("measure")
