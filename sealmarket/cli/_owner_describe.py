@@ -155,7 +155,7 @@ def _lines(made: Described, file: Path, out: Path | None) -> list[str]:
     lines += [f"  {_column(column)}" for column in to_builtins(card)["columns"]]
     lines += [f"  members: {_members(card.members)}"] if card.members else []
     lines += [f"look at this: {harmless(warning)}" for warning in made.warnings]
-    lines += ["all of the card is public; its sample is made up from the card, no row of the file is in it"]
+    lines += ["all of the card is public; its sample is made up from the card alone"]
     if out is None:
         return [*lines, f"next: sealmarket owner describe {quote(str(file))} --out card.json"]
     return [*lines, f"written to {out}", f"next: sealmarket owner policy new policy.json --card {quote(str(out))}"]

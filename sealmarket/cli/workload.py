@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sealmarket.cli._asking import progress
 from sealmarket.cli._options import AsJson, Usage, answer
 from sealmarket.files import read_file
 from sealmarket.workloads.cache import WorkloadCache
@@ -20,10 +21,11 @@ from sealmarket_enclave.protocol.codec import canonical_json, from_builtins, par
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.policy import OutputRules, strictest
 from sealmarket_enclave.workload.bundle import LOCK, Bundle
+from sealmarket_enclave.workload.manifest import unmet_needs
 
 if TYPE_CHECKING:
     from sealmarket.workloads.local import LocalRun
-    from sealmarket_enclave.workload.manifest import Manifest
+    from sealmarket_enclave.workload.manifest import Manifest, Value
 
 app = typer.Typer(no_args_is_help=True, help="Make a workload of a Python project.")
 
@@ -97,6 +99,7 @@ def lock(
     from sealmarket.workloads.strays import REQUIREMENTS
 
     resolved = not as_locked and (folder / REQUIREMENTS).is_file()
+    progress("pinning packages, fetching their wheels, and listing their files")
     tool = resolve(folder, upgrade=upgrade) if resolved else "left as it is"
     digest = lock_environment(folder, wheels or _cache().wheels(folder), compiled=compiled)
     count = len(read_bundle(folder).environment.wheels)
@@ -151,7 +154,7 @@ def run(
     from sealmarket.workloads.local_steps import StepShelf, judged, read_by_cards
 
     bundle = read_bundle(folder)
-    promises = list(map(_card, cards or []))
+    promises = named = list(map(_card, cards or []))
     if sample is None:
         files = read_inputs(bundle.manifest, [(name, Path(file)) for name, file in map(_pair, inputs or [])])
         promises = promises or [None] * len(files)
@@ -161,8 +164,10 @@ def run(
     rules = strictest(tuple(map(_output_rules, policies))) if policies else own_rules(bundle.manifest)
     if out is not None and out.exists():
         raise Usage(f"{out} is there already", remedy="name a folder that does not exist")
+    progress("running it in the sandbox; the first time, its packages are fetched")
     shelf = StepShelf(_cache(), tuple(steps or ()))
     given = read_by_cards(bundle.manifest, files, promises, shelf)
+    unmet = _unmet(bundle.manifest, named, values) if cards else []
     ran = _cache().using(bundle, folder, lambda installed: run_locally(bundle, installed, given, values, rules), wheels)
     ended, found = judged(ran, bundle.manifest, rules, given, shelf)
     if out is not None:
@@ -171,8 +176,9 @@ def run(
             (out / name).write_bytes(data)
     lines = _lines(bundle, ended, owners=bool(policies))
     lines += [f"  {one.name} on {_plain(one.output)}: {one.code or 'passes'}" for one in found]
+    lines += [f"a request over these cards is refused before payment: {_plain(one)}" for one in unmet]
     judgements = [{"output": one.output, "validator": str(one.validator), "code": one.code} for one in found]
-    answer(_payload(bundle, ended) | {"validators": judgements}, lines, as_json)
+    answer(_payload(bundle, ended) | {"validators": judgements, "unmetNeeds": unmet}, lines, as_json)
     raise typer.Exit(1 if ended.failure else 0)
 
 
@@ -182,6 +188,11 @@ def _card(path: Path) -> Card | None:
         return promised(canonical_json(parse_json(read_file(path, MAXIMUM_CARD))))
     except (ValueError, SealmarketError) as error:
         raise Usage(f"{path} is no data card: {error}", remedy="make one with `sealmarket owner describe`") from error
+
+
+def _unmet(manifest: Manifest, cards: Sequence[Card | None], values: Mapping[str, Value]) -> list[str]:
+    """What the workload needs of its inputs and the cards do not promise, as client and oracle nodes find it."""
+    return [f"expected {one.expected}, found {one.found}" for one in unmet_needs(manifest.inputs, cards, values)]
 
 
 def _sampled(
