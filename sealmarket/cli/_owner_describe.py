@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 import typer
@@ -24,7 +24,7 @@ from sealmarket.client.describing import (
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.errors import NotDescribed
 from sealmarket.protocol.purposes import label_of
-from sealmarket_enclave.protocol.card import ARROW, Card, Members, ReaderRef
+from sealmarket_enclave.protocol.card import ARROW, Card, ColumnType, Members, ReaderRef
 from sealmarket_enclave.protocol.codec import to_builtins
 
 app = typer.Typer()
@@ -91,7 +91,10 @@ def describe_command(
     stated = {
         "mediaType": _chosen("--format", kind, _FORMATS),
         "dialect": {name: value for name, value in dialect.items() if value is not None},
-        "types": _pairs("--as", types),
+        "types": {
+            column: _chosen("--as", word, {one: one for one in get_args(ColumnType)})
+            for column, word in _pairs("--as", types).items()
+        },
         "manifest": manifest,
     }
     labels = [written(label_of, text) for text in label or ()]

@@ -34,3 +34,10 @@ def test_a_file_that_leaves_something_open_is_refused_with_the_options_that_stat
     assert f"no card can be made of {file}: commas in column 'income' may be either mark" in said
     assert option in said
     assert "its card" not in said
+
+
+def test_a_column_is_declared_as_a_type_that_cards_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(b"id,age\n1,2\n")
+    code, _, said = run(["owner", "describe", str(file), "--as", "id=cat"], capsys)
+    assert (code, "name one of integer, number, boolean, category" in said) == (2, True)
