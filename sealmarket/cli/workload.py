@@ -166,10 +166,12 @@ def run(
         raise Usage(f"{out} is there already", remedy="name a folder that does not exist")
     progress("running it in the sandbox; the first time, its packages are fetched")
     shelf = StepShelf(_cache(), tuple(steps or ()))
-    given = read_by_cards(bundle.manifest, files, promises, shelf)
+    inputs_read = read_by_cards(bundle.manifest, files, promises, shelf, rules.withholds)
     unmet = _unmet(bundle.manifest, named, values) if cards else []
-    ran = _cache().using(bundle, folder, lambda installed: run_locally(bundle, installed, given, values, rules), wheels)
-    ended, found = judged(ran, bundle.manifest, rules, given, shelf)
+    ran = _cache().using(
+        bundle, folder, lambda installed: run_locally(bundle, installed, inputs_read.given, values, rules), wheels
+    )
+    ended, found = judged(ran, bundle.manifest, rules, inputs_read, shelf)
     if out is not None:
         out.mkdir(parents=True)
         for name, data in ended.outputs.items():
