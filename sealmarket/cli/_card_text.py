@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sealmarket.cli._options import coins
 from sealmarket.client.asset_card import AssetCard, asset_card
-from sealmarket.client.owner import CARD, SealedAsset
+from sealmarket.client.sealed_asset import CARD, SealedAsset
 from sealmarket.client.written import moment
 from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook

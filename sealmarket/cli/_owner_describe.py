@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 import typer
 
+from sealmarket.cli._asking import progress
 from sealmarket.cli._options import AsJson, Usage, answer, written
 from sealmarket.cli._plain import harmless
 from sealmarket.client.describing import (
@@ -21,8 +22,9 @@ from sealmarket.client.describing import (
     is_archive,
 )
 from sealmarket.client.draft import PolicyDraft
+from sealmarket.client.errors import NotDescribed
 from sealmarket.protocol.purposes import label_of
-from sealmarket_enclave.protocol.card import ARROW, Card, Members, ReaderRef
+from sealmarket_enclave.protocol.card import ARROW, Card, ColumnType, Members, ReaderRef
 from sealmarket_enclave.protocol.codec import to_builtins
 
 app = typer.Typer()
@@ -37,6 +39,8 @@ _FORMATS = {
     "arrow-stream": ARROW,
     "json-lines": "application/jsonl",
 }
+_STATING = "--format, --encoding, --delimiter, --decimal, --thousands, --skip-lines, --comment or --as"
+"""What an owner may say of a table that the file leaves open."""
 Describe = Annotated[
     bool, typer.Option("--describe", help="Look through the data now, and let its card replace the policy's.")
 ]
@@ -87,7 +91,10 @@ def describe_command(
     stated = {
         "mediaType": _chosen("--format", kind, _FORMATS),
         "dialect": {name: value for name, value in dialect.items() if value is not None},
-        "types": _pairs("--as", types),
+        "types": {
+            column: _chosen("--as", word, {one: one for one in get_args(ColumnType)})
+            for column, word in _pairs("--as", types).items()
+        },
         "manifest": manifest,
     }
     labels = [written(label_of, text) for text in label or ()]
@@ -114,14 +121,21 @@ def _look_through(file: Path, stated: dict[str, Any], wishes: Wishes) -> Describ
     if str(file) == "-" or not file.is_file():
         raise Usage(f"{harmless(str(file))} is no file that can be read twice", remedy="write what comes into a file")
     from sealmarket.workloads.cache import WorkloadCache
+    from sealmarket.workloads.errors import ContentUnfit
     from sealmarket.workloads.reading import infer
     from sealmarket.workloads.steps import shipped
 
     with file.open("rb") as opened:
         archive = is_archive(opened.read(ARCHIVE_HEAD))
+    progress(f"looking through {file}; the first time, the packages of the reader are fetched")
     step = shipped("members" if archive else "tables", WorkloadCache.of_user())
     reader = ReaderRef(name=step.name, digest=step.digest)
-    return (describe_members if archive else describe)(infer(file, stated, step), reader, wishes)
+    try:
+        found = infer(file, stated, step)
+    except ContentUnfit as error:
+        options = "--manifest" if archive else _STATING
+        raise NotDescribed(file, error.detail, f"run `sealmarket owner describe` with {options}") from error
+    return (describe_members if archive else describe)(found, reader, wishes)
 
 
 def _chosen(option: str, given: str | None, known: dict[str, str]) -> str | None:
@@ -147,7 +161,7 @@ def _lines(made: Described, file: Path, out: Path | None) -> list[str]:
     lines += [f"  {_column(column)}" for column in to_builtins(card)["columns"]]
     lines += [f"  members: {_members(card.members)}"] if card.members else []
     lines += [f"look at this: {harmless(warning)}" for warning in made.warnings]
-    lines += ["all of the card is public; its sample is made up from the card, no row of the file is in it"]
+    lines += ["all of the card is public; its sample is made up from the card alone"]
     if out is None:
         return [*lines, f"next: sealmarket owner describe {quote(str(file))} --out card.json"]
     return [*lines, f"written to {out}", f"next: sealmarket owner policy new policy.json --card {quote(str(out))}"]
@@ -180,7 +194,8 @@ def _column(column: dict[str, Any]) -> str:
     words = [column["type"], column["unit"]]
     if column["minimum"] is not None:
         words.append(f"{column['minimum']} to {column['maximum']}")
-    words += [f"{len(column['classes'])} classes"] if column["classes"] else []
+    count = len(column["classes"])
+    words += [f"{count} class{'es' * (count > 1)}"] if count else []
     words += ["may miss"] if column["missing"] else []
     words += ["rounded"] if column["rounded"] else []
     return f"{harmless(column['name'])}: {', '.join(harmless(word) for word in words if word)}"

@@ -38,9 +38,10 @@ from sealmarket.client.accounts import address_in
 from sealmarket.client.answers import GivenAnswers, InspectedProposals
 from sealmarket.client.approvals import Allowed, allowed_by, running_version
 from sealmarket.client.keyfile import KeyFile as StoredKey
-from sealmarket.client.owner import KEY, Owner, SealedAsset
+from sealmarket.client.owner import Owner
 from sealmarket.client.party import Party
 from sealmarket.client.proposals import Inspected, inspect, inspect_file, sign_answer
+from sealmarket.client.sealed_asset import KEY, SealedAsset
 from sealmarket.client.source_diff import differences
 from sealmarket.client.written import moment
 from sealmarket.files import read_file

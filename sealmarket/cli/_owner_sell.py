@@ -29,7 +29,8 @@ from sealmarket.cli._options import (
 from sealmarket.cli._owner_describe import Describe, described
 from sealmarket.cli._owner_policy import draft_of
 from sealmarket.cli._reporting import report
-from sealmarket.client.owner import KEY, Owner
+from sealmarket.client.owner import Owner
+from sealmarket.client.sealed_asset import KEY
 
 app = typer.Typer()
 

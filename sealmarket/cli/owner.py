@@ -32,7 +32,8 @@ from sealmarket.cli._owner_describe import Describe, described
 from sealmarket.cli._owner_policy import draft_of, moment_option
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.errors import AlreadyPublished
-from sealmarket.client.owner import SUMMARY, Owner, SealedAsset
+from sealmarket.client.owner import Owner
+from sealmarket.client.sealed_asset import SUMMARY, SealedAsset
 from sealmarket.protocol.schema import json_schema
 
 app = typer.Typer(no_args_is_help=True, help="Seal data, publish it under your terms, collect what it earned.")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sealmarket.cli._asking import progress
 from sealmarket.cli._options import AsJson, Usage, answer
 from sealmarket.files import read_file
 from sealmarket.workloads.cache import WorkloadCache
@@ -20,7 +21,7 @@ from sealmarket_enclave.protocol.codec import canonical_json, from_builtins, par
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.policy import OutputRules, strictest
 from sealmarket_enclave.workload.bundle import LOCK, Bundle
-from sealmarket_enclave.workload.errors import FileAltered, ListedFileMissing, UnlistedFile
+from sealmarket_enclave.workload.manifest import unmet_needs
 
 if TYPE_CHECKING:
     from sealmarket.workloads.local import LocalRun
@@ -47,11 +48,11 @@ def new(
 
     Example: sealmarket workload new mine --template python
     """
-    from sealmarket.workloads.templates import create
+    from sealmarket.workloads.templates import AS_LOCKED, create
 
     name = create(folder, template)
     typer.echo(f"{folder}: workload {name}, from the template {template}")
-    typer.echo(f"  what to do: edit it, then sealmarket workload lock {folder}")
+    typer.echo(f"next: edit it, then sealmarket workload lock {quote(str(folder))}{AS_LOCKED.get(template, '')}")
 
 
 @app.command()
@@ -98,11 +99,13 @@ def lock(
     from sealmarket.workloads.strays import REQUIREMENTS
 
     resolved = not as_locked and (folder / REQUIREMENTS).is_file()
+    progress("pinning packages, fetching their wheels, and listing their files")
     tool = resolve(folder, upgrade=upgrade) if resolved else "left as it is"
     digest = lock_environment(folder, wheels or _cache().wheels(folder), compiled=compiled)
     count = len(read_bundle(folder).environment.wheels)
     payload = {"digest": str(digest), "lockedBy": tool, "wheels": count}
-    answer(payload, [f"{LOCK}: {tool}", f"environment.json: wheels of {count} packages", f"digest {digest}"], as_json)
+    lines = [f"{LOCK}: {tool}", f"environment.json: wheels of {count} packages", f"digest {digest}"]
+    answer(payload, [*lines, f"next: sealmarket workload check {quote(str(folder))}"], as_json)
 
 
 @app.command("measure")
@@ -147,11 +150,11 @@ def run(
     Example: sealmarket workload run mine --input rows=MINE.csv --parameter column=age --out result
     """
     from sealmarket.workloads.leaving import own_rules
-    from sealmarket.workloads.local import read_inputs, read_parameters
+    from sealmarket.workloads.local import read_inputs, read_parameters, run_locally
     from sealmarket.workloads.local_steps import StepShelf, judged, read_by_cards
 
     bundle = read_bundle(folder)
-    promises = list(map(_card, cards or []))
+    promises = named = list(map(_card, cards or []))
     if sample is None:
         files = read_inputs(bundle.manifest, [(name, Path(file)) for name, file in map(_pair, inputs or [])])
         promises = promises or [None] * len(files)
@@ -161,10 +164,13 @@ def run(
     rules = strictest(tuple(map(_output_rules, policies))) if policies else own_rules(bundle.manifest)
     if out is not None and out.exists():
         raise Usage(f"{out} is there already", remedy="name a folder that does not exist")
+    progress("running it in the sandbox; the first time, its packages are fetched")
     shelf = StepShelf(_cache(), tuple(steps or ()))
     inputs_read = read_by_cards(bundle.manifest, files, promises, shelf, rules.withholds)
-    installed = partial(_cache().environment, bundle, folder, wheels)
-    ran = _run_cached(bundle, installed, inputs_read.given, values, rules)
+    unmet = _unmet(bundle.manifest, named, values) if cards else []
+    ran = _cache().using(
+        bundle, folder, lambda installed: run_locally(bundle, installed, inputs_read.given, values, rules), wheels
+    )
     ended, found = judged(ran, bundle.manifest, rules, inputs_read, shelf)
     if out is not None:
         out.mkdir(parents=True)
@@ -172,8 +178,9 @@ def run(
             (out / name).write_bytes(data)
     lines = _lines(bundle, ended, owners=bool(policies))
     lines += [f"  {one.name} on {_plain(one.output)}: {one.code or 'passes'}" for one in found]
+    lines += [f"a request over these cards is refused before payment: {_plain(one)}" for one in unmet]
     judgements = [{"output": one.output, "validator": str(one.validator), "code": one.code} for one in found]
-    answer(_payload(bundle, ended) | {"validators": judgements}, lines, as_json)
+    answer(_payload(bundle, ended) | {"validators": judgements, "unmetNeeds": unmet}, lines, as_json)
     raise typer.Exit(1 if ended.failure else 0)
 
 
@@ -183,6 +190,11 @@ def _card(path: Path) -> Card | None:
         return promised(canonical_json(parse_json(read_file(path, MAXIMUM_CARD))))
     except (ValueError, SealmarketError) as error:
         raise Usage(f"{path} is no data card: {error}", remedy="make one with `sealmarket owner describe`") from error
+
+
+def _unmet(manifest: Manifest, cards: Sequence[Card | None], values: Mapping[str, Value]) -> list[str]:
+    """What the workload needs of its inputs and the cards do not promise, as client and oracle nodes find it."""
+    return [f"expected {one.expected}, found {one.found}" for one in unmet_needs(manifest.inputs, cards, values)]
 
 
 def _sampled(
@@ -201,23 +213,6 @@ def _sampled(
 
 def _cache() -> WorkloadCache:
     return WorkloadCache.of_user()
-
-
-def _run_cached(
-    bundle: Bundle,
-    installed: Callable[[], Path],
-    files: dict[str, bytes],
-    values: dict[str, Value],
-    rules: OutputRules,
-) -> LocalRun:
-    """Run with the cached dependencies; a cached copy that was altered is installed anew, once."""
-    from sealmarket.workloads.local import run_locally
-
-    try:
-        return run_locally(bundle, installed(), files, values, rules)
-    except (FileAltered, ListedFileMissing, UnlistedFile):
-        _cache().forget(installed())
-        return run_locally(bundle, installed(), files, values, rules)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -37,12 +37,13 @@ if TYPE_CHECKING:
     from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
     from sealmarket.client.limits import JobLimits
     from sealmarket.client.market import Market
-    from sealmarket.client.owner import Owner, SealedAsset
+    from sealmarket.client.owner import Owner
     from sealmarket.client.progress import Progress
     from sealmarket.client.provider import Offer, Provider, Serving
     from sealmarket.client.quote import Quote
     from sealmarket.client.requests import AssetWish, RequestHandle, UnsignedRequest, Wanted, complete_parameters
     from sealmarket.client.result_keys import create_result_key, load_result_key
+    from sealmarket.client.sealed_asset import SealedAsset
     from sealmarket.client.signing import Signer
     from sealmarket.market_api.client import MarketApi
     from sealmarket.protocol.orders import Purpose
@@ -146,10 +147,7 @@ _HOMES = {
     ),
     "sealmarket.client.limits": ("JobLimits",),
     "sealmarket.client.market": ("Market",),
-    "sealmarket.client.owner": (
-        "Owner",
-        "SealedAsset",
-    ),
+    "sealmarket.client.owner": ("Owner",),
     "sealmarket.client.progress": ("Progress",),
     "sealmarket.client.provider": (
         "Offer",
@@ -168,6 +166,7 @@ _HOMES = {
         "create_result_key",
         "load_result_key",
     ),
+    "sealmarket.client.sealed_asset": ("SealedAsset",),
     "sealmarket.client.signing": ("Signer",),
     "sealmarket.market_api.client": ("MarketApi",),
     "sealmarket.protocol.orders": ("Purpose",),

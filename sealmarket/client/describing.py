@@ -79,7 +79,7 @@ def describe(found: Mapping[str, Any], reader: ReaderRef, wishes: Wishes) -> Des
         },
     )
     card = msgspec.structs.replace(card, sample=sample(card.columns, SAMPLE_ROWS))
-    return Described(checked(card), tuple(_warnings(columns)))
+    return Described(checked(card), (*_of_a_small_table(found["rows"], columns), *_warnings(columns)))
 
 
 def is_archive(head: bytes) -> bool:
@@ -179,6 +179,13 @@ def _shown(found: Mapping[str, Any], show: Sequence[str]) -> dict[str, str]:
         elif name == "classes" and name in found:
             shown |= {f"rows of {label[:100]}": str(count) for label, count in list(found["classes"].items())[:32]}
     return shown
+
+
+def _of_a_small_table(rows: int, columns: Sequence[object]) -> Iterable[str]:
+    if rows < FEWEST_OF_A_CLASS:
+        yield f"fewer than {FEWEST_OF_A_CLASS} rows: the ranges, which are public, may tell single cells"
+    if len(columns) == 1:
+        yield "one column: this may be no table, or one with another delimiter"
 
 
 def _warnings(columns: Iterable[Mapping[str, Any]]) -> Iterable[str]:

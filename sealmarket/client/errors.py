@@ -167,6 +167,14 @@ class DescriptionRefused(ClientError):
         self.found, self.expected = found, expected
 
 
+class NotDescribed(ClientError):
+    """A file says too little, or too much, for a card: its owner states how it is read, or corrects it."""
+
+    def __init__(self, file: Path, detail: str, stating: str) -> None:
+        super().__init__(f"no card can be made of {file}: {detail}", remedy=f"correct the file, or {stating}")
+        self.file, self.detail = file, detail
+
+
 class SealedFolderExists(ClientError):
     """Something is where a sealing would be written."""
 

@@ -1,26 +1,16 @@
 """What an owner does: seal, publish, tighten, revoke, collect. No server has to be kept running for any of it.
 
-Sealing is local and can be looked at before anything is published. It makes one folder::
-
-    asset.json        what was sealed and under which roots (:class:`SealedAsset`)
-    container.sealed  the ciphertext
-    policy.json       the policy document, canonical
-    data-card.json    what workload authors may know of the data
-    shares.json       the share set
-    share-N.bin       the sealed share of member N
-    data.key          the data key: the owner's only backup (mode 0600)
-    reader.workload   the reader that the data card names, if it names one, for the store
+Sealing is local and can be looked at before anything is published. It makes one folder
+(:mod:`sealmarket.client.sealed_asset`).
 """
 
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import msgspec
 
@@ -37,6 +27,7 @@ from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
 from sealmarket.client.progress import OnProgress, quiet, step
 from sealmarket.client.rules import rules_of
+from sealmarket.client.sealed_asset import CARD, CONTAINER, KEY, READER, SealedAsset, SealedSummary, link, write_folder
 from sealmarket.client.signing import Signer
 from sealmarket.client.unmeetable import require_meetable
 from sealmarket.client.windows import terms_hold
@@ -54,101 +45,19 @@ from sealmarket_enclave.protocol.codec import (
     ZERO_HASH,
     Address,
     Bytes32,
-    Shape,
     Wei,
     canonical_json,
-    decode,
-    decode_canonical,
     from_builtins,
 )
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.numbers import U32, AssetId
+from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.policy import PolicyDocument
-from sealmarket_enclave.protocol.terms import Seal, Terms
-from sealmarket_enclave.sealed.container import ContainerReader, seal
+from sealmarket_enclave.protocol.steps import MAXIMUM_STEP
+from sealmarket_enclave.protocol.terms import Seal
+from sealmarket_enclave.sealed.container import seal
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
-from sealmarket_enclave.workload.bundle import MAX_BYTES, pack, unpack
-
-CONTAINER, POLICY, CARD, SHARES, SUMMARY, KEY, READER = (
-    "container.sealed",
-    "policy.json",
-    "data-card.json",
-    "shares.json",
-    "asset.json",
-    "data.key",
-    "reader.workload",
-)
-MAXIMUM_READER = MAX_BYTES + (1 << 20)
-"""Bytes of a reader's archive: those of a bundle's files, and their names."""
-
-
-class SealedSummary(Shape, frozen=True, kw_only=True):
-    """What a sealing made, for its owner: nothing in it is secret."""
-
-    version: Literal["sealmarket/sealed-asset/1"] = "sealmarket/sealed-asset/1"
-    chain_id: int
-    registry: Address
-    creator: Address
-    salt: Bytes32
-    asset_id: AssetId
-    asset_version: U32
-    seal: Seal
-    container_length: int
-
-
-@dataclass(frozen=True, slots=True)
-class SealedAsset:
-    """One sealed version, as it lies in its folder."""
-
-    folder: Path
-    summary: SealedSummary
-    policy: PolicyDocument
-    share_set: ShareSet
-
-    @property
-    def asset_id(self) -> AssetId:
-        """The asset's id."""
-        return self.summary.asset_id
-
-    @property
-    def version(self) -> int:
-        """The asset's version."""
-        return self.summary.asset_version
-
-    @property
-    def seal(self) -> Seal:
-        """The roots that go on chain."""
-        return self.summary.seal
-
-    @property
-    def terms(self) -> Terms:
-        """The terms that go on chain."""
-        return self.policy.terms
-
-    @property
-    def container(self) -> Path:
-        """The ciphertext."""
-        return self.folder / CONTAINER
-
-    @classmethod
-    def load(cls, folder: Path) -> SealedAsset:
-        """Read a folder back, and hold everything in it against its roots.
-
-        Raises:
-            MalformedDocument, PolicyMismatch, SealedError: a file was changed since, or is not of this sealing.
-        """
-        summary = decode(SealedSummary, read_file(folder / SUMMARY))
-        policy_raw = read_file(folder / POLICY)
-        policy = decode_canonical(PolicyDocument, policy_raw)
-        if policy.digest() != summary.seal.policy_hash:
-            raise PolicyMismatch("digest", summary.seal.policy_hash, policy.digest())
-        share_set = ShareSet.load(read_file(folder / SHARES), summary.seal.share_root)
-        with (folder / CONTAINER).open("rb") as file:
-            reader = ContainerReader(file, summary.seal.content_root)
-            reader.require_asset(summary.asset_id, summary.seal.content_version)
-            reader.verify()
-        return cls(folder, summary, policy, share_set)
+from sealmarket_enclave.workload.bundle import pack, unpack
 
 
 class Owner(Connected):
@@ -282,7 +191,7 @@ class Owner(Connected):
             epoch=committee.epoch,
         )
         summary = self._summary(salt, policy, roots, made.container_length)
-        _write(folder, policy, card, share_set, sealed, summary)
+        write_folder(folder, policy, card, share_set, sealed, summary)
         if held is not None:
             (folder / READER).write_bytes(pack(held))
         return SealedAsset(folder, summary, policy, share_set)
@@ -355,7 +264,7 @@ class Owner(Connected):
         """Put a sealed version into the store, or back into one that lost it."""
         self._store.put_document(read_file(sealed.folder / CARD))
         if (sealed.folder / READER).is_file():
-            self._store.put_workload(unpack(read_file(sealed.folder / READER, MAXIMUM_READER)))
+            self._store.put_workload(unpack(read_file(sealed.folder / READER, MAXIMUM_STEP)))
         self._store.put_document(sealed.policy.canonical())
         for index in range(1, len(sealed.share_set.members) + 1):
             self._store.put_document(read_file(sealed.folder / f"share-{index}.bin"))
@@ -394,10 +303,10 @@ class Owner(Connected):
         write_key_file(
             folder / KEY, KeyKind.DATA_KEY, key, about=about, passphrase=passphrase, confirm_unencrypted=plain
         )
-        _link(sealed.container, folder / CONTAINER)
+        link(sealed.container, folder / CONTAINER)
         if (sealed.folder / READER).is_file():
-            _link(sealed.folder / READER, folder / READER)
-        _write(folder, policy, read_file(sealed.folder / CARD), share_set, dealt, summary)
+            link(sealed.folder / READER, folder / READER)
+        write_folder(folder, policy, read_file(sealed.folder / CARD), share_set, dealt, summary)
         return SealedAsset(folder, summary, policy, share_set)
 
     # --- terms ------------------------------------------------------------------------------------------------
@@ -492,27 +401,3 @@ def _next_policy(
     return msgspec.structs.replace(
         policy, asset_version=policy.asset_version + 1, workloads=workloads, terms=terms, dealing=committee.ref
     )
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same ciphertext under a second name; a copy where the file system has no links."""
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _write(
-    folder: Path,
-    policy: PolicyDocument,
-    card: bytes,
-    share_set: ShareSet,
-    sealed: tuple[bytes, ...],
-    summary: SealedSummary,
-) -> None:
-    (folder / CARD).write_bytes(card)
-    (folder / POLICY).write_bytes(policy.canonical())
-    (folder / SHARES).write_bytes(share_set.canonical())
-    for index, share in enumerate(sealed, 1):
-        (folder / f"share-{index}.bin").write_bytes(share)
-    (folder / SUMMARY).write_bytes(summary.canonical())

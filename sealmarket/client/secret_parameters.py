@@ -23,8 +23,9 @@ from sealmarket.client.approvals import policy_of
 from sealmarket.client.assets import HistoryReader, asset_state
 from sealmarket.client.draft import DraftTerms, PolicyDraft, PurposeName
 from sealmarket.client.errors import RequestInvalid, UnknownAsset, WaitedTooLong
-from sealmarket.client.owner import Owner, SealedAsset
+from sealmarket.client.owner import Owner
 from sealmarket.client.requests import AssetWish, Wanted
+from sealmarket.client.sealed_asset import SealedAsset
 from sealmarket.client.stopping import pause
 from sealmarket.protocol.orders import Purpose
 from sealmarket.store.blobs import Store

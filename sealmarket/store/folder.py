@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sealmarket.files import pieces
 from sealmarket.service.errors import ItemNotFound, ServiceUnavailable
 from sealmarket.store.source import Part
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -15,7 +16,6 @@ from sealmarket_enclave.sealed.container import ContainerReader
 
 LEAVES = ".leaves"
 """What a container's leaves are called behind its name, in a folder, in a bucket and on a web server."""
-_PIECE = 1 << 20
 
 
 class FileSource:
@@ -35,7 +35,7 @@ class FileSource:
         try:
             with self._path.open("rb") as file:
                 version = str(os.fstat(file.fileno()).st_mtime_ns)
-                yield Part(start, version, _pieces(file.fileno(), start, stop))
+                yield Part(start, version, pieces(file.fileno(), start, stop))
         except FileNotFoundError as error:
             raise ItemNotFound(self.name, "container", self._path.name) from error
         except OSError as error:
@@ -62,7 +62,7 @@ def put_in_folder(container: Path, root: Bytes32, folder: Path) -> Path:
     target = folder / root.hex()
     with container.open("rb", buffering=0) as source, _written(target) as copy:
         length = ContainerReader(source, root).header.container_length
-        for piece in _pieces(source.fileno(), 0, length + 1):  # one more, so that what follows is refused
+        for piece in pieces(source.fileno(), 0, length + 1):  # one more, so that what follows is refused
             copy.write(piece)
         copy.seek(0)
         leaves = ContainerReader(copy.file, root).leaves  # type: ignore[arg-type]  # a file, wrapped
@@ -84,9 +84,3 @@ def _written(target: Path) -> Iterator[tempfile._TemporaryFileWrapper[bytes]]:
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
-
-
-def _pieces(descriptor: int, start: int, stop: int) -> Iterator[bytes]:
-    while start < stop and (piece := os.pread(descriptor, min(_PIECE, stop - start), start)):
-        start += len(piece)
-        yield piece

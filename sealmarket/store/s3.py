@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 
 from lxml import etree
 
+from sealmarket.files import pieces
 from sealmarket.http import Answer
 from sealmarket.service.connection import Connection
 from sealmarket.service.errors import ServiceRefused
@@ -37,7 +37,6 @@ MOST_PARTS = 10_000
 _SIGNED_SECONDS = 6 * 3600
 _MAXIMUM_XML = 2 << 20
 _MOST_PAGES = 16
-_PIECE = 1 << 20
 _OTHER = "use a server that speaks S3"
 
 
@@ -189,7 +188,7 @@ def put_in_bucket(client: S3Client, target: S3Object, container: Path, root: Byt
         leaves = reader.leaves
         size = reader.header.container_length
         if size <= PART_BYTES:
-            client.put(target, _pieces(file, 0, size), size)
+            client.put(target, pieces(file.fileno(), 0, size), size)
         else:
             _put_in_parts(client, target, file, size)
     client.put(target.beside(LEAVES), leaves, len(leaves))
@@ -204,13 +203,13 @@ def _put_in_parts(client: S3Client, target: S3Object, file: io.FileIO, size: int
     for number, start in enumerate(range(0, size, part), 1):
         stop = min(start + part, size)
         digest = hashlib.md5(usedforsecurity=False)
-        for piece in _pieces(file, start, stop):
+        for piece in pieces(file.fileno(), start, stop):
             digest.update(piece)
         wanted = stop - start, digest.hexdigest()
         if there.get(number) == wanted:
             tags.append(wanted[1])
         else:
-            tags.append(client.put_part(target, upload, number, _pieces(file, start, stop), stop - start))
+            tags.append(client.put_part(target, upload, number, pieces(file.fileno(), start, stop), stop - start))
     client.complete(target, upload, tags)
 
 
@@ -262,9 +261,3 @@ def _number(text: str | None) -> int:
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 15:
         raise ServiceRefused(S3, "a request", f"its answer has {str(text)[:40]!r} in a number's place", _OTHER)
     return int(text)
-
-
-def _pieces(file: io.FileIO, start: int, stop: int) -> Iterator[bytes]:
-    while start < stop and (piece := os.pread(file.fileno(), min(_PIECE, stop - start), start)):
-        start += len(piece)
-        yield piece

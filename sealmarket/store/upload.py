@@ -12,11 +12,11 @@ import io
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from sealmarket.files import read_file
+from sealmarket.files import pieces, read_file
 from sealmarket.service.connection import Connection
 from sealmarket.service.errors import ItemNotFound, ServiceRefused, ServiceUnavailable
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -30,7 +30,6 @@ BYTES_A_TRY = 128 << 20
 """A store that has all of it may take one more try for each so many bytes, to hold them against the root."""
 LEAST_PROGRESS = 1 << 20
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
-_PIECE = 1 << 20
 _ANSWER = 64 << 10
 """Bytes that are read of an answer, which is a refusal or nothing."""
 
@@ -52,7 +51,7 @@ def upload(http: Connection, root: Bytes32, container: Path, *, wait: Wait = tim
         size = file.seek(0, io.SEEK_END)
         if size < IN_PARTS_FROM or not _Upload(http, root, file, size, _remembered(container, root), wait).run():
             file.seek(0)
-            http.send("PUT", f"/v1/containers/{root}", _pieces(file, 0, size), what="container")
+            http.send("PUT", f"/v1/containers/{root}", pieces(file.fileno(), 0, size), what="container")
     _token_file(container, root).unlink(missing_ok=True)
 
 
@@ -96,9 +95,9 @@ class _Upload:
 
     def _add(self, offset: int) -> bool:
         headers = self._names | {"upload-offset": str(offset), "content-length": str(self._size - offset)}
-        pieces = _pieces(self._file, offset, self._size)
+        rest = pieces(self._file.fileno(), offset, self._size)
         try:
-            with self._http.ask("PATCH", self._path, what="upload", limit=_ANSWER, content=pieces, headers=headers):
+            with self._http.ask("PATCH", self._path, what="upload", limit=_ANSWER, content=rest, headers=headers):
                 return True
         except ItemNotFound:
             return False
@@ -133,9 +132,3 @@ def _remembered(container: Path, root: Bytes32) -> Bytes32:
 
 def _token_file(container: Path, root: Bytes32) -> Path:
     return container.with_name(f".{container.name[:64]}.{root.hex()[:32]}.upload")
-
-
-def _pieces(file: io.FileIO, start: int, stop: int) -> Iterator[bytes]:
-    while start < stop and (piece := os.pread(file.fileno(), min(_PIECE, stop - start), start)):
-        start += len(piece)
-        yield piece

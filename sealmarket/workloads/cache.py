@@ -6,14 +6,18 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sealmarket.workloads.fetch import fetch_wheels
 from sealmarket.workloads.wheels import install
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, Bundle
+from sealmarket_enclave.workload.errors import FileAltered, ListedFileMissing, UnlistedFile
 
 _NAMED_BY = 16
+Found = TypeVar("Found")
 
 
 class WorkloadCache:
@@ -61,9 +65,19 @@ class WorkloadCache:
                 Path(name, "installed").rename(place)
         return place
 
-    def forget(self, environment: Path) -> None:
-        """Remove an environment that was found altered."""
-        shutil.rmtree(environment, ignore_errors=True)
+    def using(
+        self, bundle: Bundle, bundle_dir: Path, run: Callable[[Path], Found], wheels: Path | None = None
+    ) -> Found:
+        """What ``run`` finds in the installed dependencies; a copy that was altered is installed anew, once.
+
+        Raises: as :meth:`environment`, and whatever ``run`` raises.
+        """
+        environment = self.environment(bundle, bundle_dir, wheels)
+        try:
+            return run(environment)
+        except (FileAltered, ListedFileMissing, UnlistedFile):
+            shutil.rmtree(environment, ignore_errors=True)
+            return run(self.environment(bundle, bundle_dir, wheels))
 
     def _wheels(self, lock: bytes) -> Path:
         return self._root / "wheels" / f"{lock.hex()[:_NAMED_BY]}-{sys.implementation.cache_tag}"

@@ -6,6 +6,7 @@ EnvironmentRefused
 ├── NoResolver
 └── ResolveFailed
 BundleError
+├── NotLocked
 ├── FolderTaken
 ├── TemplateUnknown
 ├── InputsRefused
@@ -17,6 +18,7 @@ BundleError
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +46,16 @@ class FetchFailed(EnvironmentRefused):
             remedy="check the network and that every requirement has a wheel for this interpreter, then try again",
         )
         self.got = got
+
+
+class NotLocked(BundleError):
+    """A folder has no ``environment.json`` yet."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"the workload in {folder} has no environment.json: it is not locked for an interpreter",
+            remedy=f"run `sealmarket workload lock {shlex.quote(str(folder))}`",
+        )
 
 
 class FolderTaken(BundleError):

@@ -11,8 +11,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from sealmarket.workloads.errors import NotLocked
 from sealmarket_enclave.workload.bundle import (
     CODE,
+    ENVIRONMENT,
+    MANIFEST,
     MAX_BYTES,
     Bundle,
     BundleFile,
@@ -49,10 +52,14 @@ def read_bundle(directory: Path) -> Bundle:
     """Read and check a whole, locked bundle.
 
     Raises:
+        NotLocked: it has no ``environment.json`` yet.
         BundleError: naming what is wrong with it.
         MalformedDocument: an ``environment.json`` that is not canonical.
     """
-    return bundle_of(read_files(directory))
+    files = read_files(directory)
+    if MANIFEST in files and ENVIRONMENT not in files:
+        raise NotLocked(directory)
+    return bundle_of(files)
 
 
 def code_sha256(files: Mapping[str, BundleFile]) -> str:

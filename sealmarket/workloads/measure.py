@@ -39,7 +39,8 @@ def measure(bundle: Bundle) -> Measured:
 
 def covers(measured: Measured) -> str:
     """One sentence on what the digest stands for."""
+    packages = f"through environment.json each of {measured.dependency_files} files of {measured.wheels} wheels"
     return (
         f"it covers {len(measured.files)} files with entry point, limits and interpreter ({measured.interpreter}), "
-        f"and through environment.json each of {measured.dependency_files} files of {measured.wheels} wheels"
+        f"and {packages if measured.wheels else 'that there is no package beside them'}"
     )

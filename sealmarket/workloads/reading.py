@@ -18,9 +18,11 @@ from sealmarket.workloads.steps import Step
 from sealmarket_enclave.protocol.card import Card, ReaderReport, read_report
 from sealmarket_enclave.protocol.codec import canonical_json, parse_json
 from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.steps import CARD, DATA, REPORT
 from sealmarket_enclave.workload.manifest import Value
 
-REPORT, TABLE, INFERRED, EXPLANATION = "report.json", "table.arrow", "inferred.json", "explanation.txt"
+INFERRED, EXPLANATION = "inferred.json", "explanation.txt"
+"""What a reader writes beside the outputs of a step, on its owner's machine alone."""
 
 
 @contextmanager
@@ -85,7 +87,7 @@ def read(source: Data, card: Card, step: Step, *, table: bool, **parameters: Val
 
 def _run(data: memoryview, card: Card, step: Step, **wanted: Value) -> LocalRun:
     """A run over data that fit. Raises as :func:`read`."""
-    inputs: dict[str, bytes | memoryview] = {"data": data, "card": card.canonical()}
+    inputs: dict[str, bytes | memoryview] = {DATA: data, CARD: card.canonical()}
     ended = step.run(inputs, _parameters(step, explain=True, **wanted))
     report = _report(ended)
     if not report.fits:
@@ -99,7 +101,7 @@ def infer(source: Data, stated: Mapping[str, Any], step: Step) -> dict[str, Any]
     Raises: as :func:`hold`.
     """
     with content(source) as data:
-        inputs: dict[str, bytes | memoryview] = {"data": data, "card": canonical_json(stated)}
+        inputs: dict[str, bytes | memoryview] = {DATA: data, CARD: canonical_json(stated)}
         ended = step.run(inputs, _parameters(step, infer=True))
     report = _report(ended)
     if not report.fits:

@@ -23,7 +23,6 @@ from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, Bundle, BundleFile, bundle_of
-from sealmarket_enclave.workload.errors import FileAltered, ListedFileMissing, UnlistedFile
 from sealmarket_enclave.workload.manifest import Value
 
 Kind = Literal["readers", "validators"]
@@ -46,21 +45,16 @@ class Step:
         return self.bundle.digest
 
     def run(self, inputs: Mapping[str, bytes | memoryview], parameters: Mapping[str, Value]) -> LocalRun:
-        """Run it once in the sandbox; a cached environment that was altered is installed anew, once.
+        """Run it once in the sandbox.
 
         Raises:
             SandboxUnavailable: this machine cannot confine it.
             EnvironmentRefused: a dependency is not the locked one, or cannot be had.
         """
         rules, values = own_rules(self.bundle.manifest), self.bundle.manifest.check_parameters(parameters)
-        try:
-            return run_locally(self.bundle, self._installed(), inputs, values, rules)
-        except (FileAltered, ListedFileMissing, UnlistedFile):
-            self.cache.forget(self._installed())
-            return run_locally(self.bundle, self._installed(), inputs, values, rules)
-
-    def _installed(self) -> Path:
-        return self.cache.environment(self.bundle, self.folder)
+        return self.cache.using(
+            self.bundle, self.folder, lambda installed: run_locally(self.bundle, installed, inputs, values, rules)
+        )
 
 
 def shipped(name: str, cache: WorkloadCache, kind: Kind = "readers") -> Step:

@@ -10,6 +10,8 @@ from sealmarket.workloads.folders import read_files
 from sealmarket_enclave.workload.bundle import MANIFEST
 
 _FOLDER = Path(__file__).with_name("templates")
+AS_LOCKED = {"pytorch": " --as-locked"}
+"""How `sealmarket workload lock` is called for templates whose wheels are not those that PyPI has."""
 _MOST_CHARACTERS = 64
 _SEPARATORS = re.compile(r"[^a-z0-9]")
 

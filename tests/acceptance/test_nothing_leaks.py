@@ -22,7 +22,7 @@ import pytest
 
 from sealmarket.client import SealedAsset
 from sealmarket.client.keyfile import KeyKind, read_key_file
-from sealmarket.client.owner import KEY
+from sealmarket.client.sealed_asset import KEY
 from sealmarket.protocol.transitions import Status
 from sealmarket.sealing.shares import open_share
 from sealmarket_devices.client import VirtualDevice

@@ -111,6 +111,39 @@ def test_a_run_that_is_asked_for_wrongly_says_what_to_do(
     assert said in err
 
 
+def test_a_workload_that_is_not_locked_is_refused_with_the_command_that_locks_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "not yet"
+    assert f"next: edit it, then sealmarket workload lock '{folder}'" in run(capsys, "new", folder)[1]
+    code, _, err = run(capsys, "measure", folder)
+    assert (code, f"`sealmarket workload lock '{folder}'`" in err) == (1, True)
+
+
+def test_the_next_step_of_a_template_whose_wheels_pypi_lacks_leaves_its_lock_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = run(capsys, "new", tmp_path / "net", "--template", "pytorch")[1]
+    assert said.rstrip().endswith("--as-locked")
+
+
+def test_a_run_says_what_the_cards_do_not_promise_of_what_the_workload_needs(
+    mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A need that no card promises: the request would be refused before payment, whatever the run shows."""
+    monkeypatch.chdir(mine.parent)
+    Path("card.json").write_bytes(Card(kind="bytes", media_type="application/pdf").canonical())
+    manifest = mine / "workload.toml"
+    slot = 'media_type = "text/csv"\n'
+    manifest.write_text(manifest.read_text().replace(slot, f'{slot}[inputs.needs]\nkind = "bytes"\n', 1))
+    words = ["run", mine, "--input", "rows=rows.csv", "--card", "card.json", "--parameter", "column=age"]
+    code, out, _ = run(capsys, *words)
+    assert (code, "refused before payment: expected media type text/csv, found application/pdf" in out) == (0, True)
+    assert json.loads(run(capsys, *words, "--json")[1])["unmetNeeds"] == [
+        "expected media type text/csv, found application/pdf"
+    ]
+
+
 def test_a_run_shows_the_workloads_own_error_and_leaves_nothing(
     mine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,3 +101,11 @@ def test_a_sample_has_all_classes_and_gaps_where_cells_may_miss() -> None:
     rows = sample(columns, 10)
     assert {row[0] for row in rows} == {"a", "b"}
     assert "" in {row[1] for row in rows}
+
+
+def test_a_table_of_few_rows_or_of_one_column_is_pointed_at() -> None:
+    warnings = describe(FOUND | {"rows": 9, "columns": [AGE]}, READER, Wishes()).warnings
+    assert warnings == (
+        "fewer than 10 rows: the ranges, which are public, may tell single cells",
+        "one column: this may be no table, or one with another delimiter",
+    )

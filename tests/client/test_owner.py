@@ -27,7 +27,7 @@ from sealmarket.client.errors import (
     UnknownAsset,
 )
 from sealmarket.client.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
-from sealmarket.client.owner import READER
+from sealmarket.client.sealed_asset import READER
 from sealmarket.client.windows import terms_hold
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member

@@ -18,7 +18,7 @@ from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import Offer, Owner, Provider, party
 from sealmarket.client.errors import MarketNotVerified
-from sealmarket.client.owner import SealedAsset
+from sealmarket.client.sealed_asset import SealedAsset
 from sealmarket.client.verified import VerifiedMarket, code_hash
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei

@@ -134,11 +134,15 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Step:
 
 
 def test_the_reader_of_tables_describes_and_holds_in_the_sandbox_what_it_described(tables: Step) -> None:
-    file = "\n".join(["age,kind", *(f"{20 + n},{'ab'[n % 2]}" for n in range(40))]).encode()
+    """Moments and days are among them: a sandbox has no database of time zones."""
+    rows = (f"{20 + n},{'ab'[n % 2]},2024-01-{n % 28 + 1:02}T08:00:00+02:00,2024-02-{n % 28 + 1:02}" for n in range(40))
+    file = "\n".join(["age,kind,at,day", *rows]).encode()
     found = infer(file, {}, tables)
     card = describe(found, ReaderRef(name=tables.name, digest=tables.digest), Wishes()).card
+    assert [column.type for column in card.columns] == ["integer", "category", "timestamp", "date"]
+    assert found["columns"][2]["minimum"] == "2024-01-01T06:00:00+00:00"
     assert hold(file, card, tables).rows == 40
     with pytest.raises(ContentUnfit) as refusal:
-        hold(file + b"\n30,c", card, tables)
+        hold(file + b"\n30,c,2024-01-01T08:00:00Z,2024-02-01", card, tables)
     assert (refusal.value.code, refusal.value.column) == ("unknown_class", "kind")
     assert named(tables.digest, tables.cache).name == "tables"

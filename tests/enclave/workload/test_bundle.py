@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from sealmarket.workloads.errors import NotLocked
 from sealmarket.workloads.fetch import lock_environment
 from sealmarket.workloads.folders import read_bundle, read_files
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.workload import bundle as bundles
-from sealmarket_enclave.workload.bundle import pack, unpack
+from sealmarket_enclave.workload.bundle import ENVIRONMENT, pack, unpack
 from sealmarket_enclave.workload.errors import (
     BundleError,
     BundleFileMissing,
@@ -93,7 +94,7 @@ def test_a_name_that_is_not_in_nfc_is_refused(tree: Path) -> None:
 @pytest.mark.parametrize("name", ["workload.toml", "requirements.lock", "environment.json", "code/job.py"])
 def test_a_bundle_without_a_needed_file_is_refused(tree: Path, name: str) -> None:
     (tree / name).unlink()
-    with pytest.raises(BundleFileMissing, match=name):
+    with pytest.raises(NotLocked if name == ENVIRONMENT else BundleFileMissing, match=name):
         read_bundle(tree)
 
 

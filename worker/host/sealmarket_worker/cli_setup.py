@@ -7,6 +7,7 @@ import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -55,7 +56,7 @@ def init(
         out.write(text)
     typer.echo(json.dumps({"written": str(path)}) if as_json else f"{path} is written")
     if not as_json:
-        typer.echo(f"next: sealmarket worker doctor --config {path}")
+        typer.echo(f"next: sealmarket worker doctor --config {quote(str(path))}")
 
 
 def _seen_from(file: Path, named: str) -> str:

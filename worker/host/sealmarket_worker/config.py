@@ -178,9 +178,8 @@ def read_book(where: object, path: Path) -> AddressBook:
     try:
         return decode(AddressBook, read_file(path))
     except (OSError, MalformedDocument) as error:
-        raise ConfigInvalid(
-            where, f"no address book at {path}: {error}", "get it from the market's operator"
-        ) from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigInvalid(where, f"no address book at {path}: {why}", "get it from the market's operator") from error
 
 
 def _share(path: Path, file: _File) -> Share:

@@ -7,6 +7,7 @@ narrower is taken: integer, number, boolean, date, timestamp, category, text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import binary
@@ -24,6 +25,7 @@ FEWEST_OF_A_CLASS = 10
 """A label of fewer rows may tell who is in the data, so such a column is text until its owner declares it."""
 MOST_CLASSES = 50
 _FEWEST_KEYS = 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PATTERNS = {
     "integer": spelled.INTEGER,
     "number": spelled.NUMBER,
@@ -215,5 +217,7 @@ def _oddities(kind: str, there: pa.Array, distinct: int) -> Iterator[str]:
 
 def spell(value: pa.Scalar) -> str:
     """A value in the notation of bounds."""
+    if pa.types.is_timestamp(value.type):  # microseconds in UTC; Arrow itself looks for a database of time zones
+        return (_EPOCH + timedelta(microseconds=value.value)).isoformat()
     found = value.as_py()
     return found.isoformat() if hasattr(found, "isoformat") else repr(found)

@@ -31,8 +31,8 @@ MAXIMUM_STEP = 1 << 20
 DATA, CARD, REPORT, TABLE = "data", "card", "report.json", "table.arrow"
 WITHHELD, WITHHELD_TABLE = "withheld", "withheld.arrow"
 OUTPUT, RULES, VERDICT = "output", "rules", "verdict.json"
-TABLE_WANTED, OUTPUT_NAME = "table", "name"
-"""Parameters that a step may declare: whether the table is wanted; the name of the output that is held."""
+TABLE_WANTED = "table"
+"""A parameter that a reader may declare: whether the workload takes the table."""
 WITHHELD_PERMILLE, WITHHELD_SECRET = "withheld_permille", "withheld_secret"
 """Parameters of a reader that can withhold rows: how many of a thousand; the secret, in hex, that picks them."""
 MAXIMUM_VERDICT = 4096
