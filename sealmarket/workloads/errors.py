@@ -3,6 +3,7 @@
 EnvironmentRefused
 ├── WheelNotLocked
 ├── FetchFailed
+├── LockRefused
 ├── NoResolver
 └── ResolveFailed
 BundleError
@@ -44,6 +45,19 @@ class FetchFailed(EnvironmentRefused):
             remedy="check the network and that every requirement has a wheel for this interpreter, then try again",
         )
         self.got = got
+
+
+class LockRefused(EnvironmentRefused):
+    """A lock asks for something else than pinned packages."""
+
+    def __init__(self, line: str) -> None:
+        shown = ascii(line[:60])
+        super().__init__(
+            f"requirements.lock has the line {shown}, expected name==version with a SHA-256 of each file, and no option"
+            " or address",
+            remedy="do not fetch what it names; lock your own bundle again with `sealmarket workload lock`",
+        )
+        self.line = line
 
 
 class FolderTaken(BundleError):
