@@ -25,6 +25,10 @@ MediaType = Annotated[str, Meta(pattern=r"\A[a-z]+/[a-z0-9.+-]{1,100}\Z")]
 MOST_INPUTS = 16
 ANY_BYTES = "application/octet-stream"
 Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
+MAXIMUM_MANIFEST = 128 << 10
+"""Bytes of a ``workload.toml``."""
+_MOST_DOTS, _MOST_NESTING = 256, 16
+"""Dots in a line, since a dotted key costs the square of its parts; tables and arrays inside each other."""
 
 
 class InputSlot(Shape, frozen=True, kw_only=True):
@@ -196,10 +200,17 @@ def _other_bytes(slot: InputSlot, cards: Sequence[Card | None]) -> Iterator[Unme
 
 def parse_manifest(raw: bytes) -> Manifest:
     """Read ``workload.toml``. Raises :class:`InvalidManifest`, naming the field."""
+    if len(raw) > MAXIMUM_MANIFEST:
+        raise InvalidManifest("size", f"{len(raw)} bytes", f"at most {MAXIMUM_MANIFEST} bytes")
+    if max(line.count(b".") for line in raw.split(b"\n")) > _MOST_DOTS:
+        raise InvalidManifest("text", "a line of many dots", f"at most {_MOST_DOTS} dots in a line")
     try:
         document = tomllib.loads(raw.decode("utf-8"))
+        _require_flat(document)
         manifest = from_builtins(Manifest, _wire_keys(document))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:  # of TOML, of UTF-8, of a number with too many digits
         raise InvalidManifest("text", str(error), "TOML in UTF-8") from error
     except MalformedDocument as error:
         raise InvalidManifest("content", error.message, "what docs/spec/workload.md lists") from error
@@ -238,6 +249,24 @@ def _wrong_needs(needs: Needs, parameters: Sequence[Parameter]) -> Iterator[tupl
             yield "columns", need.parameter, "a parameter of type string"
         if need.when is not None and need.when.parameter not in known:
             yield "columns", need.when.parameter, "a parameter of the workload"
+
+
+def _require_flat(document: dict[str, Any]) -> None:
+    """Level by level, since what recursion the interpreter takes depends on the process (:mod:`.protocol.codec`)."""
+    level: list[Any] = [document]
+    for _ in range(_MOST_NESTING):
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
+    if level:
+        raise _too_deep()
+
+
+def _too_deep() -> InvalidManifest:
+    return InvalidManifest("text", "deeper", f"tables and arrays at most {_MOST_NESTING} inside each other")
 
 
 def _require_unique(field: str, names: Iterable[str]) -> None:
