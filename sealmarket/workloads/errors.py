@@ -4,6 +4,7 @@ EnvironmentRefused
 ├── WheelNotLocked
 ├── FetchFailed
 ├── LockRefused
+├── NotCompiled
 ├── NoResolver
 └── ResolveFailed
 BundleError
@@ -58,6 +59,16 @@ class LockRefused(EnvironmentRefused):
             remedy="do not fetch what it names; lock your own bundle again with `sealmarket workload lock`",
         )
         self.line = line
+
+
+class NotCompiled(EnvironmentRefused):
+    """The sources of wheels could not be compiled: one of them ended the compiler, or took too long."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(
+            f"the bytecode of the wheels' sources could not be made ({how})",
+            remedy="lock the bundle without --compiled, or without the package that cannot be compiled",
+        )
 
 
 class FolderTaken(BundleError):

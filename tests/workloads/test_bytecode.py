@@ -9,7 +9,9 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from sealmarket.workloads import compiler
 from sealmarket.workloads.bytecode import bytecode_of, is_compiled
+from sealmarket.workloads.errors import NotCompiled
 from sealmarket.workloads.fetch import lock_environment
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.trial import run_workload
@@ -67,11 +69,35 @@ def test_bytecode_of_another_release_is_not_installed(wheels: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "path",
-    ["dep/__init__.pyc", f"dep/__pycache__/other.{TAG}.pyc", "dep/__pycache__/__init__.other-311.pyc", "rows.csv"],
+    [
+        *("dep/__init__.pyc", f"dep/__pycache__/other.{TAG}.pyc", "dep/__pycache__/__init__.other-311.pyc"),
+        *("rows.csv", "dep/__init__", f"dep/__init__.{TAG}.pyc", "dep/__pycache__/__init__", "dep_alone"),
+        *(f"__pycache__/dep/__init__.{TAG}.pyc", f"de__pycache__/p_alone.{TAG}.pyc"),
+    ],
 )
 def test_bytecode_of_no_listed_source_is_refused_before_a_file_is_read(wheels: Path, path: str) -> None:
     with pytest.raises(ForbiddenEntry):
         altered(compiled(wheels), files={path: Bytes32(bytes(32))}).files()
+
+
+@pytest.mark.parametrize("path", [PLACE, "dep/other.pyc", "dep.pth", "dep/old.pyo"])
+def test_bytecode_that_is_listed_as_a_file_of_a_wheel_is_refused(wheels: Path, path: str) -> None:
+    environment = replace(compiled(wheels), compiled=UNSET)
+    (listed,) = environment.wheels
+    forged = replace(listed, files=listed.files | {path: Bytes32(bytes(32))})
+    with pytest.raises(ForbiddenEntry, match="in a wheel"):
+        replace(environment, wheels=(forged,)).files()
+
+
+def test_a_source_that_ends_the_compiler_is_refused_and_not_a_crash(
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = compiled(wheels)
+    ends = tmp_path / "ends.py"
+    ends.write_text("import os\nos.abort()\n")
+    monkeypatch.setattr(compiler, "__file__", str(ends))
+    with pytest.raises(NotCompiled, match="CalledProcessError"):
+        install(environment, wheels, tmp_path / "installed")
 
 
 def test_an_enclave_takes_the_listed_bytecode_and_no_other(wheels: Path, tmp_path: Path) -> None:
