@@ -33,6 +33,7 @@ PARSED = parse_manifest(MANIFEST.encode())
     ("default = 10", 'default = "10"'),
     ("cpu_seconds = 5", "cpu_seconds = 0"),
     ("cpu_seconds = 5", ""),
+    ("memory_bytes = 1073741824", "memory_bytes = 67108863"),
     ("max_bytes = 100", "max_bytes = 0"),
     ('name = "count.json"', 'name = "../count"'),
     ("schema = 1", "schema = "),

@@ -94,12 +94,17 @@ class Output(Shape, frozen=True, kw_only=True):
     max_bytes: Bytes
 
 
+LEAST_MEMORY = 64 << 20
+"""Bytes of address space. In less a sandbox may not come up, and its enclave could not say why: the machine's limits,
+or the workload's own, which its author could use to have a provider fall silent after the acceptance."""
+
+
 class Limits(Shape, frozen=True, kw_only=True):
     """What a workload may use. The enclave enforces them; ``memory_bytes`` is address space."""
 
     cpu_seconds: Annotated[int, Meta(ge=1, le=1 << 20)]
     wall_seconds: Annotated[int, Meta(ge=1, le=1 << 20)]
-    memory_bytes: Bytes
+    memory_bytes: Annotated[int, Meta(ge=LEAST_MEMORY, le=1 << 40)]
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     seed: Annotated[int, Meta(ge=0, le=(1 << 32) - 1)] = 0
 
