@@ -86,6 +86,22 @@ def test_an_input_for_which_the_machine_has_no_memory_is_no_forbidden_call(
     assert failure.value.kind is kind
 
 
+def test_an_output_is_read_no_further_than_a_workload_has_memory_whatever_all_allow(tmp_path: Path) -> None:
+    """Code that writes to its pipe by itself says more than it ever held."""
+    body = """
+    pipe = max(n for n in range(256) if attempt(lambda: os.fstat(n))[0] != 'E')
+    os.write(pipe, b'O' + (1 << 39).to_bytes(8, 'big'))
+    while True: os.write(pipe, bytes(1 << 16))
+    """
+    bundle, environment = prepared(tmp_path, body)
+    least = msgspec.structs.replace(boundless().limits, memory_bytes=LEAST_MEMORY)
+    greedy = msgspec.structs.replace(boundless(), limits=least)
+    with StartedWorkload(bundle, environment, greedy, ("rows",), {}) as started:
+        with pytest.raises(WorkloadFailed) as failure:
+            started.run({"rows": b"abc"}, 1 << 40)
+        assert failure.value.kind is FailureKind.OUTPUT_TOO_LARGE
+
+
 # --- outputs -------------------------------------------------------------------------------------------------------
 
 

@@ -140,6 +140,8 @@ class StartedWorkload:
             kind = FailureKind.FORBIDDEN_CALL if error.errno in _TAMPERED else FailureKind.OUT_OF_MEMORY
             raise WorkloadFailed(kind, layers, child.end(grace=0)) from None
         declared = sum(output.max_bytes for output in self._manifest.outputs)
+        # What it returns was in its memory; what its code writes to the pipe by itself need not have been.
+        declared = min(declared, self._manifest.limits.memory_bytes)
         bound = (declared if most is None else min(declared, most)) + _FRAMING_BYTES
         message, failure = child.message(bound)
         kind, files = (failure, {}) if failure else _outcome(message, self._manifest, loaded=self._loaded)
