@@ -35,7 +35,6 @@ def csv_of(*rows: str, header: str = "age,sex,dose") -> bytes:
 def test_a_machine_without_memory_is_no_verdict_on_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     def starved(*_: object) -> Iterator[pa.RecordBatch]:
         raise pa.ArrowMemoryError("malloc of size 64 failed")
-        yield
 
     monkeypatch.setattr(load("binary"), "_batches", starved)
     with pytest.raises(MemoryError):

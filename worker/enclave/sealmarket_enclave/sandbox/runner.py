@@ -137,8 +137,8 @@ class StartedWorkload:
             child.begin(inputs if self._loaded else None)
         except OSError as error:
             # It has mapped or sealed its input, which cannot be filled then, and gets no data; else memory is wanting.
-            kind = FailureKind.FORBIDDEN_CALL if error.errno in _TAMPERED else FailureKind.OUT_OF_MEMORY
-            raise WorkloadFailed(kind, layers, child.end(grace=0)) from None
+            why = FailureKind.FORBIDDEN_CALL if error.errno in _TAMPERED else FailureKind.OUT_OF_MEMORY
+            raise WorkloadFailed(why, layers, child.end(grace=0)) from None
         declared = sum(output.max_bytes for output in self._manifest.outputs)
         # What it returns was in its memory; what its code writes to the pipe by itself need not have been.
         declared = min(declared, self._manifest.limits.memory_bytes)
