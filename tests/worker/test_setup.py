@@ -201,7 +201,7 @@ def test_layers_that_are_not_needed_are_told_apart_from_those_that_hold(tmp_path
     found = Here(machine=machine(tmp_path, None), probe=lambda: tuple(sorted(STRICT.required)))
     check = by_name(list(examine_machine(found)))["sandbox"]
     assert check.state is State.OK
-    assert "not needed and not here: landlock-scope, landlock-tcp" in check.found
+    assert "not needed and not here: cgroup-memory, landlock-scope, landlock-tcp, private-root" in check.found
 
 
 @pytest.mark.parametrize(
