@@ -37,4 +37,4 @@ def train_alone(workload: PreparedWorkload, rows: bytes, parameters: Mapping[str
 def table_of(bundle: Bundle, slot: str, rows: bytes) -> bytes:
     """What the workload is given of one party's rows: the table that the reader makes of them."""
     shelf = StepShelf(WorkloadCache.of_user())
-    return read_by_cards(bundle.manifest, {slot: rows}, [describe_rows(rows, "")], shelf)[slot]
+    return read_by_cards(bundle.manifest, {slot: rows}, [describe_rows(rows, "")], shelf).given[slot]

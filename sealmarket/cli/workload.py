@@ -162,9 +162,10 @@ def run(
     if out is not None and out.exists():
         raise Usage(f"{out} is there already", remedy="name a folder that does not exist")
     shelf = StepShelf(_cache(), tuple(steps or ()))
-    given = read_by_cards(bundle.manifest, files, promises, shelf)
+    inputs_read = read_by_cards(bundle.manifest, files, promises, shelf, rules.withholds)
     installed = partial(_cache().environment, bundle, folder, wheels)
-    ended, found = judged(_run_cached(bundle, installed, given, values, rules), bundle.manifest, rules, given, shelf)
+    ran = _run_cached(bundle, installed, inputs_read.given, values, rules)
+    ended, found = judged(ran, bundle.manifest, rules, inputs_read, shelf)
     if out is not None:
         out.mkdir(parents=True)
         for name, data in ended.outputs.items():

@@ -13,7 +13,7 @@ from sealmarket.client.requests import UnsignedRequest
 from sealmarket.protocol.fitting import Side
 from sealmarket.protocol.reasons import JobReason
 from sealmarket_enclave.workload.errors import ParametersRefused
-from sealmarket_enclave.workload.manifest import unmet_needs
+from sealmarket_enclave.workload.manifest import undivided, unmet_needs
 
 
 def needs_clauses(unsigned: UnsignedRequest, facts: MarketFacts) -> Iterator[Clause]:
@@ -23,8 +23,11 @@ def needs_clauses(unsigned: UnsignedRequest, facts: MarketFacts) -> Iterator[Cla
             whose = Side(asset.limit, asset.state).name
             yield of_reason(JobReason.NEEDS_UNMET, whose, "its data card", asset.broken, "a card that keeps its rules")
     cards = [asset.promise for asset in facts.assets]
+    withholds = [asset.policy.document.output.withholds if asset.policy else 0 for asset in facts.assets]
+    slots = unsigned.workload.manifest.inputs
     try:
-        found = list(unmet_needs(unsigned.workload.manifest.inputs, cards, unsigned.parameters.values))
+        found = list(unmet_needs(slots, cards, unsigned.parameters.values))
+        found += undivided(slots, withholds)
     except ParametersRefused:
         return  # a request with too few or too many assets is not composed
     names = [Side(asset.limit, asset.state).name for asset in facts.assets]

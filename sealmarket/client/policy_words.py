@@ -40,8 +40,10 @@ def _allowed(draft: PolicyDraft, now: int) -> Iterator[str]:
         f"{', '.join(rules.media_types)}; sizes are rounded up to {rules.bucket_bytes} bytes."
     )
     for check in rules.checks:
-        given = ", which is given the data too" if check.data else ""
+        given = ", which is given the data too" if check.takes_data else ""
         yield f"Nothing leaves as {check.media_type} unless the validator {check.digest}{given} lets it pass."
+    if rules.withholds:
+        yield f"Of a thousand rows {rules.withholds} are withheld from each workload, picked anew for each job."
     for label in card_of(draft.data_card).purposes:
         yield f"Declared, for people and searches; nothing enforces it: {in_words(label)}."
 

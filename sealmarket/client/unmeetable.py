@@ -7,6 +7,7 @@
 5. Exact outputs: no enclave has a mechanism for differential privacy, so jobs under ``dp`` are refused.
 6. A list of consumers names an account that exists.
 7. The terms name a purpose of this market.
+8. Rows are withheld of a table whose data card names a reader.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def objections(policy: PolicyDraft | PolicyDocument, now: int, timing: Timing | 
     yield from _terms(policy.terms, now, timing)
     if isinstance(policy, PolicyDraft):
         yield from _draft(policy.terms, policy.rules())
+        yield from _divided(policy)
     yield from _output(policy.output)
 
 
@@ -69,6 +71,12 @@ def _draft(terms: DraftTerms, rules: AppraisalPolicy) -> Iterator[str]:
         yield f"terms.minGrade is {terms.min_grade}, evidence.lowestGrade {rules.lowest_grade}: name one grade in both"
     if terms.consumers and set(terms.consumers) == {ZERO_ADDRESS}:
         yield "only the zero address may ask, which has no key: name accounts, or leave consumers out for anyone"
+
+
+def _divided(draft: PolicyDraft) -> Iterator[str]:
+    table = draft.data_card.get("kind") == "table" and draft.data_card.get("reader")
+    if draft.output.withholds and not table:
+        yield "a validator has rows withheld, and the data card is none of a table with a reader: describe the table"
 
 
 def _output(output: OutputRules) -> Iterator[str]:

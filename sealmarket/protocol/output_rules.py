@@ -13,7 +13,7 @@ from msgspec import Meta
 from sealmarket_enclave.protocol.codec import Shape
 
 Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
-Permille = Annotated[int, Meta(ge=1, le=999)]
+Permille = Annotated[int, Meta(ge=0, le=1000)]
 Text = Annotated[str, Meta(max_length=1000)]
 Sides = tuple[Count, ...]
 
@@ -84,8 +84,6 @@ class TableRules(Shape, frozen=True, kw_only=True):
 
 
 class MembershipRules(Shape, frozen=True, kw_only=True):
-    """Rules of ``membership``: which rows are withheld, and the advantage that a model may show on the others."""
+    """Rules of ``membership``: the advantage that a model may show on the rows that it was trained on."""
 
-    seed: Text
-    withheld_permille: Permille
-    advantage_permille: Count
+    advantage_permille: Permille

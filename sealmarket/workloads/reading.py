@@ -18,6 +18,7 @@ from sealmarket.workloads.steps import Step
 from sealmarket_enclave.protocol.card import Card, ReaderReport, read_report
 from sealmarket_enclave.protocol.codec import canonical_json, parse_json
 from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.workload.manifest import Value
 
 REPORT, TABLE, INFERRED, EXPLANATION = "report.json", "table.arrow", "inferred.json", "explanation.txt"
 
@@ -69,18 +70,20 @@ def hold(source: Data, card: Card, step: Step) -> ReaderReport:
         return _report(_run(data, card, step))
 
 
-def read(source: Data, card: Card, step: Step, *, table: bool) -> Mapping[str, bytes]:
+def read(source: Data, card: Card, step: Step, *, table: bool, **parameters: Value) -> Mapping[str, bytes]:
     """Hold data against its card; returns what the reader wrote, with the table where it is wanted.
+
+    ``parameters`` are given as far as the reader declares them.
 
     Raises:
         ContentUnfit: it does not fit, with the code, the column, and the reader's words.
         ReaderFailed: the reader gave no report, as on bytes that exhaust it.
     """
     with content(source) as data:
-        return _run(data, card, step, table=table).outputs
+        return _run(data, card, step, table=table, **parameters).outputs
 
 
-def _run(data: memoryview, card: Card, step: Step, **wanted: bool) -> LocalRun:
+def _run(data: memoryview, card: Card, step: Step, **wanted: Value) -> LocalRun:
     """A run over data that fit. Raises as :func:`read`."""
     inputs: dict[str, bytes | memoryview] = {"data": data, "card": card.canonical()}
     ended = step.run(inputs, _parameters(step, explain=True, **wanted))
@@ -110,7 +113,7 @@ def infer(source: Data, stated: Mapping[str, Any], step: Step) -> dict[str, Any]
     return found
 
 
-def _parameters(step: Step, **wanted: bool) -> dict[str, bool]:
+def _parameters(step: Step, **wanted: Value) -> dict[str, Value]:
     """Of the wanted parameters those that this reader has: another's may explain nothing."""
     known = {parameter.name for parameter in step.bundle.manifest.parameters}
     return {name: value for name, value in wanted.items() if name in known}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,10 @@ from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.templates import templates, workload_name
 from sealmarket.workloads.validators import default_validators
-from sealmarket_enclave.protocol.card import Card, Column, ReaderRef
+from sealmarket_enclave.protocol.card import ARROW, Card, Column, ReaderRef
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.workload.manifest import parse_manifest
-from tests.enclave.scene import write_step
+from tests.enclave.scene import WITHHOLDING, write_step
 from tests.enclave.workload.bundles import lock_line, wheel
 
 ROWS = "age,income\n30,1.5\n41,2.5\n"
@@ -183,10 +185,19 @@ def test_a_run_writes_what_would_leave_and_says_what_it_used(
 # --- steps ---------------------------------------------------------------------------------------------------------
 
 
-def _draft(folder: Path, code: str) -> Path:
+def _card_of(reader: Bytes32) -> bytes:
+    return Card(
+        kind="table",
+        media_type="application/vnd.apache.parquet",
+        reader=ReaderRef(name="reader", digest=reader),
+        columns=(Column(name="age", type="integer"),),
+    ).canonical()
+
+
+def _draft(folder: Path, code: str, **more: Any) -> Path:
     """Output rules that name a validator of these lines; its folder is ``judge/bundle``."""
     step = write_step(folder / "judge", "judge", code)
-    check = {"mediaType": "application/json", "digest": str(step.digest), "rules": {"most": 1}}
+    check = {"mediaType": "application/json", "digest": str(step.digest), "rules": {"most": 1}} | more
     rules = {"mediaTypes": ["application/json"], "maxOutputs": 4, "maxBytes": 1 << 20, "bucketBytes": 1}
     (folder / "draft.json").write_text(json.dumps({"output": rules | {"validators": [check]}}))
     return folder / "draft.json"
@@ -237,17 +248,57 @@ def test_a_file_that_does_not_fit_its_card_stops_the_run_with_the_column_named(
     monkeypatch.chdir(mine.parent)
     report = '{"fits":false,"code":"column_missing","column":"age","rows":3}'
     step = write_step(mine.parent / "reader", "reader", f"def run(i, p):\n    return {{'report.json': b'{report}'}}\n")
-    card = Card(
-        kind="table",
-        media_type="application/vnd.apache.parquet",
-        reader=ReaderRef(name="reader", digest=step.digest),
-        columns=(Column(name="age", type="integer"),),
-    )
-    Path("card.json").write_bytes(card.canonical())
+    Path("card.json").write_bytes(_card_of(step.digest))
     words = ["--input", "rows=rows.csv", "--parameter", "column=age", "--card", "card.json", "--step", "reader/bundle"]
     code, _, err = run(capsys, "run", mine, *words)
     assert code == 1
     assert "column_missing (column 'age')" in err
+
+
+DIVIDES = """\
+def run(i, p):
+    share = bytes([p['withheld_permille']])
+    report = b'{"fits":true,"code":null,"column":null,"rows":9}'
+    return {'report.json': report, 'table.arrow': b'KEPT' + share} | APART
+"""
+HAS_ALL = """\
+def run(i, p):
+    fine = (bytes(i['data-1']), bytes(i['withheld-1'])) == (b'KEPT' + bytes([100]), b'APART')
+    return {'verdict.json': b'{"code":null,"pass":true}' if fine else b'{}'}
+"""
+
+
+@pytest.mark.parametrize(
+    ("slot", "apart", "code", "said"),
+    [
+        (ARROW, "{'withheld.arrow': b'APART'}", 0, "judge on summary.json: passes"),
+        (ARROW, "{}", 1, "no withheld.arrow"),
+        ("text/csv", "{}", 1, "has rows of rows withheld"),
+    ],
+)
+def test_a_run_withholds_rows_as_the_policy_demands(
+    mine: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    slot: str,
+    apart: str,
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    reader = write_step(mine.parent / "reader", "reader", DIVIDES.replace("APART", apart), more=WITHHOLDING)
+    _draft(mine.parent, HAS_ALL, withheld=100)
+    Path("card.json").write_bytes(_card_of(reader.digest))
+    manifest = (mine / "workload.toml").read_text()
+    (mine / "workload.toml").write_text(manifest.replace('media_type = "text/csv"', f'media_type = "{slot}"'))
+    job = "def run(i, p):\n    (rows,) = i.values()\n    return {'summary.json': bytes(rows)}\n"
+    (mine / "code/job.py").write_text(job)
+    steps = ("--card", "card.json", "--step", "reader/bundle", "--step", "judge/bundle")
+    ended, out, err = run(capsys, "run", mine, *WITH_POLICY, *steps)
+    assert ended == code, (out, err)
+    assert said in out + err
+    if code == 0:
+        assert Path("out/summary.json").read_bytes() == b"KEPT" + bytes([100])
 
 
 def test_cards_and_files_that_do_not_pair_up_are_refused(

@@ -49,7 +49,7 @@ from sealmarket_enclave.protocol.codec import (
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
-from sealmarket_enclave.protocol.policy import OutputRules
+from sealmarket_enclave.protocol.policy import OutputRules, Validator
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_enclave.workload.needs import ColumnNeed, Needs
@@ -194,6 +194,7 @@ def world(workload: Bundle) -> World:
     return World(unsigned=unsigned, facts=facts)
 
 
+WITHHOLDING = replace(OUTPUT, validators=(Validator(media_type="text/csv", digest=ZERO_HASH, rules={}, withheld=100),))
 SOLO = OutputRules(media_types=("text/plain",), max_outputs=1, max_bytes=1, bucket_bytes=1)
 OTHER_MEASUREMENT = tdx_measurement(LaunchMeasurement(image=b"\x09" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48))
 
@@ -280,6 +281,10 @@ REFUSALS: dict[str, tuple[Callable[[World], World], set[str]]] = {
     "a workload that needs what no card promises": (needing, {"needs_unmet"}),
     "a workload that needs another column than the cards promise": (
         lambda w: needing(w.asset(0, promise=PROMISED).asset(1, promise=PROMISED), target="b"),
+        {"needs_unmet"},
+    ),
+    "a workload that takes the original bytes of a table whose rows are withheld": (
+        lambda w: w.policy(output=WITHHOLDING),
         {"needs_unmet"},
     ),
     "a data card that breaks its own rules": (lambda w: w.asset(broken="it is none"), {"needs_unmet"}),

@@ -14,11 +14,13 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import DraftTerms, Owner, SealedAsset
 from sealmarket.client.draft_file import read_draft, whole_policy
 from sealmarket.client.errors import AlreadyPublished, PolicyUnmeetable, SealedFolderExists, UnknownAsset
+from sealmarket.client.policy_words import explain_draft
 from sealmarket.client.unmeetable import objections, require_meetable
 from sealmarket.client.windows import terms_hold
 from sealmarket.protocol.timing import longest_use
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, canonical_json, to_builtins
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Wei, canonical_json, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.policy import OutputRules, Validator
 from tests.client.test_owner import BOOK, DATA, chain, draft, owner, sealed
 from tests.samples import TIMING
 
@@ -28,6 +30,11 @@ NOW = 1_700_000_000
 
 def terms(**changes: Any) -> DraftTerms:
     return replace(draft().terms, **changes)
+
+
+def withholding() -> OutputRules:
+    check = Validator(media_type="application/json", digest=ZERO_HASH, rules={}, withheld=100)
+    return replace(draft().output, validators=(check,))
 
 
 @pytest.mark.parametrize(
@@ -40,11 +47,21 @@ def terms(**changes: Any) -> DraftTerms:
         ({"terms": terms(consumers=(ZERO_ADDRESS,))}, "zero address"),
         ({"output": replace(draft().output, minimum_owners=17)}, "at most 16 assets"),
         ({"output": replace(draft().output, privacy="dp")}, "no enclave has a mechanism"),
+        ({"output": withholding()}, "describe the table"),
+        ({"output": withholding(), "data_card": {"kind": "bytes", "reader": {"name": "x"}}}, "describe the table"),
     ],
 )
 def test_a_policy_that_nobody_can_ever_meet_is_refused_with_its_clause(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(PolicyUnmeetable, match=said):
         require_meetable(draft(**changes), NOW, TIMING)
+
+
+def test_rows_may_be_withheld_of_a_table_that_a_reader_divides() -> None:
+    described = draft(output=withholding(), data_card={"kind": "table", "reader": {"name": "tables"}})
+    assert list(objections(described, NOW, TIMING)) == []
+    assert "Of a thousand rows 100 are withheld from each workload, picked anew for each job." in explain_draft(
+        described, NOW
+    )
 
 
 def test_everything_that_cannot_be_met_is_named_at_once() -> None:

@@ -352,11 +352,34 @@ memory_bytes = 1073741824
 """
 
 
-def write_step(folder: Path, name: str, code: str = "def run(inputs, parameters):\n    return {}\n") -> StepBundle:
-    """A step of the standard library alone, in a new folder."""
+WITHHOLDING = """\
+[[parameters]]
+name = "withheld_permille"
+type = "integer"
+default = 0
+
+[[parameters]]
+name = "withheld_secret"
+type = "string"
+default = ""
+
+[[outputs]]
+name = "withheld.arrow"
+media_type = "application/vnd.apache.arrow.stream"
+max_bytes = 1048576
+
+"""
+"""What a reader that can withhold rows declares."""
+
+
+def write_step(
+    folder: Path, name: str, code: str = "def run(inputs, parameters):\n    return {}\n", *, more: str = ""
+) -> StepBundle:
+    """A step of the standard library alone, in a new folder. ``more`` of its manifest, in TOML."""
     bundle, environment = folder / "bundle", folder / "environment"
     (bundle / "code").mkdir(parents=True)
-    (bundle / "workload.toml").write_text(STEP_MANIFEST.format(name=name))
+    manifest = STEP_MANIFEST.format(name=name).replace("[[outputs]]", more + "[[outputs]]", 1)
+    (bundle / "workload.toml").write_text(manifest)
     (bundle / "code" / "step.py").write_text(code)
     (bundle / "requirements.lock").write_text("")
     (bundle / "environment.json").write_bytes(build(b"", []).canonical())

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket_devices.measurements import tdx_measurement
-from sealmarket_enclave.protocol.card import Card, Column, Dialect, ReaderRef
+from sealmarket_enclave.protocol.card import ARROW, Card, Column, Dialect, ReaderRef
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak, sha256
 from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_enclave.protocol.policy import Validator
 from sealmarket_enclave.workload.bundle import DigestManifest
 from sealmarket_enclave.workload.environment import Interpreter
 from sealmarket_enclave.workload.manifest import InputSlot, Limits
@@ -34,17 +36,26 @@ CARD = Card(
 
 
 def offered(
-    world: World, card: bytes, *, needs: Needs | None = NEEDS, keep: bool = True, assets: int = 1, **values: Any
+    world: World,
+    card: bytes,
+    *,
+    needs: Needs | None = NEEDS,
+    keep: bool = True,
+    assets: int = 1,
+    media_type: str = "text/csv",
+    withheld: int | UnsetType = UNSET,
+    **values: Any,
 ) -> None:
     """A job over assets with this card, quoted by a provider that shows the workload's manifest."""
     manifest = DigestManifest(
         entry_point="train:run",
         interpreter=Interpreter.current(),
         limits=Limits(cpu_seconds=1, wall_seconds=1, memory_bytes=1 << 30),
-        inputs=(InputSlot(name="rows", media_type="text/csv", needs=needs),),
+        inputs=(InputSlot(name="rows", media_type=media_type, needs=needs),),
         files=(),
     ).canonical()
     digest = sha256(manifest)
+    check = Validator(media_type="application/onnx", digest=READER, rules={}, withheld=withheld)
     world.store.blobs |= {("workloads", digest), ("workloads", READER)}
     if keep:
         world.store.put_document(card)
@@ -54,7 +65,9 @@ def offered(
             number,
             workloads=(digest,),
             policy_terms=allowing,
-            edit_policy=lambda document: replace(document, data_card=keccak(card)),
+            edit_policy=lambda document: replace(
+                document, data_card=keccak(card), output=replace(document.output, validators=(check,))
+            ),
         )
         for number in range(1, assets + 1)
     ]
@@ -74,6 +87,8 @@ UNMET: dict[str, dict[str, Any]] = {
     "another kind": {"card": Card(kind="bytes", media_type="text/csv").canonical()},
     "a card that promises nothing": {"card": canonical_json({"columns": ["ward"]})},
     "more assets than the slot takes": {"assets": 2},
+    "the original bytes of a table whose rows are withheld": {"withheld": 100},
+    "such bytes for a workload without needs": {"withheld": 100, "needs": None},
 }
 
 
@@ -103,6 +118,11 @@ def test_a_card_that_is_needed_and_not_in_the_store_is_awaited_and_then_its_owne
 
 def test_a_card_that_promises_what_is_needed_is_accepted(world: World) -> None:
     offered(world, CARD.canonical())
+    assert world.decided(world.node()).outcome is Outcome.ACCEPTED
+
+
+def test_a_table_whose_rows_are_withheld_is_taken_as_a_table(world: World) -> None:
+    offered(world, CARD.canonical(), withheld=100, media_type=ARROW)
     assert world.decided(world.node()).outcome is Outcome.ACCEPTED
 
 

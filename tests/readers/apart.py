@@ -65,10 +65,10 @@ def receive(pipe: IO[bytes]) -> bytes | None:
 
 def main() -> None:
     """Answer until the pipe ends."""
-    from tests.readers.tables import read
+    from tests.readers.tables import PARAMETERS, read
 
     while (card := receive(sys.stdin.buffer)) is not None and (file := receive(sys.stdin.buffer)) is not None:
-        outputs = read.run({"data": memoryview(file), "card": card}, {"infer": False, "table": True, "explain": False})
+        outputs = read.run({"data": memoryview(file), "card": card}, PARAMETERS)
         send(sys.stdout.buffer, outputs["report.json"])
 
 

@@ -21,6 +21,16 @@ CODE = ROOT / "sealmarket/readers/tables/code"
 READER = ReaderRef(name="tables", digest=ZERO_HASH)
 
 
+PARAMETERS: dict[str, Any] = {
+    "infer": False,
+    "table": True,
+    "explain": False,
+    "withheld_permille": 0,
+    "withheld_secret": "",
+}
+"""Complete parameters, as the sandbox passes them: the table is wanted, and whole."""
+
+
 def load(name: str) -> ModuleType:
     """A module of the bundle's ``code`` folder, by the name under which the others import it."""
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a bundle with bytecode is refused
@@ -55,9 +65,7 @@ def card_of(file: bytes, **stated: Any) -> Card:
 
 def held(file: bytes, card: Card) -> tuple[ReaderReport, pa.Table | None, str]:
     """The report over a file, its table if it fits, and the reader's words."""
-    outputs = read.run(
-        {"data": memoryview(file), "card": checked(card).canonical()}, {"infer": False, "table": True, "explain": True}
-    )
+    outputs = read.run({"data": memoryview(file), "card": checked(card).canonical()}, PARAMETERS | {"explain": True})
     report = read_report(outputs["report.json"])
     table = pa.ipc.open_stream(io.BytesIO(outputs["table.arrow"])).read_all() if report.fits else None
     return report, table, outputs.get("explanation.txt", b"").decode()

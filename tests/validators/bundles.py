@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,9 +39,11 @@ def load(name: str) -> ModuleType:
         sys.modules.update(others)
 
 
-def verdict(validator: ModuleType, output: bytes, rules: Any, *tables: bytes) -> str | None:
+def verdict(
+    validator: ModuleType, output: bytes, rules: Any, *tables: bytes, withheld: Sequence[bytes] = ()
+) -> str | None:
     """The code under which the output is withheld, or None where it may leave."""
-    files = validator.run(given(output, rules, *tables), {})
+    files = validator.run(given(output, rules, *tables, withheld=withheld), {})
     said = json.loads(files["verdict.json"])
     assert files.keys() == {"verdict.json"}
     assert said["pass"] == (said["code"] is None)
@@ -49,10 +51,11 @@ def verdict(validator: ModuleType, output: bytes, rules: Any, *tables: bytes) ->
     return code
 
 
-def given(output: bytes, rules: Any, *tables: bytes) -> Mapping[str, memoryview]:
+def given(output: bytes, rules: Any, *tables: bytes, withheld: Sequence[bytes] = ()) -> Mapping[str, memoryview]:
     """The inputs of a validator, as the sandbox passes them."""
     spelled = json.dumps(rules, sort_keys=True, separators=(",", ":")).encode()
     data = {f"data-{number}": memoryview(table) for number, table in enumerate(tables, start=1)}
+    data |= {f"withheld-{number}": memoryview(table) for number, table in enumerate(withheld, start=1)}
     return {"output": memoryview(output), "rules": memoryview(spelled), **data}
 
 

@@ -4,24 +4,52 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from scripts.toolchain import ROOT
 from sealmarket.protocol import output_rules
 from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.errors import StepUnknown
-from sealmarket.workloads.steps import Step, names, shipped
+from sealmarket.workloads.local import LocalRun
+from sealmarket.workloads.local_steps import StepShelf, judged, read_by_cards
+from sealmarket.workloads.steps import Kind, Step, names, shipped
 from sealmarket.workloads.validators import default_validators, json_rules, onnx_rules
-from sealmarket_enclave.protocol.codec import Shape, from_builtins
+from sealmarket_enclave.protocol.card import ARROW, Card, Column, ReaderRef
+from sealmarket_enclave.protocol.codec import Shape, from_builtins, to_builtins
+from sealmarket_enclave.protocol.policy import OutputRules, Validator
+from sealmarket_enclave.workload.manifest import parse_manifest
 from tests.validators import test_json, test_membership, test_onnx, test_safetensors, test_table
 from tests.validators.bundles import ENTRY
-from tests.validators.models import cost, forest, rows, spelled, table
+from tests.validators.models import NAMES, cost, forest, rows, spelled, table
 
 KEPT = WorkloadCache(ROOT / "build/workloads")
 """Wheels of a hundred megabytes are downloaded once."""
+ONNX = "application/onnx"
+TRAINS = f"""\
+schema = 1
+name = "train"
+version = "1.0.0"
+summary = "Learns from a table."
+entry_point = "train:run"
+
+[[inputs]]
+name = "rows"
+media_type = "{ARROW}"
+
+[[outputs]]
+name = "model.onnx"
+media_type = "{ONNX}"
+max_bytes = 16777216
+
+[limits]
+cpu_seconds = 20
+wall_seconds = 20
+memory_bytes = 1073741824
+"""
 
 
 def said(step: Step, output: bytes, rules: Shape, *tables: bytes) -> str | None:
@@ -73,6 +101,12 @@ def test_rows_that_are_labelled_as_json_do_not_pass_the_default_rules(tmp_path: 
     assert said(step, json.dumps(["41;1500.25"] * 500).encode(), json_rules()) == "too_much_text"
 
 
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_what_every_shipped_step_says_of_itself_reads(kind: Kind) -> None:
+    for name in names(kind):
+        assert parse_manifest((ROOT / "sealmarket" / kind / name / "workload.toml").read_bytes()).name
+
+
 def test_the_rules_of_every_validator_read_as_their_shapes() -> None:
     read(output_rules.OnnxRules, test_onnx.RULES)
     read(output_rules.OnnxRules, test_onnx.LAYERS)
@@ -91,10 +125,29 @@ def test_the_others_judge_in_the_sandbox_with_their_locked_wheels() -> None:
     rules = read(output_rules.TableRules, test_table.RULES)
     assert said(tables, test_table.RIGHT, rules, test_table.TABLE) is None
     assert said(tables, test_table.RIGHT + b"west,1,99\n", rules, test_table.TABLE) == "group_too_small"
-    membership = shipped("membership", KEPT, "validators")
+
+
+@pytest.mark.long
+def test_a_tree_that_remembers_the_rows_it_was_given_is_refused_and_a_sound_model_leaves() -> None:
+    step, features = shipped("membership", KEPT, "validators"), rows(3000)
     rules = read(output_rules.MembershipRules, test_membership.RULES)
-    assert said(membership, test_membership.trained(1), rules, test_membership.TABLE) == "remembers_rows"
-    assert said(membership, test_membership.trained(60), rules, test_membership.TABLE) is None
+    check = Validator(media_type=ONNX, digest=step.digest, rules=to_builtins(rules), withheld=100)
+    demand = OutputRules(media_types=(ONNX,), max_outputs=1, max_bytes=1 << 24, bucket_bytes=1, validators=(check,))
+    manifest, shelf = parse_manifest(TRAINS.encode()), StepShelf(KEPT)
+    columns = tuple(Column(name=name, type="number") for name in (*NAMES, "cost"))
+    reader = ReaderRef(name="tables", digest=shipped("tables", KEPT).digest)
+    card = Card(kind="table", media_type=ARROW, reader=reader, columns=columns)
+    file = table(features.astype(np.float64), cost=cost(features))
+    inputs = read_by_cards(manifest, {"rows": file}, [card], shelf, demand.withholds)
+    given = pa.ipc.open_stream(inputs.given["rows"]).read_all()
+    assert 2600 < given.num_rows < 2800
+    had = np.column_stack([given.column(name).to_numpy() for name in NAMES]).astype(np.float32)
+    target = given.column("cost").to_numpy()
+    for model, code in ((forest(had, target, trees=1, smallest=1), "remembers_rows"), (forest(had, target), None)):
+        ran = LocalRun(failure="", outputs={"model.onnx": spelled(model)})
+        ended, (one,) = judged(ran, manifest, demand, inputs, shelf)
+        assert (one.name, one.code) == ("membership", code)
+        assert ended.failure == ("output_refused" if code else "")
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -68,6 +69,16 @@ def said(value: Any, **rules: Any) -> str | None:
 )
 def test_what_is_not_the_one_spelling_of_a_value_is_withheld(output: bytes, code: str) -> None:
     assert verdict(VALIDATOR, output, RULES) == code
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"":'])
+def test_brackets_that_would_end_the_process_are_withheld_whatever_depth_it_follows(opening: bytes) -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)  # as libraries do
+    try:
+        assert verdict(VALIDATOR, opening * 100_000, RULES) == "not_readable"
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def test_an_output_beyond_the_largest_that_is_read_is_withheld() -> None:

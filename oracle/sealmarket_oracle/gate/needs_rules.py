@@ -16,7 +16,7 @@ from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.workload.bundle import DigestManifest
 from sealmarket_enclave.workload.errors import ParametersRefused
-from sealmarket_enclave.workload.manifest import InputSlot, filled, unmet_needs
+from sealmarket_enclave.workload.manifest import InputSlot, filled, undivided, unmet_needs
 from sealmarket_oracle.gate.capability_rules import shown_manifest
 from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.inputs import (
@@ -57,7 +57,9 @@ def needs_violations(
             cards.append(promised(raw) if of_slot and raw is not None else None)
         except SealmarketError:
             return
-    for one in unmet_needs(manifest.inputs, cards, documents.parameters):
+    withholds = [policy.document.output.withholds if policy is not None else 0 for policy in policies]
+    found = (*unmet_needs(manifest.inputs, cards, documents.parameters), *undivided(manifest.inputs, withholds))
+    for one in found:
         subject: Bytes32 | str = case.assets[one.asset].use.asset_id if one.asset is not None else "assets together"
         yield _unmet(subject, one.expected, one.found)
 

@@ -20,9 +20,11 @@ import csv_file
 import inferring
 import promise
 import pyarrow as pa
+import pyarrow.compute as pc
 import spelled
 from promise import Column, Promise
 from unfit import Unfit
+from withholding import Withholding, withholding_of
 
 _NO_DIALECT = promise.Dialect("utf-8", ",", ".", "", 0, "", frozenset())
 """JSON spells numbers in one way, and missing values as null."""
@@ -39,8 +41,11 @@ def run(inputs: Mapping[str, memoryview], parameters: Mapping[str, Any]) -> Mapp
         if parameters["infer"]:
             outputs["inferred.json"] = json.dumps(inferring.infer(data, json.loads(card)), sort_keys=True).encode()
         else:
-            rows, table = read(data, promise.read(card), table=bool(parameters["table"]))
-            outputs |= {"table.arrow": table} if parameters["table"] else {}
+            wanted = bool(parameters["table"])
+            apart = withholding_of(parameters) if wanted else None
+            rows, table, withheld = read(data, promise.read(card), table=wanted, apart=apart)
+            outputs |= {"table.arrow": table} if wanted else {}
+            outputs |= {"withheld.arrow": withheld} if apart else {}
     except Unfit as error:
         unfit = error
         if parameters["explain"] or parameters["infer"]:
@@ -54,17 +59,19 @@ def run(inputs: Mapping[str, memoryview], parameters: Mapping[str, Any]) -> Mapp
     return outputs | {"report.json": json.dumps(report, sort_keys=True).encode()}
 
 
-def read(data: memoryview, promised: Promise, *, table: bool) -> tuple[int, bytes]:
-    """The number of rows, and the table as an Arrow stream (empty unless ``table``).
+def read(
+    data: memoryview, promised: Promise, *, table: bool, apart: Withholding | None = None
+) -> tuple[int, bytes, bytes]:
+    """The number of rows, the table as an Arrow stream (empty unless ``table``), and likewise the rows held ``apart``.
 
     Raises:
         Unfit: the first thing that is not as promised.
     """
     schema = pa.schema([pa.field(c.name, spelled.ARROW_TYPES[c.type], nullable=c.missing) for c in promised.columns])
-    sink = pa.BufferOutputStream()
+    sinks = pa.BufferOutputStream(), pa.BufferOutputStream()
     rows = 0
-    kept: dict[str, list[pa.Array]] = {column.name: [] for column in promised.columns if column.single}
-    with pa.ipc.new_stream(sink, schema) as stream:
+    singles: dict[str, list[pa.Array]] = {column.name: [] for column in promised.columns if column.single}
+    with pa.ipc.new_stream(sinks[0], schema) as stream, pa.ipc.new_stream(sinks[1], schema) as withheld:
         for arrays in _typed(data, promised):
             rows += len(arrays[0])
             if promised.rows is not None and rows > promised.rows[1]:
@@ -72,13 +79,19 @@ def read(data: memoryview, promised: Promise, *, table: bool) -> tuple[int, byte
             for column, values in zip(promised.columns, arrays, strict=True):
                 checks.require_promised(column, values)
                 if column.single:
-                    kept[column.name].append(values)
+                    singles[column.name].append(values)
+            batch = pa.record_batch(arrays, schema=schema)
+            if apart:
+                kept = apart.kept(arrays)
+                withheld.write_batch(batch.filter(pc.invert(kept)))
+                batch = batch.filter(kept)
             if table:
-                stream.write_batch(pa.record_batch(arrays, schema=schema))
+                stream.write_batch(batch)
     checks.require_rows(rows, promised.rows)
-    for name, chunks in kept.items():
+    for name, chunks in singles.items():
         checks.require_single(name, pa.chunked_array(chunks))
-    return rows, sink.getvalue().to_pybytes() if table else b""
+    made, others = (sink.getvalue().to_pybytes() if table else b"" for sink in sinks)
+    return rows, made, others if apart else b""
 
 
 def _typed(data: memoryview, promised: Promise) -> Iterator[list[pa.Array]]:

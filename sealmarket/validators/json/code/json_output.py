@@ -24,6 +24,7 @@ from verdict import (
     Inputs,
     Refused,
     judged,
+    read_json,
     read_rules,
 )
 
@@ -74,7 +75,7 @@ def _read(raw: memoryview) -> Any:
         raise Refused(TOO_MUCH_TEXT, f"{len(raw)} bytes, expected at most {MOST_BYTES}")
     try:
         text = bytes(raw).decode("utf-8")
-        value = json.loads(text, parse_constant=_no_number)
+        value = read_json(text, parse_constant=_no_number)
         spelled = text.removesuffix("\n")
         if not any(spelled == other for other in _spellings(value)):
             raise Refused(NOT_READABLE, "another spelling of its value")

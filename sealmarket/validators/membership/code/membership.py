@@ -8,13 +8,11 @@ added to the limit.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from split import withheld
 from tables import Tables
 from verdict import (
     DATA_MISSING,
@@ -25,6 +23,7 @@ from verdict import (
     Inputs,
     Refused,
     judged,
+    read_json,
     read_rules,
 )
 
@@ -32,11 +31,12 @@ FEWEST_WITHHELD = 50
 _CHANCE = 0.01
 _SMALLEST = 1e-9
 _BATCH = 65_536
-_KINDS: dict[str, type | tuple[type, ...]] = {"advantagePermille": int, "seed": str, "withheldPermille": int}
+_SLOT = "withheld"
+_KINDS: dict[str, type | tuple[type, ...]] = {"advantagePermille": int}
 
 
 def run(inputs: Inputs, parameters: object) -> dict[str, bytes]:
-    """Entry point: ``output``, ``rules`` and the whole tables in, ``verdict.json`` out."""
+    """Entry point: ``output``, ``rules``, tables of trained and of withheld rows in, ``verdict.json`` out."""
     del parameters
     return judged(check, inputs)
 
@@ -44,25 +44,26 @@ def run(inputs: Inputs, parameters: object) -> dict[str, bytes]:
 def check(inputs: Inputs) -> None:
     """Raise :class:`Refused` unless the output may leave."""
     rules = read_rules(inputs["rules"], _KINDS)
-    if not 0 < rules["withheldPermille"] < 1000 or len(rules["seed"].encode("utf-8")) > 1000:
-        raise Refused(RULES_INVALID, "a share between 1 and 999 permille, and a short seed")
-    tables = Tables(inputs)
-    out = np.concatenate(
-        [
-            np.array(withheld(rules["seed"], rules["withheldPermille"], number, rows), dtype=bool)
-            for number, rows in enumerate(tables.lengths)
-        ]
-        or [np.zeros(0, dtype=bool)]
-    )
-    losses = _losses(inputs["output"], tables)
-    usable = np.isfinite(losses)
-    trained, kept = losses[usable & ~out], losses[usable & out]
-    if len(kept) < FEWEST_WITHHELD or not len(trained):
-        raise Refused(DATA_MISSING, f"{len(kept)} rows are withheld, expected {FEWEST_WITHHELD} or more")
+    if not 0 <= rules["advantagePermille"] <= 1000:
+        raise Refused(RULES_INVALID, "an advantage between 0 and 1000 permille")
+    had, lacked = Tables(inputs), _withheld(inputs)
+    _require_enough(had.rows, lacked.rows)
+    trained, kept = _losses(inputs["output"], had), _losses(inputs["output"], lacked)
+    _require_enough(len(trained), len(kept))
     found = advantage(trained, kept)
     limit = rules["advantagePermille"] / 1000 + chance(len(trained), len(kept))
     if found > limit:
         raise Refused(REMEMBERS_ROWS, f"advantage {found:.3f}, expected at most {limit:.3f}")
+
+
+def _withheld(inputs: Inputs) -> Tables:
+    """The rows that the workload did not have: ``withheld-1`` of the table ``data-1``, and so on."""
+    return Tables({name.replace(_SLOT, "data", 1): raw for name, raw in inputs.items() if name.startswith(_SLOT)})
+
+
+def _require_enough(trained: int, kept: int) -> None:
+    if kept < FEWEST_WITHHELD or not trained:
+        raise Refused(DATA_MISSING, f"{kept} rows are withheld, expected {FEWEST_WITHHELD} or more")
 
 
 def advantage(trained: np.ndarray, kept: np.ndarray) -> float:
@@ -78,15 +79,15 @@ def chance(trained: int, kept: int) -> float:
 
 
 def _losses(model: memoryview, tables: Tables) -> np.ndarray:
-    """The model's loss on each row; NaN for a row without a usable label."""
+    """The model's loss on each row that has a usable label."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(bytes(model), options, providers=["CPUExecutionProvider"])
         described = session.get_modelmeta().custom_metadata_map
-        names, target, task = (json.loads(described[key]) for key in ("feature_names", "target", "task"))
-        labels = json.loads(described.get("class_labels", "[]"))
+        names, target, task = (read_json(described[key]) for key in ("feature_names", "target", "task"))
+        labels = read_json(described.get("class_labels", "[]"))
     except (KeyError, ValueError, RecursionError):
         raise Refused(NOT_FROM_DATA, "metadata lacks feature_names, target or task") from None
     except Exception as error:  # noqa: BLE001 - the library has a dozen kinds for one thing: it cannot load the model
@@ -97,11 +98,15 @@ def _losses(model: memoryview, tables: Tables) -> np.ndarray:
     cells = tables.column(target)
     if task != "classification":
         wanted = np.array([math.nan if cell is None else float(cell) for cell in cells])
-        return np.abs(answers.reshape(len(wanted), -1)[:, 0] - wanted)
+        return _finite(np.abs(answers.reshape(len(wanted), -1)[:, 0] - wanted))
     place = {_key(label): number for number, label in enumerate(labels)}
     columns = np.array([place.get(_key(cell), -1) for cell in cells])
     chosen = answers[np.arange(len(cells)), np.maximum(columns, 0)]
-    return np.where(columns < 0, math.nan, -np.log(np.maximum(chosen, _SMALLEST)))
+    return _finite(np.where(columns < 0, math.nan, -np.log(np.maximum(chosen, _SMALLEST))))
+
+
+def _finite(losses: np.ndarray) -> np.ndarray:
+    return losses[np.isfinite(losses)]
 
 
 def _answers(session: Any, rows: np.ndarray, *, last: bool) -> np.ndarray:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from verdict import NOT_DECLARED, NOT_FROM_DATA, RULES_INVALID, TOO_MUCH_TEXT, Refused
+from verdict import NOT_DECLARED, NOT_FROM_DATA, RULES_INVALID, TOO_MUCH_TEXT, Refused, read_json
 
 FEATURES = "feature_names"
 
@@ -41,7 +41,7 @@ def feature_names(model: Any) -> list[str]:
     """The columns behind the model's input, by its metadata. Raises :class:`Refused` where it does not say."""
     found = {entry.key: entry.value for entry in model.metadata_props}.get(FEATURES, "")
     try:
-        names = json.loads(found)
+        names = read_json(found)
     except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -56,7 +56,7 @@ def _cost(text: str, words: frozenset[str]) -> int:
     if text in words:
         return 0
     try:
-        value = json.loads(text)
+        value = read_json(text)
     except (ValueError, RecursionError):
         return len(text)
     spelled = text in (json.dumps(value, ensure_ascii=False, sort_keys=True), json.dumps(value, sort_keys=True))

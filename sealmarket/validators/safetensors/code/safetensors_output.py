@@ -16,7 +16,17 @@ import json
 from math import prod
 from typing import Any
 
-from verdict import NOT_DECLARED, NOT_READABLE, RULES_INVALID, TOO_MUCH_TEXT, Inputs, Refused, judged, read_rules
+from verdict import (
+    NOT_DECLARED,
+    NOT_READABLE,
+    RULES_INVALID,
+    TOO_MUCH_TEXT,
+    Inputs,
+    Refused,
+    judged,
+    read_json,
+    read_rules,
+)
 
 MOST_HEADER = 1 << 20
 _METADATA = "__metadata__"
@@ -77,7 +87,7 @@ def _declared(tensors: list[Any]) -> list[tuple[str, str, list[int]]]:
 def _metadata(header: memoryview, allowed: dict[str, Any]) -> dict[str, str] | None:
     """The file's own ``__metadata__``: declared keys, and texts no longer than declared; None without one."""
     try:
-        found = json.loads(bytes(header))
+        found = read_json(bytes(header).decode("utf-8"))
     except (ValueError, RecursionError):
         raise Refused(NOT_READABLE, "the header is no JSON") from None
     if not isinstance(found, dict):

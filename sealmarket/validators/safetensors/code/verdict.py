@@ -21,6 +21,7 @@ RULES_INVALID = "rules_invalid"
 DATA_MISSING = "data_missing"
 
 Inputs = Mapping[str, memoryview]
+MOST_BRACKETS = 4096
 
 
 class Refused(Exception):
@@ -47,6 +48,20 @@ def judged(check: Callable[[Inputs], None], inputs: Inputs) -> dict[str, bytes]:
 
 def _spelled(*, passes: bool, code: str | None) -> dict[str, bytes]:
     return {"verdict.json": json.dumps({"code": code, "pass": passes}, separators=(",", ":"), sort_keys=True).encode()}
+
+
+def read_json(text: str, **how: Any) -> Any:
+    """The value of a text of JSON.
+
+    How deep the interpreter follows brackets is a setting of the process, so it is not left to it.
+
+    Raises:
+        ValueError: no JSON, or more than ``MOST_BRACKETS`` brackets open in it.
+        RecursionError: brackets inside each other.
+    """
+    if text.count("[") + text.count("{") > MOST_BRACKETS:
+        raise ValueError(f"more than {MOST_BRACKETS} lists and objects")
+    return json.loads(text, **how)
 
 
 def read_rules(raw: memoryview, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ MAX_VALIDATORS = 8
 """Most validators of one policy."""
 MAX_JOB_VALIDATORS = 32
 """Most different validators of one job, over all its owners: each is a bundle that its enclave is given."""
+MAX_WITHHELD = 500
+"""Most rows of a thousand that are withheld from a workload: it learns from half of them at least."""
 MediaType = Annotated[str, Meta(pattern=r"\A[a-z]+/[a-z0-9.+-]{1,100}\Z")]
 
 
@@ -47,12 +49,26 @@ class Validator(Shape, frozen=True, kw_only=True):
 
     ``digest`` is its workload digest, ``rules`` what it is given beside the output. ``data``: it is given the owner's
     own data too, as the workload had it.
+
+    ``withheld``: so many rows of a thousand of the owner's table are withheld from the workload, and this validator is
+    given them beside those that the workload had; absent for none. It then has the data whatever ``data`` says.
     """
 
     media_type: MediaType
     digest: Bytes32
     rules: dict[str, Any]
     data: bool = False
+    withheld: Annotated[int, Meta(ge=1, le=MAX_WITHHELD)] | UnsetType = UNSET
+
+    @property
+    def withholds(self) -> int:
+        """How many rows of a thousand it demands to be withheld from the workload; 0 for none."""
+        return 0 if self.withheld is UNSET else self.withheld
+
+    @property
+    def takes_data(self) -> bool:
+        """Whether it is given the owner's data."""
+        return self.data or self.withholds > 0
 
     @property
     def rules_text(self) -> bytes:
@@ -80,6 +96,11 @@ class OutputRules(Shape, frozen=True, kw_only=True):
     def checks(self) -> tuple[Validator, ...]:
         """The validators, all of which must pass."""
         return () if self.validators is UNSET else self.validators
+
+    @property
+    def withholds(self) -> int:
+        """How many rows of a thousand are withheld from the workload: the most that a validator demands, 0 for none."""
+        return max((check.withholds for check in self.checks), default=0)
 
 
 class CommitteeRef(Shape, frozen=True, kw_only=True):

@@ -9,6 +9,9 @@ step        inputs                                          output
 reader      ``data``, ``card``                              ``report.json``, and ``table.arrow`` where ``table`` is true
 validator   ``output``, ``rules``, with data ``data-1`` …   ``verdict.json``
 ==========  ==============================================  ==================
+
+Where an owner has rows withheld, the reader writes them as ``withheld.arrow`` and the others as ``table.arrow``; a
+validator that demands it is given ``withheld-1`` … beside ``data-1`` ….
 """
 
 from __future__ import annotations
@@ -26,9 +29,12 @@ from sealmarket_enclave.protocol.policy import OutputRules
 MAXIMUM_STEP = 1 << 20
 """Bytes of a step's archive: its own code. Libraries come in locked wheels."""
 DATA, CARD, REPORT, TABLE = "data", "card", "report.json", "table.arrow"
+WITHHELD, WITHHELD_TABLE = "withheld", "withheld.arrow"
 OUTPUT, RULES, VERDICT = "output", "rules", "verdict.json"
 TABLE_WANTED, OUTPUT_NAME = "table", "name"
 """Parameters that a step may declare: whether the table is wanted; the name of the output that is held."""
+WITHHELD_PERMILLE, WITHHELD_SECRET = "withheld_permille", "withheld_secret"
+"""Parameters of a reader that can withhold rows: how many of a thousand; the secret, in hex, that picks them."""
 MAXIMUM_VERDICT = 4096
 
 

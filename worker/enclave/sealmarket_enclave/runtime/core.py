@@ -115,7 +115,7 @@ class Runtime:
         if isinstance(prepared, Unrunnable):
             return bound, prepared
         workload, names = prepared
-        return bound, _without_table(job, workload, names) or Work(job, workload, names, steps)
+        return bound, _unfit_slot(job, workload, names) or Work(job, workload, names, steps)
 
     def _quote(self, bound: BoundJob) -> ReceiptSigner:
         keys, began = EnclaveKeys(), self._environment.clock()
@@ -152,10 +152,19 @@ class Runtime:
             return
 
 
-def _without_table(job: LoadedJob, workload: Prepared, names: tuple[str, ...]) -> Unrunnable | None:
-    """A workload that takes a table of an asset whose card names no reader can never run: no party makes the table."""
+def _unfit_slot(job: LoadedJob, workload: Prepared, names: tuple[str, ...]) -> Unrunnable | None:
+    """Why a workload can never run by how it takes an asset.
+
+    It takes a table of one whose card names no reader: no party makes the table. Or it takes the original bytes of one
+    whose owner has rows withheld: they hold all rows.
+    """
     for name, asset in zip(names, job.assets, strict=True):
-        if workload.takes_table(name) and (asset.card is None or asset.card.reader is None):
+        table = workload.takes_table(name)
+        if asset.policy.output.withholds and not table:
+            message = f"the workload takes the original bytes of {name}, and its owner has rows withheld"
+            remedy = "request a workload that takes this asset as a table"
+            return Unrunnable(Code.INPUTS_MISMATCH, message, remedy, FailureCause.WORKLOAD)
+        if table and (asset.card is None or asset.card.reader is None):
             message = f"the workload takes {name} as a table, and the asset's data card names no reader"
             remedy = "request an asset with a card, or a workload that takes the original bytes"
             return Unrunnable(Code.INPUTS_MISMATCH, message, remedy, FailureCause.WORKLOAD)

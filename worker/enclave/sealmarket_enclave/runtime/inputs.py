@@ -12,6 +12,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -64,6 +65,24 @@ def require_granted(sealed: Sequence[io.FileIO], spec: JobSpec) -> tuple[int, ..
     if sum(sizes) > spec.decoded_bytes or seconds_for_bytes(sum(sizes)) > spec.read_seconds:
         raise WorkloadFailed("inputs_beyond_request")
     return tuple(sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedInputs:
+    """Plaintexts of a job by the workload's names: what it is ``given``, and the tables ``withheld`` from it."""
+
+    given: dict[str, bytearray] = field(default_factory=dict)
+    withheld: dict[str, bytearray] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of them."""
+        return sum(map(len, (*self.given.values(), *self.withheld.values())))
+
+    def wipe(self) -> None:
+        """Overwrite all of them."""
+        for content in (*self.given.values(), *self.withheld.values()):
+            wipe(content)
 
 
 class Reading:

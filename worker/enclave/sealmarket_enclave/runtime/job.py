@@ -13,7 +13,7 @@ Rules, in order (docs/spec/enclave.md, "Loading"):
 5. Each share set hashes to its seal's share root (refused); it is one, of that chain, asset, version, content, policy;
    its epoch is the job's, its threshold and size are the policy's (unrunnable). Rules 4, 5 and 8 stand in
    :mod:`sealmarket_enclave.protocol.agreement`. Each data card hashes to the policy's ``dataCard`` (refused); one that
-   claims to be a promise is one (unrunnable).
+   claims to be a promise is one, and of an asset whose rows are withheld it is a table's with a reader (unrunnable).
 6. The 1 to 8 result keys hash to the value in the specification (refused), and are HPKE keys; those that a policy
    demands are among them (unrunnable).
 7. The parameters, under their salt, hash to the value in the specification (refused).
@@ -228,7 +228,11 @@ def _asset(
     assert isinstance(shares, ShareSet)
     assert not isinstance(card, Unrunnable)
     blame = _blame(index, size_differences(shares, policy.dealing))
-    return blame or LoadedAsset(use=use, seal=seal, policy=policy, share_set=shares, card=card)
+    return (
+        blame
+        or _undivided(index, policy, card)
+        or LoadedAsset(use=use, seal=seal, policy=policy, share_set=shares, card=card)
+    )
 
 
 def _card(index: int, named: Bytes32, raw: bytes | None) -> Card | Unrunnable | None:
@@ -240,6 +244,14 @@ def _card(index: int, named: Bytes32, raw: bytes | None) -> Card | Unrunnable | 
         return promised(raw)
     except (CardRefused, MalformedDocument) as error:
         return owners_fault(index, Code.CARD_MISMATCH, error.message)
+
+
+def _undivided(index: int, policy: PolicyDocument, card: Card | None) -> Unrunnable | None:
+    """A policy that has rows withheld, of content that no reader divides into rows."""
+    if not policy.output.withholds or (card is not None and card.kind == "table" and card.reader is not None):
+        return None
+    message = "its output rules have rows withheld, and its data card is none of a table with a reader"
+    return owners_fault(index, Code.CARD_MISMATCH, message)
 
 
 def _policy(index: int, spec: JobSpec, raw: bytes) -> PolicyDocument | Unrunnable:

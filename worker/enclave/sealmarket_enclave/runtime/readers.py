@@ -16,11 +16,20 @@ from dataclasses import dataclass
 
 from sealmarket_enclave.protocol.card import MAXIMUM_REPORT, CardRefused, ReaderReport, read_report
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.steps import CARD, DATA, REPORT, TABLE, TABLE_WANTED
+from sealmarket_enclave.protocol.steps import (
+    CARD,
+    DATA,
+    REPORT,
+    TABLE,
+    TABLE_WANTED,
+    WITHHELD_PERMILLE,
+    WITHHELD_SECRET,
+    WITHHELD_TABLE,
+)
 from sealmarket_enclave.runtime.errors import InputFailed, InputFault, StepFailed, WorkloadFailed
 from sealmarket_enclave.runtime.grants import UNFINISHED, Grant
 from sealmarket_enclave.runtime.inputs import Reading, wipe
-from sealmarket_enclave.runtime.job import LoadedAsset
+from sealmarket_enclave.runtime.job import LoadedAsset, ParameterValue
 from sealmarket_enclave.runtime.workplace import StepCall, Steps
 from sealmarket_enclave.sandbox import FailureKind
 from sealmarket_enclave.workload.timing import seconds_for_bytes, seconds_for_step
@@ -51,9 +60,15 @@ class Readers:
     steps: Steps
     reading: Reading
     grant: Grant
+    secret: str
+    """Picks the rows that are withheld (:mod:`.withholding`)."""
 
-    def read(self, index: int, asset: LoadedAsset, content: bytearray, *, table: bool, room: int) -> bytearray:
-        """The content, or the table that is made of it; the content is then wiped. ``room`` bounds the table.
+    def read(
+        self, index: int, asset: LoadedAsset, content: bytearray, *, table: bool, room: int
+    ) -> tuple[bytearray, bytearray | None]:
+        """The content, or the table that is made of it, and the rows that are withheld from that table.
+
+        The content of a table is wiped. ``room`` bounds the table, and the withheld rows with it.
 
         Raises:
             InputFailed: it does not fit its card.
@@ -62,13 +77,13 @@ class Readers:
         """
         card = asset.card
         if card is None or card.reader is None:
-            return content
+            return content, None
         call = StepCall(
             digest=card.reader.digest,
             inputs={DATA: content, CARD: card.canonical()},
             most=MAXIMUM_REPORT + (room if table else 0),
             seconds=self.grant.seconds(index, self.reading.left),
-            parameters={TABLE_WANTED: table},
+            parameters={TABLE_WANTED: table} | self._withholding(asset.policy.output.withholds),
         )
         try:
             with self.reading.waiting():
@@ -78,11 +93,16 @@ class Readers:
             raise _ended(index, error, table=table, fair=fair) from error
         _require_fit(index, files.get(REPORT, b""))
         if not table:
-            return content
-        if TABLE not in files:
+            return content, None
+        # A reader that does not know how to withhold rows writes none of them apart.
+        wanted = (TABLE, WITHHELD_TABLE) if asset.policy.output.withholds else (TABLE,)
+        if any(name not in files for name in wanted):
             raise InputFailed(index, InputFault.READER_FAILED)
         wipe(content)
-        return bytearray(files[TABLE])
+        return bytearray(files[TABLE]), bytearray(files[WITHHELD_TABLE]) if WITHHELD_TABLE in wanted else None
+
+    def _withholding(self, permille: int) -> dict[str, ParameterValue]:
+        return {WITHHELD_PERMILLE: permille, WITHHELD_SECRET: self.secret} if permille else {}
 
 
 def _ended(index: int, error: WorkloadFailed, *, table: bool, fair: bool) -> Exception:

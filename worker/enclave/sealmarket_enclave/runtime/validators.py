@@ -5,7 +5,8 @@ Rules (docs/spec/steps.md, "Validators"):
 1. For each output, each validator of its media type runs once, in the order of the outputs' names; one that several
    owners name alike runs once for all of them.
 2. It is given the output and its rules. With ``data`` it is also given the data of the owners who name it so, as the
-   workload had them: no owner's data reach a step that this owner does not name.
+   workload had them: no owner's data reach a step that this owner does not name. One that demands withheld rows is
+   given those too, apart.
 3. A verdict that does not pass withholds everything, as any output that the rules do not allow. Its code stays inside,
    since a workload could choose it to say something.
 4. A validator that gives no verdict withholds everything too. If the request granted what is fair (:mod:`.grants`), the
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.policy import OutputRules, Validator
-from sealmarket_enclave.protocol.steps import DATA, MAXIMUM_VERDICT, OUTPUT, RULES, VERDICT, read_verdict
+from sealmarket_enclave.protocol.steps import DATA, MAXIMUM_VERDICT, OUTPUT, RULES, VERDICT, WITHHELD, read_verdict
 from sealmarket_enclave.runtime.errors import StepFailed, WorkloadFailed
 from sealmarket_enclave.runtime.grants import UNFINISHED, Grant
 from sealmarket_enclave.runtime.outputs import DeclaredOutput
@@ -39,12 +40,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Validating:
-    """What validators of one job are given. ``clock`` is wall time in seconds; ``data`` is in the assets' order."""
+    """What validators of one job are given. ``clock`` is wall time in seconds; ``data`` is in the assets' order.
+
+    ``withheld`` has the rows that the workload did not have, by the place of their asset.
+    """
 
     steps: Steps
     clock: Callable[[], float]
     rules: Sequence[OutputRules]
     data: Sequence[bytes | bytearray]
+    withheld: Mapping[int, bytes | bytearray]
 
     def require(self, outputs: Mapping[str, bytes], declared: Mapping[str, DeclaredOutput], seconds: int) -> None:
         """Return if every validator of every output passes within ``seconds``.
@@ -75,8 +80,10 @@ class Validating:
 
     def _inputs(self, one: Held, output: bytes) -> dict[str, bytes | bytearray]:
         given: dict[str, bytes | bytearray] = {OUTPUT: output, RULES: one.check.rules_text}
-        for number, index in enumerate(one.indices if one.check.data else (), 1):
+        for number, index in enumerate(one.indices if one.check.takes_data else (), 1):
             given[f"{DATA}-{number}"] = self.data[index]
+            if one.check.withholds:
+                given[f"{WITHHELD}-{number}"] = self.withheld[index]
         return given
 
     def _hold(self, one: Held, given: Mapping[str, bytes | bytearray], seconds: float, *, fair: bool) -> None:

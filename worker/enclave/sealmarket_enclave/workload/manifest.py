@@ -203,6 +203,19 @@ def _other_bytes(slot: InputSlot, cards: Sequence[Card | None]) -> Iterator[Unme
             yield Unmet(place, f"media type {slot.media_type}", card.media_type)
 
 
+def undivided(inputs: Sequence[InputSlot], withholds: Sequence[int]) -> Iterator[Unmet]:
+    """Every asset whose owner has rows withheld, in a slot that takes the original bytes: they hold all rows.
+
+    ``withholds``: how many rows of a thousand, by asset in the job's order. Raises as :func:`filled`.
+    """
+    slots = [slot for slot, held in filled(inputs, len(withholds)) for _ in range(held)]
+    for place, (slot, permille) in enumerate(zip(slots, withholds, strict=True)):
+        if permille and slot.media_type != ARROW:
+            yield Unmet(
+                place, f"a slot that takes a table, since {permille} permille of its rows are withheld", slot.name
+            )
+
+
 def parse_manifest(raw: bytes) -> Manifest:
     """Read ``workload.toml``. Raises :class:`InvalidManifest`, naming the field."""
     if len(raw) > MAXIMUM_MANIFEST:

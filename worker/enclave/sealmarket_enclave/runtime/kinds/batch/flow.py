@@ -32,12 +32,13 @@ from sealmarket_enclave.runtime.channel import (
 from sealmarket_enclave.runtime.core import EnclaveEnvironment, Work
 from sealmarket_enclave.runtime.cutoff import CutOff
 from sealmarket_enclave.runtime.errors import InputFailed, OutOfOrder, StepFailed, WorkloadFailed
-from sealmarket_enclave.runtime.inputs import Reading, read_container, require_granted, wipe
+from sealmarket_enclave.runtime.inputs import OpenedInputs, Reading, read_container, require_granted
 from sealmarket_enclave.runtime.outputs import check_declared, enforce
 from sealmarket_enclave.runtime.readers import Readers, grant_of
 from sealmarket_enclave.runtime.receipts import ReceiptSigner, units_up
 from sealmarket_enclave.runtime.releases import ShareCollector
 from sealmarket_enclave.runtime.validators import Validating
+from sealmarket_enclave.runtime.withholding import row_secret
 from sealmarket_enclave.sandbox import FailureKind
 from sealmarket_enclave.sealed.errors import InvalidOutputs
 from sealmarket_enclave.sealed.result import seal_result
@@ -100,26 +101,29 @@ class _BatchJob:
             else:
                 raise OutOfOrder(type(message).__name__, Deliver.__name__)
 
-    def _open(self, keys: list[bytes]) -> dict[str, bytearray]:
+    def _open(self, keys: list[bytes]) -> OpenedInputs:
         self._channel.send(Stage(name="opening"))
         sealed: list[io.FileIO] = []
-        opened: dict[str, bytearray] = {}
+        opened = OpenedInputs()
         try:
             self._read(sealed)
             sizes = require_granted(sealed, self._spec)
             reading = Reading(self._cpu_clock, self._clock, self._spec.read_seconds)
-            readers = Readers(self._steps, reading, grant_of(self._job.assets, sizes, self._spec.read_seconds))
+            grant = grant_of(self._job.assets, sizes, self._spec.read_seconds)
+            readers = Readers(self._steps, reading, grant, row_secret(self._job.bound.job_id, keys))
             for index, (asset, memory) in enumerate(zip(self._job.assets, sealed, strict=True)):
                 named = (asset.use.asset_id, asset.seal.content_version)
                 content = reading.open_container(memory, index, asset.seal.content_root, named, keys[index])
                 name = self._input_names[index]
-                room = self._workload.max_input_bytes - sum(map(len, opened.values()))
-                opened[name] = content
-                opened[name] = readers.read(index, asset, content, table=self._workload.takes_table(name), room=room)
+                room = self._workload.max_input_bytes - opened.size
+                opened.given[name] = content
+                table = self._workload.takes_table(name)
+                opened.given[name], apart = readers.read(index, asset, content, table=table, room=room)
+                if apart is not None:
+                    opened.withheld[name] = apart
             return opened
         except BaseException:
-            for content in opened.values():
-                wipe(content)
+            opened.wipe()
             raise
         finally:
             for memory in sealed:
@@ -134,23 +138,22 @@ class _BatchJob:
             room -= memory.seek(0, 2)
             memory.seek(0)
 
-    def _compute(self, inputs: dict[str, bytearray]) -> Finished:
+    def _compute(self, inputs: OpenedInputs) -> Finished:
         self._channel.send(Stage(name="computing"))
         rules, workload, started = self._job.rules, self._workload, self._clock()
         try:
             check_declared(workload.outputs, rules)
-            outputs = workload.run(inputs, rules.max_bytes)
+            outputs = workload.run(inputs.given, rules.max_bytes)
             self._validate(outputs, inputs)
         except StepFailed as error:
             return self._signer.fail(FailureCause.VALIDATOR, error.index, self._units(started), workload.layers)
         except (WorkloadFailed, InvalidOutputs) as error:
             return self._signer.fail(_cause_of(error), 0, self._units(started), workload.layers)
         finally:
-            for plaintext in inputs.values():
-                wipe(plaintext)
+            inputs.wipe()
         return self._seal(outputs, self._units(started))
 
-    def _validate(self, outputs: Mapping[str, bytes], inputs: Mapping[str, bytearray]) -> None:
+    def _validate(self, outputs: Mapping[str, bytes], inputs: OpenedInputs) -> None:
         """Hold the outputs against the owners' rules, then against their validators within ``validateSeconds``."""
         began = self._clock()
         enforce(outputs, self._workload.outputs, self._job.rules)
@@ -163,7 +166,8 @@ class _BatchJob:
             self._steps,
             self._clock,
             [asset.policy.output for asset in self._job.assets],
-            [inputs[name] for name in self._input_names],
+            [inputs.given[name] for name in self._input_names],
+            {place: inputs.withheld[name] for place, name in enumerate(self._input_names) if name in inputs.withheld},
         )
         validating.require(outputs, self._workload.outputs, self._spec.validate_seconds)
 
