@@ -33,7 +33,7 @@ from sealmarket.cli._options import (
     read_passphrase,
     sending,
 )
-from sealmarket.cli._proposal_words import changes, details, source, summary
+from sealmarket.cli._proposal_words import changes, details, listed, source, summary
 from sealmarket.client.accounts import address_in
 from sealmarket.client.answers import GivenAnswers, InspectedProposals
 from sealmarket.client.approvals import Allowed, allowed_by, running_version
@@ -93,9 +93,16 @@ def inspect_command(
     diff: Annotated[str | None, typer.Option("--diff", help="An earlier proposal to compare with.")] = None,
     file: Annotated[str | None, typer.Option("--file", help="Show one file of the source, whole.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A new folder for the source.")] = None,
+    dependencies: Annotated[
+        bool, typer.Option("--dependencies", help="Fetch the locked wheels, and compare what it lists of them.")
+    ] = False,
+    wheels: Annotated[Path | None, typer.Option("--wheels", help="A folder that holds the wheels: compare.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a proposal asks for, its source, samples and what changed. Nothing in it is run.
+
+    The source is what you read; its dependencies are wheels, listed file by file. With --dependencies or --wheels the
+    list, and the bytecode in it, is compared with the wheels.
 
     Example: sealmarket owner inspect 0xPROPOSAL --diff 0xEARLIER --book market.json --rpc URL
     """
@@ -103,6 +110,8 @@ def inspect_command(
         found = _read(proposal, chain, store, api)
         earlier = _read(diff, chain, store, api) if diff else None
         now = chain.head().timestamp
+        if compared := dependencies or wheels is not None:
+            _compare_dependencies(found, wheels)
         InspectedProposals(home_folder(), chain.book).keep(found.hash)
     if file is not None and file not in found.bundle.files:
         raise Usage(f"the source has no file {file[:200]!a}", remedy="see the list without --file")
@@ -111,12 +120,14 @@ def inspect_command(
     lines = [f"proposal    {found.hash}", *summary(found.proposal, now), *details(found)]
     lines += list(changes(list(differences(earlier.bundle, found.bundle)))) if earlier else []
     lines += list(source(found.bundle, file)) if earlier is None or file else []
+    lines += listed(found.bundle, compared=compared)
     lines += [f"the source is in {out}"] if out else []
     lines += [
         f"next: sealmarket owner approve {quote(proposal)}, or decline it",
         "      what you approve may read all rows inside the enclave; read the source first",
     ]
     payload = {"proposal": str(found.hash), **to_builtins(found.proposal), "files": sorted(found.bundle.files)}
+    payload["dependenciesCompared"] = compared
     answer(payload, lines, as_json)
 
 
@@ -200,6 +211,14 @@ def decline(
             _keep(chain, api, found, signed[-1], party.address)
     payload = {"proposal": str(found.hash), "declined": [to_builtins(one.answer) for one in signed]}
     answer(payload, [f"proposal {found.hash} is declined and signed"], as_json)
+
+
+def _compare_dependencies(found: Inspected, wheels: Path | None) -> None:
+    """Hold what the workload lists of its wheels against them; raises as :func:`.dependencies.compare`."""
+    from sealmarket.workloads.cache import WorkloadCache
+    from sealmarket.workloads.dependencies import compare
+
+    compare(found.bundle, WorkloadCache.of_user(), wheels)
 
 
 def _read(proposal: str, chain: Chain, store: Store, api: MarketApi) -> Inspected:

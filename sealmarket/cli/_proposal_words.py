@@ -57,6 +57,20 @@ def source(bundle: Bundle, file: str | None) -> Iterator[str]:
         yield f"... ({len(bundle.files) - MOST_SHOWN} more files; --file NAME shows one, --out writes all)"
 
 
+def listed(bundle: Bundle, *, compared: bool) -> list[str]:
+    """What it lists of its dependencies, and whether that was held against the wheels."""
+    from sealmarket.workloads.dependencies import described
+
+    if not (what := described(bundle)):
+        return []
+    if compared:
+        return [f"dependencies: {what}: as in the wheels"]
+    return [
+        f"dependencies: {what}, by the consumer's list, which was NOT compared with the wheels",
+        "      an enclave runs what is listed: compare with --dependencies, or --wheels FOLDER, before you approve",
+    ]
+
+
 def changes(differences: list[FileDifference]) -> Iterator[str]:
     """What differs from an earlier proposal's source."""
     if not differences:

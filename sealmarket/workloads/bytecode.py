@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from sealmarket.workloads import compiler
+from sealmarket.workloads.errors import NotCompiled
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.workload.environment import Compiled
 from sealmarket_enclave.workload.errors import FileAltered, InterpreterMismatch, ListedFileMissing
@@ -47,6 +48,7 @@ def install_bytecode(compiled: Compiled, target: Path) -> None:
 
     Raises:
         ListedFileMissing, FileAltered: the sources give none, or another.
+        NotCompiled: a source ends the compiler.
     """
     sources = {}
     for path in compiled.files:
@@ -66,9 +68,13 @@ def _compile(sources: Mapping[str, bytes]) -> dict[str, bytes]:
     """Bytecode by the path at which the interpreter looks for it."""
     given = b"".join(_framed(path.encode("utf-8")) + _framed(data) for path, data in sources.items())
     command = [sys.executable, "-P", "-s", "-S", "-B", compiler.__file__]
-    done = subprocess.run(
-        command, input=given, capture_output=True, env={"PYTHONHASHSEED": "0"}, timeout=_TIMEOUT, check=True
-    )
+    try:
+        done = subprocess.run(
+            command, input=given, capture_output=True, env={"PYTHONHASHSEED": "0"}, timeout=_TIMEOUT, check=True
+        )
+    except subprocess.SubprocessError as error:
+        # A source may exhaust the compiler, which then ends.
+        raise NotCompiled(type(error).__name__) from error
     made, at = {}, 0
     for path in sources:
         size = int.from_bytes(done.stdout[at : at + 4], "big")

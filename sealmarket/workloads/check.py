@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealmarket.workloads.errors import LockRefused
 from sealmarket.workloads.folders import read_files
 from sealmarket.workloads.measure import Measured, measure
-from sealmarket.workloads.resolve import requirements
+from sealmarket.workloads.resolve import pins, requirements
 from sealmarket.workloads.strays import strays
 from sealmarket_enclave.protocol.codec import decode_canonical
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -163,6 +164,16 @@ def _lock(files: Files) -> Iterator[Finding]:
         yield Finding(LOCK, "missing", _LOCK_AGAIN)
         return
     text = files[LOCK].data.decode("utf-8", "replace")
+    found = list(_unpinned(text))
+    yield from found
+    if not found:
+        try:
+            list(pins(text))
+        except LockRefused as error:
+            yield _of_error(LOCK, error)
+
+
+def _unpinned(text: str) -> Iterator[Finding]:
     for line in requirements(text.replace("\\\n", " ")):
         pin = line.partition(";")[0].partition(" ")[0]
         if line.startswith("-") or "://" in line:

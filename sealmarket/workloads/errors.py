@@ -3,6 +3,8 @@
 EnvironmentRefused
 ├── WheelNotLocked
 ├── FetchFailed
+├── LockRefused
+├── NotCompiled
 ├── NoResolver
 └── ResolveFailed
 BundleError
@@ -55,6 +57,29 @@ class NotLocked(BundleError):
         super().__init__(
             f"the workload in {folder} has no environment.json: it is not locked for an interpreter",
             remedy=f"run `sealmarket workload lock {shlex.quote(str(folder))}`",
+        )
+
+
+class LockRefused(EnvironmentRefused):
+    """A lock asks for something else than pinned packages."""
+
+    def __init__(self, line: str) -> None:
+        shown = ascii(line[:60])
+        super().__init__(
+            f"requirements.lock has the line {shown}, expected name==version with a SHA-256 of each file, and no option"
+            " or address",
+            remedy="do not fetch what it names; lock your own bundle again with `sealmarket workload lock`",
+        )
+        self.line = line
+
+
+class NotCompiled(EnvironmentRefused):
+    """The sources of wheels could not be compiled: one of them ended the compiler, or took too long."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(
+            f"the bytecode of the wheels' sources could not be made ({how})",
+            remedy="lock the bundle without --compiled, or without the package that cannot be compiled",
         )
 
 

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from sealmarket.workloads.bytecode import bytecode_of, install_bytecode, is_compiled, require_release
 from sealmarket.workloads.errors import WheelNotLocked
 from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_enclave.workload.environment import Environment, Interpreter, Wheel
+from sealmarket_enclave.workload.environment import NOT_INSTALLED, Environment, Interpreter, Wheel
 from sealmarket_enclave.workload.errors import (
     FileAltered,
     ForbiddenEntry,
@@ -97,7 +97,7 @@ def _members(filename: str, archive: zipfile.ZipFile) -> list[tuple[str, zipfile
             parts = parts[2:]
         if parts[0].endswith(".dist-info") and parts[1:] == ["RECORD"]:
             continue
-        if parts[-1].endswith((".pyc", ".pyo", ".pth")):
+        if parts[-1].endswith(NOT_INSTALLED):
             continue
         target = "/".join(parts)
         try:

@@ -18,7 +18,7 @@ MANIFEST = Manifest(
     entry_point="job:run",
     inputs=(),
     outputs=(),
-    limits=Limits(cpu_seconds=1, wall_seconds=1, memory_bytes=1),
+    limits=Limits(cpu_seconds=1, wall_seconds=1, memory_bytes=1 << 30),
 )
 
 

@@ -50,7 +50,7 @@ def offered(
     manifest = DigestManifest(
         entry_point="train:run",
         interpreter=Interpreter.current(),
-        limits=Limits(cpu_seconds=1, wall_seconds=1, memory_bytes=1),
+        limits=Limits(cpu_seconds=1, wall_seconds=1, memory_bytes=1 << 30),
         inputs=(InputSlot(name="rows", media_type=media_type, needs=needs),),
         files=(),
     ).canonical()

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from sealmarket_enclave.protocol.card import ARROW, Bounds, Card, Column, Dialect
 from tests.readers.apart import ApartReader
-from tests.readers.tables import changed, held, inferred, table_card
+from tests.readers.tables import changed, held, inferred, load, table_card
 
 AGE = Column(name="age", type="integer", minimum="0", maximum="120")
 SEX = Column(name="sex", type="category", classes=("f", "m"))
@@ -29,6 +30,15 @@ ARROW_FILE = "application/vnd.apache.arrow.file"
 
 def csv_of(*rows: str, header: str = "age,sex,dose") -> bytes:
     return "\n".join([header, *rows]).encode()
+
+
+def test_a_machine_without_memory_is_no_verdict_on_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starved(*_: object) -> Iterator[pa.RecordBatch]:
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    monkeypatch.setattr(load("binary"), "_batches", starved)
+    with pytest.raises(MemoryError):
+        held(b"any", msgspec.structs.replace(CARD, media_type=PARQUET, dialect=None))
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,10 @@ from sealmarket_enclave.runtime.errors import WorkloadFailed
 from sealmarket_enclave.sealed.hpke import PUBLIC_KEY_BYTES
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.workload.timing import BYTES_PER_SECOND
+from sealmarket_worker import limits as limits_of_operators
 from sealmarket_worker.errors import JournalConflict
 from sealmarket_worker.journal import JobState
-from sealmarket_worker.limits import OperatorLimits
+from sealmarket_worker.limits import OperatorLimits, outputs_beyond
 from sealmarket_worker.session import Outcome as EnclaveWord
 from tests.enclave.runtime.twins import EnclaveTwin
 from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
@@ -348,6 +349,19 @@ def test_an_input_that_does_not_fit_and_takes_too_long_to_read_is_beyond_the_lim
     assert "more than an enclave reads in 30 s" in str(limits.against_inputs(host.scene.spec, manifest, size))
     assert limits.against_inputs(host.scene.spec, manifest, size - BYTES_PER_SECOND) is None
     assert limits.against_inputs(host.scene.spec, manifest, room) is None
+
+
+def test_outputs_that_this_machine_cannot_hold_are_beyond_the_limits_unless_an_owner_bounds_them(
+    host: HostTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits_of_operators, "half_of_memory", lambda: 1 << 30)
+    manifest, rules = read_bundle(host.scene.bundle).manifest, host.scene.assets[0].policy.output
+    output = msgspec.structs.replace(manifest.outputs[0], max_bytes=1 << 40)
+    greedy = msgspec.structs.replace(manifest, outputs=(output,))
+    endless = msgspec.structs.replace(rules, max_bytes=1 << 40)
+    assert "an enclave here holds 268435456" in str(outputs_beyond(greedy, [endless, endless]))
+    assert outputs_beyond(greedy, [endless, rules]) is None
+    assert outputs_beyond(manifest, [endless]) is None
 
 
 # --- nodes that promise never to release ------------------------------------------------------------------------

@@ -9,14 +9,26 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from sealmarket.cli._proposal_words import listed as told
+from sealmarket.workloads import compiler
 from sealmarket.workloads.bytecode import bytecode_of, is_compiled
+from sealmarket.workloads.cache import WorkloadCache
+from sealmarket.workloads.dependencies import compare
+from sealmarket.workloads.errors import NotCompiled
 from sealmarket.workloads.fetch import lock_environment
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.trial import run_workload
 from sealmarket.workloads.wheels import build, install
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.workload.bundle import ENVIRONMENT, Bundle, BundleFile, bundle_of
 from sealmarket_enclave.workload.environment import Compiled, Environment, take
-from sealmarket_enclave.workload.errors import FileAltered, ForbiddenEntry, InterpreterMismatch, UnlistedFile
+from sealmarket_enclave.workload.errors import (
+    FileAltered,
+    ForbiddenEntry,
+    InterpreterMismatch,
+    ListedFileMissing,
+    UnlistedFile,
+)
 from tests.enclave.workload.bundles import lock_line, wheel
 from tests.workloads.projects import ROWS, project
 
@@ -67,11 +79,67 @@ def test_bytecode_of_another_release_is_not_installed(wheels: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "path",
-    ["dep/__init__.pyc", f"dep/__pycache__/other.{TAG}.pyc", "dep/__pycache__/__init__.other-311.pyc", "rows.csv"],
+    [
+        *("dep/__init__.pyc", f"dep/__pycache__/other.{TAG}.pyc", "dep/__pycache__/__init__.other-311.pyc"),
+        *("rows.csv", "dep/__init__", f"dep/__init__.{TAG}.pyc", "dep/__pycache__/__init__", "dep_alone"),
+        *(f"__pycache__/dep/__init__.{TAG}.pyc", f"de__pycache__/p_alone.{TAG}.pyc"),
+    ],
 )
 def test_bytecode_of_no_listed_source_is_refused_before_a_file_is_read(wheels: Path, path: str) -> None:
     with pytest.raises(ForbiddenEntry):
         altered(compiled(wheels), files={path: Bytes32(bytes(32))}).files()
+
+
+@pytest.mark.parametrize("path", [PLACE, "dep/other.pyc", "dep.pth", "dep/old.pyo"])
+def test_bytecode_that_is_listed_as_a_file_of_a_wheel_is_refused(wheels: Path, path: str) -> None:
+    environment = replace(compiled(wheels), compiled=UNSET)
+    (listed,) = environment.wheels
+    forged = replace(listed, files=listed.files | {path: Bytes32(bytes(32))})
+    with pytest.raises(ForbiddenEntry, match="in a wheel"):
+        replace(environment, wheels=(forged,)).files()
+
+
+def test_a_source_that_ends_the_compiler_is_refused_and_not_a_crash(
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = compiled(wheels)
+    ends = tmp_path / "ends.py"
+    ends.write_text("import os\nos.abort()\n")
+    monkeypatch.setattr(compiler, "__file__", str(ends))
+    with pytest.raises(NotCompiled, match="CalledProcessError"):
+        install(environment, wheels, tmp_path / "installed")
+
+
+def of_environment(folder: Path, environment: Environment) -> Bundle:
+    """A bundle that lists this, whatever the wheels hold."""
+    bundle = read_bundle(project(folder))
+    files = bundle.files | {ENVIRONMENT: BundleFile(executable=False, data=environment.canonical())}
+    return bundle_of(files)
+
+
+def test_an_owner_finds_listed_files_and_bytecode_that_the_wheels_do_not_give(wheels: Path, tmp_path: Path) -> None:
+    environment, cache = compiled(wheels), WorkloadCache(tmp_path / "cache")
+    (dep,) = environment.wheels
+    other = Bytes32(b"\1" * 32)
+    bytecode = altered(environment, files=dict(listed(environment).files) | {PLACE: other})
+    file = replace(environment, wheels=(replace(dep, files=dep.files | {"dep/__init__.py": other}),))
+    added = replace(environment, wheels=(replace(dep, files=dep.files | {"dep/more.py": other}),))
+    for number, (forged, refusal) in enumerate(
+        [(bytecode, FileAltered), (file, FileAltered), (added, ListedFileMissing)], start=1
+    ):
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(refusal):
+            compare(of_environment(tmp_path / str(number), forged), cache, wheels)
+
+
+def test_an_owner_is_told_whether_the_list_was_compared_with_the_wheels(wheels: Path, tmp_path: Path) -> None:
+    bundle = of_environment(tmp_path, compiled(wheels))
+    words = " ".join(told(bundle, compared=False))
+    assert "6 files of 1 wheels, 3 of bytecode" in words
+    assert "NOT compared" in words
+    compare(bundle, WorkloadCache(tmp_path / "cache"), wheels)
+    assert "as in the wheels" in " ".join(told(bundle, compared=True))
+    assert told(read_bundle(tmp_path / "mine"), compared=False) == []
 
 
 def test_an_enclave_takes_the_listed_bytecode_and_no_other(wheels: Path, tmp_path: Path) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from sealmarket.workloads import fetch as fetching
 from sealmarket.workloads import resolve as resolving
-from sealmarket.workloads.errors import FetchFailed, NoResolver, ResolveFailed
+from sealmarket.workloads.errors import FetchFailed, LockRefused, NoResolver, ResolveFailed
 from sealmarket.workloads.fetch import fetch_wheels
-from sealmarket.workloads.resolve import lock_of_report, requirements, resolve
+from sealmarket.workloads.resolve import lock_of_report, pins, requirements, resolve
 
 DIGEST = "ab" * 32
+ROOT = Path(__file__).parents[2]
+LOCKS = [path for top in ("sealmarket", "workloads") for path in sorted((ROOT / top).rglob("requirements.lock"))]
 
 
 def report(**changes: object) -> str:
@@ -84,6 +88,57 @@ def test_without_pip_and_uv_no_wheel_can_be_fetched_and_that_is_said(
     (tmp_path / "requirements.lock").write_text(f"some==1 --hash=sha256:{DIGEST}\n")
     with pytest.raises(FetchFailed, match="neither pip nor uv is here"):
         fetch_wheels(tmp_path, tmp_path / "wheels")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "made @ file:///{sources}",
+        "file:///{sources}",
+        "{sources}",
+        "./made-1.0.tar.gz",
+        "-e {folder}",
+        "--no-binary :all:\nmade==1.0",
+        "made==1.0 --no-binary=:all:",
+        "made==1.0 ; python_version > '3' --no-binary=:all:",
+        "# an annotation \\\nmade @ file:///{sources}",
+        "made==1.0 --config-settings=a=b",
+        "-r other.txt",
+        "made==1.0,<file:///x",
+        "made>=1.0",
+        "made==1.0.tar.gz",
+        "made==1.0-py3-none-any.WHL",
+        "${{HOME}}==1.0",
+        "made==1.0 # note",
+    ],
+)
+def test_a_lock_that_asks_for_more_than_pinned_packages_has_nothing_fetched_or_run(tmp_path: Path, line: str) -> None:
+    project, ran = tmp_path / "made-1.0", tmp_path / "ran"
+    project.mkdir()
+    (project / "setup.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    sources = tmp_path / "made-1.0.tar.gz"
+    with tarfile.open(sources, "w:gz") as archive:
+        archive.add(project, "made-1.0")
+    found = f"--hash=sha256:{hashlib.sha256(sources.read_bytes()).hexdigest()}"
+    (tmp_path / "requirements.lock").write_text(f"{line.format(sources=sources, folder=project)} {found}\n")
+    with pytest.raises(LockRefused, match="expected name==version"):
+        fetch_wheels(tmp_path, tmp_path / "wheels")
+    assert not ran.exists()
+
+
+def test_the_locks_of_uv_and_pip_are_spelled_anew_line_by_line() -> None:
+    lock = f"# by hand\na==1 \\\n    --hash=sha256:{DIGEST} \\\n    --hash=sha256:{DIGEST}\n    # via b\n"
+    lock += f"b.c[d]==2.0+cpu ; python_version < '3.12' and sys_platform == 'x-y' \\\n    --hash=sha256:{DIGEST}\n"
+    found = f"--hash=sha256:{DIGEST}"
+    assert list(pins(lock)) == [
+        f"a==1 {found} {found}",
+        f"b.c[d]==2.0+cpu ; python_version < '3.12' and sys_platform == 'x-y' {found}",
+    ]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.parent.name)
+def test_every_lock_that_comes_with_sealmarket_is_fetched_whole(lock: Path) -> None:
+    assert sum("==" in line for line in requirements(lock.read_text())) == len(list(pins(lock.read_text())))
 
 
 def test_lines_that_ask_for_something_are_told_from_comments() -> None:

@@ -21,6 +21,7 @@ from sealmarket_enclave.protocol.numbers import FailureCause
 from sealmarket_enclave.protocol.policy import MAX_JOB_VALIDATORS, OutputRules, PolicyRefused, Validator, strictest
 from sealmarket_enclave.protocol.receipt import Envelope, ReceiptPredicate
 from sealmarket_enclave.protocol.steps import read_verdict
+from sealmarket_enclave.runtime import readers
 from sealmarket_enclave.runtime.channel import Evidence, Refused, StepFiles
 from sealmarket_enclave.runtime.errors import Code, WorkloadFailed
 from sealmarket_enclave.runtime.grants import Grant
@@ -331,6 +332,25 @@ def test_a_reader_that_makes_no_table_is_its_owners_failure(
     for place in (0, 1):
         with_reader(scene, sandbox, {"report.json": FITS}, place=place)
     assert failure(ended(scene, enclave)) == (FailureCause.INPUT, 0)
+
+
+def test_a_table_without_room_suspends_no_version_whatever_else_takes_the_room(
+    scene: Scene, sandbox: SandboxTwin, enclave: EnclaveTwin
+) -> None:
+    takes_tables(scene)
+    with_reader(scene, sandbox, {"report.json": FITS, "table.arrow": b"ARROW"}, place=0)
+    with_reader(scene, sandbox, WorkloadFailed("output_too_large"), place=1)
+    assert failure(ended(scene, enclave)) == (FailureCause.VALIDATOR, 1)
+
+
+def test_a_request_whose_workload_has_less_than_fair_room_for_a_table_answers_for_it_itself(
+    scene: Scene, sandbox: SandboxTwin, enclave: EnclaveTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "fair_table", lambda size: 1 << 50)
+    takes_tables(scene)
+    for place in (0, 1):
+        with_reader(scene, sandbox, WorkloadFailed("output_too_large"), place=place)
+    assert failure(ended(scene, enclave)) == (FailureCause.WORKLOAD_TIME, 0)
 
 
 # --- validators ----------------------------------------------------------------------------------------------------

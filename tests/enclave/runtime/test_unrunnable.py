@@ -18,6 +18,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, report_data, result_keys_hash
 from sealmarket_enclave.protocol.numbers import FailureCause
 from sealmarket_enclave.protocol.receipt import Envelope
+from sealmarket_enclave.runtime.bundle import PreparedBundle
 from sealmarket_enclave.runtime.channel import Deliver, Evidence, Part, Refused, ShareReport
 from sealmarket_enclave.runtime.errors import Code, JobRefused
 from sealmarket_enclave.sealed.hpke import PrivateKey
@@ -237,29 +238,26 @@ def test_a_request_that_can_never_run_is_quoted_and_never_run(
 # --- an input for which there is no room ----------------------------------------------------------------------------
 
 
-def _little_memory(scene: Scene) -> None:
-    folder = scene.folder / "small"
-    folder.mkdir()
+@pytest.fixture
+def _little_memory(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     room = len(scene.assets[0].container) + len(scene.assets[1].container) - 1
-    manifest = MANIFEST.replace("memory_bytes = 1073741824", f"memory_bytes = {room}")
-    scene.bundle, scene.environment = folder / "bundle", folder / "environment"
-    scene.workload_digest = write_workload(scene.bundle, folder / "wheels", scene.environment, manifest=manifest)
+    monkeypatch.setattr(PreparedBundle, "max_input_bytes", room)
 
 
+@pytest.mark.usefixtures("_little_memory")
 def test_an_input_for_which_the_workload_has_no_room_is_signed_as_the_requests_failure(
     scene: Scene, enclave: EnclaveTwin, sandbox: SandboxTwin
 ) -> None:
-    _little_memory(scene)
     evidence, ran = run_with(scene, enclave)
     assert failure_of(ran, evidence).cause is FailureCause.WORKLOAD_TIME
     assert sandbox.jobs == []
 
 
+@pytest.mark.usefixtures("_little_memory")
 @pytest.mark.parametrize("at", [0, 48, 69, -1], ids=["magic", "length", "salt", "last byte"])
 def test_an_altered_container_is_the_hosts_fault_though_there_is_no_room_for_it(
     at: int, scene: Scene, enclave: EnclaveTwin
 ) -> None:
-    _little_memory(scene)
     held = {asset.seal.content_root: bytearray(asset.container) for asset in scene.assets}
     held[scene.assets[1].seal.content_root][at] ^= 1
     _, ran = run_with(scene, enclave, {root: bytes(raw) for root, raw in held.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,9 +13,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sealmarket_enclave.sandbox import FailureKind, Layer, SandboxUnavailable, StartedWorkload, WorkloadFailed, probe
+from sealmarket_enclave.sandbox import (
+    FailureKind,
+    Layer,
+    SandboxUnavailable,
+    StartedWorkload,
+    WorkloadFailed,
+    probe,
+    runner,
+)
 from sealmarket_enclave.sandbox import cgroup as groups
-from sealmarket_enclave.workload.manifest import Manifest, Output
+from sealmarket_enclave.workload.manifest import LEAST_MEMORY, Manifest, Output
 from tests.enclave.sandbox.cage import PRELUDE, Cage, manifest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,6 +54,52 @@ def boundless() -> Manifest:
     """A workload that declares an output of a tebibyte."""
     output = Output(name="said.json", media_type="application/json", max_bytes=1 << 40)
     return msgspec.structs.replace(manifest(), outputs=(output,))
+
+
+# --- the least memory ----------------------------------------------------------------------------------------------
+
+
+def test_a_sandbox_comes_up_in_the_least_memory_that_a_workload_may_declare(tmp_path: Path) -> None:
+    bundle, environment = prepared(tmp_path, "return {'said.json': b'1'}")
+    least = msgspec.structs.replace(manifest().limits, memory_bytes=LEAST_MEMORY)
+    small = msgspec.structs.replace(manifest(), limits=least)
+    with StartedWorkload(bundle, environment, small, ("rows",), {}) as started:
+        assert started.run({"rows": b"abc"}).files == {"said.json": b"1"}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(errno.ENOMEM, FailureKind.OUT_OF_MEMORY), (errno.EBUSY, FailureKind.FORBIDDEN_CALL)]
+)
+def test_an_input_for_which_the_machine_has_no_memory_is_no_forbidden_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: FailureKind
+) -> None:
+    bundle, environment = prepared(tmp_path, "return {'said.json': b'1'}")
+    with StartedWorkload(bundle, environment, manifest(), ("rows",), {}) as started:
+        started.loaded()
+
+        def refused(*_: object) -> None:
+            raise OSError(code, "refused")
+
+        monkeypatch.setattr(runner, "_fill", refused)
+        with pytest.raises(WorkloadFailed) as failure:
+            started.run({"rows": b"abc"})
+    assert failure.value.kind is kind
+
+
+def test_an_output_is_read_no_further_than_a_workload_has_memory_whatever_all_allow(tmp_path: Path) -> None:
+    """Code that writes to its pipe by itself says more than it ever held."""
+    body = """
+    pipe = max(n for n in range(256) if attempt(lambda: os.fstat(n))[0] != 'E')
+    os.write(pipe, b'O' + (1 << 39).to_bytes(8, 'big'))
+    while True: os.write(pipe, bytes(1 << 16))
+    """
+    bundle, environment = prepared(tmp_path, body)
+    least = msgspec.structs.replace(boundless().limits, memory_bytes=LEAST_MEMORY)
+    greedy = msgspec.structs.replace(boundless(), limits=least)
+    with StartedWorkload(bundle, environment, greedy, ("rows",), {}) as started:
+        with pytest.raises(WorkloadFailed) as failure:
+            started.run({"rows": b"abc"}, 1 << 40)
+        assert failure.value.kind is FailureKind.OUTPUT_TOO_LARGE
 
 
 # --- outputs -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ PARSED = parse_manifest(MANIFEST.encode())
     ("default = 10", 'default = "10"'),
     ("cpu_seconds = 5", "cpu_seconds = 0"),
     ("cpu_seconds = 5", ""),
+    ("memory_bytes = 1073741824", "memory_bytes = 67108863"),
     ("max_bytes = 100", "max_bytes = 0"),
     ('name = "count.json"', 'name = "../count"'),
     ("schema = 1", "schema = "),
@@ -89,6 +91,31 @@ def test_assets_that_do_not_fit_the_slots_are_refused(count: int) -> None:
 def test_assets_fill_the_slots_in_order() -> None:
     assert PARSED.input_names(2) == ("card", "rows-1")
     assert PARSED.input_names(4) == ("card", "rows-1", "rows-2", "rows-3")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a = " + "[" * 5000 + "]" * 5000, "inside each other"),
+        ("a = " + "{a=" * 17 + "1" + "}" * 17, "inside each other"),
+        ("[" + "a." * 100 + "a]", "inside each other"),
+        (".".join(["a"] * 5000) + " = 1", "at most 256 dots in a line"),
+        ("a = " + "1" * 5000, "TOML in UTF-8"),
+        ("#" * ((128 << 10) + 1), "at most 131072 bytes"),
+    ],
+    ids=["arrays", "tables", "header", "dots", "digits", "size"],
+)
+@pytest.mark.parametrize("limit", [1000, 100_000])
+def test_a_manifest_that_would_exhaust_its_reader_is_refused_whatever_recursion_the_process_allows(
+    text: str, found: str, limit: int
+) -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit)
+    try:
+        with pytest.raises(InvalidManifest, match=found):
+            parse_manifest(text.encode())
+    finally:
+        sys.setrecursionlimit(before)
 
 
 @given(st.binary(max_size=200))

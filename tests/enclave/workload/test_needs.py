@@ -143,7 +143,7 @@ def test_needs_are_read_from_the_manifest_and_the_digest_covers_them() -> None:
     listed = DigestManifest(
         entry_point=parsed.entry_point,
         interpreter=Interpreter.current(),
-        limits=Limits(cpu_seconds=1, wall_seconds=1, memory_bytes=1),
+        limits=Limits(cpu_seconds=1, wall_seconds=1, memory_bytes=1 << 30),
         inputs=parsed.inputs,
         files=(),
     )

@@ -43,10 +43,12 @@ from sealmarket_worker.drivers.interface import DriverError
 from sealmarket_worker.errors import EnclaveLost, InputMissing, JobOver
 from sealmarket_worker.evidence import package, sealed_envelope
 from sealmarket_worker.journal import JobEntry, JobState
+from sealmarket_worker.limits import outputs_beyond
 from sealmarket_worker.materials import MaterialFetcher, Materials, nothing
 from sealmarket_worker.progress import ProgressReporter, StageName
 from sealmarket_worker.releasing import ReleaseRound, Waiting
 from sealmarket_worker.session import EnclaveSession, Outcome, key_hash_of
+from sealmarket_worker.steps import read_policies
 from sealmarket_worker.watch import Watch
 
 _FINISHED = frozenset({Status.SETTLED, Status.MATURED, Status.CHALLENGED, Status.FAILED})
@@ -168,7 +170,9 @@ class JobRun(JobSteps):
         size = sum(path.stat().st_size for path in materials.containers.values())
         if materials.bundle is None:
             return materials
-        why = self._host.limits.against_inputs(materials.spec, materials.bundle.manifest, size)
+        manifest, policies = materials.bundle.manifest, read_policies(materials.policies)
+        why = self._host.limits.against_inputs(materials.spec, manifest, size)
+        why = why or outputs_beyond(manifest, [policy.output for policy in policies if policy is not None])
         return materials if why is None else self._declined(materials, why)
 
     def _declined(self, materials: Materials, why: str) -> Materials:

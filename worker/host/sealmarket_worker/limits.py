@@ -8,11 +8,12 @@ signatures are paid (docs/spec/oracle.md, step 12). Not to quote would cost the 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.workload.manifest import Manifest
 from sealmarket_enclave.workload.timing import seconds_for_bytes
 
@@ -20,6 +21,22 @@ from sealmarket_enclave.workload.timing import seconds_for_bytes
 def half_of_memory() -> int:
     """An enclave holds an input as ciphertext, then as plaintext: what this machine's memory takes, in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+_COPIES_OF_OUTPUTS = 4
+"""As they are read, framed, taken apart and sealed."""
+
+
+def outputs_beyond(manifest: Manifest, rules: Iterable[OutputRules]) -> str | None:
+    """Why the outputs that workload and owners allow do not fit this machine; None if they do.
+
+    An enclave that runs out of memory signs nothing, and its provider pays the owners.
+    """
+    declared = sum(output.max_bytes for output in manifest.outputs)
+    size = min(declared, manifest.limits.memory_bytes, *(rule.max_bytes for rule in rules))
+    if size * _COPIES_OF_OUTPUTS <= (most := half_of_memory()):
+        return None
+    return f"its outputs may take {size} bytes, and an enclave here holds {most // _COPIES_OF_OUTPUTS} of them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ def arrow_batches(raw: memoryview, media_type: str) -> Iterator[dict[str, pa.Arr
             if len(names) > MOST_COLUMNS or len(set(names)) != len(names):
                 raise Unfit("not_readable", f"{len(names)} columns with {len(set(names))} names")
             yield dict(zip(names, batch.columns, strict=True))
+    except MemoryError:
+        raise  # a machine may have too little: that is no verdict on the file, though Arrow's kind is its exception too
     except (pa.ArrowException, OSError, ValueError, OverflowError, TypeError) as error:
         raise Unfit("not_readable", f"the file does not read as {media_type}: {type(error).__name__}") from None
 

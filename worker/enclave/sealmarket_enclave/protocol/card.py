@@ -270,11 +270,16 @@ def bound_of(kind: str, text: str) -> Any:
         return date.fromisoformat(text)
     if kind == "timestamp":
         found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        try:
+            return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        except OverflowError:  # before the year 1 or after 9999 in UTC
+            raise ValueError(text) from None
     try:
         value = Decimal(text)
     except InvalidOperation:
         raise ValueError(text) from None
-    if not value.is_finite() or abs(value.adjusted()) > 400 or (kind == "integer" and value % 1):
+    if not value.is_finite() or abs(value.adjusted()) > 400:
+        raise ValueError(text)
+    if kind == "integer" and value != value.to_integral_value():
         raise ValueError(text)
     return value

@@ -3,9 +3,10 @@
 What a reader's end means (docs/spec/steps.md, "Fault"):
 
 1. It says that the content does not fit, or it fails over the bytes that the owner committed to: the owner's failure.
-2. It does not finish: it uses up its limits or the time that the request grants, takes more memory than there is, or
-   crashes. A machine may be to blame for that, so no version is suspended. If the request granted what is fair
-   (:mod:`.grants`, :func:`fair_table`), that owner is not paid; otherwise the request is to blame.
+2. It does not finish: it uses up its limits or the time that the request grants, takes more memory than there is, makes
+   a table for which there is no room, or crashes. A machine may be to blame for that, or another asset of the job, so
+   no version is suspended. If the request granted what is fair (:mod:`.grants`, :func:`fair_table`), that owner is not
+   paid; otherwise the request is to blame.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Readers:
 
         Raises:
             InputFailed: it does not fit its card.
-            StepFailed: its reader did not finish, and was granted what is fair.
+            StepFailed: its reader did not finish, or its table has no room, and it was granted what is fair.
             WorkloadFailed: its reader did not finish within less than that, or the table has no room.
         """
         card = asset.card
@@ -88,7 +89,8 @@ class Readers:
             with self.reading.waiting():
                 files = self.steps.run(call)
         except WorkloadFailed as error:
-            raise self._ended(index, error, len(content), room) from error
+            fair = self.grant.fair if error.kind in UNFINISHED else room >= fair_table(len(content))
+            raise _ended(index, error, table=table, fair=fair) from error
         _require_fit(index, files.get(REPORT, b""))
         if not table:
             return content, None
@@ -102,12 +104,14 @@ class Readers:
     def _withholding(self, permille: int) -> dict[str, ParameterValue]:
         return {WITHHELD_PERMILLE: permille, WITHHELD_SECRET: self.secret} if permille else {}
 
-    def _ended(self, index: int, error: WorkloadFailed, size: int, room: int) -> Exception:
-        if error.kind == FailureKind.OUTPUT_TOO_LARGE and room < fair_table(size):
-            return WorkloadFailed("input_too_large")
-        if error.kind not in UNFINISHED:
-            return InputFailed(index, InputFault.READER_FAILED)
-        return StepFailed(index) if self.grant.fair else WorkloadFailed(FailureKind.OUT_OF_TIME)
+
+def _ended(index: int, error: WorkloadFailed, *, table: bool, fair: bool) -> Exception:
+    """``fair``: whether the request granted what is fair of what the reader lacked."""
+    if table and error.kind == FailureKind.OUTPUT_TOO_LARGE:
+        return StepFailed(index) if fair else WorkloadFailed("input_too_large")
+    if error.kind not in UNFINISHED:
+        return InputFailed(index, InputFault.READER_FAILED)
+    return StepFailed(index) if fair else WorkloadFailed(FailureKind.OUT_OF_TIME)
 
 
 def _require_fit(index: int, raw: bytes) -> ReaderReport:

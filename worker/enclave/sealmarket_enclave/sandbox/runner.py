@@ -20,6 +20,7 @@ Rules (docs/spec/workload.md, "Sandbox"):
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -50,6 +51,7 @@ from sealmarket_enclave.workload.manifest import Limits, Manifest, Value
 _LAUNCHER = Path(launcher.__file__)
 _F_ADD_SEALS = 1033
 _ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8
+_TAMPERED = (errno.EBUSY, errno.EPERM)
 _READY_SECONDS = 30
 _READY_BYTES = 1 << 16
 _GRACE_SECONDS = 1.0
@@ -133,10 +135,13 @@ class StartedWorkload:
         child, layers = self._child, self._layers or ()
         try:
             child.begin(inputs if self._loaded else None)
-        except OSError:
-            # It has mapped its input for writing: the input cannot be sealed, and the workload gets no data.
-            raise WorkloadFailed(FailureKind.FORBIDDEN_CALL, layers, child.end(grace=0)) from None
+        except OSError as error:
+            # It has mapped or sealed its input, which cannot be filled then, and gets no data; else memory is wanting.
+            why = FailureKind.FORBIDDEN_CALL if error.errno in _TAMPERED else FailureKind.OUT_OF_MEMORY
+            raise WorkloadFailed(why, layers, child.end(grace=0)) from None
         declared = sum(output.max_bytes for output in self._manifest.outputs)
+        # What it returns was in its memory; what its code writes to the pipe by itself need not have been.
+        declared = min(declared, self._manifest.limits.memory_bytes)
         bound = (declared if most is None else min(declared, most)) + _FRAMING_BYTES
         message, failure = child.message(bound)
         kind, files = (failure, {}) if failure else _outcome(message, self._manifest, loaded=self._loaded)

@@ -40,6 +40,8 @@ from sealmarket_enclave.workload.errors import (
 )
 from sealmarket_enclave.workload.tree import check_collisions, check_path, open_plain, walk
 
+NOT_INSTALLED = (".pyc", ".pyo", ".pth")
+"""Endings of files that are not installed from a wheel."""
 _BLOCK = 1 << 20
 _THREADS = max(2, min(8, os.cpu_count() or 1))
 
@@ -104,6 +106,8 @@ class Environment(Shape, frozen=True, kw_only=True):
         files: dict[str, Bytes32] = {}
         for wheel in self.wheels:
             for path, digest in wheel.files.items():
+                if path.endswith(NOT_INSTALLED):
+                    raise ForbiddenEntry(path, "bytecode or a path file in a wheel", "the wheel's sources and data")
                 if files.setdefault(path, digest) != digest:
                     raise WheelRefused(wheel.filename, path, "another wheel installs other bytes there")
         if self.compiled is not UNSET:
@@ -115,10 +119,11 @@ class Environment(Shape, frozen=True, kw_only=True):
 
     def _bytecode(self, compiled: Compiled, sources: Mapping[str, Bytes32]) -> dict[str, Bytes32]:
         """Its files, each of a listed source, where the interpreter looks for it."""
-        tag = self.interpreter.abi.removesuffix(sys.abiflags)
+        ending = f".{self.interpreter.abi.removesuffix(sys.abiflags)}.pyc"
         for path in compiled.files:
-            folder, _, name = path.rpartition("__pycache__/")
-            if f"{folder}{name.removesuffix(f'.{tag}.pyc')}.py" not in sources:
+            folder, inside, name = f"/{path}".rpartition("/__pycache__/")
+            source = f"{folder}/{name.removesuffix(ending)}.py".removeprefix("/")
+            if not inside or not name.endswith(ending) or "/" in name or source not in sources:
                 raise ForbiddenEntry(path, "bytecode of no listed source", "that of a file in a listed wheel")
         return compiled.files
 

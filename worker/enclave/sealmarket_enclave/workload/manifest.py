@@ -25,6 +25,10 @@ MediaType = Annotated[str, Meta(pattern=r"\A[a-z]+/[a-z0-9.+-]{1,100}\Z")]
 MOST_INPUTS = 16
 ANY_BYTES = "application/octet-stream"
 Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
+MAXIMUM_MANIFEST = 128 << 10
+"""Bytes of a ``workload.toml``."""
+_MOST_DOTS, _MOST_NESTING = 256, 16
+"""Dots in a line, since a dotted key costs the square of its parts; tables and arrays inside each other."""
 
 
 class InputSlot(Shape, frozen=True, kw_only=True):
@@ -90,12 +94,17 @@ class Output(Shape, frozen=True, kw_only=True):
     max_bytes: Bytes
 
 
+LEAST_MEMORY = 64 << 20
+"""Bytes of address space. In less a sandbox may not come up, and its enclave could not say why: the machine's limits,
+or the workload's own, which its author could use to have a provider fall silent after the acceptance."""
+
+
 class Limits(Shape, frozen=True, kw_only=True):
     """What a workload may use. The enclave enforces them; ``memory_bytes`` is address space."""
 
     cpu_seconds: Annotated[int, Meta(ge=1, le=1 << 20)]
     wall_seconds: Annotated[int, Meta(ge=1, le=1 << 20)]
-    memory_bytes: Bytes
+    memory_bytes: Annotated[int, Meta(ge=LEAST_MEMORY, le=1 << 40)]
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     seed: Annotated[int, Meta(ge=0, le=(1 << 32) - 1)] = 0
 
@@ -209,10 +218,17 @@ def undivided(inputs: Sequence[InputSlot], withholds: Sequence[int]) -> Iterator
 
 def parse_manifest(raw: bytes) -> Manifest:
     """Read ``workload.toml``. Raises :class:`InvalidManifest`, naming the field."""
+    if len(raw) > MAXIMUM_MANIFEST:
+        raise InvalidManifest("size", f"{len(raw)} bytes", f"at most {MAXIMUM_MANIFEST} bytes")
+    if max(line.count(b".") for line in raw.split(b"\n")) > _MOST_DOTS:
+        raise InvalidManifest("text", "a line of many dots", f"at most {_MOST_DOTS} dots in a line")
     try:
         document = tomllib.loads(raw.decode("utf-8"))
+        _require_flat(document)
         manifest = from_builtins(Manifest, _wire_keys(document))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:  # of TOML, of UTF-8, of a number with too many digits
         raise InvalidManifest("text", str(error), "TOML in UTF-8") from error
     except MalformedDocument as error:
         raise InvalidManifest("content", error.message, "what docs/spec/workload.md lists") from error
@@ -251,6 +267,24 @@ def _wrong_needs(needs: Needs, parameters: Sequence[Parameter]) -> Iterator[tupl
             yield "columns", need.parameter, "a parameter of type string"
         if need.when is not None and need.when.parameter not in known:
             yield "columns", need.when.parameter, "a parameter of the workload"
+
+
+def _require_flat(document: dict[str, Any]) -> None:
+    """Level by level, since what recursion the interpreter takes depends on the process (:mod:`.protocol.codec`)."""
+    level: list[Any] = [document]
+    for _ in range(_MOST_NESTING):
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
+    if level:
+        raise _too_deep()
+
+
+def _too_deep() -> InvalidManifest:
+    return InvalidManifest("text", "deeper", f"tables and arrays at most {_MOST_NESTING} inside each other")
 
 
 def _require_unique(field: str, names: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sealmarket_enclave.workload.errors import ForbiddenEntry, PathCollision
 
-MAX_PATH_BYTES = 1024
+MAX_PATH_BYTES, MAX_PATH_NAMES = 1024, 32
 _KINDS = (
     (stat.S_ISLNK, "a link"),
     (stat.S_ISFIFO, "a pipe"),
@@ -44,24 +44,27 @@ def check_path(path: str) -> None:
         raise ForbiddenEntry(path, "not in NFC", "a name in Unicode normal form C")
     if "\\" in path or any(unicodedata.category(char) in ("Cc", "Cf") for char in path):
         raise ForbiddenEntry(path, "a name with control characters or a backslash", "a plain name")
+    if path.count("/") >= MAX_PATH_NAMES:
+        raise ForbiddenEntry(path[:80], "a path of more names", f"a path of at most {MAX_PATH_NAMES} names")
     if any(part in ("", ".", "..") for part in path.split("/")):
         raise ForbiddenEntry(path, "a path that is not plain", "a relative path without . or ..")
 
 
 def check_collisions(paths: Iterable[str]) -> None:
     """Raise :class:`PathCollision` for two paths that some file system takes for one (rule 3), folders included."""
-    seen: dict[str, str] = {}
-    files = set(paths)
-    for path in sorted(files):
-        parts = path.split("/")
-        for depth in range(1, len(parts)):
-            if (folder := "/".join(parts[:depth])) in files:
-                raise PathCollision(folder, path)
-        for depth in range(1, len(parts) + 1):
-            prefix = "/".join(parts[:depth])
-            other = seen.setdefault(unicodedata.normalize("NFC", prefix.casefold()), prefix)
-            if other != prefix:
-                raise PathCollision(other, prefix)
+    places: dict[tuple[int, str], tuple[int, str]] = {}
+    """By the folder's number and the folded name: a number, and the name. Linear, however deep they are."""
+    files: set[int] = set()
+    for path in sorted(set(paths)):
+        place, parts = 0, path.split("/")
+        for depth, part in enumerate(parts):
+            if place in files:
+                raise PathCollision("/".join(parts[:depth]), path)
+            folded = (place, unicodedata.normalize("NFC", part.casefold()))
+            place, name = places.setdefault(folded, (len(places) + 1, part))
+            if name != part:
+                raise PathCollision("/".join([*parts[:depth], name]), "/".join(parts[: depth + 1]))
+        files.add(place)
 
 
 def walk(root: Path) -> Iterator[tuple[str, int]]:
