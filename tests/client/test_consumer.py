@@ -146,8 +146,8 @@ def test_a_revoked_asset_is_not_asked_for(stage: Stage) -> None:
 
 
 def test_a_settle_window_that_leaves_the_workload_no_time_is_not_asked_for(stage: Stage) -> None:
-    with pytest.raises(RequestInvalid, match=r"settleWindow is 1105, expected at least 1106"):
-        stage.ask(settle_window=1105)
+    with pytest.raises(RequestInvalid, match=r"settleWindow is 1250, expected at least 1251"):
+        stage.ask(settle_window=1250)
     assert stage.backend.posted == {}
 
 

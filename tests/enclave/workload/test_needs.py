@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from sealmarket_enclave.protocol.card import ARROW, Bounds, Card, Column, ColumnType, Dialect, ReaderRef, checked
 from sealmarket_enclave.protocol.codec import ZERO_HASH, decode_canonical
+from sealmarket_enclave.workload import needs
 from sealmarket_enclave.workload.bundle import DigestManifest
 from sealmarket_enclave.workload.environment import Interpreter
 from sealmarket_enclave.workload.errors import InvalidManifest, ParametersRefused
@@ -178,3 +180,20 @@ def test_needs_that_say_nothing_or_two_things_are_refused(old: str, new: str) ->
 def test_whatever_the_parameters_are_the_needs_are_answered(ignore: str, target: str, task: str) -> None:
     for answer in said(ignore=ignore, target=target, task=task):
         assert answer
+
+
+@given(st.text(alphabet='", ab\t\u00e9', max_size=24))
+def test_names_in_one_line_are_read_as_the_standard_library_reads_them(line: str) -> None:
+    try:
+        expected = next(csv.reader([line], skipinitialspace=True, strict=True), [])
+    except csv.Error:
+        with pytest.raises(ValueError, match="quote"):
+            list(needs._fields(line))
+        return
+    assert [field for field in needs._fields(line) if field] == [field for field in expected if field]
+
+
+@pytest.mark.parametrize("line", ["a\nb", '"a\rb"'])
+def test_more_than_one_line_names_nothing(line: str) -> None:
+    with pytest.raises(ValueError, match="more than one line"):
+        list(needs._fields(line))
