@@ -197,7 +197,12 @@ VERIFY = [
 DOCUMENTS = [
     ("for raw in held(_answers_about(serial))]", "for raw in ()]", "reaches_the_device"),
     ("held(_manifests_of(version)) if _is_manifest(raw)]", "held(_manifests_of(version))]", "altered_in_the_store"),
-    ("for certificate in (*chain, *signers))", "for certificate in chain)", "evidence_names_however_large"),
+    ("_serials((*chain, *signers))", "_serials(chain)", "evidence_names_however_large"),
+    (
+        "_with_issuers(load_der(evidence.certificates), certificates)",
+        "load_der(evidence.certificates) or certificates",
+        "leaves_its_revoked_certificate_to_the_store",
+    ),
 ]
 TABLE = {
     "nvidia/documents": DOCUMENTS,
