@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -149,9 +149,16 @@ BOUNDS = st.one_of(
 @given(BOUNDS, st.sampled_from(["integer", "number", "date", "timestamp"]))
 def test_any_text_is_a_bound_or_refused(text: str, kind: str) -> None:
     try:
-        bound_of(kind, text)
+        bound = bound_of(kind, text)
     except ValueError:
         return
+    if kind in ("integer", "number"):
+        assert bound.is_finite()
+        assert kind == "number" or bound == int(bound)
+    elif kind == "timestamp":
+        assert bound.utcoffset() == timedelta(0)
+    else:
+        assert bound == date.fromisoformat(bound.isoformat())
 
 
 @pytest.mark.parametrize(

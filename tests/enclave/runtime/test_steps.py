@@ -402,6 +402,26 @@ def test_a_validator_without_a_verdict_withholds_everything_and_leaves_its_owner
     assert said.container == b""
 
 
+@pytest.mark.parametrize("answer", [PASSES, REFUSES], ids=["passes", "refuses"])
+def test_a_consumer_pays_no_minute_in_which_an_owners_validator_runs(
+    scene: Scene, sandbox: SandboxTwin, tmp_path: Path, answer: bytes
+) -> None:
+    seconds = [0.0]
+
+    def takes(time: float, outputs: dict[str, bytes]) -> dict[str, bytes]:
+        seconds[0] += time
+        return outputs
+
+    sandbox.during = lambda _inputs: takes(30, {})
+    with_validator(scene, sandbox, lambda _seen: takes(200, {"verdict.json": answer}))
+    scene.changes["validate_seconds"] = 240
+    enclave = EnclaveTwin(tmp_path, sandbox=sandbox, clock=lambda: seconds[0])
+    try:
+        assert predicate(ended(scene, enclave)).units == 1
+    finally:
+        enclave.close()
+
+
 def test_a_request_that_grants_validators_too_little_time_answers_for_it_itself(
     scene: Scene, sandbox: SandboxTwin, enclave: EnclaveTwin
 ) -> None:

@@ -142,16 +142,20 @@ class _BatchJob:
         self._channel.send(Stage(name="computing"))
         rules, workload, started = self._job.rules, self._workload, self._clock()
         try:
-            check_declared(workload.outputs, rules)
-            outputs = workload.run(inputs.given, rules.max_bytes)
+            try:
+                check_declared(workload.outputs, rules)
+                outputs = workload.run(inputs.given, rules.max_bytes)
+            finally:
+                # The workload's time alone: how long validators take is the owners' choice, and no consumer's bill.
+                units = self._units(started)
             self._validate(outputs, inputs)
         except StepFailed as error:
-            return self._signer.fail(FailureCause.VALIDATOR, error.index, self._units(started), workload.layers)
+            return self._signer.fail(FailureCause.VALIDATOR, error.index, units, workload.layers)
         except (WorkloadFailed, InvalidOutputs) as error:
-            return self._signer.fail(_cause_of(error), 0, self._units(started), workload.layers)
+            return self._signer.fail(_cause_of(error), 0, units, workload.layers)
         finally:
             inputs.wipe()
-        return self._seal(outputs, self._units(started))
+        return self._seal(outputs, units)
 
     def _validate(self, outputs: Mapping[str, bytes], inputs: OpenedInputs) -> None:
         """Hold the outputs against the owners' rules, then against their validators within ``validateSeconds``."""
