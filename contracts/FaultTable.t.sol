@@ -32,12 +32,11 @@ contract FaultTableTest is Assertions {
 
     function testFuzz_every_row_pays_out_what_the_job_holds(
         uint80[3] memory prices,
-        uint80[11] memory amounts,
-        uint8 failed
+        uint80[11] memory amounts
     ) public pure {
         for (uint256 i = 0; i < FAULTS; ++i) {
             Fault fault = Fault(i);
-            Ending memory ending = _ending(fault, prices, amounts, failed % ASSETS);
+            Ending memory ending = _ending(fault, prices, amounts);
             Payout memory row = Rows.rowOf(ending);
             assertEq(Rows.moneyOut(ending, row), Rows.moneyIn(ending), "money out of a row");
         }
@@ -51,7 +50,6 @@ contract FaultTableTest is Assertions {
     // ---- the rows ----
 
     /// O = 600, C = 50, U = 40, u = 15, P = 70, H = 8; F - f = 9 and f = 6; bond 30, answer fees 11; T = 30, L = 330.
-    /// Asset 1, whose price is 200, is the one whose validator does not finish.
     function test_each_row_pays_what_the_documentation_says() public pure {
         _assertRow(Fault.None, [uint256(0), 65 + 19, 670, 0, 0, 0]);
         _assertRow(Fault.NoQuote, [uint256(707), 0, 600, 70, 0, 0]);
@@ -67,7 +65,8 @@ contract FaultTableTest is Assertions {
         _assertRow(Fault.InputFailed, [uint256(690), 0, 670, 0, 0, 0]);
         _assertRow(Fault.WorkloadFailed, [uint256(25), 65, 670, 0, 7, 600]);
         _assertRow(Fault.WorkloadTimedOut, [uint256(360), 30, 670, 0, 7, 300]);
-        _assertRow(Fault.ValidatorTimedOut, [uint256(360), 30, 670, 0, 5, 300]);
+        _assertRow(Fault.ValidatorTimedOut, [uint256(360), 30, 670, 0, 7, 300]);
+        _assertRow(Fault.ReaderTimedOut, [uint256(690), 0, 670, 0, 0, 0]);
         _assertRow(Fault.ProviderSilent, [uint256(696), 0, 0, 64, 7, 600]);
         _assertRow(Fault.ResultWithheld, [uint256(671), 0, 0, 70 - 11 - 6, 0, 0]);
     }
@@ -100,6 +99,7 @@ contract FaultTableTest is Assertions {
         _assertEffects(Fault.InputFailed, Status.Failed, Tally.None, true);
         _assertEffects(Fault.WorkloadTimedOut, Status.Failed, Tally.Failed, false);
         _assertEffects(Fault.ValidatorTimedOut, Status.Failed, Tally.Failed, false);
+        _assertEffects(Fault.ReaderTimedOut, Status.Failed, Tally.None, true);
         _assertEffects(Fault.WorkloadFailed, Status.Failed, Tally.Failed, false);
         _assertEffects(Fault.ProviderSilent, Status.Expired, Tally.Expired, false);
         _assertEffects(Fault.ResultWithheld, Status.Expired, Tally.Expired, false);
@@ -134,29 +134,22 @@ contract FaultTableTest is Assertions {
     }
 
     function _example(Fault fault) private pure returns (Ending memory) {
-        return _ending(fault, [uint80(100), 200, 300], [uint80(50), 40, 15, 70, 9, 6, 19, 11, 8, 30, 330], 1);
+        return _ending(fault, [uint80(100), 200, 300], [uint80(50), 40, 15, 70, 9, 6, 19, 11, 8, 30, 330]);
     }
 
     /// What a job of three assets holds when it reaches a row, within what the market guarantees there.
-    function _ending(Fault fault, uint80[3] memory prices, uint80[11] memory amounts, uint256 failed)
+    function _ending(Fault fault, uint80[3] memory prices, uint80[11] memory amounts)
         private
         pure
         returns (Ending memory ending)
     {
         ending.fault = fault;
-        ending.escrow = Escrow(_sumOf(prices, 7), amounts[0], amounts[1], amounts[3], amounts[8]);
-        ending.paid = fault == Fault.ValidatorTimedOut ? 7 & ~(1 << failed) : 7;
-        ending.owed = _sumOf(prices, ending.paid);
+        ending.escrow = Escrow(uint256(prices[0]) + prices[1] + prices[2], amounts[0], amounts[1], amounts[3], amounts[8]);
+        ending.every = (1 << ASSETS) - 1;
         (ending.timeoutFee, ending.timeoutLimit) = (amounts[9], amounts[10]);
         ending.feesUsed = amounts[5];
         if (Rows.reportsUnits(fault)) ending.used = bound(amounts[2], 0, amounts[1]);
         if (Rows.beforeAcceptance(fault)) ending.feesLeft = amounts[4];
         if (Rows.afterSettlement(fault)) (ending.bondLeft, ending.answerFees) = (amounts[6], amounts[7]);
-    }
-
-    function _sumOf(uint80[3] memory prices, uint256 assets) private pure returns (uint256 sum) {
-        for (uint256 i = 0; i < ASSETS; ++i) {
-            if (assets & (1 << i) != 0) sum += prices[i];
-        }
     }
 }

@@ -495,13 +495,43 @@ contract FaultsTest is Fixture {
         _assertUses(spec, 1);
     }
 
-    function test_a_validator_that_does_not_finish_leaves_only_its_owner_unpaid() public {
+    function test_a_validator_that_does_not_finish_pays_every_owner_as_a_workload_out_of_time_does() public {
         JobSpec memory spec = _accepted(2);
         _fail(spec, FailureReport(4, 1, 7, keccak256("receipt")));
         _assertStatus(spec, Status.Failed);
-        uint256 owner = TIMEOUT_LIMIT - TIMEOUT_FEE;
-        _assertMoney(owner + TIMEOUT_FEE + 2 * FEE, int256(uint256(TIMEOUT_FEE)), 0, owner);
-        assertEq(_free(_owner(1)), 0, "the owner of the validator");
+        _assertMoney(TIMEOUT_LIMIT + 2 * FEE, int256(uint256(TIMEOUT_FEE)), 0, TIMEOUT_LIMIT - TIMEOUT_FEE);
+        assertEq(_free(_owner(1)), (TIMEOUT_LIMIT - TIMEOUT_FEE) / 2, "the owner of the validator, in proportion");
+        _assertUses(spec, 1);
+    }
+
+    function test_a_reader_that_does_not_finish_pays_nobody_returns_everything_and_marks_nothing() public {
+        JobSpec memory spec = _accepted(2);
+        _fail(spec, FailureReport(5, 1, 0, keccak256("receipt")));
+        _assertStatus(spec, Status.Failed);
+        _assertMoney(2 * FEE, 0, 0, 0);
+        _assertUses(spec, 0);
+        assertEq(market.accountOf(address(0), provider).failed, 0, "counter");
+        assertTrue(!registry.versionOf(spec.assets[1].assetId, 1).suspended, "the version is sold on");
+    }
+
+    /// A provider and a consumer who work together pause the machine in turn while an owner's step runs.
+    function test_a_paused_machine_uses_up_no_use_that_is_not_paid_for() public {
+        Match memory deal = _deal(2);
+        uint256 share = (TIMEOUT_LIMIT - TIMEOUT_FEE) / 2;
+        uint256 taken = 0;
+        for (uint256 i = 0; i < 4; ++i) {
+            deal.request.salt = 7_000 + i;
+            _signDeal(deal);
+            (JobSpec memory spec,) = _match(deal);
+            _quote(spec);
+            _decide(spec, Outcome.Accepted);
+            bool validating = i % 2 == 1;
+            _fail(spec, FailureReport(validating ? 4 : 5, uint8(i / 2), 0, keccak256("receipt")));
+            if (validating) ++taken;
+            _assertUses(spec, taken);
+            assertEq(_free(_owner(0)), taken * share, "the owner of the first asset");
+            assertEq(_free(_owner(1)), taken * share, "the owner of the second asset");
+        }
     }
 
     function testFuzz_owners_share_a_timeout_to_the_last_unit(uint64[3] memory prices, uint96 limit) public {
@@ -545,11 +575,23 @@ contract FaultsTest is Fixture {
     function test_failures_that_make_no_sense_are_refused() public {
         JobSpec memory spec = _accepted(2);
         bytes32 jobId = _jobId(spec);
-        FailureReport[3] memory reports =
-            [FailureReport(5, 0, 0, 0), FailureReport(1, 2, 0, 0), FailureReport(2, 0, 2, 0)];
-        bytes4[3] memory errors =
-            [IJobs.UnknownCause.selector, IJobs.NoSuchAsset.selector, IJobs.TooManyUnits.selector];
-        for (uint256 i = 0; i < 3; ++i) {
+        FailureReport[6] memory reports = [
+            FailureReport(0, 0, 0, 0),
+            FailureReport(6, 0, 0, 0),
+            FailureReport(1, 2, 0, 0),
+            FailureReport(4, 2, 0, 0),
+            FailureReport(5, 2, 0, 0),
+            FailureReport(2, 0, 2, 0)
+        ];
+        bytes4[6] memory errors = [
+            IJobs.UnknownCause.selector,
+            IJobs.UnknownCause.selector,
+            IJobs.NoSuchAsset.selector,
+            IJobs.NoSuchAsset.selector,
+            IJobs.NoSuchAsset.selector,
+            IJobs.TooManyUnits.selector
+        ];
+        for (uint256 i = 0; i < reports.length; ++i) {
             bytes memory signature = _sign(ENCLAVE_KEY, TypedData.failureHash(jobId, reports[i]));
             _refuse(
                 abi.encodeCall(IJobs.fail, (_key(spec), _bargain(spec), _enclave(), reports[i], signature)), errors[i]

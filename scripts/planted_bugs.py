@@ -222,7 +222,24 @@ BUGS = (
         "if (fault == Fault.InputFailed)          return (all,     0,        whole,  0,           0);",
         "if (fault == Fault.InputFailed) return (all - held.owners, 0, whole, 0, held.owners);",
     ),
-    Bug("timeout-limit-ignored", "libraries/FaultTable.sol", "_smaller(owed, limit - provider)", "owed"),
+    Bug(
+        "paused-reader-keeps-uses",
+        "libraries/FaultTable.sol",
+        "(RETURNING >> uint8(fault)) & 1 != 0",
+        "RETURNING & (1 << uint256(fault)) != 0 && fault != Fault.ReaderTimedOut",
+    ),
+    Bug(
+        "paused-reader-sold",
+        "libraries/FaultTable.sol",
+        "if (fault == Fault.ReaderTimedOut)       return (all,     0,        whole,  0,           0);",
+        "if (fault == Fault.ReaderTimedOut) return (all - held.compute, held.compute, whole, 0, 0);",
+    ),
+    Bug(
+        "timeout-limit-ignored",
+        "libraries/FaultTable.sol",
+        "_smaller(held.owners, limit - provider)",
+        "held.owners",
+    ),
     Bug(
         "timeout-fee-above-the-work",
         "libraries/FaultTable.sol",
@@ -254,9 +271,28 @@ BUGS = (
         "msg.sender == address(0)",
     ),
     Bug(
-        "owner-of-the-validator-paid",
+        "owners-unpaid-for-a-paused-validator",
         "market/Interrupting.sol",
-        "if (cause == CAUSE_VALIDATOR) paid &= ~(1 << uint256(report.assetIndex));",
+        "bargain.timeoutLimit",
+        "fault == Fault.ValidatorTimedOut ? bargain.timeoutFee : bargain.timeoutLimit",
+    ),
+    Bug(
+        "paused-reader-ends-as-a-validator",
+        "market/Interrupting.sol",
+        "if (cause == CAUSE_READER) return Fault.ReaderTimedOut;",
+        "if (cause == CAUSE_READER) return Fault.ValidatorTimedOut;",
+    ),
+    Bug(
+        "paused-reader-suspends",
+        "market/Interrupting.sol",
+        "fault == Fault.InputFailed",
+        "fault == Fault.InputFailed || fault == Fault.ReaderTimedOut",
+    ),
+    Bug(
+        "reader-of-no-asset",
+        "market/Interrupting.sol",
+        "cause == CAUSE_INPUT || cause == CAUSE_VALIDATOR || cause == CAUSE_READER",
+        "cause == CAUSE_INPUT || cause == CAUSE_VALIDATOR",
     ),
     Bug("suspension-lifted-free", "market/Interrupting.sol", "_take(token, msg.sender, cost);"),
     Bug(

@@ -31,6 +31,7 @@ import {IAssetRegistry} from "./IAssetRegistry.sol";
 ///   Accepted --fail, cause 2---------------------> Failed      WorkloadFailed
 ///   Accepted --fail, cause 3---------------------> Failed      WorkloadTimedOut
 ///   Accepted --fail, cause 4---------------------> Failed      ValidatorTimedOut
+///   Accepted --fail, cause 5---------------------> Failed      ReaderTimedOut
 ///   Accepted --stop, reportMissing, postRelease--> Accepted
 ///   Accepted --endInterrupted, or close----------> Stopped     StoppedBeforeRelease, after a stop
 ///   Accepted --endInterrupted, or close----------> Expired     SharesMissing, after a report
@@ -51,8 +52,8 @@ import {IAssetRegistry} from "./IAssetRegistry.sol";
 /// O: the owners' prices. C: the flat compute price. U = unitPrice * maxUnits. u = unitPrice * units reported. P: the
 /// penalty, at least fee * (2 * refusing quorum + members). H: the hold fee. F: the oracle fees set aside. f: those
 /// that the decision used. B: the bond of an answered challenge. a: the fees of its answer. L: the timeout limit.
-/// T: the least of the timeout fee, C + U and L. X: the smaller of L - T and the prices of the owners in the row: all,
-/// or all but the one whose validator did not finish; they share X in proportion to their prices.
+/// T: the least of the timeout fee, C + U and L. X: the smaller of L - T and O; the owners share X in proportion to
+/// their prices.
 /// At the match the payer's balance locks O + C + U + F + H and the provider's stake locks O + P. At acceptance
 /// F - f + H returns to the payer. At settlement the payer gets U - u and the owners get O.
 ///   fault                 payer gets             provider gets  stake gets  burned     owners get  counter  uses
@@ -69,6 +70,7 @@ import {IAssetRegistry} from "./IAssetRegistry.sol";
 ///   StoppedBeforeRelease  O + C + U              0              O + P       0          0           -        return
 ///   SharesMissing         O + C + U              0              O + P       0          0           -        return
 ///   InputFailed           O + C + U              0              O + P       0          0           -        return
+///   ReaderTimedOut        O + C + U              0              O + P       0          0           -        return
 ///   WorkloadFailed        U - u                  C + u          O + P       0          O           failed   stay
 ///   WorkloadTimedOut      O + C + U - T - X      T              O + P       0          X           failed   stay
 ///   ValidatorTimedOut     O + C + U - T - X      T              O + P       0          X           failed   stay

@@ -35,16 +35,6 @@ library Escrows {
         }
     }
 
-    /// @notice Sum of the prices of the assets in the bitmap.
-    function pricesOf(Bargain calldata bargain, uint256 assets) internal pure returns (uint256 sum) {
-        unchecked {
-            AssetClaim[] calldata claims = bargain.claims;
-            for (uint256 i = 0; i < claims.length; ++i) {
-                if (assets & (1 << i) != 0) sum += claims[i].price;
-            }
-        }
-    }
-
     /// @notice A bit for each asset of the job: bit i for asset i.
     function everyAsset(Bargain calldata bargain) internal pure returns (uint256) {
         unchecked {

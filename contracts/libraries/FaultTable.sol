@@ -29,7 +29,8 @@ library FaultTable {
         | (uint256(Status.Cancelled) << (8 * uint256(Fault.Withdrawn)))
         | (uint256(Status.Failed) << (8 * uint256(Fault.WorkloadTimedOut)))
         | (uint256(Status.Failed) << (8 * uint256(Fault.ValidatorTimedOut)))
-        | (uint256(Status.Expired) << (8 * uint256(Fault.SharesMissing)));
+        | (uint256(Status.Expired) << (8 * uint256(Fault.SharesMissing)))
+        | (uint256(Status.Failed) << (8 * uint256(Fault.ReaderTimedOut)));
     /// Counter of the provider that each row raises, a byte each. Rows that are not named raise none.
     uint256 private constant TALLIES = (uint256(Tally.Settled) << (8 * uint256(Fault.None)))
         | (uint256(Tally.Expired) << (8 * uint256(Fault.NoQuote)))
@@ -46,7 +47,7 @@ library FaultTable {
         | (1 << uint256(Fault.InputRefused)) | (1 << uint256(Fault.EvidenceWithheld))
         | (1 << uint256(Fault.CommitteeSilent)) | (1 << uint256(Fault.Withdrawn))
         | (1 << uint256(Fault.StoppedBeforeRelease)) | (1 << uint256(Fault.SharesMissing))
-        | (1 << uint256(Fault.InputFailed));
+        | (1 << uint256(Fault.InputFailed)) | (1 << uint256(Fault.ReaderTimedOut));
 
     /// @notice The rows of a job that was not accepted: it holds O + C + U + H, `feesLeft` = F - f, and the stake
     /// O + P. @param feesUsed f.
@@ -59,7 +60,7 @@ library FaultTable {
         _set(payout, payer, 0, stake, burned, 0);
     }
 
-    /// @notice The rows of a job that was accepted and did not settle, but for time-outs: it holds O + C + U and the
+    /// @notice The rows of a job that was accepted and did not settle, but for the next two: it holds O + C + U and the
     /// stake O + P. @param used u. @param fees f, the payer's loss at the acceptance. @param every Bit of each asset.
     function afterAcceptance(Fault fault, Escrow memory held, uint256 used, uint256 fees, uint256 every)
         internal
@@ -73,18 +74,18 @@ library FaultTable {
     }
 
     /// @notice The rows `WorkloadTimedOut` and `ValidatorTimedOut`, of the same money: the provider gets T, the owners
-    /// in `paid` their prices, or L - T in proportion to them, the payer the rest.
-    /// @param owed Sum of the prices of the owners in `paid`. @param fee What the order asks. @param limit L.
-    function timedOut(Escrow memory held, uint256 owed, uint256 fee, uint256 limit, uint256 paid)
+    /// their prices, or L - T in proportion to them, the payer the rest.
+    /// @param fee What the order asks. @param limit L. @param every Bit of each asset.
+    function timedOut(Escrow memory held, uint256 fee, uint256 limit, uint256 every)
         internal
         pure
         returns (Payout memory payout)
     {
         uint256 work = held.compute + held.metered;
         uint256 provider = _smaller(_smaller(fee, work), limit);
-        uint256 owners = _smaller(owed, limit - provider);
+        uint256 owners = _smaller(held.owners, limit - provider);
         _set(payout, held.owners + work - provider - owners, provider, held.owners + held.penalty, 0, owners);
-        payout.ownersPaid = owners == 0 ? 0 : uint16(paid);
+        payout.ownersPaid = owners == 0 ? 0 : uint16(every);
     }
 
     /// @notice What a settlement returns to the payer and what it leaves for the provider; it pays every owner.
@@ -183,6 +184,7 @@ library FaultTable {
             if (fault == Fault.StoppedBeforeRelease) return (all,     0,        whole,  0,           0);
             if (fault == Fault.SharesMissing)        return (all,     0,        whole,  0,           0);
             if (fault == Fault.InputFailed)          return (all,     0,        whole,  0,           0);
+            if (fault == Fault.ReaderTimedOut)       return (all,     0,        whole,  0,           0);
             if (fault == Fault.WorkloadFailed)       return (unused,  earned,   whole,  0,           held.owners);
             return /* Fault.ProviderSilent */               (all + f, 0,        0,      penalty - f, held.owners);
         }

@@ -36,8 +36,7 @@ abstract contract Endings is JobBook {
         if (FaultTable.returnsUses(fault)) _registry.release(bargain.claims);
         _credit(token, bargain.payer, payout.refunded);
         if (payout.ownersPaid != 0) {
-            (uint256 assets, uint256 total) = (payout.ownersPaid, payout.ownersTotal);
-            _payOwners(bargain, assets, total, Escrows.pricesOf(bargain, assets));
+            _payOwners(bargain, payout.ownersTotal, Escrows.lockedBy(bargain).owners);
         }
         _releaseProvider(token, key.provider, payout.paid, payout.stakeReturned, FaultTable.tallyOf(fault));
         _end(key, FaultTable.statusOf(fault), fault, evidenceHash, payout);
@@ -93,10 +92,9 @@ abstract contract Endings is JobBook {
         _mature(key, bargain.token, provider, stake);
     }
 
-    /// Credit the owners of the assets in the bitmap `total` / `owed` of their prices, in the order of the assets; the
-    /// rounding of each is made up for by the next, so that they get exactly that part of the sum.
+    /// Credit the owners `total` / `owed` of their prices, in the order of the assets; the rounding of each is made up for by the next, so that they get exactly that part of the sum.
     /// @return sum Of their prices.
-    function _payOwners(Bargain calldata bargain, uint256 assets, uint256 total, uint256 owed)
+    function _payOwners(Bargain calldata bargain, uint256 total, uint256 owed)
         internal
         returns (uint256 sum)
     {
@@ -104,7 +102,6 @@ abstract contract Endings is JobBook {
         address token = bargain.token;
         uint256 paid = 0;
         for (uint256 i = 0; i < claims.length; ++i) {
-            if (assets & (1 << i) == 0) continue;
             sum += claims[i].price;
             uint256 due = sum * total / owed;
             _credit(token, claims[i].owner, due - paid);

@@ -15,6 +15,7 @@ abstract contract Interrupting is Endings {
     uint8 private constant CAUSE_WORKLOAD = 2;
     uint8 private constant CAUSE_TIME = 3;
     uint8 private constant CAUSE_VALIDATOR = 4;
+    uint8 private constant CAUSE_READER = 5;
 
     /// See {IJobs-cancel}.
     function cancel(JobKey calldata key, Bargain calldata bargain) external {
@@ -37,13 +38,13 @@ abstract contract Interrupting is Endings {
         _checkEnclave(enclave, TypedData.failureHash(key.jobId, report), enclaveSignature);
         _checkUnits(key, bargain, report.units);
         (uint8 cause, uint8 index) = (report.cause, report.assetIndex);
-        bool ofAsset = cause == CAUSE_INPUT || cause == CAUSE_VALIDATOR;
+        bool ofAsset = cause == CAUSE_INPUT || cause == CAUSE_VALIDATOR || cause == CAUSE_READER;
         if (ofAsset && index >= bargain.claims.length) revert IJobs.NoSuchAsset(index, bargain.claims.length);
         (Fault fault, Payout memory payout) = _rowOf(report, bargain);
 
         emit IJobs.JobFailed(key.jobId, cause, index, report.units, report.receiptHash);
         _carryOut(Ending(fault, enclave.evidenceHash), key, bargain, payout);
-        if (cause == CAUSE_INPUT) {
+        if (fault == Fault.InputFailed) {
             _registry.suspend(bargain.claims[index].assetId, bargain.claims[index].version, key.jobId);
         }
     }
@@ -56,25 +57,28 @@ abstract contract Interrupting is Endings {
         emit IJobs.SuspensionPaid(assetId, version, token, cost);
     }
 
-    /// The row of a reported cause.
+    /// The payout of a reported cause, by its row.
     function _rowOf(FailureReport calldata report, Bargain calldata bargain)
         private
         view
         returns (Fault fault, Payout memory payout)
     {
-        uint8 cause = report.cause;
-        if (cause == CAUSE_INPUT || cause == CAUSE_WORKLOAD) {
-            fault = cause == CAUSE_INPUT ? Fault.InputFailed : Fault.WorkloadFailed;
+        fault = _faultOf(report.cause);
+        if (fault != Fault.WorkloadTimedOut && fault != Fault.ValidatorTimedOut) {
             uint256 used = Escrows.priceOf(bargain, report.units);
             return (fault, _unsettled(fault, bargain, _bookOf(bargain.epoch, bargain.token), used));
         }
-        if (cause != CAUSE_TIME && cause != CAUSE_VALIDATOR) revert IJobs.UnknownCause(cause);
-        fault = cause == CAUSE_TIME ? Fault.WorkloadTimedOut : Fault.ValidatorTimedOut;
-        uint256 paid = Escrows.everyAsset(bargain);
-        if (cause == CAUSE_VALIDATOR) paid &= ~(1 << uint256(report.assetIndex));
-        uint256 owed = Escrows.pricesOf(bargain, paid);
-        payout = FaultTable.timedOut(
-            Escrows.lockedBy(bargain), owed, bargain.timeoutFee, bargain.timeoutLimit, paid
-        );
+        uint256 every = Escrows.everyAsset(bargain);
+        payout =
+            FaultTable.timedOut(Escrows.lockedBy(bargain), bargain.timeoutFee, bargain.timeoutLimit, every);
+    }
+
+    function _faultOf(uint8 cause) private pure returns (Fault) {
+        if (cause == CAUSE_INPUT) return Fault.InputFailed;
+        if (cause == CAUSE_WORKLOAD) return Fault.WorkloadFailed;
+        if (cause == CAUSE_TIME) return Fault.WorkloadTimedOut;
+        if (cause == CAUSE_VALIDATOR) return Fault.ValidatorTimedOut;
+        if (cause == CAUSE_READER) return Fault.ReaderTimedOut;
+        revert IJobs.UnknownCause(cause);
     }
 }

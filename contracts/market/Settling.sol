@@ -35,7 +35,7 @@ abstract contract Settling is Endings {
         (uint256 refunded, uint256 payable_) =
             FaultTable.settlement(bargain.computePrice, metered, Escrows.priceOf(bargain, units));
         _credit(bargain.token, bargain.payer, refunded);
-        uint256 owners = _payOwners(bargain, type(uint256).max, 1, 1);
+        uint256 owners = _payOwners(bargain, 1, 1);
         _enter(key, bargainHash, Status.Settled, bargain.challengeWindow, TypedData.hashStage(result));
 
         emit IJobs.JobSettled(jobId, result.resultHash, result.receiptHash, units, refunded, payable_);

@@ -281,7 +281,7 @@ contract Adversary is HonestParty {
         if (_status(spec) != Status.Accepted) return;
         job.acceptedAt = _now();
         job.starved = (wish >> 8) % 2 == 0;
-        job.cause = (wish >> 16) % 3 == 0 ? uint8(1 + (wish >> 24) % 4) : 0;
+        job.cause = (wish >> 16) % 2 == 0 ? uint8(1 + (wish >> 24) % 5) : 0;
         // No honest owner's asset is garbage.
         job.causeAsset = honest == Party.Owner && job.cause == 1 ? 1 : uint8((wish >> 32) % ASSETS);
     }

@@ -201,16 +201,16 @@ contract Arithmetic {
     }
 
     /// A time-out divides what the job holds; provider and owners together get no more than the limit.
-    function check_a_timeout_stays_within_its_limit(Escrow calldata held, uint256 owed, uint256 fee, uint256 limit)
+    function check_a_timeout_stays_within_its_limit(Escrow calldata held, uint256 fee, uint256 limit)
         external
         pure
     {
         uint256 most = type(uint80).max;
         if (held.owners > most || held.compute > most || held.metered > most || held.penalty > most) return;
-        if (owed > held.owners || fee > most || limit > most) return;
-        Payout memory row = FaultTable.timedOut(held, owed, fee, limit, 1);
+        if (fee > most || limit > most) return;
+        Payout memory row = FaultTable.timedOut(held, fee, limit, 1);
         assert(uint256(row.paid) + row.ownersTotal <= limit);
-        assert(row.paid <= fee && row.ownersTotal <= owed);
+        assert(row.paid <= fee && row.ownersTotal <= held.owners);
         assert(row.stakeReturned == held.owners + held.penalty && row.burned == 0);
         assert(
             uint256(row.refunded) + row.paid + row.ownersTotal == held.owners + held.compute + held.metered

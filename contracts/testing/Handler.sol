@@ -232,9 +232,10 @@ contract Handler is Fixture {
         if (block.timestamp > _deadline(spec)) return;
         uint32 used = uint32(bound(units, 0, spec.maxUnits));
         uint8 index = uint8(units % 2);
-        _fail(spec, FailureReport(uint8(1 + cause % 4), index, used, keccak256("receipt")));
-        if (cause % 4 == 0) _lift(spec.assets[index].assetId);
-        if (cause % 4 < 1) job.accepted = false;
+        _fail(spec, FailureReport(uint8(1 + cause % 5), index, used, keccak256("receipt")));
+        if (cause % 5 == 0) _lift(spec.assets[index].assetId);
+        // No workload has seen anything: cause 1 and cause 5.
+        if (cause % 5 == 0 || cause % 5 == 4) job.accepted = false;
         ++reached["fail"];
     }
 

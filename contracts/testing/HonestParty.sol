@@ -26,7 +26,6 @@ abstract contract HonestParty is Fixture {
         bool ended;
         Fault fault;
         uint32 units;
-        uint8 failedAsset;
         uint256 acceptedAt;
         address challenger;
         /// The adversary holds a quorum in this job; else it holds node 2 alone.
@@ -126,14 +125,14 @@ abstract contract HonestParty is Fixture {
         if (fault == Fault.None && job.withheld && !job.corrupt) return 0;
         if (fault == Fault.None || fault == Fault.WorkloadFailed) return prices;
         if (_isTimeout(fault)) {
-            (uint256 toProvider, uint256 toOwners,) = _timedOut(job, spec);
+            (uint256 toProvider, uint256 toOwners,) = _timedOut(spec);
             return toProvider + toOwners + fees;
         }
         if (fault == Fault.Withdrawn) return spec.holdFee;
         // An honest request is refused by a lying quorum alone.
         if (fault == Fault.RequestRefused) return job.corrupt ? fees + spec.holdFee : 0;
         bool nobodys = fault == Fault.TermsRefused || fault == Fault.InputRefused || fault == Fault.InputFailed
-            || fault == Fault.StoppedBeforeRelease || fault == Fault.SharesMissing;
+            || fault == Fault.ReaderTimedOut || fault == Fault.StoppedBeforeRelease || fault == Fault.SharesMissing;
         return nobodys ? fees : 0;
     }
 
@@ -158,19 +157,17 @@ abstract contract HonestParty is Fixture {
         Fault fault = job.fault;
         if (_returns(fault)) return 0;
         if (!_isTimeout(fault)) return price;
-        if (fault == Fault.ValidatorTimedOut && job.failedAsset == 0) return 0;
-        (, uint256 toOwners, uint256 owed) = _timedOut(job, spec);
+        (, uint256 toOwners, uint256 owed) = _timedOut(spec);
         return owed == 0 ? 0 : toOwners * price / owed;
     }
 
     /// What a time-out pays to the provider and to the owners together, whose prices are `owed`.
-    function _timedOut(Job storage job, JobSpec memory spec)
+    function _timedOut(JobSpec memory spec)
         private
-        view
+        pure
         returns (uint256 toProvider, uint256 toOwners, uint256 owed)
     {
         owed = _owners(spec);
-        if (job.fault == Fault.ValidatorTimedOut) owed -= spec.assets[job.failedAsset].price;
         toProvider = spec.computePrice + uint256(spec.unitPrice) * spec.maxUnits;
         if (spec.timeoutFee < toProvider) toProvider = spec.timeoutFee;
         if (spec.timeoutLimit < toProvider) toProvider = spec.timeoutLimit;
@@ -368,7 +365,7 @@ abstract contract HonestParty is Fixture {
             if (topic == IJobs.JobSettled.selector) {
                 (,, job.units,,) = abi.decode(data, (bytes32, bytes32, uint32, uint256, uint256));
             } else if (topic == IJobs.JobFailed.selector) {
-                (, job.failedAsset, job.units,) = abi.decode(data, (uint8, uint8, uint32, bytes32));
+                (,, job.units,) = abi.decode(data, (uint8, uint8, uint32, bytes32));
             }
             if (topic != IJobs.JobEnded.selector) {
                 if (job.units > (_now() - job.acceptedAt) / 60 + 1) broken = "more units than minutes";

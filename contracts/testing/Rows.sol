@@ -13,9 +13,8 @@ struct Ending {
     /// Before acceptance what is left of the fees set aside and what the decision took; afterwards what that was.
     uint256 feesLeft;
     uint256 feesUsed;
-    /// Bit of each asset whose owner the row pays, and the sum of their prices.
-    uint256 paid;
-    uint256 owed;
+    /// Bit of each asset.
+    uint256 every;
     uint256 timeoutFee;
     uint256 timeoutLimit;
     uint256 bondLeft;
@@ -32,7 +31,7 @@ library Rows {
     function beforeAcceptance(Fault fault) internal pure returns (bool) {
         return !afterSettlement(fault) && !timedOut(fault) && fault != Fault.StoppedBeforeRelease
             && fault != Fault.SharesMissing && fault != Fault.InputFailed && fault != Fault.WorkloadFailed
-            && fault != Fault.ProviderSilent;
+            && fault != Fault.ReaderTimedOut && fault != Fault.ProviderSilent;
     }
 
     function timedOut(Fault fault) internal pure returns (bool) {
@@ -42,7 +41,7 @@ library Rows {
     /// Whether uses and budgets return: no workload saw the assets.
     function returnsUses(Fault fault) internal pure returns (bool) {
         return beforeAcceptance(fault) || fault == Fault.StoppedBeforeRelease || fault == Fault.SharesMissing
-            || fault == Fault.InputFailed;
+            || fault == Fault.InputFailed || fault == Fault.ReaderTimedOut;
     }
 
     /// Whether the enclave has reported units when the row applies.
@@ -57,10 +56,10 @@ library Rows {
             return FaultTable.beforeAcceptance(end.fault, held, end.feesLeft, end.feesUsed);
         }
         if (timedOut(end.fault)) {
-            return FaultTable.timedOut(held, end.owed, end.timeoutFee, end.timeoutLimit, end.paid);
+            return FaultTable.timedOut(held, end.timeoutFee, end.timeoutLimit, end.every);
         }
         if (!afterSettlement(end.fault)) {
-            return FaultTable.afterAcceptance(end.fault, held, end.used, end.feesUsed, end.paid);
+            return FaultTable.afterAcceptance(end.fault, held, end.used, end.feesUsed, end.every);
         }
         if (end.fault == Fault.ResultWithheld) return withheld(end);
         (uint256 provider, uint256 stake) =

@@ -66,7 +66,8 @@ enum Fault {
     Withdrawn,
     WorkloadTimedOut,
     ValidatorTimedOut,
-    SharesMissing
+    SharesMissing,
+    ReaderTimedOut
 }
 
 /// @notice The whole specification of a job. EIP-712 type `JobSpec`; its digest is the job id.
@@ -189,9 +190,10 @@ struct SettledResult {
 /// @notice What the enclave signed when it could not finish.
 struct FailureReport {
     /// 1: an input, before the workload started (shares that do not join, garbage under a valid root); 2: the workload;
-    /// 3: a limit of the request was used up; 4: an owner's validator did not finish.
+    /// 3: a limit of the request was used up; 4: an owner's validator did not finish; 5: an owner's reader did not
+    /// finish, before the workload started.
     uint8 cause;
-    /// Which asset, when the cause is 1 or 4.
+    /// Which asset, when the cause is 1, 4 or 5.
     uint8 assetIndex;
     uint32 units;
     bytes32 receiptHash;

@@ -72,8 +72,9 @@ def quote(
     with market(book, rpc) as (chain, store, api):
         require_cards_of(chain.book, options.asset)
         progress("reading the chain, the owners' policies and the book")
-        unsigned = compose(asked, address, [bytes(public)], chain)
-        found = quote_of(unsigned, Reading(chain, store, api).facts(unsigned, gas_price_of(chain)))
+        reading = Reading(chain, store, api)
+        unsigned = compose(asked, address, [bytes(public)], chain, reading.output_rules(asked))
+        found = quote_of(unsigned, reading.facts(unsigned, gas_price_of(chain)))
     answer(quote_payload(found), quote_lines(found), as_json)
     raise typer.Exit(0 if found.taken else REFUSED)
 

@@ -27,6 +27,7 @@ from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.card import Card, CardRefused, checked
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, canonical_json, decode, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket_enclave.protocol.policy import MAX_WITHHELD
 
 app = typer.Typer(no_args_is_help=True, help="Write a policy: who may use your data, how, until when, for how much.")
 T = TypeVar("T")
@@ -98,6 +99,14 @@ def new(
         int | None,
         typer.Option(help="Rows behind each leaf of a model; needs --card and workloads that take tables.", min=2),
     ] = None,
+    withhold: Annotated[
+        int | None,
+        typer.Option(
+            help="Rows of a thousand that no workload gets, to test what a model remembers; needs --card.",
+            min=1,
+            max=MAX_WITHHELD,
+        ),
+    ] = None,
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Accept enclaves that NO hardware stands behind.")
     ] = False,
@@ -124,7 +133,7 @@ def new(
         "output": _output(ask, formats, max_outputs, max_bytes, minimum_owners),
         "dataCard": _data_card(ask, columns_of, description, label) if card is None else _promise(card),
     }
-    add_validators(document, wanted=validators, smallest_group=smallest_group)
+    add_validators(document, wanted=validators, smallest_group=smallest_group, withhold=withhold)
     document["terms"]["minGrade"] = "simulated" if allow_simulated else "hardware"
     raw = msgspec.json.format(canonical_json(document), indent=2) + b"\n"
     draft = read_draft(raw)

@@ -9,24 +9,29 @@ from sealmarket.cli._options import Usage
 from sealmarket.workloads.cache import WorkloadCache
 
 
-def add_validators(document: dict[str, Any], *, wanted: bool, smallest_group: int | None) -> None:
+def add_validators(document: dict[str, Any], *, wanted: bool, smallest_group: int | None, withhold: int | None) -> None:
     """Put the default validators of the draft's media types into ``document``, if they are wanted.
 
-    ``smallest_group``: the rows behind each leaf of a tree, which needs a card that its reader makes tables of, and
-    workloads that take them.
+    ``smallest_group``: the rows behind each leaf of a tree. ``withhold``: the rows of a thousand that a workload does
+    not get, for a test of membership. Both need a card that its reader makes tables of, and workloads that take them.
     """
-    if not wanted and smallest_group is None:
+    if not wanted and smallest_group is None and withhold is None:
         return
-    from sealmarket.workloads.validators import default_validators
+    from sealmarket.workloads.validators import ONNX, default_validators
 
-    card = document["dataCard"]
-    if smallest_group is not None and (card.get("kind") != "table" or "reader" not in card):
+    card, output = document["dataCard"], document["output"]
+    for option, given in (("--smallest-group", smallest_group), ("--withhold", withhold)):
+        if given is not None and (card.get("kind") != "table" or "reader" not in card):
+            raise Usage(
+                f"{option} counts rows of tables, and no card says that the data is one",
+                remedy="make a card with `sealmarket owner describe`, and give --card",
+            )
+    if withhold is not None and ONNX not in output["mediaTypes"]:
         raise Usage(
-            "--smallest-group counts rows of tables, and no card says that the data is one",
-            remedy="make a card with `sealmarket owner describe`, and give --card",
+            f"--withhold tests models of {ONNX}, and only {', '.join(output['mediaTypes'])} may leave",
+            remedy="add it to --formats, or leave --withhold out",
         )
-    output = document["output"]
-    made = default_validators(WorkloadCache.of_user(), output["mediaTypes"], _words(card), smallest_group)
+    made = default_validators(WorkloadCache.of_user(), output["mediaTypes"], _words(card), smallest_group, withhold)
     if not made:
         raise Usage(
             f"no validator is shipped for {', '.join(output['mediaTypes'])}",

@@ -55,7 +55,10 @@ class RequestOptions:
         int | None, typer.Option(help="For reading its inputs. Without it: by the memory that it may use.", min=1)
     ] = None
     validate_seconds: Annotated[
-        int | None, typer.Option(help="For the owners' checks of its outputs. Without it: a minute.", min=1)
+        int | None,
+        typer.Option(
+            help="For the owners' checks of its outputs. Without it: what is fair to each, and a minute.", min=1
+        ),
     ] = None
     capability: Annotated[
         list[str] | None,

@@ -112,8 +112,14 @@ class Consumer(Connected):
     # --- before anything is signed ----------------------------------------------------------------------------
 
     def compose(self, wanted: Wanted, result_key: PrivateKey) -> UnsignedRequest:
-        """The request that would be signed for what is wanted. Raises as :func:`compose`; nothing is sent."""
-        return compose(wanted, self.address, [bytes(result_key.public.raw)], self._chain)
+        """The request that would be signed for what is wanted; nothing is sent.
+
+        Raises:
+            ServiceError: the owners' policies cannot be read, by which their validators get time.
+            As :func:`compose`.
+        """
+        rules = self._reading.output_rules(wanted)
+        return compose(wanted, self.address, [bytes(result_key.public.raw)], self._chain, rules)
 
     def quote(self, unsigned: UnsignedRequest, *, gas_price: int = 0) -> Quote:
         """Price a request, and name each clause that would refuse it. Signs and pays nothing.

@@ -88,9 +88,14 @@ ENDINGS: dict[Fault, Ending] = {
         "give the workload more run seconds, or less to do",
     ),
     Fault.VALIDATOR_TIMED_OUT: Ending(
-        "an owner's own check of its data or of the outputs did not finish",
-        "the payer: provider and the other owners share what the request allowed for this end",
+        "an owner's own check of the outputs did not finish",
+        "the payer: provider and owners share what the request allowed for this end",
         "report it to that owner, or request again without its asset",
+    ),
+    Fault.READER_TIMED_OUT: Ending(
+        "an owner's own reader of its data did not finish, or found no room for its table; the workload saw no data",
+        "no party: everything returns but the fees of the decision",
+        "request again, with another provider or without that asset",
     ),
     Fault.PROVIDER_SILENT: Ending(
         "the provider was accepted and returned no result within the settle window",

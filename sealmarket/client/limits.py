@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sealmarket.client.errors import RequestInvalid
@@ -10,6 +10,7 @@ from sealmarket.client.windows import Stages, request_windows, stages_of
 from sealmarket.protocol.book import Timing, Windows
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Tee
+from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.workload.manifest import Manifest
 
 DAY = 86_400
@@ -61,8 +62,10 @@ class JobTime:
     decoded_bytes: Uint64
 
 
-def time_of(limits: JobLimits, manifest: Manifest, timing: Timing, assets: int) -> JobTime:
-    """The figures of a request for a workload over so many assets on a market.
+def time_of(
+    limits: JobLimits, manifest: Manifest, timing: Timing, assets: int, rules: Sequence[OutputRules] | None = None
+) -> JobTime:
+    """The figures of a request for a workload over so many assets on a market. ``rules``: the owners', if known.
 
     Raises:
         RequestInvalid: fewer seconds than the workload says that it may take.
@@ -70,7 +73,7 @@ def time_of(limits: JobLimits, manifest: Manifest, timing: Timing, assets: int) 
     decoded = limits.decoded_bytes
     if decoded is None:
         decoded = Uint64(manifest.limits.memory_bytes)
-    derived = stages_of(manifest, decoded, assets)
+    derived = stages_of(manifest, decoded, assets, rules)
     stages = Stages(
         run=_chosen(limits.run_seconds, derived.run),
         read=_chosen(limits.read_seconds, derived.read),

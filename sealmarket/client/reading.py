@@ -16,7 +16,7 @@ from sealmarket.chain.events import VersionPublished
 from sealmarket.client.escrow import hold_of
 from sealmarket.client.market_facts import AssetFacts, MarketFacts, OfferFacts
 from sealmarket.client.offers import behind
-from sealmarket.client.requests import UnsignedRequest
+from sealmarket.client.requests import UnsignedRequest, Wanted
 from sealmarket.client.rules import rules_of
 from sealmarket.client.signing import digest
 from sealmarket.market_api.client import MarketApi
@@ -33,7 +33,9 @@ from sealmarket_enclave.protocol.card import Card as PromisedCard
 from sealmarket_enclave.protocol.card import promised
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Wei, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket_enclave.protocol.job import MAX_ASSETS
 from sealmarket_enclave.protocol.numbers import AssetId
+from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket_enclave.protocol.steps import named_steps
 from sealmarket_enclave.protocol.terms import Seal
@@ -100,6 +102,23 @@ class Reading:
             broken=broken,
             orders=self._asset_orders(limit, state.owner),
         )
+
+    def output_rules(self, wanted: Wanted) -> list[OutputRules] | None:
+        """The owners' rules by which their validators get time; None where that is said, or a policy does not read.
+
+        Raises:
+            ChainError, ServiceError: chain or store cannot be read.
+        """
+        if wanted.limits.validate_seconds is not None or len(wanted.assets) > MAX_ASSETS:
+            return None
+        view, rules = self._chain.at(self._chain.head()), []
+        for wish in wanted.assets:
+            seal = self.seal_of(wish.asset_id, wish.version, view.asset(wish.asset_id, wish.version))
+            policy = self.policy_of(seal)[0] if seal is not None else None
+            if policy is None:
+                return None
+            rules.append(policy.document.output)
+        return rules
 
     def seal_of(self, asset_id: AssetId, version: int, state: AssetState) -> Seal | None:
         """The published seal of a version, whose hash the registry has; None where no event shows one."""

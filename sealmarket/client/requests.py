@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from sealmarket.chain import Block, ChainReader, ViewReader
 from sealmarket.client.errors import RequestInvalid
-from sealmarket.client.limits import JobLimits, time_of, timeout_limit_of
+from sealmarket.client.limits import JobLimits, JobTime, time_of, timeout_limit_of
 from sealmarket.client.pending import PendingRequest
 from sealmarket.protocol import merkle
 from sealmarket.protocol.orders import AssetLimit, Purpose, Request
@@ -21,6 +21,7 @@ from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Micro
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.job import MAX_ASSETS, Parameters, result_keys_hash
 from sealmarket_enclave.protocol.numbers import AssetId, Kind
+from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_enclave.workload.manifest import Value
 
@@ -98,8 +99,16 @@ class RequestHandle:
         )
 
 
-def compose(wanted: Wanted, consumer: Address, result_keys: Sequence[bytes], chain: ChainReader) -> UnsignedRequest:
+def compose(
+    wanted: Wanted,
+    consumer: Address,
+    result_keys: Sequence[bytes],
+    chain: ChainReader,
+    rules: Sequence[OutputRules] | None = None,
+) -> UnsignedRequest:
     """The request that the terms in force at the head make of what is wanted. Nothing is signed or sent.
+
+    ``rules`` are those of the owners for outputs, by which validators have time; None where they are not known.
 
     Raises:
         ParametersRefused: not what the workload's schema takes.
@@ -112,7 +121,8 @@ def compose(wanted: Wanted, consumer: Address, result_keys: Sequence[bytes], cha
     values = complete_parameters(wanted.workload, wanted.parameters, len(wanted.assets))
     parameters = Parameters(salt=Bytes32(secrets.token_bytes(32)), values=values)
     head = chain.head()
-    request = _request(wanted, consumer, parameters, result_keys_hash(result_keys), chain, head)
+    figures = time_of(wanted.limits, wanted.workload.manifest, chain.book.timing, len(wanted.assets), rules)
+    request = _request(wanted, consumer, parameters, result_keys_hash(result_keys), figures, chain.at(head), head)
     return UnsignedRequest(
         request=request,
         parameters=parameters,
@@ -124,10 +134,15 @@ def compose(wanted: Wanted, consumer: Address, result_keys: Sequence[bytes], cha
 
 
 def _request(
-    wanted: Wanted, consumer: Address, parameters: Parameters, keys: Bytes32, chain: ChainReader, head: Block
+    wanted: Wanted,
+    consumer: Address,
+    parameters: Parameters,
+    keys: Bytes32,
+    figures: JobTime,
+    view: ViewReader,
+    head: Block,
 ) -> Request:
-    limits, view = wanted.limits, chain.at(head)
-    figures = time_of(limits, wanted.workload.manifest, chain.book.timing, len(wanted.assets))
+    limits = wanted.limits
     bought = tuple(_limit(wish, view) for wish in wanted.assets)
     return Request(
         kind=Kind.BATCH,

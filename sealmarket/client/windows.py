@@ -7,10 +7,12 @@ seconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sealmarket.protocol.book import Timing, Windows
 from sealmarket.protocol.timing import DAY, LONGEST_WINDOW, least_settle_window, longest_hold, longest_use
+from sealmarket_enclave.protocol.policy import OutputRules, Validator
 from sealmarket_enclave.workload.manifest import Manifest
 from sealmarket_enclave.workload.timing import seconds_for_bytes, seconds_for_step
 
@@ -19,7 +21,9 @@ ROOM_SECONDS = 600
 IMPORT_SECONDS, OPEN_SECONDS, VALIDATE_SECONDS = 60, 60, 60
 """For loading a workload's modules, for opening inputs however small, and for the owners' validators."""
 VALIDATE_SECONDS_EACH = 30
-"""For the validators of each asset besides: owners whose rules differ have theirs run one by one."""
+"""For the validators of each asset besides, where the owners' rules are not known."""
+VALIDATED_BYTES = 256 << 20
+"""Of data, for which each validator that reads them is granted time: nothing public says how large a table becomes."""
 _HOLD_FACTOR = 2
 """Orders and terms let a job hold things twice as long as a request does by default."""
 
@@ -39,18 +43,38 @@ OWNER_STAGES = Stages(run=DAY, read=3 * 3600, validate=600)
 """For which an owner's terms leave time unless they say otherwise."""
 
 
-def stages_of(manifest: Manifest, decoded_bytes: int, assets: int) -> Stages:
+def stages_of(
+    manifest: Manifest, decoded_bytes: int, assets: int, rules: Sequence[OutputRules] | None = None
+) -> Stages:
     """What a workload takes by its own manifest, with so many bytes of input in so many assets.
 
     Reading opens containers and runs each asset's reader: at least what an enclave counts as fair, however the bytes
-    are divided among the assets.
+    are divided among the assets. ``rules`` are the owners', whose validators get what is fair; None where unknown.
     """
     readers = seconds_for_step(decoded_bytes) + (assets - 1) * seconds_for_step(1)
     return Stages(
         run=manifest.limits.wall_seconds + IMPORT_SECONDS,
         read=OPEN_SECONDS + seconds_for_bytes(decoded_bytes) + readers,
-        validate=VALIDATE_SECONDS + VALIDATE_SECONDS_EACH * assets,
+        validate=VALIDATE_SECONDS
+        + (VALIDATE_SECONDS_EACH * assets if rules is None else _validating(manifest, decoded_bytes, rules)),
     )
+
+
+def _validating(manifest: Manifest, decoded_bytes: int, rules: Sequence[OutputRules]) -> int:
+    """The fair shares of all validators over outputs that are as large as workload and owners let them be."""
+    most = min((one.max_bytes for one in rules), default=0)
+    checks = {check.canonical(): check for one in rules for check in one.checks}.values()
+    return sum(
+        seconds_for_step(min(output.max_bytes, most) + _read_beside(check, decoded_bytes))
+        for output in manifest.outputs
+        for check in checks
+        if check.media_type == output.media_type
+    )
+
+
+def _read_beside(check: Validator, decoded_bytes: int) -> int:
+    data = min(decoded_bytes, VALIDATED_BYTES) if check.takes_data else 0
+    return len(check.rules_text) + data
 
 
 def request_windows(timing: Timing, stages: Stages) -> Windows:

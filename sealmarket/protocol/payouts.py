@@ -27,45 +27,38 @@ def _locked(spec: JobSpec) -> tuple[int, int, int]:
     return sum(use.price for use in spec.assets), int(spec.compute_price), spec.unit_price * spec.max_units
 
 
-def _everything_returns(spec: JobSpec, _units: int, _fees: int, _asset: int) -> Amounts:
+def _everything_returns(spec: JobSpec, _units: int, _fees: int) -> Amounts:
     owners, compute, metered = _locked(spec)
     return Amounts(owners + compute + metered, 0, owners + spec.penalty, 0, 0)
 
 
-def _workload_failed(spec: JobSpec, units: int, _fees: int, _asset: int) -> Amounts:
+def _workload_failed(spec: JobSpec, units: int, _fees: int) -> Amounts:
     owners, compute, metered = _locked(spec)
     used = spec.unit_price * units
     return Amounts(metered - used, compute + used, owners + spec.penalty, 0, owners)
 
 
-def _workload_timed_out(spec: JobSpec, _units: int, _fees: int, _asset: int) -> Amounts:
-    return _timed_out(spec, sum(use.price for use in spec.assets))
-
-
-def _validator_timed_out(spec: JobSpec, _units: int, _fees: int, asset: int) -> Amounts:
-    return _timed_out(spec, sum(use.price for place, use in enumerate(spec.assets) if place != asset))
-
-
-def _timed_out(spec: JobSpec, owed: int) -> Amounts:
+def _timed_out(spec: JobSpec, _units: int, _fees: int) -> Amounts:
     owners, compute, metered = _locked(spec)
     provider = min(spec.timeout_fee, compute + metered, spec.timeout_limit)
-    shared = min(owed, spec.timeout_limit - provider)
+    shared = min(owners, spec.timeout_limit - provider)
     return Amounts(owners + compute + metered - provider - shared, provider, owners + spec.penalty, 0, shared)
 
 
-def _provider_silent(spec: JobSpec, _units: int, fees: int, _asset: int) -> Amounts:
+def _provider_silent(spec: JobSpec, _units: int, fees: int) -> Amounts:
     owners, compute, metered = _locked(spec)
     return Amounts(owners + compute + metered + fees, 0, 0, spec.penalty - fees, owners)
 
 
-ROWS: dict[str, Callable[[JobSpec, int, int, int], Amounts]] = {
+ROWS: dict[str, Callable[[JobSpec, int, int], Amounts]] = {
     "STOPPED_BEFORE_RELEASE": _everything_returns,
     "SHARES_MISSING": _everything_returns,
     "INPUT_FAILED": _everything_returns,
     "WORKLOAD_FAILED": _workload_failed,
-    "WORKLOAD_TIMED_OUT": _workload_timed_out,
-    "VALIDATOR_TIMED_OUT": _validator_timed_out,
+    "READER_TIMED_OUT": _everything_returns,
+    "WORKLOAD_TIMED_OUT": _timed_out,
+    "VALIDATOR_TIMED_OUT": _timed_out,
     "PROVIDER_SILENT": _provider_silent,
 }
-"""Each row of an accepted job that did not settle: from the job, the units that its enclave reported, the fees that its
-acceptance used, and the asset that the report names, to what the end pays."""
+"""Each row of an accepted job that did not settle: from the job, the units that its enclave reported, and the fees that
+its acceptance used, to what the end pays."""

@@ -40,7 +40,7 @@ class Transition(NamedTuple):
 
 
 REFUSALS = ("PlatformRefused", "RequestRefused", "TermsRefused", "InputRefused", "EvidenceWithheld")
-FAILURES = ("InputFailed", "WorkloadFailed", "WorkloadTimedOut", "ValidatorTimedOut")
+FAILURES = ("InputFailed", "WorkloadFailed", "WorkloadTimedOut", "ValidatorTimedOut", "ReaderTimedOut")
 INTERRUPTED = ((Status.STOPPED, "StoppedBeforeRelease"), (Status.EXPIRED, "SharesMissing"))
 
 TRANSITIONS = frozenset(

@@ -24,6 +24,7 @@ OUTCOMES = {
     FailureCause.WORKLOAD: "workload_failed",
     FailureCause.WORKLOAD_TIME: "workload_timed_out",
     FailureCause.VALIDATOR: "validator_timed_out",
+    FailureCause.READER: "reader_timed_out",
 }
 """How a receipt spells each cause."""
 SIGNED_ROWS = {
@@ -31,6 +32,7 @@ SIGNED_ROWS = {
     FailureCause.WORKLOAD: Fault.WORKLOAD_FAILED,
     FailureCause.WORKLOAD_TIME: Fault.WORKLOAD_TIMED_OUT,
     FailureCause.VALIDATOR: Fault.VALIDATOR_TIMED_OUT,
+    FailureCause.READER: Fault.READER_TIMED_OUT,
 }
 NO_RESULT = "the job ended without a result"
 
@@ -72,8 +74,7 @@ def ended_checks(bundle: ProofBundle, record: JobRecord) -> Iterator[Check]:
             fault.name.lower(),
         )
     yield from _interrupted(record)
-    units, asset = (failure.units, failure.asset_index) if failure else (0, 0)
-    due = row(bundle.spec, units, _fees_used(record), asset)
+    due = row(bundle.spec, failure.units if failure else 0, _fees_used(record))
     paid = record.ended.payout
     found = Amounts(*map(int, (paid.refunded, paid.paid, paid.stake_returned, paid.burned, paid.owners_total)))
     for what, expected, moved in zip(Amounts._fields, due, found, strict=True):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sealmarket.protocol.output_rules import JsonRules, OnnxRules
+from sealmarket.protocol.output_rules import JsonRules, MembershipRules, OnnxRules
 from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.steps import shipped
 from sealmarket_enclave.protocol.codec import Shape, to_builtins
 
 SMALLEST_GROUP = 10
+ADVANTAGE_PERMILLE = 100
+"""What a model may show on rows that it was trained on, by default: a sound one shows about 0."""
+ONNX = "application/onnx"
 _TREES = ("ai.onnx.ml.TreeEnsembleClassifier", "ai.onnx.ml.TreeEnsembleRegressor")
 _BESIDE = ("Identity", "Cast", "Softmax", "Sigmoid")
 _DESCRIBED = {
@@ -57,12 +60,14 @@ def default_validators(
     media_types: Iterable[str],
     words: Iterable[str] = (),
     smallest_group: int | None = SMALLEST_GROUP,
+    withhold: int | None = None,
 ) -> list[dict[str, Any]]:
     """The field ``output.validators`` of a policy draft: one validator for each media type that has a default.
 
     ``words`` are names that may stand in outputs: the card's columns and classes. ``smallest_group`` rows stand behind
-    each leaf of a model, which the validator counts on the tables of the workload; None where it takes none. The
-    wheels of a validator are fetched once.
+    each leaf of a model, which the validator counts on the tables of the workload; None where it takes none. So many
+    rows of a thousand as ``withhold`` says are withheld from the workload, and a test of membership for each model is
+    added; None for no test. The wheels of a validator are fetched once.
 
     Raises:
         FetchFailed: they cannot be had.
@@ -70,7 +75,7 @@ def default_validators(
     known = tuple(words)
     rules: dict[str, tuple[str, Shape, bool]] = {
         "application/json": ("json", json_rules(known), False),
-        "application/onnx": ("onnx", onnx_rules(known, smallest_group), smallest_group is not None),
+        ONNX: ("onnx", onnx_rules(known, smallest_group), smallest_group is not None),
     }
     made = []
     for media_type in media_types:
@@ -78,4 +83,13 @@ def default_validators(
             name, shape, data = rules[media_type]
             digest = str(shipped(name, cache, "validators").digest)
             made.append({"mediaType": media_type, "digest": digest, "rules": to_builtins(shape), "data": data})
+        if media_type == ONNX and withhold is not None:
+            made.append(membership(cache, withhold))
     return made
+
+
+def membership(cache: WorkloadCache, withhold: int) -> dict[str, Any]:
+    """An entry of ``output.validators`` that holds models against rows withheld from the workload, of a thousand."""
+    rules = MembershipRules(advantage_permille=ADVANTAGE_PERMILLE)
+    digest = str(shipped("membership", cache, "validators").digest)
+    return {"mediaType": ONNX, "digest": digest, "rules": to_builtins(rules), "data": True, "withheld": withhold}

@@ -27,6 +27,7 @@ from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Channel, Evidence, FromEnclave, Load
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.context import HostContext
+from sealmarket_worker.environments import Environments
 from sealmarket_worker.image import base_interpreter
 from sealmarket_worker.journal import JobEntry, JobState, Journal
 from sealmarket_worker.limits import OperatorLimits
@@ -135,7 +136,9 @@ class Host:
         self.driver = BentDriver(rehearsal.market.device_socket, image or rehearsal.image, bent or Bent())
         self.nodes = HttpNodes()
         self.stop = threading.Event()
-        self.materials = MaterialStore(self.store, folder, rehearsal.workload.wheels)
+        self.materials = MaterialStore(
+            self.store, folder, Environments(folder / "environments", rehearsal.workload.wheels)
+        )
         sender: Sender = purse.sender
         # Jobs that were matched before this host came are another's.
         final = rehearsal.chain.final()

@@ -65,9 +65,9 @@ def test_a_consumer_who_grants_less_time_than_the_workload_declares_signs_nothin
 def test_a_request_that_grants_less_time_than_the_workload_declares_is_refused_and_costs_the_provider_nothing(
     rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unasked(limits, manifest, timing, assets):  # type: ignore[no-untyped-def]
+    def unasked(limits, manifest, timing, assets, rules):  # type: ignore[no-untyped-def]
         quick = msgspec.structs.replace(manifest.limits, wall_seconds=1)
-        return time_of(limits, msgspec.structs.replace(manifest, limits=quick), timing, assets)
+        return time_of(limits, msgspec.structs.replace(manifest, limits=quick), timing, assets, rules)
 
     monkeypatch.setattr(requests, "time_of", unasked)  # the attackers' client asks nothing
     sleeper = _sleeper(rehearsal, tmp_path / "sleeper", AT_RUN, 900)

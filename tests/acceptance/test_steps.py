@@ -1,4 +1,4 @@
-"""Readers and validators over real processes: a job that passes, data unlike their card, rows given out as a result.
+"""Readers and validators over real processes: jobs that pass, data unlike their card, stolen rows, steps that stall.
 
 Every party is the real program. The steps are a few lines of the standard library; those that come with Sealmarket have
 tests of their own.
@@ -7,6 +7,7 @@ tests of their own.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 import pytest
 
 from sealmarket.chain import Fault
-from sealmarket.client import SealedAsset
+from sealmarket.client import AssetWish, SealedAsset
 from sealmarket.client import owner as owner_module
 from sealmarket.client.jobs import JobRecord
 from sealmarket.protocol.transitions import Status
@@ -26,7 +27,7 @@ from sealmarket_enclave.protocol.policy import Validator
 from sealmarket_enclave.protocol.receipt import ReceiptPredicate
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from tests.acceptance import workloads
-from tests.acceptance.market import OUTPUT, PRICES, ROWS, Rehearsal, changes
+from tests.acceptance.market import COMPUTE_PRICE, OUTPUT, PRICES, ROWS, Rehearsal, changes
 from tests.acceptance.workloads import MANIFEST, Workload
 from tests.enclave.scene import write_step
 
@@ -61,6 +62,18 @@ def run(inputs, parameters):
 ROWS_OUT = "def run(inputs, parameters):\n    return {'model.json': b''.join(bytes(v) for v in inputs.values())}\n"
 
 
+STALLS = "import time\n\ndef run(inputs, parameters):\n    time.sleep(900)\n"
+"""To an enclave, a step that sleeps and a machine that is paused look alike."""
+
+
+def stalling(folder: Path) -> Path:
+    """A step that does not finish within the seconds that it declares."""
+    write_step(folder, "stalls", STALLS)
+    manifest = folder / "bundle" / "workload.toml"
+    manifest.write_text(manifest.read_text().replace("wall_seconds = 20", "wall_seconds = 2"))
+    return folder / "bundle"
+
+
 def card(reader: Path, *names: str) -> dict[str, Any]:
     """A promise of numeric columns."""
     digest = read_bundle(reader).digest
@@ -77,8 +90,13 @@ def card(reader: Path, *names: str) -> dict[str, Any]:
 def judged(rehearsal: Rehearsal, folder: Path, most: int) -> object:
     """Output rules with a validator that allows so many numbers; its bundle is in the store."""
     write_step(folder, "judge", JUDGE)
-    digest = rehearsal.store.put_workload(read_bundle(folder / "bundle"))
-    check = Validator(media_type="application/json", digest=digest, rules={"most": most})
+    return checked_by(rehearsal, folder / "bundle", {"most": most})
+
+
+def checked_by(rehearsal: Rehearsal, bundle: Path, rules: dict[str, Any]) -> object:
+    """Output rules with the validator in a folder, which is put into the store."""
+    digest = rehearsal.store.put_workload(read_bundle(bundle))
+    check = Validator(media_type="application/json", digest=digest, rules=rules)
     return msgspec.structs.replace(OUTPUT, validators=(check,))
 
 
@@ -146,6 +164,40 @@ def test_data_that_are_not_what_their_card_says_earn_nothing_and_the_column_is_n
         assert (notice.column, notice.asset_index, notice.rows) == (column, 0, 3)
     assert notice_of(found, PrivateKey.generate(), rehearsal.chain.book) is None
     assert "north" not in changes(before, rehearsal.balances())
+
+
+def test_a_reader_that_does_not_finish_takes_no_use_and_costs_the_payer_the_fees_alone(
+    rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Sealing would wait for this reader too.
+    monkeypatch.setattr(owner_module, "hold_content", lambda _source, _card, folder: read_bundle(folder))
+    before = rehearsal.still()
+    asset = publish(rehearsal, stalling(tmp_path / "reader"), ("x", "y"))
+    record = rehearsal.reach_status(rehearsal.job(asset), Status.FAILED)
+    assert record.fault is Fault.READER_TIMED_OUT
+    assert record.failed is not None
+    assert (record.failed.asset_index, predicate(rehearsal, record).outcome) == (0, "reader_timed_out")
+    assert changes(before, rehearsal.balances()) == {"consumer": -rehearsal.fees(2)}
+    version = rehearsal.chain.at(rehearsal.chain.head()).asset(asset.asset_id, asset.version)
+    assert (version.uses_taken, version.suspended) == (0, False)
+
+
+def test_a_validator_that_does_not_finish_has_its_owner_paid_for_the_use(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    rules = checked_by(rehearsal, stalling(tmp_path / "judge"), {})
+    before = rehearsal.still()
+    asset = rehearsal.publish("north", output=rules)
+    wish = AssetWish(asset_id=asset.asset_id, version=asset.version)
+    limits = replace(rehearsal.limits("provider"), validate_seconds=30)  # what is fair to one validator, and more
+    handle = rehearsal.consumer.request(rehearsal.workload.bundle, {}, [wish], limits, rehearsal.result_key)
+    record = rehearsal.reach_status(rehearsal.consumer.wait_match(handle), Status.FAILED)
+    assert record.fault is Fault.VALIDATOR_TIMED_OUT
+    price = int(PRICES["north"])
+    assert changes(before, rehearsal.balances()) == {
+        "north": price,
+        "consumer": -price - COMPUTE_PRICE - rehearsal.fees(2),
+        "provider": COMPUTE_PRICE,
+    }
+    assert rehearsal.chain.at(rehearsal.chain.head()).asset(asset.asset_id, asset.version).uses_taken == 1
 
 
 def test_rows_that_a_workload_labels_as_an_allowed_output_are_withheld(

@@ -11,11 +11,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from scripts.toolchain import ROOT
 from sealmarket.cli._options import Usage, asset_option, require_cards_of
 from sealmarket.cli.main import main
 from sealmarket.client.asset_card import MAXIMUM_CARD, AssetCard, asset_card, book_digest, load_asset_card
 from sealmarket.client.draft_file import read_draft
-from sealmarket_enclave.protocol.codec import Address, canonical_json, to_builtins
+from sealmarket.protocol.output_rules import MembershipRules
+from sealmarket.workloads.cache import WorkloadCache
+from sealmarket.workloads.steps import shipped
+from sealmarket.workloads.wheels import build
+from sealmarket_enclave.protocol.card import Card, Column, Dialect, ReaderRef
+from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, from_builtins, to_builtins
+from sealmarket_enclave.protocol.hashing import sha256
 from tests.client.bundles import MEASUREMENT, Case
 
 DIGEST = "0x" + "77" * 32
@@ -41,6 +48,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return called
 
 
+TABLE = Card(
+    kind="table",
+    media_type="text/csv",
+    dialect=Dialect(),
+    reader=ReaderRef(name="tables", digest=Bytes32(b"\x01" * 32)),
+    columns=(Column(name="age", type="integer"),),
+)
 BASE = ("--workload", DIGEST, "--evidence", "m.json", "--title", "Rows", "--defaults", *NOW)
 
 
@@ -189,16 +203,50 @@ def test_a_policy_that_expired_is_not_usable(
     ("words", "said"),
     [
         (("--validators", "--formats", "text/plain"), "no validator is shipped for text/plain"),
-        (("--smallest-group", "10"), "no card says that the data is one"),
+        (("--smallest-group", "10"), "--smallest-group counts rows of tables, and no card says that the data is one"),
+        (("--withhold", "100"), "--withhold counts rows of tables, and no card says that the data is one"),
+        (("--withhold", "501"), "less than or equal to 500"),
+        (
+            ("--withhold", "100", "--formats", "application/json", "--card", "card.json"),
+            "tests models of application/onnx",
+        ),
     ],
 )
 def test_validators_that_could_not_judge_are_refused_and_nothing_is_written(
     words: tuple[str, ...], said: str, run: Run
 ) -> None:
+    Path("card.json").write_bytes(TABLE.canonical())
     code, _, error = run(*BASE, *words)
     assert code == 2
-    assert said in error
+    assert said in " ".join(error.split())
     assert not Path("policy.json").exists()
+
+
+def test_a_draft_with_withheld_rows_has_a_test_of_membership_for_models_and_says_how_many(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEALMARKET_HOME", "home")
+    _lock_without_wheels("membership", "onnx")
+    Path("card.json").write_bytes(TABLE.canonical())
+    code, out, error = run(*BASE, "--withhold", "100", "--card", "card.json")
+    assert code == 0, error
+    rules = read_draft(Path("policy.json").read_bytes()).output
+    check = rules.checks[-1]
+    assert (check.media_type, check.data, check.withheld) == ("application/onnx", True, 100)
+    assert check.digest == shipped("membership", WorkloadCache.of_user(), "validators").digest
+    assert from_builtins(MembershipRules, check.rules).advantage_permille == 100
+    assert [one.withholds for one in rules.checks] == [0, 0, 100]
+    assert "Of a thousand rows 100 are withheld from each workload, picked anew for each job." in out
+
+
+def _lock_without_wheels(*validators: str) -> None:
+    """Steps of these validators in the cache, locked for no wheel, so that none is downloaded."""
+    tag = sys.implementation.cache_tag
+    folder = WorkloadCache.of_user().folder / "locked"
+    folder.mkdir(parents=True)
+    for name in validators:
+        lock = (ROOT / "sealmarket/validators" / name / "requirements.lock").read_bytes()
+        (folder / f"{sha256(lock).hex()[:16]}-{tag}").write_bytes(build(b"", []).canonical())
 
 
 def test_a_draft_with_validators_names_the_words_that_may_leave_and_says_so(

@@ -11,20 +11,23 @@ from eth_account import Account
 from msgspec.structs import replace
 
 from sealmarket.chain.model import Account as Balances
-from sealmarket.client import Provider, Wanted
+from sealmarket.client import AssetWish, Provider, Wanted
 from sealmarket.client.browsing import Browser
 from sealmarket.client.provider import Offer
 from sealmarket.client.quote import Quote
 from sealmarket.client.reading import ENOUGH_OFFERS, Reading
 from sealmarket.protocol.wire import AssetPage, AssetView, SignedComputeOrder
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei, canonical_json, decode
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.numbers import Grade, Tee
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
+from sealmarket_enclave.protocol.policy import Validator
 from sealmarket_enclave.protocol.terms import Seal
+from sealmarket_enclave.workload.timing import seconds_for_step
 from tests.client.bundles import policy
 from tests.client.test_consumer import ASSET, KEY, LIMITS, SEAL, TERMS, WISHES, Stage
 from tests.client.test_owner import COMMITTEE
 
+NAMED, ALIKE = AssetId(Bytes32(b"\x61" * 32)), AssetId(Bytes32(b"\x62" * 32))
 PLAIN = Offer(tee=Tee.TDX, grade=Grade.SIMULATED, price=Wei(7), penalty=Wei(100), volume=3)
 
 
@@ -92,6 +95,25 @@ def test_a_policy_of_another_hash_is_none(stage: Stage) -> None:
     found, _ = reading.policy_of(seal)
     assert found is not None
     assert found.document.title == "rows"
+
+
+def test_a_request_has_time_for_the_validators_that_the_owners_policies_name(stage: Stage) -> None:
+    wanted = Wanted(workload=stage.workload, parameters={"target": "a"}, assets=WISHES, limits=LIMITS)
+    unknown = stage.consumer.compose(wanted, KEY).request.validate_seconds
+    assert unknown == 60 + 30 * len(WISHES)
+    (declared,) = stage.workload.manifest.outputs
+    check = Validator(media_type=declared.media_type, digest=Bytes32(b"\x07" * 32), rules={})
+    checks = tuple(replace(check, rules={"number": number}) for number in range(8))
+    base = policy(ASSET, COMMITTEE)
+    document = replace(base, output=replace(base.output, validators=checks))
+    seal = replace(SEAL, policy_hash=stage.backend.store().put_document(document.canonical()))
+    for asset in (NAMED, ALIKE):
+        stage.chain.publish(asset, ZERO_ADDRESS, seal, TERMS)
+    stage.chain.finalise()
+    known = change(wanted, assets=[AssetWish(asset_id=asset, version=1) for asset in (NAMED, ALIKE)])
+    assert stage.consumer.compose(known, KEY).request.validate_seconds == 60 + 8 * seconds_for_step(1)
+    named = change(known, limits=change(LIMITS, validate_seconds=7))
+    assert stage.consumer.compose(named, KEY).request.validate_seconds == 7
 
 
 def test_what_is_shown_of_an_asset_is_the_chains(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,8 +46,8 @@ def silent_bundle() -> ProofBundle:
     return CASE.bundle(receipt=None, result=None, settlement=None)
 
 
-def payout(fault: Fault, units: int = 0, asset: int = 0) -> Payout:
-    due = ROWS[fault.name](CASE.spec, units, FEES_USED, asset)
+def payout(fault: Fault, units: int = 0) -> Payout:
+    due = ROWS[fault.name](CASE.spec, units, FEES_USED)
     owners = frozenset({0}) if due.owners else frozenset()
     payer, provider, stake, burned, sum_of_owners = map(Wei, due)
     return Payout(payer, provider, stake, burned, sum_of_owners, owners)

@@ -51,6 +51,7 @@ FAILED = {
     FailureCause.WORKLOAD: Fault.WORKLOAD_FAILED,
     FailureCause.WORKLOAD_TIME: Fault.WORKLOAD_TIMED_OUT,
     FailureCause.VALIDATOR: Fault.VALIDATOR_TIMED_OUT,
+    FailureCause.READER: Fault.READER_TIMED_OUT,
 }
 PRINTED = of_interface()
 Plant = Callable[[Fault, Amounts], Amounts]
@@ -84,7 +85,6 @@ class Job:
     units: int = 0
     answered: bool = False
     fault: Fault | None = None
-    failed_asset: int = 0
     moved: Counter[Address] = field(default_factory=Counter)
 
     @property
@@ -318,7 +318,6 @@ class Market:
         if self.status(job) is not Status.ACCEPTED:
             raise NotAllowed("fail")
         self._metered(job, units)
-        job.failed_asset = asset
         self._end(job, "fail", FAILED[cause])
         if cause is FailureCause.INPUT:
             self._tell("VersionSuspended", asset_id=job.spec.assets[asset].asset_id, version=1)
@@ -447,7 +446,7 @@ class Market:
             raise NotAllowed(step)
         printed = amounts_of(job, fault, symbols)
         if rule := payouts.ROWS.get(fault.name):
-            paid = rule(job.spec, job.units, ACCEPTANCE, job.failed_asset)
+            paid = rule(job.spec, job.units, ACCEPTANCE)
             assert paid == printed, f"{named}: the interface prints {printed}, payouts.py pays {paid}"
         amounts = self._plant(fault, printed)
         job.fault = fault
@@ -458,7 +457,7 @@ class Market:
             "stake_returned": amounts.stake,
             "burned": amounts.burned,
             "owners_total": amounts.owners,
-            "owners_paid": _paid_owners(job, fault) if amounts.owners else 0,
+            "owners_paid": (1 << len(job.spec.assets)) - 1 if amounts.owners else 0,
         }
         self._tell("JobEnded", job, status=row.after, fault=fault, payout=payout)
         assert self.status(job) in ENDS
@@ -476,19 +475,13 @@ class Market:
 def amounts_of(job: Job, fault: Fault, symbols: dict[str, int]) -> Amounts:
     """What the printed row comes to; ``symbols`` are those that the step alone knows."""
     spec = job.spec
-    owed = sum(use.price for place, use in enumerate(spec.assets) if _paid_owners(job, fault) >> place & 1)
     t = min(spec.timeout_fee, job.work, spec.timeout_limit)
     compute = int(spec.compute_price)
     known = {"O": job.owners, "C": compute, "U": job.work - compute, "u": job.earned - compute, "P": int(spec.penalty)}
     known |= {"H": int(spec.hold_fee), "F": REFUSAL, "f": ACCEPTANCE, "B": 0, "a": 0}
-    known |= {"T": t, "X": min(spec.timeout_limit - t, owed)}
+    known |= {"T": t, "X": min(spec.timeout_limit - t, job.owners)}
     cells = PRINTED[fault.name.title().replace("_", "")]
     return Amounts(*(value(cell, known | symbols) for cell in cells[:5]))
-
-
-def _paid_owners(job: Job, fault: Fault) -> int:
-    every = (1 << len(job.spec.assets)) - 1
-    return every & ~(1 << job.failed_asset) if fault is Fault.VALIDATOR_TIMED_OUT else every
 
 
 def _fields(shape: Any) -> dict[str, Any]:

@@ -32,6 +32,7 @@ NOBODYS = {
     Fault.TERMS_REFUSED: REFUSAL,
     Fault.INPUT_REFUSED: REFUSAL,
     Fault.INPUT_FAILED: ACCEPTANCE,
+    Fault.READER_TIMED_OUT: ACCEPTANCE,
     Fault.STOPPED_BEFORE_RELEASE: ACCEPTANCE,
     Fault.SHARES_MISSING: ACCEPTANCE,
 }
@@ -125,8 +126,7 @@ class Consumer:
             case Fault.WORKLOAD_FAILED:
                 return prices
             case Fault.WORKLOAD_TIMED_OUT | Fault.VALIDATOR_TIMED_OUT:
-                unpaid = job.spec.assets[job.failed_asset].price if job.fault is Fault.VALIDATOR_TIMED_OUT else 0
-                asked = min(job.spec.timeout_fee, job.work) + job.owners - unpaid
+                asked = min(job.spec.timeout_fee, job.work) + job.owners
                 return min(job.request.timeout_limit, asked) + ACCEPTANCE
             case Fault.WITHDRAWN:
                 return job.spec.hold_fee
@@ -257,7 +257,7 @@ class Owner:
         price = job.spec.assets[0].price
         if job.fault is None:
             return 0 if market.status(job) in HOLDING else -price
-        if job.fault not in CONSUMED or (job.fault is Fault.VALIDATOR_TIMED_OUT and job.failed_asset == 0):
+        if job.fault not in CONSUMED:
             return 0
         return -(price * job.terms[0].timeout_share // 100) if job.fault in TIME_OUTS else -price
 

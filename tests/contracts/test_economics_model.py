@@ -391,6 +391,8 @@ PLANTS = (
     (Provider(), Fault.TERMS_REFUSED, "stake"),
     (Provider(), Fault.NONE, "provider"),
     (Owner(), Fault.PROVIDER_SILENT, "owners"),
+    (Owner(), Fault.VALIDATOR_TIMED_OUT, "owners"),
+    (Provider(), Fault.READER_TIMED_OUT, "stake"),
 )
 
 

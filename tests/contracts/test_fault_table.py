@@ -15,8 +15,8 @@ EXAMPLE = {"O": 600, "C": 50, "U": 40, "u": 15, "P": 70, "H": 8, "F": 15, "f": 6
 """The amounts of `FaultTable.t.sol`; what a decision leaves of the fees is 9."""
 UNDECIDED = {"NoQuote": 9, "CommitteeSilent": 9, "Withdrawn": 9}
 """The fees set aside where no decision has used any."""
-OWNERS = {0: {"0", "-"}, 5: {"X"}, 7: {"O", "X"}}
-"""Bitmap of the owners paid of three, of which the second's validator fails -> how the tables print it."""
+OWNERS = {0: {"0", "-"}, 7: {"O", "X"}}
+"""Bitmap of the owners paid of three -> how the tables print it."""
 
 
 def of_specification() -> dict[str, tuple[str, Row]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import statistics
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,17 @@ def test_the_rows_of_several_owners_are_counted_together() -> None:
     halves = [arrow(region=REGIONS[n::2], cost=COSTS[n::2]) for n in (0, 1)]
     assert said(RIGHT, *halves) is None
     assert said(RIGHT, halves[0]) == "group_too_small"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Of/No_Database", None])
+def test_groups_of_instants_are_spelled_in_utc_without_a_database_of_time_zones(zone: str | None) -> None:
+    times = [datetime(2024, 1, 31, 8, tzinfo=UTC)] * 3 + [datetime(2024, 1, 31, 8, 0, 0, 250, tzinfo=UTC)] * 4 + [None]
+    table = arrow(at=pa.array(times, pa.timestamp("us", "UTC")).cast(pa.timestamp("us", zone)))
+    how = {"aggregates": RULES["aggregates"][:1], "groupBy": ["at"]}
+    assert said(b"at,rows\n2024-01-31T08:00:00.000250Z,4\n2024-01-31T08:00:00Z,3\n", table, **how) is None
+    for spelling in (b"2024-01-31 08:00:00", b"2024-01-31T08:00:00+00:00", b"2024-01-31T09:00:00+01:00"):
+        assert said(b"at,rows\n" + spelling + b",3\n", table, **how) == "not_from_data"
+    assert said(b"at,rows\n,1\n", table, **how) == "group_too_small"
 
 
 @cases(

@@ -101,7 +101,7 @@ def test_wheels_that_did_not_change_are_not_read_again(host: HostTwin, monkeypat
         reads.append(wheels)
         raise WheelNotLocked("torch.whl", b"")
 
-    monkeypatch.setattr("sealmarket_worker.materials.install", install)
+    monkeypatch.setattr("sealmarket_worker.environments.install", install)
     _refused_for_what_is_missing(host, host.scene.workload_digest)
     assert len(reads) == 1
     assert host.stop.ticks > 3
@@ -113,7 +113,7 @@ def test_an_environment_for_which_this_disk_has_no_room_is_declined(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sealmarket_worker.materials.install", full)
+    monkeypatch.setattr("sealmarket_worker.environments.install", full)
     _refused_for_what_is_missing(host, host.scene.workload_digest)
     assert "No space left" in host.messages()
 

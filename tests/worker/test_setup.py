@@ -136,6 +136,7 @@ def test_init_writes_a_file_that_the_worker_reads(tmp_path: Path, scene: Scene) 
         ("drain_seconds = 600.0", "drain_seconds = -1", "drain_seconds"),
         ('environments = "any"', 'environments = "some"', "environments"),
         ("max_jobs = 2", "max_jobs = 65", "max_jobs"),
+        ("kept_environments = 32", "kept_environments = 0", "kept_environments"),
         ("max_jobs = 2", 'max_jobs = "2"', "max_jobs"),
         ("settle_patience_seconds = 20.0", "settle_patience_seconds = -1", "settle_patience_seconds"),
     ],

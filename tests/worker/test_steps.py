@@ -14,9 +14,10 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.policy import Validator
 from sealmarket_enclave.workload.bundle import Bundle, unpack
 from sealmarket_worker import materials as materials_module
+from sealmarket_worker.environments import Environments
 from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.journal import JobState
-from sealmarket_worker.materials import Materials, MaterialStore
+from sealmarket_worker.materials import Materials
 from tests.enclave.runtime.test_steps import FITS, PASSES, card_of
 from tests.enclave.runtime.twins import StepTwin
 from tests.enclave.scene import Scene, write_step
@@ -81,14 +82,14 @@ def test_a_card_that_the_store_lacks_is_marked_and_names_no_reader(host: HostTwi
 def test_a_step_whose_environment_this_host_cannot_provide_is_marked(
     host: HostTwin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, before = host.scene.steps[0], MaterialStore.environment
+    step, before = host.scene.steps[0], Environments.hold
 
-    def without(self: MaterialStore, environment: object) -> Path:
+    def without(self: Environments, environment: object) -> Path:
         if environment == unpack(step.archive).environment:
             raise InputMissing("the workload's environment", "no wheel for pyarrow")
         return before(self, environment)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(MaterialStore, "environment", without)
+    monkeypatch.setattr(Environments, "hold", without)
     found = polled(host)
     assert found.steps == ()
     assert "no wheel for pyarrow" in found.missing[step.digest]

@@ -39,6 +39,7 @@ from sealmarket_enclave.protocol.signing import recover, sign
 from sealmarket_enclave.workload.bundle import pack
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.context import HostContext
+from sealmarket_worker.environments import Environments
 from sealmarket_worker.journal import Journal
 from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import JobProgress
@@ -287,7 +288,7 @@ class HostTwin:
             store=store,
             nodes=self.nodes,
             driver=self.driver,
-            materials=MaterialStore(store, self.folder, self.scene.wheels),
+            materials=MaterialStore(store, self.folder, Environments(self.folder / "environments", self.scene.wheels)),
             journal=self.journal,
             sign=self._sign,
             state=self.folder,

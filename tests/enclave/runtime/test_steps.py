@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealmarket.receipts.envelope import opened
+from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.card import ARROW, Card, Column, ReaderRef
 from sealmarket_enclave.protocol.codec import Bytes32, decode, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -25,6 +26,9 @@ from sealmarket_enclave.runtime import readers
 from sealmarket_enclave.runtime.channel import Evidence, Refused, StepFiles
 from sealmarket_enclave.runtime.errors import Code, WorkloadFailed
 from sealmarket_enclave.runtime.grants import Grant
+from sealmarket_enclave.runtime.sandbox_job import SandboxJob
+from sealmarket_enclave.runtime.steps import PreparedSteps
+from sealmarket_enclave.runtime.workplace import StepCall
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.notices import NOTICE_BYTES, open_notice
@@ -266,11 +270,13 @@ def test_a_reader_that_fails_on_the_bytes_its_owner_committed_to_is_its_owners_f
 
 
 @pytest.mark.parametrize("kind", ["out_of_time", "out_of_memory", "crashed"])
-def test_a_reader_that_does_not_finish_suspends_nothing_and_leaves_its_owner_unpaid(
+def test_a_reader_that_does_not_finish_suspends_nothing_and_is_signed_apart(
     scene: Scene, sandbox: SandboxTwin, enclave: EnclaveTwin, kind: str
 ) -> None:
     with_reader(scene, sandbox, WorkloadFailed(kind), place=1)
-    assert failure(ended(scene, enclave)) == (FailureCause.VALIDATOR, 1)
+    said = ended(scene, enclave)
+    assert failure(said) == (FailureCause.READER, 1)
+    assert (predicate(said).outcome, predicate(said).input_fault) == ("reader_timed_out", msgspec.UNSET)
 
 
 def test_a_request_that_grants_a_reader_too_little_time_answers_for_it_itself(
@@ -340,7 +346,7 @@ def test_a_table_without_room_suspends_no_version_whatever_else_takes_the_room(
     takes_tables(scene)
     with_reader(scene, sandbox, {"report.json": FITS, "table.arrow": b"ARROW"}, place=0)
     with_reader(scene, sandbox, WorkloadFailed("output_too_large"), place=1)
-    assert failure(ended(scene, enclave)) == (FailureCause.VALIDATOR, 1)
+    assert failure(ended(scene, enclave)) == (FailureCause.READER, 1)
 
 
 def test_a_request_whose_workload_has_less_than_fair_room_for_a_table_answers_for_it_itself(
@@ -392,7 +398,7 @@ def test_nothing_of_a_verdict_but_that_it_did_not_pass_leaves(tmp_path: Path) ->
         WorkloadFailed("crashed"),
     ],
 )
-def test_a_validator_without_a_verdict_withholds_everything_and_leaves_its_owner_unpaid(
+def test_a_validator_without_a_verdict_withholds_everything_and_names_its_asset(
     scene: Scene, sandbox: SandboxTwin, enclave: EnclaveTwin, answer: object
 ) -> None:
     scene.changes["validate_seconds"] = 60
@@ -420,6 +426,26 @@ def test_a_consumer_pays_no_minute_in_which_an_owners_validator_runs(
         assert predicate(ended(scene, enclave)).units == 1
     finally:
         enclave.close()
+
+
+def test_a_step_may_take_exactly_the_seconds_that_are_granted_and_does_not_start_without_any(tmp_path: Path) -> None:
+    write_step(tmp_path, "timed")
+    bundle, twin = read_bundle(tmp_path / "bundle"), StepTwin({})
+    job = SandboxJob(
+        bundle=tmp_path / "bundle",
+        environment=tmp_path / "environment",
+        manifest=bundle.manifest,
+        input_names=(),
+        parameters={},
+    )
+    steps = PreparedSteps({bundle.digest: job}, SandboxTwin(steps={"timed": twin}))
+    for none in (0.0, -0.5):
+        with pytest.raises(WorkloadFailed, match="out_of_time"):
+            steps.run(StepCall(bundle.digest, {}, 0, none, {}))
+    granted = [0.25, 9.999, 10.0]
+    for seconds in granted:
+        steps.run(StepCall(bundle.digest, {}, 0, seconds, {}))
+    assert [one.seconds for one in twin.jobs] == granted
 
 
 def test_a_request_that_grants_validators_too_little_time_answers_for_it_itself(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import textwrap
@@ -24,12 +25,13 @@ def _confined() -> None:
         pytest.skip(str(error))
 
 
-def started(folder: Path, body: str, top: str = "", **limits: int) -> StartedWorkload:
+def started(folder: Path, body: str, top: str = "", seconds: float = math.inf, **limits: int) -> StartedWorkload:
     (folder / "bundle" / "code").mkdir(parents=True)
     (folder / "environment").mkdir()
     source = PRELUDE + textwrap.dedent(top) + "\ndef run(inputs, parameters):\n"
     (folder / "bundle/code/job.py").write_text(source + textwrap.indent(textwrap.dedent(body), "    "))
-    return StartedWorkload(folder / "bundle", folder / "environment", manifest(**limits), ["rows"], {})
+    places = (folder / "bundle", folder / "environment")
+    return StartedWorkload(*places, manifest(**limits), ["rows"], {}, seconds=seconds)
 
 
 def test_what_is_loaded_early_can_change_nothing_of_the_input_that_comes_later(tmp_path: Path) -> None:
@@ -144,6 +146,18 @@ def test_what_a_workload_was_waited_for_while_it_loaded_is_not_there_for_its_dat
         workload.loaded()
         with pytest.raises(WorkloadFailed) as failed:
             workload.run({"rows": b"a,b\n"})
+    assert failed.value.kind is FailureKind.OUT_OF_TIME
+
+
+@pytest.mark.parametrize("wall_seconds", [1, 600])
+def test_a_workload_that_is_granted_less_than_it_declares_ends_after_the_less_of_both(
+    tmp_path: Path, wall_seconds: int
+) -> None:
+    seconds = 0.5 if wall_seconds > 1 else 600.0
+    body = "import threading\nthreading.Event().wait()"
+    workload = started(tmp_path, body, seconds=seconds, wall_seconds=wall_seconds)
+    with workload, pytest.raises(WorkloadFailed) as failed:
+        workload.run({"rows": b"a,b\n"})
     assert failed.value.kind is FailureKind.OUT_OF_TIME
 
 

@@ -22,6 +22,7 @@ from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_worker.environments import KEPT_ENVIRONMENTS
 from sealmarket_worker.errors import ConfigInvalid
 from sealmarket_worker.limits import OperatorLimits, half_of_memory
 from sealmarket_worker.share import MOST_WORKERS, WHOLE, Share
@@ -57,6 +58,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tee: str = "tdx"
     capability: str = ""
     max_jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    kept_environments: Annotated[int, msgspec.Meta(ge=1)] = KEPT_ENVIRONMENTS
     development_chain: bool = False
     store: str = ""
     settle_patience_seconds: Annotated[float, msgspec.Meta(ge=0)] = 20.0
@@ -89,6 +91,7 @@ class WorkerConfig:
     tee: Tee = Tee.TDX
     capability: Path | None = None
     max_jobs: int = 2
+    kept_environments: int = KEPT_ENVIRONMENTS
     development_chain: bool = False
     store: str = ""
     settle_patience_seconds: float = 20.0
@@ -160,6 +163,7 @@ def load_config(path: Path) -> WorkerConfig:
         tee=tee,
         capability=here / file.capability if file.capability else None,
         max_jobs=file.max_jobs,
+        kept_environments=file.kept_environments,
         development_chain=file.development_chain,
         store=file.store,
         settle_patience_seconds=file.settle_patience_seconds,

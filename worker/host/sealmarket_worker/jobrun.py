@@ -18,6 +18,7 @@ leaves a job that it has not quoted to its next start, and carries the others to
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from functools import partial
 
 from sealmarket.chain import BlockGone, ChainUnavailable, JobSlot, Reverted, RpcRefused
@@ -104,12 +105,13 @@ class JobRun(JobSteps):
         if slot.status is not Status.MATCHED and entry.state is JobState.QUOTING:
             raise EnclaveLost(_RESTARTED)
         self._require_matched(slot)
-        materials = self._materials(entry, slot)
-        committee = self._patiently(lambda: committee_of(self._host.chain, entry.spec.epoch), slot.deadline)
-        self._progress.begin("quote", "an enclave starts")
-        # Until the quote is sent any enclave will do, so one that is lost is replaced.
-        launch = partial(self._launch, entry, materials)
-        session, evidence = self._patiently(launch, slot.deadline, DriverError, EnclaveLost)
+        with ExitStack() as held:
+            materials = self._materials(entry, slot, held)
+            committee = self._patiently(lambda: committee_of(self._host.chain, entry.spec.epoch), slot.deadline)
+            self._progress.begin("quote", "an enclave starts")
+            # Until the quote is sent any enclave will do, so one that is lost is replaced.
+            launch = partial(self._launch, entry, materials)
+            session, evidence = self._patiently(launch, slot.deadline, DriverError, EnclaveLost)
         with session:
             envelope = self._quote(entry, session, evidence, committee, materials)
             waiting = Waiting(session, committee, evidence, envelope)
@@ -133,7 +135,8 @@ class JobRun(JobSteps):
             session.close()
             raise
 
-    def _materials(self, entry: JobEntry, slot: JobSlot) -> Materials:
+    def _materials(self, entry: JobEntry, slot: JobSlot, held: ExitStack) -> Materials:
+        """What the job names; its environments are ``held`` until the enclave has copied them."""
         # Time must be left for the quote itself.
         latest = slot.deadline - round(entry.spec.quote_window * self._host.prepare_share_of_window)
         seals = []
@@ -145,6 +148,7 @@ class JobRun(JobSteps):
         if (why := self._host.limits.against_terms(entry.spec)) is not None:
             return self._declined(nothing(entry.spec, tuple(seals)), why)
         fetcher, reported = self._host.materials.fetcher(entry.spec, tuple(seals)), ""
+        held.callback(fetcher.release)
         while (materials := self._poll(fetcher, entry.spec, tuple(seals))).missing:
             lacking = "; ".join(materials.missing.values())
             if lacking != reported:

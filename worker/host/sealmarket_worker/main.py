@@ -23,6 +23,7 @@ from sealmarket_worker.context import HostContext
 from sealmarket_worker.drivers.installed import driver_named
 from sealmarket_worker.drivers.interface import Driver, DriverSettings
 from sealmarket_worker.ending import Ending
+from sealmarket_worker.environments import UNFINISHED, Environments
 from sealmarket_worker.funds import shortages
 from sealmarket_worker.image import base_interpreter, build_image
 from sealmarket_worker.journal import Journal
@@ -75,7 +76,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
                 store=store,
                 nodes=nodes,
                 driver=driver,
-                materials=MaterialStore(store, config.state, config.wheels),
+                materials=MaterialStore(store, config.state, _environments(config, promised)),
                 journal=journal,
                 sign=lambda quote: signing.sign(account, config.book, quote),
                 state=config.state,
@@ -108,12 +109,17 @@ def _sweep(state: Path) -> None:
 
     All of it is ciphertext or code: nothing plain is ever written on a host.
     """
-    for pattern in ("containers/.incoming-*", "environments/.installing-*", ".image-*"):
+    for pattern in ("containers/.incoming-*", *UNFINISHED, ".image-*"):
         for left in state.glob(pattern):
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
+
+
+def _environments(config: WorkerConfig, promised: Capability) -> Environments:
+    names = [str(name).removeprefix("0x") for name in promised.environments]
+    return Environments(config.state / "environments", config.wheels, config.kept_environments, names)
 
 
 def _publish(store: Store, promised: Capability) -> None:

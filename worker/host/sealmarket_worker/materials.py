@@ -6,11 +6,6 @@ job all the same, with what it lacks marked: the enclave does not go on with it,
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +17,6 @@ from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.limits import MAXIMUM_POLICY, MAXIMUM_SHARE_SET
 from sealmarket.service.errors import AnswerTooLong, ServiceError
 from sealmarket.store.blobs import MAX_WORKLOAD, Store
-from sealmarket.workloads.wheels import install
 from sealmarket_enclave.protocol.card import MAXIMUM_CARD
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec, key_names
@@ -33,13 +27,11 @@ from sealmarket_enclave.sealed.errors import ContainerError
 from sealmarket_enclave.sealed.hpke import PUBLIC_KEY_BYTES
 from sealmarket_enclave.workload.bundle import Bundle, pack
 from sealmarket_enclave.workload.environment import Environment
-from sealmarket_enclave.workload.errors import WorkloadError
+from sealmarket_worker.environments import Environments, name_of
 from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.steps import card_name, read_policies, steps_of
 
 _T = TypeVar("_T")
-_Listing = frozenset[tuple[str, int, int]]
-_ENVIRONMENT = "the workload's environment"
 STEP_BYTES = MAX_WORKLOAD
 """Of all steps of a job, which sixteen owners name: more than a job's steps may have, and what is loaded in one frame
 with workload, policies and cards."""
@@ -109,13 +101,11 @@ def nothing(spec: JobSpec, seals: tuple[Seal, ...]) -> Materials:
 
 
 class MaterialStore:
-    """Fetches from the store into ``state``. Ciphertext and environments are kept for the next job."""
+    """Fetches from the store into ``state``. Ciphertext is kept for the next job, and so are environments."""
 
-    def __init__(self, store: Store, state: Path, wheels: Path) -> None:
-        self._store, self._state, self._wheels = store, state, wheels
-        self._installing = threading.Lock()
-        self._lacking: dict[str, tuple[_Listing, str]] = {}
-        """Environments that could not be installed: of which wheels, and why. Wheels that did not change stay so."""
+    def __init__(self, store: Store, state: Path, environments: Environments) -> None:
+        self._store, self._state = store, state
+        self.environments = environments
 
     def fetcher(self, spec: JobSpec, seals: tuple[Seal, ...]) -> MaterialFetcher:
         """Begin with a job."""
@@ -133,42 +123,6 @@ class MaterialStore:
         if not path.exists():
             self._store.fetch_container(root, path)
         return path
-
-    def environment(self, environment: Environment) -> Path:
-        """The installed wheels; the enclave takes its own copy and checks every byte of it.
-
-        Raises:
-            InputMissing: this host cannot provide it.
-        """
-        name = hashlib.sha256(environment.canonical()).hexdigest()
-        target = self._state / "environments" / name
-        with self._installing:
-            if target.exists():
-                return target
-            found = _listing(self._wheels)
-            if (before := self._lacking.get(name)) is not None and before[0] == found:
-                raise InputMissing(_ENVIRONMENT, before[1])
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            building = Path(tempfile.mkdtemp(prefix=".installing-", dir=target.parent))
-            try:
-                environment.interpreter.require_current()
-                install(environment, self._wheels, building / name)
-                os.rename(building / name, target)  # noqa: PTH104 - atomic on one file system
-            except WorkloadError as error:
-                self._lacking[name] = (found, error.message)
-                raise InputMissing(_ENVIRONMENT, error.message) from error
-            finally:
-                shutil.rmtree(building, ignore_errors=True)
-        return target
-
-
-def _listing(folder: Path) -> _Listing:
-    """Name, size and time of change of each file in a folder; empty where it cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries)
-    except OSError:
-        return frozenset()
 
 
 def _within(name: Bytes32, raw: bytes | None, most: int, missing: dict[Bytes32, str]) -> bytes | None:
@@ -203,6 +157,12 @@ class MaterialFetcher:
         self._found: dict[tuple[str, Bytes32], object] = {}
         self._hopeless: dict[Bytes32, str] = {}
         self._step_room = STEP_BYTES
+        self._environments: dict[str, Path] = {}
+
+    def release(self) -> None:
+        """The job needs its environments no more: its enclave has copies, or there will be none."""
+        self._held.environments.release(self._environments.values())
+        self._environments = {}
 
     def poll(self) -> Materials:
         """Everything that is available now.
@@ -245,7 +205,7 @@ class MaterialFetcher:
         share_sets = tuple(bounded(seal.share_root, MAXIMUM_SHARE_SET) for seal in self._seals)
         names = document(spec.result_keys_hash)
         result_keys = _keys(names, spec.result_keys_hash, bounded, missing) if names is not None else None
-        environment = self._held.environment(bundle.environment) if bundle is not None else None
+        environment = self._environment(bundle.environment) if bundle is not None else None
         return Materials(
             spec=spec,
             seals=self._seals,
@@ -260,6 +220,13 @@ class MaterialFetcher:
             containers=self._containers(container, missing),
             missing=missing,
         )
+
+    def _environment(self, environment: Environment) -> Path:
+        """Held from here on until :meth:`release`. Raises :class:`InputMissing`."""
+        name = name_of(environment)
+        if name not in self._environments:
+            self._environments[name] = self._held.environments.hold(environment)
+        return self._environments[name]
 
     def _containers(self, held: Callable[[Bytes32], Path | None], missing: dict[Bytes32, str]) -> dict[Bytes32, Path]:
         found: dict[Bytes32, Path] = {}
@@ -299,7 +266,7 @@ class MaterialFetcher:
     def _step_environment(self, digest: Bytes32, step: Bundle, missing: dict[Bytes32, str]) -> Path | None:
         """Where a step's dependencies are; None with the step marked where this host cannot provide them."""
         try:
-            return self._held.environment(step.environment)
+            return self._environment(step.environment)
         except InputMissing as error:
             missing[digest] = f"step {digest}: {error.message}"
             return None

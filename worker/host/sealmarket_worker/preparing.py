@@ -18,8 +18,8 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, Bundle
 from sealmarket_worker.config import WorkerConfig
+from sealmarket_worker.environments import Environments
 from sealmarket_worker.errors import ConfigInvalid
-from sealmarket_worker.materials import MaterialStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def prepare(config: WorkerConfig, workload: str, *, fetch: bool) -> Prepared:
             _fetch(bundle, config.wheels)
             missing = missing_wheels(bundle, config.wheels)
         if not missing:
-            MaterialStore(store, config.state, config.wheels).environment(bundle.environment)
+            Environments(config.state / "environments", config.wheels).hold(bundle.environment)
     return Prepared(workload=bundle.digest, environment=environment_name(bundle), missing=missing)
 
 

@@ -55,6 +55,10 @@ environments = "any"
 # "any": any workload's environment is promised; a job whose wheels are missing is declined. "prepared": only those
 # that `sealmarket worker prepare` has installed are promised, and a request for another is the request's fault.
 
+kept_environments = 32
+# Installed environments of workloads and steps that are kept; the least recently used one beyond is removed, unless a
+# job needs it or the promise names it. It is installed again from the wheels.
+
 max_jobs = 2
 # Jobs at once, 1 to 64. Each takes an enclave; a further job waits for a place.
 

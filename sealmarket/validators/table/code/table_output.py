@@ -14,6 +14,7 @@ import csv
 import io
 import math
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from tables import Tables
@@ -116,13 +117,19 @@ def _read(raw: memoryview, header: list[str]) -> list[list[str]]:
 
 def _groups(tables: Tables, by: list[str]) -> dict[Group, list[int]]:
     """The rows of each group, by the texts of its cells; a missing cell is the empty text."""
-    columns = [["" if cell is None else str(cell) for cell in tables.column(name)] for name in by]
+    columns = [list(map(_text, tables.column(name))) for name in by]
     if not by:
         return {(): list(range(tables.rows))}
     places: dict[Group, list[int]] = {}
     for place, group in enumerate(zip(*columns, strict=True)):
         places.setdefault(group, []).append(place)
     return places
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return ""
+    return f"{cell.isoformat()}Z" if isinstance(cell, datetime) else str(cell)
 
 
 def _cells(tables: Tables, aggregate: dict[str, Any]) -> list[Any]:

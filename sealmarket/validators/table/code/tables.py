@@ -57,9 +57,9 @@ class Tables:
         return np.concatenate(stacked).astype(np.float32)
 
     def column(self, name: str) -> list[Any]:
-        """One column as Python values, None where a cell is missing. Raises :class:`Refused`, likewise."""
+        """One column as Python values, None where missing; instants in UTC. Raises :class:`Refused`, likewise."""
         self._require([name])
-        return [cell for table in self._tables for cell in table.column(name).to_pylist()]
+        return [cell for table in self._tables for cell in _values(table.column(name))]
 
     def _require(self, columns: list[str]) -> None:
         if not self._tables:
@@ -77,6 +77,16 @@ def _read(raw: memoryview) -> Any:
             return stream.read_all()
     except (pa.ArrowException, OSError):
         raise Refused(DATA_MISSING, "an input that is no Arrow stream") from None
+
+
+def _values(cells: Any) -> list[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(cells.type):
+        # With a zone, Arrow looks for a database of time zones, which a sandbox does not have.
+        cells = cells.cast(pa.timestamp("us"))
+    found: list[Any] = cells.to_pylist()
+    return found
 
 
 def _numbers(table: Any, name: str) -> np.ndarray:

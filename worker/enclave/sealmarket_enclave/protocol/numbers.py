@@ -73,10 +73,11 @@ class FailureCause(IntEnum):
     """What the enclave says went wrong after acceptance.
 
     An input, before the workload started; the workload; a limit of the request was used up (time of a stage, bytes of
-    the inputs); an owner's validator did not finish.
+    the inputs); an owner's validator did not finish; an owner's reader did not finish, before the workload started.
     """
 
     INPUT = 1
     WORKLOAD = 2
     WORKLOAD_TIME = 3
     VALIDATOR = 4
+    READER = 5

@@ -22,7 +22,9 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://sealmarket.org/receipt/v1"
 
 
-ReceiptOutcome = Literal["completed", "input_failed", "workload_failed", "workload_timed_out", "validator_timed_out"]
+ReceiptOutcome = Literal[
+    "completed", "input_failed", "workload_failed", "workload_timed_out", "validator_timed_out", "reader_timed_out"
+]
 """How a job ended by its enclave: with a result, or with one of the causes of a failure."""
 
 

@@ -5,8 +5,8 @@ What a reader's end means (docs/spec/steps.md, "Fault"):
 1. It says that the content does not fit, or it fails over the bytes that the owner committed to: the owner's failure.
 2. It does not finish: it uses up its limits or the time that the request grants, takes more memory than there is, makes
    a table for which there is no room, or crashes. A machine may be to blame for that, or another asset of the job, so
-   no version is suspended. If the request granted what is fair (:mod:`.grants`, :func:`fair_table`), that owner is not
-   paid; otherwise the request is to blame.
+   no version is suspended. If the request granted what is fair (:mod:`.grants`, :func:`fair_table`), no party is paid
+   and every use returns; otherwise the request is to blame.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ _OUTCOMES: dict[FailureCause, ReceiptOutcome] = {
     FailureCause.WORKLOAD: "workload_failed",
     FailureCause.WORKLOAD_TIME: "workload_timed_out",
     FailureCause.VALIDATOR: "validator_timed_out",
+    FailureCause.READER: "reader_timed_out",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,17 @@ from sealmarket_enclave.workload.manifest import Manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxJob:
-    """What a sandbox is asked to load. It holds no data yet."""
+    """What a sandbox is asked to load. It holds no data yet.
+
+    ``seconds``: wall time that it may take, if less than its manifest says.
+    """
 
     bundle: Path
     environment: Path
     manifest: Manifest
     input_names: tuple[str, ...]
     parameters: Mapping[str, ParameterValue]
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

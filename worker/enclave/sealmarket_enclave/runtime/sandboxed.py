@@ -22,7 +22,9 @@ class StrictSandbox:
     def start(self, job: SandboxJob) -> Started:
         """Start a workload; it loads while the committee decides."""
         return _StartedWorkload(
-            sandbox.StartedWorkload(job.bundle, job.environment, job.manifest, job.input_names, job.parameters)
+            sandbox.StartedWorkload(
+                job.bundle, job.environment, job.manifest, job.input_names, job.parameters, seconds=job.seconds
+            )
         )
 
 

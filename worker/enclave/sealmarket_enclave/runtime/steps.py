@@ -8,9 +8,8 @@ the same dependencies share one copy. The input slots of a step are words for it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-
-import msgspec
 
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -25,7 +24,7 @@ from sealmarket_enclave.sandbox import FailureKind
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, Bundle, unpack
 from sealmarket_enclave.workload.environment import take
 from sealmarket_enclave.workload.errors import BundleError, EnvironmentRefused, ParametersRefused
-from sealmarket_enclave.workload.manifest import Limits, Manifest, Value
+from sealmarket_enclave.workload.manifest import Manifest, Value
 
 
 class PreparedSteps:
@@ -36,16 +35,14 @@ class PreparedSteps:
 
     def run(self, call: StepCall) -> Mapping[str, bytes]:
         """Run one step. Raises :class:`WorkloadFailed`."""
-        if call.seconds < 1:
+        if call.seconds <= 0:
             raise WorkloadFailed(FailureKind.OUT_OF_TIME)
         known = self._jobs[call.digest]
-        limits = _within(known.manifest.limits, call.seconds)
-        job = SandboxJob(
-            bundle=known.bundle,
-            environment=known.environment,
-            manifest=msgspec.structs.replace(known.manifest, limits=limits),
+        job = replace(
+            known,
             input_names=tuple(call.inputs),
             parameters=_parameters(known.manifest, call.parameters),
+            seconds=call.seconds,
         )
         started = self._sandbox.start(job)
         try:
@@ -107,7 +104,3 @@ def _job(folder: Path, number: int, bundle: Bundle, files: StepFiles) -> Sandbox
 def _parameters(manifest: Manifest, given: Mapping[str, Value]) -> dict[str, Value]:
     declared = {parameter.name for parameter in manifest.parameters}
     return manifest.check_parameters({name: value for name, value in given.items() if name in declared})
-
-
-def _within(limits: Limits, seconds: float) -> Limits:
-    return msgspec.structs.replace(limits, wall_seconds=min(limits.wall_seconds, int(seconds)))

@@ -10,7 +10,7 @@ Rules (docs/spec/steps.md, "Validators"):
 3. A verdict that does not pass withholds everything, as any output that the rules do not allow. Its code stays inside,
    since a workload could choose it to say something.
 4. A validator that gives no verdict withholds everything too. If the request granted what is fair (:mod:`.grants`), the
-   owner of the first asset that names it is not paid.
+   failure names the first asset whose owner names it; provider and owners are paid as for a workload out of time.
 """
 
 from __future__ import annotations

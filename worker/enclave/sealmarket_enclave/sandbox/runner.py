@@ -23,6 +23,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import select
 import signal
@@ -81,6 +82,7 @@ class StartedWorkload:
         environment_dir: its checked dependencies, likewise (``environment.take``).
         input_names: as ``manifest.input_names`` gives them.
         parameters: complete, as ``manifest.check_parameters`` gives them.
+        seconds: wall time that it may take, if less than its manifest says.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class StartedWorkload:
         input_names: Iterable[str],
         parameters: Mapping[str, Value],
         profile: SandboxProfile = STRICT,
+        seconds: float = math.inf,
     ) -> None:
         self._manifest, self._profile = manifest, profile
         with ExitStack() as stack:
@@ -105,6 +108,7 @@ class StartedWorkload:
                     profile,
                 )
             )
+            self._child.take_at_most(seconds)
             self._stack = stack.pop_all()
         self._layers: tuple[Layer, ...] | None = None
         self._loaded = False
@@ -190,6 +194,11 @@ class _Child:
         self._late = self._crowded = False
         self._cpu = 0.0
         self.status: int | None = None
+
+    def take_at_most(self, seconds: float) -> None:
+        """Wall time, beside what its limits say."""
+        self._left = min(self._left, seconds)
+        self._deadline = time.monotonic() + self._left
 
     def ready(self, profile: SandboxProfile) -> tuple[Layer, ...]:
         """The layers in force (rule 3)."""

@@ -76,7 +76,8 @@ class _BatchJob:
         except InputFailed as error:
             self._channel.send(self._signer.fail_input(self._job, error))
         except StepFailed as error:
-            self._channel.send(self._signer.fail(FailureCause.VALIDATOR, error.index, 0, ()))
+            # No workload has seen any data of the job.
+            self._channel.send(self._signer.fail(FailureCause.READER, error.index, 0, ()))
         except WorkloadFailed:
             # The inputs do not fit into the bytes or the time that the request grants.
             self._channel.send(self._signer.fail(FailureCause.WORKLOAD_TIME, 0, 0, ()))
