@@ -1,40 +1,100 @@
-"""``sealmarket oracle init | run | status | post``. Heavy imports wait until a command needs them."""
+"""``sealmarket oracle``: keys, backups, the node, and what it says. Heavy imports wait until a command needs them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from sealmarket.protocol.book import AddressBook
+    from sealmarket_oracle.remote_signer import RemoteSigner
 
 app = typer.Typer(
     help="Run a key oracle node: it verifies evidence for itself and holds one share of each key.",
     no_args_is_help=True,
 )
 _MAXIMUM_STATUS = 8 << 20
+PassphraseFile = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="A file of mode 0600 with the passphrase; asked for otherwise.")
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="The node's TOML file (docs/spec/oracle.md).")]
 
 
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Where the node's state and keys go; made with mode 0700.")],
+    backup: Annotated[Path, typer.Option(help="A new folder, on another disk, for the copy of the keys.")],
     url: Annotated[str, typer.Option(help="Where others reach this node.")] = "http://127.0.0.1:8451",
+    epoch: Annotated[int, typer.Option(min=1, help="The committee's epoch that these keys are for.")] = 1,
+    passphrase_file: PassphraseFile = None,
+    signer: Annotated[str | None, typer.Option(help="URL of a program that holds the signing key.")] = None,
+    signer_address: Annotated[str | None, typer.Option(help="Which account of that program.")] = None,
+    signer_dialect: Annotated[str, typer.Option(help="web3signer, clef or ethereum.")] = "web3signer",
+    light: Annotated[bool, typer.Option("--light", help="Cheap scrypt: for a random passphrase alone.")] = False,
 ) -> None:
-    """Make a node's keys, and print the member that a committee needs to name it.
+    """Make a node's keys, back them up, try the backup, and print the member that a committee needs to name it.
 
-    Example: sealmarket oracle init ./oracle-1 --url https://oracle-1.example.org > member.json
+    Example: sealmarket oracle init oracle-1 --backup /media/stick/oracle-1 --url https://oracle-1.example.org
     """
-    from sealmarket.protocol.book import Member
-    from sealmarket_enclave.protocol.codec import HexBytes
-    from sealmarket_oracle import keys
+    from sealmarket_oracle import backup as backups
+    from sealmarket_oracle import node_folder
+    from sealmarket_oracle.passphrase import passphrase
 
-    made = keys.generate(folder)
-    member = Member(signer=made.signer.address, hpke_public_key=HexBytes(made.hpke.public.raw), url=url)
-    typer.echo(member.canonical().decode())
-    typer.echo(f"keys are in {folder}: back them up, shares are sealed to them for good", err=True)
+    external = _external(signer, signer_address, signer_dialect) if signer else None
+    word = passphrase(passphrase_file, confirm=True)
+    record = node_folder.make(folder, url, epoch, word, external=external, light=light)
+    tried = backups.back_up(node_folder.KeyPaths.in_folder(folder), backup, word)
+    typer.echo(record.member.canonical().decode())
+    typer.echo(f"keys of epoch {epoch} are in {folder}; their copy in {tried.place} signs and opens", err=True)
+    typer.echo("keep the passphrase apart from both: without it neither opens", err=True)
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="The node's folder.")],
+    to: Annotated[Path, typer.Argument(help="A new folder, on another disk.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Copy a node's keys, and try the copy: it is restored elsewhere, signs, and opens. The journal is not in it.
+
+    Example: sealmarket oracle backup oracle-1 /media/stick/oracle-1
+    """
+    from sealmarket_oracle import backup as backups
+    from sealmarket_oracle.node_folder import KeyPaths
+    from sealmarket_oracle.passphrase import passphrase
+
+    tried = backups.back_up(KeyPaths.in_folder(folder), to, passphrase(passphrase_file))
+    typer.echo(f"the copy in {tried.place} signs and opens")
+
+
+@app.command()
+def restore(
+    place: Annotated[Path, typer.Argument(help="The folder of the backup.")],
+    folder: Annotated[Path, typer.Argument(help="The node's folder; its key files must be absent.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Put a node's keys back from a backup. The journal is not in it: the node's own has to be in the folder.
+
+    Example: sealmarket oracle restore /media/stick/oracle-1 oracle-1
+    """
+    from sealmarket_oracle import backup as backups
+    from sealmarket_oracle.passphrase import passphrase
+
+    record = backups.restore(place, folder, passphrase(passphrase_file))
+    typer.echo(f"the keys of {record.member.signer} for epoch {record.epoch} are in {folder}, and they work")
+
+
+def _external(url: str, address: str | None, dialect: str) -> RemoteSigner:
+    from sealmarket.cli._options import Usage, choice
+    from sealmarket_enclave.protocol.codec import Address
+    from sealmarket_oracle.remote_signer import RemoteSigner
+
+    if address is None:
+        raise Usage("--signer names a program and no account", remedy="add --signer-address 0x…")
+    spoken: Any = choice(dialect, "web3signer", "clef", "ethereum")
+    return RemoteSigner(url, Address.parse(address.lower()), spoken)
 
 
 @app.command()

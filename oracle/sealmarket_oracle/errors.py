@@ -4,8 +4,12 @@
     └── OracleError
         ├── InvalidConfig          the configuration is incomplete, unknown or contradictory
         ├── KeyFileRefused         a key file is absent, readable by others, or no key
+        │   └── PassphraseMissing  no file, credential or terminal gives the passphrase
+        ├── BackupRefused          a node's keys have no backup that was tried, or one that is not theirs
+        ├── SignerFailed           the program that holds the signing key did not sign what it was shown
         ├── JournalError
-        │   ├── JournalMismatch    the journal belongs to another chain, market or node
+        │   ├── JournalMismatch    the journal belongs to another chain, market, node or epoch
+        │   ├── JournalLost        the journal is absent, a copy, or older than what this node signed
         │   ├── ChainRewritten     a block that was final is no longer on the chain
         │   ├── DecisionConflict   the journal holds another decision for the same evidence
         │   └── PromiseConflict    a release after a stop, or a stop after a release
@@ -36,6 +40,26 @@ class KeyFileRefused(OracleError):
     """A key file is absent, readable by others, or not a key."""
 
 
+class PassphraseMissing(KeyFileRefused):
+    """No file, credential or terminal gives the passphrase."""
+
+    exit_code = 2
+
+
+class BackupRefused(OracleError):
+    """A node's keys have no backup that was tried, or a backup is not theirs."""
+
+
+class SignerFailed(OracleError):
+    """The program that holds the signing key did not sign what it was shown."""
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"{what} of the external signer: expected {expected}, found {found}",
+            remedy="start and unlock the signer, and see that it holds this account and may sign typed data",
+        )
+
+
 class JournalError(OracleError):
     """The node's journal forbids the action."""
 
@@ -47,6 +71,17 @@ class JournalMismatch(JournalError):
         super().__init__(
             f"the journal's {what} is {found}, expected {expected}",
             remedy="give each node on each market a state folder of its own",
+        )
+
+
+class JournalLost(JournalError):
+    """The journal is absent, a copy, or older than what this node signed. Nothing is signed with these keys any more."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(
+            f"this is not the journal that the node's keys signed from: {found}, expected {expected}",
+            remedy="put the node's own journal into its state folder; if it is lost, make new keys with `sealmarket"
+            " oracle init`, and have a later epoch name them",
         )
 
 

@@ -22,10 +22,13 @@ from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.numbers import Grade
-from sealmarket_oracle import keys as key_files
 from sealmarket_oracle.api import create_app
+from sealmarket_oracle.backup import require_tried
 from sealmarket_oracle.config import Config, load
 from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.keys import NodeKeys
+from sealmarket_oracle.node_folder import load_keys, load_record
+from sealmarket_oracle.passphrase import passphrase
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, NodePolicy
 
@@ -41,16 +44,18 @@ def build(config: Config) -> Iterator[Node]:
     """A node as configured; its journal and connections are closed with the block.
 
     Raises:
-        OracleError: keys or a journal that are not this node's.
+        OracleError: keys or a journal that are not this node's, or keys without a tried backup.
         StateInUse: another process runs on its state folder.
     """
-    keys = key_files.load(config.signer_key, config.hpke_key)
+    record = load_record(config.keys.node)
+    require_tried(config.keys, record)
+    keys = load_keys(config.keys, record, passphrase(config.passphrase_file))
     with only_process(config.state), _built(config, keys) as node:
         yield node
 
 
 @contextmanager
-def _built(config: Config, keys: key_files.NodeKeys) -> Iterator[Node]:
+def _built(config: Config, keys: NodeKeys) -> Iterator[Node]:
     journal = Journal(
         config.state / JOURNAL_FILE,
         chain_id=config.book.chain_id,

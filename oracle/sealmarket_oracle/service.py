@@ -29,6 +29,7 @@ from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, Nod
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.codec import HexBytes, Shape, decode
+from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
@@ -385,22 +386,23 @@ class Node:
         own = self._journal.own_decision(record.job_id, record.evidence_hash, record.spec.epoch)
         if own is None:
             return None
-        digest = own.decision.digest(self.market.chain_id, self.market.address)
         return SignedDecision(
             decision=own.decision,
             index=self._index_in(record.spec.epoch),
-            signature=self._keys.signer.sign(digest),
+            signature=self._signed(own.decision),
             detail=own.detail,
         )
 
     def _signed_stop(self, record: StopRecord) -> SignedStop:
-        digest = record.stop.digest(self.market.chain_id, self.market.address)
         return SignedStop(
             stop=record.stop,
             index=self._index_in(record.stop.epoch),
-            signature=self._keys.signer.sign(digest),
+            signature=self._signed(record.stop),
             findings=record.findings,
         )
+
+    def _signed(self, statement: TypedShape) -> HexBytes:
+        return self._keys.signer.sign_statement(statement, self.market.chain_id, self.market.address)
 
     def _index_in(self, epoch: int) -> int:
         members = self._committees[epoch].members
