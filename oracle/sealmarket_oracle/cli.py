@@ -135,6 +135,25 @@ def status(
 
 
 @app.command()
+def audit(
+    url: Annotated[str, typer.Argument(help="A node's URL.")],
+    book: Annotated[Path, typer.Option(help="The market's address book.")],
+    rpc: Annotated[str, typer.Option(help="A node of the chain.")],
+    job: Annotated[str | None, typer.Option(help="Show what the log has of this job.")] = None,
+    prove: Annotated[Path | None, typer.Option(help="With --job: a new file for the proof of its last entry.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Hold a node's whole audit log against its decisions on chain: nothing is missing, altered or reordered.
+
+    Example: sealmarket oracle audit https://oracle-1.example.org --book market.json --rpc URL --job 0x…
+    """
+    from sealmarket_oracle.audit_text import run_audit
+
+    if not run_audit(url, _book(book), rpc, job, prove, as_json=as_json):
+        raise typer.Exit(4)
+
+
+@app.command()
 def post(
     book: Annotated[Path, typer.Option(help="The market's address book.")],
     rpc: Annotated[str, typer.Option(help="A node of the chain.")],

@@ -17,6 +17,7 @@
         ├── StaleChain             the newest block is too old to rely on
         ├── QuoteUnseen            no final block has the quote that evidence is handed in for
         ├── EvidenceNotTaken       evidence that this node does not wait for, or another party's
+        ├── AuditRefused           what a node shows of its audit log cannot be held against anything
         └── NotOnCommittee         the committee of an epoch is not the one in the address book
 
 A later attempt can succeed only after :class:`StaleChain` and after an error of the store
@@ -75,7 +76,7 @@ class JournalMismatch(JournalError):
 
 
 class JournalLost(JournalError):
-    """The journal is absent, a copy, or older than what this node signed. Nothing is signed with these keys any more."""
+    """The journal is absent, a copy, or older than what this node signed: nothing is signed with these keys."""
 
     def __init__(self, found: str, expected: str) -> None:
         super().__init__(
@@ -144,6 +145,13 @@ class NotOnCommittee(OracleError):
             f"the committee of epoch {epoch} is not usable: {detail}",
             remedy="update the address book, and run this node with the keys that its committee names",
         )
+
+
+class AuditRefused(OracleError):
+    """What a node shows of its audit log cannot be held against anything."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, remedy="ask again; if it stays so, do not rely on this node, and tell its committee")
 
 
 class QuoteUnseen(OracleError):

@@ -25,15 +25,17 @@ from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.backup import require_tried
 from sealmarket_oracle.config import Config, load
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys
-from sealmarket_oracle.node_folder import load_keys, load_record
+from sealmarket_oracle.mark import TailMark
+from sealmarket_oracle.node_folder import NodeRecord, load_keys, load_record
 from sealmarket_oracle.passphrase import passphrase
+from sealmarket_oracle.peers import HttpTell, Peers
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, NodePolicy
 
 _PR_SET_DUMPABLE = 4
-JOURNAL_FILE = "journal.sqlite"
+JOURNAL_FILE, MARK_FILE = "journal.sqlite", "journal.mark"
 STORE_SECONDS = 10.0
 """How long one request may hold the thread that decides."""
 _log = logging.getLogger("sealmarket.oracle")
@@ -50,27 +52,38 @@ def build(config: Config) -> Iterator[Node]:
     record = load_record(config.keys.node)
     require_tried(config.keys, record)
     keys = load_keys(config.keys, record, passphrase(config.passphrase_file))
-    with only_process(config.state), _built(config, keys) as node:
+    with only_process(config.state), _built(config, record, keys) as node:
         yield node
 
 
 @contextmanager
-def _built(config: Config, keys: NodeKeys) -> Iterator[Node]:
-    journal = Journal(
-        config.state / JOURNAL_FILE,
-        chain_id=config.book.chain_id,
-        market=config.book.market,
+def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Node]:
+    book = config.book
+    identity = JournalIdentity(
+        chain_id=book.chain_id,
+        market=book.market,
         signer=keys.signer.address,
+        hpke_key=keys.hpke.public.digest,
+        epoch=record.epoch,
+        name=record.journal,
     )
+    committee = next((one for one in book.committees if one.epoch == record.epoch), None)
+    journal = Journal(config.state / JOURNAL_FILE, identity, TailMark(config.state / MARK_FILE))
     policy = NodePolicy(
         roots=config.roots, grade_floor=config.grade_floor, max_head_age_seconds=config.max_head_age_seconds
     )
     with (
         journal,
-        closing(Chain(config.book, config.rpc)) as chain,
+        closing(Chain(book, config.rpc)) as chain,
         closing(Store(config.store, timeout=STORE_SECONDS)) as store,
+        closing(HttpTell()) as tell,
     ):
-        yield Node(chain, journal, store, keys, policy)
+        peers = Peers(book, committee, journal, keys.signer, tell)
+        peers.start()
+        try:
+            yield Node(chain, journal, store, keys, policy, peers)
+        finally:
+            peers.stop()
 
 
 def serve(path: Path | None) -> None:
