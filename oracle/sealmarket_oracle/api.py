@@ -49,8 +49,8 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
 
     @app.post("/v1/tails")
     async def tail(request: Request) -> Response:
-        told = decode(SignedTail, await request.body())
-        return _json(await run_in_threadpool(node.take_tail, told))
+        shown = decode(SignedTail, await request.body())
+        return _json(await run_in_threadpool(node.take_tail, shown))
 
     @app.get("/v1/log/{first}")
     def log(first: str) -> Response:

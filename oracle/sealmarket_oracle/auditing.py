@@ -71,15 +71,15 @@ def _part(ask: Ask, first: int) -> LogPart:
         raise AuditRefused(f"the node's log from entry {first} does not read: {error}") from error
 
 
-def signer_of(book: AddressBook, told: SignedTail) -> tuple[Address, Committee]:
+def signer_of(book: AddressBook, shown: SignedTail) -> tuple[Address, Committee]:
     """The member who signed a tail, and its committee. Raises :class:`AuditRefused`."""
-    committee = next((one for one in book.committees if one.epoch == told.tail.epoch), None)
+    committee = next((one for one in book.committees if one.epoch == shown.tail.epoch), None)
     try:
-        signer = recover(told.tail.digest(book.chain_id, book.market), told.signature)
+        signer = recover(shown.tail.digest(book.chain_id, book.market), shown.signature)
     except SignatureRefused as error:
         raise AuditRefused(f"the tail of the log has no signature: {error.message}") from error
     if committee is None or all(member.signer != signer for member in committee.members):
-        raise AuditRefused(f"{signer} signed the log, and is no member of epoch {told.tail.epoch}")
+        raise AuditRefused(f"{signer} signed the log, and is no member of epoch {shown.tail.epoch}")
     return signer, committee
 
 
@@ -141,7 +141,7 @@ def audit_node(chain: Chain, ask: Ask) -> tuple[Address, Audited]:
     signer, committee = signer_of(chain.book, _part(ask, 0).tail)
     known = list(anchors(chain, signer, committee, ask))
     # Read after the chain: what was decided there is in the log by now.
-    told, entries = read_log(ask)
-    if signer_of(chain.book, told)[0] != signer:
+    shown, entries = read_log(ask)
+    if signer_of(chain.book, shown)[0] != signer:
         raise AuditRefused(f"the log was signed by {signer} and then by another node")
-    return signer, audit(told.tail, entries, known)
+    return signer, audit(shown.tail, entries, known)

@@ -32,7 +32,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _LOOK_SECONDS = 0.2, 10.0, 2.0
 @dataclass
 class _Peer:
     member: Member
-    told: threading.Event = field(default_factory=threading.Event)
+    due: threading.Event = field(default_factory=threading.Event)
     held: int = -1
     """The size of the tail that it certainly holds; -1 before its first answer."""
     problem: str = "not asked yet"
@@ -76,7 +76,7 @@ class Peers:
     def announce(self) -> None:
         """See :class:`Witnesses`."""
         for peer in self._peers:
-            peer.told.set()
+            peer.due.set()
 
     def holders(self, size: int) -> int:
         """See :class:`Witnesses`."""
@@ -98,11 +98,11 @@ class Peers:
         while not self._stopped.is_set():
             if self.tell(peer):
                 pause = _FIRST_PAUSE
-                peer.told.wait(_LOOK_SECONDS)
+                peer.due.wait(_LOOK_SECONDS)
             else:
                 self._stopped.wait(pause)
                 pause = min(_LONGEST_PAUSE, pause * 1.5)
-            peer.told.clear()
+            peer.due.clear()
 
     def tell_all(self) -> None:
         """Tell each peer once, one after the other, in this thread."""
@@ -183,17 +183,17 @@ class HttpTell:
         self._client.close()
 
 
-def take_tail(journal: Journal, book: AddressBook, told: SignedTail) -> HeldTail:
+def take_tail(journal: Journal, book: AddressBook, shown: SignedTail) -> HeldTail:
     """Hold what a peer says of its journal. Returns what was held before.
 
     Raises:
         MalformedDocument: it is signed by no member of the committee of its epoch.
     """
-    committee = next((one for one in book.committees if one.epoch == told.tail.epoch), None)
+    committee = next((one for one in book.committees if one.epoch == shown.tail.epoch), None)
     try:
-        signer = recover(told.tail.digest(book.chain_id, book.market), told.signature)
+        signer = recover(shown.tail.digest(book.chain_id, book.market), shown.signature)
     except SignatureRefused as error:
         raise MalformedDocument(f"a tail is signed by its node: {error.message}") from error
     if committee is None or signer not in {member.signer for member in committee.members}:
-        raise MalformedDocument(f"{signer} is no member of the committee of epoch {told.tail.epoch}")
-    return HeldTail(held=journal.keep_peer_tail(signer, told))
+        raise MalformedDocument(f"{signer} is no member of the committee of epoch {shown.tail.epoch}")
+    return HeldTail(held=journal.keep_peer_tail(signer, shown))

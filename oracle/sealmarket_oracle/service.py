@@ -440,9 +440,9 @@ class Node:
             return None
         return f"a promise is written, and served once {needed} peers hold the journal's tail; {holders} do"
 
-    def take_tail(self, told: SignedTail) -> HeldTail:
+    def take_tail(self, shown: SignedTail) -> HeldTail:
         """Hold what a peer says of its journal. Raises :class:`MalformedDocument`."""
-        return take_tail(self._journal, self._chain.book, told)
+        return take_tail(self._journal, self._chain.book, shown)
 
     def log_part(self, first: int) -> LogPart:
         """The audit log from an entry on, as far as one answer goes."""

@@ -1,7 +1,7 @@
 """Whether a node may sign about a job, by what its peers hold of its journal. Pure.
 
 A node that starts cannot tell by itself whether its journal is the one that it signed from: a disk may have been put
-back as it was. Peers hold the furthest tail that each node told them, under that node's signature.
+back as it was. Peers hold the furthest tail that each node announced to them, under that node's signature.
 
 1. A tail that a peer holds and that is not a beginning of this journal ends all signing (``JournalLost``).
 2. What a promise (release or stop) could contradict was signed after the quorum accepted. A job that was accepted after

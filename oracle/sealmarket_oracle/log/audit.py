@@ -6,7 +6,7 @@
 4. Each decision of the node on chain is in the log, at the place that its anchor leaves for it.
 5. No job has two promises.
 
-Whoever removes, alters or moves an entry changes the root of each later anchor.
+A node that removes, alters or moves an entry changes the root of each later anchor.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class SignedTail(Shape, frozen=True, kw_only=True):
 
 
 class HeldTail(Shape, frozen=True, kw_only=True):
-    """What a peer held of a node before the tail that it was just told; None where it held nothing."""
+    """What a peer held of a node before the tail that it was just shown; None where it held nothing."""
 
     held: SignedTail | None
 

@@ -173,16 +173,16 @@ class AuditLog(SqliteFile):
         row = self._one("SELECT tail FROM peer_tails WHERE signer = ?", bytes(signer))
         return decode(SignedTail, row[0]) if row else None
 
-    def keep_peer_tail(self, signer: Address, told: SignedTail) -> SignedTail | None:
+    def keep_peer_tail(self, signer: Address, shown: SignedTail) -> SignedTail | None:
         """Hold a peer's tail if it goes on from the one that is held. Returns what was held before.
 
-        The journal that was told first counts: a tail of another one is not taken.
+        The journal that was announced first counts: a tail of another one is not taken.
         """
         with self.writing():
             held = self.peer_tail(signer)
-            if held is None or (held.tail.journal == told.tail.journal and held.tail.size < told.tail.size):
+            if held is None or (held.tail.journal == shown.tail.journal and held.tail.size < shown.tail.size):
                 self._db.execute(
                     "INSERT OR REPLACE INTO peer_tails VALUES (?, ?, ?)",
-                    (bytes(signer), told.tail.size, told.canonical()),
+                    (bytes(signer), shown.tail.size, shown.canonical()),
                 )
             return held
