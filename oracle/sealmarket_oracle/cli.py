@@ -19,6 +19,7 @@ _MAXIMUM_STATUS = 8 << 20
 PassphraseFile = Annotated[
     Path | None, typer.Option("--passphrase-file", help="A file of mode 0600 with the passphrase; asked for otherwise.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without being asked; needed where there is no terminal.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="The node's TOML file (docs/spec/oracle.md).")]
 
 
@@ -86,6 +87,51 @@ def restore(
     typer.echo(f"the keys of {record.member.signer} for epoch {record.epoch} are in {folder}, and they work")
 
 
+@app.command()
+def rotate(
+    folder: Annotated[Path, typer.Argument(help="The folder of the present epoch's node.")],
+    to: Annotated[Path, typer.Argument(help="A new folder, for the next epoch's keys.")],
+    backup: Annotated[Path, typer.Option(help="A new folder, on another disk, for their copy.")],
+    url: Annotated[str | None, typer.Option(help="Where others reach the next node; else as now.")] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make the keys of the next epoch beside the present ones, back them up, and print their member.
+
+    Both nodes run until the present epoch's last job has ended: each has its own folder, port and journal.
+
+    Example: sealmarket oracle rotate oracle-1 oracle-1-epoch-2 --backup /media/stick/oracle-1-epoch-2
+    """
+    from sealmarket_oracle import backup as backups
+    from sealmarket_oracle import node_folder
+    from sealmarket_oracle.passphrase import passphrase
+
+    present = node_folder.load_record(folder / node_folder.NODE_FILE)
+    word = passphrase(passphrase_file, confirm=True)
+    record = node_folder.make(to, url or present.member.url, present.epoch + 1, word)
+    backups.back_up(node_folder.KeyPaths.in_folder(to), backup, word)
+    typer.echo(record.member.canonical().decode())
+    typer.echo(f"keys of epoch {record.epoch} are in {to}; run them beside those of epoch {present.epoch}", err=True)
+
+
+@app.command()
+def destroy(config: ConfigFile = None, yes: Yes = False) -> None:
+    """Destroy the keys of an epoch without open jobs, and list the backups to destroy. The node must not run.
+
+    Example: sealmarket oracle destroy --config oracle-1.toml
+    """
+    from sealmarket.cli._asking import confirm
+    from sealmarket_oracle import main
+
+    def agreed(versions: int) -> None:
+        confirm(f"{versions} versions of assets are sealed for this epoch: no job of theirs can be accepted", yes=yes)
+
+    done = main.destroy(config, agreed)
+    typer.echo(f"the keys of {done.record.member.signer} for epoch {done.record.epoch} are destroyed")
+    for backup in done.backups:
+        typer.echo(f"destroy the backup in {backup.place}: {', '.join(sorted(backup.files))}")
+    typer.echo("destroy the passphrase, if nothing else is under it")
+
+
 def _external(url: str, address: str | None, dialect: str) -> RemoteSigner:
     from sealmarket.cli._options import Usage, choice
     from sealmarket_enclave.protocol.codec import Address
@@ -110,13 +156,27 @@ def run(config: ConfigFile = None) -> None:
 
 @app.command()
 def status(
-    url: Annotated[str, typer.Argument(help="A node's URL.")],
-    job: Annotated[str | None, typer.Option(help="Say what the node did for this job.")] = None,
+    node: Annotated[str, typer.Argument(help="A node's URL; or, on its own machine, its state folder.")],
+    job: Annotated[str | None, typer.Option(help="With a URL: say what the node did for this job.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With a folder: print JSON, as a URL always does.")] = False,
 ) -> None:
-    """Ask a node who it is and how it is, or what it did for a job. Prints JSON.
+    """Ask a node who it is and how it is, or what it did for a job. Its folder shows everything to its operator.
 
-    Example: sealmarket oracle status http://127.0.0.1:8451 --job 0x…
+    Example: sealmarket oracle status oracle-1
     """
+    if "://" in node:
+        _status_of_url(node, job)
+        return
+    from sealmarket_oracle import report_text
+    from sealmarket_oracle.admin import read_report
+
+    report = read_report(Path(node))
+    typer.echo(report.canonical().decode() if as_json else "\n".join(report_text.lines(report)))
+    if report.health.status != "ok":
+        raise typer.Exit(1)
+
+
+def _status_of_url(url: str, job: str | None) -> None:
     from sealmarket.http import HttpClient, HttpError
 
     client = HttpClient(seconds=10.0)

@@ -22,12 +22,12 @@ from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.errors import InvalidConfig
-from sealmarket_oracle.node_folder import HPKE_FILE, NODE_FILE, SIGNER_FILE, KeyPaths
+from sealmarket_oracle.node_folder import HPKE_FILE, NODE_FILE, SIGNER_FILE, SOCKET_FILE, KeyPaths
 
 ENVIRONMENT_PREFIX = "SEALMARKET_ORACLE_"
 _KNOWN = {
     "rpc", "book", "state", "signer_key", "hpke_key", "host", "port", "profile", "development_roots",
-    "poll_seconds", "max_head_age_seconds", "store", "node_file", "passphrase_file",
+    "poll_seconds", "max_head_age_seconds", "store", "node_file", "passphrase_file", "admin",
 }  # fmt: skip
 
 
@@ -47,6 +47,7 @@ class Config:
     store: str
     poll_seconds: float
     max_head_age_seconds: int
+    admin: str
 
     @property
     def grade_floor(self) -> Grade:
@@ -105,8 +106,15 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         roots=_roots(values.get("development_roots", []), profile, base),
         store=str(values.get("store", book.store)),
         poll_seconds=_number(values, "poll_seconds", 0.25, 0.05, 60),
+        admin=_admin(values, state, base),
         max_head_age_seconds=int(_number(values, "max_head_age_seconds", 300, 1, 86400)),
     )
+
+
+def _admin(values: Mapping[str, Any], state: Path, base: Path) -> str:
+    """Where the operator is answered: a socket file, relative to the configuration, or HOST:PORT."""
+    place = _text(values, "admin") if "admin" in values else str(state / SOCKET_FILE)
+    return place if ":" in place and "/" not in place else str(base / place)
 
 
 def _roots(files: Any, profile: str, base: Path) -> TrustAnchors:

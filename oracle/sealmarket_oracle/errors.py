@@ -17,6 +17,7 @@
         ├── StaleChain             the newest block is too old to rely on
         ├── QuoteUnseen            no final block has the quote that evidence is handed in for
         ├── EvidenceNotTaken       evidence that this node does not wait for, or another party's
+        ├── EpochNotOver           a job of the epoch is open, so its keys are not destroyed
         ├── AuditRefused           what a node shows of its audit log cannot be held against anything
         └── NotOnCommittee         the committee of an epoch is not the one in the address book
 
@@ -25,6 +26,8 @@ A later attempt can succeed only after :class:`StaleChain` and after an error of
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from sealmarket_enclave.protocol.errors import SealmarketError
 
@@ -144,6 +147,16 @@ class NotOnCommittee(OracleError):
         super().__init__(
             f"the committee of epoch {epoch} is not usable: {detail}",
             remedy="update the address book, and run this node with the keys that its committee names",
+        )
+
+
+class EpochNotOver(OracleError):
+    """A job of the epoch is open, so its keys are not destroyed."""
+
+    def __init__(self, epoch: int, jobs: Sequence[object]) -> None:
+        super().__init__(
+            f"{len(jobs)} jobs of epoch {epoch} are open, the first is {jobs[0]}",
+            remedy="run the node until they have ended; `sealmarket oracle status FOLDER` lists them",
         )
 
 

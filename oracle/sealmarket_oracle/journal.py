@@ -180,6 +180,12 @@ class Journal(AuditLog):
         row = self._one("SELECT seal FROM seals WHERE asset_id = ? AND version = ?", bytes(asset_id), version)
         return decode(Seal, row[0]) if row else None
 
+    def versions_of(self, epoch: int) -> int:
+        """How many versions were sealed for an epoch."""
+        with self._lock:
+            rows = self._db.execute("SELECT seal FROM seals").fetchall()
+        return sum(decode(Seal, row[0]).epoch == epoch for row in rows)
+
     def add_job(self, job_id: JobId, spec: JobSpec, matched: EventBlock) -> None:
         """A job was matched."""
         with self.writing():
@@ -310,6 +316,26 @@ class Journal(AuditLog):
             if held[0] != kind:
                 raise PromiseConflict(job_id, held[0], kind)
             return held[1]
+
+    def last_anchor(self) -> tuple[int, int]:
+        """The log's size before the last own decision with which a quorum's took effect, and the block; or zeros."""
+        row = self._one(
+            "SELECT d.detail, j.quorum_number FROM decisions d JOIN jobs j ON j.job_id = d.job_id"
+            " AND j.evidence_hash = d.evidence_hash WHERE j.quorum_number IS NOT NULL ORDER BY d.rowid DESC LIMIT 1"
+        )
+        log = decode(DecisionDetail, row[0]).log if row else None
+        return (log.size, int(row[1])) if log is not None else (0, 0)
+
+    def counts(self) -> dict[EntryKind, int]:
+        """How many decisions, releases and stops there are."""
+        with self._lock:
+            promised = dict(self._db.execute("SELECT kind, count(*) FROM promises GROUP BY kind").fetchall())
+            decided = self._db.execute("SELECT count(*) FROM decisions").fetchone()[0]
+        return {
+            EntryKind.DECISION: decided,
+            EntryKind.RELEASE: promised.get("release", 0),
+            EntryKind.STOP: promised.get("stop", 0),
+        }
 
     def promise_size(self, job_id: JobId) -> int:
         """How many entries the log had with the promise of a job; 0 without one."""

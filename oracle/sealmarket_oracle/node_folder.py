@@ -23,14 +23,14 @@ from sealmarket.protocol.book import Member
 from sealmarket.sealing.keyfile import KeyFileError, KeyKind, read_key_file, write_key_file
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, parse_json
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.numbers import U32
+from sealmarket_enclave.protocol.numbers import U32, Timestamp
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import KeyFileRefused
 from sealmarket_oracle.keys import NodeKeys, NodeSigner, Signer, read
 from sealmarket_oracle.remote_signer import RemoteSigner, signer_of
 
-SIGNER_FILE, HPKE_FILE, NODE_FILE = "signer.json", "hpke.json", "node.json"
+SIGNER_FILE, HPKE_FILE, NODE_FILE, SOCKET_FILE = "signer.json", "hpke.json", "node.json", "admin.sock"
 _SCRYPT_LOG_N, LIGHT_LOG_N = 17, 14
 """The cost of scrypt: half a second and 128 MiB, or a sixteenth for a passphrase that a machine chose."""
 
@@ -44,13 +44,17 @@ class TriedBackup(Shape, frozen=True, kw_only=True):
 
 
 class NodeRecord(Shape, frozen=True, kw_only=True):
-    """Who a node is. ``journal`` is the random name of the one journal that these keys ever have."""
+    """Who a node is. ``journal`` is the random name of the one journal that these keys ever have.
+
+    ``destroyed_at``: when the keys were destroyed; 0 while they exist.
+    """
 
     version: Literal["sealmarket/oracle-node/1"] = "sealmarket/oracle-node/1"
     epoch: U32
     member: Member
     journal: Bytes32
     backups: tuple[TriedBackup, ...] = ()
+    destroyed_at: Timestamp = 0
 
 
 @dataclass(frozen=True, slots=True)

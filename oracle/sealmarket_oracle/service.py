@@ -8,6 +8,7 @@ the journal before they take effect, so a tick may end at any instruction.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 import traceback
 from collections import deque
@@ -200,8 +201,8 @@ class Node:
     def _attend(self, record: JobRecord, final: Block) -> None:
         try:
             wait = self._step(record, final)
-        except ChainUnavailable:
-            raise
+        except (ChainUnavailable, OSError, sqlite3.OperationalError):
+            raise  # not about this job: the chain is away, or the disk takes no writes
         except SealmarketError as error:
             wait = Defer(str(error))
         except Exception as error:  # noqa: BLE001 - an error in one job must not stop the node for all others
@@ -414,6 +415,16 @@ class Node:
         if record is None:
             reason = self._journal.unreadable(job_id) or "no final block has this job"
             return NodeStatus(job_id=job_id, state="unknown", reason=reason[:4096])
+        return self.state_of(record)
+
+    @property
+    def newest_head(self) -> int:
+        """The number of the newest block that was seen."""
+        return self._newest_head
+
+    def state_of(self, record: JobRecord) -> NodeStatus:
+        """As :meth:`status`, for a job that the journal has."""
+        job_id = record.job_id
         pause = self._pauses.get(job_id)
         reason = pause.reason if pause is not None else ""
         decision = self._signed_decision(record)
