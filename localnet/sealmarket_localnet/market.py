@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ from eth_account.signers.local import LocalAccount
 from sealmarket.chain import Chain, Sender
 from sealmarket.chain.deploy import FINAL_SECONDS, Deployed, Settings, deploy, timing, write_book
 from sealmarket.client.accounts import create_account, load_account
+from sealmarket.private_files import write_private
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member, Timing
 from sealmarket.protocol.timing import minimum_windows
 from sealmarket_devices.client import VirtualDevice
@@ -198,6 +200,7 @@ class LocalMarket:
                 "rpc": self.rpc,
                 "book": str(self.book_file),
                 "state": str(folder),
+                "passphrase_file": str(_passphrase_of(folder)),
                 "port": int(url.rsplit(":", 1)[1]),
                 "profile": "development",
                 "development_roots": [str(path) for path in self.root_files],
@@ -294,13 +297,21 @@ def _make_nodes(folder: Path) -> Committee:
 
 def _node_keys(folder: Path, port: int) -> Member:
     url = f"http://{LOOPBACK}:{port}"
+    passphrase = _passphrase_of(folder)
+    write_private(passphrase, f"{secrets.token_urlsafe(32)}\n".encode())
     made = subprocess.run(
-        [sys.executable, "-m", "sealmarket_oracle", "init", str(folder), "--url", url],
+        [sys.executable, "-m", "sealmarket_oracle", "init", str(folder), "--url", url, "--light",
+         "--backup", str(folder.with_suffix(".backup")), "--passphrase-file", str(passphrase)],
         capture_output=True,
         check=True,
         env=dict(_environment()),
-    )
+    )  # fmt: skip
     return decode(Member, made.stdout.strip())
+
+
+def _passphrase_of(folder: Path) -> Path:
+    """Where the passphrase of a node's keys is; it is random, so cheap scrypt protects it as well."""
+    return folder.with_suffix(".passphrase")
 
 
 def coin(amount: int) -> str:

@@ -1,6 +1,7 @@
 """The HTTP interface of a node: its identity, what it did for a job, and the evidence that a provider hands to it.
 
 ``GET /v1/node`` NodeInfo; ``GET /v1/jobs/{jobId}`` NodeStatus; ``GET /healthz`` Health (503 while it cannot decide).
+``POST /v1/tails`` holds a peer's :class:`SignedTail` and answers with the one before. ``GET /v1/log/{first}`` LogPart.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes. No request
 changes what the node has decided or promised. Errors are :class:`Problem`.
 """
@@ -14,10 +15,11 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from sealmarket.protocol.wire import SIGNATURE_HEADER, Problem
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen
+from sealmarket_oracle.log.entries import SignedTail
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 
@@ -44,6 +46,15 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
         await run_in_threadpool(node.handed.expect, job, Bytes32.parse(evidence_hash), signature)
         node.handed.keep(job, await request.body())
         return Response(status_code=204)
+
+    @app.post("/v1/tails")
+    async def tail(request: Request) -> Response:
+        shown = decode(SignedTail, await request.body())
+        return _json(await run_in_threadpool(node.take_tail, shown))
+
+    @app.get("/v1/log/{first}")
+    def log(first: str) -> Response:
+        return _json(node.log_part(_count(first)))
 
     @app.get("/healthz")
     def health() -> Response:
@@ -78,6 +89,12 @@ def _say_simulated(app: FastAPI) -> None:
         response = await proceed(request)
         response.headers[SIMULATED_HEADER] = "this node accepts simulated evidence"
         return response
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise MalformedDocument(f"expected a count in decimal digits, found {text[:40]!r}")
+    return int(text)
 
 
 def _json(value: Shape, code: int = 200) -> Response:

@@ -1,40 +1,146 @@
-"""``sealmarket oracle init | run | status | post``. Heavy imports wait until a command needs them."""
+"""``sealmarket oracle``: keys, backups, the node, and what it says. Heavy imports wait until a command needs them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from sealmarket.protocol.book import AddressBook
+    from sealmarket_oracle.remote_signer import RemoteSigner
 
 app = typer.Typer(
     help="Run a key oracle node: it verifies evidence for itself and holds one share of each key.",
     no_args_is_help=True,
 )
 _MAXIMUM_STATUS = 8 << 20
+PassphraseFile = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="A file of mode 0600 with the passphrase; asked for otherwise.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without being asked; needed where there is no terminal.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="The node's TOML file (docs/spec/oracle.md).")]
 
 
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Where the node's state and keys go; made with mode 0700.")],
+    backup: Annotated[Path, typer.Option(help="A new folder, on another disk, for the copy of the keys.")],
     url: Annotated[str, typer.Option(help="Where others reach this node.")] = "http://127.0.0.1:8451",
+    epoch: Annotated[int, typer.Option(min=1, help="The committee's epoch that these keys are for.")] = 1,
+    passphrase_file: PassphraseFile = None,
+    signer: Annotated[str | None, typer.Option(help="URL of a program that holds the signing key.")] = None,
+    signer_address: Annotated[str | None, typer.Option(help="Which account of that program.")] = None,
+    signer_dialect: Annotated[str, typer.Option(help="web3signer, clef or ethereum.")] = "web3signer",
+    light: Annotated[bool, typer.Option("--light", help="Cheap scrypt: for a random passphrase alone.")] = False,
 ) -> None:
-    """Make a node's keys, and print the member that a committee needs to name it.
+    """Make a node's keys, back them up, try the backup, and print the member that a committee needs to name it.
 
-    Example: sealmarket oracle init ./oracle-1 --url https://oracle-1.example.org > member.json
+    Example: sealmarket oracle init oracle-1 --backup /media/stick/oracle-1 --url https://oracle-1.example.org
     """
-    from sealmarket.protocol.book import Member
-    from sealmarket_enclave.protocol.codec import HexBytes
-    from sealmarket_oracle import keys
+    from sealmarket_oracle import backup as backups
+    from sealmarket_oracle import node_folder
+    from sealmarket_oracle.passphrase import passphrase
 
-    made = keys.generate(folder)
-    member = Member(signer=made.signer.address, hpke_public_key=HexBytes(made.hpke.public.raw), url=url)
-    typer.echo(member.canonical().decode())
-    typer.echo(f"keys are in {folder}: back them up, shares are sealed to them for good", err=True)
+    external = _external(signer, signer_address, signer_dialect) if signer else None
+    word = passphrase(passphrase_file, confirm=True)
+    record = node_folder.make(folder, url, epoch, word, external=external, light=light)
+    tried = backups.back_up(node_folder.KeyPaths.in_folder(folder), backup, word)
+    typer.echo(record.member.canonical().decode())
+    typer.echo(f"keys of epoch {epoch} are in {folder}; their copy in {tried.place} signs and opens", err=True)
+    typer.echo("keep the passphrase apart from both: without it neither opens", err=True)
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="The node's folder.")],
+    to: Annotated[Path, typer.Argument(help="A new folder, on another disk.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Copy a node's keys, and try the copy: it is restored elsewhere, signs, and opens. The journal is not in it.
+
+    Example: sealmarket oracle backup oracle-1 /media/stick/oracle-1
+    """
+    from sealmarket_oracle import backup as backups
+    from sealmarket_oracle.node_folder import KeyPaths
+    from sealmarket_oracle.passphrase import passphrase
+
+    tried = backups.back_up(KeyPaths.in_folder(folder), to, passphrase(passphrase_file))
+    typer.echo(f"the copy in {tried.place} signs and opens")
+
+
+@app.command()
+def restore(
+    place: Annotated[Path, typer.Argument(help="The folder of the backup.")],
+    folder: Annotated[Path, typer.Argument(help="The node's folder; its key files must be absent.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Put a node's keys back from a backup. The journal is not in it: the node's own has to be in the folder.
+
+    Example: sealmarket oracle restore /media/stick/oracle-1 oracle-1
+    """
+    from sealmarket_oracle import backup as backups
+    from sealmarket_oracle.passphrase import passphrase
+
+    record = backups.restore(place, folder, passphrase(passphrase_file))
+    typer.echo(f"the keys of {record.member.signer} for epoch {record.epoch} are in {folder}, and they work")
+
+
+@app.command()
+def rotate(
+    folder: Annotated[Path, typer.Argument(help="The folder of the present epoch's node.")],
+    to: Annotated[Path, typer.Argument(help="A new folder, for the next epoch's keys.")],
+    backup: Annotated[Path, typer.Option(help="A new folder, on another disk, for their copy.")],
+    url: Annotated[str | None, typer.Option(help="Where others reach the next node; else as now.")] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make the keys of the next epoch beside the present ones, back them up, and print their member.
+
+    Both nodes run until the present epoch's last job has ended: each has its own folder, port and journal.
+
+    Example: sealmarket oracle rotate oracle-1 oracle-1-epoch-2 --backup /media/stick/oracle-1-epoch-2
+    """
+    from sealmarket_oracle import backup as backups
+    from sealmarket_oracle import node_folder
+    from sealmarket_oracle.passphrase import passphrase
+
+    present = node_folder.load_record(folder / node_folder.NODE_FILE)
+    word = passphrase(passphrase_file, confirm=True)
+    record = node_folder.make(to, url or present.member.url, present.epoch + 1, word)
+    backups.back_up(node_folder.KeyPaths.in_folder(to), backup, word)
+    typer.echo(record.member.canonical().decode())
+    typer.echo(f"keys of epoch {record.epoch} are in {to}; run them beside those of epoch {present.epoch}", err=True)
+
+
+@app.command()
+def destroy(config: ConfigFile = None, yes: Yes = False) -> None:
+    """Destroy the keys of an epoch without open jobs, and list the backups to destroy. The node must not run.
+
+    Example: sealmarket oracle destroy --config oracle-1.toml
+    """
+    from sealmarket.cli._asking import confirm
+    from sealmarket_oracle import main
+
+    def agreed(versions: int) -> None:
+        confirm(f"{versions} versions of assets are sealed for this epoch: no job of theirs can be accepted", yes=yes)
+
+    done = main.destroy(config, agreed)
+    typer.echo(f"the keys of {done.record.member.signer} for epoch {done.record.epoch} are destroyed")
+    for backup in done.backups:
+        typer.echo(f"destroy the backup in {backup.place}: {', '.join(sorted(backup.files))}")
+    typer.echo("destroy the passphrase, if nothing else is under it")
+
+
+def _external(url: str, address: str | None, dialect: str) -> RemoteSigner:
+    from sealmarket.cli._options import Usage, choice
+    from sealmarket_enclave.protocol.codec import Address
+    from sealmarket_oracle.remote_signer import RemoteSigner
+
+    if address is None:
+        raise Usage("--signer names a program and no account", remedy="add --signer-address 0x…")
+    spoken: Any = choice(dialect, "web3signer", "clef", "ethereum")
+    return RemoteSigner(url, Address.parse(address.lower()), spoken)
 
 
 @app.command()
@@ -50,13 +156,27 @@ def run(config: ConfigFile = None) -> None:
 
 @app.command()
 def status(
-    url: Annotated[str, typer.Argument(help="A node's URL.")],
-    job: Annotated[str | None, typer.Option(help="Say what the node did for this job.")] = None,
+    node: Annotated[str, typer.Argument(help="A node's URL; or, on its own machine, its state folder.")],
+    job: Annotated[str | None, typer.Option(help="With a URL: say what the node did for this job.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With a folder: print JSON, as a URL always does.")] = False,
 ) -> None:
-    """Ask a node who it is and how it is, or what it did for a job. Prints JSON.
+    """Ask a node who it is and how it is, or what it did for a job. Its folder shows everything to its operator.
 
-    Example: sealmarket oracle status http://127.0.0.1:8451 --job 0x…
+    Example: sealmarket oracle status oracle-1
     """
+    if "://" in node:
+        _status_of_url(node, job)
+        return
+    from sealmarket_oracle import report_text
+    from sealmarket_oracle.admin import read_report
+
+    report = read_report(Path(node))
+    typer.echo(report.canonical().decode() if as_json else "\n".join(report_text.lines(report)))
+    if report.health.status != "ok":
+        raise typer.Exit(1)
+
+
+def _status_of_url(url: str, job: str | None) -> None:
     from sealmarket.http import HttpClient, HttpError
 
     client = HttpClient(seconds=10.0)
@@ -72,6 +192,25 @@ def status(
         raise typer.Exit(1) from error
     finally:
         client.close()
+
+
+@app.command()
+def audit(
+    url: Annotated[str, typer.Argument(help="A node's URL.")],
+    book: Annotated[Path, typer.Option(help="The market's address book.")],
+    rpc: Annotated[str, typer.Option(help="A node of the chain.")],
+    job: Annotated[str | None, typer.Option(help="Show what the log has of this job.")] = None,
+    prove: Annotated[Path | None, typer.Option(help="With --job: a new file for the proof of its last entry.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Hold a node's whole audit log against its decisions on chain: nothing is missing, altered or reordered.
+
+    Example: sealmarket oracle audit https://oracle-1.example.org --book market.json --rpc URL --job 0x…
+    """
+    from sealmarket_oracle.audit_text import run_audit
+
+    if not run_audit(url, _book(book), rpc, job, prove, as_json=as_json):
+        raise typer.Exit(4)
 
 
 @app.command()

@@ -22,12 +22,12 @@ from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.errors import InvalidConfig
-from sealmarket_oracle.keys import HPKE_FILE, SIGNER_FILE
+from sealmarket_oracle.node_folder import HPKE_FILE, NODE_FILE, SIGNER_FILE, SOCKET_FILE, KeyPaths
 
 ENVIRONMENT_PREFIX = "SEALMARKET_ORACLE_"
 _KNOWN = {
     "rpc", "book", "state", "signer_key", "hpke_key", "host", "port", "profile", "development_roots",
-    "poll_seconds", "max_head_age_seconds", "store",
+    "poll_seconds", "max_head_age_seconds", "store", "node_file", "passphrase_file", "admin",
 }  # fmt: skip
 
 
@@ -38,8 +38,8 @@ class Config:
     rpc: str
     book: AddressBook
     state: Path
-    signer_key: Path
-    hpke_key: Path
+    keys: KeyPaths
+    passphrase_file: Path | None
     host: str
     port: int
     profile: Literal["production", "development"]
@@ -47,6 +47,7 @@ class Config:
     store: str
     poll_seconds: float
     max_head_age_seconds: int
+    admin: str
 
     @property
     def grade_floor(self) -> Grade:
@@ -93,16 +94,27 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         rpc=relative_to(_text(values, "rpc"), base),
         book=book,
         state=state,
-        signer_key=base / values.get("signer_key", state / SIGNER_FILE),
-        hpke_key=base / values.get("hpke_key", state / HPKE_FILE),
+        keys=KeyPaths(
+            signer=base / values.get("signer_key", state / SIGNER_FILE),
+            hpke=base / values.get("hpke_key", state / HPKE_FILE),
+            node=base / values.get("node_file", state / NODE_FILE),
+        ),
+        passphrase_file=base / _text(values, "passphrase_file") if "passphrase_file" in values else None,
         host=str(values.get("host", "127.0.0.1")),
         port=int(_number(values, "port", 8451, 0, 65535)),
         profile="production" if profile == "production" else "development",
         roots=_roots(values.get("development_roots", []), profile, base),
         store=str(values.get("store", book.store)),
         poll_seconds=_number(values, "poll_seconds", 0.25, 0.05, 60),
+        admin=_admin(values, state, base),
         max_head_age_seconds=int(_number(values, "max_head_age_seconds", 300, 1, 86400)),
     )
+
+
+def _admin(values: Mapping[str, Any], state: Path, base: Path) -> str:
+    """Where the operator is answered: a socket file, relative to the configuration, or HOST:PORT."""
+    place = _text(values, "admin") if "admin" in values else str(state / SOCKET_FILE)
+    return place if ":" in place and "/" not in place else str(base / place)
 
 
 def _roots(files: Any, profile: str, base: Path) -> TrustAnchors:

@@ -4,8 +4,12 @@
     └── OracleError
         ├── InvalidConfig          the configuration is incomplete, unknown or contradictory
         ├── KeyFileRefused         a key file is absent, readable by others, or no key
+        │   └── PassphraseMissing  no file, credential or terminal gives the passphrase
+        ├── BackupRefused          a node's keys have no backup that was tried, or one that is not theirs
+        ├── SignerFailed           the program that holds the signing key did not sign what it was shown
         ├── JournalError
-        │   ├── JournalMismatch    the journal belongs to another chain, market or node
+        │   ├── JournalMismatch    the journal belongs to another chain, market, node or epoch
+        │   ├── JournalLost        the journal is absent, a copy, or older than what this node signed
         │   ├── ChainRewritten     a block that was final is no longer on the chain
         │   ├── DecisionConflict   the journal holds another decision for the same evidence
         │   └── PromiseConflict    a release after a stop, or a stop after a release
@@ -13,6 +17,8 @@
         ├── StaleChain             the newest block is too old to rely on
         ├── QuoteUnseen            no final block has the quote that evidence is handed in for
         ├── EvidenceNotTaken       evidence that this node does not wait for, or another party's
+        ├── EpochNotOver           a job of the epoch is open, so its keys are not destroyed
+        ├── AuditRefused           what a node shows of its audit log cannot be held against anything
         └── NotOnCommittee         the committee of an epoch is not the one in the address book
 
 A later attempt can succeed only after :class:`StaleChain` and after an error of the store
@@ -20,6 +26,8 @@ A later attempt can succeed only after :class:`StaleChain` and after an error of
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from sealmarket_enclave.protocol.errors import SealmarketError
 
@@ -36,6 +44,26 @@ class KeyFileRefused(OracleError):
     """A key file is absent, readable by others, or not a key."""
 
 
+class PassphraseMissing(KeyFileRefused):
+    """No file, credential or terminal gives the passphrase."""
+
+    exit_code = 2
+
+
+class BackupRefused(OracleError):
+    """A node's keys have no backup that was tried, or a backup is not theirs."""
+
+
+class SignerFailed(OracleError):
+    """The program that holds the signing key did not sign what it was shown."""
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"{what} of the external signer: expected {expected}, found {found}",
+            remedy="start and unlock the signer, and see that it holds this account and may sign typed data",
+        )
+
+
 class JournalError(OracleError):
     """The node's journal forbids the action."""
 
@@ -47,6 +75,17 @@ class JournalMismatch(JournalError):
         super().__init__(
             f"the journal's {what} is {found}, expected {expected}",
             remedy="give each node on each market a state folder of its own",
+        )
+
+
+class JournalLost(JournalError):
+    """The journal is absent, a copy, or older than what this node signed: nothing is signed with these keys."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(
+            f"this is not the journal that the node's keys signed from: {found}, expected {expected}",
+            remedy="put the node's own journal into its state folder; if it is lost, make new keys with `sealmarket"
+            " oracle init`, and have a later epoch name them",
         )
 
 
@@ -109,6 +148,23 @@ class NotOnCommittee(OracleError):
             f"the committee of epoch {epoch} is not usable: {detail}",
             remedy="update the address book, and run this node with the keys that its committee names",
         )
+
+
+class EpochNotOver(OracleError):
+    """A job of the epoch is open, so its keys are not destroyed."""
+
+    def __init__(self, epoch: int, jobs: Sequence[object]) -> None:
+        super().__init__(
+            f"{len(jobs)} jobs of epoch {epoch} are open, the first is {jobs[0]}",
+            remedy="run the node until they have ended; `sealmarket oracle status FOLDER` lists them",
+        )
+
+
+class AuditRefused(OracleError):
+    """What a node shows of its audit log cannot be held against anything."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, remedy="ask again; if it stays so, do not rely on this node, and tell its committee")
 
 
 class QuoteUnseen(OracleError):

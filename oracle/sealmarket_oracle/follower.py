@@ -67,7 +67,7 @@ class JournalReader:
             case JobQuoted():
                 self._keep_quote(event, block)
             case JobDecided():
-                self._journal.add_quorum(event.job_id, event.core)
+                self._journal.add_quorum(event.job_id, event.core, block)
             case JobSettled() | JobFailed() | JobEnded():
                 self._journal.end_job(event.job_id)
             case UnreadableLog():

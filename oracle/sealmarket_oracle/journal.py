@@ -8,27 +8,37 @@ State machine of one (job, evidence hash, epoch)::
 A decision's signature is deterministic, so it is made again from the row and never stored. A release is stored as the
 ciphertexts that were sent, so that it is sent again and never made twice. No key and no share in the clear is in here.
 
+Each decision, promise and refusal to act is also an entry of the audit log (:mod:`sealmarket_oracle.log`), written in
+the same transaction. The log's size and root are the journal's tail: the mark beside it (:mod:`mark`), peers and
+decisions on chain name one, so that a journal that is lost, copied or older is noticed.
+
 The follower's cursor and everything that was read up to it are written in one transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from sealmarket.chain.follow import Cursor
+from sealmarket.chain.model import Block
 from sealmarket.protocol.decisions import Decision
 from sealmarket.protocol.wire import DecisionDetail
-from sealmarket.sqlite_file import SqliteFile
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, decode
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 from sealmarket_enclave.protocol.terms import Seal
-from sealmarket_oracle.errors import DecisionConflict, JournalMismatch, PromiseConflict
+from sealmarket_oracle.errors import DecisionConflict, JournalLost, JournalMismatch, PromiseConflict
 from sealmarket_oracle.gate.inputs import Decided, EventBlock
+from sealmarket_oracle.log.entries import EntryKind
+from sealmarket_oracle.log.store import AuditLog
+from sealmarket_oracle.mark import TailMark
 
 Promise = Literal["release", "stop"]
 
@@ -44,7 +54,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     job_id BLOB PRIMARY KEY, spec BLOB NOT NULL,
     matched_number INTEGER NOT NULL, matched_hash BLOB NOT NULL, matched_time INTEGER NOT NULL,
     evidence_hash BLOB, quoted_number INTEGER, quoted_hash BLOB, quoted_time INTEGER, decide_by INTEGER,
-    quorum BLOB, ended INTEGER NOT NULL DEFAULT 0
+    quorum BLOB, quorum_number INTEGER, quorum_time INTEGER, ended INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS open_jobs ON jobs (ended) WHERE ended = 0;
 CREATE TABLE IF NOT EXISTS decisions (
@@ -53,9 +63,18 @@ CREATE TABLE IF NOT EXISTS decisions (
     PRIMARY KEY (job_id, evidence_hash, epoch)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS promises (
-    job_id BLOB PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('release', 'stop')), body BLOB NOT NULL
+    job_id BLOB PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('release', 'stop')), body BLOB NOT NULL,
+    size INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS unreadable (subject BLOB PRIMARY KEY, reason TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS log (
+    sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, leaf BLOB NOT NULL, words TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS log_state (
+    only INTEGER PRIMARY KEY CHECK (only = 1), size INTEGER NOT NULL, peaks BLOB NOT NULL, witnessed INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS deferrals (job_id BLOB NOT NULL, rules BLOB NOT NULL, PRIMARY KEY (job_id, rules)) STRICT;
+CREATE TABLE IF NOT EXISTS peer_tails (signer BLOB PRIMARY KEY, size INTEGER NOT NULL, tail BLOB NOT NULL) STRICT;
 """
 
 
@@ -63,7 +82,8 @@ CREATE TABLE IF NOT EXISTS unreadable (subject BLOB PRIMARY KEY, reason TEXT NOT
 class JobRecord:
     """All events of one job up to the cursor. ``quorum`` is the core of the decision that took effect.
 
-    ``decide_by`` is the deadline that the market set when the evidence hash was posted, 0 before.
+    ``accepted`` is the block of that decision, by number and time. ``decide_by`` is the deadline that the market set
+    when the evidence hash was posted, 0 before.
     """
 
     job_id: JobId
@@ -73,6 +93,7 @@ class JobRecord:
     quoted: EventBlock | None
     decide_by: int
     quorum: Decision | None
+    accepted: tuple[int, int] | None
     ended: bool
 
 
@@ -85,16 +106,46 @@ class OwnDecision:
     enclave_key: HexBytes
 
 
-class Journal(SqliteFile):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalIdentity:
+    """Whose journal it is: keys of one epoch, on one market, under one random name."""
+
+    chain_id: int
+    market: Address
+    signer: Address
+    hpke_key: Bytes32
+    epoch: int
+    name: Bytes32
+
+
+class Journal(AuditLog):
     """One node's journal. Threads may share it; each method is one transaction unless inside :meth:`writing`."""
 
-    def __init__(self, path: Path | str, *, chain_id: int, market: Address, signer: Address) -> None:
-        """Open or make the journal. Raises :class:`JournalMismatch` when it is another node's, market's or chain's."""
-        self._identity = (("chain", str(chain_id)), ("market", str(market)), ("signer", str(signer)))
-        super().__init__(path, _SCHEMA)
+    def __init__(
+        self, path: Path, identity: JournalIdentity, mark: TailMark | None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Open or make the journal.
+
+        Raises:
+            JournalMismatch: it is another node's, market's, chain's or epoch's, or has another name.
+            JournalLost: it is absent or older than the mark beside it says.
+        """
+        if mark is not None and mark.read() is not None and not path.exists():
+            raise JournalLost("it is absent", f"a journal with {mark.require().size} entries")
+        self.identity = identity
+        super().__init__(path, _SCHEMA, identity.name, mark, clock)
 
     def _prepare(self) -> None:
-        self._require_identity(*self._identity)
+        own = self.identity
+        self._require_identity(
+            ("chain", str(own.chain_id)),
+            ("market", str(own.market)),
+            ("signer", str(own.signer)),
+            ("hpke key", str(own.hpke_key)),
+            ("epoch", str(own.epoch)),
+            ("name", str(own.name)),
+        )
+        super()._prepare()
 
     def _require_identity(self, *expected: tuple[str, str]) -> None:
         with self.writing():
@@ -103,29 +154,6 @@ class Journal(SqliteFile):
                 found = self._one("SELECT value FROM identity WHERE name = ?", name)[0]
                 if found != value:
                     raise JournalMismatch(name, value, found)
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """One transaction: all or nothing, and on disk when it ends."""
-        with self._lock:
-            if self._db.in_transaction:
-                yield
-                return
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
-
-    def _roll_back(self) -> None:
-        if self._db.in_transaction:  # a commit that failed for want of disk has already rolled back by itself
-            self._db.execute("ROLLBACK")
-
-    def _one(self, query: str, *values: object) -> Any:
-        with self._lock:
-            return self._db.execute(query, values).fetchone()
 
     # --- events of the chain ----------------------------------------------------------------------------------
 
@@ -152,6 +180,12 @@ class Journal(SqliteFile):
         row = self._one("SELECT seal FROM seals WHERE asset_id = ? AND version = ?", bytes(asset_id), version)
         return decode(Seal, row[0]) if row else None
 
+    def versions_of(self, epoch: int) -> int:
+        """How many versions were sealed for an epoch."""
+        with self._lock:
+            rows = self._db.execute("SELECT seal FROM seals").fetchall()
+        return sum(decode(Seal, row[0]).epoch == epoch for row in rows)
+
     def add_job(self, job_id: JobId, spec: JobSpec, matched: EventBlock) -> None:
         """A job was matched."""
         with self.writing():
@@ -170,11 +204,12 @@ class Journal(SqliteFile):
                 (bytes(evidence_hash), quoted.number, bytes(quoted.hash), quoted.timestamp, decide_by, bytes(job_id)),
             )
 
-    def add_quorum(self, job_id: JobId, core: Decision) -> None:
+    def add_quorum(self, job_id: JobId, core: Decision, decided: EventBlock) -> None:
         """A quorum's decision took effect."""
         with self.writing():
             self._db.execute(
-                "UPDATE jobs SET quorum = ? WHERE job_id = ? AND quorum IS NULL", (core.canonical(), bytes(job_id))
+                "UPDATE jobs SET quorum = ?, quorum_number = ?, quorum_time = ? WHERE job_id = ? AND quorum IS NULL",
+                (core.canonical(), decided.number, decided.timestamp, bytes(job_id)),
             )
 
     def add_unreadable(self, subject: Bytes32, reason: str) -> None:
@@ -209,16 +244,20 @@ class Journal(SqliteFile):
     def decide(self, decided: Decided, enclave_key: bytes) -> OwnDecision:
         """Journal a decision, before it is signed. The same decision again changes nothing.
 
+        The decision that is kept and returned names the log as it was before it (``DecisionDetail.log``).
+
         Raises:
             DecisionConflict: this evidence was decided otherwise in this epoch.
         """
-        decision = decided.decision
+        decision, detail = decided.decision, decided.detail
         with self.writing():
             held = self.own_decision(decision.job_id, decision.evidence_hash, decision.epoch)
             if held is not None:
-                if held.decision != decision:
+                if _without_log(held.decision, held.detail) != _without_log(decision, detail):
                     raise DecisionConflict(decision.job_id)
                 return held
+            detail = replace(detail, log=self.head())
+            decision = replace(decision, detail=keccak(detail.canonical()))
             self._db.execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)",
                 (
@@ -226,11 +265,21 @@ class Journal(SqliteFile):
                     bytes(decision.evidence_hash),
                     decision.epoch,
                     decision.canonical(),
-                    decided.detail.canonical(),
+                    detail.canonical(),
                     bytes(enclave_key),
                 ),
             )
-        return OwnDecision(decision, decided.detail, HexBytes(enclave_key))
+            self.append(
+                EntryKind.DECISION,
+                decision.job_id,
+                inputs=decision.evidence_hash,
+                statement=decision.struct_hash(),
+                rules=decision.detail,
+                reasons=tuple(sorted({finding.code for finding in detail.findings})[:64]),
+                block=(detail.block_number, detail.block_hash),
+                words=decision.outcome.name.lower(),
+            )
+        return OwnDecision(decision, detail, HexBytes(enclave_key))
 
     def own_decision(self, job_id: JobId, evidence_hash: Bytes32, epoch: int) -> OwnDecision | None:
         """What this node decided about one piece of evidence."""
@@ -244,20 +293,54 @@ class Journal(SqliteFile):
             return None
         return OwnDecision(decode(Decision, row[0]), decode(DecisionDetail, row[1]), HexBytes(row[2]))
 
-    def promise(self, job_id: JobId, kind: Promise, body: bytes) -> bytes:
+    def promise(self, job_id: JobId, kind: Promise, body: bytes, *, block: Block, rules: bytes = b"") -> bytes:
         """Release or stop, once for each job and never both. Returns the body that counts: the first one.
+
+        ``block`` is what the node stood on, ``rules`` what spoke for the promise.
 
         Raises:
             PromiseConflict: the other promise was made.
         """
         with self.writing():
-            self._db.execute(
-                "INSERT INTO promises VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (bytes(job_id), kind, body)
-            )
             held = self.promised(job_id)
-            if held is None or held[0] != kind:
-                raise PromiseConflict(job_id, held[0] if held else "nothing", kind)
+            if held is None:
+                size = self.append(
+                    EntryKind.RELEASE if kind == "release" else EntryKind.STOP,
+                    job_id,
+                    statement=keccak(body),
+                    rules=keccak(rules),
+                    block=(block.number, block.hash),
+                )
+                self._db.execute("INSERT INTO promises VALUES (?, ?, ?, ?)", (bytes(job_id), kind, body, size))
+                return body
+            if held[0] != kind:
+                raise PromiseConflict(job_id, held[0], kind)
             return held[1]
+
+    def last_anchor(self) -> tuple[int, int]:
+        """The log's size before the last own decision with which a quorum's took effect, and the block; or zeros."""
+        row = self._one(
+            "SELECT d.detail, j.quorum_number FROM decisions d JOIN jobs j ON j.job_id = d.job_id"
+            " AND j.evidence_hash = d.evidence_hash WHERE j.quorum_number IS NOT NULL ORDER BY d.rowid DESC LIMIT 1"
+        )
+        log = decode(DecisionDetail, row[0]).log if row else None
+        return (log.size, int(row[1])) if log is not None else (0, 0)
+
+    def counts(self) -> dict[EntryKind, int]:
+        """How many decisions, releases and stops there are."""
+        with self._lock:
+            promised = dict(self._db.execute("SELECT kind, count(*) FROM promises GROUP BY kind").fetchall())
+            decided = self._db.execute("SELECT count(*) FROM decisions").fetchone()[0]
+        return {
+            EntryKind.DECISION: decided,
+            EntryKind.RELEASE: promised.get("release", 0),
+            EntryKind.STOP: promised.get("stop", 0),
+        }
+
+    def promise_size(self, job_id: JobId) -> int:
+        """How many entries the log had with the promise of a job; 0 without one."""
+        row = self._one("SELECT size FROM promises WHERE job_id = ?", bytes(job_id))
+        return int(row[0]) if row else 0
 
     def promised(self, job_id: JobId) -> tuple[Promise, bytes] | None:
         """What this node promised for a job: ``("release", Release)`` or ``("stop", Stop with findings)``, as JSON."""
@@ -267,7 +350,7 @@ class Journal(SqliteFile):
 
 _SELECT_JOB = (
     "SELECT job_id, spec, matched_number, matched_hash, matched_time, evidence_hash, quoted_number, quoted_hash,"
-    " quoted_time, decide_by, quorum, ended FROM jobs"
+    " quoted_time, decide_by, quorum, quorum_number, quorum_time, ended FROM jobs"
 )
 
 
@@ -281,5 +364,10 @@ def _record(row: Any) -> JobRecord:
         quoted=quoted,
         decide_by=row[9] or 0,
         quorum=decode(Decision, row[10]) if row[10] is not None else None,
-        ended=bool(row[11]),
+        accepted=(row[11], row[12]) if row[11] is not None else None,
+        ended=bool(row[13]),
     )
+
+
+def _without_log(decision: Decision, detail: DecisionDetail) -> tuple[Decision, DecisionDetail]:
+    return replace(decision, detail=ZERO_HASH), replace(detail, log=None)

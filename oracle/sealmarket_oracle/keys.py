@@ -1,37 +1,46 @@
-"""A node's two keys: secp256k1 for what it signs, HPKE for what is sealed to it. Files of mode 0600, never printed."""
+"""A node's two keys: secp256k1 for what it signs, HPKE for what is sealed to it. Never printed, logged or pickled."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import coincurve
 
-from sealmarket.private_files import NotPrivate, read_private, write_private
+from sealmarket.private_files import NotPrivate, read_private
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
-from sealmarket_enclave.protocol.signing import address_of, sign
-from sealmarket_enclave.sealed.errors import InvalidHpkeKey
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.signing import address_of, personal_digest, sign
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import KeyFileRefused
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-SIGNER_FILE = "signer.key"
-HPKE_FILE = "hpke.key"
+
+class NodeSigner(Protocol):
+    """The signing key of a node, in this process or in another program."""
+
+    address: Address
+
+    def sign_statement(self, statement: TypedShape, chain_id: int, market: Address) -> HexBytes:
+        """65 bytes r, s, v over a structure for one market."""
+
+    def sign_text(self, message: bytes) -> HexBytes:
+        """65 bytes r, s, v over a message by EIP-191."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeKeys:
     """The keys of one node. The repr names public parts only."""
 
-    signer: Signer
+    signer: NodeSigner
     hpke: PrivateKey
 
 
 class Signer:
-    """Signs digests with the node's account key. Signatures are deterministic (RFC 6979), low s."""
+    """A key in this process. Signatures are deterministic (RFC 6979), low s."""
 
     __slots__ = ("_key", "address")
 
@@ -47,6 +56,14 @@ class Signer:
         """65 bytes r, s, v over a digest."""
         return sign(digest, self._key)
 
+    def sign_statement(self, statement: TypedShape, chain_id: int, market: Address) -> HexBytes:
+        """See :class:`NodeSigner`."""
+        return self.sign(statement.digest(chain_id, market))
+
+    def sign_text(self, message: bytes) -> HexBytes:
+        """See :class:`NodeSigner`."""
+        return self.sign(personal_digest(message))
+
     def __repr__(self) -> str:
         return f"Signer({self.address})"
 
@@ -54,59 +71,34 @@ class Signer:
         raise TypeError("a signing key is not pickled")
 
 
-def generate(folder: Path) -> NodeKeys:
-    """Make both keys in a folder of mode 0700. Existing keys are never overwritten.
-
-    Raises:
-        KeyFileRefused: a key file is there already.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in (SIGNER_FILE, HPKE_FILE):
-        if (folder / name).exists():
-            raise KeyFileRefused(
-                f"{folder / name} exists", remedy="keep it: shares are sealed to it; or name another folder"
-            )
-    made = {HPKE_FILE: PrivateKey.generate().secret_bytes(), SIGNER_FILE: coincurve.PrivateKey().secret}
-    for name, secret in made.items():
-        write_private(folder / name, f"0x{secret.hex()}\n".encode())
-    return load(folder / SIGNER_FILE, folder / HPKE_FILE)
-
-
-def load(signer_file: Path, hpke_file: Path) -> NodeKeys:
-    """Read both keys.
-
-    Raises:
-        KeyFileRefused: a file is absent, open to others, or holds no key.
-    """
-    signer = Signer(_read(signer_file))
-    try:
-        return NodeKeys(signer, PrivateKey(_read(hpke_file)))
-    except InvalidHpkeKey:
-        raise KeyFileRefused(f"{hpke_file} is not an HPKE key", remedy="restore it from its backup") from None
-
-
 def account(path: Path) -> LocalAccount:
-    """An account that sends transactions, from a file like a node's keys. Raises :class:`KeyFileRefused`."""
+    """An account that sends transactions, from a file with its key in hex. Raises :class:`KeyFileRefused`."""
     from eth_account import Account
     from eth_account.signers.local import LocalAccount
 
     try:
-        found = Account.from_key(_read(path))
+        found = Account.from_key(_hex(path))
     except ValueError:
         raise KeyFileRefused(f"{path} holds no account's key", remedy="put 32 bytes of hex into it") from None
     assert isinstance(found, LocalAccount)
     return found
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """The bytes of a file that only its holder can read. Raises :class:`KeyFileRefused`."""
     try:
-        text = read_private(path).decode("ascii", errors="replace").strip()
+        return read_private(path)
     except NotPrivate as error:
         raise KeyFileRefused(error.message, remedy=error.remedy) from error
     except OSError as error:
         raise KeyFileRefused(
-            f"{path} cannot be read: {error.strerror}", remedy="make keys with `sealmarket oracle init`"
+            f"{path} cannot be read: {error.strerror}",
+            remedy="make keys with `sealmarket oracle init`, or put them back with `sealmarket oracle restore`",
         ) from error
+
+
+def _hex(path: Path) -> bytes:
+    text = read(path).decode("ascii", errors="replace").strip()
     try:
         return bytes.fromhex(text.removeprefix("0x"))
     except ValueError:

@@ -6,8 +6,9 @@ import ctypes
 import logging
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -21,51 +22,107 @@ from sealmarket.serving.lock import only_process
 from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
 from sealmarket.store.blobs import Store
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Grade
-from sealmarket_oracle import keys as key_files
+from sealmarket_oracle.admin import serving_admin
 from sealmarket_oracle.api import create_app
+from sealmarket_oracle.backup import require_tried
 from sealmarket_oracle.config import Config, load
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.epochs import Destroyed, destroy_keys, require_over
+from sealmarket_oracle.journal import Journal, JournalIdentity
+from sealmarket_oracle.keys import NodeKeys, Signer
+from sealmarket_oracle.mark import TailMark
+from sealmarket_oracle.node_folder import NodeRecord, load_keys, load_record
+from sealmarket_oracle.passphrase import passphrase
+from sealmarket_oracle.peers import HttpTell, Peers
+from sealmarket_oracle.report import Reporter
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, NodePolicy
 
 _PR_SET_DUMPABLE = 4
-JOURNAL_FILE = "journal.sqlite"
+JOURNAL_FILE, MARK_FILE = "journal.sqlite", "journal.mark"
 STORE_SECONDS = 10.0
 """How long one request may hold the thread that decides."""
 _log = logging.getLogger("sealmarket.oracle")
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A node and what its operator's surface reports on."""
+
+    node: Node
+    journal: Journal
+    peers: Peers
+    record: NodeRecord
+    keys: NodeKeys
+
+
 @contextmanager
-def build(config: Config) -> Iterator[Node]:
+def build(config: Config) -> Iterator[Built]:
     """A node as configured; its journal and connections are closed with the block.
 
     Raises:
-        OracleError: keys or a journal that are not this node's.
+        OracleError: keys or a journal that are not this node's, or keys without a tried backup.
         StateInUse: another process runs on its state folder.
     """
-    keys = key_files.load(config.signer_key, config.hpke_key)
-    with only_process(config.state), _built(config, keys) as node:
-        yield node
+    record = load_record(config.keys.node)
+    require_tried(config.keys, record)
+    keys = load_keys(config.keys, record, passphrase(config.passphrase_file))
+    with only_process(config.state), _built(config, record, keys) as built:
+        yield built
+
+
+def open_journal(config: Config, record: NodeRecord) -> Journal:
+    """The journal of a node. Raises :class:`JournalError`."""
+    identity = JournalIdentity(
+        chain_id=config.book.chain_id,
+        market=config.book.market,
+        signer=record.member.signer,
+        hpke_key=keccak(record.member.hpke_public_key),
+        epoch=record.epoch,
+        name=record.journal,
+    )
+    return Journal(config.state / JOURNAL_FILE, identity, TailMark(config.state / MARK_FILE))
 
 
 @contextmanager
-def _built(config: Config, keys: key_files.NodeKeys) -> Iterator[Node]:
-    journal = Journal(
-        config.state / JOURNAL_FILE,
-        chain_id=config.book.chain_id,
-        market=config.book.market,
-        signer=keys.signer.address,
-    )
+def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Built]:
+    book = config.book
+    committee = next((one for one in book.committees if one.epoch == record.epoch), None)
+    journal = open_journal(config, record)
     policy = NodePolicy(
         roots=config.roots, grade_floor=config.grade_floor, max_head_age_seconds=config.max_head_age_seconds
     )
     with (
         journal,
-        closing(Chain(config.book, config.rpc)) as chain,
+        closing(Chain(book, config.rpc)) as chain,
         closing(Store(config.store, timeout=STORE_SECONDS)) as store,
+        closing(HttpTell()) as tell,
     ):
-        yield Node(chain, journal, store, keys, policy)
+        peers = Peers(book, committee, journal, keys.signer, tell)
+        peers.start()
+        try:
+            yield Built(Node(chain, journal, store, keys, policy, peers), journal, peers, record, keys)
+        finally:
+            peers.stop()
+
+
+def destroy(path: Path | None, agreed: Callable[[int], None]) -> Destroyed:
+    """Destroy the keys of a node whose epoch is over. ``agreed`` is asked with the number of versions sealed for it.
+
+    Raises:
+        EpochNotOver: a job of the epoch is open.
+        StateInUse: the node runs.
+    """
+    config = load(path)
+    record = load_record(config.keys.node)
+    with (
+        only_process(config.state),
+        open_journal(config, record) as journal,
+        closing(Chain(config.book, config.rpc)) as chain,
+    ):
+        agreed(require_over(chain, journal, record.epoch))
+        return destroy_keys(config.keys)
 
 
 def serve(path: Path | None) -> None:
@@ -74,11 +131,12 @@ def serve(path: Path | None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     config = load(path)
     _keep_memory_private()
-    with build(config) as node:
-        _serve(node, config)
+    with build(config) as built:
+        _serve(built, config)
 
 
-def _serve(node: Node, config: Config) -> None:
+def _serve(built: Built, config: Config) -> None:
+    node = built.node
     if config.grade_floor is Grade.SIMULATED:
         _log.warning(
             "DEVELOPMENT profile: this node accepts SIMULATED evidence, behind which no hardware stands (%d roots)",
@@ -90,11 +148,17 @@ def _serve(node: Node, config: Config) -> None:
         runner = Runner(node, config.poll_seconds)
         server = _server(node, runner, limits)
         runner.start()
-        _log.info("node %s serves %s", node.info().signer, url_of(listener))
         try:
-            server.run([listener])
+            with serving_admin(_reporter(built, runner, config), config.admin):
+                _log.info("node %s serves %s", node.info().signer, url_of(listener))
+                server.run([listener])
         finally:
             runner.stop()
+
+
+def _reporter(built: Built, runner: Runner, config: Config) -> Reporter:
+    keystore = "keystore" if isinstance(built.keys.signer, Signer) else repr(built.keys.signer)
+    return Reporter(built.node, runner, built.journal, built.peers, built.record, config.state, keystore)
 
 
 def _server(node: Node, runner: Runner, limits: ServerLimits) -> uvicorn.Server:

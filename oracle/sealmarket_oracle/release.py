@@ -33,7 +33,6 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_hash
-from sealmarket_enclave.protocol.signing import personal_digest
 from sealmarket_enclave.sealed.contexts import ReleaseInfo
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import share_index
@@ -171,7 +170,7 @@ def seal_release(
         evidence_hash=core.evidence_hash,
         index=case.index,
         shares=shares,
-        signature=keys.signer.sign(personal_digest(digest)),
+        signature=keys.signer.sign_text(digest),
     )
 
 

@@ -8,6 +8,7 @@ the journal before they take effect, so a tick may end at any instruction.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 import traceback
 from collections import deque
@@ -28,8 +29,10 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, NodeStatus, SignedDecision, SignedStop
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.interface import NodeStore
-from sealmarket_enclave.protocol.codec import HexBytes, Shape, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, Shape, decode
+from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.release import Release
@@ -48,6 +51,8 @@ from sealmarket_oracle.gate.inputs import (
 from sealmarket_oracle.handed import HandedEvidence
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
 from sealmarket_oracle.keys import NodeKeys
+from sealmarket_oracle.log.entries import MOST_ENTRIES_SHOWN, EntryKind, HeldTail, JournalTail, LogPart, SignedTail
+from sealmarket_oracle.peers import take_tail
 from sealmarket_oracle.release import (
     Allow,
     AtHead,
@@ -59,10 +64,19 @@ from sealmarket_oracle.release import (
     time_to_release,
     unanimous,
 )
+from sealmarket_oracle.witnesses import (
+    CONFIRMATIONS_FOR_DECISION,
+    Start,
+    Witnesses,
+    confirmations_for_promise,
+    holders_for_serving,
+)
 
 _log = logging.getLogger("sealmarket.oracle")
 _FIRST_PAUSE, _LONGEST_PAUSE, _LASTING_PAUSE = 0.1, 1.0, 30.0
 _UNKEPT = 1000
+_NO_EVIDENCE = "no evidence hash is on chain at a final block"
+_NO_QUORUM = "waiting for a quorum's decision on chain"
 
 
 class StopRecord(Shape, frozen=True, kw_only=True):
@@ -101,6 +115,7 @@ class Node:
         store: NodeStore,
         keys: NodeKeys,
         policy: NodePolicy,
+        witnesses: Witnesses,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -108,6 +123,8 @@ class Node:
         book = chain.book
         self.market = MarketRef(chain_id=book.chain_id, address=book.market, registry=book.registry)
         self._chain, self._journal, self._store, self._keys, self._policy = chain, journal, store, keys, policy
+        self._witnesses = witnesses
+        self._start: Start | None = None
         self._committees = {committee.epoch: committee for committee in book.committees}
         self._follower = Follower(chain, JournalReader(journal))
         self._documents = DocumentCache(store)
@@ -126,8 +143,11 @@ class Node:
         Raises:
             ChainError, StaleChain, JournalError: what was not done yet is done by a later tick.
         """
+        self._witnesses.require_sound()
         final = self._follower.advance()
-        self._head(final)
+        head = self._head(final)
+        if self._start is None:
+            self._begin(head, final)
         records = self._journal.open_jobs()
         for record in records:
             if self._due(record):
@@ -138,6 +158,22 @@ class Node:
         self.handed.keep_only(still_open)
         self._keep_details()
         return final
+
+    def _begin(self, head: Block, final: Block) -> None:
+        """Note when this process began: what it may sign depends on it (:mod:`witnesses`)."""
+        self._journal.append(EntryKind.START, JobId(ZERO_HASH), block=(final.number, final.hash))
+        self._start = Start(head.number, int(self._clock()))
+        self._witnesses.announce()
+
+    def _unproven(self, what: str, at: tuple[int, int], confirmations: int) -> Defer | None:
+        """Why nothing is signed about what an earlier process may have signed about."""
+        since_start = self._start is not None and self._start.before(*at)
+        if since_start or self._witnesses.confirmed >= confirmations:
+            return None
+        return Defer(
+            f"the job was {what} before this node started, and {self._witnesses.confirmed} of {confirmations} peers"
+            " have confirmed the tail of its journal"
+        )
 
     def _head(self, final: Block) -> Block:
         """The newest block. It must be recent, and no older than any seen before, or a revocation could go unseen."""
@@ -165,8 +201,8 @@ class Node:
     def _attend(self, record: JobRecord, final: Block) -> None:
         try:
             wait = self._step(record, final)
-        except ChainUnavailable:
-            raise
+        except (ChainUnavailable, OSError, sqlite3.OperationalError):
+            raise  # not about this job: the chain is away, or the disk takes no writes
         except SealmarketError as error:
             wait = Defer(str(error))
         except Exception as error:  # noqa: BLE001 - an error in one job must not stop the node for all others
@@ -176,7 +212,13 @@ class Node:
         if wait is None:
             self._pauses.pop(record.job_id, None)
         else:
+            self._keep_deferral(record, wait.reason, final)
             self._pause(record, wait.reason, _LASTING_PAUSE if wait.lasting else _LONGEST_PAUSE)
+
+    def _keep_deferral(self, record: JobRecord, reason: str, final: Block) -> None:
+        before = self._pauses.get(record.job_id)
+        if reason not in (_NO_EVIDENCE, _NO_QUORUM) and (before is None or before.reason != reason):
+            self._journal.defer(record.job_id, reason, keccak(reason.encode()), (final.number, final.hash))
 
     def _pause(self, record: JobRecord, reason: str, longest: float) -> None:
         before = self._pauses.get(record.job_id)
@@ -189,7 +231,7 @@ class Node:
     def _step(self, record: JobRecord, final: Block) -> Defer | None:
         """Decide and release as far as possible. Returns what the job waits for, or None when nothing is left to do."""
         if record.evidence_hash is None:
-            return Defer("no evidence hash is on chain at a final block", lasting=True)
+            return Defer(_NO_EVIDENCE, lasting=True)
         if self._journal.promised(record.job_id) is not None:
             return None
         case = self._case(record, self._chain.at(final))
@@ -198,13 +240,17 @@ class Node:
         if own is None:
             waits = self._decide_or_wait(record, case)
             own = self._journal.own_decision(record.job_id, case.evidence_hash, record.spec.epoch)
-        if record.quorum is not None:
-            return self._release(record, case, own)
-        return waits or Defer("waiting for a quorum's decision on chain")
+        if record.quorum is None or record.accepted is None:
+            return waits or Defer(_NO_QUORUM)
+        needed = confirmations_for_promise(case.committee)
+        return self._unproven("accepted", record.accepted, needed) or self._release(record, case, own)
 
     # --- deciding ---------------------------------------------------------------------------------------------
 
     def _decide_or_wait(self, record: JobRecord, case: AppraisalInput) -> Defer | None:
+        quoted = (case.quoted.number, case.quoted.timestamp)
+        if (unproven := self._unproven("quoted", quoted, CONFIRMATIONS_FOR_DECISION)) is not None:
+            return unproven
         try:
             return self._decide(case)
         except ServiceError as error:
@@ -231,8 +277,9 @@ class Node:
             if (wait := time_to_release(case.spec, case.at, head, self._timing(case.at))) is not None:
                 return wait
         enclave_key = package.enclave_key if isinstance(package, EvidencePackage) else b""
-        self._journal.decide(decided, enclave_key)
-        self._unkept.append(decided.detail.canonical())
+        own = self._journal.decide(decided, enclave_key)
+        self._witnesses.announce()
+        self._unkept.append(own.detail.canonical())
         outcome, grade = decided.decision.outcome, decided.decision.grade
         reasons = ", ".join(finding.reason for finding in decided.detail.findings) or "no finding"
         kind = "SIMULATED evidence" if grade == Grade.SIMULATED else "evidence"
@@ -274,6 +321,8 @@ class Node:
         )
 
     def _seat(self, epoch: int, view: ViewReader) -> tuple[Committee, int]:
+        if epoch != self._journal.identity.epoch:
+            raise NotOnCommittee(epoch, f"this node's keys are for epoch {self._journal.identity.epoch}")
         committee = self._committees.get(epoch)
         if committee is None:
             raise NotOnCommittee(epoch, "the address book does not have it")
@@ -327,12 +376,14 @@ class Node:
     def _promise_release(self, record: JobRecord, case: AppraisalInput, own: OwnDecision) -> None:
         documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
         release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
-        self._journal.promise(record.job_id, "release", release.canonical())
+        self._journal.promise(record.job_id, "release", release.canonical(), block=case.at)
+        self._witnesses.announce()
         _log.info("job %s: released %d shares, sealed to the enclave", record.job_id, len(release.shares))
 
     def _promise_stop(self, record: JobRecord, case: AppraisalInput, findings: tuple[FindingNote, ...]) -> None:
         body = StopRecord(stop=stop_of(case, findings), findings=findings)
-        self._journal.promise(record.job_id, "stop", body.canonical())
+        self._journal.promise(record.job_id, "stop", body.canonical(), block=case.at)
+        self._witnesses.announce()
         reasons = ", ".join(finding.reason for finding in findings)
         _log.info("job %s: promised never to release: %s", record.job_id, reasons)
 
@@ -364,6 +415,16 @@ class Node:
         if record is None:
             reason = self._journal.unreadable(job_id) or "no final block has this job"
             return NodeStatus(job_id=job_id, state="unknown", reason=reason[:4096])
+        return self.state_of(record)
+
+    @property
+    def newest_head(self) -> int:
+        """The number of the newest block that was seen."""
+        return self._newest_head
+
+    def state_of(self, record: JobRecord) -> NodeStatus:
+        """As :meth:`status`, for a job that the journal has."""
+        job_id = record.job_id
         pause = self._pauses.get(job_id)
         reason = pause.reason if pause is not None else ""
         decision = self._signed_decision(record)
@@ -373,11 +434,33 @@ class Node:
             state: Literal["decided", "waiting"] = "decided" if decision else "waiting"
             return NodeStatus(job_id=job_id, state=state, reason=reason[:4096], decision=decision)
         kind, body = promised
+        if (unheld := self._unheld(record)) is not None:
+            state = "decided" if decision else "waiting"
+            return NodeStatus(job_id=job_id, state=state, reason=unheld, decision=decision)
         if kind == "release":
             release = decode(Release, body)
             return NodeStatus(job_id=job_id, state="released", reason="", decision=decision, release=release)
         stop = self._signed_stop(decode(StopRecord, body))
         return NodeStatus(job_id=job_id, state="stopped", reason="", decision=decision, stop=stop)
+
+    def _unheld(self, record: JobRecord) -> str | None:
+        """Why a promise is not served yet (:mod:`witnesses`, rule 3)."""
+        size = self._journal.promise_size(record.job_id)
+        needed = holders_for_serving(self._committees[record.spec.epoch])
+        if size <= self._journal.witnessed or (holders := self._witnesses.holders(size)) >= needed:
+            return None
+        return f"a promise is written, and served once {needed} peers hold the journal's tail; {holders} do"
+
+    def take_tail(self, shown: SignedTail) -> HeldTail:
+        """Hold what a peer says of its journal. Raises :class:`MalformedDocument`."""
+        return take_tail(self._journal, self._chain.book, shown)
+
+    def log_part(self, first: int) -> LogPart:
+        """The audit log from an entry on, as far as one answer goes."""
+        head = self._journal.head()
+        tail = JournalTail(journal=head.journal, epoch=self._journal.identity.epoch, size=head.size, root=head.root)
+        entries = self._journal.entries(first, max(0, min(MOST_ENTRIES_SHOWN, head.size - first)))
+        return LogPart(tail=SignedTail(tail=tail, signature=self._signed(tail)), entries=tuple(entries))
 
     def _signed_decision(self, record: JobRecord) -> SignedDecision | None:
         if record.evidence_hash is None:
@@ -385,22 +468,23 @@ class Node:
         own = self._journal.own_decision(record.job_id, record.evidence_hash, record.spec.epoch)
         if own is None:
             return None
-        digest = own.decision.digest(self.market.chain_id, self.market.address)
         return SignedDecision(
             decision=own.decision,
             index=self._index_in(record.spec.epoch),
-            signature=self._keys.signer.sign(digest),
+            signature=self._signed(own.decision),
             detail=own.detail,
         )
 
     def _signed_stop(self, record: StopRecord) -> SignedStop:
-        digest = record.stop.digest(self.market.chain_id, self.market.address)
         return SignedStop(
             stop=record.stop,
             index=self._index_in(record.stop.epoch),
-            signature=self._keys.signer.sign(digest),
+            signature=self._signed(record.stop),
             findings=record.findings,
         )
+
+    def _signed(self, statement: TypedShape) -> HexBytes:
+        return self._keys.signer.sign_statement(statement, self.market.chain_id, self.market.address)
 
     def _index_in(self, epoch: int) -> int:
         members = self._committees[epoch].members

@@ -73,7 +73,7 @@ def _round() -> tuple[float, float, float]:
     import coincurve
     from eth_account.messages import encode_typed_data
 
-    from sealmarket.client.signing import typed_data
+    from sealmarket.protocol.typed_data import typed_data
     from sealmarket.protocol.wire import SignedComputeOrder
     from sealmarket_backend.book import OrderBook
     from sealmarket_backend.tables import Database
@@ -88,7 +88,7 @@ def _round() -> tuple[float, float, float]:
         made = compute(key, provider=address_of(key.public_key), salt=Uint(number))
         bodies.append(canonical_json(made))
     orders = [decode(SignedComputeOrder, body) for body in bodies]
-    typed = [typed_data(BOOK, signed.order) for signed in orders]
+    typed = [typed_data(signed.order, BOOK.chain_id, BOOK.market) for signed in orders]
 
     def bare(digest: Bytes32, signed: SignedComputeOrder) -> None:
         if recover(digest, signed.signature) != signed.order.provider:

@@ -12,7 +12,6 @@ from sealmarket.chain import Chain
 from sealmarket.cli._options import BookFile, PassphraseFile, RpcUrl, Usage, choice, load_key, market, read_passphrase
 from sealmarket.client.books import load_book
 from sealmarket.client.consumer import Consumer
-from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.result_keys import load_result_key
 from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
@@ -21,6 +20,7 @@ from sealmarket.receipts.facts import chain_facts
 from sealmarket.receipts.model import Trusted
 from sealmarket.receipts.model_card import Opened, markdown, model_card
 from sealmarket.receipts.verify import verify_receipt
+from sealmarket.sealing.keyfile import KeyFile as StoredKey
 from sealmarket.service.errors import ItemNotFound
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import decode

@@ -37,7 +37,6 @@ from sealmarket.cli._proposal_words import changes, details, listed, source, sum
 from sealmarket.client.accounts import address_in
 from sealmarket.client.answers import GivenAnswers, InspectedProposals
 from sealmarket.client.approvals import Allowed, allowed_by, running_version
-from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.owner import Owner
 from sealmarket.client.party import Party
 from sealmarket.client.proposals import Inspected, inspect, inspect_file, sign_answer
@@ -48,6 +47,7 @@ from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.proposals import LONGEST_NOTE, ProposedAsset, SignedAnswer
 from sealmarket.protocol.purposes import purposes_of
+from sealmarket.sealing.keyfile import KeyFile as StoredKey
 from sealmarket.service.errors import ItemNotFound, ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Address, decode, to_builtins

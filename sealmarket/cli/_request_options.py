@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 
 from sealmarket.cli._options import Usage, amount, asset_option, choice, hash_option, read_passphrase
-from sealmarket.client.keyfile import KeyFile as StoredKey
 from sealmarket.client.limits import JobLimits
 from sealmarket.client.requests import AssetWish, Wanted, complete_parameters
 from sealmarket.client.result_keys import load_result_key
 from sealmarket.client.secret_parameters import MAXIMUM_SECRET
 from sealmarket.files import read_file
 from sealmarket.protocol.orders import Purpose
+from sealmarket.sealing.keyfile import KeyFile as StoredKey
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument

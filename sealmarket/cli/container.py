@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 
 from sealmarket.cli._options import AsJson, PassphraseFile, Usage, answer, hash_option, read_passphrase
-from sealmarket.client.keyfile import KeyKind, is_encrypted, read_key_file
 from sealmarket.files import read_file
 from sealmarket.sealing.chunk_proof import MAXIMUM_CHUNK, MAXIMUM_PROOF, ChunkProof, check_chunk, prove_chunk
+from sealmarket.sealing.keyfile import KeyKind, is_encrypted, read_key_file
 from sealmarket.store.download import download
 from sealmarket.store.places import put_at, source_at
 from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical

@@ -22,7 +22,6 @@ from sealmarket.client.content import hold_content, validators_to_store
 from sealmarket.client.draft import PolicyDraft, allow_root, policy_document
 from sealmarket.client.draft_file import load_draft
 from sealmarket.client.errors import AlreadyPublished, PolicyMismatch, SealedFolderExists, UnknownAsset
-from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
 from sealmarket.client.progress import OnProgress, quiet, step
@@ -38,6 +37,7 @@ from sealmarket.protocol.orders import AssetOrder, asset_id
 from sealmarket.protocol.salts import Generations, new_salt
 from sealmarket.protocol.wire import SignedAssetOrder
 from sealmarket.sealing import shares
+from sealmarket.sealing.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket.sealing.spool import Data, opened
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import (

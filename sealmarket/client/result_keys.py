@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sealmarket.client.keyfile import KeyKind, read_key_file, write_key_file
+from sealmarket.sealing.keyfile import KeyKind, read_key_file, write_key_file
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.sealed.hpke import PrivateKey
 

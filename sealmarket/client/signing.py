@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from enum import IntEnum
 from typing import Any, Protocol, cast, runtime_checkable
 
 from sealmarket.chain.keys import TransactionSigner
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.signatures import require_signer
+from sealmarket.protocol.typed_data import typed_data
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.eip712 import TypedShape
-
-DOMAIN = (("name", "string"), ("version", "string"), ("chainId", "uint256"), ("verifyingContract", "address"))
-_TYPE = re.compile(r"(\w{1,64})\(([^()]{0,4096})\)")
 
 
 class Signer(TransactionSigner, Protocol):
@@ -43,7 +39,7 @@ def sign(account: Signer, book: AddressBook, statement: TypedShape) -> HexBytes:
     """
     digest = statement.digest(book.chain_id, book.market)
     if isinstance(account, StatementSigner):
-        signature = HexBytes(account.sign_statement(typed_data(book, statement)))
+        signature = HexBytes(account.sign_statement(typed_data(statement, book.chain_id, book.market)))
     else:
         # What is hashed is typed data: the digest names market and chain.
         signed = cast("Any", account).unsafe_sign_hash(bytes(digest))
@@ -55,45 +51,3 @@ def sign(account: Signer, book: AddressBook, statement: TypedShape) -> HexBytes:
 def digest(book: AddressBook, statement: TypedShape) -> Bytes32:
     """The EIP-712 digest of a structure for one market on one chain."""
     return statement.digest(book.chain_id, book.market)
-
-
-def typed_data(book: AddressBook, statement: TypedShape) -> dict[str, Any]:
-    """A structure for one market as ``eth_signTypedData_v4`` takes it. All numbers but the chain id are strings."""
-    kind = type(statement)
-    types = {"EIP712Domain": DOMAIN} | {part.EIP712.partition("(")[0]: _members(part) for part in (kind, *kind.PARTS)}
-    return {
-        "types": {name: [{"name": n, "type": t} for n, t in members] for name, members in types.items()},
-        "primaryType": kind.EIP712.partition("(")[0],
-        "domain": {
-            "name": "Sealmarket",
-            "version": "1",
-            "chainId": book.chain_id,
-            "verifyingContract": book.market.checksum,
-        },
-        "message": _message(statement),
-    }
-
-
-def _members(kind: type[TypedShape]) -> tuple[tuple[str, str], ...]:
-    """Names and types, in their order in the type's own string."""
-    found = _TYPE.fullmatch(kind.EIP712)
-    assert found is not None
-    pairs = (member.split(" ") for member in found[2].split(","))
-    return tuple((name, of) for of, name in pairs)
-
-
-def _message(statement: TypedShape) -> dict[str, Any]:
-    names = [name for name, _ in _members(type(statement))]
-    return {name: _plain(getattr(statement, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())) for name in names}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_message(item) for item in value]
-    if isinstance(value, Address):
-        return value.checksum
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    if isinstance(value, bool):
-        return value
-    return str(int(value) if isinstance(value, IntEnum) else value)

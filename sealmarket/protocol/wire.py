@@ -19,6 +19,7 @@ from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 Text = Annotated[str, Meta(max_length=4096)]
+LogSize = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
 SIGNATURE_HEADER = "Sealmarket-Signature"
 """The provider's signature over the EIP-712 ``Quote``, in hex, beside evidence that it hands to a node."""
 
@@ -106,10 +107,19 @@ class FindingNote(Shape, frozen=True, kw_only=True):
     remedy: Text
 
 
+class LogHead(Shape, frozen=True, kw_only=True):
+    """How far one node's audit log reaches: the journal's random name, how many entries, and the root over them."""
+
+    journal: Bytes32
+    size: LogSize
+    root: Bytes32
+
+
 class DecisionDetail(Shape, frozen=True, kw_only=True):
     """What one node saw: its own block, collateral and findings. Its Keccak-256 is ``Decision.detail``.
 
-    No identity of hardware is in here, since it is public.
+    No identity of hardware is in here, since it is public. ``log`` is the node's audit log before this decision: the
+    detail's hash goes on chain with the decision, which anchors the log there.
     """
 
     version: Literal["sealmarket/decision-detail/1"] = "sealmarket/decision-detail/1"
@@ -120,6 +130,7 @@ class DecisionDetail(Shape, frozen=True, kw_only=True):
     collateral_digest: Bytes32
     findings: tuple[FindingNote, ...]
     warnings: tuple[FindingNote, ...]
+    log: LogHead | None = None
 
 
 class SignedDecision(Shape, frozen=True, kw_only=True):

@@ -12,9 +12,9 @@ import pytest
 
 from sealmarket.chain import Fault
 from sealmarket.client import AssetWish, SealedAsset
-from sealmarket.client.keyfile import KeyKind, write_key_file
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.transitions import Status
+from sealmarket.sealing.keyfile import KeyKind, write_key_file
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from tests.acceptance import workloads
 from tests.acceptance.market import Rehearsal, names_of

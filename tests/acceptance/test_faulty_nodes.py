@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+import httpx
 
 from sealmarket.chain import Fault
 from sealmarket.client.nodes import node_status
@@ -14,14 +17,16 @@ from sealmarket.operate.releases import ReleasePoster, ask_node
 from sealmarket.protocol.book import Member
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidenceEnvelope, NodeStatus
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei, decode
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_localnet.market import _environment
 from sealmarket_localnet.processes import answers
+from sealmarket_oracle.auditing import AskNode, audit_node
+from sealmarket_oracle.runner import Health
 from sealmarket_worker.journal import JobState
 from tests.acceptance.host import Host
 from tests.acceptance.market import COMPUTE_PRICE, WINDOWS, Rehearsal, changes, node_names
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 
 def test_with_one_node_down_a_job_completes(rehearsal: Rehearsal) -> None:
@@ -82,6 +87,40 @@ def test_a_node_that_releases_a_false_share_is_named_and_left_out(rehearsal: Reh
     assert {one["jobId"] for one in told} == {str(job_id)}
     assert {one["assetId"] for one in told} == {str(use.asset_id) for use in record.spec.assets}
     assert rehearsal.consumer.open_result(job_id, rehearsal.result_key)
+
+
+def test_a_node_put_back_with_an_older_disk_signs_nothing_and_the_logs_of_the_others_hold(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    market = rehearsal.market
+    state, older = market.folder / "oracle-1", tmp_path / "older"
+    rehearsal.reach_status(rehearsal.job(), Status.SETTLED)
+    rehearsal.kill("oracle-1")
+    shutil.copytree(state, older)
+    rehearsal.start("oracle-1")
+    rehearsal.reach_status(rehearsal.job(), Status.SETTLED)
+    rehearsal.kill("oracle-1")
+    shutil.rmtree(state)
+    shutil.copytree(older, state)
+    rehearsal.start("oracle-1")
+    urls = [member.url for member in market.book.committees[0].members]
+    problem = until("the node's refusal", lambda: _problem(urls[1]))
+    assert "not the journal that the node's keys signed from" in problem
+    record = rehearsal.reach_status(job_id := rehearsal.job(), Status.SETTLED)
+    assert record.decided is not None
+    assert set(record.decided.signers) == {0, 2}
+    assert node_status(urls[1], job_id).decision is None
+    for url in (urls[0], urls[2]):
+        with closing(AskNode(url)) as ask:
+            _signer, audited = audit_node(rehearsal.chain, ask)
+        assert audited.findings == ()
+        assert audited.anchors
+        assert job_id in {entry.job_id for entry in audited.entries}
+
+
+def _problem(url: str) -> str:
+    health = decode(Health, httpx.get(f"{url}/healthz", timeout=PATIENCE, trust_env=False).content)
+    return health.problem if "journal" in health.problem else ""
 
 
 @contextmanager

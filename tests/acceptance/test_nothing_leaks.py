@@ -21,14 +21,15 @@ from pathlib import Path
 import pytest
 
 from sealmarket.client import SealedAsset
-from sealmarket.client.keyfile import KeyKind, read_key_file
 from sealmarket.client.sealed_asset import KEY
 from sealmarket.protocol.transitions import Status
+from sealmarket.sealing.keyfile import KeyKind, read_key_file
 from sealmarket.sealing.shares import open_share
 from sealmarket_devices.client import VirtualDevice
+from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_localnet.market import NODES, LocalMarket
 from sealmarket_localnet.processes import Process, Ready, Supervisor
-from sealmarket_oracle import keys as node_keys
+from sealmarket_oracle.node_folder import HPKE_FILE
 from tests.acceptance import workloads
 from tests.acceptance.market import OWNERS, Rehearsal, node_names, raise_curtain
 from tests.patience import until
@@ -74,7 +75,8 @@ def _needles(rehearsal: Rehearsal, assets: dict[str, SealedAsset], marker: bytes
         found |= _spellings(f"the data key of {owner}", _data_key(sealed))
         for index in range(1, NODES + 1):
             folder = rehearsal.folder / f"oracle-{index - 1}"
-            private = node_keys.load(folder / node_keys.SIGNER_FILE, folder / node_keys.HPKE_FILE).hpke
+            word = folder.with_suffix(".passphrase").read_text().strip()
+            private = PrivateKey(read_key_file(folder / HPKE_FILE, KeyKind.NODE_KEY, passphrase=word)[0])
             share = open_share(private, sealed.share_set, index, (sealed.folder / f"share-{index}.bin").read_bytes())
             found |= _spellings(f"share {index} of {owner}", share.value)
     return found

@@ -22,7 +22,7 @@ BY_OPTION = {
     "--book": "market.json", "--rpc": CLOSED, "--key-file": "account.key", "--key": "account.key",
     "--result-key": "result.key", "--workload": "workload", "--asset": ID, "--policy": "draft.json", "--out": "out",
     "--state": "state", "--url": CLOSED, "--config": "config.toml", "--max-compute-price": "1coin",
-    "--root": ID, "--price": "1coin", "--penalty": "1coin",
+    "--root": ID, "--backup": "backup", "--price": "1coin", "--penalty": "1coin",
 }  # fmt: skip
 BY_NAME = {
     "asset": ID, "job": ID, "request": ID, "proposal": ID, "order": ID, "version": "1", "value": "1coin", "to": ACCOUNT,

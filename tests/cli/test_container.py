@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sealmarket.cli._data import data_of
-from sealmarket.client.keyfile import KeyKind, write_key_file
+from sealmarket.sealing.keyfile import KeyKind, write_key_file
 from sealmarket.sealing.spool import opened
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.sealed.container import seal

@@ -15,7 +15,6 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account as Balances
 from sealmarket.client import AssetWish, Consumer, JobLimits, create_result_key, load_result_key
 from sealmarket.client.errors import JobEndedOtherwise, JobNotFound, RequestInvalid, WaitedTooLong
-from sealmarket.client.keyfile import KeyFileUnconfirmed
 from sealmarket.client.windows import IMPORT_SECONDS, Stages, request_windows
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import FinalityRule
@@ -26,6 +25,7 @@ from sealmarket.protocol.orders import Purpose, Request
 from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.salts import generations_of
 from sealmarket.protocol.transitions import Status
+from sealmarket.sealing.keyfile import KeyFileUnconfirmed
 from sealmarket.service.errors import ContentMismatch
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sealmarket.client import keyfile
-from sealmarket.client.keyfile import (
+from sealmarket.sealing import keyfile
+from sealmarket.sealing.keyfile import (
     KeyFileExists,
     KeyFileMalformed,
     KeyFilePermissions,

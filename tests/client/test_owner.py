@@ -26,13 +26,13 @@ from sealmarket.client.errors import (
     SealedFolderExists,
     UnknownAsset,
 )
-from sealmarket.client.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
 from sealmarket.client.sealed_asset import READER
 from sealmarket.client.windows import terms_hold
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.limits import MAXIMUM_PAIRS, MAXIMUM_POLICY
 from sealmarket.protocol.orders import asset_id
+from sealmarket.sealing.keyfile import KeyFileUnconfirmed, KeyKind, read_key_file
 from sealmarket.sealing.shares import open_share
 from sealmarket.workloads.errors import ContentUnfit
 from sealmarket.workloads.folders import read_bundle

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from sealmarket.client.accounts import AccountFileRefused, keep_signer, load_account, load_signer
 from sealmarket.client.errors import SignerRefused, SignerUnavailable
 from sealmarket.client.remote import RemoteSigner
-from sealmarket.client.signing import sign, typed_data
+from sealmarket.client.signing import sign
 from sealmarket.client.transactions import MAXIMUM_BYTES, require_signed
 from sealmarket.protocol.orders import Acknowledgement, AssetLimit, Request
+from sealmarket.protocol.typed_data import typed_data
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, MicroEpsilon, Uint, Uint64, Wei
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.hashing import keccak
@@ -115,9 +116,8 @@ def test_what_another_account_signed_is_refused(fake: FakeSigner, remote: Remote
 
 def test_a_signature_of_another_statement_is_refused(fake: FakeSigner, remote: RemoteSigner) -> None:
     other = Acknowledgement(job_id=STATEMENT.job_id, result_hash=keccak(b"another"))
-    signed = "0x" + bytes(
-        fake.account.sign_message(encode_typed_data(full_message=typed_data(BOOK, other))).signature
-    ).hex()  # fmt: skip
+    message = encode_typed_data(full_message=typed_data(other, BOOK.chain_id, BOOK.market))
+    signed = "0x" + bytes(fake.account.sign_message(message).signature).hex()
     fake.lie = lambda _method, _honest: signed
     with pytest.raises(SignatureRefused):
         sign(remote, BOOK, STATEMENT)
@@ -220,7 +220,7 @@ def test_typed_data_hashes_to_the_digest_of_the_statement(salt: int, price: int,
 
 
 def _assert_same_digest(statement: TypedShape) -> None:
-    message = encode_typed_data(full_message=typed_data(BOOK, statement))
+    message = encode_typed_data(full_message=typed_data(statement, BOOK.chain_id, BOOK.market))
     assert keccak(b"\x19\x01" + message.header + message.body) == statement.digest(BOOK.chain_id, BOOK.market)
 
 

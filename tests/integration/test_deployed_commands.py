@@ -43,8 +43,10 @@ class DeployedMarket(LocalMarket):
         mounted = {
             "/etc/sealmarket/market.json": str(self.book_file),
             "/var/lib/sealmarket/state": str(folder),
-            "/run/secrets/signer.key": str(folder / "signer.key"),
-            "/run/secrets/hpke.key": str(folder / "hpke.key"),
+            "/run/secrets/signer.json": str(folder / "signer.json"),
+            "/run/secrets/hpke.json": str(folder / "hpke.json"),
+            "/run/secrets/node.json": str(folder / "node.json"),
+            "/run/secrets/passphrase": str(folder.with_suffix(".passphrase")),
             "0.0.0.0": "127.0.0.1",
             "8451": url.rsplit(":", 1)[1],
             "production": "development",

@@ -34,11 +34,13 @@ from sealmarket_localnet.processes import Supervisor
 from sealmarket_oracle import service
 from sealmarket_oracle.documents import evidence_context
 from sealmarket_oracle.gate.inputs import AssetFacts, MarketRef
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
+from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.release import release_info
 from sealmarket_oracle.service import Node
 from tests.integration.market import EnclaveKeys, Market
+from tests.oracle.world import Agreeing
 from tests.patience import until
 
 LAUNCH = LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)
@@ -147,15 +149,23 @@ def committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Committee]:
 
 
 def _journal(market: Market, folder: Path, index: int) -> Journal:
-    book, signer = market.book, Signer(market.nodes[index].secret).address
-    return Journal(folder / f"node-{index}.sqlite", chain_id=book.chain_id, market=book.market, signer=signer)
+    book = market.book
+    identity = JournalIdentity(
+        chain_id=book.chain_id,
+        market=book.market,
+        signer=Signer(market.nodes[index].secret).address,
+        hpke_key=market.node_hpke[index].public.digest,
+        epoch=1,
+        name=keccak(b"journal %d" % index),
+    )
+    return Journal(folder / f"node-{index}.sqlite", identity, TailMark(folder / f"node-{index}.mark"))
 
 
 def _node(market: Market, device: VirtualTdx, journal: Journal, index: int) -> Node:
     keys = NodeKeys(Signer(market.nodes[index].secret), market.node_hpke[index])
     roots = TrustAnchors.production().with_development(device.root)
     held = service.NodePolicy(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=600)
-    return Node(market.chain, journal, market.backend.store(), keys, held)
+    return Node(market.chain, journal, market.backend.store(), keys, held, Agreeing())
 
 
 def test_a_measurement_that_was_not_promised_costs_the_provider_and_nobody_else(committee: Committee) -> None:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from sealmarket.chain.deploy import Settings, deploy, timing, write_book
+from sealmarket.private_files import write_private
 from sealmarket.protocol.book import Committee, FinalityRule, Member, Windows
 from sealmarket.protocol.wire import NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import decode
@@ -23,11 +24,15 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Process, Supervisor, answers, free_port
+from sealmarket_oracle.config import load
+from sealmarket_oracle.keys import Signer
+from sealmarket_oracle.node_folder import load_keys, load_record
 from sealmarket_oracle.runner import Health
 from tests.integration.market import development_account
 from tests.patience import PATIENCE
 
 COMMAND = [sys.executable, "-m", "sealmarket_oracle"]
+PASSPHRASE = "nobody types this passphrase"
 
 
 @dataclass
@@ -48,8 +53,15 @@ class Installed:
 
 
 def _init(folder: Path, url: str) -> Member:
-    made = subprocess.run([*COMMAND, "init", str(folder), "--url", url], capture_output=True, check=True)
-    return decode(Member, made.stdout)
+    return decode(Member, subprocess.run(_init_command(folder, url), capture_output=True, check=True).stdout)
+
+
+def _init_command(folder: Path, url: str) -> list[str | Path]:
+    word = folder.with_suffix(".passphrase")
+    if not word.exists():
+        write_private(word, f"{PASSPHRASE}\n".encode())
+    backup = folder.with_suffix(".backup")
+    return [*COMMAND, "init", folder, "--url", url, "--light", "--backup", backup, "--passphrase-file", word]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +85,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
             "rpc": chain.url,
             "book": "book.json",
             "state": "0",
+            "passphrase_file": "0.passphrase",
             "profile": "production",
             "port": int(members[0].url.rsplit(":", 1)[1]),
         }
@@ -98,15 +111,16 @@ def test_a_nodes_process_leaves_nothing_secret_in_its_log(installed: Installed) 
     process.stop()
     log = process.log.read_text()
     assert "serves" in log
-    for name in ("signer.key", "hpke.key"):
-        secret = (installed.config.parent / "0" / name).read_text().strip().removeprefix("0x")
+    config = load(installed.config, {})
+    keys = load_keys(config.keys, load_record(config.keys.node), PASSPHRASE)
+    assert isinstance(keys.signer, Signer)
+    for secret in (PASSPHRASE, keys.hpke.secret_bytes().hex(), keys.signer._key.secret.hex()):
         assert secret not in log
 
 
 def test_a_second_init_in_the_same_folder_is_refused(installed: Installed) -> None:
-    again = subprocess.run(
-        [*COMMAND, "init", str(installed.config.parent / "0")], check=False, capture_output=True, text=True
-    )
+    command = _init_command(installed.config.parent / "0", installed.member.url)
+    again = subprocess.run(command, check=False, capture_output=True, text=True)
     assert again.returncode == 1
     assert "keep it" in again.stderr
 

@@ -1,20 +1,15 @@
-"""Configuration and keys: nothing that decides trust has a default, and secrets stay in files of mode 0600."""
+"""Configuration: nothing that decides trust has a default."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from sealmarket.protocol.book import Member
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.numbers import Grade
-from sealmarket_oracle import keys
-from sealmarket_oracle.cli import app
 from sealmarket_oracle.config import load
-from sealmarket_oracle.errors import InvalidConfig, KeyFileRefused
+from sealmarket_oracle.errors import InvalidConfig
 from tests.oracle.world import World
 
 
@@ -66,58 +61,3 @@ def test_the_environment_overrides_the_file(tmp_path: Path, world: World, device
     config = load(path, changed)
     assert (config.grade_floor, config.port) == (Grade.SIMULATED, 9001)
     assert config.roots.development == (device.root,)
-
-
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-def test_a_key_file_that_others_can_read_is_refused(mode: int, tmp_path: Path) -> None:
-    keys.generate(tmp_path / "node")
-    path = tmp_path / "node" / keys.SIGNER_FILE
-    path.chmod(mode)
-    with pytest.raises(KeyFileRefused, match="mode 0600"):
-        keys.load(path, tmp_path / "node" / keys.HPKE_FILE)
-
-
-@pytest.mark.parametrize("name", [keys.SIGNER_FILE, keys.HPKE_FILE])
-@pytest.mark.parametrize("content", ["", "0x00", "no hex", "0x" + "00" * 32])
-def test_a_key_file_that_holds_no_key_is_refused(name: str, content: str, tmp_path: Path) -> None:
-    keys.generate(tmp_path / "node")
-    (tmp_path / "node" / name).write_text(content)
-    with pytest.raises(KeyFileRefused):
-        keys.load(tmp_path / "node" / keys.SIGNER_FILE, tmp_path / "node" / keys.HPKE_FILE)
-
-
-def test_a_key_that_is_mounted_as_a_link_counts_as_the_file_behind_it(tmp_path: Path) -> None:
-    made = keys.generate(tmp_path / "node")
-    path, moved = tmp_path / "node" / keys.SIGNER_FILE, tmp_path / "moved.key"
-    path.rename(moved)
-    path.symlink_to(moved)
-    assert keys.load(path, tmp_path / "node" / keys.HPKE_FILE).signer.address == made.signer.address
-    moved.chmod(0o644)
-    with pytest.raises(KeyFileRefused):
-        keys.load(path, tmp_path / "node" / keys.HPKE_FILE)
-
-
-def test_keys_are_never_overwritten(tmp_path: Path) -> None:
-    made = keys.generate(tmp_path / "node")
-    with pytest.raises(KeyFileRefused):
-        keys.generate(tmp_path / "node")
-    held = keys.load(tmp_path / "node" / keys.SIGNER_FILE, tmp_path / "node" / keys.HPKE_FILE)
-    assert held.signer.address == made.signer.address
-    assert held.hpke.public == made.hpke.public
-
-
-def test_keys_show_nothing_secret(tmp_path: Path) -> None:
-    made = keys.generate(tmp_path / "node")
-    secret = (tmp_path / "node" / keys.SIGNER_FILE).read_text().strip()
-    assert secret.removeprefix("0x") not in repr(made)
-    assert made.hpke.secret_bytes().hex() not in repr(made)
-
-
-def test_init_prints_the_member_that_a_committee_names(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["init", str(tmp_path / "node"), "--url", "http://node"])
-    assert result.exit_code == 0
-    member = decode(Member, result.stdout)
-    held = keys.load(tmp_path / "node" / keys.SIGNER_FILE, tmp_path / "node" / keys.HPKE_FILE)
-    assert member.signer == held.signer.address
-    again = CliRunner().invoke(app, ["init", str(tmp_path / "node")])
-    assert again.exit_code == 1

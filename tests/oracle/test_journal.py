@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,29 +13,29 @@ from msgspec.structs import replace
 from sealmarket.chain.errors import NodeDistrusted
 from sealmarket.chain.follow import Cursor, Follower
 from sealmarket.protocol.decisions import Outcome
-from sealmarket_enclave.protocol.codec import Address, HexBytes
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, HexBytes
 from sealmarket_oracle.errors import ChainRewritten, DecisionConflict, JournalMismatch
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.inputs import Decided, EventBlock
 from sealmarket_oracle.journal import Journal
-from tests.oracle.world import CHAIN_ID, MARKET, World
+from tests.oracle.world import World
+
+OTHERS: dict[str, Any] = {
+    "chain_id": 1,
+    "market": Address(bytes(20)),
+    "signer": Address(b"\x01" * 20),
+    "hpke_key": ZERO_HASH,
+    "epoch": 2,
+    "name": ZERO_HASH,
+}
 
 
-@pytest.mark.parametrize(
-    ("chain_id", "market", "signer"),
-    [(1, MARKET, None), (CHAIN_ID, Address(bytes(20)), None), (CHAIN_ID, MARKET, Address(b"\x01" * 20))],
-)
-def test_a_journal_of_another_node_market_or_chain_is_refused(
-    chain_id: int, market: Address, signer: Address | None, world: World
-) -> None:
+@pytest.mark.parametrize("field", OTHERS)
+def test_a_journal_of_another_node_market_chain_epoch_or_name_is_refused(field: str, world: World) -> None:
     world.journal().close()
+    other = dataclasses.replace(world.identity(), **{field: OTHERS[field]})
     with pytest.raises(JournalMismatch):
-        Journal(
-            world.folder / "node-0.sqlite",
-            chain_id=chain_id,
-            market=market,
-            signer=signer or world.keys[0].signer.address,
-        )
+        Journal(world.folder / "node-0.sqlite", other, None)
 
 
 def test_a_second_decision_on_one_piece_of_evidence_is_refused(world: World) -> None:
@@ -82,7 +84,7 @@ def test_what_was_read_and_the_cursor_are_written_together(world: World) -> None
     def half() -> None:
         with journal.writing():
             journal.advance(Cursor(7, world.chain.head().hash))
-            journal._db.execute("INSERT INTO promises VALUES (x'00', 'both', x'00')")
+            journal._db.execute("INSERT INTO promises VALUES (x'00', 'both', x'00', 1)")
 
     with pytest.raises(sqlite3.IntegrityError):
         half()

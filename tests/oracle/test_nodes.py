@@ -108,7 +108,7 @@ def test_one_node_that_accepts_everything_opens_nothing(world: World) -> None:
         reasons=type(decisions[0].decision.reasons)(0),
         grade=2,
     )
-    signed = replace(decisions[0], decision=lie, signature=world.keys[0].signer.sign(lie.digest(CHAIN_ID, MARKET)))
+    signed = replace(decisions[0], decision=lie, signature=world.keys[0].signer.sign_statement(lie, CHAIN_ID, MARKET))
     core = Keeper(world).submit([signed, *decisions[1:]])
     assert core is not None
     assert core.outcome is Outcome.PLATFORM_REFUSED

@@ -11,24 +11,30 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from sealmarket.attestation.policy.owners import OwnersPolicy, reduced_list
+from sealmarket.chain.model import Block
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.agreement import terms_differences
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.numbers import JobId, Tee
+from sealmarket_enclave.protocol.numbers import BlockNumber, JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_oracle.errors import PromiseConflict
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, JournalIdentity
+from sealmarket_oracle.mark import TailMark
 from tests.oracle.world import CHAIN_ID, LAUNCH, MARKET, OTHER_LAUNCH, rules, terms
 
 JOBS = [JobId(Bytes32(bytes([n]) * 32)) for n in range(2)]
+BLOCK = Block(BlockNumber(1), JOBS[0], 1, JOBS[1])
 WORKLOADS = [Bytes32(bytes([n]) * 32) for n in range(1, 4)]
 
 
 def _journal(path: Path) -> Journal:
-    return Journal(path, chain_id=CHAIN_ID, market=MARKET, signer=Address(b"\x01" * 20))
+    identity = JournalIdentity(
+        chain_id=CHAIN_ID, market=MARKET, signer=Address(b"\x01" * 20), hpke_key=JOBS[0], epoch=1, name=JOBS[1]
+    )
+    return Journal(path, identity, TailMark(path.with_suffix(".mark")))
 
 
 @settings(max_examples=40, deadline=None)
@@ -50,7 +56,7 @@ def test_the_first_promise_for_a_job_stands_under_every_order_and_crash(
                 journal = opened.enter_context(_journal(Path(folder) / "journal"))
                 continue
             try:
-                held = journal.promise(job, "release" if kind == "release" else "stop", body)
+                held = journal.promise(job, "release" if kind == "release" else "stop", body, block=BLOCK)
             except PromiseConflict:
                 assert first[job][0] != kind
             else:

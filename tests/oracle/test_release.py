@@ -307,10 +307,10 @@ def test_a_share_that_vanished_from_the_store_is_not_released_wrongly(world: Wor
 @pytest.mark.parametrize(("first", "second"), [("release", "stop"), ("stop", "release")])
 def test_release_and_stop_exclude_each_other_across_a_crash(first: Any, second: Any, world: World) -> None:
     job = world.match(world.publish())
-    world.journal("promises.sqlite").promise(job, first, b"{}")
+    world.journal("promises.sqlite").promise(job, first, b"{}", block=world.chain.final())
     reopened = world.journal("promises.sqlite")
     with pytest.raises(PromiseConflict):
-        reopened.promise(job, second, b"{}")
+        reopened.promise(job, second, b"{}", block=world.chain.final())
     assert reopened.promised(job) == (first, b"{}")
 
 
@@ -319,7 +319,7 @@ def test_a_crash_between_sealing_and_writing_down_sends_nothing(world: World, mo
     node = _quoted(world, asset)
     _accept(world, world.decided(node))
 
-    def crash(*_: object) -> bytes:
+    def crash(*_: object, **__: object) -> bytes:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

@@ -54,7 +54,7 @@ from sealmarket_enclave.sealed.shares import ShareSet
 from sealmarket_oracle import service
 from sealmarket_oracle.documents import evidence_context
 from sealmarket_oracle.gate.inputs import MarketRef
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.service import Node
 from tests import samples
@@ -147,6 +147,22 @@ def policy(
         dealing=CommitteeRef(epoch=1, threshold=committee.threshold, members=len(committee.members)),
         data_card=ZERO_HASH,
     )
+
+
+class Agreeing:
+    """Peers that hold everything of this node's journal: as :class:`~sealmarket_oracle.witnesses.Witnesses`."""
+
+    confirmed = 255
+
+    def require_sound(self) -> None:
+        """Nothing is wrong."""
+
+    def announce(self) -> None:
+        """They know."""
+
+    def holders(self, size: int) -> int:
+        """All of them."""
+        return 255
 
 
 class World:
@@ -344,7 +360,7 @@ class World:
     def node(self, index: int = 0, *, journal: str | None = None, **options: Any) -> Node:
         """One node of the committee; a second one with the same journal is that node after a crash."""
         keys = self.keys[index]
-        book = self.journal(journal or f"node-{index}.sqlite", index)
+        book = options.pop("journal_of", None) or self.journal(journal or f"node-{index}.sqlite", index)
         held = service.NodePolicy(
             roots=options.pop("roots", self.roots),
             grade_floor=options.pop("grade_floor", Grade.SIMULATED),
@@ -358,13 +374,24 @@ class World:
             return self.ticking
 
         chain = options.pop("chain", self.chain)
-        return Node(chain, book, store, keys, held, clock=lambda: self.time, monotonic=monotonic, **options)
+        witnesses = options.pop("witnesses", Agreeing())
+        return Node(chain, book, store, keys, held, witnesses, clock=lambda: self.time, monotonic=monotonic, **options)
 
     def journal(self, name: str = "node-0.sqlite", place: int = 0) -> Journal:
         """A journal of one node, in this market's folder, closed with the market."""
-        signer = self.keys[place].signer.address
-        opened = Journal(self.folder / name, chain_id=CHAIN_ID, market=MARKET, signer=signer)
+        opened = Journal(self.folder / name, self.identity(place), None)
         return self._opened.enter_context(opened)
+
+    def identity(self, place: int = 0) -> JournalIdentity:
+        """Whose journal one node's is."""
+        return JournalIdentity(
+            chain_id=CHAIN_ID,
+            market=MARKET,
+            signer=self.keys[place].signer.address,
+            hpke_key=self.keys[place].hpke.public.digest,
+            epoch=1,
+            name=keccak(b"journal %d" % place),
+        )
 
     def decided(self, node: Node, job_id: JobId | None = None) -> Decision:
         """What a node decides on its next look."""

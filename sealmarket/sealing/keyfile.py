@@ -1,4 +1,4 @@
-"""Backup files of the owner's data key and the consumer's result key.
+"""Files of the owner's data key, the consumer's result key, and an oracle node's HPKE key.
 
 A key file is canonical JSON with mode 0600, never overwritten. With a passphrase the secret is under
 AES-256-GCM with a key from scrypt, and everything else in the file is associated data; without one its holder
@@ -84,6 +84,7 @@ class KeyKind(StrEnum):
 
     DATA_KEY = "data-key"
     RESULT_KEY = "result-key"
+    NODE_KEY = "node-key"
 
 
 class ScryptSettings(Shape, frozen=True, kw_only=True):
@@ -120,12 +121,14 @@ def write_key_file(
     about: dict[str, str],
     passphrase: str | None,
     confirm_unencrypted: bool = False,
+    log_n: int | None = None,
 ) -> None:
     """Write a key to a new file and flush it to disk, so that it survives a crash right after.
 
     Args:
         about: public notes for the holder, such as the asset id; bound to the secret.
         passphrase: None writes the key in clear, which ``confirm_unencrypted`` must say is meant.
+        log_n: a lower cost of scrypt, for a passphrase that a machine chose.
 
     Raises:
         KeyFileUnconfirmed, KeyFileExists.
@@ -135,7 +138,7 @@ def write_key_file(
     if passphrase is None:
         document = KeyFile(kind=kind, about=about, scrypt=None, secret=HexBytes(secret))
     else:
-        settings = ScryptSettings(log_n=_SCRYPT_LOG_N, salt=Bytes32(secrets.token_bytes(32)))
+        settings = ScryptSettings(log_n=log_n or _SCRYPT_LOG_N, salt=Bytes32(secrets.token_bytes(32)))
         bound = KeyFile(kind=kind, about=about, scrypt=settings, secret=HexBytes()).bound()
         nonce = secrets.token_bytes(12)
         sealed = nonce + AESGCM(_stretch(normalised(passphrase), settings)).encrypt(nonce, secret, bound)

@@ -1,0 +1,130 @@
+"""The operator's surface of a node, apart from the public one: a Unix socket of mode 0600, or a port on loopback.
+
+``GET /v1/report`` NodeReport; ``GET /metrics`` for Prometheus. It changes nothing. What reaches it runs as the node's
+own user, or on the node's own machine where the operator named a port.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import uvicorn
+from fastapi import FastAPI, Response
+
+from sealmarket.http import HttpClient, HttpError, is_loopback
+from sealmarket.serving.start import listen
+from sealmarket_enclave.protocol.codec import decode
+from sealmarket_oracle.errors import InvalidConfig
+from sealmarket_oracle.node_folder import SOCKET_FILE
+from sealmarket_oracle.report import NodeReport, Reporter, metrics
+
+_REPORT_BYTES = 8 << 20
+_SECONDS = 10.0
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def admin_app(reporter: Reporter) -> FastAPI:
+    """The interface."""
+    app = FastAPI(title="Sealmarket key oracle node, for its operator", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/v1/report")
+    def report() -> Response:
+        return Response(reporter.report().canonical(), media_type="application/json")
+
+    @app.get("/metrics")
+    def prometheus() -> Response:
+        return Response(metrics(reporter.report()), media_type=_METRICS_TYPE)
+
+    return app
+
+
+@contextmanager
+def serving_admin(reporter: Reporter, place: str) -> Iterator[None]:
+    """Serve the operator's surface in a thread until the block ends.
+
+    Raises:
+        InvalidConfig: a port beyond loopback, or a path where no socket can be.
+        AddressTaken: the port is in use.
+    """
+    with _bound(place) as bound:
+        settings = uvicorn.Config(admin_app(reporter), log_level="warning", access_log=False, server_header=False)
+        server = uvicorn.Server(settings)
+        thread = threading.Thread(target=server.run, args=([bound],), name="admin", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join(_SECONDS)
+
+
+@contextmanager
+def _bound(place: str) -> Iterator[socket.socket]:
+    host, separator, port = place.rpartition(":")
+    if separator and port.isdigit() and "/" not in place:
+        if not is_loopback(f"http://{place}"):
+            raise InvalidConfig(f"admin is {place}", remedy="name a socket file, or a port of 127.0.0.1")
+        with listen(host.strip("[]"), int(port)) as bound:
+            yield bound
+        return
+    path = Path(place)
+    with suppress(FileNotFoundError):
+        path.unlink()  # of a process that was killed: this one holds the state folder
+    try:
+        bound = _socket(path)
+    except OSError as error:
+        raise InvalidConfig(f"admin is {place}: {error.strerror}", remedy="name another place for it") from error
+    try:
+        yield bound
+    finally:
+        bound.close()
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _socket(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _short(path) as short:
+            made.bind(short)
+        path.chmod(0o600)
+        made.listen()
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """A path to a socket that is short enough for the kernel (107 bytes), however deep its folder is."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def read_report(path: Path) -> NodeReport:
+    """The report of the node that runs on a state folder, or behind a socket file.
+
+    Raises:
+        HttpError: no node answers there.
+        MalformedDocument: what answers is no node of this release.
+    """
+    place = path / SOCKET_FILE if path.is_dir() else path
+    if not place.exists():
+        raise HttpError(f"no node runs on {path}", remedy="start it with `sealmarket oracle run`, as the same user")
+    with _short(place.absolute()) as short:
+        client = HttpClient(seconds=_SECONDS, transport=httpx.HTTPTransport(uds=short))
+        try:
+            with client.ask("GET", "http://node/v1/report", limit=_REPORT_BYTES) as answer:
+                return decode(NodeReport, answer.body())
+        finally:
+            client.close()

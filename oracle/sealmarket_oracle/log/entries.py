@@ -1,0 +1,89 @@
+"""What stands in the audit log: one entry for each thing that a node decided, promised, or refused to do.
+
+An entry has hashes of what concerns a job, never the thing itself: the log may be shown to an auditor.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from sealmarket.protocol.wire import LogHead, LogSize
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Shape
+from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.numbers import U32, JobId, Timestamp
+from sealmarket_oracle.log.tree import leaf_hash
+
+MOST_ENTRIES_SHOWN = 500
+
+
+class EntryKind(StrEnum):
+    """What an entry records."""
+
+    START = "start"
+    DECISION = "decision"
+    RELEASE = "release"
+    STOP = "stop"
+    DEFERRED = "deferred"
+
+
+class LogEntry(Shape, frozen=True, kw_only=True):
+    """One leaf. ``inputs``: the evidence hash on chain. ``statement``: Keccak-256 of what was signed or sent.
+
+    ``rules``: Keccak-256 of what the rules said: the decision's detail, the findings of a stop, the reason to wait.
+    ``block`` is the final block that the node stood on, ``at`` its own clock.
+    """
+
+    version: Literal["sealmarket/audit-entry/1"] = "sealmarket/audit-entry/1"
+    sequence: int
+    kind: EntryKind
+    job_id: JobId
+    inputs: Bytes32 = ZERO_HASH
+    statement: Bytes32 = ZERO_HASH
+    rules: Bytes32 = ZERO_HASH
+    reasons: Annotated[tuple[int, ...], Meta(max_length=64)] = ()
+    block_number: int
+    block_hash: Bytes32
+    at: Timestamp
+
+    def leaf(self) -> Bytes32:
+        """Its hash in the tree."""
+        return leaf_hash(self.canonical())
+
+
+class JournalTail(TypedShape, frozen=True, kw_only=True):
+    """A node's statement of how far its journal reaches. Another statement of the same size is another journal."""
+
+    EIP712: ClassVar[str] = "JournalTail(bytes32 journal,uint32 epoch,uint64 size,bytes32 root)"
+
+    journal: Bytes32
+    epoch: U32
+    size: LogSize
+    root: Bytes32
+
+    @property
+    def head(self) -> LogHead:
+        """The same, as decisions name it."""
+        return LogHead(journal=self.journal, size=self.size, root=self.root)
+
+
+class SignedTail(Shape, frozen=True, kw_only=True):
+    """A tail with its node's signature."""
+
+    tail: JournalTail
+    signature: HexBytes
+
+
+class HeldTail(Shape, frozen=True, kw_only=True):
+    """What a peer held of a node before the tail that it was just shown; None where it held nothing."""
+
+    held: SignedTail | None
+
+
+class LogPart(Shape, frozen=True, kw_only=True):
+    """A part of a node's log, for auditors: entries from a place on, and the tail that they lead to."""
+
+    tail: SignedTail
+    entries: Annotated[tuple[LogEntry, ...], Meta(max_length=MOST_ENTRIES_SHOWN)]

@@ -1,0 +1,178 @@
+"""The folder of one node in one epoch: its keys, who it is, and which backup of the keys was tried.
+
+    signer.json    Web3 keystore version 3 of the signing key; or the program that holds it (:mod:`remote_signer`)
+    hpke.json      the HPKE key under scrypt and AES-256-GCM (:mod:`sealmarket.sealing.keyfile`)
+    node.json      :class:`NodeRecord`: public, no secret
+
+Both keystores take one passphrase. Nothing is overwritten, all files have mode 0600.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import coincurve
+import msgspec
+
+from sealmarket.private_files import normalised, passphrase_forms, replace_private, write_private
+from sealmarket.protocol.book import Member
+from sealmarket.sealing.keyfile import KeyFileError, KeyKind, read_key_file, write_key_file
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, parse_json
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import U32, Timestamp
+from sealmarket_enclave.sealed.errors import InvalidHpkeKey
+from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_oracle.errors import KeyFileRefused
+from sealmarket_oracle.keys import NodeKeys, NodeSigner, Signer, read
+from sealmarket_oracle.remote_signer import RemoteSigner, signer_of
+
+SIGNER_FILE, HPKE_FILE, NODE_FILE, SOCKET_FILE = "signer.json", "hpke.json", "node.json", "admin.sock"
+_SCRYPT_LOG_N, LIGHT_LOG_N = 17, 14
+"""The cost of scrypt: half a second and 128 MiB, or a sixteenth for a passphrase that a machine chose."""
+
+
+class TriedBackup(Shape, frozen=True, kw_only=True):
+    """A copy of both key files that was restored, signed with and opened with. ``files``: SHA-256 of each by name."""
+
+    place: str
+    tried_at: int
+    files: dict[str, Bytes32]
+
+
+class NodeRecord(Shape, frozen=True, kw_only=True):
+    """Who a node is. ``journal`` is the random name of the one journal that these keys ever have.
+
+    ``destroyed_at``: when the keys were destroyed; 0 while they exist.
+    """
+
+    version: Literal["sealmarket/oracle-node/1"] = "sealmarket/oracle-node/1"
+    epoch: U32
+    member: Member
+    journal: Bytes32
+    backups: tuple[TriedBackup, ...] = ()
+    destroyed_at: Timestamp = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPaths:
+    """Where a node's files are; by default all in its folder."""
+
+    signer: Path
+    hpke: Path
+    node: Path
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> KeyPaths:
+        """The files of one folder."""
+        return cls(folder / SIGNER_FILE, folder / HPKE_FILE, folder / NODE_FILE)
+
+    def key_files(self) -> tuple[tuple[str, Path], ...]:
+        """The files that a backup holds, by their names there."""
+        return (SIGNER_FILE, self.signer), (HPKE_FILE, self.hpke), (NODE_FILE, self.node)
+
+
+def make(
+    folder: Path, url: str, epoch: int, passphrase: str, *, external: RemoteSigner | None = None, light: bool = False
+) -> NodeRecord:
+    """Make both keys in a folder of mode 0700, or the HPKE key alone beside an external signer.
+
+    Raises:
+        KeyFileRefused: a key file is there already.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths = KeyPaths.in_folder(folder)
+    for _, path in paths.key_files():
+        if path.exists():
+            raise KeyFileRefused(f"{path} exists", remedy="keep it: shares are sealed to it; or name another folder")
+    log_n = LIGHT_LOG_N if light else _SCRYPT_LOG_N
+    hpke = PrivateKey.generate()
+    signer: NodeSigner = external or _new_signer(paths.signer, passphrase, log_n)
+    if external is not None:
+        write_private(paths.signer, msgspec.json.encode(external.file))
+    about = {"node": str(signer.address), "epoch": str(epoch)}
+    write_key_file(paths.hpke, KeyKind.NODE_KEY, hpke.secret_bytes(), about=about, passphrase=passphrase, log_n=log_n)
+    member = Member(signer=signer.address, hpke_public_key=HexBytes(hpke.public.raw), url=url)
+    record = NodeRecord(epoch=epoch, member=member, journal=Bytes32(secrets.token_bytes(32)))
+    write_private(paths.node, record.canonical())
+    return record
+
+
+def _new_signer(path: Path, passphrase: str, log_n: int) -> Signer:
+    from eth_account import Account
+
+    secret = coincurve.PrivateKey().secret
+    keystore = dict(Account.encrypt(secret, normalised(passphrase), kdf="scrypt", iterations=1 << log_n))
+    write_private(path, msgspec.json.encode(keystore))
+    return Signer(secret)
+
+
+def load_record(path: Path) -> NodeRecord:
+    """Who a node is. Raises :class:`KeyFileRefused`."""
+    try:
+        return decode(NodeRecord, read(path))
+    except MalformedDocument as error:
+        raise KeyFileRefused(f"{path} does not say who the node is: {error}", remedy="restore it") from error
+
+
+def keep_record(path: Path, record: NodeRecord) -> None:
+    """Replace what a node's file says, at once."""
+    replace_private(path, record.canonical())
+
+
+def load_keys(paths: KeyPaths, record: NodeRecord, passphrase: str) -> NodeKeys:
+    """Read both keys, and hold them against who the node is.
+
+    Raises:
+        KeyFileRefused: a file is absent, open to others, no keystore, under another passphrase, or another node's.
+        SignerFailed: the signer that it names cannot be used.
+    """
+    signer = _signer(paths.signer, passphrase)
+    try:
+        secret, about = read_key_file(paths.hpke, KeyKind.NODE_KEY, passphrase=passphrase)
+        keys = NodeKeys(signer, PrivateKey(secret))
+    except KeyFileError as error:
+        raise KeyFileRefused(error.message, remedy=error.remedy) from error
+    except OSError as error:
+        raise KeyFileRefused(f"{paths.hpke} cannot be read: {error.strerror}", remedy="restore it") from error
+    except InvalidHpkeKey:
+        raise KeyFileRefused(f"{paths.hpke} holds no HPKE key", remedy="restore it from its backup") from None
+    _require_own(paths, record, keys, about)
+    return keys
+
+
+def _require_own(paths: KeyPaths, record: NodeRecord, keys: NodeKeys, about: dict[str, str]) -> None:
+    own = (
+        (paths.signer, "account", record.member.signer, keys.signer.address),
+        (paths.hpke, "HPKE key", record.member.hpke_public_key, HexBytes(keys.hpke.public.raw)),
+        (paths.hpke, "epoch", str(record.epoch), about.get("epoch")),
+        (paths.hpke, "node", str(record.member.signer), about.get("node")),
+    )
+    for path, what, expected, found in own:
+        if expected != found:
+            raise KeyFileRefused(
+                f"{path} is of another node: {what} {found!s:.80}, expected {expected!s:.80}",
+                remedy="keep the three files of one node in one epoch together",
+            )
+
+
+def _signer(path: Path, passphrase: str) -> NodeSigner:
+    from eth_account import Account
+
+    raw = read(path)
+    if (external := signer_of(raw)) is not None:
+        return external
+    try:
+        keystore: dict[str, Any] = parse_json(raw, dict[str, Any])
+        for form in passphrase_forms(passphrase):
+            with suppress(ValueError):
+                return Signer(bytes(Account.decrypt(keystore, form)))
+    except (ValueError, LookupError, TypeError, msgspec.MsgspecError):
+        pass  # The library's message may quote what it read.
+    raise KeyFileRefused(
+        f"{path} holds no signing key, or the passphrase is another",
+        remedy="give the passphrase under which `sealmarket oracle init` made it",
+    )

@@ -1,0 +1,199 @@
+"""Tells the other nodes of the committee how far this node's journal reaches, and reads what they held before.
+
+One thread for each peer, so that one that hangs holds up no other. ``POST /v1/tails`` with a :class:`SignedTail`
+answers with the tail that the peer held before, a :class:`HeldTail`: it must be of this journal.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sealmarket.http import HttpClient, HttpError
+from sealmarket.protocol.book import AddressBook, Committee, Member
+from sealmarket_enclave.protocol.codec import decode
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover
+from sealmarket_oracle.errors import JournalLost
+from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.keys import NodeSigner
+from sealmarket_oracle.log.entries import HeldTail, JournalTail, SignedTail
+from sealmarket_oracle.witnesses import holders_for_serving
+
+Tell = Callable[[Member, SignedTail], HeldTail]
+_log = logging.getLogger("sealmarket.oracle")
+_ANSWER_BYTES = 1 << 14
+_ANSWER_SECONDS = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _LOOK_SECONDS = 0.2, 10.0, 2.0
+
+
+@dataclass
+class _Peer:
+    member: Member
+    due: threading.Event = field(default_factory=threading.Event)
+    held: int = -1
+    """The size of the tail that it certainly holds; -1 before its first answer."""
+    problem: str = "not asked yet"
+
+
+class Peers:
+    """The other members of one committee, as :class:`~sealmarket_oracle.witnesses.Witnesses`."""
+
+    def __init__(
+        self, book: AddressBook, committee: Committee | None, journal: Journal, signer: NodeSigner, tell: Tell
+    ) -> None:
+        self._book, self._journal, self._signer, self._tell = book, journal, signer, tell
+        self._needed = holders_for_serving(committee) if committee is not None else 0
+        members: Sequence[Member] = committee.members if committee is not None else ()
+        self._peers = [_Peer(member) for member in members if member.signer != signer.address]
+        self._lost: JournalLost | None = None
+        self._stopped = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(peer,), name="peer", daemon=True) for peer in self._peers
+        ]
+
+    def start(self) -> None:
+        """Begin to tell the peers."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End; waits for answers that are under way."""
+        self._stopped.set()
+        self.announce()
+        for thread in self._threads:
+            thread.join(_ANSWER_SECONDS)
+
+    # --- what the node asks -----------------------------------------------------------------------------------
+
+    def require_sound(self) -> None:
+        """See :class:`Witnesses`."""
+        if self._lost is not None:
+            raise self._lost
+
+    def announce(self) -> None:
+        """See :class:`Witnesses`."""
+        for peer in self._peers:
+            peer.due.set()
+
+    def holders(self, size: int) -> int:
+        """See :class:`Witnesses`."""
+        return sum(peer.held >= size for peer in self._peers)
+
+    @property
+    def confirmed(self) -> int:
+        """See :class:`Witnesses`."""
+        return self.holders(0)
+
+    def view(self) -> list[tuple[Member, int, str]]:
+        """Each peer, the size of the tail that it holds (-1: not known), and what is wrong with it."""
+        return [(peer.member, peer.held, peer.problem) for peer in self._peers]
+
+    # --- telling ----------------------------------------------------------------------------------------------
+
+    def _run(self, peer: _Peer) -> None:
+        pause = _FIRST_PAUSE
+        while not self._stopped.is_set():
+            if self.tell(peer):
+                pause = _FIRST_PAUSE
+                peer.due.wait(_LOOK_SECONDS)
+            else:
+                self._stopped.wait(pause)
+                pause = min(_LONGEST_PAUSE, pause * 1.5)
+            peer.due.clear()
+
+    def tell_all(self) -> None:
+        """Tell each peer once, one after the other, in this thread."""
+        for peer in self._peers:
+            self.tell(peer)
+
+    def tell(self, peer: _Peer) -> bool:
+        """Tell one peer, if it may not hold everything. Returns whether it does now."""
+        try:
+            head = self._journal.head()
+            if peer.held >= head.size:
+                return True
+            tail = JournalTail(journal=head.journal, epoch=self._journal.identity.epoch, size=head.size, root=head.root)
+            signature = self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
+            before = self._tell(peer.member, SignedTail(tail=tail, signature=signature))
+            self._require_own(before)
+        except JournalLost as error:
+            self._lost = error
+            self._note(peer, error.message)
+            return False
+        except SealmarketError as error:
+            self._note(peer, error.message)
+            return False
+        peer.held = head.size
+        self._note(peer, "")
+        self._keep_witnessed()
+        return True
+
+    def _require_own(self, before: HeldTail) -> None:
+        """Hold what a peer held against the journal. Only a tail under this node's own signature counts."""
+        if before.held is None:
+            return
+        tail = before.held.tail
+        digest = tail.digest(self._book.chain_id, self._book.market)
+        if recover(digest, before.held.signature) != self._signer.address:
+            raise SignatureRefused("the tail that a peer shows was signed by another node", remedy="see to that peer")
+        own = self._journal.head()
+        if tail.journal != own.journal:
+            raise JournalLost(f"its name is {own.journal}", f"{tail.journal}, which a peer has a tail of")
+        if tail.size > own.size:
+            raise JournalLost(f"it has {own.size} entries", f"the {tail.size} that a peer has a tail of")
+        if self._journal.root_at(tail.size) != tail.root:
+            raise JournalLost("it has other entries", f"the first {tail.size} that a peer has a tail of")
+
+    def _keep_witnessed(self) -> None:
+        held = sorted((peer.held for peer in self._peers), reverse=True)
+        if 0 < self._needed <= len(held) and (size := held[self._needed - 1]) > self._journal.witnessed:
+            self._journal.keep_witnessed(size)
+
+    def _note(self, peer: _Peer, problem: str) -> None:
+        if peer.problem != problem:
+            _log.log(
+                logging.WARNING if problem else logging.INFO,
+                "peer %s %s",
+                peer.member.signer,
+                f"does not hold this journal's tail: {problem}" if problem else "holds this journal's tail",
+            )
+        peer.problem = problem
+
+
+class HttpTell:
+    """Tells peers over HTTP. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._client = HttpClient(seconds=_ANSWER_SECONDS)
+
+    def __call__(self, member: Member, tail: SignedTail) -> HeldTail:
+        """Raises :class:`HttpError` or :class:`MalformedDocument`: no answer, or none that reads."""
+        url = member.url.rstrip("/") + "/v1/tails"
+        headers = {"content-type": "application/json"}
+        with self._client.ask("POST", url, limit=_ANSWER_BYTES, content=tail.canonical(), headers=headers) as answer:
+            if answer.status != 200:
+                raise HttpError(f"{member.signer} answered {answer.status}", remedy="see to that peer")
+            return decode(HeldTail, answer.body())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def take_tail(journal: Journal, book: AddressBook, shown: SignedTail) -> HeldTail:
+    """Hold what a peer says of its journal. Returns what was held before.
+
+    Raises:
+        MalformedDocument: it is signed by no member of the committee of its epoch.
+    """
+    committee = next((one for one in book.committees if one.epoch == shown.tail.epoch), None)
+    try:
+        signer = recover(shown.tail.digest(book.chain_id, book.market), shown.signature)
+    except SignatureRefused as error:
+        raise MalformedDocument(f"a tail is signed by its node: {error.message}") from error
+    if committee is None or signer not in {member.signer for member in committee.members}:
+        raise MalformedDocument(f"{signer} is no member of the committee of epoch {shown.tail.epoch}")
+    return HeldTail(held=journal.keep_peer_tail(signer, shown))

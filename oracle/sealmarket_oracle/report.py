@@ -1,0 +1,183 @@
+"""What a node says to its operator: one report, as JSON and as Prometheus metrics. No secret and no data are in it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from sealmarket.protocol.wire import LogHead
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.log.entries import EntryKind
+from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
+from sealmarket_oracle.peers import Peers
+from sealmarket_oracle.runner import Health, Runner
+from sealmarket_oracle.service import Node
+
+MOST_JOBS = 1000
+_PREFIX = "sealmarket_oracle_"
+
+
+class OpenJob(Shape, frozen=True, kw_only=True):
+    """A job that the node has something left to do for, and what it waits for."""
+
+    job_id: JobId
+    matched_block: int
+    quoted: bool
+    accepted: bool
+    state: str
+    reason: str
+
+
+class PeerView(Shape, frozen=True, kw_only=True):
+    """One other member of the committee. ``holds``: entries of this node's log whose tail it holds; -1: not known."""
+
+    signer: Address
+    url: str
+    holds: int
+    problem: str
+
+
+class DiskView(Shape, frozen=True, kw_only=True):
+    """The file system of the state folder, in bytes."""
+
+    free: int
+    journal: int
+
+
+class LogView(Shape, frozen=True, kw_only=True):
+    """The audit log. ``witnessed``: entries that enough peers hold the tail of. ``anchored``: entries before the last
+    own decision with which a quorum's took effect, in ``anchor_block``; 0 before the first.
+    """
+
+    head: LogHead
+    witnessed: int
+    anchored: int
+    anchor_block: int
+    decisions: int
+    releases: int
+    stops: int
+
+
+class NodeReport(Shape, frozen=True, kw_only=True):
+    """All that an operator is shown."""
+
+    version: str = "sealmarket/oracle-report/1"
+    software: str
+    signer: Address
+    hpke_key: Bytes32
+    epoch: int
+    chain_id: int
+    market: Address
+    keystore: str
+    at: int
+    health: Health
+    head_block: int
+    jobs: tuple[OpenJob, ...]
+    peers: tuple[PeerView, ...]
+    log: LogView
+    disk: DiskView
+    backups: tuple[TriedBackup, ...]
+
+
+class Reporter:
+    """Makes reports of one running node. Threads may share it."""
+
+    def __init__(
+        self, node: Node, runner: Runner, journal: Journal, peers: Peers, record: NodeRecord, state: Path, keystore: str
+    ) -> None:
+        self._node, self._runner, self._journal, self._peers = node, runner, journal, peers
+        self._record, self._state, self._keystore = record, state, keystore
+
+    def report(self) -> NodeReport:
+        """How the node is now."""
+        info, identity = self._node.info(), self._journal.identity
+        return NodeReport(
+            software=version("sealmarket-oracle"),
+            signer=info.signer,
+            hpke_key=identity.hpke_key,
+            epoch=identity.epoch,
+            chain_id=info.chain_id,
+            market=info.market,
+            keystore=self._keystore,
+            at=int(time.time()),
+            health=self._runner.health,
+            head_block=self._node.newest_head,
+            jobs=tuple(self._jobs()),
+            peers=tuple(
+                PeerView(signer=member.signer, url=member.url, holds=holds, problem=problem)
+                for member, holds, problem in self._peers.view()
+            ),
+            log=self._log(),
+            disk=self._disk(),
+            backups=self._record.backups,
+        )
+
+    def _jobs(self) -> Iterator[OpenJob]:
+        for record in self._journal.open_jobs()[:MOST_JOBS]:
+            status = self._node.state_of(record)
+            yield OpenJob(
+                job_id=record.job_id,
+                matched_block=record.matched.number,
+                quoted=record.quoted is not None,
+                accepted=record.quorum is not None,
+                state=status.state,
+                reason=status.reason,
+            )
+
+    def _log(self) -> LogView:
+        anchored, block = self._journal.last_anchor()
+        counts = self._journal.counts()
+        return LogView(
+            head=self._journal.head(),
+            witnessed=self._journal.witnessed,
+            anchored=anchored,
+            anchor_block=block,
+            decisions=counts[EntryKind.DECISION],
+            releases=counts[EntryKind.RELEASE],
+            stops=counts[EntryKind.STOP],
+        )
+
+    def _disk(self) -> DiskView:
+        space = os.statvfs(self._state)
+        journal = sum(path.stat().st_size for path in self._state.glob("journal.sqlite*"))
+        return DiskView(free=space.f_bavail * space.f_frsize, journal=journal)
+
+
+def metrics(report: NodeReport) -> str:
+    """A report in Prometheus' text format, version 0.0.4."""
+    lines = [f"{_PREFIX}{name}{labels} {value}" for name, labels, value in _samples(report)]
+    return "\n".join([*(f"# TYPE {_PREFIX}{name} {kind}" for name, kind in _KINDS.items()), *lines, ""])
+
+
+_KINDS = {
+    "deciding": "gauge", "ticks_total": "counter", "final_block": "gauge", "head_block": "gauge",
+    "open_jobs": "gauge", "waiting_jobs": "gauge", "decisions_total": "counter", "promises_total": "counter",
+    "log_entries": "gauge", "log_witnessed_entries": "gauge", "log_anchored_entries": "gauge", "peer_holds": "gauge",
+    "state_free_bytes": "gauge", "journal_bytes": "gauge", "last_backup_timestamp_seconds": "gauge",
+}  # fmt: skip
+
+
+def _samples(report: NodeReport) -> Iterator[tuple[str, str, int]]:
+    size = report.log.head.size
+    yield "deciding", "", int(report.health.status == "ok")
+    yield "ticks_total", "", report.health.ticks
+    yield "final_block", "", report.health.final_block
+    yield "head_block", "", report.head_block
+    yield "open_jobs", "", len(report.jobs)
+    yield "waiting_jobs", "", sum(job.state == "waiting" and job.quoted for job in report.jobs)
+    yield "decisions_total", "", report.log.decisions
+    yield "promises_total", '{kind="release"}', report.log.releases
+    yield "promises_total", '{kind="stop"}', report.log.stops
+    yield "log_entries", "", size
+    yield "log_witnessed_entries", "", report.log.witnessed
+    yield "log_anchored_entries", "", report.log.anchored
+    for peer in report.peers:
+        yield "peer_holds", f'{{peer="{peer.signer}"}}', int(not peer.problem)
+    yield "state_free_bytes", "", report.disk.free
+    yield "journal_bytes", "", report.disk.journal
+    yield "last_backup_timestamp_seconds", "", max((one.tried_at for one in report.backups), default=0)

@@ -1,0 +1,366 @@
+"""A journal that is lost, copied or older is noticed before anything is signed; and p26, where that was not so."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sealmarket.http import HttpError
+from sealmarket.protocol.book import Member
+from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_oracle.errors import JournalLost
+from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, SignedTail
+from sealmarket_oracle.mark import Tail, TailMark
+from sealmarket_oracle.peers import Peers, take_tail
+from sealmarket_oracle.service import Node
+from tests.oracle.world import Agreeing, World
+
+FILES = ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm")
+
+
+def _journal(world: World, folder: Path | None = None) -> Journal:
+    folder = folder or world.folder
+    opened = Journal(folder / "journal.sqlite", world.identity(), TailMark(folder / "journal.mark"))
+    return world._opened.enter_context(opened)
+
+
+def _append(journal: Journal, count: int = 1) -> int:
+    return [journal.append(EntryKind.START, JobId(ZERO_HASH), block=(1, ZERO_HASH)) for _ in range(count)][-1]
+
+
+def _copy(world: World, to: Path) -> Path:
+    to.mkdir()
+    for name in FILES:
+        if (world.folder / name).exists():
+            shutil.copy(world.folder / name, to / name)
+    return to
+
+
+# --- by the mark beside the journal ---------------------------------------------------------------------------------
+
+
+def test_a_journal_that_is_absent_is_noticed_by_the_mark_beside_it(world: World) -> None:
+    journal = _journal(world)
+    _append(journal)
+    journal.close()
+    for name in FILES:
+        (world.folder / name).unlink(missing_ok=True)
+    with pytest.raises(JournalLost, match="absent"):
+        _journal(world)
+    assert not (world.folder / FILES[0]).exists()
+
+
+def test_an_older_copy_of_the_journal_is_noticed_by_the_mark_beside_it(world: World, tmp_path: Path) -> None:
+    journal = _journal(world)
+    _append(journal, 2)
+    journal.close()
+    older = _copy(world, tmp_path / "older")
+    journal = _journal(world)
+    _append(journal)
+    journal.close()
+    for name in FILES:
+        (world.folder / name).unlink(missing_ok=True)
+    shutil.copy(older / FILES[0], world.folder / FILES[0])
+    with pytest.raises(JournalLost, match="the 3 that it had"):
+        _journal(world)
+
+
+def test_a_journal_with_other_entries_than_were_marked_is_noticed(world: World) -> None:
+    journal = _journal(world)
+    _append(journal)
+    journal.close()
+    mark = TailMark(world.folder / "journal.mark")
+    mark.keep(Tail(1, ZERO_HASH))
+    mark.keep(Tail(1, ZERO_HASH))
+    with pytest.raises(JournalLost, match="other entries"):
+        _journal(world)
+
+
+@pytest.mark.parametrize("raw", [b"\x01" * 144, b"\x00" * 143 + b"\x01"])
+def test_a_damaged_mark_is_no_mark(raw: bytes, tmp_path: Path) -> None:
+    (tmp_path / "mark").write_bytes(raw)
+    with pytest.raises(JournalLost, match="damaged"):
+        TailMark(tmp_path / "mark").read()
+
+
+@pytest.mark.parametrize("torn", range(1, 72, 10))
+def test_a_mark_that_is_torn_while_it_is_written_leaves_the_one_before(torn: int, tmp_path: Path) -> None:
+    mark = TailMark(tmp_path / "mark")
+    tails = [Tail(size, keccak(bytes([size]))) for size in (1, 2, 3)]
+    for tail in tails[:2]:
+        mark.keep(tail)
+    before = (tmp_path / "mark").read_bytes()
+    mark.keep(tails[2])
+    after = (tmp_path / "mark").read_bytes()
+    (tmp_path / "mark").write_bytes(after[:torn] + before[torn:])
+    assert TailMark(tmp_path / "mark").read() == tails[1]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket.chain.model import Block
+from sealmarket_oracle import mark
+from sealmarket_oracle.journal import Journal, JournalIdentity
+folder, step = Path(sys.argv[1]), sys.argv[2]
+one = Bytes32(b"\\x01" * 32)
+identity = JournalIdentity(chain_id=1, market=Address(bytes(20)), signer=Address(bytes(20)), hpke_key=one, epoch=1,
+                           name=one)
+journal = Journal(folder / "journal.sqlite", identity, mark.TailMark(folder / "journal.mark"))
+block = Block(1, one, 1, one)
+if len(sys.argv) > 3:
+    held = journal.promised(JobId(one))
+    print(held[0] if held else "nothing", journal.head().size)
+    sys.exit()
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+if step == "inside the transaction":
+    plain = Journal.append
+    Journal.append = lambda *a, **k: (plain(*a, **k), die())
+elif step == "before the mark":
+    mark.TailMark.keep = die
+elif step == "inside the mark":
+    os.fdatasync = die
+journal.promise(JobId(one), "release", b"{}", block=block)
+die()
+"""
+STEPS = {
+    "inside the transaction": "nothing 0",
+    "before the mark": "release 1",
+    "inside the mark": "release 1",
+    "after the mark": "release 1",
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_node_that_is_killed_at_any_step_of_a_promise_has_it_whole_or_not_at_all(step: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _KILLED, str(tmp_path), step]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    again = subprocess.run([*command, "look"], check=True, capture_output=True, text=True)
+    assert again.stdout.strip() == STEPS[step]
+
+
+# --- by what peers hold ---------------------------------------------------------------------------------------------
+
+
+class Committee:
+    """The peers of the first node, in this process: each holds tails in a journal of its own."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.away: set[int] = set()
+        self.journals = {n: world.journal(f"peer-{n}.sqlite", n) for n in (1, 2)}
+
+    def tell(self, member: Member, told: SignedTail) -> HeldTail:
+        place = self.world.committee.members.index(member)
+        if place in self.away:
+            raise HttpError(f"{member.url} is away", remedy="wait")
+        return take_tail(self.journals[place], self.world.book, told)
+
+    def peers(self, journal: Journal) -> Peers:
+        """What the first node sees of them."""
+        return Peers(self.world.book, self.world.committee, journal, self.world.keys[0].signer, self.tell)
+
+
+def _node(world: World, committee: Committee, folder: Path) -> tuple[Node, Peers]:
+    journal = _journal(world, folder)
+    peers = committee.peers(journal)
+    node = world.node(journal_of=journal, witnesses=peers)
+    return node, peers
+
+
+def _accepted(world: World, node: Node) -> None:
+    world.match(world.publish())
+    world.quote()
+    world.accept(world.decided(node))
+
+
+def test_p26_a_node_that_lost_its_journal_does_not_promise_never_to_release_what_it_released(
+    world: World, tmp_path: Path
+) -> None:
+    committee = Committee(world)
+    (tmp_path / "first").mkdir()
+    node, peers = _node(world, committee, tmp_path / "first")
+    peers.tell_all()
+    _accepted(world, node)
+    node.tick()
+    peers.tell_all()
+    assert node.status(world.job_id).state == "released"
+    asset = world.spec.assets[0].asset_id
+    world.chain.revoke(asset)
+    world.chain.finalise()
+    world.time += 600
+
+    (tmp_path / "second").mkdir()
+    lost, peers = _node(world, committee, tmp_path / "second")  # the keys alone: no journal, no mark
+    committee.away = {1, 2}
+    lost.tick()
+    assert (lost.status(world.job_id).state, lost.status(world.job_id).stop) == ("waiting", None)
+    assert "before this node started" in lost.status(world.job_id).reason
+    committee.away = {1}
+    peers.tell_all()
+    with pytest.raises(JournalLost, match="new keys"):
+        lost.tick()
+    assert lost.status(world.job_id).stop is None
+
+
+def test_an_older_journal_whose_mark_is_as_old_is_noticed_by_any_peer_that_holds_its_tail(
+    world: World, tmp_path: Path
+) -> None:
+    committee = Committee(world)
+    journal = _journal(world)
+    _append(journal, 2)
+    committee.peers(journal).tell_all()
+    older = _copy(world, tmp_path / "older")
+    shutil.copy(world.folder / "journal.mark", older / "journal.mark")
+    _append(journal)
+    committee.peers(journal).tell_all()
+    peers = committee.peers(_journal(world, older))
+    peers.tell_all()
+    with pytest.raises(JournalLost, match="the 3 that a peer"):
+        peers.require_sound()
+
+
+def test_two_copies_of_a_node_do_not_both_sign(world: World, tmp_path: Path) -> None:
+    committee = Committee(world)
+    journal = _journal(world)
+    _append(journal)
+    copy = _journal(world, _copy(world, tmp_path / "copy"))
+    _append(journal)
+    committee.peers(journal).tell_all()
+    copy.append(EntryKind.START, JobId(ZERO_HASH), block=(2, ZERO_HASH))
+    peers = committee.peers(copy)
+    peers.tell_all()
+    with pytest.raises(JournalLost, match="other entries"):
+        peers.require_sound()
+
+
+def test_a_journal_of_another_name_is_noticed_by_a_peer(world: World, tmp_path: Path) -> None:
+    committee = Committee(world)
+    journal = _journal(world)
+    _append(journal)
+    committee.peers(journal).tell_all()
+    other = JournalTail(journal=ZERO_HASH, epoch=1, size=9, root=ZERO_HASH)
+    signer = world.keys[0].signer
+    told = SignedTail(tail=other, signature=signer.sign_statement(other, world.book.chain_id, world.book.market))
+    held = take_tail(committee.journals[1], world.book, told).held
+    assert held is not None
+    assert held.tail.journal == world.identity().name
+    assert committee.journals[1].peer_tail(signer.address) == held
+
+
+def test_what_a_peer_makes_up_stops_no_node_and_confirms_nothing(world: World) -> None:
+    journal = _journal(world)
+    _append(journal)
+    forged = JournalTail(journal=ZERO_HASH, epoch=1, size=99, root=ZERO_HASH)
+    by_peer = world.keys[1].signer.sign_statement(forged, world.book.chain_id, world.book.market)
+    lies: list[Callable[[Member, SignedTail], HeldTail]] = [
+        lambda _member, _told: HeldTail(held=SignedTail(tail=forged, signature=by_peer)),
+        lambda _member, _told: HeldTail(held=SignedTail(tail=forged, signature=HexBytes(bytes(65)))),
+    ]
+    for lie in lies:
+        peers = Peers(world.book, world.committee, journal, world.keys[0].signer, lie)
+        peers.tell_all()
+        peers.require_sound()
+        assert (peers.confirmed, peers.holders(0)) == (0, 0)
+
+
+def test_a_tail_of_no_member_is_not_held(world: World) -> None:
+    tail = JournalTail(journal=ZERO_HASH, epoch=1, size=1, root=ZERO_HASH)
+    stranger = SignedTail(tail=tail, signature=HexBytes(bytes(65)))
+    with pytest.raises(MalformedDocument):
+        take_tail(_journal(world), world.book, stranger)
+    later = JournalTail(journal=ZERO_HASH, epoch=2, size=1, root=ZERO_HASH)
+    signature = world.keys[1].signer.sign_statement(later, world.book.chain_id, world.book.market)
+    with pytest.raises(MalformedDocument, match="epoch 2"):
+        take_tail(_journal(world), world.book, SignedTail(tail=later, signature=signature))
+
+
+def test_a_release_is_not_served_before_a_peer_holds_the_tail_with_it(world: World, tmp_path: Path) -> None:
+    committee = Committee(world)
+    node, peers = _node(world, committee, tmp_path)
+    peers.tell_all()
+    _accepted(world, node)
+    committee.away = {1, 2}
+    node.tick()
+    peers.tell_all()
+    status = node.status(world.job_id)
+    assert (status.state, status.release) == ("decided", None)
+    assert "1 peers hold" in status.reason
+    committee.away = {1}
+    peers.tell_all()
+    assert node.status(world.job_id).release is not None
+
+
+def test_what_was_served_once_is_served_after_a_restart_without_any_peer(world: World, tmp_path: Path) -> None:
+    committee = Committee(world)
+    node, peers = _node(world, committee, tmp_path)
+    peers.tell_all()
+    _accepted(world, node)
+    node.tick()
+    peers.tell_all()
+    node._journal.close()
+    committee.away = {1, 2}
+    again, _peers = _node(world, committee, tmp_path)
+    assert again.status(world.job_id).release is not None
+
+
+def test_a_restarted_node_whose_journal_the_peers_confirm_goes_on(world: World, tmp_path: Path) -> None:
+    committee = Committee(world)
+    node, peers = _node(world, committee, tmp_path)
+    peers.tell_all()
+    _accepted(world, node)
+    peers.tell_all()
+    node._journal.close()
+    world.time += 600
+    again, peers = _node(world, committee, tmp_path)
+    committee.away = {2}
+    peers.tell_all()
+    again.tick()
+    assert again.status(world.job_id).state == "decided"
+    assert "1 of 2 peers" in again.status(world.job_id).reason
+    committee.away = set()
+    peers.tell_all()
+    again.tick()
+    peers.tell_all()
+    assert again.status(world.job_id).state == "released"
+
+
+def test_a_job_that_is_accepted_after_the_start_needs_no_peers_word(world: World, tmp_path: Path) -> None:
+    committee = Committee(world)
+    world.time = float(world.chain.head().timestamp)
+    committee.away = {1, 2}
+    node, peers = _node(world, committee, tmp_path)
+    node.tick()
+    _accepted(world, node)
+    node.tick()
+    committee.away = {1}
+    peers.tell_all()
+    assert node.status(world.job_id).state == "released"
+
+
+def test_a_decision_names_the_log_before_it_and_an_entry_records_it(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    node = world.node()
+    world.decided(node)
+    signed = node.status(world.job_id).decision
+    assert signed is not None
+    assert signed.detail.log is not None
+    journal = world.journal()
+    entry = journal.entries(signed.detail.log.size, 1)[0]
+    assert (entry.kind, entry.job_id, entry.rules) == (EntryKind.DECISION, world.job_id, signed.decision.detail)
+    assert journal.root_at(signed.detail.log.size) == signed.detail.log.root
+    assert node.status(world.job_id).state == "decided"
+    assert Agreeing().confirmed == 255

@@ -1,0 +1,166 @@
+"""What a node shows its operator, and where; and what a full disk does to it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from sealmarket.http import HttpError
+from sealmarket.protocol.book import Member
+from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, decode
+from sealmarket_oracle.admin import read_report, serving_admin
+from sealmarket_oracle.cli import app
+from sealmarket_oracle.errors import InvalidConfig
+from sealmarket_oracle.log.entries import HeldTail, SignedTail
+from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
+from sealmarket_oracle.peers import Peers
+from sealmarket_oracle.report import NodeReport, Reporter, metrics
+from sealmarket_oracle.report_text import lines
+from sealmarket_oracle.runner import Runner
+from sealmarket_oracle.service import Node
+from tests.oracle.world import World
+from tests.patience import PATIENCE, until
+
+
+def _reporter(world: World, node: Node, runner: Runner | None = None) -> Reporter:
+    journal, keys = world.journal(), world.keys[0]
+
+    def tell(member: Member, _tail: SignedTail) -> HeldTail:
+        if member == world.committee.members[2]:
+            raise HttpError("the peer is away", remedy="wait")
+        return HeldTail(held=None)
+
+    peers = Peers(world.book, world.committee, journal, keys.signer, tell)
+    peers.tell_all()
+    member = Member(signer=keys.signer.address, hpke_public_key=HexBytes(keys.hpke.public.raw), url="http://node-0")
+    backup = TriedBackup(place="/media/stick", tried_at=1_700_000_000, files={"hpke.json": ZERO_HASH})
+    record = NodeRecord(epoch=1, member=member, journal=world.identity().name, backups=(backup,))
+    return Reporter(node, runner or Runner(node, 0.1), journal, peers, record, world.folder, "keystore")
+
+
+def _waiting(world: World) -> Node:
+    """A node with one job that it has decided, and one that waits for evidence."""
+    asset = world.publish()
+    world.match(asset)
+    world.quote()
+    node = world.node()
+    world.accept(world.decided(node))
+    world.match(asset)
+    world.chain.finalise()
+    node.tick()
+    return node
+
+
+# --- a full disk ----------------------------------------------------------------------------------------------------
+
+
+def test_a_node_on_a_full_disk_promises_nothing_says_so_and_goes_on_when_there_is_room(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    node = world.node()
+    world.accept(world.decided(node))
+    runner, journal = Runner(node, 0.1), node._journal
+    before = journal.head()
+    journal._one("PRAGMA max_page_count = 1")  # no page more than there are
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sealmarket_oracle.service.Release.canonical", lambda _self: b"x" * (1 << 20), raising=False)
+        assert runner._tick() is False
+    assert "takes no writes" in runner._health.problem
+    assert node.status(world.job_id).release is None
+    assert (journal.head(), journal.promised(world.job_id)) == (before, None)
+    journal._one("PRAGMA max_page_count = 1000000")
+    assert runner._tick() is True
+    assert node.status(world.job_id).state == "released"
+
+
+# --- the operator's surface -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["0.0.0.0:0", "192.0.2.1:8452", "[::]:8452"])
+def test_the_operators_surface_is_never_on_a_port_beyond_this_machine(place: str, world: World) -> None:
+    with pytest.raises(InvalidConfig, match="admin"), serving_admin(_reporter(world, world.node()), place):
+        pytest.fail("it was served")
+
+
+def test_without_a_node_its_folder_shows_nothing_and_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(HttpError, match="no node runs"):
+        read_report(tmp_path)
+    done = CliRunner().invoke(app, ["status", str(tmp_path)])
+    assert done.exit_code == 1
+
+
+def test_a_report_names_open_jobs_with_their_reasons_peers_journal_disk_and_backups(world: World) -> None:
+    (world.folder / "journal.sqlite").write_bytes(b"a page")
+    report = _reporter(world, _waiting(world)).report()
+    waiting = [job for job in report.jobs if job.job_id == world.job_id]
+    assert [(job.quoted, job.reason) for job in waiting] == [(False, "no evidence hash is on chain at a final block")]
+    assert [(peer.holds >= 0, peer.problem) for peer in report.peers] == [(True, ""), (False, "the peer is away")]
+    assert (report.log.decisions, report.log.releases, report.log.stops) == (1, 1, 0)
+    assert 0 < report.log.anchored < report.log.head.size
+    assert report.disk.free > 0
+    assert report.disk.journal == len(b"a page")
+    text = "\n".join(lines(report))
+    for said in (str(world.job_id), "no evidence hash", "the peer is away", "/media/stick", "1 decisions, 1 releases"):
+        assert said in text
+    assert decode(NodeReport, report.canonical()) == report
+
+
+def test_metrics_are_in_prometheus_text_format_and_each_sample_has_a_type(world: World) -> None:
+    text = metrics(_reporter(world, _waiting(world)).report())
+    typed = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    samples = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+    assert {name.split("{")[0] for name, _ in samples} == typed
+    assert all(int(value) >= 0 for _, value in samples)
+    values = dict(samples)
+    assert values["sealmarket_oracle_promises_total" + '{kind="release"}'] == "1"
+    assert values["sealmarket_oracle_open_jobs"] == "2"
+    assert text.endswith("\n")
+
+
+@contextmanager
+def _served(world: World, folder: Path) -> Iterator[Path]:
+    reporter = _reporter(world, _waiting(world))
+    with serving_admin(reporter, str(folder / "admin.sock")):
+        until("the socket's answer", (folder / "admin.sock").exists)
+        yield folder
+
+
+@pytest.mark.loopback
+def test_the_socket_is_its_users_alone_takes_over_from_a_killed_process_and_is_removed_at_the_end(
+    world: World, tmp_path: Path
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    (deep / "admin.sock").write_bytes(b"left by a process that was killed")
+    with _served(world, deep):
+        status = (deep / "admin.sock").stat()
+        assert stat.S_ISSOCK(status.st_mode)
+        assert stat.S_IMODE(status.st_mode) == 0o600
+        assert read_report(deep).signer == world.keys[0].signer.address
+        done = CliRunner().invoke(app, ["status", str(deep), "--json"])
+        assert json.loads(done.stdout)["log"]["decisions"] == 1
+        assert done.exit_code == 1  # it has not ticked by its runner, so it is not well yet
+    assert not (deep / "admin.sock").exists()
+
+
+@pytest.mark.loopback
+def test_a_port_of_this_machine_serves_metrics_and_the_public_surface_has_neither(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as chosen:
+        port = chosen.getsockname()[1]
+    with serving_admin(_reporter(world, _waiting(world)), f"127.0.0.1:{port}"):
+        answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE, trust_env=False)
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert "sealmarket_oracle_deciding 0" in answer.text
+    from sealmarket_oracle.api import create_app
+
+    node = world.node()
+    paths = {getattr(route, "path", "") for route in create_app(node, Runner(node, 0.1)).routes}
+    assert not paths & {"/metrics", "/v1/report"}
