@@ -19,7 +19,7 @@ from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.chain.follow import Follower
-from sealmarket.chain.interface import ChainReader, ViewReader
+from sealmarket.chain.interface import ChainReader, ProvableView
 from sealmarket.chain.model import Block
 from sealmarket.protocol import decisions
 from sealmarket.protocol.book import Committee
@@ -54,6 +54,7 @@ from sealmarket_oracle.release import (
     MarketTiming,
     Stop,
     judge,
+    outvoted,
     seal_release,
     stop_of,
     time_to_release,
@@ -129,9 +130,11 @@ class Node:
         final = self._follower.advance()
         self._head(final)
         records = self._journal.open_jobs()
-        for record in records:
-            if self._due(record):
-                self._attend(record, final)
+        due = [record for record in records if self._due(record)]
+        if asked := [record.spec for record in due if self._reads_state(record)]:
+            self._chain.trusted(final).prepare(asked)
+        for record in due:
+            self._attend(record, final)
         still_open = {record.job_id for record in records}
         for ended in self._pauses.keys() - still_open:
             del self._pauses[ended]
@@ -141,7 +144,9 @@ class Node:
 
     def _head(self, final: Block) -> Block:
         """The newest block. It must be recent, and no older than any seen before, or a revocation could go unseen."""
-        head = self._chain.head()
+        return self._note_head(self._chain.head(), final)
+
+    def _note_head(self, head: Block, final: Block) -> Block:
         age = int(self._clock()) - head.timestamp
         if age > self._policy.max_head_age_seconds:
             raise StaleChain(age, self._policy.max_head_age_seconds)
@@ -154,13 +159,16 @@ class Node:
     def _timing(self, final: Block) -> MarketTiming:
         """The market's constants, read once at a final block."""
         if self._known_timing is None:
-            view = self._chain.at(final)
+            view = self._chain.trusted(final)
             self._known_timing = MarketTiming(view.finality(), view.transfer_allowance())
         return self._known_timing
 
     def _due(self, record: JobRecord) -> bool:
         pause = self._pauses.get(record.job_id)
         return pause is None or pause.record != record or self._monotonic() >= pause.until
+
+    def _reads_state(self, record: JobRecord) -> bool:
+        return record.evidence_hash is not None and self._journal.promised(record.job_id) is None
 
     def _attend(self, record: JobRecord, final: Block) -> None:
         try:
@@ -192,7 +200,7 @@ class Node:
             return Defer("no evidence hash is on chain at a final block", lasting=True)
         if self._journal.promised(record.job_id) is not None:
             return None
-        case = self._case(record, self._chain.at(final))
+        case = self._case(record, self._chain.trusted(final))
         own = self._journal.own_decision(record.job_id, case.evidence_hash, record.spec.epoch)
         waits = None
         if own is None:
@@ -252,7 +260,7 @@ class Node:
             return None
         return self._chain.block(package.block_number)
 
-    def _case(self, record: JobRecord, view: ViewReader) -> AppraisalInput:
+    def _case(self, record: JobRecord, view: ProvableView) -> AppraisalInput:
         spec = record.spec
         if record.evidence_hash is None or record.quoted is None:
             raise AssertionError("a case takes a quote")
@@ -273,7 +281,7 @@ class Node:
             grade_floor=self._policy.grade_floor,
         )
 
-    def _seat(self, epoch: int, view: ViewReader) -> tuple[Committee, int]:
+    def _seat(self, epoch: int, view: ProvableView) -> tuple[Committee, int]:
         committee = self._committees.get(epoch)
         if committee is None:
             raise NotOnCommittee(epoch, "the address book does not have it")
@@ -287,7 +295,7 @@ class Node:
                 return committee, index
         raise NotOnCommittee(epoch, f"{self._keys.signer.address} is not a member")
 
-    def _assets(self, spec: JobSpec, view: ViewReader) -> tuple[AssetFacts, ...]:
+    def _assets(self, spec: JobSpec, view: ProvableView) -> tuple[AssetFacts, ...]:
         facts = []
         for use in spec.assets:
             seal = self._journal.seal(use.asset_id, use.version)
@@ -302,11 +310,13 @@ class Node:
         quorum = record.quorum
         if quorum is None:
             raise AssertionError("a release takes a quorum")
-        own_head = self._at_head(record.spec, self._head(case.at))  # read now, not at the tick's beginning
-        decision = own.decision if own else None
-        heads = [own_head, *self._chain.elsewhere(lambda: self._at_head(record.spec, self._chain.head()))]
-        timing = self._timing(case.at)
-        verdict = unanimous([judge(record.spec, decision, quorum, case.slot, head, timing) for head in heads])
+        decision, timing = own.decision if own else None, self._timing(case.at)
+        heads = self._chain.heads(lambda view: self._at_head(record.spec, view))  # now, not at the tick's beginning
+        self._note_head(max((head.block for head in heads), key=lambda block: block.number), case.at)
+        verdicts = [judge(record.spec, decision, quorum, case.slot, head.value, timing) for head in heads]
+        for alone in outvoted(verdicts):
+            self._chain.doubt(heads[alone].endpoint, heads[alone].block)
+        verdict = unanimous(verdicts)
         match verdict:
             case Allow():
                 if own is None:
@@ -319,10 +329,10 @@ class Node:
             case Defer():
                 return verdict
 
-    def _at_head(self, spec: JobSpec, head: Block) -> AtHead:
-        view = self._chain.at(head)
+    def _at_head(self, spec: JobSpec, view: ProvableView) -> AtHead:
+        view.prepare([spec])
         states = tuple(view.asset(use.asset_id, use.version) for use in spec.assets)
-        return AtHead(block=head, slot=view.job(spec.request_hash), states=states)
+        return AtHead(block=view.block, slot=view.job(spec.request_hash), states=states)
 
     def _promise_release(self, record: JobRecord, case: AppraisalInput, own: OwnDecision) -> None:
         documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)

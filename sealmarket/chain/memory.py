@@ -8,13 +8,14 @@ versions) and moves no money. :meth:`reorganise` takes blocks back,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from msgspec import structs
 
+from sealmarket.chain.alarms import Alarm
 from sealmarket.chain.comparison import genuine
 from sealmarket.chain.contracts import MarketContract, compact
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
@@ -38,6 +39,7 @@ from sealmarket.chain.events import (
     VersionPublished,
     VersionSuspended,
 )
+from sealmarket.chain.interface import ProvableView
 from sealmarket.chain.model import (
     NOT_INTERRUPTED,
     NOTHING,
@@ -50,6 +52,7 @@ from sealmarket.chain.model import (
     JobSlot,
     places,
 )
+from sealmarket.chain.quorum import AtEndpoint
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
@@ -93,6 +96,9 @@ class MemoryView:
     def block(self) -> Block:
         """The block that every read is pinned to."""
         return self._block
+
+    def prepare(self, specs: Iterable[JobSpec]) -> None:
+        """As :meth:`sealmarket.chain.view.View.prepare`."""
 
     def job(self, request_hash: Bytes32) -> JobSlot:
         """As :meth:`sealmarket.chain.view.View.job`."""
@@ -176,6 +182,7 @@ class MemoryChain:
         self._forks = 0
         self.behind, self.others = 0, list[int]()
         """How many of the newest blocks the endpoint that is asked does not show, and each of the others."""
+        self.doubts: list[tuple[str, Block]] = []
         self.codes: dict[Address, bytes] = {}
         """Code that stands in the place of the market's own."""
 
@@ -197,14 +204,24 @@ class MemoryChain:
         self._answer()
         return self._blocks[max(0, len(self._blocks) - 1 - self.finality_lag)]
 
-    def elsewhere(self, read: Callable[[], T]) -> list[T]:
-        """As :meth:`Chain.elsewhere`, at heads so many blocks behind as ``others`` says."""
+    def heads(self, read: Callable[[ProvableView], T]) -> Sequence[AtEndpoint[T]]:
+        """As :meth:`Chain.heads`, at the head that is asked and at others so many blocks behind as ``others`` says."""
         asked, found = self.behind, []
-        for behind in self.others:
+        for place, behind in enumerate((asked, *self.others)):
             self.behind = behind
-            found.append(read())
+            head = self.head()
+            found.append(AtEndpoint(f"twin {place}", head, read(self.at(head))))
         self.behind = asked
         return found
+
+    def doubt(self, endpoint: str, block: Block) -> None:
+        """As :meth:`Chain.doubt`: kept, for a test to look at."""
+        self.doubts.append((endpoint, block))
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """None."""
+        return ()
 
     def block(self, number: int) -> Block:
         """The block at a number."""
@@ -230,6 +247,10 @@ class MemoryChain:
         """The state at one block."""
         self.require(block)
         return MemoryView(self, block, self._states[block.number])
+
+    def trusted(self, block: Block) -> MemoryView:
+        """The state at one block."""
+        return self.at(block)
 
     def code(self, address: Address, block: Block) -> bytes:
         """The code at an address: the market's own, unless a test put another there."""

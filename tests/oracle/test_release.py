@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from sealmarket.chain.memory import FINALITY_SECONDS, TRANSFER_SECONDS
 from sealmarket.chain.model import Block
+from sealmarket.chain.quorum import AtEndpoint
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket.protocol.wire import NodeStatus
@@ -275,10 +276,13 @@ def test_a_chain_node_that_goes_back_behind_a_seen_revocation_releases_nothing(w
         """The same chain behind a balancer: a head that was seen, then an older one."""
 
         def __init__(self) -> None:
-            self.heads = [seen, lagging]
+            self.shown = [seen, lagging]
 
         def head(self) -> Block:
-            return self.heads.pop(0)
+            return self.shown.pop(0)
+
+        def heads(self, read: Any) -> Any:
+            return [AtEndpoint("balancer", head := self.head(), read(world.chain.at(head)))]
 
         def __getattr__(self, name: str) -> Any:
             return getattr(world.chain, name)
