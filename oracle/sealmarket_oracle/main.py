@@ -62,7 +62,7 @@ def _built(config: Config, keys: key_files.NodeKeys) -> Iterator[Node]:
     )
     with (
         journal,
-        closing(Chain(config.book, config.rpc)) as chain,
+        closing(Chain(config.book, config.rpc, trust=config.trust)) as chain,
         closing(Store(config.store, timeout=STORE_SECONDS)) as store,
     ):
         yield Node(chain, journal, store, keys, policy)

@@ -36,6 +36,7 @@ from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import JournalReader
+from sealmarket_oracle.gate.chain_rules import slot_against
 from sealmarket_oracle.gate.decide import decide
 from sealmarket_oracle.gate.inputs import (
     AppraisalInput,
@@ -144,17 +145,21 @@ class Node:
 
     def _head(self, final: Block) -> Block:
         """The newest block. It must be recent, and no older than any seen before, or a revocation could go unseen."""
-        return self._note_head(self._chain.head(), final)
-
-    def _note_head(self, head: Block, final: Block) -> Block:
-        age = int(self._clock()) - head.timestamp
-        if age > self._policy.max_head_age_seconds:
-            raise StaleChain(age, self._policy.max_head_age_seconds)
-        newest = max(self._newest_head, final.number)
-        if head.number < newest:
-            raise NodeDistrusted("newest block", f"{newest} or later", head.number)
+        head = self._chain.head()
+        self._require_recent(head.timestamp)
+        self._require_newest(head.number, final)
         self._newest_head = head.number
         return head
+
+    def _require_recent(self, timestamp: int) -> None:
+        age = int(self._clock()) - timestamp
+        if age > self._policy.max_head_age_seconds:
+            raise StaleChain(age, self._policy.max_head_age_seconds)
+
+    def _require_newest(self, number: int, final: Block) -> None:
+        newest = max(self._newest_head, final.number)
+        if number < newest:
+            raise NodeDistrusted("newest block", f"{newest} or later", number)
 
     def _timing(self, final: Block) -> MarketTiming:
         """The market's constants, read once at a final block."""
@@ -265,12 +270,15 @@ class Node:
         if record.evidence_hash is None or record.quoted is None:
             raise AssertionError("a case takes a quote")
         committee, index = self._seat(spec.epoch, view)
+        slot = view.job(spec.request_hash)
+        if contradiction := slot_against(spec, record.job_id, slot, record.evidence_hash, record.quorum):
+            raise NodeDistrusted("job's slot", *contradiction)
         return AppraisalInput(
             market=self.market,
             job_id=record.job_id,
             spec=spec,
             at=view.block,
-            slot=view.job(spec.request_hash),
+            slot=slot,
             matched=record.matched,
             quoted=record.quoted,
             decide_by=record.decide_by,
@@ -312,7 +320,8 @@ class Node:
             raise AssertionError("a release takes a quorum")
         decision, timing = own.decision if own else None, self._timing(case.at)
         heads = self._chain.heads(lambda view: self._at_head(record.spec, view))  # now, not at the tick's beginning
-        self._note_head(max((head.block for head in heads), key=lambda block: block.number), case.at)
+        self._require_recent(min(head.block.timestamp for head in heads))
+        self._require_newest(max(head.block.number for head in heads), case.at)
         verdicts = [judge(record.spec, decision, quorum, case.slot, head.value, timing) for head in heads]
         for alone in outvoted(verdicts):
             self._chain.doubt(heads[alone].endpoint, heads[alone].block)
@@ -355,6 +364,16 @@ class Node:
                 _log.debug("a decision's detail waits for the store: %s", error)
                 return
             self._unkept.popleft()
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong with the chain's endpoints now, each with the endpoint's name and the value."""
+        return tuple(str(alarm) for alarm in self._chain.alarms)
+
+    @property
+    def proofs(self) -> Literal["required", "none"]:
+        """Whether state at a block counts by proof alone."""
+        return "required" if self._chain.trust.proofs else "none"
 
     # --- answers ----------------------------------------------------------------------------------------------
 

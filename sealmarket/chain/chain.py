@@ -17,7 +17,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sealmarket.chain.absence import Header, bloom_of
@@ -39,7 +38,7 @@ from sealmarket.chain.model import Block
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.proven import ProvenView
 from sealmarket.chain.proven_code import ProvenCodes
-from sealmarket.chain.quorum import MOST_AHEAD, AtEndpoint, EndpointQuorum
+from sealmarket.chain.quorum import AtEndpoint, ChainTrust, EndpointQuorum
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity
 from sealmarket.chain.view import View
@@ -50,23 +49,6 @@ from sealmarket_enclave.protocol.numbers import BlockNumber
 T = TypeVar("T")
 _KEPT_VIEWS = 8
 """Proven views that are kept: one final block and the heads of a few endpoints."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainTrust:
-    """How far a reader trusts the chain's endpoints.
-
-    ``agree`` of them must show the same block, by default a majority. ``proofs``: state counts if it is proven under
-    that block's hash. ``ahead``: seconds by which a newest block may be ahead of our clock.
-    """
-
-    agree: int = 0
-    proofs: bool = True
-    ahead: int = MOST_AHEAD
-
-    def needed(self, count: int) -> int:
-        """How many of ``count`` endpoints must agree."""
-        return self.agree or count // 2 + 1
 
 
 LEDGER_EVENTS = ("Deposited", "Withdrawn", "Staked", "UnstakeBegun", "Unstaked")

@@ -14,7 +14,7 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId
 
 if TYPE_CHECKING:
-    from sealmarket.chain.quorum import AtEndpoint
+    from sealmarket.chain.quorum import AtEndpoint, ChainTrust
 
 T = TypeVar("T")
 
@@ -92,6 +92,10 @@ class ChainReader(Protocol):
 
     def doubt(self, endpoint: str, block: Block) -> None:
         """Say that an endpoint's newest block alone speaks for another answer."""
+
+    @property
+    def trust(self) -> ChainTrust:
+        """How far the reader trusts endpoints."""
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -42,6 +42,23 @@ MOST_AHEAD = 60
 """Seconds. Block times of public chains are bounded to a few seconds ahead of their own clocks."""
 _BRIEF = 60.0
 """For how long an alarm about a newest block stands after it was last seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainTrust:
+    """How far a reader trusts the chain's endpoints.
+
+    ``agree`` of them must show the same block, by default a majority. ``proofs``: state counts if it is proven under
+    that block's hash. ``ahead``: seconds by which a newest block may be ahead of our clock.
+    """
+
+    agree: int = 0
+    proofs: bool = True
+    ahead: int = MOST_AHEAD
+
+    def needed(self, count: int) -> int:
+        """How many of ``count`` endpoints must agree."""
+        return self.agree or count // 2 + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +110,16 @@ class EndpointQuorum:
         votes: list[tuple[str, Block]] = []
         for height in sorted({final.number for _, final in finals}, reverse=True):
             votes = self._votes(finals, height)
-            hash_, count = Counter(block.hash for _, block in votes).most_common(1)[0]
+            agreed, count = Counter(block for _, block in votes).most_common(1)[0]
             if count >= self._needed:
-                return self._agreed(next(block for _, block in votes if block.hash == hash_), votes)
+                return self._agreed(agreed, votes)
         raise EndpointsDisagree(votes[0][1].number, {endpoint: block.hash for endpoint, block in votes})
 
     def head(self) -> Block:
-        """The newest block that enough endpoints have reached, as one of them shows it."""
+        """The newest block that enough endpoints have reached; its time is the earliest that one of them shows.
+
+        It is for comparing numbers and times. Of the endpoints that have reached it one is honest, and its time counts.
+        """
         return self._reached([block for _, block in self._heads()])
 
     def heads(self, read: Callable[[Block], T]) -> Sequence[AtEndpoint[T]]:
@@ -133,7 +153,8 @@ class EndpointQuorum:
         Raises:
             NodeDistrusted: it comes before one that enough had reached earlier.
         """
-        found = sorted(heads, key=lambda block: block.number, reverse=True)[self._needed - 1]
+        newest = sorted(heads, key=lambda block: block.number, reverse=True)[: self._needed]
+        found = replace(newest[-1], timestamp=min(block.timestamp for block in newest))
         if found.number < self._newest_head:
             raise NodeDistrusted("newest block", f"{self._newest_head} or later", found.number)
         self._newest_head = found.number
@@ -189,10 +210,11 @@ class EndpointQuorum:
         return found
 
     def _agreed(self, agreed: Block, votes: Sequence[tuple[str, Block]]) -> Block:
-        good = [endpoint for endpoint, block in votes if block.hash == agreed.hash]
+        good = [endpoint for endpoint, block in votes if block == agreed]
         for endpoint, block in votes:
-            if block.hash != agreed.hash:
-                self._leave_out(endpoint, f"block {agreed.number}", f"{agreed.hash}, as {len(good)} others", block.hash)
+            if block != agreed:
+                expected = f"{agreed.hash} of {agreed.timestamp}, as {len(good)} others"
+                self._leave_out(endpoint, f"block {agreed.number}", expected, f"{block.hash} of {block.timestamp}")
         self._rpc.prefer(good[0])
         self._settle_doubts(agreed, good[0])
         if self._newest is None or agreed.number > self._newest.number:

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from sealmarket.chain import Chain, EndpointsDisagree, NodeDistrusted
 from sealmarket.chain.agreement import LEAST_PATIENCE, MOST_PATIENCE, patience_of
-from sealmarket.chain.chain import ChainTrust
 from sealmarket.chain.follow import Follower
+from sealmarket.chain.quorum import ChainTrust
 from sealmarket.protocol.book import FinalityRule
 from tests.chain.node import BOOK, Node, block
 from tests.chain.test_follow import Reader
