@@ -6,6 +6,7 @@ test:
 	scripts/test
 generate:
 	scripts/export_abi
+	scripts/export_layout
 	scripts/export_schemas
 bench:
 	scripts/bench

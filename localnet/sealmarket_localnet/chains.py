@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealmarket.chain.errors import ChainError
 from sealmarket.chain.rpc import Rpc
 from sealmarket.operate.inspect import FINALIZED
 from sealmarket.protocol.book import FinalityRule
+from sealmarket_enclave.protocol.codec import Address
 from sealmarket_localnet import processes
 from sealmarket_localnet.processes import LOOPBACK, Process, Supervisor
 from sealmarket_localnet.programs import (
@@ -73,6 +75,17 @@ def paced_anvil(programs: Supervisor, *, port: int, state: Path | None) -> Chain
     command += ["--slots-in-an-epoch", "1", "--hardfork", "shanghai", "--no-mining"]
     kept = [] if state is None else ["--load-state", str(state)]
     return _started(programs, "anvil", "anvil", [*command, *kept], r"Listening on (\S+)", BLOCK_SECONDS)
+
+
+def gives_proofs(url: str, contract: Address) -> bool:
+    """Whether the node behind a URL gives storage proofs (``eth_getProof``): Hardhat's does not."""
+    rpc = Rpc(url)
+    try:
+        return isinstance(rpc.call("eth_getProof", contract.checksum, [], "latest"), dict)
+    except ChainError:
+        return False
+    finally:
+        rpc.close()
 
 
 def hardhat(

@@ -35,6 +35,7 @@ from sealmarket.protocol.timing import minimum_windows
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
 from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_localnet.chains import gives_proofs
 from sealmarket_localnet.processes import LOOPBACK, Process, Ready, Supervisor, answers, free_port, says
 
 ETHER = 10**18
@@ -203,6 +204,7 @@ class LocalMarket:
                 "passphrase_file": str(_passphrase_of(folder)),
                 "port": int(url.rsplit(":", 1)[1]),
                 "profile": "development",
+                "proofs": "required" if gives_proofs(self.rpc, self.book.market) else "none",
                 "development_roots": [str(path) for path in self.root_files],
             }
             config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))

@@ -15,8 +15,11 @@ from typing import Any, Literal
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import AttestationError
-from sealmarket.chain.endpoints import relative_to
+from sealmarket.chain.endpoints import endpoints_of, relative_to
+from sealmarket.chain.errors import EndpointsRefused
+from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
 from sealmarket.files import read_file, read_text_file
+from sealmarket.http import is_loopback
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -27,7 +30,8 @@ from sealmarket_oracle.node_folder import HPKE_FILE, NODE_FILE, SIGNER_FILE, SOC
 ENVIRONMENT_PREFIX = "SEALMARKET_ORACLE_"
 _KNOWN = {
     "rpc", "book", "state", "signer_key", "hpke_key", "host", "port", "profile", "development_roots",
-    "poll_seconds", "max_head_age_seconds", "store", "node_file", "passphrase_file", "admin",
+    "poll_seconds", "max_head_age_seconds", "max_head_ahead_seconds", "store", "agree", "proofs", "trust_endpoints",
+    "node_file", "passphrase_file", "admin",
 }  # fmt: skip
 
 
@@ -48,6 +52,7 @@ class Config:
     poll_seconds: float
     max_head_age_seconds: int
     admin: str
+    trust: ChainTrust
 
     @property
     def grade_floor(self) -> Grade:
@@ -108,6 +113,7 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         poll_seconds=_number(values, "poll_seconds", 0.25, 0.05, 60),
         admin=_admin(values, state, base),
         max_head_age_seconds=int(_number(values, "max_head_age_seconds", 300, 1, 86400)),
+        trust=_trust(values, base),
     )
 
 
@@ -115,6 +121,26 @@ def _admin(values: Mapping[str, Any], state: Path, base: Path) -> str:
     """Where the operator is answered: a socket file, relative to the configuration, or HOST:PORT."""
     place = _text(values, "admin") if "admin" in values else str(state / SOCKET_FILE)
     return place if ":" in place and "/" not in place else str(base / place)
+
+
+def _trust(values: Mapping[str, Any], base: Path) -> ChainTrust:
+    """How many endpoints must agree, and whether state counts by proof alone."""
+    proofs = values.get("proofs", "required")
+    if proofs not in ("required", "none"):
+        raise InvalidConfig(f"proofs is {proofs!r}", remedy='say "required" or "none"')
+    try:
+        endpoints = endpoints_of(relative_to(_text(values, "rpc"), base))
+    except EndpointsRefused as error:
+        raise InvalidConfig(error.message, remedy=error.remedy) from error
+    local = all(is_loopback(endpoint.url) for endpoint in endpoints)
+    if proofs == "none" and not (local or str(values.get("trust_endpoints", "")).lower() == "true"):
+        raise InvalidConfig(
+            'proofs = "none" believes whatever an endpoint says, and an endpoint is on another machine',
+            remedy="name endpoints with eth_getProof, or say trust_endpoints = true where all are your own",
+        )
+    agree = int(_number(values, "agree", 0, 0, len(endpoints)))
+    ahead = int(_number(values, "max_head_ahead_seconds", MOST_AHEAD, 1, 86400))
+    return ChainTrust(agree=agree, proofs=proofs == "required", ahead=ahead)
 
 
 def _roots(files: Any, profile: str, base: Path) -> TrustAnchors:

@@ -95,7 +95,7 @@ def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Built
     )
     with (
         journal,
-        closing(Chain(book, config.rpc)) as chain,
+        closing(Chain(book, config.rpc, trust=config.trust)) as chain,
         closing(Store(config.store, timeout=STORE_SECONDS)) as store,
         closing(HttpTell()) as tell,
     ):
@@ -119,7 +119,7 @@ def destroy(path: Path | None, agreed: Callable[[int], None]) -> Destroyed:
     with (
         only_process(config.state),
         open_journal(config, record) as journal,
-        closing(Chain(config.book, config.rpc)) as chain,
+        closing(Chain(config.book, config.rpc, trust=config.trust)) as chain,
     ):
         agreed(require_over(chain, journal, record.epoch))
         return destroy_keys(config.keys)

@@ -124,6 +124,15 @@ def unanimous(verdicts: Sequence[Allow | Defer | Stop]) -> Allow | Defer | Stop:
     return Defer(f"the heads of the chain's endpoints speak for different answers: {found}")
 
 
+def outvoted(verdicts: Sequence[Allow | Defer | Stop]) -> tuple[int, ...]:
+    """Places of the verdicts that differ from what more than half of them say."""
+    kinds = [type(verdict) for verdict in verdicts]
+    most = max(kinds, key=kinds.count)
+    if 2 * kinds.count(most) <= len(kinds):
+        return ()
+    return tuple(place for place, kind in enumerate(kinds) if kind is not most)
+
+
 def time_to_release(spec: JobSpec, final: Block, head: Block, timing: MarketTiming) -> Defer | None:
     """Why a job is not accepted yet: blocks become final so late that its release would come too late."""
     late, available = head.timestamp - final.timestamp, spec.settle_window - reserve_of(spec, timing)

@@ -7,6 +7,8 @@ import sqlite3
 import threading
 from typing import Literal
 
+from msgspec.structs import replace
+
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_oracle.service import Node
@@ -16,12 +18,18 @@ _LONGEST_WAIT = 5.0
 
 
 class Health(Shape, frozen=True, kw_only=True):
-    """How a node is: ``ok``, or ``waiting`` with the problem that keeps it from deciding."""
+    """How a node is: ``ok``, or ``waiting`` with the problem that keeps it from deciding.
+
+    ``alarms``: endpoints of the chain that do not count now, and why. ``proofs``: whether state is proven, or believed
+    (``none``). Events are believed either way, as far as no proven slot contradicts them.
+    """
 
     status: Literal["starting", "ok", "waiting"]
     problem: str
     final_block: int
     ticks: int
+    alarms: tuple[str, ...] = ()
+    proofs: Literal["required", "none"] = "required"
 
 
 class Runner:
@@ -45,9 +53,10 @@ class Runner:
     @property
     def health(self) -> Health:
         """How the last tick went. ``waiting`` as well when the thread is gone."""
-        if self._health.status != "starting" and not self._thread.is_alive():
-            return Health(status="waiting", problem="stopped", final_block=self._health.final_block, ticks=0)
-        return self._health
+        found = self._health
+        if found.status != "starting" and not self._thread.is_alive():
+            found = Health(status="waiting", problem="stopped", final_block=found.final_block, ticks=0)
+        return replace(found, alarms=self._node.alarms, proofs=self._node.proofs)
 
     def _run(self) -> None:
         wait = self._poll

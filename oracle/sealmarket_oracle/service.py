@@ -20,7 +20,7 @@ from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.chain.follow import Follower
-from sealmarket.chain.interface import ChainReader, ViewReader
+from sealmarket.chain.interface import ChainReader, ProvableView
 from sealmarket.chain.model import Block
 from sealmarket.protocol import decisions
 from sealmarket.protocol.book import Committee
@@ -39,6 +39,7 @@ from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import JournalReader
+from sealmarket_oracle.gate.chain_rules import slot_against
 from sealmarket_oracle.gate.decide import decide
 from sealmarket_oracle.gate.inputs import (
     AppraisalInput,
@@ -59,6 +60,7 @@ from sealmarket_oracle.release import (
     MarketTiming,
     Stop,
     judge,
+    outvoted,
     seal_release,
     stop_of,
     time_to_release,
@@ -149,9 +151,11 @@ class Node:
         if self._start is None:
             self._begin(head, final)
         records = self._journal.open_jobs()
-        for record in records:
-            if self._due(record):
-                self._attend(record, final)
+        due = [record for record in records if self._due(record)]
+        if asked := [record.spec for record in due if self._reads_state(record)]:
+            self._chain.trusted(final).prepare(asked)
+        for record in due:
+            self._attend(record, final)
         still_open = {record.job_id for record in records}
         for ended in self._pauses.keys() - still_open:
             del self._pauses[ended]
@@ -178,25 +182,34 @@ class Node:
     def _head(self, final: Block) -> Block:
         """The newest block. It must be recent, and no older than any seen before, or a revocation could go unseen."""
         head = self._chain.head()
-        age = int(self._clock()) - head.timestamp
-        if age > self._policy.max_head_age_seconds:
-            raise StaleChain(age, self._policy.max_head_age_seconds)
-        newest = max(self._newest_head, final.number)
-        if head.number < newest:
-            raise NodeDistrusted("newest block", f"{newest} or later", head.number)
+        self._require_recent(head.timestamp)
+        self._require_newest(head.number, final)
         self._newest_head = head.number
         return head
+
+    def _require_recent(self, timestamp: int) -> None:
+        age = int(self._clock()) - timestamp
+        if age > self._policy.max_head_age_seconds:
+            raise StaleChain(age, self._policy.max_head_age_seconds)
+
+    def _require_newest(self, number: int, final: Block) -> None:
+        newest = max(self._newest_head, final.number)
+        if number < newest:
+            raise NodeDistrusted("newest block", f"{newest} or later", number)
 
     def _timing(self, final: Block) -> MarketTiming:
         """The market's constants, read once at a final block."""
         if self._known_timing is None:
-            view = self._chain.at(final)
+            view = self._chain.trusted(final)
             self._known_timing = MarketTiming(view.finality(), view.transfer_allowance())
         return self._known_timing
 
     def _due(self, record: JobRecord) -> bool:
         pause = self._pauses.get(record.job_id)
         return pause is None or pause.record != record or self._monotonic() >= pause.until
+
+    def _reads_state(self, record: JobRecord) -> bool:
+        return record.evidence_hash is not None and self._journal.promised(record.job_id) is None
 
     def _attend(self, record: JobRecord, final: Block) -> None:
         try:
@@ -234,7 +247,7 @@ class Node:
             return Defer(_NO_EVIDENCE, lasting=True)
         if self._journal.promised(record.job_id) is not None:
             return None
-        case = self._case(record, self._chain.at(final))
+        case = self._case(record, self._chain.trusted(final))
         own = self._journal.own_decision(record.job_id, case.evidence_hash, record.spec.epoch)
         waits = None
         if own is None:
@@ -299,17 +312,20 @@ class Node:
             return None
         return self._chain.block(package.block_number)
 
-    def _case(self, record: JobRecord, view: ViewReader) -> AppraisalInput:
+    def _case(self, record: JobRecord, view: ProvableView) -> AppraisalInput:
         spec = record.spec
         if record.evidence_hash is None or record.quoted is None:
             raise AssertionError("a case takes a quote")
         committee, index = self._seat(spec.epoch, view)
+        slot = view.job(spec.request_hash)
+        if contradiction := slot_against(spec, record.job_id, slot, record.evidence_hash, record.quorum):
+            raise NodeDistrusted("job's slot", *contradiction)
         return AppraisalInput(
             market=self.market,
             job_id=record.job_id,
             spec=spec,
             at=view.block,
-            slot=view.job(spec.request_hash),
+            slot=slot,
             matched=record.matched,
             quoted=record.quoted,
             decide_by=record.decide_by,
@@ -320,7 +336,7 @@ class Node:
             grade_floor=self._policy.grade_floor,
         )
 
-    def _seat(self, epoch: int, view: ViewReader) -> tuple[Committee, int]:
+    def _seat(self, epoch: int, view: ProvableView) -> tuple[Committee, int]:
         if epoch != self._journal.identity.epoch:
             raise NotOnCommittee(epoch, f"this node's keys are for epoch {self._journal.identity.epoch}")
         committee = self._committees.get(epoch)
@@ -336,7 +352,7 @@ class Node:
                 return committee, index
         raise NotOnCommittee(epoch, f"{self._keys.signer.address} is not a member")
 
-    def _assets(self, spec: JobSpec, view: ViewReader) -> tuple[AssetFacts, ...]:
+    def _assets(self, spec: JobSpec, view: ProvableView) -> tuple[AssetFacts, ...]:
         facts = []
         for use in spec.assets:
             seal = self._journal.seal(use.asset_id, use.version)
@@ -351,11 +367,14 @@ class Node:
         quorum = record.quorum
         if quorum is None:
             raise AssertionError("a release takes a quorum")
-        own_head = self._at_head(record.spec, self._head(case.at))  # read now, not at the tick's beginning
-        decision = own.decision if own else None
-        heads = [own_head, *self._chain.elsewhere(lambda: self._at_head(record.spec, self._chain.head()))]
-        timing = self._timing(case.at)
-        verdict = unanimous([judge(record.spec, decision, quorum, case.slot, head, timing) for head in heads])
+        decision, timing = own.decision if own else None, self._timing(case.at)
+        heads = self._chain.heads(lambda view: self._at_head(record.spec, view))  # now, not at the tick's beginning
+        self._require_recent(min(head.block.timestamp for head in heads))
+        self._require_newest(max(head.block.number for head in heads), case.at)
+        verdicts = [judge(record.spec, decision, quorum, case.slot, head.value, timing) for head in heads]
+        for alone in outvoted(verdicts):
+            self._chain.doubt(heads[alone].endpoint, heads[alone].block)
+        verdict = unanimous(verdicts)
         match verdict:
             case Allow():
                 if own is None:
@@ -368,10 +387,10 @@ class Node:
             case Defer():
                 return verdict
 
-    def _at_head(self, spec: JobSpec, head: Block) -> AtHead:
-        view = self._chain.at(head)
+    def _at_head(self, spec: JobSpec, view: ProvableView) -> AtHead:
+        view.prepare([spec])
         states = tuple(view.asset(use.asset_id, use.version) for use in spec.assets)
-        return AtHead(block=head, slot=view.job(spec.request_hash), states=states)
+        return AtHead(block=view.block, slot=view.job(spec.request_hash), states=states)
 
     def _promise_release(self, record: JobRecord, case: AppraisalInput, own: OwnDecision) -> None:
         documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
@@ -396,6 +415,16 @@ class Node:
                 _log.debug("a decision's detail waits for the store: %s", error)
                 return
             self._unkept.popleft()
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong with the chain's endpoints now, each with the endpoint's name and the value."""
+        return tuple(str(alarm) for alarm in self._chain.alarms)
+
+    @property
+    def proofs(self) -> Literal["required", "none"]:
+        """Whether state at a block counts by proof alone."""
+        return "required" if self._chain.trust.proofs else "none"
 
     # --- answers ----------------------------------------------------------------------------------------------
 

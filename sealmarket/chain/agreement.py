@@ -12,7 +12,6 @@ release or about money is read at such a block, pinned to its hash. With one end
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from sealmarket.chain.errors import EndpointsDisagree, NodeDistrusted
 from sealmarket.chain.model import Block
@@ -20,7 +19,6 @@ from sealmarket.chain.rpc import Rpc
 from sealmarket.protocol.book import Timing
 from sealmarket_enclave.protocol.codec import Bytes32
 
-T = TypeVar("T")
 LEAST_PATIENCE, MOST_PATIENCE = 15, 120
 """Seconds."""
 
@@ -68,11 +66,6 @@ class Agreement:
             shared = min(shared, ours, key=lambda block: block.number)
         self._known = shared.hash if shared is final else None
         return shared
-
-    def elsewhere(self, read: Callable[[], T]) -> list[T]:
-        """What ``read`` returns at each other endpoint that keeps up."""
-        found = self._rpc.elsewhere(lambda: [] if self._is_old(self._block("latest")) else [read()])
-        return [value for values in found for value in values]
 
     def _shown(self, final: Block) -> Block | None:
         """What an endpoint has in the place of a final block; None where it does not keep up."""

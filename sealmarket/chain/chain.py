@@ -4,30 +4,41 @@
 2. Every read of a :class:`View` is pinned to one block hash (EIP-1898). Where a node does not know that form, the
    read goes by number, and the block at that number is compared before and after.
 3. Final is what the address book's rule says: the ``finalized`` tag, or an explicit depth of at least one block; with
-   several endpoints, what they agree on (:mod:`sealmarket.chain.agreement`).
+   several endpoints, what they agree on (:mod:`sealmarket.chain.agreement`), or k of n of them where the reader says
+   how many (:mod:`sealmarket.chain.quorum`).
 4. Values that must agree are read at a final block. Some nodes answer reads at the head's hash from the block that they
    are mining, so what is read at the head counts one value at a time, or as a veto.
-5. A job's specification is hashed again and must give the job's id (:mod:`sealmarket.chain.decoding`).
+5. :meth:`Chain.proven` shows state by storage proofs under a block's hash, whatever the node says.
+6. A job's specification is hashed again and must give the job's id (:mod:`sealmarket.chain.decoding`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from sealmarket.chain.absence import Header, bloom_of
 from sealmarket.chain.agreement import Agreement, patience_of
+from sealmarket.chain.alarms import Alarm
 from sealmarket.chain.contracts import CommitteeContract, MarketContract, RegistryContract
 from sealmarket.chain.errors import (
     BlockGone,
     ChainUnavailable,
+    EndpointsRefused,
     NodeDistrusted,
+    NoProofs,
     RpcRefused,
 )
 from sealmarket.chain.events import ChainEvent, JobMatched, VersionPublished
+from sealmarket.chain.interface import ProvableView
 from sealmarket.chain.logs import LogReader, topic_of
 from sealmarket.chain.model import Block
+from sealmarket.chain.proof import ProofRefused
+from sealmarket.chain.proven import ProvenView
+from sealmarket.chain.proven_code import ProvenCodes
+from sealmarket.chain.quorum import AtEndpoint, ChainTrust, EndpointQuorum
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity
 from sealmarket.chain.view import View
@@ -36,6 +47,8 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import BlockNumber
 
 T = TypeVar("T")
+_KEPT_VIEWS = 8
+"""Proven views that are kept: one final block and the heads of a few endpoints."""
 
 
 LEDGER_EVENTS = ("Deposited", "Withdrawn", "Staked", "UnstakeBegun", "Unstaked")
@@ -47,9 +60,11 @@ class Chain:
 
     Args:
         rpc: the chain's nodes, as :func:`~sealmarket.chain.endpoints.endpoints_of` takes them.
+        trust: how many of them must agree, and what is proven; without it, all that keep up must, and proofs are made
+            where :meth:`proven` is asked.
 
     Raises:
-        EndpointsRefused: ``rpc`` names no nodes.
+        EndpointsRefused: ``rpc`` names no nodes, or fewer than must agree.
     """
 
     def __init__(
@@ -57,6 +72,7 @@ class Chain:
         book: AddressBook,
         rpc: str,
         *,
+        trust: ChainTrust | None = None,
         pause: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -66,9 +82,27 @@ class Chain:
         self.registry = RegistryContract(book.registry)
         self.committee_contract = CommitteeContract(book.committee)
         self._agreement = Agreement(self.rpc, self._block, patience_of(book.timing), clock)
+        self.trust = trust or ChainTrust()
+        self._quorum = self._quorum_of(trust, clock) if trust is not None else None
+        self._codes = ProvenCodes(self)
+        self._proven: deque[ProvenView] = deque(maxlen=_KEPT_VIEWS)
         self._logs = LogReader(book, self.rpc, self._header)
         self._by_hash = True
         self._newest_final = 0
+
+    def _quorum_of(self, trust: ChainTrust, clock: Callable[[], float]) -> EndpointQuorum:
+        count = self.rpc.count
+        if trust.needed(count) > count:
+            raise EndpointsRefused(f"{count} endpoints, of which {trust.agree} must agree")
+        return EndpointQuorum(
+            self.rpc,
+            self._ruled,
+            self._block,
+            needed=trust.needed(count),
+            ahead=trust.ahead,
+            patience=patience_of(self.book.timing),
+            clock=clock,
+        )
 
     @property
     def chain_id(self) -> int:
@@ -80,7 +114,7 @@ class Chain:
 
     def head(self) -> Block:
         """The newest block; an endpoint that stands still while another moves is left for the next."""
-        return self.rpc.on_one(self._head)
+        return self._quorum.head() if self._quorum is not None else self.rpc.on_one(self._head)
 
     def _head(self) -> Block:
         found = self._block("latest")
@@ -91,25 +125,46 @@ class Chain:
         """The newest block that counts, by the address book's rule.
 
         Raises:
-            EndpointsDisagree: two endpoints have two blocks there.
+            EndpointsDisagree, TooFewAgree: the endpoints show no block on which enough of them agree.
         """
-        return self.rpc.on_one(self._final)
+        return self._quorum.final() if self._quorum is not None else self.rpc.on_one(self._final)
 
-    def _final(self) -> Block:
+    def _ruled(self) -> Block:
+        """The newest block that is final by the address book's rule, at the endpoint that is asked."""
         rule = self.book.finality
         if rule.kind == "finalized":
-            found = self._block("finalized")
-        else:
-            found = self.block(BlockNumber(max(0, self.head().number - max(1, rule.depth))))
+            return self._block("finalized")
+        newest = self._head() if self._quorum is None else self._block("latest")
+        return self.block(BlockNumber(max(0, newest.number - max(1, rule.depth))))
+
+    def _final(self) -> Block:
+        found = self._ruled()
         if self.rpc.several and found.number < self._newest_final:
             raise NodeDistrusted("final block", f"{self._newest_final} or later", found.number)
         agreed = self._agreement.agreed(found)
         self._newest_final = max(self._newest_final, agreed.number)
         return agreed
 
-    def elsewhere(self, read: Callable[[], T]) -> list[T]:
-        """What ``read`` returns at each other endpoint that keeps up; nothing where there is one alone."""
-        return self._agreement.elsewhere(read)
+    def heads(self, read: Callable[[ProvableView], T]) -> Sequence[AtEndpoint[T]]:
+        """What ``read`` returns of the state at the newest block of each endpoint that has a say.
+
+        Raises:
+            TooFewAgree: fewer endpoints than must agree show it.
+        """
+        if self._quorum is not None:
+            return self._quorum.heads(lambda block: read(self.trusted(block)))
+        head = self.head()
+        return [AtEndpoint(self.rpc.asked, head, read(self.trusted(head)))]
+
+    def doubt(self, endpoint: str, block: Block) -> None:
+        """Say that an endpoint's newest block alone speaks for another answer: once final, it was real or a lie."""
+        if self._quorum is not None:
+            self._quorum.doubt(endpoint, block)
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What is wrong with the endpoints now."""
+        return self._quorum.alarms.standing() if self._quorum is not None else ()
 
     def block(self, number: int) -> Block:
         """The block at a number."""
@@ -151,6 +206,37 @@ class Chain:
     def at(self, block: Block) -> View:
         """The state at one block: every read of it is pinned to that block's hash."""
         return View(self, block)
+
+    def proven(self, block: Block) -> ProvenView:
+        """The state at one block, by storage proofs under its hash. What was read once is kept for a few blocks."""
+        known = next((view for view in self._proven if view.block == block), None)
+        if known is None:
+            known = ProvenView(self, block, self._codes)
+            self._proven.append(known)
+        return known
+
+    def trusted(self, block: Block) -> ProvableView:
+        """The state at one block as far as this reader trusts endpoints: proven, unless it was told to do without."""
+        return self.proven(block) if self.trust.proofs else self.at(block)
+
+    def prove(self, read: Callable[[], T], block: Block) -> T:
+        """What ``read`` proves at a block, by one endpoint; by the next where that one has no proof, or a false one.
+
+        Raises:
+            NoProofs: the endpoints do not show that block's state.
+            BlockGone: the endpoint no longer has the block.
+            ProofRefused: its proof does not hold.
+        """
+        return self.rpc.on_one(lambda: self._prove_on_one(read, block))
+
+    def _prove_on_one(self, read: Callable[[], T], block: Block) -> T:
+        try:
+            return read()
+        except RpcRefused as error:
+            raise NoProofs(self.rpc.asked, block.number, error.detail) from error
+        except ProofRefused:
+            self._require(block)  # the proof may be of another block that has taken its place
+            raise
 
     def read(self, to: Address, payload: bytes, block: Block) -> bytes:
         """``eth_call`` pinned to a block.

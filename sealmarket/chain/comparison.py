@@ -56,6 +56,17 @@ def compare(book: AddressBook, codes: Mapping[str, bytes], compiled: Compiled) -
         yield from _contract(name, address, codes[name], compiled, expected[name])
 
 
+def compare_one(book: AddressBook, name: str, found: bytes, compiled: Compiled) -> Iterator[Finding]:
+    """Compare the code of one contract, and what its immutables name."""
+    yield from _contract(name, places_of(book)[name], found, compiled, _expected(book)[name])
+
+
+def immutable_words(code: Code, found: bytes) -> frozenset[bytes]:
+    """The values that the constructor wrote into code on a chain, which has the length of ``code``."""
+    places = (place for immutable in code.immutables for place in immutable.places)
+    return frozenset(found[start : start + length] for start, length in places)
+
+
 def genuine(book: AddressBook) -> dict[Address, bytes]:
     """The carried code at the addresses of a book, its immutables filled as the comparison wants them: for twins."""
     expected = _expected(book)

@@ -11,6 +11,7 @@
         │   ├── RateLimited
         │   ├── NodeRefused
         │   ├── AccessDenied
+        │   ├── NoProofs
         │   └── NotAnEndpoint
         ├── NodeDistrusted
         │   ├── WrongChain
@@ -22,6 +23,7 @@
         ├── OutboxUnusable
         ├── EndpointsRefused
         ├── EndpointsDisagree
+        ├── TooFewAgree
         ├── AbiMismatch
         ├── Reverted
         ├── DevelopmentKeyRefused
@@ -32,7 +34,7 @@ Only :class:`ChainUnavailable` is worth waiting for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sealmarket_enclave.protocol.errors import SealmarketError
 
@@ -257,6 +259,30 @@ class EndpointsDisagree(ChainError):
             remedy="find out which of them lies or follows another chain, and name that one no more",
         )
         self.number, self.hashes = number, dict(hashes)
+
+
+class TooFewAgree(ChainError):
+    """Fewer endpoints count than must agree. Nothing is decided or released."""
+
+    def __init__(self, needed: int, found: int, alarms: Sequence[object] = ()) -> None:
+        said = "".join(f"; {alarm}" for alarm in alarms)
+        super().__init__(
+            f"{found} endpoints of the chain can be relied on, expected {needed}{said}",
+            remedy="mend or replace the endpoints that are named, and check this machine's clock",
+        )
+        self.needed, self.found = needed, found
+
+
+class NoProofs(ChainUnavailable):
+    """The endpoint gives no storage proofs, or none of that block."""
+
+    def __init__(self, url: str, number: int, detail: str) -> None:
+        ChainError.__init__(
+            self,
+            f"the chain at {url} gives no storage proof at block {number}: {detail}",
+            remedy='name an endpoint with eth_getProof and recent states; on a chain of your own, say proofs = "none"',
+        )
+        self.url, self.detail = url, detail
 
 
 class AbiMismatch(ChainError):

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from sealmarket.chain.alarms import Alarm
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.model import Account, AssetState, Block, Interruption, JobSlot
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
+from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId
+
+if TYPE_CHECKING:
+    from sealmarket.chain.quorum import AtEndpoint, ChainTrust
 
 T = TypeVar("T")
 
 
-class ViewReader(Protocol):
-    """The state at one block."""
+class ProvableView(Protocol):
+    """What of the state at one block decides about a job, and can be proven."""
 
     @property
     def block(self) -> Block:
         """The block that every read is pinned to."""
+
+    def prepare(self, specs: Iterable[JobSpec]) -> None:
+        """Read together what belongs to jobs, where that takes fewer calls."""
 
     def job(self, request_hash: Bytes32) -> JobSlot:
         """The slot of the job that consumed a request; ``Status.NONE`` when none did."""
@@ -33,14 +41,18 @@ class ViewReader(Protocol):
     def removed_members(self, epoch: int) -> frozenset[int]:
         """Places of the members that were removed from an epoch's committee."""
 
-    def interruption(self, request_hash: Bytes32) -> Interruption:
-        """Where the course of a job was interrupted after acceptance; nothing is set where it was not."""
-
     def finality(self) -> int:
         """Seconds that the market allows for a block to become final. Never changes."""
 
     def transfer_allowance(self) -> int:
         """Seconds that the market allows for moving inputs and results. Never changes."""
+
+
+class ViewReader(ProvableView, Protocol):
+    """The rest of the state at one block, as a node answers calls."""
+
+    def interruption(self, request_hash: Bytes32) -> Interruption:
+        """Where the course of a job was interrupted after acceptance; nothing is set where it was not."""
 
     def account(self, token: Address, holder: Address) -> Account:
         """A holder's balances in the market's ledger."""
@@ -75,8 +87,19 @@ class ChainReader(Protocol):
     def final(self) -> Block:
         """The newest block that counts."""
 
-    def elsewhere(self, read: Callable[[], T]) -> list[T]:
-        """What ``read`` returns at each other endpoint that keeps up; nothing where there is one alone."""
+    def heads(self, read: Callable[[ProvableView], T]) -> Sequence[AtEndpoint[T]]:
+        """What ``read`` returns of the state at the newest block of each endpoint that has a say."""
+
+    def doubt(self, endpoint: str, block: Block) -> None:
+        """Say that an endpoint's newest block alone speaks for another answer."""
+
+    @property
+    def trust(self) -> ChainTrust:
+        """How far the reader trusts endpoints."""
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What is wrong with the endpoints now."""
 
     def block(self, number: int) -> Block:
         """The block at a number."""
@@ -86,6 +109,9 @@ class ChainReader(Protocol):
 
     def at(self, block: Block) -> ViewReader:
         """The state at one block."""
+
+    def trusted(self, block: Block) -> ProvableView:
+        """The state at one block, proven where the reader demands it."""
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
         """The events of the contracts from block ``first`` to ``last``, both included, in order."""

@@ -8,13 +8,15 @@ versions) and moves no money. :meth:`reorganise` takes blocks back,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from msgspec import structs
 
+from sealmarket.chain.alarms import Alarm
+from sealmarket.chain.bargain import commitment
 from sealmarket.chain.comparison import genuine
 from sealmarket.chain.contracts import MarketContract, compact
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
@@ -38,6 +40,7 @@ from sealmarket.chain.events import (
     VersionPublished,
     VersionSuspended,
 )
+from sealmarket.chain.interface import ProvableView
 from sealmarket.chain.model import (
     NOT_INTERRUPTED,
     NOTHING,
@@ -50,11 +53,12 @@ from sealmarket.chain.model import (
     JobSlot,
     places,
 )
+from sealmarket.chain.quorum import AtEndpoint, ChainTrust
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, MicroEpsilon, Uint, Wei
-from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.hashing import Word, keccak, words
 from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement, SharesMissing
 from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, JobId
 from sealmarket_enclave.protocol.release import Release
@@ -93,6 +97,9 @@ class MemoryView:
     def block(self) -> Block:
         """The block that every read is pinned to."""
         return self._block
+
+    def prepare(self, specs: Iterable[JobSpec]) -> None:
+        """As :meth:`sealmarket.chain.view.View.prepare`."""
 
     def job(self, request_hash: Bytes32) -> JobSlot:
         """As :meth:`sealmarket.chain.view.View.job`."""
@@ -176,6 +183,8 @@ class MemoryChain:
         self._forks = 0
         self.behind, self.others = 0, list[int]()
         """How many of the newest blocks the endpoint that is asked does not show, and each of the others."""
+        self.trust = ChainTrust(proofs=False)
+        self.doubts: list[tuple[str, Block]] = []
         self.codes: dict[Address, bytes] = {}
         """Code that stands in the place of the market's own."""
 
@@ -197,14 +206,24 @@ class MemoryChain:
         self._answer()
         return self._blocks[max(0, len(self._blocks) - 1 - self.finality_lag)]
 
-    def elsewhere(self, read: Callable[[], T]) -> list[T]:
-        """As :meth:`Chain.elsewhere`, at heads so many blocks behind as ``others`` says."""
+    def heads(self, read: Callable[[ProvableView], T]) -> Sequence[AtEndpoint[T]]:
+        """As :meth:`Chain.heads`, at the head that is asked and at others so many blocks behind as ``others`` says."""
         asked, found = self.behind, []
-        for behind in self.others:
+        for place, behind in enumerate((asked, *self.others)):
             self.behind = behind
-            found.append(read())
+            head = self.head()
+            found.append(AtEndpoint(f"twin {place}", head, read(self.at(head))))
         self.behind = asked
         return found
+
+    def doubt(self, endpoint: str, block: Block) -> None:
+        """As :meth:`Chain.doubt`: kept, for a test to look at."""
+        self.doubts.append((endpoint, block))
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """None."""
+        return ()
 
     def block(self, number: int) -> Block:
         """The block at a number."""
@@ -230,6 +249,10 @@ class MemoryChain:
         """The state at one block."""
         self.require(block)
         return MemoryView(self, block, self._states[block.number])
+
+    def trusted(self, block: Block) -> MemoryView:
+        """The state at one block."""
+        return self.at(block)
 
     def code(self, address: Address, block: Block) -> bytes:
         """The code at an address: the market's own, unless a test put another there."""
@@ -391,7 +414,7 @@ class MemoryChain:
 
         def change(state: _State, at: EventRef) -> list[ChainEvent]:
             state.specs[job_id] = spec
-            self._put(state, job_id, Status.MATCHED, spec.quote_window)
+            self._put(state, job_id, Status.MATCHED, spec.quote_window, 0)
             return [JobMatched(at, job_id, spec)]
 
         self._mine(change)
@@ -400,7 +423,11 @@ class MemoryChain:
     def quote(self, job_id: JobId, evidence_hash: Bytes32) -> EventRef:
         """The provider posts its evidence hash."""
         return self._step(
-            job_id, Status.QUOTED, lambda at: [JobQuoted(at, job_id, evidence_hash)], lambda spec: spec.decide_window
+            job_id,
+            Status.QUOTED,
+            lambda at: [JobQuoted(at, job_id, evidence_hash)],
+            lambda spec: spec.decide_window,
+            stage=evidence_hash,
         )
 
     def decide(self, core: Decision, signers: tuple[int, ...] = (0, 1), outcome: Outcome | None = None) -> EventRef:
@@ -416,6 +443,7 @@ class MemoryChain:
                 *([JobEnded(at, core.job_id, status, Fault(effect))] if status is Status.REFUSED else []),
             ],
             lambda spec: spec.settle_window,
+            stage=keccak(words(core.evidence_hash, core.enclave_signer, core.enclave_key_hash)),
         )
 
     def stop(self, job_id: JobId, evidence_hash: Bytes32, reasons: Uint, signers: tuple[int, ...] = (0, 1)) -> EventRef:
@@ -539,9 +567,11 @@ class MemoryChain:
         status: Status,
         events: Callable[[EventRef], list[ChainEvent]],
         window: Callable[[JobSpec], int] | None = None,
+        *,
+        stage: Word | None = None,
     ) -> EventRef:
         def change(state: _State, at: EventRef) -> list[ChainEvent]:
-            self._put(state, job_id, status, window(state.specs[job_id]) if window else 0)
+            self._put(state, job_id, status, window(state.specs[job_id]) if window else 0, stage)
             return events(at)
 
         return self._mine(change)
@@ -552,11 +582,13 @@ class MemoryChain:
         changed = replace(found, provider=spec.provider, token=spec.token, **changes)
         state.interruptions[spec.request_hash] = changed
 
-    def _put(self, state: _State, job_id: JobId, status: Status, window: int) -> None:
+    def _put(self, state: _State, job_id: JobId, status: Status, window: int, stage: Word | None = None) -> None:
+        """``stage``: what the state adds to the slot's commitment; by default the commitment stays."""
+        spec = state.specs[job_id]
         deadline = self._blocks[-1].timestamp + BLOCK_SECONDS + window if window else 0
-        before = state.jobs.get(state.specs[job_id].request_hash, JobSlot(Status.NONE, 0, b""))
-        commitment = keccak(job_id + before.commitment + bytes([status]))[:16]
-        state.jobs[state.specs[job_id].request_hash] = JobSlot(status, deadline, commitment)
+        before = state.jobs.get(spec.request_hash, JobSlot(Status.NONE, 0, b""))
+        committed = before.commitment if stage is None else commitment(spec, job_id, stage)
+        state.jobs[spec.request_hash] = JobSlot(status, deadline, committed)
 
     def _mine(
         self, change: Callable[[_State, EventRef], list[ChainEvent]], *, seconds: int = BLOCK_SECONDS

@@ -72,6 +72,8 @@ class RpcNode:
         """Whether the node has said that it follows the expected chain."""
         self.rests_until = float("-inf")
         """Until when it is not asked beside another node (monotonic seconds)."""
+        self.left_until = float("-inf")
+        """Until when it is asked nothing, since it was found to lie (monotonic seconds)."""
         self._address = address
         self._timeout = timeout
         self._http = HttpClient(seconds=timeout)

@@ -1,8 +1,8 @@
-"""A contract's slot shown under a block hash that the reader trusts, whatever the node says (EIP-1186).
+"""A contract's storage shown under a block hash that the reader trusts, whatever the node says (EIP-1186).
 
 1. The header that the node gives must hash to the trusted block hash; it names the state root.
-2. The account's proof leads from the state root to the contract; it names the storage root.
-3. The slot's proof leads from the storage root to the value, or shows that there is none.
+2. The account's proof leads from the state root to the contract; it names the storage root and the hash of the code.
+3. A slot's proof leads from the storage root to the value, or shows that there is none.
 
 A proof is a path of nodes in a Merkle Patricia trie: each must hash to what the one before named.
 """
@@ -10,6 +10,7 @@ A proof is a path of nodes in a Merkle Patricia trie: each must hash to what the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import rlp
@@ -17,7 +18,7 @@ import rlp
 from sealmarket.chain.errors import NodeDistrusted
 from sealmarket.chain.rpc import Rpc, data, quantity
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.hashing import keccak, words
+from sealmarket_enclave.protocol.hashing import keccak
 
 _HEADER = (
     ("parentHash", bytes),
@@ -46,6 +47,8 @@ _LATER = (
 )
 """What forks added at the end, in order; each header has a prefix of them."""
 
+MOST_SLOTS = 128
+"""Slots in one call: nodes refuse very many. A job over 16 assets takes 96 of the registry."""
 _BRANCH, _SHORT = 17, 2
 
 
@@ -57,34 +60,83 @@ class ProofRefused(NodeDistrusted):
         self.remedy = "ask another node, one that keeps the state of that block"
 
 
-def proven_slot(rpc: Rpc, block_hash: Bytes32, contract: Address, slot: Bytes32) -> int:
-    """The value of a contract's slot at a block, proven; 0 for a slot that was never written.
+@dataclass(frozen=True, slots=True)
+class StateHeader:
+    """What a block's header says, once it hashes to the block hash that counts. ``timestamp`` in seconds."""
+
+    block_hash: Bytes32
+    number: int
+    timestamp: int
+    state_root: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenAccount:
+    """What a proof shows of a contract: the hash of its code, and the words that were asked for, in their order."""
+
+    code_hash: Bytes32
+    words: tuple[int, ...]
+
+
+def proven_header(rpc: Rpc, block_hash: Bytes32) -> StateHeader:
+    """The header of a block hash.
 
     Raises:
-        ProofRefused: the node's header or proof does not lead from the hash to the value.
-        RpcRefused: the node does not know the block or gives no proofs.
+        ProofRefused: what the node gives does not hash to it.
+        RpcRefused: the node does not know the block.
     """
     header = rpc.call("eth_getBlockByHash", str(block_hash), False)
-    state_root = _state_root(header, block_hash)
-    number = header["number"]
-    proof = rpc.call("eth_getProof", contract.checksum, [str(slot)], number)
-    if (
-        not isinstance(proof, dict)
-        or not isinstance(proof.get("storageProof"), list)
-        or len(proof["storageProof"]) != 1
-    ):
-        raise ProofRefused("the contract", "an account with one slot", type(proof).__name__)
-    account = prove(state_root, keccak(contract), _nodes(proof.get("accountProof")), "the contract")
+    if not isinstance(header, dict):
+        raise ProofRefused("the block", block_hash, "no such block")
+    found = keccak(rlp.encode(_header_fields(header)))
+    if found != block_hash:
+        raise ProofRefused("the block", block_hash, found)
+    return StateHeader(
+        block_hash=block_hash,
+        number=quantity(header["number"], "block number"),
+        timestamp=quantity(header["timestamp"], "timestamp"),
+        state_root=Bytes32(data(header["stateRoot"], "state root")),
+    )
+
+
+def proven_account(rpc: Rpc, header: StateHeader, contract: Address, slots: Sequence[Bytes32]) -> ProvenAccount:
+    """A contract's words under a header, by one call for each :data:`MOST_SLOTS` of them; 0 for one never written.
+
+    Raises:
+        ProofRefused: the node's proof does not lead from the header to the words.
+        RpcRefused: the node gives no proofs, or has no state of that block.
+    """
+    parts = [slots[start : start + MOST_SLOTS] for start in range(0, len(slots), MOST_SLOTS)] or [slots]
+    found = [_account_part(rpc, header, contract, part) for part in parts]
+    return ProvenAccount(found[0].code_hash, tuple(word for part in found for word in part.words))
+
+
+def _account_part(rpc: Rpc, header: StateHeader, contract: Address, slots: Sequence[Bytes32]) -> ProvenAccount:
+    asked = [str(slot) for slot in slots]
+    proof = rpc.call("eth_getProof", contract.checksum, asked, hex(header.number))
+    shown = proof.get("storageProof") if isinstance(proof, dict) else None
+    if not isinstance(shown, list) or len(shown) != len(slots):
+        raise ProofRefused("the contract", f"an account with {len(slots)} slots", type(proof).__name__)
+    account = prove(header.state_root, keccak(contract), _nodes(proof.get("accountProof")), "the contract")
     if account is None:
         raise ProofRefused("the contract", "an account", "none at this address")
-    fields = rlp.decode(account)
-    value = prove(Bytes32(fields[2]), keccak(slot), _nodes(proof["storageProof"][0].get("proof")), "the slot")
-    return int.from_bytes(rlp.decode(value)) if value is not None else 0
+    fields = _decoded(account, "the contract")
+    if not isinstance(fields, list) or [len(field) for field in fields[2:]] != [32, 32]:
+        raise ProofRefused("the contract", "nonce, balance, storage root and code hash", "another value")
+    storage_root = Bytes32(fields[2])
+    words = (_word(storage_root, slot, entry) for slot, entry in zip(slots, shown, strict=True))
+    return ProvenAccount(Bytes32(fields[3]), tuple(words))
 
 
-def mapping_slot(key: Bytes32, place: int) -> Bytes32:
-    """Where Solidity keeps the value of a key in a mapping that stands at a place."""
-    return keccak(words(key, place))
+def _word(storage_root: Bytes32, slot: Bytes32, entry: Any) -> int:
+    nodes = _nodes(entry.get("proof") if isinstance(entry, dict) else None)
+    value = prove(storage_root, keccak(slot), nodes, f"slot {slot}")
+    if value is None:
+        return 0
+    word = _decoded(value, f"slot {slot}")
+    if not isinstance(word, bytes) or len(word) > 32:
+        raise ProofRefused(f"slot {slot}", "a word", "another value")
+    return int.from_bytes(word)
 
 
 def prove(root: Bytes32, key: Bytes32, nodes: Sequence[bytes], what: str) -> bytes | None:
@@ -97,42 +149,53 @@ def prove(root: Bytes32, key: Bytes32, nodes: Sequence[bytes], what: str) -> byt
     if not nodes and root == keccak(rlp.encode(b"")):
         return None
     wanted: Any = root
-    rest = list(nodes)
+    rest = list(reversed(nodes))
     while True:
         node = _node(wanted, rest, what)
         if len(node) == _BRANCH:
             if not path:
-                return bytes(node[16]) or None
+                return _bytes(node[16], what) or None
             wanted = node[path.pop(0)]
             if wanted == b"":
                 return None
             continue
         if len(node) != _SHORT:
             raise ProofRefused(what, "a branch, an extension or a leaf", f"a node of {len(node)} parts")
-        prefix, leaf = _unpacked(node[0])
+        prefix, leaf = _unpacked(_bytes(node[0], what))
         if path[: len(prefix)] != prefix:
             return None
         del path[: len(prefix)]
         if leaf:
-            return bytes(node[1]) if not path else None
+            return _bytes(node[1], what) if not path else None
         wanted = node[1]
 
 
 def _node(wanted: Any, rest: list[bytes], what: str) -> Sequence[Any]:
-    if isinstance(wanted, list | tuple):
+    if isinstance(wanted, list):
         return wanted  # nodes shorter than a hash stand inside the one before
     if not rest:
         raise ProofRefused(what, "the next node", "the end of the proof")
-    raw = rest.pop(0)
+    raw = rest.pop()
     if keccak(raw) != wanted:
         raise ProofRefused(what, f"a node with hash 0x{bytes(wanted).hex()}", keccak(raw))
-    try:
-        decoded = rlp.decode(raw)
-    except rlp.exceptions.RLPException as error:
-        raise ProofRefused(what, "a node", "bytes that are none") from error
+    decoded = _decoded(raw, what)
     if not isinstance(decoded, list):
         raise ProofRefused(what, "a node", "bytes that are none")
     return decoded
+
+
+def _bytes(part: Any, what: str) -> bytes:
+    """A part of a node that must be a value: a header that a node made up can name a trie of any shape."""
+    if not isinstance(part, bytes):
+        raise ProofRefused(what, "bytes", "a list")
+    return part
+
+
+def _decoded(raw: bytes, what: str) -> Any:
+    try:
+        return rlp.decode(raw)
+    except (rlp.exceptions.RLPException, RecursionError) as error:
+        raise ProofRefused(what, "a node", "bytes that are none") from error
 
 
 def _unpacked(encoded: bytes) -> tuple[list[int], bool]:
@@ -141,18 +204,13 @@ def _unpacked(encoded: bytes) -> tuple[list[int], bool]:
     return nibbles[1 if flag & 1 else 2 :], bool(flag & 2)
 
 
-def _state_root(header: Any, block_hash: Bytes32) -> Bytes32:
-    if not isinstance(header, dict):
-        raise ProofRefused("the block", block_hash, "no such block")
+def _header_fields(header: dict[str, Any]) -> list[bytes]:
     fields = [_field(header, name, kind) for name, kind in _HEADER]
     for name, kind in _LATER:
         if header.get(name) is None:
             break
         fields.append(_field(header, name, kind))
-    found = keccak(rlp.encode(fields))
-    if found != block_hash:
-        raise ProofRefused("the block", block_hash, found)
-    return Bytes32(data(header["stateRoot"], "state root"))
+    return fields
 
 
 def _field(header: dict[str, Any], name: str, kind: type) -> bytes:

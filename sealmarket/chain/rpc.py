@@ -21,7 +21,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sealmarket.chain.endpoints import endpoints_of
-from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted, NodeRefused, RateLimited, RpcRefused, WrongChain
+from sealmarket.chain.errors import (
+    ChainError,
+    ChainUnavailable,
+    NodeDistrusted,
+    NodeRefused,
+    RateLimited,
+    RpcRefused,
+    WrongChain,
+)
 from sealmarket.chain.node import TIMEOUT_SECONDS, RpcNode
 from sealmarket.http import is_loopback
 
@@ -61,6 +69,9 @@ class Rpc:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._nodes = [RpcNode(address, timeout) for address in endpoints_of(where)]
+        for place, node in enumerate(self._nodes):
+            if node.url in {before.url for before in self._nodes[:place]}:
+                node.url += f" ({place + 1})"  # keys are not shown, so that two accounts at one provider look alike
         self._chain_id = chain_id
         self._pause = pause
         self._current = 0
@@ -75,6 +86,11 @@ class Rpc:
     def asked(self) -> str:
         """The node that is asked now, as it may be printed."""
         return (self._pinned or self._nodes[self._current]).url
+
+    @property
+    def count(self) -> int:
+        """How many nodes there are."""
+        return len(self._nodes)
 
     @property
     def several(self) -> bool:
@@ -121,6 +137,52 @@ class Rpc:
                 log.warning("%s; it is not compared with for %g seconds", error, REST_SECONDS)
         return found
 
+    def everywhere(
+        self, read: Callable[[], T], least: int, failed: Callable[[str, ChainError], None]
+    ) -> list[tuple[str, T]]:
+        """What ``read`` returns at each node, by URL. One that fails is left out and handed to ``failed``. For a while
+        it is asked only where fewer than ``least`` others answer.
+
+        Raises:
+            ChainUnavailable, NodeDistrusted, RpcRefused: of the first node, where none answers.
+        """
+        found: list[tuple[str, T]] = []
+        first: ChainError | None = None
+        now = time.monotonic()
+        for node in sorted(self._heard(), key=lambda node: now < node.rests_until):
+            if now < node.rests_until and len(found) >= least:
+                continue
+            try:
+                with self._only(node):
+                    found.append((node.url, read()))
+                node.rests_until = float("-inf")
+            except (ChainUnavailable, NodeDistrusted, RpcRefused) as error:
+                first = first or error
+                node.rests_until = time.monotonic() + REST_SECONDS
+                failed(node.url, error)
+        if not found and first is not None:
+            raise first
+        return found
+
+    def at(self, url: str, read: Callable[[], T]) -> T:
+        """What ``read`` returns at one node, named as :meth:`everywhere` names it."""
+        with self._only(next(node for node in self._nodes if node.url == url)):
+            return read()
+
+    def prefer(self, url: str) -> None:
+        """Ask this node first from now on."""
+        self._current = next(place for place, node in enumerate(self._nodes) if node.url == url)
+
+    def leave_out(self, url: str, seconds: float) -> None:
+        """Ask a node nothing for a while, unless all are left out."""
+        for node in self._nodes:
+            if node.url == url:
+                node.left_until = time.monotonic() + seconds
+
+    def _heard(self) -> list[RpcNode]:
+        now = time.monotonic()
+        return [node for node in self._nodes if now >= node.left_until] or self._nodes
+
     def mount(self, transport: httpx.BaseTransport) -> None:
         """Send requests elsewhere: to a twin of a node."""
         for node in self._nodes:
@@ -159,10 +221,11 @@ class Rpc:
         raise first
 
     def _in_turn(self) -> Iterator[tuple[int, RpcNode]]:
-        start = self._current
+        start, heard = self._current, self._heard()
         for step in range(len(self._nodes)):
             index = (start + step) % len(self._nodes)
-            yield index, self._nodes[index]
+            if self._nodes[index] in heard:
+                yield index, self._nodes[index]
 
     def _leave(self, index: int, error: ChainUnavailable | NodeDistrusted) -> None:
         if isinstance(error, ChainUnavailable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sealmarket.chain import abi
@@ -21,6 +22,7 @@ from sealmarket.chain.reverts import sentence_of
 from sealmarket.protocol.book import Timing, Windows
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, MicroEpsilon, Uint64, Wei
+from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.terms import Terms
 
@@ -41,6 +43,9 @@ class View:
     def block(self) -> Block:
         """The block that every read is pinned to."""
         return self._block
+
+    def prepare(self, specs: Iterable[JobSpec]) -> None:
+        """Nothing: each call reads one value."""
 
     # --- jobs -------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
-from sealmarket.chain import Block
+from sealmarket.chain import AssetState, Block
 from sealmarket.client.jobs import JobRecord
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.receipts.bundle import ProofBundle
@@ -78,8 +78,9 @@ class ChainFacts:
     """The chain's record of a job at one block. ``final``: the block counts by the address book's rule.
 
     ``removed_members`` are places in the job's committee. ``quoted_at`` is the time of the block with the evidence
-    hash. ``slot_proven``: a storage proof shows the job's slot under the hash that the reader named. Otherwise the slot
-    is as one node answers.
+    hash. ``versions`` are the registry's records of the job's assets, in its order. ``slot_proven``: storage proofs
+    show the job's slot, the committee and the versions under the hash that the reader named. Otherwise they are as one
+    node answers. Amounts and times come from events in either case.
     """
 
     record: JobRecord
@@ -89,6 +90,7 @@ class ChainFacts:
     removed_members: frozenset[int]
     quoted_at: int
     slot_proven: bool
+    versions: tuple[AssetState, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

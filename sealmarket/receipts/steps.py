@@ -99,8 +99,21 @@ def _policy(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
         except SealmarketError as error:
             root = error.message
         yield same(f"{name}: its list of allowed pairs is its terms' root", policy.terms.allow_root, root)
+    yield from _registered(bundle, trusted)
     met = output_differences(spec.assets, [policy.output for policy in bundle.policies])
     yield from agrees("the owners' output rules can hold together", met)
+
+
+def _registered(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
+    """What the registry recorded of each version, which no owner can change."""
+    if trusted.facts is None:
+        yield unknown("the registry has these versions", NO_CHAIN)
+        return
+    for use, state in zip(bundle.spec.assets, trusted.facts.versions, strict=False):
+        name = f"asset {str(use.asset_id)[:10]}… version {use.version}: the registry"
+        yield same(f"{name} recorded this seal", use.seal_hash, state.seal_hash)
+        yield same(f"{name} recorded this owner", use.owner, state.owner)
+        yield same(f"{name} recorded the job's epoch", bundle.spec.epoch, state.epoch)
 
 
 def _match(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:

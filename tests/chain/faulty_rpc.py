@@ -41,6 +41,8 @@ class Asked:
     body: Body
     before: int
     headers: dict[str, str]
+    upstream: Node_
+    """The node behind, for a fault that changes its answer."""
 
     @property
     def method(self) -> str:
@@ -125,7 +127,7 @@ class Proxy:
     def answer(self, body: Body, headers: dict[str, str]) -> Reply:
         """One request."""
         with self._turn:
-            asked = Asked(body, sum(one.method == body["method"] for one in self.asked), headers)
+            asked = Asked(body, sum(one.method == body["method"] for one in self.asked), headers, self.upstream)
             self.asked.append(asked)
         reply = self.fault(asked) if self.fault else None
         return reply or Reply(200, msgspec.json.encode(self.upstream(body)))

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from sealmarket.chain import Chain, EndpointsDisagree, NodeDistrusted
 from sealmarket.chain.agreement import LEAST_PATIENCE, MOST_PATIENCE, patience_of
 from sealmarket.chain.follow import Follower
+from sealmarket.chain.quorum import ChainTrust
 from sealmarket.protocol.book import FinalityRule
-from tests.chain.node import BOOK, Node, block, error
+from tests.chain.node import BOOK, Node, block
 from tests.chain.test_follow import Reader
 
 HEIGHT = 40
@@ -37,12 +38,12 @@ class Replica(Node):
 class Stage:
     """A chain read through several nodes, in the order in which they are asked; ``now`` is our clock."""
 
-    def __init__(self, *nodes: Node, rule: FinalityRule = BOOK.finality) -> None:
+    def __init__(self, *nodes: Node, rule: FinalityRule = BOOK.finality, trust: ChainTrust | None = None) -> None:
         self.nodes = nodes
         self.now = GENESIS + HEIGHT
         where = ",".join(f"http://node{place}.twin" for place in range(len(nodes)))
         book = replace(BOOK, finality=rule)
-        self.chain = Chain(book, where, pause=lambda _seconds: None, clock=lambda: self.now)
+        self.chain = Chain(book, where, trust=trust, pause=lambda _seconds: None, clock=lambda: self.now)
         self.chain.rpc.mount(httpx.MockTransport(self._answer))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
@@ -139,7 +140,6 @@ def test_one_endpoint_alone_is_compared_with_none() -> None:
     stage = Stage(Replica())
     stage.now = GENESIS + 10 * MOST_PATIENCE
     assert (stage.chain.final().number, stage.chain.head().number) == (38, HEIGHT)
-    assert stage.chain.elsewhere(lambda: stage.chain.head().number) == []
 
 
 @pytest.mark.parametrize("depth", [0, 1])
@@ -181,17 +181,6 @@ def test_an_endpoint_that_claims_more_and_stands_still_itself_is_believed_about_
     assert stage.chain.head().number == HEIGHT + 1
     with pytest.raises(EndpointsDisagree):
         stage.chain.final()
-
-
-def test_what_is_read_elsewhere_comes_from_each_other_endpoint_that_keeps_up() -> None:
-    broken = Replica()
-    broken.answers["eth_getBlockByNumber"] = error(-32000, "no")
-    stage = Stage(Replica(), Replica(HEIGHT - 1), Replica(HEIGHT - PATIENCE - 1), broken)
-    stage.now = GENESIS + HEIGHT
-    assert stage.chain.elsewhere(lambda: (stage.chain.rpc.asked, stage.chain.head().number)) == [
-        ("http://node1.twin", HEIGHT - 1)
-    ]
-    assert stage.chain.rpc.asked == "http://node0.twin"
 
 
 def test_the_patience_follows_from_finality_within_bounds() -> None:

@@ -13,7 +13,7 @@ from sealmarket.chain import Block, JobSlot
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.events import JobDecided, JobMatched, JobQuoted, JobSettled
-from sealmarket.chain.model import EventRef
+from sealmarket.chain.model import AssetState, EventRef
 from sealmarket.client.draft import DraftTerms, PolicyDraft, policy_document
 from sealmarket.client.jobs import JobRecord
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
@@ -29,12 +29,13 @@ from sealmarket_enclave.protocol.codec import (
     Address,
     Bytes32,
     HexBytes,
+    MicroEpsilon,
     Uint,
     Wei,
     to_builtins,
 )
 from sealmarket_enclave.protocol.hashing import keccak, words
-from sealmarket_enclave.protocol.job import JobSpec, Settlement, result_keys_hash, terms_digest
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement, result_keys_hash, terms_digest
 from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, Grade, JobId
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.receipt import (
@@ -245,6 +246,20 @@ class Case:
         """The enclave's settlement."""
         return Settlement(job_id=self.job_id, result_hash=result.hash, receipt_hash=keccak(receipt), units=2, last=True)
 
+    def _version(self, use: AssetUse) -> AssetState:
+        return AssetState(
+            owner=use.owner,
+            seal_hash=use.seal_hash,
+            epoch=self.spec.epoch,
+            terms=self.policy.terms,
+            terms_version=1,
+            revoked=False,
+            suspended=False,
+            strict_version=1,
+            uses_taken=1,
+            budget_taken=MicroEpsilon(0),
+        )
+
     def facts(self, bundle: ProofBundle, **changes: Any) -> ChainFacts:
         """What an honest chain says of the job."""
         settlement = bundle.settlement
@@ -274,5 +289,6 @@ class Case:
             "removed_members": frozenset(),
             "quoted_at": 1_700_000_010,
             "slot_proven": False,
+            "versions": tuple(self._version(use) for use in self.spec.assets),
         }
         return ChainFacts(**{**fields, **changes})

@@ -13,8 +13,8 @@ from sealmarket.chain import abi
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import CommitteeContract, SettledResult, members_hash
 from sealmarket.chain.deploy import contract_address
+from sealmarket.chain.layout import variable
 from sealmarket.chain.model import Enclave
-from sealmarket.chain.proof import mapping_slot
 from sealmarket.protocol.decisions import ChallengeAnswer, Outcome, Stop
 from sealmarket.protocol.orders import AssetOrder
 from sealmarket.protocol.transitions import Status
@@ -27,9 +27,6 @@ from sealmarket_enclave.protocol.signing import personal_digest, sign
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.contracts.replay import Balance, Interrupted, JobState, Meter, State, read
-
-QUORUMS_PLACE = 5
-"""Where the market keeps the hashes of committees: the sixth variable in its storage."""
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(300)]
 
@@ -299,7 +296,7 @@ def test_the_market_keeps_who_may_sign_in_each_epoch_that_it_uses(world: BusyWor
     assert state.removed[1] == 1 << 2
     kept = members_hash(world.committee, frozenset({2}))
     for epoch in {epoch for epoch, _ in state.unclaimed}:
-        assert world.word(mapping_slot(Bytes32(epoch.to_bytes(32)), QUORUMS_PLACE)) == int.from_bytes(kept)
+        assert world.word(variable("Market", "_quorums").slots(epoch)[0]) == int.from_bytes(kept)
 
 
 def test_money_is_conserved(world: BusyWorld, state: State) -> None:

@@ -162,6 +162,7 @@ class Market:
         self.provider = Provider(self.chain, development_account(3), api, development=True)
         self.anybody = Sender(self.chain, development_account(4), development=True)
         self.provider_sender = Sender(self.chain, development_account(3), development=True)
+        self.owner_sender = Sender(self.chain, development_account(1), development=True)
         self.workload = workload(folder)
         self.result_key = PrivateKey.generate()
 

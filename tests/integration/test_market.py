@@ -13,7 +13,8 @@ from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Send
 from sealmarket.chain.calls import Call
 from sealmarket.chain.deploy import PARTS, deploy, write_book
 from sealmarket.chain.events import AllowListReplaced, JobDecided, JobEnded, JobMatched, OtherEvent, VersionPublished
-from sealmarket.chain.proof import ProofRefused, mapping_slot, proven_slot
+from sealmarket.chain.layout import variable
+from sealmarket.chain.proof import ProofRefused, proven_account, proven_header
 from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, Offer, SealedAsset, read_job
 from sealmarket.client.accounts import create_account
@@ -23,7 +24,7 @@ from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket.receipts.bundle import gather_proof, read_proof, write_proof
-from sealmarket.receipts.facts import SLOTS_INDEX, chain_facts
+from sealmarket.receipts.facts import chain_facts
 from sealmarket.receipts.model import Conclusion, State, Trusted
 from sealmarket.receipts.verify import verify_receipt
 from sealmarket_backend.index import Index
@@ -335,12 +336,12 @@ def test_a_whole_job_is_held_against_the_chain_and_its_slot_proven_under_a_block
 def test_a_proof_under_another_hash_is_refused(market: Market, settled: JobId) -> None:
     with pytest.raises(SealmarketError):
         chain_facts(market.chain, settled, at=keccak(b"a block that never was"))
-    slot = mapping_slot(read_job(market.chain, settled).spec.request_hash, SLOTS_INDEX)
-    final = market.chain.final()
-    assert proven_slot(market.chain.rpc, final.hash, market.book.market, slot) > 0
-    assert proven_slot(market.chain.rpc, final.hash, market.book.market, keccak(b"never written")) == 0
+    (slot,) = variable("Market", "_slots").slots(read_job(market.chain, settled).spec.request_hash)
+    header = proven_header(market.chain.rpc, market.chain.final().hash)
+    found = proven_account(market.chain.rpc, header, market.book.market, [slot, keccak(b"never written")])
+    assert (found.words[0] > 0, found.words[1]) == (True, 0)
     with pytest.raises(ProofRefused, match="none at this address"):
-        proven_slot(market.chain.rpc, final.hash, Address(b"\x77" * 20), slot)
+        proven_account(market.chain.rpc, header, Address(b"\x77" * 20), [slot])
 
 
 def test_an_auditor_verifies_with_one_command(

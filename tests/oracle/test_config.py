@@ -36,6 +36,10 @@ REFUSED = {
     "a setting that nobody knows": {"trust_everybody": "true"},
     "a poll that never rests": {"poll_seconds": "0"},
     "TOML that is none": {"rpc": "= ="},
+    "an endpoint that is none": {"rpc": '"ftp://a"'},
+    "proofs of another kind": {"proofs": '"some"'},
+    "another machine's endpoint without proofs": {"proofs": '"none"', "rpc": '"https://rpc.example"'},
+    "more endpoints that agree than there are": {"agree": "2"},
 }
 
 
@@ -43,6 +47,19 @@ REFUSED = {
 def test_a_configuration_is_refused_with(case: str, tmp_path: Path, world: World, device: VirtualTdx) -> None:
     with pytest.raises(InvalidConfig):
         load(_write(tmp_path, world, device, **REFUSED[case]), {})
+
+
+def test_state_counts_by_proof_and_by_most_of_the_endpoints_unless_the_operator_says_otherwise(
+    tmp_path: Path, world: World, device: VirtualTdx
+) -> None:
+    three = '"http://a.example,http://b.example,http://c.example"'
+    trust = load(_write(tmp_path, world, device, rpc=three), {}).trust
+    assert (trust.proofs, trust.needed(3), trust.needed(2), trust.needed(1)) == (True, 2, 2, 1)
+    all_three = load(_write(tmp_path, world, device, rpc=three, agree="3"), {}).trust
+    assert all_three.needed(3) == 3
+    own = {"proofs": '"none"', "trust_endpoints": "true"}
+    assert not load(_write(tmp_path, world, device, rpc=three, **own), {}).trust.proofs
+    assert not load(_write(tmp_path, world, device, proofs='"none"'), {}).trust.proofs, "an endpoint on this machine"
 
 
 def test_production_trusts_no_development_root(tmp_path: Path, world: World, device: VirtualTdx) -> None:

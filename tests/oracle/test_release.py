@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.chain.events import JobDecided, JobMatched, JobQuoted
 from sealmarket.chain.memory import FINALITY_SECONDS, TRANSFER_SECONDS
 from sealmarket.chain.model import Block
+from sealmarket.chain.quorum import AtEndpoint
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket.protocol.wire import NodeStatus
@@ -275,10 +278,13 @@ def test_a_chain_node_that_goes_back_behind_a_seen_revocation_releases_nothing(w
         """The same chain behind a balancer: a head that was seen, then an older one."""
 
         def __init__(self) -> None:
-            self.heads = [seen, lagging]
+            self.shown = [seen, lagging]
 
         def head(self) -> Block:
-            return self.heads.pop(0)
+            return self.shown.pop(0)
+
+        def heads(self, read: Any) -> Any:
+            return [AtEndpoint("balancer", head := self.head(), read(world.chain.at(head)))]
 
         def __getattr__(self, name: str) -> Any:
             return getattr(world.chain, name)
@@ -287,6 +293,38 @@ def test_a_chain_node_that_goes_back_behind_a_seen_revocation_releases_nothing(w
     status = _after(world, flipped)
     assert (status.release, status.stop) == (None, None)
     assert "newest block" in status.reason
+
+
+class Inventing:
+    """The same chain behind an endpoint that changes an event on its way."""
+
+    def __init__(self, world: World, kind: type, **changes: Any) -> None:
+        self._world, self._kind, self._changes = world, kind, changes
+
+    def events(self, first: int, last: int) -> list[Any]:
+        found = self._world.chain.events(first, last)
+        return [dataclasses.replace(e, **self._changes) if isinstance(e, self._kind) else e for e in found]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world.chain, name)
+
+
+@pytest.mark.parametrize("what", ["evidence", "enclave", "specification"])
+def test_an_event_that_the_jobs_slot_contradicts_is_not_acted_on(world: World, what: str) -> None:
+    """The slot, which a proof shows, commits to the whole specification, the evidence and the accepted enclave."""
+    _quoted(world)
+    inventing: dict[str, tuple[type, dict[str, Any]]] = {
+        "evidence": (JobQuoted, {"evidence_hash": Bytes32(b"\x66" * 32)}),
+        "specification": (JobMatched, {"spec": replace(world.spec, epoch=1, settle_window=9999)}),
+    }
+    if what == "enclave":
+        core = core_of(world.decided(world.node()))
+        _accept(world, core)
+        inventing[what] = (JobDecided, {"core": replace(core, enclave_signer=MARKET)})
+    kind, changes = inventing[what]
+    status = _after(world, world.node(1, chain=Inventing(world, kind, **changes)))
+    assert (status.decision, status.release) == (None, None)
+    assert "job's slot" in status.reason
 
 
 def test_a_share_that_vanished_from_the_store_is_not_released_wrongly(world: World) -> None:

@@ -158,7 +158,7 @@ def test_an_old_node_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert (toolchain.system_node() is not None) is found
 
 
-@pytest.mark.parametrize("name", ["bench", "demo", "deploy", "export_abi", "lock", "setup", "test"])
+@pytest.mark.parametrize("name", ["bench", "demo", "deploy", "export_abi", "export_layout", "lock", "setup", "test"])
 def test_an_old_python_is_told_so(name: str) -> None:
     program = (
         "import runpy, sys; sys.version_info = (3, 10, 1); "

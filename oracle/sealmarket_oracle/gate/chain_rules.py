@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealmarket.chain.model import AssetState
+from sealmarket.chain.bargain import commitment
+from sealmarket.chain.model import AssetState, JobSlot
+from sealmarket.protocol.decisions import Decision
 from sealmarket.protocol.reasons import JobReason
+from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import FindingNote
-from sealmarket_enclave.protocol.job import AssetUse
-from sealmarket_enclave.protocol.numbers import Grade
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.hashing import Word, keccak, words
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec
+from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.gate.inputs import AssetFacts, FaultRow, Violation
 
 
@@ -22,6 +27,24 @@ def note(reason: JobReason, subject: object, expected: object, found: object) ->
         found=str(found),
         remedy=reason.remedy,
     )
+
+
+def slot_against(
+    spec: JobSpec, job_id: JobId, slot: JobSlot, evidence_hash: Bytes32, quorum: Decision | None
+) -> tuple[str, str] | None:
+    """How a slot contradicts the events of its job, as expected and found; None where it does not.
+
+    The slot commits to the whole specification and to what the stage added: the evidence hash once quoted, the
+    accepted enclave once accepted. So a proven slot proves those events.
+    """
+    if slot.status is Status.QUOTED:
+        stage: Word = evidence_hash
+    elif slot.status is Status.ACCEPTED and quorum is not None:
+        stage = keccak(words(quorum.evidence_hash, quorum.enclave_signer, quorum.enclave_key_hash))
+    else:
+        return None
+    expected = commitment(spec, job_id, stage)
+    return None if expected == slot.commitment else (f"a commitment 0x{expected.hex()}", f"0x{slot.commitment.hex()}")
 
 
 def terms_against(use: AssetUse, state: AssetState, timestamp: int) -> Iterator[FindingNote]:

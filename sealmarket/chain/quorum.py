@@ -1,0 +1,238 @@
+"""k of n endpoints: the block that a node relies on, and the heads that it asks before a release.
+
+1. **Final.** A block is final where ``needed`` endpoints have it under one hash, each as final or as an ancestor of its
+   final block. Of several, the newest counts. The reader never goes back behind a block that was final.
+2. An endpoint with another hash at that height lies or follows another chain: it is left out for
+   :data:`LEFT_OUT_SECONDS`, with an alarm that names it, and the others go on. So is one whose proof does not hold.
+3. An endpoint has no say while its newest block is more than ``ahead`` seconds ahead of our clock, or old by
+   :func:`~sealmarket.chain.agreement.patience_of` while another's is newer. Each is an alarm.
+4. **Head.** What is read at the head is read at the head of every endpoint that has a say. The head's number and time,
+   where one is asked for, is the newest that ``needed`` endpoints have reached: fewer liars cannot move it forward.
+5. An endpoint whose head speaks for another answer than those of the others is in doubt (:meth:`doubt`). Once the
+   height of that head is final, the doubt ends: the block was real, or the endpoint made it up and is left out.
+
+Fewer than ``needed`` endpoints with a say are :class:`~sealmarket.chain.errors.TooFewAgree`; without a block on which
+enough agree, :class:`~sealmarket.chain.errors.EndpointsDisagree`. ``needed`` endpoints that lie together are the chain.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Generic, TypeVar
+
+from sealmarket.chain.alarms import Alarms
+from sealmarket.chain.errors import (
+    ChainError,
+    ChainUnavailable,
+    EndpointsDisagree,
+    NodeDistrusted,
+    RpcRefused,
+    TooFewAgree,
+)
+from sealmarket.chain.model import Block
+from sealmarket.chain.proof import ProofRefused
+from sealmarket.chain.rpc import Rpc
+
+T = TypeVar("T")
+LEFT_OUT_SECONDS = 600.0
+MOST_AHEAD = 60
+"""Seconds. Block times of public chains are bounded to a few seconds ahead of their own clocks."""
+_BRIEF = 60.0
+"""For how long an alarm about a newest block stands after it was last seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainTrust:
+    """How far a reader trusts the chain's endpoints.
+
+    ``agree`` of them must show the same block, by default a majority. ``proofs``: state counts if it is proven under
+    that block's hash. ``ahead``: seconds by which a newest block may be ahead of our clock.
+    """
+
+    agree: int = 0
+    proofs: bool = True
+    ahead: int = MOST_AHEAD
+
+    def needed(self, count: int) -> int:
+        """How many of ``count`` endpoints must agree."""
+        return self.agree or count // 2 + 1
+
+
+@dataclass(frozen=True, slots=True)
+class AtEndpoint(Generic[T]):
+    """What one endpoint shows at its newest block."""
+
+    endpoint: str
+    block: Block
+    value: T
+
+
+class EndpointQuorum:
+    """The endpoints of one chain.
+
+    Args:
+        final: the newest final block of the endpoint that is asked.
+        block: the block of a tag or number there.
+        needed: how many endpoints must agree.
+        ahead: seconds by which a newest block may be ahead of our clock.
+        patience: seconds after which a newest block is old.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        final: Callable[[], Block],
+        block: Callable[[str], Block],
+        *,
+        needed: int,
+        ahead: int = MOST_AHEAD,
+        patience: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._rpc, self._final_at, self._block, self._clock = rpc, final, block, clock
+        self._needed, self._ahead, self._patience = needed, ahead, patience
+        self._newest: Block | None = None
+        self._newest_head = 0
+        self._doubts: dict[str, Block] = {}
+        self.alarms = Alarms(clock)
+
+    def final(self) -> Block:
+        """The newest block on which enough endpoints agree.
+
+        Raises:
+            TooFewAgree, EndpointsDisagree, ChainUnavailable: nothing is relied on.
+        """
+        shown = self._with_a_say(lambda: (self._block("latest"), self._final_at()))
+        finals = [(endpoint, final) for endpoint, (_, final) in shown]
+        votes: list[tuple[str, Block]] = []
+        for height in sorted({final.number for _, final in finals}, reverse=True):
+            votes = self._votes(finals, height)
+            agreed, count = Counter(block for _, block in votes).most_common(1)[0]
+            if count >= self._needed:
+                return self._agreed(agreed, votes)
+        raise EndpointsDisagree(votes[0][1].number, {endpoint: block.hash for endpoint, block in votes})
+
+    def head(self) -> Block:
+        """The newest block that enough endpoints have reached; its time is the earliest that one of them shows.
+
+        It is for comparing numbers and times. Of the endpoints that have reached it one is honest, and its time counts.
+        """
+        return self._reached([block for _, block in self._heads()])
+
+    def heads(self, read: Callable[[Block], T]) -> Sequence[AtEndpoint[T]]:
+        """What ``read`` returns at the newest block of each endpoint that has a say.
+
+        Raises:
+            TooFewAgree: fewer endpoints than must agree show it.
+        """
+        found, shown = list[AtEndpoint[T]](), self._heads()
+        self._reached([block for _, block in shown])
+        for endpoint, block in shown:
+            try:
+                found.append(AtEndpoint(endpoint, block, self._rpc.at(endpoint, partial(read, block))))
+            except ProofRefused as error:
+                self._leave_out(endpoint, error.what, error.expected, error.found)
+            except (ChainUnavailable, NodeDistrusted, RpcRefused) as error:
+                if len(shown) == 1:
+                    raise
+                self.alarms.sound(endpoint, "state at its newest block", "an answer", error.message, _BRIEF)
+        return self._enough(found)
+
+    def doubt(self, endpoint: str, block: Block) -> None:
+        """Remember that an endpoint alone speaks for another answer at its newest block. The first doubt stands."""
+        self._doubts.setdefault(endpoint, block)
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    def _reached(self, heads: Sequence[Block]) -> Block:
+        """The newest of these that enough have reached.
+
+        Raises:
+            NodeDistrusted: it comes before one that enough had reached earlier.
+        """
+        newest = sorted(heads, key=lambda block: block.number, reverse=True)[: self._needed]
+        found = replace(newest[-1], timestamp=min(block.timestamp for block in newest))
+        if found.number < self._newest_head:
+            raise NodeDistrusted("newest block", f"{self._newest_head} or later", found.number)
+        self._newest_head = found.number
+        return found
+
+    def _heads(self) -> list[tuple[str, Block]]:
+        return [(endpoint, head) for endpoint, (head, _) in self._with_a_say(lambda: (self._block("latest"), None))]
+
+    def _with_a_say(self, read: Callable[[], tuple[Block, T]]) -> Sequence[tuple[str, tuple[Block, T]]]:
+        """What each endpoint shows whose newest block, the first of the pair, is neither old nor of the future."""
+        shown = self._rpc.everywhere(read, self._needed, self._note_failure)
+        newest = max(head.timestamp for _, (head, _) in shown)
+        return self._enough([one for one in shown if self._has_a_say(one[0], one[1][0], newest)])
+
+    def _note_failure(self, endpoint: str, error: ChainError) -> None:
+        if self._rpc.several:
+            self.alarms.sound(endpoint, "newest block", "an answer", error.message, _BRIEF)
+
+    def _has_a_say(self, endpoint: str, head: Block, newest: int) -> bool:
+        now = int(self._clock())
+        what, found = "newest block", f"block {head.number} of {head.timestamp}"
+        if head.timestamp > now + self._ahead:
+            expected = f"a time until {now + self._ahead}, by this machine's clock"
+            self.alarms.sound(endpoint, what, expected, found, _BRIEF)
+            return False
+        if head.timestamp < min(newest, now + self._ahead) and now - head.timestamp > self._patience:
+            expected = f"a time from {now - self._patience} on, as another endpoint has it"
+            self.alarms.sound(endpoint, what, expected, found, _BRIEF)
+            return False
+        return True
+
+    def _enough(self, found: list[T]) -> list[T]:
+        if len(found) < self._needed:
+            raise TooFewAgree(self._needed, len(found), self.alarms.standing())
+        return found
+
+    def _votes(self, finals: Sequence[tuple[str, Block]], height: int) -> list[tuple[str, Block]]:
+        """The block at a height of each endpoint whose final block is there or later."""
+        votes = []
+        for endpoint, final in finals:
+            if final.number < height:
+                continue
+            try:
+                votes.append((endpoint, final if final.number == height else self._numbered(endpoint, height)))
+            except (ChainUnavailable, NodeDistrusted, RpcRefused) as error:
+                self.alarms.sound(endpoint, f"block {height}", "a block", error.message, _BRIEF)
+        return votes
+
+    def _numbered(self, endpoint: str, number: int) -> Block:
+        found = self._rpc.at(endpoint, lambda: self._block(hex(number)))
+        if found.number != number:
+            raise NodeDistrusted(f"block {number}", number, found.number)
+        return found
+
+    def _agreed(self, agreed: Block, votes: Sequence[tuple[str, Block]]) -> Block:
+        good = [endpoint for endpoint, block in votes if block == agreed]
+        for endpoint, block in votes:
+            if block != agreed:
+                expected = f"{agreed.hash} of {agreed.timestamp}, as {len(good)} others"
+                self._leave_out(endpoint, f"block {agreed.number}", expected, f"{block.hash} of {block.timestamp}")
+        self._rpc.prefer(good[0])
+        self._settle_doubts(agreed, good[0])
+        if self._newest is None or agreed.number > self._newest.number:
+            self._newest = agreed
+        return self._newest if agreed.number < self._newest.number else agreed
+
+    def _settle_doubts(self, agreed: Block, good: str) -> None:
+        for endpoint, doubted in list(self._doubts.items()):
+            if doubted.number > agreed.number:
+                continue
+            real = agreed if doubted.number == agreed.number else self._numbered(good, doubted.number)
+            del self._doubts[endpoint]
+            if real.hash != doubted.hash:
+                what = f"block {doubted.number}, at which it alone spoke for another answer"
+                self._leave_out(endpoint, what, real.hash, doubted.hash)
+
+    def _leave_out(self, endpoint: str, what: str, expected: object, found: object) -> None:
+        self.alarms.sound(endpoint, what, expected, found, LEFT_OUT_SECONDS)
+        self._doubts.pop(endpoint, None)
+        if self._rpc.several:
+            self._rpc.leave_out(endpoint, LEFT_OUT_SECONDS)

@@ -1,0 +1,229 @@
+"""k of n endpoints: fewer than k liars neither move a node, nor stop it while k others agree."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sealmarket.chain import EndpointsDisagree, NodeDistrusted
+from sealmarket.chain.errors import ChainUnavailable, EndpointsRefused, TooFewAgree
+from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
+from tests.chain.node import BOOK, error
+from tests.chain.test_agreement import GENESIS, HEIGHT, PATIENCE, Replica, Silent, Stage
+
+
+def stage(*nodes: Replica, agree: int = 0) -> Stage:
+    return Stage(*nodes, trust=ChainTrust(agree=agree, proofs=False))
+
+
+# --- a final block ----------------------------------------------------------------------------------------------
+
+
+def test_more_endpoints_must_not_agree_than_there_are() -> None:
+    with pytest.raises(EndpointsRefused, match="2 endpoints, of which 3 must agree"):
+        stage(Replica(), Replica(), agree=3)
+
+
+@pytest.mark.parametrize("liar", [0, 1])
+def test_of_two_endpoints_both_must_agree(liar: int) -> None:
+    nodes = [Replica(), Replica()]
+    nodes[liar].forked_at = 30
+    with pytest.raises(EndpointsDisagree, match=r"node0\.twin has 0x.*node1\.twin has 0x"):
+        stage(*nodes).chain.final()
+
+
+def test_three_endpoints_with_three_chains_are_refused() -> None:
+    nodes = [Replica(), Replica(forked_at=30), Replica(forked_at=20)]
+    nodes[2].answers["eth_getBlockByNumber"] = lambda tag, full: {
+        **nodes[1]._block(tag, full),
+        "hash": f"0x{'77' * 32}",
+    }
+    with pytest.raises(EndpointsDisagree):
+        stage(*nodes).chain.final()
+
+
+def test_a_fabricated_chain_at_two_of_three_is_refused_where_three_must_agree() -> None:
+    with pytest.raises(EndpointsDisagree):
+        stage(Replica(), Replica(forked_at=30), Replica(forked_at=30), agree=3).chain.final()
+
+
+def test_one_silent_endpoint_of_two_is_too_few() -> None:
+    with pytest.raises(TooFewAgree, match="1 endpoints of the chain can be relied on, expected 2"):
+        stage(Replica(), Silent()).chain.final()
+
+
+def test_no_endpoint_that_answers_is_as_unavailable_as_one_alone() -> None:
+    with pytest.raises(ChainUnavailable):
+        stage(Silent(), Silent()).chain.final()
+
+
+@pytest.mark.parametrize("liar", [0, 1, 2])
+@pytest.mark.parametrize("height", [HEIGHT, HEIGHT + 50])
+def test_one_of_three_that_lies_is_left_out_and_named(liar: int, height: int, caplog: pytest.LogCaptureFixture) -> None:
+    nodes = [Replica(), Replica(), Replica()]
+    nodes[liar] = Replica(height, forked_at=30)
+    made = stage(*nodes)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            assert made.chain.final() == stage(Replica()).chain.final()
+    (alarm,) = [one for one in made.chain.alarms if one.what == "block 38"]
+    assert alarm.endpoint == f"http://node{liar}.twin"
+    assert alarm.found.startswith(nodes[liar]._block("0x26", False)["hash"])
+    assert sum("ALARM" in record.message and "block 38" in record.message for record in caplog.records) == 1
+
+
+def test_a_true_hash_with_another_time_is_a_lie() -> None:
+    liar = Replica()
+    liar.answers["eth_getBlockByNumber"] = lambda tag, full: Replica._block(liar, tag, full) | {"timestamp": "0x1"}
+    made = stage(liar, Replica(), Replica())
+    assert made.chain.final().timestamp == stage(Replica()).chain.final().timestamp
+    assert made.chain.head().timestamp == stage(Replica()).chain.head().timestamp
+
+
+def test_an_endpoint_that_was_left_out_is_asked_nothing() -> None:
+    liar = Replica(forked_at=30)
+    made = stage(liar, Replica(), Replica())
+    made.chain.final()
+    asked = made.asked(0)
+    assert made.chain.final().number == 38
+    assert made.chain.block(30).hash == stage(Replica()).chain.block(30).hash
+    assert made.asked(0) == asked
+
+
+def test_the_newest_block_on_which_enough_agree_counts() -> None:
+    assert stage(Replica(33), Replica(), Replica(36)).chain.final().number == 34
+
+
+def test_one_silent_endpoint_of_three_stops_nothing() -> None:
+    made = stage(Silent(), Replica(), Replica())
+    assert (made.chain.final().number, made.chain.head().number) == (38, HEIGHT)
+
+
+def test_a_reader_does_not_go_back_behind_a_final_block() -> None:
+    nodes = [Replica(), Replica(), Replica()]
+    made = stage(*nodes)
+    found = made.chain.final()
+    for node in nodes:
+        node.height = HEIGHT - 5
+    assert made.chain.final() == found
+
+
+@settings(max_examples=20)
+@given(heights=st.lists(st.integers(3, 60), min_size=3, max_size=5), liar=st.integers(0, 2), fork=st.integers(0, 60))
+def test_no_liar_alone_makes_a_block_final(heights: list[int], liar: int, fork: int) -> None:
+    """Whatever one endpoint shows: what counts is a block of the honest ones, or nothing does."""
+    nodes = [Replica(height, forked_at=fork if place == liar else 1 << 40) for place, height in enumerate(heights)]
+    made = stage(*nodes)
+    made.now = GENESIS + max(heights)
+    try:
+        found = made.chain.final()
+    except (EndpointsDisagree, TooFewAgree):
+        return
+    assert str(found.hash) == Replica(60)._block(hex(found.number), False)["hash"]
+
+
+# --- the head ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600])
+def test_no_head_counts_by_a_clock_that_is_far_from_the_chains(skew: int) -> None:
+    """A clock that is behind sees blocks of the future; one ahead leaves the staleness to the node."""
+    made = stage(Replica(), Replica(HEIGHT - 1), Replica(HEIGHT - 2))
+    made.now = GENESIS + HEIGHT + skew
+    with pytest.raises(TooFewAgree, match=r"check this machine's clock|newest block") as refused:
+        made.chain.head()
+    assert "clock" in str(refused.value.remedy)
+
+
+def test_a_block_of_the_future_at_one_endpoint_moves_no_reader() -> None:
+    made = stage(Replica(), Replica(), Replica(HEIGHT + MOST_AHEAD + 1))
+    assert made.chain.head().number == HEIGHT
+    (alarm,) = made.chain.alarms
+    assert (alarm.endpoint, alarm.what) == ("http://node2.twin", "newest block")
+
+
+def test_an_endpoint_that_stands_still_has_no_say() -> None:
+    later = HEIGHT + PATIENCE + 1
+    made = stage(Replica(), Replica(later), Replica(later))
+    made.now = GENESIS + later
+    assert [one.endpoint for one in made.chain.heads(lambda view: view.block)] == [
+        "http://node1.twin",
+        "http://node2.twin",
+    ]
+    assert made.chain.alarms[0].endpoint == "http://node0.twin"
+
+
+def test_a_chain_without_new_blocks_silences_no_endpoint() -> None:
+    made = stage(Replica(), Replica(), Replica())
+    made.now += 100 * PATIENCE
+    assert made.chain.head().number == HEIGHT
+
+
+def test_fewer_liars_than_must_agree_do_not_move_the_newest_block_forward() -> None:
+    made = stage(Replica(HEIGHT + 30), Replica(), Replica())
+    assert made.chain.head().number == HEIGHT
+    made.nodes[0].height = HEIGHT
+    assert made.chain.head().number == HEIGHT
+
+
+def test_a_newest_block_behind_one_that_enough_had_reached_is_refused() -> None:
+    nodes = [Replica(), Replica(), Replica()]
+    made = stage(*nodes)
+    made.chain.head()
+    for node in nodes[1:]:
+        node.height = HEIGHT - 1
+    with pytest.raises(NodeDistrusted, match=f"{HEIGHT} or later"):
+        made.chain.heads(lambda view: view.block)
+
+
+def test_the_state_at_every_head_is_read_at_its_own_endpoint() -> None:
+    made = stage(Replica(), Replica(HEIGHT + 1), Replica(HEIGHT + 2))
+    found = made.chain.heads(lambda view: (made.chain.rpc.asked, view.block.number))
+    assert [one.value for one in found] == [(f"http://node{n}.twin", HEIGHT + n) for n in range(3)]
+
+
+# --- doubts -----------------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_that_made_a_head_up_is_left_out_once_that_height_is_final() -> None:
+    nodes = [Replica(), Replica(), Replica(forked_at=HEIGHT)]
+    made = stage(*nodes)
+    made.chain.doubt("http://node2.twin", made.chain.rpc.at("http://node2.twin", lambda: made.chain.block(HEIGHT)))
+    for node in nodes:
+        node.height = HEIGHT + 2
+    nodes[2].forked_at = 1 << 40  # it shows the true block now
+    made.now += 2
+    assert made.chain.final().number == HEIGHT
+    assert [alarm.endpoint for alarm in made.chain.alarms] == ["http://node2.twin"]
+
+
+def test_an_endpoint_that_alone_had_the_newer_block_is_right_in_the_end() -> None:
+    nodes = [Replica(), Replica(), Replica(HEIGHT + 1)]
+    made = stage(*nodes)
+    made.chain.doubt("http://node2.twin", made.chain.rpc.at("http://node2.twin", lambda: made.chain.block(HEIGHT + 1)))
+    for node in nodes:
+        node.height = HEIGHT + 3
+    made.now += 3
+    assert made.chain.final().number == HEIGHT + 1
+    assert made.chain.alarms == ()
+
+
+def test_two_accounts_at_one_provider_are_two_endpoints() -> None:
+    from sealmarket.chain.rpc import Rpc
+
+    rpc = Rpc("http://a.twin/KEYONE,http://a.twin/KEYTWO")
+    assert len({node.url for node in rpc._nodes}) == 2
+
+
+def test_an_endpoint_without_an_answer_is_asked_again_only_where_too_few_others_answer() -> None:
+    broken = Replica()
+    broken.answers["eth_getBlockByNumber"] = error(-32000, "no")
+    made = stage(broken, Replica(), Replica())
+    made.chain.final()
+    asked = made.asked(0)
+    assert made.chain.final().number == 38
+    assert made.asked(0) == asked
+    assert BOOK.chain_id == made.chain.chain_id

@@ -1,0 +1,252 @@
+"""State by storage proof on a real chain: a view proves what the contracts answer, and no endpoint can alter it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from sealmarket.chain import Block, Chain, NodeDistrusted, Reverted
+from sealmarket.chain.errors import BlockGone, NoProofs
+from sealmarket.chain.proof import ProofRefused
+from sealmarket.chain.quorum import ChainTrust
+from sealmarket.client import JobRecord, SealedAsset, read_job
+from sealmarket.protocol.book import FinalityRule
+from sealmarket.protocol.transitions import Status
+from sealmarket_enclave.protocol.codec import Address, MicroEpsilon
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
+from tests.chain.faulty_rpc import Asked, Body, Fault, Proxy, Reply, faulty, real, says
+from tests.integration.market import Market
+
+Edit = Callable[[Asked, Body], Any]
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+    folder = tmp_path_factory.mktemp("market")
+    with Supervisor(folder) as programs:
+        made = Market(chains.anvil(programs).url, folder, FinalityRule(kind="depth", depth=1))
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def sealed(market: Market) -> SealedAsset:
+    return market.ready()
+
+
+@pytest.fixture(scope="module")
+def job(market: Market, sealed: SealedAsset) -> JobRecord:
+    job_id = market.match(market.request(sealed))
+    market.anybody.send(market.chain.market.cancel_all_orders(Address(bytes(20))))  # a block behind the match
+    return read_job(market.chain, job_id, market.chain.head())
+
+
+@pytest.fixture
+def proxy(market: Market) -> Iterator[Proxy]:
+    with faulty(real(market.rpc_url)) as made:
+        yield made
+
+
+def edited(method: str, edit: Edit) -> Fault:
+    """Answers of one method are changed on their way."""
+
+    def fault(asked: Asked) -> Reply | None:
+        if asked.method != method:
+            return None
+        body = asked.upstream(asked.body)
+        body["result"] = edit(asked, body["result"])
+        return Reply(200, msgspec.json.encode(body))
+
+    return fault
+
+
+def reader(market: Market, *urls: str, **trust: Any) -> Chain:
+    return Chain(market.book, ",".join(urls), trust=ChainTrust(**trust), pause=lambda _seconds: None)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------
+
+
+def test_a_version_that_was_never_published_is_proven_absent(market: Market, job: JobRecord) -> None:
+    view = market.chain.proven(market.chain.final())
+    with pytest.raises(Reverted, match="was never published"):
+        view.asset(job.spec.assets[0].asset_id, 9)
+    assert view.job(keccak(b"no request")).status is Status.NONE
+    assert (view.committee_hash(7), view.removed_members(7)) == (bytes(32), frozenset())
+
+
+def test_a_contract_of_other_code_is_not_read(market: Market, job: JobRecord) -> None:
+    """The store of another contract could hold anything at these places."""
+    book = replace(market.book, registry=market.book.committee)
+    other = Chain(book, market.rpc_url)
+    with pytest.raises(NodeDistrusted, match="AssetRegistry, code"):
+        other.proven(other.final()).asset(job.spec.assets[0].asset_id, 1)
+    other.close()
+
+
+def test_an_address_books_time_that_the_code_does_not_hold_is_refused(market: Market, job: JobRecord) -> None:
+    wrong = replace(market.book, timing=replace(market.book.timing, finality_seconds=12_345))
+    other = Chain(wrong, market.rpc_url)
+    with pytest.raises(NodeDistrusted, match="the market's finality is another value, expected 12345 s"):
+        other.proven(other.final()).finality()
+    other.close()
+
+
+def _other_word(_asked: Asked, proof: Body) -> Body:
+    for entry in proof["storageProof"]:
+        entry["proof"] = entry["proof"][:-1]
+    return proof
+
+
+def _other_account(_asked: Asked, proof: Body) -> Body:
+    last = bytearray.fromhex(proof["accountProof"][-1][2:])
+    last[-1] ^= 1
+    return proof | {"accountProof": [*proof["accountProof"][:-1], "0x" + last.hex()]}
+
+
+def _other_root(_asked: Asked, header: Body) -> Body:
+    return {**header, "stateRoot": f"0x{'11' * 32}"}
+
+
+LIES: dict[str, tuple[str, Edit]] = {
+    "a proof that ends early": ("eth_getProof", _other_word),
+    "an account that is altered": ("eth_getProof", _other_account),
+    "fewer slots than asked": ("eth_getProof", lambda _asked, proof: {**proof, "storageProof": []}),
+    "no proof": ("eth_getProof", lambda _asked, _proof: None),
+    "another state root": ("eth_getBlockByHash", _other_root),
+    "another time": ("eth_getBlockByHash", lambda _asked, header: {**header, "timestamp": "0x1"}),
+    "other code": ("eth_getCode", lambda _asked, code: f"{code}00"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_an_endpoint_that_alters_what_proves_state_is_refused(
+    market: Market, job: JobRecord, proxy: Proxy, name: str
+) -> None:
+    proxy.fault = edited(*LIES[name])
+    chain = reader(market, proxy.url)
+    with pytest.raises(ProofRefused):
+        chain.proven(chain.final()).asset(job.spec.assets[0].asset_id, 1)
+    chain.close()
+
+
+def test_an_endpoint_that_answers_calls_falsely_is_not_asked_by_call(
+    market: Market, job: JobRecord, proxy: Proxy
+) -> None:
+    """The case of an endpoint that says of a revoked asset that it stands."""
+    proxy.fault = edited("eth_call", lambda _asked, answer: "0x" + "00" * (len(answer) // 2 - 1))
+    chain = reader(market, proxy.url)
+    view = chain.trusted(chain.final())
+    view.prepare([job.spec])
+    assert view.job(job.spec.request_hash).status is Status.MATCHED
+    assert not [asked for asked in proxy.asked if asked.method == "eth_call"]
+    chain.close()
+
+
+def test_an_endpoint_without_proofs_is_named_and_the_way_out(market: Market, job: JobRecord, proxy: Proxy) -> None:
+    refuse = says(-32601, "the method does not exist")
+    proxy.fault = lambda asked: refuse(asked) if asked.method == "eth_getProof" else None
+    chain = reader(market, proxy.url)
+    with pytest.raises(NoProofs, match="gives no storage proof") as refused:
+        chain.proven(chain.final()).job(job.spec.request_hash)
+    assert 'proofs = "none"' in str(refused.value.remedy)
+    unproven = reader(market, proxy.url, proofs=False)
+    assert unproven.trusted(unproven.final()).job(job.spec.request_hash).status is Status.MATCHED
+    for one in (chain, unproven):
+        one.close()
+
+
+def test_a_block_that_was_reorganised_away_is_gone_and_no_lie(market: Market, job: JobRecord) -> None:
+    before = market.chain.head()
+    market.chain.rpc.call("anvil_mine", "0x1")
+    head = market.chain.head()
+    payer = str(Address(bytes(19) + b"\x09").checksum)
+    sent = {"from": market.consumer.address.checksum, "to": payer, "value": "0x1", "gas": "0x5208"}
+    market.chain.rpc.call("anvil_reorg", 1, [[sent, 0]])
+    market.chain.rpc.call("anvil_mine", "0x1")
+    gone = Block(head.number, head.hash, head.timestamp, before.hash)
+    with pytest.raises((BlockGone, NodeDistrusted)):
+        market.chain.proven(gone).job(job.spec.request_hash)
+
+
+# --- what is proven ---------------------------------------------------------------------------------------------
+
+
+def test_a_proven_view_says_what_the_contracts_answer(market: Market, sealed: SealedAsset, job: JobRecord) -> None:
+    """Before and after terms change in every field that an owner can change."""
+    chain, asset = market.chain, market.second.asset_id
+    for change in (None, "tighten", "list", "revoke"):
+        if change is not None:
+            market.owner_sender.send(_change(market, change))
+        block = chain.head()
+        called, proven = chain.at(block), chain.proven(block)
+        assert proven.asset(asset, 1) == called.asset(asset, 1)
+        assert proven.asset(sealed.asset_id, 1) == called.asset(sealed.asset_id, 1)
+        assert proven.job(job.spec.request_hash) == called.job(job.spec.request_hash)
+        assert proven.committee_hash(1) == called.committee_hash(1)
+        assert proven.removed_members(1) == called.removed_members(1)
+        assert (proven.finality(), proven.transfer_allowance()) == (called.finality(), called.transfer_allowance())
+    assert proven.asset(asset, 1).revoked
+
+
+def _change(market: Market, change: str) -> Any:
+    contract, asset = market.chain.registry, market.second.asset_id
+    found = market.chain.at(market.chain.head()).asset(asset, 1).terms
+    if change == "tighten":
+        tighter = replace(
+            found,
+            price=found.price + 1,
+            expiry=found.expiry - 1,
+            max_uses=found.max_uses - 1,
+            purposes=1,
+            consumer_root=keccak(b"some"),
+            max_hold=found.max_hold - 1,
+            timeout_share=100,
+            budget=MicroEpsilon(0),
+        )
+        return contract.tighten(asset, 1, tighter)
+    return contract.replace_allow_list(asset, 1, keccak(b"list")) if change == "list" else contract.revoke(asset, 1)
+
+
+def test_what_belongs_to_jobs_takes_one_proof_for_each_contract(market: Market, job: JobRecord, proxy: Proxy) -> None:
+    chain = reader(market, proxy.url)
+    view = chain.proven(chain.final())
+    view.prepare([job.spec, job.spec])
+    for use in job.spec.assets:
+        view.asset(use.asset_id, use.version)
+    view.job(job.spec.request_hash)
+    view.removed_members(job.spec.epoch)
+    again = chain.proven(view.block)
+    again.prepare([job.spec])
+    asked = [one.method for one in proxy.asked]
+    assert (asked.count("eth_getProof"), asked.count("eth_call"), asked.count("eth_getCode")) == (3, 0, 3)
+    chain.close()
+
+
+@pytest.mark.parametrize("liar", [0, *(pytest.param(place, marks=pytest.mark.long) for place in (1, 2))])
+@pytest.mark.parametrize("name", LIES)
+def test_one_lying_endpoint_of_three_changes_nothing(
+    market: Market, job: JobRecord, proxy: Proxy, name: str, liar: int
+) -> None:
+    """It is left out and named where it shows its own head, and passed over where another proves the same block."""
+    proxy.fault = edited(*LIES[name])
+    urls = [market.rpc_url, market.rpc_url]
+    urls.insert(liar, proxy.url)
+    chain = reader(market, *urls)
+    final = chain.final()
+    assert chain.trusted(final).asset(market.second.asset_id, 1) == market.chain.at(final).asset(
+        market.second.asset_id, 1
+    )
+    found = chain.heads(lambda view: view.job(job.spec.request_hash))
+    honest = [one.endpoint for one in found if one.endpoint != proxy.url]
+    assert len(honest) == 2
+    assert {one.value for one in found} == {market.chain.at(market.chain.head()).job(job.spec.request_hash)}
+    if len(found) == 2:
+        assert proxy.url in {alarm.endpoint for alarm in chain.alarms}
+    chain.close()
