@@ -10,7 +10,7 @@ import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from sealmarket.protocol.wire import Problem
+from sealmarket.protocol.problems import problem
 from sealmarket.serving.connections import Connections, Endpoint
 from sealmarket.serving.rates import UNKNOWN_PEER, Rates, forwarded_peer
 
@@ -22,6 +22,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _PEER, _CHARGE = "sealmarket.peer", "sealmarket.charge"
 _READING = {"GET", "HEAD"}
 _FILE = b"application/octet-stream"
+_TYPES = {408: "too-slow", 413: "too-large", 429: "too-many"}
 
 
 def charge_write(scope: Scope, size: int) -> None:
@@ -148,7 +149,7 @@ class _Exchange:
         if refusal is None or self._started:
             return
         status, detail, wait = refusal
-        body = Problem(title=f"HTTP {status}", detail=detail, remedy=_remedy(wait)).canonical()
+        body = problem(_TYPES[status], detail, _remedy(wait)).canonical()
         headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
         headers += [(b"content-length", b"%d" % len(body))]
         headers += [(b"retry-after", b"%d" % math.ceil(wait))] if wait else []
