@@ -8,12 +8,14 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse
 
 from sealmarket.protocol.book import AddressBook
-from sealmarket_backend.api import catalogue, jobs, orders, problems, proposals, store
+from sealmarket_backend.api import catalogue, events, jobs, orders, problems, proposals, store
 from sealmarket_backend.api.answers import Recent, answer
 from sealmarket_backend.api.documents import document, gives
 from sealmarket_backend.api.idempotency import Idempotency
 from sealmarket_backend.api.posting import Posting
+from sealmarket_backend.api.streams import Streams
 from sealmarket_backend.api.web import market_page
+from sealmarket_backend.changes import Changes
 from sealmarket_backend.listing import Listings
 from sealmarket_backend.service import Backend
 
@@ -29,8 +31,8 @@ _ABOUT = (
 )
 
 
-def create_app(backend: Backend) -> FastAPI:
-    """The application over one backend."""
+def create_app(backend: Backend, streams: Streams | None = None) -> FastAPI:
+    """The application over one backend. Who ends ``streams`` when the server stops hands them in."""
     app = FastAPI(
         title="Sealmarket backend",
         version="1",
@@ -48,6 +50,7 @@ def create_app(backend: Backend) -> FastAPI:
     catalogue.add_routes(app, backend)
     jobs.add_routes(app, backend, posting, listings)
     proposals.add_routes(app, backend, posting, listings)
+    events.add_routes(app, streams or Streams(Changes(backend.database)))
     _market(app, backend)
     document(app)
     return app
