@@ -356,7 +356,13 @@ class OrderBook:
 
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:
-            raise Rejected(f"the order expired at {expiry}, and it is {now}", remedy="sign one that lasts longer")
+            raise Rejected(
+                f"the order expired at {expiry}, and it is {now}",
+                remedy="sign one that lasts longer",
+                rule="an order has not expired",
+                expected=f"later than {now}",
+                found=expiry,
+            )
 
 
 class _Decoded(Generic[T]):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sealmarket.protocol.cards import NO_CARD, Card, read_card
 from sealmarket.protocol.limits import MAXIMUM_POLICY
 from sealmarket.protocol.orders import Purpose
-from sealmarket.protocol.wire import AssetPage, AssetView
+from sealmarket.protocol.wire import AssetView
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.index import IndexedAsset, asset_of
 from sealmarket_backend.tables import Database, readable
@@ -68,8 +68,8 @@ class Catalogue:
         self._lock = threading.Lock()
         self._described: OrderedDict[Bytes32, Described] = OrderedDict()
 
-    def search(self, query: AssetQuery) -> AssetPage:
-        """One page, the newest versions first."""
+    def search(self, query: AssetQuery) -> tuple[tuple[AssetView, ...], int | None]:
+        """One page, the newest versions first, and the place behind which the next one goes on; None at the end."""
         found: list[AssetView] = []
         end, place = self._clock() + LOOK_SECONDS, None
         rows = self._rows(query)
@@ -77,8 +77,8 @@ class Catalogue:
             place = row["rowid"]
             found += (view for view in readable([row], self._view) if matches(view, query))
             if len(found) >= min(query.limit, MOST_ASSETS) or self._clock() > end:
-                return AssetPage(assets=tuple(found), next=place)
-        return AssetPage(assets=tuple(found), next=place if len(rows) == MOST_LOOKED else None)
+                return tuple(found), place
+        return tuple(found), place if len(rows) == MOST_LOOKED else None
 
     def _rows(self, query: AssetQuery) -> list[sqlite3.Row]:
         given: list[object] = [query.before if query.before is not None else 2**62]

@@ -1,12 +1,16 @@
-"""What the backend refuses, and with which HTTP status one handler answers.
+"""What the backend refuses, and with which problem one handler answers (:mod:`sealmarket.protocol.problems`).
 
 BackendError
 ├── NotFound            nothing is stored under this name
-├── Rejected            what was posted does not hold: wrong hash, wrong signature, out of date
+├── Rejected            what was posted does not hold: wrong hash, out of date, used up
+│   └── SignatureWrong  neither the account's key nor its contract signed it
 ├── TooLarge            more bytes than this kind of thing may have
 ├── OtherOffset         an upload goes on at another byte
 ├── TooMany             more, or more often, than one peer may ask for
-└── StoreFull           the store, or this peer's part of it, has no room
+├── StoreFull           the store, or this peer's part of it, has no room
+├── CursorInvalid       a cursor is none of this list
+├── KeyInUse            another request goes under this idempotency key at this moment
+└── KeyReused           an idempotency key belongs to another request
 """
 
 import math
@@ -16,39 +20,52 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 
 
 class BackendError(SealmarketError):
-    """The backend could not do what was asked."""
+    """The backend could not do what was asked. ``rule``, ``expected`` and ``found`` are empty where a type's own rule
+    says enough."""
 
-    status: ClassVar[int] = 500
+    type: ClassVar[str] = "internal"
+
+    def __init__(
+        self, message: str, *, remedy: str = "", rule: str = "", expected: object = "", found: object = ""
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.rule, self.expected, self.found = rule, expected, found
 
 
 class NotFound(BackendError):
     """Nothing is stored under this name."""
 
-    status = 404
+    type = "not-found"
 
 
 class Rejected(BackendError):
     """What was posted does not hold."""
 
-    status = 422
+    type = "rejected"
+
+
+class SignatureWrong(Rejected):
+    """Neither the account's key nor its contract signed it."""
+
+    type = "signature-refused"
 
 
 class TooLarge(BackendError):
     """More bytes than this kind of thing may have."""
 
-    status = 413
+    type = "too-large"
 
 
 class OtherOffset(BackendError):
     """An upload goes on at another byte than the one that was named."""
 
-    status = 409
+    type = "offset-differs"
 
 
 class TooMany(BackendError):
     """More, or more often, than one peer may ask for."""
 
-    status = 429
+    type = "too-many"
 
     def __init__(self, message: str, wait_seconds: float) -> None:
         self.retry_after = max(1, math.ceil(wait_seconds))
@@ -58,4 +75,35 @@ class TooMany(BackendError):
 class StoreFull(BackendError):
     """The store, or this peer's part of it, has no room."""
 
-    status = 507
+    type = "store-full"
+
+
+class CursorInvalid(BackendError):
+    """A cursor is none of this list."""
+
+    type = "cursor-invalid"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the cursor is none of this list: {why}", remedy="ask for the first page, without a cursor")
+
+
+class KeyInUse(BackendError):
+    """Another request goes under this idempotency key at this moment."""
+
+    type = "key-in-use"
+    retry_after = 1
+
+    def __init__(self) -> None:
+        super().__init__("a request under this idempotency key is under way", remedy="send it again in 1 s")
+
+
+class KeyReused(BackendError):
+    """An idempotency key belongs to another request."""
+
+    type = "key-reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another body was posted under this idempotency key",
+            remedy="draw a new key for each thing that is posted; send an old one with its own body only",
+        )

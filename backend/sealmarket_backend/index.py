@@ -189,10 +189,9 @@ class Index:
         provider: Address | None = None,
         consumer: Address | None = None,
         status: Status | None = None,
-        before: Bytes32 | None = None,
         limit: int = MOST_JOBS,
     ) -> list[JobView]:
-        """Jobs that fit all that is given, newest first, at most ``limit``; those older than ``before``, if named."""
+        """Jobs that fit all that is given, newest first, at most ``limit``."""
         wanted: list[tuple[str, object]] = [
             ("provider", provider),
             ("consumer", consumer),
@@ -200,9 +199,6 @@ class Index:
         ]
         given = [(column, value) for column, value in wanted if value is not None]
         where = " AND ".join(f"{column} = ?" for column, _ in given) or "1"
-        if before is not None:
-            where += " AND rowid < (SELECT rowid FROM jobs WHERE job_id = ?)"
-            given.append(("job_id", before))
         query = f"SELECT * FROM jobs WHERE {where} ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - columns are ours
         return list(readable(self._database.rows(query, *(value for _, value in given), limit), self._view))
 

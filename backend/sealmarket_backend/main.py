@@ -6,6 +6,7 @@ import gc
 import logging
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -21,7 +22,9 @@ from sealmarket.serving.lock import only_process
 from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
 from sealmarket_backend.api import create_app
+from sealmarket_backend.api.streams import Streams
 from sealmarket_backend.blobs import LIMITS
+from sealmarket_backend.changes import Changes
 from sealmarket_backend.ledger import PREFIX, StoreLimits
 from sealmarket_backend.service import Backend
 
@@ -66,14 +69,28 @@ def _serve(served: Backend, host: str, port: int) -> None:
     require_descriptors(limits)
     with closing(listen(host, port)) as listener:
         connections = Connections(limits, H11Protocol)
-        app = BoundedRequests(create_app(served), connections)
-        server = uvicorn.Server(uvicorn.Config(app, **server_settings(limits, connections)))
+        streams = Streams(Changes(served.database))
+        app = BoundedRequests(create_app(served, streams), connections)
+        server = _Server(uvicorn.Config(app, **server_settings(limits, connections)), streams)
         gc.collect()
         gc.freeze()  # the book as it was loaded: no collection looks at it again
         served.start()
         # A caller that passed port 0 reads it here; connections are taken from now on.
         print(f"backend serves on {url_of(listener)}", flush=True)
         server.run([listener])
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams as soon as it has to stop, so that it waits for none of them."""
+
+    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As uvicorn does on SIGTERM and SIGINT."""
+        self._streams.end()
+        super().handle_exit(sig, frame)
 
 
 def _warn_of_strangers(host: str, limits: ServerLimits) -> None:

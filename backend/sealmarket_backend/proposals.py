@@ -5,7 +5,8 @@
 2. At most :data:`MOST_OF_ACCOUNT` open proposals of one account, and :data:`MOST_OF_PEER` that one peer has sent.
 3. At most :data:`MOST_ABOUT_OWNER` about one owner's assets. When they are full, the newest of the peer that has sent
    the most gives way to the next of another peer, and that peer's own are refused.
-4. An owner's pages take the senders by turns: a flood from one peer stands behind the first of each other.
+4. An owner's pages (``listing.py``) take the senders by turns: a flood from one peer stands behind the first of each
+   other.
 5. What is over is gone with the next proposal; answers stay, the newest :data:`MOST_ANSWERS` of each owner.
 """
 
@@ -16,7 +17,6 @@ from collections.abc import Callable
 
 from sealmarket.protocol.proposals import (
     Proposal,
-    ProposalPage,
     ProposalRefused,
     SignedAnswer,
     SignedProposal,
@@ -34,20 +34,11 @@ HasCoin = Callable[[Address], bool]
 MOST_OF_ACCOUNT = 16
 MOST_OF_PEER = 64
 MOST_ABOUT_OWNER = 256
-PAGE = 32
 MOST_ANSWERS = 512
 _LATER_SECONDS = 3600
 _FLOODER = """
 SELECT senders.peer AS peer, COUNT(*) AS sent FROM proposals AS senders JOIN proposed USING (proposal_hash)
 WHERE proposed.owner = ? GROUP BY senders.peer ORDER BY sent DESC, senders.peer LIMIT 1
-"""
-_BY_TURNS = """
-SELECT body, place FROM (
-    SELECT body, ROW_NUMBER() OVER (ORDER BY turn, sequence DESC) AS place FROM (
-        SELECT body, sequence, ROW_NUMBER() OVER (PARTITION BY peer ORDER BY sequence DESC) AS turn FROM proposals
-        WHERE expiry > ? AND proposal_hash IN (SELECT proposal_hash FROM proposed WHERE owner = ?)
-    )
-) WHERE place > ? ORDER BY place LIMIT ?
 """
 
 
@@ -112,12 +103,6 @@ class Proposals:
             raise NotFound(f"no proposal {proposal_hash}", remedy="its consumer posts it; those that ended are gone")
         return decode(SignedProposal, row["body"])
 
-    def page(self, owner: Address, after: int, now: int) -> ProposalPage:
-        """Open proposals about an owner's assets from the place behind ``after`` on."""
-        rows = self._database.rows(_BY_TURNS, now, owner, max(0, after), PAGE + 1)
-        found: tuple[Proposal, ...] = tuple(decode(SignedProposal, row["body"]).proposal for row in rows[:PAGE])
-        return ProposalPage(proposals=found, next=rows[PAGE - 1]["place"] if len(rows) > PAGE else None)
-
     def add_answer(self, signed: SignedAnswer, peer: str = UNKNOWN_PEER) -> None:
         """Keep an owner's newest answer about one asset of a proposal.
 
@@ -156,11 +141,6 @@ class Proposals:
         """The newest answer about each asset of a proposal."""
         rows = self._database.rows("SELECT body FROM answers WHERE proposal_hash = ? ORDER BY signed_at", proposal_hash)
         return tuple(decode(SignedAnswer, row["body"]) for row in rows)
-
-    def answers_about(self, owner: Address) -> tuple[SignedAnswer, ...]:
-        """The newest answers that one owner has given."""
-        query = "SELECT body FROM answers WHERE owner = ? ORDER BY signed_at DESC LIMIT ?"
-        return tuple(decode(SignedAnswer, row["body"]) for row in self._database.rows(query, owner, MOST_ANSWERS))
 
 
 def _held(signed: SignedProposal, now: int) -> Bytes32:

@@ -69,7 +69,8 @@ class Backend:
     ) -> None:
         self.chain = chain
         self.addresses = chain.book
-        self._database = Database(folder / "backend.sqlite")
+        self._database = self.database = Database(folder / "backend.sqlite")
+        self.clock = time.time
         self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder))
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
         rules = rules_of(chain)

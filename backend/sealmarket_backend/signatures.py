@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from sealmarket.protocol.book import AddressBook
 from sealmarket.serving.rates import UNKNOWN_PEER, Rates
-from sealmarket_backend.errors import Rejected, TooMany
+from sealmarket_backend.errors import SignatureWrong, TooMany
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.eip712 import TypedShape, domain_separator
 from sealmarket_enclave.protocol.hashing import keccak
@@ -46,7 +46,7 @@ class Signatures:
         statement's, where it is known.
 
         Raises:
-            Rejected: neither that account's key nor its contract.
+            SignatureWrong: neither that account's key nor its contract.
             TooMany: this peer, or all together, have had too many contracts asked.
             ChainError: the chain cannot be read.
         """
@@ -57,9 +57,12 @@ class Signatures:
         with self._place(peer):
             if self._contract_accepts(signer, digest, signature):
                 return True
-        raise Rejected(
-            f"expected a signature by {signer.checksum}, found one by {found.checksum if found else 'no key'}",
+        signed_by = found.checksum if found else "no key"
+        raise SignatureWrong(
+            f"expected a signature by {signer.checksum}, found one by {signed_by}",
             remedy=f"sign for chain {self._addresses.chain_id} and market {self._addresses.market.checksum}",
+            expected=signer.checksum,
+            found=signed_by,
         )
 
     def _digest(self, struct_hash: Bytes32) -> Bytes32:

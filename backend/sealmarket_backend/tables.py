@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     status INTEGER NOT NULL, spec BLOB NOT NULL, facts BLOB NOT NULL DEFAULT '{}'
 );
 CREATE INDEX IF NOT EXISTS jobs_of_provider ON jobs (provider, status);
+CREATE INDEX IF NOT EXISTS jobs_of_consumer ON jobs (consumer, status);
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status);
 CREATE TABLE IF NOT EXISTS job_events (
     job_id BLOB NOT NULL, block INTEGER NOT NULL, log_index INTEGER NOT NULL, body BLOB NOT NULL,
@@ -99,6 +100,12 @@ CREATE TABLE IF NOT EXISTS answers (
 );
 CREATE INDEX IF NOT EXISTS answers_of_owner ON answers (owner, signed_at);
 CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS idempotency_keys (
+    name BLOB PRIMARY KEY, fingerprint BLOB NOT NULL, peer TEXT NOT NULL, expires INTEGER NOT NULL,
+    status INTEGER, answer BLOB
+);
+CREATE INDEX IF NOT EXISTS idempotency_keys_by_expiry ON idempotency_keys (expires);
+CREATE INDEX IF NOT EXISTS idempotency_keys_of_peer ON idempotency_keys (peer, expires);
 """
 _LATER_COLUMNS = (
     ("compute_orders", "used", "INTEGER NOT NULL DEFAULT 0"),

@@ -14,7 +14,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from sealmarket.protocol.wire import SIGNATURE_HEADER, Problem
+from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.wire import SIGNATURE_HEADER
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Grade, JobId

@@ -125,7 +125,7 @@ class Flooder:
             offer = replace(self.settings.compute.order, provider=address_of(key.public_key), price=Wei(1))
             signature = self.sign(offer, key)
             self.ask("POST", "/v1/compute-orders", canonical_json(SignedComputeOrder(order=offer, signature=signature)))
-        for path in ("/v1/compute-orders", "/v1/assets", "/v1/jobs", "/"):
+        for path in ("/v1/compute-orders", "/v1/catalogue", "/v1/jobs", "/"):
             self.ask("GET", path)
 
     # --- evidence ---------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def proposals(
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
-    after: Annotated[int, typer.Option(help="The place to go on from, as the page before says.", min=0)] = 0,
+    after: Annotated[str | None, typer.Option(help="Go on where the page before ended, as it says.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the open proposals about your assets, a page of 32; the senders come by turns.
@@ -74,13 +74,13 @@ def proposals(
     with market(book, rpc) as (chain, _store, api):
         now = chain.head().timestamp
         page = api.proposals.about(owner, after)
-    payload = [{"proposal": str(one.struct_hash()), **to_builtins(one)} for one in page.proposals]
+    payload = [{"proposal": str(one.struct_hash()), **to_builtins(one)} for one in page.items]
     lines = []
-    for one in page.proposals:
+    for one in page.items:
         names = ", ".join(purpose.name.lower() for purpose in purposes_of(one.purpose))
         lines += [f"{one.struct_hash()}", f"  {names} by {one.consumer.checksum}, open until {moment(one.expiry, now)}"]
     lines = lines or ["no open proposal is about your assets"]
-    lines += ["next: sealmarket owner inspect PROPOSAL"] if page.proposals else []
+    lines += ["next: sealmarket owner inspect PROPOSAL"] if page.items else []
     lines += [f"more: --after {page.next}"] if page.next else []
     answer({"proposals": payload, "next": page.next}, lines, as_json)
 

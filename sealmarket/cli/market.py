@@ -22,11 +22,11 @@ from sealmarket.cli._options import (
 from sealmarket.client.browsing import Browser
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import to_builtins
-from sealmarket_enclave.protocol.numbers import JobId
 
 app = typer.Typer(no_args_is_help=True, help="See what is on sale, who offers compute, the order book, and jobs.")
 
 _Limit = Annotated[int, typer.Option(help="How many are shown.", min=1, max=100)]
+_Before = Annotated[str | None, typer.Option(help="Go on where the page before ended, as it says.")]
 BACKENDS_PART = "that these are all is the backend's statement; each was checked against the chain"
 
 
@@ -44,7 +44,7 @@ def assets(
     min_price: Annotated[str, typer.Option(help="Least price: 1500, or 0.5coin.")] = "0",
     max_price: Annotated[str | None, typer.Option(help="Most price: 1500, or 0.5coin.")] = None,
     limit: _Limit = 20,
-    before: Annotated[int | None, typer.Option(help="Go on where the page before ended.", min=0)] = None,
+    before: _Before = None,
     as_json: AsJson = False,
 ) -> None:
     """Search the assets on sale. What is shown of each is read from the chain and its owner's documents.
@@ -60,7 +60,7 @@ def assets(
         "owner": account_option(owner) if owner else None,
         "least": int(amount(min_price)),
         "most": None if max_price is None else int(amount(max_price)),
-        "before": before,
+        "cursor": before,
         "limit": limit,
     }
     with market(book, rpc) as (chain, store, api):
@@ -143,7 +143,7 @@ def jobs(
     consumer: Annotated[str | None, typer.Option(help="A consumer's account.")] = None,
     status: Annotated[str | None, typer.Option(help="matched, quoted, accepted, settled, matured, ...")] = None,
     limit: _Limit = 20,
-    before: Annotated[str | None, typer.Option(help="Go on behind this job.")] = None,
+    before: _Before = None,
     as_json: AsJson = False,
 ) -> None:
     """Jobs, the newest first, with the status that the chain has of each.
@@ -154,15 +154,15 @@ def jobs(
     wanted = None if status is None else Status[choice(status, *names).upper()]
     with market(book, rpc) as (chain, store, api):
         progress("reading the newest jobs")
-        found = Browser(chain, store, api).jobs(
+        found, following = Browser(chain, store, api).jobs(
             provider=account_option(provider) if provider else None,
             consumer=account_option(consumer) if consumer else None,
             status=wanted,
-            before=JobId(hash_option(before)) if before else None,
+            cursor=before,
             limit=limit,
         )
     lines = [line for one, at in found for line in job_lines(one, at)] or ["no job fits"]
-    lines += [f"next page: --before {found[-1][0].job_id}"] if len(found) == limit else []
+    lines += [f"next page: --before {following}"] if following is not None else []
     lines.append(
         "the status is the chain's, the rest the backend's statement: `consumer explain JOB` reads the chain alone"
     )

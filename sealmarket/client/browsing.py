@@ -17,7 +17,7 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import AssetView, JobView
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei
-from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
+from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,10 @@ class Browser:
         self._chain, self._api = chain, api
         self._reading = Reading(chain, store, api)
 
-    def assets(self, wanted: Mapping[str, object]) -> tuple[list[FoundAsset], int | None]:
+    def assets(self, wanted: Mapping[str, object]) -> tuple[list[FoundAsset], str | None]:
         """One page of a search, and where the next one goes on. ``wanted`` as :meth:`MarketApi.catalogue`."""
         page = self._api.catalogue(**wanted)
-        found = [one for one in map(self._checked, page.assets) if one is not None]
+        found = [one for one in map(self._checked, page.items) if one is not None]
         return found, page.next
 
     def _checked(self, view: AssetView) -> FoundAsset | None:
@@ -112,13 +112,14 @@ class Browser:
         provider: Address | None,
         consumer: Address | None,
         status: Status | None,
-        before: JobId | None,
+        cursor: str | None,
         limit: int,
-    ) -> list[tuple[JobView, Status]]:
-        """Jobs whose id follows from what they are, with the chain's status; the newest first."""
+    ) -> tuple[list[tuple[JobView, Status]], str | None]:
+        """Jobs whose id follows from what they are, with the chain's status, the newest first; and where the next page
+        goes on."""
         book = self._chain.book
-        views = self._api.jobs.list(provider=provider, consumer=consumer, status=status, before=before, limit=limit)
-        genuine = [view for view in views if view.spec.job_id(book.chain_id, book.market) == view.job_id]
+        page = self._api.jobs.list(provider=provider, consumer=consumer, status=status, cursor=cursor, limit=limit)
+        genuine = [view for view in page.items if view.spec.job_id(book.chain_id, book.market) == view.job_id]
         at = self._chain.at(self._chain.head())
         states = [(view, at.job(view.spec.request_hash).status) for view in genuine]
-        return [(view, found) for view, found in states if found is not Status.NONE]
+        return [(view, found) for view, found in states if found is not Status.NONE], page.next

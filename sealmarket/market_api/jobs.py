@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import httpx
-
+from sealmarket.market_api.paging import page_of
+from sealmarket.protocol.market import JobPage
 from sealmarket.protocol.orders import Acknowledgement
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import JobView, SignedAcknowledgement
@@ -26,19 +24,19 @@ class Jobs:
         provider: Address | None = None,
         consumer: Address | None = None,
         status: Status | None = None,
-        before: JobId | None = None,
+        cursor: str | None = None,
         limit: int | None = None,
-    ) -> tuple[JobView, ...]:
-        """Jobs that fit all that is given, newest first, at most 200; those older than ``before``, if it is named."""
-        wanted: Mapping[str, object | None] = {
+    ) -> JobPage:
+        """One page of the jobs that fit all that is given, newest first, at most 200 on it."""
+        wanted = {
             "provider": provider,
             "consumer": consumer,
             "status": status.name.lower() if status is not None else None,
-            "before": before,
+            "cursor": cursor,
             "limit": limit,
         }
-        query = httpx.QueryParams({name: str(value) for name, value in wanted.items() if value is not None})
-        return self._http.read(f"/v1/jobs?{query}", tuple[JobView, ...], what="jobs")
+        page: JobPage = page_of(self._http, "/v1/jobs", JobPage, wanted, what="jobs")
+        return page
 
     def view(self, job_id: JobId) -> JobView:
         """One job."""

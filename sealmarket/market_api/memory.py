@@ -11,7 +11,8 @@ import httpx
 import msgspec
 
 from sealmarket.market_api.client import MarketApi
-from sealmarket.protocol.wire import PostedRequest, Problem
+from sealmarket.protocol.problems import problem
+from sealmarket.protocol.wire import PostedRequest
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import canonical_json, decode
 
@@ -71,8 +72,8 @@ class MemoryBackend:
 
     def _get(self, kind: str, name: str) -> httpx.Response:
         if kind in _LISTED and not name:
-            return httpx.Response(200, content=b"[" + b",".join(self.posted.get(kind, [])) + b"]")
+            return httpx.Response(200, content=b'{"items":[' + b",".join(self.posted.get(kind, [])) + b'],"next":null}')
         found = self.blobs.get(f"{kind}/{name}") if kind in _BLOBS else self.answers.get(f"{kind}/{name}")
         if found is None:
-            return httpx.Response(404, content=canonical_json(Problem(title="NotFound", detail=f"no {kind} {name}")))
+            return httpx.Response(404, content=canonical_json(problem("not-found", f"no {kind} {name}")))
         return httpx.Response(200, content=found)

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
+from sealmarket.market_api.paging import all_of
+from sealmarket.protocol.market import AssetOrderPage, ComputeOrderPage, OrderState, RequestState
 from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder
 from sealmarket.service.connection import Connection
-from sealmarket_enclave.protocol.codec import Bytes32, Shape
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import AssetId
-
-
-class RequestState(Shape, frozen=True, kw_only=True):
-    """Where a request stands in the book: ``open``, ``matched``, ``cancelled`` or ``expired``.
-
-    ``explanation`` says why it is not matched yet, a sentence for each reason.
-    """
-
-    state: str
-    explanation: tuple[str, ...] = ()
-    job_id: Bytes32 | None = None
-
-
-class OrderState(Shape, frozen=True, kw_only=True):
-    """Where an offer stands in the book: ``open``, ``filled``, ``cancelled`` or ``expired``.
-
-    ``reason`` says why it cannot be matched, now or ever; empty where it can be.
-    """
-
-    state: str
-    reason: str = ""
 
 
 class Orders:
@@ -54,7 +35,7 @@ class Orders:
 
     def compute_orders(self) -> tuple[SignedComputeOrder, ...]:
         """The compute orders that are open, oldest first."""
-        return self._http.read("/v1/compute-orders", tuple[SignedComputeOrder, ...], what="compute orders")
+        return all_of(self._http, "/v1/compute-orders", ComputeOrderPage, {}, what="compute orders")
 
     def order(self, order_hash: Bytes32) -> OrderState:
         """Where an offer of compute or of an asset stands."""
@@ -66,5 +47,5 @@ class Orders:
 
     def asset_orders(self, asset_id: AssetId, version: int) -> tuple[SignedAssetOrder, ...]:
         """The owner's open orders for one version of an asset, oldest first."""
-        path = f"/v1/asset-orders?asset={asset_id}&version={version}"
-        return self._http.read(path, tuple[SignedAssetOrder, ...], what="asset orders")
+        wanted = {"asset": asset_id, "version": version}
+        return all_of(self._http, "/v1/asset-orders", AssetOrderPage, wanted, what="asset orders")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from sealmarket.market_api.paging import all_of, page_of
+from sealmarket.protocol.market import AnswerPage, ProposalPage
 from sealmarket.protocol.proposals import (
     MAXIMUM_PROPOSAL,
-    ProposalPage,
     ProposalRefused,
     SignedAnswer,
     SignedProposal,
@@ -33,10 +34,11 @@ class Proposals:
             raise ProposalRefused(f"the server sent proposal {actual}, expected {proposal_hash}", remedy="ask another")
         return found
 
-    def about(self, owner: Address, after: int = 0) -> ProposalPage:
+    def about(self, owner: Address, cursor: str | None = None) -> ProposalPage:
         """A page of the open proposals about an owner's assets, the senders by turns."""
-        path = f"/v1/proposals?owner={owner}&after={after}"
-        return self._http.read(path, ProposalPage, what="proposals", limit=MAXIMUM_PAGE)
+        wanted = {"owner": owner, "cursor": cursor}
+        page: ProposalPage = page_of(self._http, "/v1/proposals", ProposalPage, wanted, what="proposals")
+        return page
 
     def answer(self, signed: SignedAnswer) -> None:
         """Put an owner's answer beside its proposal."""
@@ -49,4 +51,4 @@ class Proposals:
 
     def answers_about(self, owner: Address) -> tuple[SignedAnswer, ...]:
         """The newest answers about an owner's assets, unchecked; the last 512."""
-        return self._http.read(f"/v1/answers?owner={owner}", tuple[SignedAnswer, ...], what="answers")
+        return all_of(self._http, "/v1/answers", AnswerPage, {"owner": owner}, what="answers")

@@ -121,16 +121,6 @@ class SignedAnswer(Shape, frozen=True, kw_only=True):
     signature: HexBytes
 
 
-class ProposalPage(Shape, frozen=True, kw_only=True):
-    """Some of the open proposals about an owner's assets; the next page starts ``after`` a place, None at the end.
-
-    Details are left out: a reader asks for each proposal by its hash.
-    """
-
-    proposals: Annotated[tuple[Proposal, ...], Meta(max_length=64)]
-    next: U32 | None = None
-
-
 def require_whole(signed: SignedProposal, now: int) -> Bytes32:
     """The hash of a proposal whose parts belong together and that is open at ``now``; the signature is for the caller.
 

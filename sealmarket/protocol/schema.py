@@ -15,12 +15,22 @@ from sealmarket_enclave.protocol.codec import HexBytes, Uint
 
 def json_schema(*kinds: type) -> dict[str, Any]:
     """JSON Schema (2020-12) of shapes: one document, its root the first of them."""
-    (root, *_), components = msgspec.json.schema_components(kinds, schema_hook=_spelling, ref_template="#/$defs/{name}")
+    (root, *_), components = _components(kinds, "#/$defs/{name}")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": components}
+
+
+def openapi_schemas(*kinds: type) -> dict[str, Any]:
+    """The schemas of shapes, and of those that they hold, as an OpenAPI document names them, by the shape's name."""
+    return _components(kinds, "#/components/schemas/{name}")[1]
+
+
+def _components(kinds: tuple[type, ...], template: str) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    roots, components = msgspec.json.schema_components(kinds, schema_hook=_spelling, ref_template=template)
     # Python 3.13 strips a docstring's indentation when it compiles, older ones keep it.
     for component in components.values():
         if "description" in component:
             component["description"] = inspect.cleandoc(component["description"])
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": components}
+    return roots, components
 
 
 def _spelling(kind: type) -> dict[str, Any]:

@@ -293,18 +293,3 @@ class AssetView(Shape, frozen=True, kw_only=True):
     kind: Text = ""
     columns: tuple[Text, ...] = ()
     purposes: tuple[Text, ...] = ()
-
-
-class AssetPage(Shape, frozen=True, kw_only=True):
-    """One page of a search. ``next`` is where the following one goes on; None at the end."""
-
-    assets: tuple[AssetView, ...]
-    next: int | None = None
-
-
-class Problem(Shape, frozen=True, kw_only=True):
-    """Every error of every API (after RFC 9457): what is wrong, and what to do."""
-
-    title: Text
-    detail: Text
-    remedy: Text = ""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from sealmarket.http import Answer, AnswerTooLarge, EncodedAnswer, HttpClient, NoAnswer, redacted
-from sealmarket.protocol.wire import Problem
+from sealmarket.protocol.problems import Problem
 from sealmarket.service.errors import AnswerTooLong, ItemNotFound, ServiceRefused, ServiceUnavailable
 from sealmarket_enclave.protocol.codec import Shape, canonical_json, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument

@@ -10,7 +10,7 @@ import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from sealmarket.protocol.wire import Problem
+from sealmarket.protocol.problems import problem
 from sealmarket.serving.connections import Connections, Endpoint
 from sealmarket.serving.rates import UNKNOWN_PEER, Rates, forwarded_peer
 
@@ -22,6 +22,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _PEER, _CHARGE = "sealmarket.peer", "sealmarket.charge"
 _READING = {"GET", "HEAD"}
 _FILE = b"application/octet-stream"
+EVENT_STREAM = "text/event-stream"
+"""The kind of an answer without an end: each of its pieces has to be taken in time, not all of them together."""
+_TYPES = {408: "too-slow", 413: "too-large", 429: "too-many"}
 
 
 def charge_write(scope: Scope, size: int) -> None:
@@ -87,7 +90,7 @@ class _Exchange:
         self._began = asyncio.get_running_loop().time()
         self._answer_began = 0.0
         self._received = self._sent = 0
-        self._is_file = False
+        self._is_file = self._is_stream = False
         self._whole = self._started = self._cut = False
         self._refusal: tuple[int, str, float] | None = None
 
@@ -123,11 +126,15 @@ class _Exchange:
             return
         if not self._started:
             self._started, self._answer_began = True, asyncio.get_running_loop().time()
-            self._is_file = (b"content-type", _FILE) in message.get("headers", ())
+            kinds = [value for name, value in message.get("headers", ()) if name == b"content-type"]
+            self._is_file = kinds == [_FILE]
+            self._is_stream = any(kind.startswith(EVENT_STREAM.encode()) for kind in kinds)
         self._sent += len(message.get("body", b""))
         try:
             await self._send(message)
-            await self._connections.flush(self.endpoint, self._time_left(self._answer_began, self._sent))
+            await self._connections.flush(self.endpoint, self._time_to_take())
+            if self._is_stream:  # one that always has more would never let the loop see that its reader left
+                await asyncio.sleep(0)
         except TimeoutError:
             self._cut = True
             self._connections.abort(self.endpoint)
@@ -148,7 +155,7 @@ class _Exchange:
         if refusal is None or self._started:
             return
         status, detail, wait = refusal
-        body = Problem(title=f"HTTP {status}", detail=detail, remedy=_remedy(wait)).canonical()
+        body = problem(_TYPES[status], detail, _remedy(wait)).canonical()
         headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
         headers += [(b"content-length", b"%d" % len(body))]
         headers += [(b"retry-after", b"%d" % math.ceil(wait))] if wait else []
@@ -159,6 +166,9 @@ class _Exchange:
         if self._whole:
             return None
         return min(self._limits.stall_seconds, self._time_left(self._began, self._received))
+
+    def _time_to_take(self) -> float:
+        return self._limits.stall_seconds if self._is_stream else self._time_left(self._answer_began, self._sent)
 
     def _time_left(self, began: float, size: int) -> float:
         end = began + self._limits.body_seconds + size / self._limits.body_pace

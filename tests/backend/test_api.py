@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -14,8 +14,10 @@ from msgspec.structs import replace
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
-from sealmarket.protocol.proposals import MAXIMUM_PROPOSAL, ProposalPage, SignedAnswer, SignedProposal
-from sealmarket.protocol.wire import EvidenceEnvelope, Problem, SignedComputeOrder
+from sealmarket.protocol.market import AnswerPage, ComputeOrderPage, JobPage, ProposalPage
+from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.proposals import MAXIMUM_PROPOSAL, SignedAnswer, SignedProposal
+from sealmarket.protocol.wire import EvidenceEnvelope
 from sealmarket.serving.rates import Rates
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
@@ -55,20 +57,22 @@ class Client:
     def __init__(self, app: FastAPI) -> None:
         self._app = app
 
-    def get(self, path: str) -> httpx.Response:
-        return self._send("GET", path)
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        return self.send("GET", path, headers=headers)
 
     def post(self, path: str, content: bytes) -> httpx.Response:
-        return self._send("POST", path, content)
+        return self.send("POST", path, content)
 
     def put(self, path: str, content: bytes) -> httpx.Response:
-        return self._send("PUT", path, content)
+        return self.send("PUT", path, content)
 
-    def _send(self, method: str, path: str, content: bytes = b"") -> httpx.Response:
+    def send(
+        self, method: str, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app)
+            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://backend") as client:
-                return await client.request(method, path, content=content)
+                return await client.request(method, path, content=content, headers=headers)
 
         return asyncio.run(ask())
 
@@ -114,7 +118,7 @@ def test_a_request_signed_by_somebody_else_is_a_problem_with_a_remedy(client: Cl
 def test_what_is_no_request_is_refused_as_malformed(client: Client, body: bytes) -> None:
     answer = client.post("/v1/requests", content=body)
     assert answer.status_code == 422
-    assert problem(answer.content).title == "MalformedDocument"
+    assert problem(answer.content).type == "/v1/problems/malformed-document"
 
 
 def test_a_body_without_end_is_cut_off(client: Client) -> None:
@@ -195,7 +199,7 @@ def test_an_offer_that_no_match_can_use_is_refused_and_kept_from_the_book(
     answer = client.post("/v1/compute-orders", content=canonical_json(signed))
     assert answer.status_code == 422
     assert told in problem(answer.content).detail
-    assert msgspec.json.decode(client.get("/v1/compute-orders").content) == []
+    assert decode(ComputeOrderPage, client.get("/v1/compute-orders").content).items == ()
 
 
 def test_an_order_is_in_the_book_after_it_was_posted(client: Client, chain: MemoryChain) -> None:
@@ -204,7 +208,7 @@ def test_an_order_is_in_the_book_after_it_was_posted(client: Client, chain: Memo
     assert client.post("/v1/compute-orders", content=canonical_json(signed)).status_code == 201
     chain.set_account(signed.order.token, signed.order.provider, Account(Wei(0), Wei(0)))  # its stake is at work
     assert client.post("/v1/compute-orders", content=canonical_json(signed)).status_code == 201
-    assert decode(list[SignedComputeOrder], client.get("/v1/compute-orders").content) == [signed]
+    assert decode(ComputeOrderPage, client.get("/v1/compute-orders").content).items == (signed,)
     posted = client.post("/v1/requests", content=canonical_json(posted_request(expiry=SOON)))
     key = msgspec.json.decode(posted.content)["requestHash"]
     assert msgspec.json.decode(client.get(f"/v1/requests/{key}").content)["state"] == "open"
@@ -226,7 +230,7 @@ def test_an_offer_says_where_it_stands_and_why_nothing_is_matched_with_it(
         "open",
         "its provider has 0 coin staked outside of running jobs",
     )
-    assert msgspec.json.decode(client.get("/v1/compute-orders").content) == []
+    assert decode(ComputeOrderPage, client.get("/v1/compute-orders").content).items == ()
     assert client.get(f"/v1/orders/{keccak(b'unknown')}").status_code == 404
 
 
@@ -290,8 +294,8 @@ def test_a_consumers_jobs_are_listed(client: Client, backend: Backend, chain: Me
     job_id = chain.match(spec())
     chain.finalise()
     backend.index.advance()
-    found = msgspec.json.decode(client.get(f"/v1/jobs?consumer={account(CONSUMER)}&status=matched").content)
-    assert [job["jobId"] for job in found] == [str(job_id)]
+    found = decode(JobPage, client.get(f"/v1/jobs?consumer={account(CONSUMER)}&status=matched").content)
+    assert [job.job_id for job in found.items] == [job_id]
     assert client.get("/v1/jobs?status=happy").status_code == 422
 
 
@@ -328,13 +332,13 @@ def test_a_proposal_and_an_answer_are_posted_listed_and_read_over_http(
     assert client.post("/v1/proposals", content=body).status_code == 201
     key = signed.proposal.struct_hash()
     page = decode(ProposalPage, client.get(f"/v1/proposals?owner={account(OWNER)}").content)
-    assert (page.proposals, page.next) == ((signed.proposal,), None)
+    assert (page.items, page.next) == ((signed.proposal,), None)
     assert decode(SignedProposal, client.get(f"/v1/proposals/{key}").content) == signed
     assert client.get(f"/v1/proposals/{ZERO_HASH}").status_code == 404
     given = answered(signed)
     assert client.post("/v1/answers", content=canonical_json(given)).status_code == 201
-    for path in (f"/v1/proposals/{key}/answers", f"/v1/answers?owner={account(OWNER)}"):
-        assert decode(tuple[SignedAnswer, ...], client.get(path).content) == (given,)
+    assert decode(tuple[SignedAnswer, ...], client.get(f"/v1/proposals/{key}/answers").content) == (given,)
+    assert decode(AnswerPage, client.get(f"/v1/answers?owner={account(OWNER)}").content).items == (given,)
 
 
 @pytest.mark.parametrize("path", ["/v1/proposals", "/v1/proposals?owner=x", "/v1/answers?owner=0x", "/v1/proposals/x"])

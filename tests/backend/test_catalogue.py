@@ -12,8 +12,10 @@ from msgspec.structs import replace
 
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.market_api import MarketApi
+from sealmarket.protocol.market import AssetPage
 from sealmarket.protocol.orders import Purpose
-from sealmarket.protocol.wire import AssetPage, AssetView, JobView, Problem
+from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.wire import AssetView
 from sealmarket_backend import catalogue
 from sealmarket_backend.api import create_app
 from sealmarket_backend.blobs import Kind
@@ -21,9 +23,8 @@ from sealmarket_backend.catalogue import LOOK_SECONDS, MOST_LOOKED, AssetQuery, 
 from sealmarket_backend.service import Backend
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.numbers import AssetId, JobId
+from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.terms import Seal, Terms
-from tests import samples
 from tests.backend.orders import BOOK, indexed
 from tests.backend.test_api import Client, Silent
 from tests.client.bundles import policy
@@ -76,7 +77,7 @@ def page(client: Client, query: str = "") -> AssetPage:
 
 
 @pytest.mark.parametrize(
-    "query", ["?limit=0", "?limit=101", "?least=-1", "?most=1.5", "?owner=0x12", "?before=-1", f"?text={'x' * 201}"]
+    "query", ["?limit=0", "?limit=101", "?least=-1", "?most=1.5", "?owner=0x12", "?cursor=-1", f"?text={'x' * 201}"]
 )
 def test_what_is_no_search_is_refused(query: str, client: Client) -> None:
     assert client.get(f"/v1/catalogue{query}").status_code == 422
@@ -106,29 +107,29 @@ def test_a_search_goes_by_title_column_purpose_code_kind_owner_and_price(
         "?least=11": [two],
         "?most=10": [one],
     }.items():
-        assert [view.asset_id for view in page(client, query).assets] == expected, query
+        assert [view.asset_id for view in page(client, query).items] == expected, query
 
 
 def test_an_asset_whose_documents_are_not_in_the_store_is_found_without_them_and_with_them_later(
     backend: Backend, chain: MemoryChain, client: Client
 ) -> None:
     publish(backend, chain, 1)
-    (view,) = page(client).assets
+    (view,) = page(client).items
     assert (view.title, view.columns) == ("Rows 1", ("age", "sex"))
     seal = replace(view.seal, policy_hash=keccak(b"elsewhere"))
     chain.publish(AssetId(keccak(b"other")), NORTH, seal, view.terms)
     chain.finalise()
     backend.index.advance()
-    assert [one.title for one in page(client).assets] == ["", "Rows 1"]
+    assert [one.title for one in page(client).items] == ["", "Rows 1"]
 
 
 def test_pages_follow_each_other_without_a_gap(backend: Backend, chain: MemoryChain, client: Client) -> None:
     published = [publish(backend, chain, number) for number in range(5)]
     seen: list[Bytes32] = []
-    following: int | None = None
+    following: str | None = None
     for _ in range(3):
-        found = page(client, "?limit=2" + (f"&before={following}" if following is not None else ""))
-        seen += [view.asset_id for view in found.assets]
+        found = page(client, "?limit=2" + (f"&cursor={following}" if following is not None else ""))
+        seen += [view.asset_id for view in found.items]
         following = found.next
     assert seen == published[::-1]
     assert following is None
@@ -141,31 +142,11 @@ def test_a_page_looks_at_a_bounded_number_of_versions_for_a_bounded_time(
         publish(backend, chain, number)
     monkeypatch.setattr(catalogue, "MOST_LOOKED", 3)
     found = backend.catalogue.search(AssetQuery(text="nothing of the kind"))
-    assert (found.assets, found.next is not None) == ((), True)
+    assert (found[0], found[1] is not None) == ((), True)
     ticks = iter(range(100))
     slow = Catalogue(backend._database, backend.blobs, clock=lambda: next(ticks) * LOOK_SECONDS)
-    assert len(slow.search(AssetQuery()).assets) < 4
+    assert len(slow.search(AssetQuery())[0]) < 4
     assert MOST_LOOKED <= 500
-
-
-def test_jobs_come_in_pages(backend: Backend, chain: MemoryChain, client: Client) -> None:
-    specs = [samples.job(samples.asset_use(), request_hash=keccak(b"%d" % n)) for n in range(3)]
-    ids = [chain.match(spec) for spec in specs]
-    chain.finalise()
-    backend.index.advance()
-
-    def listed(query: str) -> list[JobId]:
-        return [view.job_id for view in decode(tuple[JobView, ...], client.get(f"/v1/jobs{query}").content)]
-
-    assert listed("?limit=2") == [ids[2], ids[1]]
-    assert listed(f"?limit=2&before={ids[1]}") == [ids[0]]
-    assert client.get("/v1/jobs?limit=0").status_code == 422
-
-
-def test_asset_orders_are_read_by_version(client: Client) -> None:
-    assert client.get(f"/v1/asset-orders?asset={keccak(b'1')}&version=1").content == b"[]"
-    assert client.get(f"/v1/asset-orders?asset={keccak(b'1')}&version=0").status_code == 422
-    assert client.get("/v1/asset-orders?asset=0x12&version=1").status_code == 422
 
 
 def _view(price: int, owner: Address, title: str, purposes: int) -> AssetView:
@@ -210,8 +191,8 @@ def test_the_client_asks_only_for_what_was_named() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(str(request.url))
-        return httpx.Response(200, content=b'{"assets": [], "next": 7}')
+        return httpx.Response(200, content=b'{"items": [], "next": "AB-c"}')
 
     api = MarketApi("http://market.twin", transport=httpx.MockTransport(answer))
-    assert api.catalogue(text="a b", owner=None, limit=5).next == 7
+    assert api.catalogue(text="a b", owner=None, limit=5).next == "AB-c"
     assert asked == ["http://market.twin/v1/catalogue?text=a+b&limit=5"]

@@ -16,7 +16,8 @@ from sealmarket.client.browsing import Browser
 from sealmarket.client.provider import Offer
 from sealmarket.client.quote import Quote
 from sealmarket.client.reading import ENOUGH_OFFERS, Reading
-from sealmarket.protocol.wire import AssetPage, AssetView, SignedComputeOrder
+from sealmarket.protocol.market import AssetPage
+from sealmarket.protocol.wire import AssetView, SignedComputeOrder
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, Tee
@@ -128,7 +129,7 @@ def test_what_is_shown_of_an_asset_is_the_chains(stage: Stage, monkeypatch: pyte
         view(SEAL, version=9),
     )
     api = stage.backend.api()
-    monkeypatch.setattr(api, "catalogue", lambda **_wanted: AssetPage(assets=views))
+    monkeypatch.setattr(api, "catalogue", lambda **_wanted: AssetPage(items=views))
     stage.chain.revoke(ASSET)
     (found,), _ = Browser(stage.chain, stage.backend.store(), api).assets({})  # type: ignore[arg-type]
     assert found.state.terms.price == TERMS.price

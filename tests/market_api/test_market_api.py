@@ -10,8 +10,8 @@ import pytest
 from sealmarket.market_api import MarketApi
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.orders import Acknowledgement
+from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import Problem
 from sealmarket.service.errors import ItemNotFound, ServiceRefused, ServiceUnavailable
 from sealmarket_enclave.protocol.codec import Address, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
@@ -46,7 +46,7 @@ def test_a_refused_order_keeps_the_servers_reason_and_remedy() -> None:
 def test_malformed_lists_are_refused(content: bytes) -> None:
     api = answering(lambda _: httpx.Response(200, content=content))
     with pytest.raises(ServiceRefused):
-        api.assets()
+        api.catalogue()
     with pytest.raises(ServiceRefused):
         api.jobs.list()
     with pytest.raises(ServiceRefused):
@@ -58,10 +58,10 @@ def test_jobs_are_asked_for_by_what_is_given() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(str(request.url))
-        return httpx.Response(200, content=b"[]")
+        return httpx.Response(200, content=b'{"items":[]}')
 
     api = answering(answer)
-    assert api.jobs.list(provider=PROVIDER, status=Status.QUOTED) == ()
+    assert api.jobs.list(provider=PROVIDER, status=Status.QUOTED).items == ()
     assert asked == [f"http://market/v1/jobs?provider={PROVIDER}&status=quoted"]
 
 

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.orders import Quote
-from sealmarket.protocol.wire import SIGNATURE_HEADER, EvidenceEnvelope, EvidencePackage, Problem
+from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.wire import SIGNATURE_HEADER, EvidenceEnvelope, EvidencePackage
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from sealmarket.market_api.memory import MemoryBackend
-from sealmarket.protocol.wire import Problem
+from sealmarket.protocol.problems import Problem
 from sealmarket.service.errors import ContentMismatch, ItemNotFound, ServiceRefused, ServiceUnavailable
 from sealmarket.store.blobs import Store
 from sealmarket.workloads.folders import read_bundle

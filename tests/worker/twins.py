@@ -16,6 +16,7 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     BoundDevices,
@@ -23,7 +24,6 @@ from sealmarket.protocol.wire import (
     EvidencePackage,
     NodeStatus,
     PostedResult,
-    Problem,
     SignedStop,
 )
 from sealmarket.sealing.contexts import EvidenceInfo

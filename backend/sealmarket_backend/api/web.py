@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from sealmarket.client.jobs import reasons_in_words
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import JobView
+from sealmarket.protocol.wire import JobView, SignedComputeOrder
 from sealmarket_backend.index import IndexedAsset
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, HexBytes, Wei
+from sealmarket_backend.listing import Listings
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, HexBytes, Wei, decode
 from sealmarket_enclave.protocol.numbers import Grade
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ vertical-align:top}th{color:var(--soft);font-weight:500}code{font-size:.85em}
 .good{color:var(--good)}.bad{color:var(--bad)}.wait{color:var(--wait)}
 .note{border-left:3px solid var(--wait);padding-left:.75rem;margin:1rem 0}
 """
+MOST_OFFERS = 200
+"""On the page."""
 _GOOD = {Status.SETTLED, Status.MATURED}
 _BAD = {Status.REFUSED, Status.STOPPED, Status.FAILED, Status.EXPIRED, Status.CANCELLED}
 
@@ -89,10 +92,16 @@ def _offers(backend: Backend) -> str:
         f"<tr><td><code>{signed.order.provider.checksum[:10]}…</code></td><td>{signed.order.tee.name}</td>"
         f"<td>{signed.order.grade.name.lower()}</td><td>{_price(signed.order.price, signed.order.token)}</td>"
         f"<td>{_price(signed.order.unit_price, signed.order.token)}</td></tr>"
-        for signed in backend.orders.open_compute_orders()
+        for signed in _first_offers(backend)
     )
     heads = ("Provider", "TEE", "Grade", "Price a job", "Price a unit")
     return _table(heads, rows) if rows else "<p>No provider offers compute yet.</p>"
+
+
+def _first_offers(backend: Backend) -> list[SignedComputeOrder]:
+    """Those that came first: a book may hold a million."""
+    found = Listings(backend.database).compute_orders(0, MOST_OFFERS)
+    return [decode(SignedComputeOrder, document) for document in found.documents]
 
 
 def _status(job: JobView) -> str:
