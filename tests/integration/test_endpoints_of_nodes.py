@@ -39,11 +39,12 @@ from sealmarket_oracle import service
 from sealmarket_oracle.documents import evidence_context
 from sealmarket_oracle.errors import JournalError, OracleError
 from sealmarket_oracle.gate.inputs import MarketRef
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.service import Node
 from tests.chain.faulty_rpc import Asked, Fault, Proxy, Reply, faulty, holds, real, told
 from tests.integration.market import EnclaveKeys, Market, development_account
+from tests.oracle.world import Agreeing
 from tests.patience import until
 
 LAUNCH = LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)
@@ -74,17 +75,18 @@ class Town:
             clock=self.clock,
         )
         self.opened.callback(chain.close)
-        journal = self.opened.enter_context(
-            Journal(
-                self.folder / f"node-{self.started}.sqlite",
-                chain_id=market.book.chain_id,
-                market=market.book.market,
-                signer=keys.signer.address,
-            )
+        identity = JournalIdentity(
+            chain_id=market.book.chain_id,
+            market=market.book.market,
+            signer=keys.signer.address,
+            hpke_key=market.node_hpke[0].public.digest,
+            epoch=1,
+            name=keccak(b"journal %d" % self.started),
         )
+        journal = self.opened.enter_context(Journal(self.folder / f"node-{self.started}.sqlite", identity, None))
         roots = TrustAnchors.production().with_development(self.device.root)
         held = service.NodePolicy(roots=roots, grade_floor=Grade.SIMULATED, max_head_age_seconds=600)
-        return Node(chain, journal, market.backend.store(), keys, held, clock=self.clock)
+        return Node(chain, journal, market.backend.store(), keys, held, Agreeing(), clock=self.clock)
 
     def clock(self) -> float:
         return time.time() + self.skew
