@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from eth_account import Account
-from eth_account.messages import encode_typed_data
+from eth_account.messages import encode_defunct, encode_typed_data
 from eth_account.signers.local import LocalAccount
 
 Lie = Callable[[str, Any], Any]
@@ -36,6 +36,9 @@ class FakeSigner:
         elif method in ("eth_signTypedData_v4", "account_signTypedData"):
             data = json.loads(parameters[1]) if isinstance(parameters[1], str) else parameters[1]
             honest = "0x" + bytes(self.account.sign_message(encode_typed_data(full_message=data)).signature).hex()
+        elif method in ("eth_sign", "account_signData"):
+            text = encode_defunct(hexstr=parameters[-1])
+            honest = "0x" + bytes(self.account.sign_message(text).signature).hex()
         else:
             fields = {n: v if n in ("to", "data") else int(v, 16) for n, v in parameters[0].items() if n != "from"}
             signed = self.account.sign_transaction(self.tamper(fields))

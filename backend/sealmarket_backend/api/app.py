@@ -8,7 +8,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse
 
 from sealmarket.protocol.book import AddressBook
-from sealmarket_backend.api import catalogue, events, jobs, orders, problems, proposals, store
+from sealmarket_backend.api import catalogue, events, jobs, orders, problems, proposals, sign_in, store
 from sealmarket_backend.api.answers import Recent, answer
 from sealmarket_backend.api.documents import document, gives
 from sealmarket_backend.api.idempotency import Idempotency
@@ -49,6 +49,7 @@ def create_app(backend: Backend, streams: Streams | None = None) -> FastAPI:
     orders.add_routes(app, backend, posting, listings)
     catalogue.add_routes(app, backend)
     jobs.add_routes(app, backend, posting, listings)
+    sign_in.add_routes(app, backend.sessions)
     proposals.add_routes(app, backend, posting, listings)
     events.add_routes(app, streams or Streams(Changes(backend.database)))
     _market(app, backend)

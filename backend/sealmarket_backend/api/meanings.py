@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 MEANINGS = {
+    "account": "The account that signed in.",
     "acknowledgement": "The consumer's statement.",
     "allowRoot": "Merkle root over the allowed pairs of enclave and workload; zero allows nothing.",
     "allowedVersion": "The version of the asset on which the workload may run; 0 where it was refused.",
@@ -59,6 +60,7 @@ MEANINGS = {
     "excluded": "The places of the nodes whose shares the enclave reports missing.",
     "expected": "What was expected; empty where there is no value to compare.",
     "expiry": "Until when it holds, in seconds since 1970.",
+    "expires": "Until when it counts, in seconds since 1970.",
     "explanation": "Why the request is not matched yet, a sentence for each reason.",
     "extension": "The contract with the code of the market's extension.",
     "extensionHash": "Keccak-256 of the document of the job's kind; zero for none.",
@@ -96,9 +98,11 @@ MEANINGS = {
     "minPenalty": "The least that a provider at fault loses, in the token's smallest unit.",
     "minQuoteWindow": "The shortest window for evidence, in seconds.",
     "minSettleWindow": "The shortest window for the result, in seconds.",
+    "message": "The message of EIP-4361, as it was signed.",
     "name": "The name of the event.",
     "SampleOutput.name": "The name of the sample.",
     "next": "Where the following page goes on: send it as `cursor`; null at the end.",
+    "nonce": "Letters and digits for the message; they count once.",
     "note": "What the consumer says to the owners, in words.",
     "order": "What was signed.",
     "orderHash": "The EIP-712 struct hash of the offer.",
@@ -173,6 +177,7 @@ MEANINGS = {
     "timing": "What the deployment fixes of time.",
     "title": "The words of the problem's type.",
     "AssetView.title": "The title of the owner's policy.",
+    "Session.token": "For the header `Authorization: Bearer`.",
     "token": "The token of all amounts: a contract, or zero for the chain's own coin.",
     "transaction": "The hash of the transaction.",
     "transferAllowance": "What every settle window keeps for moving bytes, in seconds.",
