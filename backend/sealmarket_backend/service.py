@@ -128,6 +128,15 @@ class Backend:
         """Something changed: take the next turn at once."""
         self._due.set()
 
+    @property
+    def trouble(self) -> str:
+        """What keeps the keeper from working; empty where it works."""
+        return self._trouble
+
+    def leads(self) -> bool:
+        """Whether this process matches and keeps: one on its own does."""
+        return True
+
     def health(self) -> dict[str, Any]:
         """Whether the keeper works, up to which block it has read, what keeps it from working, and the store's room."""
         return {

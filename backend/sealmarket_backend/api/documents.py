@@ -26,6 +26,7 @@ from sealmarket.protocol.market import (
     JobPage,
     OrderState,
     ProposalPage,
+    Readiness,
     RequestState,
 )
 from sealmarket.protocol.problems import Problem
@@ -48,7 +49,7 @@ from sealmarket_enclave.protocol.job import Parameters
 SHAPES = (
     Accepted, AcceptedOrder, AcceptedProposal, AcceptedRequest, AddressBook, AnswerPage, AssetOrderPage, AssetPage,
     ComputeOrderPage, EvidenceEnvelope, JobPage, JobView, Nonce, OrderState, Parameters, PostedRequest, PostedResult,
-    Problem, ProposalPage, RequestState, Session, SignedAcknowledgement, SignedAnswer, SignedAssetOrder,
+    Problem, ProposalPage, Readiness, RequestState, Session, SignedAcknowledgement, SignedAnswer, SignedAssetOrder,
     SignedComputeOrder, SignedMessage, SignedProposal,
 )  # fmt: skip
 Tags = list[str | Enum]
