@@ -31,7 +31,12 @@ def add_routes(app: FastAPI, backend: Backend, settings: ApiSettings, metrics: M
         """Up to which block it has read, what keeps its keeper from working, and the store's room in bytes."""
         return backend.health()
 
-    @app.get("/ready", tags=TAGS, summary="Whether the backend can do its work", responses=gives(Readiness))
+    @app.get(
+        "/ready",
+        tags=TAGS,
+        summary="Whether the backend can do its work",
+        responses={**gives(Readiness, 503), **gives(Readiness)},
+    )
     def ready() -> Response:
         """200 where it can, 503 where it cannot: send callers elsewhere then, and restart nothing."""
         one = found.get()
