@@ -9,6 +9,9 @@ BackendError
 ├── TooMany             more, or more often, than one peer may ask for
 ├── StoreFull           the store, or this peer's part of it, has no room
 ├── CursorInvalid       a cursor is none of this list
+├── SignInNeeded        what is private to an account is asked for without a session
+│   └── SignInRefused   a sign-in is forged, replayed, out of time, or of another server
+├── Private             the session is another account's
 ├── KeyInUse            another request goes under this idempotency key at this moment
 └── KeyReused           an idempotency key belongs to another request
 """
@@ -106,4 +109,38 @@ class KeyReused(BackendError):
         super().__init__(
             "another body was posted under this idempotency key",
             remedy="draw a new key for each thing that is posted; send an old one with its own body only",
+        )
+
+
+class SignInNeeded(BackendError):
+    """What is private to an account is asked for without a session."""
+
+    type = "sign-in-needed"
+
+    def __init__(self, message: str = "no session: the token is missing, unknown, ended or out of time") -> None:
+        super().__init__(message, remedy="sign in (POST /v1/sign-in), and send the token as Authorization: Bearer")
+
+
+class SignInRefused(SignInNeeded):
+    """A sign-in is forged, replayed, out of time, or of another server."""
+
+    type = "sign-in-refused"
+
+    def __init__(self, rule: str, expected: object, found: object) -> None:
+        super().__init__(f"the sign-in does not count: expected {expected}, found {str(found)[:200]}")
+        self.rule, self.expected, self.found = rule, expected, str(found)[:200]
+        self.remedy = "ask for a new nonce, and sign a new message for this server and chain"
+
+
+class Private(BackendError):
+    """The session is another account's."""
+
+    type = "private"
+
+    def __init__(self, owner: str, found: str) -> None:
+        super().__init__(
+            f"this is private to {owner}, and the session is of {found}",
+            remedy="sign in with the account that it belongs to",
+            expected=owner,
+            found=found,
         )

@@ -19,9 +19,12 @@ from sealmarket.serving.connections import Connections
 from sealmarket.serving.limits import PREFIX as SERVER_PREFIX
 from sealmarket.serving.limits import ServerLimits, from_environment
 from sealmarket.serving.lock import only_process
+from sealmarket.serving.logs import configure_logs
 from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
 from sealmarket_backend.api import create_app
+from sealmarket_backend.api.settings import PREFIX as API_PREFIX
+from sealmarket_backend.api.settings import ApiSettings
 from sealmarket_backend.api.streams import Streams
 from sealmarket_backend.blobs import LIMITS
 from sealmarket_backend.changes import Changes
@@ -52,25 +55,25 @@ def serve(
         ChainError: the chain is another one, the account is a publicly known one, or its outbox is damaged.
         ServingError: another process runs on the state folder, or the port is taken.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure_logs()
+    settings = from_environment(ApiSettings(), prefix=API_PREFIX)
     store = from_environment(StoreLimits(), prefix=PREFIX)
     account = load_signer(key_file, passphrase)
     with only_process(state), closing(Chain(book, rpc)) as chain:
         sender = Sender(chain, account, development=development, sending=Sending(state / OUTBOX, fees))
         sender.recover()
         with Backend(chain, sender, state, store=store) as served:
-            _serve(served, host, port)
+            _serve(served, settings, host, port)
 
 
-def _serve(served: Backend, host: str, port: int) -> None:
+def _serve(served: Backend, settings: ApiSettings, host: str, port: int) -> None:
     limits = from_environment(ServerLimits(body_bytes=max(LIMITS.values())))
     _warn_of_strangers(host, limits)
     require_descriptors(limits)
     with closing(listen(host, port)) as listener:
         connections = Connections(limits, H11Protocol)
         streams = Streams(Changes(served.database))
-        app = BoundedRequests(create_app(served, streams), connections)
+        app = BoundedRequests(create_app(served, streams, settings), connections)
         server = _Server(uvicorn.Config(app, **server_settings(limits, connections)), streams)
         gc.collect()
         gc.freeze()  # the book as it was loaded: no collection looks at it again

@@ -35,6 +35,7 @@ from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
 from sealmarket_backend.proposals import Proposals
+from sealmarket_backend.sessions import Sessions
 from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.sweep import sweep
@@ -77,6 +78,7 @@ class Backend:
         self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed)
         self._honesty = Honesty(chain, self.orders)
         self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty)
+        self.sessions = Sessions(self._database, self._signatures, chain.book, self.clock)
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
@@ -125,6 +127,15 @@ class Backend:
     def wake(self) -> None:
         """Something changed: take the next turn at once."""
         self._due.set()
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the keeper from working; empty where it works."""
+        return self._trouble
+
+    def leads(self) -> bool:
+        """Whether this process matches and keeps: one on its own does."""
+        return True
 
     def health(self) -> dict[str, Any]:
         """Whether the keeper works, up to which block it has read, what keeps it from working, and the store's room."""

@@ -51,6 +51,10 @@ class Signatures:
             ChainError: the chain cannot be read.
         """
         digest = self._digest(struct_hash or statement.struct_hash())
+        return self.require_digest(digest, signature, signer, peer)
+
+    def require_digest(self, digest: Bytes32, signature: bytes, signer: Address, peer: str = UNKNOWN_PEER) -> bool:
+        """As :meth:`require`, of what is hashed already."""
         found = _recovered(digest, signature)
         if found == signer:
             return False

@@ -101,11 +101,19 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE INDEX IF NOT EXISTS answers_of_owner ON answers (owner, signed_at);
 CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS idempotency_keys (
-    name BLOB PRIMARY KEY, fingerprint BLOB NOT NULL, peer TEXT NOT NULL, expires INTEGER NOT NULL,
-    status INTEGER, answer BLOB
+    id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, fingerprint BLOB NOT NULL, peer TEXT NOT NULL,
+    expires INTEGER NOT NULL, status INTEGER, answer BLOB
 );
+CREATE TABLE IF NOT EXISTS nonces (
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, peer TEXT NOT NULL, expires INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS nonces_of_peer ON nonces (peer);
+CREATE TABLE IF NOT EXISTS sessions (
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, account BLOB NOT NULL, expires INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS sessions_of_account ON sessions (account);
 CREATE INDEX IF NOT EXISTS idempotency_keys_by_expiry ON idempotency_keys (expires);
-CREATE INDEX IF NOT EXISTS idempotency_keys_of_peer ON idempotency_keys (peer, expires);
+CREATE INDEX IF NOT EXISTS idempotency_keys_of_peer ON idempotency_keys (peer, id);
 """
 _LATER_COLUMNS = (
     ("compute_orders", "used", "INTEGER NOT NULL DEFAULT 0"),

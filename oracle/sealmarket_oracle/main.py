@@ -19,6 +19,7 @@ from sealmarket.protocol.limits import MAXIMUM_HANDED
 from sealmarket.serving.connections import Connections
 from sealmarket.serving.limits import ServerLimits, from_environment
 from sealmarket.serving.lock import only_process
+from sealmarket.serving.logs import configure_logs
 from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
 from sealmarket.store.blobs import Store
@@ -127,8 +128,7 @@ def destroy(path: Path | None, agreed: Callable[[int], None]) -> Destroyed:
 
 def serve(path: Path | None) -> None:
     """Run a node until it is interrupted."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure_logs()
     config = load(path)
     _keep_memory_private()
     with build(config) as built:

@@ -35,9 +35,11 @@ from sealmarket.client.assets import OwnedVersion, UsedAsset, owned_versions, us
 from sealmarket.client.audit import COLUMNS, Catalogue, audit, names_in
 from sealmarket.client.csv_file import csv_text
 from sealmarket.client.owner import Owner
+from sealmarket.client.signing import identity_of
 from sealmarket.client.written import iso, moment
 from sealmarket.files import read_file
 from sealmarket.market_api.client import MarketApi
+from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.proposals import SignedAnswer
 from sealmarket.service.errors import ServiceError
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, parse_json
@@ -138,7 +140,7 @@ def audit_command(
     known = {} if names is None else names_in(_json(names))
     with market(book, rpc) as (chain, store, api):
         block = chain.final()
-        answers = [*GivenAnswers(home_folder(), chain.book, owner), *_posted(api, owner)]
+        answers = [*GivenAnswers(home_folder(), chain.book, owner), *_posted(api, chain.book, owner, key_file)]
         unique = {signed.signature: signed for signed in answers}
         lines = audit(chain, owner, block, Catalogue(store, known), unique.values(), _progress)
         about = _about(chain, owner, block.number, block.timestamp)
@@ -161,11 +163,16 @@ def _about(chain: Chain, owner: Address, block: int, timestamp: int) -> dict[str
     }
 
 
-def _posted(api: MarketApi, owner: Address) -> tuple[SignedAnswer, ...]:
-    """The answers that the market's server has; without it, those that were given on this machine."""
+def _posted(api: MarketApi, book: AddressBook, owner: Address, key_file: Path | None) -> tuple[SignedAnswer, ...]:
+    """The answers that the market's server has, which it gives to their owner alone; without it or the key, those that
+    were given on this machine."""
+    if key_file is None:
+        typer.echo("approvals are those of this machine alone: --key-file reads those on the server", err=True)
+        return ()
     try:
+        api.sign_in_as(identity_of(load_key(key_file), book))
         return api.proposals.answers_about(owner)
-    except ServiceError as error:
+    except (ServiceError, Usage) as error:
         typer.echo(f"WARNING: approvals are those of this machine alone: {error.message}", err=True)
         return ()
 

@@ -34,13 +34,13 @@ from sealmarket.cli._options import (
     sending,
 )
 from sealmarket.cli._proposal_words import changes, details, listed, source, summary
-from sealmarket.client.accounts import address_in
 from sealmarket.client.answers import GivenAnswers, InspectedProposals
 from sealmarket.client.approvals import Allowed, allowed_by, running_version
 from sealmarket.client.owner import Owner
 from sealmarket.client.party import Party
 from sealmarket.client.proposals import Inspected, inspect, inspect_file, sign_answer
 from sealmarket.client.sealed_asset import KEY, SealedAsset
+from sealmarket.client.signing import address_of, identity_of
 from sealmarket.client.source_diff import differences
 from sealmarket.client.written import moment
 from sealmarket.files import read_file
@@ -70,10 +70,11 @@ def proposals(
 
     Example: sealmarket owner proposals --book market.json --rpc URL --key-file owner.key
     """
-    owner = address_in(key_file) or Address.parse(load_key(key_file).address.lower())
+    account = load_key(key_file)
     with market(book, rpc) as (chain, _store, api):
+        api.sign_in_as(identity_of(account, chain.book))
         now = chain.head().timestamp
-        page = api.proposals.about(owner, after)
+        page = api.proposals.about(address_of(account), after)
     payload = [{"proposal": str(one.struct_hash()), **to_builtins(one)} for one in page.items]
     lines = []
     for one in page.items:

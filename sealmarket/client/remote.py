@@ -8,9 +8,9 @@
    with the one that was asked for, field by field (:mod:`transactions`).
 4. Answers are bounded in bytes, and in time by what a person takes to press a button. Off this machine only https.
 
-    dialect      accounts        typed data               transactions
-    ethereum     eth_accounts    eth_signTypedData_v4     eth_signTransaction
-    clef         account_list    account_signTypedData    account_signTransaction
+    dialect      accounts        typed data               transactions              texts (EIP-191)
+    ethereum     eth_accounts    eth_signTypedData_v4     eth_signTransaction       eth_sign
+    clef         account_list    account_signTypedData    account_signTransaction   account_signData
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SIGNING_SECONDS = 300.0
 """For one answer: a person may have to find the device first."""
 MAXIMUM_ANSWER = 4 * MAXIMUM_BYTES
 MOST_ACCOUNTS = 1024
-_METHODS: Mapping[Dialect, tuple[str, str, str]] = {
-    "ethereum": ("eth_accounts", "eth_signTypedData_v4", "eth_signTransaction"),
-    "clef": ("account_list", "account_signTypedData", "account_signTransaction"),
+_METHODS: Mapping[Dialect, tuple[str, str, str, str]] = {
+    "ethereum": ("eth_accounts", "eth_signTypedData_v4", "eth_signTransaction", "eth_sign"),
+    "clef": ("account_list", "account_signTypedData", "account_signTransaction", "account_signData"),
 }
 _SIGNATURE_BYTES = 65
 
@@ -97,11 +97,12 @@ class RemoteSigner:
     def sign_statement(self, typed_data: Mapping[str, Any]) -> bytes:
         """65 bytes over typed data; the caller recovers the account. Raises as :meth:`accounts`."""
         as_asked = typed_data if self.dialect == "clef" else json.dumps(typed_data)
-        signature = _hex(self._ask(1, [self.address, as_asked]), "a signature", _SIGNATURE_BYTES)
-        if len(signature) != _SIGNATURE_BYTES:
-            raise SignerRefused("the signature", f"{_SIGNATURE_BYTES} bytes", str(len(signature)))
-        # Some hardware counts from 0.
-        return signature[:-1] + bytes([signature[-1] + 27]) if signature[-1] in (0, 1) else signature
+        return _signature(self._ask(1, [self.address, as_asked]))
+
+    def sign_text(self, text: str) -> bytes:
+        """65 bytes over a text under EIP-191; the caller recovers the account. Raises as :meth:`accounts`."""
+        shown = "0x" + text.encode().hex()
+        return _signature(self._ask(3, ["text/plain"] * (self.dialect == "clef") + [self.address, shown]))
 
     def sign_transaction(self, transaction_dict: Mapping[str, Any], /) -> Signed:
         """The transaction, signed as it was asked for and not otherwise. Raises as :meth:`accounts`."""
@@ -132,6 +133,14 @@ class RemoteSigner:
         if answer.error is not None or answer.result is None:
             raise SignerRefused(f"the answer to {name}", "a result", _reason(answer.error))
         return answer.result
+
+
+def _signature(answer: Any) -> bytes:
+    signature = _hex(answer, "a signature", _SIGNATURE_BYTES)
+    if len(signature) != _SIGNATURE_BYTES:
+        raise SignerRefused("the signature", f"{_SIGNATURE_BYTES} bytes", str(len(signature)))
+    # Some hardware counts from 0.
+    return signature[:-1] + bytes([signature[-1] + 27]) if signature[-1] in (0, 1) else signature
 
 
 def _reason(error: Any) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from sealmarket.market_api.client import MarketApi
 from sealmarket.market_api.jobs import Jobs
 from sealmarket.market_api.orders import Orders
+from sealmarket.market_api.session import Identity
 from sealmarket.protocol.market import RequestState
 
-__all__ = ["Jobs", "MarketApi", "Orders", "RequestState"]
+__all__ = ["Identity", "Jobs", "MarketApi", "Orders", "RequestState"]

@@ -8,6 +8,7 @@ from sealmarket.market_api.jobs import Jobs
 from sealmarket.market_api.orders import Orders
 from sealmarket.market_api.paging import MARKET_API, page_of
 from sealmarket.market_api.proposals import Proposals
+from sealmarket.market_api.session import ApiSession, Identity
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.market import AssetPage
 from sealmarket.service.connection import TIMEOUT_SECONDS, Connection
@@ -25,12 +26,21 @@ class MarketApi:
         self._http = Connection(url, service=MARKET_API, timeout=timeout, transport=transport)
         self.orders = Orders(self._http)
         self.jobs = Jobs(self._http)
-        self.proposals = Proposals(self._http)
+        self._session = ApiSession(self._http)
+        self.proposals = Proposals(self._http, self._session)
 
     @property
     def url(self) -> str:
         """The base URL."""
         return self._http.base
+
+    def sign_in_as(self, identity: Identity) -> None:
+        """Sign in as an account as soon as something private to it is asked for."""
+        self._session.use(identity)
+
+    def sign_out(self) -> None:
+        """End the session, if there is one."""
+        self._session.end()
 
     def close(self) -> None:
         """Close the connections."""

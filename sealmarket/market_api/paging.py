@@ -29,14 +29,28 @@ class Page(Protocol[T_co]):
         """Where the following one goes on."""
 
 
-def page_of(http: Connection, path: str, kind: type[Any], wanted: Mapping[str, object | None], *, what: str) -> Any:
+def page_of(
+    http: Connection,
+    path: str,
+    kind: type[Any],
+    wanted: Mapping[str, object | None],
+    *,
+    what: str,
+    headers: Mapping[str, str] | None = None,
+) -> Any:
     """One page. What of ``wanted`` is None is not asked."""
     query = httpx.QueryParams({name: str(value) for name, value in wanted.items() if value is not None})
-    return http.read(f"{path}?{query}" if query else path, kind, what=what)
+    return http.read(f"{path}?{query}" if query else path, kind, what=what, headers=headers)
 
 
 def all_of(
-    http: Connection, path: str, kind: type[Page[T_co]], wanted: Mapping[str, object | None], *, what: str
+    http: Connection,
+    path: str,
+    kind: type[Page[T_co]],
+    wanted: Mapping[str, object | None],
+    *,
+    what: str,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[T_co, ...]:
     """The items of all pages.
 
@@ -46,7 +60,7 @@ def all_of(
     found: list[T_co] = []
     cursor: str | None = None
     for _ in range(MOST_PAGES):
-        page: Page[T_co] = page_of(http, path, kind, {**wanted, "cursor": cursor}, what=what)
+        page: Page[T_co] = page_of(http, path, kind, {**wanted, "cursor": cursor}, what=what, headers=headers)
         found += page.items
         if (cursor := page.next) is None:
             return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sealmarket.market_api.paging import all_of, page_of
+from sealmarket.market_api.session import ApiSession
 from sealmarket.protocol.market import AnswerPage, ProposalPage
 from sealmarket.protocol.proposals import (
     MAXIMUM_PROPOSAL,
@@ -19,8 +20,8 @@ MAXIMUM_PAGE = 512 << 10
 class Proposals:
     """The proposals of one market. Every method may raise ItemNotFound, ServiceUnavailable and ServiceRefused."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._http = connection
+    def __init__(self, connection: Connection, session: ApiSession) -> None:
+        self._http, self._session = connection, session
 
     def post(self, signed: SignedProposal) -> None:
         """Put a proposal where the owners of its assets find it. Twice is the same as once."""
@@ -35,9 +36,13 @@ class Proposals:
         return found
 
     def about(self, owner: Address, cursor: str | None = None) -> ProposalPage:
-        """A page of the open proposals about an owner's assets, the senders by turns."""
+        """A page of the open proposals about an owner's assets, the senders by turns. Private to the owner: it is for
+        the account that :meth:`MarketApi.sign_in_as` named."""
         wanted = {"owner": owner, "cursor": cursor}
-        page: ProposalPage = page_of(self._http, "/v1/proposals", ProposalPage, wanted, what="proposals")
+        headers = self._session.headers()
+        page: ProposalPage = page_of(
+            self._http, "/v1/proposals", ProposalPage, wanted, what="proposals", headers=headers
+        )
         return page
 
     def answer(self, signed: SignedAnswer) -> None:
@@ -50,5 +55,6 @@ class Proposals:
         return self._http.read(path, tuple[SignedAnswer, ...], what="answers", limit=MAXIMUM_PAGE)
 
     def answers_about(self, owner: Address) -> tuple[SignedAnswer, ...]:
-        """The newest answers about an owner's assets, unchecked; the last 512."""
-        return all_of(self._http, "/v1/answers", AnswerPage, {"owner": owner}, what="answers")
+        """The newest answers that an owner has given, unchecked; the last 512. Private to the owner, as above."""
+        headers = self._session.headers()
+        return all_of(self._http, "/v1/answers", AnswerPage, {"owner": owner}, what="answers", headers=headers)

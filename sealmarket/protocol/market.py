@@ -47,6 +47,17 @@ class OrderState(Shape, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Readiness(Shape, frozen=True, kw_only=True):
+    """Whether a backend can do its work, and what it looked at; null where that cannot be known."""
+
+    ready: bool
+    database: bool
+    head_age_seconds: int | None
+    index_lag_blocks: int | None
+    keeper: bool
+    leader: bool
+
+
 class AcceptedRequest(Shape, frozen=True, kw_only=True):
     """A request is in the book, under the EIP-712 struct hash of what was signed."""
 

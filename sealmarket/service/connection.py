@@ -34,13 +34,21 @@ class Connection:
         self.base, self.service = base.rstrip("/"), service
         self._client = HttpClient(seconds=timeout, transport=transport)
 
-    def get(self, path: str, *, what: str, limit: int = MAX_JSON, pace: int | None = None) -> bytes:
+    def get(
+        self,
+        path: str,
+        *,
+        what: str,
+        limit: int = MAX_JSON,
+        pace: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         """The body of a GET, at most ``limit`` bytes.
 
         Raises:
             ItemNotFound, ServiceRefused, ServiceUnavailable.
         """
-        with self._sent("GET", path, what, limit=limit, pace=pace) as answer:
+        with self._sent("GET", path, what, None, dict(headers or {}), limit=limit, pace=pace) as answer:
             return answer.body()
 
     @contextmanager
@@ -92,10 +100,18 @@ class Connection:
         except ItemNotFound:
             return False
 
-    def read(self, path: str, kind: type[T], *, what: str, limit: int = MAX_JSON) -> T:
+    def read(
+        self,
+        path: str,
+        kind: type[T],
+        *,
+        what: str,
+        limit: int = MAX_JSON,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
         """A document of a known shape. Raises :class:`ServiceRefused` for one of another shape."""
         try:
-            return decode(kind, self.get(path, what=what, limit=limit))
+            return decode(kind, self.get(path, what=what, limit=limit, headers=headers))
         except MalformedDocument as error:
             raise ServiceRefused(self.service, what, error.message, _OTHER_VERSION) from error
 

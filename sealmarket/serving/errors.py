@@ -1,6 +1,7 @@
 """Why a program does not start to serve.
 
 ServingError
+├── SettingInvalid      a setting in the environment is none of what it takes
 ├── LimitInvalid        a limit in the environment is no number in its range
 ├── AddressTaken        the address cannot be bound
 ├── TooFewDescriptors   the system allows fewer open files than the limits need
@@ -16,6 +17,13 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 
 class ServingError(SealmarketError):
     """A program cannot serve as it is configured."""
+
+
+class SettingInvalid(ServingError):
+    """A setting in the environment is none of what it takes."""
+
+    def __init__(self, name: str, expected: str, found: str) -> None:
+        super().__init__(f"{name} is {expected}, found {found[:80]!r}", remedy="correct it, or unset it")
 
 
 class LimitInvalid(ServingError):

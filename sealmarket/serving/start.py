@@ -69,6 +69,7 @@ def server_settings(limits: ServerLimits, connections: Connections) -> dict[str,
         "backlog": ACCEPTED_AT_ONCE,
         "proxy_headers": False,
         "server_header": False,
+        "log_config": None,
         "log_level": "warning",
         "access_log": False,
     }

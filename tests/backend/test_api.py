@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import coincurve
 import httpx
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket.protocol.market import AnswerPage, ComputeOrderPage, JobPage, ProposalPage
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.proposals import MAXIMUM_PROPOSAL, SignedAnswer, SignedProposal
+from sealmarket.protocol.sign_in import SignedMessage, SignInMessage, domain_of, uri_of
 from sealmarket.protocol.wire import EvidenceEnvelope
 from sealmarket.serving.rates import Rates
 from sealmarket.workloads.folders import read_bundle
@@ -26,6 +28,7 @@ from sealmarket_backend.service import Backend
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, HexBytes, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, result_key_names, result_keys_hash
+from sealmarket_enclave.protocol.signing import personal_digest, sign
 from sealmarket_enclave.workload.bundle import pack
 from tests.backend.orders import (
     ASSET,
@@ -93,6 +96,22 @@ def backend(chain: MemoryChain, tmp_path: Path) -> Iterator[Backend]:
 @pytest.fixture
 def client(backend: Backend) -> Client:
     return Client(create_app(backend))
+
+
+def signed_in(backend: Backend, key: coincurve.PrivateKey) -> str:
+    """The token of a new session."""
+    now = int(time.time())
+    text = SignInMessage(
+        domain=domain_of(BOOK.backend),
+        account=account(key),
+        uri=uri_of(BOOK.backend),
+        chain_id=BOOK.chain_id,
+        nonce=backend.sessions.nonce("test").nonce,
+        issued_at=now,
+        expiration=now + 600,
+    ).text()
+    signature = sign(personal_digest(text.encode()), key)
+    return backend.sessions.sign_in(SignedMessage(message=text, signature=signature), "test").token
 
 
 def problem(raw: bytes) -> Problem:
@@ -331,14 +350,15 @@ def test_a_proposal_and_an_answer_are_posted_listed_and_read_over_http(
     chain.set_account(ZERO_ADDRESS, account(CONSUMER), Account(free=Wei(10**18), staked=Wei(0)))
     assert client.post("/v1/proposals", content=body).status_code == 201
     key = signed.proposal.struct_hash()
-    page = decode(ProposalPage, client.get(f"/v1/proposals?owner={account(OWNER)}").content)
+    session = {"Authorization": f"Bearer {signed_in(backend, OWNER)}"}
+    page = decode(ProposalPage, client.get(f"/v1/proposals?owner={account(OWNER)}", session).content)
     assert (page.items, page.next) == ((signed.proposal,), None)
     assert decode(SignedProposal, client.get(f"/v1/proposals/{key}").content) == signed
     assert client.get(f"/v1/proposals/{ZERO_HASH}").status_code == 404
     given = answered(signed)
     assert client.post("/v1/answers", content=canonical_json(given)).status_code == 201
     assert decode(tuple[SignedAnswer, ...], client.get(f"/v1/proposals/{key}/answers").content) == (given,)
-    assert decode(AnswerPage, client.get(f"/v1/answers?owner={account(OWNER)}").content).items == (given,)
+    assert decode(AnswerPage, client.get(f"/v1/answers?owner={account(OWNER)}", session).content).items == (given,)
 
 
 @pytest.mark.parametrize("path", ["/v1/proposals", "/v1/proposals?owner=x", "/v1/answers?owner=0x", "/v1/proposals/x"])

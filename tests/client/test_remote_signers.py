@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import rlp
-from eth_account.messages import encode_typed_data
+from eth_account.messages import encode_defunct, encode_typed_data
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sealmarket.client.accounts import AccountFileRefused, keep_signer, load_account, load_signer
 from sealmarket.client.errors import SignerRefused, SignerUnavailable
 from sealmarket.client.remote import RemoteSigner
-from sealmarket.client.signing import sign
+from sealmarket.client.signing import sign, sign_text
 from sealmarket.client.transactions import MAXIMUM_BYTES, require_signed
 from sealmarket.protocol.orders import Acknowledgement, AssetLimit, Request
 from sealmarket.protocol.typed_data import typed_data
@@ -24,7 +24,7 @@ from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Mi
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Kind, Tee
-from sealmarket_enclave.protocol.signing import SignatureRefused
+from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
 from tests.cli.test_market_commands import run
 from tests.client.bundles import Case
 from tests.client.signer import FakeSigner, new_account, serving
@@ -264,3 +264,13 @@ def test_several_accounts_ask_for_a_choice(
     assert (code, "--address" in error) == (2, True)
     fake.lie = lambda _method, _honest: ["0x12"]
     assert run(command, capsys)[0] == 1
+
+
+def test_a_text_is_shown_and_its_signature_recovered(remote: RemoteSigner, fake: FakeSigner) -> None:
+    text = "market.example wants you to sign in\nNonce: 12345678"
+    assert recover(personal_digest(text.encode()), sign_text(remote, text)) == remote.account
+    assert fake.asked[-1][1][-1] == "0x" + text.encode().hex()
+    other = fake.account.sign_message(encode_defunct(text="another text")).signature
+    fake.lie = lambda _method, _honest: "0x" + bytes(other).hex()
+    with pytest.raises(SignatureRefused):
+        sign_text(remote, text)

@@ -19,8 +19,6 @@ MAX_POSTED = 1 << 20
 """A request with its parameters, or parameters: as the nodes read, and room for how they are spelt."""
 MAX_SIGNED = 64 << 10
 """Any other signed document."""
-RECENT_SECONDS = 0.5
-"""How old the page may be."""
 JSON = "application/json"
 T = TypeVar("T")
 
@@ -53,15 +51,15 @@ def now() -> int:
 
 
 class Recent(Generic[T]):
-    """What takes long to make, and is made once in ``RECENT_SECONDS`` however many ask for it."""
+    """What takes long to make, and is made once in so many seconds however many ask for it."""
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make, self._lock = make, threading.Lock()
+    def __init__(self, make: Callable[[], T], seconds: float) -> None:
+        self._make, self._seconds, self._lock = make, seconds, threading.Lock()
         self._made: tuple[float, T] | None = None
 
     def get(self) -> T:
         """The newest, made anew where it is old. Others who ask meanwhile wait for it."""
         with self._lock:
-            if self._made is None or time.monotonic() > self._made[0] + RECENT_SECONDS:
+            if self._made is None or time.monotonic() > self._made[0] + self._seconds:
                 self._made = (time.monotonic(), self._make())
             return self._made[1]

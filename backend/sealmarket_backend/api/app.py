@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI, Response
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse
 
 from sealmarket.protocol.book import AddressBook
-from sealmarket_backend.api import catalogue, events, jobs, orders, problems, proposals, store
+from sealmarket_backend.api import catalogue, events, jobs, operation, orders, problems, proposals, sign_in, store
 from sealmarket_backend.api.answers import Recent, answer
 from sealmarket_backend.api.documents import document, gives
-from sealmarket_backend.api.idempotency import Idempotency
+from sealmarket_backend.api.idempotency import HEADER, Idempotency
+from sealmarket_backend.api.metrics import Counted, Metrics
 from sealmarket_backend.api.posting import Posting
+from sealmarket_backend.api.settings import ApiSettings
 from sealmarket_backend.api.streams import Streams
 from sealmarket_backend.api.web import market_page
 from sealmarket_backend.changes import Changes
 from sealmarket_backend.listing import Listings
 from sealmarket_backend.service import Backend
 
+PAGE_SECONDS = 0.5
+"""How old the page may be."""
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
@@ -31,8 +34,13 @@ _ABOUT = (
 )
 
 
-def create_app(backend: Backend, streams: Streams | None = None) -> FastAPI:
+def create_app(
+    backend: Backend,
+    streams: Streams | None = None,
+    settings: ApiSettings = ApiSettings(),  # noqa: B008 - frozen
+) -> FastAPI:
     """The application over one backend. Who ends ``streams`` when the server stops hands them in."""
+    metrics, streams = Metrics(), streams or Streams(Changes(backend.database))
     app = FastAPI(
         title="Sealmarket backend",
         version="1",
@@ -44,32 +52,45 @@ def create_app(backend: Backend, streams: Streams | None = None) -> FastAPI:
     posting = Posting(Idempotency(backend.database, backend.clock), backend.wake)
     listings = Listings(backend.database)
     problems.handle_errors(app)
-    problems.add_types(app)
-    store.add_routes(app, backend)
+    # A request is held against the routes in this order: those that are asked for most come first.
     orders.add_routes(app, backend, posting, listings)
-    catalogue.add_routes(app, backend)
     jobs.add_routes(app, backend, posting, listings)
+    catalogue.add_routes(app, backend)
+    store.add_routes(app, backend)
+    events.add_routes(app, streams)
+    sign_in.add_routes(app, backend.sessions)
     proposals.add_routes(app, backend, posting, listings)
-    events.add_routes(app, streams or Streams(Changes(backend.database)))
+    operation.add_routes(app, backend, settings, metrics, streams)
+    problems.add_types(app)
     _market(app, backend)
     document(app)
+    app.add_middleware(Counted, metrics=metrics)
+    if settings.cors_origins:
+        _let_pages_read(app, settings.cors_origins)
     return app
+
+
+def _let_pages_read(app: FastAPI, origins: tuple[str, ...]) -> None:
+    """Pages of these origins may read answers, by a token of their own; no cookie counts anywhere here."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Last-Event-ID", HEADER, "Upload-Offset", "Upload-Token"],
+        expose_headers=["Retry-After", "Upload-Offset"],
+        max_age=600,
+    )
 
 
 def _market(app: FastAPI, backend: Backend) -> None:
     book = answer(backend.addresses)
-
-    @app.get("/healthz", tags=["operation"], summary="Whether the backend works")
-    def health() -> dict[str, Any]:
-        """Up to which block it has read, what keeps it from working, and the store's room in bytes."""
-        return backend.health()
 
     @app.get("/v1/book", tags=["market"], summary="The address book", responses=gives(AddressBook))
     async def get_book() -> Response:
         """The address book that this server works with. Never rely on it without comparing."""
         return book
 
-    whole_page = Recent(lambda: market_page(backend))
+    whole_page = Recent(lambda: market_page(backend), PAGE_SECONDS)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page() -> HTMLResponse:

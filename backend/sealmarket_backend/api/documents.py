@@ -26,11 +26,13 @@ from sealmarket.protocol.market import (
     JobPage,
     OrderState,
     ProposalPage,
+    Readiness,
     RequestState,
 )
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.proposals import SignedAnswer, SignedProposal
 from sealmarket.protocol.schema import openapi_schemas
+from sealmarket.protocol.sign_in import Nonce, Session, SignedMessage
 from sealmarket.protocol.wire import (
     EvidenceEnvelope,
     JobView,
@@ -46,9 +48,9 @@ from sealmarket_enclave.protocol.job import Parameters
 
 SHAPES = (
     Accepted, AcceptedOrder, AcceptedProposal, AcceptedRequest, AddressBook, AnswerPage, AssetOrderPage, AssetPage,
-    ComputeOrderPage, EvidenceEnvelope, JobPage, JobView, OrderState, Parameters, PostedRequest, PostedResult, Problem,
-    ProposalPage, RequestState, SignedAcknowledgement, SignedAnswer, SignedAssetOrder, SignedComputeOrder,
-    SignedProposal,
+    ComputeOrderPage, EvidenceEnvelope, JobPage, JobView, Nonce, OrderState, Parameters, PostedRequest, PostedResult,
+    Problem, ProposalPage, Readiness, RequestState, Session, SignedAcknowledgement, SignedAnswer, SignedAssetOrder,
+    SignedComputeOrder, SignedMessage, SignedProposal,
 )  # fmt: skip
 Tags = list[str | Enum]
 Responses = dict[int | str, dict[str, Any]]
@@ -69,8 +71,12 @@ _IDEMPOTENCY = {
 
 def reads(kind: type) -> dict[str, Any]:
     """The body of a POST: a document of a shape, under an idempotency key."""
-    body = {"required": True, "content": {"application/json": {"schema": _ref(kind)}}}
-    return {"requestBody": body, "parameters": [_IDEMPOTENCY]}
+    return {**reads_document(kind), "parameters": [_IDEMPOTENCY]}
+
+
+def reads_document(kind: type) -> dict[str, Any]:
+    """A body: a document of a shape."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _ref(kind)}}}}
 
 
 def reads_bytes(what: str) -> dict[str, Any]:

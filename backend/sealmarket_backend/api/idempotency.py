@@ -5,19 +5,22 @@
    anything is done, the answer after it: a crash between the two lets the request be done again, and each of them is
    the same twice as once.
 3. What was refused was not done: its key is free again.
-4. At most :data:`MOST_OF_PEER` keys of one peer are kept, and :data:`MOST_KEYS` in all; the oldest go first.
+4. Keys that come while the disk is written go to it together.
+5. At most :data:`MOST_OF_PEER` keys of one peer are kept, and :data:`MOST_KEYS` in all; the oldest go first.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from sealmarket_backend.errors import KeyInUse, KeyReused
 from sealmarket_backend.tables import Database
+from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
 HEADER = "Idempotency-Key"
@@ -39,7 +42,7 @@ class Idempotency:
     """The keys of one backend. ``clock`` gives seconds since 1970. Threads may share it."""
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
-        self._database, self._clock = database, clock
+        self._together, self._clock = Together(database, nullcontext), clock
         self._lock = threading.Lock()
         self._under_way: set[bytes] = set()
 
@@ -79,22 +82,7 @@ class Idempotency:
 
     def _begin(self, name: bytes, fingerprint: bytes, peer: str) -> KeptAnswer | None:
         now = int(self._clock())
-        with self._database.write() as connection:
-            connection.execute("DELETE FROM idempotency_keys WHERE expires <= ?", (now,))
-            row = connection.execute(
-                "SELECT fingerprint, status, answer FROM idempotency_keys WHERE name = ?", (name,)
-            ).fetchone()
-            if row is None:
-                connection.execute(
-                    "INSERT INTO idempotency_keys (name, fingerprint, peer, expires) VALUES (?, ?, ?, ?)",
-                    (name, fingerprint, peer, now + KEPT_SECONDS),
-                )
-                for where, given, most in (("peer = ?", (peer,), MOST_OF_PEER), ("1 = 1", (), MOST_KEYS)):
-                    connection.execute(
-                        f"DELETE FROM idempotency_keys WHERE name IN (SELECT name FROM idempotency_keys WHERE {where}"  # noqa: S608 - ours
-                        " ORDER BY expires DESC, name = ? DESC LIMIT -1 OFFSET ?)",
-                        (*given, name, most),
-                    )
+        row = self._together.write(lambda connection: _claimed(connection, name, fingerprint, peer, now))
         if row is None:
             return None
         if row["fingerprint"] != fingerprint:
@@ -102,14 +90,35 @@ class Idempotency:
         return None if row["status"] is None else KeptAnswer(row["status"], bytes(row["answer"]))
 
     def _keep(self, name: bytes, made: KeptAnswer) -> None:
-        with self._database.write() as connection:
-            connection.execute(
-                "UPDATE idempotency_keys SET status = ?, answer = ? WHERE name = ?", (made.status, made.body, name)
-            )
+        query = "UPDATE idempotency_keys SET status = ?, answer = ? WHERE name = ?"
+        self._together.write(lambda connection: connection.execute(query, (made.status, made.body, name)))
 
     def _forget(self, name: bytes) -> None:
-        with self._database.write() as connection:
-            connection.execute("DELETE FROM idempotency_keys WHERE name = ? AND status IS NULL", (name,))
+        query = "DELETE FROM idempotency_keys WHERE name = ? AND status IS NULL"
+        self._together.write(lambda connection: connection.execute(query, (name,)))
+
+
+def _claimed(
+    connection: sqlite3.Connection, name: bytes, fingerprint: bytes, peer: str, now: int
+) -> sqlite3.Row | None:
+    """The row of a key that is known; else write it down, and make room for it."""
+    connection.execute("DELETE FROM idempotency_keys WHERE expires <= ?", (now,))
+    query = "SELECT fingerprint, status, answer FROM idempotency_keys WHERE name = ?"
+    row: sqlite3.Row | None = connection.execute(query, (name,)).fetchone()
+    if row is None:
+        connection.execute(
+            "INSERT INTO idempotency_keys (name, fingerprint, peer, expires) VALUES (?, ?, ?, ?)",
+            (name, fingerprint, peer, now + KEPT_SECONDS),
+        )
+        connection.execute(
+            "DELETE FROM idempotency_keys WHERE id IN"
+            " (SELECT id FROM idempotency_keys WHERE peer = ? ORDER BY id DESC LIMIT -1 OFFSET ?)",
+            (peer, MOST_OF_PEER),
+        )
+        connection.execute(
+            "DELETE FROM idempotency_keys WHERE id <= (SELECT MAX(id) FROM idempotency_keys) - ?", (MOST_KEYS,)
+        )
+    return row
 
 
 def _name_of(route: str, key: str) -> bytes:

@@ -23,6 +23,7 @@ from sealmarket_backend.service import UNREADABLE_CHAIN
 from sealmarket_enclave.protocol.codec import to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
+UNAUTHORIZED = 401
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,10 @@ def _refuse(_request: Request, error: Exception) -> JSONResponse:
             error.type, error.message, error.remedy, rule=error.rule, expected=error.expected, found=error.found
         )
         wait = getattr(error, "retry_after", None)
-        return answer_of(made, {"Retry-After": str(wait)} if wait else None)
+        headers = {"Retry-After": str(wait)} if wait else {}
+        if made.status == UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
+        return answer_of(made, headers)
     if isinstance(error, MalformedDocument):
         remedy = error.remedy or "correct it; GET /openapi.json says what each document holds"
         return answer_of(problem("malformed-document", error.message, remedy))

@@ -19,6 +19,7 @@ from sealmarket_backend.api.answers import answer, now, page_of
 from sealmarket_backend.api.cursors import cursor_of, places_in
 from sealmarket_backend.api.documents import Account, Hash, PageCursor, Tags, gives, reads
 from sealmarket_backend.api.posting import CREATED, Posting
+from sealmarket_backend.api.sign_in import Credentials, require_account
 from sealmarket_backend.listing import Listings
 from sealmarket_backend.service import Backend
 from sealmarket_enclave.protocol.codec import Address, Bytes32
@@ -52,10 +53,12 @@ def _proposals(app: FastAPI, backend: Backend, posting: Posting, listings: Listi
     @app.get("/v1/proposals", tags=TAGS, summary="Open proposals about an owner", responses=gives(ProposalPage))
     def get_proposals(
         owner: Account,
+        credentials: Credentials,
         cursor: PageCursor = None,
         limit: Annotated[int, Query(ge=1, le=MOST_PROPOSALS, description="Most items of the page.")] = MOST_PROPOSALS,
     ) -> Response:
-        """A page of them, the senders by turns."""
+        """A page of them, the senders by turns. Private to the owner."""
+        require_account(backend.sessions, credentials, Address.parse(owner))
         query = ("proposals", owner)
         newest, after = places_in(cursor, query, 2) or (None, 0)
         found, newest, place = listings.proposals(Address.parse(owner), now(), newest, after, limit)
@@ -94,10 +97,12 @@ def _answers(app: FastAPI, backend: Backend, posting: Posting, listings: Listing
     @app.get("/v1/answers", tags=TAGS, summary="The answers that an owner has given", responses=gives(AnswerPage))
     def get_answers_about(
         owner: Account,
+        credentials: Credentials,
         cursor: PageCursor = None,
         limit: Annotated[int, Query(ge=1, le=MOST_ANSWERS, description="Most items of the page.")] = MOST_ANSWERS,
     ) -> Response:
-        """A page of them, the last posted first."""
+        """A page of them, the last posted first. Private to the owner."""
+        require_account(backend.sessions, credentials, Address.parse(owner))
         query = ("answers", owner)
         places = places_in(cursor, query)
         found = listings.answers_about(Address.parse(owner), places[0] if places else None, limit)

@@ -19,7 +19,7 @@ from sealmarket_enclave.protocol.codec import Bytes32, Uint, Wei, canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
 from tests import samples
 from tests.backend.orders import ASSET, CONSUMER, account, asset_order, compute, indexed
-from tests.backend.test_api import SOON, Client
+from tests.backend.test_api import SOON, Client, signed_in
 
 QUERY = ("jobs", None, "0xaa", None)
 LISTS = (
@@ -28,11 +28,12 @@ LISTS = (
 )
 
 
-def test_what_is_no_cursor_of_a_list_is_refused(client: Client) -> None:
+def test_what_is_no_cursor_of_a_list_is_refused(client: Client, backend: Backend) -> None:
+    session = {"Authorization": f"Bearer {signed_in(backend, CONSUMER)}"}
     types = ("/v1/problems/cursor-invalid", "/v1/problems/parameter-invalid")
     for path in LISTS:
         for cursor in ("x", "AAAA", "%00", "%F0%9F%98%80", "a" * 201, cursor_of(("others",), 1)):
-            answer = client.get(f"{path}cursor={cursor}")
+            answer = client.get(f"{path}cursor={cursor}", session)
             assert answer.status_code == 422, (path, cursor)
             assert decode(Problem, answer.content).type in types, (path, cursor)
 

@@ -1,0 +1,50 @@
+"""What operators and their tools ask: whether the backend lives, whether it is ready, and its metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from sealmarket.protocol.market import Readiness
+from sealmarket.serving.requests import peer_in
+from sealmarket_backend.api.answers import Recent, answer
+from sealmarket_backend.api.documents import Tags, gives, refuses
+from sealmarket_backend.api.metrics import MEDIA_TYPE, Metrics
+from sealmarket_backend.api.settings import ApiSettings
+from sealmarket_backend.api.streams import Streams
+from sealmarket_backend.errors import NotFound
+from sealmarket_backend.readiness import readiness
+from sealmarket_backend.service import Backend
+
+TAGS: Tags = ["operation"]
+LOOK_SECONDS = 2.0
+"""How old what is said of the chain may be: however often it is asked, the chain is asked this often."""
+
+
+def add_routes(app: FastAPI, backend: Backend, settings: ApiSettings, metrics: Metrics, streams: Streams) -> None:
+    """The routes of liveness, readiness and metrics."""
+    found = Recent(lambda: readiness(backend, settings.most_head_age_seconds, settings.most_lag_blocks), LOOK_SECONDS)
+
+    @app.get("/healthz", tags=TAGS, summary="Whether the backend lives", responses=refuses())
+    def health() -> dict[str, Any]:
+        """Up to which block it has read, what keeps its keeper from working, and the store's room in bytes."""
+        return backend.health()
+
+    @app.get(
+        "/ready",
+        tags=TAGS,
+        summary="Whether the backend can do its work",
+        responses={**gives(Readiness, 503), **gives(Readiness)},
+    )
+    def ready() -> Response:
+        """200 where it can, 503 where it cannot: send callers elsewhere then, and restart nothing."""
+        one = found.get()
+        return answer(one, 200 if one.ready else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    def get_metrics(request: Request) -> Response:
+        if peer_in(request.scope) not in settings.metrics_peers:
+            raise NotFound("metrics are for the operator's machine", remedy="set SEALMARKET_API_METRICS_PEERS there")
+        text = metrics.text(found.get(), streams.count, backend.blobs.ledger.health())
+        return Response(text, media_type=MEDIA_TYPE)

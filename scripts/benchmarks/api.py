@@ -1,0 +1,205 @@
+"""Answers of the backend's API at 100 clients: how late the last hundredth comes, and how many beside a bare route.
+
+One server process with its limits, keys and metrics, over a book of 1,000 offers and 500 requests in SQLite; the chain
+is in memory. A client process holds 100 connections, each of which asks again as soon as it is answered: seven of ten
+requests ask where a request stands, two list twenty offers, one posts a signed request. `api_p99_ms_sqlite` is the time
+of an answer that 99 of 100 do not exceed.
+
+`api_vs_bare` compares requests a second for where an offer stands with a route of FastAPI that answers a constant of
+the same size under the same server without limits. Both take turns. `--database` names the database of the backend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENTS, OFFERS, REQUESTS, POSTED = 100, 1_000, 500, 3_000
+CONSUMERS = 20
+TARGET = 0.5
+SQLITE = "sqlite"
+Raw = bytes
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print a table or JSON; 1 when the ratio is below its target."""
+    parser = argparse.ArgumentParser(prog="scripts/bench api", description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of a turn")
+    parser.add_argument("--database", default=SQLITE, choices=[SQLITE], help="the backend's database")
+    parser.add_argument("--serve", choices=["backend", "bare"], help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    if chosen.serve:
+        return _serve(chosen.serve)
+    found = _measured(chosen.rounds, chosen.seconds)
+    results = [
+        {"name": f"api_p99_ms_{chosen.database}", "value": found["p99"], "unit": "ms", "target": None},
+        {"name": "api_requests", "value": found["mixed"], "unit": "requests/s", "target": None},
+        {"name": "api_vs_bare", "value": found["ratio"], "unit": "", "target": TARGET},
+    ]
+    if chosen.json:
+        print(json.dumps({"bench": "api", "results": results}))
+    else:
+        for one in results:
+            bound = f"  (>= {one['target']})" if one["target"] else ""
+            print(f"{one['name']:20} {one['value']:.2f} {one['unit']}{bound}")
+    return 0 if found["ratio"] >= TARGET else 1
+
+
+def _measured(rounds: int, seconds: float) -> dict[str, float]:
+    with _served("backend") as (port, paths), _served("bare") as (bare_port, _):
+        reads = [_get(f"/v1/orders/{key}") for key in paths["orders"]]
+        mixed = _mixed(paths)
+        ours, bare, late, answered = [], [], [], []
+        for turn in range(rounds):
+            ours.append(len(_asked(port, reads, seconds)) / seconds)
+            bare.append(len(_asked(bare_port, reads, seconds)) / seconds)
+            part = mixed[turn * len(mixed) // rounds : (turn + 1) * len(mixed) // rounds]
+            times = _asked(port, part, seconds)
+            late.append(statistics.quantiles(times, n=100)[98] * 1000)
+            answered.append(len(times) / seconds)
+    ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
+    return {"ratio": ratio, "p99": statistics.median(late), "mixed": statistics.median(answered)}
+
+
+def _get(path: str) -> Raw:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+def _mixed(paths: dict[str, list[str]]) -> list[Raw]:
+    """Seven of ten ask where a request stands, two list offers, one posts; each post is posted once."""
+    found: list[Raw] = []
+    for number, body in enumerate(paths["bodies"]):
+        head = f"POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nIdempotency-Key: {number}\r\n"
+        found += [_get(f"/v1/requests/{paths['requests'][(7 * number + n) % REQUESTS]}") for n in range(7)]
+        found += [_get("/v1/compute-orders?limit=20")] * 2
+        found.append(f"{head}Content-Type: application/json\r\n\r\n{body}".encode())
+    return found
+
+
+def _asked(port: int, requests: list[Raw], seconds: float) -> list[float]:
+    """The time of each answer that came within so many seconds, by 100 connections at once."""
+    return asyncio.run(_ask(port, requests, seconds))
+
+
+async def _ask(port: int, requests: list[Raw], seconds: float) -> list[float]:
+    times: list[float] = []
+    left = iter(requests * (1 if requests[-1].startswith(b"POST") else 10_000))
+    end = time.perf_counter() + seconds
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while time.perf_counter() < end and (raw := next(left, None)) is not None:
+            began = time.perf_counter()
+            writer.write(raw)
+            head = await reader.readuntil(b"\r\n\r\n")
+            status = int(head[9:12])
+            assert status in (200, 201), head
+            length = head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]
+            await reader.readexactly(int(length))
+            times.append(time.perf_counter() - began)
+        writer.close()
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return times
+
+
+@contextmanager
+def _served(kind: str) -> Iterator[tuple[int, dict[str, list[str]]]]:
+    """A server in a process of its own: its port, and what to ask it for."""
+    command = [sys.executable, "-m", "scripts.benchmarks.api", "--serve", kind]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = json.loads(process.stdout.readline())
+        yield found["port"], found["paths"]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _serve(kind: str) -> int:
+    from uvicorn import Config, Server
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    from sealmarket.serving.connections import Connections
+    from sealmarket.serving.limits import ServerLimits
+    from sealmarket.serving.requests import BoundedRequests
+    from sealmarket.serving.start import listen, server_settings, url_of
+
+    many = 1_000_000
+    limits = ServerLimits(
+        connections_per_peer=4 * CLIENTS,
+        requests_per_second=many, request_burst=many, writes_per_second=many, write_burst=many,
+    )  # fmt: skip
+    listener = listen("127.0.0.1", 0)
+    port = int(url_of(listener).rpartition(":")[2])
+    with tempfile.TemporaryDirectory() as folder:
+        connections = Connections(limits, H11Protocol)
+        settings = server_settings(limits, connections)
+        if kind == "bare":
+            app, paths = _bare(), dict[str, list[str]]()
+            config = Config(app, **{**settings, "http": "h11"})
+        else:
+            app, paths = _backend(Path(folder))
+            config = Config(BoundedRequests(app, connections), **settings)
+        print(json.dumps({"port": port, "paths": paths}), flush=True)
+        Server(config).run([listener])
+    return 0
+
+
+def _bare():  # type: ignore[no-untyped-def]
+    from fastapi import FastAPI, Response
+
+    app = FastAPI()
+
+    @app.get("/v1/orders/{order_hash}")
+    def get_order(order_hash: str) -> Response:  # noqa: ARG001 - as a route has one
+        return Response(b'{"state":"open","reason":""}', media_type="application/json")
+
+    return app
+
+
+def _backend(folder: Path):  # type: ignore[no-untyped-def]
+    from coincurve import PrivateKey
+
+    from sealmarket.chain.memory import MemoryChain
+    from sealmarket.chain.model import Account
+    from sealmarket_backend.api import create_app
+    from sealmarket_backend.service import Backend
+    from sealmarket_enclave.protocol.codec import Uint, Wei, canonical_json
+    from tests.backend.orders import BOOK, account, compute, posted_request
+
+    soon = 2**40
+    chain = MemoryChain(BOOK)
+    chain.code = lambda _account, _block: b""  # type: ignore[method-assign,assignment]
+    backend = Backend(chain, object(), folder)  # type: ignore[arg-type]
+    offers = [compute(expiry=soon, salt=Uint(number)) for number in range(OFFERS)]
+    order = offers[0].order
+    chain.set_account(order.token, order.provider, Account(Wei(0), Wei(order.penalty * OFFERS)))
+    orders = [str(backend.orders.add_compute_order(signed, 0)) for signed in offers]
+    consumers = [PrivateKey(bytes([100 + number]) * 32) for number in range(CONSUMERS)]
+    requests = [
+        posted_request(key, consumer=account(key), payer=account(key), expiry=soon, salt=Uint(number))
+        for number, key in zip(range(REQUESTS + POSTED), itertools.cycle(consumers), strict=False)
+    ]
+    keys = [str(backend.orders.add_request(posted, 0)) for posted in requests[:REQUESTS]]
+    backend.orders.close_expired(0)
+    bodies = [canonical_json(posted).decode() for posted in requests[REQUESTS:]]
+    return create_app(backend), {"orders": orders, "requests": keys, "bodies": bodies}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

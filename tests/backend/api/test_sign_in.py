@@ -1,0 +1,333 @@
+"""Sign-ins that are forged, replayed, late or for another server are refused, and nobody reads another's."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import coincurve
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sealmarket.chain.memory import MemoryChain
+from sealmarket.market_api import Identity, MarketApi
+from sealmarket.protocol.market import ProposalPage
+from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.sign_in import (
+    LONGEST_MESSAGE,
+    STATEMENT,
+    SignedMessage,
+    SignInMessage,
+    domain_of,
+    read_message,
+    uri_of,
+)
+from sealmarket.service.errors import ServiceRefused
+from sealmarket_backend import sessions as rules
+from sealmarket_backend.errors import SignInNeeded, SignInRefused
+from sealmarket_backend.service import Backend
+from sealmarket_backend.sessions import NONCE_SECONDS, SESSION_SECONDS, SKEW_SECONDS, Sessions
+from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Address, HexBytes, canonical_json
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.signing import personal_digest, sign
+from tests.backend.orders import ASSET, BOOK, CONSUMER, OWNER, STRANGER, account, indexed
+from tests.backend.test_api import Client
+from tests.backend.test_proposals import answered
+from tests.backend.test_proposals import proposal as signed_proposal
+
+NOW = 1_800_000_000
+PEER = "10.0.0.1"
+
+
+class Clock:
+    """Seconds since 1970, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sessions(database: Database, clock: Clock) -> Sessions:
+    return made(database, clock)
+
+
+def made(database: Database, clock: Clock, contracts: Any = lambda *_: False) -> Sessions:
+    return Sessions(database, Signatures(BOOK, contracts), BOOK, clock)
+
+
+def message(nonce: str, key: coincurve.PrivateKey = OWNER, **changes: Any) -> SignInMessage:
+    fields: dict[str, Any] = {
+        "domain": domain_of(BOOK.backend),
+        "account": account(key),
+        "uri": uri_of(BOOK.backend),
+        "chain_id": BOOK.chain_id,
+        "nonce": nonce,
+        "issued_at": NOW,
+        "expiration": NOW + 600,
+    }
+    return SignInMessage(**(fields | changes))
+
+
+def signed(text: str, key: coincurve.PrivateKey = OWNER) -> SignedMessage:
+    return SignedMessage(message=text, signature=sign(personal_digest(text.encode()), key))
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "another domain": {"domain": "market.example"},
+    "a domain that ends alike": {"domain": "evil" + domain_of(BOOK.backend)},
+    "another uri": {"uri": "http://market.example/v1/sign-in"},
+    "another chain": {"chain_id": 1},
+    "written too early": {"issued_at": NOW - SKEW_SECONDS - 1},
+    "written in the future": {"issued_at": NOW + SKEW_SECONDS + 1},
+    "over": {"expiration": NOW},
+    "for another's account": {"account": account(STRANGER)},
+    "with a nonce of its own": {"nonce": "a" * 32},
+}
+
+
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
+def test_a_message_that_is_not_of_this_server_chain_time_and_account_is_refused(
+    changes: dict[str, Any], sessions: Sessions, database: Database
+) -> None:
+    text = message(**({"nonce": sessions.nonce(PEER).nonce} | changes)).text()
+    with pytest.raises(SignInRefused):
+        sessions.sign_in(signed(text), PEER)
+    assert database.rows("SELECT * FROM sessions") == []
+
+
+def test_a_sign_in_counts_once(sessions: Sessions) -> None:
+    given = signed(message(sessions.nonce(PEER).nonce).text())
+    assert sessions.account(sessions.sign_in(given, PEER).token) == account(OWNER)
+    with pytest.raises(SignInRefused, match="a nonce that this server gave"):
+        sessions.sign_in(given, PEER)
+
+
+def test_a_nonce_is_used_up_by_a_forged_sign_in_too(sessions: Sessions) -> None:
+    text = message(sessions.nonce(PEER).nonce).text()
+    with pytest.raises(SignInRefused, match=account(OWNER).checksum):
+        sessions.sign_in(signed(text, STRANGER), PEER)
+    with pytest.raises(SignInRefused, match="a nonce that this server gave"):
+        sessions.sign_in(signed(text), PEER)
+
+
+def test_a_nonce_that_waited_too_long_counts_no_more(sessions: Sessions, clock: Clock) -> None:
+    nonce = sessions.nonce(PEER).nonce
+    clock.now += NONCE_SECONDS
+    with pytest.raises(SignInRefused):
+        sessions.sign_in(signed(message(nonce, issued_at=clock.now, expiration=clock.now + 9).text()), PEER)
+
+
+def test_a_flood_of_nonces_leaves_those_of_others(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MOST_OF_PEER", 3)
+    mine = sessions.nonce(PEER).nonce
+    flood = [sessions.nonce("10.0.0.66").nonce for _ in range(9)]
+    with pytest.raises(SignInRefused):
+        sessions.sign_in(signed(message(flood[0]).text()), PEER)
+    assert sessions.sign_in(signed(message(mine).text()), PEER)
+
+
+@pytest.mark.parametrize("token", ["", "x", "x" * 5000, "\x00", "é"])
+def test_a_token_that_is_none_opens_nothing(token: str, sessions: Sessions) -> None:
+    with pytest.raises(SignInNeeded):
+        sessions.account(token)
+
+
+def test_a_session_ends_with_its_message_and_after_an_hour_at_the_latest(sessions: Sessions, clock: Clock) -> None:
+    for asked, lasts in ((60, 60), (10 * SESSION_SECONDS, SESSION_SECONDS)):
+        begun = clock.now
+        text = message(sessions.nonce(PEER).nonce, issued_at=begun, expiration=begun + asked).text()
+        found = sessions.sign_in(signed(text), PEER)
+        assert found.expires == begun + lasts
+        clock.now = begun + lasts - 1
+        assert sessions.account(found.token) == account(OWNER)
+        clock.now = begun + lasts
+        with pytest.raises(SignInNeeded):
+            sessions.account(found.token)
+
+
+def test_an_account_ends_its_session_or_all_of_its_own_and_no_others(sessions: Sessions) -> None:
+    def begin(key: coincurve.PrivateKey = OWNER) -> str:
+        return sessions.sign_in(signed(message(sessions.nonce(PEER).nonce, key).text(), key), PEER).token
+
+    first, second, third, other = begin(), begin(), begin(), begin(STRANGER)
+    sessions.end(first)
+    with pytest.raises(SignInNeeded):
+        sessions.end(first)
+    assert sessions.account(second)
+    sessions.end_all(second)
+    for token in (second, third):
+        with pytest.raises(SignInNeeded):
+            sessions.account(token)
+    assert sessions.account(other) == account(STRANGER)
+
+
+def test_of_an_accounts_sessions_the_newest_are_kept(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MOST_OF_ACCOUNT", 2)
+    tokens = [sessions.sign_in(signed(message(sessions.nonce(PEER).nonce).text()), PEER).token for _ in range(3)]
+    with pytest.raises(SignInNeeded):
+        sessions.account(tokens[0])
+    assert all(sessions.account(token) for token in tokens[1:])
+
+
+def test_no_token_and_no_nonce_is_on_disk(sessions: Sessions, database: Database) -> None:
+    nonce = sessions.nonce(PEER).nonce
+    token = sessions.sign_in(signed(message(sessions.nonce(PEER).nonce).text()), PEER).token
+    kept = [
+        bytes(str(value), "latin-1") if not isinstance(value, bytes) else value
+        for table in ("nonces", "sessions")
+        for row in database.rows(f"SELECT * FROM {table}")
+        for value in row
+    ]
+    assert kept
+    assert not [value for value in kept if token.encode() in value or nonce.encode() in value]
+
+
+def test_a_contract_signs_in_by_its_own_rule_and_a_number_of_times_at_most(database: Database, clock: Clock) -> None:
+    asked: list[tuple[Address, bytes]] = []
+
+    def accepts(signer: Address, digest: bytes, signature: bytes) -> bool:
+        asked.append((signer, digest))
+        return signature == b"by the wallet"
+
+    sessions = made(database, clock, accepts)
+    text = message(sessions.nonce(PEER).nonce).text()
+    given = SignedMessage(message=text, signature=HexBytes(b"by the wallet"))
+    assert sessions.account(sessions.sign_in(given, PEER).token) == account(OWNER)
+    assert asked == [(account(OWNER), personal_digest(text.encode()))]
+    refused = SignedMessage(message=message(sessions.nonce(PEER).nonce).text(), signature=HexBytes(b"by no wallet"))
+    with pytest.raises(SignInRefused):
+        sessions.sign_in(refused, PEER)
+
+
+VALID = message("a" * 32).text()
+SPELLINGS = {
+    "empty": "",
+    "a line more": VALID + "\nRequest ID: 1",
+    "no end of line": VALID.replace("\n", " "),
+    "windows": VALID.replace("\n", "\r\n"),
+    "another statement": VALID.replace(STATEMENT, "Send everything."),
+    "no checksum": VALID.replace(account(OWNER).checksum, account(OWNER).checksum.lower()),
+    "version 2": VALID.replace("Version: 1", "Version: 2"),
+    "a chain id with a zero": VALID.replace("Chain ID: 31337", "Chain ID: 031337"),
+    "arabic digits": VALID.replace("Chain ID: 31337", "Chain ID: ٣"),
+    "a short nonce": VALID.replace("a" * 32, "aaaaaaa"),
+    "a nonce with a sign": VALID.replace("a" * 32, "a" * 31 + "-"),
+    "another zone": VALID.replace("Z\nExp", "+01:00\nExp"),
+    "no day": VALID.replace("-15T", "-45T"),
+    "no expiry": VALID.replace("Expiration Time", "Not Before"),
+    "lines changed": VALID.replace("Version: 1\nChain ID: 31337", "Chain ID: 31337\nVersion: 1"),
+    "long": VALID + " " * LONGEST_MESSAGE,
+    "nul": VALID + "\x00",
+}
+
+
+@pytest.mark.parametrize("text", SPELLINGS.values(), ids=SPELLINGS)
+def test_another_spelling_of_a_message_is_refused(text: str) -> None:
+    with pytest.raises(MalformedDocument):
+        read_message(text)
+
+
+@given(
+    st.text(max_size=400)
+    | st.builds(lambda at, new: VALID[:at] + new + VALID[at + 1 :], st.integers(0, 400), st.text(max_size=2))
+)
+@settings(max_examples=200)
+def test_what_is_read_is_spelt_so_and_nothing_else_is(text: str) -> None:
+    try:
+        found = read_message(text)
+    except MalformedDocument:
+        return
+    assert found.text() == text
+
+
+def private_paths(key: coincurve.PrivateKey) -> list[str]:
+    return [f"/v1/{what}?owner={account(key)}" for what in ("proposals", "answers")]
+
+
+def api_of(client: Client, key: coincurve.PrivateKey | None) -> MarketApi:
+    def ask(request: httpx.Request) -> httpx.Response:
+        answer = client.send(request.method, request.url.raw_path.decode(), request.read(), request.headers)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    api = MarketApi(BOOK.backend, transport=httpx.MockTransport(ask))
+    if key is not None:
+        digest_signed = lambda text: sign(personal_digest(text.encode()), key)  # noqa: E731
+        api.sign_in_as(Identity(account(key), BOOK.chain_id, digest_signed))
+    return api
+
+
+def test_what_is_private_is_served_to_its_account_alone(client: Client, backend: Backend, chain: MemoryChain) -> None:
+    chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+    chain.finalise()
+    backend.index.advance()
+    posted = signed_proposal(expiry=int(time.time()) + 86_400)
+    backend.proposals._has_coin = lambda _account: True
+    backend.add_proposal(posted, int(time.time()), PEER)
+    backend.proposals.add_answer(answered(posted))
+
+    for path in private_paths(OWNER):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        for header in ("Bearer", "Bearer x", "Basic x", "Bearer " + "é".encode().hex(), "bearer  "):
+            assert client.get(path, headers={"Authorization": header}).status_code == 401, header
+    strangers = api_of(client, STRANGER)
+    for ask in (strangers.proposals.about, strangers.proposals.answers_about):
+        with pytest.raises(ServiceRefused, match="private to"):
+            ask(account(OWNER))
+    with pytest.raises(ServiceRefused, match="no session"):
+        api_of(client, None).proposals.about(account(OWNER))
+    owners = api_of(client, OWNER)
+    assert owners.proposals.about(account(OWNER)).items == (posted.proposal,)
+    assert owners.proposals.answers_about(account(OWNER)) == (answered(posted),)
+    assert api_of(client, CONSUMER).proposals.about(account(CONSUMER)) == ProposalPage(items=())
+
+
+def test_a_client_that_signed_out_signs_in_anew(client: Client, backend: Backend) -> None:
+    api = api_of(client, OWNER)
+    assert api.proposals.answers_about(account(OWNER)) == ()
+    api.sign_out()
+    assert backend.database.rows("SELECT * FROM sessions") == []
+    assert api.proposals.answers_about(account(OWNER)) == ()
+    assert len(backend.database.rows("SELECT * FROM sessions")) == 1
+
+
+def test_a_client_signs_for_the_server_that_it_asks_whatever_that_one_answers() -> None:
+    """A server that passes another one's nonce on gets a message that the other one refuses."""
+    texts, nonces = list[str](), list[str]()
+
+    def sign_text(text: str) -> bytes:
+        texts.append(text)
+        return bytes(65)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/nonces"):
+            return httpx.Response(201, json={"nonce": nonces.pop(), "expires": 2**40})
+        return httpx.Response(401, content=canonical_json(Problem(title="no", detail="no")))
+
+    for nonce, refusal in ("12345678", "no"), ("12345678\nResources:", "its nonce is none"):
+        nonces.append(nonce)
+        api = MarketApi("https://evil.example:8443", transport=httpx.MockTransport(answer))
+        api.sign_in_as(Identity(account(OWNER), 31337, sign_text))
+        with pytest.raises(ServiceRefused, match=refusal):
+            api.proposals.answers_about(account(OWNER))
+    [text] = texts
+    assert (read_message(text).domain, read_message(text).uri) == (
+        "evil.example:8443",
+        "https://evil.example:8443/v1/sign-in",
+    )
+
+
+def test_a_session_is_never_answered_from_a_cache(client: Client) -> None:
+    assert client.post("/v1/sign-in/nonces", b"").headers["cache-control"] == "no-store"
