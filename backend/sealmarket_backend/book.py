@@ -8,7 +8,6 @@ around it.
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,17 +16,20 @@ from typing import Generic, TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
-from sealmarket.protocol.orders import ComputeOrder
+from sealmarket.protocol.orders import ComputeOrder, Request
 from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket.serving.rates import UNKNOWN_PEER
+from sealmarket_backend.database.dialects import Row
+from sealmarket_backend.database.schema import NEVER, ORDERS
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 from sealmarket_backend.index import IndexedAsset
-from sealmarket_backend.offers.clauses import Key, Row, key_of, row_of
+from sealmarket_backend.offers.clauses import Key, key_of, row_of
+from sealmarket_backend.offers.clauses import Row as OfferRow
 from sealmarket_backend.offers.resting import RestingOffers
 from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.standing import Standing
-from sealmarket_backend.tables import EXPIRY, Database, expires, field, readable
+from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
@@ -42,6 +44,14 @@ _MATCHABLE = (
     "SELECT order_hash AS key, body, sequence, used FROM compute_orders WHERE state = 'open' AND reason = ''"
     " ORDER BY sequence"
 )
+
+
+_ADDED = {
+    table: f"INSERT INTO {table} ({ORDERS[table]}, body, account, expiry, salt, sequence) VALUES (?, ?, ?, ?, ?,"  # noqa: S608 - ours
+    f" (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})) ON CONFLICT DO NOTHING RETURNING sequence"
+    for table in ("requests", "compute_orders")
+}
+"""Keeps an order, and gives its place; nothing where it is kept already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +118,14 @@ class OrderBook:
         by_contract = self._signatures.require(request, signed.signature, request.consumer, peer, key)
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
-        salt = request.salt if by_contract else None
 
-        def keep_parameters(connection: sqlite3.Connection, _sequence: int) -> None:
+        def keep_parameters(connection: Connection, _sequence: int) -> None:
             _keep_parameters(connection, key, posted.parameters)
-            connection.execute("INSERT OR IGNORE INTO senders (request_hash, peer) VALUES (?, ?)", (key, peer))
+            connection.execute(
+                "INSERT INTO senders (request_hash, peer) VALUES (?, ?) ON CONFLICT DO NOTHING", (key, peer)
+            )
 
-        self._insert("requests", "request_hash", key, signed, request.consumer, salt, keep_parameters)
+        self._insert("requests", key, signed, request, request.consumer, by_contract, keep_parameters)
         return key
 
     def _is_known(self, request_hash: Bytes32) -> bool:
@@ -132,14 +143,13 @@ class OrderBook:
         used = 0
         if self._database.row("SELECT 1 FROM compute_orders WHERE order_hash = ?", key) is None:
             used = self._require_backed(signed.order)
-        salt = signed.order.salt if by_contract else None
 
-        def rest(connection: sqlite3.Connection, sequence: int) -> None:
+        def rest(connection: Connection, sequence: int) -> None:
             if sequence:
                 connection.execute("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
                 self._rest(signed.order, key, sequence, used)
 
-        self._insert("compute_orders", "order_hash", key, signed, signed.order.provider, salt, rest)
+        self._insert("compute_orders", key, signed, signed.order, signed.order.provider, by_contract, rest)
         return key
 
     def load(self) -> None:
@@ -160,9 +170,7 @@ class OrderBook:
                 if table == "compute_orders":
                     self._follow(connection, key, standing, changed)
 
-    def _follow(
-        self, connection: sqlite3.Connection, key: Bytes32, standing: Standing, row: sqlite3.Row | None
-    ) -> None:
+    def _follow(self, connection: Connection, key: Bytes32, standing: Standing, row: Row | None) -> None:
         if row is None or not standing.matchable:
             self.offers.take(key)
             return
@@ -234,9 +242,10 @@ class OrderBook:
         key = order.struct_hash()
         with self._database.write() as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO asset_orders (order_hash, asset_id, version, body, sequence)"
-                " VALUES (?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM asset_orders))",
-                (key, order.asset_id, order.version, canonical_json(signed)),
+                "INSERT INTO asset_orders (order_hash, asset_id, version, body, expiry, sequence)"
+                " VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM asset_orders))"
+                " ON CONFLICT DO NOTHING",
+                (key, order.asset_id, order.version, canonical_json(signed), min(order.expiry, NEVER)),
             )
             count = connection.execute(
                 "SELECT COUNT(*) FROM asset_orders WHERE asset_id = ? AND state = 'open'", (order.asset_id,)
@@ -296,10 +305,9 @@ class OrderBook:
     def close_expired(self, now: int) -> None:
         """``open -> expired`` for what no match can use any more, so that it neither counts nor costs a look."""
         with self.offers.change(), self._database.write() as connection:
-            for table in EXPIRY:
+            for table, key in ORDERS.items():
                 expired = connection.execute(
-                    f"UPDATE {table} SET state = 'expired' WHERE state = 'open' AND {expires(table)} <= ?"  # noqa: S608 - the tables are ours
-                    f" RETURNING {'request_hash' if table == 'requests' else 'order_hash'} AS key",
+                    f"UPDATE {table} SET state = 'expired' WHERE state = 'open' AND expiry <= ? RETURNING {key} AS key",  # noqa: S608 - ours
                     (now,),
                 )
                 for row in expired.fetchall():
@@ -327,25 +335,20 @@ class OrderBook:
     def _insert(
         self,
         table: str,
-        key_column: str,
         key: Bytes32,
         body: object,
+        order: Request | ComputeOrder,
         account: Address,
-        salt: Uint | None,
-        then: Callable[[sqlite3.Connection, int], None],
+        by_contract: bool,
+        then: Callable[[Connection, int], None],
     ) -> None:
         """Keep an order with what belongs to it, unless it is kept already: ``then`` gets its place, or 0."""
-        document = canonical_json(body)
+        document, values = canonical_json(body), (account, min(order.expiry, NEVER), str(order.salt))
 
-        def keep(connection: sqlite3.Connection) -> None:
-            if salt is not None:
-                _require_new_salt(connection, table, key_column, key, account, salt)
-            # Table and column are ours; only values come from outside.
-            kept = connection.execute(
-                f"INSERT OR IGNORE INTO {table} ({key_column}, body, account, sequence)"  # noqa: S608
-                f" VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})) RETURNING sequence",
-                (key, document, account),
-            ).fetchall()
+        def keep(connection: Connection) -> None:
+            if by_contract:
+                _require_new_salt(connection, table, key, account, order.salt)
+            kept = connection.execute(_ADDED[table], (key, document, *values)).fetchall()
             if kept:
                 query = f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'"  # noqa: S608
                 if connection.execute(query, (account,)).fetchone()[0] > MAX_OPEN_ORDERS_PER_ACCOUNT:
@@ -367,11 +370,11 @@ class _Decoded(Generic[T]):
         self._held: OrderedDict[Bytes32, T] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, rows: Iterable[sqlite3.Row]) -> Iterator[T]:
+    def of(self, rows: Iterable[Row]) -> Iterator[T]:
         """The documents of rows of ``key`` and ``body``, in order; those that do not read are left out."""
         return readable(rows, self._read)
 
-    def _read(self, row: sqlite3.Row) -> T:
+    def _read(self, row: Row) -> T:
         key = Bytes32(row["key"])
         with self._lock:
             if (held := self._held.get(key)) is not None:
@@ -397,13 +400,10 @@ def _no_room(whose: str) -> Rejected:
     )
 
 
-def _require_new_salt(
-    connection: sqlite3.Connection, table: str, key_column: str, key: Bytes32, account: Address, salt: Uint
-) -> None:
+def _require_new_salt(connection: Connection, table: str, key: Bytes32, account: Address, salt: Uint) -> None:
     """One order a salt for contracts: what one of them accepts may be more than it meant to sign."""
     found = connection.execute(
-        f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {key_column} != ?"  # noqa: S608 - ours
-        f" AND {field(EXPIRY[table].replace('expiry', 'salt'))} = ?",
+        f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {ORDERS[table]} != ? AND salt = ?",  # noqa: S608 - ours
         (account, key, str(salt)),
     ).fetchone()
     if found:
@@ -412,12 +412,12 @@ def _require_new_salt(
         )
 
 
-def _offer_in(row: sqlite3.Row) -> tuple[Key, bytes, Row, int]:
+def _offer_in(row: Row) -> tuple[Key, bytes, OfferRow, int]:
     order = decode(SignedComputeOrder, row["body"]).order
     return _offer_of(order, Bytes32(row["key"]), row["sequence"], row["used"])
 
 
-def _offer_of(order: ComputeOrder, key: Bytes32, sequence: int, used: int) -> tuple[Key, bytes, Row, int]:
+def _offer_of(order: ComputeOrder, key: Bytes32, sequence: int, used: int) -> tuple[Key, bytes, OfferRow, int]:
     return key_of(order), bytes(order.consumers), row_of(order, key, sequence), order.volume - used
 
 
@@ -435,8 +435,9 @@ def require_digest(parameters: Parameters, expected: Bytes32) -> None:
         raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
 
 
-def _keep_parameters(connection: sqlite3.Connection, request_hash: Bytes32, parameters: Parameters) -> None:
+def _keep_parameters(connection: Connection, request_hash: Bytes32, parameters: Parameters) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO parameters (request_hash, body) VALUES (?, ?)",
+        "INSERT INTO parameters (request_hash, body) VALUES (?, ?)"
+        " ON CONFLICT (request_hash) DO UPDATE SET body = excluded.body",
         (request_hash, canonical_json(parameters)),
     )

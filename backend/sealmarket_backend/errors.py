@@ -6,7 +6,9 @@ BackendError
 ├── TooLarge            more bytes than this kind of thing may have
 ├── OtherOffset         an upload goes on at another byte
 ├── TooMany             more, or more often, than one peer may ask for
-└── StoreFull           the store, or this peer's part of it, has no room
+├── StoreFull           the store, or this peer's part of it, has no room
+├── StorageFailed       the database does not answer, or takes no writes
+└── Deposed             another process leads this market now
 """
 
 import math
@@ -59,3 +61,27 @@ class StoreFull(BackendError):
     """The store, or this peer's part of it, has no room."""
 
     status = 507
+
+
+class StorageFailed(BackendError):
+    """The database does not answer, or takes no writes. It concerns everything that the backend does."""
+
+    status = 503
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            "the database does not take this just now", remedy="try again later; the operator's log says why"
+        )
+        self.detail = detail
+        """For the operator alone."""
+
+
+class Deposed(BackendError):
+    """Another process leads this market now; this one goes on as a replica."""
+
+    status = 503
+
+    def __init__(self, mine: int, found: int) -> None:
+        super().__init__(
+            f"this process led in term {mine}, and term {found} is under way", remedy="nothing: the other one goes on"
+        )

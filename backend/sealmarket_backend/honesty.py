@@ -7,7 +7,6 @@ orders that they concern alone. After a restart, and where final blocks changed,
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from sealmarket.chain.events import (
 )
 from sealmarket.chain.interface import ChainReader, ViewReader
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.errors import NotFound
+from sealmarket_backend.errors import Deposed, NotFound, StorageFailed
 from sealmarket_backend.index import Index
 from sealmarket_backend.standing import Standing, asset_standing, compute_standing
 from sealmarket_enclave.protocol.codec import Address, Bytes32
@@ -113,7 +112,7 @@ class Honesty:
                 self._look_at_others(view, index, subject)
         except Reverted as error:
             log.warning("the orders of %s are not looked at: %s", subject, error)
-        except (ChainError, sqlite3.Error):
+        except (ChainError, StorageFailed, Deposed):
             raise
         except Exception:
             log.exception("the orders of %s are not looked at; the others are", subject)

@@ -12,7 +12,6 @@ What it did before a crash is on chain, so it asks the chain before it acts, and
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -40,7 +39,7 @@ from sealmarket.protocol.wire import (
     SignedStop,
 )
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.errors import NotFound
+from sealmarket_backend.errors import Deposed, NotFound, StorageFailed
 from sealmarket_backend.finding import Finder
 from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.interruptions import Unspent
@@ -128,12 +127,12 @@ class Keeper:
             return
         try:
             step()
+        except (StorageFailed, Deposed):
+            raise  # these concern every job
         except Reverted as error:
             log.info("%s: the contract refuses it for now: %s", what, error)
         except SealmarketError as error:
             log.warning("%s: %s", what, error)
-        except sqlite3.Error:
-            raise  # the disk concerns every job
         except Exception:
             log.exception("%s failed as nothing foresaw; the others go on", what)
 
@@ -245,7 +244,8 @@ class Keeper:
         """Readers of the chain look for the details of decisions, which no table here names."""
         with self._database.write() as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO kept (name) VALUES (?)", [(signed.decision.detail,) for signed in chosen]
+                "INSERT INTO kept (name) VALUES (?) ON CONFLICT DO NOTHING",
+                [(signed.decision.detail,) for signed in chosen],
             )
 
     def _holds(self, signed: SignedDecision, view: JobView, committee: Committee) -> bool:

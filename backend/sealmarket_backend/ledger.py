@@ -128,7 +128,8 @@ class Ledger:
         now = int(self._clock())
         with self._database.write() as connection:
             fresh = connection.execute(
-                "INSERT OR IGNORE INTO uploads (kind, name, peer, bytes, stored_at) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO uploads (kind, name, peer, bytes, stored_at) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
                 (kind, name, upload.peer, upload.taken, now),
             ).rowcount
             if not fresh:
@@ -159,7 +160,8 @@ class Ledger:
         with self._database.write() as connection:
             for kind, name, size in files:
                 added = connection.execute(
-                    "INSERT OR IGNORE INTO uploads (kind, name, peer, bytes, stored_at) VALUES (?, ?, '', ?, ?)",
+                    "INSERT INTO uploads (kind, name, peer, bytes, stored_at) VALUES (?, ?, '', ?, ?)"
+                    " ON CONFLICT DO NOTHING",
                     (kind, name, size + BLOCK, int(self._clock())),
                 ).rowcount
                 self._used[""] += (size + BLOCK) * added

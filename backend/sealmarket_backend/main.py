@@ -41,12 +41,15 @@ def serve(
     host: str = "127.0.0.1",
     passphrase: str | None = None,
     fees: FeeLimits = DEFAULT_FEES,
+    database: str | None = None,
 ) -> None:
-    """Keep and serve a market until interrupted. ``passphrase`` is the one of an encrypted key.
+    """Keep and serve a market until interrupted. ``passphrase`` is the one of an encrypted key, ``database`` the URL of
+    the tables; by default they are a file in the state folder.
 
     Raises:
         AccountFileRefused: a key file that others can read, or that holds no key.
         ChainError: the chain is another one, the account is a publicly known one, or its outbox is damaged.
+        UnknownDatabase, ForeignTables, StorageFailed: the tables cannot be used.
         ServingError: another process runs on the state folder, or the port is taken.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -56,7 +59,7 @@ def serve(
     with only_process(state), closing(Chain(book, rpc)) as chain:
         sender = Sender(chain, account, development=development, sending=Sending(state / OUTBOX, fees))
         sender.recover()
-        with Backend(chain, sender, state, store=store) as served:
+        with Backend(chain, sender, state, database=database, store=store) as served:
             _serve(served, host, port)
 
 

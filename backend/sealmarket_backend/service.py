@@ -49,14 +49,22 @@ UNREADABLE_CHAIN = ("the chain cannot be read just now", "try again later; the o
 SWEEP_SECONDS = 3600.0
 LOOKS_PER_SECOND, LOOK_BURST, LOOK_SECONDS = 1.0, 10, 1.0
 """How often one peer may have the chain read for a request that the book does not know, and how long that may wait."""
+FILE = "backend.sqlite"
+"""Of the state folder, where no other database is named."""
 MOST_ENVELOPES = 16
 """How many evidence packages one job may have."""
+
+_ENVELOPE = """
+INSERT INTO envelopes (job_id, evidence_hash, body, sequence)
+VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM envelopes WHERE job_id = ?))
+ON CONFLICT (job_id, evidence_hash) DO UPDATE SET body = excluded.body, sequence = excluded.sequence
+"""
 
 log = logging.getLogger(__name__)
 
 
 class Backend:
-    """Everything that the API serves. ``folder`` None keeps the tables in memory; blobs always need a folder."""
+    """Everything that the API serves. The tables are a file in ``folder``, unless ``database`` is the URL of others."""
 
     def __init__(
         self,
@@ -65,11 +73,12 @@ class Backend:
         folder: Path,
         *,
         pause: float = 0.5,
+        database: str | None = None,
         store: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
     ) -> None:
         self.chain = chain
         self.addresses = chain.book
-        self._database = Database(folder / "backend.sqlite")
+        self._database = Database(database or folder / FILE)
         self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder))
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
         rules = rules_of(chain)
@@ -221,17 +230,14 @@ class Backend:
         if envelope.job_id != job_id:
             raise Rejected(f"expected evidence for job {job_id}, found {envelope.job_id}", remedy="post it there")
         with self._database.write() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO envelopes (job_id, evidence_hash, body) VALUES (?, ?, ?)",
-                (job_id, envelope.evidence_hash, canonical_json(envelope)),
-            )
+            connection.execute(_ENVELOPE, (job_id, envelope.evidence_hash, canonical_json(envelope), job_id))
             count = connection.execute("SELECT COUNT(*) FROM envelopes WHERE job_id = ?", (job_id,)).fetchone()[0]
             if count > MOST_ENVELOPES:
                 raise Rejected(f"job {job_id} has {MOST_ENVELOPES} evidence packages", remedy="post no more of them")
 
     def evidence(self, job_id: Bytes32) -> list[bytes]:
         """The sealed evidence that a job's provider posted: canonical :class:`EvidenceEnvelope` documents."""
-        rows = self._database.rows("SELECT body FROM envelopes WHERE job_id = ? ORDER BY rowid", job_id)
+        rows = self._database.rows("SELECT body FROM envelopes WHERE job_id = ? ORDER BY sequence", job_id)
         return [bytes(row["body"]) for row in rows]
 
     def add_result(self, posted: PostedResult, peer: str = UNKNOWN_PEER) -> None:
@@ -252,7 +258,9 @@ class Backend:
         self._signatures.require(signed, posted.signature, view.decision.enclave_signer, peer)
         with self._database.write() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO results (job_id, body) VALUES (?, ?)", (posted.job_id, canonical_json(posted))
+                "INSERT INTO results (job_id, body) VALUES (?, ?)"
+                " ON CONFLICT (job_id) DO UPDATE SET body = excluded.body",
+                (posted.job_id, canonical_json(posted)),
             )
 
     def result(self, job_id: Bytes32) -> PostedResult:
@@ -269,7 +277,8 @@ class Backend:
         self._signatures.require(statement, signed.signature, view.spec.consumer, peer)
         with self._database.write() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO acknowledgements (job_id, body) VALUES (?, ?)",
+                "INSERT INTO acknowledgements (job_id, body) VALUES (?, ?)"
+                " ON CONFLICT (job_id) DO UPDATE SET body = excluded.body",
                 (statement.job_id, canonical_json(signed)),
             )
 
