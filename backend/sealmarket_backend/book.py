@@ -140,17 +140,25 @@ class OrderBook:
         _require_kept(unmet_by_order(signed.order, self._rules, now))
         key = signed.order.struct_hash()
         by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer, key)
-        used = 0
-        if self._database.row("SELECT 1 FROM compute_orders WHERE order_hash = ?", key) is None:
-            used = self._require_backed(signed.order)
+        used = 0 if key in self.offers else self._used_of(signed.order, key)
 
         def rest(connection: Connection, sequence: int) -> None:
-            if sequence:
+            if sequence and used:
                 connection.execute("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
+            if sequence:
                 self._rest(signed.order, key, sequence, used)
 
         self._insert("compute_orders", key, signed, signed.order, signed.order.provider, by_contract, rest)
         return key
+
+    def _used_of(self, order: ComputeOrder, key: Bytes32) -> int:
+        """For how many jobs an order was used; one that is kept already, and over, is as it is."""
+        try:
+            return self._require_backed(order)
+        except Rejected:
+            if self._database.row("SELECT 1 FROM compute_orders WHERE order_hash = ?", key) is None:
+                raise
+            return 0
 
     def load(self) -> None:
         """Let the offers rest that the table says can be matched, and no others."""

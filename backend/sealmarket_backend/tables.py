@@ -78,6 +78,7 @@ class Database:
         assert dbapi is not None
         self._failures: tuple[type[Exception], ...] = (dbapi.Error, SQLAlchemyError)
         self._writing = threading.RLock()
+        self._writer: PoolProxiedConnection | None = None
         self._mine = threading.local()
         self._shared = threading.RLock() if self.dialect.in_memory else None
         """One connection for all threads: then one thread at a time uses it."""
@@ -93,6 +94,7 @@ class Database:
     def close(self) -> None:
         """Close every connection, once the present transaction has ended."""
         with self._writing:
+            self._let_go()
             self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -109,19 +111,16 @@ class Database:
         with self._writing, self._alone():
             if self._present() is not None:
                 raise RuntimeError("a transaction of this thread is under way: write in that one")
-            pooled = self._begun()
-            connection = Connection(self.dialect, pooled.driver_connection, self._failures)
+            connection = self._begun()
             self._mine.connection = connection
             try:
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                self._roll_back(pooled, connection)
+                self._roll_back(connection)
                 raise
-            else:
-                self._commit(pooled, connection)
             finally:
                 self._mine.connection = None
-                pooled.close()
         for step in connection.after:
             step()
 
@@ -191,20 +190,26 @@ class Database:
 
         return self._patiently(once)
 
-    def _begun(self) -> PoolProxiedConnection:
-        """A connection in a new transaction, in which nothing was done yet."""
+    def _begun(self) -> Connection:
+        """A new transaction, in which nothing was done yet; on one connection as long as that lasts, whose cache of the
+        file no other's writing makes void."""
 
-        def once() -> PoolProxiedConnection:
-            pooled = self._engine.raw_connection()
+        def once() -> Connection:
+            pooled = self._writer = self._writer or self._engine.raw_connection()
             try:
                 self.dialect.execute(pooled.driver_connection, self.dialect.begin, ())
             except self._failures as error:
                 self._drop_lost(pooled, error)
-                pooled.close()
+                self._let_go()
                 raise
-            return pooled
+            return Connection(self.dialect, pooled.driver_connection, self._failures)
 
         return self._patiently(once)
+
+    def _let_go(self) -> None:
+        if (writer := self._writer) is not None:
+            self._writer = None
+            writer.close()
 
     def _patiently(self, once: Callable[[], T]) -> T:
         until = time.monotonic() + self._patience
@@ -217,19 +222,15 @@ class Database:
                 log.warning("the database is asked again: %s", error)
                 threading.Event().wait(_AGAIN_SECONDS)
 
-    def _commit(self, pooled: PoolProxiedConnection, connection: Connection) -> None:
-        try:
-            connection.execute("COMMIT")
-        except BaseException:
-            self._roll_back(pooled, connection)  # where the database heard of it, it is committed all the same
-            raise
-
-    def _roll_back(self, pooled: PoolProxiedConnection, connection: Connection) -> None:
+    def _roll_back(self, connection: Connection) -> None:
+        """Also after a commit that failed: what the database heard of it, it has done all the same."""
         try:
             self.dialect.roll_back(connection.raw)
         except self._failures as error:
             log.warning("a transaction ends with its connection: %s", error)
-            pooled.invalidate()
+            if self._writer is not None:
+                self._writer.invalidate()
+            self._let_go()
 
     def _drop_lost(self, pooled: PoolProxiedConnection, error: Exception) -> None:
         if self.dialect.is_lost(error):

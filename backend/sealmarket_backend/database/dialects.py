@@ -36,7 +36,7 @@ _AWAY = ("08", "57P", "53300")
 """SQLSTATEs: the connection failed, the server stops or starts, it has no room for another connection."""
 
 
-_POOLED: dict[str, Any] = {"poolclass": QueuePool, "pool_size": READERS, "max_overflow": 0}
+_POOLED: dict[str, Any] = {"poolclass": QueuePool, "pool_size": READERS, "max_overflow": 0, "pool_use_lifo": True}
 _ALONE: dict[str, Any] = {"poolclass": NullPool}
 
 
