@@ -46,6 +46,12 @@ _MATCHABLE = (
 )
 
 
+NEW_EACH = 4096
+"""Orders of other processes that one turn takes up."""
+_NEW = (
+    "SELECT order_hash AS key, sequence, used, state = 'open' AND reason = '' AS open FROM compute_orders"
+    " WHERE sequence > ? ORDER BY sequence LIMIT ?"
+)
 _ADDED = {
     table: f"INSERT INTO {table} ({ORDERS[table]}, body, account, expiry, salt, sequence) VALUES (?, ?, ?, ?, ?,"  # noqa: S608 - ours
     f" (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})) ON CONFLICT DO NOTHING RETURNING sequence"
@@ -83,9 +89,13 @@ class OrderBook:
         signatures: Signatures,
         rules: Rules,
         require_backed: Callable[[ComputeOrder], int] = lambda _order: 0,
+        *,
+        leading: bool = True,
+        tell: Callable[[Connection], None] = lambda _connection: None,
     ) -> None:
         """``require_backed`` refuses an offer behind which there is no stake, or that is used up, and returns how many
-        jobs it was used for: it may raise Rejected and ChainError."""
+        jobs it was used for: it may raise Rejected and ChainError. One that is not ``leading`` lets no offer rest.
+        ``tell`` says, in a transaction, that orders came."""
         self._database = database
         self._signatures = signatures
         self._rules = rules
@@ -95,8 +105,11 @@ class OrderBook:
         self._assets = _Decoded(SignedAssetOrder)
         self.offers = RestingOffers()
         """The offers that can be matched, as in the table: each change goes to both, or to neither."""
-        self._together = Together(database, self.offers.change)
-        self.load()
+        self._together = Together(database, self.offers.change, tell)
+        self._leading, self._seen = False, 0
+        self._own: set[bytes] = set()
+        if leading:
+            self.load()
 
     def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept a request with its parameters: both are kept, or neither. Posting it twice is the same as once, also
@@ -146,6 +159,7 @@ class OrderBook:
             if sequence and used:
                 connection.execute("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
             if sequence:
+                self._own.add(key)
                 self._rest(signed.order, key, sequence, used)
 
         self._insert("compute_orders", key, signed, signed.order, signed.order.provider, by_contract, rest)
@@ -161,15 +175,39 @@ class OrderBook:
             return 0
 
     def load(self) -> None:
-        """Let the offers rest that the table says can be matched, and no others."""
+        """Let the offers rest that the table says can be matched, and no others: this process leads."""
+        self._seen, self._leading = self._newest(), True
         self.offers.refill(readable(self._database.each(_MATCHABLE), _offer_in))
 
+    def follow(self) -> None:
+        """Let no offer rest: another process leads."""
+        self._leading = False
+        self.offers.refill(())
+
+    def take_new(self) -> int:
+        """Let the offers rest that other processes accepted since the last time; returns how many were looked at. Call
+        it before a turn matches anything."""
+        found = self._database.rows(_NEW, self._seen, NEW_EACH)
+        for row in found:
+            key = Bytes32(row["key"])
+            if key in self._own:
+                self._own.discard(key)  # it rests since it was accepted, or was matched since
+            elif row["open"] and (signed := self.compute_order(key)) is not None:
+                self._rest(signed.order, key, row["sequence"], row["used"])
+            self._seen = row["sequence"]
+        return len(found)
+
+    def _newest(self) -> int:
+        row = self._database.row("SELECT COALESCE(MAX(sequence), 0) FROM compute_orders")
+        return int(row[0]) if row else 0
+
     def _rest(self, order: ComputeOrder, key: Bytes32, sequence: int, used: int) -> None:
-        self.offers.put(*_offer_of(order, key, sequence, used))
+        if self._leading:
+            self.offers.put(*_offer_of(order, key, sequence, used))
 
     def stand(self, table: str, standings: Mapping[Bytes32, Standing]) -> None:
         """Note what the chain says of open orders. What can be matched rests among the offers, and nothing else."""
-        with self.offers.change(), self._database.write() as connection:
+        with self.offers.change(), self._database.lead() as connection:
             for key, standing in standings.items():
                 changed = connection.execute(
                     f"UPDATE {table} SET state = ?, reason = ? WHERE order_hash = ? AND state = 'open' RETURNING *",  # noqa: S608 - ours
@@ -312,7 +350,7 @@ class OrderBook:
 
     def close_expired(self, now: int) -> None:
         """``open -> expired`` for what no match can use any more, so that it neither counts nor costs a look."""
-        with self.offers.change(), self._database.write() as connection:
+        with self.offers.change(), self._database.lead() as connection:
             for table, key in ORDERS.items():
                 expired = connection.execute(
                     f"UPDATE {table} SET state = 'expired' WHERE state = 'open' AND expiry <= ? RETURNING {key} AS key",  # noqa: S608 - ours
@@ -323,7 +361,7 @@ class OrderBook:
 
     def explain(self, request_hash: Bytes32, lines: tuple[str, ...]) -> None:
         """Say why an open request is not matched yet."""
-        with self._database.write() as connection:
+        with self._database.lead() as connection:
             connection.execute(
                 "UPDATE requests SET explanation = ? WHERE request_hash = ? AND state = 'open'",
                 (json.dumps(lines), request_hash),

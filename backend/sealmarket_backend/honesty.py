@@ -65,6 +65,10 @@ class Honesty:
                         if isinstance(subject := event.fields.get(named), (Address, Bytes32)):
                             self.suspect(subject)
 
+    def begin(self) -> None:
+        """Look at everything: this process leads from now on."""
+        self._all = True
+
     def hear_rewind(self) -> None:
         """As :meth:`sealmarket_backend.index.Listener.hear_rewind`."""
         self._all = self._stale = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -122,8 +122,17 @@ class Listener(Protocol):
 class Index:
     """Follows one market's final blocks: an :class:`~sealmarket.chain.follow.EventReader`."""
 
-    def __init__(self, database: Database, chain: ChainReader, *, start: int, listener: Listener | None = None) -> None:
-        """``listener`` hears what was stored, after it was stored."""
+    def __init__(
+        self,
+        database: Database,
+        chain: ChainReader,
+        *,
+        start: int,
+        listener: Listener | None = None,
+        tell: Callable[[Connection], None] = lambda _connection: None,
+    ) -> None:
+        """``listener`` hears what was stored, after it was stored; ``tell`` says so in the transaction."""
+        self._tell = tell
         self._database = database
         self._listener = listener
         self._start = start
@@ -162,6 +171,8 @@ class Index:
                 " ON CONFLICT (id) DO UPDATE SET block = excluded.block, hash = excluded.hash",
                 (read.end.number, read.end.hash),
             )
+            if read.events:
+                self._tell(connection)
         if self._listener is not None:
             self._listener.hear(read.events)
 

@@ -78,11 +78,13 @@ class Keeper:
         lacking: Callable[[Request], tuple[str, ...]],
         sets: LoneSets = LoneSets(),  # noqa: B008 - it holds nothing
         suspect: Callable[[Address | Bytes32], None] = lambda _subject: None,
+        require_lead: Callable[[], None] = lambda: None,
     ) -> None:
         """``rules``: what the market demands of every match.
 
         ``lacking``: what the store lacks of a request, a sentence for each; it waits until all is there. ``sets``: who
         is in a set of counterparts. ``suspect`` hears of accounts and orders with which a match did not hold.
+        ``require_lead`` raises :class:`Deposed` where another process keeps now.
         """
         self._chain = chain
         self._outgoing = Outgoing(sender, chain.market)
@@ -94,16 +96,19 @@ class Keeper:
         self._lacking = lacking
         self._rota = Rota()
         self._finder = Finder(orders, rules, sets)
-        self._suspect = suspect
+        self._suspect, self._require_lead = suspect, require_lead
 
     def turn(self) -> None:
         """Bring the index up to date and do what is due.
 
         Raises:
             ChainError: the chain cannot be read at all; everything is tried again at the next turn.
+            StorageFailed: so cannot the database.
+            Deposed: nothing more is sent.
         """
         self._index.advance()
         self._outgoing.look()
+        self._orders.take_new()
         now = self._chain.head().timestamp
         self._orders.close_expired(now)
         for view in self._index.unfinished():
@@ -111,6 +116,7 @@ class Keeper:
         for waiting in self._index.unspent(now):
             self._guarded(f"job {waiting.job_id}", partial(self._return_unspent, waiting))
         self._match_some(now)
+        self._require_lead()
         self._outgoing.send()
         self._orders.offers.sort(SORTED_EACH)
 

@@ -29,7 +29,9 @@ from sealmarket.serving.rates import UNKNOWN_PEER, Rates
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.book import OrderBook, require_digest, require_size
 from sealmarket_backend.catalogue import Catalogue
-from sealmarket_backend.errors import NotFound, Rejected
+from sealmarket_backend.database.leadership import Leadership
+from sealmarket_backend.database.notices import EVERYTHING, JOBS, ORDERS, Notices
+from sealmarket_backend.errors import Deposed, NotFound, Rejected, StorageFailed
 from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
@@ -46,6 +48,7 @@ from sealmarket_enclave.protocol.numbers import JobId
 
 UNREADABLE_CHAIN = ("the chain cannot be read just now", "try again later; the operator's log says why")
 """For strangers: an error of the chain may name its endpoint, and that a key."""
+DATABASE_AWAY = "the database cannot be used just now; the operator's log says why"
 SWEEP_SECONDS = 3600.0
 LOOKS_PER_SECOND, LOOK_BURST, LOOK_SECONDS = 1.0, 10, 1.0
 """How often one peer may have the chain read for a request that the book does not know, and how long that may wait."""
@@ -82,9 +85,18 @@ class Backend:
         self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder))
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
         rules = rules_of(chain)
-        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed)
+        self.notices = Notices(self._database)
+        self._leadership = Leadership(self._database)
+        told = partial(self.notices.tell, topic=ORDERS)
+        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, leading=False, tell=told)
         self._honesty = Honesty(chain, self.orders)
-        self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty)
+        self.index = Index(
+            self._database,
+            chain,
+            start=chain.book.deployed_at,
+            listener=self._honesty,
+            tell=partial(self.notices.tell, topic=JOBS),
+        )
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
@@ -100,6 +112,7 @@ class Backend:
             lacking=self._lacking,
             sets=Sets(self.blobs),
             suspect=self._honesty.suspect,
+            require_lead=self._leadership.require,
         )
         self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
         self._pause = pause
@@ -107,7 +120,10 @@ class Backend:
         self._stopped = threading.Event()
         self._trouble = ""
         self._next_sweep = 0.0
+        self._term = 0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self.notices.subscribe(self._hear)
+        self._leads()
 
     def start(self) -> None:
         """Begin to keep: match, decide, settle, close."""
@@ -119,6 +135,8 @@ class Backend:
         self._due.set()
         if self._thread.is_alive():
             self._thread.join(timeout=30)
+        self._leadership.lose()
+        self.notices.close()
         self._nodes.close()
         self._database.close()
 
@@ -135,11 +153,13 @@ class Backend:
         self._due.set()
 
     def health(self) -> dict[str, Any]:
-        """Whether the keeper works, up to which block it has read, what keeps it from working, and the store's room."""
+        """Whether the keeper works, up to which block the index was read, what keeps the keeper from working, whether
+        this process matches and keeps, and the store's room."""
         return {
             "ok": not self._trouble,
             "block": self.index.position(),
             "trouble": self._trouble,
+            "leads": self._leadership.leads,
             "store": self.blobs.ledger.health(),
         }
 
@@ -173,8 +193,13 @@ class Backend:
     def add_proposal(self, signed: SignedProposal, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """As :meth:`Proposals.add`; for a version that was just published the chain is read on, at a bounded rate."""
         if not self.proposals.knows(signed.proposal) and not self._looks.wait_for(peer):
-            self.index.catch_up(LOOK_SECONDS)
+            self._catch_up()
         return self.proposals.add(signed, now, peer)
+
+    def _catch_up(self) -> None:
+        """Read the chain on, for what may be at a final block by now. A replica leaves that to the leader."""
+        if self._leadership.leads:
+            self.index.catch_up(LOOK_SECONDS)
 
     def _has_coin(self, account: Address) -> bool:
         """Whether an account has in the market what one oracle signature costs. Raises :class:`ChainError`."""
@@ -211,7 +236,7 @@ class Backend:
             return decode(SignedRequest, row["body"]).request.parameters_digest
         job_id = self.index.job_id_of(request_hash)
         if job_id is None and not self._looks.wait_for(peer):
-            self.index.catch_up(LOOK_SECONDS)
+            self._catch_up()
             job_id = self.index.job_id_of(request_hash)
         if job_id is None:
             raise NotFound(f"no request {request_hash}", remedy="post it first, or wait until its match is final")
@@ -282,14 +307,37 @@ class Backend:
                 (statement.job_id, canonical_json(signed)),
             )
 
+    def _hear(self, topic: str) -> None:
+        """Another process may have accepted an order."""
+        if topic in {ORDERS, EVERYTHING}:
+            self.wake()
+
+    def _leads(self) -> bool:
+        """Whether this process matches and keeps; the book is loaded where it begins to, and empty where it ends."""
+        term = self._leadership.term if self._leadership.hold() else 0
+        if term != self._term and term:
+            self.orders.load()
+            self._honesty.begin()
+        elif term != self._term:
+            self.orders.follow()
+        self._term = term
+        return bool(term)
+
     def _keep(self) -> None:
         while not self._stopped.is_set():
             self._due.clear()
             try:
-                self._keeper.turn()
-                self._honesty.look(self.index)
+                if self._leads():
+                    self._keeper.turn()
+                    self._honesty.look(self.index)
+                    self._sweep_in_time()
                 self._trouble = ""
-                self._sweep_in_time()
+            except Deposed as error:
+                log.warning("%s", error)
+                self._leadership.lose()
+            except StorageFailed as error:
+                self._trouble = DATABASE_AWAY
+                log.warning("the keeper waits for the database: %s", error.detail)
             except ChainError as error:
                 self._trouble = UNREADABLE_CHAIN[0]
                 log.warning("the keeper waits: %s", error)

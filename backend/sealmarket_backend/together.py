@@ -41,8 +41,14 @@ class _Change(Generic[T]):
 class Together:
     """``around`` holds what changes with the table; where its block raises, it takes its own changes back."""
 
-    def __init__(self, database: Database, around: Callable[[], AbstractContextManager[None]]) -> None:
-        self._database, self._around = database, around
+    def __init__(
+        self,
+        database: Database,
+        around: Callable[[], AbstractContextManager[None]],
+        tell: Callable[[Connection], None] = lambda _connection: None,
+    ) -> None:
+        """``tell`` says, within each transaction, that there was one."""
+        self._database, self._around, self._tell = database, around, tell
         self._waiting: deque[_Change[Any]] = deque()
         self._writing = threading.Lock()
 
@@ -66,6 +72,7 @@ class Together:
             with self._around(), self._database.write() as connection:
                 for change in changes:
                     self._make(connection, change, made)
+                self._tell(connection)
         except BaseException as error:  # noqa: BLE001 - each caller gets it
             for change in changes:
                 change.error = change.error or error
