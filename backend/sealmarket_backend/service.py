@@ -87,8 +87,8 @@ class Backend:
         rules = rules_of(chain)
         self.notices = Notices(self._database)
         self._leadership = Leadership(self._database)
-        told = partial(self.notices.tell, topic=ORDERS)
-        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, leading=False, tell=told)
+        say = partial(self.notices.tell, topic=ORDERS)
+        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, leading=False, tell=say)
         self._honesty = Honesty(chain, self.orders)
         self.index = Index(
             self._database,

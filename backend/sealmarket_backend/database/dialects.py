@@ -80,7 +80,7 @@ class Dialect(Protocol):
 
     name: str
     begin: str
-    """After it nobody else writes, until the transaction ends."""
+    """After it no other transaction writes, until this one ends."""
 
     @property
     def in_memory(self) -> bool:
@@ -247,7 +247,7 @@ def _translated(query: str) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """As one of the types that a column has: what is derived of it, and truth, is not told apart by SQLite."""
+    """As one of the types that a column has: what is derived of it, and truth, are the same to SQLite."""
     if isinstance(value, int):
         return int(value)
     if isinstance(value, bytes | bytearray | memoryview):

@@ -2,8 +2,8 @@
 
 1. The leader holds a lock that ends with its session: PostgreSQL's advisory lock on a connection of its own, or the
    kernel's lock on a file beside a SQLite file. Where a process ends, however it ends, another one takes the lock.
-2. Whoever takes it begins a term, the next number in the table ``leadership``. A transaction of the leader names its
-   term and is refused once another one is under way (:class:`Deposed`): a process that lost its session without
+2. The process that takes it begins a term, the next number in the table ``leadership``. A leader's transaction names
+   its term and is refused once another one is under way (:class:`Deposed`): a process that lost its session without
    knowing, as one that was stopped for a minute, changes nothing any more.
 3. Before it sends to the chain, the leader looks at the term again. What two leaders sent all the same, the contract
    takes once: a match consumes its request.
@@ -30,7 +30,7 @@ class Lock(Protocol):
     """What one process holds at a time, until it lets go or ends."""
 
     def take(self) -> bool:
-        """Whether this process holds it now; takes it where nobody does."""
+        """Whether this process holds it now; takes it where no process does."""
 
     def let_go(self) -> None:
         """Others may take it."""
@@ -117,7 +117,7 @@ class Leadership:
         return self.term != _NOBODY
 
     def hold(self) -> bool:
-        """Whether this process leads; it begins a term where nobody does. Raises :class:`StorageFailed`."""
+        """Whether this process leads; it begins a term where no process does. Raises :class:`StorageFailed`."""
         if not self._lock.take():
             self.term = _NOBODY
         elif not self.leads:
@@ -147,7 +147,7 @@ class Leadership:
         self._compare(connection.execute("SELECT term FROM leadership WHERE id = 1").fetchone()[0])
 
     def _compare(self, found: int) -> None:
-        if found != self.term:
+        if not self.leads or found != self.term:
             raise Deposed(self.term, found)
 
 

@@ -1,4 +1,4 @@
-"""What changed, told to all processes on one database: on PostgreSQL by NOTIFY, else within the process.
+"""What changed, said to all processes on one database: on PostgreSQL by NOTIFY, else within the process.
 
 A notice is a topic alone. Who hears one reads the tables again, and may hear one for nothing; notices may be lost
 while a connection is, and then every listener hears :data:`EVERYTHING`. So nothing depends on a notice but how soon
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 ORDERS, JOBS, EVERYTHING = "orders", "jobs", "everything"
 _CHANNEL = "sealmarket"
 _AGAIN_SECONDS = 0.5
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
 
 Listener = Callable[[str], None]
 
@@ -31,10 +31,14 @@ class Notices:
         self._dialect = database.dialect
         self._listeners: list[Listener] = []
         self._stopped = threading.Event()
+        self.listening = threading.Event()
+        """Set while what other processes tell is heard."""
         self._thread: threading.Thread | None = None
         if isinstance(self._dialect, Postgres):
             self._thread = threading.Thread(target=self._listen, args=(self._dialect,), name="notices", daemon=True)
             self._thread.start()
+        else:
+            self.listening.set()
 
     def subscribe(self, hear: Listener) -> Callable[[], None]:
         """Hear what changes from now on; returns what ends it."""
@@ -67,6 +71,7 @@ class Notices:
                 try:
                     self._hear(session)
                 finally:
+                    self.listening.clear()
                     session.close()
             except psycopg.Error as error:
                 if not self._stopped.is_set():
@@ -76,6 +81,7 @@ class Notices:
     def _hear(self, session: Any) -> None:
         channel = session.execute(f"SELECT quote_ident('{_CHANNEL}_' || current_schema())".encode()).fetchone()[0]
         session.execute(f"LISTEN {channel}".encode())
+        self.listening.set()
         self._spread(EVERYTHING)
         while not self._stopped.is_set():
             for notice in session.notifies(timeout=_LOOK_SECONDS, stop_after=1):
