@@ -54,6 +54,14 @@ def run(
             " folder. A password belongs into the variable, or into PGPASSFILE.",
         ),
     ] = None,
+    blobs: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SEALMARKET_BLOBS",
+            help="The store's blobs: s3://BUCKET/PREFIX; credentials and endpoint as other S3 programs take them. By"
+            " default a folder in the state folder.",
+        ),
+    ] = None,
     development_chain: Annotated[
         bool, typer.Option(help="This chain was started by us: publicly known keys are allowed.")
     ] = False,
@@ -82,6 +90,7 @@ def run(
         development=development_chain,
         fees=parse_limits(max_fee, priority_fee),
         database=database,
+        blobs=blobs,
     )
 
 

@@ -22,6 +22,7 @@ from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
 from sealmarket_backend.api import create_app
 from sealmarket_backend.blobs import LIMITS
+from sealmarket_backend.bucket import bucket_at
 from sealmarket_backend.ledger import PREFIX, StoreLimits
 from sealmarket_backend.service import Backend
 
@@ -42,13 +43,15 @@ def serve(
     passphrase: str | None = None,
     fees: FeeLimits = DEFAULT_FEES,
     database: str | None = None,
+    blobs: str | None = None,
 ) -> None:
     """Keep and serve a market until interrupted. ``passphrase`` is the one of an encrypted key, ``database`` the URL of
-    the tables; by default they are a file in the state folder.
+    the tables, ``blobs`` the bucket of the blobs; by default both are in the state folder.
 
     Raises:
         AccountFileRefused: a key file that others can read, or that holds no key.
         ChainError: the chain is another one, the account is a publicly known one, or its outbox is damaged.
+        UnknownPlace, S3NotInstalled, S3Unusable: the bucket cannot be used.
         UnknownDatabase, ForeignTables, StorageFailed: the tables cannot be used.
         ServingError: another process runs on the state folder, or the port is taken.
     """
@@ -56,10 +59,11 @@ def serve(
     logging.getLogger("httpx").setLevel(logging.WARNING)
     store = from_environment(StoreLimits(), prefix=PREFIX)
     account = load_signer(key_file, passphrase)
+    bucket = bucket_at(blobs) if blobs else None
     with only_process(state), closing(Chain(book, rpc)) as chain:
         sender = Sender(chain, account, development=development, sending=Sending(state / OUTBOX, fees))
         sender.recover()
-        with Backend(chain, sender, state, database=database, store=store) as served:
+        with Backend(chain, sender, state, database=database, bucket=bucket, store=store) as served:
             _serve(served, host, port)
 
 

@@ -25,9 +25,11 @@ from sealmarket.protocol.wire import (
     SignedAssetOrder,
     SignedRequest,
 )
+from sealmarket.service.errors import ServiceError
 from sealmarket.serving.rates import UNKNOWN_PEER, Rates
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.book import OrderBook, require_digest, require_size
+from sealmarket_backend.bucket import Objects
 from sealmarket_backend.catalogue import Catalogue
 from sealmarket_backend.database.leadership import Leadership
 from sealmarket_backend.database.notices import EVERYTHING, JOBS, ORDERS, Notices
@@ -67,7 +69,8 @@ log = logging.getLogger(__name__)
 
 
 class Backend:
-    """Everything that the API serves. The tables are a file in ``folder``, unless ``database`` is the URL of others."""
+    """Everything that the API serves. The tables are a file in ``folder``, unless ``database`` is the URL of others;
+    the blobs too, unless they lie in a ``bucket``."""
 
     def __init__(
         self,
@@ -77,12 +80,13 @@ class Backend:
         *,
         pause: float = 0.5,
         database: str | None = None,
+        bucket: Objects | None = None,
         store: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
     ) -> None:
         self.chain = chain
         self.addresses = chain.book
         self._database = Database(database or folder / FILE)
-        self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder))
+        self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder), bucket)
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
         rules = rules_of(chain)
         self.notices = Notices(self._database)
@@ -352,4 +356,7 @@ class Backend:
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
             self.uploads.expire()
-            sweep(self._database, self.blobs)
+            try:
+                sweep(self._database, self.blobs)
+            except ServiceError as error:
+                log.warning("what nothing names stays until the bucket answers: %s", error)

@@ -152,6 +152,7 @@ kept = Table("kept", metadata, _bytes("name", key=True))
 # --- the store's account book ---------------------------------------------------------------------------------------
 uploads = Table(
     "uploads", metadata, _words("kind"), _bytes("name"), _words("peer"), _number("bytes"), _number("stored_at"),
+    _words("object", ""),
     PrimaryKeyConstraint("kind", "name"), Index("uploads_by_age", "stored_at"), Index("uploads_of_peer", "peer"),
 )  # fmt: skip
 

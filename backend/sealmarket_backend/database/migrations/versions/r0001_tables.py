@@ -88,7 +88,7 @@ _TABLES = (
     "CREATE TABLE unreadable (subject {BYTES} NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (subject))",
     (
         "CREATE TABLE uploads (kind TEXT NOT NULL, name {BYTES} NOT NULL, peer TEXT NOT NULL, bytes BIGINT NOT "
-        "NULL, stored_at BIGINT NOT NULL, PRIMARY KEY (kind, name))"
+        "NULL, stored_at BIGINT NOT NULL, object TEXT DEFAULT '' NOT NULL, PRIMARY KEY (kind, name))"
     ),
     "CREATE INDEX answers_of_owner ON answers (owner, signed_at)",
     "CREATE UNIQUE INDEX asset_orders_by_sequence ON asset_orders (sequence)",
