@@ -8,11 +8,9 @@ around it.
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
@@ -21,6 +19,7 @@ from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComp
 from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.database.schema import NEVER, ORDERS
+from sealmarket_backend.decoded import Decoded
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 from sealmarket_backend.index import IndexedAsset
 from sealmarket_backend.offers.clauses import Key, key_of, row_of
@@ -36,8 +35,6 @@ from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
 T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
-MOST_DECODED = 20_000
-"""Orders that are kept decoded, so that a turn decodes those alone that came since the last one."""
 
 
 _MATCHABLE = (
@@ -46,6 +43,7 @@ _MATCHABLE = (
 )
 
 
+LOOKED_AT_AGAIN = "it is looked at again, since final blocks changed"
 NEW_EACH = 4096
 """Orders of other processes that one turn takes up."""
 _NEW = (
@@ -100,9 +98,9 @@ class OrderBook:
         self._signatures = signatures
         self._rules = rules
         self._require_backed = require_backed
-        self._requests = _Decoded(SignedRequest)
-        self._computes = _Decoded(SignedComputeOrder)
-        self._assets = _Decoded(SignedAssetOrder)
+        self._requests = Decoded(SignedRequest)
+        self._computes = Decoded(SignedComputeOrder)
+        self._assets = Decoded(SignedAssetOrder)
         self.offers = RestingOffers()
         """The offers that can be matched, as in the table: each change goes to both, or to neither."""
         self._together = Together(database, self.offers.change, tell)
@@ -224,6 +222,21 @@ class OrderBook:
         order = decode(SignedComputeOrder, row["body"]).order
         self._rest(order, key, row["sequence"], standing.used)
         self.offers.set_left(key, order.volume - standing.used)
+
+    def reopen(self) -> list[Bytes32]:
+        """Open again what left by the word of final blocks, which changed; returns the orders to look at before any of
+        these is matched."""
+        found: list[Bytes32] = []
+        with self._database.lead() as connection:
+            for table in ("compute_orders", "asset_orders"):
+                rows = connection.execute(
+                    f"UPDATE {table} SET state = 'open', reason = ? WHERE state IN ('filled', 'cancelled')"  # noqa: S608 - ours
+                    " RETURNING order_hash",
+                    (LOOKED_AT_AGAIN,),
+                ).fetchall()
+                found += [Bytes32(row[0]) for row in rows]
+            used = connection.execute("SELECT order_hash FROM compute_orders WHERE state = 'open' AND used > 0")
+            return [*found, *(Bytes32(row[0]) for row in used.fetchall() if row[0] not in set(found))]
 
     def accounts(self) -> list[Address]:
         """Who has open offers of compute."""
@@ -406,32 +419,6 @@ class OrderBook:
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:
             raise Rejected(f"the order expired at {expiry}, and it is {now}", remedy="sign one that lasts longer")
-
-
-class _Decoded(Generic[T]):
-    """Documents by their hash, the ones that were asked for longest ago dropped first. Threads may share it."""
-
-    def __init__(self, kind: type[T]) -> None:
-        self._kind = kind
-        self._held: OrderedDict[Bytes32, T] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def of(self, rows: Iterable[Row]) -> Iterator[T]:
-        """The documents of rows of ``key`` and ``body``, in order; those that do not read are left out."""
-        return readable(rows, self._read)
-
-    def _read(self, row: Row) -> T:
-        key = Bytes32(row["key"])
-        with self._lock:
-            if (held := self._held.get(key)) is not None:
-                self._held.move_to_end(key)
-                return held
-        found = decode(self._kind, row["body"])
-        with self._lock:
-            self._held[key] = found
-            if len(self._held) > MOST_DECODED:
-                self._held.popitem(last=False)
-        return found
 
 
 def _require_kept(unmet: Iterator[Unmet]) -> None:

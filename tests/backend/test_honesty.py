@@ -17,7 +17,7 @@ from sealmarket.chain.model import Account, Block, EventRef
 from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import Rejected, StorageFailed
-from sealmarket_backend.honesty import Honesty
+from sealmarket_backend.honesty import NOT_FINAL, Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.standing import asset_standing, compute_standing
 from sealmarket_backend.tables import Database
@@ -67,6 +67,10 @@ class Market:
             pass
 
     def hears(self, name: str, **fields: object) -> None:
+        self.chain.finalise()
+        self.hears_of_the_head(name, **fields)
+
+    def hears_of_the_head(self, name: str, **fields: object) -> None:
         self.honesty.hear([OtherEvent(AT, "Market", name, fields)])
         self.settle()
 
@@ -263,6 +267,81 @@ def _changes(market: Market) -> list[Callable[[], object]]:
         lambda: market.orders.close_expired(LATER),
         lambda: market.orders.stand("compute_orders", {key: standing}),
     ]
+
+
+# --- what is not final, and what was ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closing", ["used", "generation"])
+def test_an_order_that_a_block_closed_which_is_no_more_is_matched_again(closing: str, market: Market) -> None:
+    signed = compute(expiry=LATER, volume=3)
+    key = market.orders.add_compute_order(signed, 0)
+    market.chain.finalise()
+    market.index.advance()
+    if closing == "used":
+        market.chain.set_order_used(account(PROVIDER), key, 3)
+        market.hears_of_the_head("OrderUsed", signer=account(PROVIDER), order_hash=key)
+    else:
+        market.stakes(Account(Wei(0), Wei(10**18), generation=1))
+        market.hears_of_the_head("AllOrdersCancelled", signer=account(PROVIDER))
+    assert market.open() == []
+    state = market.orders.order_state(key)
+    assert (state.state, state.reason.endswith(NOT_FINAL)) == ("open", True)
+    market.chain.reorganise(1)
+    market.chain.finalise()
+    market.chain.finalise()
+    market.index.advance()
+    market.settle()
+    assert market.open() == [signed]
+    assert market.orders.offers.left(key) == 3
+
+
+def test_an_order_that_the_newest_block_closes_leaves_once_that_is_final(market: Market) -> None:
+    key = market.orders.add_compute_order(compute(expiry=LATER, volume=3), 0)
+    market.chain.finalise()
+    market.chain.set_order_used(account(PROVIDER), key, 3)
+    market.hears_of_the_head("OrderUsed", signer=account(PROVIDER), order_hash=key)
+    market.hears_of_the_head("Staked", holder=account(PROVIDER))  # what is known of its account opens it no more
+    assert (market.open(), market.orders.order_state(key).state) == ([], "open")
+    market.chain.finalise()
+    market.index.advance()
+    market.settle()
+    assert market.orders.order_state(key).state == "filled"
+
+
+@pytest.mark.parametrize("used", [3, NEVER_AGAIN])
+def test_an_order_that_left_by_a_final_block_that_changed_is_matched_again(used: int, market: Market) -> None:
+    signed = compute(expiry=LATER, volume=3)
+    key = market.orders.add_compute_order(signed, 0)
+    offered = market.orders.add_asset_order(asset_order(expiry=LATER, volume=3), indexed(), 0)
+    market.chain.finalise()
+    market.index.advance()
+    market.chain.set_order_used(account(PROVIDER), key, used)
+    market.hears("OrderUsed", signer=account(PROVIDER), order_hash=key)
+    market.index.advance()
+    assert market.orders.order_state(key).state in {"filled", "cancelled"}
+    market.chain.rewrite(3)
+    market.chain.finalise()
+    market.index.advance()
+    market.settle()
+    assert market.orders.order_state(key).state == "open"
+    assert (market.open(), market.orders.offers.left(key)) == ([signed], 3)
+    assert market.orders.order_state(offered).state == "open"
+
+
+def test_an_order_that_was_used_by_a_block_that_is_no_more_takes_as_many_jobs_as_before(market: Market) -> None:
+    key = market.orders.add_compute_order(compute(expiry=LATER, volume=3), 0)
+    market.chain.finalise()
+    market.index.advance()
+    market.chain.set_order_used(account(PROVIDER), key, 2)
+    market.hears("OrderUsed", signer=account(PROVIDER), order_hash=key)
+    market.index.advance()
+    assert market.orders.offers.left(key) == 1
+    market.chain.rewrite(3)
+    market.chain.finalise()
+    market.index.advance()
+    market.settle()
+    assert market.orders.offers.left(key) == 3
 
 
 @given(st.integers(0, 20), st.integers(0, 3), st.sampled_from([0, 1, 5, 99, 100, 101, NEVER_AGAIN]))
