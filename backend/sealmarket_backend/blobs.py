@@ -1,13 +1,17 @@
-"""Content-addressed files in a folder: documents, sealed containers, workload archives, lists of leaves.
+"""Content-addressed files, in a folder or a bucket: documents, sealed containers, workload archives, lists of leaves.
 
 Nothing here is secret and nothing is trusted: a name commits to the bytes, the store checks them once on the way in
 so that no party can occupy a name, and every reader checks them again. A file appears under its name only when it is
 whole and on disk (write beside, fsync, rename).
+
+Where there is a bucket, blobs lie there, the table ``uploads`` says which, and the folder is a cache: what is not in it
+is fetched, and held against its name again.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import tempfile
@@ -20,6 +24,8 @@ from pathlib import Path
 from sealmarket.protocol import merkle
 from sealmarket.protocol.wire import LeafList
 from sealmarket.serving.rates import UNKNOWN_PEER
+from sealmarket_backend.bucket import Objects, new_key
+from sealmarket_backend.cache import Cache
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 from sealmarket_backend.ledger import Ledger, Upload
 from sealmarket_enclave.protocol.codec import Bytes32, decode
@@ -29,6 +35,8 @@ from sealmarket_enclave.sealed.container import ContainerReader
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.workload.bundle import unpack
 from sealmarket_enclave.workload.errors import WorkloadError
+
+log = logging.getLogger(__name__)
 
 
 class Kind(StrEnum):
@@ -68,10 +76,10 @@ class Incoming:
 
 
 class Blobs:
-    """One folder of blobs, one sub-folder for each kind."""
+    """One folder of blobs, one sub-folder for each kind; with ``bucket``, the blobs of all processes that share it."""
 
-    def __init__(self, root: Path, ledger: Ledger) -> None:
-        self._root, self.ledger = root, ledger
+    def __init__(self, root: Path, ledger: Ledger, bucket: Objects | None = None) -> None:
+        self._root, self.ledger, self._bucket = root, ledger, bucket
         self._lock = threading.Lock()
         for folder in (*Kind, "incoming"):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -80,7 +88,10 @@ class Blobs:
         for leaves in (root / Kind.CONTAINERS).glob(f"*{_LEAVES}"):
             if not leaves.with_suffix("").exists():
                 leaves.unlink()
-        ledger.adopt(self._files())
+        if bucket is None:
+            ledger.adopt(self._files())
+        files = (self.file(Kind(kind), name) for kind, name, _ in self._files()) if bucket is not None else ()
+        self._cache = Cache(files, ledger.limits.cache_bytes)
 
     def _files(self) -> Iterator[tuple[str, Bytes32, int]]:
         for kind in Kind:
@@ -114,17 +125,33 @@ class Blobs:
         os.fsync(incoming.file.fileno())
         incoming.file.seek(0)
         leaves = _CHECKS[incoming.kind](incoming.file, name)
+        key = self._put(incoming, name)
         folder = self._root / incoming.kind
         with self._lock:
-            incoming.path.rename(folder / name.hex())
-            if leaves is not None:
-                self._keep_leaves(folder / name.hex(), leaves)
-            self.ledger.keep(incoming.upload, incoming.kind, name)
+            self._name(incoming.path, folder / name.hex(), leaves)
+            before = self.ledger.keep(incoming.upload, incoming.kind, name, key)
+        if self._bucket is not None:
+            self._cache.use(folder / name.hex())
+            if before:
+                self._bucket.remove(before)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _put(self, incoming: Incoming, name: Bytes32) -> str:
+        """Write what came to the bucket, if there is one; its key there."""
+        if self._bucket is None:
+            return ""
+        key = new_key(incoming.kind, name)
+        self._bucket.put(key, incoming.path)
+        return key
+
+    def _name(self, incoming: Path, path: Path, leaves: bytes | None) -> None:
+        incoming.rename(path)
+        if leaves is not None:
+            self._keep_leaves(path, leaves)
 
     def _keep_leaves(self, container: Path, leaves: bytes) -> None:
         # Made of bytes that were checked. One that a crash left short has another length, which its readers refuse.
@@ -141,10 +168,14 @@ class Blobs:
     def remove(self, kind: Kind, name: Bytes32, since: int) -> bool:
         """Take a blob out, unless it was put again after ``since``; whether it is gone."""
         with self._lock:
-            if not self.ledger.drop(kind, name, since):
+            if (key := self.ledger.drop(kind, name, since)) is None:
                 return False
             self.file(kind, name).unlink(missing_ok=True)
             self.leaves_file(name).unlink(missing_ok=True)
+        if self._bucket is not None:
+            self._cache.forget(self.file(kind, name))
+            if key:
+                self._bucket.remove(key)
         return True
 
     def file(self, kind: Kind, name: Bytes32) -> Path:
@@ -158,6 +189,8 @@ class Blobs:
     def leaves(self, root: Bytes32) -> Path:
         """Where the leaves of a container lie. Raises :class:`NotFound`."""
         path = self.leaves_file(root)
+        if self._bucket is not None:
+            self.path(Kind.CONTAINERS, root)
         if not path.is_file():
             raise NotFound(f"the leaves of {root} are not here", remedy="read the whole container")
         return path
@@ -169,15 +202,50 @@ class Blobs:
         return Path(name)
 
     def path(self, kind: Kind, name: Bytes32) -> Path:
-        """Where a blob lies. Raises :class:`NotFound`."""
+        """Where a blob lies, once it is in the folder. Raises :class:`NotFound`, and what a bucket raises."""
         path = self.file(kind, name)
+        if self._bucket is not None:
+            if (key := self.ledger.key(kind, name)) is None:
+                raise _absent(kind, name)  # what the folder still has is named by nothing
+            if not path.is_file():
+                self._fetch(self._bucket, key, kind, name)
+            self._cache.use(path)
         if not path.is_file():
-            raise NotFound(f"{name} is not among the {kind}", remedy="ask its owner to put it back")
+            raise _absent(kind, name)
         return path
 
     def has(self, kind: Kind, name: Bytes32) -> bool:
         """Whether a blob is kept."""
-        return self.file(kind, name).is_file()
+        return self.file(kind, name).is_file() if self._bucket is None else self.ledger.key(kind, name) is not None
+
+    def size(self, kind: Kind, name: Bytes32) -> int:
+        """How many bytes a blob has; 0 where there is none."""
+        try:
+            return self.path(kind, name).stat().st_size
+        except (NotFound, FileNotFoundError):
+            return 0
+
+    def _fetch(self, bucket: Objects, key: str, kind: Kind, name: Bytes32) -> None:
+        """Bring a blob from the bucket into the folder. Raises :class:`NotFound` where the bucket has none, or lies."""
+        path = self.new_file()
+        try:
+            with path.open("w+b") as file:
+                if not bucket.fetch(key, file, LIMITS[kind]):
+                    log.error("the bucket lacks %s, which a row names", key)
+                    raise _absent(kind, name)
+                file.seek(0)
+                leaves = _CHECKS[kind](file, name)
+            with self._lock:
+                self._name(path, self.file(kind, name), leaves)
+        except Rejected as error:
+            log.error("the bucket has other bytes at %s: %s", key, error)
+            raise _absent(kind, name) from error
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _absent(kind: Kind, name: Bytes32) -> NotFound:
+    return NotFound(f"{name} is not among the {kind}", remedy="ask its owner to put it back")
 
 
 def _check_document(file: io.BufferedRandom, name: Bytes32) -> None:

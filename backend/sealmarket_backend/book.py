@@ -8,40 +8,54 @@ around it.
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
-from sealmarket.protocol.orders import ComputeOrder
+from sealmarket.protocol.orders import ComputeOrder, Request
 from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket.serving.rates import UNKNOWN_PEER
+from sealmarket_backend.database.dialects import Row
+from sealmarket_backend.database.schema import NEVER, ORDERS
+from sealmarket_backend.decoded import Decoded
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 from sealmarket_backend.index import IndexedAsset
-from sealmarket_backend.offers.clauses import Key, Row, key_of, row_of
+from sealmarket_backend.offers.clauses import Key, key_of, row_of
+from sealmarket_backend.offers.clauses import Row as OfferRow
 from sealmarket_backend.offers.resting import RestingOffers
 from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.standing import Standing
-from sealmarket_backend.tables import EXPIRY, Database, expires, field, readable
+from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
 T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
-MOST_DECODED = 20_000
-"""Orders that are kept decoded, so that a turn decodes those alone that came since the last one."""
 
 
 _MATCHABLE = (
     "SELECT order_hash AS key, body, sequence, used FROM compute_orders WHERE state = 'open' AND reason = ''"
     " ORDER BY sequence"
 )
+
+
+LOOKED_AT_AGAIN = "it is looked at again, since final blocks changed"
+NEW_EACH = 4096
+"""Orders of other processes that one turn takes up."""
+_NEW = (
+    "SELECT order_hash AS key, sequence, used, state = 'open' AND reason = '' AS open FROM compute_orders"
+    " WHERE sequence > ? ORDER BY sequence LIMIT ?"
+)
+_ADDED = {
+    table: f"INSERT INTO {table} ({ORDERS[table]}, body, account, expiry, salt, sequence) VALUES (?, ?, ?, ?, ?,"  # noqa: S608 - ours
+    f" (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})) ON CONFLICT DO NOTHING RETURNING sequence"
+    for table in ("requests", "compute_orders")
+}
+"""Keeps an order, and gives its place; nothing where it is kept already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +87,27 @@ class OrderBook:
         signatures: Signatures,
         rules: Rules,
         require_backed: Callable[[ComputeOrder], int] = lambda _order: 0,
+        *,
+        leading: bool = True,
+        tell: Callable[[Connection], None] = lambda _connection: None,
     ) -> None:
         """``require_backed`` refuses an offer behind which there is no stake, or that is used up, and returns how many
-        jobs it was used for: it may raise Rejected and ChainError."""
+        jobs it was used for: it may raise Rejected and ChainError. One that is not ``leading`` lets no offer rest.
+        ``tell`` says, in a transaction, that orders came."""
         self._database = database
         self._signatures = signatures
         self._rules = rules
         self._require_backed = require_backed
-        self._requests = _Decoded(SignedRequest)
-        self._computes = _Decoded(SignedComputeOrder)
-        self._assets = _Decoded(SignedAssetOrder)
+        self._requests = Decoded(SignedRequest)
+        self._computes = Decoded(SignedComputeOrder)
+        self._assets = Decoded(SignedAssetOrder)
         self.offers = RestingOffers()
         """The offers that can be matched, as in the table: each change goes to both, or to neither."""
-        self._together = Together(database, self.offers.change)
-        self.load()
+        self._together = Together(database, self.offers.change, tell)
+        self._leading, self._seen = False, 0
+        self._own: set[bytes] = set()
+        if leading:
+            self.load()
 
     def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Accept a request with its parameters: both are kept, or neither. Posting it twice is the same as once, also
@@ -108,13 +129,14 @@ class OrderBook:
         by_contract = self._signatures.require(request, signed.signature, request.consumer, peer, key)
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
-        salt = request.salt if by_contract else None
 
-        def keep_parameters(connection: sqlite3.Connection, _sequence: int) -> None:
+        def keep_parameters(connection: Connection, _sequence: int) -> None:
             _keep_parameters(connection, key, posted.parameters)
-            connection.execute("INSERT OR IGNORE INTO senders (request_hash, peer) VALUES (?, ?)", (key, peer))
+            connection.execute(
+                "INSERT INTO senders (request_hash, peer) VALUES (?, ?) ON CONFLICT DO NOTHING", (key, peer)
+            )
 
-        self._insert("requests", "request_hash", key, signed, request.consumer, salt, keep_parameters)
+        self._insert("requests", key, signed, request, request.consumer, by_contract, keep_parameters)
         return key
 
     def _is_known(self, request_hash: Bytes32) -> bool:
@@ -129,29 +151,61 @@ class OrderBook:
         _require_kept(unmet_by_order(signed.order, self._rules, now))
         key = signed.order.struct_hash()
         by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer, key)
-        used = 0
-        if self._database.row("SELECT 1 FROM compute_orders WHERE order_hash = ?", key) is None:
-            used = self._require_backed(signed.order)
-        salt = signed.order.salt if by_contract else None
+        used = 0 if key in self.offers else self._used_of(signed.order, key)
 
-        def rest(connection: sqlite3.Connection, sequence: int) -> None:
-            if sequence:
+        def rest(connection: Connection, sequence: int) -> None:
+            if sequence and used:
                 connection.execute("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
+            if sequence:
+                self._own.add(key)
                 self._rest(signed.order, key, sequence, used)
 
-        self._insert("compute_orders", "order_hash", key, signed, signed.order.provider, salt, rest)
+        self._insert("compute_orders", key, signed, signed.order, signed.order.provider, by_contract, rest)
         return key
 
+    def _used_of(self, order: ComputeOrder, key: Bytes32) -> int:
+        """For how many jobs an order was used; one that is kept already, and over, is as it is."""
+        try:
+            return self._require_backed(order)
+        except Rejected:
+            if self._database.row("SELECT 1 FROM compute_orders WHERE order_hash = ?", key) is None:
+                raise
+            return 0
+
     def load(self) -> None:
-        """Let the offers rest that the table says can be matched, and no others."""
+        """Let the offers rest that the table says can be matched, and no others: this process leads."""
+        self._seen, self._leading = self._newest(), True
         self.offers.refill(readable(self._database.each(_MATCHABLE), _offer_in))
 
+    def follow(self) -> None:
+        """Let no offer rest: another process leads."""
+        self._leading = False
+        self.offers.refill(())
+
+    def take_new(self) -> int:
+        """Let the offers rest that other processes accepted since the last time; returns how many were looked at. Call
+        it before a turn matches anything."""
+        found = self._database.rows(_NEW, self._seen, NEW_EACH)
+        for row in found:
+            key = Bytes32(row["key"])
+            if key in self._own:
+                self._own.discard(key)  # it rests since it was accepted, or was matched since
+            elif row["open"] and (signed := self.compute_order(key)) is not None:
+                self._rest(signed.order, key, row["sequence"], row["used"])
+            self._seen = row["sequence"]
+        return len(found)
+
+    def _newest(self) -> int:
+        row = self._database.row("SELECT COALESCE(MAX(sequence), 0) FROM compute_orders")
+        return int(row[0]) if row else 0
+
     def _rest(self, order: ComputeOrder, key: Bytes32, sequence: int, used: int) -> None:
-        self.offers.put(*_offer_of(order, key, sequence, used))
+        if self._leading:
+            self.offers.put(*_offer_of(order, key, sequence, used))
 
     def stand(self, table: str, standings: Mapping[Bytes32, Standing]) -> None:
         """Note what the chain says of open orders. What can be matched rests among the offers, and nothing else."""
-        with self.offers.change(), self._database.write() as connection:
+        with self.offers.change(), self._database.lead() as connection:
             for key, standing in standings.items():
                 changed = connection.execute(
                     f"UPDATE {table} SET state = ?, reason = ? WHERE order_hash = ? AND state = 'open' RETURNING *",  # noqa: S608 - ours
@@ -160,9 +214,7 @@ class OrderBook:
                 if table == "compute_orders":
                     self._follow(connection, key, standing, changed)
 
-    def _follow(
-        self, connection: sqlite3.Connection, key: Bytes32, standing: Standing, row: sqlite3.Row | None
-    ) -> None:
+    def _follow(self, connection: Connection, key: Bytes32, standing: Standing, row: Row | None) -> None:
         if row is None or not standing.matchable:
             self.offers.take(key)
             return
@@ -170,6 +222,21 @@ class OrderBook:
         order = decode(SignedComputeOrder, row["body"]).order
         self._rest(order, key, row["sequence"], standing.used)
         self.offers.set_left(key, order.volume - standing.used)
+
+    def reopen(self) -> list[Bytes32]:
+        """Open again what left by the word of final blocks, which changed; returns the orders to look at before any of
+        these is matched."""
+        found: list[Bytes32] = []
+        with self._database.lead() as connection:
+            for table in ("compute_orders", "asset_orders"):
+                rows = connection.execute(
+                    f"UPDATE {table} SET state = 'open', reason = ? WHERE state IN ('filled', 'cancelled')"  # noqa: S608 - ours
+                    " RETURNING order_hash",
+                    (LOOKED_AT_AGAIN,),
+                ).fetchall()
+                found += [Bytes32(row[0]) for row in rows]
+            used = connection.execute("SELECT order_hash FROM compute_orders WHERE state = 'open' AND used > 0")
+            return [*found, *(Bytes32(row[0]) for row in used.fetchall() if row[0] not in set(found))]
 
     def accounts(self) -> list[Address]:
         """Who has open offers of compute."""
@@ -234,9 +301,10 @@ class OrderBook:
         key = order.struct_hash()
         with self._database.write() as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO asset_orders (order_hash, asset_id, version, body, sequence)"
-                " VALUES (?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM asset_orders))",
-                (key, order.asset_id, order.version, canonical_json(signed)),
+                "INSERT INTO asset_orders (order_hash, asset_id, version, body, expiry, sequence)"
+                " VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM asset_orders))"
+                " ON CONFLICT DO NOTHING",
+                (key, order.asset_id, order.version, canonical_json(signed), min(order.expiry, NEVER)),
             )
             count = connection.execute(
                 "SELECT COUNT(*) FROM asset_orders WHERE asset_id = ? AND state = 'open'", (order.asset_id,)
@@ -295,11 +363,10 @@ class OrderBook:
 
     def close_expired(self, now: int) -> None:
         """``open -> expired`` for what no match can use any more, so that it neither counts nor costs a look."""
-        with self.offers.change(), self._database.write() as connection:
-            for table in EXPIRY:
+        with self.offers.change(), self._database.lead() as connection:
+            for table, key in ORDERS.items():
                 expired = connection.execute(
-                    f"UPDATE {table} SET state = 'expired' WHERE state = 'open' AND {expires(table)} <= ?"  # noqa: S608 - the tables are ours
-                    f" RETURNING {'request_hash' if table == 'requests' else 'order_hash'} AS key",
+                    f"UPDATE {table} SET state = 'expired' WHERE state = 'open' AND expiry <= ? RETURNING {key} AS key",  # noqa: S608 - ours
                     (now,),
                 )
                 for row in expired.fetchall():
@@ -307,7 +374,7 @@ class OrderBook:
 
     def explain(self, request_hash: Bytes32, lines: tuple[str, ...]) -> None:
         """Say why an open request is not matched yet."""
-        with self._database.write() as connection:
+        with self._database.lead() as connection:
             connection.execute(
                 "UPDATE requests SET explanation = ? WHERE request_hash = ? AND state = 'open'",
                 (json.dumps(lines), request_hash),
@@ -327,25 +394,20 @@ class OrderBook:
     def _insert(
         self,
         table: str,
-        key_column: str,
         key: Bytes32,
         body: object,
+        order: Request | ComputeOrder,
         account: Address,
-        salt: Uint | None,
-        then: Callable[[sqlite3.Connection, int], None],
+        by_contract: bool,
+        then: Callable[[Connection, int], None],
     ) -> None:
         """Keep an order with what belongs to it, unless it is kept already: ``then`` gets its place, or 0."""
-        document = canonical_json(body)
+        document, values = canonical_json(body), (account, min(order.expiry, NEVER), str(order.salt))
 
-        def keep(connection: sqlite3.Connection) -> None:
-            if salt is not None:
-                _require_new_salt(connection, table, key_column, key, account, salt)
-            # Table and column are ours; only values come from outside.
-            kept = connection.execute(
-                f"INSERT OR IGNORE INTO {table} ({key_column}, body, account, sequence)"  # noqa: S608
-                f" VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})) RETURNING sequence",
-                (key, document, account),
-            ).fetchall()
+        def keep(connection: Connection) -> None:
+            if by_contract:
+                _require_new_salt(connection, table, key, account, order.salt)
+            kept = connection.execute(_ADDED[table], (key, document, *values)).fetchall()
             if kept:
                 query = f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'"  # noqa: S608
                 if connection.execute(query, (account,)).fetchone()[0] > MAX_OPEN_ORDERS_PER_ACCOUNT:
@@ -365,32 +427,6 @@ class OrderBook:
             )
 
 
-class _Decoded(Generic[T]):
-    """Documents by their hash, the ones that were asked for longest ago dropped first. Threads may share it."""
-
-    def __init__(self, kind: type[T]) -> None:
-        self._kind = kind
-        self._held: OrderedDict[Bytes32, T] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def of(self, rows: Iterable[sqlite3.Row]) -> Iterator[T]:
-        """The documents of rows of ``key`` and ``body``, in order; those that do not read are left out."""
-        return readable(rows, self._read)
-
-    def _read(self, row: sqlite3.Row) -> T:
-        key = Bytes32(row["key"])
-        with self._lock:
-            if (held := self._held.get(key)) is not None:
-                self._held.move_to_end(key)
-                return held
-        found = decode(self._kind, row["body"])
-        with self._lock:
-            self._held[key] = found
-            if len(self._held) > MOST_DECODED:
-                self._held.popitem(last=False)
-        return found
-
-
 def _require_kept(unmet: Iterator[Unmet]) -> None:
     if (first := next(unmet, None)) is not None:
         raise Rejected(str(first), remedy="sign one within these limits: no match could use this one")
@@ -403,13 +439,10 @@ def _no_room(whose: str) -> Rejected:
     )
 
 
-def _require_new_salt(
-    connection: sqlite3.Connection, table: str, key_column: str, key: Bytes32, account: Address, salt: Uint
-) -> None:
+def _require_new_salt(connection: Connection, table: str, key: Bytes32, account: Address, salt: Uint) -> None:
     """One order a salt for contracts: what one of them accepts may be more than it meant to sign."""
     found = connection.execute(
-        f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {key_column} != ?"  # noqa: S608 - ours
-        f" AND {field(EXPIRY[table].replace('expiry', 'salt'))} = ?",
+        f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {ORDERS[table]} != ? AND salt = ?",  # noqa: S608 - ours
         (account, key, str(salt)),
     ).fetchone()
     if found:
@@ -418,12 +451,12 @@ def _require_new_salt(
         )
 
 
-def _offer_in(row: sqlite3.Row) -> tuple[Key, bytes, Row, int]:
+def _offer_in(row: Row) -> tuple[Key, bytes, OfferRow, int]:
     order = decode(SignedComputeOrder, row["body"]).order
     return _offer_of(order, Bytes32(row["key"]), row["sequence"], row["used"])
 
 
-def _offer_of(order: ComputeOrder, key: Bytes32, sequence: int, used: int) -> tuple[Key, bytes, Row, int]:
+def _offer_of(order: ComputeOrder, key: Bytes32, sequence: int, used: int) -> tuple[Key, bytes, OfferRow, int]:
     return key_of(order), bytes(order.consumers), row_of(order, key, sequence), order.volume - used
 
 
@@ -441,8 +474,9 @@ def require_digest(parameters: Parameters, expected: Bytes32) -> None:
         raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
 
 
-def _keep_parameters(connection: sqlite3.Connection, request_hash: Bytes32, parameters: Parameters) -> None:
+def _keep_parameters(connection: Connection, request_hash: Bytes32, parameters: Parameters) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO parameters (request_hash, body) VALUES (?, ?)",
+        "INSERT INTO parameters (request_hash, body) VALUES (?, ?)"
+        " ON CONFLICT (request_hash) DO UPDATE SET body = excluded.body",
         (request_hash, canonical_json(parameters)),
     )

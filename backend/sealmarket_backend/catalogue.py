@@ -6,7 +6,6 @@ for orientation: readers hold it against the chain and against the documents, wh
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from sealmarket.protocol.limits import MAXIMUM_POLICY
 from sealmarket.protocol.orders import Purpose
 from sealmarket.protocol.wire import AssetView
 from sealmarket_backend.blobs import Blobs, Kind
+from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.index import IndexedAsset, asset_of
 from sealmarket_backend.tables import Database, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, decode_canonical
@@ -74,21 +74,21 @@ class Catalogue:
         end, place = self._clock() + LOOK_SECONDS, None
         rows = self._rows(query)
         for row in rows:
-            place = row["rowid"]
+            place = row["sequence"]
             found += (view for view in readable([row], self._view) if matches(view, query))
             if len(found) >= min(query.limit, MOST_ASSETS) or self._clock() > end:
                 return tuple(found), place
         return tuple(found), place if len(rows) == MOST_LOOKED else None
 
-    def _rows(self, query: AssetQuery) -> list[sqlite3.Row]:
+    def _rows(self, query: AssetQuery) -> list[Row]:
         given: list[object] = [query.before if query.before is not None else 2**62]
-        where = "rowid < ?"
+        where = "sequence < ?"
         if query.owner is not None:
             where, given = f"{where} AND owner = ?", [*given, query.owner]
-        sql = f"SELECT rowid, * FROM assets WHERE {where} ORDER BY rowid DESC LIMIT {MOST_LOOKED}"  # noqa: S608 - ours
+        sql = f"SELECT * FROM assets WHERE {where} ORDER BY sequence DESC LIMIT {MOST_LOOKED}"  # noqa: S608 - ours
         return self._database.rows(sql, *given)
 
-    def _view(self, row: sqlite3.Row) -> AssetView:
+    def _view(self, row: Row) -> AssetView:
         asset = asset_of(row)
         described = self._describe(asset)
         return AssetView(

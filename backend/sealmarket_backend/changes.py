@@ -1,38 +1,22 @@
 """What changed, in order: triggers write a line for each request, offer and job whose state is another one.
 
-A line has a number that only grows, and a reader goes on behind the last one that it has seen. The last
-:data:`KEPT` lines stay. They are written with the change itself, so none is missed, and taken back changes are
-changes too. ``epoch`` tells one database's numbers from another's.
+A line has a number that only grows, and a reader goes on behind the last one that it has seen. The last ``KEPT`` lines
+(:mod:`sealmarket_backend.database.triggers`) stay. They are written with the change itself, so none is missed, and
+taken back changes are changes too. ``epoch`` tells one database's numbers from another's.
 """
 
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from dataclasses import dataclass
 
 from sealmarket.protocol.transitions import Status
+from sealmarket_backend.database.dialects import Row
+from sealmarket_backend.database.triggers import GONE
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32
 
-KEPT = 10_000
-"""Lines, at least; a multiple of it is looked at now and then."""
 TOPICS = ("jobs", "requests", "compute-orders", "asset-orders")
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS changes (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, subject BLOB NOT NULL, state TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS changes_epoch (id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL);
-"""
-_FOLLOWED = (
-    ("requests", "requests", "request_hash", "state"),
-    ("compute-orders", "compute_orders", "order_hash", "state"),
-    ("asset-orders", "asset_orders", "order_hash", "state"),
-    ("jobs", "jobs", "job_id", "status"),
-)
-"""Topic, table, and the columns of subject and state."""
-_GONE = "gone"
-"""The state of what a reorganisation took away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +35,9 @@ class Changes:
     def __init__(self, database: Database) -> None:
         self._database = database
         with database.write() as connection:
-            _prepare(connection)
+            connection.execute(
+                "INSERT INTO changes_epoch (id, epoch) VALUES (1, ?) ON CONFLICT DO NOTHING", (secrets.token_hex(4),)
+            )
         row = database.row("SELECT epoch FROM changes_epoch")
         assert row is not None
         self.epoch: str = row["epoch"]
@@ -74,35 +60,8 @@ class Changes:
         return [_change(row) for row in rows]
 
 
-def _change(row: sqlite3.Row) -> Change:
+def _change(row: Row) -> Change:
     state = str(row["state"])
-    if row["topic"] == "jobs" and state != _GONE:
+    if row["topic"] == "jobs" and state != GONE:
         state = Status(int(state)).name.lower()
     return Change(row["id"], row["topic"], Bytes32(row["subject"]), state)
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    for statement in _SCHEMA.split(";"):
-        connection.execute(statement)
-    connection.execute("INSERT OR IGNORE INTO changes_epoch (id, epoch) VALUES (1, ?)", (secrets.token_hex(4),))
-    for topic, table, subject, state in _FOLLOWED:
-        written = f"INSERT INTO changes (topic, subject, state) VALUES ('{topic}', "  # noqa: S608 - names are ours
-        conditions = {
-            "insert": ("INSERT", "", f"{written}NEW.{subject}, NEW.{state})"),
-            "update": (
-                f"UPDATE OF {state}",
-                f"WHEN NEW.{state} != OLD.{state}",
-                f"{written}NEW.{subject}, NEW.{state})",
-            ),
-            "delete": ("DELETE", "", f"{written}OLD.{subject}, '{_GONE}')"),
-        }
-        for name, (action, when, statement) in conditions.items():
-            connection.execute(f"DROP TRIGGER IF EXISTS change_{name}_{table}")
-            connection.execute(
-                f"CREATE TRIGGER change_{name}_{table} AFTER {action} ON {table} {when} BEGIN {statement}; END"
-            )
-    connection.execute("DROP TRIGGER IF EXISTS changes_kept")
-    connection.execute(
-        f"CREATE TRIGGER changes_kept AFTER INSERT ON changes WHEN NEW.id % {KEPT} = 0"  # noqa: S608 - ours
-        f" BEGIN DELETE FROM changes WHERE id <= NEW.id - {KEPT}; END"
-    )

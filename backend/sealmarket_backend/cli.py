@@ -46,6 +46,22 @@ def run(
     priority_fee: Annotated[
         str | None, typer.Option(help="The tip for one gas; without it, what recent blocks paid.")
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SEALMARKET_DATABASE",
+            help="The tables: sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME. By default a file in the state"
+            " folder. A password belongs into the variable, or into PGPASSFILE.",
+        ),
+    ] = None,
+    blobs: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SEALMARKET_BLOBS",
+            help="The store's blobs: s3://BUCKET/PREFIX; credentials and endpoint as other S3 programs take them. By"
+            " default a folder in the state folder.",
+        ),
+    ] = None,
     development_chain: Annotated[
         bool, typer.Option(help="This chain was started by us: publicly known keys are allowed.")
     ] = False,
@@ -55,6 +71,9 @@ def run(
     Example:
 
         sealmarket backend run --book market.json --rpc http://127.0.0.1:8545 --state backend --key-file keeper.key
+
+        SEALMARKET_DATABASE=postgresql+psycopg://market@db/market sealmarket backend run --book market.json
+        --rpc http://127.0.0.1:8545 --state backend --key-file keeper.key
     """
     from sealmarket.chain.fees import parse_limits
     from sealmarket.client.books import load_book
@@ -70,6 +89,8 @@ def run(
         passphrase=_passphrase(passphrase_file),
         development=development_chain,
         fees=parse_limits(max_fee, priority_fee),
+        database=database,
+        blobs=blobs,
     )
 
 

@@ -13,7 +13,9 @@ BackendError
 │   └── SignInRefused   a sign-in is forged, replayed, out of time, or of another server
 ├── Private             the session is another account's
 ├── KeyInUse            another request goes under this idempotency key at this moment
-└── KeyReused           an idempotency key belongs to another request
+├── KeyReused           an idempotency key belongs to another request
+├── StorageFailed       the database does not answer, or takes no writes
+└── Deposed             another process leads this market now
 """
 
 import math
@@ -143,4 +145,30 @@ class Private(BackendError):
             remedy="sign in with the account that it belongs to",
             expected=owner,
             found=found,
+        )
+
+
+class StorageFailed(BackendError):
+    """The database does not answer, or takes no writes. It concerns everything that the backend does."""
+
+    type = "storage-failed"
+    retry_after = 5
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            "the database does not take this just now", remedy="try again later; the operator's log says why"
+        )
+        self.detail = detail
+        """For the operator alone."""
+
+
+class Deposed(BackendError):
+    """Another process leads this market now; this one goes on as a replica."""
+
+    type = "deposed"
+    retry_after = 1
+
+    def __init__(self, mine: int, found: int) -> None:
+        super().__init__(
+            f"this process led in term {mine}, and term {found} is under way", remedy="nothing: the other one goes on"
         )

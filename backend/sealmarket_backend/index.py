@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,10 +44,11 @@ from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import InterruptionView, JobEvent, JobView
 from sealmarket_backend import interruptions, undo
+from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.interruptions import InterruptingEvent
 from sealmarket_backend.status_text import waiting_for
-from sealmarket_backend.tables import Database, readable
+from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode, from_builtins, to_builtins
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -66,6 +66,12 @@ _FORGET = (
     "UPDATE compute_orders SET state = 'open' WHERE state = 'cancelled'",
 )
 """What is known from events alone."""
+_PUBLISHED = """
+INSERT INTO assets (asset_id, version, owner, seal, terms, terms_version, sequence)
+VALUES (?, ?, ?, ?, ?, 1, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM assets))
+ON CONFLICT (asset_id, version) DO UPDATE SET owner = excluded.owner, seal = excluded.seal, terms = excluded.terms,
+    terms_version = 1, revoked = 0, suspended = 0
+"""
 MOST_JOBS = 200
 """On one page of jobs."""
 _WITHIN_A_STAGE = {"JobStopped", "SharesReportedMissing", "ReleasePosted"}
@@ -116,8 +122,17 @@ class Listener(Protocol):
 class Index:
     """Follows one market's final blocks: an :class:`~sealmarket.chain.follow.EventReader`."""
 
-    def __init__(self, database: Database, chain: ChainReader, *, start: int, listener: Listener | None = None) -> None:
-        """``listener`` hears what was stored, after it was stored."""
+    def __init__(
+        self,
+        database: Database,
+        chain: ChainReader,
+        *,
+        start: int,
+        listener: Listener | None = None,
+        tell: Callable[[Connection], None] = lambda _connection: None,
+    ) -> None:
+        """``listener`` hears what was stored, after it was stored; ``tell`` says so in the transaction."""
+        self._tell = tell
         self._database = database
         self._listener = listener
         self._start = start
@@ -148,12 +163,16 @@ class Index:
 
     def store(self, read: EventRange) -> None:
         """Apply a range's events, and move the cursor with them."""
-        with self._database.write() as connection, undo.recorded(connection, read.end):
+        with self._database.lead() as connection, undo.recorded(connection, read.end):
             for event in read.events:
                 self._apply(connection, event, read.block_of(event).timestamp)
             connection.execute(
-                "INSERT OR REPLACE INTO cursor (id, block, hash) VALUES (1, ?, ?)", (read.end.number, read.end.hash)
+                "INSERT INTO cursor (id, block, hash) VALUES (1, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET block = excluded.block, hash = excluded.hash",
+                (read.end.number, read.end.hash),
             )
+            if read.events:
+                self._tell(connection)
         if self._listener is not None:
             self._listener.hear(read.events)
 
@@ -166,9 +185,11 @@ class Index:
         cursor, to_block = rewound.cursor, rewound.to_block
         where = f"block {cursor.number} was final as {cursor.hash} and is {rewound.found}"
         log.error("%s: reading again from block %d", where, to_block + 1)
-        with self._database.write() as connection:
+        with self._database.lead() as connection:
             if undo.back_to(connection, to_block):
-                connection.execute("UPDATE cursor SET (block, hash) = (SELECT max(block), hash FROM cursors)")
+                connection.execute(
+                    "UPDATE cursor SET (block, hash) = (SELECT block, hash FROM cursors ORDER BY block DESC LIMIT 1)"
+                )
             else:
                 for statement in _FORGET:
                     connection.execute(statement)
@@ -198,14 +219,14 @@ class Index:
             ("status", status and int(status)),
         ]
         given = [(column, value) for column, value in wanted if value is not None]
-        where = " AND ".join(f"{column} = ?" for column, _ in given) or "1"
-        query = f"SELECT * FROM jobs WHERE {where} ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - columns are ours
+        where = " AND ".join(f"{column} = ?" for column, _ in given) or "1 = 1"
+        query = f"SELECT * FROM jobs WHERE {where} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - columns are ours
         return list(readable(self._database.rows(query, *(value for _, value in given), limit), self._view))
 
     def unfinished(self) -> list[JobView]:
         """Jobs that wait for a party's action, oldest first."""
         rows = self._database.rows(
-            "SELECT * FROM jobs WHERE status IN (?, ?, ?, ?, ?) ORDER BY rowid",
+            "SELECT * FROM jobs WHERE status IN (?, ?, ?, ?, ?) ORDER BY sequence",
             Status.MATCHED,
             Status.QUOTED,
             Status.ACCEPTED,
@@ -223,7 +244,7 @@ class Index:
 
     def assets(self) -> list[IndexedAsset]:
         """Every version of every asset, newest first."""
-        rows = self._database.rows("SELECT * FROM assets ORDER BY rowid DESC LIMIT 1000")
+        rows = self._database.rows("SELECT * FROM assets ORDER BY sequence DESC LIMIT 1000")
         return list(readable(rows, asset_of))
 
     def unspent(self, now: int) -> list[interruptions.Unspent]:
@@ -250,7 +271,7 @@ class Index:
         cursor = self.cursor()
         return cursor.number if cursor else self._start - 1
 
-    def _apply(self, connection: sqlite3.Connection, event: ChainEvent, time: int) -> None:
+    def _apply(self, connection: Connection, event: ChainEvent, time: int) -> None:
         match event:
             case UnreadableLog():
                 _leave_alone(connection, event)
@@ -289,12 +310,12 @@ class Index:
             case _:
                 return
 
-    def _matched(self, connection: sqlite3.Connection, event: JobMatched, time: int) -> None:
+    def _matched(self, connection: Connection, event: JobMatched, time: int) -> None:
         spec = event.spec
         connection.execute(
-            "INSERT OR IGNORE INTO jobs (job_id, request_hash, provider, consumer, status, spec)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (event.job_id, spec.request_hash, spec.provider, spec.consumer, Status.MATCHED, spec.canonical()),
+            "INSERT INTO jobs (job_id, request_hash, provider, consumer, status, spec, facts, sequence)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM jobs)) ON CONFLICT DO NOTHING",
+            (event.job_id, spec.request_hash, spec.provider, spec.consumer, Status.MATCHED, spec.canonical(), b"{}"),
         )
         connection.execute(
             "UPDATE requests SET state = 'matched', job_id = ?, explanation = '[]' WHERE request_hash = ?",
@@ -304,7 +325,7 @@ class Index:
 
     def _step(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         event: JobQuoted | JobDecided | JobSettled | JobChallenged | JobFailed | JobEnded | InterruptingEvent,
         time: int,
         status: Status | None = None,
@@ -319,16 +340,16 @@ class Index:
         known = json.loads(row["facts"]) | facts
         connection.execute(
             "UPDATE jobs SET status = COALESCE(?, status), facts = ? WHERE job_id = ?",
-            (status, json.dumps(known), event.job_id),
+            (status, json.dumps(known).encode(), event.job_id),
         )
         _record(connection, event.job_id, type(event).__name__, event.at, time)
 
-    def _interrupted(self, connection: sqlite3.Connection, event: InterruptingEvent, time: int, **facts: Any) -> None:
+    def _interrupted(self, connection: Connection, event: InterruptingEvent, time: int, **facts: Any) -> None:
         """The job stays accepted: a settlement still counts."""
         self._step(connection, event, time, **facts)
         interruptions.apply(connection, event)
 
-    def _view(self, row: sqlite3.Row) -> JobView:
+    def _view(self, row: Row) -> JobView:
         job_id = Bytes32(row["job_id"])
         spec = decode(JobSpec, row["spec"])
         facts = json.loads(row["facts"])
@@ -350,24 +371,25 @@ class Index:
         return from_builtins(JobView, shape)
 
 
-def _leave_alone(connection: sqlite3.Connection, event: UnreadableLog) -> None:
+def _leave_alone(connection: Connection, event: UnreadableLog) -> None:
     """Record a job or asset with a log that cannot be decoded: its later events are left alone too."""
     why = f"{event.name} in block {event.at.block_number} does not read: {event.reason}"
     log.warning("%s is left alone: %s", event.subject or "one log", why)
     if event.subject is not None:
-        connection.execute("INSERT OR IGNORE INTO unreadable (subject, reason) VALUES (?, ?)", (event.subject, why))
+        connection.execute(
+            "INSERT INTO unreadable (subject, reason) VALUES (?, ?) ON CONFLICT DO NOTHING", (event.subject, why)
+        )
 
 
-def _is_unreadable(connection: sqlite3.Connection, subject: Bytes32) -> bool:
+def _is_unreadable(connection: Connection, subject: Bytes32) -> bool:
     return connection.execute("SELECT 1 FROM unreadable WHERE subject = ?", (subject,)).fetchone() is not None
 
 
-def _apply_to_assets(connection: sqlite3.Connection, event: AssetEvent) -> None:
+def _apply_to_assets(connection: Connection, event: AssetEvent) -> None:
     match event:
         case VersionPublished():
             connection.execute(
-                "INSERT OR REPLACE INTO assets (asset_id, version, owner, seal, terms, terms_version)"
-                " VALUES (?, ?, ?, ?, ?, 1)",
+                _PUBLISHED,
                 (
                     event.asset_id,
                     event.version,
@@ -395,7 +417,7 @@ def _apply_to_assets(connection: sqlite3.Connection, event: AssetEvent) -> None:
             )
 
 
-def _replace_allow_list(connection: sqlite3.Connection, event: AllowListReplaced) -> None:
+def _replace_allow_list(connection: Connection, event: AllowListReplaced) -> None:
     """The event says the new root alone; the other terms are those that the index has."""
     key = (event.asset_id, event.version)
     row = connection.execute("SELECT terms FROM assets WHERE asset_id = ? AND version = ?", key).fetchone()
@@ -408,7 +430,7 @@ def _replace_allow_list(connection: sqlite3.Connection, event: AllowListReplaced
     )
 
 
-def _apply_to_orders(connection: sqlite3.Connection, event: OtherEvent) -> None:
+def _apply_to_orders(connection: Connection, event: OtherEvent) -> None:
     fields = event.fields
     match event.name:
         case "UnspentReturned":
@@ -445,15 +467,15 @@ def deadline(
     return entered[-1] + windows[status]
 
 
-def _record(connection: sqlite3.Connection, job_id: Bytes32, name: str, at: EventRef, time: int) -> None:
+def _record(connection: Connection, job_id: Bytes32, name: str, at: EventRef, time: int) -> None:
     event = JobEvent(name=name, block_number=at.block_number, transaction=at.transaction, timestamp=time)
     connection.execute(
-        "INSERT OR IGNORE INTO job_events (job_id, block, log_index, body) VALUES (?, ?, ?, ?)",
+        "INSERT INTO job_events (job_id, block, log_index, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (job_id, at.block_number, at.log_index, canonical_json(event)),
     )
 
 
-def asset_of(row: sqlite3.Row) -> IndexedAsset:
+def asset_of(row: Row) -> IndexedAsset:
     """The version in a row of ``assets``. Raises :class:`MalformedDocument`."""
     return IndexedAsset(
         Bytes32(row["asset_id"]),

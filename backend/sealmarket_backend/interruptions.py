@@ -5,13 +5,12 @@ A job that goes well has no row here. Places of nodes are kept as bits, as the c
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 from sealmarket.chain.events import JobStopped, OtherEvent, ReleasePosted, SharesReportedMissing
 from sealmarket.chain.model import places
 from sealmarket.protocol.wire import InterruptionView
-from sealmarket_backend.tables import Database
+from sealmarket_backend.tables import Connection, Database
 from sealmarket_enclave.protocol.codec import Bytes32
 
 InterruptingEvent = JobStopped | SharesReportedMissing | ReleasePosted
@@ -26,11 +25,11 @@ class Unspent:
     posted: tuple[int, ...]
 
 
-def apply(connection: sqlite3.Connection, event: InterruptingEvent) -> None:
+def apply(connection: Connection, event: InterruptingEvent) -> None:
     """Record one event of a known job."""
     connection.execute(
-        "INSERT OR IGNORE INTO interruptions (job_id, request_hash) SELECT job_id, request_hash FROM jobs"
-        " WHERE job_id = ?",
+        "INSERT INTO interruptions (job_id, request_hash) SELECT job_id, request_hash FROM jobs"
+        " WHERE job_id = ? ON CONFLICT DO NOTHING",
         (event.job_id,),
     )
     match event:
@@ -47,7 +46,7 @@ def apply(connection: sqlite3.Connection, event: InterruptingEvent) -> None:
             )
 
 
-def apply_return(connection: sqlite3.Connection, event: OtherEvent) -> None:
+def apply_return(connection: Connection, event: OtherEvent) -> None:
     """Record that a provider has back what its nodes did not take."""
     connection.execute("UPDATE interruptions SET returned = 1 WHERE request_hash = ?", (event.fields["request_hash"],))
 
@@ -69,7 +68,8 @@ def view(database: Database, job_id: Bytes32) -> InterruptionView | None:
 def unspent(database: Database, now: int) -> list[Unspent]:
     """Jobs whose window for releases is over, and of which nothing was returned yet, oldest first."""
     rows = database.rows(
-        "SELECT * FROM interruptions WHERE shares_deadline > 0 AND shares_deadline < ? AND returned = 0 ORDER BY rowid",
+        "SELECT * FROM interruptions WHERE shares_deadline > 0 AND shares_deadline < ? AND returned = 0"
+        " ORDER BY shares_deadline, job_id",
         now,
     )
     return [Unspent(Bytes32(row["job_id"]), Bytes32(row["request_hash"]), tuple(places(row["posted"]))) for row in rows]

@@ -12,7 +12,6 @@ What it did before a crash is on chain, so it asks the chain before it acts, and
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -40,7 +39,7 @@ from sealmarket.protocol.wire import (
     SignedStop,
 )
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.errors import NotFound
+from sealmarket_backend.errors import Deposed, NotFound, StorageFailed
 from sealmarket_backend.finding import Finder
 from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.interruptions import Unspent
@@ -79,11 +78,13 @@ class Keeper:
         lacking: Callable[[Request], tuple[str, ...]],
         sets: LoneSets = LoneSets(),  # noqa: B008 - it holds nothing
         suspect: Callable[[Address | Bytes32], None] = lambda _subject: None,
+        require_lead: Callable[[], None] = lambda: None,
     ) -> None:
         """``rules``: what the market demands of every match.
 
         ``lacking``: what the store lacks of a request, a sentence for each; it waits until all is there. ``sets``: who
         is in a set of counterparts. ``suspect`` hears of accounts and orders with which a match did not hold.
+        ``require_lead`` raises :class:`Deposed` where another process keeps now.
         """
         self._chain = chain
         self._outgoing = Outgoing(sender, chain.market)
@@ -95,16 +96,19 @@ class Keeper:
         self._lacking = lacking
         self._rota = Rota()
         self._finder = Finder(orders, rules, sets)
-        self._suspect = suspect
+        self._suspect, self._require_lead = suspect, require_lead
 
     def turn(self) -> None:
         """Bring the index up to date and do what is due.
 
         Raises:
             ChainError: the chain cannot be read at all; everything is tried again at the next turn.
+            StorageFailed: so cannot the database.
+            Deposed: nothing more is sent.
         """
         self._index.advance()
         self._outgoing.look()
+        self._orders.take_new()
         now = self._chain.head().timestamp
         self._orders.close_expired(now)
         for view in self._index.unfinished():
@@ -112,6 +116,7 @@ class Keeper:
         for waiting in self._index.unspent(now):
             self._guarded(f"job {waiting.job_id}", partial(self._return_unspent, waiting))
         self._match_some(now)
+        self._require_lead()
         self._outgoing.send()
         self._orders.offers.sort(SORTED_EACH)
 
@@ -128,12 +133,12 @@ class Keeper:
             return
         try:
             step()
+        except (StorageFailed, Deposed):
+            raise  # these concern every job
         except Reverted as error:
             log.info("%s: the contract refuses it for now: %s", what, error)
         except SealmarketError as error:
             log.warning("%s: %s", what, error)
-        except sqlite3.Error:
-            raise  # the disk concerns every job
         except Exception:
             log.exception("%s failed as nothing foresaw; the others go on", what)
 
@@ -245,7 +250,8 @@ class Keeper:
         """Readers of the chain look for the details of decisions, which no table here names."""
         with self._database.write() as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO kept (name) VALUES (?)", [(signed.decision.detail,) for signed in chosen]
+                "INSERT INTO kept (name) VALUES (?) ON CONFLICT DO NOTHING",
+                [(signed.decision.detail,) for signed in chosen],
             )
 
     def _holds(self, signed: SignedDecision, view: JobView, committee: Committee) -> bool:

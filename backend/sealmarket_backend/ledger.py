@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sealmarket_backend.errors import StoreFull, TooMany
@@ -23,6 +24,8 @@ PREFIX = "SEALMARKET_STORE_"
 """Each limit can be set in the environment: this, and its name in capitals."""
 BLOCK = 4096
 _LATER_SECONDS = 5
+COUNT_SECONDS = 30
+"""How old the count may be of what other processes have stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class StoreLimits:
     paused_per_peer: int = 4
     paused_seconds: int = 3600
     """How long one may stay so."""
+    cache_bytes: int = 64 << 30
+    """Of blobs that lie in a bucket, how many are kept in the state folder as well."""
     unreferenced_seconds: int = 7 * 86400
     """How long a blob stays that no asset, order or job names."""
 
@@ -66,9 +71,33 @@ class Ledger:
     ) -> None:
         self._database, self.limits, self._folder, self._clock = database, limits, folder, clock
         self._lock = threading.Lock()
-        rows = database.rows("SELECT peer, SUM(bytes) AS bytes FROM uploads GROUP BY peer")
-        self._used = Counter({str(row["peer"]): int(row["bytes"]) for row in rows})
+        self._used: Counter[str] = Counter()
+        """What uploads under way took, and what is kept, of each peer."""
+        self._kept: Counter[str] = Counter()
+        self._read_at = 0.0
+        self._counting = threading.Lock()
+        """Held while the table and its sums change together."""
+        self._count()
         self._under_way: Counter[str] = Counter()
+
+    def _count(self) -> None:
+        """What is kept, also by other processes; what is under way here counts on."""
+        with self._counting:
+            self._count_kept()
+
+    def _count_kept(self) -> None:
+        rows = self._database.rows("SELECT peer, SUM(bytes) AS bytes FROM uploads GROUP BY peer")
+        kept = Counter({str(row["peer"]): int(row["bytes"]) for row in rows})
+        with self._lock:
+            self._used.subtract(self._kept)
+            self._used.update(kept)
+            self._used = +self._used
+            self._kept, self._read_at = kept, self._clock()
+
+    def _has_counted(self, peer: str, size: int) -> None:
+        """What the table says now of this process's own doing."""
+        with self._lock:
+            self._kept[peer] += size
 
     @contextmanager
     def upload(self, peer: str) -> Iterator[Upload]:
@@ -99,6 +128,8 @@ class Ledger:
 
     def open(self, peer: str) -> Upload:
         """An account for the bytes of one blob, until :meth:`release`. Raises :class:`StoreFull`."""
+        if self._clock() >= self._read_at + COUNT_SECONDS:
+            self._count()
         made = Upload(self, peer)
         made.take(BLOCK)
         return made
@@ -123,30 +154,43 @@ class Ledger:
                 raise StoreFull("the store is full", remedy="use another store, or ask its operator for room")
             self._used[peer] += size
 
-    def keep(self, upload: Upload, kind: str, name: Bytes32) -> None:
-        """Record a blob that is on disk now. One that was there stays its first uploader's, and is new again."""
-        now = int(self._clock())
-        with self._database.write() as connection:
+    def keep(self, upload: Upload, kind: str, name: Bytes32, key: str = "") -> str:
+        """Record a blob that is there now, in a bucket under ``key``; one that was there stays its first uploader's,
+        and is new again. Returns the key under which nothing needs to be any more, or nothing."""
+        now, before = int(self._clock()), ""
+        with self._counting, self._database.write() as connection:
             fresh = connection.execute(
-                "INSERT OR IGNORE INTO uploads (kind, name, peer, bytes, stored_at) VALUES (?, ?, ?, ?, ?)",
-                (kind, name, upload.peer, upload.taken, now),
+                "INSERT INTO uploads (kind, name, peer, bytes, stored_at, object) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (kind, name, upload.peer, upload.taken, now, key),
             ).rowcount
             if not fresh:
-                connection.execute("UPDATE uploads SET stored_at = ? WHERE kind = ? AND name = ?", (now, kind, name))
+                which = "WHERE kind = ? AND name = ?"
+                before = connection.execute(f"SELECT object FROM uploads {which}", (kind, name)).fetchone()[0]  # noqa: S608
+                connection.execute(f"UPDATE uploads SET stored_at = ?, object = ? {which}", (now, key, kind, name))  # noqa: S608
+            if fresh:
+                connection.after.append(partial(self._has_counted, upload.peer, upload.taken))
         if fresh:
             upload.taken = 0
+        return before
 
-    def drop(self, kind: str, name: Bytes32, since: int) -> bool:
-        """Forget a blob that was not put again after ``since``; false where it was."""
-        with self._database.write() as connection:
+    def key(self, kind: str, name: Bytes32) -> str | None:
+        """Under which key a blob lies in the bucket; None where it is not recorded."""
+        row = self._database.row("SELECT object FROM uploads WHERE kind = ? AND name = ?", kind, name)
+        return None if row is None else str(row["object"])
+
+    def drop(self, kind: str, name: Bytes32, since: int) -> str | None:
+        """Forget a blob that was not put again after ``since``; returns its key in a bucket, None where it was."""
+        with self._counting, self._database.write() as connection:
             row = connection.execute(
-                "DELETE FROM uploads WHERE kind = ? AND name = ? AND stored_at <= ? RETURNING peer, bytes",
+                "DELETE FROM uploads WHERE kind = ? AND name = ? AND stored_at <= ? RETURNING peer, bytes, object",
                 (kind, name, since),
             ).fetchone()
         if row is not None:
             with self._lock:
                 self._used[row["peer"]] -= row["bytes"]
-        return row is not None
+                self._kept[row["peer"]] -= row["bytes"]
+        return None if row is None else str(row["object"])
 
     def expired(self) -> tuple[int, list[tuple[str, Bytes32]]]:
         """Blobs that are old enough to go, and since when they have to be there."""
@@ -156,13 +200,15 @@ class Ledger:
 
     def adopt(self, files: Iterable[tuple[str, Bytes32, int]]) -> None:
         """Record files that no row names, as from before there was a ledger. They count for no peer's quota."""
-        with self._database.write() as connection:
+        with self._counting, self._database.write() as connection:
             for kind, name, size in files:
                 added = connection.execute(
-                    "INSERT OR IGNORE INTO uploads (kind, name, peer, bytes, stored_at) VALUES (?, ?, '', ?, ?)",
+                    "INSERT INTO uploads (kind, name, peer, bytes, stored_at) VALUES (?, ?, '', ?, ?)"
+                    " ON CONFLICT DO NOTHING",
                     (kind, name, size + BLOCK, int(self._clock())),
                 ).rowcount
                 self._used[""] += (size + BLOCK) * added
+                self._kept[""] += (size + BLOCK) * added
 
     def health(self) -> dict[str, int]:
         """Bytes in use and free; public."""

@@ -6,7 +6,6 @@ first one was read. A reorganisation takes the newest jobs and assets away; what
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +13,7 @@ from typing import TypeVar
 from sealmarket.protocol.proposals import SignedProposal
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
+from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.tables import Database, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, decode
 
@@ -26,8 +26,8 @@ SELECT body, place FROM (
         SELECT body, sequence, ROW_NUMBER() OVER (PARTITION BY peer ORDER BY sequence DESC) AS turn FROM proposals
         WHERE expiry > ? AND sequence <= ? AND proposal_hash IN
             (SELECT proposal_hash FROM proposed WHERE owner = ?)
-    )
-) WHERE place > ? ORDER BY place LIMIT ?
+    ) AS in_turns
+) AS placed WHERE place > ? ORDER BY place LIMIT ?
 """
 
 
@@ -82,7 +82,7 @@ class Listings:
         given = [(column, value) for column, value in wanted if value is not None]
         where = "".join(f" AND {column} = ?" for column, _ in given)
         rows = self._database.rows(
-            f"SELECT job_id, rowid AS place FROM jobs WHERE rowid < ?{where} ORDER BY rowid DESC LIMIT ?",  # noqa: S608 - ours
+            f"SELECT job_id, sequence AS place FROM jobs WHERE sequence < ?{where} ORDER BY sequence DESC LIMIT ?",  # noqa: S608 - ours
             _NEWEST if before is None else before,
             *(value for _, value in given),
             limit + 1,
@@ -104,7 +104,8 @@ class Listings:
     def answers_about(self, owner: Address, before: int | None, limit: int) -> Listed:
         """The answers that one owner has given, the last posted first."""
         rows = self._database.rows(
-            "SELECT body, rowid AS place FROM answers WHERE owner = ? AND rowid < ? ORDER BY rowid DESC LIMIT ?",
+            "SELECT body, sequence AS place FROM answers WHERE owner = ? AND sequence < ?"
+            " ORDER BY sequence DESC LIMIT ?",
             owner,
             _NEWEST if before is None else before,
             limit + 1,
@@ -112,13 +113,13 @@ class Listings:
         return _listed(rows, limit, lambda row: bytes(row["body"]))
 
 
-def _listed(rows: list[sqlite3.Row], limit: int, document: Callable[[sqlite3.Row], Document]) -> Listed:
-    shown: Iterable[sqlite3.Row] = rows[:limit]
+def _listed(rows: list[Row], limit: int, document: Callable[[Row], Document]) -> Listed:
+    shown: Iterable[Row] = rows[:limit]
     return Listed(tuple(readable(shown, document)), rows[limit - 1]["place"] if len(rows) > limit else None)
 
 
-def _as_kept(kind: type[T]) -> Callable[[sqlite3.Row], Document]:
-    def document(row: sqlite3.Row) -> Document:
+def _as_kept(kind: type[T]) -> Callable[[Row], Document]:
+    def document(row: Row) -> Document:
         decode(kind, row["body"])
         return bytes(row["body"])
 

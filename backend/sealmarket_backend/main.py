@@ -27,6 +27,7 @@ from sealmarket_backend.api.settings import PREFIX as API_PREFIX
 from sealmarket_backend.api.settings import ApiSettings
 from sealmarket_backend.api.streams import Streams
 from sealmarket_backend.blobs import LIMITS
+from sealmarket_backend.bucket import bucket_at
 from sealmarket_backend.changes import Changes
 from sealmarket_backend.ledger import PREFIX, StoreLimits
 from sealmarket_backend.service import Backend
@@ -47,22 +48,28 @@ def serve(
     host: str = "127.0.0.1",
     passphrase: str | None = None,
     fees: FeeLimits = DEFAULT_FEES,
+    database: str | None = None,
+    blobs: str | None = None,
 ) -> None:
-    """Keep and serve a market until interrupted. ``passphrase`` is the one of an encrypted key.
+    """Keep and serve a market until interrupted. ``passphrase`` is the one of an encrypted key, ``database`` the URL of
+    the tables, ``blobs`` the bucket of the blobs; by default both are in the state folder.
 
     Raises:
         AccountFileRefused: a key file that others can read, or that holds no key.
         ChainError: the chain is another one, the account is a publicly known one, or its outbox is damaged.
+        UnknownPlace, S3NotInstalled, S3Unusable: the bucket cannot be used.
+        UnknownDatabase, ForeignTables, StorageFailed: the tables cannot be used.
         ServingError: another process runs on the state folder, or the port is taken.
     """
     configure_logs()
     settings = from_environment(ApiSettings(), prefix=API_PREFIX)
     store = from_environment(StoreLimits(), prefix=PREFIX)
     account = load_signer(key_file, passphrase)
+    bucket = bucket_at(blobs) if blobs else None
     with only_process(state), closing(Chain(book, rpc)) as chain:
         sender = Sender(chain, account, development=development, sending=Sending(state / OUTBOX, fees))
         sender.recover()
-        with Backend(chain, sender, state, store=store) as served:
+        with Backend(chain, sender, state, database=database, bucket=bucket, store=store) as served:
             _serve(served, settings, host, port)
 
 

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 
 from sealmarket.protocol.proposals import (
@@ -27,7 +26,7 @@ from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.errors import NotFound, Rejected, TooMany
 from sealmarket_backend.index import Index
 from sealmarket_backend.signatures import Signatures
-from sealmarket_backend.tables import Database
+from sealmarket_backend.tables import Connection, Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
 
 HasCoin = Callable[[Address], bool]
@@ -127,13 +126,15 @@ class Proposals:
             if newer:
                 raise Rejected("a later answer of this owner is kept", remedy="sign a new one to change your mind")
             connection.execute(
-                "INSERT OR REPLACE INTO answers (proposal_hash, asset_id, version, owner, signed_at, body)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO answers (proposal_hash, asset_id, version, owner, signed_at, body, sequence)"
+                " VALUES (?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM answers))"
+                " ON CONFLICT (proposal_hash, asset_id, version) DO UPDATE"
+                " SET owner = excluded.owner, signed_at = excluded.signed_at, body = excluded.body",
                 (*key, owner, answer.signed_at, canonical_json(signed)),
             )
             connection.execute(
-                "DELETE FROM answers WHERE owner = ? AND rowid NOT IN"
-                " (SELECT rowid FROM answers WHERE owner = ? ORDER BY signed_at DESC LIMIT ?)",
+                "DELETE FROM answers WHERE owner = ? AND (proposal_hash, asset_id, version) NOT IN (SELECT"
+                " proposal_hash, asset_id, version FROM answers WHERE owner = ? ORDER BY signed_at DESC LIMIT ?)",
                 (owner, owner, MOST_ANSWERS),
             )
 
@@ -150,7 +151,7 @@ def _held(signed: SignedProposal, now: int) -> Bytes32:
         raise Rejected(error.message, remedy=error.remedy) from error
 
 
-def _forget_ended(connection: sqlite3.Connection, now: int) -> None:
+def _forget_ended(connection: Connection, now: int) -> None:
     """Answers stay: owners' records of what they decided outlive a proposal."""
     connection.execute(
         "DELETE FROM proposed WHERE proposal_hash IN (SELECT proposal_hash FROM proposals WHERE expiry <= ?)", (now,)
@@ -158,7 +159,7 @@ def _forget_ended(connection: sqlite3.Connection, now: int) -> None:
     connection.execute("DELETE FROM proposals WHERE expiry <= ?", (now,))
 
 
-def _require_room(connection: sqlite3.Connection, account: Address, peer: str) -> None:
+def _require_room(connection: Connection, account: Address, peer: str) -> None:
     for column, value, most, whose in (
         ("account", account, MOST_OF_ACCOUNT, account.checksum),
         ("peer", peer, MOST_OF_PEER, peer),
@@ -168,7 +169,7 @@ def _require_room(connection: sqlite3.Connection, account: Address, peer: str) -
             raise TooMany(f"{whose} has {most} open proposals already", _LATER_SECONDS)
 
 
-def _make_room(connection: sqlite3.Connection, owner: Address, peer: str) -> None:
+def _make_room(connection: Connection, owner: Address, peer: str) -> None:
     """Room for one more about an owner's assets, at the cost of the peer that has sent the most."""
     count = connection.execute("SELECT COUNT(*) FROM proposed WHERE owner = ?", (owner,)).fetchone()[0]
     if count < MOST_ABOUT_OWNER:

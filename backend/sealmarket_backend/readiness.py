@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from typing import TYPE_CHECKING
 
 from sealmarket.chain import ChainError
 from sealmarket.protocol.market import Readiness
+from sealmarket_backend.errors import StorageFailed
 
 if TYPE_CHECKING:
     from sealmarket_backend.service import Backend
@@ -34,8 +34,8 @@ def readiness(backend: Backend, most_head_age: int, most_lag: int) -> Readiness:
 def _database_answers(backend: Backend) -> bool:
     try:
         return backend.database.row("SELECT 1") is not None
-    except sqlite3.Error as error:
-        log.warning("the database does not answer: %s", error)
+    except StorageFailed as error:
+        log.warning("the database does not answer: %s", error.detail)
         return False
 
 

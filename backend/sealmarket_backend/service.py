@@ -25,11 +25,15 @@ from sealmarket.protocol.wire import (
     SignedAssetOrder,
     SignedRequest,
 )
+from sealmarket.service.errors import ServiceError
 from sealmarket.serving.rates import UNKNOWN_PEER, Rates
 from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.book import OrderBook, require_digest, require_size
+from sealmarket_backend.bucket import Objects
 from sealmarket_backend.catalogue import Catalogue
-from sealmarket_backend.errors import NotFound, Rejected
+from sealmarket_backend.database.leadership import Leadership
+from sealmarket_backend.database.notices import EVERYTHING, JOBS, ORDERS, Notices
+from sealmarket_backend.errors import Deposed, NotFound, Rejected, StorageFailed
 from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
@@ -47,17 +51,27 @@ from sealmarket_enclave.protocol.numbers import JobId
 
 UNREADABLE_CHAIN = ("the chain cannot be read just now", "try again later; the operator's log says why")
 """For strangers: an error of the chain may name its endpoint, and that a key."""
+DATABASE_AWAY = "the database cannot be used just now; the operator's log says why"
 SWEEP_SECONDS = 3600.0
 LOOKS_PER_SECOND, LOOK_BURST, LOOK_SECONDS = 1.0, 10, 1.0
 """How often one peer may have the chain read for a request that the book does not know, and how long that may wait."""
+FILE = "backend.sqlite"
+"""Of the state folder, where no other database is named."""
 MOST_ENVELOPES = 16
 """How many evidence packages one job may have."""
+
+_ENVELOPE = """
+INSERT INTO envelopes (job_id, evidence_hash, body, sequence)
+VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM envelopes WHERE job_id = ?))
+ON CONFLICT (job_id, evidence_hash) DO UPDATE SET body = excluded.body, sequence = excluded.sequence
+"""
 
 log = logging.getLogger(__name__)
 
 
 class Backend:
-    """Everything that the API serves. ``folder`` None keeps the tables in memory; blobs always need a folder."""
+    """Everything that the API serves. The tables are a file in ``folder``, unless ``database`` is the URL of others;
+    the blobs too, unless they lie in a ``bucket``."""
 
     def __init__(
         self,
@@ -66,18 +80,29 @@ class Backend:
         folder: Path,
         *,
         pause: float = 0.5,
+        database: str | None = None,
+        bucket: Objects | None = None,
         store: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
     ) -> None:
         self.chain = chain
         self.addresses = chain.book
-        self._database = self.database = Database(folder / "backend.sqlite")
+        self._database = self.database = Database(database or folder / FILE)
         self.clock = time.time
-        self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder))
+        self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder), bucket)
         self._signatures = Signatures(chain.book, partial(contract_accepts, chain))
         rules = rules_of(chain)
-        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed)
+        self.notices = Notices(self._database)
+        self._leadership = Leadership(self._database)
+        say = partial(self.notices.tell, topic=ORDERS)
+        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, leading=False, tell=say)
         self._honesty = Honesty(chain, self.orders)
-        self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty)
+        self.index = Index(
+            self._database,
+            chain,
+            start=chain.book.deployed_at,
+            listener=self._honesty,
+            tell=partial(self.notices.tell, topic=JOBS),
+        )
         self.sessions = Sessions(self._database, self._signatures, chain.book, self.clock)
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
@@ -94,6 +119,7 @@ class Backend:
             lacking=self._lacking,
             sets=Sets(self.blobs),
             suspect=self._honesty.suspect,
+            require_lead=self._leadership.require,
         )
         self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
         self._pause = pause
@@ -101,7 +127,10 @@ class Backend:
         self._stopped = threading.Event()
         self._trouble = ""
         self._next_sweep = 0.0
+        self._term = 0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self.notices.subscribe(self._hear)
+        self._leads()
 
     def start(self) -> None:
         """Begin to keep: match, decide, settle, close."""
@@ -113,6 +142,8 @@ class Backend:
         self._due.set()
         if self._thread.is_alive():
             self._thread.join(timeout=30)
+        self._leadership.lose()
+        self.notices.close()
         self._nodes.close()
         self._database.close()
 
@@ -134,15 +165,17 @@ class Backend:
         return self._trouble
 
     def leads(self) -> bool:
-        """Whether this process matches and keeps: one on its own does."""
-        return True
+        """Whether this process matches and keeps; others on the same database are replicas."""
+        return self._leadership.leads
 
     def health(self) -> dict[str, Any]:
-        """Whether the keeper works, up to which block it has read, what keeps it from working, and the store's room."""
+        """Whether the keeper works, up to which block the index was read, what keeps the keeper from working, whether
+        this process matches and keeps, and the store's room."""
         return {
             "ok": not self._trouble,
             "block": self.index.position(),
             "trouble": self._trouble,
+            "leads": self._leadership.leads,
             "store": self.blobs.ledger.health(),
         }
 
@@ -176,8 +209,13 @@ class Backend:
     def add_proposal(self, signed: SignedProposal, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """As :meth:`Proposals.add`; for a version that was just published the chain is read on, at a bounded rate."""
         if not self.proposals.knows(signed.proposal) and not self._looks.wait_for(peer):
-            self.index.catch_up(LOOK_SECONDS)
+            self._catch_up()
         return self.proposals.add(signed, now, peer)
+
+    def _catch_up(self) -> None:
+        """Read the chain on, for what may be at a final block by now. A replica leaves that to the leader."""
+        if self._leadership.leads:
+            self.index.catch_up(LOOK_SECONDS)
 
     def _has_coin(self, account: Address) -> bool:
         """Whether an account has in the market what one oracle signature costs. Raises :class:`ChainError`."""
@@ -214,7 +252,7 @@ class Backend:
             return decode(SignedRequest, row["body"]).request.parameters_digest
         job_id = self.index.job_id_of(request_hash)
         if job_id is None and not self._looks.wait_for(peer):
-            self.index.catch_up(LOOK_SECONDS)
+            self._catch_up()
             job_id = self.index.job_id_of(request_hash)
         if job_id is None:
             raise NotFound(f"no request {request_hash}", remedy="post it first, or wait until its match is final")
@@ -233,17 +271,14 @@ class Backend:
         if envelope.job_id != job_id:
             raise Rejected(f"expected evidence for job {job_id}, found {envelope.job_id}", remedy="post it there")
         with self._database.write() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO envelopes (job_id, evidence_hash, body) VALUES (?, ?, ?)",
-                (job_id, envelope.evidence_hash, canonical_json(envelope)),
-            )
+            connection.execute(_ENVELOPE, (job_id, envelope.evidence_hash, canonical_json(envelope), job_id))
             count = connection.execute("SELECT COUNT(*) FROM envelopes WHERE job_id = ?", (job_id,)).fetchone()[0]
             if count > MOST_ENVELOPES:
                 raise Rejected(f"job {job_id} has {MOST_ENVELOPES} evidence packages", remedy="post no more of them")
 
     def evidence(self, job_id: Bytes32) -> list[bytes]:
         """The sealed evidence that a job's provider posted: canonical :class:`EvidenceEnvelope` documents."""
-        rows = self._database.rows("SELECT body FROM envelopes WHERE job_id = ? ORDER BY rowid", job_id)
+        rows = self._database.rows("SELECT body FROM envelopes WHERE job_id = ? ORDER BY sequence", job_id)
         return [bytes(row["body"]) for row in rows]
 
     def add_result(self, posted: PostedResult, peer: str = UNKNOWN_PEER) -> None:
@@ -264,7 +299,9 @@ class Backend:
         self._signatures.require(signed, posted.signature, view.decision.enclave_signer, peer)
         with self._database.write() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO results (job_id, body) VALUES (?, ?)", (posted.job_id, canonical_json(posted))
+                "INSERT INTO results (job_id, body) VALUES (?, ?)"
+                " ON CONFLICT (job_id) DO UPDATE SET body = excluded.body",
+                (posted.job_id, canonical_json(posted)),
             )
 
     def result(self, job_id: Bytes32) -> PostedResult:
@@ -281,18 +318,42 @@ class Backend:
         self._signatures.require(statement, signed.signature, view.spec.consumer, peer)
         with self._database.write() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO acknowledgements (job_id, body) VALUES (?, ?)",
+                "INSERT INTO acknowledgements (job_id, body) VALUES (?, ?)"
+                " ON CONFLICT (job_id) DO UPDATE SET body = excluded.body",
                 (statement.job_id, canonical_json(signed)),
             )
+
+    def _hear(self, topic: str) -> None:
+        """Another process may have accepted an order."""
+        if topic in {ORDERS, EVERYTHING}:
+            self.wake()
+
+    def _leads(self) -> bool:
+        """Whether this process matches and keeps; the book is loaded where it begins to, and empty where it ends."""
+        term = self._leadership.term if self._leadership.hold() else 0
+        if term != self._term and term:
+            self.orders.load()
+            self._honesty.begin()
+        elif term != self._term:
+            self.orders.follow()
+        self._term = term
+        return bool(term)
 
     def _keep(self) -> None:
         while not self._stopped.is_set():
             self._due.clear()
             try:
-                self._keeper.turn()
-                self._honesty.look(self.index)
+                if self._leads():
+                    self._keeper.turn()
+                    self._honesty.look(self.index)
+                    self._sweep_in_time()
                 self._trouble = ""
-                self._sweep_in_time()
+            except Deposed as error:
+                log.warning("%s", error)
+                self._leadership.lose()
+            except StorageFailed as error:
+                self._trouble = DATABASE_AWAY
+                log.warning("the keeper waits for the database: %s", error.detail)
             except ChainError as error:
                 self._trouble = UNREADABLE_CHAIN[0]
                 log.warning("the keeper waits: %s", error)
@@ -307,4 +368,7 @@ class Backend:
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
             self.uploads.expire()
-            sweep(self._database, self.blobs)
+            try:
+                sweep(self._database, self.blobs)
+            except ServiceError as error:
+                log.warning("what nothing names stays until the bucket answers: %s", error)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.sign_in import Nonce, Session, SignedMessage, SignInMessage, domain_of, read_message, uri_of
+from sealmarket_backend.database.schema import NEVER
 from sealmarket_backend.errors import SignatureWrong, SignInNeeded, SignInRefused
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.tables import Database
@@ -55,7 +56,7 @@ class Sessions:
             for where, given, most in (("peer = ?", (peer,), MOST_OF_PEER), ("1 = 1", (), MOST_NONCES)):
                 connection.execute(
                     f"DELETE FROM nonces WHERE id IN (SELECT id FROM nonces WHERE {where}"  # noqa: S608 - ours
-                    " ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                    f" ORDER BY id DESC LIMIT {NEVER} OFFSET ?)",
                     (*given, most),
                 )
         return Nonce(nonce=made, expires=now + NONCE_SECONDS)
@@ -127,8 +128,8 @@ class Sessions:
                 "INSERT INTO sessions (digest, account, expires) VALUES (?, ?, ?)", (_digest(token), account, expires)
             )
             connection.execute(
-                "DELETE FROM sessions WHERE id IN"
-                " (SELECT id FROM sessions WHERE account = ? ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                "DELETE FROM sessions WHERE id IN"  # noqa: S608 - ours
+                f" (SELECT id FROM sessions WHERE account = ? ORDER BY id DESC LIMIT {NEVER} OFFSET ?)",
                 (account, MOST_OF_ACCOUNT),
             )
         return Session(token=token, account=account, expires=expires)

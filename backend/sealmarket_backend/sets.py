@@ -107,11 +107,7 @@ class Sets(LoneSets):
 
     def _size(self, root: Bytes32) -> int:
         """Bytes of a set's list; 0 where the store has none."""
-        path = self._blobs.file(Kind.LISTS, root)
-        try:
-            return path.stat().st_size
-        except FileNotFoundError:
-            return 0
+        return self._blobs.size(Kind.LISTS, root)
 
     def _tree(self, root: Bytes32) -> Tree:
         if root not in self._trees:

@@ -10,6 +10,7 @@ import logging
 import re
 
 from sealmarket_backend.blobs import Blobs, Kind
+from sealmarket_backend.errors import NotFound
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS
@@ -65,8 +66,10 @@ def _key_names(document: bytes) -> set[bytes]:
 
 
 def _document(blobs: Blobs, name: bytes) -> bytes:
-    path = blobs.file(Kind.DOCUMENTS, Bytes32(name))
-    return path.read_bytes() if path.is_file() else b""
+    try:
+        return blobs.path(Kind.DOCUMENTS, Bytes32(name)).read_bytes()
+    except NotFound:
+        return b""
 
 
 def _names(text: bytes | str) -> set[bytes]:

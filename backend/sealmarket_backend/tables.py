@@ -1,4 +1,4 @@
-"""What the backend remembers, in SQLite: the order book, the index of the chain, and what parties posted.
+"""What the backend remembers: the order book, the index of the chain, and what parties posted.
 
 The chain is the truth about jobs and assets; those tables can be thrown away and built again from events. The order
 book is the only thing here that exists nowhere else, and an order counts as accepted once it is committed.
@@ -6,193 +6,238 @@ book is the only thing here that exists nowhere else, and an order counts as acc
 A request goes ``open -> matched | cancelled | expired``, an offer ``open -> cancelled | expired | filled``. Each step
 names the state it starts from in its ``WHERE``, except ``matched``, which follows the chain from any state. An open
 offer with a ``reason`` cannot be matched now, and may be again.
+
+One transaction writes at a time, of all processes on one database; readers see what was committed. A process that
+lost its connection reads again on another one; what it was writing is refused, and then it is unknown whether it was
+committed: the party that posted it posts it again, which is the same as once.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
-from sealmarket.sqlite_file import SqliteFile
-from sealmarket_backend import undo
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import PoolProxiedConnection
+
+from sealmarket_backend.database.dialects import Dialect, Result, Row, dialect_of
+from sealmarket_backend.database.migrate import migrate
+from sealmarket_backend.errors import StorageFailed
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-_ROWS_AT_ONCE = 256
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS requests (
-    request_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
-    explanation TEXT NOT NULL DEFAULT '[]', job_id BLOB, sequence INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS requests_of_account ON requests (account, state);
-CREATE INDEX IF NOT EXISTS open_requests ON requests (sequence) WHERE state = 'open';
-CREATE INDEX IF NOT EXISTS requests_by_sequence ON requests (sequence);
-CREATE TABLE IF NOT EXISTS senders (request_hash BLOB PRIMARY KEY, peer TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS compute_orders (
-    order_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open',
-    sequence INTEGER NOT NULL, used INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX IF NOT EXISTS compute_orders_of_account ON compute_orders (account, state);
-CREATE INDEX IF NOT EXISTS open_compute_orders ON compute_orders (sequence) WHERE state = 'open';
-CREATE INDEX IF NOT EXISTS compute_orders_by_sequence ON compute_orders (sequence);
-CREATE TABLE IF NOT EXISTS asset_orders (
-    order_hash BLOB PRIMARY KEY, asset_id BLOB NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,
-    state TEXT NOT NULL DEFAULT 'open', sequence INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX IF NOT EXISTS orders_of_asset ON asset_orders (asset_id, state);
-CREATE INDEX IF NOT EXISTS asset_orders_by_sequence ON asset_orders (sequence);
-CREATE TABLE IF NOT EXISTS jobs (
-    job_id BLOB PRIMARY KEY, request_hash BLOB NOT NULL UNIQUE, provider BLOB NOT NULL, consumer BLOB NOT NULL,
-    status INTEGER NOT NULL, spec BLOB NOT NULL, facts BLOB NOT NULL DEFAULT '{}'
-);
-CREATE INDEX IF NOT EXISTS jobs_of_provider ON jobs (provider, status);
-CREATE INDEX IF NOT EXISTS jobs_of_consumer ON jobs (consumer, status);
-CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status);
-CREATE TABLE IF NOT EXISTS job_events (
-    job_id BLOB NOT NULL, block INTEGER NOT NULL, log_index INTEGER NOT NULL, body BLOB NOT NULL,
-    PRIMARY KEY (job_id, block, log_index)
-);
-CREATE TABLE IF NOT EXISTS assets (
-    asset_id BLOB NOT NULL, version INTEGER NOT NULL, owner BLOB NOT NULL, seal BLOB NOT NULL, terms BLOB NOT NULL,
-    terms_version INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0,
-    suspended INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (asset_id, version)
-);
-CREATE TABLE IF NOT EXISTS interruptions (
-    job_id BLOB PRIMARY KEY, request_hash BLOB NOT NULL UNIQUE, stopped INTEGER NOT NULL DEFAULT 0,
-    excluded INTEGER NOT NULL DEFAULT 0, posted INTEGER NOT NULL DEFAULT 0, shares_deadline INTEGER NOT NULL DEFAULT 0,
-    settle_deadline INTEGER NOT NULL DEFAULT 0, returned INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX IF NOT EXISTS interruptions_to_return ON interruptions (shares_deadline) WHERE returned = 0;
-CREATE TABLE IF NOT EXISTS unreadable (subject BLOB PRIMARY KEY, reason TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS cursor (id INTEGER PRIMARY KEY CHECK (id = 1), block INTEGER NOT NULL, hash BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS parameters (request_hash BLOB PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS envelopes (
-    job_id BLOB NOT NULL, evidence_hash BLOB NOT NULL, body BLOB NOT NULL, PRIMARY KEY (job_id, evidence_hash)
-);
-CREATE TABLE IF NOT EXISTS results (job_id BLOB PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS acknowledgements (job_id BLOB PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS uploads (
-    kind TEXT NOT NULL, name BLOB NOT NULL, peer TEXT NOT NULL, bytes INTEGER NOT NULL, stored_at INTEGER NOT NULL,
-    PRIMARY KEY (kind, name)
-);
-CREATE INDEX IF NOT EXISTS uploads_by_age ON uploads (stored_at);
-CREATE TABLE IF NOT EXISTS proposals (
-    proposal_hash BLOB PRIMARY KEY, body BLOB NOT NULL, account BLOB NOT NULL, peer TEXT NOT NULL,
-    expiry INTEGER NOT NULL, sequence INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS proposals_of_account ON proposals (account);
-CREATE INDEX IF NOT EXISTS proposals_of_peer ON proposals (peer);
-CREATE INDEX IF NOT EXISTS proposals_by_expiry ON proposals (expiry);
-CREATE INDEX IF NOT EXISTS proposals_by_sequence ON proposals (sequence);
-CREATE TABLE IF NOT EXISTS proposed (
-    owner BLOB NOT NULL, proposal_hash BLOB NOT NULL, PRIMARY KEY (owner, proposal_hash)
-);
-CREATE INDEX IF NOT EXISTS proposed_by_hash ON proposed (proposal_hash);
-CREATE TABLE IF NOT EXISTS answers (
-    proposal_hash BLOB NOT NULL, asset_id BLOB NOT NULL, version INTEGER NOT NULL, owner BLOB NOT NULL,
-    signed_at INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (proposal_hash, asset_id, version)
-);
-CREATE INDEX IF NOT EXISTS answers_of_owner ON answers (owner, signed_at);
-CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS idempotency_keys (
-    id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, fingerprint BLOB NOT NULL, peer TEXT NOT NULL,
-    expires INTEGER NOT NULL, status INTEGER, answer BLOB
-);
-CREATE TABLE IF NOT EXISTS nonces (
-    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, peer TEXT NOT NULL, expires INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS nonces_of_peer ON nonces (peer);
-CREATE TABLE IF NOT EXISTS sessions (
-    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, account BLOB NOT NULL, expires INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS sessions_of_account ON sessions (account);
-CREATE INDEX IF NOT EXISTS idempotency_keys_by_expiry ON idempotency_keys (expires);
-CREATE INDEX IF NOT EXISTS idempotency_keys_of_peer ON idempotency_keys (peer, id);
-"""
-_LATER_COLUMNS = (
-    ("compute_orders", "used", "INTEGER NOT NULL DEFAULT 0"),
-    ("compute_orders", "reason", "TEXT NOT NULL DEFAULT ''"),
-    ("asset_orders", "reason", "TEXT NOT NULL DEFAULT ''"),
-)
-EXPIRY = {"requests": "$.request.expiry", "compute_orders": "$.order.expiry", "asset_orders": "$.order.expiry"}
-"""Where each table of orders says in its documents until when they hold."""
+PATIENCE_SECONDS = 10.0
+"""How long a database that went away may take to come back."""
+_AGAIN_SECONDS = 0.1
 
 
-def field(path: str) -> str:
-    """An SQL expression for one field of a row's document; NULL where the document does not read."""
-    return f"CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), '{path}') END"
+class Connection:
+    """One transaction's statements."""
+
+    def __init__(self, dialect: Dialect, raw: Any, failures: tuple[type[Exception], ...]) -> None:
+        self._dialect, self.raw, self._failures = dialect, raw, failures
+        self.after: list[Callable[[], None]] = []
+        """What to do once it is committed."""
+
+    @property
+    def kind(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._dialect.name
+
+    def execute(self, query: str, values: Sequence[object] = ()) -> Result:
+        """Run one statement. Raises :class:`StorageFailed`."""
+        try:
+            return self._dialect.execute(self.raw, query, values)  # type: ignore[no-any-return]
+        except self._failures as error:
+            raise StorageFailed(str(error)) from error
+
+    def executemany(self, query: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run one statement for each of some rows. Raises :class:`StorageFailed`."""
+        try:
+            self._dialect.execute_many(self.raw, query, rows)
+        except self._failures as error:
+            raise StorageFailed(str(error)) from error
 
 
-def expires(table: str) -> str:
-    """An SQL expression for when a row's order expires. It is indexed: what expired is found without a look at the
-    rest."""
-    return f"CAST({field(EXPIRY[table])} AS INTEGER)"
+class Database:
+    """The tables at a path or URL. ``Database(None)`` is the twin in memory, of one process."""
 
+    def __init__(self, where: Path | str | None, patience: float = PATIENCE_SECONDS) -> None:
+        """Raises :class:`UnknownDatabase`, :class:`StorageFailed`, and :class:`ForeignTables` for tables of another
+        release."""
+        self.dialect, self._patience = dialect_of(where), patience
+        self._engine = self.dialect.engine()
+        dbapi = self._engine.dialect.dbapi
+        assert dbapi is not None
+        self._failures: tuple[type[Exception], ...] = (dbapi.Error, SQLAlchemyError)
+        self._writing = threading.RLock()
+        self._writer: PoolProxiedConnection | None = None
+        self._mine = threading.local()
+        self._shared = threading.RLock() if self.dialect.in_memory else None
+        """One connection for all threads: then one thread at a time uses it."""
+        self.fence: Callable[[Connection], None] = lambda _connection: None
+        """Raises in a transaction of the leader, where another process leads now."""
+        try:
+            with self._answering():
+                migrate(self.dialect, self._engine)
+        except BaseException:
+            self._engine.dispose()
+            raise
 
-class Database(SqliteFile):
-    """One SQLite file, one writer at a time. ``Database(None)`` is the in-memory twin."""
+    def close(self) -> None:
+        """Close every connection, once the present transaction has ended."""
+        with self._writing:
+            self._let_go()
+            self._engine.dispose()
 
-    def __init__(self, path: Path | None) -> None:
-        super().__init__(path or ":memory:", _SCHEMA)
+    def __enter__(self) -> Self:
+        return self
 
-    def _prepare(self) -> None:
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._add_columns()
-        undo.prepare(self._db)
-        for table in EXPIRY:
-            self._db.execute(
-                f"CREATE INDEX IF NOT EXISTS open_{table}_by_expiry ON {table} ({expires(table)}) WHERE state = 'open'"
-            )
-
-    def _add_columns(self) -> None:
-        """What a file of an earlier release lacks."""
-        for table, column, kind in _LATER_COLUMNS:
-            if column not in {row["name"] for row in self._db.execute(f"PRAGMA table_info({table})")}:
-                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it is on disk when the block ends, or none of it."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+    def write(self) -> Iterator[Connection]:
+        """A transaction: all of it is on disk when the block ends, or none of it. Raises :class:`StorageFailed`."""
+        with self._writing, self._alone():
+            if self._present() is not None:
+                raise RuntimeError("a transaction of this thread is under way: write in that one")
+            connection = self._begun()
+            self._mine.connection = connection
             try:
-                yield self._db
+                yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                self._roll_back(connection)
                 raise
-            self._db.execute("COMMIT")
+            finally:
+                self._mine.connection = None
+        for step in connection.after:
+            step()
 
-    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """All rows of a query."""
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
+    @contextmanager
+    def lead(self) -> Iterator[Connection]:
+        """As :meth:`write`, for what the leader alone may do. Raises :class:`Deposed` where another one leads now."""
+        with self.write() as connection:
+            self.fence(connection)
+            yield connection
 
-    def each(self, query: str, *values: object) -> Iterator[sqlite3.Row]:
-        """The rows of a query, some at a time: for tables that may be larger than memory."""
-        with self._lock:
-            cursor = self._db.execute(query, values)
-        while some := self._some(cursor):
-            yield from some
+    def rows(self, query: str, *values: object) -> list[Row]:
+        """All rows of a query. Raises :class:`StorageFailed`."""
+        if (present := self._present()) is not None:
+            return present.execute(query, values).fetchall()
+        with self._alone():
+            return self._asked(lambda raw: self.dialect.execute(raw, query, values).fetchall())
 
-    def _some(self, cursor: sqlite3.Cursor) -> list[sqlite3.Row]:
-        with self._lock:
-            return cursor.fetchmany(_ROWS_AT_ONCE)
-
-    def row(self, query: str, *values: object) -> sqlite3.Row | None:
-        """The first row of a query, or None."""
-        with self._lock:
-            found: sqlite3.Row | None = self._db.execute(query, values).fetchone()
+    def row(self, query: str, *values: object) -> Row | None:
+        """The first row of a query, or None. Raises :class:`StorageFailed`."""
+        if (present := self._present()) is not None:
+            return present.execute(query, values).fetchone()  # type: ignore[no-any-return]
+        with self._alone():
+            found: Row | None = self._asked(lambda raw: self.dialect.execute(raw, query, values).fetchone())
             return found
 
+    def each(self, query: str, *values: object) -> Iterator[Row]:
+        """The rows of a query, some at a time: for tables that may be larger than memory. Raises
+        :class:`StorageFailed`."""
+        with self._answering(), self._alone():
+            pooled = self._engine.raw_connection()
+            try:
+                yield from self.dialect.each(pooled.driver_connection, query, values)
+            finally:
+                pooled.close()
 
-def readable(rows: Iterable[sqlite3.Row], read: Callable[[sqlite3.Row], T]) -> Iterator[T]:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._shared is None:
+            yield
+        else:
+            with self._shared:
+                yield
+
+    def _present(self) -> Connection | None:
+        found: Connection | None = getattr(self._mine, "connection", None)
+        return found
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except self._failures as error:
+            raise StorageFailed(str(error)) from error
+
+    def _asked(self, ask: Callable[[Any], T]) -> T:
+        """An answer on any connection; one that was lost is asked for again on another, as long as patience lasts."""
+
+        def once() -> T:
+            pooled = self._engine.raw_connection()
+            try:
+                return ask(pooled.driver_connection)
+            except self._failures as error:
+                self._drop_lost(pooled, error)
+                raise
+            finally:
+                pooled.close()
+
+        return self._patiently(once)
+
+    def _begun(self) -> Connection:
+        """A new transaction, in which nothing was done yet; on one connection as long as that lasts, whose cache of the
+        file no other's writing makes void."""
+
+        def once() -> Connection:
+            pooled = self._writer = self._writer or self._engine.raw_connection()
+            try:
+                self.dialect.execute(pooled.driver_connection, self.dialect.begin, ())
+            except self._failures as error:
+                self._drop_lost(pooled, error)
+                self._let_go()
+                raise
+            return Connection(self.dialect, pooled.driver_connection, self._failures)
+
+        return self._patiently(once)
+
+    def _let_go(self) -> None:
+        if (writer := self._writer) is not None:
+            self._writer = None
+            writer.close()
+
+    def _patiently(self, once: Callable[[], T]) -> T:
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                return once()
+            except self._failures as error:
+                if not self.dialect.is_lost(error) or time.monotonic() >= until:
+                    raise StorageFailed(str(error)) from error
+                log.warning("the database is asked again: %s", error)
+                threading.Event().wait(_AGAIN_SECONDS)
+
+    def _roll_back(self, connection: Connection) -> None:
+        """Also after a commit that failed: what the database heard of it, it has done all the same."""
+        try:
+            self.dialect.roll_back(connection.raw)
+        except self._failures as error:
+            log.warning("a transaction ends with its connection: %s", error)
+            if self._writer is not None:
+                self._writer.invalidate()
+            self._let_go()
+
+    def _drop_lost(self, pooled: PoolProxiedConnection, error: Exception) -> None:
+        if self.dialect.is_lost(error):
+            pooled.invalidate()
+
+
+def readable(rows: Iterable[Row], read: Callable[[Row], T]) -> Iterator[T]:
     """What the rows hold; one that does not read (a damaged disk, another release's shape) concerns itself alone."""
     for row in rows:
         try:

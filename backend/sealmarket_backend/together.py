@@ -6,14 +6,14 @@ refused is taken back alone. All of them are on disk when their callers go on, o
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
-from sealmarket_backend.tables import Database
+from sealmarket_backend.errors import Deposed, StorageFailed
+from sealmarket_backend.tables import Connection, Database
 
 T = TypeVar("T")
 MOST_TOGETHER = 64
@@ -23,7 +23,7 @@ MOST_TOGETHER = 64
 class _Change(Generic[T]):
     """One caller's, and what became of it."""
 
-    def __init__(self, make: Callable[[sqlite3.Connection], T]) -> None:
+    def __init__(self, make: Callable[[Connection], T]) -> None:
         self.make = make
         self.made: list[T] = []
         self.error: BaseException | None = None
@@ -41,16 +41,22 @@ class _Change(Generic[T]):
 class Together:
     """``around`` holds what changes with the table; where its block raises, it takes its own changes back."""
 
-    def __init__(self, database: Database, around: Callable[[], AbstractContextManager[None]]) -> None:
-        self._database, self._around = database, around
+    def __init__(
+        self,
+        database: Database,
+        around: Callable[[], AbstractContextManager[None]],
+        tell: Callable[[Connection], None] = lambda _connection: None,
+    ) -> None:
+        """``tell`` says, within each transaction, that there was one."""
+        self._database, self._around, self._tell = database, around, tell
         self._waiting: deque[_Change[Any]] = deque()
         self._writing = threading.Lock()
 
-    def write(self, make: Callable[[sqlite3.Connection], T]) -> T:
+    def write(self, make: Callable[[Connection], T]) -> T:
         """Carry out a change; returns what it made, once that is on disk.
 
         Raises:
-            sqlite3.Error: the disk takes no writes, and nothing was changed.
+            StorageFailed: the database takes no writes, and nothing was changed.
             and what the change itself raises, which then changed nothing.
         """
         change = _Change(make)
@@ -66,6 +72,7 @@ class Together:
             with self._around(), self._database.write() as connection:
                 for change in changes:
                     self._make(connection, change, made)
+                self._tell(connection)
         except BaseException as error:  # noqa: BLE001 - each caller gets it
             for change in changes:
                 change.error = change.error or error
@@ -74,12 +81,12 @@ class Together:
             change.made.append(result)
 
     @staticmethod
-    def _make(connection: sqlite3.Connection, change: _Change[Any], made: list[tuple[_Change[Any], Any]]) -> None:
+    def _make(connection: Connection, change: _Change[Any], made: list[tuple[_Change[Any], Any]]) -> None:
         """One change within the transaction; its own refusal concerns it alone, the disk's all of them."""
         connection.execute("SAVEPOINT one")
         try:
             made.append((change, change.make(connection)))
-        except sqlite3.Error:
+        except (StorageFailed, Deposed):
             raise
         except Exception as error:  # noqa: BLE001 - it is its caller's, who gets it
             change.error = error

@@ -63,6 +63,8 @@ TYPES = {
     "too-many": ProblemType(429, "Too many", "a peer has a bounded share of the server"),
     "internal": ProblemType(500, "Internal error", "a server answers what it foresaw"),
     "chain-unreadable": ProblemType(503, "Chain unreadable", "a server that checks the chain can read it"),
+    "storage-failed": ProblemType(503, "Storage failed", "the database answers, and takes what is written"),
+    "deposed": ProblemType(503, "Deposed", "the process that answers is the one that leads"),
     "store-full": ProblemType(507, "Store full", "the store has room for what is put there"),
     "disk-failed": ProblemType(507, "Disk failed", "the disk takes what is written"),
 }

@@ -110,6 +110,26 @@ class S3Client:
         """Write a whole object."""
         self._sent(self.url("put_object", target), content, size)
 
+    def put_file(self, target: S3Object, path: Path) -> None:
+        """Write an object from a file; a large one in parts, of which those that are there are not sent again."""
+        with path.open("rb", buffering=0) as file:
+            size = path.stat().st_size
+            if size <= PART_BYTES:
+                self.put(target, pieces(file.fileno(), 0, size), size)
+            else:
+                _put_in_parts(self, target, file, size)
+
+    @contextmanager
+    def reading(self, target: S3Object, limit: int) -> Iterator[Iterator[bytes]]:
+        """A whole object, of at most ``limit`` bytes. Raises :class:`ItemNotFound` where there is none."""
+        with _asked("GET", self.url("get_object", target), limit) as answer:
+            yield answer.pieces()
+
+    def remove(self, target: S3Object) -> None:
+        """Take an object away; one that is not there is as one that was removed."""
+        with _asked("DELETE", self.url("delete_object", target), _MAXIMUM_XML) as answer:
+            answer.body()
+
     def uploads(self, target: S3Object) -> list[str]:
         """The uploads under way of exactly this name."""
         parameters: dict[str, object] = {"Bucket": target.bucket, "Prefix": target.key}

@@ -150,10 +150,10 @@ def test_an_account_whose_orders_expired_may_post_again(monkeypatch: pytest.Monk
     assert len(book.open_compute_orders()) == 1
 
 
-def test_an_accepted_order_is_there_after_a_restart(tmp_path: Path) -> None:
-    with Database(tmp_path / "backend.sqlite") as first:
+def test_an_accepted_order_is_there_after_a_restart(place: Path | str) -> None:
+    with Database(place) as first:
         key = orders(first).add_request(posted_request(), NOW)
-        with Database(tmp_path / "backend.sqlite") as second:  # the first is still open: as after a crash
+        with Database(place) as second:  # the first is still open: as after a crash
             again = orders(second)
             assert again.request_state(key).state == "open"
             assert again.open_requests() == [signed_request()]

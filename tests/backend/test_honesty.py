@@ -16,13 +16,14 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account, Block, EventRef
 from sealmarket.protocol.wire import SignedComputeOrder
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.errors import Rejected
-from sealmarket_backend.honesty import Honesty
+from sealmarket_backend.errors import Rejected, StorageFailed
+from sealmarket_backend.honesty import NOT_FINAL, Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.standing import asset_standing, compute_standing
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Uint, Wei
 from sealmarket_enclave.protocol.numbers import BlockNumber
+from tests.backend.full import full_disk
 from tests.backend.orders import (
     ASSET,
     BOOK,
@@ -66,6 +67,10 @@ class Market:
             pass
 
     def hears(self, name: str, **fields: object) -> None:
+        self.chain.finalise()
+        self.hears_of_the_head(name, **fields)
+
+    def hears_of_the_head(self, name: str, **fields: object) -> None:
         self.honesty.hear([OtherEvent(AT, "Market", name, fields)])
         self.settle()
 
@@ -227,8 +232,8 @@ def test_an_offer_that_was_used_up_before_it_was_posted_is_refused(database: Dat
     assert len(book.offers) == 0
 
 
-def test_a_restarted_book_offers_what_the_running_one_does(tmp_path: Path) -> None:
-    with Database(tmp_path / "backend.sqlite") as first:
+def test_a_restarted_book_offers_what_the_running_one_does(place: Path | str) -> None:
+    with Database(place) as first:
         running = Market(first)
         keys = [
             running.orders.add_compute_order(compute(expiry=LATER, volume=3, salt=Uint(salt)), 0) for salt in range(4)
@@ -238,7 +243,7 @@ def test_a_restarted_book_offers_what_the_running_one_does(tmp_path: Path) -> No
         running.hears("OrderUsed", order_hash=keys[0])
         running.hears("OrderUsed", order_hash=keys[1])
         running.orders.stand("compute_orders", {keys[2]: compute_standing(compute().order, Account(Wei(0), Wei(0)), 0)})
-        with Database(tmp_path / "backend.sqlite") as second:  # the first is still open: as after a crash
+        with Database(place) as second:  # the first is still open: as after a crash
             restarted = OrderBook(second, keys_only(), RULES)
             assert restarted.offers.rows() == running.orders.offers.rows()
             assert [left for _, left in restarted.offers.rows()] == [2, 3]
@@ -247,16 +252,10 @@ def test_a_restarted_book_offers_what_the_running_one_does(tmp_path: Path) -> No
 def test_a_write_that_fails_leaves_the_book_as_it_was(market: Market) -> None:
     market.orders.add_compute_order(compute(expiry=LATER), 0)
     before = market.orders.offers.rows()
-    with market.database.write() as connection:
-        connection.execute(
-            "CREATE TRIGGER full AFTER UPDATE ON compute_orders BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-        )
-        connection.execute(
-            "CREATE TRIGGER full_too AFTER INSERT ON compute_orders BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-        )
     for change in _changes(market):
-        with pytest.raises(Exception, match="disk full"):
+        with full_disk(market.database, "compute_orders"), pytest.raises(StorageFailed) as failed:
             change()
+        assert "disk full" in failed.value.detail
         assert market.orders.offers.rows() == before
 
 
@@ -270,17 +269,79 @@ def _changes(market: Market) -> list[Callable[[], object]]:
     ]
 
 
-def test_a_book_of_an_earlier_release_gets_what_it_lacks(tmp_path: Path) -> None:
-    path = tmp_path / "backend.sqlite"
-    with Database(path) as made:
-        OrderBook(made, keys_only(), RULES).add_compute_order(compute(expiry=LATER), 0)
-        with made.write() as connection:
-            for action in ("INSERT", "UPDATE", "DELETE"):
-                connection.execute(f"DROP TRIGGER undo_{action}_compute_orders")
-            for column in ("used", "reason"):
-                connection.execute(f"ALTER TABLE compute_orders DROP COLUMN {column}")
-    with Database(path) as again:
-        assert len(OrderBook(again, keys_only(), RULES).offers) == 1
+# --- what is not final, and what was ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closing", ["used", "generation"])
+def test_an_order_that_a_block_closed_which_is_no_more_is_matched_again(closing: str, market: Market) -> None:
+    signed = compute(expiry=LATER, volume=3)
+    key = market.orders.add_compute_order(signed, 0)
+    market.chain.finalise()
+    market.index.advance()
+    if closing == "used":
+        market.chain.set_order_used(account(PROVIDER), key, 3)
+        market.hears_of_the_head("OrderUsed", signer=account(PROVIDER), order_hash=key)
+    else:
+        market.stakes(Account(Wei(0), Wei(10**18), generation=1))
+        market.hears_of_the_head("AllOrdersCancelled", signer=account(PROVIDER))
+    assert market.open() == []
+    state = market.orders.order_state(key)
+    assert (state.state, state.reason.endswith(NOT_FINAL)) == ("open", True)
+    market.chain.reorganise(1)
+    market.chain.finalise()
+    market.chain.finalise()
+    market.index.advance()
+    market.settle()
+    assert market.open() == [signed]
+    assert market.orders.offers.left(key) == 3
+
+
+def test_an_order_that_the_newest_block_closes_leaves_once_that_is_final(market: Market) -> None:
+    key = market.orders.add_compute_order(compute(expiry=LATER, volume=3), 0)
+    market.chain.finalise()
+    market.chain.set_order_used(account(PROVIDER), key, 3)
+    market.hears_of_the_head("OrderUsed", signer=account(PROVIDER), order_hash=key)
+    market.hears_of_the_head("Staked", holder=account(PROVIDER))  # what is known of its account opens it no more
+    assert (market.open(), market.orders.order_state(key).state) == ([], "open")
+    market.chain.finalise()
+    market.index.advance()
+    market.settle()
+    assert market.orders.order_state(key).state == "filled"
+
+
+@pytest.mark.parametrize("used", [3, NEVER_AGAIN])
+def test_an_order_that_left_by_a_final_block_that_changed_is_matched_again(used: int, market: Market) -> None:
+    signed = compute(expiry=LATER, volume=3)
+    key = market.orders.add_compute_order(signed, 0)
+    offered = market.orders.add_asset_order(asset_order(expiry=LATER, volume=3), indexed(), 0)
+    market.chain.finalise()
+    market.index.advance()
+    market.chain.set_order_used(account(PROVIDER), key, used)
+    market.hears("OrderUsed", signer=account(PROVIDER), order_hash=key)
+    market.index.advance()
+    assert market.orders.order_state(key).state in {"filled", "cancelled"}
+    market.chain.rewrite(3)
+    market.chain.finalise()
+    market.index.advance()
+    market.settle()
+    assert market.orders.order_state(key).state == "open"
+    assert (market.open(), market.orders.offers.left(key)) == ([signed], 3)
+    assert market.orders.order_state(offered).state == "open"
+
+
+def test_an_order_that_was_used_by_a_block_that_is_no_more_takes_as_many_jobs_as_before(market: Market) -> None:
+    key = market.orders.add_compute_order(compute(expiry=LATER, volume=3), 0)
+    market.chain.finalise()
+    market.index.advance()
+    market.chain.set_order_used(account(PROVIDER), key, 2)
+    market.hears("OrderUsed", signer=account(PROVIDER), order_hash=key)
+    market.index.advance()
+    assert market.orders.offers.left(key) == 1
+    market.chain.rewrite(3)
+    market.chain.finalise()
+    market.index.advance()
+    market.settle()
+    assert market.orders.offers.left(key) == 3
 
 
 @given(st.integers(0, 20), st.integers(0, 3), st.sampled_from([0, 1, 5, 99, 100, 101, NEVER_AGAIN]))

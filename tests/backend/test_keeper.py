@@ -177,12 +177,13 @@ def test_one_bad_entry_of_each_kind_ends_no_turn(database: Database) -> None:
     with database.write() as connection:
         for table, key in (("requests", "request_hash"), ("compute_orders", "order_hash")):
             connection.execute(
-                f"INSERT INTO {table} ({key}, body, account, sequence) VALUES (?, ?, ?, 0)",
-                (bytes(32), b'{"damaged', bytes(20)),
+                f"INSERT INTO {table} ({key}, body, account, sequence, expiry, salt) VALUES (?, ?, ?, 0, ?, '')",
+                (bytes(32), b'{"damaged', bytes(20), LATER),
             )
         connection.execute(
-            "INSERT INTO jobs (job_id, request_hash, provider, consumer, status, spec) VALUES (?, ?, ?, ?, 1, ?)",
-            (bytes(32), bytes(32), bytes(20), bytes(20), b"[]"),
+            "INSERT INTO jobs (job_id, request_hash, provider, consumer, status, spec, facts, sequence)"
+            " VALUES (?, ?, ?, ?, 1, ?, ?, 1)",
+            (bytes(32), bytes(32), bytes(20), bytes(20), b"[]", b"{}"),
         )
     keeper.turn()
     assert contract.matched == [(40, 0)]

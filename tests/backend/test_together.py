@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -10,13 +9,14 @@ from functools import partial
 
 import pytest
 
-from sealmarket_backend.errors import Rejected
-from sealmarket_backend.tables import Database
+from sealmarket_backend.errors import Rejected, StorageFailed
+from sealmarket_backend.tables import Connection, Database
 from sealmarket_backend.together import MOST_TOGETHER, Together, _Change
 from sealmarket_enclave.protocol.codec import Bytes32
+from tests.backend.full import full_disk
 
 
-def keep(connection: sqlite3.Connection, number: int) -> int:
+def keep(connection: Connection, number: int) -> int:
     connection.execute("INSERT INTO kept (name) VALUES (?)", (Bytes32(number.to_bytes(32)),))
     if number % 5 == 0:
         raise Rejected(f"{number} is refused", remedy="choose another")
@@ -58,8 +58,6 @@ def test_every_thread_gets_what_became_of_its_own_change(database: Database) -> 
 
 
 def test_what_the_disk_does_not_take_is_taken_from_no_caller(database: Database) -> None:
-    with database.write() as connection:
-        connection.execute("CREATE TRIGGER full AFTER INSERT ON kept BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     undone: list[BaseException] = []
 
     @contextmanager
@@ -70,8 +68,10 @@ def test_what_the_disk_does_not_take_is_taken_from_no_caller(database: Database)
             undone.append(error)
             raise
 
-    with pytest.raises(sqlite3.Error, match="disk full"):
+    with full_disk(database, "kept"), pytest.raises(StorageFailed) as refused:
         Together(database, around).write(lambda connection: keep(connection, 1))
+    assert "disk full" in refused.value.detail
+    assert "disk full" not in str(refused.value)
     assert len(undone) == 1
     assert kept(database) == []
 

@@ -137,7 +137,9 @@ class Keeping:
         )
         with self.database.write() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO results (job_id, body) VALUES (?, ?)", (job_id, canonical_json(posted))
+                "INSERT INTO results (job_id, body) VALUES (?, ?)"
+                " ON CONFLICT (job_id) DO UPDATE SET body = excluded.body",
+                (job_id, canonical_json(posted)),
             )
 
     # --- turns ------------------------------------------------------------------------------------------------

@@ -5,27 +5,33 @@
    anything is done, the answer after it: a crash between the two lets the request be done again, and each of them is
    the same twice as once.
 3. What was refused was not done: its key is free again.
-4. Keys that come while the disk is written go to it together.
-5. At most :data:`MOST_OF_PEER` keys of one peer are kept, and :data:`MOST_KEYS` in all; the oldest go first.
+4. Where several processes share a database, one holds a key while its request is under way, for at most
+   :data:`HELD_SECONDS`: a process that died frees it by then. A database of one process needs no such hold.
+5. Keys that come while the disk is written go to it together.
+6. At most :data:`MOST_OF_PEER` keys of one peer are kept, and :data:`MOST_KEYS` in all; the oldest go first.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+from sealmarket_backend.database.dialects import Row
+from sealmarket_backend.database.schema import NEVER
 from sealmarket_backend.errors import KeyInUse, KeyReused
-from sealmarket_backend.tables import Database
+from sealmarket_backend.tables import Connection, Database
 from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
 HEADER = "Idempotency-Key"
 LONGEST = 64
 KEPT_SECONDS = 86_400
+HELD_SECONDS = 60
+"""Longer than a request takes."""
 MOST_OF_PEER = 1000
 MOST_KEYS = 100_000
 
@@ -43,6 +49,7 @@ class Idempotency:
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._together, self._clock = Together(database, nullcontext), clock
+        self._holder = secrets.token_hex(8) if database.dialect.is_shared else ""
         self._lock = threading.Lock()
         self._under_way: set[bytes] = set()
 
@@ -82,11 +89,14 @@ class Idempotency:
 
     def _begin(self, name: bytes, fingerprint: bytes, peer: str) -> KeptAnswer | None:
         now = int(self._clock())
-        row = self._together.write(lambda connection: _claimed(connection, name, fingerprint, peer, now))
+        claim = _Claim(name, fingerprint, peer, self._holder, now)
+        row = self._together.write(lambda connection: _claimed(connection, claim))
         if row is None:
             return None
         if row["fingerprint"] != fingerprint:
             raise KeyReused
+        if row["status"] is None and row["holder"] != self._holder and row["held_until"] > now:
+            raise KeyInUse
         return None if row["status"] is None else KeptAnswer(row["status"], bytes(row["answer"]))
 
     def _keep(self, name: bytes, made: KeptAnswer) -> None:
@@ -98,27 +108,43 @@ class Idempotency:
         self._together.write(lambda connection: connection.execute(query, (name,)))
 
 
-def _claimed(
-    connection: sqlite3.Connection, name: bytes, fingerprint: bytes, peer: str, now: int
-) -> sqlite3.Row | None:
-    """The row of a key that is known; else write it down, and make room for it."""
-    connection.execute("DELETE FROM idempotency_keys WHERE expires <= ?", (now,))
-    query = "SELECT fingerprint, status, answer FROM idempotency_keys WHERE name = ?"
-    row: sqlite3.Row | None = connection.execute(query, (name,)).fetchone()
-    if row is None:
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A key that a request comes under, with who carries it out."""
+
+    name: bytes
+    fingerprint: bytes
+    peer: str
+    holder: str
+    now: int
+
+
+def _claimed(connection: Connection, claim: _Claim) -> Row | None:
+    """The row of a key that is known, which is held from now on if no other process holds it; else write it down, and
+    make room for it."""
+    connection.execute("DELETE FROM idempotency_keys WHERE expires <= ?", (claim.now,))
+    query = "SELECT fingerprint, status, answer, holder, held_until FROM idempotency_keys WHERE name = ?"
+    row: Row | None = connection.execute(query, (claim.name,)).fetchone()
+    if row is not None:
         connection.execute(
-            "INSERT INTO idempotency_keys (name, fingerprint, peer, expires) VALUES (?, ?, ?, ?)",
-            (name, fingerprint, peer, now + KEPT_SECONDS),
+            "UPDATE idempotency_keys SET holder = ?, held_until = ?"
+            " WHERE name = ? AND fingerprint = ? AND status IS NULL AND (holder = ? OR held_until <= ?)",
+            (claim.holder, claim.now + HELD_SECONDS, claim.name, claim.fingerprint, claim.holder, claim.now),
         )
-        connection.execute(
-            "DELETE FROM idempotency_keys WHERE id IN"
-            " (SELECT id FROM idempotency_keys WHERE peer = ? ORDER BY id DESC LIMIT -1 OFFSET ?)",
-            (peer, MOST_OF_PEER),
-        )
-        connection.execute(
-            "DELETE FROM idempotency_keys WHERE id <= (SELECT MAX(id) FROM idempotency_keys) - ?", (MOST_KEYS,)
-        )
-    return row
+        return row
+    connection.execute(
+        "INSERT INTO idempotency_keys (name, fingerprint, peer, expires, holder, held_until) VALUES (?, ?, ?, ?, ?, ?)",
+        (claim.name, claim.fingerprint, claim.peer, claim.now + KEPT_SECONDS, claim.holder, claim.now + HELD_SECONDS),
+    )
+    connection.execute(
+        "DELETE FROM idempotency_keys WHERE id IN"  # noqa: S608 - ours
+        f" (SELECT id FROM idempotency_keys WHERE peer = ? ORDER BY id DESC LIMIT {NEVER} OFFSET ?)",
+        (claim.peer, MOST_OF_PEER),
+    )
+    connection.execute(
+        "DELETE FROM idempotency_keys WHERE id <= (SELECT MAX(id) FROM idempotency_keys) - ?", (MOST_KEYS,)
+    )
+    return None
 
 
 def _name_of(route: str, key: str) -> bytes:

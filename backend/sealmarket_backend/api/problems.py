@@ -7,7 +7,6 @@ a key. What nothing foresaw is answered with 500 and no text of its own; the log
 from __future__ import annotations
 
 import logging
-import sqlite3
 from dataclasses import asdict
 
 from fastapi import FastAPI, Request, Response
@@ -18,7 +17,7 @@ from starlette.exceptions import HTTPException
 from sealmarket.protocol.problems import PREFIX, TYPES, Problem, problem
 from sealmarket_backend.api.answers import answer
 from sealmarket_backend.api.documents import refuses
-from sealmarket_backend.errors import BackendError, NotFound
+from sealmarket_backend.errors import BackendError, NotFound, StorageFailed
 from sealmarket_backend.service import UNREADABLE_CHAIN
 from sealmarket_enclave.protocol.codec import to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
@@ -34,8 +33,7 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unforeseen)
-    for kind in (OSError, sqlite3.OperationalError):
-        app.add_exception_handler(kind, _no_room)
+    app.add_exception_handler(OSError, _no_room)
 
 
 def add_types(app: FastAPI) -> None:
@@ -61,6 +59,8 @@ def answer_of(found: Problem, headers: dict[str, str] | None = None) -> JSONResp
 
 def _refuse(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, BackendError):
+        if isinstance(error, StorageFailed):
+            log.error("the database fails: %s", error.detail)
         made = problem(
             error.type, error.message, error.remedy, rule=error.rule, expected=error.expected, found=error.found
         )

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account
 from sealmarket.serving.requests import EVENT_STREAM
-from sealmarket_backend import changes
 from sealmarket_backend.api import create_app, streams
 from sealmarket_backend.api.streams import Streams, Wanted
-from sealmarket_backend.changes import KEPT, TOPICS, Changes
+from sealmarket_backend.changes import TOPICS, Changes
+from sealmarket_backend.database import migrate, triggers
 from sealmarket_backend.errors import TooMany
 from sealmarket_backend.service import Backend
 from sealmarket_backend.tables import Database
@@ -180,14 +180,16 @@ def test_however_often_a_stream_is_cut_every_change_comes_once_and_in_order(cuts
         run(lambda: cut(database))
 
 
-def test_the_lines_are_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "KEPT", 10)
-    found = Changes(database)
-    insert(database, *range(47))
-    assert [one.id for one in found.after(0, 99)] == list(range(31, 48))
-    assert not found.reaches(29)
-    assert found.reaches(30)
-    assert KEPT >= streams.MOST_BEHIND
+def test_the_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert triggers.KEPT >= streams.MOST_BEHIND
+    monkeypatch.setattr(triggers, "KEPT", 10)
+    monkeypatch.setattr(migrate, "statements", migrate.statements.__wrapped__)
+    with Database(None) as database:
+        found = Changes(database)
+        insert(database, *range(47))
+        assert [one.id for one in found.after(0, 99)] == list(range(31, 48))
+        assert not found.reaches(29)
+        assert found.reaches(30)
 
 
 def test_when_the_server_stops_streams_end_with_a_reason(database: Database) -> None:
