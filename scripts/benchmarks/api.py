@@ -23,6 +23,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+if TYPE_CHECKING:
+    pass
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS, OFFERS, REQUESTS, POSTED = 100, 1_000, 500, 3_000
@@ -160,7 +167,7 @@ def _serve(kind: str) -> int:
     return 0
 
 
-def _bare():  # type: ignore[no-untyped-def]
+def _bare() -> FastAPI:
     from fastapi import FastAPI, Response
 
     app = FastAPI()
@@ -172,7 +179,7 @@ def _bare():  # type: ignore[no-untyped-def]
     return app
 
 
-def _backend(folder: Path):  # type: ignore[no-untyped-def]
+def _backend(folder: Path) -> tuple[FastAPI, dict[str, list[str]]]:
     from coincurve import PrivateKey
 
     from sealmarket.chain.memory import MemoryChain

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,9 +103,11 @@ def test_documents_and_containers_come_back_as_they_went_in(blobs: Blobs) -> Non
     assert blobs.path(Kind.DOCUMENTS, keccak(DOCUMENT)).read_bytes() == DOCUMENT
 
 
-def test_whether_a_blob_is_there_is_said_without_sending_it(blobs: Blobs) -> None:
+def test_whether_a_blob_is_there_is_said_without_sending_it(blobs: Blobs, database: Database) -> None:
     blobs.put(Kind.DOCUMENTS, keccak(DOCUMENT), DOCUMENT)
-    holder: Any = SimpleNamespace(blobs=blobs)
+    holder: Any = SimpleNamespace(
+        blobs=blobs, database=database, clock=time.time, wake=lambda: None, sessions=None, proposals=None
+    )
 
     async def ask(name: Bytes32) -> tuple[int, bytes]:
         transport = httpx.ASGITransport(create_app(holder))

@@ -39,7 +39,7 @@ def create_app(
     streams: Streams | None = None,
     settings: ApiSettings = ApiSettings(),  # noqa: B008 - frozen
 ) -> FastAPI:
-    """The application over one backend. Who ends ``streams`` when the server stops hands them in."""
+    """The application over one backend. ``streams``: those that the caller ends when the server stops."""
     metrics, streams = Metrics(), streams or Streams(Changes(backend.database))
     app = FastAPI(
         title="Sealmarket backend",

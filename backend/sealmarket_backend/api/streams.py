@@ -3,8 +3,8 @@
 1. An event's id is the database's epoch and the change's number. A stream without ``Last-Event-ID`` begins now; with
    one it goes on behind it; where that is no longer kept, or of another database, it says ``reset`` and begins now.
 2. At most :data:`MOST_STREAMS` at once, and :data:`MOST_OF_PEER` of one peer.
-3. A reader who falls :data:`MOST_BEHIND` changes further behind than it began is told so and ended. One who takes
-   nothing at all is cut off as any other reader of an answer.
+3. A reader who falls :data:`MOST_BEHIND` changes further behind than it began gets an event ``end`` with the reason.
+   One who takes nothing at all is cut off as any other reader of an answer.
 4. A stream ends after :data:`LONGEST_SECONDS`, and when the server stops: its reader comes again.
 
 The database is read once for all streams.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sealmarket.protocol.problems import Problem
 from sealmarket_backend.api import idempotency
-from sealmarket_backend.api.idempotency import HEADER, KEPT_SECONDS, Idempotency, KeptAnswer
+from sealmarket_backend.api.idempotency import HEADER, HELD_SECONDS, KEPT_SECONDS, Idempotency, KeptAnswer
 from sealmarket_backend.errors import KeyInUse, KeyReused, Rejected
 from sealmarket_backend.service import Backend
 from sealmarket_backend.tables import Database
@@ -92,6 +92,21 @@ def test_while_a_request_is_under_way_the_second_is_told_to_wait(keys: Idempoten
     assert keys.once(ROUTE, "k", BODY, PEER, never) == MADE
 
 
+def test_while_one_process_carries_a_request_out_another_on_the_database_does_not(
+    keys: Idempotency, database: Database, clock: Clock
+) -> None:
+    other = Idempotency(database, clock)
+
+    def meanwhile() -> KeptAnswer:
+        if database.dialect.is_shared:
+            with pytest.raises(KeyInUse):
+                other.once(ROUTE, "k", BODY, PEER, never)
+        return MADE
+
+    assert keys.once(ROUTE, "k", BODY, PEER, meanwhile) == MADE
+    assert other.once(ROUTE, "k", BODY, PEER, never) == MADE
+
+
 def test_the_key_of_what_was_refused_is_free_again(keys: Idempotency) -> None:
     def refuse() -> KeptAnswer:
         raise Rejected("no")
@@ -116,6 +131,10 @@ def test_after_a_crash_before_the_answer_was_kept_the_same_body_is_done_again_an
     restarted = Idempotency(database, clock)
     with pytest.raises(KeyReused):
         restarted.once(ROUTE, "k", b"[]", PEER, never)
+    if database.dialect.is_shared:
+        with pytest.raises(KeyInUse):
+            restarted.once(ROUTE, "k", BODY, PEER, never)
+        clock.now += HELD_SECONDS
     assert restarted.once(ROUTE, "k", BODY, PEER, lambda: MADE) == MADE
 
 

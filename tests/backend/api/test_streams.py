@@ -45,8 +45,9 @@ def insert(database: Database, *numbers: int) -> None:
     with database.write() as connection:
         for number in numbers:
             connection.execute(
-                "INSERT INTO asset_orders (order_hash, asset_id, version, body, sequence) VALUES (?, ?, 1, x'', ?)",
-                (keccak(b"%d" % number), bytes(32), number),
+                "INSERT INTO asset_orders (order_hash, asset_id, version, body, sequence, expiry)"
+                " VALUES (?, ?, 1, ?, ?, 1)",
+                (keccak(b"%d" % number), bytes(32), b"", number),
             )
 
 
@@ -138,21 +139,23 @@ def test_a_reader_that_falls_behind_is_told_so_and_ended(database: Database, mon
 
 
 @pytest.mark.parametrize(
-    "last", ["00000000-3", "{epoch}-1", "{epoch}-99"], ids=["another database's", "gone", "future"]
+    "last", ["00000000-3", "{epoch}-{gone}", "{epoch}-{future}"], ids=["another database's", "gone", "future"]
 )
 def test_where_what_came_since_is_not_kept_the_reader_is_told_to_read_the_lists_again(
     database: Database, last: str
 ) -> None:
     found = Changes(database)
     insert(database, *range(5))
+    newest = found.newest()
     with database.write() as connection:
-        connection.execute("DELETE FROM changes WHERE id <= 3")
+        connection.execute("DELETE FROM changes WHERE id <= ?", (newest - 2,))
 
     async def again() -> None:
         made = Streams(found)
-        stream = await made.begin(ALL, last.format(epoch=found.epoch), PEER)
+        last_id = last.format(epoch=found.epoch, gone=newest - 4, future=newest + 90)
+        stream = await made.begin(ALL, last_id, PEER)
         [(number, name, _)] = await read(stream, 1)
-        assert (number, name) == (f"{found.epoch}-5", "reset")
+        assert (number, name) == (f"{found.epoch}-{newest}", "reset")
         insert(database, 6)
         assert [one[1] for one in await read(stream, 1)] == ["asset-orders"]
 
