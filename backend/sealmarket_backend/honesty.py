@@ -182,7 +182,7 @@ class Honesty:
             if (owner := index.owner_of(offered.order.asset_id)) is not None:
                 self._stand_of_asset(view, index, offered.order.asset_id, key, owner)
         else:
-            return self._orders.offers.take(key)  # its signer's word in an event has closed it
+            return self._orders.offers.take(key)  # an event by its signer has closed it
         return True
 
     def _look_at_others(self, view: ViewReader, index: Index, subject: Bytes32) -> None:
