@@ -13,7 +13,7 @@ from tests.backend.test_honesty import LATER, NEVER_AGAIN, Market
 from tests.backend.test_index import EVIDENCE, spec
 
 BLOCKS = 70
-DEPTHS = [1, 2, 7, 33, 64]
+DEPTHS = [2, 64]
 
 
 class Flow(Market):
