@@ -224,8 +224,8 @@ class OrderBook:
         self.offers.set_left(key, order.volume - standing.used)
 
     def reopen(self) -> list[Bytes32]:
-        """Open again what left by the word of final blocks, which changed; returns the orders to look at before any of
-        these is matched."""
+        """Open again what left by the word of final blocks, which changed; returns each order of which such a block may
+        have said something: these are looked at."""
         found: list[Bytes32] = []
         with self._database.lead() as connection:
             for table in ("compute_orders", "asset_orders"):
@@ -235,8 +235,8 @@ class OrderBook:
                     (LOOKED_AT_AGAIN,),
                 ).fetchall()
                 found += [Bytes32(row[0]) for row in rows]
-            used = connection.execute("SELECT order_hash FROM compute_orders WHERE state = 'open' AND used > 0")
-            return [*found, *(Bytes32(row[0]) for row in used.fetchall() if row[0] not in set(found))]
+            known = "SELECT order_hash FROM compute_orders WHERE state = 'open' AND (used > 0 OR reason != '')"
+            return list(dict.fromkeys([*found, *(Bytes32(row[0]) for row in connection.execute(known).fetchall())]))
 
     def accounts(self) -> list[Address]:
         """Who has open offers of compute."""

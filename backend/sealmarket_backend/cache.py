@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 REST_SECONDS = 120.0
-"""A file that was asked for in that time stays: whoever reads it by its path has it open by then."""
+"""A file that was asked for in that time stays: a reader by its path has it open by then."""
 
 
 class Cache:

@@ -169,7 +169,7 @@ class Honesty:
         return found
 
     def _look_at_order(self, view: ViewReader, index: Index, key: Bytes32) -> bool:
-        """One order of either kind; false where there is none that is open."""
+        """One order of either kind; false where there is none that is open or rests."""
         if (compute := self._orders.compute_order(key)) is not None:
             order = compute.order
 
@@ -182,7 +182,7 @@ class Honesty:
             if (owner := index.owner_of(offered.order.asset_id)) is not None:
                 self._stand_of_asset(view, index, offered.order.asset_id, key, owner)
         else:
-            return False
+            return self._orders.offers.take(key)  # an event by its signer has closed it
         return True
 
     def _look_at_others(self, view: ViewReader, index: Index, subject: Bytes32) -> None:

@@ -106,7 +106,7 @@ def test_a_leader_whose_session_the_server_ended_leads_no_more(postgres: Server)
         postgres.run(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT pid = pg_backend_pid()"
         )
-        assert second.leadership.hold()
+        until("the second leads", second.leadership.hold)
         assert not first.leadership.hold()
     finally:
         for one in (first, second):

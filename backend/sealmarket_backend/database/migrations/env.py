@@ -1,6 +1,8 @@
-"""Alembic's way in: runs the steps on the connection, and in the transaction, of :mod:`..migrate`."""
+"""Alembic's way in: runs the steps on the connection, and in the transaction, of :mod:`..migrate`. Elsewhere it does
+nothing: only Alembic gives it a configuration."""
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"], transactional_ddl=False)
-context.run_migrations()
+if (config := getattr(context, "config", None)) is not None:
+    context.configure(connection=config.attributes["connection"], transactional_ddl=False)
+    context.run_migrations()

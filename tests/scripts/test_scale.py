@@ -1,0 +1,60 @@
+"""What the page on scale says is what its figures give."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.scale import BATCHED, SCALES, Settings, gas_of, main, measured, row_of, table
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "scale.md"
+FIGURES = measured()
+JOBS = st.integers(1, 10**8)
+
+
+def test_the_page_has_the_tables_that_the_figures_of_today_give() -> None:
+    rows = [row_of(jobs, FIGURES, Settings()) for jobs in SCALES]
+    for part in table(rows).split("\n\n"):
+        assert part in PAGE.read_text(), "write what scripts/simulate_scale prints into docs/scale.md"
+
+
+def test_the_figures_of_the_benchmarks_are_those_of_their_page() -> None:
+    page = (PAGE.parent / "benchmarks.md").read_text()
+    assert round(1e6 / FIGURES.order_us, -1) == 1790
+    assert "1,791 beside" in page
+    assert f"| 1,000,000 | {FIGURES.match_us} us |" in page
+
+
+@given(JOBS, JOBS)
+def test_a_job_among_more_costs_no_more_gas(one: int, other: int) -> None:
+    few, many = sorted((one, other))
+    assert gas_of(many, FIGURES, Settings()) <= gas_of(few, FIGURES, Settings())
+
+
+@given(JOBS)
+def test_a_job_costs_between_what_one_alone_and_one_in_a_full_batch_does(jobs: int) -> None:
+    assert FIGURES.gas_batched <= gas_of(jobs, FIGURES, Settings()) <= FIGURES.gas_alone
+
+
+@pytest.mark.parametrize("jobs", SCALES)
+def test_every_part_is_used_the_more_the_busier_the_peak_is(jobs: int) -> None:
+    calm, busy = (row_of(jobs, FIGURES, replace(Settings(), peak=peak)) for peak in (1.0, 10.0))
+    assert all(busy.limits[name] == pytest.approx(10 * used) for name, used in calm.limits.items())
+    assert busy.coin_l1 == calm.coin_l1
+
+
+def test_a_full_batch_is_reached_where_so_many_jobs_come_in_a_block() -> None:
+    jobs = BATCHED * 86_400 // 12
+    assert gas_of(jobs, FIGURES, Settings()) == FIGURES.gas_batched < gas_of(jobs // 2, FIGURES, Settings())
+
+
+def test_the_command_prints_one_object_and_takes_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "--rollup-gas-per-second", "1000"]) == 0
+    shown = json.loads(capsys.readouterr().out)["scale"]
+    assert [row["jobs"] for row in shown] == list(SCALES)
+    assert {row["first"] for row in shown} == {"gas of a rollup"}
