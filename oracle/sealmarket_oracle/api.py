@@ -9,6 +9,7 @@ changes what the node has decided or promised. Errors are :class:`Problem`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -20,6 +21,7 @@ from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen
 from sealmarket_oracle.log.entries import SignedTail
+from sealmarket_oracle.openapi import document
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 
@@ -60,6 +62,10 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     def health() -> Response:
         found = runner.health
         return _json(found, 200 if found.status == "ok" else 503)
+
+    @app.get("/openapi.json")
+    def openapi() -> dict[str, Any]:
+        return document()
 
     @app.exception_handler(MalformedDocument)
     def malformed(_request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from sealmarket.protocol.wire import LogHead, LogSize
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Shape
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.numbers import U32, JobId, Timestamp
 from sealmarket_oracle.log.tree import leaf_hash
@@ -40,9 +40,9 @@ class LogEntry(Shape, frozen=True, kw_only=True):
     sequence: int
     kind: EntryKind
     job_id: JobId
-    inputs: Bytes32 = ZERO_HASH
-    statement: Bytes32 = ZERO_HASH
-    rules: Bytes32 = ZERO_HASH
+    inputs: Bytes32
+    statement: Bytes32
+    rules: Bytes32
     reasons: Annotated[tuple[int, ...], Meta(max_length=64)] = ()
     block_number: int
     block_hash: Bytes32
