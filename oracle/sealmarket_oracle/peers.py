@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -63,8 +64,9 @@ class Peers:
         """End; waits for answers that are under way."""
         self._stopped.set()
         self.announce()
+        until = time.monotonic() + _ANSWER_SECONDS
         for thread in self._threads:
-            thread.join(_ANSWER_SECONDS)
+            thread.join(max(0.0, until - time.monotonic()))
 
     # --- what the node asks -----------------------------------------------------------------------------------
 
@@ -119,6 +121,8 @@ class Peers:
             signature = self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
             before = self._tell(peer.member, SignedTail(tail=tail, signature=signature))
             self._require_own(before)
+            peer.held = head.size
+            self._keep_witnessed()
         except JournalLost as error:
             self._lost = error
             self._note(peer, error.message)
@@ -126,9 +130,10 @@ class Peers:
         except SealmarketError as error:
             self._note(peer, error.message)
             return False
-        peer.held = head.size
+        except Exception as error:  # noqa: BLE001 - a thread that ended would never ask this peer again
+            self._note(peer, f"unexpected {type(error).__name__}")
+            return False
         self._note(peer, "")
-        self._keep_witnessed()
         return True
 
     def _require_own(self, before: HeldTail) -> None:

@@ -25,6 +25,7 @@ from sealmarket_oracle.peers import Peers, take_tail
 from sealmarket_oracle.service import Node
 from tests.oracle.world import Agreeing, World
 
+JOB = JobId(keccak(b"job"))
 FILES = ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm")
 
 
@@ -348,6 +349,30 @@ def test_a_job_that_is_accepted_after_the_start_needs_no_peers_word(world: World
     committee.away = {1}
     peers.tell_all()
     assert node.status(world.job_id).state == "released"
+
+
+def test_a_refusal_to_act_is_recorded_once_for_each_reason_and_16_times_for_a_job(world: World) -> None:
+    journal = world.journal()
+    for number in range(20):
+        reason = f"the store has no document {number // 2}"
+        journal.defer(JOB, reason, keccak(reason.encode()), (1, ZERO_HASH))
+    assert journal.head().size == 10
+    for number in range(40):
+        journal.defer(JOB, str(number), keccak(b"%d" % number), (1, ZERO_HASH))
+    entries = journal.entries(0, 100)
+    assert [entry.kind for entry in entries] == [EntryKind.DEFERRED] * 16
+    assert b"document" not in b"".join(entry.canonical() for entry in entries)
+
+
+def test_a_job_that_waits_for_a_document_is_a_refusal_in_the_log(world: World) -> None:
+    world.match(world.publish(keep_policy=False))
+    world.quote()
+    node = world.node()
+    node.tick()
+    node.tick()
+    assert node.status(world.job_id).state == "waiting"
+    kinds = [(entry.kind, entry.job_id) for entry in world.journal().entries(0, 10)]
+    assert kinds == [(EntryKind.START, JobId(ZERO_HASH)), (EntryKind.DEFERRED, world.job_id)]
 
 
 def test_a_decision_names_the_log_before_it_and_an_entry_records_it(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import stat
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from scripts.toolchain import ROOT
 from sealmarket.http import HttpError
 from sealmarket.protocol.book import Member
 from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, decode
@@ -123,6 +126,20 @@ def test_metrics_are_in_prometheus_text_format_and_each_sample_has_a_type(world:
     assert values["sealmarket_oracle_promises_total" + '{kind="release"}'] == "1"
     assert values["sealmarket_oracle_open_jobs"] == "2"
     assert text.endswith("\n")
+
+
+def test_each_alert_asks_for_metrics_that_there_are_and_stands_in_the_runbook(world: World) -> None:
+    text = metrics(_reporter(world, world.node()).report())
+    served = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "oracle-alerts.yml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    for rule in rules:
+        asked = set(re.findall(r"sealmarket_oracle_\w+", rule["expr"]))
+        assert asked
+        assert asked <= served, rule["alert"]
+        assert f"| {rule['alert']} |" in runbook
+    assert len(re.findall(r"^\| Oracle\w+ \|", runbook, re.MULTILINE)) == len(rules)
 
 
 @contextmanager
