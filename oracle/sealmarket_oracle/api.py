@@ -52,11 +52,11 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     @app.post("/v1/tails")
     async def tail(request: Request) -> Response:
         shown = decode(SignedTail, await request.body())
-        return _json(await run_in_threadpool(node.take_tail, shown))
+        return _json(await run_in_threadpool(node.answers.take_tail, shown))
 
     @app.get("/v1/log/{first}")
     def log(first: str) -> Response:
-        return _json(node.log_part(_count(first)))
+        return _json(node.answers.log_part(_count(first)))
 
     @app.get("/healthz")
     def health() -> Response:
