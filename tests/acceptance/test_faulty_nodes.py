@@ -22,6 +22,7 @@ from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_localnet.market import _environment
 from sealmarket_localnet.processes import answers
 from sealmarket_oracle.auditing import AskNode, audit_node
+from sealmarket_oracle.node_folder import SOCKET_FILE
 from sealmarket_oracle.runner import Health
 from sealmarket_worker.journal import JobState
 from tests.acceptance.host import Host
@@ -96,7 +97,7 @@ def test_a_node_put_back_with_an_older_disk_signs_nothing_and_the_logs_of_the_ot
     state, older = market.folder / "oracle-1", tmp_path / "older"
     rehearsal.reach_status(rehearsal.job(), Status.SETTLED)
     rehearsal.kill("oracle-1")
-    shutil.copytree(state, older)
+    shutil.copytree(state, older, ignore=shutil.ignore_patterns(SOCKET_FILE))
     rehearsal.start("oracle-1")
     rehearsal.reach_status(rehearsal.job(), Status.SETTLED)
     rehearsal.kill("oracle-1")
