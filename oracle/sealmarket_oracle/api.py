@@ -49,23 +49,10 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
         node.handed.keep(job, await request.body())
         return Response(status_code=204)
 
-    @app.post("/v1/tails")
-    async def tail(request: Request) -> Response:
-        shown = decode(SignedTail, await request.body())
-        return _json(await run_in_threadpool(node.answers.take_tail, shown))
-
-    @app.get("/v1/log/{first}")
-    def log(first: str) -> Response:
-        return _json(node.answers.log_part(_count(first)))
-
     @app.get("/healthz")
     def health() -> Response:
         found = runner.health
         return _json(found, 200 if found.status == "ok" else 503)
-
-    @app.get("/openapi.json")
-    def openapi() -> dict[str, Any]:
-        return document()
 
     @app.exception_handler(MalformedDocument)
     def malformed(_request: Request, error: Exception) -> Response:
@@ -84,9 +71,27 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
         code = error.status_code if isinstance(error, HTTPException) else 500
         return _json(Problem(title=f"HTTP {code}", detail="see docs/spec/oracle.md for what a node serves"), code)
 
+    _add_log(app, node)
     if node.info().grade_floor is Grade.SIMULATED:
         _say_simulated(app)
     return app
+
+
+def _add_log(app: FastAPI, node: Node) -> None:
+    """What peers and auditors ask."""
+
+    @app.post("/v1/tails")
+    async def tail(request: Request) -> Response:
+        shown = decode(SignedTail, await request.body())
+        return _json(await run_in_threadpool(node.answers.take_tail, shown))
+
+    @app.get("/v1/log/{first}")
+    def log(first: str) -> Response:
+        return _json(node.answers.log_part(_count(first)))
+
+    @app.get("/openapi.json")
+    def openapi() -> dict[str, Any]:
+        return document()
 
 
 def _say_simulated(app: FastAPI) -> None:
