@@ -13,7 +13,7 @@ from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.journal import JobRecord, Journal
 from sealmarket_oracle.keys import NodeSigner
-from sealmarket_oracle.log.entries import MOST_ENTRIES_SHOWN, HeldTail, JournalTail, LogPart, SignedTail
+from sealmarket_oracle.log.entries import MOST_ENTRIES_SHOWN, HeldTail, JournalTail, LogPart, SignedTail, TailStep
 from sealmarket_oracle.peers import take_tail
 from sealmarket_oracle.witnesses import Witnesses, holders_for_serving
 
@@ -59,9 +59,9 @@ class Answers:
         stop = self._signed_stop(decode(StopRecord, body))
         return NodeStatus(job_id=job_id, state="stopped", reason="", decision=decision, stop=stop)
 
-    def take_tail(self, shown: SignedTail) -> HeldTail:
+    def take_tail(self, step: TailStep) -> HeldTail:
         """Hold what a peer says of its journal. Raises :class:`MalformedDocument`."""
-        return take_tail(self._journal, self._book, shown)
+        return take_tail(self._journal, self._book, step)
 
     def log_part(self, first: int) -> LogPart:
         """The audit log from an entry on, as far as one answer goes."""

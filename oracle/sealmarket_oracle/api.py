@@ -1,7 +1,7 @@
 """The HTTP interface of a node: its identity, what it did for a job, and the evidence that a provider hands to it.
 
 ``GET /v1/node`` NodeInfo; ``GET /v1/jobs/{jobId}`` NodeStatus; ``GET /healthz`` Health (503 while it cannot decide).
-``POST /v1/tails`` holds a peer's :class:`SignedTail` and answers with the one before. ``GET /v1/log/{first}`` LogPart.
+``POST /v1/tails`` holds a peer's :class:`TailStep` and answers with the one before. ``GET /v1/log/{first}`` LogPart.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes. No request
 changes what the node has decided or promised. Errors are :class:`Problem`.
 """
@@ -20,7 +20,7 @@ from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen
-from sealmarket_oracle.log.entries import SignedTail
+from sealmarket_oracle.log.entries import TailStep
 from sealmarket_oracle.openapi import document
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
@@ -82,8 +82,8 @@ def _add_log(app: FastAPI, node: Node) -> None:
 
     @app.post("/v1/tails")
     async def tail(request: Request) -> Response:
-        shown = decode(SignedTail, await request.body())
-        return _json(await run_in_threadpool(node.answers.take_tail, shown))
+        step = decode(TailStep, await request.body())
+        return _json(await run_in_threadpool(node.answers.take_tail, step))
 
     @app.get("/v1/log/{first}")
     def log(first: str) -> Response:

@@ -13,7 +13,7 @@ from typing import Any
 from sealmarket.protocol.schema import json_schema
 from sealmarket.protocol.wire import SIGNATURE_HEADER, NodeInfo, NodeStatus, Problem
 from sealmarket_enclave.protocol.codec import Shape
-from sealmarket_oracle.log.entries import HeldTail, LogPart, SignedTail
+from sealmarket_oracle.log.entries import HeldTail, LogPart, TailStep
 from sealmarket_oracle.runner import Health
 
 Answers = dict[int, tuple[str, type[Shape] | None]]
@@ -70,7 +70,7 @@ OPERATIONS = (
         "post",
         "Hold how far a peer's journal reaches. For the other members of the committee.",
         _read({200: ("What was held of it before.", HeldTail)}),
-        body=SignedTail,
+        body=TailStep,
     ),
     Operation(
         "/v1/log/{first}",

@@ -16,7 +16,7 @@ from sealmarket.protocol.wire import NodeInfo, NodeStatus, Problem
 from sealmarket_enclave.protocol.codec import Bytes32, decode
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.api import SIMULATED_HEADER, create_app
-from sealmarket_oracle.log.entries import EntryKind, HeldTail, LogPart
+from sealmarket_oracle.log.entries import EntryKind, HeldTail, LogPart, TailStep
 from sealmarket_oracle.runner import Health, Runner
 from sealmarket_oracle.service import Node
 from tests.oracle.world import World
@@ -136,7 +136,7 @@ def test_a_node_serves_its_log_and_holds_the_tail_of_a_peer(world: World) -> Non
     assert [entry.kind for entry in part.entries] == [EntryKind.START, EntryKind.DECISION]
     assert decode(LogPart, client.get("/v1/log/9").content).entries == ()
     for before in (None, part.tail):
-        held = decode(HeldTail, other.send("POST", "/v1/tails", content=part.tail.canonical()).content)
+        held = decode(HeldTail, other.send("POST", "/v1/tails", content=TailStep(tail=part.tail).canonical()).content)
         assert held.held == before
 
 

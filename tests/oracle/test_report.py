@@ -19,10 +19,11 @@ from scripts.toolchain import ROOT
 from sealmarket.http import HttpError
 from sealmarket.protocol.book import Member
 from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, decode
+from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.admin import read_report, serving_admin
 from sealmarket_oracle.cli import app
 from sealmarket_oracle.errors import InvalidConfig
-from sealmarket_oracle.log.entries import HeldTail, SignedTail
+from sealmarket_oracle.log.entries import HeldTail, TailStep
 from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
 from sealmarket_oracle.peers import Peers
 from sealmarket_oracle.report import NodeReport, Reporter, metrics
@@ -36,7 +37,7 @@ from tests.patience import PATIENCE, until
 def _reporter(world: World, node: Node, runner: Runner | None = None) -> Reporter:
     journal, keys = world.journal(), world.keys[0]
 
-    def tell(member: Member, _tail: SignedTail) -> HeldTail:
+    def tell(member: Member, _step: TailStep) -> HeldTail:
         if member == world.committee.members[2]:
             raise HttpError("the peer is away", remedy="wait")
         return HeldTail(held=None)
@@ -74,7 +75,7 @@ def test_a_node_on_a_full_disk_promises_nothing_says_so_and_goes_on_when_there_i
     before = journal.head()
     journal._one("PRAGMA max_page_count = 1")  # no page more than there are
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sealmarket_oracle.service.Release.canonical", lambda _self: b"x" * (1 << 20), raising=False)
+        patched.setattr(Release, "canonical", lambda _self: b"x" * (1 << 20), raising=False)
         assert runner._tick() is False
     assert "takes no writes" in runner._health.problem
     assert node.status(world.job_id).release is None
