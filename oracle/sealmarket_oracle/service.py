@@ -115,7 +115,9 @@ class Node:
         self._start: Start | None = None
         self._committees = {committee.epoch: committee for committee in book.committees}
         self.answers = Answers(chain.book, journal, keys.signer, witnesses)
-        self._follower = Follower(chain, JournalReader(journal))
+        self._follower = Follower(
+            chain, JournalReader(journal, _place_in(self._committees.get(journal.identity.epoch), keys))
+        )
         self._documents = DocumentCache(store)
         self.handed = HandedEvidence(journal, self.market)
         self._clock, self._monotonic = clock, monotonic
@@ -409,6 +411,11 @@ class Node:
     def status(self, job_id: JobId) -> NodeStatus:
         """What this node decided and did about one job, from the journal alone, without a read of the chain."""
         return self.answers.status(job_id, self.waits_for(job_id))
+
+
+def _place_in(committee: Committee | None, keys: NodeKeys) -> int | None:
+    members = committee.members if committee is not None else ()
+    return next((index for index, member in enumerate(members) if member.signer == keys.signer.address), None)
 
 
 def _raised_at(error: BaseException) -> str:

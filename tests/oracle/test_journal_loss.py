@@ -220,6 +220,32 @@ def test_p26_a_node_that_lost_its_journal_does_not_promise_never_to_release_what
     assert lost.status(world.job_id).stop is None
 
 
+def test_a_node_without_its_journal_is_stopped_by_its_own_decision_on_chain_whatever_its_peers_say(
+    world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "first").mkdir()
+    node = world.node(journal_of=_journal(world, tmp_path / "first"))
+    world.match(world.publish())
+    world.quote()
+    world.accept(world.decided(node), signers=(0, 1))
+    node.tick()
+    assert node.status(world.job_id).state == "released"
+    (tmp_path / "second").mkdir()
+    lost = world.node(journal_of=_journal(world, tmp_path / "second"))
+    with pytest.raises(JournalLost, match="with this node's signature"):
+        lost.tick()
+    assert (lost.status(world.job_id).decision, lost.status(world.job_id).stop) == (None, None)
+
+
+def test_a_decision_that_other_nodes_signed_says_nothing_about_this_nodes_journal(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    world.accept(world.decided(world.node(1)), signers=(1, 2))
+    node = world.node()
+    node.tick()
+    assert node.status(world.job_id).state == "released"
+
+
 def test_an_older_journal_whose_mark_is_as_old_is_noticed_by_any_peer_that_holds_its_tail(
     world: World, tmp_path: Path
 ) -> None:
