@@ -68,7 +68,7 @@ class Answers:
         head = self._journal.head()
         tail = JournalTail(journal=head.journal, epoch=self._journal.identity.epoch, size=head.size, root=head.root)
         entries = self._journal.entries(first, max(0, min(MOST_ENTRIES_SHOWN, head.size - first)))
-        return LogPart(tail=SignedTail(tail=tail, signature=self._signed(tail)), entries=tuple(entries))
+        return LogPart(tail=SignedTail(tail=tail, signature=self.signed(tail)), entries=tuple(entries))
 
     def _unheld(self, record: JobRecord) -> str | None:
         """Why a promise is not served yet (:mod:`witnesses`, rule 3)."""
@@ -86,22 +86,24 @@ class Answers:
             return None
         return SignedDecision(
             decision=own.decision,
-            index=self._index_in(record.spec.epoch),
-            signature=self._signed(own.decision),
+            index=self.index_in(record.spec.epoch),
+            signature=self.signed(own.decision),
             detail=own.detail,
         )
 
     def _signed_stop(self, record: StopRecord) -> SignedStop:
         return SignedStop(
             stop=record.stop,
-            index=self._index_in(record.stop.epoch),
-            signature=self._signed(record.stop),
+            index=self.index_in(record.stop.epoch),
+            signature=self.signed(record.stop),
             findings=record.findings,
         )
 
-    def _signed(self, statement: TypedShape) -> HexBytes:
+    def signed(self, statement: TypedShape) -> HexBytes:
+        """The node's signature over a statement on this market."""
         return self._signer.sign_statement(statement, self._book.chain_id, self._book.market)
 
-    def _index_in(self, epoch: int) -> int:
+    def index_in(self, epoch: int) -> int:
+        """The node's place in the committee of an epoch."""
         members = self._committees[epoch].members
         return next(index for index, member in enumerate(members) if member.signer == self._signer.address)
