@@ -1,7 +1,7 @@
 """The HTTP interface of a node: its identity, what it did for a job, and the evidence that a provider hands to it.
 
 ``GET /v1/node`` NodeInfo; ``GET /v1/jobs/{jobId}`` NodeStatus; ``GET /healthz`` Health (503 while it cannot decide).
-``POST /v1/tails`` holds a peer's :class:`SignedTail` and answers with the one before. ``GET /v1/log/{first}`` LogPart.
+``POST /v1/tails`` holds a peer's :class:`TailStep` and answers with the one before. ``GET /v1/log/{first}`` LogPart.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes. No request
 changes what the node has decided or promised. Errors are :class:`Problem`.
 """
@@ -9,6 +9,7 @@ changes what the node has decided or promised. Errors are :class:`Problem`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -20,7 +21,8 @@ from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen
-from sealmarket_oracle.log.entries import SignedTail
+from sealmarket_oracle.log.entries import TailStep
+from sealmarket_oracle.openapi import document
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 
@@ -48,15 +50,6 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
         node.handed.keep(job, await request.body())
         return Response(status_code=204)
 
-    @app.post("/v1/tails")
-    async def tail(request: Request) -> Response:
-        shown = decode(SignedTail, await request.body())
-        return _json(await run_in_threadpool(node.take_tail, shown))
-
-    @app.get("/v1/log/{first}")
-    def log(first: str) -> Response:
-        return _json(node.log_part(_count(first)))
-
     @app.get("/healthz")
     def health() -> Response:
         found = runner.health
@@ -79,9 +72,27 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
         code = error.status_code if isinstance(error, HTTPException) else 500
         return _json(Problem(title=f"HTTP {code}", detail="see docs/spec/oracle.md for what a node serves"), code)
 
+    _add_log(app, node)
     if node.info().grade_floor is Grade.SIMULATED:
         _say_simulated(app)
     return app
+
+
+def _add_log(app: FastAPI, node: Node) -> None:
+    """What peers and auditors ask."""
+
+    @app.post("/v1/tails")
+    async def tail(request: Request) -> Response:
+        step = decode(TailStep, await request.body())
+        return _json(await run_in_threadpool(node.answers.take_tail, step))
+
+    @app.get("/v1/log/{first}")
+    def log(first: str) -> Response:
+        return _json(node.answers.log_part(_count(first)))
+
+    @app.get("/openapi.json")
+    def openapi() -> dict[str, Any]:
+        return document()
 
 
 def _say_simulated(app: FastAPI) -> None:

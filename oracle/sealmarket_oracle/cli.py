@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -119,11 +120,11 @@ def destroy(config: ConfigFile = None, yes: Yes = False) -> None:
 
     Example: sealmarket oracle destroy --config oracle-1.toml
     """
-    from sealmarket.cli._asking import confirm
     from sealmarket_oracle import main
 
     def agreed(versions: int) -> None:
-        confirm(f"{versions} versions of assets are sealed for this epoch: no job of theirs can be accepted", yes=yes)
+        if not yes:
+            _confirm(f"{versions} versions of assets are sealed for this epoch: no job of theirs will be accepted")
 
     done = main.destroy(config, agreed)
     typer.echo(f"the keys of {done.record.member.signer} for epoch {done.record.epoch} are destroyed")
@@ -133,14 +134,25 @@ def destroy(config: ConfigFile = None, yes: Yes = False) -> None:
 
 
 def _external(url: str, address: str | None, dialect: str) -> RemoteSigner:
-    from sealmarket.cli._options import Usage, choice
     from sealmarket_enclave.protocol.codec import Address
-    from sealmarket_oracle.remote_signer import RemoteSigner
+    from sealmarket_oracle.remote_signer import DIALECTS, RemoteSigner
 
     if address is None:
-        raise Usage("--signer names a program and no account", remedy="add --signer-address 0x…")
-    spoken: Any = choice(dialect, "web3signer", "clef", "ethereum")
+        raise typer.BadParameter("name the account as well: --signer-address 0x…", param_hint="--signer")
+    spoken = next((one for one in DIALECTS if one == dialect), None)
+    if spoken is None:
+        raise typer.BadParameter(f"expected one of {', '.join(DIALECTS)}", param_hint="--signer-dialect")
     return RemoteSigner(url, Address.parse(address.lower()), spoken)
+
+
+def _confirm(consequence: str) -> None:
+    """Ask before what cannot be undone. Raises :class:`NotAgreed` where there is no terminal."""
+    from sealmarket_oracle.errors import NotAgreed
+
+    if not sys.stdin.isatty():
+        raise NotAgreed(consequence)
+    typer.echo(consequence, err=True)
+    typer.confirm("Go on?", abort=True, err=True)
 
 
 @app.command()

@@ -17,6 +17,7 @@
         ├── StaleChain             the newest block is too old to rely on
         ├── QuoteUnseen            no final block has the quote that evidence is handed in for
         ├── EvidenceNotTaken       evidence that this node does not wait for, or another party's
+        ├── NotAgreed              what cannot be undone has to be agreed to
         ├── EpochNotOver           a job of the epoch is open, so its keys are not destroyed
         ├── AuditRefused           what a node shows of its audit log cannot be held against anything
         └── NotOnCommittee         the committee of an epoch is not the one in the address book
@@ -147,6 +148,17 @@ class NotOnCommittee(OracleError):
         super().__init__(
             f"the committee of epoch {epoch} is not usable: {detail}",
             remedy="update the address book, and run this node with the keys that its committee names",
+        )
+
+
+class NotAgreed(OracleError):
+    """What cannot be undone has to be agreed to."""
+
+    exit_code = 2
+
+    def __init__(self, consequence: str) -> None:
+        super().__init__(
+            f"{consequence}; there is no terminal to ask on", remedy="repeat the command with --yes if you mean it"
         )
 
 

@@ -22,7 +22,7 @@ from sealmarket.chain.events import (
 )
 from sealmarket.chain.follow import Cursor, EventRange, Rewound
 from sealmarket.chain.model import Block
-from sealmarket_oracle.errors import ChainRewritten
+from sealmarket_oracle.errors import ChainRewritten, JournalLost
 from sealmarket_oracle.gate.inputs import EventBlock
 from sealmarket_oracle.journal import Journal
 
@@ -32,8 +32,9 @@ _log = logging.getLogger("sealmarket.oracle")
 class JournalReader:
     """Reads events for a node's journal: an :class:`~sealmarket.chain.follow.EventReader`."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, journal: Journal, place: int | None = None) -> None:
+        """``place``: the node's own in the committee of its epoch, whose signatures its journal must know."""
+        self._journal, self._place = journal, place
 
     def cursor(self) -> Cursor | None:
         """The last final block that is in the journal."""
@@ -67,6 +68,7 @@ class JournalReader:
             case JobQuoted():
                 self._keep_quote(event, block)
             case JobDecided():
+                self._require_known(event)
                 self._journal.add_quorum(event.job_id, event.core, block)
             case JobSettled() | JobFailed() | JobEnded():
                 self._journal.end_job(event.job_id)
@@ -74,6 +76,21 @@ class JournalReader:
                 self._keep_unreadable(event)
             case _:
                 pass  # terms and revocations are read from the state at a block, never from events
+
+    def _require_known(self, event: JobDecided) -> None:
+        """A decision that took effect with this node's signature stands in its journal, or this is another journal.
+
+        Raises:
+            JournalLost: it does not.
+        """
+        record, epoch = self._journal.job(event.job_id), self._journal.identity.epoch
+        if record is None or record.spec.epoch != epoch or self._place not in event.signers:
+            return
+        if self._journal.own_decision(event.job_id, event.core.evidence_hash, epoch) is None:
+            raise JournalLost(
+                f"it has no decision on job {event.job_id}",
+                f"the one that block {event.at.block_number} has with this node's signature",
+            )
 
     def _keep_quote(self, event: JobQuoted, block: EventBlock) -> None:
         record = self._journal.job(event.job_id)

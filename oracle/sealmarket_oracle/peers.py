@@ -1,13 +1,15 @@
 """Tells the other nodes of the committee how far this node's journal reaches, and reads what they held before.
 
-One thread for each peer, so that one that hangs holds up no other. ``POST /v1/tails`` with a :class:`SignedTail`
-answers with the tail that the peer held before, a :class:`HeldTail`: it must be of this journal.
+One thread for each peer, so that one that hangs holds up no other. ``POST /v1/tails`` with a :class:`TailStep`
+answers with the tail that the peer held before, a :class:`HeldTail`: it must be of this journal. A peer takes a tail
+only if it is shown to grow out of the one that it holds, so that a copy of a node does not displace the node.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,10 +21,11 @@ from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket_oracle.errors import JournalLost
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeSigner
-from sealmarket_oracle.log.entries import HeldTail, JournalTail, SignedTail
+from sealmarket_oracle.log.entries import MOST_LEAVES_SHOWN, HeldTail, JournalTail, SignedTail, TailStep
+from sealmarket_oracle.log.tree import Frontier
 from sealmarket_oracle.witnesses import holders_for_serving
 
-Tell = Callable[[Member, SignedTail], HeldTail]
+Tell = Callable[[Member, TailStep], HeldTail]
 _log = logging.getLogger("sealmarket.oracle")
 _ANSWER_BYTES = 1 << 14
 _ANSWER_SECONDS = 5.0
@@ -34,7 +37,9 @@ class _Peer:
     member: Member
     due: threading.Event = field(default_factory=threading.Event)
     held: int = -1
-    """The size of the tail that it certainly holds; -1 before its first answer."""
+    """The size of the tail that it certainly holds; -1 before its first answer that is of this journal."""
+    base: Frontier | None = None
+    """The tree whose tail it is known to hold."""
     problem: str = "not asked yet"
 
 
@@ -63,8 +68,9 @@ class Peers:
         """End; waits for answers that are under way."""
         self._stopped.set()
         self.announce()
+        until = time.monotonic() + _ANSWER_SECONDS
         for thread in self._threads:
-            thread.join(_ANSWER_SECONDS)
+            thread.join(max(0.0, until - time.monotonic()))
 
     # --- what the node asks -----------------------------------------------------------------------------------
 
@@ -110,15 +116,13 @@ class Peers:
             self.tell(peer)
 
     def tell(self, peer: _Peer) -> bool:
-        """Tell one peer, if it may not hold everything. Returns whether it does now."""
+        """Bring one peer to hold everything, if it may not. Returns whether it does now."""
         try:
-            head = self._journal.head()
-            if peer.held >= head.size:
-                return True
-            tail = JournalTail(journal=head.journal, epoch=self._journal.identity.epoch, size=head.size, root=head.root)
-            signature = self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
-            before = self._tell(peer.member, SignedTail(tail=tail, signature=signature))
-            self._require_own(before)
+            while peer.held < self._journal.head().size:
+                # The first answer may show what the peer holds; the second step grows out of that.
+                if not self._step(peer) and not self._step(peer):
+                    self._note(peer, "it does not take the tail that grows out of the one that it shows")
+                    return False
         except JournalLost as error:
             self._lost = error
             self._note(peer, error.message)
@@ -126,18 +130,47 @@ class Peers:
         except SealmarketError as error:
             self._note(peer, error.message)
             return False
-        peer.held = head.size
+        except Exception as error:  # noqa: BLE001 - a thread that ended would never ask this peer again
+            self._note(peer, f"unexpected {type(error).__name__}")
+            return False
         self._note(peer, "")
-        self._keep_witnessed()
         return True
 
-    def _require_own(self, before: HeldTail) -> None:
+    def _step(self, peer: _Peer) -> bool:
+        """Announce the tail once. A peer takes it if it holds none, or the tail that it is shown to grow from.
+
+        Returns whether it did. Raises :class:`JournalLost` if what it held is not of this journal.
+        """
+        base = peer.base or Frontier()
+        leaves = () if peer.base is None else self._journal.leaves(base.size + MOST_LEAVES_SHOWN, base.size)
+        grown = self._journal.frontier_at(self._journal.head().size) if peer.base is None else base
+        for leaf in leaves:
+            grown = grown.append(leaf)
+        tail = self._signed(grown)
+        step = TailStep(tail=tail, old=base.size, peaks=base.peaks, leaves=tuple(leaves))
+        before = self._tell(peer.member, step).held
+        self._require_own(before)
+        if before is None or before.tail == tail.tail or step.grows_from(before.tail):
+            peer.base, peer.held = grown, grown.size
+            self._keep_witnessed()
+            return True
+        peer.base = self._journal.frontier_at(before.tail.size)
+        return False
+
+    def _signed(self, frontier: Frontier) -> SignedTail:
+        identity = self._journal.identity
+        tail = JournalTail(journal=identity.name, epoch=identity.epoch, size=frontier.size, root=frontier.root)
+        return SignedTail(
+            tail=tail, signature=self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
+        )
+
+    def _require_own(self, before: SignedTail | None) -> None:
         """Hold what a peer held against the journal. Only a tail under this node's own signature counts."""
-        if before.held is None:
+        if before is None:
             return
-        tail = before.held.tail
+        tail = before.tail
         digest = tail.digest(self._book.chain_id, self._book.market)
-        if recover(digest, before.held.signature) != self._signer.address:
+        if recover(digest, before.signature) != self._signer.address:
             raise SignatureRefused("the tail that a peer shows was signed by another node", remedy="see to that peer")
         own = self._journal.head()
         if tail.journal != own.journal:
@@ -169,11 +202,11 @@ class HttpTell:
     def __init__(self) -> None:
         self._client = HttpClient(seconds=_ANSWER_SECONDS)
 
-    def __call__(self, member: Member, tail: SignedTail) -> HeldTail:
+    def __call__(self, member: Member, step: TailStep) -> HeldTail:
         """Raises :class:`HttpError` or :class:`MalformedDocument`: no answer, or none that reads."""
         url = member.url.rstrip("/") + "/v1/tails"
         headers = {"content-type": "application/json"}
-        with self._client.ask("POST", url, limit=_ANSWER_BYTES, content=tail.canonical(), headers=headers) as answer:
+        with self._client.ask("POST", url, limit=_ANSWER_BYTES, content=step.canonical(), headers=headers) as answer:
             if answer.status != 200:
                 raise HttpError(f"{member.signer} answered {answer.status}", remedy="see to that peer")
             return decode(HeldTail, answer.body())
@@ -183,12 +216,13 @@ class HttpTell:
         self._client.close()
 
 
-def take_tail(journal: Journal, book: AddressBook, shown: SignedTail) -> HeldTail:
+def take_tail(journal: Journal, book: AddressBook, step: TailStep) -> HeldTail:
     """Hold what a peer says of its journal. Returns what was held before.
 
     Raises:
         MalformedDocument: it is signed by no member of the committee of its epoch.
     """
+    shown = step.tail
     committee = next((one for one in book.committees if one.epoch == shown.tail.epoch), None)
     try:
         signer = recover(shown.tail.digest(book.chain_id, book.market), shown.signature)
@@ -196,4 +230,4 @@ def take_tail(journal: Journal, book: AddressBook, shown: SignedTail) -> HeldTai
         raise MalformedDocument(f"a tail is signed by its node: {error.message}") from error
     if committee is None or signer not in {member.signer for member in committee.members}:
         raise MalformedDocument(f"{signer} is no member of the committee of epoch {shown.tail.epoch}")
-    return HeldTail(held=journal.keep_peer_tail(signer, shown))
+    return HeldTail(held=journal.keep_peer_tail(signer, step))

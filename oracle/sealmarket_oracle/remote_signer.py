@@ -31,6 +31,7 @@ from sealmarket_enclave.protocol.signing import SignatureRefused, personal_diges
 from sealmarket_oracle.errors import SignerFailed
 
 Dialect = Literal["web3signer", "clef", "ethereum"]
+DIALECTS: tuple[Dialect, ...] = ("web3signer", "clef", "ethereum")
 SIGNING_SECONDS = 10.0
 """For one signature: it holds the thread that decides."""
 _MAXIMUM_ANSWER = 1 << 16

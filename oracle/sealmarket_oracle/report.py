@@ -119,7 +119,7 @@ class Reporter:
 
     def _jobs(self) -> Iterator[OpenJob]:
         for record in self._journal.open_jobs()[:MOST_JOBS]:
-            status = self._node.state_of(record)
+            status = self._node.answers.of(record, self._node.waits_for(record.job_id))
             yield OpenJob(
                 job_id=record.job_id,
                 matched_block=record.matched.number,

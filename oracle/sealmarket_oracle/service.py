@@ -22,20 +22,18 @@ from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.chain.follow import Follower
 from sealmarket.chain.interface import ChainReader, ProvableView
 from sealmarket.chain.model import Block
-from sealmarket.protocol import decisions
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, NodeStatus, SignedDecision, SignedStop
+from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, NodeStatus
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.interface import NodeStore
-from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, Shape, decode
-from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
-from sealmarket_enclave.protocol.release import Release
+from sealmarket_oracle.answers import Answers, StopRecord
 from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import JournalReader
@@ -52,8 +50,7 @@ from sealmarket_oracle.gate.inputs import (
 from sealmarket_oracle.handed import HandedEvidence
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
 from sealmarket_oracle.keys import NodeKeys
-from sealmarket_oracle.log.entries import MOST_ENTRIES_SHOWN, EntryKind, HeldTail, JournalTail, LogPart, SignedTail
-from sealmarket_oracle.peers import take_tail
+from sealmarket_oracle.log.entries import EntryKind
 from sealmarket_oracle.release import (
     Allow,
     AtHead,
@@ -71,7 +68,6 @@ from sealmarket_oracle.witnesses import (
     Start,
     Witnesses,
     confirmations_for_promise,
-    holders_for_serving,
 )
 
 _log = logging.getLogger("sealmarket.oracle")
@@ -79,13 +75,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _LASTING_PAUSE = 0.1, 1.0, 30.0
 _UNKEPT = 1000
 _NO_EVIDENCE = "no evidence hash is on chain at a final block"
 _NO_QUORUM = "waiting for a quorum's decision on chain"
-
-
-class StopRecord(Shape, frozen=True, kw_only=True):
-    """A promise never to release, as it is written down: what will be signed, and why."""
-
-    stop: decisions.Stop
-    findings: tuple[FindingNote, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +117,10 @@ class Node:
         self._witnesses = witnesses
         self._start: Start | None = None
         self._committees = {committee.epoch: committee for committee in book.committees}
-        self._follower = Follower(chain, JournalReader(journal))
+        self.answers = Answers(chain.book, journal, keys.signer, witnesses)
+        self._follower = Follower(
+            chain, JournalReader(journal, _place_in(self._committees.get(journal.identity.epoch), keys))
+        )
         self._documents = DocumentCache(store)
         self.handed = HandedEvidence(journal, self.market)
         self._clock, self._monotonic = clock, monotonic
@@ -426,7 +418,15 @@ class Node:
         """Whether state at a block counts by proof alone."""
         return "required" if self._chain.trust.proofs else "none"
 
-    # --- answers ----------------------------------------------------------------------------------------------
+    @property
+    def newest_head(self) -> int:
+        """The number of the newest block that was seen."""
+        return self._newest_head
+
+    def waits_for(self, job_id: JobId) -> str:
+        """What a job waits for; empty where nothing is left to do."""
+        pause = self._pauses.get(job_id)
+        return pause.reason if pause is not None else ""
 
     def info(self) -> NodeInfo:
         """Who this node is, and the lowest grade that it accepts."""
@@ -440,84 +440,12 @@ class Node:
 
     def status(self, job_id: JobId) -> NodeStatus:
         """What this node decided and did about one job, from the journal alone, without a read of the chain."""
-        record = self._journal.job(job_id)
-        if record is None:
-            reason = self._journal.unreadable(job_id) or "no final block has this job"
-            return NodeStatus(job_id=job_id, state="unknown", reason=reason[:4096])
-        return self.state_of(record)
+        return self.answers.status(job_id, self.waits_for(job_id))
 
-    @property
-    def newest_head(self) -> int:
-        """The number of the newest block that was seen."""
-        return self._newest_head
 
-    def state_of(self, record: JobRecord) -> NodeStatus:
-        """As :meth:`status`, for a job that the journal has."""
-        job_id = record.job_id
-        pause = self._pauses.get(job_id)
-        reason = pause.reason if pause is not None else ""
-        decision = self._signed_decision(record)
-        promised = self._journal.promised(job_id)
-        if promised is None:
-            reason = "the job has ended" if record.ended else reason
-            state: Literal["decided", "waiting"] = "decided" if decision else "waiting"
-            return NodeStatus(job_id=job_id, state=state, reason=reason[:4096], decision=decision)
-        kind, body = promised
-        if (unheld := self._unheld(record)) is not None:
-            state = "decided" if decision else "waiting"
-            return NodeStatus(job_id=job_id, state=state, reason=unheld, decision=decision)
-        if kind == "release":
-            release = decode(Release, body)
-            return NodeStatus(job_id=job_id, state="released", reason="", decision=decision, release=release)
-        stop = self._signed_stop(decode(StopRecord, body))
-        return NodeStatus(job_id=job_id, state="stopped", reason="", decision=decision, stop=stop)
-
-    def _unheld(self, record: JobRecord) -> str | None:
-        """Why a promise is not served yet (:mod:`witnesses`, rule 3)."""
-        size = self._journal.promise_size(record.job_id)
-        needed = holders_for_serving(self._committees[record.spec.epoch])
-        if size <= self._journal.witnessed or (holders := self._witnesses.holders(size)) >= needed:
-            return None
-        return f"a promise is written, and served once {needed} peers hold the journal's tail; {holders} do"
-
-    def take_tail(self, shown: SignedTail) -> HeldTail:
-        """Hold what a peer says of its journal. Raises :class:`MalformedDocument`."""
-        return take_tail(self._journal, self._chain.book, shown)
-
-    def log_part(self, first: int) -> LogPart:
-        """The audit log from an entry on, as far as one answer goes."""
-        head = self._journal.head()
-        tail = JournalTail(journal=head.journal, epoch=self._journal.identity.epoch, size=head.size, root=head.root)
-        entries = self._journal.entries(first, max(0, min(MOST_ENTRIES_SHOWN, head.size - first)))
-        return LogPart(tail=SignedTail(tail=tail, signature=self._signed(tail)), entries=tuple(entries))
-
-    def _signed_decision(self, record: JobRecord) -> SignedDecision | None:
-        if record.evidence_hash is None:
-            return None
-        own = self._journal.own_decision(record.job_id, record.evidence_hash, record.spec.epoch)
-        if own is None:
-            return None
-        return SignedDecision(
-            decision=own.decision,
-            index=self._index_in(record.spec.epoch),
-            signature=self._signed(own.decision),
-            detail=own.detail,
-        )
-
-    def _signed_stop(self, record: StopRecord) -> SignedStop:
-        return SignedStop(
-            stop=record.stop,
-            index=self._index_in(record.stop.epoch),
-            signature=self._signed(record.stop),
-            findings=record.findings,
-        )
-
-    def _signed(self, statement: TypedShape) -> HexBytes:
-        return self._keys.signer.sign_statement(statement, self.market.chain_id, self.market.address)
-
-    def _index_in(self, epoch: int) -> int:
-        members = self._committees[epoch].members
-        return next(index for index, member in enumerate(members) if member.signer == self._keys.signer.address)
+def _place_in(committee: Committee | None, keys: NodeKeys) -> int | None:
+    members = committee.members if committee is not None else ()
+    return next((index for index, member in enumerate(members) if member.signer == keys.signer.address), None)
 
 
 def _raised_at(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_localnet.market import _environment
 from sealmarket_localnet.processes import answers
 from sealmarket_oracle.auditing import AskNode, audit_node
+from sealmarket_oracle.node_folder import SOCKET_FILE
 from sealmarket_oracle.runner import Health
 from sealmarket_worker.journal import JobState
 from tests.acceptance.host import Host
@@ -96,16 +97,16 @@ def test_a_node_put_back_with_an_older_disk_signs_nothing_and_the_logs_of_the_ot
     state, older = market.folder / "oracle-1", tmp_path / "older"
     rehearsal.reach_status(rehearsal.job(), Status.SETTLED)
     rehearsal.kill("oracle-1")
-    shutil.copytree(state, older)
+    shutil.copytree(state, older, ignore=shutil.ignore_patterns(SOCKET_FILE))
     rehearsal.start("oracle-1")
     rehearsal.reach_status(rehearsal.job(), Status.SETTLED)
     rehearsal.kill("oracle-1")
-    shutil.rmtree(state)
-    shutil.copytree(older, state)
+    newest = state.rename(tmp_path / "newest")
+    older.rename(state)
     rehearsal.start("oracle-1")
     urls = [member.url for member in market.book.committees[0].members]
-    problem = until("the node's refusal", lambda: _problem(urls[1]))
-    assert "not the journal that the node's keys signed from" in problem
+    refusal = "not the journal that the node's keys signed from"
+    until("the node's refusal", lambda: refusal in _health(urls[1]).problem)
     record = rehearsal.reach_status(job_id := rehearsal.job(), Status.SETTLED)
     assert record.decided is not None
     assert set(record.decided.signers) == {0, 2}
@@ -116,11 +117,15 @@ def test_a_node_put_back_with_an_older_disk_signs_nothing_and_the_logs_of_the_ot
         assert audited.findings == ()
         assert audited.anchors
         assert job_id in {entry.job_id for entry in audited.entries}
+    rehearsal.kill("oracle-1")
+    shutil.rmtree(state)
+    newest.rename(state)
+    rehearsal.start("oracle-1")
+    until("the node at work again", lambda: _health(urls[1]).status == "ok")
 
 
-def _problem(url: str) -> str:
-    health = decode(Health, httpx.get(f"{url}/healthz", timeout=PATIENCE, trust_env=False).content)
-    return health.problem if "journal" in health.problem else ""
+def _health(url: str) -> Health:
+    return decode(Health, httpx.get(f"{url}/healthz", timeout=PATIENCE, trust_env=False).content)
 
 
 @contextmanager

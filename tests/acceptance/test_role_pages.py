@@ -163,6 +163,8 @@ def test_the_roles_complete_a_job_together_and_the_auditor_proves_it(market: Mar
     assert "0.3 coin" in owner.said["Who used it, and what it earned"]
     provider.do("Look after it")
     operator.do("Look after it")
+    for oracle in oracles:
+        assert "the log holds" in oracle.do("Look after the node")
     parties = (*oracles, operator, provider, owner, consumer, auditor)
     assert {party.name: party.left for party in parties if party.left} == {}
 

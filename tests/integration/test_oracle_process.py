@@ -14,9 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec import structs
 
 from sealmarket.chain.deploy import Settings, deploy, timing, write_book
-from sealmarket.private_files import write_private
+from sealmarket.private_files import replace_private, write_private
 from sealmarket.protocol.book import Committee, FinalityRule, Member, Windows
 from sealmarket.protocol.wire import NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import decode
@@ -26,7 +27,8 @@ from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Process, Supervisor, answers, free_port
 from sealmarket_oracle.config import load
 from sealmarket_oracle.keys import Signer
-from sealmarket_oracle.node_folder import load_keys, load_record
+from sealmarket_oracle.node_folder import NODE_FILE, load_keys, load_record
+from sealmarket_oracle.report import NodeReport
 from sealmarket_oracle.runner import Health
 from tests.integration.market import development_account
 from tests.patience import PATIENCE
@@ -123,6 +125,41 @@ def test_a_second_init_in_the_same_folder_is_refused(installed: Installed) -> No
     again = subprocess.run(command, check=False, capture_output=True, text=True)
     assert again.returncode == 1
     assert "keep it" in again.stderr
+
+
+def _refused(installed: Installed) -> str:
+    started = subprocess.run(
+        [*COMMAND, "run", "--config", installed.config], check=False, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert started.returncode == 1
+    return started.stderr
+
+
+def test_a_node_whose_keys_have_no_tried_backup_does_not_start(installed: Installed) -> None:
+    path = installed.config.parent / "0" / NODE_FILE
+    held = path.read_bytes()
+    replace_private(path, structs.replace(load_record(path), backups=()).canonical())
+    try:
+        assert "sealmarket oracle backup" in _refused(installed)
+    finally:
+        replace_private(path, held)
+
+
+def test_a_node_whose_journal_is_gone_does_not_start_and_one_that_runs_shows_itself_to_its_operator(
+    installed: Installed,
+) -> None:
+    state = installed.config.parent / "0"
+    process = installed.start()
+    shown = subprocess.run([*COMMAND, "status", state, "--json"], check=False, capture_output=True, timeout=PATIENCE)
+    report = decode(NodeReport, shown.stdout.strip())
+    assert (report.signer, report.epoch, report.keystore) == (installed.member.signer, 1, "keystore")
+    assert len(report.peers) == 2
+    process.stop()
+    journal = state / "journal.sqlite"
+    moved = journal.rename(state / "moved.sqlite")
+    assert "new keys" in _refused(installed)
+    moved.rename(journal)
+    installed.start().stop()
 
 
 def test_a_node_that_accepts_simulated_evidence_must_name_the_root(installed: Installed) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.wire import NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import Bytes32, decode
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.api import SIMULATED_HEADER, create_app
+from sealmarket_oracle.log.entries import EntryKind, HeldTail, LogPart, TailStep
 from sealmarket_oracle.runner import Health, Runner
 from sealmarket_oracle.service import Node
 from tests.oracle.world import World
@@ -107,3 +111,47 @@ def test_a_nodes_answer_about_a_job_follows_what_it_did(world: World) -> None:
     assert found.decision is not None
     assert found.decision.decision == decision
     assert found.decision.detail.canonical() in world.store.documents.values()
+
+
+@pytest.mark.parametrize("count", ["-1", "1e3", "0x1", "", "9" * 16, "٣"])
+def test_a_place_in_the_log_that_is_no_count_is_refused(count: str, world: World) -> None:
+    answer = _client(world.node())[0].get(f"/v1/log/{count}")
+    assert answer.status_code in (400, 404)
+    assert decode(Problem, answer.content)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[" * 5000, b"\xff"])
+def test_a_tail_that_does_not_read_is_refused(body: bytes, world: World) -> None:
+    answer = _client(world.node())[0].send("POST", "/v1/tails", content=body)
+    assert answer.status_code == 400
+    assert decode(Problem, answer.content).title == "malformed"
+
+
+def test_a_node_serves_its_log_and_holds_the_tail_of_a_peer(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    node, peer = world.node(), world.node(1)
+    world.decided(node)
+    client, other = _client(node)[0], _client(peer)[0]
+    part = decode(LogPart, client.get("/v1/log/0").content)
+    assert [entry.kind for entry in part.entries] == [EntryKind.START, EntryKind.DECISION]
+    assert decode(LogPart, client.get("/v1/log/9").content).entries == ()
+    for before in (None, part.tail):
+        held = decode(HeldTail, other.send("POST", "/v1/tails", content=TailStep(tail=part.tail).canonical()).content)
+        assert held.held == before
+
+
+def test_the_openapi_document_has_each_route_of_the_node_and_no_other(world: World) -> None:
+    node = world.node()
+    served = {
+        (route.path, method.lower())
+        for route in create_app(node, Runner(node, 0.1)).routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    found = _client(node)[0].get("/openapi.json").json()
+    assert {(path, method) for path, methods in found["paths"].items() for method in methods} == served
+    schemas, text = found["components"]["schemas"], json.dumps(found)
+    for name in re.findall(r'"#/components/schemas/(\w+)"', text):
+        assert name in schemas
+    assert "#/$defs/" not in text

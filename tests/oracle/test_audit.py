@@ -29,7 +29,15 @@ JOBS = [JobId(keccak(b"job %d" % n)) for n in range(6)]
 
 def _entry(place: int, kind: EntryKind, job: JobId, rules: Bytes32 = ZERO_HASH) -> LogEntry:
     return LogEntry(
-        sequence=place, kind=kind, job_id=job, rules=rules, block_number=place, block_hash=keccak(b"block"), at=place
+        sequence=place,
+        kind=kind,
+        job_id=job,
+        inputs=ZERO_HASH,
+        statement=ZERO_HASH,
+        rules=rules,
+        block_number=place,
+        block_hash=keccak(b"block"),
+        at=place,
     )
 
 

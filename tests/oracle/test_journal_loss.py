@@ -10,21 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
 
 from sealmarket.http import HttpError
 from sealmarket.protocol.book import Member
-from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalLost
 from sealmarket_oracle.journal import Journal
-from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, SignedTail
+from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, SignedTail, TailStep
+from sealmarket_oracle.log.tree import Frontier, leaf_hash, root_of
 from sealmarket_oracle.mark import Tail, TailMark
 from sealmarket_oracle.peers import Peers, take_tail
 from sealmarket_oracle.service import Node
 from tests.oracle.world import Agreeing, World
 
+JOB = JobId(keccak(b"job"))
 FILES = ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm")
 
 
@@ -162,7 +167,7 @@ class Committee:
         self.away: set[int] = set()
         self.journals = {n: world.journal(f"peer-{n}.sqlite", n) for n in (1, 2)}
 
-    def tell(self, member: Member, told: SignedTail) -> HeldTail:
+    def tell(self, member: Member, told: TailStep) -> HeldTail:
         place = self.world.committee.members.index(member)
         if place in self.away:
             raise HttpError(f"{member.url} is away", remedy="wait")
@@ -215,6 +220,32 @@ def test_p26_a_node_that_lost_its_journal_does_not_promise_never_to_release_what
     assert lost.status(world.job_id).stop is None
 
 
+def test_a_node_without_its_journal_is_stopped_by_its_own_decision_on_chain_whatever_its_peers_say(
+    world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "first").mkdir()
+    node = world.node(journal_of=_journal(world, tmp_path / "first"))
+    world.match(world.publish())
+    world.quote()
+    world.accept(world.decided(node), signers=(0, 1))
+    node.tick()
+    assert node.status(world.job_id).state == "released"
+    (tmp_path / "second").mkdir()
+    lost = world.node(journal_of=_journal(world, tmp_path / "second"))
+    with pytest.raises(JournalLost, match="with this node's signature"):
+        lost.tick()
+    assert (lost.status(world.job_id).decision, lost.status(world.job_id).stop) == (None, None)
+
+
+def test_a_decision_that_other_nodes_signed_says_nothing_about_this_nodes_journal(world: World) -> None:
+    world.match(world.publish())
+    world.quote()
+    world.accept(world.decided(world.node(1)), signers=(1, 2))
+    node = world.node()
+    node.tick()
+    assert node.status(world.job_id).state == "released"
+
+
 def test_an_older_journal_whose_mark_is_as_old_is_noticed_by_any_peer_that_holds_its_tail(
     world: World, tmp_path: Path
 ) -> None:
@@ -246,6 +277,97 @@ def test_two_copies_of_a_node_do_not_both_sign(world: World, tmp_path: Path) -> 
         peers.require_sound()
 
 
+def test_a_copy_that_has_grown_further_than_the_node_stops_itself_and_not_the_node(
+    world: World, tmp_path: Path
+) -> None:
+    committee = Committee(world)
+    journal = _journal(world)
+    _append(journal)
+    copy = _journal(world, _copy(world, tmp_path / "copy"))
+    peers, of_copy = committee.peers(journal), committee.peers(copy)
+    _append(journal, 2)
+    peers.tell_all()
+    for number in range(5):
+        copy.append(EntryKind.START, JOB, block=(number, ZERO_HASH))
+    of_copy.tell_all()
+    with pytest.raises(JournalLost):
+        of_copy.require_sound()
+    assert of_copy.holders(0) == 0
+    _append(journal)
+    peers.tell_all()
+    peers.require_sound()
+    assert peers.holders(journal.head().size) == 2
+
+
+def test_a_peer_that_never_takes_the_tail_is_left_after_two_steps_and_the_others_are_asked(world: World) -> None:
+    journal, signer = _journal(world), world.keys[0].signer
+    _append(journal, 3)
+
+    def own(size: int) -> SignedTail:
+        tail = JournalTail(journal=world.identity().name, epoch=1, size=size, root=journal.root_at(size))
+        return SignedTail(tail=tail, signature=signer.sign_statement(tail, world.book.chain_id, world.book.market))
+
+    asked: list[int] = []
+
+    def tell(member: Member, step: TailStep) -> HeldTail:
+        asked.append(step.old)
+        if member != world.committee.members[1]:
+            return HeldTail(held=None)
+        return HeldTail(held=own(1 if step.old == 2 else 2))  # never the tail that this step grows from
+
+    peers = Peers(world.book, world.committee, journal, signer, tell)
+    peers.tell_all()
+    assert len(asked) == 3
+    assert (peers.holders(3), peers.confirmed) == (1, 1)
+    assert [bool(problem) for _, _, problem in peers.view()] == [True, False]
+
+
+def test_a_peer_that_was_away_for_thousands_of_entries_is_brought_to_hold_the_tail_in_parts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sealmarket_oracle.peers.MOST_LEAVES_SHOWN", 3)
+    committee = Committee(world)
+    journal = _journal(world)
+    peers = committee.peers(journal)
+    for count in (1, 10, 7):
+        _append(journal, count)
+        peers.tell_all()
+        assert peers.holders(journal.head().size) == 2
+    assert committee.peers(journal).holders(0) == 0
+
+
+LEAVES = [leaf_hash(bytes([n])) for n in range(20)]
+
+
+def _tail(size: int, leaves: list[Bytes32], name: Bytes32 = JOB) -> JournalTail:
+    return JournalTail(journal=name, epoch=1, size=size, root=root_of(leaves[:size]))
+
+
+def _steps(old: int, new: int) -> TailStep:
+    frontier = Frontier()
+    for leaf in LEAVES[:old]:
+        frontier = frontier.append(leaf)
+    signed = SignedTail(tail=_tail(new, LEAVES), signature=HexBytes(bytes(65)))
+    return TailStep(tail=signed, old=old, peaks=frontier.peaks, leaves=tuple(LEAVES[old:new]))
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.data())
+def test_a_tail_grows_out_of_its_own_beginning_and_out_of_no_other(one: int, two: int, data: st.DataObject) -> None:
+    old, new = min(one, two), max(one, two)
+    step, held = _steps(old, new), _tail(old, LEAVES)
+    assert step.grows_from(held)
+    assert not step.grows_from(structs.replace(held, journal=ZERO_HASH))
+    assert not step.grows_from(structs.replace(held, root=ZERO_HASH))
+    assert not structs.replace(step, leaves=(*step.leaves, ZERO_HASH)).grows_from(held)
+    assert not structs.replace(step, peaks=(*step.peaks, ZERO_HASH)).grows_from(held)
+    other = data.draw(st.integers(0, 20).filter(lambda size: size != old))
+    assert not step.grows_from(_tail(other, LEAVES))
+    if old:
+        place = data.draw(st.integers(0, old - 1))
+        forked = [*LEAVES[:place], ZERO_HASH, *LEAVES[place + 1 :]]
+        assert not step.grows_from(_tail(old, forked))
+
+
 def test_a_journal_of_another_name_is_noticed_by_a_peer(world: World, tmp_path: Path) -> None:
     committee = Committee(world)
     journal = _journal(world)
@@ -254,7 +376,7 @@ def test_a_journal_of_another_name_is_noticed_by_a_peer(world: World, tmp_path: 
     other = JournalTail(journal=ZERO_HASH, epoch=1, size=9, root=ZERO_HASH)
     signer = world.keys[0].signer
     told = SignedTail(tail=other, signature=signer.sign_statement(other, world.book.chain_id, world.book.market))
-    held = take_tail(committee.journals[1], world.book, told).held
+    held = take_tail(committee.journals[1], world.book, TailStep(tail=told)).held
     assert held is not None
     assert held.tail.journal == world.identity().name
     assert committee.journals[1].peer_tail(signer.address) == held
@@ -265,7 +387,7 @@ def test_what_a_peer_makes_up_stops_no_node_and_confirms_nothing(world: World) -
     _append(journal)
     forged = JournalTail(journal=ZERO_HASH, epoch=1, size=99, root=ZERO_HASH)
     by_peer = world.keys[1].signer.sign_statement(forged, world.book.chain_id, world.book.market)
-    lies: list[Callable[[Member, SignedTail], HeldTail]] = [
+    lies: list[Callable[[Member, TailStep], HeldTail]] = [
         lambda _member, _told: HeldTail(held=SignedTail(tail=forged, signature=by_peer)),
         lambda _member, _told: HeldTail(held=SignedTail(tail=forged, signature=HexBytes(bytes(65)))),
     ]
@@ -280,11 +402,11 @@ def test_a_tail_of_no_member_is_not_held(world: World) -> None:
     tail = JournalTail(journal=ZERO_HASH, epoch=1, size=1, root=ZERO_HASH)
     stranger = SignedTail(tail=tail, signature=HexBytes(bytes(65)))
     with pytest.raises(MalformedDocument):
-        take_tail(_journal(world), world.book, stranger)
+        take_tail(_journal(world), world.book, TailStep(tail=stranger))
     later = JournalTail(journal=ZERO_HASH, epoch=2, size=1, root=ZERO_HASH)
     signature = world.keys[1].signer.sign_statement(later, world.book.chain_id, world.book.market)
     with pytest.raises(MalformedDocument, match="epoch 2"):
-        take_tail(_journal(world), world.book, SignedTail(tail=later, signature=signature))
+        take_tail(_journal(world), world.book, TailStep(tail=SignedTail(tail=later, signature=signature)))
 
 
 def test_a_release_is_not_served_before_a_peer_holds_the_tail_with_it(world: World, tmp_path: Path) -> None:
@@ -348,6 +470,30 @@ def test_a_job_that_is_accepted_after_the_start_needs_no_peers_word(world: World
     committee.away = {1}
     peers.tell_all()
     assert node.status(world.job_id).state == "released"
+
+
+def test_a_refusal_to_act_is_recorded_once_for_each_reason_and_16_times_for_a_job(world: World) -> None:
+    journal = world.journal()
+    for number in range(20):
+        reason = f"the store has no document {number // 2}"
+        journal.defer(JOB, reason, keccak(reason.encode()), (1, ZERO_HASH))
+    assert journal.head().size == 10
+    for number in range(40):
+        journal.defer(JOB, str(number), keccak(b"%d" % number), (1, ZERO_HASH))
+    entries = journal.entries(0, 100)
+    assert [entry.kind for entry in entries] == [EntryKind.DEFERRED] * 16
+    assert b"document" not in b"".join(entry.canonical() for entry in entries)
+
+
+def test_a_job_that_waits_for_a_document_is_a_refusal_in_the_log(world: World) -> None:
+    world.match(world.publish(keep_policy=False))
+    world.quote()
+    node = world.node()
+    node.tick()
+    node.tick()
+    assert node.status(world.job_id).state == "waiting"
+    kinds = [(entry.kind, entry.job_id) for entry in world.journal().entries(0, 10)]
+    assert kinds == [(EntryKind.START, JobId(ZERO_HASH)), (EntryKind.DEFERRED, world.job_id)]
 
 
 def test_a_decision_names_the_log_before_it_and_an_entry_records_it(world: World) -> None:

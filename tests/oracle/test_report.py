@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import stat
 from collections.abc import Iterator
@@ -11,15 +12,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from scripts.toolchain import ROOT
 from sealmarket.http import HttpError
 from sealmarket.protocol.book import Member
 from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, decode
+from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.admin import read_report, serving_admin
 from sealmarket_oracle.cli import app
 from sealmarket_oracle.errors import InvalidConfig
-from sealmarket_oracle.log.entries import HeldTail, SignedTail
+from sealmarket_oracle.log.entries import HeldTail, TailStep
 from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
 from sealmarket_oracle.peers import Peers
 from sealmarket_oracle.report import NodeReport, Reporter, metrics
@@ -33,7 +37,7 @@ from tests.patience import PATIENCE, until
 def _reporter(world: World, node: Node, runner: Runner | None = None) -> Reporter:
     journal, keys = world.journal(), world.keys[0]
 
-    def tell(member: Member, _tail: SignedTail) -> HeldTail:
+    def tell(member: Member, _step: TailStep) -> HeldTail:
         if member == world.committee.members[2]:
             raise HttpError("the peer is away", remedy="wait")
         return HeldTail(held=None)
@@ -71,7 +75,7 @@ def test_a_node_on_a_full_disk_promises_nothing_says_so_and_goes_on_when_there_i
     before = journal.head()
     journal._one("PRAGMA max_page_count = 1")  # no page more than there are
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sealmarket_oracle.service.Release.canonical", lambda _self: b"x" * (1 << 20), raising=False)
+        patched.setattr(Release, "canonical", lambda _self: b"x" * (1 << 20), raising=False)
         assert runner._tick() is False
     assert "takes no writes" in runner._health.problem
     assert node.status(world.job_id).release is None
@@ -123,6 +127,20 @@ def test_metrics_are_in_prometheus_text_format_and_each_sample_has_a_type(world:
     assert values["sealmarket_oracle_promises_total" + '{kind="release"}'] == "1"
     assert values["sealmarket_oracle_open_jobs"] == "2"
     assert text.endswith("\n")
+
+
+def test_each_alert_asks_for_metrics_that_there_are_and_stands_in_the_runbook(world: World) -> None:
+    text = metrics(_reporter(world, world.node()).report())
+    served = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "oracle-alerts.yml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    for rule in rules:
+        asked = set(re.findall(r"sealmarket_oracle_\w+", rule["expr"]))
+        assert asked
+        assert asked <= served, rule["alert"]
+        assert f"| {rule['alert']} |" in runbook
+    assert len(re.findall(r"^\| Oracle\w+ \|", runbook, re.MULTILINE)) == len(rules)
 
 
 @contextmanager

@@ -350,9 +350,9 @@ class World:
         self.chain.finalise()
         return package
 
-    def accept(self, decision: Decision) -> None:
-        """A quorum's decision takes effect and becomes final."""
-        self.chain.decide(decision)
+    def accept(self, decision: Decision, signers: tuple[int, ...] = ()) -> None:
+        """A quorum's decision takes effect and becomes final. ``signers``: those whose journals must know it."""
+        self.chain.decide(decision, signers)
         self.chain.finalise()
 
     # --- nodes ------------------------------------------------------------------------------------------------

@@ -11,12 +11,13 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from sealmarket.protocol.wire import LogHead, LogSize
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Shape
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.numbers import U32, JobId, Timestamp
-from sealmarket_oracle.log.tree import leaf_hash
+from sealmarket_oracle.log.tree import Frontier, leaf_hash
 
 MOST_ENTRIES_SHOWN = 500
+MOST_LEAVES_SHOWN = 4096
 
 
 class EntryKind(StrEnum):
@@ -40,9 +41,9 @@ class LogEntry(Shape, frozen=True, kw_only=True):
     sequence: int
     kind: EntryKind
     job_id: JobId
-    inputs: Bytes32 = ZERO_HASH
-    statement: Bytes32 = ZERO_HASH
-    rules: Bytes32 = ZERO_HASH
+    inputs: Bytes32
+    statement: Bytes32
+    rules: Bytes32
     reasons: Annotated[tuple[int, ...], Meta(max_length=64)] = ()
     block_number: int
     block_hash: Bytes32
@@ -74,6 +75,29 @@ class SignedTail(Shape, frozen=True, kw_only=True):
 
     tail: JournalTail
     signature: HexBytes
+
+
+class TailStep(Shape, frozen=True, kw_only=True):
+    """A tail, and how it grows out of the one that a peer holds: that tree's perfect subtrees and the leaves since.
+
+    ``peaks`` are the roots of the perfect subtrees of the first ``old`` leaves, left to right.
+    """
+
+    tail: SignedTail
+    old: LogSize = 0
+    peaks: Annotated[tuple[Bytes32, ...], Meta(max_length=64)] = ()
+    leaves: Annotated[tuple[Bytes32, ...], Meta(max_length=MOST_LEAVES_SHOWN)] = ()
+
+    def grows_from(self, held: JournalTail) -> bool:
+        """Whether the tail is the held one with these leaves after it."""
+        base = Frontier(self.old, self.peaks)
+        if held.journal != self.tail.tail.journal or (self.old, base.root) != (held.size, held.root):
+            return False
+        if len(self.peaks) != self.old.bit_count():
+            return False
+        for leaf in self.leaves:
+            base = base.append(leaf)
+        return (base.size, base.root) == (self.tail.tail.size, self.tail.tail.root)
 
 
 class HeldTail(Shape, frozen=True, kw_only=True):

@@ -15,8 +15,7 @@ from sealmarket.sqlite_file import SqliteFile
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalLost
-from sealmarket_oracle.log import tree
-from sealmarket_oracle.log.entries import EntryKind, LogEntry, SignedTail
+from sealmarket_oracle.log.entries import EntryKind, LogEntry, SignedTail, TailStep
 from sealmarket_oracle.log.tree import Frontier
 from sealmarket_oracle.mark import Tail, TailMark
 
@@ -138,16 +137,26 @@ class AuditLog(SqliteFile):
             if added.rowcount:
                 self.append(EntryKind.DEFERRED, job_id, rules=rules, block=block, words=reason)
 
-    def leaves(self, size: int) -> list[Bytes32]:
-        """The leaf hashes of the first entries."""
+    def leaves(self, size: int, first: int = 0) -> list[Bytes32]:
+        """The leaf hashes of the entries from one on, up to a size of the log."""
+        query = "SELECT leaf FROM log WHERE sequence >= ? AND sequence < ? ORDER BY sequence"
         with self._lock:
-            rows = self._db.execute("SELECT leaf FROM log WHERE sequence < ? ORDER BY sequence", (size,)).fetchall()
+            rows = self._db.execute(query, (first, size)).fetchall()
         return [Bytes32(row[0]) for row in rows]
+
+    def frontier_at(self, size: int) -> Frontier:
+        """The tree over the first entries. One pass over them, unless it is the present tree."""
+        found = self._frontier()
+        if found.size == size:
+            return found
+        found = Frontier()
+        for leaf in self.leaves(size):
+            found = found.append(leaf)
+        return found
 
     def root_at(self, size: int) -> Bytes32:
         """The root over the first entries. One pass over them, unless it is the present root."""
-        frontier = self._frontier()
-        return frontier.root if size == frontier.size else tree.root_of(self.leaves(size))
+        return self.frontier_at(size).root
 
     def entries(self, first: int, count: int) -> list[LogEntry]:
         """Entries in order."""
@@ -173,16 +182,16 @@ class AuditLog(SqliteFile):
         row = self._one("SELECT tail FROM peer_tails WHERE signer = ?", bytes(signer))
         return decode(SignedTail, row[0]) if row else None
 
-    def keep_peer_tail(self, signer: Address, shown: SignedTail) -> SignedTail | None:
-        """Hold a peer's tail if it goes on from the one that is held. Returns what was held before.
+    def keep_peer_tail(self, signer: Address, step: TailStep) -> SignedTail | None:
+        """Hold a peer's tail if it grows out of the one that is held. Returns what was held before.
 
-        The journal that was announced first counts: a tail of another one is not taken.
+        The journal that was announced first counts: a tail of another one, or of a copy, is not taken.
         """
         with self.writing():
             held = self.peer_tail(signer)
-            if held is None or (held.tail.journal == shown.tail.journal and held.tail.size < shown.tail.size):
+            if held is None or step.grows_from(held.tail):
                 self._db.execute(
                     "INSERT OR REPLACE INTO peer_tails VALUES (?, ?, ?)",
-                    (bytes(signer), shown.tail.size, shown.canonical()),
+                    (bytes(signer), step.tail.tail.size, step.tail.canonical()),
                 )
             return held
