@@ -144,7 +144,8 @@ contract FaultTableTest is Assertions {
         returns (Ending memory ending)
     {
         ending.fault = fault;
-        ending.escrow = Escrow(uint256(prices[0]) + prices[1] + prices[2], amounts[0], amounts[1], amounts[3], amounts[8]);
+        uint256 owners = uint256(prices[0]) + prices[1] + prices[2];
+        ending.escrow = Escrow(owners, amounts[0], amounts[1], amounts[3], amounts[8]);
         ending.every = (1 << ASSETS) - 1;
         (ending.timeoutFee, ending.timeoutLimit) = (amounts[9], amounts[10]);
         ending.feesUsed = amounts[5];

@@ -92,12 +92,10 @@ abstract contract Endings is JobBook {
         _mature(key, bargain.token, provider, stake);
     }
 
-    /// Credit the owners `total` / `owed` of their prices, in the order of the assets; the rounding of each is made up for by the next, so that they get exactly that part of the sum.
+    /// Credit the owners `total` / `owed` of their prices, in the order of the assets; the rounding of each is made up
+    /// for by the next, so that they get exactly that part of the sum.
     /// @return sum Of their prices.
-    function _payOwners(Bargain calldata bargain, uint256 total, uint256 owed)
-        internal
-        returns (uint256 sum)
-    {
+    function _payOwners(Bargain calldata bargain, uint256 total, uint256 owed) internal returns (uint256 sum) {
         AssetClaim[] calldata claims = bargain.claims;
         address token = bargain.token;
         uint256 paid = 0;

@@ -4,6 +4,8 @@ In a page, a block of shell commands is run as it stands, unless the line before
 
     <!-- of your own -->       what each reader adapts: installation and values; the test sets the same variables
     <!-- keeps running -->     a server: it is started, and runs until the end
+    <!-- for a table -->       done by a party whose data are a table, in place of the next:
+    <!-- for other data -->    done by a party whose data are anything else
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from tests.patience import PATIENCE
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "roles"
 OWN, RUNS = "<!-- of your own -->", "<!-- keeps running -->"
+TABLE, OTHER = "<!-- for a table -->", "<!-- for other data -->"
 _SESSION = ".session"
 SECONDS = 2 * PATIENCE
 
@@ -44,7 +47,7 @@ def _read(lines: list[str]) -> Iterator[Block]:
     inside: list[str] | None = None
     for line in lines:
         if inside is not None and line == "```":
-            yield Block(section, before if before in (OWN, RUNS) else "", "\n".join(inside))
+            yield Block(section, before if before in (OWN, RUNS, TABLE, OTHER) else "", "\n".join(inside))
             before, inside = "", None
         elif inside is not None:
             inside.append(line)
@@ -58,7 +61,7 @@ def _read(lines: list[str]) -> Iterator[Block]:
 
 @dataclass
 class Party:
-    """Someone who has read one page only. ``left``: what of it was not done yet."""
+    """Someone who has read one page only. ``left``: what of it was not done yet. ``table``: what it sells is one."""
 
     name: str
     folder: Path
@@ -66,6 +69,7 @@ class Party:
     variables: Mapping[str, str]
     programs: Supervisor
     said: dict[str, str] = field(default_factory=dict)
+    table: bool = False
 
     def __post_init__(self) -> None:
         self.folder.mkdir(mode=0o700)
@@ -81,7 +85,7 @@ class Party:
         for block in done:
             if block.kind == RUNS:
                 self._start(block.commands, ready if block.section == section else None)
-            elif block.kind != OWN:
+            elif block.kind not in (OWN, OTHER if self.table else TABLE):
                 self.said[block.section] = self.said.get(block.section, "") + self._run(block.commands)
         return self.said.get(section, "")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sealmarket.chain.rpc import Rpc
+from sealmarket.client.asset_card import load_asset_card
 from sealmarket_localnet import chains
 from sealmarket_localnet.market import ETHER, NODES
 from sealmarket_localnet.processes import LOOPBACK, Supervisor, answers, free_port, says
@@ -70,12 +71,12 @@ def market(tmp_path: Path) -> Iterator[Market]:
         chain = chains.anvil(programs, "--block-time", "0.25")
         urls = [f"http://{LOOPBACK}:{free_port()}" for _ in range(NODES + 1)]
 
-        def party(name: str, page: str, **variables: str) -> Party:
+        def party(name: str, page: str, *, table: bool = False, **variables: str) -> Party:
             found = blocks(page)
             if page == "operator":
                 begin = next(place for place, block in enumerate(found) if block.section == ORACLE)
                 found = found[begin:] if name.startswith("oracle") else found[:begin]
-            return Party(name, tmp_path / name, found, {"SEALMARKET_RPC": chain.url} | variables, programs)
+            return Party(name, tmp_path / name, found, {"SEALMARKET_RPC": chain.url} | variables, programs, table=table)
 
         yield Market(chain.url, urls[0], urls[1:], party)
 
@@ -123,9 +124,9 @@ def _running(market: Market, operator: Party, oracles: list[Party], provider: Pa
     provider.do("Run the worker", ready=says("Ready"))
 
 
-def _published(market: Market, book: Path, workload: Path, provider: Party) -> Party:
+def _published(market: Market, book: Path, workload: Path, provider: Party, *, table: bool = False) -> Party:
     """The owner seals and publishes."""
-    owner = market.party("owner", "owner")
+    owner = market.party("owner", "owner", table=table)
     for source, name in ((book, None), (provider.folder / "measurement.json", None), (workload, "workload")):
         owner.take(source, name)
     (owner.folder / "patients.csv").write_bytes(ROWS["north"])
@@ -167,6 +168,20 @@ def test_the_roles_complete_a_job_together_and_the_auditor_proves_it(market: Mar
         assert "the log holds" in oracle.do("Look after the node")
     parties = (*oracles, operator, provider, owner, consumer, auditor)
     assert {party.name: party.left for party in parties if party.left} == {}
+
+
+@pytest.mark.long
+def test_an_owner_of_a_table_describes_it_and_publishes_what_the_card_promises(market: Market, tmp_path: Path) -> None:
+    """The reader's packages are downloaded."""
+    work = workloads.pooled_line(tmp_path / "author")
+    oracles = _oracles(market)
+    operator, provider = _deployed(market, oracles), _prepared_provider(market)
+    operator.do("Run the backend", ready=answers(f"{market.backend}/healthz"))
+    owner = _published(market, operator.folder / "market.json", work.bundle, provider, table=True)
+    card = json.loads((owner.folder / "card.json").read_text())
+    assert (card["kind"], card["reader"]["name"]) == ("table", "tables")
+    assert [column["name"] for column in card["columns"]] == ["x", "y", "note"]
+    assert list(load_asset_card(owner.folder / "sealed" / "asset-card.json").columns) == ["x", "y", "note"]
 
 
 def _auditor(market: Market, book: Path, provider: Party, consumer: Party) -> Party:
