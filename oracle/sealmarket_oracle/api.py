@@ -1,6 +1,8 @@
 """The HTTP interface of a node: its identity, what it did for a job, and the evidence that a provider hands to it.
 
 ``GET /v1/node`` NodeInfo; ``GET /v1/jobs/{jobId}`` NodeStatus; ``GET /healthz`` Health (503 while it cannot decide).
+``GET /v1/jobs/{jobId}/challenge`` ChallengeStatus; ``GET /v1/documents/{hash}`` and ``/v1/containers/{root}`` the
+sealed results that were challenged and that this node found, as a store serves them.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes. No request
 changes what the node has decided or promised. Errors are :class:`Problem`.
 """
@@ -12,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
 
 from sealmarket.protocol.wire import SIGNATURE_HEADER, Problem
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape
@@ -37,6 +40,20 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     @app.get("/v1/jobs/{job_id}")
     def job(job_id: str) -> Response:
         return _json(node.status(JobId(Bytes32.parse(job_id))))
+
+    @app.get("/v1/jobs/{job_id}/challenge")
+    def challenge(job_id: str) -> Response:
+        return _json(node.challenge(JobId(Bytes32.parse(job_id))))
+
+    @app.get("/v1/documents/{name}")
+    def envelope(name: str) -> Response:
+        found = node.results.document(Bytes32.parse(name)) if node.results is not None else None
+        return _not_kept() if found is None else Response(found, media_type="application/octet-stream")
+
+    @app.get("/v1/containers/{root}")
+    def container(root: str) -> Response:
+        found = node.results.container(Bytes32.parse(root)) if node.results is not None else None
+        return _not_kept() if found is None else FileResponse(found, media_type="application/octet-stream")
 
     @app.put("/v1/jobs/{job_id}/evidence/{evidence_hash}")
     async def evidence(job_id: str, evidence_hash: str, request: Request) -> Response:
@@ -78,6 +95,10 @@ def _say_simulated(app: FastAPI) -> None:
         response = await proceed(request)
         response.headers[SIMULATED_HEADER] = "this node accepts simulated evidence"
         return response
+
+
+def _not_kept() -> Response:
+    return _json(Problem(title="not kept", detail="this node keeps challenged results alone, for seven days"), 404)
 
 
 def _json(value: Shape, code: int = 200) -> Response:

@@ -26,11 +26,13 @@ from sealmarket_oracle import keys as key_files
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.config import Config, load
 from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.results import KeptResults
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, NodePolicy
 
 _PR_SET_DUMPABLE = 4
 JOURNAL_FILE = "journal.sqlite"
+RESULTS_FOLDER = "challenged"
 STORE_SECONDS = 10.0
 """How long one request may hold the thread that decides."""
 _log = logging.getLogger("sealmarket.oracle")
@@ -65,7 +67,9 @@ def _built(config: Config, keys: key_files.NodeKeys) -> Iterator[Node]:
         closing(Chain(config.book, config.rpc, trust=config.trust)) as chain,
         closing(Store(config.store, timeout=STORE_SECONDS)) as store,
     ):
-        yield Node(chain, journal, store, keys, policy)
+        results = KeptResults(config.state / RESULTS_FOLDER, store)
+        with closing(results):
+            yield Node(chain, journal, store, keys, policy, results=results)
 
 
 def serve(path: Path | None) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
+
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
@@ -25,7 +27,16 @@ from sealmarket.protocol import decisions
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, NodeStatus, SignedDecision, SignedStop
+from sealmarket.protocol.wire import (
+    ChallengeStatus,
+    EvidencePackage,
+    FindingNote,
+    NodeInfo,
+    NodeStatus,
+    SignedChallengeAnswer,
+    SignedDecision,
+    SignedStop,
+)
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.codec import HexBytes, Shape, decode
@@ -33,6 +44,7 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.protocol.release import Release
+from sealmarket_oracle.challenges import ChallengeAnswers
 from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import JournalReader
@@ -61,6 +73,7 @@ from sealmarket_oracle.release import (
     time_to_release,
     unanimous,
 )
+from sealmarket_oracle.results import KeptResults
 
 _log = logging.getLogger("sealmarket.oracle")
 _FIRST_PAUSE, _LONGEST_PAUSE, _LASTING_PAUSE = 0.1, 1.0, 30.0
@@ -104,6 +117,7 @@ class Node:
         keys: NodeKeys,
         policy: NodePolicy,
         *,
+        results: KeptResults | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -114,6 +128,8 @@ class Node:
         self._follower = Follower(chain, JournalReader(journal))
         self._documents = DocumentCache(store)
         self.handed = HandedEvidence(journal, self.market)
+        self.results = results
+        self._challenges = ChallengeAnswers(journal, results) if results is not None else None
         self._clock, self._monotonic = clock, monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0
@@ -136,6 +152,8 @@ class Node:
             self._chain.trusted(final).prepare(asked)
         for record in due:
             self._attend(record, final)
+        if self._challenges is not None:
+            self._challenges.tick(self._chain.trusted(final))
         still_open = {record.job_id for record in records}
         for ended in self._pauses.keys() - still_open:
             del self._pauses[ended]
@@ -407,6 +425,17 @@ class Node:
             return NodeStatus(job_id=job_id, state="released", reason="", decision=decision, release=release)
         stop = self._signed_stop(decode(StopRecord, body))
         return NodeStatus(job_id=job_id, state="stopped", reason="", decision=decision, stop=stop)
+
+    def challenge(self, job_id: JobId) -> ChallengeStatus:
+        """What this node answers to a challenge, from the journal alone."""
+        if self._challenges is None:
+            return ChallengeStatus(job_id=job_id, state="none", reason="this node answers no challenges")
+        status, answer, epoch = self._challenges.status(job_id)
+        if answer is None:
+            return status
+        signature = self._keys.signer.sign(answer.digest(self.market.chain_id, self.market.address))
+        signed = SignedChallengeAnswer(answer=answer, index=self._index_in(epoch), signature=signature)
+        return replace(status, answer=signed)
 
     def _signed_decision(self, record: JobRecord) -> SignedDecision | None:
         if record.evidence_hash is None:

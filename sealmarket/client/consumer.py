@@ -425,6 +425,21 @@ class Consumer(Connected):
         """The evidence of the job's enclave. Raises as :func:`fetch_evidence`."""
         return fetch_evidence(self._chain, self._store, job_id, result_key)
 
+    def challenge(self, job_id: JobId) -> Mined:
+        """Claim, against a bond of the free balance, that the result's ciphertext is not available.
+
+        The oracle nodes then look for it. Where they find it, the bond is spent and :meth:`open_result` has it from
+        them; where enough do not, the payer is refunded out of the provider's stake and the bond returns.
+
+        Raises:
+            JobEndedOtherwise: there is no result to challenge.
+            Reverted: the challenge window is over, or the balance does not cover the bond.
+        """
+        record = read_job(self._chain, job_id)
+        if record.settled_result is None:
+            raise ended_otherwise(record)
+        return self._party.give(self._chain.market.challenge(record.spec, record.settled_result))
+
     def acknowledge(self, job_id: JobId, *, on_chain: bool = False) -> Mined | None:
         """Say that the result arrived, which pays the provider at once.
 
