@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing, suppress
 
 from sealmarket.chain import Chain
@@ -22,7 +23,9 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope
 
 
-def fetch_result(chain: Chain, store: Store, job_id: JobId, result_key: PrivateKey) -> dict[str, bytes]:
+def fetch_result(
+    chain: Chain, store: Store, job_id: JobId, result_key: PrivateKey, node_store: Callable[[str], Store] = Store
+) -> dict[str, bytes]:
     """Fetch the result that the chain names and open it: output name to bytes.
 
     Where the store does not have it, the job's oracle nodes are asked: they keep what they found after a challenge.
@@ -39,7 +42,7 @@ def fetch_result(chain: Chain, store: Store, job_id: JobId, result_key: PrivateK
         return _opened_from(chain, store, record, result_key)
     except (ServiceError, ContainerError) as error:
         for url in _nodes_of(chain, record):
-            with closing(Store(url)) as node, suppress(ServiceError, ContainerError):
+            with closing(node_store(url)) as node, suppress(ServiceError, ContainerError):
                 return _opened_from(chain, node, record, result_key)
         raise error
 
