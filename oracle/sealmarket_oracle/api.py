@@ -41,20 +41,6 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     def job(job_id: str) -> Response:
         return _json(node.status(JobId(Bytes32.parse(job_id))))
 
-    @app.get("/v1/jobs/{job_id}/challenge")
-    def challenge(job_id: str) -> Response:
-        return _json(node.challenge(JobId(Bytes32.parse(job_id))))
-
-    @app.get("/v1/documents/{name}")
-    def envelope(name: str) -> Response:
-        found = node.results.document(Bytes32.parse(name)) if node.results is not None else None
-        return _not_kept() if found is None else Response(found, media_type="application/octet-stream")
-
-    @app.get("/v1/containers/{root}")
-    def container(root: str) -> Response:
-        found = node.results.container(Bytes32.parse(root)) if node.results is not None else None
-        return _not_kept() if found is None else FileResponse(found, media_type="application/octet-stream")
-
     @app.put("/v1/jobs/{job_id}/evidence/{evidence_hash}")
     async def evidence(job_id: str, evidence_hash: str, request: Request) -> Response:
         job, signature = JobId(Bytes32.parse(job_id)), HexBytes.parse(request.headers.get(SIGNATURE_HEADER, ""))
@@ -84,9 +70,26 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
         code = error.status_code if isinstance(error, HTTPException) else 500
         return _json(Problem(title=f"HTTP {code}", detail="see docs/spec/oracle.md for what a node serves"), code)
 
+    _serve_challenges(app, node)
     if node.info().grade_floor is Grade.SIMULATED:
         _say_simulated(app)
     return app
+
+
+def _serve_challenges(app: FastAPI, node: Node) -> None:
+    @app.get("/v1/jobs/{job_id}/challenge")
+    def challenge(job_id: str) -> Response:
+        return _json(node.challenge(JobId(Bytes32.parse(job_id))))
+
+    @app.get("/v1/documents/{name}")
+    def envelope(name: str) -> Response:
+        found = node.results.document(Bytes32.parse(name)) if node.results is not None else None
+        return _not_kept() if found is None else Response(found, media_type="application/octet-stream")
+
+    @app.get("/v1/containers/{root}")
+    def container(root: str) -> Response:
+        found = node.results.container(Bytes32.parse(root)) if node.results is not None else None
+        return _not_kept() if found is None else FileResponse(found, media_type="application/octet-stream")
 
 
 def _say_simulated(app: FastAPI) -> None:
