@@ -94,7 +94,7 @@ class KeptResults:
         return last
 
     def forget(self, still_open: set[JobId]) -> None:
-        """Drop what is known of challenges that are over, and files that nobody may fetch any more."""
+        """Drop what is known of challenges that are over, and files whose time is over."""
         for job_id in self._last.keys() - still_open:
             del self._last[job_id]
         oldest = self._clock() - KEPT_SECONDS
