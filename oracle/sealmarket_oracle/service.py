@@ -289,7 +289,8 @@ class Node:
             raise AssertionError("a case takes a quote")
         committee, index = self._seat(spec.epoch, view)
         slot = view.job(spec.request_hash)
-        if contradiction := slot_against(spec, record.job_id, slot, record.evidence_hash, record.quorum):
+        events = (record.evidence_hash, record.quoted.timestamp, record.quorum)
+        if contradiction := slot_against(spec, record.job_id, slot, *events):
             raise NodeDistrusted("job's slot", *contradiction)
         return AppraisalInput(
             market=self.market,
