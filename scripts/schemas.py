@@ -35,6 +35,7 @@ SHAPES: dict[str, type] = {
     "job-spec": job.JobSpec,
     "job-view": wire.JobView,
     "leaf-list": wire.LeafList,
+    "challenge-status": wire.ChallengeStatus,
     "node-status": wire.NodeStatus,
     "platform-evidence": PlatformEvidence,
     "policy": policy.PolicyDocument,

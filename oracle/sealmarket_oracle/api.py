@@ -2,6 +2,8 @@
 
 ``GET /v1/node`` NodeInfo; ``GET /v1/jobs/{jobId}`` NodeStatus; ``GET /healthz`` Health (503 while it cannot decide).
 ``POST /v1/tails`` holds a peer's :class:`TailStep` and answers with the one before. ``GET /v1/log/{first}`` LogPart.
+``GET /v1/jobs/{jobId}/challenge`` ChallengeStatus; ``GET /v1/documents/{hash}`` and ``/v1/containers/{root}`` the
+sealed results that were challenged and that this node found, as a store serves them.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes. No request
 changes what the node has decided or promised. Errors are :class:`Problem`.
 """
@@ -14,6 +16,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
 
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.wire import SIGNATURE_HEADER
@@ -73,6 +76,7 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
         return _json(Problem(title=f"HTTP {code}", detail="see docs/spec/oracle.md for what a node serves"), code)
 
     _add_log(app, node)
+    _serve_challenges(app, node)
     if node.info().grade_floor is Grade.SIMULATED:
         _say_simulated(app)
     return app
@@ -95,6 +99,22 @@ def _add_log(app: FastAPI, node: Node) -> None:
         return document()
 
 
+def _serve_challenges(app: FastAPI, node: Node) -> None:
+    @app.get("/v1/jobs/{job_id}/challenge")
+    def challenge(job_id: str) -> Response:
+        return _json(node.challenge(JobId(Bytes32.parse(job_id))))
+
+    @app.get("/v1/documents/{name}")
+    def envelope(name: str) -> Response:
+        found = node.results.document(Bytes32.parse(name)) if node.results is not None else None
+        return _not_kept() if found is None else Response(found, media_type="application/octet-stream")
+
+    @app.get("/v1/containers/{root}")
+    def container(root: str) -> Response:
+        found = node.results.container(Bytes32.parse(root)) if node.results is not None else None
+        return _not_kept() if found is None else FileResponse(found, media_type="application/octet-stream")
+
+
 def _say_simulated(app: FastAPI) -> None:
     @app.middleware("http")
     async def header(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -107,6 +127,10 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise MalformedDocument(f"expected a count in decimal digits, found {text[:40]!r}")
     return int(text)
+
+
+def _not_kept() -> Response:
+    return _json(Problem(title="not kept", detail="this node keeps challenged results alone, for seven days"), 404)
 
 
 def _json(value: Shape, code: int = 200) -> Response:

@@ -233,7 +233,9 @@ def post(
     job: Annotated[str | None, typer.Option(help="Post for this job and end; without it, follow the chain.")] = None,
     development_chain: Annotated[bool, typer.Option(help="This machine started the chain.")] = False,
 ) -> None:
-    """Post nodes' releases for jobs whose shares were reported missing. Each pays its node one fee.
+    """Post what nodes signed: releases for jobs whose shares were reported missing, and answers to challenges.
+
+    Each release pays its node one fee, each answer its signers one fee out of the bond.
 
     Nodes have no account on chain: their operators run this beside them, and so may anyone.
 
@@ -245,7 +247,8 @@ def post(
     if job is None:
         posting.follow(found, rpc, key, development=development_chain)
     else:
-        typer.echo(f"posted {posting.post(found, rpc, key, job, development=development_chain)} releases")
+        posted = posting.post(found, rpc, key, job, development=development_chain)
+        typer.echo(f"posted {posted.releases} releases, and {'an' if posted.answered else 'no'} answer to a challenge")
 
 
 def _book(path: Path) -> AddressBook:

@@ -139,7 +139,7 @@ def _trust(values: Mapping[str, Any], base: Path) -> ChainTrust:
             remedy="name endpoints with eth_getProof, or say trust_endpoints = true where all are your own",
         )
     agree = int(_number(values, "agree", 0, 0, len(endpoints)))
-    ahead = int(_number(values, "max_head_ahead_seconds", MOST_AHEAD, 1, 86400))
+    ahead = int(_number(values, "max_head_ahead_seconds", MOST_AHEAD, 1, 10**9))
     return ChainTrust(agree=agree, proofs=proofs == "required", ahead=ahead)
 
 

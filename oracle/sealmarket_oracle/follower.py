@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 
+from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.errors import NodeDistrusted
 from sealmarket.chain.events import (
     ChainEvent,
+    ChallengeAnswered,
+    JobChallenged,
     JobDecided,
     JobEnded,
     JobFailed,
@@ -70,8 +73,16 @@ class JournalReader:
             case JobDecided():
                 self._require_known(event)
                 self._journal.add_quorum(event.job_id, event.core, block)
-            case JobSettled() | JobFailed() | JobEnded():
+            case JobSettled():
                 self._journal.end_job(event.job_id)
+                result = SettledResult(event.result_hash, event.receipt_hash, event.units)
+                self._journal.add_result(event.job_id, result)
+            case JobFailed() | JobEnded():
+                self._journal.end_job(event.job_id)
+            case JobChallenged():
+                self._journal.add_challenge(event.job_id, event.challenger, block.timestamp, event.deadline)
+            case ChallengeAnswered():
+                self._journal.close_challenge(event.job_id)
             case UnreadableLog():
                 self._keep_unreadable(event)
             case _:

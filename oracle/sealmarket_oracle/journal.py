@@ -4,6 +4,7 @@ State machine of one (job, evidence hash, epoch)::
 
     (nothing) -> decided          journaled before it is signed; never changed
     (nothing) -> released | stopped      one row for each job: either excludes the other for good
+    challenged -> available | not available      written before it is signed; never changed
 
 A decision's signature is deterministic, so it is made again from the row and never stored. A release is stored as the
 ciphertexts that were sent, so that it is sent again and never made twice. No key and no share in the clear is in here.
@@ -25,6 +26,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.follow import Cursor
 from sealmarket.chain.model import Block
 from sealmarket.protocol.decisions import Decision
@@ -65,6 +67,13 @@ CREATE TABLE IF NOT EXISTS decisions (
 CREATE TABLE IF NOT EXISTS promises (
     job_id BLOB PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('release', 'stop')), body BLOB NOT NULL,
     size INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS results (
+    job_id BLOB PRIMARY KEY, result_hash BLOB NOT NULL, receipt_hash BLOB NOT NULL, units INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS challenges (
+    job_id BLOB PRIMARY KEY, challenger BLOB NOT NULL, since INTEGER NOT NULL, deadline INTEGER NOT NULL,
+    closed INTEGER NOT NULL DEFAULT 0, available INTEGER
 ) STRICT;
 CREATE TABLE IF NOT EXISTS unreadable (subject BLOB PRIMARY KEY, reason TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS log (
@@ -116,6 +125,20 @@ class JournalIdentity:
     hpke_key: Bytes32
     epoch: int
     name: Bytes32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeRecord:
+    """A challenged result. ``since`` is the time of the challenge's block; ``available`` is this node's answer."""
+
+    spec: JobSpec
+    job_id: JobId
+    result: SettledResult
+    challenger: Address
+    since: int
+    deadline: int
+    closed: bool
+    available: bool | None
 
 
 class Journal(AuditLog):
@@ -347,11 +370,71 @@ class Journal(AuditLog):
         row = self._one("SELECT kind, body FROM promises WHERE job_id = ?", bytes(job_id))
         return (row[0], row[1]) if row else None
 
+    # --- challenges -------------------------------------------------------------------------------------------
 
+    def add_result(self, job_id: JobId, result: SettledResult) -> None:
+        """A job was settled."""
+        with self.writing():
+            row = (bytes(job_id), bytes(result.result_hash), bytes(result.receipt_hash), result.units)
+            self._db.execute("INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
+
+    def add_challenge(self, job_id: JobId, challenger: Address, since: int, deadline: int) -> None:
+        """A settled job's result was challenged; once for each job."""
+        with self.writing():
+            self._db.execute(
+                "INSERT INTO challenges (job_id, challenger, since, deadline) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (bytes(job_id), bytes(challenger), since, deadline),
+            )
+
+    def close_challenge(self, job_id: JobId) -> None:
+        """A challenge was answered or closed on chain."""
+        with self.writing():
+            self._db.execute("UPDATE challenges SET closed = 1 WHERE job_id = ?", (bytes(job_id),))
+
+    def open_challenges(self) -> list[ChallengeRecord]:
+        """Challenges that are not closed and that this node has not answered, those that end first before."""
+        query = f"{_SELECT_CHALLENGE} WHERE closed = 0 AND available IS NULL ORDER BY deadline, challenges.job_id"
+        with self._lock:
+            rows = self._db.execute(query).fetchall()
+        return [_challenge(row) for row in rows]
+
+    def challenge(self, job_id: JobId) -> ChallengeRecord | None:
+        """One challenge, closed or not; None where there is none, or where the job's result is not known here."""
+        row = self._one(f"{_SELECT_CHALLENGE} WHERE challenges.job_id = ?", bytes(job_id))
+        return _challenge(row) if row else None
+
+    def answer_challenge(self, job_id: JobId, available: bool) -> bool:
+        """Journal an answer, before it is signed. Returns the one that counts: the first."""
+        with self.writing():
+            self._db.execute(
+                "UPDATE challenges SET available = ? WHERE job_id = ? AND available IS NULL", (available, bytes(job_id))
+            )
+            held = self._one("SELECT available FROM challenges WHERE job_id = ?", bytes(job_id))
+            return bool(held[0])
+
+
+_SELECT_CHALLENGE = (
+    "SELECT challenges.job_id, spec, result_hash, receipt_hash, units, challenger, since, deadline, closed, available"
+    " FROM challenges JOIN results USING (job_id) JOIN jobs USING (job_id)"
+)
 _SELECT_JOB = (
     "SELECT job_id, spec, matched_number, matched_hash, matched_time, evidence_hash, quoted_number, quoted_hash,"
     " quoted_time, decide_by, quorum, quorum_number, quorum_time, ended FROM jobs"
 )
+
+
+def _challenge(row: Any) -> ChallengeRecord:
+    return ChallengeRecord(
+        job_id=JobId(Bytes32(row[0])),
+        spec=decode(JobSpec, row[1]),
+        result=SettledResult(Bytes32(row[2]), Bytes32(row[3]), row[4]),
+        challenger=Address(row[5]),
+        since=row[6],
+        deadline=row[7],
+        closed=bool(row[8]),
+        available=None if row[9] is None else bool(row[9]),
+    )
 
 
 def _record(row: Any) -> JobRecord:

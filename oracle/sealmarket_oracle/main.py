@@ -37,11 +37,13 @@ from sealmarket_oracle.node_folder import NodeRecord, load_keys, load_record
 from sealmarket_oracle.passphrase import passphrase
 from sealmarket_oracle.peers import HttpTell, Peers
 from sealmarket_oracle.report import Reporter
+from sealmarket_oracle.results import KeptResults
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, NodePolicy
 
 _PR_SET_DUMPABLE = 4
 JOURNAL_FILE, MARK_FILE = "journal.sqlite", "journal.mark"
+RESULTS_FOLDER = "challenged"
 STORE_SECONDS = 10.0
 """How long one request may hold the thread that decides."""
 _log = logging.getLogger("sealmarket.oracle")
@@ -99,11 +101,12 @@ def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Built
         closing(Chain(book, config.rpc, trust=config.trust)) as chain,
         closing(Store(config.store, timeout=STORE_SECONDS)) as store,
         closing(HttpTell()) as tell,
+        closing(KeptResults(config.state / RESULTS_FOLDER, store)) as results,
     ):
         peers = Peers(book, committee, journal, keys.signer, tell)
         peers.start()
         try:
-            yield Built(Node(chain, journal, store, keys, policy, peers), journal, peers, record, keys)
+            yield Built(Node(chain, journal, store, keys, policy, peers, results=results), journal, peers, record, keys)
         finally:
             peers.stop()
 

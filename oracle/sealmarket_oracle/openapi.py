@@ -12,7 +12,7 @@ from typing import Any
 
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.schema import json_schema
-from sealmarket.protocol.wire import SIGNATURE_HEADER, NodeInfo, NodeStatus
+from sealmarket.protocol.wire import SIGNATURE_HEADER, ChallengeStatus, NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_oracle.log.entries import HeldTail, LogPart, TailStep
 from sealmarket_oracle.runner import Health
@@ -65,6 +65,27 @@ OPERATIONS = (
         ),
         (_JOB, ("evidence_hash", _HASH)),
         sealed=True,
+    ),
+    Operation(
+        "/v1/jobs/{job_id}/challenge",
+        "get",
+        "What the node answers to a challenge of a job's result.",
+        _read({200: ("Its answer, or why there is none.", ChallengeStatus)}),
+        (_JOB,),
+    ),
+    Operation(
+        "/v1/documents/{name}",
+        "get",
+        "The envelope of a challenged result that the node found.",
+        _read({200: ("Its bytes.", None), 404: ("The node does not keep it.", Problem)}),
+        (("name", _HASH),),
+    ),
+    Operation(
+        "/v1/containers/{root}",
+        "get",
+        "The container of a challenged result that the node found.",
+        _read({200: ("Its bytes.", None), 404: ("The node does not keep it.", Problem)}),
+        (("root", _HASH),),
     ),
     Operation(
         "/v1/tails",

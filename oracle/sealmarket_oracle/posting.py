@@ -1,13 +1,18 @@
-"""``sealmarket oracle post``: put releases on chain from an account that pays for gas, apart from every node's keys."""
+"""``sealmarket oracle post``: put what nodes signed on chain from an account that pays for gas, apart from their keys.
+
+Releases of jobs whose shares were reported missing, and answers to challenges of results.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from sealmarket.chain import Chain, ChainError, Sender
+from sealmarket.operate.challenges import ChallengePoster, ask_challenge
 from sealmarket.operate.releases import ReleasePoster, ask_node
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -18,35 +23,50 @@ _POLL_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-def post(book: AddressBook, rpc: str, key: Path, job: str, *, development: bool = False) -> int:
-    """Post the releases of one job. Returns how many were posted.
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What was put on chain for one job: releases, and whether a challenge was answered."""
+
+    releases: int
+    answered: bool
+
+
+def post(book: AddressBook, rpc: str, key: Path, job: str, *, development: bool = False) -> Posted:
+    """Post the releases of one job, and the answer to its challenge.
 
     Raises:
         KeyFileRefused: the key file is absent, open to others, or holds no key.
         ChainError: the chain cannot be read.
     """
+    job_id = JobId(Bytes32.parse(job))
     with closing(Chain(book, rpc)) as chain:
-        return _poster(chain, key, development=development).post(JobId(Bytes32.parse(job)))
+        releases, challenges = _posters(chain, key, development=development)
+        return Posted(releases.post(job_id), challenges.post(job_id))
 
 
 def follow(book: AddressBook, rpc: str, key: Path, *, development: bool = False) -> None:
-    """Post the releases of each job that reports missing shares from now on. Raises as :func:`post`."""
+    """Post for each job that reports missing shares or is challenged from now on. Raises as :func:`post`."""
     with closing(Chain(book, rpc)) as chain:
-        poster, first = _poster(chain, key, development=development), int(chain.head().number)
-        jobs: dict[JobId, int] = {}
+        releases, challenges = _posters(chain, key, development=development)
+        first = int(chain.head().number)
+        missing: dict[JobId, int] = {}
+        challenged: dict[JobId, int] = {}
         while True:
             try:
                 head = chain.head()
-                jobs |= poster.reported(first, head.number)
+                missing |= releases.reported(first, head.number)
+                challenged |= challenges.challenged(first, head.number)
                 first = head.number + 1
-                jobs = {job_id: until for job_id, until in jobs.items() if until >= head.timestamp}
-                for job_id in jobs:
-                    poster.post(job_id)
+                missing = {job_id: until for job_id, until in missing.items() if until >= head.timestamp}
+                challenged = {job_id: until for job_id, until in challenged.items() if until >= head.timestamp}
+                for job_id in missing:
+                    releases.post(job_id)
+                challenged = {job: until for job, until in challenged.items() if not challenges.post(job)}
             except ChainError as error:
                 log.warning("the chain cannot be read now: %s", error)
             time.sleep(_POLL_SECONDS)
 
 
-def _poster(chain: Chain, key: Path, *, development: bool) -> ReleasePoster:
+def _posters(chain: Chain, key: Path, *, development: bool) -> tuple[ReleasePoster, ChallengePoster]:
     sender = Sender(chain, keys.account(key), development=development)
-    return ReleasePoster(chain, sender.send, ask_node)
+    return ReleasePoster(chain, sender.send, ask_node), ChallengePoster(chain, sender.send, ask_challenge)

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
+
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
@@ -25,7 +27,14 @@ from sealmarket.chain.model import Block
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidencePackage, FindingNote, NodeInfo, NodeStatus
+from sealmarket.protocol.wire import (
+    ChallengeStatus,
+    EvidencePackage,
+    FindingNote,
+    NodeInfo,
+    NodeStatus,
+    SignedChallengeAnswer,
+)
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes
@@ -34,6 +43,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.answers import Answers, StopRecord
+from sealmarket_oracle.challenges import ChallengeAnswers
 from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
 from sealmarket_oracle.errors import NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import JournalReader
@@ -63,6 +73,7 @@ from sealmarket_oracle.release import (
     time_to_release,
     unanimous,
 )
+from sealmarket_oracle.results import KeptResults
 from sealmarket_oracle.witnesses import (
     CONFIRMATIONS_FOR_DECISION,
     Start,
@@ -108,6 +119,7 @@ class Node:
         policy: NodePolicy,
         witnesses: Witnesses,
         *,
+        results: KeptResults | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -123,6 +135,8 @@ class Node:
         )
         self._documents = DocumentCache(store)
         self.handed = HandedEvidence(journal, self.market)
+        self.results = results
+        self._challenges = ChallengeAnswers(journal, results) if results is not None else None
         self._clock, self._monotonic = clock, monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0
@@ -148,6 +162,8 @@ class Node:
             self._chain.trusted(final).prepare(asked)
         for record in due:
             self._attend(record, final)
+        if self._challenges is not None:
+            self._challenges.tick(self._chain.trusted(final))
         still_open = {record.job_id for record in records}
         for ended in self._pauses.keys() - still_open:
             del self._pauses[ended]
@@ -310,7 +326,8 @@ class Node:
             raise AssertionError("a case takes a quote")
         committee, index = self._seat(spec.epoch, view)
         slot = view.job(spec.request_hash)
-        if contradiction := slot_against(spec, record.job_id, slot, record.evidence_hash, record.quorum):
+        events = (record.evidence_hash, record.quoted.timestamp, record.quorum)
+        if contradiction := slot_against(spec, record.job_id, slot, *events):
             raise NodeDistrusted("job's slot", *contradiction)
         return AppraisalInput(
             market=self.market,
@@ -441,6 +458,16 @@ class Node:
     def status(self, job_id: JobId) -> NodeStatus:
         """What this node decided and did about one job, from the journal alone, without a read of the chain."""
         return self.answers.status(job_id, self.waits_for(job_id))
+
+    def challenge(self, job_id: JobId) -> ChallengeStatus:
+        """What this node answers to a challenge, from the journal alone."""
+        if self._challenges is None:
+            return ChallengeStatus(job_id=job_id, state="none", reason="this node answers no challenges")
+        status, answer, epoch = self._challenges.status(job_id)
+        if answer is None:
+            return status
+        place, signature = self.answers.index_in(epoch), self.answers.signed(answer)
+        return replace(status, answer=SignedChallengeAnswer(answer=answer, index=place, signature=signature))
 
 
 def _place_in(committee: Committee | None, keys: NodeKeys) -> int | None:

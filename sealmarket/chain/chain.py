@@ -216,7 +216,7 @@ class Chain:
         return known
 
     def trusted(self, block: Block) -> ProvableView:
-        """The state at one block as far as this reader trusts endpoints: proven, but for operators without proofs."""
+        """The state at one block as far as this reader trusts endpoints: proven, unless ``trust`` says otherwise."""
         return self.proven(block) if self.trust.proofs else self.at(block)
 
     def prove(self, read: Callable[[], T], block: Block) -> T:

@@ -179,6 +179,7 @@ class MemoryChain:
         self._blocks: list[Block] = [genesis]
         self._states: list[_State] = [_State()]
         self._events: list[list[ChainEvent]] = [[]]
+        self._settled: dict[JobId, tuple[Bytes32, Bytes32, int]] = {}
         self._silent = False
         self._forks = 0
         self.behind, self.others = 0, list[int]()
@@ -489,11 +490,13 @@ class MemoryChain:
     def settle(self, settlement: Settlement) -> EventRef:
         """The enclave's settlement is posted."""
         s = settlement
+        self._settled[s.job_id] = (s.result_hash, s.receipt_hash, s.units)
         return self._step(
             s.job_id,
             Status.SETTLED,
             lambda at: [JobSettled(at, s.job_id, s.result_hash, s.receipt_hash, s.units, s.last)],
             lambda spec: spec.challenge_window,
+            stage=keccak(words(s.result_hash, s.receipt_hash, s.units)),
         )
 
     def challenge(self, job_id: JobId, challenger: Address, bond: Wei) -> EventRef:
@@ -501,7 +504,9 @@ class MemoryChain:
 
         def change(state: _State, at: EventRef) -> list[ChainEvent]:
             spec = state.specs[job_id]
-            self._put(state, job_id, Status.CHALLENGED, spec.decide_window)
+            settled = self._settled.get(job_id)
+            stage = keccak(words(*settled, challenger)) if settled else None
+            self._put(state, job_id, Status.CHALLENGED, spec.decide_window, stage)
             return [JobChallenged(at, job_id, challenger, bond, state.jobs[spec.request_hash].deadline)]
 
         return self._mine(change)

@@ -1,4 +1,4 @@
-"""`consumer status`, `watch`, `fetch` and `explain`: from the match to the ending, by the chain's final blocks."""
+"""`consumer status`, `watch`, `fetch`, `challenge`, `explain`: from the match to the ending, by final blocks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from msgspec import UNSET
 
 from sealmarket.chain import Chain
+from sealmarket.chain.events import JobChallenged
 from sealmarket.cli._asking import pasted, progress
 from sealmarket.cli._consumer_request import address_of
 from sealmarket.cli._job_text import explain_lines, explain_payload, status_lines, status_payload
@@ -41,7 +42,7 @@ from sealmarket.client.sent import SentRequests
 from sealmarket.client.standing import RequestStanding, Standing, money_of
 from sealmarket.client.waiting import Waiting
 from sealmarket.market_api.client import MarketApi
-from sealmarket.protocol.moments import beside
+from sealmarket.protocol.moments import beside, moment
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.receipts.notices import failed_receipt, notice_of
 from sealmarket.service.errors import ServiceError
@@ -212,6 +213,37 @@ def fetch(
     lines = [f"{out / name}  {len(data)} bytes" for name, data in outputs.items()]
     following = next_command(pasted("verify", proof), book, rpc)
     lines += [f"next: {following}", *_about_evidence(with_evidence)]
+    answer(payload, lines, as_json)
+
+
+def challenge(
+    job: Job,
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    passphrase_file: PassphraseFile = None,
+    accept_code: AcceptCode = None,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Claim, against a bond, that a settled job's result is not available; the oracle nodes look for it.
+
+    Where they find it you get it from them by `consumer fetch`, and the bond is spent. Where enough of them do not, the
+    payer is refunded out of the provider's stake and the bond returns.
+
+    Example: sealmarket consumer challenge 0xJOB --book market.json --rpc URL --key-file consumer.json
+    """
+    job_id = JobId(hash_option(job))
+    with market(book, rpc, accept_code) as (chain, store, api):
+        account, limits = load_key(key_file, passphrase_file), sending(max_fee, priority_fee)
+        consumer = Consumer(chain, account, store, api, development=development, sending=limits)
+        mined = consumer.challenge(job_id)
+    made = next(event for event in mined.events if isinstance(event, JobChallenged))
+    payload = {"job": str(job_id), "bond": str(made.bond), "deadline": made.deadline}
+    following = next_command(pasted("consumer fetch", job_id), book, rpc)
+    lines = [f"job {job_id} is challenged; the oracle nodes answer until {moment(made.deadline)}", f"next: {following}"]
     answer(payload, lines, as_json)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from sealmarket.cli import _consumer_card, _consumer_proposals
 from sealmarket.cli._consumer_buy import buy
-from sealmarket.cli._consumer_jobs import explain, fetch, status, watch
+from sealmarket.cli._consumer_jobs import challenge, explain, fetch, status, watch
 from sealmarket.cli._consumer_request import address_of, quote, request
 from sealmarket.cli._options import (
     AcceptCode,
@@ -40,7 +40,7 @@ from sealmarket.client.sent import SentRequests, state_of
 
 app = typer.Typer(no_args_is_help=True, help="Request a job over sealed data, follow it, and open its result.")
 
-for command in (quote, request, buy, status, watch, fetch, explain):
+for command in (quote, request, buy, status, watch, fetch, challenge, explain):
     app.command()(command)
 for part in (_consumer_proposals.app, _consumer_card.app):
     app.add_typer(part)

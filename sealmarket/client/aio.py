@@ -140,6 +140,7 @@ class AsyncConsumer(Async[Consumer]):
     wait = Twin(Consumer.wait)
     open_result = Twin(Consumer.open_result)
     evidence = Twin(Consumer.evidence)
+    challenge = Twin(Consumer.challenge)
     acknowledge = Twin(Consumer.acknowledge)
 
 

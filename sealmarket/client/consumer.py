@@ -62,13 +62,15 @@ class Consumer(Connected):
         development: bool = False,
         pause: Callable[[float], None] = pause,
         sending: Sending = IN_MEMORY,
+        node_store: Callable[[str], Store] = Store,
     ) -> None:
         """``development``: the caller has started this chain, so its well-known keys may be used.
 
-        ``sending``: where transactions are remembered, and the most that is paid for gas.
+        ``sending``: where transactions are remembered, and the most that is paid for gas. ``node_store``: how an oracle
+        node is asked, by its URL, for a challenged result.
         """
         self._chain = chain
-        self._store, self._api = store, api
+        self._store, self._api, self._node_store = store, api, node_store
         self._party = Party(chain, account, development=development, sending=sending)
         self._waiting = Waiting(chain, pause)
         self._rules = rules_of(chain)
@@ -425,11 +427,26 @@ class Consumer(Connected):
 
     def open_result(self, job_id: JobId, result_key: PrivateKey) -> dict[str, bytes]:
         """The outputs by name. Raises as :func:`fetch_result`."""
-        return fetch_result(self._chain, self._store, job_id, result_key)
+        return fetch_result(self._chain, self._store, job_id, result_key, self._node_store)
 
     def evidence(self, job_id: JobId, result_key: PrivateKey) -> EvidencePackage:
         """The evidence of the job's enclave. Raises as :func:`fetch_evidence`."""
         return fetch_evidence(self._chain, self._store, job_id, result_key)
+
+    def challenge(self, job_id: JobId) -> Mined:
+        """Claim, against a bond of the free balance, that the result's ciphertext is not available.
+
+        The oracle nodes then look for it. Where they find it, the bond is spent and :meth:`open_result` has it from
+        them; where enough do not, the payer is refunded out of the provider's stake and the bond returns.
+
+        Raises:
+            JobEndedOtherwise: there is no result to challenge.
+            Reverted: the challenge window is over, or the balance does not cover the bond.
+        """
+        record = read_job(self._chain, job_id)
+        if record.settled_result is None:
+            raise ended_otherwise(record)
+        return self._party.give(self._chain.market.challenge(record.spec, record.settled_result))
 
     def acknowledge(self, job_id: JobId, *, on_chain: bool = False) -> Mined | None:
         """Say that the result arrived, which pays the provider at once.

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing, suppress
+
 from sealmarket.chain import Chain
 from sealmarket.client.explain import ended_otherwise
 from sealmarket.client.jobs import JobRecord, read_job
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket.sealing.results import open_result
-from sealmarket.service.errors import ItemNotFound
+from sealmarket.service.errors import ItemNotFound, ServiceError
 from sealmarket.store.blobs import STORE, Store
 from sealmarket_enclave.protocol.codec import decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import evidence_hash
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.sealed.errors import SealedError
+from sealmarket_enclave.sealed.errors import ContainerError, SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope
 
 
-def fetch_result(chain: Chain, store: Store, job_id: JobId, result_key: PrivateKey) -> dict[str, bytes]:
+def fetch_result(
+    chain: Chain, store: Store, job_id: JobId, result_key: PrivateKey, node_store: Callable[[str], Store] = Store
+) -> dict[str, bytes]:
     """Fetch the result that the chain names and open it: output name to bytes.
+
+    Where the store does not have it, the job's oracle nodes are asked: they keep what they found after a challenge.
 
     Raises:
         JobEndedOtherwise: there is no result.
@@ -31,10 +38,28 @@ def fetch_result(chain: Chain, store: Store, job_id: JobId, result_key: PrivateK
     record = read_job(chain, job_id)
     if record.settled is None:
         raise ended_otherwise(record)
-    envelope = decode_canonical(ResultEnvelope, store.document(record.settled.result_hash))
+    try:
+        return _opened_from(chain, store, record, result_key)
+    except (ServiceError, ContainerError) as error:
+        for url in _nodes_of(chain, record):
+            with closing(node_store(url)) as node, suppress(ServiceError, ContainerError):
+                return _opened_from(chain, node, record, result_key)
+        raise error
+
+
+def _opened_from(chain: Chain, store: Store, record: JobRecord, result_key: PrivateKey) -> dict[str, bytes]:
+    settled, book = record.settled, chain.book
+    assert settled is not None
+    envelope = decode_canonical(ResultEnvelope, store.document(settled.result_hash))
     container = store.container(envelope.content_root)
-    book = chain.book
-    return open_result(envelope, container, result_key, chain_id=book.chain_id, market=book.market, job_id=job_id)
+    return open_result(
+        envelope, container, result_key, chain_id=book.chain_id, market=book.market, job_id=record.job_id
+    )
+
+
+def _nodes_of(chain: Chain, record: JobRecord) -> list[str]:
+    committees = (found for found in chain.book.committees if found.epoch == record.spec.epoch)
+    return [member.url for committee in committees for member in committee.members]
 
 
 def fetch_evidence(chain: Chain, store: Store, job_id: JobId, result_key: PrivateKey) -> EvidencePackage:

@@ -159,6 +159,19 @@ class SignedChallengeAnswer(Shape, frozen=True, kw_only=True):
     signature: HexBytes
 
 
+class ChallengeStatus(Shape, frozen=True, kw_only=True):
+    """What a node says of a challenged result: ``waiting`` with a reason, or its signed answer.
+
+    A node that answers "available" serves the bytes: the envelope as the document of the result's hash, and the
+    container.
+    """
+
+    job_id: JobId
+    state: Literal["none", "waiting", "answered"]
+    reason: Text
+    answer: SignedChallengeAnswer | None = None
+
+
 class NodeStatus(Shape, frozen=True, kw_only=True):
     """What a node says of one job: ``waiting`` with a reason, or what it decided and did."""
 

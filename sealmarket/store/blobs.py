@@ -18,7 +18,7 @@ from sealmarket.service.connection import TIMEOUT_SECONDS, TRANSFER_PACE, Connec
 from sealmarket.service.errors import ContentMismatch, ItemNotFound
 from sealmarket.store.download import download
 from sealmarket.store.interface import LargeKind
-from sealmarket.store.source import HttpSource
+from sealmarket.store.source import MAX_CONTAINER, HttpSource
 from sealmarket.store.upload import upload
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -85,14 +85,15 @@ class Store:
         """As :meth:`put_container`, from memory."""
         self._http.send("PUT", f"/v1/containers/{root}", container, what="container")
 
-    def fetch_container(self, root: Bytes32, target: Path) -> None:
+    def fetch_container(self, root: Bytes32, target: Path, *, most: int = MAX_CONTAINER) -> None:
         """Fetch a container to a file, and verify all of it without a key; the file appears only when it verifies.
 
         Raises:
             ItemNotFound, ContentMismatch.
+            AnswerTooLong: it has more than ``most`` bytes.
         """
         path = f"/v1/containers/{root}"
-        download(HttpSource(self._http, path, f"{path}/leaves"), root, target)
+        download(HttpSource(self._http, path, f"{path}/leaves", most=most), root, target)
 
     def container(self, root: Bytes32, *, limit: int = 1 << 30) -> bytes:
         """A container in memory, at most ``limit`` bytes; the caller opens it, which verifies it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Protocol
 
 from sealmarket.protocol.wire import EvidenceEnvelope
@@ -34,6 +35,13 @@ class NodeStore(Protocol):
 
     def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
         """Every sealed evidence that was posted for a job; unchecked."""
+
+    def fetch_container(self, root: Bytes32, target: Path, *, most: int) -> None:
+        """A container of at most ``most`` bytes into a file, verified whole without a key.
+
+        Raises:
+            ItemNotFound, ContentMismatch, AnswerTooLong.
+        """
 
     def put_document(self, raw: bytes) -> Bytes32:
         """Store a document under its Keccak-256; returns that name."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sealmarket.protocol.wire import EvidenceEnvelope
-from sealmarket.service.errors import ServiceUnavailable
+from sealmarket.service.errors import AnswerTooLong, ItemNotFound, ServiceUnavailable
 from sealmarket.store.interface import LargeKind
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
@@ -18,6 +20,7 @@ class MemoryStore:
         self.documents: dict[Bytes32, bytes] = {}
         self.envelopes: dict[JobId, list[EvidenceEnvelope]] = {}
         self.lists: dict[Bytes32, frozenset[Bytes32]] = {}
+        self.containers: dict[Bytes32, bytes] = {}
         self.blobs: set[tuple[LargeKind, Bytes32]] = set()
         self.parameters: dict[Bytes32, Bytes32] = {}
         self.values: dict[Bytes32, Parameters] = {}
@@ -53,6 +56,15 @@ class MemoryStore:
         """As :meth:`NodeStore.evidence`."""
         self._answer()
         return tuple(self.envelopes.get(job_id, ()))
+
+    def fetch_container(self, root: Bytes32, target: Path, *, most: int) -> None:
+        """As :meth:`NodeStore.fetch_container`, of ``containers``; bytes there count as verified."""
+        self._answer()
+        if root not in self.containers:
+            raise ItemNotFound("store", "container", str(root))
+        if len(self.containers[root]) > most:
+            raise AnswerTooLong("store", "container", most)
+        target.write_bytes(self.containers[root])
 
     def put_document(self, raw: bytes) -> Bytes32:
         """As :meth:`NodeStore.put_document`."""

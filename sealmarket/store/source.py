@@ -51,8 +51,11 @@ class SealedSource(Protocol):
 class HttpSource:
     """A container behind a URL: ``GET`` with ``Range``."""
 
-    def __init__(self, connection: Connection, path: str, leaves_path: str | None) -> None:
-        self._http, self._path, self._leaves_path = connection, path, leaves_path
+    def __init__(
+        self, connection: Connection, path: str, leaves_path: str | None, *, most: int = MAX_CONTAINER
+    ) -> None:
+        """``most``: bytes of one answer; more is :class:`AnswerTooLong`."""
+        self._http, self._path, self._leaves_path, self._most = connection, path, leaves_path, most
 
     @property
     def name(self) -> str:
@@ -63,7 +66,7 @@ class HttpSource:
     def read(self, start: int, stop: int) -> Iterator[Part]:
         """As :meth:`SealedSource.read`."""
         headers = {"range": f"bytes={start}-{stop - 1}"}
-        with self._http.ask("GET", self._path, what="container", limit=MAX_CONTAINER, headers=headers) as answer:
+        with self._http.ask("GET", self._path, what="container", limit=self._most, headers=headers) as answer:
             yield Part(self._start(answer, start), answer.headers.get("etag"), answer.pieces())
 
     def _start(self, answer: Answer, asked: int) -> int:

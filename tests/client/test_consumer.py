@@ -26,7 +26,8 @@ from sealmarket.protocol.reasons import JobReason, reason_bits
 from sealmarket.protocol.salts import generations_of
 from sealmarket.protocol.transitions import Status
 from sealmarket.sealing.keyfile import KeyFileUnconfirmed
-from sealmarket.service.errors import ContentMismatch
+from sealmarket.service.errors import ContentMismatch, ItemNotFound
+from sealmarket.store.blobs import Store
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, MicroEpsilon, Wei
@@ -84,13 +85,20 @@ class Stage:
         (tree / "environment.json").write_bytes(build(b"", []).canonical())
         self.workload: Bundle = read_bundle(tree)
         self.account = Account.create()
+        self.nodes, self.asked = MemoryBackend(), list[str]()
         self.consumer = Consumer(
             self.chain,  # type: ignore[arg-type]
             self.account,
             self.backend.store(),
             self.backend.api(),
             pause=lambda _seconds: None,
+            node_store=self._node,
         )
+
+    def _node(self, url: str) -> Store:
+        """An oracle node as a store: it has what ``nodes`` says."""
+        self.asked.append(url)
+        return self.nodes.store()
 
     def payer(self) -> Consumer:
         """Somebody else's account on the same market."""
@@ -307,6 +315,29 @@ def test_a_result_that_the_store_exchanged_is_a_lie(stage: Stage) -> None:
     stage.settled(job_id, told=b"{}")
     with pytest.raises(ContentMismatch):
         stage.consumer.open_result(job_id, KEY)
+
+
+@pytest.mark.parametrize("how", ["lost", "exchanged", "altered"])
+def test_a_result_that_the_store_keeps_from_the_consumer_comes_from_an_oracle_node(stage: Stage, how: str) -> None:
+    """The node has looked for it after a challenge."""
+    job_id = stage.matched(stage.ask().request)
+    stage.settled(job_id)
+    stage.nodes.blobs |= stage.backend.blobs
+    for name in [name for name in stage.backend.blobs if name.startswith("containers/")]:
+        held = stage.backend.blobs.pop(name)
+        if how != "lost":
+            stage.backend.blobs[name] = b"other" if how == "exchanged" else held[:-1] + bytes([held[-1] ^ 1])
+    assert stage.consumer.open_result(job_id, KEY) == {"a.json": b"1"}
+    assert stage.asked == [stage.chain.book.committees[0].members[0].url]
+
+
+def test_a_result_that_no_party_shows_is_missing_at_the_store(stage: Stage) -> None:
+    job_id = stage.matched(stage.ask().request)
+    stage.settled(job_id)
+    stage.backend.blobs.clear()
+    with pytest.raises(ItemNotFound):
+        stage.consumer.open_result(job_id, KEY)
+    assert len(stage.asked) == len(stage.chain.book.committees[0].members)
 
 
 def test_a_result_sealed_to_another_key_does_not_open(stage: Stage) -> None:

@@ -327,6 +327,19 @@ def test_an_event_that_the_jobs_slot_contradicts_is_not_acted_on(world: World, w
     assert "job's slot" in status.reason
 
 
+def test_a_quote_that_an_endpoint_dates_otherwise_is_not_acted_on(world: World) -> None:
+    """The time of the quote's block is the one by which evidence is judged; the slot's deadline shows it."""
+    _quoted(world)
+
+    class Dating(Inventing):
+        def block(self, number: int) -> Block:
+            found = world.chain.block(number)
+            return dataclasses.replace(found, timestamp=found.timestamp - 1)
+
+    status = _after(world, world.node(1, chain=Dating(world, type(None))))
+    assert (status.decision, "of a quote at" in status.reason) == (None, True)
+
+
 def test_a_share_that_vanished_from_the_store_is_not_released_wrongly(world: World) -> None:
     asset = world.publish()
     node = _quoted(world, asset)

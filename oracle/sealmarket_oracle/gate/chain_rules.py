@@ -30,14 +30,17 @@ def note(reason: JobReason, subject: object, expected: object, found: object) ->
 
 
 def slot_against(
-    spec: JobSpec, job_id: JobId, slot: JobSlot, evidence_hash: Bytes32, quorum: Decision | None
+    spec: JobSpec, job_id: JobId, slot: JobSlot, evidence_hash: Bytes32, quoted_at: int, quorum: Decision | None
 ) -> tuple[str, str] | None:
     """How a slot contradicts the events of its job, as expected and found; None where it does not.
 
     The slot commits to the whole specification and to what the stage added: the evidence hash once quoted, the
-    accepted enclave once accepted. So a proven slot proves those events.
+    accepted enclave once accepted. While it is quoted, its deadline is the quote's time and the decide window: the time
+    by which evidence is judged. So a proven slot proves those events.
     """
     if slot.status is Status.QUOTED:
+        if slot.deadline != quoted_at + spec.decide_window:
+            return f"the deadline {quoted_at + spec.decide_window} of a quote at {quoted_at}", str(slot.deadline)
         stage: Word = evidence_hash
     elif slot.status is Status.ACCEPTED and quorum is not None:
         stage = keccak(words(quorum.evidence_hash, quorum.enclave_signer, quorum.enclave_key_hash))
