@@ -25,7 +25,7 @@ from tests.backend.orders import BOOK
 from tests.backend.test_api import Silent
 
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
-FEW, MANY = 3, 100
+FEW, MANY = 3, 60
 
 
 def ask_every_route(folder: Path, examples: int) -> int:
