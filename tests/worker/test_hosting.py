@@ -69,7 +69,9 @@ class Host:
         self.log = StatementLog(folder / "statements", self.service.job_id)
         self.link = ServiceLink(self.service.host.send, self.log.keep)
         self.nodes, self.drain, self.time = TwinNodes(self.service), threading.Event(), 1000
-        self.run = ServiceRun(self.link, self.nodes, self.service.terms, lambda: self.time, self.drain, 0.02)
+        self.run = ServiceRun(
+            self.link, self.nodes, self.service.terms, lambda: self.time, self.drain, poll_seconds=0.02
+        )
         self.rest: list[FromEnclave] = []
         self.hearing = threading.Thread(target=self._hear, daemon=True)
         gateway = Gateway()

@@ -1,7 +1,8 @@
 """What a host does while an enclave serves: it fetches renewals, keeps statements, and ends the service in time.
 
 1. Every statement is on disk before any other party learns of it.
-2. A renewal is asked for when half a lease's seconds are over, and again soon where the last one did not come.
+2. A renewal is asked for when half a lease's seconds are over, when :meth:`ServiceRun.renew_soon` says so, when an
+   account has asked that has no tab in the last one, and again soon where the last one did not come.
 3. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set.
 """
 
@@ -27,6 +28,7 @@ from sealmarket_worker.link import ServiceLink
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
+LOOK_SECONDS = 5.0
 
 
 class StatementLog:
@@ -74,11 +76,10 @@ Ask = Callable[[str, bytes], bytes | None]
 
 
 class NodeRenewals:
-    """Renewals of the oracle nodes of a committee, by HTTP.
+    """Renewals of the oracle nodes of a committee, by HTTP. ``block``: the final block that is asked about.
 
-    Args:
-        accounts: whose tabs are open, the most important first.
-        block: the final block that is asked about.
+    Accounts are those that asked for a tab to be looked at, and those of the last renewal, the newest first. Of more
+    than a renewal takes the oldest is left out until it asks again.
     """
 
     def __init__(
@@ -86,16 +87,16 @@ class NodeRenewals:
         book: AddressBook,
         committee: Committee,
         job_id: JobId,
-        accounts: Callable[[], Sequence[Address]],
         block: Callable[[], int],
         ask: Ask,
     ) -> None:
         self._book, self._committee, self._job_id = book, committee, job_id
-        self._accounts, self._block, self._ask = accounts, block, ask
+        self._block, self._ask = block, ask
+        self._known: list[Address] = []
 
     def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
         """Ask every node. Enough of them must say the same."""
-        accounts = list(dict.fromkeys((*self._accounts(), *wanted)))[:MAX_TABS]
+        accounts = list(dict.fromkeys((*reversed(wanted), *self._known)))[:MAX_TABS]
         body = canonical_json(
             {"nonce": nonce, "blockNumber": self._block(), "accounts": to_builtins(accounts), "proofs": []}
         )
@@ -106,6 +107,8 @@ class NodeRenewals:
                 same = found.setdefault(signed.renewal.canonical(), {})
                 same[member.signer] = signed.signature
                 if len(same) >= self._committee.threshold:
+                    shown = {tab.account for tab in signed.renewal.tabs}
+                    self._known = [account for account in accounts if account in shown]
                     return SignedRenewals(signed.renewal.canonical(), tuple(same.values()))
         return None
 
@@ -127,6 +130,7 @@ class ServiceRun:
     Args:
         chain_time: the time of the chain's newest block, in seconds.
         drain: set when the host ends.
+        look_seconds: how often the enclave is asked which accounts have no tab, which costs it a nonce.
     """
 
     def __init__(
@@ -136,10 +140,15 @@ class ServiceRun:
         terms: SessionTerms,
         chain_time: Callable[[], int],
         drain: threading.Event,
-        poll_seconds: float,
+        *,
+        poll_seconds: float = 0.5,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._link, self._renewals, self._terms = link, renewals, terms
-        self._chain_time, self._drain, self._poll = chain_time, drain, poll_seconds
+        self._chain_time, self._drain = chain_time, drain
+        self._poll, self._look = poll_seconds, look_seconds
+        self._soon = threading.Event()
+        self._named: set[Address] = set()
         self.over = threading.Event()
         self.renewed = 0
         """How many renewals the enclave took."""
@@ -154,23 +163,36 @@ class ServiceRun:
         self._link.close()
         self._thread.join()
 
+    def renew_soon(self) -> None:
+        """Ask for a renewal at the next turn: a statement was redeemed, or a tab was opened."""
+        self._soon.set()
+
     def _run(self) -> None:
-        due = 0.0
+        due = looked = 0.0
         while not self.over.is_set():
             try:
                 if self._is_over():
                     self._link.end()
                     return
-                if time.monotonic() >= due:
-                    due = time.monotonic() + (self._terms.lease_seconds / 2 if self._renew() else _RETRY_SECONDS)
+                now = time.monotonic()
+                if now >= due or self._soon.is_set() or now >= looked:
+                    looked = now + self._look
+                    renewed = self._turn(due=now >= due or self._soon.is_set())
+                    if renewed is not None:
+                        self._soon.clear()
+                        due = now + (self._terms.lease_seconds / 2 if renewed else _RETRY_SECONDS)
             except (ServiceOver, EnclaveLost) as error:
                 log.warning("the service ends here: %s", error)
                 return
             self.over.wait(self._poll)
 
-    def _renew(self) -> bool:
+    def _turn(self, *, due: bool) -> bool | None:
+        """Renew, if that is due or an account asks for it. Whether the enclave took a renewal; None where none is due."""
         nonce = self._link.nonce()
         wanted = [Address(account) for account in nonce.wanted]
+        fresh, self._named = set(wanted) - self._named, set(wanted)
+        if not due and not fresh:
+            return None
         found = self._renewals.fetch(Bytes32(nonce.nonce), wanted)
         if found is None:
             log.warning("no renewal of enough oracle nodes came; the service goes on while its lease lasts")
