@@ -187,7 +187,7 @@ class ServiceRun:
             self.over.wait(self._poll)
 
     def _turn(self, *, due: bool) -> bool | None:
-        """Renew, if that is due or an account asks for it. Whether the enclave took a renewal; None where none is due."""
+        """Renew, if that is due or an account asks for it. Whether the enclave took one; None where none is due."""
         nonce = self._link.nonce()
         wanted = [Address(account) for account in nonce.wanted]
         fresh, self._named = set(wanted) - self._named, set(wanted)
