@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 
 import httpx
 import pytest
 
+from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket.protocol.services import EvidenceRequest, ServiceDocument
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.sealing.contexts import EvidenceInfo
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint64, decode, decode_canonical
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint64, decode, decode_canonical
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.protocol.session import Renewal, SignedReceipt, SignedRenewal, TabState
 from sealmarket_enclave.protocol.signing import recover, sign
@@ -45,16 +45,14 @@ class RenewingNodes:
         place, job_id = int(url.split("/")[2].rpartition("-")[2]), url.split("/")[5]
         if place == 0:
             return None  # this one is down, and t of the others are enough
-        asked = json.loads(body)
+        asked = decode(RenewalRequest, body)
         renewal = Renewal(
             job_id=self._scene.spec.job_id(CHAIN_ID, MARKET),
-            nonce=Bytes32.parse(asked["nonce"]),
-            block_number=Uint64(asked["blockNumber"]),
+            nonce=asked.nonce,
+            block_number=asked.block_number,
             block_time=1000,
             redeemed=Uint64(0),
-            tabs=tuple(
-                TabState(account=Address.parse(one), units=Uint64(500), closing=False) for one in asked["accounts"]
-            ),
+            tabs=tuple(TabState(account=one, units=Uint64(500), closing=False) for one in asked.accounts),
         )
         assert job_id == str(renewal.job_id)
         signature = sign(renewal.digest(CHAIN_ID, MARKET), self._scene.nodes[place].signing)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sealmarket.protocol.book import AddressBook, Committee
-from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode_canonical, to_builtins
+from sealmarket.protocol.renewals import RenewalRequest
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.session import MAX_TABS, SessionTerms, SignedRenewal, SignedStatement
@@ -97,9 +98,8 @@ class NodeRenewals:
     def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
         """Ask every node. Enough of them must say the same."""
         accounts = list(dict.fromkeys((*reversed(wanted), *self._known)))[:MAX_TABS]
-        body = canonical_json(
-            {"nonce": nonce, "blockNumber": self._block(), "accounts": to_builtins(accounts), "proofs": []}
-        )
+        request = RenewalRequest(nonce=nonce, block_number=Uint64(self._block()), accounts=tuple(accounts), proofs=())
+        body = request.canonical()
         found: dict[bytes, dict[Address, bytes]] = {}
         for member in self._committee.members:
             raw = self._ask(f"{member.url.rstrip('/')}/v1/sessions/{self._job_id}/renewals", body)
