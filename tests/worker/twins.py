@@ -274,7 +274,6 @@ class HostTwin:
         self.store.fill(scene)
         self.driver = DriverTwin(folder / "scratch")
         self.services: Services | None = None
-        self.drain = threading.Event()
         self.nodes = NodesTwin(scene, self.chain, self.store)
         self.transactions = TransactionsTwin(self.chain)
         self.events: list[JobProgress] = []
@@ -283,7 +282,7 @@ class HostTwin:
 
     def start(self) -> None:
         """(Re)start the host: all that it knows comes from its folder and the chain."""
-        self.stop = TickingStop(self)
+        self.stop, self.drain = TickingStop(self), threading.Event()
         self.journal = Journal(self.folder / "journal.sqlite")
         store = Store("http://store", transport=self.store)
         self.context = HostContext(
