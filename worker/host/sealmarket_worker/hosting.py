@@ -3,7 +3,9 @@
 1. Every statement is on disk before any other party learns of it.
 2. A renewal is asked for when half a lease's seconds are over, when :meth:`ServiceRun.renew_soon` says so, when an
    account has asked that has no tab in the last one, and again soon where the last one did not come.
-3. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set.
+3. A statement is taken as often as the host looks. It is posted when half a lease of units, or half a lease's seconds
+   with any unit, is not posted yet: with an entry for each account that no posted statement has. Then a renewal is due.
+4. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set.
 """
 
 from __future__ import annotations
@@ -38,13 +40,17 @@ class StatementLog:
     def __init__(self, folder: Path, job_id: JobId) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / f"{job_id.hex()}.jsonl"
+        self._last: SignedStatement | None = None
 
     def keep(self, signed: SignedStatement) -> None:
-        """Write one down, for good. Raises ``OSError``."""
+        """Write one down, for good, unless it is the last one again. Raises ``OSError``."""
+        if signed == self._last:
+            return
         with self._path.open("ab") as file:
             file.write(b"\n" + signed.canonical())
             file.flush()
             os.fsync(file.fileno())
+        self._last = signed
 
     def all(self) -> Iterator[SignedStatement]:
         """Every statement, in the order in which they came."""
@@ -124,12 +130,42 @@ class NodeRenewals:
         return signed if right else None
 
 
+Post = Callable[[SignedStatement], bool]
+"""Has the chain take a statement. False: not now, and it is tried again."""
+
+
+class Redeeming:
+    """Which statement is posted, and when (rule 3)."""
+
+    def __init__(self, link: ServiceLink, terms: SessionTerms, post: Post) -> None:
+        self._link, self._terms, self._post = link, terms, post
+        self._waiting: dict[Address, None] = {}
+        self._posted, self._due = 0, 0.0
+
+    def turn(self, now: float) -> bool:
+        """Look once. Whether a statement was posted."""
+        signed = self._link.state()
+        self._waiting |= dict.fromkeys(entry.account for entry in signed.statement.entries)
+        rise = signed.statement.total - self._posted
+        if not rise or (rise * 2 < self._terms.lease and now < self._due):
+            return False
+        accounts = list(self._waiting)[:MAX_TABS]
+        whole = self._link.state(accounts)
+        if not self._post(whole):
+            return False
+        self._posted, self._due = whole.statement.total, now + self._terms.lease_seconds / 2
+        for account in accounts:
+            del self._waiting[account]
+        return True
+
+
 class ServiceRun:
     """Keeps one service going, in a thread of its own: usable as a context manager.
 
     Args:
         chain_time: the time of the chain's newest block, in seconds.
         drain: set when the host ends.
+        post: absent for a host whose statements another program posts.
         look_seconds: how often the enclave is asked which accounts have no tab, which costs it a nonce.
     """
 
@@ -141,12 +177,14 @@ class ServiceRun:
         chain_time: Callable[[], int],
         drain: threading.Event,
         *,
+        post: Post = lambda _signed: False,
         poll_seconds: float = 0.5,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._link, self._renewals, self._terms = link, renewals, terms
         self._chain_time, self._drain = chain_time, drain
         self._poll, self._look = poll_seconds, look_seconds
+        self._redeeming = Redeeming(link, terms, post)
         self._soon = threading.Event()
         self._named: set[Address] = set()
         self.over = threading.Event()
@@ -177,6 +215,8 @@ class ServiceRun:
                 now = time.monotonic()
                 if now >= due or self._soon.is_set() or now >= looked:
                     looked = now + self._look
+                    if self._redeeming.turn(now):
+                        self.renew_soon()
                     renewed = self._turn(due=now >= due or self._soon.is_set())
                     if renewed is not None:
                         self._soon.clear()

@@ -26,7 +26,7 @@ from sealmarket_enclave.runtime.channel import Evidence
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.gateway import Gateway, Hosted
-from sealmarket_worker.hosting import LOOK_SECONDS, Ask, NodeRenewals, ServiceRun, StatementLog
+from sealmarket_worker.hosting import LOOK_SECONDS, Ask, NodeRenewals, Post, ServiceRun, StatementLog
 from sealmarket_worker.materials import Materials
 from sealmarket_worker.session import EnclaveSession
 
@@ -41,6 +41,7 @@ class Services:
     ask: Ask
     state: Path
     look_seconds: float = LOOK_SECONDS
+    post: Post = lambda _signed: False
 
     def terms(self, spec: JobSpec) -> bytes | None:
         """The canonical terms that a request names; None where this host does not have them."""
@@ -77,8 +78,9 @@ class JobServing:
             raise InputMissing("the terms of the service", f"put them into the folder {TERMS} of the state folder")
         terms = decode_canonical(SessionTerms, raw)
         renewals = NodeRenewals(book, quoted.committee, quoted.job_id, self._final_block, self._services.ask)
+        look = self._services.look_seconds
         run = ServiceRun(
-            self.link, renewals, terms, self._chain_time, self._drain, look_seconds=self._services.look_seconds
+            self.link, renewals, terms, self._chain_time, self._drain, post=self._services.post, look_seconds=look
         )
         self._stack.enter_context(run)
         hosted = Hosted(self.link, lambda: self._document(terms), lambda key: self._sealed(book, key))
