@@ -22,9 +22,10 @@ from sealmarket_enclave.runtime.errors import ChannelError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.session import MAX_SEALED, AnswerReader, FrameKind
 from sealmarket_worker.errors import ServiceOver
-from sealmarket_worker.gateway import MOST_OF_PEER, Gateway, Hosted, Refused, Server
+from sealmarket_worker.gateway import MOST_OF_PEER, Gateway, Hosted, Refused
 from sealmarket_worker.hosting import Redeeming, ServiceRun, SignedRenewals, StatementLog
 from sealmarket_worker.link import ServiceLink
+from sealmarket_worker.listener import Server
 from tests.enclave.scene import CHAIN_ID, MARKET
 from tests.enclave.session.services import Account, Service, Session, scratch, service_scene
 from tests.patience import PATIENCE, until

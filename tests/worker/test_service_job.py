@@ -20,8 +20,9 @@ from sealmarket_enclave.protocol.signing import recover, sign
 from sealmarket_enclave.runtime.kinds import session
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.session import AnswerReader
-from sealmarket_worker.gateway import Gateway, Server
+from sealmarket_worker.gateway import Gateway
 from sealmarket_worker.hosting import StatementLog
+from sealmarket_worker.listener import Server
 from sealmarket_worker.serving_job import STATEMENTS, TERMS, Services
 from tests.enclave.scene import CHAIN_ID, MARKET, Scene
 from tests.enclave.session.services import Account, Users, service_scene

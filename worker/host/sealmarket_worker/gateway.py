@@ -9,21 +9,14 @@ has :data:`MOST_OF_PEER` answers at once.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from sealmarket.protocol.services import EvidenceRequest
 from sealmarket.protocol.wire import Problem
-from sealmarket.serving.connections import Connections
-from sealmarket.serving.limits import ServerLimits, from_environment
-from sealmarket.serving.requests import BoundedRequests, Receive, Scope, Send, peer_in
-from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
+from sealmarket.serving.requests import Receive, Scope, Send, peer_in
 from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import JobId
@@ -35,9 +28,6 @@ from sealmarket_worker.link import ServiceLink
 
 MOST_OF_PEER = 16
 """Answers of one peer at once."""
-ANSWER_SECONDS = 3600.0
-"""How long one answer may take."""
-_LIMITS = ServerLimits(body_bytes=MAX_SEALED, body_seconds=ANSWER_SECONDS, bytes_a_request=1 << 20)
 _KEY_BYTES = 4096
 _BYTES, _JSON, _PROBLEM = b"application/octet-stream", b"application/json", b"application/problem+json"
 
@@ -142,33 +132,6 @@ class Gateway:
             self._running[peer] -= 1
             if not self._running[peer]:
                 del self._running[peer]
-
-
-class Server:
-    """A gateway at an address, in a thread of its own: usable as a context manager."""
-
-    def __init__(self, gateway: Gateway, host: str, port: int, limits: ServerLimits | None = None) -> None:
-        limits = limits or from_environment(_LIMITS)
-        require_descriptors(limits)
-        self._socket = listen(host, port)
-        self.url = url_of(self._socket)
-        connections = Connections(limits, H11Protocol)
-        app = BoundedRequests(gateway, connections)
-        settings = server_settings(limits, connections)
-        self._server = uvicorn.Server(uvicorn.Config(app, **settings, lifespan="off"))
-        self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
-
-    def __enter__(self) -> Server:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-    def _run(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))
 
 
 async def _stream(heard: asyncio.Queue[tuple[bytes | None, bool]], gone: asyncio.Future[None], send: Send) -> None:

@@ -27,7 +27,7 @@ from sealmarket_worker.drivers.installed import driver_named
 from sealmarket_worker.drivers.interface import Driver, DriverSettings
 from sealmarket_worker.ending import Ending
 from sealmarket_worker.funds import shortages
-from sealmarket_worker.gateway import Gateway, Server
+from sealmarket_worker.gateway import Gateway
 from sealmarket_worker.image import base_interpreter, build_image
 from sealmarket_worker.journal import Journal
 from sealmarket_worker.materials import MaterialStore
@@ -106,6 +106,9 @@ def _services(config: WorkerConfig) -> Iterator[Services | None]:
     if config.listen is None:
         yield None
         return
+    # A server's libraries, which no other worker needs.
+    from sealmarket_worker.listener import Server
+
     gateway = Gateway()
     with closing(HttpClient(seconds=NODE_SECONDS)) as client, Server(gateway, *config.listen) as server:
         log.warning("users reach services at %s", server.url)
