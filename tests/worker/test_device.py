@@ -110,6 +110,7 @@ def test_a_whole_job_runs_in_a_measured_process_with_the_real_sandbox(
     assert MARKER not in everything
 
 
+@pytest.mark.long
 def test_an_image_for_batch_jobs_refuses_a_service(device_socket: Path, image: Path, tmp_path: Path) -> None:
     scene = service_scene(tmp_path / "service")
     refused = pytest.raises(EnclaveRefused, match="kind of job is session, expected batch")
@@ -117,6 +118,7 @@ def test_an_image_for_batch_jobs_refuses_a_service(device_socket: Path, image: P
         session.load(load_of(scene))
 
 
+@pytest.mark.long
 def test_a_service_answers_from_the_image_of_its_kind(device_socket: Path, tmp_path: Path) -> None:
     image, scene = build_image(tmp_path / "session", "session"), service_scene(tmp_path / "service")
     users, alice = Users(scene), Account(0x61)

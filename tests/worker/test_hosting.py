@@ -239,6 +239,7 @@ def test_a_statement_is_posted_in_time_with_every_account_that_no_posted_one_has
     assert posted[-1].total == 521
 
 
+@pytest.mark.long
 def test_a_host_that_drains_ends_the_service_with_its_last_statement(tmp_path: Path) -> None:
     with Host(tmp_path) as host:
         given = host.service.session(ALICE)
@@ -254,6 +255,7 @@ def test_a_host_that_drains_ends_the_service_with_its_last_statement(tmp_path: P
         assert httpx.post(f"{host.base}/requests", content=b"x", timeout=PATIENCE).status_code == 503
 
 
+@pytest.mark.long
 def test_an_enclave_that_is_gone_ends_every_answer_and_every_question(tmp_path: Path) -> None:
     with Host(tmp_path) as host:
         given = host.service.session(ALICE)

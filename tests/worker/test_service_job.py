@@ -70,6 +70,7 @@ def hosted(folder: Path) -> tuple[HostTwin, Gateway, RenewingNodes]:
     return host, gateway, nodes
 
 
+@pytest.mark.long
 def test_a_service_without_its_terms_ends_unsigned_and_says_what_is_missing(tmp_path: Path) -> None:
     host, _, _ = hosted(tmp_path)
     host.match()

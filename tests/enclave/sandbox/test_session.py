@@ -188,6 +188,7 @@ def test_what_is_no_sandbox_is_refused(piped: Piped) -> None:
         piped.say(b"L" * 5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("body", ["raise ValueError", "os._exit(3)"])
 def test_a_process_that_ends_is_broken_before_and_while_it_serves(stage: Stage, body: str) -> None:
     before = stage.start(body)
@@ -248,6 +249,7 @@ def test_a_process_does_not_see_that_another_reads_the_inputs(stage: Stage) -> N
     assert ask(other)[1] == 0
 
 
+@pytest.mark.long
 def test_where_the_kernel_keeps_access_times_each_process_gets_a_copy(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +306,7 @@ def test_a_request_is_answered_in_parts_and_the_next_one_by_the_same_process(sta
     assert "seccomp" in one.layers
 
 
+@pytest.mark.long
 def test_a_process_with_more_threads_than_it_may_have_is_seen(stage: Stage) -> None:
     one = stage.start(
         """

@@ -190,6 +190,7 @@ def test_one_accounts_prompt_is_in_no_other_accounts_process(shared: Shared) -> 
     assert b"alice" in service.answer(service.session(alice), say("mine")).text
 
 
+@pytest.mark.long
 def test_a_process_is_given_to_no_second_account_when_there_are_more_accounts_than_processes(shared: Shared) -> None:
     service = shared.service
     accounts = shared.accounts(4)
@@ -254,6 +255,7 @@ def test_a_peer_that_is_gone_ends_its_answer_and_pays_what_was_released(shared: 
     assert (got.abort.code, got.abort.receipt.output_units) == (SessionCode.STOPPED, 1)
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_ends_its_own_answer_alone(shared: Shared) -> None:
     service = shared.service
     alice, bob = shared.accounts(2)
@@ -322,6 +324,7 @@ def test_a_host_that_dies_ends_the_enclave_and_every_process(tmp_path: Path) -> 
     until("every process ended", lambda: not started & set(children()))
 
 
+@pytest.mark.long
 def test_a_workload_that_never_comes_up_is_a_failure_of_the_request(tmp_path: Path) -> None:
     service = Service(
         scratch(tmp_path), service_scene(tmp_path / "scene", "def serve(session):\n    raise ValueError\n")
