@@ -58,7 +58,7 @@ def python_files(folder: Path) -> list[Path]:
 
 
 def test_the_second_kind_has_an_image_of_its_own(tree: Path) -> None:
-    assert kinds_of(tree / CORE) == ("batch", "other")
+    assert kinds_of(tree / CORE) == ("batch", "other", "session")
     assert measured(tree, "batch") != measured(tree, "other")
 
 
@@ -92,7 +92,7 @@ def test_one_edit_inside_changes_the_whole_image(tree: Path, tmp_path: Path) -> 
     append([tree / CORE / "protocol/numbers.py"])
     second = build_image(tmp_path / "second", package=tree / CORE)
     assert tree_digest("image", list(image_files(first))) != tree_digest("image", list(image_files(second)))
-    assert "runtime.kinds.batch import serve" in (first / "__main__.py").read_text()
+    assert "runtime.kinds.batch import KIND" in (first / "__main__.py").read_text()
 
 
 def test_a_new_file_inside_is_measured_too(tree: Path) -> None:
@@ -122,8 +122,8 @@ def test_a_kind_may_lock_dependencies_of_its_own(tree: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnknownKind, match="batch, other"):
-        build_image(tmp_path / "image", "session", package=tree / CORE)
+    with pytest.raises(UnknownKind, match="batch, other, session"):
+        build_image(tmp_path / "image", "stream", package=tree / CORE)
 
 
 def test_another_version_than_the_locked_one_is_refused_by_name(tree: Path, tmp_path: Path) -> None:

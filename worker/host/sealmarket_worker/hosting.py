@@ -1,0 +1,247 @@
+"""What a host does while an enclave serves: it fetches renewals, keeps statements, and ends the service in time.
+
+1. Every statement is on disk before any other party learns of it.
+2. A renewal is asked for when half a lease's seconds are over, when :meth:`ServiceRun.renew_soon` says so, when an
+   account has asked that has no tab in the last one, and again soon where the last one did not come.
+3. A statement is taken as often as the host looks. It is posted when half a lease of units, or half a lease's seconds
+   with any unit, is not posted yet: with an entry for each account that no posted statement has. Then a renewal is due.
+4. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sealmarket.protocol.book import AddressBook, Committee
+from sealmarket.protocol.renewals import RenewalRequest
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, decode_canonical
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.session import MAX_TABS, SessionTerms, SignedRenewal, SignedStatement
+from sealmarket_enclave.protocol.signing import SignatureRefused, recover
+from sealmarket_worker.errors import EnclaveLost, ServiceOver
+from sealmarket_worker.link import ServiceLink
+
+log = logging.getLogger(__name__)
+_RETRY_SECONDS = 2.0
+LOOK_SECONDS = 5.0
+
+
+class StatementLog:
+    """The statements of one service, one a line. A line that a crash cut off is left out."""
+
+    def __init__(self, folder: Path, job_id: JobId) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = folder / f"{job_id.hex()}.jsonl"
+        self._last: SignedStatement | None = None
+
+    def keep(self, signed: SignedStatement) -> None:
+        """Write one down, for good, unless it is the last one again. Raises ``OSError``."""
+        if signed == self._last:
+            return
+        with self._path.open("ab") as file:
+            file.write(b"\n" + signed.canonical())
+            file.flush()
+            os.fsync(file.fileno())
+        self._last = signed
+
+    def all(self) -> Iterator[SignedStatement]:
+        """Every statement, in the order in which they came."""
+        if not self._path.exists():
+            return
+        for line in self._path.read_bytes().split(b"\n"):
+            try:
+                yield decode_canonical(SignedStatement, line)
+            except MalformedDocument:
+                continue
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRenewals:
+    """A canonical renewal, and signatures of enough nodes."""
+
+    renewal: bytes
+    signatures: tuple[bytes, ...]
+
+
+class Renewals(Protocol):
+    """Where renewals come from."""
+
+    def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
+        """A renewal that answers the nonce, for these accounts and those whose tabs are known; None for now."""
+
+
+Ask = Callable[[str, bytes], bytes | None]
+"""POST a body to a URL; the answer's body, or None."""
+
+
+class NodeRenewals:
+    """Renewals of the oracle nodes of a committee, by HTTP. ``block``: the final block that is asked about.
+
+    Accounts are those that asked for a tab to be looked at, and those of the last renewal, the newest first. Of more
+    than a renewal takes the oldest is left out until it asks again.
+    """
+
+    def __init__(
+        self,
+        book: AddressBook,
+        committee: Committee,
+        job_id: JobId,
+        block: Callable[[], int],
+        ask: Ask,
+    ) -> None:
+        self._book, self._committee, self._job_id = book, committee, job_id
+        self._block, self._ask = block, ask
+        self._known: list[Address] = []
+
+    def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
+        """Ask every node. Enough of them must say the same."""
+        accounts = list(dict.fromkeys((*reversed(wanted), *self._known)))[:MAX_TABS]
+        request = RenewalRequest(nonce=nonce, block_number=Uint64(self._block()), accounts=tuple(accounts), proofs=())
+        body = request.canonical()
+        found: dict[bytes, dict[Address, bytes]] = {}
+        for member in self._committee.members:
+            raw = self._ask(f"{member.url.rstrip('/')}/v1/sessions/{self._job_id}/renewals", body)
+            if raw is not None and (signed := self._checked(raw, member.signer, nonce)) is not None:
+                same = found.setdefault(signed.renewal.canonical(), {})
+                same[member.signer] = signed.signature
+                if len(same) >= self._committee.threshold:
+                    shown = {tab.account for tab in signed.renewal.tabs}
+                    self._known = [account for account in accounts if account in shown]
+                    return SignedRenewals(signed.renewal.canonical(), tuple(same.values()))
+        return None
+
+    def _checked(self, raw: bytes, signer: Address, nonce: Bytes32) -> SignedRenewal | None:
+        """What a node signed, if it is about this service and nonce."""
+        try:
+            signed = decode_canonical(SignedRenewal, raw)
+            renewal = signed.renewal
+            by = recover(renewal.digest(self._book.chain_id, self._book.market), signed.signature)
+        except (MalformedDocument, SignatureRefused):
+            return None
+        right = (renewal.job_id, renewal.nonce, by) == (self._job_id, nonce, signer)
+        return signed if right else None
+
+
+Post = Callable[[SignedStatement], bool]
+"""Has the chain take a statement. False: not now, and it is tried again."""
+
+
+class Redeeming:
+    """Which statement is posted, and when (rule 3)."""
+
+    def __init__(self, link: ServiceLink, terms: SessionTerms, post: Post) -> None:
+        self._link, self._terms, self._post = link, terms, post
+        self._waiting: dict[Address, None] = {}
+        self._posted, self._due = 0, 0.0
+
+    def turn(self, now: float) -> bool:
+        """Look once. Whether a statement was posted."""
+        signed = self._link.state()
+        self._waiting |= dict.fromkeys(entry.account for entry in signed.statement.entries)
+        rise = signed.statement.total - self._posted
+        if not rise or (rise * 2 < self._terms.lease and now < self._due):
+            return False
+        accounts = list(self._waiting)[:MAX_TABS]
+        whole = self._link.state(accounts)
+        if not self._post(whole):
+            return False
+        self._posted, self._due = whole.statement.total, now + self._terms.lease_seconds / 2
+        for account in accounts:
+            del self._waiting[account]
+        return True
+
+
+class ServiceRun:
+    """Keeps one service going, in a thread of its own: usable as a context manager.
+
+    Args:
+        chain_time: the time of the chain's newest block, in seconds.
+        drain: set when the host ends.
+        post: absent for a host whose statements another program posts.
+        look_seconds: how often the enclave is asked which accounts have no tab, which costs it a nonce.
+    """
+
+    def __init__(
+        self,
+        link: ServiceLink,
+        renewals: Renewals,
+        terms: SessionTerms,
+        chain_time: Callable[[], int],
+        drain: threading.Event,
+        *,
+        post: Post = lambda _signed: False,
+        poll_seconds: float = 0.5,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._link, self._renewals, self._terms = link, renewals, terms
+        self._chain_time, self._drain = chain_time, drain
+        self._poll, self._look = poll_seconds, look_seconds
+        self._redeeming = Redeeming(link, terms, post)
+        self._soon = threading.Event()
+        self._named: set[Address] = set()
+        self.over = threading.Event()
+        self.renewed = 0
+        """How many renewals the enclave took."""
+        self._thread = threading.Thread(target=self._run, name="service", daemon=True)
+
+    def __enter__(self) -> ServiceRun:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self._link.close()
+        self._thread.join()
+
+    def renew_soon(self) -> None:
+        """Ask for a renewal at the next turn: a statement was redeemed, or a tab was opened."""
+        self._soon.set()
+
+    def _run(self) -> None:
+        due = looked = 0.0
+        while not self.over.is_set():
+            try:
+                if self._is_over():
+                    self._link.end()
+                    return
+                now = time.monotonic()
+                if now >= due or self._soon.is_set() or now >= looked:
+                    looked = now + self._look
+                    if self._redeeming.turn(now):
+                        self.renew_soon()
+                    renewed = self._turn(due=now >= due or self._soon.is_set())
+                    if renewed is not None:
+                        self._soon.clear()
+                        due = now + (self._terms.lease_seconds / 2 if renewed else _RETRY_SECONDS)
+            except (ServiceOver, EnclaveLost) as error:
+                log.warning("the service ends here: %s", error)
+                return
+            self.over.wait(self._poll)
+
+    def _turn(self, *, due: bool) -> bool | None:
+        """Renew, if that is due or an account asks for it. Whether the enclave took one; None where none is due."""
+        nonce = self._link.nonce()
+        wanted = [Address(account) for account in nonce.wanted]
+        fresh, self._named = set(wanted) - self._named, set(wanted)
+        if not due and not fresh:
+            return None
+        found = self._renewals.fetch(Bytes32(nonce.nonce), wanted)
+        if found is None:
+            log.warning("no renewal of enough oracle nodes came; the service goes on while its lease lasts")
+            return False
+        if refused := self._link.renew(found.renewal, found.signatures):
+            log.warning("the enclave does not take a renewal: %s", refused)
+            return False
+        self.renewed += 1
+        return True
+
+    def _is_over(self) -> bool:
+        return self._drain.is_set() or self._chain_time() >= self._terms.end
