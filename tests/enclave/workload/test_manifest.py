@@ -37,6 +37,9 @@ PARSED = parse_manifest(MANIFEST.encode())
     ("max_bytes = 100", "max_bytes = 0"),
     ('name = "count.json"', 'name = "../count"'),
     ("schema = 1", "schema = "),
+    ("schema = 1", 'schema = 1\nkind = "stream"'),
+    ("schema = 1", 'schema = 1\nkind = "session"'),
+    ('[[outputs]]\nname = "count.json"\nmedia_type = "application/json"\nmax_bytes = 100\n', ""),
 ])  # fmt: skip
 def test_a_manifest_out_of_form_is_refused(old: str, new: str) -> None:
     assert old in MANIFEST

@@ -113,13 +113,15 @@ class Manifest(Shape, frozen=True, kw_only=True):
     """A whole ``workload.toml``."""
 
     schema: Literal[1]
+    kind: Literal["batch", "session"] = "batch"
+    """``batch`` runs once and returns outputs; ``session`` answers requests until it ends, and returns none."""
     name: Name
     version: Annotated[str, Meta(pattern=r"\A[0-9]+\.[0-9]+\.[0-9]+\Z")]
     summary: Annotated[str, Meta(min_length=1, max_length=400)]
     entry_point: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*:[a-z_][a-z0-9_]*\Z")]
     inputs: Annotated[tuple[InputSlot, ...], Meta(min_length=1, max_length=MOST_INPUTS)]
     parameters: Annotated[tuple[Parameter, ...], Meta(max_length=64)] = ()
-    outputs: Annotated[tuple[Output, ...], Meta(min_length=1, max_length=64)]
+    outputs: Annotated[tuple[Output, ...], Meta(max_length=64)] = ()
     limits: Limits
 
     def input_names(self, count: int) -> tuple[str, ...]:
@@ -235,6 +237,9 @@ def parse_manifest(raw: bytes) -> Manifest:
     _require_unique("inputs", (slot.name for slot in manifest.inputs))
     _require_unique("parameters", (parameter.name for parameter in manifest.parameters))
     _require_unique("outputs", (output.name for output in manifest.outputs))
+    if (manifest.kind == "batch") != bool(manifest.outputs):
+        wanted = "none for kind session, at least one for kind batch"
+        raise InvalidManifest("outputs", f"{len(manifest.outputs)} with kind {manifest.kind}", wanted)
     for slot in manifest.inputs:
         if slot.minimum > slot.maximum or (slot.minimum < slot.maximum and slot is not manifest.inputs[-1]):
             raise InvalidManifest(
