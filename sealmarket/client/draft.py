@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from sealmarket.attestation.policy.rules import AppraisalPolicy, check_rules, enclaves
 from sealmarket.client.errors import PolicyMismatch
@@ -33,7 +33,7 @@ from sealmarket_enclave.protocol.codec import (
 )
 from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, Percent, Seconds, Timestamp
-from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, Serving
 from sealmarket_enclave.protocol.terms import Terms
 
 PurposeName = Literal["train", "fine_tune", "infer", "query"]
@@ -65,6 +65,7 @@ class PolicyDraft(Shape, frozen=True, kw_only=True):
 
     ``result_keys`` are hashes of the owner's own HPKE keys that every job's result must be sealed to beside the
     consumer's; ``notice_key`` is the HPKE key to which notices for the owner are sealed.
+    Without ``serving`` no service answers from the asset.
     """
 
     version: Literal["sealmarket/policy-draft/1"] = "sealmarket/policy-draft/1"
@@ -76,6 +77,7 @@ class PolicyDraft(Shape, frozen=True, kw_only=True):
     data_card: dict[str, Any]
     result_keys: Annotated[tuple[Bytes32, ...], Meta(max_length=MAX_RESULT_KEYS - 1)] = ()
     notice_key: HexBytes | None = None
+    serving: Serving | UnsetType = UNSET
 
     def rules(self) -> AppraisalPolicy:
         """The evidence rules, strictly read. Raises :class:`MalformedDocument`, :class:`InvalidRules`."""
@@ -108,6 +110,7 @@ def policy_document(
         data_card=data_card,
         result_keys=draft.result_keys,
         notice_key=draft.notice_key,
+        serving=draft.serving,
     )
     _require_readable(document)
     return document

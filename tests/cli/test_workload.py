@@ -386,7 +386,7 @@ def serving(mine: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """A workload of kind session."""
     manifest = (mine / "workload.toml").read_text()
     head, _, rest = manifest.partition("[[outputs]]")
-    limits = "[limits]" + rest.partition("[limits]")[2]
+    limits = "[session]\nprocesses = 1\nrequest_seconds = 9\n\n[limits]" + rest.partition("[limits]")[2]
     (mine / "workload.toml").write_text(
         head.replace("job:run", "job:serve").replace("schema = 1", 'schema = 1\nkind = "session"') + limits
     )

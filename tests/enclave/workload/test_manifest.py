@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from sealmarket_enclave.workload.errors import InvalidManifest, ParametersRefused
-from sealmarket_enclave.workload.manifest import parse_manifest
+from sealmarket_enclave.workload.manifest import SessionLimits, parse_manifest
 from tests.enclave.workload.bundles import MANIFEST
 
 PARSED = parse_manifest(MANIFEST.encode())
@@ -37,15 +38,44 @@ PARSED = parse_manifest(MANIFEST.encode())
     ("max_bytes = 100", "max_bytes = 0"),
     ('name = "count.json"', 'name = "../count"'),
     ("schema = 1", "schema = "),
-    ("schema = 1", 'schema = 1\nkind = "stream"'),
-    ("schema = 1", 'schema = 1\nkind = "session"'),
-    ('[[outputs]]\nname = "count.json"\nmedia_type = "application/json"\nmax_bytes = 100\n', ""),
 ])  # fmt: skip
 def test_a_manifest_out_of_form_is_refused(old: str, new: str) -> None:
     assert old in MANIFEST
     with pytest.raises(InvalidManifest) as refusal:
         parse_manifest(MANIFEST.replace(old, new, 1).encode())
     assert refusal.value.remedy
+
+
+SESSION = MANIFEST[: MANIFEST.index("[[outputs]]")].replace("schema = 1", 'schema = 1\nkind = "session"') + (
+    MANIFEST[MANIFEST.index("[limits]") :] + "\n[session]\nprocesses = 2\nrequest_seconds = 30\n"
+)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ('kind = "session"', ""),
+    ('kind = "session"', 'kind = "stream"'),
+    ("processes = 2", "processes = 0"),
+    ("processes = 2", "processes = 65"),
+    ("request_seconds = 30", "request_seconds = 3601"),
+    ("[session]\nprocesses = 2\nrequest_seconds = 30\n", ""),
+    ("[limits]", "[[outputs]]\nname = 'a'\nmedia_type = 'a/b'\nmax_bytes = 1\n[limits]"),
+])  # fmt: skip
+def test_a_manifest_of_a_session_out_of_form_is_refused(old: str, new: str) -> None:
+    assert old in SESSION
+    with pytest.raises(InvalidManifest):
+        parse_manifest(SESSION.replace(old, new, 1).encode())
+
+
+def test_a_batch_workload_without_outputs_is_refused() -> None:
+    with pytest.raises(InvalidManifest, match="outputs"):
+        parse_manifest((MANIFEST[: MANIFEST.index("[[outputs]]")] + MANIFEST[MANIFEST.index("[limits]") :]).encode())
+
+
+def test_a_session_says_how_many_accounts_it_serves_at_once_and_a_batch_job_does_not() -> None:
+    assert PARSED.session is UNSET
+    parsed = parse_manifest(SESSION.encode())
+    assert (parsed.kind, parsed.outputs) == ("session", ())
+    assert parsed.session == SessionLimits(processes=2, request_seconds=30)
 
 
 def test_a_manifest_that_is_no_text_is_refused() -> None:

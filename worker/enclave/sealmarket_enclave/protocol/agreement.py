@@ -13,6 +13,8 @@ its own outcome: a node to a violation, an enclave to a refusal or an unrunnable
 7. The terms on chain allow nothing that the policy's do not (:func:`terms_differences`).
 8. The owners' output rules can hold together, over the assets of this job (:func:`output_differences`).
 9. The result keys that a policy demands are among the job's (:func:`key_differences`).
+10. The terms of a service are the ones that its request names, each owner's policy allows them, and each opening price
+    covers the lease (:func:`serving_differences`).
 
 A caller that lacks what a rule needs does not call it: an enclave knows neither registry, members nor the terms on
 chain, so it leaves 3, 6 and 7 to the nodes, and holds 5 against the policy's committee (docs/spec/policy.md).
@@ -25,18 +27,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from msgspec import UNSET, UnsetType
+
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import AssetUse
+from sealmarket_enclave.protocol.job import AssetUse, JobSpec
 from sealmarket_enclave.protocol.policy import (
     MAX_JOB_VALIDATORS,
     CommitteeRef,
     OutputRules,
     PolicyDocument,
     PolicyRefused,
+    Serving,
     TooManyValidators,
     strictest,
+    strictest_serving,
 )
+from sealmarket_enclave.protocol.session import SessionTerms
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 
@@ -47,6 +54,7 @@ class Document(StrEnum):
     SHARE_SET = "share set"
     TERMS = "terms on chain"
     OUTPUT_RULES = "output rules"
+    SESSION_TERMS = "session terms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +202,33 @@ def key_differences(policy: PolicyDocument, names: Sequence[Bytes32]) -> Iterato
     for key in policy.result_keys:
         if key not in names:
             yield Difference(Document.POLICY, "result_keys", f"{key} among the job's", f"{len(names)} others")
+
+
+def serving_differences(
+    spec: JobSpec, terms: SessionTerms, serving: Sequence[Serving | UnsetType]
+) -> Iterator[Difference]:
+    """Rule 10. ``serving`` has what the policy of each of the specification's assets says, in their order."""
+    yield from _equal(Document.SESSION_TERMS, "hash", spec.extension_hash, terms.struct_hash())
+    named = [royalty.asset_id for royalty in terms.royalties]
+    if named != [use.asset_id for use in spec.assets]:
+        yield Difference(Document.SESSION_TERMS, "royalties", "one for each asset of the job, in its order", str(named))
+        return
+    for use, royalty, rule in zip(spec.assets, terms.royalties, serving, strict=True):
+        if rule is UNSET:
+            yield Difference(Document.POLICY, "serving", f"rules of asset {use.asset_id} for services", "none")
+            continue
+        if royalty.per_unit < rule.per_unit:
+            yield Difference(Document.SESSION_TERMS, "per_unit", f"{rule.per_unit} or more", str(int(royalty.per_unit)))
+        if terms.lease > rule.max_lease:
+            yield Difference(Document.SESSION_TERMS, "lease", f"at most {rule.max_lease}", str(int(terms.lease)))
+        if use.price < (covered := terms.lease * royalty.per_unit):
+            yield Difference(Document.SESSION_TERMS, "price", f"{covered} or more", str(int(use.price)))
+    rules = tuple(rule for rule in serving if rule is not UNSET)
+    try:
+        if len(rules) == len(serving):
+            strictest_serving(rules)
+    except PolicyRefused as error:
+        yield Difference(Document.SESSION_TERMS, "endpoints", "an endpoint that every owner allows", error.message)
 
 
 def _equal(document: Document, field: str, expected: object, found: object) -> Iterator[Difference]:

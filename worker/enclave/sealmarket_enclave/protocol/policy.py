@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, canonical_json
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, Uint64, Wei, canonical_json
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS
-from sealmarket_enclave.protocol.numbers import U32, AssetId, Positive8
+from sealmarket_enclave.protocol.numbers import U32, AssetId, Positive8, Positive32
+from sealmarket_enclave.protocol.session import Endpoint
 from sealmarket_enclave.protocol.terms import Terms
 
 MAX_VALIDATORS = 8
@@ -103,6 +104,27 @@ class OutputRules(Shape, frozen=True, kw_only=True):
         return max((check.withholds for check in self.checks), default=0)
 
 
+class Serving(Shape, frozen=True, kw_only=True):
+    """Under which terms a service may answer from the asset. Over several assets the strictest of each holds.
+
+    ``per_unit`` is the least royalty for a unit, ``max_lease`` the most units that may be served and not yet redeemed.
+    A request may cost up to ``max_prompt_units`` and ``max_answer_units`` together. Each started ``unit_bytes`` bytes
+    of an answer cost at least one unit, whatever the workload counts.
+    """
+
+    per_unit: Wei
+    max_lease: Uint64
+    max_prompt_units: Uint64
+    max_answer_units: Uint64
+    unit_bytes: Positive32
+    endpoints: Annotated[tuple[Endpoint, ...], Meta(min_length=1, max_length=16)]
+
+    @property
+    def max_units(self) -> int:
+        """The most that one request may cost."""
+        return self.max_prompt_units + self.max_answer_units
+
+
 class CommitteeRef(Shape, frozen=True, kw_only=True):
     """A committee by its epoch and size: ``threshold`` of ``members`` nodes."""
 
@@ -115,7 +137,8 @@ class PolicyDocument(Shape, frozen=True, kw_only=True):
     """Everything that an owner demands for one version of an asset.
 
     ``result_keys`` are the Keccak-256 hashes of HPKE keys of the owner that must be among a job's result keys.
-    ``notice_key`` is the HPKE public key to which notices for the owner are sealed.
+    ``notice_key`` is the HPKE public key to which notices for the owner are sealed. Without ``serving`` the asset takes
+    part in no service.
     """
 
     version: Literal["sealmarket/policy/1"] = "sealmarket/policy/1"
@@ -130,6 +153,7 @@ class PolicyDocument(Shape, frozen=True, kw_only=True):
     data_card: Bytes32
     result_keys: Annotated[tuple[Bytes32, ...], Meta(max_length=MAX_RESULT_KEYS)] = ()
     notice_key: HexBytes | None = None
+    serving: Serving | UnsetType = UNSET
 
     def digest(self) -> Bytes32:
         """``policyHash``: Keccak-256 over the canonical document."""
@@ -158,6 +182,27 @@ def strictest(rules: tuple[OutputRules, ...]) -> OutputRules:
         minimum_owners=max(rule.minimum_owners for rule in rules),
         privacy="dp" if any(rule.privacy == "dp" for rule in rules) else "exact",
         validators=checks or UNSET,
+    )
+
+
+def strictest_serving(rules: tuple[Serving, ...]) -> Serving:
+    """The serving rules of a service over several assets: of each rule, the strictest.
+
+    Raises:
+        PolicyRefused: no rules, or no endpoint that all owners allow.
+    """
+    if not rules:
+        raise PolicyRefused("a service without assets has no serving rules", remedy="name at least one asset")
+    common = set(rules[0].endpoints).intersection(*(rule.endpoints for rule in rules))
+    if not common:
+        raise PolicyRefused("the owners allow no endpoint in common", remedy="ask them to allow one endpoint")
+    return Serving(
+        per_unit=max(rule.per_unit for rule in rules),
+        max_lease=min(rule.max_lease for rule in rules),
+        max_prompt_units=min(rule.max_prompt_units for rule in rules),
+        max_answer_units=min(rule.max_answer_units for rule in rules),
+        unit_bytes=min(rule.unit_bytes for rule in rules),
+        endpoints=tuple(sorted(common)),
     )
 
 

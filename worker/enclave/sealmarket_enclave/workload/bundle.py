@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from sealmarket_enclave.protocol.codec import Bytes32, Shape, decode_canonical
 from sealmarket_enclave.protocol.hashing import sha256
@@ -25,7 +25,14 @@ from sealmarket_enclave.workload.errors import (
     ForbiddenEntry,
     InvalidArchive,
 )
-from sealmarket_enclave.workload.manifest import MOST_INPUTS, InputSlot, Limits, Manifest, parse_manifest
+from sealmarket_enclave.workload.manifest import (
+    MOST_INPUTS,
+    InputSlot,
+    Limits,
+    Manifest,
+    SessionLimits,
+    parse_manifest,
+)
 from sealmarket_enclave.workload.tree import check_collisions, check_path
 
 MANIFEST = "workload.toml"
@@ -55,7 +62,8 @@ class ListedFile(Shape, frozen=True, kw_only=True):
 
 
 class DigestManifest(Shape, frozen=True, kw_only=True):
-    """What is hashed to a workload's digest. Files are sorted by their path's UTF-8 bytes."""
+    """What is hashed to a workload's digest. Files are sorted by their path's UTF-8 bytes; ``session`` of a batch job
+    is absent."""
 
     version: Literal["sealmarket/workload/2"] = "sealmarket/workload/2"
     entry_point: str
@@ -63,6 +71,7 @@ class DigestManifest(Shape, frozen=True, kw_only=True):
     limits: Limits
     inputs: Annotated[tuple[InputSlot, ...], Meta(min_length=1, max_length=MOST_INPUTS)]
     files: tuple[ListedFile, ...]
+    session: SessionLimits | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,7 @@ class Bundle:
             interpreter=self.environment.interpreter,
             limits=self.manifest.limits,
             inputs=self.manifest.inputs,
+            session=self.manifest.session,
             files=tuple(
                 ListedFile(path=path, executable=file.executable, sha256=sha256(file.data)) for path, file in listed
             ),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from sealmarket_enclave.protocol.card import ARROW, Card
 from sealmarket_enclave.protocol.codec import Shape, from_builtins
@@ -109,12 +109,22 @@ class Limits(Shape, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0, le=(1 << 32) - 1)] = 0
 
 
+class SessionLimits(Shape, frozen=True, kw_only=True):
+    """What a workload of kind session may use beside its :class:`Limits`, which then hold for each of its processes.
+
+    ``processes`` is how many accounts are served at once, each in a process of its own; ``request_seconds`` the wall
+    time of one request.
+    """
+
+    processes: Annotated[int, Meta(ge=1, le=64)]
+    request_seconds: Annotated[int, Meta(ge=1, le=3600)]
+
+
 class Manifest(Shape, frozen=True, kw_only=True):
-    """A whole ``workload.toml``."""
+    """A whole ``workload.toml``. A workload of kind session has ``session`` and no outputs; of batch, the reverse."""
 
     schema: Literal[1]
     kind: Literal["batch", "session"] = "batch"
-    """``batch`` runs once and returns outputs; ``session`` answers requests until it ends, and returns none."""
     name: Name
     version: Annotated[str, Meta(pattern=r"\A[0-9]+\.[0-9]+\.[0-9]+\Z")]
     summary: Annotated[str, Meta(min_length=1, max_length=400)]
@@ -123,6 +133,7 @@ class Manifest(Shape, frozen=True, kw_only=True):
     parameters: Annotated[tuple[Parameter, ...], Meta(max_length=64)] = ()
     outputs: Annotated[tuple[Output, ...], Meta(max_length=64)] = ()
     limits: Limits
+    session: SessionLimits | UnsetType = UNSET
 
     def input_names(self, count: int) -> tuple[str, ...]:
         """The names under which ``count`` assets, in the job's order, reach the workload.
@@ -234,12 +245,10 @@ def parse_manifest(raw: bytes) -> Manifest:
         raise InvalidManifest("text", str(error), "TOML in UTF-8") from error
     except MalformedDocument as error:
         raise InvalidManifest("content", error.message, "what docs/spec/workload.md lists") from error
+    _require_kind(manifest)
     _require_unique("inputs", (slot.name for slot in manifest.inputs))
     _require_unique("parameters", (parameter.name for parameter in manifest.parameters))
     _require_unique("outputs", (output.name for output in manifest.outputs))
-    if (manifest.kind == "batch") != bool(manifest.outputs):
-        wanted = "none for kind session, at least one for kind batch"
-        raise InvalidManifest("outputs", f"{len(manifest.outputs)} with kind {manifest.kind}", wanted)
     for slot in manifest.inputs:
         if slot.minimum > slot.maximum or (slot.minimum < slot.maximum and slot is not manifest.inputs[-1]):
             raise InvalidManifest(
@@ -272,6 +281,17 @@ def _wrong_needs(needs: Needs, parameters: Sequence[Parameter]) -> Iterator[tupl
             yield "columns", need.parameter, "a parameter of type string"
         if need.when is not None and need.when.parameter not in known:
             yield "columns", need.when.parameter, "a parameter of the workload"
+
+
+def _require_kind(manifest: Manifest) -> None:
+    """A batch job makes outputs, a service answers."""
+    session, outputs = manifest.session is not UNSET, len(manifest.outputs)
+    if session != (manifest.kind == "session"):
+        raise InvalidManifest("session", "given" if session else "absent", f"the other with kind {manifest.kind}")
+    if session and outputs:
+        raise InvalidManifest("outputs", f"{outputs} of a session", "none: it answers requests")
+    if not session and not outputs:
+        raise InvalidManifest("outputs", "none", "1 or more")
 
 
 def _require_flat(document: dict[str, Any]) -> None:
