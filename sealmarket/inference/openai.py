@@ -65,7 +65,7 @@ class Failed:
 
 
 def failed(error: BaseException) -> Failed:
-    """What a client is told of an error. Nothing of it quotes a prompt or an answer."""
+    """What a client learns of an error. Nothing of it quotes a prompt or an answer."""
     text = f"{error.message}; {error.remedy}" if isinstance(error, SealmarketError) and error.remedy else str(error)
     match error:
         case RequestRefused() | AnswerAborted():

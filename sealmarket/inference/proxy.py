@@ -145,7 +145,7 @@ class Proxy:
             try:
                 for piece in self._asker.ask(endpoint, body, units, kept.append):
                     put(piece)
-            except Exception as caught:  # noqa: BLE001 - the client is told of it
+            except Exception as caught:  # noqa: BLE001 - the client learns of it
                 error = caught
             finally:
                 self._under_way.release()

@@ -1,7 +1,7 @@
 """Receipts of answers: held against request and answer when they come, kept, and checked again offline.
 
 A kept receipt (docs/spec/session.md, "Answer") holds the secret of its request, without which its hashes say nothing:
-with it, and with the bodies that the user kept, anybody can be shown what was asked and answered. The file is 0600.
+with it, and with the bodies that the user kept, a reader sees what was asked and answered. The file is 0600.
 """
 
 from __future__ import annotations
