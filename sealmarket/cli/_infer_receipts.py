@@ -10,6 +10,7 @@ import typer
 
 from sealmarket.cli._infer_service import ServiceId, folder_of
 from sealmarket.cli._options import AsJson, Usage, answer, choice, coins, hash_option
+from sealmarket.cli._plain import harmless
 from sealmarket.files import read_file
 from sealmarket_enclave.protocol.codec import Wei
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sealmarket.inference.receipts import KeptReceipt
 
 _MOST_BODY = 64 << 20
+_AIR_KEY = "air.key"
 
 
 def receipts(service: ServiceId, as_json: AsJson = False) -> None:
@@ -48,9 +50,14 @@ def receipt(
     request: Annotated[Path | None, typer.Option(help="The body that was asked, to be held against it.")] = None,
     response: Annotated[Path | None, typer.Option(help="The body that was answered, likewise.")] = None,
     form: Annotated[str, typer.Option("--format", help="json or air.")] = "json",
+    nonce: Annotated[
+        str | None, typer.Option(help="Of format air: 8 to 64 bytes in hex that its reader chose.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new file for it.")] = None,
 ) -> None:
     """Check one receipt offline, with the bodies if you kept them, and print it or write it.
+
+    Format air is an Attested Inference Receipt, signed by a key of yours, whose public half is printed.
 
     Example: sealmarket infer receipt NAME --service ID --request asked.json --response answered.json
     """
@@ -63,12 +70,60 @@ def receipt(
         raise Usage(f"there is no receipt {name}", remedy="`sealmarket infer receipts` lists them")
     bodies = [read_file(path, _MOST_BODY) if path else None for path in (request, response)]
     check_kept(found, request=bodies[0], response=bodies[1])
-    raw = found.canonical()
+    if form == "air" and out is None:
+        raise Usage("an AIR is no text", remedy="name a new file with --out")
+    raw = _air(found, folder_of(service), nonce) if form == "air" else found.canonical()
     if out is None:
         typer.echo(raw.decode())
         return
     with out.open("xb") as file:
         file.write(raw)
+
+
+def air(
+    file: Annotated[Path, typer.Argument(help="An Attested Inference Receipt (COSE).", exists=True, dir_okay=False)],
+    key: Annotated[str, typer.Option(help="The issuer's Ed25519 public key that you trust: 32 bytes in 0x hex.")],
+    nonce: Annotated[str | None, typer.Option(help="The nonce that it must have, in hex.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model hash that it must have: 32 bytes in 0x hex.")] = None,
+    platform: Annotated[str | None, typer.Option(help="The platform: nitro-pcr or tdx-mrtd-rtmr.")] = None,
+) -> None:
+    """Verify an Attested Inference Receipt of any issuer. Exit 0 if it is accepted, else 1 with layer and code.
+
+    Example: sealmarket infer air receipt.air --key 0xPUBLIC
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from sealmarket.inference.air import MOST_BYTES, AirPolicy, verify_air
+
+    policy = AirPolicy(
+        nonce=_hex(nonce), model_hash=bytes(hash_option(model)) if model is not None else None, platform=platform
+    )
+    public = Ed25519PublicKey.from_public_bytes(bytes(hash_option(key)))
+    claims = verify_air(read_file(file, MOST_BYTES), public, policy)
+    for label, value in claims.items():
+        typer.echo(harmless(f"{label}: {value.hex() if isinstance(value, bytes) else value}"))
+
+
+def _air(found: KeptReceipt, folder: Path, nonce: str | None) -> bytes:
+    """The receipt as an AIR under the user's key for this service, which is made with the first."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from sealmarket.inference.air import make_air
+    from sealmarket.private_files import read_private, write_private
+
+    path = folder / _AIR_KEY
+    if not path.exists():
+        write_private(path, Ed25519PrivateKey.generate().private_bytes_raw())
+    key = Ed25519PrivateKey.from_private_bytes(read_private(path))
+    typer.echo(f"issuer's key 0x{key.public_key().public_bytes_raw().hex()}", err=True)
+    return make_air(found, key, _hex(nonce))
+
+
+def _hex(text: str | None) -> bytes | None:
+    try:
+        return None if text is None else bytes.fromhex(text.removeprefix("0x"))
+    except ValueError as error:
+        raise Usage(f"{text!r} is no hex", remedy="write an even number of digits 0-9 and a-f") from error
 
 
 def status(service: ServiceId, as_json: AsJson = False) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sealmarket.cli._infer_chat import chat
-from sealmarket.cli._infer_receipts import receipt, receipts, status
+from sealmarket.cli._infer_receipts import air, receipt, receipts, status
 from sealmarket.cli._infer_service import (
     AllowSimulated,
     Budget,
@@ -29,7 +29,7 @@ from sealmarket.private_files import read_passphrase_file
 
 app = typer.Typer(no_args_is_help=True, help="Ask a service: OpenAI's clients, a chat, receipts.")
 
-for command in (chat, receipts, receipt, status):
+for command in (chat, receipts, receipt, air, status):
     app.command()(command)
 
 

@@ -15,17 +15,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sealmarket.attestation.policy.rules import AppraisalPolicy
+from sealmarket.attestation.policy.verify import authenticate
+from sealmarket.attestation.raw import parse_endorsements, parse_raw
 from sealmarket.chain import Block
 from sealmarket.inference.errors import ServiceNotProven
 from sealmarket.protocol.services import ServiceDocument
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle
-from sealmarket.receipts.model import State, Step, Trusted
+from sealmarket.receipts.model import State, Step, Trusted, moment
 from sealmarket.receipts.steps import STEPS, appraise_disclosed
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Bytes48, Shape
+from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.numbers import Grade, JobId, Kind
+from sealmarket_enclave.protocol.numbers import Grade, JobId, Kind, Tee
 from sealmarket_enclave.protocol.session import SessionTerms, weights_hash
 from sealmarket_enclave.sealed.contexts import SessionInfo
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
@@ -49,6 +52,10 @@ class ServiceFacts(Shape, frozen=True, kw_only=True):
     weights: Bytes32
     provider: Address
     grade: str
+    tee: str
+    quote_sha256: Bytes32
+    registers: tuple[Bytes48, ...] = ()
+    """What an Attested Inference Receipt names: MRTD, RTMR0 and RTMR1 of TDX, PCR0 to PCR2 of Nitro; else nothing."""
     unit_price: str
     end: int
     proven_at: int
@@ -123,7 +130,20 @@ def prove_service(
     except InvalidHpkeKey as error:
         raise ServiceNotProven("key of the enclave", "an HPKE public key", error.message) from error
     _require("hash of the enclave's key", bundle.core.enclave_key_hash, key.digest)
-    return _proven(bundle, document, key, steps, trusted.facts.at)
+    return _proven(bundle, document, key, steps, trusted.facts.at, _registers(bundle, package, trusted))
+
+
+def _registers(bundle: ProofBundle, package: EvidencePackage, trusted: Trusted) -> tuple[Bytes48, ...]:
+    """The registers of evidence that was appraised, where an Attested Inference Receipt has names for them."""
+    assert trusted.roots is not None
+    endorsements = parse_endorsements(package.tee, package.collateral)
+    evidence = parse_raw(package.tee, package.quote)
+    claims = authenticate(evidence, endorsements, trusted.roots, moment(bundle, trusted)).claims()
+    if package.tee is Tee.TDX:
+        return tuple(Bytes48(bytes.fromhex(claims[name])) for name in ("mr_td", "rtmr0", "rtmr1"))
+    if package.tee is Tee.NITRO:
+        return tuple(Bytes48(bytes.fromhex(claims["pcrs"][name])) for name in ("0", "1", "2"))
+    return ()
 
 
 def _require(what: str, expected: object, found: object) -> None:
@@ -169,9 +189,15 @@ def _steps(bundle: ProofBundle, trusted: Trusted) -> tuple[Step, ...]:
 
 
 def _proven(
-    bundle: ProofBundle, document: ServiceDocument, key: PublicKey, steps: tuple[Step, ...], block: Block
+    bundle: ProofBundle,
+    document: ServiceDocument,
+    key: PublicKey,
+    steps: tuple[Step, ...],
+    block: Block,
+    registers: tuple[Bytes48, ...],
 ) -> Service:
-    core, spec = bundle.core, bundle.spec
+    core, spec, package = bundle.core, bundle.spec, bundle.evidence
+    assert package is not None
     facts = ServiceFacts(
         chain_id=bundle.book.chain_id,
         market=bundle.book.market,
@@ -183,6 +209,9 @@ def _proven(
         weights=weights_hash(seal.content_root for seal in bundle.seals),
         provider=spec.provider,
         grade=Grade(core.grade).name.lower(),
+        tee=package.tee.slug,
+        quote_sha256=sha256(package.quote),
+        registers=registers,
         unit_price=str(int(document.terms.unit_price)),
         end=document.terms.end,
         proven_at=block.timestamp,

@@ -85,6 +85,22 @@ def test_one_receipt_is_held_against_the_bodies(folder: Path, capsys: pytest.Cap
     assert "the receipt's response" in err
 
 
+def test_a_receipt_is_written_as_an_air_that_its_reader_verifies(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = run(capsys, "receipts", "--service", JOB, "--json")
+    words = ("receipt", json.loads(out)[0]["receipt"], "--service", JOB, "--format", "air", "--nonce", "11" * 8)
+    assert run(capsys, *words)[0] == 2
+    code, _, err = run(capsys, *words, "--out", folder / "one.air")
+    assert code == 0
+    key = err.split()[-1]
+    code, out, _ = run(capsys, "air", folder / "one.air", "--key", key, "--nonce", "11" * 8)
+    assert code == 0
+    assert "tdx-mrtd-rtmr" in out
+    for wrong in (("--key", "0x" + "22" * 32), ("--key", key, "--nonce", "33" * 8)):
+        assert run(capsys, "air", folder / "one.air", *wrong)[0] == 1
+
+
 def test_status_says_what_was_spent_and_what_a_lost_answer_may_have_cost(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

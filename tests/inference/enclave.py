@@ -19,7 +19,7 @@ from sealmarket.inference.grants import GrantShelf
 from sealmarket.inference.pool import Asker, Spending
 from sealmarket.inference.receipts import ReceiptFile
 from sealmarket.inference.service import Service, ServiceFacts
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint64, Wei
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Bytes48, HexBytes, Uint64, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, JobId
 from sealmarket_enclave.protocol.session import (
@@ -92,6 +92,9 @@ class FakeEnclave:
             weights=WEIGHTS,
             provider=Address(b"\x09" * 20),
             grade="simulated",
+            tee="tdx",
+            quote_sha256=keccak(b"quote"),
+            registers=tuple(Bytes48(bytes([n]) * 48) for n in (1, 2, 3)),
             unit_price="5",
             end=END,
             proven_at=1_700_000_000,
