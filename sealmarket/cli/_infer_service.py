@@ -107,5 +107,5 @@ def facts_lines(service: Service) -> list[str]:
     lines += [f"  {step.name}: {len(step.checks)} checks hold" for step in service.steps]
     lines += [f"  {coins(Wei(int(facts.unit_price)))} for each unit", f"  proven at block {service.block.number}"]
     if service.simulated:
-        lines.append("  SIMULATED: no hardware stands behind it; whoever runs it can read prompts and answers")
+        lines.append("  SIMULATED: no hardware stands behind it; its provider can read prompts and answers")
     return lines

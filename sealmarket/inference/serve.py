@@ -1,4 +1,4 @@
-"""Runs the local proxy until it is told to end; answers that run are read to their end first."""
+"""Runs the local proxy until a signal ends it; answers that run are read to their end first."""
 
 from __future__ import annotations
 
