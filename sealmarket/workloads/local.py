@@ -27,7 +27,8 @@ from sealmarket.workloads.leaving import Leaving, each, refusal_after, refusal_b
 from sealmarket.workloads.peak import Peak, PeakOfChild
 from sealmarket_enclave.protocol.policy import OutputRules
 from sealmarket_enclave.sandbox.model import WorkloadFailed
-from sealmarket_enclave.sandbox.runner import Input, StartedWorkload
+from sealmarket_enclave.sandbox.process import Input
+from sealmarket_enclave.sandbox.runner import StartedWorkload
 from sealmarket_enclave.workload.bundle import CODE, Bundle
 from sealmarket_enclave.workload.environment import take
 from sealmarket_enclave.workload.errors import ParametersRefused

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sealmarket_enclave.sandbox.model import STRICT, Outputs, SandboxProfile
-from sealmarket_enclave.sandbox.runner import Input, StartedWorkload
+from sealmarket_enclave.sandbox.process import Input
+from sealmarket_enclave.sandbox.runner import StartedWorkload
 from sealmarket_enclave.workload.manifest import Manifest, Value
 
 

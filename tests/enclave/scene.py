@@ -15,6 +15,7 @@ from typing import Any
 
 import coincurve
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from sealmarket.sealing.shares import Dealing, deal, generate_key, open_share, release_share
 from sealmarket.workloads.folders import read_bundle
@@ -39,7 +40,7 @@ from sealmarket_enclave.protocol.job import (
     terms_digest,
 )
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
-from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument, Serving
 from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_hash
 from sealmarket_enclave.protocol.signing import address_of, personal_digest, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
@@ -149,6 +150,10 @@ class Scene:
     consumer_key: PrivateKey = field(default_factory=PrivateKey.generate)
     tee: Tee = Tee.TDX
     steps: tuple[StepBundle, ...] = ()
+    manifest: str = MANIFEST
+    code: str = CODE
+    serving: Serving | UnsetType = UNSET
+    price: Wei = Wei(100)  # noqa: RUF009 - an immutable number
     changes: dict[str, Any] = field(default_factory=dict)
     """Fields of the specification that a test is about."""
 
@@ -156,7 +161,9 @@ class Scene:
         self.bundle = self.folder / "bundle"
         self.wheels = self.folder / "wheels"
         self.environment = self.folder / "environment"
-        self.workload_digest = write_workload(self.bundle, self.wheels, self.environment)
+        self.workload_digest = write_workload(
+            self.bundle, self.wheels, self.environment, manifest=self.manifest, code=self.code
+        )
         self.assets = tuple(self._asset(place, text) for place, text in enumerate(self.plaintexts))
         self.block_hash = Bytes32(b"\xb0" * 32)
 
@@ -216,6 +223,7 @@ class Scene:
             data_card=ZERO_HASH if card is None else keccak(card),
             result_keys=policy_keys,
             notice_key=None if notice_key is None else HexBytes(notice_key),
+            serving=self.serving,
         )
         committee = [(node.signer, node.hpke.public) for node in self.nodes]
         dealing = Dealing(
@@ -238,7 +246,7 @@ class Scene:
         )
         owner = Address(bytes([0xA0 + place]) * 20)
         use = samples.asset_use(
-            asset_id=asset_id, owner=owner, version=version, seal_hash=sealed.hash(), price=Wei(100)
+            asset_id=asset_id, owner=owner, version=version, seal_hash=sealed.hash(), price=self.price
         )
         return SealedAsset(use, sealed, policy, share_set, dealt, sealed_shares, sink.getvalue(), card)
 

@@ -51,7 +51,7 @@ def closure(start: set[str]) -> set[str]:
 def sandboxed() -> set[str]:
     """The launcher, and the modules that it loads by the name of their file."""
     source = Path(launcher.__file__).read_text()
-    named = re.search(r"for name in \(([^)]*)\)", source)
+    named = re.search(r"names = \(([^)]*)\)", source)
     assert named
     siblings = set(re.findall(r'"(\w+)"', named[1]))
     return {"sealmarket_enclave.sandbox.launcher", *(f"sealmarket_enclave.sandbox.{name}" for name in siblings)}

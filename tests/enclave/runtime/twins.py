@@ -33,10 +33,11 @@ from sealmarket_enclave.runtime.channel import (
     Want,
     enclave_side,
 )
-from sealmarket_enclave.runtime.core import EnclaveEnvironment, Runtime
+from sealmarket_enclave.runtime.core import EnclaveEnvironment, JobKind, Runtime
 from sealmarket_enclave.runtime.errors import JobRefused
 from sealmarket_enclave.runtime.kinds import batch
 from sealmarket_enclave.runtime.sandbox_job import Ran, SandboxJob
+from sealmarket_enclave.runtime.sandboxed import StrictSandbox
 from sealmarket_enclave.workload.bundle import pack
 from sealmarket_worker.session import host_side
 from tests.enclave.scene import CHAIN_ID, MARKET, Scene
@@ -176,6 +177,8 @@ class EnclaveTwin:
         *,
         tee: Tee = Tee.TDX,
         sandbox: SandboxTwin | None = None,
+        strict: bool = False,
+        kind: JobKind = batch.KIND,
         clock: Callable[[], float] = time.monotonic,
         cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
@@ -187,17 +190,17 @@ class EnclaveTwin:
             platform=self.platform,
             tee=tee,
             platform_name="twin (simulated)",
-            workplace=BundleWorkplace(scratch, self.sandbox),
+            workplace=BundleWorkplace(scratch, StrictSandbox() if strict else self.sandbox),
             clock=clock,
             cpu_clock=cpu_clock,
         )
-        self._theirs = theirs
+        self._theirs, self._kind = theirs, kind
         self.thread = threading.Thread(target=self._run, args=(environment,), daemon=True)
         self.thread.start()
 
     def _run(self, environment: EnclaveEnvironment) -> None:
         with self._theirs:
-            Runtime(enclave_side(self._theirs), environment, batch.serve).run()
+            Runtime(enclave_side(self._theirs), environment, self._kind).run()
 
     def close(self) -> None:
         self.socket.close()

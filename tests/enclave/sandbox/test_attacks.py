@@ -22,7 +22,7 @@ from sealmarket_enclave.sandbox import (
     SandboxUnavailable,
     WorkloadFailed,
     probe,
-    runner,
+    process,
 )
 from tests.enclave.sandbox.cage import Cage
 from tests.patience import PATIENCE
@@ -344,10 +344,10 @@ def test_a_layer_that_fails_ends_the_job_before_the_workload_starts(
     cage: Cage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, function: str, layer: Layer
 ) -> None:
     crippled = tmp_path / "sandbox"
-    shutil.copytree(Path(runner.__file__).parent, crippled)
+    shutil.copytree(Path(process.__file__).parent, crippled)
     with (crippled / file).open("a") as source:
         source.write(f"\n\ndef {function}(*_):\n    raise OSError('not here')\n")
-    monkeypatch.setattr(runner, "_LAUNCHER", crippled / "launcher.py")
+    monkeypatch.setattr(process, "LAUNCHER", crippled / "launcher.py")
     with pytest.raises(SandboxUnavailable) as refusal:
         cage.run("return say(1)")
     assert layer in refusal.value.missing
@@ -358,7 +358,7 @@ def test_a_sandbox_that_does_not_even_start_is_unavailable(
     cage: Cage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "launcher.py").write_text("raise SystemExit(1)\n")
-    monkeypatch.setattr(runner, "_LAUNCHER", tmp_path / "launcher.py")
+    monkeypatch.setattr(process, "LAUNCHER", tmp_path / "launcher.py")
     with pytest.raises(SandboxUnavailable):
         cage.run("return say(1)")
 

@@ -20,7 +20,7 @@ from sealmarket_enclave.sandbox import (
     StartedWorkload,
     WorkloadFailed,
     probe,
-    runner,
+    process,
 )
 from sealmarket_enclave.sandbox import cgroup as groups
 from sealmarket_enclave.workload.manifest import LEAST_MEMORY, Manifest, Output
@@ -80,7 +80,7 @@ def test_an_input_for_which_the_machine_has_no_memory_is_no_forbidden_call(
         def refused(*_: object) -> None:
             raise OSError(code, "refused")
 
-        monkeypatch.setattr(runner, "_fill", refused)
+        monkeypatch.setattr(process, "fill", refused)
         with pytest.raises(WorkloadFailed) as failure:
             started.run({"rows": b"abc"})
     assert failure.value.kind is kind

@@ -40,10 +40,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from sealmarket_enclave.runtime.kinds.{kind} import serve
+from sealmarket_enclave.runtime.kinds.{kind} import KIND
 from sealmarket_enclave.runtime.main import main
 
-main(sys.argv[1:], serve)
+main(sys.argv[1:], KIND)
 '''
 
 

@@ -47,6 +47,11 @@ class PreparedBundle:
         }
 
     @property
+    def sandboxed(self) -> SandboxJob:
+        """What a sandbox is asked to load."""
+        return self._job
+
+    @property
     def max_input_bytes(self) -> int:
         """An input that is larger than the workload's own memory could never be used."""
         return self._job.manifest.limits.memory_bytes

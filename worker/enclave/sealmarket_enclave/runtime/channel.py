@@ -6,6 +6,9 @@ bytes, since their hashes are what both sides compare. The host sends only :data
 
     host     Load -------------- Deliver*, SignMissing* ----------- Part*
     enclave       Evidence|Refused        ShareReport*, MissingSigned*    Stage, Want*, ResultPart*, Finished|Refused
+
+A service goes on after its last :class:`Part` with messages of its own in any order, until :class:`End`
+(docs/spec/session.md, "Channel").
 """
 
 from __future__ import annotations
@@ -61,6 +64,8 @@ class Load(Message, frozen=True, kw_only=True, tag="load"):
     steps: tuple[StepFiles, ...]
     block_number: int
     block_hash: bytes
+    extension: bytes | None = None
+    """The document that the specification's ``extensionHash`` names, of kinds that have one."""
 
 
 class Deliver(Message, frozen=True, kw_only=True, tag="deliver"):
@@ -121,7 +126,7 @@ class Want(Message, frozen=True, kw_only=True, tag="want"):
 class Stage(Message, frozen=True, kw_only=True, tag="stage"):
     """What the enclave does now. Never depends on data."""
 
-    name: Literal["importing", "opening", "computing", "validating", "sealing"]
+    name: Literal["importing", "opening", "computing", "validating", "sealing", "serving"]
 
 
 class ResultPart(Message, frozen=True, kw_only=True, tag="result_part"):
@@ -143,6 +148,73 @@ class Finished(Message, frozen=True, kw_only=True, tag="finished"):
     result: bytes | None
 
 
+class OpenNonce(Message, frozen=True, kw_only=True, tag="open_nonce"):
+    """Of a service: ask for the nonce that the next renewal must answer. An earlier one no longer counts."""
+
+
+class Renew(Message, frozen=True, kw_only=True, tag="renew"):
+    """Of a service: a canonical :class:`~sealmarket_enclave.protocol.session.Renewal`, and nodes' signatures."""
+
+    renewal: bytes
+    signatures: tuple[bytes, ...]
+
+
+class Ask(Message, frozen=True, kw_only=True, tag="ask"):
+    """Of a service: a sealed request. ``stream`` is a number that no running answer has."""
+
+    stream: int
+    sealed: bytes
+
+
+class Drop(Message, frozen=True, kw_only=True, tag="drop"):
+    """Of a service: the peer of a stream is gone, so that its answer ends."""
+
+    stream: int
+
+
+class State(Message, frozen=True, kw_only=True, tag="state"):
+    """Of a service: ask for a statement with the entries of these accounts, or of those that are due where none is."""
+
+    accounts: tuple[bytes, ...]
+
+
+class End(Message, frozen=True, kw_only=True, tag="end"):
+    """Of a service: end it, once the answers that run are over."""
+
+
+class Nonce(Message, frozen=True, kw_only=True, tag="nonce"):
+    """The open nonce, and accounts that asked lately and had no tab in the newest renewal."""
+
+    nonce: bytes
+    wanted: tuple[bytes, ...]
+
+
+class Renewed(Message, frozen=True, kw_only=True, tag="renewed"):
+    """A renewal was taken; ``refused`` says why where it was not."""
+
+    refused: str
+
+
+class Answer(Message, frozen=True, kw_only=True, tag="answer"):
+    """Bytes of an answer. ``last``: nothing follows, and the stream's number is free."""
+
+    stream: int
+    data: bytes
+    last: bool
+
+
+class Unopened(Message, frozen=True, kw_only=True, tag="unopened"):
+    """A request that does not open: there is no answer."""
+
+    stream: int
+
+
+class Stated(Message, frozen=True, kw_only=True, tag="stated"):
+    """A canonical :class:`~sealmarket_enclave.protocol.session.SignedStatement`, asked for or due."""
+
+    statement: bytes
+
+
 class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     """The enclave stops, unsigned: a typed code, and a text that holds no data of any asset."""
 
@@ -151,8 +223,22 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     remedy: str
 
 
-FromHost = Load | Deliver | SignMissing | Part
-FromEnclave = Evidence | ShareReport | MissingSigned | Want | Stage | ResultPart | Finished | Refused
+FromHost = Load | Deliver | SignMissing | Part | OpenNonce | Renew | Ask | Drop | State | End
+FromEnclave = (
+    Evidence
+    | ShareReport
+    | MissingSigned
+    | Want
+    | Stage
+    | ResultPart
+    | Finished
+    | Nonce
+    | Renewed
+    | Answer
+    | Unopened
+    | Stated
+    | Refused
+)
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -198,6 +284,10 @@ class Channel(Generic[T]):
         if not isinstance(message, kind):
             raise OutOfOrder(type(message).__name__, kind.__name__)
         return message
+
+    def fileno(self) -> int:
+        """The descriptor to wait on for a frame."""
+        return self._stream.fileno()
 
     def hang_up(self) -> None:
         """Close the connection from any thread: a thread in :meth:`receive` gets :class:`HostLost`."""

@@ -10,7 +10,7 @@ second job: an enclave serves one and ends. An unrunnable job goes ``quoted -> f
 3. The job id is extended into a runtime register *after* the quote, where the platform has one: what is quoted later
    from inside this enclave is not the evidence that an owner's policy allows.
 
-Then :data:`Serve`, of the one kind that is in the image. Nothing is logged.
+Then :attr:`JobKind.serve`, of the one kind that is in the image. Nothing is logged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sealmarket_enclave.protocol.job import evidence_hash, report_data
-from sealmarket_enclave.protocol.numbers import FailureCause, Tee
+from sealmarket_enclave.protocol.numbers import FailureCause, Kind, Tee
 from sealmarket_enclave.runtime.channel import Channel, Deliver, Evidence, FromHost, Load, Refused, ShareReport
 from sealmarket_enclave.runtime.errors import Code, FrameRefused, HostFault, HostLost, JobRefused, OutOfOrder
 from sealmarket_enclave.runtime.job import BoundJob, LoadedJob, Unrunnable, check_load, precedence
@@ -61,11 +61,24 @@ Serve = Callable[[Channel[FromHost], EnclaveEnvironment, Work, ReceiptSigner], N
 """A kind's flow: carries a quoted job to its signed end."""
 
 
-class Runtime:
-    """One enclave, one job, of the kind whose flow is ``serve``."""
+def _runnable(_job: LoadedJob) -> None:
+    """Of a kind that adds nothing to the rules of loading."""
 
-    def __init__(self, channel: Channel[FromHost], environment: EnclaveEnvironment, serve: Serve) -> None:
-        self._channel, self._environment, self._serve_kind = channel, environment, serve
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """One kind of job. ``check`` holds what the kind adds against the job, before anything is quoted."""
+
+    kind: Kind
+    serve: Serve
+    check: Callable[[LoadedJob], Unrunnable | None] = _runnable
+
+
+class Runtime:
+    """One enclave, one job, of one kind."""
+
+    def __init__(self, channel: Channel[FromHost], environment: EnclaveEnvironment, kind: JobKind) -> None:
+        self._channel, self._environment, self._kind = channel, environment, kind
 
     def run(self) -> None:
         """Serve one job to its end. Every error is answered with a typed refusal, while the host is there."""
@@ -92,15 +105,16 @@ class Runtime:
         if isinstance(work, Unrunnable):
             self._end_unrunnable(work, signer)
         else:
-            self._serve_kind(self._channel, self._environment, work, signer)
+            self._kind.serve(self._channel, self._environment, work, signer)
 
     def _load(self) -> tuple[BoundJob, Work | Unrunnable]:
         load = self._channel.expect(Load)
-        bound, job = check_load(load, self._environment.tee)
+        bound, job = check_load(load, self._environment.tee, self._kind.kind)
         workplace = self._environment.workplace
         workplace.check()
         if isinstance(job, Unrunnable):
             return bound, job
+        added = self._kind.check(job)
         prepared = workplace.prepare(
             job.workload,
             job.environment,
@@ -110,12 +124,23 @@ class Runtime:
             bound.spec.run_seconds,
         )
         steps = workplace.prepare_steps(load.steps, job.step_owners)
-        if isinstance(steps, Unrunnable):
-            return bound, min((steps, *([prepared] if isinstance(prepared, Unrunnable) else [])), key=precedence)
-        if isinstance(prepared, Unrunnable):
-            return bound, prepared
+        reasons = [reason for reason in (steps, prepared, added) if isinstance(reason, Unrunnable)]
+        if reasons:
+            return bound, min(reasons, key=precedence)
+        assert not isinstance(steps, Unrunnable)
+        assert not isinstance(prepared, Unrunnable)
         workload, names = prepared
-        return bound, _unfit_slot(job, workload, names) or Work(job, workload, names, steps)
+        unfit = self._other_kind(workload) or _unfit_slot(job, workload, names)
+        return bound, unfit or Work(job, workload, names, steps)
+
+    def _other_kind(self, workload: Prepared) -> Unrunnable | None:
+        """A workload that is made for another kind of job."""
+        found, expected = workload.sandboxed.manifest.kind, self._kind.kind.slug
+        if found == expected:
+            return None
+        message = f"the workload is of kind {found}, and the job of kind {expected}"
+        remedy = f"request a workload whose workload.toml says kind = {expected!r}"
+        return Unrunnable(Code.WORKLOAD_KIND, message, remedy, FailureCause.WORKLOAD)
 
     def _quote(self, bound: BoundJob) -> ReceiptSigner:
         keys, began = EnclaveKeys(), self._environment.clock()

@@ -7,7 +7,7 @@ that the oracle nodes can say whose fault it is, remembers why, and goes no furt
 Rules, in order (docs/spec/enclave.md, "Loading"):
 
 1. The specification is canonical, and its EIP-712 digest under chain and market is the job id that the host named.
-2. The specification promises this kind of TEE.
+2. The specification promises this kind of TEE, and is of the kind of job that this image is for.
 3. Each seal hashes to the value that the specification holds for its asset.
 4. Each policy document hashes to its seal's policy hash (refused); it is one, of that asset and version (unrunnable).
 5. Each share set hashes to its seal's share root (refused); it is one, of that chain, asset, version, content, policy;
@@ -56,7 +56,7 @@ from sealmarket_enclave.protocol.job import (
     result_keys_hash,
     terms_digest,
 )
-from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Tee
+from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Kind, Tee
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, strictest
 from sealmarket_enclave.protocol.steps import named_steps
 from sealmarket_enclave.protocol.terms import Seal
@@ -130,6 +130,7 @@ class LoadedJob:
     result_keys: tuple[PublicKey, ...]
     workload: bytes
     environment: str
+    extension: bytes | None
 
     @property
     def step_owners(self) -> dict[Bytes32, int]:
@@ -137,9 +138,9 @@ class LoadedJob:
         return {digest: index for index, asset in reversed([*enumerate(self.assets)]) for digest in asset.steps}
 
 
-def check_load(load: Load, tee: Tee) -> tuple[BoundJob, LoadedJob | Unrunnable]:
-    """Apply rules 1 to 8. Raises :class:`JobRefused` with the first that the host broke."""
-    bound = _bound(load, tee)
+def check_load(load: Load, tee: Tee, kind: Kind = Kind.BATCH) -> tuple[BoundJob, LoadedJob | Unrunnable]:
+    """Apply rules 1 to 8 to a job of a kind. Raises :class:`JobRefused` with the first that the host broke."""
+    bound = _bound(load, tee, kind)
     given = zip(load.policies, load.share_sets, load.cards, strict=True)
     found = [_asset(bound, index, *raw) for index, raw in enumerate(given)]
     assets = tuple(asset for asset in found if isinstance(asset, LoadedAsset))
@@ -164,6 +165,7 @@ def check_load(load: Load, tee: Tee) -> tuple[BoundJob, LoadedJob | Unrunnable]:
         result_keys=result_keys,
         workload=workload,
         environment=load.environment or "",
+        extension=load.extension,
     )
     return bound, job
 
@@ -173,12 +175,13 @@ def precedence(reason: Unrunnable) -> int:
     return (FailureCause.INPUT, None, FailureCause.WORKLOAD).index(reason.cause)
 
 
-def _bound(load: Load, tee: Tee) -> BoundJob:
+def _bound(load: Load, tee: Tee, kind: Kind) -> BoundJob:
     spec = _document(JobSpec, load.spec, Code.SPEC_MALFORMED, "job specification")
     market = _word(Address, load.market, Code.SPEC_MALFORMED, "market")
     job_id = spec.job_id(load.chain_id, market)
     _require(job_id, load.job_id, Code.JOB_MISMATCH, "the job id of this specification")
     _require(spec.tee, tee, Code.TEE_MISMATCH, "the specification's kind of TEE")
+    _require(spec.kind.slug, kind.slug, Code.KIND_MISMATCH, "the specification's kind of job")
     count = len(spec.assets)
     if not 1 <= count <= MAX_ASSETS:
         raise JobRefused(Code.SPEC_MALFORMED, f"a job uses 1 to {MAX_ASSETS} assets, found {count}", _FETCH)

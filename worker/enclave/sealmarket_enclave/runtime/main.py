@@ -9,17 +9,17 @@ from pathlib import Path
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.runtime.bundle import BundleWorkplace
 from sealmarket_enclave.runtime.channel import enclave_side
-from sealmarket_enclave.runtime.core import EnclaveEnvironment, Runtime, Serve
+from sealmarket_enclave.runtime.core import EnclaveEnvironment, JobKind, Runtime
 from sealmarket_enclave.runtime.platforms.table import platform_entry
 from sealmarket_enclave.runtime.sandboxed import StrictSandbox
 
 
-def main(arguments: Sequence[str], serve: Serve) -> None:
+def main(arguments: Sequence[str], kind: JobKind) -> None:
     """Run as an enclave.
 
     Args:
         arguments: the kind of TEE and the name of the platform; both are measured.
-        serve: the flow of the kind of job that this image is for.
+        kind: the kind of job that this image is for.
     """
     tee_name, platform_name = arguments
     tee, entry = Tee[tee_name.upper()], platform_entry(platform_name)
@@ -32,4 +32,4 @@ def main(arguments: Sequence[str], serve: Serve) -> None:
         platform_name=entry.title(tee),
         workplace=BundleWorkplace(scratch, StrictSandbox()),
     )
-    Runtime(enclave_side(stream), environment, serve).run()
+    Runtime(enclave_side(stream), environment, kind).run()

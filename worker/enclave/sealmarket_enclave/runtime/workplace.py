@@ -13,6 +13,7 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.runtime.channel import StepFiles
 from sealmarket_enclave.runtime.job import ParameterValue, Unrunnable
 from sealmarket_enclave.runtime.outputs import DeclaredOutput
+from sealmarket_enclave.runtime.sandbox_job import SandboxJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class Prepared(Protocol):
     """What the bundle declares that it makes."""
     layers: tuple[str, ...]
     """The layers of the sandbox that were in force, for the receipt; empty before it ran."""
+
+    @property
+    def sandboxed(self) -> SandboxJob:
+        """What a sandbox is asked to load, for a kind that runs the workload by itself."""
 
     @property
     def max_input_bytes(self) -> int:

@@ -34,6 +34,8 @@ _LIBRARY_FOLDERS = (
     "/usr/lib/aarch64-linux-gnu",
 )
 _SINGLE_FILES = ("/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+_OWN_DESCRIPTORS = ("/proc/self/fd",)
+"""What a service sees of /proc: names of its own descriptors, by which a library maps an input that is a path to it."""
 _FOREIGN = ("site-packages", "dist-packages")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -55,8 +57,9 @@ def enforce(settings: dict[str, Any], modules: dict[str, ModuleType]) -> tuple[l
             failed.append(f"{name}: {error}")
 
     files, trees, listings = readable(settings)
+    seen = visible(files, trees, listings) + (list(_OWN_DESCRIPTORS) if settings["service"] else [])
     # First: a new user namespace would undo what ends this process with its parent.
-    attempt("private-root", lambda: modules["private_root"].enforce(visible(files, trees, listings), _pivot(syscalls)))
+    attempt("private-root", lambda: modules["private_root"].enforce(seen, _pivot(syscalls)))
     attempt("parent-death", lambda: _die_with(settings["parent"]))
     attempt("limits", lambda: _limit(settings["limits"]))
     attempt("no-new-privileges", _no_new_privileges)

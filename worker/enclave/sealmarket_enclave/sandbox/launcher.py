@@ -34,12 +34,13 @@ def main() -> None:
     """Run one workload and end the process, whatever happens."""
     settings = _settings(int(sys.argv[1]))
     pipe = settings["output"]
-    modules = {name: _sibling(name) for name in ("confine", "landlock", "private_root", "seccomp", "syscalls")}
+    names = ("confine", "landlock", "private_root", "seccomp", "serving", "syscalls")
+    modules = {name: _sibling(name) for name in names}
     held, failed = modules["confine"].enforce(settings, modules)
     ready = json.dumps({"layers": held, "failed": failed}).encode()
     _write(pipe, b"R" + len(ready).to_bytes(4, "big") + ready)
     if set(settings["required"]) <= set(held) and settings["entry_point"]:
-        _write(pipe, _run(settings))
+        _write(pipe, modules["serving"].run(settings) if settings["service"] else _run(settings))
     os._exit(0)
 
 

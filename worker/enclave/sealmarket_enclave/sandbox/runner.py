@@ -21,19 +21,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import json
 import os
 import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sealmarket_enclave.sandbox import cgroup, launcher
+from sealmarket_enclave.sandbox import launcher, process
 from sealmarket_enclave.sandbox.model import (
     STRICT,
     FailureKind,
@@ -45,19 +41,11 @@ from sealmarket_enclave.sandbox.model import (
 )
 from sealmarket_enclave.sealed.errors import InvalidOutputs
 from sealmarket_enclave.sealed.outputs import decode_outputs
-from sealmarket_enclave.workload.bundle import CODE
 from sealmarket_enclave.workload.manifest import Limits, Manifest, Value
 
-_LAUNCHER = Path(launcher.__file__)
-_F_ADD_SEALS = 1033
-_ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8
 _TAMPERED = (errno.EBUSY, errno.EPERM)
-_READY_SECONDS = 30
-_READY_BYTES = 1 << 16
 _GRACE_SECONDS = 1.0
 _FRAMING_BYTES = 1 << 16
-_SPARE_THREADS = 64
-"""Beyond those declared: libraries keep pools that wait. All run on the declared number of processors."""
 _LOOK_SECONDS = 0.2
 _PROBE_LIMITS = Limits(cpu_seconds=10, wall_seconds=10, memory_bytes=1 << 30)
 _KINDS = {
@@ -66,8 +54,6 @@ _KINDS = {
     launcher.OUT_OF_MEMORY: FailureKind.OUT_OF_MEMORY,
     launcher.OUTPUT_INVALID: FailureKind.OUTPUT_INVALID,
 }
-
-Input = bytes | bytearray | memoryview
 
 
 class StartedWorkload:
@@ -122,7 +108,7 @@ class StartedWorkload:
             self._layers = self._child.ready(self._profile)
             self._loaded = self._child.loaded()
 
-    def run(self, inputs: Mapping[str, Input], most: int | None = None) -> Outputs:
+    def run(self, inputs: Mapping[str, process.Input], most: int | None = None) -> Outputs:
         """Hand over the plaintext and wait for the outputs. Once only.
 
         ``most``: bytes of all outputs that are read, if fewer than the manifest allows; None for no such bound.
@@ -165,7 +151,7 @@ class StartedWorkload:
 
 def probe(profile: SandboxProfile = STRICT) -> tuple[Layer, ...]:
     """The layers that this machine can put in force. Raises :class:`SandboxUnavailable` for a required one."""
-    nowhere = _LAUNCHER.parent
+    nowhere = process.LAUNCHER.parent
     with _child(nowhere, nowhere, "", _PROBE_LIMITS, (), {}, profile) as child:
         return child.ready(profile)
 
@@ -175,15 +161,13 @@ class _Child:
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
-        pipe: int,
-        go: int,
+        started: process.Started,
         inputs: dict[str, int],
         limits: Limits,
-        group: cgroup.Group | None,
     ) -> None:
-        self._process, self._pipe, self._limits, self._group = process, pipe, limits, group
-        self._go, self._inputs = go, inputs
+        self._started, self._process, self._pipe = started, started.process, started.output
+        self._limits, self._group = limits, started.group
+        self._go, self._inputs = started.go, inputs
         self._left = float(limits.wall_seconds)
         self._deadline = time.monotonic() + self._left
         self._buffer = bytearray()
@@ -193,19 +177,15 @@ class _Child:
 
     def ready(self, profile: SandboxProfile) -> tuple[Layer, ...]:
         """The layers in force (rule 3)."""
-        deadline = time.monotonic() + _READY_SECONDS
+        deadline = time.monotonic() + process.READY_SECONDS
         self._read_until(5, 5, deadline)
         size = int.from_bytes(self._buffer[1:5], "big")
-        if self._buffer[:1] != b"R" or size > _READY_BYTES:
+        if self._buffer[:1] != b"R" or size > process.READY_BYTES:
             raise SandboxUnavailable(profile.required, "the sandbox did not start")
         self._read_until(5 + size, 5 + size, deadline)
         if len(self._buffer) < 5 + size:
             raise SandboxUnavailable(profile.required, "the sandbox did not start")
-        said = json.loads(bytes(self._buffer[5 : 5 + size]))
-        held = {*said["layers"], *([Layer.CGROUP_MEMORY] if self._group else [])}
-        layers = tuple(layer for layer in Layer if layer.value in held)
-        if missing := profile.required - set(layers):
-            raise SandboxUnavailable(missing, "; ".join(said["failed"]))
+        layers = process.layers(bytes(self._buffer[5 : 5 + size]), self._group, profile)
         del self._buffer[: 5 + size]
         return layers
 
@@ -220,7 +200,7 @@ class _Child:
         del self._buffer[:1]
         return True
 
-    def begin(self, inputs: Mapping[str, Input] | None) -> None:
+    def begin(self, inputs: Mapping[str, process.Input] | None) -> None:
         """Fill the input files, close them to any change, and let the workload go for what is left of its time.
 
         None for a workload that did not load: it gets nothing, and ends.
@@ -231,7 +211,7 @@ class _Child:
         if inputs.keys() != self._inputs.keys():
             raise ValueError(f"expected inputs {sorted(self._inputs)}, found {sorted(inputs)}")
         for name, data in inputs.items():
-            _fill(self._inputs[name], data)
+            process.fill(self._inputs[name], data)
         self._deadline = time.monotonic() + self._left
         with contextlib.suppress(BrokenPipeError):  # it ended already, and says how
             os.write(self._go, b"g")
@@ -277,14 +257,6 @@ class _Child:
             return FailureKind.CRASHED
         return kind
 
-    def _threads(self) -> int:
-        """How many threads the child has; 0 once it ended."""
-        try:
-            # The kernel counts a folder for each, beside the two names that every folder has.
-            return Path(f"/proc/{self._process.pid}/task").stat().st_nlink - 2
-        except OSError:
-            return 0
-
     def _ended_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -309,7 +281,7 @@ class _Child:
                 self._late = True
                 return
             if not poller.poll(min(left, _LOOK_SECONDS) * 1000):
-                self._crowded = self._threads() > self._limits.threads + _SPARE_THREADS
+                self._crowded = self._started.threads > self._limits.threads + process.SPARE_THREADS
                 if self._crowded:
                     return
                 continue
@@ -330,100 +302,13 @@ def _child(
     profile: SandboxProfile,
 ) -> Iterator[_Child]:
     with ExitStack() as stack:
-        mine, theirs = os.pipe2(os.O_CLOEXEC)
-        stack.callback(os.close, mine)
-        waits, go = os.pipe2(os.O_CLOEXEC)
-        stack.callback(os.close, go)
-        files = {name: _memory_file(stack) for name in input_names}
-        readable = {name: _read_only(stack, descriptor) for name, descriptor in files.items()}
-        settings = {
-            "parent": os.getpid(),
-            "output": theirs,
-            "go": waits,
-            "code": str((bundle_dir / CODE).resolve()),
-            "environment": str(environment_dir.resolve()),
-            "entry_point": entry_point,
-            "inputs": list(readable.items()),
-            "parameters": dict(parameters),
-            "limits": {
-                "memory_bytes": limits.memory_bytes,
-                "cpu_seconds": limits.cpu_seconds,
-                "threads": limits.threads,
-            },
-            "required": sorted(profile.required),
-        }
-        settings_file = _memory_file(stack)
-        _fill(settings_file, json.dumps(settings).encode())
-        try:
-            process = _start([settings_file, theirs, waits, *readable.values()], settings_file, limits)
-        finally:
-            os.close(theirs)
-            os.close(waits)
-        group = _grouped(stack, process.pid, limits)
-        child = _Child(process, mine, go, files, limits, group)
+        files = {name: process.memory_file(stack) for name in input_names}
+        readable = {name: process.read_only(stack, descriptor) for name, descriptor in files.items()}
+        launch = process.Launch(bundle_dir, environment_dir, entry_point, limits, parameters, profile)
+        started = process.start(stack, launch, readable)
+        child = _Child(started, files, limits)
         stack.callback(child.end, grace=0)
         yield child
-
-
-def _grouped(stack: ExitStack, process: int, limits: Limits) -> cgroup.Group | None:
-    """The control group of a child that has done nothing yet; None where this machine lets the runtime make none."""
-    group = cgroup.make(limits.memory_bytes, limits.threads + _SPARE_THREADS)
-    if group is None:
-        return None
-    stack.callback(group.close)
-    try:
-        group.add(process)
-    except OSError:
-        return None
-    return group
-
-
-def _start(descriptors: list[int], settings_file: int, limits: Limits) -> subprocess.Popen[bytes]:
-    interpreter = os.path.realpath(sys.executable)
-    threads = str(limits.threads)
-    return subprocess.Popen(
-        [interpreter, "-P", "-s", "-S", "-B", str(_LAUNCHER), str(settings_file)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env={
-            # Where the runtime's own interpreter finds its shared library, if it has one.
-            **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
-            "LC_ALL": "C.UTF-8",
-            "OMP_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "PYTHONHASHSEED": str(limits.seed),
-            "SEALMARKET_SEED": str(limits.seed),
-        },
-        close_fds=True,
-        pass_fds=descriptors,
-        start_new_session=True,
-    )
-
-
-def _memory_file(stack: ExitStack) -> int:
-    """An empty memory file."""
-    descriptor = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    stack.callback(os.close, descriptor)
-    return descriptor
-
-
-def _read_only(stack: ExitStack, descriptor: int) -> int:
-    """The same file, opened so that the holder of this descriptor can only read."""
-    opened = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-    stack.callback(os.close, opened)
-    return opened
-
-
-def _fill(descriptor: int, data: Input) -> None:
-    """Write a memory file and seal it against any change (rule 2)."""
-    view = memoryview(data).cast("B")
-    while len(view):
-        view = view[os.write(descriptor, view) :]
-    fcntl.fcntl(descriptor, _F_ADD_SEALS, _ALL_SEALS)
-    os.lseek(descriptor, 0, os.SEEK_SET)
 
 
 def _outcome(message: bytes, manifest: Manifest, *, loaded: bool) -> tuple[FailureKind | None, dict[str, bytes]]:

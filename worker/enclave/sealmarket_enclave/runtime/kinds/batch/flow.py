@@ -3,9 +3,8 @@
 States: ``quoted -> opening -> computing -> sealing -> finished``. The steps go on from those of
 :mod:`sealmarket_enclave.runtime.core`:
 
-4. Releases are collected until every data key can be joined. Meanwhile the workload loads its modules. Until then, and
-   only until then, the enclave signs on request that it has joined no key.
-5. Every container is read whole and checked before any is opened. What is opened is held against its owner's card.
+4. Keys are joined (:mod:`sealmarket_enclave.runtime.opening`). Meanwhile the workload loads its modules.
+5. The inputs are opened.
 6. The workload runs in the sandbox; the owners' rules and validators decide what leaves.
 7. The result is sealed to the job's result keys, and the enclave signs the settlement. A failure of an input or of the
    workload, or a limit of time that is used up, is signed in its place.
@@ -15,30 +14,24 @@ What leaves after step 4 is ciphertext, a hash, a typed code or a fixed text.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 
 from sealmarket_enclave.protocol.numbers import FailureCause
 from sealmarket_enclave.runtime.channel import (
     MAX_PART,
     Channel,
-    Deliver,
     Finished,
     FromHost,
     ResultPart,
-    SignMissing,
     Stage,
 )
 from sealmarket_enclave.runtime.core import EnclaveEnvironment, Work
-from sealmarket_enclave.runtime.cutoff import CutOff
-from sealmarket_enclave.runtime.errors import InputFailed, OutOfOrder, StepFailed, WorkloadFailed
-from sealmarket_enclave.runtime.inputs import OpenedInputs, Reading, read_container, require_granted
+from sealmarket_enclave.runtime.errors import InputFailed, StepFailed, WorkloadFailed
+from sealmarket_enclave.runtime.inputs import OpenedInputs
+from sealmarket_enclave.runtime.opening import collect_shares, open_inputs
 from sealmarket_enclave.runtime.outputs import check_declared, enforce
-from sealmarket_enclave.runtime.readers import Readers, grant_of
 from sealmarket_enclave.runtime.receipts import ReceiptSigner, units_up
-from sealmarket_enclave.runtime.releases import ShareCollector
 from sealmarket_enclave.runtime.validators import Validating
-from sealmarket_enclave.runtime.withholding import row_secret
 from sealmarket_enclave.sandbox import FailureKind
 from sealmarket_enclave.sealed.errors import InvalidOutputs
 from sealmarket_enclave.sealed.result import seal_result
@@ -57,8 +50,8 @@ class _BatchJob:
     def __init__(
         self, channel: Channel[FromHost], environment: EnclaveEnvironment, work: Work, signer: ReceiptSigner
     ) -> None:
-        self._channel, self._clock, self._signer = channel, environment.clock, signer
-        self._cpu_clock = environment.cpu_clock
+        self._channel, self._environment, self._work, self._signer = channel, environment, work, signer
+        self._clock = environment.clock
         self._job, self._workload, self._input_names = work.job, work.workload, work.input_names
         self._steps = work.steps
         self._spec = work.job.bound.spec
@@ -67,12 +60,12 @@ class _BatchJob:
         """Steps 4 to 7."""
         # The committee takes seconds, and so does loading: no data is there yet, and none is needed for it.
         self._workload.start()
-        shares = self._collect()
+        shares = collect_shares(self._channel, self._environment, self._work, self._signer)
         # No key is joined, and nothing opened, for a workload that still loads.
         self._channel.send(Stage(name="importing"))
         self._workload.loaded()
         try:
-            inputs = self._open(shares.join_keys())
+            inputs = open_inputs(self._channel, self._environment, self._work, shares.join_keys())
         except InputFailed as error:
             self._channel.send(self._signer.fail_input(self._job, error))
         except StepFailed as error:
@@ -82,61 +75,6 @@ class _BatchJob:
             self._channel.send(self._signer.fail(FailureCause.WORKLOAD_TIME, 0, 0, ()))
         else:
             self._channel.send(self._compute(inputs))
-
-    def _collect(self) -> ShareCollector:
-        shares = ShareCollector(self._job, self._signer.keys, self._signer.evidence_hash)
-        cutoff = CutOff(self._spec, self._signer.began)
-        while True:
-            message = self._channel.receive()
-            if isinstance(message, SignMissing):
-                cutoff.move(self._clock())
-                self._channel.send(self._signer.report_missing(shares.excluded))
-            elif isinstance(message, Deliver):
-                for release in message.releases:
-                    shares.take(release)
-                late = cutoff.passed(self._clock())
-                self._channel.send(shares.report(late=late))
-                if not shares.missing and not late:
-                    return shares
-            else:
-                raise OutOfOrder(type(message).__name__, Deliver.__name__)
-
-    def _open(self, keys: list[bytes]) -> OpenedInputs:
-        self._channel.send(Stage(name="opening"))
-        sealed: list[io.FileIO] = []
-        opened = OpenedInputs()
-        try:
-            self._read(sealed)
-            sizes = require_granted(sealed, self._spec)
-            reading = Reading(self._cpu_clock, self._clock, self._spec.read_seconds)
-            grant = grant_of(self._job.assets, sizes, self._spec.read_seconds)
-            readers = Readers(self._steps, reading, grant, row_secret(self._job.bound.job_id, keys))
-            for index, (asset, memory) in enumerate(zip(self._job.assets, sealed, strict=True)):
-                named = (asset.use.asset_id, asset.seal.content_version)
-                content = reading.open_container(memory, index, asset.seal.content_root, named, keys[index])
-                name = self._input_names[index]
-                room = self._workload.max_input_bytes - opened.size
-                opened.given[name] = content
-                table = self._workload.takes_table(name)
-                opened.given[name], apart = readers.read(index, asset, content, table=table, room=room)
-                if apart is not None:
-                    opened.withheld[name] = apart
-            return opened
-        except BaseException:
-            opened.wipe()
-            raise
-        finally:
-            for memory in sealed:
-                memory.close()
-
-    def _read(self, sealed: list[io.FileIO]) -> None:
-        """Copy every container into memory, in the order of the assets."""
-        room = self._workload.max_input_bytes
-        for asset in self._job.assets:
-            memory = read_container(self._channel, asset.seal.content_root, room)
-            sealed.append(memory)
-            room -= memory.seek(0, 2)
-            memory.seek(0)
 
     def _compute(self, inputs: OpenedInputs) -> Finished:
         self._channel.send(Stage(name="computing"))

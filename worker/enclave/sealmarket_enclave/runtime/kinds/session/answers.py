@@ -1,0 +1,121 @@
+"""One answer: what was released of it, what it costs, and its signed end.
+
+Rules (docs/spec/session.md, "Answer" and "Workload"):
+
+1. A part leaves only while the response is within ``mostUnits * unitBytes`` and the owners' ``maxBytes``.
+2. A whole answer costs what the workload counts, within the owners' bounds, and at least one unit for each started
+   ``unitBytes`` bytes. One that is broken off costs the latter alone. Neither costs more than was reserved.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint64
+from sealmarket_enclave.protocol.errors import NotCanonical
+from sealmarket_enclave.protocol.policy import Serving
+from sealmarket_enclave.protocol.session import (
+    Abort,
+    Refusal,
+    SessionCode,
+    SessionReceipt,
+    SignedReceipt,
+    engine_hash,
+)
+from sealmarket_enclave.runtime.kinds.session.ledger import Ledger, Reservation
+from sealmarket_enclave.runtime.kinds.session.refusals import AnswerBroken
+from sealmarket_enclave.runtime.receipts import ReceiptSigner
+from sealmarket_enclave.sandbox.session import Done
+from sealmarket_enclave.sealed.session import SALT_BYTES, AnswerWriter, FrameKind, OpenedRequest, request_hash
+
+_NO_ENGINE: Mapping[str, str | int | float | bool] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Notary:
+    """What all answers of a service have in common: who signs, who counts, and the owners' bounds."""
+
+    signer: ReceiptSigner
+    ledger: Ledger
+    rules: Serving
+    max_bytes: int
+    weights: Bytes32
+
+
+class Answer:
+    """An answer to one opened request. ``stream`` is the host's number for it."""
+
+    def __init__(self, stream: int, opened: OpenedRequest, notary: Notary) -> None:
+        self.stream, self.opened, self._notary = stream, opened, notary
+        self._writer = AnswerWriter(opened.secret, opened.sealed_hash, os.urandom(SALT_BYTES))
+        self._sent = 0
+        self._begun = False
+
+    @property
+    def most_units(self) -> int:
+        """The most that it may cost."""
+        return self.opened.header.most_units
+
+    def part(self, data: bytes) -> bytes:
+        """The frames of the next bytes of the response (rule 1). Raises :class:`AnswerBroken`; nothing leaves then."""
+        if self._sent + len(data) > min(self.most_units * self._notary.rules.unit_bytes, self._notary.max_bytes):
+            raise AnswerBroken(SessionCode.OUTPUT_TOO_LONG)
+        self._sent += len(data)
+        return self._opening() + self._writer.data(data)
+
+    def refuse(self, refusal: Refusal) -> bytes:
+        """The whole answer of a request that was not taken."""
+        return self._opening() + self._writer.end(FrameKind.REFUSAL, refusal.canonical())
+
+    def finish(self, reservation: Reservation, done: Done) -> bytes:
+        """The last frame of a whole answer (rule 2). Raises :class:`AnswerBroken` for an engine without spelling."""
+        rules, most = self._notary.rules, reservation.most
+        said = min(done.prompt_units, rules.max_prompt_units) + min(done.output_units, rules.max_answer_units)
+        units = min(most, max(said, self._released()))
+        prompt = min(done.prompt_units, rules.max_prompt_units, units)
+        receipt, signature = self._settled(reservation, prompt, units - prompt, done.engine)
+        signed = SignedReceipt(receipt=receipt, engine=done.engine, signature=signature)
+        return self._opening() + self._writer.end(FrameKind.RECEIPT, signed.canonical())
+
+    def abort(self, reservation: Reservation, code: SessionCode) -> bytes:
+        """The last frame of an answer that is broken off (rule 2)."""
+        receipt, signature = self._settled(reservation, 0, min(reservation.most, self._released()), _NO_ENGINE)
+        abort = Abort(receipt=receipt, engine={}, signature=signature, code=code)
+        return self._opening() + self._writer.end(FrameKind.ABORT, abort.canonical())
+
+    def _settled(
+        self, reservation: Reservation, prompt: int, output: int, engine: Mapping[str, str | int | float | bool]
+    ) -> tuple[SessionReceipt, HexBytes]:
+        signer = self._notary.signer
+        job, header = signer.job, self.opened.header
+        try:
+            engine_name = engine_hash(engine)
+        except NotCanonical:
+            raise AnswerBroken(SessionCode.WORKLOAD_FAILED) from None
+        receipt = SessionReceipt(
+            job_id=job.job_id,
+            evidence_hash=signer.evidence_hash,
+            grant_hash=reservation.grant_hash,
+            number=header.number,
+            workload=job.spec.workload_digest,
+            weights=self._notary.weights,
+            request_hash=request_hash(self.opened.secret, self.opened.body),
+            response_hash=self._writer.response_hash,
+            engine_hash=engine_name,
+            prompt_units=Uint64(prompt),
+            output_units=Uint64(output),
+            cumulative=Uint64(self._notary.ledger.cumulative(reservation, prompt + output)),
+        )
+        self._notary.ledger.settle(reservation, prompt + output, receipt.struct_hash())
+        return receipt, signer.keys.sign(receipt.digest(job.chain_id, job.market))
+
+    def _released(self) -> int:
+        return -(-self._sent // self._notary.rules.unit_bytes)
+
+    def _opening(self) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = True
+        return self._writer.opening

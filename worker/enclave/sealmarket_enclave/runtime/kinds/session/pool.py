@@ -1,0 +1,256 @@
+"""Which process answers whom: one account to a process, from its first request until the process ends.
+
+Rules (docs/spec/session.md, "Workload"):
+
+1. There are at most ``most`` processes. One is kept ready for the next account while there is room.
+2. A process is given to an account once, and never to another. Where no process is free, the one whose account asked
+   least recently, and that does nothing, is ended for a new one.
+3. A process that takes longer than its time, writes out of turn, starts too many threads or ends is ended, and with it
+   the request that it was given. One that does so while it loads ends all requests that wait for it, and no process is
+   started ahead of need after that, until one has loaded.
+4. Requests wait in their account's order, :data:`QUEUE` of an account and :data:`MAX_WAITING` of all, and no longer
+   than a process takes to load and to answer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.session import SessionCode
+from sealmarket_enclave.runtime.kinds.session.answers import Answer
+from sealmarket_enclave.runtime.kinds.session.ledger import Reservation
+from sealmarket_enclave.sandbox.session import Done, Event, Happened
+
+QUEUE = 8
+MAX_WAITING = 256
+
+
+class Process(Protocol):
+    """What the pool needs of :class:`~sealmarket_enclave.sandbox.session.SessionProcess`."""
+
+    @property
+    def output(self) -> int:
+        """See there."""
+
+    @property
+    def input(self) -> int | None:
+        """See there."""
+
+    @property
+    def loaded(self) -> bool:
+        """See there."""
+
+    @property
+    def crowded(self) -> bool:
+        """See there."""
+
+    def give(self, endpoint: str, most_units: int, body: bytes) -> None:
+        """See there."""
+
+    def write(self) -> None:
+        """See there."""
+
+    def read(self) -> Iterator[Happened]:
+        """See there."""
+
+    def close(self) -> None:
+        """See there."""
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A request that was taken, until its answer ends."""
+
+    account: Address
+    answer: Answer
+    reservation: Reservation
+    since: float
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    process: Process
+    until: float
+    account: Address | None = None
+    task: Task | None = None
+    used: float = 0.0
+
+
+class Listener(Protocol):
+    """Who hears of answers."""
+
+    def sent(self, task: Task, data: bytes) -> bool:
+        """The next bytes of a response; False where they break it off."""
+
+    def done(self, task: Task, done: Done) -> None:
+        """The end of a response."""
+
+    def broken(self, task: Task, code: SessionCode) -> None:
+        """A response that was broken off."""
+
+
+class Pool:
+    """The processes of one service. ``load_seconds`` and ``request_seconds`` are wall time by ``clock``."""
+
+    def __init__(
+        self,
+        start: Callable[[], Process],
+        listener: Listener,
+        clock: Callable[[], float],
+        *,
+        most: int,
+        load_seconds: float,
+        request_seconds: float,
+    ) -> None:
+        self._start, self._listener, self._clock = start, listener, clock
+        self._most, self._load_seconds, self._request_seconds = most, load_seconds, request_seconds
+        self._workers: list[_Worker] = []
+        self._waiting: dict[Address, deque[Task]] = {}
+        self._failing = False
+        self.ever_loaded = False
+
+    @property
+    def processes(self) -> list[Process]:
+        """All of them, to wait on."""
+        return [worker.process for worker in self._workers]
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Requests whose answer has not ended."""
+        waiting = [task for queue in self._waiting.values() for task in queue]
+        return [worker.task for worker in self._workers if worker.task is not None] + waiting
+
+    def has_room(self, account: Address) -> bool:
+        """Whether a request of this account can wait (rule 4)."""
+        all_waiting = sum(map(len, self._waiting.values()))
+        return all_waiting < MAX_WAITING and len(self._waiting.get(account, ())) < QUEUE
+
+    def submit(self, task: Task) -> None:
+        """Answer a request as soon as a process of its account is free."""
+        self._waiting.setdefault(task.account, deque()).append(task)
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Give what waits to processes, and keep one ready (rules 1 and 2)."""
+        for account in list(self._waiting):
+            worker = self._worker_for(account)
+            if worker is not None and worker.process.loaded and worker.task is None:
+                self._give(worker, self._waiting[account].popleft())
+            if not self._waiting[account]:
+                del self._waiting[account]
+        spare = any(worker.account is None for worker in self._workers)
+        if not spare and not self._failing and len(self._workers) < self._most:
+            self._begin(None)
+
+    def drop(self, task: Task, code: SessionCode) -> None:
+        """Break an answer off, with the process that makes it."""
+        for worker in self._workers:
+            if worker.task is task:
+                self._end(worker, code)
+                self.schedule()
+                return
+        queue = self._waiting.get(task.account)
+        if queue is not None and task in queue:
+            queue.remove(task)
+            if not queue:
+                del self._waiting[task.account]
+            self._listener.broken(task, code)
+
+    def retire(self, accounts: Collection[Address]) -> None:
+        """End processes of accounts that are served no more, once they do nothing."""
+        for worker in list(self._workers):
+            idle = worker.task is None and worker.account not in self._waiting
+            if worker.account is not None and worker.account not in accounts and idle:
+                self._end(worker, SessionCode.STOPPED)
+        self.schedule()
+
+    def read(self, descriptors: Collection[int]) -> None:
+        """Hear processes whose pipe has something."""
+        for worker in list(self._workers):
+            if worker.process.output in descriptors:
+                self._hear(worker)
+            if worker.process.input is not None:
+                worker.process.write()
+        self.schedule()
+
+    def tick(self) -> None:
+        """End what takes too long or has too many threads (rule 3)."""
+        now = self._clock()
+        for worker in list(self._workers):
+            timed = worker.task is not None or not worker.process.loaded
+            if timed and now >= worker.until:
+                self._fail(worker, SessionCode.OUT_OF_TIME)
+            elif worker.process.crowded:
+                self._fail(worker, SessionCode.WORKLOAD_FAILED)
+        for task in [task for queue in self._waiting.values() for task in queue]:
+            if now - task.since >= self._load_seconds + self._request_seconds:
+                self.drop(task, SessionCode.BUSY)
+        self.schedule()
+
+    def close(self) -> None:
+        """End all processes, and with them what they answer."""
+        for worker in list(self._workers):
+            worker.process.close()
+        self._workers.clear()
+
+    def _worker_for(self, account: Address) -> _Worker | None:
+        """The account's process, by rule 2; None where none can be had now."""
+        for worker in self._workers:
+            if worker.account == account:
+                return worker
+        for worker in sorted(self._workers, key=lambda worker: not worker.process.loaded):
+            if worker.account is None:
+                worker.account = account
+                return worker
+        if len(self._workers) < self._most:
+            return self._begin(account)
+        idle = [one for one in self._workers if one.task is None and one.account not in self._waiting]
+        if not idle:
+            return None
+        self._end(min(idle, key=lambda worker: worker.used), SessionCode.STOPPED)
+        return self._begin(account)
+
+    def _begin(self, account: Address | None) -> _Worker:
+        worker = _Worker(self._start(), self._clock() + self._load_seconds, account, used=self._clock())
+        self._workers.append(worker)
+        return worker
+
+    def _give(self, worker: _Worker, task: Task) -> None:
+        worker.task, worker.used = task, self._clock()
+        worker.until = worker.used + self._request_seconds
+        header = task.answer.opened.header
+        worker.process.give(header.endpoint, int(header.most_units), task.answer.opened.body)
+
+    def _hear(self, worker: _Worker) -> None:
+        for happened in worker.process.read():
+            if happened.event is Event.WAITING:
+                self.ever_loaded, self._failing = True, False
+            elif happened.event is Event.BROKEN or worker.task is None:
+                self._fail(worker, SessionCode.WORKLOAD_FAILED)
+                return
+            elif happened.event is Event.SENT:
+                if not self._listener.sent(worker.task, happened.data):
+                    self._end(worker, SessionCode.OUTPUT_TOO_LONG)
+                    return
+            elif happened.done is not None:
+                task, worker.task, worker.used = worker.task, None, self._clock()
+                self._listener.done(task, happened.done)
+
+    def _fail(self, worker: _Worker, code: SessionCode) -> None:
+        """Rule 3: of a process that has not loaded, all that wait for it end too."""
+        loading, account = not worker.process.loaded, worker.account
+        self._end(worker, code)
+        if loading:
+            self._failing = True
+            for task in self._waiting.pop(account, ()) if account is not None else ():
+                self._listener.broken(task, code)
+
+    def _end(self, worker: _Worker, code: SessionCode) -> None:
+        self._workers.remove(worker)
+        worker.process.close()
+        if worker.task is not None:
+            self._listener.broken(worker.task, code)
