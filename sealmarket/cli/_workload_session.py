@@ -14,7 +14,7 @@ from sealmarket.cli._asking import progress
 from sealmarket.cli._options import Usage
 from sealmarket.cli._plain import harmless
 from sealmarket.workloads.cache import WorkloadCache
-from sealmarket_enclave.workload.bundle import CODE, Bundle
+from sealmarket_enclave.workload.bundle import Bundle
 
 _MOST_LINE = 1 << 20
 _MOST_UNITS = 1 << 16
@@ -33,12 +33,11 @@ def serve_requests(
     from sealmarket.workloads.local import read_inputs, read_parameters
     from sealmarket.workloads.local_session import LocalSession
 
-    files = {name: Path(file) for name, file in inputs.items()}
-    read_inputs(bundle.manifest, list(files.items()))
+    files = read_inputs(bundle.manifest, [(name, Path(file)) for name, file in inputs.items()])
     values = read_parameters(bundle.manifest, dict(_pairs(parameters)))
     environment = cache.environment(bundle, folder, wheels)
-    progress("serving on this machine, outside of any sandbox")
-    with LocalSession(folder / CODE, environment, bundle.manifest, files, values) as session:
+    progress("serving in the sandbox; the first time, its packages are fetched")
+    with LocalSession(bundle, environment, files, values) as session:
         for endpoint, body, most in _asked(requests):
             for part in session.ask(endpoint, body, most):
                 typer.echo(harmless(part.decode("utf-8", "replace")), nl=False)

@@ -151,7 +151,7 @@ def run(
 
     With --card each file goes through its card's reader first; with --policy the owners' validators hold the outputs.
     With --card and --sample 200 it runs on synthetic rows of each card, and no --input. A workload of kind session
-    answers --requests, each {"endpoint": "chat", "body": {...}}, outside of any sandbox.
+    answers --requests, each {"endpoint": "chat", "body": {...}}, in the same sandbox.
 
     Example: sealmarket workload run mine --input rows=MINE.csv --parameter column=age --out result
     """

@@ -1,31 +1,37 @@
-"""Serve with a workload of kind session on this machine: no market, no key, no enclave, and no sandbox.
+"""Serve with a workload of kind session on this machine as an enclave does: its sandbox, its limits; no market, no key.
 
-The workload gets the same ``session`` object as in an enclave (docs/spec/session.md, "Workload"), in a process of its
-own, with its locked dependencies alone. It is **not** confined here: run what you wrote, on your own data.
+One process, as for one account (docs/spec/session.md, "Workload"), with the workload's locked dependencies alone. A
+stand-in (:mod:`.inside_session`) takes the place of the entry point in a private copy, so that the author sees an
+error's text. The thread that makes a session must live until it is closed.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import select
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
+from msgspec import UNSET
 
-from sealmarket.workloads import inside_session as wire
+from sealmarket.workloads import inside_session
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_enclave.workload.manifest import Manifest, Value
+from sealmarket_enclave.sandbox.model import STRICT
+from sealmarket_enclave.sandbox.process import Input, Launch
+from sealmarket_enclave.sandbox.session import Done, Event, Happened, SessionProcess, SharedInputs
+from sealmarket_enclave.workload.bundle import CODE, Bundle
+from sealmarket_enclave.workload.environment import take
+from sealmarket_enclave.workload.manifest import Value
+
+_MODULE = "sealmarket_trial"
+_LOOK_SECONDS = 0.5
 
 
 class SessionFailed(SealmarketError):
-    """The workload ended while it served; ``text`` is its own error."""
+    """The workload ended, or ran out of its time, while it served; ``text`` is its own error."""
 
     def __init__(self, text: str) -> None:
         super().__init__(
@@ -35,86 +41,72 @@ class SessionFailed(SealmarketError):
         self.text = text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
-    """What the workload says that one request took, in units, and of its engine."""
-
-    prompt_units: int
-    output_units: int
-    engine: Mapping[str, Any]
-
-
-class _Done(msgspec.Struct, rename="camel"):
-    prompt_units: int
-    output_units: int
-    engine: dict[str, Any]
-
-
 class LocalSession:
     """A workload that serves, as a context manager.
 
     Args:
-        code: the folder ``code`` of the workload.
-        environment: its installed dependencies.
-        inputs: a file for each input.
+        environment: its installed dependencies; each byte is compared with its hash.
+        inputs: the bytes of each input.
         parameters: complete, as ``manifest.check_parameters`` gives them.
+
+    Raises:
+        EnvironmentRefused: a dependency is not the locked one.
+        SandboxUnavailable: this machine cannot confine a workload.
+        SessionFailed: it ended before it was ready.
     """
 
     def __init__(
-        self,
-        code: Path,
-        environment: Path,
-        manifest: Manifest,
-        inputs: Mapping[str, Path],
-        parameters: Mapping[str, Value],
+        self, bundle: Bundle, environment: Path, inputs: Mapping[str, Input], parameters: Mapping[str, Value]
     ) -> None:
-        settings = {
-            "code": str(code.resolve()),
-            "environment": str(environment.resolve()),
-            "entryPoint": manifest.entry_point,
-            "inputs": {name: str(path.resolve()) for name, path in inputs.items()},
-            "parameters": dict(parameters),
-        }
-        self.used: Used | None = None
+        manifest = bundle.manifest
+        if manifest.session is UNSET:
+            raise ValueError(f"{manifest.name} is of kind {manifest.kind}, expected session")
+        self.used: Done | None = None
+        self._seconds = manifest.session.request_seconds
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealmarket-session-")))
-            (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-            self._process = stack.enter_context(_started(folder / "settings.json", manifest))
-            stack.callback(self._process.kill)
-            kind, payload = self._next()
-            if kind != wire.LOADED:
-                raise SessionFailed(payload.decode("utf-8", "replace"))
+            take(environment, bundle.environment, folder / "environment")
+            bundle.write(folder / "bundle")
+            _stand_in(folder / "bundle" / CODE, manifest.entry_point)
+            shared = SharedInputs(inputs)
+            stack.callback(shared.close)
+            launch = Launch(
+                bundle_dir=folder / "bundle",
+                environment_dir=folder / "environment",
+                entry_point=f"{_MODULE}:serve",
+                limits=manifest.limits,
+                parameters=parameters,
+                profile=STRICT,
+                service=True,
+            )
+            self._process = SessionProcess(launch, shared)
+            stack.callback(self._process.close)
+            self._folder = folder
+            self._await_loaded(manifest.limits.wall_seconds)
             self._stack = stack.pop_all()
-
-    @property
-    def process_id(self) -> int:
-        """Of the process that serves."""
-        return self._process.pid
 
     def ask(self, endpoint: str, body: bytes, most_units: int) -> Iterator[bytes]:
         """Bytes of the response, as the workload sends them; :attr:`used` is there when they end.
 
         Raises:
-            SessionFailed: the workload ended.
+            SessionFailed: the workload ended, or took longer than a request may.
         """
-        self.used = None
-        asks = self._process.stdin
-        if asks is None:
-            raise ValueError("the session is closed")
-        try:
-            wire.write(asks, wire.REQUEST, json.dumps({"endpoint": endpoint, "mostUnits": most_units}).encode())
-            wire.write(asks, wire.BODY, body)
-        except BrokenPipeError:
-            raise SessionFailed(self._next()[1].decode("utf-8", "replace")) from None
-        while (message := self._next())[0] == wire.SENT:
-            yield message[1]
-        if message[0] != wire.DONE:
-            raise SessionFailed(message[1].decode("utf-8", "replace"))
-        try:
-            done = msgspec.json.decode(message[1], type=_Done)
-        except msgspec.DecodeError as error:
-            raise SessionFailed(f"done() was given {error}") from None
-        self.used = Used(prompt_units=done.prompt_units, output_units=done.output_units, engine=done.engine)
+        self.used, failed = None, bytearray()
+        self._process.give(endpoint, most_units, body)
+        for happened in self._events(self._seconds):
+            if happened.event is Event.SENT:
+                failed[:] = happened.data
+                yield happened.data
+            elif happened.done is not None:
+                if inside_session.FAILED in happened.done.engine:
+                    raise SessionFailed(failed.decode("utf-8", "replace").replace(f"{self._folder}/", ""))
+                self.used = happened.done
+                return
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The sandbox's layers in force."""
+        return self._process.layers
 
     def close(self) -> None:
         """End the process."""
@@ -126,23 +118,30 @@ class LocalSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _next(self) -> tuple[bytes, bytes]:
-        source = self._process.stdout
-        return (source and wire.read(source)) or (wire.FAILED, b"the process ended")
+    def _await_loaded(self, seconds: float) -> None:
+        if not self._process.loaded:
+            for _ in self._events(seconds):
+                return
+
+    def _events(self, seconds: float) -> Iterator[Happened]:
+        """What happens, until the caller stops or the time is over."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            waits = [self._process.input] if self._process.input is not None else []
+            select.select([self._process.output], waits, [], min(left, _LOOK_SECONDS))
+            self._process.write()
+            for happened in self._process.read():
+                if happened.event is Event.BROKEN:
+                    raise SessionFailed("the process ended, or wrote out of turn")
+                yield happened
+            if self._process.crowded:
+                raise SessionFailed("it has more threads than it declares")
+        raise SessionFailed(f"nothing within {seconds:g} seconds")
 
 
-def _started(settings: Path, manifest: Manifest) -> subprocess.Popen[bytes]:
-    threads = str(manifest.limits.threads)
-    return subprocess.Popen(
-        [os.path.realpath(sys.executable), "-P", "-s", "-S", "-B", wire.__file__, str(settings)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={
-            **{name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
-            "LC_ALL": "C.UTF-8",
-            "OMP_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
-            "PYTHONHASHSEED": str(manifest.limits.seed),
-            "SEALMARKET_SEED": str(manifest.limits.seed),
-        },
-    )
+def _stand_in(code: Path, entry_point: str) -> None:
+    """Put :mod:`.inside_session` beside the workload's modules."""
+    with (code / f"{_MODULE}.py").open("x", encoding="utf-8") as module:
+        module.write(Path(inside_session.__file__).read_text(encoding="utf-8"))
+    with (code / inside_session.SETTINGS).open("x", encoding="utf-8") as file:
+        json.dump({"entry_point": entry_point}, file)

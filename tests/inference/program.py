@@ -1,6 +1,6 @@
 """A proxy before an enclave in one process, for tests that ask it as programs do: ``program.py STATE [MODEL ...]``.
 
-With a model's file, the folder of a workload's code and that of its environment, the workload is the real one.
+With a model's file, the folder of a workload and that of its environment, the workload is the real one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sealmarket.inference.proxy import Proxy, ProxyRules
 from sealmarket.inference.serve import serve
+from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.local_session import LocalSession
-from sealmarket_enclave.workload.manifest import parse_manifest
 from tests.inference.enclave import Answer, FakeEnclave, Workload
 
 
@@ -34,10 +34,10 @@ def workload(stack: ExitStack, words: list[str]) -> Workload:
     """The real workload, or one that counts."""
     if not words:
         return counting
-    model, code, environment = map(Path, words)
-    manifest = parse_manifest((code.parent / "workload.toml").read_bytes())
-    values = manifest.check_parameters({"context": 1024})
-    return Served(stack.enter_context(LocalSession(code, environment, manifest, {"model": model}, values)))
+    model, folder, environment = map(Path, words)
+    bundle = read_bundle(folder)
+    values = bundle.manifest.check_parameters({"context": 1024})
+    return Served(stack.enter_context(LocalSession(bundle, environment, {"model": model.read_bytes()}, values)))
 
 
 def counting(endpoint: str, body: bytes, most: int) -> Answer:

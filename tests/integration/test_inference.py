@@ -19,7 +19,6 @@ from scripts.toolchain import ROOT
 from sealmarket.inference.receipts import FILE, check_kept, read_receipts
 from sealmarket.workloads.errors import FetchFailed
 from sealmarket.workloads.local_session import LocalSession
-from sealmarket_enclave.workload.bundle import CODE
 from tests.patience import PATIENCE
 from tests.workloads.trained import KEPT, locked
 
@@ -89,12 +88,11 @@ def test_the_real_models_text_comes_through_unchanged(client: Path, tmp_path: Pa
         environment = KEPT.environment(bundle, tmp_path / "gguf-chat")
     except FetchFailed as error:
         pytest.skip(f"the model or its engine cannot be fetched here: {error}")
-    code = tmp_path / "gguf-chat" / CODE
-    with proxy(tmp_path, model, code, environment) as (url, _):
+    with proxy(tmp_path, model, tmp_path / "gguf-chat", environment) as (url, _):
         names, whole, streamed = answers(client, url)
     values = bundle.manifest.check_parameters({"context": 1024})
     asked = {"messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 16}
-    with LocalSession(code, environment, bundle.manifest, {"model": model}, values) as session:
+    with LocalSession(bundle, environment, {"model": model.read_bytes()}, values) as session:
         body = b"".join(session.ask("chat", json.dumps(asked).encode(), 1000))
     assert (names, whole) == (["sealed-model"], json.loads(body)["choices"][0]["message"]["content"])
     assert streamed == whole

@@ -18,20 +18,16 @@ from hypothesis import strategies as st
 from scripts.models import smollm2
 from sealmarket.workloads.errors import FetchFailed
 from sealmarket.workloads.local_session import LocalSession, SessionFailed
-from sealmarket_enclave.workload.bundle import CODE
-from sealmarket_enclave.workload.manifest import Manifest, parse_manifest
 from tests.validators import models
 from tests.workloads.learning import TEMPLATES, load
+from tests.workloads.projects import bundle_of_code
 from tests.workloads.serving import Served, ask
 from tests.workloads.trained import KEPT, locked
 
 READ, STOPPING, SCORE = load("gguf-chat", "asked"), load("gguf-chat", "stopping"), load("onnx-score", "score")
 HELLO = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
+MANIFEST = (TEMPLATES / "python/workload.toml").read_text().replace('"python"', '"mine"')
 FRANCE = {"messages": HELLO, "temperature": 0, "max_tokens": 24}
-
-
-def manifest(template: str) -> Manifest:
-    return parse_manifest((TEMPLATES / template / "workload.toml").read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -169,7 +165,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
     except FetchFailed as error:
         pytest.skip(f"the model or its engine cannot be fetched here: {error}")
     values = bundle.manifest.check_parameters({"context": 1024})
-    with LocalSession(folder / "gguf-chat" / CODE, environment, bundle.manifest, {"model": model}, values) as session:
+    with LocalSession(bundle, environment, {"model": model.read_bytes()}, values) as session:
         yield SimpleNamespace(session=session, environment=environment, model=model)
 
 
@@ -229,12 +225,28 @@ def test_a_seed_repeats_an_answer_a_stop_text_ends_it_and_a_schema_shapes_it(ser
     assert isinstance(json.loads(shaped["choices"][0]["message"]["content"])["age"], int)
 
 
-def test_a_workload_that_ends_while_it_serves_is_named_with_its_own_error(tmp_path: Path) -> None:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code/score.py").write_text(
-        "def serve(session):\n    for request in session.requests():\n        1 / 0\n"
-    )
-    with LocalSession(tmp_path / "code", tmp_path, manifest("onnx-score"), {}, {}) as session:
-        with pytest.raises(SessionFailed) as failed:
+SERVES = (
+    MANIFEST[MANIFEST.index("schema = 1") : MANIFEST.index("[limits]")],
+    'schema = 1\nkind = "session"\n'
+    + MANIFEST[MANIFEST.index("name =") : MANIFEST.index("# Nothing else can leave")]
+    + "[session]\nprocesses = 1\nrequest_seconds = 60\n\n",
+)
+"""What of the plain template's manifest becomes what."""
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("def run(session):\n    for request in session.requests():\n        1 / 0\n", "ZeroDivisionError"),
+        ("import absent\n\ndef run(session):\n    pass\n", "No module named"),
+        ("def run(session):\n    return\n", "the entry point returned"),
+        ("import os\n\ndef run(session):\n    next(session.requests())\n    os._exit(0)\n", "the process ended"),
+    ],
+)
+def test_a_workload_that_ends_while_it_serves_is_named_with_its_own_error(code: str, text: str, tmp_path: Path) -> None:
+    bundle = bundle_of_code(tmp_path, code, SERVES)
+    (tmp_path / "environment").mkdir()
+    with LocalSession(bundle, tmp_path / "environment", {"rows": b"x"}, {"column": "a"}) as session:
+        with pytest.raises(SessionFailed, match=text) as failed:
             list(session.ask("score", b"{}", 1))
-        assert "ZeroDivisionError" in failed.value.text
+        assert str(session._folder) not in failed.value.text
