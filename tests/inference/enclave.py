@@ -66,6 +66,8 @@ class FakeEnclave:
     workload: Workload = echo
     refuses: Callable[[OpenedRequest], SessionCode | None] = lambda _: None
     aborts: SessionCode | None = None
+    used: Callable[[], tuple[int, int]] | None = None
+    """What an answer took, where the workload knows it only at its end."""
     receipt_changes: dict[str, Any] = field(default_factory=dict)
     signer: coincurve.PrivateKey = field(default_factory=coincurve.PrivateKey)
     other_signer: coincurve.PrivateKey | None = None
@@ -127,6 +129,8 @@ class FakeEnclave:
         pieces, prompt, output = self.workload(opened.header.endpoint, opened.body, int(opened.header.most_units))
         for piece in pieces:
             yield writer.data(piece)
+        if self.used is not None:
+            prompt, output = self.used()
         yield writer.end(*self._last_frame(opened, writer, prompt, output))
 
     def _refusal(self, opened: OpenedRequest) -> SessionCode | None:
