@@ -58,7 +58,7 @@ def python_files(folder: Path) -> list[Path]:
 
 
 def test_the_second_kind_has_an_image_of_its_own(tree: Path) -> None:
-    assert kinds_of(tree / CORE) == ("batch", "other")
+    assert kinds_of(tree / CORE) == ("batch", "other", "session")
     assert measured(tree, "batch") != measured(tree, "other")
 
 
@@ -122,8 +122,8 @@ def test_a_kind_may_lock_dependencies_of_its_own(tree: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnknownKind, match="batch, other"):
-        build_image(tmp_path / "image", "session", package=tree / CORE)
+    with pytest.raises(UnknownKind, match="batch, other, session"):
+        build_image(tmp_path / "image", "stream", package=tree / CORE)
 
 
 def test_another_version_than_the_locked_one_is_refused_by_name(tree: Path, tmp_path: Path) -> None:

@@ -47,9 +47,12 @@ from sealmarket_enclave.protocol.signing import address_of, recover, sign
 from sealmarket_enclave.runtime.channel import (
     Answer,
     Ask,
+    Drop,
+    End,
     Evidence,
     Nonce,
     OpenNonce,
+    Part,
     Refused,
     Renew,
     Renewed,
@@ -57,6 +60,7 @@ from sealmarket_enclave.runtime.channel import (
     State,
     Stated,
     Unopened,
+    Want,
 )
 from sealmarket_enclave.runtime.kinds import session
 from sealmarket_enclave.sealed.contexts import SessionInfo
@@ -228,7 +232,8 @@ class Service:
         self.host = self.enclave.host
         self.pending: dict[int, Pending] = {}
         self.statements: list[SignedStatement] = []
-        self.streams = 0
+        self.streams = self.block = 0
+        self.said: list[str] = []
         self.evidence: Evidence | None = None
 
     @property
@@ -259,11 +264,9 @@ class Service:
             match message:
                 case Stage(name="serving"):
                     return
-                case _ if type(message).__name__ == "Want":
-                    part = held[Bytes32(message.content_root)]  # type: ignore[union-attr]
-                    from sealmarket_enclave.runtime.channel import Part
-
-                    self.host.send(Part(data=part[message.offset : message.offset + message.length]))  # type: ignore[union-attr]
+                case Want():
+                    part = held[Bytes32(message.content_root)]
+                    self.host.send(Part(data=part[message.offset : message.offset + message.length]))
                 case Refused():
                     raise AssertionError(message)
 
@@ -290,8 +293,10 @@ class Service:
 
     def lease(self, *accounts: Account, units: int = 500, **changes: int) -> None:
         """A lease in which these accounts have tabs."""
+        self.block += 1
         tabs = [TabState(account=one.address, units=Uint64(units), closing=False) for one in accounts]
-        assert self.renew(self.renewal(self.nonce().nonce, *tabs, **changes)) == ""
+        renewal = self.renewal(self.nonce().nonce, *tabs, **{"block": self.block, **changes})
+        assert self.renew(renewal) == ""
 
     def session(self, account: Account, cap: int = 1000, until: int = 2_000_000_000, **changes: object) -> Session:
         """A new grant with a session key of its own."""
@@ -368,6 +373,10 @@ class Service:
         """Ask and read."""
         return self.read(self.ask(given, body, **options))
 
+    def drop(self, pending: Pending) -> None:
+        """The peer of a request is gone."""
+        self.host.send(Drop(stream=pending.stream))
+
     def state(self, *accounts: Account) -> SignedStatement:
         self.host.send(State(accounts=tuple(one.address for one in accounts)))
         self.wait(Stated)
@@ -390,8 +399,6 @@ class Service:
 
     def finish(self) -> Said:
         """Everything up to the end."""
-        from sealmarket_enclave.runtime.channel import End
-
         self.host.send(End())
         return self.rest()
 
@@ -402,6 +409,7 @@ class Service:
         self.enclave.close()
 
     def _keep(self, message: object) -> None:
+        self.said.append(type(message).__name__)
         match message:
             case Answer():
                 pending = self.pending[message.stream]

@@ -8,6 +8,7 @@ SealmarketError
     ├── UnknownKind
     ├── EnclaveRefused
     ├── EnclaveLost
+    ├── ServiceOver
     ├── InputMissing
     ├── JobOver
     └── JournalConflict
@@ -75,6 +76,14 @@ class EnclaveLost(HostError):
             f"the enclave is gone: {detail}",
             remedy="before the quote another one is started; afterwards its keys are lost and so is the job",
         )
+
+
+class ServiceOver(HostError):
+    """A service takes no request now. ``status`` is HTTP's."""
+
+    def __init__(self, detail: str, status: int) -> None:
+        super().__init__(f"the service cannot answer: {detail}", remedy="try again soon, or use another replica")
+        self.status = status
 
 
 class InputMissing(HostError):

@@ -64,8 +64,8 @@ class Request:
         if self._over:
             raise RuntimeError("this request is over: call done once")
         self._over = True
-        told = {"prompt_units": int(prompt_units), "output_units": int(output_units), "engine": dict(engine or {})}
-        self._write(DONE, json.dumps(told).encode())
+        payload = {"prompt_units": int(prompt_units), "output_units": int(output_units), "engine": dict(engine or {})}
+        self._write(DONE, json.dumps(payload).encode())
 
 
 class Inputs(Mapping[str, memoryview]):

@@ -1,0 +1,224 @@
+"""The host of a service: what its users, its nodes and its end do over a real enclave and a real listener."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sealmarket.protocol.services import EvidenceRequest
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint64
+from sealmarket_enclave.protocol.hashing import sha256
+from sealmarket_enclave.protocol.session import SessionCode, SignedStatement, Statement, TabState
+from sealmarket_enclave.protocol.signing import sign
+from sealmarket_enclave.runtime.channel import Finished, FromEnclave
+from sealmarket_enclave.runtime.errors import ChannelError
+from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.sealed.session import MAX_SEALED, AnswerReader, FrameKind
+from sealmarket_worker.errors import ServiceOver
+from sealmarket_worker.gateway import MOST_OF_PEER, Gateway, Hosted, Refused, Server
+from sealmarket_worker.hosting import ServiceRun, SignedRenewals, StatementLog
+from sealmarket_worker.link import ServiceLink
+from tests.enclave.scene import CHAIN_ID, MARKET
+from tests.enclave.session.services import Account, Service, Session, scratch, service_scene
+from tests.patience import PATIENCE, until
+
+pytestmark = pytest.mark.loopback
+
+CODE = """\
+import time
+def serve(session):
+    for request in session.requests():
+        request.send(request.body)
+        if request.body == b"wait":
+            time.sleep(1000)
+        request.done(1, 1)
+"""
+ALICE = Account(0x61)
+
+
+class TwinNodes:
+    """Nodes that sign what they are asked for, for the accounts that have tabs."""
+
+    def __init__(self, service: Service) -> None:
+        self._service, self.block, self.silent = service, 0, False
+        self.asked: list[list[Address]] = []
+
+    def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
+        self.asked.append(list(wanted))
+        if self.silent:
+            return None
+        self.block += 1
+        tab = TabState(account=ALICE.address, units=Uint64(500), closing=False)
+        renewal = self._service.renewal(nonce, tab, block=self.block)
+        digest = renewal.digest(CHAIN_ID, MARKET)
+        signatures = tuple(sign(digest, self._service.scene.nodes[node].signing) for node in (0, 1))
+        return SignedRenewals(renewal.canonical(), signatures)
+
+
+class Host:
+    """An enclave that serves, its link, its gateway and its listener."""
+
+    def __init__(self, folder: Path) -> None:
+        self.service = Service(scratch(folder), service_scene(folder / "scene", CODE))
+        self.service.open()
+        self.log = StatementLog(folder / "statements", self.service.job_id)
+        self.link = ServiceLink(self.service.host.send, self.log.keep)
+        self.nodes, self.drain, self.time = TwinNodes(self.service), threading.Event(), 1000
+        self.run = ServiceRun(self.link, self.nodes, self.service.terms, lambda: self.time, self.drain, 0.02)
+        self.rest: list[FromEnclave] = []
+        self.hearing = threading.Thread(target=self._hear, daemon=True)
+        gateway = Gateway()
+        gateway.add(self.service.job_id, Hosted(self.link, lambda: b"{}", lambda key: key.raw))
+        self.server = Server(gateway, "127.0.0.1", 0)
+        self.base = f"{self.server.url}/v1/services/{self.service.job_id}"
+
+    def _hear(self) -> None:
+        try:
+            while not (self.rest and isinstance(self.rest[-1], Finished)):
+                message = self.service.host.receive()
+                if not self.link.hear(message):
+                    self.rest.append(message)
+        except ChannelError:
+            self.link.close()
+
+    def __enter__(self) -> Host:
+        self.hearing.start()
+        self.server.__enter__()
+        self.run.__enter__()
+        until("a renewal was taken", lambda: self.run.renewed)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run.__exit__()
+        self.server.__exit__()
+        self.service.host.hang_up()
+        self.hearing.join(PATIENCE)
+        self.service.close()
+
+    def ask(self, given: Session, body: bytes) -> FrameKind:
+        """Ask over HTTP, and check the answer."""
+        sealed, secret = self.service.seal(given, body)
+        answer = httpx.post(f"{self.base}/requests", content=sealed, timeout=PATIENCE)
+        assert answer.status_code == 200, answer.text
+        reader = AnswerReader(secret, sha256(sealed))
+        frames = list(reader.feed(answer.content))
+        reader.close()
+        return frames[-1].kind
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    with Host(tmp_path_factory.mktemp("host")) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [
+    ("GET", "/v1/other", 404),
+    ("GET", "/v1/services/0x12", 400),
+    ("GET", f"/v1/services/0x{'00' * 32}", 404),
+    ("DELETE", "", 405),
+    ("GET", "/requests", 405),
+    ("POST", "/nothing", 405),
+])  # fmt: skip
+def test_what_is_no_request_of_a_user_is_refused(host: Host, method: str, path: str, status: int) -> None:
+    where = f"{host.server.url}{path}" if path.startswith("/v1") else host.base + path
+    answer = httpx.request(method, where, timeout=PATIENCE)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"]
+
+
+def test_a_request_that_does_not_open_or_is_too_long_is_refused_with_a_problem(host: Host) -> None:
+    assert httpx.post(f"{host.base}/requests", content=b"x" * 2000, timeout=PATIENCE).status_code == 400
+    assert httpx.post(f"{host.base}/requests", content=bytes(MAX_SEALED + 1), timeout=PATIENCE).status_code == 413
+
+
+def test_evidence_is_sealed_to_a_users_key_and_to_nothing_else(host: Host) -> None:
+    key = PrivateKey.generate().public
+    right = EvidenceRequest(key=HexBytes(key.raw)).canonical()
+    assert httpx.post(f"{host.base}/evidence", content=right, timeout=PATIENCE).content == key.raw
+    for wrong in (b"{}", b"", b"x" * 5000, EvidenceRequest(key=HexBytes(bytes(32))).canonical()):
+        assert httpx.post(f"{host.base}/evidence", content=wrong, timeout=PATIENCE).status_code in (400, 413)
+
+
+def test_a_sealed_request_is_answered_over_http_and_refusals_are_sealed_too(host: Host) -> None:
+    given = host.service.session(ALICE)
+    assert host.ask(given, b"hello") is FrameKind.RECEIPT
+    assert host.ask(given, b"the same number again") is FrameKind.REFUSAL
+
+
+def test_a_user_that_hangs_up_ends_its_answer(host: Host) -> None:
+    given = host.service.session(ALICE)
+    sealed, _ = host.service.seal(given, b"wait")
+    with httpx.stream("POST", f"{host.base}/requests", content=sealed, timeout=PATIENCE) as answer:
+        next(answer.iter_raw())
+    # Its process is gone with it, and the account's next request is answered.
+    assert host.ask(host.service.session(ALICE), b"next") is FrameKind.RECEIPT
+
+
+def test_a_peer_has_a_bounded_number_of_answers_and_others_have_theirs() -> None:
+    gateway = Gateway()
+    with ExitStack() as places:
+        for _ in range(MOST_OF_PEER):
+            places.enter_context(gateway._place("peer"))
+        with pytest.raises(Refused, match="run already"):
+            places.enter_context(gateway._place("peer"))
+        places.enter_context(gateway._place("another peer"))
+    assert not gateway._running
+
+
+def test_a_statement_is_on_disk_before_it_is_passed_on_and_a_torn_line_is_left_out(host: Host, tmp_path: Path) -> None:
+    signed = host.link.state([ALICE.address])
+    assert list(host.log.all())[-1] == signed == host.link.statement
+    other = StatementLog(tmp_path, host.service.job_id)
+    other.keep(signed)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes() + b"\n" + signed.canonical()[:50])
+    other.keep(signed)
+    assert list(other.all()) == [signed, signed]
+    assert isinstance(signed, SignedStatement)
+    assert isinstance(signed.statement, Statement)
+
+
+def test_a_host_that_drains_ends_the_service_with_its_last_statement(tmp_path: Path) -> None:
+    with Host(tmp_path) as host:
+        given = host.service.session(ALICE)
+        assert host.ask(given, b"hello") is FrameKind.RECEIPT
+        host.drain.set()
+        host.hearing.join(PATIENCE)
+        assert isinstance(host.rest[-1], Finished)
+        assert host.rest[-1].settlement is not None
+        last = list(host.log.all())[-1].statement
+        assert (last.last, last.total) == (True, 2)
+        with pytest.raises(ServiceOver):
+            host.link.ask(b"", lambda _data, _last: None)
+        assert httpx.post(f"{host.base}/requests", content=b"x", timeout=PATIENCE).status_code == 503
+
+
+def test_an_enclave_that_is_gone_ends_every_answer_and_every_question(tmp_path: Path) -> None:
+    with Host(tmp_path) as host:
+        given = host.service.session(ALICE)
+        sealed, _ = host.service.seal(given, b"wait")
+        heard: list[tuple[bytes | None, bool]] = []
+        host.link.ask(sealed, lambda data, last: heard.append((data, last)))
+        until("it answers", lambda: heard)
+        host.service.host.hang_up()
+        until("the answer ended", lambda: heard[-1][1])
+        with pytest.raises(ServiceOver):
+            host.link.state()
+
+
+def test_an_account_without_a_tab_is_named_to_the_nodes(host: Host) -> None:
+    stranger = Account(0x77)
+    given = host.service.session(stranger)
+    sealed, secret = host.service.seal(given, b"hello")
+    answer = httpx.post(f"{host.base}/requests", content=sealed, timeout=PATIENCE)
+    reader = AnswerReader(secret, sha256(sealed))
+    (refusal,) = reader.feed(answer.content)
+    assert SessionCode.NO_TAB.encode() in refusal.payload
+    assert stranger.address in [Address(one) for one in host.link.nonce().wanted]
